@@ -1,0 +1,1 @@
+"""The shared kernel and the reconciler: Git to cluster."""

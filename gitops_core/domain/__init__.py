@@ -1,0 +1,1 @@
+"""Everything that decides: values in, values out. No await, no clock, no logger, no files."""

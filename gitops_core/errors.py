@@ -1,0 +1,202 @@
+"""The two ways a reconciliation can fail, and what the runtime does about each.
+
+    GitOpsError
+    ├── TransientError            the world may heal: Ready=False, retry with backoff
+    │   ├── ClusterError          what a Kubernetes API answered
+    │   ├── GitError              what a Git remote answered
+    │   └── ...
+    └── StalledError              only an edit can help: Ready=False, Stalled=True, no retry
+
+`reason` becomes the condition's reason, so it is CamelCase and stable: alerts match on it. The message is one
+lower-case sentence that names the object, the cause and the place, never a secret's value. Any other exception is a
+bug: reason `InternalError`, traceback in the log only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from gitops_core.meta import Condition, ObjectRef, Status
+
+
+class GitOpsError(Exception):
+    """Base of everything a reconciler may raise on purpose.
+
+    Attributes:
+        status: what to store beside the failure's conditions, or None to leave the other status fields as they are.
+        conditions: the kind's own conditions to store beside Ready, Reconciling and Stalled.
+    """
+
+    reason = "Failed"
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason or type(self).reason
+        self.status: Status | None = None
+        self.conditions: tuple[Condition, ...] = ()
+
+    def carrying(self, status: Status, *conditions: Condition) -> Self:
+        """The same error, which also says what to store in the object's status."""
+        self.status, self.conditions = status, conditions
+        return self
+
+
+class TransientError(GitOpsError):
+    """Time may heal it.
+
+    Attributes:
+        retry_after: seconds until the next attempt, where the peer or the object's spec says so; None for backoff.
+    """
+
+    def __init__(self, message: str, *, reason: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after = retry_after
+
+
+class StalledError(GitOpsError):
+    """Someone must edit the object, or something that it names."""
+
+
+class NotLeader(TransientError):
+    """This process lost the lease: whatever it was about to write, another one writes now."""
+
+    reason = "NotLeader"
+
+
+# what a Kubernetes API answers
+
+
+class ClusterError(TransientError):
+    """The API server refused or could not answer."""
+
+    reason = "ClusterError"
+
+
+class NotFound(ClusterError):
+    reason = "NotFound"
+
+    def __init__(self, ref: ObjectRef) -> None:
+        super().__init__(f"{ref} not found")
+        self.ref = ref
+
+
+class AlreadyExists(ClusterError):
+    reason = "AlreadyExists"
+
+    def __init__(self, ref: ObjectRef) -> None:
+        super().__init__(f"{ref} already exists")
+        self.ref = ref
+
+
+class Conflict(ClusterError):
+    """Somebody else wrote the object since we read it (optimistic locking, or a uid that is another object's)."""
+
+    reason = "Conflict"
+
+
+class FieldConflict(NamedTuple):
+    """One field that another manager owns, as the API server reports it."""
+
+    manager: str
+    field: str
+
+
+class ApplyConflict(ClusterError):
+    """A server-side apply without force met fields of other managers."""
+
+    reason = "ApplyConflict"
+
+    def __init__(self, ref: ObjectRef, conflicts: Iterable[FieldConflict]) -> None:
+        self.ref, self.conflicts = ref, tuple(conflicts)
+        fields = ", ".join(f"{c.field} ({c.manager})" for c in self.conflicts)
+        super().__init__(f"{ref}: other field managers own {fields}")
+
+
+class FieldFault(NamedTuple):
+    """One cause of a refusal: the field's path as the API server spells it, the kind of fault, the sentence."""
+
+    field: str
+    reason: str
+    message: str
+
+
+class Invalid(ClusterError):
+    """422: the object is not valid. `faults` are the causes, in the server's order."""
+
+    reason = "Invalid"
+
+    def __init__(self, ref: ObjectRef, message: str, faults: Iterable[FieldFault] = ()) -> None:
+        super().__init__(message)
+        self.ref, self.faults = ref, tuple(faults)
+
+
+class BadRequest(ClusterError):
+    """400: the API server could not read what we sent."""
+
+    reason = "BadRequest"
+
+
+class Forbidden(ClusterError):
+    """401 or 403: the identity we use may not do this."""
+
+    reason = "Forbidden"
+
+
+class KindUnknown(ClusterError):
+    """The API server serves no such kind: a CRD that is not installed (yet)."""
+
+    reason = "KindUnknown"
+
+    def __init__(self, api_version: str, kind: str) -> None:
+        super().__init__(f'no matches for kind "{kind}" in version "{api_version}"')
+
+
+class Expired(ClusterError):
+    """410: the resourceVersion of a watch or of a list's page is too old; list again."""
+
+    reason = "Expired"
+
+
+class ClusterUnavailable(ClusterError):
+    """Network trouble, 429 or 5xx; `retry_after` where the server said so."""
+
+    reason = "ClusterUnavailable"
+
+
+# what a Git remote answers
+
+
+class GitError(TransientError):
+    """A Git operation failed: network, server, time-out. The message never holds a credential."""
+
+    reason = "GitOperationFailed"
+
+
+class GitAccessDenied(GitError):
+    reason = "AuthenticationFailed"
+
+
+class RefNotFound(GitError):
+    """The remote has no such branch, tag or commit, or is empty."""
+
+
+class PathNotFound(TransientError):
+    """A commit has no such folder."""
+
+    reason = "ArtifactFailed"
+
+
+class PushConflict(GitError):
+    """The branch moved since the parent was read, or somebody pushed at the same moment: observe and plan again."""
+
+
+class PushDenied(GitError):
+    """The remote refused the push for good: a protected branch, a hook, a missing right."""
+
+
+class ManifestInvalid(TransientError):
+    """The files of a folder are not manifests. The message names every bad file, in one error."""
+
+    reason = "BuildFailed"

@@ -1,0 +1,362 @@
+"""What the kernel needs from the world, each a Protocol with its contract.
+
+A contract test in tests/contracts/ states what every implementation does; adapters/ holds the implementations. Adapters
+translate every failure into gitops_core.errors, never retry, never log bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from gitops_core.meta import Kind, Manifest, ObjectMeta, ObjectRef, Resource, Revision, Sensitive, Status, Tree, Wire
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Resource)
+
+
+# Time and chance
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The time of day, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds since some moment; never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Chance(Protocol):
+    def random(self) -> float:
+        """Uniform in [0, 1)."""
+        ...
+
+
+# The cluster
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which objects of one kind.
+
+    Attributes:
+        namespace: "" for all namespaces (and for cluster-scoped kinds).
+        labels: a label selector as kubectl writes it (`app=web,tier!=db,managed`), "" for all.
+        name: only the object of that name, "" for all.
+        metadata_only: ask for PartialObjectMetadata: apiVersion, kind and metadata, nothing else.
+    """
+
+    kind: Kind
+    namespace: str = ""
+    labels: str = ""
+    name: str = ""
+    metadata_only: bool = False
+
+
+class PartialObject(Wire):
+    """What a metadata_only query decodes to."""
+
+    api_version: str = ""
+    kind: str = ""
+    metadata: ObjectMeta = ObjectMeta()
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An object that did not decode to the type asked for: served as such, so that one bad object hides no other."""
+
+    ref: ObjectRef
+    resource_version: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some items of a list. `continue_token` is "" on the last page; resource_version is where a watch goes on."""
+
+    items: Sequence[T | Unreadable]
+    resource_version: str
+    continue_token: str
+
+
+@dataclass(frozen=True)
+class WatchEvent(Generic[T]):
+    """One change. A BOOKMARK carries no object; DELETED carries the last state."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    object: T | Unreadable | None
+    resource_version: str
+
+
+class ApiResource(NamedTuple):
+    """How the API server serves a kind."""
+
+    kind: Kind
+    plural: str
+    namespaced: bool
+
+
+class Cluster(Protocol):
+    """A Kubernetes API.
+
+    Every method raises ClusterUnavailable (network, time-out, 429, 5xx), Forbidden, and KindUnknown when the API serves
+    no such kind. `field_manager` is recorded in managedFields as the real API server does.
+    """
+
+    async def resource(self, kind: Kind) -> ApiResource:
+        """How `kind` is served; looked up again, once, when it was unknown before."""
+        ...
+
+    async def get(self, ref: ObjectRef) -> Manifest | None:
+        """The object, or None when there is none."""
+        ...
+
+    async def list(self, query: Query, type_: type[T], *, limit: int = 500, continue_token: str = "") -> Page[T]:
+        """One page of at most `limit` objects, each decoded to `type_` (a Wire class, or dict).
+
+        Raises:
+            Expired: the continue token is too old; begin again.
+        """
+        ...
+
+    def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
+        """Every change after `resource_version`, in order, with bookmarks; ends when the server ends it.
+
+        An object whose labels stop to match a selector is DELETED, one that begins to match ADDED.
+
+        Raises:
+            Expired: that version is no longer remembered; list again.
+        """
+        ...
+
+    async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
+        """The object as stored. Raises AlreadyExists, Invalid, BadRequest. Honours metadata.generateName."""
+        ...
+
+    async def replace(
+        self, manifest: Manifest, *, field_manager: str, subresource: str = "", dry_run: bool = False
+    ) -> Manifest:
+        """A PUT. Raises NotFound, Invalid, and Conflict when metadata.resourceVersion or uid is not the stored one."""
+        ...
+
+    async def apply(
+        self, manifest: Manifest, *, field_manager: str, force: bool = False, dry_run: bool = False
+    ) -> Manifest:
+        """Server-side apply: creates or merges, and removes what this manager applied before and no longer names.
+
+        An apply that changes nothing leaves resourceVersion as it was.
+
+        Raises:
+            ApplyConflict: other managers own some of the fields, and `force` is false.
+            Invalid, BadRequest.
+        """
+        ...
+
+    async def patch(
+        self,
+        ref: ObjectRef,
+        patch: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        field_manager: str,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Manifest:
+        """A JSON merge patch (a mapping, RFC 7396) or a JSON patch (a sequence, RFC 6902).
+
+        A merge patch that holds metadata.resourceVersion or metadata.uid is refused with Conflict when they differ.
+
+        Raises:
+            NotFound, Invalid, Conflict.
+        """
+        ...
+
+    async def delete(
+        self,
+        ref: ObjectRef,
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
+        dry_run: bool = False,
+    ) -> None:
+        """Raises NotFound; Conflict when uid or resource_version are given and are not the stored ones."""
+        ...
+
+    def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
+        """The same API with the rights of `user`. The embedded cluster has no rights to check and returns itself."""
+        ...
+
+
+class Events(Protocol):
+    def emit(
+        self,
+        about: Resource,
+        type_: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        metadata: Mapping[str, str],
+    ) -> None:
+        """Record a Kubernetes Event, soon: repeated ones are counted, not written again. Never raises, never blocks.
+
+        Args:
+            metadata: becomes the Event's annotations.
+        """
+        ...
+
+
+class Statuses(Protocol):
+    async def write(self, resource: R, status: Status) -> R:
+        """Store `status` now, in the middle of a reconciliation, and return `resource` with it.
+
+        Only the fields that differ from `resource.status` are sent; fields that we do not know stay as they are.
+        Conditions, observedGeneration and lastHandledReconcileAt are the runtime's and are not touched.
+        """
+        ...
+
+
+# Git
+
+
+@dataclass(frozen=True)
+class GitRef:
+    """What to look at in a repository. Precedence: commit, name, semver, tag, branch; all empty means branch master.
+
+    Source: Flux, GitRepository.spec.ref.
+    """
+
+    branch: str = ""
+    tag: str = ""
+    semver: str = ""
+    name: str = ""
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class GitAccess:
+    """How to prove who we are, from a Secret in one of Flux's shapes. All None is anonymous.
+
+    Attributes:
+        ca: PEM certificates to trust beside the system's.
+        identity: an SSH private key; then known_hosts is required.
+        passphrase: of the SSH key.
+    """
+
+    username: str = ""
+    password: Sensitive | None = None
+    bearer_token: Sensitive | None = None
+    ca: bytes | None = None
+    client_certificate: bytes | None = None
+    client_key: Sensitive | None = None
+    identity: Sensitive | None = None
+    passphrase: Sensitive | None = None
+    known_hosts: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Author or committer of a commit."""
+
+    name: str
+    email: str
+    when: datetime
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit to make: `parent`'s tree with `edits` applied.
+
+    Attributes:
+        parent: the commit it was planned on, 40 or 64 hex digits.
+        edits: new contents by path; None removes the file. Modes of existing files are kept.
+    """
+
+    parent: str
+    edits: Mapping[str, bytes | None]
+    message: str
+    author: Signature
+    committer: Signature
+
+
+@dataclass(frozen=True)
+class CommitInfo:
+    commit: str
+    author: Signature
+    message: str
+
+
+class GitRemote(Protocol):
+    """One repository as one identity sees it.
+
+    Every method raises GitError (network, server, time-out) and GitAccessDenied.
+    """
+
+    async def resolve(self, ref: GitRef) -> Revision:
+        """Where `ref` points now: one question to the remote, nothing is fetched. Raises RefNotFound."""
+        ...
+
+    async def tree(self, revision: Revision, path: str = "") -> Tree:
+        """The folder `path` of a commit; "" is the root. Fetches the commit when it is not here yet.
+
+        Raises:
+            PathNotFound: the commit has no such folder; RefNotFound: the remote has no such commit.
+        """
+        ...
+
+    async def search(self, revision: Revision, text: str, path: str = "") -> tuple[str, ...]:
+        """Paths below `path` (relative to it, sorted) of the regular files whose contents hold `text`."""
+        ...
+
+    async def describe(self, revision: Revision) -> CommitInfo: ...
+
+    async def push(self, commit: Commit, branch: str) -> Revision:
+        """Make `commit`, and make it the tip of `branch` only if the tip is `commit.parent` (or no branch is there yet).
+
+        Raises:
+            PushConflict: the tip is another one by now; nothing was pushed.
+            PushDenied: the remote will not have it.
+            GitError: unknown whether it was accepted: resolve() tells.
+        """
+        ...
+
+
+class Git(Protocol):
+    def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:
+        """A handle; nothing happens yet. Raises StalledError: the URL is not one of http, https, ssh (or file).
+
+        Args:
+            timeout: seconds that each Git command may take.
+        """
+        ...
+
+
+# Rendering
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """What a Kustomization's spec adds to the folder it names, in kustomize's own words (kustomization.yaml fields)."""
+
+    namespace: str = ""
+    name_prefix: str = ""
+    name_suffix: str = ""
+    fields: tuple[tuple[str, Any], ...] = ()
+    """Further kustomization.yaml fields, e.g. ("images", [...]), ("patches", [...]), ("components", [...])."""
+
+
+class Renderer(Protocol):
+    async def render(self, tree: Tree, overlay: Overlay, path: str = "") -> tuple[Manifest, ...]:
+        """The objects that folder `path` of `tree` stands for, in the order of the build, with `overlay` applied.
+
+        A folder without a kustomization file stands for all manifests below it. Bases may lie outside `path` but not
+        outside `tree`.
+
+        Raises:
+            ManifestInvalid: names every file that is at fault.
+        """
+        ...

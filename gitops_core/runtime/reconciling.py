@@ -1,0 +1,141 @@
+"""What a package gives to the runtime, and what it gets.
+
+A reconciler turns one object into an `Outcome`; a `Controller` says how the runtime feeds it; a `Component` is a whole
+package's face. That is all the dependency injection there is: constructors take ports, sealoop/wiring.py makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+import click
+
+from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Status
+from gitops_core.ports import Chance, Clock, Cluster, Events, Git, Query, Statuses
+
+R = TypeVar("R", bound=Resource)
+R_contra = TypeVar("R_contra", bound=Resource, contravariant=True)
+
+
+class Notice(NamedTuple):
+    """A Kubernetes Event to record about the reconciled object."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+    metadata: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a reconciliation that did not fail came to.
+
+    Attributes:
+        status: the object's whole new status; the runtime fills in conditions, observedGeneration and
+            lastHandledReconcileAt, and writes only what differs.
+        message: of the Ready condition.
+        requeue_after: seconds until the next look, which the runtime shortens or lengthens by the interval's jitter;
+            None to wait for a change.
+        reason: of the Ready condition.
+        ready: "True", or "Unknown" while something that takes time (a rollout) is waited for; then Reconciling=True.
+        conditions: the kind's own conditions (Healthy, ArtifactInStorage, ...), complete.
+        changed: whether the world was changed.
+        watch: objects whose change wakes this object, beside those it references.
+        notices: events to record.
+    """
+
+    status: Status
+    message: str
+    requeue_after: float | None
+    reason: str = "Succeeded"
+    ready: Literal["True", "Unknown"] = "True"
+    conditions: tuple[Condition, ...] = ()
+    changed: bool = False
+    watch: frozenset[ObjectRef] = frozenset()
+    notices: tuple[Notice, ...] = ()
+
+
+class Reconciler(Protocol[R_contra]):
+    async def reconcile(self, wanted: R_contra) -> Outcome:
+        """Bring the world to what `wanted` says. Level-based: called again at any time, with nothing changed.
+
+        Raises TransientError or StalledError; anything else is a bug. Cancelled when the process stops.
+        """
+        ...
+
+    async def finalize(self, wanted: R_contra) -> None:
+        """Clean up after an object that is being deleted; then the runtime removes the kind's finalizer."""
+        ...
+
+
+def always(old: Any, new: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Another kind whose changes wake the objects that reference the changed one.
+
+    Attributes:
+        query: one of our kinds, decoded as its class when `type_` is given; else metadata only.
+        changed: (old or None, new or None) -> does this change concern those who reference it? Same-kind objects in,
+            called on additions (old None) and deletions (new None) too.
+    """
+
+    query: Query
+    type_: type[Any]
+    changed: Callable[[Any, Any], bool] = always
+
+
+@dataclass(frozen=True)
+class Controller(Generic[R]):
+    """How the runtime feeds one reconciler.
+
+    Attributes:
+        references: every object that an object names: its source, its dependencies, its store, the Secret it makes.
+            The name "*" stands for all objects of that kind in that namespace.
+        watches: the kinds among the references whose changes wake.
+        concurrency: how many objects of this kind are reconciled at the same time; one at a time for each object.
+        significant: (old, new) -> does this change of the object itself need a reconciliation? None for the default:
+            its generation, its deletion, or its reconcile request changed.
+        observed_labels: label selector of the objects that `Outcome.watch` names: only these are watched.
+    """
+
+    kind: type[R]
+    reconciler: Reconciler[R]
+    references: Callable[[R], Iterable[ObjectRef]] = lambda _: ()
+    watches: tuple[Watch, ...] = ()
+    concurrency: int = 4
+    significant: Callable[[R, R], bool] | None = None
+    observed_labels: str = ""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The shared ports: what every package's reconcilers are made of.
+
+    `cluster` writes only while this process leads, and `git` pushes only then.
+    """
+
+    cluster: Cluster
+    git: Git
+    clock: Clock
+    chance: Chance
+    events: Events
+    statuses: Statuses
+
+
+@dataclass(frozen=True)
+class Component:
+    """A package's face. Its component module also has `controllers(platform, <its own ports>)`."""
+
+    name: str
+    kinds: tuple[type[Resource], ...]
+    commands: tuple[click.Command, ...] = field(default=())
+
+
+def names(namespace: str, kind: type[Resource], *objects: str) -> tuple[ObjectRef, ...]:
+    """References to objects of one of our kinds, by name."""
+    return tuple(ObjectRef(kind.KIND, ObjectKey(namespace, name)) for name in objects)

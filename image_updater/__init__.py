@@ -1,0 +1,1 @@
+"""Registry tag to Git commit."""

@@ -1,0 +1,1 @@
+"""Provider secret to Kubernetes Secret."""

