@@ -315,7 +315,7 @@ class GitRemote(Protocol):
     async def describe(self, revision: Revision) -> CommitInfo: ...
 
     async def push(self, commit: Commit, branch: str) -> Revision:
-        """Make `commit`, and make it the tip of `branch` only if the tip is `commit.parent` (or no branch is there yet).
+        """Make `commit`, and make it the tip of `branch` only if the tip is `commit.parent` (or there is none).
 
         Raises:
             PushConflict: the tip is another one by now; nothing was pushed.

@@ -1,0 +1,3 @@
+"""Fixtures of the whole test suite: each module named here owns one real server or one embedded thing."""
+
+pytest_plugins: list[str] = []

@@ -1,0 +1,1 @@
+"""Small servers that the demo runs beside the process: a Git remote, a registry, a secret store."""
