@@ -95,11 +95,13 @@ class WatchEvent(Generic[T]):
 
 
 class ApiResource(NamedTuple):
-    """How the API server serves a kind."""
+    """How the API server serves a kind: what `kubectl api-resources` shows."""
 
     kind: Kind
     plural: str
     namespaced: bool
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
 
 
 class Cluster(Protocol):
@@ -111,6 +113,10 @@ class Cluster(Protocol):
 
     async def resource(self, kind: Kind) -> ApiResource:
         """How `kind` is served; looked up again, once, when it was unknown before."""
+        ...
+
+    async def resources(self) -> Sequence[ApiResource]:
+        """Every kind that is served, in its preferred version, as the API server says now."""
         ...
 
     async def get(self, ref: ObjectRef) -> Manifest | None:
