@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from gitops_core.meta import Kind, Manifest, ObjectMeta, ObjectRef, Resource, Revision, Sensitive, Status, Tree, Wire
+from gitops_core.meta import (
+    Kind,
+    Manifest,
+    ObjectKey,
+    ObjectMeta,
+    ObjectRef,
+    Resource,
+    Revision,
+    Sensitive,
+    Status,
+    Tree,
+    Wire,
+)
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
@@ -196,6 +208,14 @@ class Cluster(Protocol):
 
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         """The same API with the rights of `user`. The embedded cluster has no rights to check and returns itself."""
+        ...
+
+
+class Objects(Protocol):
+    """Our own kinds as this process's watches see them: reading one costs no request."""
+
+    async def get(self, type_: type[R], key: ObjectKey) -> R | None:
+        """The object as last seen, or None. A kind that no controller watches is read from the cluster."""
         ...
 
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 import click
 
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Status
-from gitops_core.ports import Chance, Clock, Cluster, Events, Git, Query, Statuses
+from gitops_core.ports import Chance, Clock, Cluster, Events, Git, Objects, Query, Statuses
 
 R = TypeVar("R", bound=Resource)
 R_contra = TypeVar("R_contra", bound=Resource, contravariant=True)
@@ -125,6 +125,7 @@ class Platform:
     chance: Chance
     events: Events
     statuses: Statuses
+    objects: Objects
 
 
 @dataclass(frozen=True)
