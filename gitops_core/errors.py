@@ -26,7 +26,9 @@ class GitOpsError(Exception):
 
     Attributes:
         status: what to store beside the failure's conditions, or None to leave the other status fields as they are.
-        conditions: the kind's own conditions to store beside Ready, Reconciling and Stalled.
+        conditions: the kind's own conditions to store beside Ready, Reconciling and Stalled. One that is of such a type
+            itself replaces reason and message of what the runtime would write (the event keeps the error's); a
+            Reconciling of status False leaves Reconciling out.
     """
 
     reason = "Failed"

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 import click
 
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Status
-from gitops_core.ports import Chance, Clock, Cluster, Events, Git, Objects, Query, Statuses
+from gitops_core.ports import Chance, Clock, Cluster, Events, Git, Objects, PartialObject, Query, Statuses
 
 R = TypeVar("R", bound=Resource)
 R_contra = TypeVar("R_contra", bound=Resource, contravariant=True)
@@ -40,9 +40,11 @@ class Outcome:
             None to wait for a change.
         reason: of the Ready condition.
         ready: "True", or "Unknown" while something that takes time (a rollout) is waited for; then Reconciling=True.
-        conditions: the kind's own conditions (Healthy, ArtifactInStorage, ...), complete.
+        conditions: the kind's own conditions (Healthy, ArtifactInStorage, ...), complete; those of the types Ready and
+            Reconciling replace reason and message of what the runtime would write.
         changed: whether the world was changed.
-        watch: objects whose change wakes this object, beside those it references.
+        watch: objects whose change wakes this object, beside those it references. What the reconciler itself wrote
+            through the platform's cluster does not wake it.
         notices: events to record.
     """
 
@@ -79,13 +81,14 @@ class Watch:
     """Another kind whose changes wake the objects that reference the changed one.
 
     Attributes:
-        query: one of our kinds, decoded as its class when `type_` is given; else metadata only.
+        query: which objects.
+        type_: one of our kinds' classes; by default metadata only, whatever the query says.
         changed: (old or None, new or None) -> does this change concern those who reference it? Same-kind objects in,
             called on additions (old None) and deletions (new None) too.
     """
 
     query: Query
-    type_: type[Any]
+    type_: type[Any] = PartialObject
     changed: Callable[[Any, Any], bool] = always
 
 
