@@ -1,3 +1,5 @@
 """Fixtures of the whole test suite: each module named here owns one real server or one embedded thing."""
 
-pytest_plugins: list[str] = []
+pytest_plugins: list[str] = [
+    "tests.servers.controlplane",
+]

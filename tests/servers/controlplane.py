@@ -1,0 +1,443 @@
+"""A real Kubernetes control plane on loopback, one for each test process.
+
+`control_plane` is etcd and kube-apiserver: enough for everything about objects. `workloads` is the same control plane
+with kube-controller-manager, kube-scheduler and kwok beside it: Deployments roll out, garbage is collected, namespaces
+end. kwok plays the kubelet; Pods whose image ends in `-broken` wait in ImagePullBackOff.
+
+No part is pretended but the container runtime. RBAC is on; nothing of the developer's own kubeconfig is seen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import secrets
+import ssl
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPSConnection
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.servers import programs
+from tests.servers.certificates import Authority, new_key, write_key, write_public_key
+from tests.servers.programs import ROOT, Running
+
+Command = list[str | Path]
+
+ADMINISTRATORS = "system:masters"
+
+# Everything is logged once it is done, with user agent and user, so that a benchmark can count what it caused.
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "None", "users": ["readiness"]}, {"level": "Metadata"}],
+}
+
+_BROKEN_IMAGE = """
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: Stage
+metadata:
+  name: pod-image-broken
+spec:
+  resourceRef: {apiGroup: v1, kind: Pod}
+  selector:
+    matchExpressions:
+    - {key: .metadata.deletionTimestamp, operator: DoesNotExist}
+    - {key: .status.phase, operator: In, values: [Pending]}
+    - {key: '.spec.containers[].image | select(test("-broken$"))', operator: Exists}
+    - {key: '.status.containerStatuses[].state.waiting.reason', operator: DoesNotExist}
+  weight: 1000
+  next:
+    statusTemplate: |
+      {{ $now := Now }}
+      conditions:
+      - {lastTransitionTime: {{ $now | Quote }}, status: "True", type: Initialized}
+      - {lastTransitionTime: {{ $now | Quote }}, status: "False", type: Ready, reason: ContainersNotReady}
+      - {lastTransitionTime: {{ $now | Quote }}, status: "False", type: ContainersReady, reason: ContainersNotReady}
+      containerStatuses:
+      {{ range .spec.containers }}
+      - image: {{ .image | Quote }}
+        name: {{ .name | Quote }}
+        ready: false
+        restartCount: 0
+        state:
+          waiting:
+            reason: ImagePullBackOff
+            message: {{ printf "Back-off pulling image %q" .image | Quote }}
+      {{ end }}
+      phase: Pending
+      startTime: {{ $now | Quote }}
+"""
+
+# The Pod is Pending for as long as its image is broken: the stage that makes Pods ready must not see it.
+_NOT_BROKEN = """
+    - key: '.spec.containers[].image | select(test("-broken$"))'
+      operator: DoesNotExist
+"""
+
+
+class Answer(NamedTuple):
+    """What the API server said: the HTTP status code and the decoded JSON (text, where it is none)."""
+
+    status: int
+    body: Any
+
+
+class AuditedRequest(NamedTuple):
+    """One request that the API server has answered."""
+
+    user: str
+    agent: str
+    verb: str
+    resource: str
+    name: str
+    uri: str
+    code: int
+
+
+@dataclass
+class ControlPlane:
+    """A running API server and the ways in.
+
+    Attributes:
+        url: `https://127.0.0.1:PORT`.
+        ca: PEM file of the authority that signed the server's certificate (and signs clients').
+        token: of user `admin`, who may do everything.
+        kubeconfig: a file with one context, `admin`.
+        authority: issues client certificates.
+    """
+
+    folder: Path
+    url: str
+    ca: Path
+    token: str
+    kubeconfig: Path
+    authority: Authority
+    audit_log: Path
+    service_account_key: Path
+    started: list[Running] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _workloads: bool = False
+    _crds: bool = False
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        content_type: str = "application/json",
+    ) -> Answer:
+        """One request to the API server, as admin unless `token` is given. No answer is an exception."""
+        parts = urlsplit(self.url)
+        connection = HTTPSConnection(parts.netloc, timeout=30, context=ssl.create_default_context(cafile=str(self.ca)))
+        headers = {
+            "Authorization": f"Bearer {self.token if token is None else token}",
+            "Content-Type": content_type,
+            "User-Agent": "tests",
+        }
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            response = connection.getresponse()
+            text = response.read().decode()
+        finally:
+            connection.close()
+        try:
+            return Answer(response.status, json.loads(text))
+        except ValueError:
+            return Answer(response.status, text)
+
+    def expect(self, method: str, path: str, body: Any = None, *, content_type: str = "application/json") -> Any:
+        """The body of a request that has to succeed. Raises AssertionError, which shows the server's answer."""
+        status, answer = self.call(method, path, body, content_type=content_type)
+        assert status < 300, f"{method} {path}: {status} {answer}"
+        return answer
+
+    def apply(self, manifest: Mapping[str, Any], path: str) -> Any:
+        """Server-side apply of one object at its API path, as field manager `tests`."""
+        return self.expect(
+            "PATCH", f"{path}?fieldManager=tests&force=true", manifest, content_type="application/apply-patch+yaml"
+        )
+
+    def kubectl(self, *arguments: str | Path, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
+        """What kubectl prints. Raises AssertionError with what it complained about."""
+        done = subprocess.run(
+            [programs.program("kubectl"), *map(str, arguments)],
+            env=programs.clean_environment(self.folder, KUBECONFIG=str(kubeconfig or self.kubeconfig)),
+            cwd=ROOT,
+            input=stdin,
+            text=True,
+            capture_output=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(map(str, arguments))}: {done.stderr}"
+        return done.stdout
+
+    def namespace(self, name: str = "test") -> str:
+        """A namespace that did not exist before: `<name>-<number>`."""
+        fresh = f"{name}-{next(self._numbers)}"
+        self.expect("POST", "/api/v1/namespaces", {"metadata": {"name": fresh}})
+        return fresh
+
+    def service_account(self, namespace: str, name: str, *, lifetime: int = 3600) -> str:
+        """The token of a service account, made when there is none. Valid for `lifetime` seconds, at least 600.
+
+        Deleting the service account makes the token worthless within 10 s: the API server caches its checks.
+        """
+        accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        self.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}, f"{accounts}/{name}")
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": lifetime},
+        }
+        token = self.expect("POST", f"{accounts}/{name}/token", request)["status"]["token"]
+        assert isinstance(token, str)
+        return token
+
+    def user(self, name: str, groups: Iterable[str] = ()) -> Path:
+        """A kubeconfig with which a client certificate proves to be `name`, who has no rights yet."""
+        pair = self.authority.client(name, groups)
+        user = {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
+        return self.write_kubeconfig(f"user-{name.replace('/', '_').replace(':', '_')}", user)
+
+    def grant(
+        self,
+        user: str,
+        verbs: Iterable[str],
+        resources: Iterable[str],
+        *,
+        namespace: str = "",
+        groups: Iterable[str] = ("",),
+        names: Iterable[str] = (),
+    ) -> None:
+        """Give a user rights by RBAC: in one namespace, or with namespace "" in the whole cluster."""
+        rbac, name = "rbac.authorization.k8s.io", f"granted-{next(self._numbers)}"
+        kind = "Role" if namespace else "ClusterRole"
+        base = f"/apis/{rbac}/v1" + (f"/namespaces/{namespace}" if namespace else "")
+        rule = {"verbs": [*verbs], "resources": [*resources], "apiGroups": [*groups], "resourceNames": [*names]}
+        self.apply(
+            {"apiVersion": f"{rbac}/v1", "kind": kind, "metadata": {"name": name}, "rules": [rule]},
+            f"{base}/{kind.lower()}s/{name}",
+        )
+        binding = {
+            "apiVersion": f"{rbac}/v1",
+            "kind": f"{kind}Binding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": rbac, "kind": kind, "name": name},
+            "subjects": [{"apiGroup": rbac, "kind": "User", "name": user}],
+        }
+        self.apply(binding, f"{base}/{kind.lower()}bindings/{name}")
+
+    def write_kubeconfig(self, name: str, user: Mapping[str, Any], *, namespace: str = "default") -> Path:
+        """A kubeconfig file of this cluster with one user and one context, both called `name`."""
+        path = self.folder / f"{name}.kubeconfig"
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "clusters": [{"name": "test", "cluster": {"server": self.url, "certificate-authority": str(self.ca)}}],
+            "users": [{"name": name, "user": dict(user)}],
+            "contexts": [{"name": name, "context": {"cluster": "test", "user": name, "namespace": namespace}}],
+        }
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(config))
+        return path
+
+    def install_crds(self, folder: Path = ROOT / "deploy" / "crds") -> None:
+        """Our CRDs, once: applied, and served when this returns."""
+        if self._crds:
+            return
+        names = re.findall(r"(?m)^  name: (\S+\.\S+)$", "\n".join(f.read_text() for f in sorted(folder.glob("*.yaml"))))
+        assert names, f"no CRDs in {folder}: `make generate` writes them"
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", folder)
+        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in names))
+        self._crds = True
+
+    def start_workloads(self) -> None:
+        """Start the controllers, the scheduler and kwok, unless they run."""
+        if self._workloads:
+            return
+        self._workloads = True
+        common = f"--kubeconfig={self.kubeconfig}"
+        manager: Command = [
+            *("kube-controller-manager", common, "--leader-elect=false", "--secure-port=0"),
+            f"--service-account-private-key-file={self.service_account_key}",
+            "--concurrent-deployment-syncs=2",
+        ]
+        scheduler: Command = ["kube-scheduler", common, "--leader-elect=false", "--secure-port=0"]
+        stages = self.folder / "stages.yaml"
+        stages.write_text(kwok_stages(ROOT / ".tools" / "bin" / "kwok-stages"))
+        kwok: Command = [
+            *("kwok", common, "--manage-all-nodes=true", "--cidr=10.9.0.0/16"),
+            *("--config", stages, "--server-address", f"127.0.0.1:{programs.free_port()}"),
+        ]
+        for command in (manager, scheduler, kwok):
+            self.started.append(programs.start(command, folder=self.folder))
+        self.expect("POST", "/api/v1/nodes", {"metadata": {"name": "node"}})
+        self.started[-1].wait_until(self._node_is_ready)
+        self.started[-3].wait_until(
+            lambda: self.call("GET", "/api/v1/namespaces/default/serviceaccounts/default").status == 200
+        )
+
+    def _node_is_ready(self) -> bool:
+        node = self.expect("GET", "/api/v1/nodes/node")
+        conditions = {c["type"]: c["status"] for c in node["status"].get("conditions", [])}
+        return conditions.get("Ready") == "True" and not node["spec"].get("taints")
+
+    # What was asked of it
+
+    def request_totals(self) -> Counter[tuple[str, str]]:
+        """Requests answered so far by (verb, resource), of all clients, the API server's own among them."""
+        totals: Counter[tuple[str, str]] = Counter()
+        for line in str(self.expect("GET", "/metrics")).splitlines():
+            if line.startswith("apiserver_request_total{"):
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+                totals[labels["verb"], labels["resource"]] += int(float(line.rsplit(" ", 1)[1]))
+        return totals
+
+    def requests(self, *, agent: str = "", user: str = "", since: int = 0) -> list[AuditedRequest]:
+        """The requests of one client, oldest first: those whose user agent begins with `agent`, sent as `user`.
+
+        A watch is listed when it ends. Impersonated requests carry the user who really sent them.
+
+        Args:
+            since: what `mark()` returned before.
+        """
+        found = []
+        with self.audit_log.open("rb") as log:
+            log.seek(since)
+            for line in log:
+                event = json.loads(line)
+                if event.get("userAgent", "").startswith(agent) and user in ("", event["user"]["username"]):
+                    found.append(_audited(event))
+        return found
+
+    def mark(self) -> int:
+        """A place in the audit log: `requests(since=...)` tells what came after it."""
+        return self.audit_log.stat().st_size
+
+    def stop(self) -> None:
+        for running in reversed(self.started):
+            running.kill()  # its data ends with it: there is nothing to finish
+
+
+def _audited(event: Mapping[str, Any]) -> AuditedRequest:
+    target = event.get("objectRef") or {}
+    resource = "/".join(filter(None, (target.get("resource"), target.get("subresource"))))
+    return AuditedRequest(
+        event["user"]["username"],
+        event.get("userAgent", ""),
+        event["verb"],
+        resource,
+        target.get("name", ""),
+        event["requestURI"],
+        event.get("responseStatus", {}).get("code", 0),
+    )
+
+
+def kwok_stages(folder: Path) -> str:
+    """kwok's own fast stages for nodes and Pods, and ours for images that cannot be pulled."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the tests need kwok's stages in {folder}: `make tools` puts them there")
+    files = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-complete", "pod/fast/pod-delete")
+    stages = {file: (folder / f"{file}.yaml").read_text() for file in files}
+    head, end, tail = stages["pod/fast/pod-ready"].partition("  next:\n")
+    stages["pod/fast/pod-ready"] = head + _NOT_BROKEN.lstrip("\n") + end + tail
+    return "\n---\n".join([*stages.values(), _BROKEN_IMAGE])
+
+
+def start_control_plane(folder: Path) -> ControlPlane:
+    """etcd and kube-apiserver, ready; 3-6 s. Raises FileNotFoundError or ProgramFailed, and leaves nothing running."""
+    authority = Authority.make(folder / "pki")
+    etcd_port, port, token = programs.free_port(), programs.free_port(), secrets.token_hex(16)
+    plane = ControlPlane(
+        folder=folder,
+        url=f"https://127.0.0.1:{port}",
+        ca=authority.certificate,
+        token=token,
+        kubeconfig=folder / "admin.kubeconfig",
+        authority=authority,
+        audit_log=folder / "audit.log",
+        service_account_key=folder / "pki" / "service-account.key",
+    )
+    plane.write_kubeconfig("admin", {"token": token})
+    try:
+        plane.started.append(_start_etcd(folder, etcd_port))
+        plane.started.append(_start_apiserver(plane, etcd_port, port))
+    except BaseException:
+        plane.stop()
+        raise
+    return plane
+
+
+def _start_etcd(folder: Path, port: int) -> Running:
+    client, peer = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{programs.free_port()}"
+    command: Command = [
+        *("etcd", "--data-dir", folder / "etcd", "--unsafe-no-fsync", "--log-level=warn", "--name=test"),
+        *(f"--listen-client-urls={client}", f"--advertise-client-urls={client}"),
+        *(f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=test={peer}"),
+    ]
+    etcd = programs.start(command, folder=folder)
+    return _ready(etcd, lambda: programs.answers(f"{client}/health"))
+
+
+def _start_apiserver(plane: ControlPlane, etcd_port: int, port: int) -> Running:
+    folder, serving = plane.folder, plane.authority.server("kubernetes.default.svc")
+    signing, key = folder / "pki" / "service-account.pub", new_key()
+    write_key(key, plane.service_account_key)
+    write_public_key(key, signing)
+    tokens = folder / "tokens.csv"
+    tokens.touch(mode=0o600)
+    tokens.write_text(f'{plane.token},admin,admin,"{ADMINISTRATORS}"\nreadiness-{plane.token},readiness,readiness\n')
+    (folder / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
+    command: Command = [
+        *("kube-apiserver", f"--etcd-servers=http://127.0.0.1:{etcd_port}"),
+        *("--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={port}"),
+        *(f"--tls-cert-file={serving.certificate}", f"--tls-private-key-file={serving.key}"),
+        *(f"--client-ca-file={plane.ca}", f"--token-auth-file={tokens}", "--authorization-mode=RBAC"),
+        *(f"--service-account-key-file={signing}", f"--service-account-signing-key-file={plane.service_account_key}"),
+        "--service-account-issuer=https://kubernetes.default.svc",
+        *("--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true"),
+        "--disable-admission-plugins=ServiceAccount",  # Pods without the account that a controller would make
+        *(f"--audit-log-path={plane.audit_log}", f"--audit-policy-file={folder / 'audit-policy.json'}"),
+        *("--cert-dir", folder / "apiserver", "--endpoint-reconciler-type=none"),
+    ]
+    server = programs.start(command, folder=folder)
+    headers = {"Authorization": f"Bearer readiness-{plane.token}"}
+    ready = _ready(server, lambda: programs.answers(f"{plane.url}/readyz", ca=plane.ca, headers=headers))
+    ready.wait_until(lambda: plane.call("GET", "/api/v1/namespaces/default").status == 200)
+    return ready
+
+
+def _ready(started: Running, ready: Callable[[], bool]) -> Running:
+    try:
+        started.wait_until(ready)
+    except BaseException:
+        started.kill()
+        raise
+    return started
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real kube-apiserver with etcd, shared by all tests of this process: use a fresh `namespace()`."""
+    plane = start_control_plane(tmp_path_factory.mktemp("control-plane"))
+    yield plane
+    plane.stop()
+
+
+@pytest.fixture(scope="session")
+def workloads(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane with the controllers, the scheduler and a node on which Pods become ready."""
+    control_plane.start_workloads()
+    return control_plane
