@@ -185,6 +185,9 @@ class Resource(Wire):
     SHORT_NAMES: ClassVar[tuple[str, ...]] = ()
     CATEGORIES: ClassVar[tuple[str, ...]] = ()
     COLUMNS: ClassVar[tuple[PrinterColumn, ...]] = ()
+    SELECTABLE_FIELDS: ClassVar[tuple[str, ...]] = ()
+    CRD_LABELS: ClassVar[Mapping[str, str]] = {}
+    CRD_ANNOTATIONS: ClassVar[Mapping[str, str]] = {}
     FINALIZER: ClassVar[str] = ""
     """The finalizer that the runtime keeps on every object of this kind; "" for none."""
     CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle()
