@@ -1,0 +1,296 @@
+"""Whether an object has become what its spec says: kstatus, with Flux's rule for Jobs.
+
+    Terminating   being deleted
+    InProgress    its controller has not seen this generation yet, or is at work
+    Failed        its controller gave up
+    Current       done
+    NotFound      there is no such object
+
+The generic rules come first (generation, conditions Reconciling and Stalled), then the rule of the kind; a kind without
+one is Current when its Ready condition is, or when it has none.
+
+Source: kubernetes-sigs/cli-utils, kstatus; fluxcd/pkg, runtime/statusreaders (Jobs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from gitops_core.meta import Kind, Manifest
+
+HealthStatus = Literal["Current", "InProgress", "Failed", "Terminating", "NotFound"]
+SCHEDULE_WINDOW = timedelta(seconds=15)
+NO_DEADLINE = 2**31 - 1
+
+
+class Health(NamedTuple):
+    status: HealthStatus
+    message: str
+
+
+MISSING = Health("NotFound", "Resource not found")
+
+
+def health(live: Manifest | None, now: datetime) -> Health:
+    """The health of an object as the API server shows it; None is an object that is not there."""
+    if live is None:
+        return MISSING
+    if generic := _generic(live):
+        return generic
+    kind = Kind.of_manifest(live)
+    rule = _RULES.get(f"{kind.group}/{kind.kind}")
+    if rule is not None:
+        return rule(live, now)
+    return _by_ready_condition(live)
+
+
+def _generic(live: Manifest) -> Health | None:
+    metadata = live.get("metadata") or {}
+    if metadata.get("deletionTimestamp"):
+        return Health("Terminating", "Resource scheduled for deletion")
+    generation, observed = metadata.get("generation"), _status(live).get("observedGeneration")
+    if generation is not None and observed is not None and generation != observed:
+        text = f"{live['kind']} generation is {generation}, but latest observed generation is {observed}"
+        return Health("InProgress", text)
+    for condition in _conditions(live):
+        if condition.get("status") == "True" and condition.get("type") == "Reconciling":
+            return Health("InProgress", condition.get("message", ""))
+        if condition.get("status") == "True" and condition.get("type") == "Stalled":
+            return Health("Failed", condition.get("message", ""))
+    return None
+
+
+def _by_ready_condition(live: Manifest) -> Health:
+    for condition in _conditions(live):
+        if condition.get("type") != "Ready":
+            continue
+        if condition.get("status") == "True":
+            return Health("Current", "Resource is Ready")
+        return Health("InProgress", condition.get("message", ""))
+    return Health("Current", "Resource is current")
+
+
+def _always(live: Manifest, now: datetime) -> Health:
+    return Health("Current", "Resource is always ready")
+
+
+def _deployment(live: Manifest, now: datetime) -> Health:
+    spec, status = _spec(live), _status(live)
+    progressing = spec.get("progressDeadlineSeconds", NO_DEADLINE) == NO_DEADLINE
+    available = False
+    for condition in _conditions(live):
+        holds = condition.get("status") == "True"
+        if condition.get("type") == "Progressing":
+            if condition.get("reason") == "ProgressDeadlineExceeded":
+                return Health("Failed", "Progress deadline exceeded")
+            progressing |= holds and condition.get("reason") == "NewReplicaSetAvailable"
+        if condition.get("type") == "Available":
+            available |= holds
+    wanted = spec.get("replicas", 1)
+    replicas, updated, ready = (status.get(key, 0) for key in ("replicas", "updatedReplicas", "readyReplicas"))
+    running = status.get("availableReplicas", 0)
+    behind = _first_behind(
+        (wanted > replicas, f"Replicas: {replicas}/{wanted}"),
+        (wanted > updated, f"Updated: {updated}/{wanted}"),
+        (replicas > wanted, f"Pending termination: {replicas - wanted}"),
+        (updated > running, f"Available: {running}/{updated}"),
+        (wanted > ready, f"Ready: {ready}/{wanted}"),
+        (not progressing, "ReplicaSet not Available"),
+        (not available, "Deployment not Available"),
+    )
+    return behind or Health("Current", f"Deployment is available. Replicas: {replicas}")
+
+
+def _stateful_set(live: Manifest, now: datetime) -> Health:
+    spec, status = _spec(live), _status(live)
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        return Health("Current", "StatefulSet is using the ondelete update strategy")
+    wanted = spec.get("replicas", 1)
+    replicas, ready, current, updated = (
+        status.get(key, 0) for key in ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas")
+    )
+    behind = _first_behind(
+        (wanted > replicas, f"Replicas: {replicas}/{wanted}"),
+        (wanted > ready, f"Ready: {ready}/{wanted}"),
+        (replicas > wanted, f"Pending termination: {replicas - wanted}"),
+    )
+    if behind:
+        return behind
+    partition = (strategy.get("rollingUpdate") or {}).get("partition")
+    if partition is not None:
+        if updated < wanted - partition:
+            return Health("InProgress", f"updated: {updated}/{wanted - partition}")
+        return Health("Current", f"Partition rollout complete. updated: {updated}")
+    behind = _first_behind(
+        (wanted > current, f"current: {current}/{wanted}"),
+        (
+            status.get("currentRevision", "") != status.get("updateRevision", ""),
+            "Waiting for updated revision to match current",
+        ),
+    )
+    return behind or Health("Current", f"All replicas scheduled as expected. Replicas: {replicas}")
+
+
+def _daemon_set(live: Manifest, now: datetime) -> Health:
+    status = _status(live)
+    if (live.get("metadata") or {}).get("generation") is None:
+        return Health("InProgress", "DaemonSet metadata.generation not found")
+    if status.get("observedGeneration") is None:
+        return Health("InProgress", "DaemonSet status.observedGeneration not found")
+    wanted = status.get("desiredNumberScheduled")
+    if wanted is None:
+        return Health("InProgress", "Missing .status.desiredNumberScheduled")
+    current, updated = status.get("currentNumberScheduled", 0), status.get("updatedNumberScheduled", 0)
+    available, ready = status.get("numberAvailable", 0), status.get("numberReady", 0)
+    behind = _first_behind(
+        (wanted > current, f"Current: {current}/{wanted}"),
+        (wanted > updated, f"Updated: {updated}/{wanted}"),
+        (wanted > available, f"Available: {available}/{wanted}"),
+        (wanted > ready, f"Ready: {ready}/{wanted}"),
+    )
+    return behind or Health("Current", f"All replicas scheduled as expected. Replicas: {wanted}")
+
+
+def _replica_set(live: Manifest, now: datetime) -> Health:
+    status = _status(live)
+    wanted = _spec(live).get("replicas", 1)
+    replicas, labelled = status.get("replicas", 0), status.get("fullyLabeledReplicas", 0)
+    available, ready = status.get("availableReplicas", 0), status.get("readyReplicas", 0)
+    behind = _first_behind(
+        (_holds(live, "ReplicaFailure"), "Replica Failure condition. Check Pods"),
+        (wanted > labelled, f"Labelled: {labelled}/{wanted}"),
+        (wanted > available, f"Available: {available}/{wanted}"),
+        (wanted > ready, f"Ready: {ready}/{wanted}"),
+        (replicas > wanted, f"Pending termination: {replicas - wanted}"),
+    )
+    return behind or Health("Current", f"ReplicaSet is available. Replicas: {replicas}")
+
+
+def _pod(live: Manifest, now: datetime) -> Health:
+    match _status(live).get("phase", ""):
+        case "Succeeded":
+            return Health("Current", "Pod has completed successfully")
+        case "Failed":
+            return Health("Current", "Pod has completed, but not successfully")
+        case "Running":
+            return _running_pod(live)
+        case "Pending":
+            return _pending_pod(live, now)
+        case _:
+            return Health("InProgress", "Pod phase not available")
+
+
+def _running_pod(live: Manifest) -> Health:
+    if _holds(live, "Ready"):
+        return Health("Current", "Pod is Ready")
+    looping = [
+        container.get("name", "")
+        for container in _status(live).get("containerStatuses") or ()
+        if ((container.get("state") or {}).get("waiting") or {}).get("reason") == "CrashLoopBackOff"
+    ]
+    if looping:
+        return Health("Failed", f"Containers in CrashLoop state: {','.join(looping)}")
+    return Health("InProgress", "Pod is running but is not Ready")
+
+
+def _pending_pod(live: Manifest, now: datetime) -> Health:
+    unschedulable = any(
+        c.get("type") == "PodScheduled" and c.get("status") == "False" and c.get("reason") == "Unschedulable"
+        for c in _conditions(live)
+    )
+    if not unschedulable:
+        return Health("InProgress", "Pod is in the Pending phase")
+    created = (live.get("metadata") or {}).get("creationTimestamp")
+    if created and now - datetime.fromisoformat(created) < SCHEDULE_WINDOW:
+        return Health("InProgress", "Pod has not been scheduled")
+    return Health("Failed", "Pod could not be scheduled")
+
+
+def _volume_claim(live: Manifest, now: datetime) -> Health:
+    phase = _status(live).get("phase", "unknown")
+    if phase != "Bound":
+        return Health("InProgress", f"PVC is not Bound. phase: {phase}")
+    return Health("Current", "PVC is Bound")
+
+
+def _job(live: Manifest, now: datetime) -> Health:
+    """Flux's rule: a Job is done when it has completed, not when it has started."""
+    spec, status = _spec(live), _status(live)
+    completions = spec.get("completions", spec.get("parallelism", 1))
+    succeeded, active, failed = (status.get(key, 0) for key in ("succeeded", "active", "failed"))
+    if _holds(live, "Complete"):
+        return Health("Current", f"Job Completed. succeeded: {succeeded}/{completions}")
+    if _holds(live, "Failed"):
+        return Health("Failed", f"Job Failed. failed: {failed}/{completions}")
+    if _holds(live, "Suspended"):
+        return Health("Current", "Job is suspended")
+    if not status.get("startTime"):
+        return Health("InProgress", "Job not started")
+    return Health("InProgress", f"Job in progress. success:{succeeded}, active: {active}, failed: {failed}")
+
+
+def _service(live: Manifest, now: datetime) -> Health:
+    spec = _spec(live)
+    if spec.get("type", "ClusterIP") == "LoadBalancer" and not spec.get("clusterIP"):
+        return Health("InProgress", "ClusterIP not set. Service type: LoadBalancer")
+    return Health("Current", "Service is ready")
+
+
+def _disruption_budget(live: Manifest, now: datetime) -> Health:
+    return Health("Current", "AllowedDisruptions has been computed.")
+
+
+def _definition(live: Manifest, now: datetime) -> Health:
+    for condition in _conditions(live):
+        refused = condition.get("status") == "False"
+        if condition.get("type") == "NamesAccepted" and refused:
+            return Health("Failed", condition.get("message", ""))
+        if condition.get("type") != "Established":
+            continue
+        if refused and condition.get("reason") != "Installing":
+            return Health("Failed", condition.get("message", ""))
+        if condition.get("status") == "True":
+            return Health("Current", "CRD is established")
+    return Health("InProgress", "Install in progress")
+
+
+_RULES: Mapping[str, Callable[[Manifest, datetime], Health]] = {
+    "/ConfigMap": _always,
+    "/PersistentVolumeClaim": _volume_claim,
+    "/Pod": _pod,
+    "/Secret": _always,
+    "/Service": _service,
+    "apiextensions.k8s.io/CustomResourceDefinition": _definition,
+    "apps/DaemonSet": _daemon_set,
+    "apps/Deployment": _deployment,
+    "apps/ReplicaSet": _replica_set,
+    "apps/StatefulSet": _stateful_set,
+    "batch/CronJob": _always,
+    "batch/Job": _job,
+    "policy/PodDisruptionBudget": _disruption_budget,
+}
+
+
+def _first_behind(*checks: tuple[bool, str]) -> Health | None:
+    return next((Health("InProgress", text) for behind, text in checks if behind), None)
+
+
+def _spec(live: Manifest) -> Mapping[str, Any]:
+    return live.get("spec") or {}
+
+
+def _status(live: Manifest) -> Mapping[str, Any]:
+    status = live.get("status")
+    return status if isinstance(status, Mapping) else {}
+
+
+def _conditions(live: Manifest) -> list[Mapping[str, Any]]:
+    found = _status(live).get("conditions")
+    return [c for c in found if isinstance(c, Mapping)] if isinstance(found, list) else []
+
+
+def _holds(live: Manifest, type_: str) -> bool:
+    return any(c.get("type") == type_ and c.get("status") == "True" for c in _conditions(live))

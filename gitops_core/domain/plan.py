@@ -1,0 +1,85 @@
+"""The decision of a sync: what is applied in which order, what is forgotten, what is deleted.
+
+`plan_sync` is all there is to decide. The reconciler carries it out; the command line prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gitops_core.domain import inventory, labels, stages
+from gitops_core.meta import Manifest, ObjectRef
+
+
+@dataclass(frozen=True)
+class Action:
+    """What is to be done with one wanted object.
+
+    Attributes:
+        create_only: leave the object alone when it exists.
+        take_over: fields that kubectl owns become ours, so that what the manifest does not say goes away.
+        recreate: delete and create again when an immutable field changed.
+    """
+
+    ref: ObjectRef
+    manifest: Manifest
+    create_only: bool = False
+    take_over: bool = True
+    recreate: bool = False
+
+
+@dataclass(frozen=True)
+class SyncPlan:
+    """Attributes:
+    stages: what to apply; a stage begins when the one before is ready.
+    excluded: wanted objects that are not touched, but stay in the inventory.
+    prune: what was ours and is wanted no more, in the order of deletion. Each is deleted only if it still carries the
+        owner's labels.
+    tracked: the inventory to store before the first write: everything that exists or may come to exist.
+    inventory: the inventory to store when all is done.
+    """
+
+    stages: tuple[tuple[Action, ...], ...]
+    excluded: tuple[ObjectRef, ...]
+    prune: tuple[ObjectRef, ...]
+    tracked: tuple[ObjectRef, ...]
+    inventory: tuple[ObjectRef, ...]
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return tuple(action for stage in self.stages for action in stage)
+
+
+def plan_sync(wanted: Iterable[Manifest], known: Iterable[ObjectRef], *, prune: bool, force: bool = False) -> SyncPlan:
+    """Decide how the cluster becomes what `wanted` says.
+
+    Args:
+        wanted: complete manifests, one for each object.
+        known: the inventory of the last sync.
+        prune: whether objects that are wanted no more are deleted; else they are only forgotten.
+        force: whether any object may be recreated.
+    """
+    manifests = {ObjectRef.of(manifest): manifest for manifest in wanted}
+    known = tuple(known)
+    excluded = tuple(ref for ref in stages.in_order(manifests) if labels.is_excluded(manifests[ref]))
+    applied = [ref for ref in manifests if ref not in set(excluded)]
+    final = tuple(ref for stage in stages.staged(manifests) for ref in stage)
+    stale = inventory.difference(known, final)
+    return SyncPlan(
+        stages=tuple(tuple(_action(ref, manifests[ref], force) for ref in stage) for stage in stages.staged(applied)),
+        excluded=excluded,
+        prune=stages.prune_order(stale) if prune else (),
+        tracked=inventory.union(final, known),
+        inventory=final,
+    )
+
+
+def _action(ref: ObjectRef, manifest: Manifest, force: bool) -> Action:
+    return Action(
+        ref,
+        manifest,
+        create_only=labels.is_create_only(manifest),
+        take_over=not labels.keeps_other_managers(manifest),
+        recreate=force or labels.says(manifest, "force", "enabled"),
+    )

@@ -1,0 +1,77 @@
+"""In which order objects are applied: what others need comes first, what can block others last.
+
+    definitions   CustomResourceDefinition, Namespace, ClusterRole   waited for before anything else is applied
+    classes       *Class kinds                                       waited for too
+    rest          everything else, in RECONCILE_ORDER
+
+Pruning goes the other way round.
+
+Source: Flux, ApplyAllStaged and ReconcileOrder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gitops_core.meta import Kind, ObjectRef
+
+FIRST = (
+    "CustomResourceDefinition",
+    "Namespace",
+    "ClusterRole",
+    "ClusterClass",
+    "RuntimeClass",
+    "PriorityClass",
+    "StorageClass",
+    "VolumeSnapshotClass",
+    "IngressClass",
+    "GatewayClass",
+    "ClusterRoleBinding",
+    "ResourceQuota",
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ConfigMap",
+    "Secret",
+    "Service",
+    "LimitRange",
+    "Deployment",
+    "StatefulSet",
+    "CronJob",
+    "PodDisruptionBudget",
+)
+LAST = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+RANK = {kind: index - len(FIRST) for index, kind in enumerate(FIRST)} | {
+    kind: index + 1 for index, kind in enumerate(LAST)
+}
+DEFINITIONS = frozenset({"CustomResourceDefinition", "Namespace", "ClusterRole"})
+
+SortKey = tuple[int, str, str, str, str]
+
+
+def sort_key(ref: ObjectRef) -> SortKey:
+    """Sorts references into the order of applying."""
+    return RANK.get(ref.kind.kind, 0), ref.kind.group, ref.kind.kind, ref.key.namespace, ref.key.name
+
+
+def in_order(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
+    return tuple(sorted(refs, key=sort_key))
+
+
+def prune_order(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
+    return tuple(sorted(refs, key=sort_key, reverse=True))
+
+
+def stage_of(kind: Kind) -> int:
+    """0 for definitions, 1 for classes, 2 for the rest."""
+    if kind.kind in DEFINITIONS:
+        return 0
+    return 1 if kind.kind.endswith("Class") else 2
+
+
+def staged(refs: Iterable[ObjectRef]) -> tuple[tuple[ObjectRef, ...], ...]:
+    """The non-empty stages, each in the order of applying."""
+    stages: dict[int, list[ObjectRef]] = {}
+    for ref in in_order(refs):
+        stages.setdefault(stage_of(ref.kind), []).append(ref)
+    return tuple(tuple(stages[number]) for number in sorted(stages))
