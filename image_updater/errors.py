@@ -1,0 +1,97 @@
+"""What can go wrong between a registry's tag and a Git commit. Reasons and sentences are Flux's where Flux has them."""
+
+from __future__ import annotations
+
+from gitops_core.errors import StalledError, TransientError
+
+# Registries
+
+
+class RegistryError(TransientError):
+    """A registry refused or could not answer. The message begins with the request, never with a credential."""
+
+    reason = "ReadOperationFailed"
+
+
+class RegistryUnavailable(RegistryError):
+    """Network trouble, time-out, 429, 5xx, or an answer that is none; `retry_after` where the registry said so."""
+
+
+class RegistryDenied(RegistryError):
+    """401 or 403: the credentials are wrong, missing or too weak."""
+
+
+class RepositoryUnknown(RegistryError):
+    """404: the registry has no such repository."""
+
+
+class ImageUnknown(RegistryError):
+    """404: the repository has no such tag."""
+
+
+class ImageInvalid(StalledError):
+    """What should name an image repository does not."""
+
+    reason = "ImageURLInvalid"
+
+
+class CredentialsInvalid(TransientError):
+    """A Secret that should hold registry credentials is missing or does not."""
+
+    reason = "AuthenticationFailed"
+
+
+# Policies
+
+
+class PolicyInvalid(StalledError):
+    """A range, an order or a pattern that cannot be read."""
+
+    reason = "InvalidPolicy"
+
+
+class NoTagQualifies(TransientError):
+    """No tag can be chosen now; another tag may change that."""
+
+    reason = "Failure"
+
+
+class RepositoryNotReady(TransientError):
+    """The ImageRepository is missing or has no tags yet."""
+
+    reason = "DependencyNotReady"
+
+
+class AccessDenied(TransientError):
+    """The ImageRepository of another namespace is not open to this one."""
+
+    reason = "AccessDenied"
+
+
+# Updates
+
+
+class SourceInvalid(StalledError):
+    """The automation names no source that it could update."""
+
+    reason = "InvalidSourceConfiguration"
+
+
+class SourceMissing(TransientError):
+    reason = "SourceManagerFailed"
+
+
+class SelectorInvalid(StalledError):
+    reason = "InvalidPolicySelector"
+
+
+class TemplateFieldRemoved(StalledError):
+    """The message template uses a field that this version of the API no longer has."""
+
+    reason = "RemovedTemplateField"
+
+
+class UpdateFailed(TransientError):
+    """The files could not be updated."""
+
+    reason = "UpdateFailed"

@@ -1,0 +1,57 @@
+"""Every recorded answer of the original's image policies holds here: tests/golden/data/image-policies.jsonl."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitops_core.errors import GitOpsError
+from image_updater.domain.filters import TagFilter
+from image_updater.domain.policies import AlphabeticalPolicy, NumericalPolicy, Policy, SemVerPolicy, select_latest
+from image_updater.errors import NoTagQualifies
+
+ROWS = [json.loads(line) for line in (Path(__file__).parent / "data/image-policies.jsonl").read_text().splitlines()]
+NUMERIC = "failed to parse invalid numeric value '"
+
+
+def policy_of(spec: dict[str, Any]) -> Policy:
+    if "semver" in spec:
+        return SemVerPolicy(spec["semver"]["range"])
+    if "alphabetical" in spec:
+        return AlphabeticalPolicy(spec["alphabetical"].get("order") or "asc")
+    return NumericalPolicy(spec["numerical"].get("order") or "asc")
+
+
+def filter_of(row: dict[str, Any]) -> TagFilter | None:
+    spec = row.get("filterTags")
+    return TagFilter(spec.get("pattern", ""), spec.get("extract", "")) if spec else None
+
+
+def compared(row: dict[str, Any]) -> set[str]:
+    """What a numerical policy could have met: which one the original names depends on the order of a Go map."""
+    tag_filter = filter_of(row)
+    return set(tag_filter.apply(row["tags"])) if tag_filter else set(row["tags"])
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)))
+def test_a_policy_answers_as_the_original_did(number: int) -> None:
+    row = ROWS[number]
+
+    try:
+        answer: dict[str, str] = {"tag": select_latest(row["tags"], policy_of(row["policy"]), filter_of(row))}
+    except GitOpsError as error:
+        answer = {"reason": error.reason, "message": str(error)}
+
+    if row.get("message", "").startswith(NUMERIC) and row.get("filterTags"):
+        assert answer["message"].startswith(NUMERIC)
+        assert answer["message"].removeprefix(NUMERIC).removesuffix("'") in compared(row)
+        assert answer["reason"] == NoTagQualifies.reason
+    else:
+        assert answer == {key: row[key] for key in ("tag", "reason", "message") if key in row}
+
+
+def test_the_file_is_whole() -> None:
+    assert len(ROWS) == 700
