@@ -155,9 +155,9 @@ class KustomizationSpec(Wire):
     health_checks: tuple[KindReference, ...] = ()
     depends_on: tuple[Dependency, ...] = ()
     deletion_policy: Literal["MirrorPrune", "Delete", "WaitForTermination", "Orphan"] = "MirrorPrune"
-    target_namespace: Annotated[str, msgspec.Meta(min_length=1, max_length=63)] | None = None
-    name_prefix: Affix | None = None
-    name_suffix: Affix | None = None
+    target_namespace: Annotated[str, msgspec.Meta(min_length=1, max_length=63)] = ""
+    name_prefix: Affix = ""
+    name_suffix: Affix = ""
     common_metadata: CommonMetadata | None = None
     images: tuple[ImageOverride, ...] = ()
     patches: tuple[Patch, ...] = ()
