@@ -1,0 +1,143 @@
+"""HTTP as every adapter speaks it: sessions with limits, bodies with bounds, and what Retry-After means.
+
+A session knows no proxy variables, no .netrc and no cookies (`trust_env=False` also makes a request three times
+cheaper); who needs a proxy resolves it once with `proxy_for` and passes it to each request. Sockets send keep-alive
+probes, so a peer that vanished is noticed within a minute, also by a connection that only listens.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+
+CHUNK = 256 * 1024
+LONGEST_RETRY_AFTER = 3600.0
+
+
+class BodyTooLarge(Exception):
+    """A peer sent more than we are willing to hold. The message names the limit, never the content."""
+
+
+def open_session(
+    *,
+    total: float | None = 60.0,
+    connect: float = 10.0,
+    read: float | None = 30.0,
+    connections: int = 32,
+    idle: float = 60.0,
+    headers: Mapping[str, str] | None = None,
+    ssl_context: ssl.SSLContext | bool = True,
+    resolver: AbstractResolver | None = None,
+) -> aiohttp.ClientSession:
+    """A session whose every request ends, one way or another. To be made where an event loop runs, and closed.
+
+    Args:
+        total: seconds for a whole request with its body; None for streams.
+        connect: seconds to get a connected socket, TLS included.
+        read: seconds without a single byte.
+        connections: at the same time to all hosts together; 0 for no limit.
+        idle: seconds that an unused connection is kept.
+        resolver: turns host names into addresses, e.g. one that refuses private ones.
+    """
+    connector = aiohttp.TCPConnector(
+        limit=connections,
+        keepalive_timeout=idle,
+        ssl=ssl_context,
+        socket_factory=_probing_socket,
+        resolver=resolver,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(total=total, connect=None, sock_connect=connect, sock_read=read),
+        trust_env=False,
+        read_bufsize=CHUNK,
+    )
+
+
+def _probing_socket(address: aiohttp.connector.AddrInfoType) -> socket.socket:
+    family, type_, protocol, _, _ = address
+    created = socket.socket(family, type_, protocol)
+    created.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if number := getattr(socket, option, None):  # spelled differently, or missing, outside Linux
+            created.setsockopt(socket.IPPROTO_TCP, number, value)
+    return created
+
+
+async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The whole body, decompressed. Raises BodyTooLarge as soon as it is longer than `limit` bytes."""
+    if response.content_length is not None and response.content_length > limit:
+        raise BodyTooLarge(f"the answer is longer than {limit} bytes")
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > limit:
+            raise BodyTooLarge(f"the answer is longer than {limit} bytes")
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds to wait, from a Retry-After header: a number of seconds or a date; None without one that can be read.
+
+    Never negative and never more than an hour: a peer must not be able to put us to sleep for good.
+
+    >>> retry_after("7", datetime(2026, 1, 1, tzinfo=UTC))
+    7.0
+    >>> retry_after("Thu, 01 Jan 2026 00:01:30 GMT", datetime(2026, 1, 1, tzinfo=UTC))
+    90.0
+    >>> retry_after("soon", datetime(2026, 1, 1, tzinfo=UTC)) is None
+    True
+
+    Source: RFC 9110, 10.2.3.
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        delay = float(text[:9])
+    else:
+        try:
+            moment = parsedate_to_datetime(text)
+        except (TypeError, ValueError):
+            return None
+        delay = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+    return min(max(delay, 0.0), LONGEST_RETRY_AFTER)
+
+
+def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
+    """The proxy that the environment's HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY ask for, in either case.
+
+    >>> proxy_for("https://api.example:6443", {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".internal"})
+    'http://proxy:3128'
+    >>> proxy_for("https://api.internal:6443", {"https_proxy": "http://proxy:3128", "no_proxy": ".internal"}) is None
+    True
+    """
+    parts = urlsplit(url)
+    settings = {name.lower(): value for name, value in sorted(environment.items()) if value}  # lower case wins
+    proxy = settings.get(f"{parts.scheme}_proxy") or settings.get("all_proxy")
+    host = parts.hostname or ""
+    exempt = ["localhost", "127.0.0.0/8", "::1", *settings.get("no_proxy", "").split(",")]
+    if not proxy or any(_matches(host, parts.port, entry.strip().lower()) for entry in exempt):
+        return None
+    return proxy
+
+
+def _matches(host: str, port: int | None, entry: str) -> bool:
+    """Whether one entry of NO_PROXY means the host: `*`, a network, a name, or `.suffix`, with or without a port."""
+    if not entry or entry == "*":
+        return bool(entry)
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        name, _, only = entry.partition(":")
+        suffix = name.removeprefix("*").removeprefix(".")
+        return only in ("", str(port)) and (host == suffix or host.endswith(f".{suffix}"))
