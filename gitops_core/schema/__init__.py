@@ -4,6 +4,22 @@
 it under that CRD. `markers` are what API classes write beside their fields' types.
 """
 
+from gitops_core.schema.manifests import from_manifest, to_manifest, unsupported
 from gitops_core.schema.markers import INT64, NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only, rules
+from gitops_core.schema.structural import Schema, crd, crds, object_schema
 
-__all__ = ["INT64", "NOT_SEEN", "SERVER_DEFAULT", "UNSUPPORTED", "only", "rules"]
+__all__ = [
+    "INT64",
+    "NOT_SEEN",
+    "SERVER_DEFAULT",
+    "UNSUPPORTED",
+    "Schema",
+    "crd",
+    "crds",
+    "from_manifest",
+    "object_schema",
+    "only",
+    "rules",
+    "to_manifest",
+    "unsupported",
+]

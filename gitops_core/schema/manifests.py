@@ -1,0 +1,78 @@
+"""Our kinds as the JSON objects they travel as, and which of their fields nothing acts on yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from gitops_core.meta import Manifest, Resource
+from gitops_core.schema.structural import markers
+
+R = TypeVar("R", bound=Resource)
+
+
+def to_manifest(resource: Resource) -> Manifest:
+    """The whole object: apiVersion, kind, metadata, and of spec and status what differs from the defaults."""
+    body = msgspec.to_builtins(resource)
+    if "status" in body:
+        body["status"] = _without_nulls(body["status"])
+    return {"apiVersion": resource.KIND.api_version, "kind": resource.KIND.kind, **body}
+
+
+def from_manifest(cls: type[R], manifest: Manifest) -> R:
+    """The typed object. Fields that the class does not know are left out.
+
+    Raises:
+        msgspec.ValidationError: names the path of the field that does not fit.
+    """
+    return msgspec.convert(manifest, cls)
+
+
+def unsupported(spec: msgspec.Struct, path: str = "spec") -> tuple[str, ...]:
+    """Paths of the fields that are set and that nothing acts on, in the order of the class: `spec.decryption`.
+
+    A field is set when it differs from its default.
+    """
+    return tuple(_unsupported(spec, path))
+
+
+def _unsupported(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, tuple):
+        for index, item in enumerate(value):
+            yield from _unsupported(item, f"{path}[{index}]")
+    elif isinstance(value, msgspec.Struct):
+        for name, encoded, default, supported in _fields(type(value)):
+            inner = getattr(value, name)
+            if inner == default:
+                continue
+            if supported is not None and inner not in supported:
+                yield f"{path}.{encoded}"
+            else:
+                yield from _unsupported(inner, f"{path}.{encoded}")
+
+
+@cache
+def _fields(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, Any, tuple[Any, ...] | None], ...]:
+    """Name, JSON name, default and supported values (None: all) of each field."""
+    return tuple(
+        (
+            field.name,
+            field.encode_name,
+            field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory(),
+            markers(field.type).get("supported"),
+        )
+        for field in msgspec.structs.fields(cls)
+    )
+
+
+def _without_nulls(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+        case list():
+            return [_without_nulls(inner) for inner in value]
+        case _:
+            return value
