@@ -1,0 +1,80 @@
+"""When to list a repository's tags, and what to remember of the list.
+
+Source: fluxcd/image-reflector-controller, internal/controller/imagerepository_controller.go and internal/database.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from gitops_core.meta import seconds
+from image_updater.api import ImageRepository
+from image_updater.domain.filters import PatternInvalid, matching
+
+REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
+LATEST = 10
+
+
+class Scan(NamedTuple):
+    """List the tags now, and why."""
+
+    reason: str
+
+
+class Wait(NamedTuple):
+    """Seconds until the tags are to be listed again."""
+
+    seconds: float
+
+
+def plan_scan(wanted: ImageRepository, canonical: str, *, known: bool, now: datetime) -> Scan | Wait:
+    """Whether to list the tags now.
+
+    Args:
+        canonical: the repository's canonical name, as spec.image names it now.
+        known: whether the catalog holds a listing of it.
+    """
+    status = wanted.status
+    last = status.last_scan_result
+    if last is None or last.scan_time is None:
+        return Scan("first scan")
+    requested = wanted.metadata.annotations.get(REQUESTED_AT, "")
+    if requested and requested != status.last_handled_reconcile_at:
+        return Scan("reconcile requested")
+    if canonical != status.canonical_image_name:
+        return Scan("new image name")
+    if sorted(wanted.spec.exclusion_list) != sorted(status.observed_exclusion_list):
+        return Scan("updated exclusion list")
+    if not known:
+        return Scan("no tags in database")
+    remaining = seconds(wanted.spec.interval) - (now - last.scan_time).total_seconds()
+    return Scan("triggered by interval") if remaining < 1 else Wait(remaining)
+
+
+def without_excluded(tags: Iterable[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    """The tags that no pattern is found in, each once, in descending byte order.
+
+    Raises:
+        PatternInvalid: in the original's words.
+    """
+    left = set(tags)
+    for pattern in patterns:
+        try:
+            left.difference_update(matching(pattern, left))
+        except PatternInvalid as error:
+            raise PatternInvalid(f"failed to compile regex {pattern}: {error}") from None
+    return tuple(sorted(left, reverse=True))
+
+
+def checksum(tags: Sequence[str]) -> str:
+    """What status.lastScanResult.revision says of a list in descending order.
+
+    >>> checksum(["1.1.0", "1.0.0"]), checksum([])
+    ('495453000', '18153657')
+    """
+    encoded = json.dumps(list(tags), ensure_ascii=False, separators=(",", ":"))
+    return str(zlib.adler32(encoded.encode()))
