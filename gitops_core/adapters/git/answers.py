@@ -1,0 +1,121 @@
+"""What git's answers mean: from exit codes and complaints to gitops_core.errors.
+
+Git tells machines little, so its English sentences are matched (LC_ALL=C). The rule for what none matches: a GitError,
+which is tried again.
+
+Source: the messages of git 2.39 to 2.51, remote-curl.c, send-pack.c, builtin/receive-pack.c, packfile.c.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gitops_core.adapters.git.commands import Result
+from gitops_core.errors import GitAccessDenied, GitError, PushConflict, PushDenied, RefNotFound
+
+_ACCESS = re.compile(
+    r"Authentication failed|could not read (Username|Password)|returned error: 40[137]|terminal prompts disabled"
+    r"|Permission denied \(|Host key verification failed|No .* host key is known|invalid credentials"
+    r"|incorrect passphrase|Load key .*:|error in libcrypto|HTTP 40[13]",
+    re.IGNORECASE,
+)
+_NO_COMMIT = re.compile(r"not our ref|no such remote ref|couldn't find remote ref|unadvertised object", re.IGNORECASE)
+_REDIRECT = re.compile(r"returned error: 30[12378]|unable to update url base from redirection", re.IGNORECASE)
+_DAMAGE = re.compile(
+    r"not a git repository|bad object|object file .* is empty|loose object .* corrupt|is corrupt|packfile .* "
+    r"|unable to (read|unpack|parse)|missing (blob|tree|commit|object)|(bad|invalid) shallow|shallow file has changed"
+    r"|Unable to create '.*\.lock'|did not send all necessary objects|could not (parse|read) |inflate"
+    r"|bad config|index file|failed to traverse parents|bad tree object|cannot lock ref|invalid sha1 pointer"
+    r"|pack .* (not|bad|wrong)|Not a valid object",
+    re.IGNORECASE,
+)
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large|write error", re.IGNORECASE)
+
+
+class MirrorDamaged(GitError):
+    """The mirror on this disk, not the remote, is at fault: it is made anew, once."""
+
+
+def is_redirect(result: Result) -> bool:
+    return result.code != 0 and bool(_REDIRECT.search(result.stderr))
+
+
+def refuses_commit_ids(result: Result) -> bool:
+    """An old server that hands out the tips of its refs only."""
+    return "unadvertised object" in result.stderr
+
+
+def failure(result: Result, what: str) -> GitError:
+    """The error that a failed conversation with a remote stands for.
+
+    Args:
+        what: names the deed and the place, e.g. `git fetch of https://...`.
+    """
+    said, ours = result.stderr, _without_remote(result.stderr)
+    if _REDIRECT.search(ours):
+        return GitError(f"{what}: the repository has moved to another place: name its new URL")
+    if _ACCESS.search(said):
+        return GitAccessDenied(f"{what}: access denied: {gist(said)}")
+    if _NO_COMMIT.search(said):
+        return RefNotFound(f"{what}: the remote has no such commit")
+    if _FULL.search(ours):
+        return GitError(f"{what}: the disk of the mirrors is full: {gist(said)}")
+    if _DAMAGE.search(ours):
+        return MirrorDamaged(f"{what}: {gist(said)}")
+    return GitError(f"{what} failed: {gist(said) or f'exit code {result.code}'}")
+
+
+def local_failure(result: Result, what: str) -> GitError:
+    """The error that a failed command on a mirror stands for: where the disk is not full, the mirror is damaged."""
+    if _FULL.search(result.stderr):
+        return GitError(f"{what}: the disk of the mirrors is full: {gist(result.stderr)}")
+    return MirrorDamaged(f"{what} failed: {gist(result.stderr) or f'exit code {result.code}'}")
+
+
+def _without_remote(stderr: str) -> str:
+    return "\n".join(line for line in stderr.splitlines() if not re.match(r"remote:|fatal: remote error|ERR ", line))
+
+
+def gist(stderr: str) -> str:
+    """The lines that say why, in one, at most 300 characters."""
+    lines = [re.sub(r"\s+", " ", line).strip() for line in re.split(r"[\r\n]+", stderr)]
+    telling = [line for line in lines if re.match(r"(fatal|error|ERROR|remote|ssh|warning: remote)\b", line)]
+    text = "; ".join(
+        dict.fromkeys(line.removeprefix("fatal: ").removeprefix("error: ") for line in telling or lines if line)
+    )
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+# what `git push --porcelain` says of one ref: <flag> TAB <from>:<to> TAB <summary> (<reason>)
+
+_CONFLICT = re.compile(
+    r"non-fast-forward|fetch first|stale info|needs force|cannot lock ref|failed to (lock|update) ref"
+    r"|incorrect old value|reference already exists|remote ref updated|unable to lock",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(
+    r"declin|protected|denied|deny|not allowed|not permitted|permission|prohibit|forbidden|read.?only|checked out"
+    r"|hidden ref|rule violation|unauthorized",
+    re.IGNORECASE,
+)
+
+
+def push_verdict(result: Result, what: str) -> GitError | None:
+    """None when the branch is at the pushed commit, else the error."""
+    line = next(
+        (line for line in result.stdout.decode("utf-8", "replace").splitlines() if re.match(r"[ +*=!-]\t", line)), ""
+    )
+    flag, _, summary = line.partition("\t")
+    if line and flag != "!" and result.code == 0:
+        return None
+    said = f"{what}: {summary.partition(chr(9))[2]}"
+    if flag == "!" and _CONFLICT.search(summary):
+        return PushConflict(f"{said}: the branch is no longer where it was")
+    if flag == "!" and "[remote rejected]" in summary and (_DENIED.search(summary) or "hook" in summary):
+        return PushDenied(f"{said}: {gist(result.stderr)}")
+    if flag == "!":
+        return GitError(f"{said}: {gist(result.stderr)}")
+    if re.search(r"returned error: 403|denied to|not allowed to push|protected branch", result.stderr):
+        return PushDenied(f"{what}: {gist(result.stderr)}")
+    return failure(result, what)

@@ -1,0 +1,195 @@
+"""Runs git: one hardened environment, one place where processes begin and end.
+
+No prompt, no hook, no configuration but ours, one transport allowed, no credential among the arguments, a time-out on
+every command that ends its whole process group, and a limit on what is read from it.
+
+Source: git-scm.com/docs/git (environment variables) and git-scm.com/docs/git-config.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
+
+from gitops_core.errors import GitError
+
+MOST_OUTPUT = 64 << 20  # ls-remote of a million refs
+MOST_COMPLAINT = 64 << 10
+KILL_GRACE = 5.0
+
+# The operator's proxies are the one part of our own environment that a remote needs.
+_PASSED_ON = ("PATH", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+_ENVIRONMENT = {
+    "LC_ALL": "C",
+    "HOME": "/nonexistent",
+    "XDG_CONFIG_HOME": "/nonexistent",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_SYSTEM": "/dev/null",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+}
+
+_CONFIG = {
+    "core.hooksPath": "/dev/null",
+    "core.askPass": "",
+    "credential.helper": "",
+    "protocol.allow": "never",
+    "protocol.version": "2",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "submodule.recurse": "false",
+    "fetch.recurseSubmodules": "false",
+    "fetch.writeCommitGraph": "false",
+    "repack.writeBitmaps": "false",
+    "http.followRedirects": "false",
+    "transfer.fsckObjects": "true",
+    # harmless faults that old, honest histories hold; the servers everybody uses accept them too
+    "fetch.fsck.zeroPaddedFilemode": "ignore",
+    "fetch.fsck.badTimezone": "ignore",
+    "fetch.fsck.missingSpaceBeforeDate": "ignore",
+}
+
+
+class Result(NamedTuple):
+    code: int
+    stdout: bytes
+    stderr: str
+
+
+@dataclass(frozen=True)
+class GitCommands:
+    """Starts git commands, at most a few at a time.
+
+    Attributes:
+        program: the git command, an absolute path or a name on PATH.
+    """
+
+    program: str = "git"
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
+
+    async def run(
+        self,
+        *arguments: str,
+        timeout: float,  # noqa: ASYNC109  # of the command: it is killed, not only abandoned
+        stdin: bytes = b"",
+        config: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        about: str = "",
+    ) -> Result:
+        """What the command printed, whatever its exit code.
+
+        Args:
+            timeout: seconds.
+            config: Git configuration, passed by the environment: a command line is for everybody to read.
+            about: the repository's address, for the message.
+
+        Raises:
+            GitError: it took longer, printed more than it may, or cannot be started.
+        """
+        what = f"git {_verb(arguments)}{about and f' of {about}'}"
+        async with self.places:
+            process = await self._start(arguments, {**git_environment(config or {}), **(environment or {})})
+            try:
+                async with asyncio.timeout(timeout):
+                    return await _converse(process, stdin)
+            except TimeoutError:
+                raise GitError(f"{what} took longer than {timeout:g} s") from None
+            except OverflowError:
+                raise GitError(f"{what} printed more than {MOST_OUTPUT >> 20} MiB") from None
+            finally:
+                await _end(process)
+
+    async def _start(self, arguments: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        try:
+            return await asyncio.create_subprocess_exec(
+                self.program,
+                *arguments,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                env=environment,
+                start_new_session=True,  # a group of its own: remote helpers and ssh die with it
+            )
+        except FileNotFoundError:
+            raise GitError("the git command is missing: install git (Debian: apt-get install git)") from None
+
+
+def git_environment(config: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a git process: nothing else is inherited."""
+    settings = {**_CONFIG, **config}
+    names = [name for name in os.environ if name.upper() in _PASSED_ON]
+    environment = {**_ENVIRONMENT, **{name: os.environ[name] for name in names}, "GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings.items()):
+        environment[f"GIT_CONFIG_KEY_{number}"] = key
+        environment[f"GIT_CONFIG_VALUE_{number}"] = value
+    return environment
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    return next((word for word in arguments if not word.startswith("-")), "")
+
+
+async def _converse(process: asyncio.subprocess.Process, stdin: bytes) -> Result:
+    out, err, _ = await asyncio.gather(
+        _read(cast(asyncio.StreamReader, process.stdout), MOST_OUTPUT, strict=True),
+        _read(cast(asyncio.StreamReader, process.stderr), MOST_COMPLAINT, strict=False),
+        _feed(cast(asyncio.StreamWriter, process.stdin), stdin),
+    )
+    return Result(await process.wait(), out, err.decode("utf-8", "replace"))
+
+
+async def _feed(stream: asyncio.StreamWriter, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its exit code tells why
+        stream.write(data)
+        await stream.drain()
+    stream.close()
+
+
+async def _read(stream: asyncio.StreamReader, most: int, *, strict: bool) -> bytes:
+    held = bytearray()
+    while chunk := await stream.read(1 << 16):
+        if strict and len(held) + len(chunk) > most:
+            raise OverflowError
+        held += chunk[: most - len(held)]
+    return bytes(held)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill a command that has not ended, with its whole group, and take its exit code."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(process.wait()), KILL_GRACE)
+
+
+@contextmanager
+def exposed(*contents: bytes) -> Iterator[tuple[str, ...]]:
+    """Paths under which child processes of the same user can read `contents` while the block runs.
+
+    They are anonymous memory, mode 0600: nothing reaches a disk, and nothing is left when this process is killed. A
+    path through /proc/PID/fd is used because ssh closes every descriptor that it inherits.
+    """
+    descriptors = []
+    try:
+        for content in contents:
+            descriptor = os.memfd_create("sealoop")
+            descriptors.append(descriptor)
+            os.fchmod(descriptor, 0o600)  # ssh refuses a key that others could read
+            os.write(descriptor, content)
+        yield tuple(f"/proc/{os.getpid()}/fd/{descriptor}" for descriptor in descriptors)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)

@@ -1,0 +1,217 @@
+"""One bare mirror on this disk: what it holds, how it grows, how it is mended and kept small.
+
+    <state>/<hash of the URL>.git     refs/keep/<commit> for each fetched commit, history cut at depth 1
+
+A mirror may be lost at any time without harm. After a start it is checked once (a kill or a full disk may have left a
+lock, half a pack or half a `shallow` file); found damaged, then or later, it is thrown away and made anew, once, within
+the call that noticed. Whatever changes a mirror holds its lock; reading needs none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+import weakref
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from gitops_core.adapters.git.answers import MirrorDamaged, gist, local_failure
+from gitops_core.adapters.git.commands import GitCommands
+from gitops_core.adapters.git.objects import GitObject, algorithm_of, encode_pack
+from gitops_core.adapters.git.reading import Limits, MirrorTree, Readers, Shelf
+from gitops_core.errors import GitError
+
+T = TypeVar("T")
+
+
+class Search(NamedTuple):
+    """What a search found: the commit and the folder's tree that were searched, and the paths."""
+
+    commit: str
+    folder: str
+    found: tuple[str, ...]
+
+
+KEPT = 8
+REMEMBERED_SEARCHES = 16
+MOST_KEPT = 32  # commits; then all but the newest KEPT and those in use are pruned
+LOCAL_SECONDS = 300.0  # a command that touches no network: only a dead disk takes so long
+
+
+class Mirror:
+    """The mirror of one URL."""
+
+    def __init__(self, state: Path, url: str, commands: GitCommands, readers: Readers, limits: Limits) -> None:
+        self.url = url
+        self.directory = state / f"{sha256(url.encode()).hexdigest()[:32]}.git"
+        self.lock = asyncio.Lock()
+        self.shelf = Shelf(self.directory, readers, limits)
+        self.branches: frozenset[str] | None = None  # full names, as last seen on the remote
+        self.moved = False  # the remote answers with a redirect
+        self.searches: OrderedDict[tuple[str, str], Search] = OrderedDict()  # by text and folder
+        self.used = time.monotonic()
+        self._commands = commands
+        self._readers = readers
+        self._commits: dict[str, None] = {}  # whole in this mirror; the one used last comes last
+        self._held: Counter[str] = Counter()
+        self._lost: list[MirrorDamaged] = []  # noticed by trees while they were read
+        self._checked = False
+        self._generation = 0
+
+    async def healing(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` returns; when it finds the mirror damaged, a new mirror is made and `work` runs again, once."""
+        self.used = time.monotonic()
+        await self._check()
+        generation = self._generation
+        if self._lost:
+            await self._make_anew(generation)
+            generation = self._generation
+        try:
+            return await work()
+        except MirrorDamaged as damage:
+            await self._make_anew(generation)
+            try:
+                return await work()
+            except MirrorDamaged as again:
+                raise GitError(f"{again}; also in a mirror made anew") from damage
+
+    def has(self, commit: str) -> bool:
+        """Whether the commit and everything below its tree is here."""
+        if commit not in self._commits:
+            return False
+        self._commits[commit] = self._commits.pop(commit)
+        return True
+
+    def kept(self, commit: str) -> None:
+        """Say that the commit is here now, whole."""
+        self._commits[commit] = None
+
+    def tree(self, commit: str, oid: str) -> MirrorTree:
+        """A tree of `commit`, which is not pruned as long as the returned value lives."""
+        tree = MirrorTree(oid, self.shelf, self._lost)
+        self._held[commit] += 1
+        weakref.finalize(tree, self._release, commit).atexit = False
+        return tree
+
+    def _release(self, commit: str) -> None:
+        self._held[commit] -= 1
+        if not self._held[commit]:
+            del self._held[commit]
+
+    def remember_search(self, asked: tuple[str, str], search: Search) -> None:
+        self.searches[asked] = search
+        self.searches.move_to_end(asked)
+        if len(self.searches) > REMEMBERED_SEARCHES:
+            self.searches.popitem(last=False)
+
+    async def discard(self) -> None:
+        """Free the disk; the next use makes the mirror again."""
+        async with self.lock:
+            if self.directory.exists() and not self._held:
+                self._throw_away()
+
+    async def prepare(self, algorithm: str) -> None:
+        """Make the mirror when there is none, or one of the other hash. To be called under the lock."""
+        config = self.directory / "config"
+        if config.exists():
+            if ("sha256" in config.read_text()) == (algorithm == "sha256"):
+                return
+            self._throw_away()
+        fresh = self.directory.with_suffix(".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self._git("init", "--quiet", "--bare", "--template=", f"--object-format={algorithm}", str(fresh))
+        fresh.rename(self.directory)  # whole or not at all
+
+    async def store(self, objects: tuple[GitObject, ...]) -> None:
+        """Write new objects; they are checked, and so is that what they name is here."""
+        pack = encode_pack(objects, algorithm_of(objects[0].oid))
+        async with self.lock:
+            await self._git(f"--git-dir={self.directory}", "unpack-objects", "-q", "--strict", stdin=pack)
+
+    async def search(self, oid: str, text: str) -> tuple[str, ...]:
+        """The regular files below tree `oid` that hold `text`, by `git grep`; sorted."""
+        options = ("--threads=2", "-l", "-z", "-F", "--text", "--full-name", "--no-color", "-e", text)
+        result = await self._commands.run(
+            f"--git-dir={self.directory}", "grep", *options, oid, "--", timeout=LOCAL_SECONDS
+        )
+        if result.code > 1 or result.stderr:
+            raise local_failure(result, f"git grep in the mirror of {self.url}")
+        found = (name.decode("utf-8", "surrogateescape") for name in result.stdout.split(b"\0") if name)
+        return tuple(sorted(name.removeprefix(f"{oid}:") for name in found))
+
+    async def is_whole(self) -> bool:
+        """Whether every object that a kept commit needs is here."""
+        checks = ("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
+        result = await self._commands.run(f"--git-dir={self.directory}", *checks, timeout=LOCAL_SECONDS)
+        return result.code == 0
+
+    async def prune(self) -> None:
+        """Forget old commits when there are many: those that no tree in use shows and that were not used lately."""
+        async with self.lock:
+            if len(self._commits) <= MOST_KEPT:
+                return
+            newest = set(tuple(self._commits)[-KEPT:])
+            old = [commit for commit in self._commits if commit not in newest and commit not in self._held]
+            for commit in old:
+                del self._commits[commit]
+            lines = [f"update refs/keep/{commit} {commit}\n" for commit in self._commits]
+            lines += [f"delete refs/keep/{commit}\n" for commit in old]
+            directory = f"--git-dir={self.directory}"
+            await self._git(directory, "update-ref", "--stdin", stdin="".join(lines).encode())
+            await self._git(directory, "repack", "-a", "-d", "-q")
+            await self._git(directory, "prune", "--expire=now")
+
+    async def _check(self) -> None:
+        """Once, before the first use: take over what an earlier process left, if it is whole."""
+        if self._checked:
+            return
+        async with self.lock:
+            if self._checked:
+                return
+            if self.directory.exists():
+                self.directory.touch()  # in use: see GitMirrors, which removes those that nobody uses any more
+                _sweep(self.directory)
+                if not await self._take_over():
+                    self._throw_away()
+            self._checked = True
+
+    async def _take_over(self) -> bool:
+        if not await self.is_whole():
+            return False
+        listing = ("for-each-ref", "--sort=committerdate", "--format=%(objectname)", "refs/keep")
+        result = await self._commands.run(f"--git-dir={self.directory}", *listing, timeout=LOCAL_SECONDS)
+        self._commits = dict.fromkeys(result.stdout.decode().split())
+        return result.code == 0
+
+    async def _make_anew(self, generation: int) -> None:
+        async with self.lock:
+            if self._generation == generation:  # else somebody else did, while we waited
+                self._throw_away()
+
+    def _throw_away(self) -> None:
+        self._readers.forget(self.directory)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        if self.directory.exists():
+            raise GitError(f"the damaged mirror {self.directory} cannot be removed: remove it")
+        self._commits.clear()
+        self._lost.clear()
+        self.searches.clear()
+        self._generation += 1
+
+    async def _git(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        result = await self._commands.run(*arguments, timeout=LOCAL_SECONDS, stdin=stdin)
+        if result.code:
+            raise local_failure(result, f"git {gist(' '.join(arguments[:2]))} in the mirror of {self.url}")
+        return result.stdout
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what a killed git leaves: locks, which would stop every later command, and half-written packs."""
+    for pattern in ("*.lock", "refs/**/*.lock", "objects/**/tmp_*"):
+        for path in directory.glob(pattern):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,308 @@
+"""Reads objects of a mirror through one lasting `git cat-file --batch`, and shows a folder of a commit as a Tree.
+
+    ask  <id>LF     hear  <id> <type> <size>LF<body>LF     or  <id> missingLF
+
+A question takes some 50 microseconds, so it is asked and answered on the spot, from any thread. Trees are decoded here
+and remembered by id, which never goes stale. Only a few readers stay alive: the one used longest ago gives way.
+
+Source: git-scm.com/docs/git-cat-file (batch output).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+
+from gitops_core.adapters.git.answers import MirrorDamaged
+from gitops_core.adapters.git.commands import git_environment
+from gitops_core.adapters.git.objects import FOLDER, LINK, REGULAR, Entries, Entry, parse_tree
+from gitops_core.errors import GitError
+from gitops_core.meta import Tree
+
+ANSWER_SECONDS = 30.0
+LIVE_READERS = 4
+REMEMBERED_ENTRIES = 50_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one repository may ask of us.
+
+    Attributes:
+        files: in one Tree.
+        file_bytes: of one file.
+        tree_bytes: of one folder's own listing.
+    """
+
+    files: int = 200_000
+    file_bytes: int = 64 << 20
+    tree_bytes: int = 64 << 20
+
+
+class Stored(NamedTuple):
+    type: str
+    body: bytes
+
+
+class _Interrupted(Exception):
+    """The process ended in the middle of an answer, or did not answer in time."""
+
+
+class _Pipe:
+    """One `git cat-file --batch` process."""
+
+    def __init__(self, program: str, directory: Path) -> None:
+        self.process = subprocess.Popen(  # noqa: S603
+            [program, f"--git-dir={directory}", "cat-file", "--batch"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=git_environment({}),
+            bufsize=0,
+            start_new_session=True,
+        )
+        self.asking = cast(IO[bytes], self.process.stdin)
+        self.answers = cast(IO[bytes], self.process.stdout)
+        self.poll = select.poll()
+        self.poll.register(self.answers.fileno(), select.POLLIN)
+        self.buffer = bytearray()
+
+    def ask(self, name: str, most: int) -> Stored | None:
+        """Raises _Interrupted; OverflowError: larger than `most` bytes. Then this process is of no use any more."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        try:
+            self.asking.write(name.encode() + b"\n")
+        except BrokenPipeError:
+            raise _Interrupted from None
+        while (end := self.buffer.find(b"\n")) < 0:
+            self._more(deadline)
+        words = self.buffer[:end].split(b" ")
+        del self.buffer[: end + 1]
+        if len(words) != 3:
+            return None
+        size = int(words[2])
+        if size > most:
+            raise OverflowError(size)
+        while len(self.buffer) < size + 1:
+            self._more(deadline, size + 1 - len(self.buffer))
+        body = bytes(self.buffer[:size])
+        del self.buffer[: size + 1]
+        return Stored(words[1].decode(), body)
+
+    def _more(self, deadline: float, wanted: int = 0) -> None:
+        if not self.poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise _Interrupted
+        chunk = os.read(self.answers.fileno(), max(1 << 16, min(wanted, 1 << 20)))
+        if not chunk:
+            raise _Interrupted
+        self.buffer += chunk
+
+    def close(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.asking.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(ANSWER_SECONDS)
+        self.answers.close()
+
+
+class Readers:
+    """The live reader processes of all mirrors, and the decoded trees."""
+
+    def __init__(self, program: str = "git") -> None:
+        self._program = program
+        self._pipes: OrderedDict[Path, _Pipe] = OrderedDict()
+        self._trees: OrderedDict[str, Entries] = OrderedDict()
+        self._remembered = 0
+        self._lock = threading.RLock()
+
+    def read(self, directory: Path, name: str, most: int) -> Stored | None:
+        """The object, or None when the mirror in `directory` has none of that name.
+
+        Raises:
+            OverflowError: it is larger than `most` bytes.
+            MirrorDamaged: it is there and cannot be read.
+        """
+        with self._lock:
+            for _ in range(2):  # a second process, because the first one may have been killed for its memory
+                pipe = self._pipes.pop(directory, None) or _Pipe(self._program, directory)
+                try:
+                    stored = pipe.ask(name, most)
+                except (_Interrupted, OverflowError) as error:
+                    pipe.close()
+                    if isinstance(error, OverflowError):
+                        raise
+                    continue
+                self._pipes[directory] = pipe
+                self._part_with_oldest()
+                return stored
+        raise MirrorDamaged(f"object {name} cannot be read from the mirror")
+
+    def tree(self, directory: Path, oid: str, most: int) -> Entries:
+        """The entries of a stored tree; to be read only. Raises MirrorDamaged; GitError: too large."""
+        with self._lock:
+            if oid in self._trees:
+                self._trees.move_to_end(oid)
+                return self._trees[oid]
+            try:
+                stored = self.read(directory, oid, most)
+            except OverflowError as error:
+                raise GitError(f"a folder's listing is {error.args[0]} bytes, the limit is {most}") from None
+            if stored is None or stored.type != "tree":
+                raise MirrorDamaged(f"tree {oid} is missing from the mirror")
+            entries = parse_tree(stored.body, len(oid) // 2)
+            self._remember(oid, entries)
+            return entries
+
+    def forget(self, directory: Path) -> None:
+        """End the reader of a mirror that is about to vanish."""
+        with self._lock:
+            if pipe := self._pipes.pop(directory, None):
+                pipe.close()
+
+    def close(self) -> None:
+        for directory in tuple(self._pipes):
+            self.forget(directory)
+
+    def _part_with_oldest(self) -> None:
+        while len(self._pipes) > LIVE_READERS:
+            self._pipes.popitem(last=False)[1].close()
+
+    def _remember(self, oid: str, entries: Entries) -> None:
+        self._trees[oid] = entries
+        self._remembered += len(entries)
+        while self._remembered > REMEMBERED_ENTRIES:
+            self._remembered -= len(self._trees.popitem(last=False)[1])
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The objects of one mirror, by id."""
+
+    directory: Path
+    readers: Readers
+    limits: Limits
+
+    def tree(self, oid: str) -> Entries:
+        return self.readers.tree(self.directory, oid, self.limits.tree_bytes)
+
+    def commit(self, oid: str) -> bytes | None:
+        """The body of a commit, or None when the mirror does not have it."""
+        stored = self.readers.read(self.directory, oid, 16 << 20)
+        return stored.body if stored and stored.type == "commit" else None
+
+    def blob(self, oid: str, path: str) -> bytes:
+        """Raises GitError: the file is too large, or the mirror lost it."""
+        most = self.limits.file_bytes
+        try:
+            stored = self.readers.read(self.directory, oid, most)
+        except OverflowError as error:
+            raise GitError(f"file {path} has {error.args[0]} bytes, the limit is {most}") from None
+        if stored is None or stored.type != "blob":
+            raise MirrorDamaged(f"the contents of {path} are missing from the mirror")
+        return stored.body
+
+    def entry(self, root: str, path: str) -> Entry | None:
+        """What `path` names below tree `root`, whatever its mode; "" is the root itself."""
+        found = Entry(FOLDER, root)
+        for part in path.split("/") if path else ():
+            next_ = self.tree(found.oid).get(part) if found.mode == FOLDER else None
+            if next_ is None:
+                return None
+            found = next_
+        return found
+
+    def changed_files(self, old: str, new: str) -> Iterator[tuple[str, Entry | None]]:
+        """Regular files that differ between two trees: the new entry, or None where there is none any more."""
+        pairs = [("", old, new)]
+        while pairs:
+            where, before, after = pairs.pop()
+            olds, news = (self.tree(oid) if oid else {} for oid in (before, after))
+            for name in {*olds, *news}:
+                was, is_ = olds.get(name), news.get(name)
+                if was == is_:
+                    continue
+                old_folder, new_folder = (entry.oid if entry and entry.mode == FOLDER else "" for entry in (was, is_))
+                if old_folder or new_folder:
+                    pairs.append((f"{where}{name}/", old_folder, new_folder))
+                if (was and was.mode in REGULAR) or (is_ and is_.mode in REGULAR):
+                    yield f"{where}{name}", is_ if is_ and is_.mode in REGULAR else None
+
+
+@dataclass(frozen=True, eq=False)
+class MirrorTree(Tree):
+    """A folder of a commit, read from a mirror when it is asked. Submodules are left out.
+
+    Listing and reading raise GitError: a limit is passed, or the mirror lost the object (then the next call on the
+    remote mends the mirror).
+    """
+
+    oid: str
+    shelf: Shelf
+    lost: list[MirrorDamaged] = field(default_factory=list)
+
+    def __getitem__(self, path: str) -> bytes:
+        with self._noticing():
+            entry = self.shelf.entry(self.oid, path)
+            if entry is None or entry.mode not in REGULAR:
+                raise KeyError(path)
+            return self.shelf.blob(entry.oid, path)
+
+    def __contains__(self, path: object) -> bool:
+        with self._noticing():
+            entry = self.shelf.entry(self.oid, path) if isinstance(path, str) else None
+        return entry is not None and entry.mode in REGULAR
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listing[0])
+
+    def __len__(self) -> int:
+        return len(self._listing[0])
+
+    @cached_property
+    def links(self) -> Mapping[str, str]:
+        with self._noticing():
+            return {
+                path: self.shelf.blob(entry.oid, path).decode("utf-8", "surrogateescape")
+                for path, entry in self._listing[1].items()
+            }
+
+    @cached_property
+    def _listing(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
+        """The paths of the regular files, sorted by their bytes, and the symbolic links."""
+        files: list[str] = []
+        links: dict[str, Entry] = {}
+        folders = [("", self.oid)]
+        with self._noticing():
+            while folders:
+                where, oid = folders.pop()
+                for name, entry in self.shelf.tree(oid).items():
+                    if entry.mode in REGULAR:
+                        files.append(where + name)
+                    elif entry.mode == FOLDER:
+                        folders.append((f"{where}{name}/", entry.oid))
+                    elif entry.mode == LINK:
+                        links[where + name] = entry
+                if len(files) + len(folders) + len(links) > self.shelf.limits.files:
+                    raise GitError(f"the folder has more than {self.shelf.limits.files} files")
+        files.sort(key=lambda path: path.encode("utf-8", "surrogateescape"))
+        return tuple(files), links
+
+    @contextlib.contextmanager
+    def _noticing(self) -> Iterator[None]:
+        try:
+            yield
+        except MirrorDamaged as damage:
+            self.lost.append(damage)
+            raise

@@ -1,0 +1,320 @@
+"""Implements Git and GitRemote: bare mirrors under one folder, the git command for everything.
+
+resolve   one ls-remote
+tree      a fetch of one commit at depth 1 when it is not here; then nothing but reads
+search    git grep once; later only the files that changed since
+push      objects written into the mirror, one push that holds only if the branch is still at the parent
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitops_core.adapters.git.address import full_commit, full_ref, parse_address
+from gitops_core.adapters.git.answers import (
+    MirrorDamaged,
+    failure,
+    is_redirect,
+    push_verdict,
+    refuses_commit_ids,
+)
+from gitops_core.adapters.git.commands import GitCommands, Result
+from gitops_core.adapters.git.credentials import Identity, identify
+from gitops_core.adapters.git.mirror import Mirror, Search
+from gitops_core.adapters.git.objects import FOLDER, algorithm_of, edit_tree, encode_commit, new_object, parse_commit
+from gitops_core.adapters.git.reading import Limits, Readers
+from gitops_core.errors import GitError, PathNotFound, RefNotFound, StalledError
+from gitops_core.meta import Revision, Tree
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef
+
+ANONYMOUS = GitAccess()
+DEFAULT_LIMITS = Limits()
+MOST_CHANGED = 500  # files that are looked into one by one; above, git grep is quicker
+DISUSED_SECONDS = 7 * 24 * 3600.0
+
+
+class GitMirrors:
+    """Implements Git.
+
+    Args:
+        state: a folder of this process alone; it may be lost without harm.
+        allow_file: take file:// URLs, which read what this process can read: for operators, not for tenants.
+        plain_http_credentials: send credentials over http:// too, as Flux does.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        allow_file: bool = False,
+        plain_http_credentials: bool = True,
+        limits: Limits = DEFAULT_LIMITS,
+        program: str = "git",
+    ) -> None:
+        self._state = state.absolute()
+        self._allow_file = allow_file
+        self._plain_http = plain_http_credentials
+        self._limits = limits
+        self._commands = GitCommands(program)
+        self._readers = Readers(program)
+        self._mirrors: dict[str, Mirror] = {}
+        self._proven: set[bytes] = set()
+        self._chores: set[asyncio.Task[None]] = set()
+
+    def remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
+        address = parse_address(url, allow_file=self._allow_file)
+        identity = identify(address, access, self._state / "askpass", plain_http=self._plain_http)
+        if address.url not in self._mirrors:
+            self._mirrors[address.url] = Mirror(self._state, address.url, self._commands, self._readers, self._limits)
+        return MirrorRemote(self._mirrors[address.url], identity, timeout, self._commands, self._proven, self._later)
+
+    async def close(self) -> None:
+        """Finish the chores and end the readers."""
+        while self._chores:
+            await asyncio.gather(*self._chores, return_exceptions=True)
+        self._readers.close()
+
+    def _later(self, mirror: Mirror) -> None:
+        """Keep the mirror small, when there is time."""
+        chore = asyncio.get_running_loop().create_task(self._tidy(mirror))
+        self._chores.add(chore)
+        chore.add_done_callback(self._chores.discard)
+
+    async def _tidy(self, mirror: Mirror) -> None:
+        # a failed pruning is tried again after the next fetch, and a damaged mirror is mended by who needs it
+        with contextlib.suppress(GitError):
+            await mirror.prune()
+            for other in tuple(self._mirrors.values()):
+                if time.monotonic() - other.used > DISUSED_SECONDS:
+                    await other.discard()
+            await asyncio.to_thread(self._remove_disused)
+
+    def _remove_disused(self) -> None:
+        """Remove mirrors that no process used for long: their GitRepository is gone."""
+        ours = {mirror.directory for mirror in self._mirrors.values()}
+        for directory in self._state.glob("*.git"):
+            if directory not in ours and time.time() - directory.stat().st_mtime > DISUSED_SECONDS:
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class MirrorRemote:
+    """Implements GitRemote.
+
+    Attributes:
+        proven: identities that the remote let in since this process began. A mirror is shared by all who use its URL,
+            so whoever is not among them is not shown a commit before the remote was asked.
+    """
+
+    mirror: Mirror
+    identity: Identity
+    timeout: float
+    commands: GitCommands
+    proven: set[bytes]
+    later: Callable[[Mirror], None]
+
+    @property
+    def url(self) -> str:
+        return self.identity.address.url
+
+    async def resolve(self, ref: GitRef) -> Revision:
+        if ref.commit:
+            return Revision(ref.branch, full_commit(ref.commit))
+        if ref.name:
+            return self._pick(await self._list(*_listing_of(full_ref(ref.name))), ref.name, ref.name, "ref")
+        if ref.semver:
+            raise StalledError(f"{self.url}: ref.semver is not supported yet: name a tag or a branch")
+        if ref.tag:
+            return self._pick(await self._list("--tags"), ref.tag, full_ref(ref.tag, "tags"), "tag")
+        branch = ref.branch or "master"
+        name = full_ref(branch, "heads")
+        found = await self._list("--heads")
+        if not found:
+            raise RefNotFound(f"{self.url} is empty: it has no branch yet", reason="EmptyGitRepository")
+        return self._pick(found, branch, name, "branch")
+
+    async def tree(self, revision: Revision, path: str = "") -> Tree:
+        return await self.mirror.healing(lambda: self._tree(revision, path))
+
+    async def search(self, revision: Revision, text: str, path: str = "") -> tuple[str, ...]:
+        if not text or "\n" in text or "\0" in text:
+            raise ValueError("search looks for one line of text")
+        return await self.mirror.healing(lambda: self._search(revision, text, path))
+
+    async def describe(self, revision: Revision) -> CommitInfo:
+        return await self.mirror.healing(lambda: self._describe(revision))
+
+    async def push(self, commit: Commit, branch: str) -> Revision:
+        ref = full_ref(branch, "heads")
+        made = await self.mirror.healing(lambda: self._push(commit, ref))
+        return Revision(branch, made)
+
+    async def _list(self, *only: str) -> dict[str, str]:
+        """Commits by full ref name, annotated tags peeled; remembers the branches.
+
+        Args:
+            only: `--heads` or `--tags`, which the remote is told, so that it does not send the rest.
+        """
+        result = await self._ask("ls-remote", "--quiet", *only, "--", self.url)
+        if result.code:
+            raise failure(result, self._what("ls-remote"))
+        self.proven.add(self.identity.fingerprint)
+        lines = (line.partition("\t") for line in result.stdout.decode("utf-8", "replace").splitlines())
+        refs = {name: oid for oid, _, name in lines}
+        if only == ("--heads",):
+            self.mirror.branches = frozenset(refs)
+        return {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
+
+    def _pick(self, found: Mapping[str, str], shown: str, name: str, kind: str) -> Revision:
+        if name not in found:
+            raise RefNotFound(f"{self.url} has no {kind} {shown!r}")
+        return Revision(shown, found[name])
+
+    async def _tree(self, revision: Revision, path: str) -> Tree:
+        return self.mirror.tree(revision.commit, await self._folder(revision, path))
+
+    async def _folder(self, revision: Revision, path: str) -> str:
+        """The id of a folder's tree."""
+        root, _ = await self._commit(revision)
+        found = self.mirror.shelf.entry(root, folder_path(path))
+        if found is None or found.mode != FOLDER:
+            raise PathNotFound(f"{self.url} has no folder {path!r} at {revision}")
+        return found.oid
+
+    async def _describe(self, revision: Revision) -> CommitInfo:
+        return (await self._commit(revision))[1]
+
+    async def _commit(self, revision: Revision) -> tuple[str, CommitInfo]:
+        """The id of the root tree of a commit that is here, fetched when it was not, and what the commit says."""
+        commit = full_commit(revision.commit)
+        if self.mirror.has(commit):
+            await self._prove()
+        else:
+            await self._fetch(commit, revision.name)
+        body = self.mirror.shelf.commit(commit)
+        if body is None:
+            raise MirrorDamaged(f"commit {commit} is missing from the mirror of {self.url}")
+        return parse_commit(commit, body)
+
+    async def _prove(self) -> None:
+        if self.identity.address.scheme != "file" and self.identity.fingerprint not in self.proven:
+            await self._list("--heads")
+
+    async def _fetch(self, commit: str, name: str) -> None:
+        async with self.mirror.lock:
+            if self.mirror.has(commit) and self.identity.fingerprint in self.proven:
+                return
+            await self.mirror.prepare(algorithm_of(commit))
+            result = await self._fetch_refs("--depth=1", f"+{commit}:refs/keep/{commit}")
+            if refuses_commit_ids(result):
+                result = await self._fetch_tip(commit, name)
+            if result.code:
+                error = failure(result, self._what("fetch"))
+                # what we do not recognise may be the mirror's fault: look, before the remote is blamed for ever
+                if type(error) is GitError and not await self.mirror.is_whole():
+                    raise MirrorDamaged(str(error))
+                raise error
+            self.mirror.kept(commit)
+        self.proven.add(self.identity.fingerprint)
+        self.later(self.mirror)
+
+    async def _fetch_tip(self, commit: str, name: str) -> Result:
+        """For servers that hand out the tips of refs only: the ref it was found under, then all branches, in full."""
+        ref = name if name.startswith("refs/") else f"refs/heads/{name}"
+        tips = ([("--depth=1", f"+{full_ref(ref)}:refs/keep/{commit}")] if name else []) + [
+            ("--refetch", "+refs/heads/*:refs/tips/*")
+        ]
+        for depth, refspec in tips:
+            result = await self._fetch_refs(depth, refspec)
+            if result.code == 0 and self.mirror.shelf.commit(commit) is not None:
+                return result
+        raise RefNotFound(f"{self._what('fetch')}: the remote has no such commit, or does not hand it out")
+
+    async def _fetch_refs(self, *depth_and_refspec: str) -> Result:
+        depth, refspec = depth_and_refspec
+        quiet = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-show-forced-updates")
+        return await self._ask("fetch", *quiet, depth, "--", self.url, refspec)
+
+    async def _search(self, revision: Revision, text: str, path: str) -> tuple[str, ...]:
+        folder = await self._folder(revision, path)
+        last = self.mirror.searches.get((text, path))
+        found = self._search_changes(last, folder, text) if last and self.mirror.has(last.commit) else None
+        if found is None:
+            found = await self.mirror.search(folder, text)
+        self.mirror.remember_search((text, path), Search(revision.commit, folder, found))
+        return found
+
+    def _search_changes(self, last: Search, folder: str, text: str) -> tuple[str, ...] | None:
+        """The result of the last search brought up to date; None when too much changed since."""
+        shelf, wanted, found = self.mirror.shelf, text.encode(), set(last.found)
+        for number, (path, entry) in enumerate(shelf.changed_files(last.folder, folder)):
+            if number >= MOST_CHANGED:
+                return None
+            found.discard(path)
+            if entry is not None and wanted in shelf.blob(entry.oid, path):
+                found.add(path)
+        return tuple(sorted(found))
+
+    async def _push(self, commit: Commit, ref: str) -> str:
+        root, _ = await self._commit(Revision("", commit.parent))
+        algorithm = algorithm_of(commit.parent)
+        tree, objects = edit_tree(self.mirror.shelf.tree, root, commit.edits, algorithm)
+        made = new_object("commit", encode_commit(commit, tree), algorithm)
+        await self.mirror.store((*objects, made))
+        if self.mirror.branches is None:
+            await self._list("--heads")
+        expected = commit.parent if ref in (self.mirror.branches or ()) else ""
+        # the lease makes it compare-and-swap: without it a branch that was set back would take its old commits again
+        lease = f"--force-with-lease={ref}:{expected}"
+        flags = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", lease)
+        result = await self._ask("push", *flags, "--", self.url, f"{made.oid}:{ref}")
+        verdict = push_verdict(result, self._what(f"push to {ref}"))
+        if verdict is not None:
+            self.mirror.branches = None  # the next push looks again whether the branch is there
+            raise type(verdict)(self.identity.mute(str(verdict)))
+        self.mirror.kept(made.oid)
+        self.mirror.branches = (self.mirror.branches or frozenset()) | {ref}
+        return made.oid
+
+    async def _ask(self, verb: str, *arguments: str) -> Result:
+        """Run a command that talks to the remote, following it once when it has moved within its host."""
+        result = await self._ask_once(verb, *arguments)
+        if is_redirect(result) and self.identity.follows_redirects and not self.mirror.moved:
+            self.mirror.moved = True
+            result = await self._ask_once(verb, *arguments)
+        return result._replace(stderr=self.identity.mute(result.stderr))
+
+    async def _ask_once(self, *arguments: str) -> Result:
+        directory = () if arguments[0] == "ls-remote" else (f"--git-dir={self.mirror.directory}",)
+        with self.identity.child(redirects=self.mirror.moved) as child:
+            return await self.commands.run(
+                *directory,
+                *arguments,
+                timeout=self.timeout,
+                config=child.config,
+                environment=child.environment,
+                about=self.url,
+            )
+
+    def _what(self, deed: str) -> str:
+        return f"git {deed} of {self.url}"
+
+
+def _listing_of(ref: str) -> tuple[str, ...]:
+    sections = {"refs/heads/": ("--heads",), "refs/tags/": ("--tags",)}
+    return next((flags for prefix, flags in sections.items() if ref.startswith(prefix)), ())
+
+
+def folder_path(path: str) -> str:
+    """`path` without "./" and doubled or outer slashes.
+
+    >>> folder_path("./deploy//prod/"), folder_path("."), folder_path("/")
+    ('deploy/prod', '', '')
+    """
+    return "/".join(part for part in path.split("/") if part not in ("", "."))
