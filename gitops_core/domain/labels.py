@@ -9,7 +9,6 @@ Read, as annotation or label, value compared without case:
                                      IfNotPresent       created, never changed
                                      Ignore             neither applied nor pruned
     kustomize.toolkit.fluxcd.io/prune: disabled         never pruned
-    kustomize.toolkit.fluxcd.io/force: enabled          recreated when an immutable field changed
 
 Source: Flux, kustomize-controller.
 """

@@ -19,14 +19,12 @@ class Action:
     Attributes:
         create_only: leave the object alone when it exists.
         take_over: fields that kubectl owns become ours, so that what the manifest does not say goes away.
-        recreate: delete and create again when an immutable field changed.
     """
 
     ref: ObjectRef
     manifest: Manifest
     create_only: bool = False
     take_over: bool = True
-    recreate: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,13 @@ class SyncPlan:
         return tuple(action for stage in self.stages for action in stage)
 
 
-def plan_sync(wanted: Iterable[Manifest], known: Iterable[ObjectRef], *, prune: bool, force: bool = False) -> SyncPlan:
+def plan_sync(wanted: Iterable[Manifest], known: Iterable[ObjectRef], *, prune: bool) -> SyncPlan:
     """Decide how the cluster becomes what `wanted` says.
 
     Args:
         wanted: complete manifests, one for each object.
         known: the inventory of the last sync.
         prune: whether objects that are wanted no more are deleted; else they are only forgotten.
-        force: whether any object may be recreated.
     """
     manifests = {ObjectRef.of(manifest): manifest for manifest in wanted}
     known = tuple(known)
@@ -67,7 +64,7 @@ def plan_sync(wanted: Iterable[Manifest], known: Iterable[ObjectRef], *, prune: 
     final = tuple(ref for stage in stages.staged(manifests) for ref in stage)
     stale = inventory.difference(known, final)
     return SyncPlan(
-        stages=tuple(tuple(_action(ref, manifests[ref], force) for ref in stage) for stage in stages.staged(applied)),
+        stages=tuple(tuple(_action(ref, manifests[ref]) for ref in stage) for stage in stages.staged(applied)),
         excluded=excluded,
         prune=stages.prune_order(stale) if prune else (),
         tracked=inventory.union(final, known),
@@ -75,11 +72,10 @@ def plan_sync(wanted: Iterable[Manifest], known: Iterable[ObjectRef], *, prune: 
     )
 
 
-def _action(ref: ObjectRef, manifest: Manifest, force: bool) -> Action:
+def _action(ref: ObjectRef, manifest: Manifest) -> Action:
     return Action(
         ref,
         manifest,
         create_only=labels.is_create_only(manifest),
         take_over=not labels.keeps_other_managers(manifest),
-        recreate=force or labels.says(manifest, "force", "enabled"),
     )

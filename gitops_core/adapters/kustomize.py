@@ -1,0 +1,238 @@
+"""Implements Renderer: plain manifests without a subprocess, everything else with the kustomize program.
+
+A build runs in a private folder in memory (/dev/shm where there is one) that holds the files it uses and no others,
+with no plugins, no helm, no git, no network proxy that answers, bounded in time and output. One build serves every
+prefix, suffix and namespace where that is the same (domain/sharing.py). What was built is kept by content: the folder's
+Git object id and the overlay; so what did not change is not built again, and not even read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from gitops_core.domain import folders, sharing
+from gitops_core.domain.manifests import read_manifests, read_output
+from gitops_core.domain.sharing import Affixes
+from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
+from gitops_core.meta import Manifest, Tree
+from gitops_core.ports import Overlay
+
+V = TypeVar("V")
+
+MAX_OUTPUT = 64 * 2**20
+MAX_SOURCES = 256 * 2**20
+HOW_TO_GET = (
+    "the kustomize program is missing: put it on PATH or name it in the setting kustomize "
+    "(https://kubectl.docs.kubernetes.io/installation/kustomize; `make tools` builds it into .tools/bin)"
+)
+
+
+class RendererUnavailable(TransientError):
+    """The kustomize program is missing, hangs, or prints too much."""
+
+    reason = "BuildFailed"
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """A build with stand-ins: the result as JSON, and the files it was made from."""
+
+    result: bytes
+    stood_in: Affixes
+    sources: tuple[bytes, ...]
+
+
+class _Recent(Generic[V]):
+    """The most recently used values, by key."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[tuple[object, ...], V] = OrderedDict()
+
+    def get(self, key: tuple[object, ...]) -> V | None:
+        if key not in self._values:
+            return None
+        self._values.move_to_end(key)
+        return self._values[key]
+
+    def put(self, key: tuple[object, ...], value: V) -> None:
+        self._values[key] = value
+        self._values.move_to_end(key)
+        while len(self._values) > self._size:
+            self._values.popitem(last=False)
+
+
+class Kustomize:
+    """Implements Renderer."""
+
+    def __init__(self, program: str = "", *, timeout: float = 60.0, builds: int = 2, kept: int = 256) -> None:
+        """
+        Args:
+            program: the kustomize binary; "" looks on PATH and in .tools/bin of the working directory.
+            timeout: seconds that one build may take.
+            builds: how many run at the same time.
+            kept: how many results are remembered.
+        """
+        self._program = program
+        self._timeout = timeout
+        self._slots = asyncio.Semaphore(builds)
+        self._results: _Recent[tuple[Manifest, ...]] = _Recent(kept)
+        self._shared: _Recent[_Shared] = _Recent(kept)
+        self._under_way: dict[tuple[object, ...], asyncio.Lock] = {}
+
+    async def render(self, tree: Tree, overlay: Overlay, path: str = "") -> tuple[Manifest, ...]:
+        path = path.strip("/")
+        key = (tree.oid, path, overlay.namespace, overlay.name_prefix, overlay.name_suffix, _hashable(overlay))
+        if (kept := self._results.get(key)) is not None:
+            return kept
+        rendered = await self._rendered(tree, overlay, path)
+        self._results.put(key, rendered)
+        return rendered
+
+    async def _rendered(self, tree: Tree, overlay: Overlay, path: str) -> tuple[Manifest, ...]:
+        prefix = f"{path}/" if path else ""
+        below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
+        if not below:
+            raise PathNotFound(f"kustomization path not found: no file below {path or '.'}")
+        affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
+        if folders.is_plain(below) and not any(affixes) and not overlay.fields:
+            return read_manifests({prefix + name: tree[prefix + name] for name in folders.manifest_files(below)})
+        document = _document(tree, path)
+        if overlay.fields or any(affixes):
+            document = sharing.merged_overlay(document, affixes, overlay.fields)
+        build = folders.build_of(tree, path, document)
+        if not sharing.may_share(build.fields, affixes):
+            return read_output(await self._build(tree, path, document, build))
+        return await self._from_shared(tree, overlay, path, affixes, build)
+
+    async def _from_shared(
+        self, tree: Tree, overlay: Overlay, path: str, affixes: Affixes, build: folders.Build
+    ) -> tuple[Manifest, ...]:
+        """The shared build with the real values, or, where it does not serve them, a build of their own."""
+        key = (tree.oid, path, tuple(map(bool, affixes)), _hashable(overlay))
+        async with self._under_way.setdefault(key, asyncio.Lock()):
+            shared = self._shared.get(key)
+            if shared is None:
+                stood_in = sharing.stand_ins(affixes, secrets.token_hex(8))
+                document = sharing.merged_overlay(_document(tree, path), stood_in, overlay.fields)
+                objects = read_output(await self._build(tree, path, document, build))
+                sources = tuple(tree[name] for name in sorted(build.files))
+                shared = _Shared(msgspec.json.encode(objects), stood_in, sources)
+                self._shared.put(key, shared)
+        self._under_way.pop(key, None)
+        if sharing.fits(shared.result, shared.stood_in, affixes, shared.sources):
+            return sharing.substituted(shared.result, shared.stood_in, affixes)
+        document = sharing.merged_overlay(_document(tree, path), affixes, overlay.fields)
+        return read_output(await self._build(tree, path, document, build))
+
+    async def _build(self, tree: Tree, path: str, document: Mapping[str, object], build: folders.Build) -> bytes:
+        files = {name: tree[name] for name in build.files}
+        if sum(map(len, files.values())) > MAX_SOURCES:
+            raise ManifestInvalid(f"the files that {path or '.'} uses are larger than {MAX_SOURCES >> 20} MiB")
+        own = folders.kustomization_file(tree, path)
+        if own is not None:
+            files.pop(own, None)
+        files[os.path.join(path, folders.NAMES[0])] = msgspec.json.encode(document)
+        async with self._slots:
+            root = await asyncio.to_thread(_written, files)
+            try:
+                return await self._run(root, path, build.leaves_root)
+            finally:
+                await asyncio.to_thread(shutil.rmtree, root, True)
+
+    async def _run(self, root: str, path: str, leaves_root: bool) -> bytes:
+        restriction = "LoadRestrictionsNone" if leaves_root else "LoadRestrictionsRootOnly"
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._located(),
+                *("build", os.path.join(root, path), "--load-restrictor", restriction),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=root,
+                env=_environment(root),
+            )
+        except OSError as error:
+            raise RendererUnavailable(f"cannot run {self._program or 'kustomize'}: {error.strerror}") from None
+        try:
+            async with asyncio.timeout(self._timeout):
+                output, problem = await asyncio.gather(
+                    _bounded(process.stdout, MAX_OUTPUT), _bounded(process.stderr, 2**16)
+                )
+                status = await process.wait()
+        except TimeoutError:
+            raise RendererUnavailable(f"kustomize build of {path or '.'} took longer than {self._timeout:g}s") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if status != 0:
+            raise ManifestInvalid(f"kustomize build failed: {_cause(problem, root)}")
+        return output
+
+    def _located(self) -> str:
+        program = self._program or shutil.which("kustomize") or shutil.which("kustomize", path=".tools/bin")
+        if program is None:
+            raise RendererUnavailable(HOW_TO_GET)
+        return os.path.abspath(program)
+
+
+def _document(tree: Tree, path: str) -> Mapping[str, object]:
+    """The folder's kustomization, or the one that stands for its manifests."""
+    own = folders.kustomization_file(tree, path)
+    if own is not None:
+        return folders.read_kustomization(tree, own)
+    resources = folders.generated_resources(tree, path)
+    prefix = f"{path}/" if path else ""
+    read_manifests({prefix + name: tree[prefix + name] for name in resources if prefix + name in tree})
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [f"./{name}" for name in resources],
+    }
+
+
+def _hashable(overlay: Overlay) -> bytes:
+    return msgspec.json.encode(overlay.fields)
+
+
+def _written(files: Mapping[str, bytes]) -> str:
+    """A new private folder with these files."""
+    memory = "/dev/shm"  # noqa: S108  # mkdtemp makes a folder of our own in it
+    root = tempfile.mkdtemp(prefix="sealoop-build-", dir=memory if os.access(memory, os.W_OK) else None)
+    for name, data in files.items():
+        target = Path(root, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return os.path.realpath(root)
+
+
+def _environment(root: str) -> dict[str, str]:
+    """No credentials, no program to call, and a proxy that does not answer: a build reads its files only."""
+    nowhere = "http://127.0.0.1:9"
+    return {"HOME": root, "PATH": "", "HTTP_PROXY": nowhere, "HTTPS_PROXY": nowhere, "TMPDIR": root}
+
+
+async def _bounded(stream: asyncio.StreamReader | None, limit: int) -> bytes:
+    data = bytearray()
+    while stream is not None and (chunk := await stream.read(2**16)):
+        data += chunk
+        if len(data) > limit:
+            raise RendererUnavailable(f"kustomize printed more than {limit >> 20 or 1} MiB")
+    return bytes(data)
+
+
+def _cause(problem: bytes, root: str) -> str:
+    text = problem.decode("utf-8", "replace").strip().removeprefix("Error: ")
+    return text.replace(f"{root}/", "").replace(root, ".")[:2000]

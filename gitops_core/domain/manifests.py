@@ -1,0 +1,238 @@
+"""Files -> objects: YAML and JSON as Flux reads them, every fault of every file in one error.
+
+A file holds any number of documents, a document one object or a List of them. Every object must say apiVersion, kind
+and metadata.name, and no two may be the same object. Objects annotated `config.kubernetes.io/local-config` are for
+tools, not for the cluster, and are left out.
+
+What a stranger's file can do to us is bounded: nesting, the size after aliases are written out, and a value that
+contains itself are refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import yaml
+
+from gitops_core.domain.inventory import Identity, identity
+from gitops_core.domain.scalars import resolve
+from gitops_core.errors import ManifestInvalid
+from gitops_core.meta import Manifest, ObjectRef
+
+MAX_DEPTH = 200
+MAX_NODES = 200_000  # one object of the 1.5 MiB that etcd takes has fewer
+LOCAL_CONFIG = "config.kubernetes.io/local-config"
+_PLAIN = "!plain"
+_CORE = "tag:yaml.org,2002:"
+
+
+class Fault(NamedTuple):
+    """What is wrong in a file; line 0 where no line is at fault."""
+
+    path: str
+    line: int
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {f'line {self.line}: ' if self.line else ''}{self.problem}"
+
+
+class _Loader(yaml.CSafeLoader):
+    """Leaves plain scalars unresolved: their meaning is `scalars.resolve`'s."""
+
+    yaml_implicit_resolvers = {None: [(_PLAIN, re.compile(r"(?s).*"))]}
+
+
+class Malformed(Exception):
+    """One file is not YAML, or not objects; the caller says which file."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(problem)
+        self.line, self.problem = line, problem
+
+
+def read_manifests(files: Mapping[str, bytes]) -> tuple[Manifest, ...]:
+    """The objects of `files`, in the order of the mapping and of each file.
+
+    Raises:
+        ManifestInvalid: names every file that is at fault.
+    """
+    faults: list[Fault] = []
+    found: list[tuple[str, Manifest]] = []
+    for path, data in files.items():
+        try:
+            found.extend((path, manifest) for manifest in read_file(data))
+        except Malformed as error:
+            faults.append(Fault(path, error.line, error.problem))
+    faults.extend(_duplicates(found))
+    if faults:
+        raise ManifestInvalid(f"failed to decode Kubernetes YAML from {'; '.join(map(str, faults))}")
+    return tuple(manifest for _, manifest in found)
+
+
+def read_output(data: bytes) -> tuple[Manifest, ...]:
+    """The objects that a build printed. Raises ManifestInvalid."""
+    return read_manifests({"the build's result": data})
+
+
+def read_file(data: bytes) -> Iterator[Manifest]:
+    """The objects of one file. Raises Malformed."""
+    for line, document in documents(data):
+        if document is None:
+            continue
+        for manifest in _expanded(document, line):
+            _check(manifest, line)
+            annotations = manifest["metadata"].get("annotations") or {}
+            if annotations.get(LOCAL_CONFIG, "false") == "false":
+                yield manifest
+
+
+def documents(data: bytes) -> Iterator[tuple[int, Any]]:
+    """The decoded documents of a YAML stream, each with the line it begins at; None for an empty one."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Malformed(0, "not UTF-8 text") from None
+    try:
+        _check_depth(text)
+        for node in yaml.compose_all(text, Loader=_Loader):
+            yield node.start_mark.line + 1, _Construction().value(node)
+    except yaml.MarkedYAMLError as error:
+        lines = [mark.line + 1 for mark in (error.problem_mark, error.context_mark) if mark is not None]
+        raise Malformed(lines[0] if lines else 0, error.problem or "not YAML") from None
+    except yaml.YAMLError as error:
+        raise Malformed(0, str(error).splitlines()[0]) from None
+
+
+def _check_depth(text: str) -> None:
+    # composing recurses in C and would overflow the stack; parsing events does not
+    opening = max(text.count("[") + text.count("{"), text.count("- "), text.count("? "))
+    if opening < MAX_DEPTH and "\n" + " " * MAX_DEPTH not in text:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise Malformed(int(event.start_mark.line) + 1, f"nested more than {MAX_DEPTH} deep")
+
+
+class _Construction:
+    """Makes one document's values; aliases share them."""
+
+    def __init__(self) -> None:
+        self.made: dict[int, tuple[Any, int]] = {}  # value and how many nodes it is when written out
+        self.open: set[int] = set()
+
+    def value(self, node: yaml.Node) -> Any:
+        return self._build(node)[0]
+
+    def _build(self, node: yaml.Node) -> tuple[Any, int]:
+        if isinstance(node, yaml.ScalarNode):
+            return _scalar(node), 1
+        if id(node) in self.made:
+            return self.made[id(node)]
+        if id(node) in self.open:
+            raise Malformed(_line(node), "a value contains itself")
+        self.open.add(id(node))
+        built = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
+        if built[1] > MAX_NODES:
+            raise Malformed(_line(node), f"more than {MAX_NODES} values when aliases are written out")
+        self.open.discard(id(node))
+        self.made[id(node)] = built
+        return built
+
+    def _sequence(self, node: yaml.Node) -> tuple[list[Any], int]:
+        parts = [self._build(child) for child in node.value]
+        return [value for value, _ in parts], 1 + sum(size for _, size in parts)
+
+    def _mapping(self, node: yaml.Node) -> tuple[dict[str, Any], int]:
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        size = 1
+        for key, child in node.value:
+            value, part = self._build(child)
+            size += part
+            if key.tag == _PLAIN and key.value == "<<":
+                _merge(merged, value, key)
+                continue
+            name = _key(key)
+            if name in own:
+                raise Malformed(_line(key), f"mapping key {name!r} already defined")
+            own[name] = value
+        return {**merged, **own}, size
+
+
+def _merge(merged: dict[str, Any], value: Any, key: yaml.Node) -> None:
+    sources = value if isinstance(value, list) else [value]
+    if not all(isinstance(source, dict) for source in sources):
+        raise Malformed(_line(key), "map merge requires map or sequence of maps as the value")
+    for source in sources:
+        for name, item in source.items():
+            merged.setdefault(name, item)
+
+
+def _key(node: yaml.Node) -> str:
+    value = _scalar(node) if isinstance(node, yaml.ScalarNode) else None
+    if not isinstance(value, str):
+        raise Malformed(
+            _line(node), f"mapping key {node.value if value is not None else '?'} is not a string: quote it"
+        )
+    return value
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    text: str = node.value
+    try:
+        match node.tag.removeprefix(_CORE):
+            case "!plain" | "!":
+                return resolve(text) if node.tag == _PLAIN else text
+            case "int" | "float" | "bool" | "null" | "timestamp":
+                return resolve(text)
+            case "binary":
+                return base64.b64decode(text, validate=False).decode("utf-8", "replace")
+            case _:
+                return text
+    except (ValueError, binascii.Error) as error:
+        raise Malformed(_line(node), str(error)) from None
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _expanded(document: Any, line: int) -> Iterator[Any]:
+    if not isinstance(document, dict):
+        raise Malformed(line, "not an object")
+    if not document:
+        return
+    kind, items = document.get("kind"), document.get("items")
+    if not (isinstance(kind, str) and kind.endswith("List") and isinstance(items, list)):
+        yield document
+        return
+    for item in items:
+        yield from _expanded(item, line)
+
+
+def _check(manifest: Mapping[str, Any], line: int) -> None:
+    metadata = manifest.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    fields = {"apiVersion": manifest.get("apiVersion"), "kind": manifest.get("kind"), "metadata.name": name}
+    missing = [field for field, value in fields.items() if not isinstance(value, str) or not value]
+    if missing:
+        raise Malformed(line, f"an object lacks {' and '.join(missing)}")
+
+
+def _duplicates(found: Iterable[tuple[str, Manifest]]) -> Iterator[Fault]:
+    seen: dict[Identity, str] = {}
+    for path, manifest in found:
+        ref = ObjectRef.of(manifest)
+        if identity(ref) in seen:
+            yield Fault(path, 0, f"{ref} is already defined in {seen[identity(ref)]}")
+        seen.setdefault(identity(ref), path)

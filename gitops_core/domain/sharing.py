@@ -1,0 +1,131 @@
+"""One build for many Kustomizations: stand-ins for the prefix, suffix and namespace, replaced in the result.
+
+kustomize puts a prefix before names, a suffix after them, and the namespace into fields; it does nothing else with
+them. So a build with unguessable stand-ins, in which they are then replaced, is the build with the real values:
+
+    build(prefix="zq4f1c-")["name: zq4f1c-web"] -> "name: dev-web", "name: stage-web", ...
+
+unless something else depends on the names. Two things do. Fields that compute from names or find objects by them
+(generators hash them, replacements cut them); then nothing is shared. And sources in which a final name or the
+namespace already stands literally, because then a reference may be to that very text; then that one build is made with
+the real values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from gitops_core.meta import Manifest
+
+NAME_SENSITIVE = frozenset(
+    {
+        "configMapGenerator",
+        "configurations",
+        "generators",
+        "patchesJson6902",
+        "replacements",
+        "replicas",
+        "secretGenerator",
+        "sortOptions",
+        "transformers",
+        "validators",
+        "vars",
+    }
+)
+
+
+class Affixes(NamedTuple):
+    """What distinguishes builds that can be one; "" is none."""
+
+    prefix: str
+    suffix: str
+    namespace: str
+
+
+def stand_ins(wanted: Affixes, token: str) -> Affixes:
+    """Values that occur nowhere else, valid wherever a name is, for those that `wanted` sets.
+
+    Args:
+        token: letters and digits that nobody can guess.
+    """
+    return Affixes(
+        f"zq{token}p-" if wanted.prefix else "",
+        f"-s{token}qz" if wanted.suffix else "",
+        f"zq{token}n" if wanted.namespace else "",
+    )
+
+
+def may_share(fields: Collection[str], wanted: Affixes) -> bool:
+    """Whether a build with these kustomization fields can be shared at all.
+
+    The namespace "default" is built as it is: kustomize takes it for the same as none when it resolves references.
+    """
+    return any(wanted) and wanted.namespace != "default" and not NAME_SENSITIVE.intersection(fields)
+
+
+def fits(build: bytes, stood_in: Affixes, wanted: Affixes, sources: Iterable[bytes]) -> bool:
+    """Whether the shared build serves `wanted`: no source says one of the final names, or the namespace.
+
+    Args:
+        build: the shared result as JSON.
+    """
+    texts = tuple(sources)
+    named = {name for name in _names(build) if stood_in.prefix in name and stood_in.suffix in name}
+    final = {replace_text(name, stood_in, wanted) for name in named} if stood_in.prefix or stood_in.suffix else set()
+    literals = [name.encode() for name in (*final, wanted.namespace) if name]
+    return not any(literal in text for literal in literals for text in texts)
+
+
+def substituted(build: bytes, stood_in: Affixes, wanted: Affixes) -> tuple[Manifest, ...]:
+    """The objects of the shared build with the real values in place of the stand-ins."""
+    escaped = Affixes(*(json.dumps(value)[1:-1] for value in wanted))
+    text = replace_text(build.decode(), stood_in, escaped)
+    return tuple(msgspec.json.decode(text.encode(), type=list[dict[str, object]]))
+
+
+def replace_text(text: str, stood_in: Affixes, wanted: Affixes) -> str:
+    for old, new in zip(stood_in, wanted, strict=True):
+        if old:
+            text = text.replace(old, new)
+    return text
+
+
+class _Meta(msgspec.Struct):
+    name: str = ""
+
+
+class _Named(msgspec.Struct):
+    metadata: _Meta
+
+
+def _names(build: bytes) -> set[str]:
+    return {item.metadata.name for item in msgspec.json.decode(build, type=list[_Named])}
+
+
+def merged_overlay(document: Mapping[str, object], affixes: Affixes, fields: Iterable[tuple[str, object]]) -> Manifest:
+    """The kustomization `document` with a Kustomization's spec on top, as Flux merges them.
+
+    The namespace, prefix and suffix replace the document's; images replace those of the same name; everything else is
+    a list that is appended to.
+    """
+    merged = dict(document)
+    for key, value in zip(("namePrefix", "nameSuffix", "namespace"), affixes, strict=True):
+        if value:
+            merged[key] = value
+    for key, extra in fields:
+        own = _items(merged.get(key))
+        if key == "images":
+            replaced = {item["name"]: item for item in _items(extra)}
+            own = [replaced.pop(item.get("name"), item) for item in own]
+            merged[key] = [*own, *replaced.values()]
+        else:
+            merged[key] = [*own, *_items(extra)]
+    return merged
+
+
+def _items(value: object) -> list[Manifest]:
+    return list(value) if isinstance(value, (list, tuple)) else []
