@@ -40,7 +40,7 @@ class Entry(NamedTuple):
     oid: str
 
 
-Entries = dict[str, Entry]
+Entries = Mapping[str, Entry]
 """A tree's entries by name. Names that are not UTF-8 hold surrogate escapes, as os.fsdecode makes them."""
 
 
@@ -67,7 +67,7 @@ def parse_tree(body: bytes, id_size: int) -> Entries:
     Raises:
         ValueError: the body ends in the middle of an entry.
     """
-    entries: Entries = {}
+    entries: dict[str, Entry] = {}
     at = 0
     while at < len(body):
         space = body.index(b" ", at)
@@ -109,7 +109,8 @@ def edit_tree(
         made[new.oid] = new
         return new.oid
 
-    def write(entries: Entries, edits: Mapping[str, bytes | None], where: str) -> str:
+    def write(stored: Entries, edits: Mapping[str, bytes | None], where: str) -> str:
+        entries = dict(stored)
         below: dict[str, dict[str, bytes | None]] = {}
         for path, content in edits.items():
             name, slash, rest = path.partition("/")
@@ -121,7 +122,7 @@ def edit_tree(
             _write_folder(entries, name, inner, where)
         return add("tree", encode_tree(entries)) if entries or not where else ""
 
-    def _write_folder(entries: Entries, name: str, inner: Mapping[str, bytes | None], where: str) -> None:
+    def _write_folder(entries: dict[str, Entry], name: str, inner: Mapping[str, bytes | None], where: str) -> None:
         old = entries.get(name)
         if old is not None and old.mode != FOLDER:
             raise GitError(f"cannot edit below {where}{name}: it is not a folder")
@@ -134,7 +135,7 @@ def edit_tree(
 
 
 def _write_file(
-    entries: Entries, name: str, content: bytes | None, where: str, add: Callable[[str, bytes], str]
+    entries: dict[str, Entry], name: str, content: bytes | None, where: str, add: Callable[[str, bytes], str]
 ) -> None:
     old = entries.get(name)
     if old is not None and old.mode not in REGULAR:
