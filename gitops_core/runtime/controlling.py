@@ -1,0 +1,388 @@
+"""The loop of one kind: from a change to a reconciliation to a status.
+
+    informer ──► significant? ──► queue ──► worker: finalizer · suspended? · reconcile ──► status · events · next look
+    watches  ──► who names it? ──┘                                  │
+                 not if the reconciliation wrote it itself ◄────────┘
+
+A reconciler's bug is one object's failure: it is logged with its traceback, the object is retried, all others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from gitops_core.errors import ClusterError, Conflict, GitOpsError, NotFound, NotLeader, StalledError, TransientError
+from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, Resource, Status
+from gitops_core.ports import Chance, Clock, Cluster, Events, PartialObject, Query
+from gitops_core.runtime.conditions import REQUESTED_AT, UNSUPPORTED, status_after, unsupported_message
+from gitops_core.runtime.fencing import WRITTEN
+from gitops_core.runtime.informers import Informer, Informers
+from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.observing import Observer, wake_referrers
+from gitops_core.runtime.queue import Priority, WorkQueue
+from gitops_core.runtime.reconciling import Controller, Outcome, Watch
+from gitops_core.runtime.references import ReferenceIndex
+from gitops_core.runtime.retry import delay_after
+from gitops_core.runtime.statuses import StatusWriter
+from gitops_core.runtime.timers import Timers
+from gitops_core.schema import from_manifest, unsupported
+
+R = TypeVar("R", bound=Resource)
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every loop is given.
+
+    Attributes:
+        namespace: only its objects are reconciled; "" for all.
+        labels: label selector of the objects to reconcile; "" for all.
+        reconcile_timeout: seconds after which a reconciliation that hangs gives its worker back.
+    """
+
+    cluster: Cluster
+    clock: Clock
+    chance: Chance
+    events: Events
+    statuses: StatusWriter
+    informers: Informers
+    timers: Timers
+    metrics: Metrics
+    namespace: str = ""
+    labels: str = ""
+    reconcile_timeout: float = 1800.0
+
+
+@dataclass
+class _Run:
+    """One reconciliation under way.
+
+    Attributes:
+        written: what it wrote, by the resourceVersion that came back.
+        causes: what changed meanwhile among the objects it names, -1 for a deletion.
+    """
+
+    since: dict[Kind, int]
+    written: dict[ObjectRef, int] = field(default_factory=dict)
+    causes: dict[ObjectRef, int] = field(default_factory=dict)
+
+
+class ControllerLoop(Generic[R]):
+    def __init__(self, controller: Controller[R], around: Surroundings) -> None:
+        self.controller, self._around = controller, around
+        self.kind = controller.kind
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(around.timers)
+        self._index = ReferenceIndex()
+        self._observer = Observer(
+            around.informers, around.timers, around.namespace, controller.observed_labels, self.wake
+        )
+        self._running: dict[ObjectKey, _Run] = {}
+        self._written: dict[ObjectKey, dict[ObjectRef, int]] = {}
+        self._failures: dict[ObjectKey, int] = {}
+        self._states: dict[ObjectKey, str] = {}
+        self._workers: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self._informer: Informer[R] = around.informers.acquire(
+            Query(self.kind.KIND, namespace=around.namespace, labels=around.labels), self.kind
+        )
+        self._sources: list[Informer[Any]] = []
+        for watch in controller.watches:
+            self._subscribe(watch)
+        self._informer.subscribe(self._object_changed)
+
+    # life
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        for number in range(self.controller.concurrency):
+            name = f"{self.kind.KIND.kind} worker {number}"
+            self._workers.append(group.create_task(self._work(), name=name))
+
+    async def synced(self) -> None:
+        """Wait until the objects are known, and those of the kinds they name as far as the cluster serves them."""
+        await self._informer.synced.wait()
+        for source in self._sources:
+            await source.settled.wait()
+
+    async def finish(self) -> None:
+        """Begin nothing new, and return when what is under way has ended."""
+        self.queue.close()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    def abandon(self) -> None:
+        """Cancel what is under way."""
+        self.queue.close()
+        for worker in self._workers:
+            worker.cancel()
+
+    # what wakes
+
+    def wake(self, key: ObjectKey, changed: ObjectRef, version: int) -> None:
+        """`changed`, which `key` names, has become `version` (-1: it is gone)."""
+        if (run := self._running.get(key)) is not None:
+            before = run.causes.get(changed, version)
+            run.causes[changed] = -1 if version < 0 else max(before, version)
+        elif not _explained(version, self._written.get(key, {}).get(changed)):
+            self._add(key)
+
+    def _subscribe(self, watch: Watch) -> None:
+        metadata_only = watch.type_ is PartialObject
+        query = dataclasses.replace(watch.query, metadata_only=metadata_only)
+        source: Informer[Any] = self._around.informers.acquire(query, watch.type_)
+
+        def listen(old: Any, new: Any) -> None:
+            if watch.changed(old, new):
+                wake_referrers(self._index, query.kind, old, new, self.wake)
+
+        source.subscribe(listen)
+        self._sources.append(source)
+
+    def _object_changed(self, old: R | None, new: R | None) -> None:
+        if new is None:
+            if old is not None:
+                self._forget(old.key)
+            return
+        self._index.update(new.key, self.controller.references(new))
+        self._count_state(new)
+        if old is None or old.metadata.uid != new.metadata.uid:
+            self._add(new.key, Priority.PERIODIC if _is_settled(new) else Priority.CHANGED)
+        elif (self.controller.significant or is_significant)(old, new):
+            self._failures.pop(new.key, None)
+            self._add(new.key)
+
+    def _forget(self, key: ObjectKey) -> None:
+        self.queue.forget(key)
+        self._index.update(key, ())
+        self._observer.forget(key)
+        self._written.pop(key, None)
+        self._failures.pop(key, None)
+        if (state := self._states.pop(key, None)) is not None:
+            self._around.metrics.objects.labels(self.kind.KIND.kind, state).dec()
+
+    def _add(self, key: ObjectKey, priority: Priority = Priority.CHANGED) -> None:
+        self.queue.add(key, priority)
+        self._measure_queue()
+
+    # what happens then
+
+    async def _work(self) -> None:
+        while (key := await self.queue.get()) is not None:
+            self._measure_queue()
+            run = self._running[key] = _Run(self._observer.mark())
+            token = WRITTEN.set(run.written)
+            try:
+                await self._look(key, run)
+            except Exception:
+                # Nothing below may raise; if it does, the worker and all other objects survive it.
+                log.exception("the runtime failed", extra={"kind": self.kind.KIND.kind, "key": str(key)})
+                self._retry(key)
+            finally:
+                WRITTEN.reset(token)
+                self._end(key, run)
+
+    def _end(self, key: ObjectKey, run: _Run) -> None:
+        del self._running[key]
+        named = self._index.references(key)
+        self._written[key] = {
+            ref: version
+            for ref, version in run.written.items()
+            if ref in named or _everything(ref) in named or self._observer.names(key, ref)
+        }
+        if any(not _explained(version, run.written.get(ref)) for ref, version in run.causes.items()):
+            self._add(key)
+        self.queue.done(key)
+
+    async def _look(self, key: ObjectKey, run: _Run) -> None:
+        wanted = self._informer.objects.get(key)
+        if wanted is None:
+            return
+        began = self._around.clock.monotonic()
+        try:
+            result = await self._result_for(wanted)
+        except Conflict:
+            self._add(key)  # the object changed while we wrote its finalizers: look at it as it is now
+            return
+        except GitOpsError as error:
+            result = error
+        if result is None:
+            self.queue.unschedule(key)
+            return
+        self._tell(wanted, result, self._around.clock.monotonic() - began)
+        if not await self._store(wanted, result):
+            return
+        if isinstance(result, Outcome):
+            self._observer.update(key, result.watch, run.since)
+        self._schedule(key, result)
+
+    async def _result_for(self, wanted: R) -> Outcome | Exception | None:
+        """What came of looking at `wanted`; None when there is nothing to tell."""
+        mine = wanted.FINALIZER
+        if wanted.metadata.deletion_timestamp is not None:
+            if not mine or mine not in wanted.metadata.finalizers:
+                return None
+            return await self._finalize(wanted)
+        if mine and mine not in wanted.metadata.finalizers:
+            wanted = await self._write_finalizers(wanted, (*wanted.metadata.finalizers, mine))
+        if getattr(wanted.spec, "suspend", False):
+            return None
+        return await self._guarded(wanted, self.controller.reconciler.reconcile(wanted))
+
+    async def _finalize(self, wanted: R) -> Exception | None:
+        failure = await self._guarded(wanted, self.controller.reconciler.finalize(wanted))
+        if isinstance(failure, Exception):
+            return failure
+        rest = tuple(f for f in wanted.metadata.finalizers if f != wanted.FINALIZER)
+        with contextlib.suppress(NotFound):
+            await self._write_finalizers(wanted, rest)
+        return None
+
+    async def _write_finalizers(self, wanted: R, finalizers: tuple[str, ...]) -> R:
+        """`wanted` as stored with these finalizers. Raises Conflict: someone else wrote it meanwhile."""
+        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": wanted.metadata.resource_version}}
+        stored = await self._around.cluster.patch(wanted.ref, patch, field_manager=wanted.CONTROLLER)
+        fresh = from_manifest(type(wanted), stored)
+        self._around.informers.written(fresh)
+        return fresh
+
+    async def _guarded(self, wanted: R, work: Awaitable[T]) -> T | Exception:
+        """The result of a reconciler's work, or how it failed; only being cancelled goes through."""
+        limit = asyncio.timeout(self._around.reconcile_timeout)
+        try:
+            async with limit:
+                return await work
+        except GitOpsError as error:
+            return error
+        except Exception as error:
+            if limit.expired():
+                seconds = self._around.reconcile_timeout
+                return TransientError(f"{wanted.ref} was given up after {seconds:g} s", reason="TimedOut")
+            log.exception("a reconciler broke", extra={"kind": self.kind.KIND.kind, "key": str(wanted.key)})
+            return error
+
+    # what is told
+
+    def _tell(self, wanted: R, result: Outcome | Exception, took: float) -> None:
+        kind, metrics = self.kind.KIND.kind, self._around.metrics
+        about = {"kind": kind, "key": str(wanted.key), "seconds": round(took, 3)}
+        metrics.duration.labels(kind).observe(took)
+        if isinstance(result, Outcome):
+            metrics.results.labels(kind, "Progressing" if result.ready == "Unknown" else "Succeeded").inc()
+            log.log(logging.INFO if result.changed else logging.DEBUG, "reconciled", extra=about)
+            for notice in result.notices:
+                self._around.events.emit(wanted, notice.type, notice.reason, notice.message, notice.metadata)
+            return
+        reason = result.reason if isinstance(result, GitOpsError) else "InternalError"
+        message = str(result) if isinstance(result, GitOpsError) else type(result).__name__
+        metrics.results.labels(kind, reason).inc()
+        log.warning("failed", extra=about | {"reason": reason, "cause": message})
+        if not isinstance(result, NotLeader):
+            self._around.events.emit(wanted, "Warning", wanted.CONDITIONS.failure_event or reason, message, {})
+
+    async def _store(self, wanted: R, result: Outcome | Exception) -> bool:
+        """Write the status that follows from `result`; whether there is still an object to look at again."""
+        if isinstance(result, NotLeader):
+            self._retry(wanted.key)
+            return False
+        current = self._informer.objects.get(wanted.key)
+        if current is None or current.metadata.uid != wanted.metadata.uid:
+            return False  # gone, or another object of that name, which its arrival has put into the queue
+        seen = msgspec.structs.replace(wanted, status=current.status)
+        paths = unsupported(wanted.spec)
+        status = status_after(result, seen, self._around.clock.now(), paths)
+        self._tell_unsupported(seen, paths)
+        try:
+            await self._around.statuses.write_whole(current, status)
+        except (Conflict, NotFound):
+            return False
+        except ClusterError as error:
+            self._around.metrics.api_errors.labels(self.kind.KIND.kind, error.reason).inc()
+            log.warning("cannot write a status", extra={"object": str(wanted.ref), "cause": str(error)})
+            self._retry(wanted.key)
+            return False
+        return True
+
+    def _tell_unsupported(self, wanted: R, paths: Sequence[str]) -> None:
+        """A warning about fields that are not acted on, once for each generation."""
+        if not paths:
+            return
+        message = unsupported_message(paths)
+        conditions = wanted.status.conditions if isinstance(wanted.status, Status) else ()
+        if not any(_says(condition, message, wanted) for condition in conditions):
+            self._around.events.emit(wanted, "Warning", "FieldsNotSupported", message, {})
+
+    # when next
+
+    def _schedule(self, key: ObjectKey, result: Outcome | Exception) -> None:
+        if isinstance(result, Exception) and not isinstance(result, StalledError):
+            self._failures[key] = self._failures.get(key, 0) + 1
+        else:
+            self._failures.pop(key, None)
+        delay = delay_after(result, self._failures.get(key, 0), self._around.chance.random())
+        if delay is None:
+            self.queue.unschedule(key)
+        else:
+            self.queue.add_after(key, delay)
+
+    def _retry(self, key: ObjectKey) -> None:
+        self._schedule(key, TransientError("again"))
+
+    # what is measured
+
+    def _measure_queue(self) -> None:
+        self._around.metrics.depth.labels(self.kind.KIND.kind).set(len(self.queue))
+
+    def _count_state(self, resource: R) -> None:
+        conditions = resource.status.conditions if isinstance(resource.status, Status) else ()
+        state = next((c.status for c in conditions if c.type == resource.CONDITIONS.type), "Unknown")
+        before = self._states.get(resource.key)
+        if before != state:
+            kind, objects = self.kind.KIND.kind, self._around.metrics.objects
+            self._states[resource.key] = state
+            objects.labels(kind, state).inc()
+            if before is not None:
+                objects.labels(kind, before).dec()
+
+
+def is_significant(old: Resource, new: Resource) -> bool:
+    """Whether a change of an object is one of what people want of it: never that of a status or of a label."""
+    before, after = old.metadata, new.metadata
+    return (
+        before.generation != after.generation
+        or before.deletion_timestamp != after.deletion_timestamp
+        or before.annotations.get(REQUESTED_AT) != after.annotations.get(REQUESTED_AT)
+    )
+
+
+def _is_settled(resource: Resource) -> bool:
+    """Whether all that people asked of an object was done when its status was last written."""
+    status, metadata = resource.status, resource.metadata
+    if not isinstance(status, Status) or metadata.deletion_timestamp is not None:
+        return False
+    if not resource.CONDITIONS.progress:
+        return any(c.type == resource.CONDITIONS.type and c.status == "True" for c in status.conditions)
+    handled = metadata.annotations.get(REQUESTED_AT, "") in ("", status.last_handled_reconcile_at)
+    return handled and status.observed_generation == metadata.generation
+
+
+def _explained(version: int, written: int | None) -> bool:
+    """Whether a change is nothing newer than what the reconciliation wrote itself."""
+    return written is not None and 0 <= version <= written
+
+
+def _everything(ref: ObjectRef) -> ObjectRef:
+    return ObjectRef(ref.kind, ObjectKey(ref.key.namespace, "*"))
+
+
+def _says(condition: Condition, message: str, wanted: Resource) -> bool:
+    same_generation = condition.observed_generation in (None, wanted.metadata.generation)
+    return condition.type == UNSUPPORTED and condition.message == message and same_generation

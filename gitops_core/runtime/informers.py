@@ -1,0 +1,288 @@
+"""Mirrors of the cluster's objects: listed once, then kept up to date by a watch.
+
+    list (pages of 500) ── watch ── connection ends ── watch from the last version seen
+         └───────────────── Expired ◄──┘
+
+One informer serves everybody who asks the same query. Listeners are told (old, new) of every change, once, after the
+mirror holds it; None stands for absent. An object that we wrote ourselves is told through absorb() at once, and the
+watch's echo of it is recognised by its resourceVersion.
+
+Source: Kubernetes API concepts, "Efficient detection of changes"; resourceVersions of one kind compare as integers
+(KEP-5504).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Generic, TypeVar, cast
+
+from gitops_core.errors import ClusterError, Expired
+from gitops_core.meta import ObjectKey, ObjectRef, Resource
+from gitops_core.ports import Chance, Clock, Cluster, PartialObject, Query, Unreadable, WatchEvent
+from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.retry import backoff
+from gitops_core.schema import from_manifest
+
+T = TypeVar("T", bound=Resource | PartialObject)
+R = TypeVar("R", bound=Resource)
+Listener = Callable[[Any, Any], None]
+
+log = logging.getLogger(__name__)
+
+PAGE = 500
+LAST_RETRY = 30.0
+SILENCE = 900.0
+"""Seconds without event or bookmark after which a watch is taken for dead; API servers end them sooner themselves."""
+
+
+def version_of(resource_version: str) -> int:
+    """The version as a number; -1 for one that is none."""
+    return int(resource_version) if resource_version.isdecimal() else -1
+
+
+class Informer(Generic[T]):
+    """The objects of one query. Read `objects`; never change it."""
+
+    def __init__(
+        self, query: Query, type_: type[T], cluster: Cluster, clock: Clock, chance: Chance, metrics: Metrics
+    ) -> None:
+        self.query, self.type = query, type_
+        self.objects: dict[ObjectKey, T] = {}
+        self.synced = asyncio.Event()
+        self.settled = asyncio.Event()
+        """Set once the list was read, or could not be: nobody waits for a kind that is not installed."""
+        self._cluster, self._clock, self._chance, self._metrics = cluster, clock, chance, metrics
+        self._listeners: list[Listener] = []
+        self._unreadable: dict[ObjectRef, str] = {}
+        self._highest = -1
+
+    @property
+    def version(self) -> int:
+        """The highest resourceVersion seen."""
+        return self._highest
+
+    def subscribe(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def unsubscribe(self, listener: Listener) -> None:
+        self._listeners.remove(listener)
+
+    def absorb(self, written: T) -> None:
+        """Take over an object as the API server answered our own write, if it is newer than what we have."""
+        metadata = written.metadata
+        present = self.objects.get(ObjectKey(metadata.namespace, metadata.name))
+        if present is not None and present.metadata.uid == metadata.uid:
+            self._put(written)
+
+    async def run(self) -> None:
+        """Mirror until cancelled. What goes wrong is logged and tried again."""
+        version, failures = "", 0
+        while True:
+            began = self._clock.monotonic()
+            try:
+                if not version:
+                    version = await self._list()
+                    failures = 0
+                version = await self._watch(version)
+                # A server that ends watches at once must not make us spin.
+                failures = failures + 1 if self._clock.monotonic() - began < 1.0 else 0
+            except Expired:
+                version, failures = "", failures + 1
+            except ClusterError as error:
+                failures += 1
+                self._note_failure(error, failures)
+            except Exception:
+                failures += 1
+                log.exception("a watch broke", extra={"kind": self.query.kind.kind})
+            if failures:
+                await self._clock.sleep(backoff(failures, self._chance.random(), last=LAST_RETRY))
+
+    def _note_failure(self, error: ClusterError, failures: int) -> None:
+        kind = self.query.kind.kind
+        self._metrics.api_errors.labels(kind, error.reason).inc()
+        level = logging.WARNING if failures <= 3 else logging.DEBUG
+        log.log(level, "cannot watch", extra={"kind": kind, "cause": str(error), "attempt": failures})
+        self.settled.set()
+
+    async def _list(self) -> str:
+        """Read every page; returns the version that the watch goes on from."""
+        seen: set[ObjectKey] = set()
+        token = version = ""
+        while True:
+            page = await self._cluster.list(self.query, self.type, limit=PAGE, continue_token=token)
+            version = page.resource_version
+            # A lower version than we have seen: the API server was restored from a backup.
+            restored = -1 < version_of(version) < self._highest
+            for item in page.items:
+                seen.add(self._take(item, restored=restored))
+            token = page.continue_token
+            if not token:
+                break
+            await asyncio.sleep(0)  # let others run between the pages
+        for key in self.objects.keys() - seen:
+            self._remove(key)
+        self._highest = version_of(version) if restored else max(self._highest, version_of(version))
+        self.synced.set()
+        self.settled.set()
+        self._metrics.informer_synced.labels(self.query.kind.kind).set(1)
+        self._measure()
+        return version
+
+    async def _watch(self, version: str) -> str:
+        """Follow the watch until the server ends it; returns the last version seen."""
+        loop = asyncio.get_running_loop()
+        events = self._cluster.watch(self.query, self.type, version)
+        with suppress(TimeoutError):
+            async with _closing(events), asyncio.timeout(SILENCE) as patience:
+                async for event in events:
+                    patience.reschedule(loop.time() + SILENCE)
+                    version = event.resource_version or version
+                    self._highest = max(self._highest, version_of(version))
+                    self._observe(event)
+        return version
+
+    def _observe(self, event: WatchEvent[T]) -> None:
+        if event.type == "BOOKMARK" or event.object is None:
+            return
+        if event.type == "DELETED":
+            ref = event.object.ref if isinstance(event.object, Unreadable) else None
+            self._unreadable.pop(ref, None) if ref else None
+            self._remove(ref.key if ref else _key(cast(T, event.object)))
+        else:
+            self._take(event.object)
+        self._measure()
+
+    def _take(self, item: T | Unreadable, *, restored: bool = False) -> ObjectKey:
+        if not isinstance(item, Unreadable):
+            self._put(item, restored=restored)
+            return _key(item)
+        if self._unreadable.get(item.ref) != item.cause:
+            self._unreadable[item.ref] = item.cause
+            log.warning("cannot read an object; it is left alone", extra={"object": str(item.ref), "cause": item.cause})
+        self._remove(item.ref.key)
+        return item.ref.key
+
+    def _put(self, new: T, *, restored: bool = False) -> None:
+        key = _key(new)
+        old = self.objects.get(key)
+        if old is not None and old.metadata.uid == new.metadata.uid:
+            before, after = old.metadata.resource_version, new.metadata.resource_version
+            stale = -1 < version_of(after) < version_of(before) and not restored
+            if before == after or stale:
+                return
+        self.objects[key] = new
+        if self._unreadable:
+            self._unreadable.pop(ObjectRef(self.query.kind, key), None)
+        self._tell(old, new)
+
+    def _remove(self, key: ObjectKey) -> None:
+        if (old := self.objects.pop(key, None)) is not None:
+            self._tell(old, None)
+
+    def _tell(self, old: T | None, new: T | None) -> None:
+        for listener in tuple(self._listeners):
+            try:
+                listener(old, new)
+            except Exception:
+                log.exception("a watch's listener broke", extra={"kind": self.query.kind.kind})
+
+    def _measure(self) -> None:
+        kind = self.query.kind.kind
+        self._metrics.informer_objects.labels(kind).set(len(self.objects))
+        self._metrics.informer_unreadable.labels(kind).set(len(self._unreadable))
+
+
+@asynccontextmanager
+async def _closing(events: AsyncIterator[Any]) -> AsyncIterator[None]:
+    """Close `events` at the end if it is a generator: its connection must not wait for the garbage collector."""
+    try:
+        yield
+    finally:
+        if isinstance(events, AsyncGenerator):
+            await events.aclose()
+
+
+def _key(item: Resource | PartialObject) -> ObjectKey:
+    return ObjectKey(item.metadata.namespace, item.metadata.name)
+
+
+class Informers:
+    """One informer for each query and type that somebody uses, for as long as somebody does."""
+
+    def __init__(self, cluster: Cluster, clock: Clock, chance: Chance, metrics: Metrics) -> None:
+        self._cluster, self._clock, self._chance, self._metrics = cluster, clock, chance, metrics
+        self._users: dict[tuple[Query, type], int] = {}
+        self._informers: dict[tuple[Query, type], Informer[Any]] = {}
+        self._tasks: dict[tuple[Query, type], asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """From now on run informers as tasks of `group`, those asked for before and those to come."""
+        self._group = group
+        for place in self._informers:
+            self._run(place)
+
+    def stop(self) -> None:
+        """Forget everything; the next start() begins empty."""
+        for task in self._tasks.values():
+            task.cancel()
+        self._users.clear()
+        self._informers.clear()
+        self._tasks.clear()
+        self._group = None
+
+    def acquire(self, query: Query, type_: type[T]) -> Informer[T]:
+        """The informer of a query, to be given back to release()."""
+        place = (query, type_)
+        self._users[place] = self._users.get(place, 0) + 1
+        if place not in self._informers:
+            self._informers[place] = Informer(query, type_, self._cluster, self._clock, self._chance, self._metrics)
+            if self._group is not None:
+                self._run(place)
+        return self._informers[place]
+
+    def release(self, informer: Informer[Any]) -> None:
+        place = (informer.query, informer.type)
+        if place not in self._users:
+            return
+        self._users[place] -= 1
+        if not self._users[place]:
+            del self._users[place], self._informers[place]
+            if (task := self._tasks.pop(place, None)) is not None:
+                task.cancel()
+
+    def written(self, resource: Resource) -> None:
+        """Show an object as our own write left it to every informer that holds it."""
+        for (_, type_), informer in tuple(self._informers.items()):
+            if type_ is type(resource):
+                informer.absorb(resource)
+
+    def holding(self, type_: type[R], key: ObjectKey) -> Informer[R] | None:
+        """A synced informer that would have the object if it existed."""
+        for (query, its_type), informer in self._informers.items():
+            everything = not query.labels and not query.name and query.namespace in ("", key.namespace)
+            if its_type is type_ and everything and informer.synced.is_set():
+                return informer
+        return None
+
+    def _run(self, place: tuple[Query, type]) -> None:
+        if self._group is None:
+            raise RuntimeError("informers run between start() and stop()")
+        informer = self._informers[place]
+        self._tasks[place] = self._group.create_task(informer.run(), name=f"informer {place[0].kind.kind}")
+
+
+class WatchedObjects:
+    """Implements gitops_core.ports.Objects."""
+
+    def __init__(self, informers: Informers, cluster: Cluster) -> None:
+        self._informers, self._cluster = informers, cluster
+
+    async def get(self, type_: type[R], key: ObjectKey) -> R | None:
+        if (informer := self._informers.holding(type_, key)) is not None:
+            return informer.objects.get(key)
+        manifest = await self._cluster.get(ObjectRef(type_.KIND, key))
+        return None if manifest is None else from_manifest(type_, manifest)

@@ -1,0 +1,205 @@
+"""The process: a candidate that waits for the lease, then a leader that reconciles until it is told to stop.
+
+candidate ── lease ──► leading: informers, workers, timers, events ── stop ──► grace ──► lease released
+    ▲                                   │
+    └──────────── lease lost ───────────┘   everything under way is cancelled, nothing more is written
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gitops_core.ports import Chance, Clock, Cluster, Git
+from gitops_core.runtime.controlling import ControllerLoop, Surroundings
+from gitops_core.runtime.events import EventRecorder
+from gitops_core.runtime.fencing import FencedCluster, FencedGit, Open
+from gitops_core.runtime.informers import Informers, WatchedObjects
+from gitops_core.runtime.leading import Leadership, LeaseSettings
+from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.reconciling import Controller, Platform
+from gitops_core.runtime.statuses import StatusWriter
+from gitops_core.runtime.timers import Timers
+
+log = logging.getLogger(__name__)
+
+EVENTS_FLUSH = 2.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the process behaves; times in seconds.
+
+    Attributes:
+        lease: whose holder leads; None for a process that has no rivals and leads from the start.
+        instance: this process's name in events.
+        namespace: only its objects are reconciled; "" for all namespaces.
+        labels: label selector of the objects to reconcile; "" for all.
+        grace: how long reconciliations under way may go on after a stop.
+        reconcile_timeout: after which a reconciliation that hangs gives its worker back.
+    """
+
+    lease: LeaseSettings | None = None
+    instance: str = "sealoop"
+    namespace: str = ""
+    labels: str = ""
+    grace: float = 10.0
+    reconcile_timeout: float = 1800.0
+
+
+@dataclass
+class Health:
+    """What the health endpoints tell. A candidate is ready too: it stands by for the leader."""
+
+    leading: bool = False
+    synced: bool = False
+
+    @property
+    def is_ready(self) -> bool:
+        return self.synced or not self.leading
+
+
+async def run(
+    *,
+    cluster: Cluster,
+    git: Git,
+    clock: Clock,
+    chance: Chance,
+    assemble: Callable[[Platform], Sequence[Controller[Any]]],
+    settings: Settings,
+    stop: asyncio.Event,
+    metrics: Metrics,
+    health: Health,
+) -> None:
+    """Reconcile until `stop` is set; returns when all is wound up and the lease released.
+
+    Args:
+        assemble: the controllers, made of the ports it is given; called once.
+    """
+    leadership = Leadership(settings.lease, cluster, clock, chance) if settings.lease else None
+    fence = leadership or Open()
+    fenced = FencedCluster(cluster, fence)
+    informers, timers = Informers(cluster, clock, chance, metrics), Timers(clock)
+    statuses = StatusWriter(fenced, informers.written)
+    events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
+    objects = WatchedObjects(informers, cluster)
+    controllers = assemble(Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects))
+    around = Surroundings(
+        cluster=fenced,
+        clock=clock,
+        chance=chance,
+        events=events,
+        statuses=statuses,
+        informers=informers,
+        timers=timers,
+        metrics=metrics,
+        namespace=settings.namespace,
+        labels=settings.labels,
+        reconcile_timeout=settings.reconcile_timeout,
+    )
+    while not stop.is_set():
+        if leadership is not None and not await _until_leading(leadership, stop):
+            return
+        health.leading = True
+        metrics.leading.set(1)
+        try:
+            await _Term(controllers, around, events, leadership, settings.grace, health).serve(stop)
+        finally:
+            health.leading = health.synced = False
+            metrics.leading.set(0)
+
+
+class _Term:
+    """One time of leading, with fresh mirrors and queues: what a predecessor remembers may be out of date."""
+
+    def __init__(
+        self,
+        controllers: Sequence[Controller[Any]],
+        around: Surroundings,
+        events: EventRecorder,
+        leadership: Leadership | None,
+        grace: float,
+        health: Health,
+    ) -> None:
+        self._loops = [ControllerLoop(controller, around) for controller in controllers]
+        self._around, self._events, self._leadership = around, events, leadership
+        self._grace, self._health = grace, health
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Reconcile until `stop` is set or the lease is lost."""
+        around = self._around
+        try:
+            async with asyncio.TaskGroup() as group:
+                keeper = group.create_task(self._keep(), name="lease")
+                chores = [
+                    keeper,
+                    group.create_task(around.timers.run(), name="timers"),
+                    group.create_task(self._events.run(), name="events"),
+                    group.create_task(self._watch_health(), name="health"),
+                    *(group.create_task(self._start(loop, group), name="start") for loop in self._loops),
+                ]
+                around.informers.start(group)
+                stopping = group.create_task(_set(stop), name="stop")
+                await asyncio.wait({keeper, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not keeper.done():
+                    await self._wind_up(keeper)
+                for loop in self._loops:
+                    loop.abandon()
+                around.informers.stop()
+                for task in (stopping, *chores):
+                    task.cancel()
+        finally:
+            around.informers.stop()
+            around.timers.clear()
+        if self._leadership is not None:
+            await self._leadership.release()
+
+    async def _keep(self) -> None:
+        """Returns when the lease is lost."""
+        if self._leadership is None:
+            await asyncio.Event().wait()
+        else:
+            await self._leadership.keep()
+
+    async def _start(self, loop: ControllerLoop[Any], group: asyncio.TaskGroup) -> None:
+        """Begin to reconcile a kind once its objects and those it watches are known."""
+        await loop.synced()
+        loop.start(group)
+
+    async def _watch_health(self) -> None:
+        for loop in self._loops:
+            await loop.synced()
+        self._health.synced = True
+
+    async def _finish(self) -> None:
+        await asyncio.gather(*(loop.finish() for loop in self._loops))
+
+    async def _wind_up(self, keeper: asyncio.Task[None]) -> None:
+        """Let what is under way end within the grace period, and the last events out; the lease is kept meanwhile."""
+        ending = asyncio.create_task(self._finish())
+        await asyncio.wait({keeper, ending}, timeout=self._grace, return_when=asyncio.FIRST_COMPLETED)
+        if not ending.done():
+            ending.cancel()
+            log.warning("abandoned what was under way", extra={"grace": self._grace})
+        if not keeper.done():
+            await self._events.flush(EVENTS_FLUSH)
+
+
+async def _until_leading(leadership: Leadership, stop: asyncio.Event) -> bool:
+    """True once the lease is ours, False when told to stop first."""
+    acquiring, stopping = asyncio.create_task(leadership.acquire()), asyncio.create_task(_set(stop))
+    try:
+        await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if acquiring.done():
+            await acquiring
+        return acquiring.done()
+    finally:
+        acquiring.cancel()
+        stopping.cancel()
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()

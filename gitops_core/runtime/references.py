@@ -1,0 +1,65 @@
+"""Who names whom: from a changed object to the keys that must look again.
+
+ImagePolicy shop/app names ImageRepository/shop/app    a change of that object wakes shop/app
+Kustomization x names ConfigMap/shop/*                  a change of any ConfigMap in shop wakes x
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+
+_NOBODY: frozenset[ObjectKey] = frozenset()
+
+
+class ReferenceIndex:
+    """References of the keys of one kind, and their reverse. The work of an update is proportional to what changed."""
+
+    def __init__(self) -> None:
+        self._named: dict[ObjectKey, frozenset[ObjectRef]] = {}
+        self._referrers: dict[ObjectRef, set[ObjectKey]] = {}
+        self._kinds: dict[Kind, int] = {}
+
+    def update(self, key: ObjectKey, references: Iterable[ObjectRef]) -> None:
+        """From now on, `key` names `references` and nothing else."""
+        new = frozenset(references)
+        old = self._named.get(key, frozenset())
+        for reference in old - new:
+            self._unlink(key, reference)
+        for reference in new - old:
+            self._referrers.setdefault(reference, set()).add(key)
+            self._kinds[reference.kind] = self._kinds.get(reference.kind, 0) + 1
+        if new:
+            self._named[key] = new
+        else:
+            self._named.pop(key, None)
+
+    def referrers(self, changed: ObjectRef) -> frozenset[ObjectKey]:
+        """The keys that name `changed`, or all of its kind in its namespace."""
+        exact = self._referrers.get(changed)
+        everything = self._referrers.get(ObjectRef(changed.kind, ObjectKey(changed.key.namespace, "*")))
+        if exact is None and everything is None:
+            return _NOBODY
+        return frozenset(exact or ()) | frozenset(everything or ())
+
+    def references(self, key: ObjectKey) -> frozenset[ObjectRef]:
+        return self._named.get(key, frozenset())
+
+    def of_kind(self, kind: Kind) -> dict[ObjectRef, frozenset[ObjectKey]]:
+        """Every named object of `kind`, with who names it."""
+        return {ref: frozenset(keys) for ref, keys in self._referrers.items() if ref.kind == kind}
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """The kinds that anybody names."""
+        return frozenset(self._kinds)
+
+    def _unlink(self, key: ObjectKey, reference: ObjectRef) -> None:
+        keys = self._referrers[reference]
+        keys.discard(key)
+        if not keys:
+            del self._referrers[reference]
+        self._kinds[reference.kind] -= 1
+        if not self._kinds[reference.kind]:
+            del self._kinds[reference.kind]

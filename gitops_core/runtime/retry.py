@@ -1,0 +1,40 @@
+"""When to look again.
+
+Outcome          requeue_after, 5 % sooner or later, so that equal intervals drift apart
+TransientError   what the peer asked for, or 0.75 s, 1.5 s, 3 s, ... 15 min, shortened by up to a half
+StalledError     not at all: an edit wakes
+a bug            as TransientError
+"""
+
+from __future__ import annotations
+
+from gitops_core.errors import StalledError, TransientError
+from gitops_core.runtime.reconciling import Outcome
+
+FIRST_RETRY = 0.75
+LAST_RETRY = 900.0
+INTERVAL_JITTER = 0.05
+
+
+def delay_after(result: Outcome | Exception, failures: int, jitter: float) -> float | None:
+    """Seconds until the next attempt, or None to wait for a change.
+
+    Args:
+        failures: how many attempts failed in a row, this one included.
+        jitter: from 0 to 1, drawn by the caller: objects that failed together do not retry together.
+    """
+    match result:
+        case Outcome(requeue_after=None) | StalledError():
+            return None
+        case Outcome(requeue_after=float() | int() as delay):
+            return max(0.0, delay * (1 + INTERVAL_JITTER * (2 * jitter - 1)))
+        case TransientError(retry_after=float() | int() as delay):
+            return max(0.0, delay * (1 + INTERVAL_JITTER * jitter))  # never sooner than the peer said
+        case _:
+            return backoff(failures, jitter)
+
+
+def backoff(failures: int, jitter: float, *, first: float = FIRST_RETRY, last: float = LAST_RETRY) -> float:
+    """`first` doubled with every failure up to `last`, shortened by up to a half."""
+    doublings = min(max(failures, 1) - 1, 30)  # 2.0 ** 1024 overflows
+    return min(last, first * 2.0**doublings) * (1 - jitter / 2)
