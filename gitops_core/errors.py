@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from gitops_core.schema import FieldFault as FieldFault  # of Invalid
+
 if TYPE_CHECKING:
     from gitops_core.meta import Condition, ObjectRef, Status
 
@@ -114,14 +116,6 @@ class ApplyConflict(ClusterError):
         self.ref, self.conflicts = ref, tuple(conflicts)
         fields = ", ".join(f"{c.field} ({c.manager})" for c in self.conflicts)
         super().__init__(f"{ref}: other field managers own {fields}")
-
-
-class FieldFault(NamedTuple):
-    """One cause of a refusal: the field's path as the API server spells it, the kind of fault, the sentence."""
-
-    field: str
-    reason: str
-    message: str
 
 
 class Invalid(ClusterError):

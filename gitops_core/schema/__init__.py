@@ -4,6 +4,7 @@
 it under that CRD. `markers` are what API classes write beside their fields' types.
 """
 
+from gitops_core.schema.admission import FieldFault, default, prune, refusal, validate
 from gitops_core.schema.manifests import from_manifest, to_manifest, unsupported
 from gitops_core.schema.markers import INT64, NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only, rules
 from gitops_core.schema.structural import Schema, crd, crds, object_schema
@@ -13,13 +14,18 @@ __all__ = [
     "NOT_SEEN",
     "SERVER_DEFAULT",
     "UNSUPPORTED",
+    "FieldFault",
     "Schema",
     "crd",
     "crds",
+    "default",
     "from_manifest",
     "object_schema",
     "only",
+    "prune",
+    "refusal",
     "rules",
     "to_manifest",
     "unsupported",
+    "validate",
 ]

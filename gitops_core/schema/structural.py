@@ -156,7 +156,7 @@ def _property(field: msgspec.structs.FieldInfo) -> Schema:
 def _stored(value: Any) -> Any:
     """A default as the API server stores it: of a struct, the fields that have one themselves."""
     if not isinstance(value, msgspec.Struct):
-        return msgspec.to_builtins(value)
+        return list(value) if isinstance(value, tuple) else value
     return {
         field.encode_name: _stored(getattr(value, field.name))
         for field in msgspec.structs.fields(value)

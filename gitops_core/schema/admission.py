@@ -1,0 +1,310 @@
+"""What the API server does with a custom object under its schema: defaults, prunes, validates. Pure functions.
+
+    stored = prune(schema, default(schema, sent)); faults = validate(schema, stored, old)
+
+Nulls: a null where the schema allows none is as good as missing in an object, and an error in a list. Validation goes
+on after a fault and collects all of them, but CEL rules are left out once an object is structurally wrong.
+
+Source: k8s.io/apiextensions-apiserver, pkg/apiserver/schema (defaulting, pruning, cel) and pkg/apiserver/validation;
+k8s.io/kube-openapi, pkg/validation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from gitops_core.schema import cel, formats
+
+Schema = Mapping[str, Any]
+
+_ABSENT: Any = object()
+_META = ("apiVersion", "kind", "metadata")
+_BLOCKING = frozenset(
+    {"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"}
+)
+
+
+class FieldFault(NamedTuple):
+    """One cause of a refusal: the field's path as the API server spells it, the kind of fault, the sentence."""
+
+    field: str
+    reason: str
+    message: str
+
+
+UNCHECKED = FieldFault(
+    "<nil>",
+    "FieldValueInvalid",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation",
+)
+
+
+def default(schema: Schema, value: Any) -> Any:
+    """A copy of `value` with the schema's defaults where a field is missing or null, and without other nulls."""
+    return _without_nulls(schema, _default(schema, value))
+
+
+def prune(schema: Schema, value: Any, *, root: bool = True) -> Any:
+    """A copy of `value` without the fields that the schema does not know.
+
+    Args:
+        root: whether `value` is a whole object, whose apiVersion, kind and metadata stay.
+    """
+    keep = _META if root or schema.get("x-kubernetes-embedded-resource") else ()
+    if isinstance(value, list):
+        return [prune(schema.get("items", {}), item, root=False) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    pruned = {}
+    for key, inner in value.items():
+        known = _field(schema, key)
+        if key in keep:
+            pruned[key] = inner
+        elif known is not None:
+            pruned[key] = prune(known, inner, root=False)
+        elif schema.get("x-kubernetes-preserve-unknown-fields"):
+            pruned[key] = inner
+    return pruned
+
+
+def validate(schema: Schema, value: Any, old: Any = None) -> tuple[FieldFault, ...]:
+    """What is wrong with an object, defaulted and pruned; () when it may be stored.
+
+    Args:
+        old: the stored object that it replaces: what did not change since is not held against it.
+    """
+    faults = tuple(_validate(schema, value, _ABSENT if old is None else old, ""))
+    if not _has_rules(schema):
+        return faults
+    if any(fault.reason in _BLOCKING for fault in faults):
+        return (*faults, UNCHECKED)
+    return (*faults, *_rules(schema, value, _ABSENT if old is None else old, ""))
+
+
+def refusal(kind: str, group: str, name: str, faults: tuple[FieldFault, ...]) -> str:
+    """The message of the API server's 422."""
+    texts = [f"{fault.field}: {fault.message}" for fault in faults]
+    return f'{kind}.{group} "{name}" is invalid: ' + (texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
+
+
+# defaults
+
+
+def _default(schema: Schema, value: Any) -> Any:
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [_default(items, _instead(items, item)) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    filled = dict(value)
+    for key, known in schema.get("properties", {}).items():
+        if "default" in known and (key not in filled or _is_stray_null(known, filled[key])):
+            filled[key] = known["default"]
+    return {key: _default_field(schema, key, inner) for key, inner in filled.items()}
+
+
+def _default_field(schema: Schema, key: str, value: Any) -> Any:
+    known = schema.get("properties", {}).get(key)
+    if known is not None:
+        return _default(known, value)
+    additional = schema.get("additionalProperties")
+    if isinstance(additional, Mapping):
+        return _default(additional, _instead(additional, value))
+    return value
+
+
+def _instead(schema: Schema, value: Any) -> Any:
+    return schema.get("default") if _is_stray_null(schema, value) else value
+
+
+def _without_nulls(schema: Schema, value: Any) -> Any:
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [_without_nulls(items, item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {}
+    for key, inner in value.items():
+        known = _field(schema, key)
+        if known is None:
+            kept[key] = inner
+        elif not _is_stray_null(known, inner):
+            kept[key] = _without_nulls(known, inner)
+    return kept
+
+
+def _is_stray_null(schema: Schema, value: Any) -> bool:
+    return value is None and not schema.get("nullable")
+
+
+def _field(schema: Schema, key: str) -> Schema | None:
+    """The schema of one field, or None for an unknown one."""
+    known = schema.get("properties", {}).get(key)
+    if known is None and isinstance(schema.get("additionalProperties"), Mapping):
+        known = schema["additionalProperties"]
+    return known  # type: ignore[no-any-return]
+
+
+# validation
+
+
+def _validate(schema: Schema, value: Any, old: Any, path: str) -> Iterator[FieldFault]:
+    if old is not _ABSENT and old == value:
+        return  # what was accepted once and did not change stays, also under a stricter schema
+    wrong_type = _type_fault(schema, value, path)
+    if wrong_type is not None:
+        yield wrong_type
+    match value:
+        case Mapping() if wrong_type is None:
+            yield from _validate_object(schema, value, old, path)
+        case str() if wrong_type is None:
+            yield from _validate_string(schema, value, path)
+        case list() if wrong_type is None:
+            yield from _validate_list(schema, value, old, path)
+        case int() | float() if not isinstance(value, bool) and wrong_type is None:
+            yield from _validate_number(schema, value, path)
+    allowed = schema.get("enum")
+    if allowed is not None and value not in allowed:
+        names = ", ".join(_quoted(a) if isinstance(a, str) else json.dumps(a) for a in allowed)
+        body = f"Unsupported value: {_shown(value)}: supported values: {names}"
+        yield FieldFault(path, "FieldValueNotSupported", body)
+
+
+def _type_fault(schema: Schema, value: Any, path: str) -> FieldFault | None:
+    wanted, found = schema.get("type", ""), formats.type_of(value)
+    if schema.get("x-kubernetes-int-or-string"):
+        fits = found in ("integer", "string")
+        wanted = "integer,string"
+    elif found == "null":
+        fits = not wanted or schema.get("nullable", False)
+    else:
+        fits = not wanted or found == wanted or (wanted == "number" and found == "integer")
+    if fits:
+        return None
+    text = f'Invalid value: "{found}": {path} in body must be of type {wanted}: "{found}"'
+    return FieldFault(path or "<nil>", "FieldValueTypeInvalid", text)
+
+
+def _validate_object(schema: Schema, value: Mapping[str, Any], old: Any, path: str) -> Iterator[FieldFault]:
+    fewest, most = schema.get("minProperties", 0), schema.get("maxProperties")
+    if len(value) < fewest:
+        yield _invalid(path, len(value), f"should have at least {fewest} properties")
+        return
+    if most is not None and len(value) > most:
+        text = f"Too many: {len(value)}: must have at most {most} items"
+        yield FieldFault(path, "FieldValueTooMany", text)
+        return
+    before = old if isinstance(old, Mapping) else {}
+    for key, inner in value.items():
+        known = _field(schema, key)
+        if known is not None:
+            yield from _validate(known, inner, before.get(key, _ABSENT), _join(path, key))
+    for key in schema.get("required", ()):
+        if key not in value:
+            yield FieldFault(_join(path, key), "FieldValueRequired", "Required value")
+
+
+def _validate_list(schema: Schema, value: list[Any], old: Any, path: str) -> Iterator[FieldFault]:
+    before = old if isinstance(old, list) else []
+    for index, item in enumerate(value):
+        previous = before[index] if index < len(before) else _ABSENT
+        yield from _validate(schema.get("items", {}), item, previous, f"{path}[{index}]")
+    fewest, most = schema.get("minItems", 0), schema.get("maxItems")
+    if len(value) < fewest:
+        yield _invalid(path, len(value), f"should have at least {fewest} items")
+    if most is not None and len(value) > most:
+        text = f"Too many: {len(value)}: must have at most {most} items"
+        yield FieldFault(path, "FieldValueTooMany", text)
+
+
+def _validate_string(schema: Schema, value: str, path: str) -> Iterator[FieldFault]:
+    longest, shortest, pattern = schema.get("maxLength"), schema.get("minLength", 0), schema.get("pattern")
+    if longest is not None and len(value) > longest:
+        text = f"Too long: may not be more than {longest} bytes"
+        yield FieldFault(path, "FieldValueTooLong", text)
+    elif len(value) < shortest:
+        yield _invalid(path, value, f"should be at least {shortest} chars long")
+    elif pattern is not None and not formats.matches(pattern, value):
+        yield _invalid(path, value, f"should match '{pattern}'")
+    named = schema.get("format", "")
+    if not formats.fits(named, value):
+        text = f"Invalid value: {_quoted(value)}: {path} in body must be of type {named}: {_quoted(value)}"
+        yield FieldFault(path, "FieldValueTypeInvalid", text)
+
+
+def _validate_number(schema: Schema, value: float, path: str) -> Iterator[FieldFault]:
+    lowest, highest = schema.get("minimum"), schema.get("maximum")
+    if lowest is not None and value < lowest:
+        yield _invalid(path, value, f"should be greater than or equal to {lowest}")
+    if highest is not None and value > highest:
+        yield _invalid(path, value, f"should be less than or equal to {highest}")
+    if not formats.fits_number(schema.get("format", ""), value):
+        named = schema["format"]
+        text = f"Checked value must be of type integer with format {named} in body"
+        yield FieldFault(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {text}")
+
+
+def _invalid(path: str, value: Any, complaint: str) -> FieldFault:
+    return FieldFault(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {path} in body {complaint}")
+
+
+def _shown(value: Any) -> str:
+    return _quoted(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+# rules
+
+
+def _has_rules(schema: Schema) -> bool:
+    return bool(schema.get("x-kubernetes-validations")) or any(_has_rules(inner) for inner in _parts(schema))
+
+
+def _parts(schema: Schema) -> Iterator[Schema]:
+    yield from schema.get("properties", {}).values()
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), Mapping):
+            yield schema[key]
+
+
+def _rules(schema: Schema, value: Any, old: Any, path: str) -> Iterator[FieldFault]:
+    if value is None:
+        return
+    for rule in schema.get("x-kubernetes-validations", ()):
+        yield from _check(rule, value, old, path)
+    match value:
+        case Mapping():
+            before = old if isinstance(old, Mapping) else {}
+            for key, inner in value.items():
+                known = _field(schema, key)
+                if known is not None:
+                    yield from _rules(known, inner, before.get(key, _ABSENT), _join(path, key))
+        case list():
+            for index, item in enumerate(value):
+                # items of an atomic list have no counterpart in the old one
+                yield from _rules(schema.get("items", {}), item, _ABSENT, f"{path}[{index}]")
+
+
+def _check(rule: Mapping[str, Any], value: Any, old: Any, path: str) -> Iterator[FieldFault]:
+    transition = cel.compares(rule["rule"])
+    if old is _ABSENT and transition:
+        return
+    if old is not _ABSENT and old == value and not transition:
+        return
+    verdict = cel.holds(rule["rule"], value, None if old is _ABSENT else old)
+    if verdict is True:
+        return
+    message = rule.get("message") or f"failed rule: {rule['rule']}"
+    if isinstance(verdict, str):
+        message = f"{verdict} evaluating rule: {message}"
+    yield FieldFault(path or "<nil>", rule.get("reason", "FieldValueInvalid"), f"Invalid value: {message}")

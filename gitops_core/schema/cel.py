@@ -1,0 +1,62 @@
+"""CEL rules of a schema (`x-kubernetes-validations`), evaluated as the API server does.
+
+`self` is the value that the rule stands at, `oldSelf` the value it replaces; a rule that names `oldSelf` is skipped
+where there was none. Programs are compiled once. The evaluator is loaded when the first rule is met: most commands
+never need it.
+
+Source: kubernetes.io, Custom Resources, validation rules.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any, Protocol
+
+
+class Program(Protocol):
+    def eval(self, *, data: dict[str, Any]) -> Any: ...
+
+
+class RuleInvalid(ValueError):
+    """A rule of a CRD that does not compile."""
+
+
+def holds(rule: str, value: Any, old: Any = None) -> bool | str:
+    """Whether the rule holds, or the evaluator's complaint: a missing field, types that do not go together.
+
+    Raises:
+        RuleInvalid: the rule is not CEL, or calls a function that is not there.
+    """
+    result = _program(rule).eval(data={"self": value, "oldSelf": old})
+    if result.type().name() == "ERROR":
+        return str(result.value())
+    return result.plain_value() is True
+
+
+def compares(rule: str) -> bool:
+    """Whether this is a transition rule: one about the old value and the new.
+
+    >>> compares("self == oldSelf"), compares("self.note == 'oldSelf'")
+    (True, False)
+    """
+    return re.search(r"\boldSelf\b", re.sub(r"'[^']*'|\"[^\"]*\"", "", rule)) is not None
+
+
+@cache
+def _program(rule: str) -> Program:
+    try:
+        return _environment().compile(rule)  # type: ignore[no-any-return]
+    except RuntimeError as error:
+        raise RuleInvalid(f"rule {rule!r}: {error}") from error
+
+
+@cache
+def _environment() -> Any:
+    from cel_expr_python import cel  # 20 MiB that most processes never need
+    from cel_expr_python.ext import ext_optional, ext_strings
+
+    return cel.NewEnv(
+        variables={"self": cel.Type.DYN, "oldSelf": cel.Type.DYN},
+        extensions=[ext_strings.ExtStrings(), ext_optional.ExtOptional()],
+    )
