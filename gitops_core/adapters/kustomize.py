@@ -156,7 +156,7 @@ class Kustomize:
         try:
             process = await asyncio.create_subprocess_exec(
                 self._located(),
-                *("build", os.path.join(root, path), "--load-restrictor", restriction),
+                *("build", os.path.join(root, path), "--load-restrictor", restriction, "--reorder", "none"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

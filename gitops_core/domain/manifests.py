@@ -120,7 +120,8 @@ def _check_depth(text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            raise Malformed(int(event.start_mark.line) + 1, f"nested more than {MAX_DEPTH} deep")
+            mark: Any = event.start_mark
+            raise Malformed(mark.line + 1, f"nested more than {MAX_DEPTH} deep")
 
 
 class _Construction:

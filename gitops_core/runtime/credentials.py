@@ -1,0 +1,85 @@
+"""From a Secret in one of Flux's shapes to what proves who we are to a Git remote.
+
+    username, password                 basic
+    bearerToken                        bearer, wins over basic
+    identity, known_hosts, password    SSH key, hosts to trust, the key's passphrase
+    ca.crt (caFile)                    certificates to trust beside the system's
+    tls.crt, tls.key (certFile, keyFile)  client certificate
+
+Source: Flux, the Secret of GitRepository.spec.secretRef.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from gitops_core.errors import GitAccessDenied
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
+from gitops_core.ports import Cluster, GitAccess
+
+SECRET = Kind("", "v1", "Secret")
+
+
+async def git_access(cluster: Cluster, namespace: str, secret_name: str, url: str) -> GitAccess:
+    """The access that the Secret gives to `url`; no Secret ("") is anonymous.
+
+    Raises:
+        GitAccessDenied: no such Secret, or it lacks what the URL's protocol needs.
+        ClusterError: the Secret could not be read.
+    """
+    if not secret_name:
+        return GitAccess()
+    key = ObjectKey(namespace, secret_name)
+    manifest = await cluster.get(ObjectRef(SECRET, key))
+    if manifest is None:
+        raise GitAccessDenied(f"failed to get secret '{key}': not found")
+    return access_from(_values(manifest, key), key, url)
+
+
+def access_from(values: Mapping[str, bytes], key: ObjectKey, url: str) -> GitAccess:
+    """The access that a Secret's decoded values stand for. Raises GitAccessDenied."""
+    if url.startswith("ssh://"):
+        return _ssh(values, key)
+    username, password = values.get("username", b""), values.get("password")
+    token = values.get("bearerToken")
+    if username and password is None and not token:
+        raise GitAccessDenied(f"secret '{key}' has a username but no password")
+    if password is not None and not username and not token:
+        raise GitAccessDenied(f"secret '{key}' has a password but no username")
+    certificate, client_key = (
+        values.get("tls.crt", values.get("certFile")),
+        values.get("tls.key", values.get("keyFile")),
+    )
+    if (certificate is None) != (client_key is None):
+        raise GitAccessDenied(f"secret '{key}' needs tls.crt and tls.key together")
+    return GitAccess(
+        username="" if token else username.decode("utf-8", "replace"),
+        password=None if token or password is None else Sensitive(password),
+        bearer_token=Sensitive(token) if token else None,
+        ca=values.get("ca.crt", values.get("caFile")),
+        client_certificate=certificate,
+        client_key=Sensitive(client_key) if client_key is not None else None,
+    )
+
+
+def _ssh(values: Mapping[str, bytes], key: ObjectKey) -> GitAccess:
+    missing = [name for name in ("identity", "known_hosts") if not values.get(name)]
+    if missing:
+        raise GitAccessDenied(f"secret '{key}' has no {' and no '.join(missing)}, which ssh needs")
+    passphrase = values.get("password")
+    return GitAccess(
+        identity=Sensitive(values["identity"]),
+        known_hosts=values["known_hosts"],
+        passphrase=Sensitive(passphrase) if passphrase else None,
+    )
+
+
+def _values(manifest: Manifest, key: ObjectKey) -> dict[str, bytes]:
+    try:
+        return {
+            name: base64.b64decode(text or "", validate=True) for name, text in (manifest.get("data") or {}).items()
+        }
+    except (binascii.Error, TypeError):
+        raise GitAccessDenied(f"secret '{key}' holds data that is not base64") from None
