@@ -1,0 +1,292 @@
+"""Follow a path through a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from secrets_sync.domain.gjson.modifiers import MODIFIERS, is_valid
+from secrets_sync.domain.gjson.paths import (
+    Query,
+    array_step,
+    last_name,
+    matches,
+    object_step,
+    query_step,
+    selections,
+    split_pipe,
+)
+from secrets_sync.domain.gjson.tokens import (
+    MISSING,
+    Type,
+    Value,
+    elements,
+    members,
+    nested,
+    number_of,
+    parse,
+    quoted,
+    string_of,
+)
+
+MAX_DEPTH = 100
+"""How deep a path may go; what lies deeper is missing. Python's stack bears about three times as much."""
+MAX_RESULT = 16 * 1024 * 1024
+"""How many characters a selection may put together: one that doubles itself step by step ends here."""
+
+
+class _Found(NamedTuple):
+    """What a path led to, and the path still to apply to it after a `|`."""
+
+    value: Value = MISSING
+    pipe: str | None = None
+
+
+def get(text: str, path: str, depth: int = 0) -> Value:
+    """The value that `path` leads to in `text`, or MISSING. Never raises."""
+    steps = 0
+    while True:
+        steps += 1
+        if depth > MAX_DEPTH or steps > MAX_DEPTH * 10:
+            return MISSING
+        if (made := _made(text, path, depth)) is not None:
+            text, path = made
+            if path == "":
+                return parse(text)
+            path = path[1:]
+            continue
+        found = _lookup(text, path, depth)
+        if found.pipe is None:
+            return found.value
+        text, path = found.value.raw, found.pipe
+
+
+def _made(text: str, path: str, depth: int) -> tuple[str, str] | None:
+    """The text that a modifier, a literal or a selection at the start of `path` makes, and the rest of the path."""
+    if len(path) < 2:
+        return None
+    if path[0] == "@":
+        return _modified(text, path, depth)
+    if path[0] == "!":
+        return _static(path)
+    if path[0] in "[{" and (parsed := selections(path)) is not None:
+        entries, rest = parsed
+        if rest == "" or rest[0] in ".|":
+            made = [(entry, get(text, entry.path, depth + 1)) for entry in entries]
+            parts = [(entry, value) for entry, value in made if value.exists]
+            if sum(len(value.raw) for _, value in parts) > MAX_RESULT:
+                return "", rest
+            if path[0] == "[":
+                return "[" + ",".join(value.raw for _, value in parts) + "]", rest
+            return "{" + ",".join(f"{_name(e.name, e.path)}:{value.raw}" for e, value in parts) + "}", rest
+    return None
+
+
+def _name(name: str, path: str) -> str:
+    if name.startswith('"') and is_valid(name):
+        return name
+    return quoted(name or last_name(path))
+
+
+def _modified(text: str, path: str, depth: int) -> tuple[str, str] | None:
+    match = re.match(r"@([^.|:]*)(:?)", path)
+    if match is None or (match[1] not in MODIFIERS and match[1] != "dig"):
+        return None
+    rest = path[match.end() :]
+    arg = ""
+    if match[2] and rest:
+        end = nested(rest, 0) if rest[0] in "{[" else _argument(rest)
+        arg, rest = rest[:end], rest[end:]
+    if match[1] == "dig":
+        made = "[" + ",".join(value.raw for value in _dig(parse(text), arg, depth + 1)) + "]"
+    else:
+        made = MODIFIERS[match[1]](text, arg)
+    return made, rest if rest == "" or rest[0] in ".|" else ""
+
+
+def _argument(rest: str) -> int:
+    """Where a modifier's argument ends: at a pipe that is not in quotes or brackets."""
+    i = 0
+    while i < len(rest) and rest[i] != "|":
+        if rest[i] == '"':
+            string = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL).match(rest, i)
+            i = string.end() if string else len(rest)
+        else:
+            i = nested(rest, i) if rest[i] in "{[(" else i + 1
+    return i
+
+
+def _static(path: str) -> tuple[str, str] | None:
+    body = path[1:]
+    if body[0] in "{[":
+        end = nested(body, 0)
+        return body[:end], body[end:]
+    match = re.match(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[^.|]*', body, re.DOTALL)
+    literal = match[0] if match else ""
+    if literal[:1] in ('"', "+", "-") or literal[:1].isdigit() or re.fullmatch("(?i)true|false|null|nan|inf", literal):
+        return literal, body[len(literal) :]
+    return None
+
+
+def _dig(value: Value, path: str, depth: int) -> Iterable[Value]:
+    """Every value below `value`, itself first, in which `path` leads somewhere: where it leads."""
+    if depth > MAX_DEPTH:
+        return
+    found = get(value.raw, path, depth)
+    if found.exists:
+        yield found
+    children: Iterable[Value] = ()
+    if value.is_object:
+        children = (member for _, member in members(value.raw, 1))
+    elif value.is_array:
+        children = elements(value.raw, 1)
+    for child in children:
+        yield from _dig(child, path, depth + 1)
+
+
+def _lookup(text: str, path: str, depth: int) -> _Found:
+    if path.startswith(".."):
+        return _in_array(text, 0, path[2:], depth)
+    begin = re.search(r"[{\[]", text)
+    if begin is None:
+        return _Found()
+    return _descend(text, begin.end(), begin[0], path, depth)
+
+
+def _descend(text: str, start: int, bracket: str, path: str, depth: int) -> _Found:
+    if depth > MAX_DEPTH:
+        return _Found()
+    return (_in_object if bracket == "{" else _in_array)(text, start, path, depth + 1)
+
+
+def _in_object(text: str, start: int, path: str, depth: int) -> _Found:
+    """The first member that fits and, where the path goes on, leads somewhere."""
+    step = object_step(path)
+    for raw_key, value in members(text, start):
+        key = string_of(raw_key)
+        if not (matches(key, step.part) if step.wild else key == step.part):
+            continue
+        if step.rest is None:
+            return _Found(value, step.pipe)
+        if value.type is Type.JSON:
+            found = _descend(value.raw, 1, value.raw[0], step.rest, depth)
+            if found.value.exists or found.pipe is not None:
+                return found
+    return _Found(pipe=step.pipe)
+
+
+def _in_array(text: str, start: int, path: str, depth: int) -> _Found:
+    if path.startswith(("#(", "#[")):
+        return _queried(text, start, path, depth)
+    if path.startswith("#."):
+        return _collected(text, start, path[2:], depth)
+    step = array_step(path)
+    if step.part == "#":
+        return _Found(Value(Type.NUMBER, str(sum(1 for _ in elements(text, start)))), step.pipe)
+    index = int(step.part) if re.fullmatch(r"[0-9]{1,9}", step.part) else -1
+    for i, value in enumerate(elements(text, start)):
+        if i == index and step.rest is None:
+            return _Found(value, step.pipe)
+        if i == index and step.rest is not None and value.type is Type.JSON:
+            return _descend(value.raw, 1, value.raw[0], step.rest, depth)
+    return _Found(pipe=step.pipe)
+
+
+def _collected(text: str, start: int, path: str, depth: int) -> _Found:
+    """`#.path`: what `path` leads to in each element, as an array; elements without it are left out."""
+    below, pipe = split_pipe(path) or (path, None)
+    found = [get(element.raw, below, depth + 1) for element in elements(text, start)]
+    return _Found(Value(Type.JSON, "[" + ",".join(value.raw for value in found if value.exists) + "]"), pipe)
+
+
+def _queried(text: str, start: int, path: str, depth: int) -> _Found:
+    """`#(...)`: the first element that fits; `#(...)#`: an array of all that do."""
+    parsed = query_step(path)
+    if parsed is None:
+        return _Found()
+    query, rest = parsed
+    below = rest[1:] if rest.startswith(".") else None
+    pipe = rest[1:] if rest.startswith("|") else None
+    if below is not None and (parts := split_pipe(below)) is not None:
+        below, pipe = parts
+    fitting = []
+    for element in elements(text, start):
+        if not _fits(query, element, depth):
+            continue
+        value = element if below is None else get(element.raw, below, depth + 1)
+        if not query.every:
+            return _Found(value, pipe)
+        if value.exists:
+            fitting.append(value.raw)
+    return _Found(Value(Type.JSON, "[" + ",".join(fitting) + "]") if query.every else MISSING, pipe)
+
+
+def _fits(query: Query, element: Value, depth: int) -> bool:
+    if element.type is Type.JSON:
+        value = get(element.raw, query.path, depth + 1)
+    elif query.path:
+        return False
+    else:
+        value = element
+    wanted = query.value
+    if wanted.startswith("~"):
+        claim = _claims(wanted[1:], value)
+        if claim is None:
+            return False
+        value, wanted = Value(Type.TRUE if claim else Type.FALSE, "true" if claim else "false"), "true"
+    if not value.exists or not query.op:
+        return value.exists
+    return _compares(query.op, value, wanted)
+
+
+def _claims(claim: str, value: Value) -> bool | None:
+    """`~true` and its like: whether a value passes for true, false or null, or exists (`~*`)."""
+    says = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}.get(value.string.lower())
+    number = value.number if value.type is Type.NUMBER else None
+    match claim:
+        case "*":
+            return value.exists
+        case "null":
+            return value.type is Type.NULL
+        case "true":
+            return value.type is Type.TRUE or says is True or (number is not None and number != 0)
+        case "false":
+            return value.type in (Type.FALSE, Type.NULL) or says is False or number == 0
+    return None
+
+
+def _compares(op: str, value: Value, wanted: str) -> bool:
+    match value.type:
+        case Type.STRING if op in ("%", "!%"):
+            return matches(value.string, wanted) is (op == "%")
+        case Type.STRING:
+            return _ordered(op, value.string, wanted)
+        case Type.NUMBER:
+            return _ordered(op, value.number, number_of(wanted))
+        case Type.TRUE | Type.FALSE if wanted in ("true", "false") or op in ("=", "!="):
+            is_true = value.type is Type.TRUE
+            if op in ("=", "!="):
+                return (wanted == value.type.value) is (op == "=")
+            return op == (">=" if is_true else "<=") or (op == (">" if is_true else "<") and wanted != value.type.value)
+        case Type.TRUE | Type.FALSE:
+            return op == (">=" if value.type is Type.TRUE else "<=")
+    return False
+
+
+def _ordered(op: str, left: str | float, right: str | float) -> bool:
+    lesser, equal = left < right, left == right  # type: ignore[operator]  # both text or both numbers
+    match op:
+        case "=":
+            return equal
+        case "!=":
+            return not equal
+        case "<":
+            return lesser
+        case "<=":
+            return lesser or equal
+        case ">":
+            return left > right  # type: ignore[operator]
+        case ">=":
+            return left > right or equal  # type: ignore[operator]
+    return False

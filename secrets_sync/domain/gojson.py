@@ -1,0 +1,64 @@
+"""JSON as Go's encoding/json reads and writes it, numbers kept as they were written.
+
+    {"b": 1.50, "a": "<"}   reads as {"b": Number("1.50"), "a": "<"}   and is written as   {"a":"\\u003c","b":1.50}
+
+Keys are sorted, `<`, `>` and `&` are escaped, there is no white space, the last of duplicate keys wins.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from secrets_sync.domain.gjson.tokens import quoted
+
+
+class Number(str):
+    """A number, by its digits."""
+
+    __slots__ = ()
+
+
+def decode(text: str) -> Any:
+    """Dicts, lists, str, Number, bool and None. Raises ValueError, which does not quote the text."""
+    try:
+        return _mended(json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_refuse))
+    except (ValueError, RecursionError):
+        raise ValueError("not JSON") from None  # the cause would quote the text
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+def _mended(value: Any) -> Any:
+    """`value` without lone surrogates, which UTF-8 cannot say: Go reads U+FFFD."""
+    match value:
+        case Number():
+            return value
+        case str():
+            return re.sub(r"[\ud800-\udfff]", "\ufffd", value)
+        case dict():
+            return {_mended(key): _mended(member) for key, member in value.items()}
+        case list():
+            return [_mended(element) for element in value]
+    return value
+
+
+def encode(value: Any) -> str:
+    """One line of JSON."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case Number():
+            return str(value)
+        case str():
+            return quoted(value)
+        case dict():
+            return "{" + ",".join(f"{quoted(key)}:{encode(value[key])}" for key in sorted(value)) + "}"
+        case list():
+            return "[" + ",".join(map(encode, value)) + "]"
+    raise TypeError(f"{type(value).__name__} is not JSON")

@@ -1,0 +1,49 @@
+"""The names and hashes by which External Secrets knows its own work again.
+
+    data-hash              SHA3-224 of Go's %+v of map[string][]byte:  map[x:[118 50]]
+    created-by             SHA3-224 of namespace/name
+    syncedResourceVersion  generation, and SHA3-224 of  {annotations:map[a:b] labels:map[]}
+
+The data hash is written to the Secret alone: whoever can read it can read the data.
+Source: External Secrets, runtime/esutils and pkg/controllers/util.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from gitops_core.meta import ObjectKey, ObjectMeta, Sensitive
+
+PREFIX = "externalsecrets.external-secrets.io/"
+
+
+def data_hash(data: Mapping[str, Sensitive]) -> str:
+    """The hash of a Secret's data; the order of keys plays no part."""
+    entries = (f"{key}:[{' '.join(map(str, data[key].reveal()))}]" for key in sorted(data, key=str.encode))
+    return _sha3(f"map[{' '.join(entries)}]")
+
+
+def created_by(key: ObjectKey) -> str:
+    """The label that says which ExternalSecret made a Secret."""
+    return _sha3(str(key))
+
+
+def synced_version(metadata: ObjectMeta) -> str:
+    """What an ExternalSecret's refresh depends on: another generation, label or annotation asks for a new one."""
+    text = f"{{annotations:{_printed(metadata.annotations)} labels:{_printed(metadata.labels)}}}"
+    return f"{metadata.generation}-{_sha3(text)}"
+
+
+def field_manager(name: str) -> str:
+    """Under which field manager the Secret of ExternalSecret `name` is written."""
+    plain = f"{PREFIX}{name}"
+    return plain if len(plain) <= 63 else f"{PREFIX}sha3/{_sha3(name)}"
+
+
+def _printed(texts: Mapping[str, str]) -> str:
+    return f"map[{' '.join(f'{key}:{texts[key]}' for key in sorted(texts, key=str.encode))}]"
+
+
+def _sha3(text: str) -> str:
+    return hashlib.sha3_224(text.encode()).hexdigest()

@@ -1,0 +1,240 @@
+"""What to do about the Secret of an ExternalSecret, given its values and the live Secret.
+
+    values   creationPolicy   Secret absent                  present
+    some     Owner            create, controlled             take over; replace all data
+    some     Orphan           create                         replace all data
+    some     CreateOrMerge    create                         replace our keys, keep the others
+    some     Merge            nothing (SecretMissing)        replace our keys, keep the others
+    some     None             nothing                        nothing
+    none     deletionPolicy: Retain keeps it, Delete deletes it (Owner only), Merge goes on with no values
+
+A Secret that another ExternalSecret controls is nobody else's. An immutable one keeps its data.
+Source: External Secrets, pkg/controllers/externalsecret.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Sensitive
+from secrets_sync.api import ExternalSecret
+from secrets_sync.domain.hashing import created_by, data_hash, field_manager
+from secrets_sync.domain.live import CREATED_BY, DATA_HASH, MANAGED, SECRET, LiveSecret
+
+
+@dataclass(frozen=True)
+class Create:
+    """Make the Secret. `keys` are what it holds; the values stay out of the repr."""
+
+    manifest: Manifest = field(repr=False)
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Update:
+    """Replace the Secret that was read. `keys` are what it will hold."""
+
+    manifest: Manifest = field(repr=False)
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete the Secret that was read, and no other of that name."""
+
+    ref: ObjectRef
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Nothing to write.
+
+    Attributes:
+        reason, message: of the Ready condition.
+        bound: whether there is a Secret to bind to.
+    """
+
+    reason: str = "SecretSynced"
+    message: str = "secret synced"
+    bound: bool = True
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Nothing may be written, and only an edit changes that.
+
+    Attributes:
+        immutable: whether that is because the Secret is immutable; else it has another owner.
+        message: of the Ready condition: the original's sentence.
+        detail: of the event.
+    """
+
+    message: str
+    detail: str
+    immutable: bool = False
+
+
+Plan = Create | Update | Delete | Keep | Refuse
+
+RETAINED = Keep(message="secret retained due to DeletionPolicy=Retain")
+DELETED = Keep("SecretDeleted", "secret deleted due to DeletionPolicy=Delete", bound=False)
+NOT_CREATED = Keep("SecretMissing", "secret will not be created due to CreationPolicy=Merge", bound=False)
+NOT_WANTED = Keep(bound=False)
+
+
+def target_of(wanted: ExternalSecret) -> ObjectRef:
+    """The Secret that an ExternalSecret makes."""
+    return ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.target.name or wanted.metadata.name))
+
+
+def plan_target(wanted: ExternalSecret, values: Mapping[str, Sensitive], live: LiveSecret | None) -> Plan:
+    """What to do. Planning again after carrying it out comes to Keep."""
+    target = wanted.spec.target
+    if not values and target.deletion_policy != "Merge":
+        return RETAINED if target.deletion_policy == "Retain" else _plan_deletion(wanted, live)
+    if target.creation_policy == "None":
+        return NOT_WANTED
+    if live is None:
+        return NOT_CREATED if target.creation_policy == "Merge" else _created(wanted, values)
+    if (refusal := _refusal(wanted, live)) is not None:
+        return refusal
+    return _plan_update(wanted, values, live)
+
+
+def _plan_deletion(wanted: ExternalSecret, live: LiveSecret | None) -> Plan:
+    policy = wanted.spec.target.creation_policy
+    if policy != "Owner":
+        detail = f"unable to delete secret {target_of(wanted).key.name}: creationPolicy={policy} is not Owner"
+        return Refuse("could not delete secret", detail)
+    if live is None:
+        return DELETED
+    if not is_ours(wanted, live):
+        return _taken(live) or DELETED  # nobody's Secret is not ours to delete
+    return Delete(live.ref, live.metadata.get("uid", ""), live.metadata.get("resourceVersion", ""))
+
+
+def is_ours(wanted: ExternalSecret, live: LiveSecret) -> bool:
+    """Whether `wanted` controls the Secret: this very object, not an earlier one of its name."""
+    controller = live.controller
+    return controller is not None and controller.get("uid") == wanted.metadata.uid
+
+
+def _refusal(wanted: ExternalSecret, live: LiveSecret) -> Refuse | None:
+    controller = live.controller
+    if controller is None or _is_same(controller, wanted):
+        return None
+    if controller.get("kind") == wanted.KIND.kind:
+        return _taken(live)
+    if wanted.spec.target.creation_policy != "Owner":
+        return None
+    owner = f"{controller.get('kind')} {controller.get('name')!r}"
+    return Refuse("failed to take ownership of target secret", f"{live.ref} is controlled by {owner}")
+
+
+def _taken(live: LiveSecret) -> Refuse | None:
+    if live.controller is None:
+        return None
+    name = live.metadata.get("name")
+    return Refuse(
+        "target is owned by another ExternalSecret",
+        f"unable to mutate secret {name}: secret is owned by another ExternalSecret: {live.controller.get('name')}",
+    )
+
+
+def _is_same(owner: Mapping[str, Any], wanted: ExternalSecret) -> bool:
+    group = str(owner.get("apiVersion", "")).partition("/")[0]
+    return (group, owner.get("kind"), owner.get("name")) == (
+        wanted.KIND.group,
+        wanted.KIND.kind,
+        wanted.metadata.name,
+    )
+
+
+def _created(wanted: ExternalSecret, values: Mapping[str, Sensitive]) -> Create:
+    target = target_of(wanted)
+    metadata = {"name": target.key.name, "namespace": target.key.namespace}
+    metadata |= _metadata(wanted, {}, {}, [], values)
+    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": _encoded(values)}
+    if wanted.spec.target.immutable:
+        manifest["immutable"] = True
+    return Create(manifest, tuple(sorted(values)))
+
+
+def _plan_update(wanted: ExternalSecret, values: Mapping[str, Sensitive], live: LiveSecret) -> Plan:
+    ours = live.written_by(field_manager(wanted.metadata.name))
+    frozen = live.immutable and wanted.spec.target.immutable
+    data = dict(live.data)
+    if not frozen:
+        merges = wanted.spec.target.creation_policy in ("Merge", "CreateOrMerge")
+        kept = {key: value for key, value in live.data.items() if merges and key not in ours.data}
+        data = kept | dict(values)
+    if live.immutable and data != dict(live.data):
+        return Refuse(
+            "could not update secret, target is immutable", f"{live.ref} is immutable: delete it, or let it be", True
+        )
+    labels = {name: text for name, text in live.labels.items() if name not in ours.labels}
+    annotations = {name: text for name, text in live.annotations.items() if name not in ours.annotations}
+    metadata = dict(live.metadata) | _metadata(wanted, labels, annotations, live.owners, data)
+    manifest = dict(live.manifest) | {"metadata": metadata, "data": _encoded(data)}
+    if wanted.spec.target.immutable:
+        manifest["immutable"] = True
+    if _settled(manifest) == _settled(live.manifest):
+        return Keep()
+    metadata.pop("managedFields", None)
+    return Update(manifest, tuple(sorted(data)))
+
+
+def _metadata(
+    wanted: ExternalSecret,
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
+    owners: list[Mapping[str, Any]],
+    data: Mapping[str, Sensitive],
+) -> dict[str, Any]:
+    """Labels, annotations and owners: what others put there, what the ExternalSecret carries, our marks."""
+    owned = wanted.spec.target.creation_policy == "Owner"
+    mark = created_by(wanted.key)
+    labels = {**labels, **wanted.metadata.labels, MANAGED: "true"}
+    if owned:
+        labels[CREATED_BY] = mark
+    elif labels.get(CREATED_BY) == mark:
+        del labels[CREATED_BY]
+    references = [owner for owner in owners if not _is_same(owner, wanted)]
+    return {
+        "labels": labels,
+        "annotations": {**annotations, **wanted.metadata.annotations, DATA_HASH: data_hash(data)},
+        "ownerReferences": [*references, _reference(wanted)] if owned else references,
+    }
+
+
+def _reference(wanted: ExternalSecret) -> dict[str, Any]:
+    return {
+        "apiVersion": wanted.KIND.api_version,
+        "kind": wanted.KIND.kind,
+        "name": wanted.metadata.name,
+        "uid": wanted.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _encoded(data: Mapping[str, Sensitive]) -> dict[str, str]:
+    return {key: base64.b64encode(data[key].reveal()).decode() for key in sorted(data)}
+
+
+def _settled(manifest: Manifest) -> dict[str, Any]:
+    """What an update can change, with empty and absent being the same."""
+    metadata = manifest.get("metadata") or {}
+    owners = [{k: v for k, v in owner.items() if v} for owner in metadata.get("ownerReferences") or ()]
+    return {
+        "data": manifest.get("data") or {},
+        "immutable": bool(manifest.get("immutable")),
+        "labels": metadata.get("labels") or {},
+        "annotations": metadata.get("annotations") or {},
+        "owners": sorted(owners, key=lambda owner: str(owner.get("uid"))),
+    }

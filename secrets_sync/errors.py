@@ -1,0 +1,72 @@
+"""What can go wrong between a provider and a Secret.
+
+    TransientError
+    ├── SecretNotFound       the provider has no such key: the deletionPolicy decides what that means
+    ├── PropertyNotFound     the key is there, what the property names is not
+    ├── ValueUnusable        the value is not what the entry says: no JSON object, no base64, a key no Secret may have
+    ├── AccessDenied         the credentials are wrong or too weak
+    ├── ProviderUnavailable  network trouble, throttling, a 5xx, nonsense
+    └── WriteFailed          the API server did not take the Secret
+    StalledError
+    ├── StoreNotReady        no such store, or one that is not validated: its change wakes
+    ├── StoreInvalid         the store's settings or credentials need an edit
+    ├── NotSupported         a field that decides what the Secret holds and that we cannot act on
+    ├── TargetTaken          another owner has the Secret
+    └── TargetImmutable      the Secret is immutable and would have to change
+
+No message quotes a value: JSON and base64 errors say where and what for, never what was there.
+"""
+
+from __future__ import annotations
+
+from gitops_core.errors import StalledError, TransientError
+
+
+class SecretNotFound(TransientError):
+    reason = "SecretNotFound"
+
+    def __init__(self, where: str, key: str, version: str = "") -> None:
+        super().__init__(f"{where}: no key {key!r}" + (f" of version {version!r}" if version else ""))
+
+
+class PropertyNotFound(TransientError):
+    reason = "PropertyNotFound"
+
+    def __init__(self, where: str, key: str, property_: str) -> None:
+        super().__init__(f"{where}: key {key!r} has no property {property_!r}")
+
+
+class ValueUnusable(TransientError):
+    reason = "ValueUnusable"
+
+
+class AccessDenied(TransientError):
+    reason = "AccessDenied"
+
+
+class ProviderUnavailable(TransientError):
+    reason = "ProviderUnavailable"
+
+
+class WriteFailed(TransientError):
+    reason = "WriteFailed"
+
+
+class StoreNotReady(StalledError):
+    reason = "StoreNotReady"
+
+
+class StoreInvalid(StalledError):
+    reason = "InvalidProviderConfig"
+
+
+class NotSupported(StalledError):
+    reason = "NotSupported"
+
+
+class TargetTaken(StalledError):
+    reason = "TargetTaken"
+
+
+class TargetImmutable(StalledError):
+    reason = "TargetImmutable"

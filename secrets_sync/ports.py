@@ -1,0 +1,67 @@
+"""What secrets_sync needs from the world beside the cluster: a provider of secrets, for one store as one identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from gitops_core.meta import Sensitive
+from gitops_core.ports import Cluster
+from secrets_sync.api import SecretStore
+from secrets_sync.domain.extract import PropertyRule
+
+
+class SecretProvider(Protocol):
+    """One store, opened.
+
+    Attributes:
+        where: what messages call it: `vault https://vault.example`.
+        rule: how a property is looked up in what `fetch` answers.
+        capabilities: of the store's status: ReadOnly, WriteOnly or ReadWrite.
+    """
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def rule(self) -> PropertyRule: ...
+
+    @property
+    def capabilities(self) -> str: ...
+
+    async def validate(self) -> None:
+        """Prove that the store can be used: log in. Raises StoreInvalid, AccessDenied, ProviderUnavailable."""
+        ...
+
+    async def fetch(self, key: str, version: str = "") -> Sensitive:
+        """The payload stored under `key`, whole: a property is looked up by the caller.
+
+        Raises:
+            SecretNotFound: no such key, or no such version of it, or a deleted one.
+            AccessDenied: the credentials are wrong or too weak.
+            ProviderUnavailable: network trouble, throttling, a 5xx, or an answer that is none.
+        """
+        ...
+
+
+class ProviderFactory(Protocol):
+    """Opens stores of one provider; keeps what is worth keeping between reconciliations, such as a login."""
+
+    async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
+        """A handle for `store`; nothing has been asked of the provider yet.
+
+        Args:
+            cluster: bound to the store's namespace: credentials and certificates are read through it, nothing else.
+
+        Raises:
+            StoreInvalid: the settings, or the Secrets they name, need an edit.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give back what was kept."""
+        ...
+
+
+ProviderFactories = Mapping[str, ProviderFactory]
+"""By the provider's name in SecretStore.spec.provider."""
