@@ -1,0 +1,300 @@
+"""A Kubernetes API in one SQLite file: the embedded default, and the cluster of every test.
+
+    cluster = LocalCluster.open(Path("state/cluster"), clock, chance)
+
+It behaves as the real API server does, managedFields and conflicts included; tests/contracts/ holds both to it. What it
+leaves out on purpose: built-in objects are not defaulted (a Deployment has the fields that were written), nothing but
+metadata is validated of them, and rights are not checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, cast
+
+import msgspec
+
+from gitops_core.adapters.local.objects import Objects
+from gitops_core.adapters.local.store import Change, Row, Store
+from gitops_core.domain.selectors import Selector, parse_selector, selects
+from gitops_core.domain.writing import Serving
+from gitops_core.errors import BadRequest, ClusterUnavailable, Expired, KindUnknown
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
+from gitops_core.ports import ApiResource, Chance, Clock, Cluster, Page, Query, Unreadable, WatchEvent
+
+T = TypeVar("T")
+
+BOOKMARK_SECONDS = 60.0
+"""A watch that has nothing to say says at least how far it is."""
+
+LOOK_SECONDS = 0.2
+"""How often a shared file is looked at for the writes of other processes; one timer for all watches."""
+
+_BATCH = 500
+
+
+class _Labelled(msgspec.Struct):
+    labels: dict[str, str] | None = None
+
+
+class _LabelledObject(msgspec.Struct):
+    metadata: _Labelled
+
+
+_labels_of = msgspec.json.Decoder(_LabelledObject)
+
+
+class LocalCluster:
+    """Implements gitops_core.ports.Cluster."""
+
+    def __init__(self, store: Store, clock: Clock, chance: Chance, *, shared: bool) -> None:
+        self._store = store
+        self._clock = clock
+        self._shared = shared
+        self._signal = asyncio.Event()
+        self._watches = 0
+        self._looking: asyncio.Task[None] | None = None
+        self._closed = False
+        self._objects = Objects(store, clock, chance, self._wake)
+
+    @classmethod
+    def open(cls, directory: Path | None, clock: Clock, chance: Chance, *, shared: bool = False) -> Self:
+        """Opens the cluster that lives in `directory`, or makes it.
+
+        Args:
+            directory: None for a cluster in memory, which ends with its last reference.
+            shared: other processes may write too; then watches look for what they wrote.
+
+        Raises:
+            ClusterUnavailable: the directory cannot be written, or what is in it is not a cluster.
+        """
+        if directory is None:
+            return cls(Store(None), clock, chance, shared=False)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ClusterUnavailable(f"no embedded cluster in {directory}: {error.strerror}") from error
+        return cls(Store(directory / "cluster.sqlite"), clock, chance, shared=shared)
+
+    def close(self) -> None:
+        """End all watches; no method may be called any more."""
+        if self._closed:
+            return
+        self._closed = True
+        self._wake()
+        if self._looking is not None:
+            self._looking.cancel()
+        self._store.close()
+
+    def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
+        return self
+
+    async def resource(self, kind: Kind) -> ApiResource:
+        return self._objects.resource(kind)
+
+    async def resources(self) -> Sequence[ApiResource]:
+        return tuple(self._objects.resources())
+
+    # reading
+
+    async def get(self, ref: ObjectRef) -> Manifest | None:
+        await asyncio.sleep(0)  # as a network would: others have their turn
+        return self._objects.get(ref)
+
+    async def list(self, query: Query, type_: type[T], *, limit: int = 500, continue_token: str = "") -> Page[T]:
+        await asyncio.sleep(0)
+        serving, selector = self._objects.serving(query.kind), _selector(query)
+        version, after = self._store.version(), ObjectKey("", "")
+        if continue_token:
+            version, after = _position(continue_token)
+            if version < self._store.forgotten():
+                raise Expired(f"the list of {serving.plural} took too long: begin again")
+        rows: list[Row] = []
+        while True:
+            found = self._store.page(serving.group_kind, query.namespace, query.name, after, limit + 1)
+            rows += [row for row in found if selects(selector, _labels(row.body, selector))]
+            if len(found) <= limit or len(rows) > limit:
+                break
+            after = found[-1].key
+        token = _token(version, rows[limit - 1].key) if len(rows) > limit else ""
+        items = [_decoded(serving, query, type_, row.key, row.body) for row in rows[:limit]]
+        return Page(items, str(version), token)
+
+    async def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
+        await asyncio.sleep(0)
+        serving, selector = self._objects.serving(query.kind), _selector(query)
+        after = _version(resource_version)
+        self._begin_watch()
+        try:
+            while not self._closed:
+                signal = self._signal
+                if after < self._store.forgotten():
+                    raise Expired(f"the watch of {serving.plural} is at {after}, which is forgotten: list again")
+                reached = self._store.version()
+                changes = self._store.changes(serving.group_kind, after, _BATCH)
+                for change in changes:
+                    after = change.version
+                    event = _event(serving, query, selector, type_, change)
+                    if event is not None:
+                        yield event
+                        if self._closed:
+                            return
+                if len(changes) < _BATCH:
+                    after = max(after, reached)
+                    if not self._serves(query.kind):
+                        return
+                    if not await _fires(signal, BOOKMARK_SECONDS):
+                        yield WatchEvent("BOOKMARK", None, str(after))
+        finally:
+            self._end_watch()
+
+    def _serves(self, kind: Kind) -> bool:
+        try:
+            self._objects.serving(kind)
+        except KindUnknown:
+            return False
+        return True
+
+    def _begin_watch(self) -> None:
+        self._watches += 1
+        if self._shared and self._looking is None:
+            self._looking = asyncio.create_task(self._look(), name="watch the embedded cluster's file")
+
+    def _end_watch(self) -> None:
+        self._watches -= 1
+        if not self._watches and self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+
+    async def _look(self) -> None:
+        seen = self._store.data_version()
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            if seen != (seen := self._store.data_version()):
+                self._wake()
+
+    def _wake(self) -> None:
+        """Every watch looks at the log again."""
+        fired, self._signal = self._signal, asyncio.Event()
+        fired.set()
+
+    # writing
+
+    async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
+        await asyncio.sleep(0)
+        return self._objects.create(manifest, field_manager, dry_run=dry_run)
+
+    async def replace(
+        self, manifest: Manifest, *, field_manager: str, subresource: str = "", dry_run: bool = False
+    ) -> Manifest:
+        await asyncio.sleep(0)
+        return self._objects.replace(manifest, field_manager, subresource, dry_run=dry_run)
+
+    async def apply(
+        self, manifest: Manifest, *, field_manager: str, force: bool = False, dry_run: bool = False
+    ) -> Manifest:
+        await asyncio.sleep(0)
+        return self._objects.apply(manifest, field_manager, force=force, dry_run=dry_run)
+
+    async def patch(
+        self,
+        ref: ObjectRef,
+        patch: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        field_manager: str,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Manifest:
+        await asyncio.sleep(0)
+        return self._objects.patch(ref, patch, field_manager, subresource, dry_run=dry_run)
+
+    async def delete(
+        self,
+        ref: ObjectRef,
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
+        dry_run: bool = False,
+    ) -> None:
+        await asyncio.sleep(0)
+        self._objects.delete(ref, uid, resource_version, propagation, dry_run=dry_run)
+
+
+async def _fires(signal: asyncio.Event, seconds: float) -> bool:
+    """Whether the signal came in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await signal.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _selector(query: Query) -> Selector:
+    try:
+        return parse_selector(query.labels)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+
+
+def _labels(body: bytes, selector: Selector) -> Mapping[str, str]:
+    return (_labels_of.decode(body).metadata.labels or {}) if selector else {}
+
+
+def _event(serving: Serving, query: Query, selector: Selector, type_: type[T], change: Change) -> WatchEvent[T] | None:
+    """What a change is to one watch; None when it is nothing to it."""
+    if query.namespace not in ("", change.key.namespace) or query.name not in ("", change.key.name):
+        return None
+    was = change.before is not None and selects(selector, _labels(change.before, selector))
+    is_ = change.type != "DELETED" and selects(selector, _labels(change.body, selector))
+    if not was and not is_:
+        return None
+    body = change.body
+    if change.before is not None and not is_:
+        last = msgspec.json.decode(change.before)
+        last["metadata"]["resourceVersion"] = str(change.version)
+        body = msgspec.json.encode(last)
+    kind: Literal["ADDED", "MODIFIED", "DELETED"] = "DELETED" if not is_ else "MODIFIED" if was else "ADDED"
+    return WatchEvent(kind, _decoded(serving, query, type_, change.key, body), str(change.version))
+
+
+@lru_cache(maxsize=256)
+def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type_)
+
+
+def _decoded(serving: Serving, query: Query, type_: type[T], key: ObjectKey, body: bytes) -> T | Unreadable:
+    if type_ is dict:
+        whole = msgspec.json.decode(body)
+        whole["apiVersion"] = serving.kind.api_version
+        if query.metadata_only:
+            whole = {name: whole[name] for name in ("apiVersion", "kind", "metadata")}
+        return whole  # type: ignore[no-any-return]
+    try:
+        return _decoder(cast(Hashable, type_)).decode(body)  # type: ignore[no-any-return]
+    except msgspec.ValidationError as error:
+        version = msgspec.json.decode(body)["metadata"]["resourceVersion"]
+        return Unreadable(ObjectRef(serving.kind, key), version, str(error))
+
+
+def _version(text: str) -> int:
+    if not text.isdigit():
+        raise BadRequest(f"not a resourceVersion: {text!r}")
+    return int(text)
+
+
+def _token(version: int, after: ObjectKey) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode((version, *after))).decode()
+
+
+def _position(token: str) -> tuple[int, ObjectKey]:
+    try:
+        version, namespace, name = msgspec.json.decode(base64.urlsafe_b64decode(token), type=tuple[int, str, str])
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise BadRequest("the continue token is not one of this cluster") from error
+    return version, ObjectKey(namespace, name)

@@ -1,0 +1,157 @@
+"""Which kinds an embedded cluster serves: the usual built-in ones, and what the CustomResourceDefinitions in it define.
+
+builtins.json is made from a real API server by tools/builtin_kinds.py. Built-in objects are not defaulted as the real
+API server defaults them, but for the few fields that everybody reads: a Secret's type, a Namespace's phase. Custom
+resources are pruned, defaulted and validated by their schemas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gitops_core.domain.fieldschemas import DEDUCED, UNTYPED, Atom, ListType, MapType, Named, Type, type_of_object
+from gitops_core.domain.objectmeta import metadata_faults
+from gitops_core.domain.secrets import with_encoded_strings
+from gitops_core.domain.writing import Object, Serving, pruned
+from gitops_core.errors import FieldFault
+from gitops_core.meta import Kind, Manifest
+from gitops_core.ports import ApiResource
+
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+CRD = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+NAMESPACE = Kind("", "v1", "Namespace")
+
+
+class Builtins:
+    """The table, as servings."""
+
+    def __init__(self, table: Mapping[str, Any]) -> None:
+        self.types: dict[str, Atom] = {}
+        for name, stored in table["types"].items():
+            self.types[name] = _atom(stored, self.types)
+        self.meta: Type = Named(self.types, _OBJECT_META)
+        self.resources: dict[Kind, ApiResource] = {}
+        self.servings: dict[Kind, Serving] = {}
+        for row in table["kinds"]:
+            kind = Kind(row["group"], row["version"], row["kind"])
+            short_names, categories = tuple(row["shortNames"]), tuple(row["categories"])
+            self.resources[kind] = ApiResource(kind, row["plural"], row["namespaced"], short_names, categories)
+            self.servings[kind] = self._serving(kind, row, table["types"])
+
+    def _serving(self, kind: Kind, row: Mapping[str, Any], stored: Mapping[str, Any]) -> Serving:
+        type_ = self.types[row["type"]]
+        return Serving(
+            kind=kind,
+            plural=row["plural"],
+            namespaced=row["namespaced"],
+            has_status=row["status"],
+            counts=row["generation"],
+            types={kind.api_version: type_}.get,
+            empty={"apiVersion": kind.api_version, "kind": kind.kind, **_empty({"ref": row["type"]}, stored)},
+            admit=partial(_admit_builtin, type_),
+            validate=_builtin_faults,
+        )
+
+
+@cache
+def builtins() -> Builtins:
+    return Builtins(msgspec.json.decode((Path(__file__).parent / "builtins.json").read_bytes()))
+
+
+def _type(stored: Any, types: Mapping[str, Atom]) -> Type:
+    if isinstance(stored, Mapping) and "ref" in stored:
+        return Named(types, stored["ref"], stored.get("atomic"))
+    return _atom(stored, types)
+
+
+def _atom(stored: Any, types: Mapping[str, Atom]) -> Atom:
+    match stored:
+        case "any":
+            return UNTYPED
+        case "deduced":
+            return DEDUCED
+        case str():
+            return Atom(scalar=stored)  # type: ignore[arg-type]  # the table was written by our own tool
+        case {"list": found}:
+            keys = tuple(found.get("keys", ()))
+            return Atom(list=ListType(found.get("associative", False), keys, _type(found["items"], types)))
+        case {"map": found}:
+            fields = {name: _type(inner, types) for name, inner in found.get("fields", {}).items()}
+            element = _type(found["element"], types) if "element" in found else None
+            return Atom(map=MapType(fields, element, found.get("atomic", False), found.get("defaults", {})))
+    raise ValueError(f"not a type of builtins.json: {stored!r}")
+
+
+def _empty(stored: Any, types: Mapping[str, Any]) -> Any:
+    """What an empty object of a type has all the same: the fields that are written whatever they hold."""
+    while isinstance(stored, Mapping) and "ref" in stored:
+        stored = types[stored["ref"]]
+    if not isinstance(stored, Mapping) or "map" not in stored:
+        return {}
+    fields = stored["map"].get("fields", {})
+    always = stored["map"].get("always", {})
+    return {name: _empty(fields[name], types) if value == {} else value for name, value in always.items()}
+
+
+def _admit_builtin(type_: Type, manifest: Object) -> Object:
+    manifest = pruned(type_, manifest)
+    match manifest["apiVersion"], manifest["kind"]:
+        case "v1", "Secret":
+            return {**with_encoded_strings(manifest), "type": manifest.get("type") or "Opaque"}
+        case "v1", "Namespace":
+            metadata = manifest["metadata"]
+            labels = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata.get("name", "")}
+            spec = manifest.get("spec") or {"finalizers": ["kubernetes"]}
+            return {**manifest, "metadata": {**metadata, "labels": labels}, "spec": spec}
+    return manifest
+
+
+def _builtin_faults(manifest: Object, live: Manifest | None) -> Iterable[FieldFault]:
+    return metadata_faults(manifest, live)
+
+
+# custom resources
+
+
+def servings_of(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
+    """One for each served version of a CustomResourceDefinition."""
+    spec = crd["spec"]
+    names, group = spec["names"], spec["group"]
+    versions = [version for version in spec.get("versions", ()) if version.get("served")]
+    meta = builtins().meta
+    types: dict[str, Type] = {}
+    for version in versions:
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
+        types[f"{group}/{version['name']}"] = type_of_object(schema, meta)
+    for version in versions:
+        kind = Kind(group, version["name"], names["kind"])
+        namespaced = spec.get("scope") == "Namespaced"
+        schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+        serving = Serving(
+            kind=kind,
+            plural=names["plural"],
+            namespaced=namespaced,
+            has_status="status" in (version.get("subresources") or {}),
+            counts=True,
+            types=types.get,
+            empty={"apiVersion": kind.api_version, "kind": kind.kind},
+            admit=partial(_admit_custom, schema),
+            validate=partial(_custom_faults, schema),
+            custom=True,
+        )
+        short_names, categories = tuple(names.get("shortNames", ())), tuple(names.get("categories", ()))
+        yield serving, ApiResource(kind, names["plural"], namespaced, short_names, categories)
+
+
+def _admit_custom(schema: Mapping[str, Any], manifest: Object) -> Object:
+    return {**manifest, "metadata": pruned(builtins().meta, manifest["metadata"])}
+
+
+def _custom_faults(schema: Mapping[str, Any], manifest: Object, live: Manifest | None) -> Iterable[FieldFault]:
+    return metadata_faults(manifest, live)

@@ -1,0 +1,91 @@
+"""What is wrong with an object's metadata, as the API server says it.
+
+Source: k8s.io/apimachinery, packages api/validation and util/validation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gitops_core.errors import FieldFault
+from gitops_core.meta import Manifest
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_NAME_PART = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+
+_SUBDOMAIN_RULE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and"
+    " end with an alphanumeric character (e.g. 'example.com', regex used for validation is"
+    " '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+_VALUE_RULE = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and"
+    " end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is"
+    " '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
+_NAME_PART_RULE = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric"
+    " character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is"
+    " '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+
+
+def metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
+    """
+    Args:
+        live: the stored object, or None for a creation.
+    """
+    metadata = manifest["metadata"]
+    if live is None:
+        yield from _name_faults(metadata.get("name", ""))
+    yield from _label_faults(metadata.get("labels") or {})
+    for key in metadata.get("annotations") or {}:
+        yield from _qualified_name_faults("metadata.annotations", key.lower(), key)
+    if live is not None and live["metadata"].get("deletionTimestamp"):
+        old = set(live["metadata"].get("finalizers") or ())
+        new = [name for name in metadata.get("finalizers") or () if name not in old]
+        if new:
+            text = f"no new finalizers can be added if the object is being deleted, found new finalizers {_list(new)}"
+            yield FieldFault("metadata.finalizers", "FieldValueForbidden", f"Forbidden: {text}")
+
+
+def _list(names: list[str]) -> str:
+    return "[]string{" + ", ".join(f'"{name}"' for name in names) + "}"
+
+
+def _name_faults(name: str) -> Iterator[FieldFault]:
+    if not name:
+        text = "Required value: name or generateName is required"
+        yield FieldFault("metadata.name", "FieldValueRequired", text)
+    elif len(name) > 253:
+        yield _invalid("metadata.name", name, "must be no more than 253 characters")
+    elif not _SUBDOMAIN.fullmatch(name):
+        yield _invalid("metadata.name", name, _SUBDOMAIN_RULE)
+
+
+def _label_faults(labels: Mapping[str, Any]) -> Iterator[FieldFault]:
+    for key, value in labels.items():
+        yield from _qualified_name_faults("metadata.labels", key, key)
+        if len(value) > 63:
+            yield _invalid("metadata.labels", value, "must be no more than 63 characters")
+        elif not _LABEL_VALUE.fullmatch(value):
+            yield _invalid("metadata.labels", value, _VALUE_RULE)
+
+
+def _qualified_name_faults(field: str, key: str, shown: str) -> Iterator[FieldFault]:
+    prefix, slash, name = key.rpartition("/")
+    if slash and not _SUBDOMAIN.fullmatch(prefix):
+        yield _invalid(field, shown, f"prefix part {_SUBDOMAIN_RULE}")
+    if not name:
+        yield _invalid(field, shown, "name part must be non-empty")
+    elif len(name) > 63:
+        yield _invalid(field, shown, "name part must be no more than 63 characters")
+    elif not _NAME_PART.fullmatch(name):
+        yield _invalid(field, shown, _NAME_PART_RULE)
+
+
+def _invalid(field: str, value: str, rule: str) -> FieldFault:
+    return FieldFault(field, "FieldValueInvalid", f'Invalid value: "{value}": {rule}')

@@ -1,0 +1,83 @@
+"""Label selectors as kubectl writes them: `app=web,tier!=db,env in (a, b),env notin (c),managed,!legacy`.
+
+All requirements must hold. `!=` and `notin` also hold for objects without the label.
+
+Source: k8s.io/apimachinery, package labels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+Operator = Literal["in", "notin", "exists", "missing"]
+
+_REQUIREMENT = re.compile(
+    r"""\s*(?:
+      !\s*(?P<missing>[^\s=!,()<>]+)
+    | (?P<key>[^\s=!,()<>]+)\s*(?:
+        (?P<sets>\b(?:in|notin))\s*\((?P<values>[^()]*)\)
+      | (?P<operator>==|=|!=|<|>)\s*(?P<value>[^\s=!,()<>]*)
+      )?
+    )\s*(?:,|$)""",
+    re.VERBOSE,
+)
+
+
+class Requirement(NamedTuple):
+    key: str
+    operator: Operator
+    values: frozenset[str] = frozenset()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        match self.operator:
+            case "in":
+                return labels.get(self.key) in self.values
+            case "notin":
+                return self.key not in labels or labels[self.key] not in self.values
+            case "exists":
+                return self.key in labels
+            case _:
+                return self.key not in labels
+
+
+Selector = tuple[Requirement, ...]
+
+
+def parse_selector(text: str) -> Selector:
+    """
+    >>> parse_selector("app=web")
+    (Requirement(key='app', operator='in', values=frozenset({'web'})),)
+
+    Raises:
+        ValueError: not a selector.
+    """
+    requirements: list[Requirement] = []
+    position = 0
+    while position < len(text.rstrip()):
+        match = _REQUIREMENT.match(text, position)
+        if match is None or match.end() == position:
+            raise ValueError(f"unable to parse requirement: {text[position:]!r}")
+        requirements.append(_requirement(match))
+        position = match.end()
+    if text.rstrip().endswith(","):
+        raise ValueError(f"unable to parse requirement: {text!r} ends with a comma")
+    return tuple(requirements)
+
+
+def _requirement(match: re.Match[str]) -> Requirement:
+    if match["missing"]:
+        return Requirement(match["missing"], "missing")
+    if match["sets"]:
+        values = frozenset(value.strip() for value in match["values"].split(","))
+        return Requirement(match["key"], "in" if match["sets"] == "in" else "notin", values)
+    if match["operator"] in ("<", ">"):
+        raise ValueError(f"labels are not compared by size here: {match[0]!r}")
+    if match["operator"]:
+        return Requirement(match["key"], "notin" if match["operator"] == "!=" else "in", frozenset({match["value"]}))
+    return Requirement(match["key"], "exists")
+
+
+def selects(selector: Selector, labels: Mapping[str, str]) -> bool:
+    return all(requirement.matches(labels) for requirement in selector)
