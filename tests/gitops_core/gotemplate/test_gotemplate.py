@@ -1,0 +1,150 @@
+"""Templates give what Go's text/template gives."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops_core.gotemplate import FieldMissing, Limits, Struct, Template, TemplateError
+
+DATA: dict[str, Any] = {
+    "name": "app",
+    "n": 3,
+    "f": 1.5,
+    "yes": True,
+    "no": False,
+    "list": ["a", "b"],
+    "empty": [],
+    "map": {"z": 1, "a": 2},
+    "nil": None,
+    "deep": {"er": {"x": "bottom"}},
+    "struct": Struct("pkg.T", (("Name", "n"), ("", Struct("pkg.E", (("Inner", 1),)))), {"All": ["m"]}),
+}
+
+
+def render(template: str, **limits: int) -> str:
+    return Template(template, limits=Limits(**limits)).render(DATA)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("plain", "plain"),
+        ("", ""),
+        ("a{{/* no */}}b", "ab"),
+        ("a {{- /* no */ -}} b", "ab"),
+        ("{{ .name }}-{{.deep.er.x}}", "app-bottom"),
+        ("a \n {{- .n -}} \n b", "a3b"),
+        ("{{ .nothing }}{{ .nil }}", "<no value><no value>"),
+        ("{{ .list }}{{ .map }}{{ .f }}{{ .yes }}", "[a b]map[a:2 z:1]1.5true"),
+        ("{{ .struct }}{{ .struct.Inner }}{{ .struct.All }}", "{n {1}}1[m]"),
+        ("{{ if .yes }}y{{ else }}n{{ end }}", "y"),
+        ("{{ if .empty }}1{{ else if .no }}2{{ else if .n }}3{{ else }}4{{ end }}", "3"),
+        ("{{ range .list }}<{{ . }}>{{ end }}", "<a><b>"),
+        ("{{ range $i, $e := .list }}{{ $i }}{{ $e }}{{ $.n }} {{ end }}", "0a3 1b3 "),
+        ("{{ range $k, $v := .map }}{{ $k }}={{ $v }};{{ end }}", "a=2;z=1;"),
+        ("{{ range $v := .map }}{{ $v }}{{ end }}", "21"),
+        ("{{ range .empty }}x{{ else }}none{{ end }}", "none"),
+        ("{{ range .list }}{{ if eq . `b` }}{{ break }}{{ end }}{{ . }}{{ end }}", "a"),
+        ("{{ range .list }}{{ if eq . `a` }}{{ continue }}{{ end }}{{ . }}{{ end }}", "b"),
+        ("{{ with .deep.er }}{{ .x }}{{ $.n }}{{ end }}", "bottom3"),
+        ("{{ with .nil }}x{{ else }}none{{ end }}", "none"),
+        ("{{ $x := 1 }}{{ if .yes }}{{ $x = 2 }}{{ end }}{{ $x }}", "2"),
+        ("{{ $x := 1 }}{{ if .yes }}{{ $x := 2 }}{{ end }}{{ $x }}", "1"),
+        ("{{ .name | printf `%s-%d` | len }}", "16"),
+        ('{{ printf "%q %5d|%-4s|%v" .name 42 "x" .list }}', '"app"    42|x   |[a b]'),
+        ('{{ printf "%d" "x" }} {{ printf "%s" }} {{ printf "x" 1 }}', "%!d(string=x) %!s(MISSING) x%!(EXTRA int=1)"),
+        ('{{ print 1 2 "a" "b" 3 }}', "1 2ab3"),
+        ('{{ println "a" 1 }}', "a 1\n"),
+        ("{{ len .list }}{{ len `é` }}{{ len .map }}", "222"),
+        ("{{ index .list 1 }}{{ index .map `z` }}{{ index .deep `er` `x` }}", "b1bottom"),
+        ("{{ eq 1 1 }}{{ eq .name `x` `app` }}{{ ne 1 2 }}{{ lt 1 2 }}{{ ge `b` `a` }}", "true" * 5),
+        ("{{ and .yes .no }}{{ or .no .name }}{{ not .no }}{{ and 1 0 .nothing.x }}", "falseapptrue0"),
+        ("{{ (index .list 0) }}{{ (.deep).er.x }}{{ len (print `a` `b`) }}", "abottom2"),
+        ("{{ `raw \\n` }}{{ \"esc\\t\" }}{{ 'a' }}{{ 0x10 }}{{ 1e3 }}{{ -2 }}", "raw \\nesc\t9716" + "1000-2"),
+        ("{{ range 3 }}{{ . }}{{ end }}", "012"),
+        ("{{\n.name\n}}", "app"),
+    ],
+)
+def test_a_template_gives_what_go_gives(template: str, text: str) -> None:
+    assert render(template) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("a\n{{ if .x }}", "unexpected EOF"),
+        ("{{ end }}", "unexpected {{end}}"),
+        ("\n\n{{ nope 1 }}", ':3: function "nope" not defined'),
+        ("{{ $x }}", 'undefined variable "$x"'),
+        ("{{ if .yes }}{{ $x := 1 }}{{ end }}{{ $x }}", 'undefined variable "$x"'),
+        ("{{ .a", "unclosed action"),
+        ("{{ /* x */ }}", "unexpected '/' in action"),
+        ("{{/* x", "unclosed comment"),
+        ('{{ "x }}', "unterminated quoted string"),
+        ("{{ break }}", "{{break}} outside {{range}}"),
+        ("{{ template `x` }}", "{{template}} is not supported"),
+        ("{{ }}", "missing value for command"),
+        ("{{ 1 | 2 }}", "non executable command in pipeline"),
+        ("{{ (.name }}", "unexpected '}}' in pipeline"),
+        ("{{ end x }}", "unexpected 'x' in end"),
+        ("{{ .name.x }}", "can't evaluate field x in type string"),
+        ("{{ .nil.x }}", "nil pointer evaluating"),
+        ("{{ .name 1 }}", "can't give argument to non-function"),
+        ("{{ index .list 7 }}", "error calling index: index out of range: 7"),
+        ("{{ eq 1 `1` }}", "incompatible types for comparison"),
+        ("{{ len 1 }}", "error calling len: len of type int"),
+        ("{{ not }}", "wrong number or type of args for not"),
+        ("{{ range .name }}{{ end }}", "range can't iterate over app"),
+        ("{{ printf `%999999999d` 1 }}", "pads to more than"),
+        ("{{ if 1 }}" * 100 + "{{ end }}" * 100, "nested deeper than"),
+        ("{{ " + "(" * 100 + "1" + ")" * 100 + " }}", "nested deeper than"),
+    ],
+)
+def test_a_wrong_template_is_explained(template: str, message: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        render(template)
+
+    assert message in str(caught.value)
+
+
+def test_errors_name_the_line() -> None:
+    with pytest.raises(FieldMissing) as caught:
+        render("1\n2\n{{ .struct.Missing }}")
+
+    assert (caught.value.line, caught.value.field, caught.value.type_name) == (3, "Missing", "pkg.T")
+    assert str(caught.value) == "template:3: can't evaluate field Missing in type pkg.T"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ range 1000 }}{{ range 1000 }}{{ range 1000 }}x{{ end }}{{ end }}{{ end }}",
+        "{{ range 2000000000 }}{{ end }}",
+        "{{ $x := `aaaaaaaa` }}{{ range 60 }}{{ $x = print $x $x }}{{ end }}{{ $x }}",
+    ],
+)
+def test_a_hostile_template_ends(template: str) -> None:
+    before = time.process_time()
+
+    with pytest.raises(TemplateError, match="more than"):
+        render(template)
+
+    assert time.process_time() - before < 5
+
+
+@given(st.text(alphabet='{}-. \n"`|():=,$abx1/*', max_size=40).map(lambda t: "{{" + t))
+def test_any_text_renders_or_is_refused(template: str) -> None:
+    try:
+        Template(template, limits=Limits(steps=1000)).render(DATA)
+    except TemplateError as error:
+        assert error.line >= 1  # noqa: PT017  # either is right
+
+
+@given(st.text(max_size=30).filter(lambda t: "{{" not in t))
+def test_text_without_actions_is_kept(text: str) -> None:
+    assert Template(text).render(None) == text
