@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from gitops_core.api.fields import FLUX_FINALIZER, Duration, FluxStatus, KindReference, LocalReference
-from gitops_core.meta import Kind, PrinterColumn, Resource, Wire
+from gitops_core.meta import ConditionStyle, Kind, PrinterColumn, Resource, Wire
 from gitops_core.schema import INT64, NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only
 
 Affix = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -222,6 +222,8 @@ class Kustomization(Resource):
     )
     CRD_ANNOTATIONS: ClassVar = {"kustomize.toolkit.fluxcd.io/substitute": "disabled"}
     FINALIZER: ClassVar[str] = FLUX_FINALIZER
+    CONTROLLER: ClassVar[str] = "kustomize-controller"
+    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(own=("Healthy",))
 
     spec: KustomizationSpec
     status: Annotated[KustomizationStatus, NOT_SEEN] = KustomizationStatus()
