@@ -1,0 +1,145 @@
+"""The laws of the work queue and its timers, by a random walk over everything that can be done to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gitops_core.runtime.queue import PATIENCE, Priority, WorkQueue
+from gitops_core.runtime.timers import Timers
+from tests.simulation.loop import VirtualClock, virtually
+
+KEYS = st.sampled_from("abcdef")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), KEYS, st.sampled_from(Priority)),
+        st.tuples(st.just("later"), KEYS, st.floats(0.1, 5.0)),
+        st.tuples(st.just("pause"), st.just(""), st.floats(0.0, 3.0)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.integers(1, 4))
+def test_no_key_has_two_workers_and_nothing_added_is_lost(steps: list[tuple[str, str, float]], workers: int) -> None:
+    """After the last addition of a key, immediate or delayed, somebody takes it."""
+
+    async def main() -> None:
+        clock = VirtualClock()
+        timers = Timers(clock)
+        queue: WorkQueue[str] = WorkQueue(timers)
+        busy: set[str] = set()
+        taken_at: dict[str, float] = {}
+        due: dict[str, float] = defaultdict(float)
+
+        async def work() -> None:
+            while (key := await queue.get()) is not None:
+                assert key not in busy, "two workers have one key"
+                busy.add(key)
+                taken_at[key] = clock.monotonic()
+                await clock.sleep(0.7)
+                busy.discard(key)
+                queue.done(key)
+
+        tasks = [asyncio.create_task(work()) for _ in range(workers)]
+        ticking = asyncio.create_task(timers.run())
+        for kind, key, value in steps:
+            if kind == "add":
+                queue.add(key, Priority(value))
+                due[key] = max(due[key], clock.monotonic())
+            elif kind == "later":
+                queue.add_after(key, value)
+                due[key] = max(clock.monotonic(), clock.monotonic() + value)
+            else:
+                await clock.sleep(value)
+        await clock.sleep(120)
+        queue.close()
+        await asyncio.gather(*tasks)
+        ticking.cancel()
+
+        for key, moment in due.items():
+            assert taken_at.get(key, -1.0) >= moment - 1e-6, f"{key} was due at {moment}"
+
+    virtually(main())
+
+
+def test_changes_go_before_periodic_looks_which_do_not_starve() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()))
+        for number in range(PATIENCE + 3):
+            queue.add(f"changed {number}")
+        queue.add("periodic", Priority.PERIODIC)
+
+        order = [await queue.get() for _ in range(PATIENCE + 4)]
+
+        assert order.index("periodic") == PATIENCE
+        assert [key for key in order if key != "periodic"] == [f"changed {n}" for n in range(PATIENCE + 3)]
+
+    virtually(main())
+
+
+def test_a_waiting_key_is_promoted_and_taken_once() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()))
+        queue.add("x", Priority.PERIODIC)
+        queue.add("y", Priority.PERIODIC)
+
+        queue.add("y", Priority.CHANGED)
+
+        assert [await queue.get(), await queue.get()] == ["y", "x"]
+        assert len(queue) == 0
+
+    virtually(main())
+
+
+def test_a_key_changed_while_taken_is_looked_at_again() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()))
+        queue.add("x")
+        key = await queue.get()
+        queue.add("x")
+        assert len(queue) == 0
+
+        queue.done("x")
+
+        assert key == "x"
+        assert await queue.get() == "x"
+
+    virtually(main())
+
+
+def test_the_last_schedule_of_a_key_is_the_one_that_counts() -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        timers = Timers(clock)
+        queue: WorkQueue[str] = WorkQueue(timers)
+        ticking = asyncio.create_task(timers.run())
+        queue.add_after("x", 5.0)
+        queue.add_after("x", 60.0)
+        queue.add_after("gone", 1.0)
+        queue.forget("gone")
+
+        key = await queue.get()
+
+        assert (key, round(clock.monotonic(), 3)) == ("x", 60.0)
+        ticking.cancel()
+
+    virtually(main())
+
+
+def test_rescheduling_does_not_grow_the_heap() -> None:
+    async def main() -> None:
+        timers = Timers(VirtualClock())
+        queue: WorkQueue[int] = WorkQueue(timers)
+        for _ in range(200):
+            for key in range(50):
+                queue.add_after(key, 60.0)
+
+        assert len(timers) == 50
+        assert len(timers._heap) <= 2 * 50 + 64 + 1
+
+    virtually(main())

@@ -1,0 +1,50 @@
+"""When to look again."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops_core.errors import StalledError, TransientError
+from gitops_core.meta import Status
+from gitops_core.runtime.reconciling import Outcome
+from gitops_core.runtime.retry import FIRST_RETRY, LAST_RETRY, backoff, delay_after
+
+JITTER = st.floats(0, 1, exclude_max=True)
+
+
+@given(st.integers(1, 10_000), JITTER)
+def test_backoff_stays_within_half_and_whole_of_its_step(failures: int, jitter: float) -> None:
+    step = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(failures - 1, 30))
+
+    assert step / 2 <= backoff(failures, jitter) <= step
+
+
+@given(st.integers(1, 100), JITTER)
+def test_backoff_never_shrinks(failures: int, jitter: float) -> None:
+    assert backoff(failures, jitter) <= backoff(failures + 1, jitter)
+
+
+@given(st.floats(0, 1e6), JITTER)
+def test_an_interval_is_met_within_five_percent(interval: float, jitter: float) -> None:
+    delay = delay_after(Outcome(Status(), "", interval), 0, jitter)
+
+    assert delay is not None
+    assert abs(delay - interval) <= interval * 0.05 + 1e-9
+
+
+@given(st.floats(0, 1e6), st.integers(1, 100), JITTER)
+def test_nobody_comes_back_before_the_peer_said(retry_after: float, failures: int, jitter: float) -> None:
+    delay = delay_after(TransientError("busy", retry_after=retry_after), failures, jitter)
+
+    assert delay is not None
+    assert delay >= retry_after
+
+
+def test_a_stalled_object_waits_for_an_edit() -> None:
+    assert delay_after(StalledError("not a range"), 1, 0.5) is None
+    assert delay_after(Outcome(Status(), "", None), 0, 0.5) is None
+
+
+def test_a_bug_backs_off_as_a_failure_does() -> None:
+    assert delay_after(KeyError("x"), 2, 0.0) == backoff(2, 0.0)

@@ -1,0 +1,234 @@
+"""A world under test: the real runtime on the embedded cluster, in virtual time, with faults on demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from prometheus_client import CollectorRegistry
+
+from gitops_core.adapters.local import LocalCluster
+from gitops_core.errors import ClusterUnavailable, Expired
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
+from gitops_core.ports import Cluster, Git, GitAccess, GitRemote, Query, WatchEvent
+from gitops_core.runtime.leading import LeaseSettings
+from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.process import Health, Settings, run
+from gitops_core.runtime.reconciling import Controller, Outcome, Platform
+from gitops_core.schema import crd
+from tests.gitops_core.runtime.kinds import Gadget, Plain, Widget, WidgetStatus
+from tests.simulation.loop import SeededChance, VirtualClock
+
+EVENT = Kind("", "v1", "Event")
+READS = ("get", "list")
+WRITES = ("create", "replace", "apply", "patch", "delete")
+
+
+class NoGit:
+    """Implements Git for processes that have nothing to do with it."""
+
+    def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
+        raise NotImplementedError("nothing here uses Git")
+
+
+class Flaky:
+    """A cluster behind a bad network.
+
+    Attributes:
+        down: every request fails.
+        expire: the next watch is told that its version is forgotten.
+        delay: virtual seconds that every write takes on its way to the server.
+        requests: how many requests were made, by method and kind.
+    """
+
+    def __init__(self, inner: LocalCluster) -> None:
+        self.inner = inner
+        self.down = False
+        self.expire = False
+        self.delay = 0.0
+        self.requests: Counter[str] = Counter()
+        self._cut = asyncio.Event()
+
+    def cut_watches(self) -> None:
+        self._cut.set()
+        self._cut = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.inner, name)
+        if name not in (*READS, *WRITES):
+            return method
+
+        async def request(subject: Any, *args: Any, **options: Any) -> Any:
+            self.requests[f"{name} {_kind_of(subject)}"] += 1
+            if self.down:
+                raise ClusterUnavailable("connection refused")
+            if name in WRITES and self.delay:
+                await asyncio.sleep(self.delay)
+            return await method(subject, *args, **options)
+
+        return request
+
+    async def watch(self, query: Query, type_: type[Any], version: str) -> AsyncIterator[WatchEvent[Any]]:
+        self.requests[f"watch {query.kind.kind}"] += 1
+        if self.down:
+            raise ClusterUnavailable("connection refused")
+        if self.expire:
+            self.expire = False
+            raise Expired("too old")
+        events = self.inner.watch(query, type_, version)
+        cut = self._cut
+        cutting = asyncio.create_task(_wait(cut))
+        try:
+            while True:
+                nexting = asyncio.ensure_future(anext(events))
+                await asyncio.wait({nexting, cutting}, return_when=asyncio.FIRST_COMPLETED)
+                if not nexting.done():
+                    nexting.cancel()
+                    await asyncio.wait({nexting})
+                    raise ClusterUnavailable("connection reset")
+                try:
+                    yield nexting.result()
+                except StopAsyncIteration:
+                    return
+        finally:
+            cutting.cancel()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def _kind_of(subject: Any) -> str:
+    if isinstance(subject, ObjectRef | Query):
+        return subject.kind.kind
+    return str(subject["kind"])
+
+
+Work = Callable[[Any, Platform], Any]
+
+
+class Scripted:
+    """A reconciler of tests: does what its script says, and remembers when it was asked about whom."""
+
+    def __init__(self, platform: Platform, script: Callable[..., Any]) -> None:
+        self.platform, self.script = platform, script
+
+    async def reconcile(self, wanted: Any) -> Outcome:
+        return cast(Outcome, await self.script(wanted, self.platform))
+
+    async def finalize(self, wanted: Any) -> None:
+        script = getattr(self.script, "finalize", None)
+        if script is not None:
+            await script(wanted, self.platform)
+
+
+class World:
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.local = LocalCluster.open(None, self.clock, SeededChance(1))
+        self.cluster = Flaky(self.local)
+
+    async def install(self, *kinds: type[Resource]) -> None:
+        for kind in kinds or (Widget, Gadget, Plain):
+            await self.local.create(crd(kind), field_manager="test")
+        await self.local.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}, field_manager="test"
+        )
+
+    @asynccontextmanager
+    async def process(
+        self, *controllers: Callable[[Platform], Controller[Any]], **settings: Any
+    ) -> AsyncIterator[Process]:
+        process = Process(self, controllers, Settings(**settings))
+        try:
+            yield process
+        finally:
+            await process.stop()
+
+    async def put(self, kind: type[Resource], name: str, **spec: Any) -> Manifest:
+        return await self.local.apply(manifest(kind, name, **spec), field_manager="test", force=True)
+
+    async def get(self, kind: type[Resource], name: str) -> Any:
+        return await self.local.get(ref(kind, name))
+
+    async def annotate(self, kind: type[Resource], name: str, **annotations: str) -> None:
+        patch = {"metadata": {"annotations": {k.replace("_", "/"): v for k, v in annotations.items()}}}
+        await self.local.patch(ref(kind, name), patch, field_manager="test")
+
+    async def events(self) -> list[Manifest]:
+        return [dict(item) for item in (await self.local.list(Query(EVENT), dict)).items if isinstance(item, dict)]
+
+
+class Process:
+    """One run() of the runtime."""
+
+    def __init__(
+        self, world: World, controllers: Sequence[Callable[[Platform], Controller[Any]]], settings: Settings
+    ) -> None:
+        self.halt = asyncio.Event()
+        self.health = Health()
+        self.metrics = Metrics(CollectorRegistry())
+        self.platform: Platform | None = None
+
+        def assemble(platform: Platform) -> list[Controller[Any]]:
+            self.platform = platform
+            return [make(platform) for make in controllers]
+
+        self.task = asyncio.create_task(
+            run(
+                cluster=cast(Cluster, world.cluster),
+                git=cast(Git, NoGit()),
+                clock=world.clock,
+                chance=SeededChance(2),
+                assemble=assemble,
+                settings=settings,
+                stop=self.halt,
+                metrics=self.metrics,
+                health=self.health,
+            )
+        )
+
+    async def stop(self) -> None:
+        self.halt.set()
+        await self.task
+
+    async def kill(self) -> None:
+        """As kill -9: nothing more is done, not even a lease released."""
+        self.task.cancel()
+        await asyncio.wait({self.task})
+
+
+def controller(
+    script: Callable[..., Any], kind: type[Resource] = Widget, **options: Any
+) -> Callable[[Platform], Controller[Any]]:
+    return lambda platform: Controller(kind, Scripted(platform, script), **options)
+
+
+def manifest(kind: type[Resource], name: str, **spec: Any) -> Manifest:
+    return {
+        "apiVersion": kind.KIND.api_version,
+        "kind": kind.KIND.kind,
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": spec,
+    }
+
+
+def ref(kind: type[Resource], name: str) -> ObjectRef:
+    return ObjectRef(kind.KIND, ObjectKey("shop", name))
+
+
+def lease(identity: str) -> LeaseSettings:
+    return LeaseSettings(namespace="shop", name="sealoop", identity=identity)
+
+
+def outcome(wanted: Any, after: float | None = 3600.0, **options: Any) -> Outcome:
+    return Outcome(WidgetStatus(size=wanted.spec.size), f"size {wanted.spec.size}", after, **options)
+
+
+def condition(manifest: Any, type_: str) -> Any:
+    """The condition of that type, or {}."""
+    conditions = (manifest.get("status") or {}).get("conditions", ())
+    return next((c for c in conditions if c["type"] == type_), {})
