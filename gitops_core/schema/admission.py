@@ -54,8 +54,8 @@ def prune(schema: Schema, value: Any, *, root: bool = True) -> Any:
         root: whether `value` is a whole object, whose apiVersion, kind and metadata stay.
     """
     keep = _META if root or schema.get("x-kubernetes-embedded-resource") else ()
-    if isinstance(value, list):
-        return [prune(schema.get("items", {}), item, root=False) for item in value]
+    if isinstance(value, list) and "items" in schema:
+        return [prune(schema["items"], item, root=False) for item in value]
     if not isinstance(value, Mapping):
         return value
     pruned = {}
@@ -76,12 +76,11 @@ def validate(schema: Schema, value: Any, old: Any = None) -> tuple[FieldFault, .
     Args:
         old: the stored object that it replaces: what did not change since is not held against it.
     """
-    faults = tuple(_validate(schema, value, _ABSENT if old is None else old, ""))
-    if not _has_rules(schema):
-        return faults
+    before = _ABSENT if old is None else old
+    faults = tuple(_validate(schema, value, before, ""))
     if any(fault.reason in _BLOCKING for fault in faults):
-        return (*faults, UNCHECKED)
-    return (*faults, *_rules(schema, value, _ABSENT if old is None else old, ""))
+        return (*faults, UNCHECKED) if _has_rules(schema) else faults
+    return (*faults, *_rules(schema, value, before, ""))
 
 
 def refusal(kind: str, group: str, name: str, faults: tuple[FieldFault, ...]) -> str:
@@ -152,38 +151,50 @@ def _field(schema: Schema, key: str) -> Schema | None:
 
 
 def _validate(schema: Schema, value: Any, old: Any, path: str) -> Iterator[FieldFault]:
-    if old is not _ABSENT and old == value:
+    if old is not _ABSENT and formats.same(old, value):
         return  # what was accepted once and did not change stays, also under a stricter schema
-    wrong_type = _type_fault(schema, value, path)
-    if wrong_type is not None:
-        yield wrong_type
+    wrong_type = tuple(_type_faults(schema, value, path))
+    yield from wrong_type
     match value:
-        case Mapping() if wrong_type is None:
+        case Mapping() if not wrong_type:
             yield from _validate_object(schema, value, old, path)
-        case str() if wrong_type is None:
+        case str() if not wrong_type:
             yield from _validate_string(schema, value, path)
-        case list() if wrong_type is None:
+        case list() if not wrong_type:
             yield from _validate_list(schema, value, old, path)
-        case int() | float() if not isinstance(value, bool) and wrong_type is None:
+        case int() | float() if not isinstance(value, bool):
             yield from _validate_number(schema, value, path)
     allowed = schema.get("enum")
-    if allowed is not None and value not in allowed:
+    if allowed is not None and not any(formats.same(value, choice) for choice in allowed):
         names = ", ".join(_quoted(a) if isinstance(a, str) else json.dumps(a) for a in allowed)
         body = f"Unsupported value: {_shown(value)}: supported values: {names}"
         yield FieldFault(path, "FieldValueNotSupported", body)
 
 
-def _type_fault(schema: Schema, value: Any, path: str) -> FieldFault | None:
+def _type_faults(schema: Schema, value: Any, path: str) -> Iterator[FieldFault]:
     wanted, found = schema.get("type", ""), formats.type_of(value)
     if schema.get("x-kubernetes-int-or-string"):
-        fits = found in ("integer", "string")
-        wanted = "integer,string"
-    elif found == "null":
+        if not (found == "string" or formats.is_integer(value)):
+            yield _not_of_type(path, "integer,string", found)
+            if "anyOf" in schema:
+                text = f'Invalid value: "": "{path}" must validate at least one schema (anyOf)'
+                yield FieldFault("<nil>", "FieldValueInvalid", text)
+                yield from _validate({"type": "integer"}, value, _ABSENT, path)
+        return
+    if found == "null":
         fits = not wanted or schema.get("nullable", False)
     else:
-        fits = not wanted or found == wanted or (wanted == "number" and found == "integer")
-    if fits:
-        return None
+        fits = wanted in ("", found) or ({wanted, found} == {"number", "integer"} and formats.fits_type(wanted, value))
+    named = schema.get("format", "")
+    if fits or (named and wanted == "string" and found == "array"):
+        return  # the API server does not see that a list is no date-time
+    if named and found not in ("null", "string", "array"):
+        yield _not_of_type(path, named, formats.go_format(value))
+    else:
+        yield _not_of_type(path, wanted, found)
+
+
+def _not_of_type(path: str, wanted: str, found: str) -> FieldFault:
     text = f'Invalid value: "{found}": {path} in body must be of type {wanted}: "{found}"'
     return FieldFault(path or "<nil>", "FieldValueTypeInvalid", text)
 
@@ -237,14 +248,17 @@ def _validate_string(schema: Schema, value: str, path: str) -> Iterator[FieldFau
 
 def _validate_number(schema: Schema, value: float, path: str) -> Iterator[FieldFault]:
     lowest, highest = schema.get("minimum"), schema.get("maximum")
+    if isinstance(value, int):  # Go compares an integer with the bound's whole part
+        lowest, highest = (bound if bound is None else int(bound) for bound in (lowest, highest))
     if lowest is not None and value < lowest:
         yield _invalid(path, value, f"should be greater than or equal to {lowest}")
     if highest is not None and value > highest:
         yield _invalid(path, value, f"should be less than or equal to {highest}")
-    if not formats.fits_number(schema.get("format", ""), value):
-        named = schema["format"]
-        text = f"Checked value must be of type integer with format {named} in body"
-        yield FieldFault(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {text}")
+    named = schema.get("format", "")
+    if schema.get("type") == "integer" and not formats.fits_integer(named, value):
+        wanted = f"with format {named}" if named else "(default format)"
+        text = f'Invalid value: "": Checked value must be of type integer {wanted} in {path}'
+        yield FieldFault("<nil>", "FieldValueInvalid", text)
 
 
 def _invalid(path: str, value: Any, complaint: str) -> FieldFault:
@@ -299,7 +313,7 @@ def _check(rule: Mapping[str, Any], value: Any, old: Any, path: str) -> Iterator
     transition = cel.compares(rule["rule"])
     if old is _ABSENT and transition:
         return
-    if old is not _ABSENT and old == value and not transition:
+    if old is not _ABSENT and formats.same(old, value) and not transition:
         return
     verdict = cel.holds(rule["rule"], value, None if old is _ABSENT else old)
     if verdict is True:
@@ -307,4 +321,5 @@ def _check(rule: Mapping[str, Any], value: Any, old: Any, path: str) -> Iterator
     message = rule.get("message") or f"failed rule: {rule['rule']}"
     if isinstance(verdict, str):
         message = f"{verdict} evaluating rule: {message}"
-    yield FieldFault(path or "<nil>", rule.get("reason", "FieldValueInvalid"), f"Invalid value: {message}")
+    shown = "" if isinstance(value, Mapping | list) else f"{_shown(value)}: "
+    yield FieldFault(path or "<nil>", rule.get("reason", "FieldValueInvalid"), f"Invalid value: {shown}{message}")

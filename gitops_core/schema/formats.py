@@ -5,8 +5,6 @@ Source: k8s.io/kube-openapi, pkg/validation/strfmt and validate.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -14,7 +12,7 @@ from typing import Any
 
 import re2
 
-_INTEGERS = {"int32": 31, "int64": 63}
+_BITS = {"int32": 32}
 
 _DATE_TIME = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt]([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -22,22 +20,54 @@ _DATE_TIME = re.compile(
 
 
 def type_of(value: Any) -> str:
-    """The JSON type's name. A number without a fraction is an integer, however it is written."""
+    """The JSON type's name, as Go's decoder sees it: a number is an integer when it is written as one of 64 bits."""
     match value:
         case None:
             return "null"
         case bool():
             return "boolean"
         case int():
-            return "integer"
+            return "integer" if -(2**63) <= value < 2**63 else "number"
         case float():
-            return "integer" if value.is_integer() else "number"
+            return "number"
         case str():
             return "string"
         case Mapping():
             return "object"
         case _:
             return "array"
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two JSON values are equal; unlike `==`, true is not 1.
+
+    >>> same([1, {"a": None}], [1, {"a": None}]), same(True, 1)
+    (True, False)
+    """
+    match a, b:
+        case Mapping(), Mapping():
+            return a.keys() == b.keys() and all(same(inner, b[key]) for key, inner in a.items())
+        case list(), list():
+            return len(a) == len(b) and all(map(same, a, b))
+        case _:
+            return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+
+
+def go_format(value: Any) -> str:
+    """The format that Go's validator sees in a value: of numbers their width, of anything else none."""
+    return {"integer": "int64", "number": "float64"}.get(type_of(value), "")
+
+
+def is_integer(value: Any) -> bool:
+    """Whether a number has no fraction and is exact as JSON."""
+    if type_of(value) == "number":
+        return float(value).is_integer() and abs(value) < 2**53
+    return type_of(value) == "integer"
+
+
+def fits_type(name: str, value: Any) -> bool:
+    """Whether a number may stand where the other kind of number is wanted."""
+    return name == "number" or is_integer(value)
 
 
 def matches(pattern: str, text: str) -> bool:
@@ -51,9 +81,10 @@ def fits(name: str, text: str) -> bool:
     return check is None or check(text)
 
 
-def fits_number(name: str, value: float) -> bool:
-    bits = _INTEGERS.get(name)
-    return bits is None or -(2**bits) <= value < 2**bits
+def fits_integer(name: str, value: float) -> bool:
+    """Whether a number is an integer of the format's width, 64 bits when it names none."""
+    limit = 2 ** (_BITS.get(name, 64) - 1)
+    return float(value).is_integer() and -limit <= value < limit
 
 
 @cache
@@ -62,11 +93,10 @@ def _compiled(pattern: str) -> Any:
 
 
 def _is_base64(text: str) -> bool:
-    try:
-        base64.b64decode(text, validate=True)
-    except binascii.Error:
-        return False
-    return text != ""
+    return (
+        re.fullmatch(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})", text)
+        is not None
+    )
 
 
 def _is_date_time(text: str) -> bool:
