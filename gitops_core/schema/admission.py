@@ -42,9 +42,14 @@ UNCHECKED = FieldFault(
 )
 
 
-def default(schema: Schema, value: Any) -> Any:
-    """A copy of `value` with the schema's defaults where a field is missing or null, and without other nulls."""
-    return _without_nulls(schema, _default(schema, value))
+def default(schema: Schema, value: Any, *, keep_nulls: bool = False) -> Any:
+    """A copy of `value` with the schema's defaults where a field is missing or null, and without other nulls.
+
+    Args:
+        keep_nulls: as after a server-side apply, whose result the API server defaults but does not read anew.
+    """
+    filled = _default(schema, value)
+    return filled if keep_nulls else _without_nulls(schema, filled)
 
 
 def prune(schema: Schema, value: Any, *, root: bool = True) -> Any:
