@@ -28,8 +28,8 @@ format: install        ## Rewrite the code as the formatter wants it
 generate: install      ## Write the generated files again
 	$(BIN)/sealoop crds deploy/crds
 
-simulate: install      ## More simulated histories: make simulate SEEDS=10000
-	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000)
+simulate: install      ## More simulated histories: make simulate SEEDS=10000; SEED=n plays one again
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
 
 bench: install tools   ## Measure; prints tables
 	$(BIN)/python -m bench

@@ -1,0 +1,180 @@
+"""100 Kustomizations of one path, each with a name prefix of its own, on a real kube-apiserver.
+
+The path holds a Deployment with 0 replicas, a ServiceAccount, a Service and an Ingress. Timed from the first create
+until all are Ready; then all are asked to reconcile again, with nothing changed. Requests are counted in the API
+server's audit log, those of the service only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.table import Row, usage_of
+from tests.servers.controlplane import ControlPlane, start_control_plane
+from tests.servers.programs import ROOT, running
+
+COUNT = 100
+PATH = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/default/kustomizations"
+
+APP = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: app, namespace: default}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: app}}
+  template:
+    metadata: {labels: {app: app}}
+    spec:
+      serviceAccountName: app
+      containers: [{name: app, image: "registry.example.com/app:1.0.0"}]
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: app, namespace: default}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: app, namespace: default}
+spec: {selector: {app: app}, ports: [{port: 80}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: app, namespace: default}
+spec: {defaultBackend: {service: {name: app, port: {number: 80}}}}
+"""
+
+
+def rows() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory(prefix="sealoop-bench-") as name:
+        yield from asyncio.run(measured(Path(name)))
+
+
+async def measured(folder: Path) -> list[Row]:
+    from sealoop.embedded.githttp import GitServer
+
+    plane = start_control_plane(folder)
+    try:
+        plane.install_crds()
+        make_repository(folder / "git" / "app.git", folder / "work", {"app/app.yaml": APP})
+        async with GitServer(folder / "git") as git:
+            with service(plane, folder) as pid:
+                return await asyncio.to_thread(measure, plane, git.url, pid)
+    finally:
+        plane.stop()
+
+
+def measure(plane: ControlPlane, git: str, pid: int) -> list[Row]:
+    source = {"url": f"{git}/app.git", "interval": "10m", "ref": {"branch": "main"}}
+    create(
+        plane,
+        PATH.replace("kustomize", "source", 1).replace("kustomizations", "gitrepositories"),
+        "GitRepository",
+        "app",
+        source,
+    )
+    wait_until(
+        lambda: ready(
+            plane.expect("GET", PATH.replace("kustomize", "source", 1).replace("kustomizations", "gitrepositories/app"))
+        )
+    )
+    header: Row = ("", ("seconds", "requests each", "CPU s", "peak MiB"))
+    table: list[Row] = [header]
+
+    mark, before, started = plane.mark(), usage_of(pid), time.monotonic()
+    for number in range(COUNT):
+        spec = {
+            "interval": "1h",
+            "path": "./app",
+            "prune": True,
+            "namePrefix": f"k{number}-",
+            "sourceRef": {"kind": "GitRepository", "name": "app"},
+        }
+        create(plane, PATH, "Kustomization", f"k{number}", spec)
+    wait_until(lambda: all(map(ready, plane.expect("GET", PATH)["items"])))
+    table.append(row("created at once, until all are Ready", plane, mark, started, before.cpu, pid))
+
+    time.sleep(2)  # what the first round left to do (events, watches) is not the second round's
+    for _ in range(3):
+        token = str(time.time_ns())
+        mark, before, started = plane.mark(), usage_of(pid), time.monotonic()
+        for number in range(COUNT):
+            patch = {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": token}}}
+            plane.expect("PATCH", f"{PATH}/k{number}", patch, content_type="application/merge-patch+json")
+        wait_until(lambda: all(handled(k) == token for k in plane.expect("GET", PATH)["items"]))  # noqa: B023
+        table.append(row("asked again, nothing changed", plane, mark, started, before.cpu, pid))
+        time.sleep(1)
+    return table
+
+
+def row(label: str, plane: ControlPlane, mark: int, started: float, cpu: float, pid: int) -> Row:
+    seconds, used = time.monotonic() - started, usage_of(pid)
+    requests = plane.requests(agent="sealoop", since=mark)
+    kinds = Counter(f"{r.verb} {r.resource}" for r in requests)
+    print("   ", ", ".join(f"{what} {count}" for what, count in kinds.most_common(12)), file=sys.stderr)
+    return label, (f"{seconds:.2f}", f"{len(requests) / COUNT:.1f}", f"{used.cpu - cpu:.2f}", f"{used.peak_rss:.0f}")
+
+
+def create(plane: ControlPlane, path: str, kind: str, name: str, spec: dict[str, Any]) -> None:
+    group = path.split("/")[2]
+    plane.expect("POST", path, {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+
+
+def ready(manifest: dict[str, Any]) -> bool:
+    conditions = (manifest.get("status") or {}).get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def handled(manifest: dict[str, Any]) -> str:
+    return str((manifest.get("status") or {}).get("lastHandledReconcileAt", ""))
+
+
+def wait_until(claim: Any, timeout: float = 120.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not claim():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the benchmark's state was not reached; is the service's log clean?")
+        time.sleep(0.05)
+
+
+def make_repository(remote: Path, work: Path, files: dict[str, str]) -> None:
+    """A bare repository with one commit of `files` on branch main."""
+    for name, text in files.items():
+        path = work / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@example.com", "-c", "init.defaultBranch=main"]
+    for command in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["commit", "-q", "-m", "first"],
+        ["clone", "-q", "--bare", ".", remote],
+    ):
+        subprocess.run([*git, *command], cwd=work, check=True)
+    subprocess.run(["git", "-C", remote, "config", "http.receivepack", "true"], check=True)
+
+
+@contextlib.contextmanager
+def service(plane: ControlPlane, folder: Path) -> Iterator[int]:
+    """`sealoop run` on that control plane; yields its process id."""
+    command: list[str | Path] = [
+        *(sys.executable, "-m", "sealoop", "run", "--kubeconfig", plane.kubeconfig, "--state-dir", folder / "state"),
+        *("--listen", "", "--lease-namespace", "default", "--log-level", "warning"),
+    ]
+    with running(command, folder=folder) as process:
+        yield process.pid
+
+
+if __name__ == "__main__":
+    print(json.dumps([list(row) for row in rows()], indent=1), statistics.__name__, ROOT)

@@ -1,0 +1,5 @@
+"""`python -m sealoop`."""
+
+from sealoop.main import main
+
+main()

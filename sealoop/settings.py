@@ -1,0 +1,49 @@
+"""What the operator decides: the command line and the environment, read once, as one value."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sealoop.clusters import Connection
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one process runs.
+
+    Attributes:
+        files: manifests to apply to the embedded cluster at the start.
+        state_dir: where Git mirrors and the tag catalog live; it may be lost without harm.
+        listen: HOST:PORT of /metrics, /healthz and /readyz; "" for none.
+        leader_election: only one of several processes on one cluster works at a time.
+        lease_namespace: where the Lease lives.
+        grace_period: seconds that running reconciliations have to finish when the process is asked to stop.
+    """
+
+    connection: Connection
+    files: tuple[str, ...]
+    state_dir: Path
+    listen: str
+    leader_election: bool
+    lease_namespace: str
+    identity: str
+    grace_period: float
+
+
+def default_state_dir(local: Path | None) -> Path:
+    """Beside the embedded cluster; else where the platform keeps state that may be lost (XDG_STATE_HOME)."""
+    if local is not None:
+        return local / "state"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "sealoop"
+
+
+def default_identity() -> str:
+    """The Pod's name in a cluster, host and process elsewhere: what the Lease's holderIdentity shows."""
+    return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
+
+
+LogStyle = Literal["text", "json"]

@@ -1,0 +1,40 @@
+"""Puts the three packages together: the one place that knows them all.
+
+ports (adapters, or a test's fakes)  ->  controllers of every package  ->  the runtime
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gitops_core import component as gitops
+from gitops_core.meta import Resource
+from gitops_core.ports import Renderer
+from gitops_core.runtime.reconciling import Component, Controller, Platform
+from image_updater import component as images
+from image_updater.ports import Registry, TagCatalog
+from secrets_sync import component as secrets
+from secrets_sync.ports import ProviderFactories
+
+COMPONENTS: tuple[Component, ...] = (gitops.component, secrets.component, images.component)
+KINDS: tuple[type[Resource], ...] = tuple(kind for component in COMPONENTS for kind in component.kinds)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What the packages need of the world beside the runtime's Platform."""
+
+    renderer: Renderer
+    registry: Registry
+    catalog: TagCatalog
+    providers: ProviderFactories
+
+
+def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
+    """One controller for each kind that is reconciled."""
+    return (
+        *gitops.controllers(platform, ports.renderer),
+        *secrets.controllers(platform, ports.providers),
+        *images.controllers(platform, ports.registry, ports.catalog),
+    )

@@ -1,0 +1,173 @@
+"""One simulated history: a seed decides what happens to the world, what fails, and at which await a process dies.
+
+    virtual time   0 ... TROUBLE: deeds, failing peers, crashes and restarts      TROUBLE ... REST: nothing but work
+                                                                                            └─ invariants at rest
+
+The same seed plays the same history, step by step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+from image_updater.adapters.catalog import SqliteCatalog
+from prometheus_client import CollectorRegistry
+
+from gitops_core.adapters.kustomize import Kustomize
+from gitops_core.adapters.local import workloads
+from gitops_core.runtime import process
+from gitops_core.runtime.leading import LeaseSettings
+from gitops_core.runtime.metrics import Metrics
+from image_updater.errors import RegistryUnavailable
+from sealoop.wiring import Ports, controllers
+from secrets_sync.errors import ProviderUnavailable
+from tests.simulation.invariants import Invariants
+from tests.simulation.loop import SeededChance, VirtualClock, virtually
+from tests.simulation.mortal import Killed, Life, Mortal
+from tests.simulation.world import World
+
+TROUBLE, REST = 1800.0, 3600.0
+"""Virtual seconds of trouble, and of peace after it: more than any backoff."""
+
+
+@dataclass
+class Report:
+    """What a history came to."""
+
+    seed: int
+    bumps: int = 0
+    lives: int = 0
+    deeds: Counter[str] = field(default_factory=Counter)
+    trace: list[str] = field(default_factory=list)
+
+
+class History:
+    """One seed, played in the running (virtual) loop."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.clock = VirtualClock()
+        self.world = World(seed, self.clock)
+        self.invariants = Invariants(self.world)
+        self.report = Report(seed)
+        self.trouble: dict[str, float] = {}
+        self.peace = False
+        self.broken: BaseException | None = None
+
+    async def play(self) -> Report:
+        """Raises Broken when an invariant does not hold."""
+        await self.world.begin()
+        rivals = 2 if self.random.random() < 0.3 else 1
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(workloads.run(self.world.cluster, self.world.registry.images(), self.clock))]
+            running += [tasks.create_task(self._service(f"process-{n}")) for n in range(rivals)]
+            await self._trouble()
+            self.peace = True
+            await self.clock.sleep(REST)
+            for task in running:
+                task.cancel()
+        if self.broken is not None:
+            raise self.broken
+        await self.invariants.after_write("the end")
+        self.report.bumps = await self.invariants.in_commits()
+        await self.invariants.at_rest()
+        self.world.cluster.close()
+        return self.report
+
+    async def _trouble(self) -> None:
+        """What others do, and which peers are away meanwhile."""
+        while self.clock.monotonic() < TROUBLE:
+            await self.clock.sleep(self.random.expovariate(1 / 60))
+            if self.random.random() < 0.3:
+                peer = self.random.choice(["cluster", "git", "registry", "provider"])
+                self.trouble[peer] = self.random.choice([0.0, 0.0, 0.1, 1.0])
+                self._note(f"{peer} fails {self.trouble[peer]:.0%} of the time")
+            deed = self.random.choice(World.DEEDS)
+            self.report.deeds[deed.__name__] += 1
+            self._note(deed.__name__)
+            await deed(self.world)
+        self.trouble.clear()
+
+    async def _service(self, identity: str) -> None:
+        """A process that is started again whenever it dies."""
+        while True:
+            self.report.lives += 1
+            life = Life(
+                self.clock,
+                random.Random(self.random.random()),
+                dies_at=0 if self.peace else self.random.choice([0, self.random.randrange(1, 400)]),
+                troubled=self.trouble,
+                on_write=self._after_write,
+            )
+            await self._live(identity, life)
+            self._note(f"{identity} died at checkpoint {life.checkpoints}")
+            await self.clock.sleep(self.random.random() * 20)
+
+    async def _live(self, identity: str, life: Life) -> None:
+        """Run one process until it dies. Its caches die with it."""
+        died = asyncio.Event()
+        life.on_death = died.set
+        task = asyncio.create_task(self._process(f"{identity}-{self.report.lives}", life))
+        waiting = asyncio.create_task(died.wait())
+        try:
+            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            life.end()
+            task.cancel()
+            waiting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Killed, BaseExceptionGroup):
+                await task
+
+    async def _process(self, identity: str, life: Life) -> None:
+        world = self.world
+        catalog = SqliteCatalog.open(None)
+        ports = Ports(
+            renderer=Kustomize(),
+            registry=Mortal(world.registry, "registry", life, lambda deed: RegistryUnavailable(f"{deed}: away")),
+            catalog=catalog,
+            providers={"fake": world.store.factory(life, lambda deed: ProviderUnavailable(f"{deed}: away"))},
+        )
+        await process.run(
+            cluster=Mortal(world.cluster, "cluster", life),
+            git=Mortal(world.git, "git", life),
+            clock=self.clock,
+            chance=SeededChance(self.random.randrange(2**32)),
+            assemble=lambda platform: controllers(platform, ports),
+            settings=process.Settings(lease=LeaseSettings("default", "sealoop", identity), instance=identity),
+            stop=asyncio.Event(),
+            metrics=Metrics(CollectorRegistry()),
+            health=process.Health(),
+        )
+
+    async def _after_write(self, deed: str) -> None:
+        try:
+            await self.invariants.after_write(deed)
+        except AssertionError as error:
+            # Raised here it would be a reconciler's error: keep the first, and fail the history with it.
+            self.broken = self.broken or error
+
+    def _note(self, what: str) -> None:
+        self.report.trace.append(f"{self.clock.monotonic():8.1f} {what}")
+
+
+def play(seed: int) -> Report:
+    """Play one history. Raises Broken, with the trace as a note."""
+    history: list[History] = []
+
+    async def played() -> Report:
+        history.append(History(seed))
+        return await history[0].play()
+
+    logging.disable(logging.CRITICAL)  # failing peers are the point: thousands of warnings say nothing
+    try:
+        return virtually(played())
+    except BaseException as error:
+        error.add_note(f"seed {seed}\n" + "\n".join(history[0].report.trace if history else ()))
+        raise
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,109 @@
+"""Ports that die with their process, and that fail and dawdle as seeded.
+
+A simulated process gets every port wrapped in `Mortal`. Each call is a checkpoint, before and after the deed: the
+`Life` may let time pass there, raise the port's own kind of error, or end. When a life has ended every further call
+raises `Killed`, so nothing that runs while the process unwinds can still write: kill -9, at any await.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gitops_core.errors import ClusterUnavailable, GitError, GitOpsError
+from gitops_core.ports import Clock
+
+Raised = Callable[[str], GitOpsError]
+
+FAILURES: Mapping[str, Raised] = {
+    "cluster": lambda deed: ClusterUnavailable(f"{deed}: the API server is away"),
+    "git": lambda deed: GitError(f"{deed}: the remote is away"),
+}
+
+READS = frozenset({"get", "list", "watch", "resource", "resources", "resolve", "tree", "search", "describe"})
+
+
+class Killed(BaseException):
+    """The process this port belonged to is dead."""
+
+
+@dataclass
+class Life:
+    """One process's time on earth.
+
+    Attributes:
+        dies_at: the checkpoint (counted from 1) at which it ends; 0 for none.
+        troubled: names of the peers that fail now, and how often (0 to 1).
+        on_write: called after each write that succeeded.
+    """
+
+    clock: Clock
+    chance: random.Random
+    dies_at: int = 0
+    troubled: dict[str, float] = field(default_factory=dict)
+    on_write: Callable[[str], Awaitable[None]] | None = None
+    on_death: Callable[[], None] = lambda: None
+    checkpoints: int = 0
+    dead: bool = False
+
+    async def checkpoint(self, peer: str, deed: str, raised: Raised) -> None:
+        """Raises Killed, or what `raised` makes."""
+        self.check()
+        self.checkpoints += 1
+        if self.checkpoints == self.dies_at:
+            self.end()
+        self.check()
+        if self.chance.random() < 0.2:
+            await self.clock.sleep(self.chance.random() * 0.5)
+            self.check()
+        if self.chance.random() < self.troubled.get(peer, 0.0):
+            raise raised(deed)
+
+    def check(self) -> None:
+        if self.dead:
+            raise Killed
+
+    def end(self) -> None:
+        if not self.dead:
+            self.dead = True
+            self.on_death()
+
+
+class Mortal:
+    """`target`, for as long as `life` lasts. Results that are ports themselves are mortal too."""
+
+    def __init__(self, target: Any, peer: str, life: Life, raised: Raised | None = None) -> None:
+        self._target, self._peer, self._life = target, peer, life
+        self._raised = raised or FAILURES[peer]
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._target, name)
+        if inspect.isasyncgenfunction(value):
+            return lambda *args, **options: self._iterate(name, value(*args, **options))
+        if inspect.iscoroutinefunction(value):
+            return lambda *args, **options: self._call(name, value, args, options)
+        if callable(value) and name in {"remote", "impersonate"}:
+            return lambda *args, **options: Mortal(value(*args, **options), self._peer, self._life, self._raised)
+        return value
+
+    async def _call(self, name: str, deed: Any, args: Any, options: Any) -> Any:
+        await self._life.checkpoint(self._peer, name, self._raised)
+        result = await deed(*args, **options)
+        self._life.check()
+        if name not in READS:
+            if self._life.on_write is not None and not options.get("dry_run"):
+                await self._life.on_write(name)
+            # The deed is done; the answer may still be lost on the way.
+            await self._life.checkpoint(self._peer, name, self._raised)
+        return result
+
+    async def _iterate(self, name: str, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        await self._life.checkpoint(self._peer, name, self._raised)
+        async for item in items:
+            self._life.check()
+            yield item
+            if self._life.chance.random() < self._life.troubled.get(self._peer, 0.0) / 10:
+                return  # a watch that ends early
