@@ -15,6 +15,7 @@ import base64
 import contextlib
 import hmac
 import os
+import signal
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -138,9 +139,15 @@ class GitServer:
             return await _answer(request, process)
         finally:
             feeding.cancel()
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            if process.returncode is None:
+                _kill(process.pid)
             await process.wait()
+
+
+def _kill(pid: int) -> None:
+    # not Process.kill(): it polls first, and then the exit code is lost for the watcher that waits for it
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _repository(path: str) -> str:
@@ -191,5 +198,6 @@ async def _answer(request: web.Request, process: asyncio.subprocess.Process) -> 
     await response.prepare(request)
     while chunk := await process.stdout.read(_CHUNK):
         await response.write(chunk)
+    await process.wait()  # a push is over when its hooks are
     await response.write_eof()
     return response

@@ -205,6 +205,7 @@ def _prove_by_ssh(access: GitAccess, askpass: Path, environment: dict[str, str],
 def _write_askpass(path: Path) -> None:
     if path.exists():
         return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     fresh.write_text(_ASKPASS)
     fresh.chmod(0o700)

@@ -127,11 +127,13 @@ class MirrorRemote:
         if ref.commit:
             return Revision(ref.branch, full_commit(ref.commit))
         if ref.name:
-            return self._pick(await self._list(*_listing_of(full_ref(ref.name))), ref.name, ref.name, "ref")
+            name = full_ref(ref.name)
+            return self._pick(await self._list(*_listing_of(name)), ref.name, name, "ref")
         if ref.semver:
             raise StalledError(f"{self.url}: ref.semver is not supported yet: name a tag or a branch")
         if ref.tag:
-            return self._pick(await self._list("--tags"), ref.tag, full_ref(ref.tag, "tags"), "tag")
+            name = full_ref(ref.tag, "tags")
+            return self._pick(await self._list("--tags"), ref.tag, name, "tag")
         branch = ref.branch or "master"
         name = full_ref(branch, "heads")
         found = await self._list("--heads")

@@ -1,0 +1,1 @@
+"""The ports of the world outside, in memory: for simulations."""

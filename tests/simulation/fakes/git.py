@@ -1,0 +1,245 @@
+"""Git in memory: repositories as objects in a dict, remotes that answer on virtual time, faults by a callable.
+
+The object ids are Git's own (the formats are gitops_core.adapters.git.objects), so a commit made here has the id that
+the git command would give it. It passes tests/contracts/test_git.py like the real adapter. No thread, no process, no
+clock: whatever takes time is awaited from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from gitops_core.adapters.git.address import full_commit, full_ref, parse_address
+from gitops_core.adapters.git.objects import (
+    FOLDER,
+    LINK,
+    REGULAR,
+    Entries,
+    Entry,
+    GitObject,
+    edit_tree,
+    encode_commit,
+    encode_tree,
+    new_object,
+    parse_commit,
+    parse_tree,
+)
+from gitops_core.adapters.git.remote import folder_path
+from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError
+from gitops_core.meta import FixedTree, Revision, Tree
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature
+
+T = TypeVar("T")
+Fault = Callable[[str, str], Awaitable[None]]
+"""(deed, "before" or "after") -> may sleep or raise. A push that fails "after" was accepted: its answer got lost."""
+
+SOMEBODY = Signature("Somebody", "somebody@example.com", datetime(2026, 1, 1, tzinfo=UTC))
+
+
+async def no_fault(deed: str, moment: str) -> None:
+    """Everything works, at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinkedTree(FixedTree):
+    """A Tree held in memory, with symbolic links."""
+
+    linked: Mapping[str, str]
+
+    @property
+    def links(self) -> Mapping[str, str]:
+        return self.linked
+
+
+class FakeRepository:
+    """A repository on the other side: what others do to it, and what it holds."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, GitObject] = {}
+        self.refs: dict[str, str] = {}
+        self.refusal = ""
+
+    async def commit(
+        self,
+        files: Mapping[str, bytes | None],
+        *,
+        branch: str = "main",
+        modes: Mapping[str, str] | None = None,
+        message: str = "A change",
+    ) -> str:
+        """Somebody commits `files` on top of a branch; None removes one."""
+        ref = f"refs/heads/{branch}"
+        parent = self.refs.get(ref, "")
+        root = self.tree_of(parent) if parent else self.add(new_object("tree", b""))
+        tree, objects = edit_tree(self.entries, root, files, "sha1")
+        for item in objects:
+            self.add(item)
+        for path, mode in (modes or {}).items():
+            tree = self._with_mode(tree, path, mode)
+        body = encode_commit(Commit(parent, {}, message, SOMEBODY, SOMEBODY), tree)
+        self.refs[ref] = self.add(new_object("commit", body if parent else body.replace(b"parent \n", b"")))
+        return self.refs[ref]
+
+    async def tag(self, name: str, commit: str, *, annotated: bool = False) -> None:
+        self.refs[f"refs/tags/{name}"] = commit
+
+    async def set_branch(self, branch: str, commit: str) -> None:
+        self.refs[f"refs/heads/{branch}"] = commit
+
+    async def refuse(self, reason: str) -> None:
+        """From now on, pushes are declined."""
+        self.refusal = reason
+
+    async def log(self, branch: str = "main") -> tuple[str, ...]:
+        """The commits of a branch, newest first."""
+        commits = [self.refs[f"refs/heads/{branch}"]]
+        while parent := self.parent_of(commits[-1]):
+            commits.append(parent)
+        return tuple(commits)
+
+    async def files(self, commit: str) -> dict[str, tuple[str, bytes]]:
+        """Mode and contents by path."""
+        return {path: (entry.mode, self.objects[entry.oid].body) for path, entry in self.walk(self.tree_of(commit))}
+
+    def add(self, item: GitObject) -> str:
+        self.objects[item.oid] = item
+        return item.oid
+
+    def entries(self, oid: str) -> Entries:
+        return parse_tree(self.objects[oid].body, 20)
+
+    def tree_of(self, commit: str) -> str:
+        return parse_commit(commit, self.objects[commit].body)[0]
+
+    def parent_of(self, commit: str) -> str:
+        lines = self.objects[commit].body.split(b"\n\n")[0].decode().split("\n")
+        return next((line.removeprefix("parent ") for line in lines if line.startswith("parent ")), "")
+
+    def walk(self, root: str) -> Iterable[tuple[str, Entry]]:
+        for name, entry in self.entries(root).items():
+            if entry.mode == FOLDER:
+                yield from ((f"{name}/{path}", below) for path, below in self.walk(entry.oid))
+            else:
+                yield name, entry
+
+    def _with_mode(self, root: str, path: str, mode: str) -> str:
+        name, _, rest = path.partition("/")
+        entries = dict(self.entries(root))
+        old = entries[name]
+        entries[name] = Entry(FOLDER, self._with_mode(old.oid, rest, mode)) if rest else Entry(mode, old.oid)
+        return self.add(new_object("tree", encode_tree(entries)))
+
+
+class FakeGit:
+    """Implements Git.
+
+    Attributes:
+        repositories: by URL.
+        fault: called before and after each deed: resolve, tree, search, describe, push.
+    """
+
+    def __init__(self, fault: Fault = no_fault) -> None:
+        self.repositories: dict[str, FakeRepository] = {}
+        self.fault = fault
+
+    def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
+        address = parse_address(url, allow_file=True)
+        return FakeRemote(self, address.url)
+
+
+@dataclass(frozen=True)
+class FakeRemote:
+    """Implements GitRemote."""
+
+    git: FakeGit
+    url: str
+
+    @property
+    def repository(self) -> FakeRepository:
+        return self.git.repositories.setdefault(self.url, FakeRepository())
+
+    async def resolve(self, ref: GitRef) -> Revision:
+        return await self._deed("resolve", lambda: self._resolve(ref))
+
+    async def tree(self, revision: Revision, path: str = "") -> Tree:
+        return await self._deed("tree", lambda: self._tree(revision, path))
+
+    async def search(self, revision: Revision, text: str, path: str = "") -> tuple[str, ...]:
+        return await self._deed("search", lambda: self._search(revision, text, path))
+
+    async def describe(self, revision: Revision) -> CommitInfo:
+        return await self._deed("describe", lambda: self._commit(revision)[1])
+
+    async def push(self, commit: Commit, branch: str) -> Revision:
+        return await self._deed("push", lambda: self._push(commit, branch))
+
+    async def _deed(self, name: str, work: Callable[[], T]) -> T:
+        await asyncio.sleep(0)  # others get their turn here, as they would while a process runs
+        await self.git.fault(name, "before")
+        done = work()
+        await self.git.fault(name, "after")
+        await asyncio.sleep(0)
+        return done
+
+    def _resolve(self, ref: GitRef) -> Revision:
+        if ref.commit:
+            return Revision(ref.branch, full_commit(ref.commit))
+        if ref.semver and not ref.name:
+            raise StalledError(f"{self.url}: ref.semver is not supported yet: name a tag or a branch")
+        if ref.name:
+            shown, name = ref.name, full_ref(ref.name)
+        elif ref.tag:
+            shown, name = ref.tag, full_ref(ref.tag, "tags")
+        else:
+            shown = ref.branch or "master"
+            name = full_ref(shown, "heads")
+        if not any(known.startswith("refs/heads/") for known in self.repository.refs) and name.startswith(
+            "refs/heads/"
+        ):
+            raise RefNotFound(f"{self.url} is empty: it has no branch yet", reason="EmptyGitRepository")
+        if name not in self.repository.refs:
+            raise RefNotFound(f"{self.url} has no ref {shown!r}")
+        return Revision(shown, self.repository.refs[name])
+
+    def _commit(self, revision: Revision) -> tuple[str, CommitInfo]:
+        stored = self.repository.objects.get(full_commit(revision.commit))
+        if stored is None or stored.type != "commit":
+            raise RefNotFound(f"{self.url}: the remote has no such commit")
+        return parse_commit(stored.oid, stored.body)
+
+    def _tree(self, revision: Revision, path: str) -> LinkedTree:
+        root, _ = self._commit(revision)
+        for part in filter(None, folder_path(path).split("/")):
+            entry = self.repository.entries(root).get(part)
+            if entry is None or entry.mode != FOLDER:
+                raise PathNotFound(f"{self.url} has no folder {path!r} at {revision}")
+            root = entry.oid
+        objects, entries = self.repository.objects, dict(self.repository.walk(root))
+        files = {path: objects[entry.oid].body for path, entry in sorted(entries.items()) if entry.mode in REGULAR}
+        links = {path: objects[entry.oid].body.decode() for path, entry in entries.items() if entry.mode == LINK}
+        return LinkedTree(root, files, links)
+
+    def _search(self, revision: Revision, text: str, path: str) -> tuple[str, ...]:
+        if not text or "\n" in text or "\0" in text:
+            raise ValueError("search looks for one line of text")
+        files = self._tree(revision, path).files
+        return tuple(sorted(name for name, content in files.items() if text.encode() in content))
+
+    def _push(self, commit: Commit, branch: str) -> Revision:
+        ref, repository = full_ref(branch, "heads"), self.repository
+        root, _ = self._commit(Revision("", commit.parent))
+        tree, objects = edit_tree(repository.entries, root, commit.edits, "sha1")
+        made = new_object("commit", encode_commit(commit, tree))
+        tip = repository.refs.get(ref, commit.parent)
+        if tip not in (commit.parent, made.oid):
+            raise PushConflict(f"push to {ref} of {self.url}: the branch is no longer where it was")
+        if repository.refusal and tip != made.oid:
+            raise PushDenied(f"push to {ref} of {self.url}: {repository.refusal}")
+        for item in (*objects, made):
+            repository.add(item)
+        repository.refs[ref] = made.oid
+        return Revision(branch, made.oid)
