@@ -1,1 +1,14 @@
-"""Everything that touches the world, each behind a Protocol in ports.py."""
+"""Providers of secrets, by the names that SecretStores give them."""
+
+from gitops_core.ports import Clock
+from secrets_sync.adapters.fake import FakeFactory
+from secrets_sync.adapters.vault import VaultFactory
+from secrets_sync.ports import ProviderFactories
+
+
+def provider_factories(clock: Clock) -> ProviderFactories:
+    """All providers that this version knows. Close each when the process ends."""
+    return {"fake": FakeFactory(), "vault": VaultFactory(clock)}
+
+
+__all__ = ["FakeFactory", "VaultFactory", "provider_factories"]

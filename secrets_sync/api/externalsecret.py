@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from gitops_core.meta import Kind, PrinterColumn, Resource, Status, Wire
+from gitops_core.meta import ConditionStyle, Kind, PrinterColumn, Resource, Status, Wire
 from gitops_core.schema import SERVER_DEFAULT, UNSUPPORTED, only
 from secrets_sync.api.secretstore import GROUP
 from secrets_sync.api.selectors import DataKey, ObjectName
@@ -287,6 +287,10 @@ class ExternalSecret(Resource):
     )
     CRD_LABELS: ClassVar = {"external-secrets.io/component": "controller"}
     FINALIZER: ClassVar[str] = "externalsecrets.external-secrets.io/externalsecret-cleanup"
+    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(
+        progress=False, failure="SecretSyncedError", failure_event="UpdateFailed"
+    )
+    CONTROLLER: ClassVar[str] = "external-secrets"
 
     spec: ExternalSecretSpec = ExternalSecretSpec()
     status: ExternalSecretStatus = ExternalSecretStatus()

@@ -159,7 +159,8 @@ def _created(wanted: ExternalSecret, values: Mapping[str, Sensitive]) -> Create:
     target = target_of(wanted)
     metadata = {"name": target.key.name, "namespace": target.key.namespace}
     metadata |= _metadata(wanted, {}, {}, [], values)
-    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": _encoded(values)}
+    manifest: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+    manifest |= {"type": "Opaque", "data": _encoded(values)}
     if wanted.spec.target.immutable:
         manifest["immutable"] = True
     return Create(manifest, tuple(sorted(values)))

@@ -1,0 +1,73 @@
+"""A requests session that cannot hang, grow, wander off or read the environment.
+
+Every answer has a size limit and a deadline for all of it; nothing is retried; no redirect is followed, because the
+token would go along; certificates are checked against the given ones alone, or the system's.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+CONNECT_TIMEOUT = 5.0
+TOTAL_TIMEOUT = 15.0
+"""Seconds until the last byte of an answer must be here."""
+MAX_BODY = 4 * 1024 * 1024
+"""Bytes of an answer, unpacked. Kubernetes takes 1 MiB for a whole Secret."""
+
+
+class TooLarge(requests.RequestException):
+    """The answer is larger than MAX_BODY."""
+
+
+class _Bounded(HTTPAdapter):
+    def __init__(self, ca: bytes) -> None:
+        self._context = ssl.create_default_context(cadata=ca.decode() if ca else None)
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        conn.cert_reqs = "CERT_REQUIRED"  # the inherited method would add requests' own bundle to the given one
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        deadline = time.monotonic() + TOTAL_TIMEOUT
+        kwargs |= {"stream": True, "timeout": (CONNECT_TIMEOUT, TOTAL_TIMEOUT), "proxies": {}}
+        response = super().send(request, **kwargs)
+        try:
+            response._content = _body(response, deadline)
+            response._content_consumed = True
+        finally:
+            response.close()
+        return response
+
+
+def _body(response: requests.Response, deadline: float) -> bytes:
+    parts = []
+    size = 0
+    while part := response.raw.read1(65536, decode_content=True):
+        size += len(part)
+        parts.append(part)
+        if size > MAX_BODY:
+            raise TooLarge(f"the answer has more than {MAX_BODY} bytes")
+        if time.monotonic() > deadline:
+            raise requests.Timeout(f"the answer took more than {TOTAL_TIMEOUT:.0f} seconds")
+    return b"".join(parts)
+
+
+def bounded_session(ca: bytes = b"") -> requests.Session:
+    """A session that trusts `ca` (PEM) alone, or the system's certificates. Raises ValueError: `ca` is not PEM."""
+    try:
+        adapter = _Bounded(ca)
+    except (ssl.SSLError, UnicodeDecodeError):
+        raise ValueError("not PEM certificates") from None
+    session = requests.Session()
+    session.trust_env = False
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session

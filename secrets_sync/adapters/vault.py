@@ -1,0 +1,320 @@
+"""The provider vault: the key-value engines of HashiCorp Vault and OpenBao, by hvac.
+
+hvac blocks, so it runs in threads of its own; it is imported when the first such store is opened. One login serves all
+reconciliations of a store until its token is about to end, the store changes, or a credential does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote, urlsplit
+
+from gitops_core.meta import Sensitive
+from gitops_core.ports import Clock, Cluster
+from secrets_sync.adapters.credentials import Credential, certificates, credential
+from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
+from secrets_sync.domain import gojson
+from secrets_sync.domain.extract import PropertyRule
+from secrets_sync.domain.vaultpaths import kv_path
+from secrets_sync.errors import AccessDenied, ProviderUnavailable, SecretNotFound, StoreInvalid, ValueUnusable
+from secrets_sync.ports import SecretProvider
+
+T = TypeVar("T")
+
+THREADS = 8
+EARLY = 0.25
+"""The share of a token's life that is left when it is renewed."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Vault said: the status and the decoded body, numbers by their digits."""
+
+    status: int
+    body: Any = field(repr=False)
+    retry_after: float | None = None
+
+    def part(self, *names: str) -> Any:
+        """What is under these keys of nested objects, or None."""
+        value = self.body
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+
+@dataclass
+class Login:
+    """A token and when it ends by the monotonic clock; None when it does not, or when it is not ours to renew."""
+
+    token: Sensitive
+    ends: float | None = None
+    lease: float = 0.0
+    renewable: bool = False
+
+
+@dataclass(frozen=True)
+class AppRole:
+    """An AppRole to log in with."""
+
+    path: str
+    role: Sensitive
+    secret: Sensitive
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to get in: a token, or an AppRole. `version` changes with the store and with each credential."""
+
+    version: tuple[str, ...]
+    token: Sensitive | None = None
+    role: AppRole | None = None
+
+
+class Connection:
+    """One Vault as one identity: the HTTP client and the login, shared by all reconciliations of a store."""
+
+    def __init__(self, settings: VaultProvider, ca: bytes, access: Access, clock: Clock, threads: ThreadPoolExecutor):
+        self.where = f"vault {settings.server}"
+        self.settings, self.access = settings, access
+        self.ca = ca
+        self._clock, self._threads = clock, threads
+        self._client: Any = None
+        self._login: Login | None = None
+        self._logging_in = asyncio.Lock()
+
+    async def ask(self, path: str, **parameters: str) -> Answer:
+        """GET a path below /v1/. A login that Vault no longer knows is replaced, once."""
+        login = await self._logged_in()
+        answer = await self._request("get", path, login.token, params=parameters)
+        if answer.status == 403 and self.access.role is not None:
+            fresh = await self._logged_in(instead_of=login)
+            answer = await self._request("get", path, fresh.token, params=parameters)
+        return answer
+
+    async def close(self) -> None:
+        """Revoke the token of a login: it has a lease that would otherwise live on."""
+        login, self._login = self._login, None
+        if login is not None and self.access.role is not None:
+            await self._request("post", "auth/token/revoke-self", login.token)
+
+    async def _logged_in(self, instead_of: Login | None = None) -> Login:
+        async with self._logging_in:
+            now = self._clock.monotonic()
+            login = self._login
+            if login is not None and login is not instead_of:
+                if login.ends is None or login.ends - now > login.lease * EARLY:
+                    return login
+                if login.renewable and login.ends > now and (renewed := await self._renewed(login)) is not None:
+                    self._login = renewed
+                    return renewed
+            self._login = await self._new_login()
+            return self._login
+
+    async def _new_login(self) -> Login:
+        if self.access.token is not None:
+            return Login(self.access.token)
+        role = self.access.role
+        if role is None:
+            raise StoreInvalid(f"{self.where}: spec.provider.vault.auth names no way to log in that is supported")
+        body = {"role_id": role.role.text(), "secret_id": role.secret.text()}
+        answer = await self._request("post", f"auth/{role.path.strip('/')}/login", None, json=body)
+        if answer.status in (400, 401, 403):
+            raise AccessDenied(f"{self.where}: the AppRole at {role.path!r} may not log in: wrong role id or secret id")
+        return self._granted(answer)
+
+    async def _renewed(self, login: Login) -> Login | None:
+        answer = await self._request("post", "auth/token/renew-self", login.token)
+        return self._granted(answer) if answer.status == 200 else None
+
+    def _granted(self, answer: Answer) -> Login:
+        refuse_failure(self.where, answer)
+        token, lease = answer.part("auth", "client_token"), _number(answer.part("auth", "lease_duration"))
+        if not isinstance(token, str):
+            raise ProviderUnavailable(f"{self.where}: the answer to a login holds no token")
+        ends = self._clock.monotonic() + lease if lease else None
+        return Login(Sensitive(token), ends, lease, answer.part("auth", "renewable") is True)
+
+    async def _request(self, method: str, path: str, token: Sensitive | None, **parameters: Any) -> Answer:
+        call = self._blocking_request
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: call(method, path, token, parameters))
+
+    def _blocking_request(self, method: str, path: str, token: Sensitive | None, parameters: Any) -> Answer:
+        import hvac.adapters
+        import requests
+
+        from secrets_sync.adapters.bounded_http import TooLarge, bounded_session
+
+        # Never reads VAULT_TOKEN, ~/.vault-token, VAULT_CACERT: hvac.Client would, its adapter does not.
+        adapter = hvac.adapters.RawAdapter(
+            base_uri=self.settings.server,
+            token=token.text() if token else "",
+            session=self._session(bounded_session),
+            namespace=self.settings.namespace or None,
+            allow_redirects=False,
+            verify=True,
+        )
+        try:
+            response = adapter.request(method, f"/v1/{quote(path)}", raise_exception=False, **parameters)
+        except TooLarge:
+            raise ProviderUnavailable(f"{self.where}: the answer is too large") from None
+        except (requests.RequestException, OSError) as error:
+            # The cause could quote headers.
+            raise ProviderUnavailable(f"{self.where}: {_trouble(error)}") from None
+        return _answer(response.status_code, response.content, response.headers.get("Retry-After"))
+
+    def _session(self, make: Callable[[bytes], T]) -> T:
+        if self._client is None:
+            try:
+                self._client = make(self.ca)
+            except ValueError as error:
+                raise StoreInvalid(f"{self.where}: caBundle or caProvider: {error}") from None
+        client: T = self._client
+        return client
+
+
+def _trouble(error: Exception) -> str:
+    import requests
+
+    match error:
+        case requests.exceptions.SSLError():
+            return "the server's certificate is not trusted, or this is no TLS"
+        case requests.Timeout():
+            return "no answer in time"
+        case requests.ConnectionError():
+            return "cannot connect"
+    return f"{type(error).__name__}"
+
+
+def _answer(status: int, content: bytes, retry_after: str | None) -> Answer:
+    try:
+        body = gojson.decode(content.decode()) if content else None
+    except ValueError:
+        body = None
+    delay = float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
+    return Answer(status, body, delay)
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, gojson.Number) else 0.0
+
+
+def refuse_failure(where: str, answer: Answer) -> None:
+    """Raises AccessDenied or ProviderUnavailable for every status but 200, 204 and 404."""
+    match answer.status:
+        case 200 | 204 | 404:
+            return
+        case 401 | 403:
+            raise AccessDenied(f"{where}: the credentials are wrong or may not do this")
+        case 301 | 302 | 307 | 308:
+            raise ProviderUnavailable(f"{where}: redirects elsewhere; name the active server instead")
+        case status:
+            raise ProviderUnavailable(f"{where}: HTTP {status}", retry_after=answer.retry_after)
+
+
+@dataclass(frozen=True)
+class Vault:
+    """Implements secrets_sync.ports.SecretProvider."""
+
+    connection: Connection = field(repr=False)
+    rule: PropertyRule = PropertyRule.LITERAL_FIRST
+    capabilities: str = "ReadWrite"
+
+    @property
+    def where(self) -> str:
+        return self.connection.where
+
+    async def validate(self) -> None:
+        answer = await self.connection.ask("auth/token/lookup-self")
+        refuse_failure(self.where, answer)
+        if answer.status != 200:
+            raise ProviderUnavailable(f"{self.where}: this is no Vault API: HTTP {answer.status}")
+
+    async def fetch(self, key: str, version: str = "") -> Sensitive:
+        settings = self.connection.settings
+        try:
+            path = kv_path(settings.path, settings.version, key)
+        except ValueError as error:
+            raise ValueUnusable(f"{self.where}: {error}") from None
+        answer = await self.connection.ask(path, **({"version": version} if version else {}))
+        if answer.status == 403:
+            raise AccessDenied(f"{self.where}: the token may not read key {key!r}")
+        refuse_failure(self.where, answer)
+        if answer.status == 404 and answer.part("errors"):
+            # Not a missing key: that one has no errors. A mistyped mount must not look like deleted secrets.
+            raise ProviderUnavailable(f"{self.where}: no secrets engine answers for key {key!r}: check spec.path")
+        return self._payload(answer, settings.version, key, version)
+
+    def _payload(self, answer: Answer, engine: Literal["v1", "v2"], key: str, version: str) -> Sensitive:
+        data = answer.part("data", "data") if engine == "v2" else answer.part("data")
+        if data is None and (answer.status == 404 or answer.part("data") is not None):
+            raise SecretNotFound(self.where, key, version)
+        if not isinstance(data, dict):
+            raise ProviderUnavailable(f"{self.where}: the answer for key {key!r} is not what a key-value engine says")
+        return Sensitive(gojson.encode(data))
+
+
+class VaultFactory:
+    """Implements secrets_sync.ports.ProviderFactory: one connection a store."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="vault")
+        self._connections: dict[tuple[str, str], Connection] = {}
+
+    async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
+        settings = store.spec.provider.vault
+        if settings is None:
+            raise StoreInvalid("spec.provider.vault is not set")
+        if urlsplit(settings.server).scheme not in ("http", "https"):
+            raise StoreInvalid("spec.provider.vault.server is no http or https URL")
+        access = await self._access(store, settings, cluster)
+        ca = settings.ca_bundle
+        if not ca and settings.ca_provider is not None:
+            ca = await certificates(cluster, store, "spec.provider.vault.caProvider", settings.ca_provider)
+        known = self._connections.get(store.key)
+        if known is not None and (known.settings, known.ca, known.access.version) == (settings, ca, access.version):
+            return Vault(known)
+        self._connections[store.key] = connection = Connection(settings, ca, access, self._clock, self._threads)
+        if known is not None:
+            await _closed(known)
+        return Vault(connection)
+
+    async def close(self) -> None:
+        connections, self._connections = self._connections, {}
+        await asyncio.gather(*map(_closed, connections.values()))
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _access(self, store: SecretStore, settings: VaultProvider, cluster: Cluster) -> Access:
+        auth = settings.auth
+        field_ = "spec.provider.vault.auth"
+        version = (store.metadata.uid, str(store.metadata.generation))
+        if auth is not None and auth.token_secret_ref is not None:
+            token = await credential(cluster, store, f"{field_}.tokenSecretRef", auth.token_secret_ref)
+            return Access((*version, token.version), token=token.value)
+        if auth is not None and auth.app_role is not None:
+            role, secret = await self._role(store, auth.app_role, cluster, f"{field_}.appRole")
+            pair = AppRole(auth.app_role.path, role.value, secret.value)
+            return Access((*version, role.version, secret.version), role=pair)
+        raise StoreInvalid(f"{field_} names no way to log in that is supported: tokenSecretRef or appRole")
+
+    async def _role(
+        self, store: SecretStore, role: VaultAppRole, cluster: Cluster, field_: str
+    ) -> tuple[Credential, Credential]:
+        secret = await credential(cluster, store, f"{field_}.secretRef", role.secret_ref)
+        if role.role_ref is not None:
+            return await credential(cluster, store, f"{field_}.roleRef", role.role_ref), secret
+        if not role.role_id:
+            raise StoreInvalid(f"{field_} has neither roleId nor roleRef")
+        return Credential(Sensitive(role.role_id), ""), secret
+
+
+async def _closed(connection: Connection) -> None:
+    try:
+        await connection.close()
+    except ProviderUnavailable:
+        return  # the token ends by itself

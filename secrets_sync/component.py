@@ -1,0 +1,87 @@
+"""The face of secrets_sync: SecretStores are validated, ExternalSecrets become Secrets.
+
+Secret (credentials) ── wakes ──> SecretStore ── Ready or edited: wakes ──> ExternalSecret ── makes ──> Secret
+                                                                                  └──── edited by hand: wakes ─┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.ports import Query
+from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch, names
+from secrets_sync.api import CaProvider, ExternalSecret, SecretKeySelector, SecretStore
+from secrets_sync.domain.live import MANAGED, SECRET
+from secrets_sync.domain.plan import target_of
+from secrets_sync.ports import ProviderFactories
+from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler, is_ready
+
+CONFIG_MAP = Kind("", "v1", "ConfigMap")
+
+component = Component(name="secrets", kinds=(SecretStore, ExternalSecret))
+
+
+def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Controller[Any], ...]:
+    """The controllers of this package. The caller closes the factories when the process ends."""
+    stores = Controller(
+        SecretStore,
+        SecretStoreReconciler(platform.cluster, factories),
+        references=lambda store: _credentials(store),
+        watches=(Watch(Query(SECRET)), Watch(Query(CONFIG_MAP))),
+        significant=_asks_again,
+    )
+    secrets = Controller(
+        ExternalSecret,
+        ExternalSecretReconciler(platform.cluster, platform.objects, platform.clock, factories),
+        references=_named_by,
+        watches=(
+            Watch(Query(SecretStore.KIND), SecretStore, _usable_again),
+            Watch(Query(SECRET, labels=f"{MANAGED}=true")),
+        ),
+        significant=_asks_again,
+    )
+    return stores, secrets
+
+
+def _named_by(wanted: ExternalSecret) -> Iterator[ObjectRef]:
+    yield target_of(wanted)
+    if wanted.spec.secret_store_ref is not None:
+        yield from names(wanted.metadata.namespace, SecretStore, wanted.spec.secret_store_ref.name)
+
+
+def _credentials(store: SecretStore) -> Iterator[ObjectRef]:
+    """The Secrets and ConfigMaps that a store's settings name, wherever in them."""
+    for value in _values(store.spec.provider):
+        match value:
+            case SecretKeySelector(name=name) if name:
+                yield ObjectRef(SECRET, ObjectKey(store.metadata.namespace, name))
+            case CaProvider(type=type_, name=name):
+                yield ObjectRef(SECRET if type_ == "Secret" else CONFIG_MAP, ObjectKey(store.metadata.namespace, name))
+
+
+def _values(value: Any) -> Iterator[Any]:
+    yield value
+    if isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            yield from _values(getattr(value, name))
+
+
+def _asks_again(old: Any, new: Any) -> bool:
+    """Any change but the status: labels and annotations are part of what was synced."""
+    before, after = old.metadata, new.metadata
+    return (before.generation, before.labels, before.annotations, before.deletion_timestamp) != (
+        after.generation,
+        after.labels,
+        after.annotations,
+        after.deletion_timestamp,
+    )
+
+
+def _usable_again(old: SecretStore | None, new: SecretStore | None) -> bool:
+    if old is None or new is None:
+        return True
+    return old.metadata.generation != new.metadata.generation or is_ready(old) != is_ready(new)

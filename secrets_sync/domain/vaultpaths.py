@@ -1,0 +1,33 @@
+"""Where Vault's key-value engine keeps a key.
+
+    mount    version   key                  API path
+    secret   v2        shop/db              secret/data/shop/db
+    secret   v2        secret/data/shop/db  secret/data/shop/db
+    secret   v1        secret/shop/db       secret/shop/db
+    (none)   v2        secret/shop/db       secret/data/shop/db
+    (none)   v1        secret/shop/db       secret/shop/db
+
+As in the original, a key that begins with the mount's own name is taken to repeat the mount.
+Source: External Secrets, providers/v1/vault/client_get.go.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+
+def kv_path(mount: str | None, version: Literal["v1", "v2"], key: str) -> str:
+    """The path below /v1/ to read `key` at. Raises ValueError: the key would climb out of its place."""
+    if any(part in (".", "..") for part in key.split("/")) or any(ord(character) < 32 for character in key):
+        raise ValueError(f"the key {key!r} has a part that is no name")
+    data = ["data"] if version == "v2" else []
+    if mount is not None:
+        mount = mount.strip("/")
+        below = key.removeprefix(f"{mount}/")
+        if below != key and data:
+            below = below.removeprefix("data/")
+        return "/".join([mount, *data, below])
+    if not data or "/data/" in key:
+        return key
+    first, _, rest = key.partition("/")
+    return "/".join([first, *data, rest])
