@@ -91,6 +91,12 @@ class TemplateFieldRemoved(StalledError):
     reason = "RemovedTemplateField"
 
 
+class GitOperationFailed(TransientError):
+    """A commit could not be made."""
+
+    reason = "GitOperationFailed"
+
+
 class UpdateFailed(TransientError):
     """The files could not be updated."""
 

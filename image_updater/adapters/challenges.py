@@ -1,0 +1,93 @@
+"""What a registry answers when it wants to know who asks, and the tokens it then accepts.
+
+    WWW-Authenticate: Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull"
+    WWW-Authenticate: Basic realm="Registry"
+
+Credentials go to a token server only when it belongs to the registry: the same host, or the same last two labels.
+
+Source: https://distribution.github.io/distribution/spec/auth/token/, RFC 9110 11.6.1.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+_CHALLENGE = re.compile(r'([A-Za-z]+)\s+((?:[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]*)\s*,?\s*)+)')
+_PARAMETER = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))')
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """One way to prove who we are. `scheme` is basic or bearer."""
+
+    scheme: str
+    realm: str = ""
+    service: str = ""
+    scope: str = ""
+
+
+def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
+    """The challenges that we understand, bearer first.
+
+    >>> [c.scheme for c in parse_challenges(['Basic realm="x", Bearer realm="https://a/t",service="s"'])]
+    ['bearer', 'basic']
+    """
+    found: list[Challenge] = []
+    for header in headers:
+        for match in _CHALLENGE.finditer(header[:4096]):
+            parameters = {
+                m[1].lower(): re.sub(r"\\(.)", r"\1", m[2] or m[3] or "") for m in _PARAMETER.finditer(match[2])
+            }
+            known = {name: parameters.get(name, "") for name in ("realm", "service", "scope")}
+            if match[1].lower() in ("basic", "bearer"):
+                found.append(Challenge(match[1].lower(), **known))
+    return tuple(sorted(found, key=lambda challenge: challenge.scheme != "bearer"))
+
+
+def belongs(realm: str, registry: str, *, over_http: bool) -> bool:
+    """Whether the token server `realm` may be asked with the credentials for `registry`."""
+    parts = urlsplit(realm)
+    if parts.scheme != "https" and not (parts.scheme == "http" and over_http):
+        return False
+    host, own = (parts.hostname or "").rstrip("."), (urlsplit(f"//{registry}").hostname or "").rstrip(".")
+    if host == own:
+        return bool(host)
+    if _is_address(host) or _is_address(own):
+        return False
+    return host.split(".")[-2:] == own.split(".")[-2:] and "." in host
+
+
+def next_page(link: str, current: SplitResult) -> str | None:
+    """Path and query of the page that a Link header calls next, on the current page's host; None on the last page.
+
+    >>> next_page('</v2/a/tags/list?last=x&n=2>; rel="next"', urlsplit("https://r.io/v2/a/tags/list?n=2"))
+    '/v2/a/tags/list?last=x&n=2'
+
+    Raises:
+        ValueError: it is on another host.
+    """
+    match = re.match(r'\s*<([^>]*)>\s*;(?:[^,]*;)?\s*rel\s*=\s*"?next"?\s*(?:[;,]|$)', link)
+    if match is None:
+        return None
+    target = urlsplit(match[1])
+    if target.netloc and target.hostname != current.hostname:
+        raise ValueError("the next page is on another host")
+    if not target.path:
+        path = current.path
+    elif target.path.startswith("/"):
+        path = target.path
+    else:
+        path = current.path.rpartition("/")[0] + "/" + target.path
+    return f"{path}?{target.query}" if target.query else path
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,23 @@
+"""Whether an image can be pulled: what the embedded cluster's workloads ask before they become ready."""
+
+from __future__ import annotations
+
+from image_updater.domain.references import parse_image
+from image_updater.errors import ImageInvalid, ImageUnknown, RegistryDenied, RepositoryUnknown
+from image_updater.ports import Registry
+
+
+class RegistryImages:
+    """Implements gitops_core.ports.Images."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def exists(self, image: str) -> bool:
+        """Whether the image can be resolved without credentials. Raises RegistryUnavailable when nobody can tell."""
+        try:
+            found = parse_image(image)
+            await self._registry.digest(found.repository, found.reference)
+        except (ImageInvalid, ImageUnknown, RepositoryUnknown, RegistryDenied):
+            return False
+        return True
