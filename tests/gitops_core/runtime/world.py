@@ -79,22 +79,25 @@ class Flaky:
             self.expire = False
             raise Expired("too old")
         events = self.inner.watch(query, type_, version)
-        cut = self._cut
-        cutting = asyncio.create_task(_wait(cut))
+        cutting = asyncio.create_task(_wait(self._cut))
+        nexting: asyncio.Future[WatchEvent[Any]] | None = None
         try:
             while True:
                 nexting = asyncio.ensure_future(anext(events))
                 await asyncio.wait({nexting, cutting}, return_when=asyncio.FIRST_COMPLETED)
                 if not nexting.done():
-                    nexting.cancel()
-                    await asyncio.wait({nexting})
                     raise ClusterUnavailable("connection reset")
                 try:
-                    yield nexting.result()
+                    event = nexting.result()
                 except StopAsyncIteration:
                     return
+                yield event
         finally:
-            cutting.cancel()
+            waiting = {task for task in (nexting, cutting) if task is not None and not task.done()}
+            for task in waiting:
+                task.cancel()
+            if waiting:
+                await asyncio.wait(waiting)
 
 
 async def _wait(event: asyncio.Event) -> None:

@@ -1,0 +1,356 @@
+"""When the world breaks: watches, the API server, the lease, the process itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gitops_core.errors import NotLeader
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.ports import Query
+from gitops_core.runtime.leading import LEASE, Leadership
+from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
+from tests.gitops_core.runtime.kinds import Gadget, Widget
+from tests.gitops_core.runtime.test_process import Diary
+from tests.gitops_core.runtime.world import World, condition, controller, lease, outcome, ref
+from tests.simulation.loop import SeededChance, virtually
+
+_CONFIGMAP = Kind("", "v1", "ConfigMap")
+_LEASE = ObjectRef(LEASE, ObjectKey("shop", "sealoop"))
+
+
+async def _write_map(wanted: Widget, platform: Platform) -> Outcome:
+    metadata = {"name": wanted.key.name, "namespace": "shop"}
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"s": str(wanted.spec.size)}}
+    await platform.cluster.apply(manifest, field_manager="m", force=True)
+    return outcome(wanted)
+
+
+def test_a_broken_watch_loses_nothing() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary()
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            for size in range(2, 12):
+                await asyncio.sleep(10)
+                world.cluster.cut_watches()
+                await world.put(Widget, "a", size=size)
+            await asyncio.sleep(60)
+            live = await world.get(Widget, "a")
+
+        assert live["status"]["size"] == 11
+        assert world.cluster.requests["list Widget"] == 1, "a watch goes on where it broke"
+
+    virtually(main())
+
+
+def test_a_forgotten_version_means_list_again_and_wakes_only_what_changed() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary()
+        await world.install()
+        for name in "abc":
+            await world.put(Widget, name, size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(10)
+            diary.looks.clear()
+            world.cluster.expire = True
+            world.cluster.cut_watches()
+            await world.put(Widget, "a", size=2)
+            await world.local.delete(ref(Widget, "b"))
+            await world.put(Widget, "d", size=4)
+            await asyncio.sleep(60)
+
+        assert world.cluster.requests["list Widget"] == 2
+        assert {name for name, _ in diary.looks} == {"a", "d"}
+        assert diary.finalized == ["b"]
+
+    virtually(main())
+
+
+def test_the_api_server_may_be_away_for_an_hour() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary(lambda wanted: outcome(wanted, 30.0))
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(10)
+            world.cluster.down = True
+            world.cluster.cut_watches()
+            await world.put(Widget, "a", size=2)
+            await asyncio.sleep(3600)
+            attempts = world.cluster.requests["watch Widget"]
+            world.cluster.down = False
+            await asyncio.sleep(40)
+            live = await world.get(Widget, "a")
+
+        assert live["status"]["size"] == 2
+        assert attempts < 300, "reconnecting backs off"
+
+    virtually(main())
+
+
+def test_a_status_that_could_not_be_written_is_written_later() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Widget, platform: Platform) -> Outcome:
+            world.cluster.down = len(looks) < 2
+            looks.append(platform.clock.monotonic())
+            return outcome(wanted, None)
+
+        looks: list[float] = []
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(script)):
+            await asyncio.sleep(60)
+            live = await world.get(Widget, "a")
+
+        assert live["status"]["size"] == 1
+        assert len(looks) == 3
+
+    virtually(main())
+
+
+def test_a_kind_that_is_not_installed_stops_no_other() -> None:
+    async def main() -> None:
+        world, widgets, gadgets = World(), Diary(), Diary()
+        await world.install(Widget)
+        await world.put(Widget, "a", gadget="g")
+        watching = controller(
+            widgets,
+            references=lambda w: names("shop", Gadget, w.spec.gadget),
+            watches=(Watch(Query(Gadget.KIND), Gadget),),
+        )
+        async with world.process(watching, controller(gadgets, Gadget)) as process:
+            await asyncio.sleep(5)
+            assert widgets.of("a")
+            assert not process.health.synced
+            await world.install(Gadget)
+            await world.put(Gadget, "g", size=1)
+            await asyncio.sleep(60)
+
+            assert gadgets.of("g")
+            assert len(widgets.of("a")) > 1
+            assert process.health.synced
+
+    virtually(main())
+
+
+def test_an_object_made_anew_does_not_inherit_its_predecessors_status() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Gadget, platform: Platform) -> Outcome:
+            if wanted.spec.size == 1:
+                await world.local.delete(ref(Gadget, "a"))
+                await world.put(Gadget, "a", size=2)
+            return outcome(wanted, None)
+
+        await world.install()
+        await world.put(Gadget, "a", size=1)
+        async with world.process(controller(script, Gadget)):
+            await asyncio.sleep(5)
+            live = await world.get(Gadget, "a")
+
+        assert live["status"]["size"] == 2
+        assert condition(live, "Ready")["message"] == "size 2"
+
+    virtually(main())
+
+
+# stopping
+
+
+def test_a_stop_lets_what_is_under_way_end_within_the_grace_period() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Widget, platform: Platform) -> Outcome:
+            began.append(wanted.key.name)
+            await platform.clock.sleep(5.0 if wanted.key.name == "short" else 1e9)
+            return outcome(wanted)
+
+        began: list[str] = []
+        await world.install()
+        for name in ("long", "short"):
+            await world.put(Widget, name, size=1)
+        async with world.process(controller(script, concurrency=2)) as process:
+            await asyncio.sleep(1)
+            await world.put(Widget, "late", size=1)
+            await asyncio.sleep(0.1)
+            before = world.clock.monotonic()
+            await process.stop()
+            took = world.clock.monotonic() - before
+
+        assert 9.9 <= took <= 12.1
+        assert sorted(began) == ["long", "short"]
+        assert (await world.get(Widget, "short"))["status"]["size"] == 1
+        assert condition(await world.get(Widget, "long"), "Ready") == {}
+
+    virtually(main())
+
+
+def test_nothing_is_left_running_after_a_stop() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary()
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        tasks = len(asyncio.all_tasks())
+        async with world.process(controller(diary), lease=lease("one")):
+            await asyncio.sleep(30)
+        await asyncio.sleep(0)
+
+        assert len(asyncio.all_tasks()) == tasks
+
+    virtually(main())
+
+
+# leading
+
+
+def test_one_of_two_leads_and_the_other_takes_over_when_it_is_killed() -> None:
+    async def main() -> None:
+        world, first, second = World(), Diary(), Diary()
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        one = world.process(controller(first), lease=lease("one"))
+        two = world.process(controller(second), lease=lease("two"))
+        async with one as leader:
+            await asyncio.sleep(1)
+            async with two as standby:
+                await asyncio.sleep(60)
+                assert (first.looks != [], second.looks) == (True, [])
+                assert (leader.health.leading, standby.health.leading, standby.health.is_ready) == (True, False, True)
+                killed = world.clock.monotonic()
+                await leader.kill()
+                leader.task = asyncio.create_task(asyncio.sleep(0))
+                await asyncio.sleep(30)
+
+                assert 13.0 <= second.looks[0][1] - killed <= 20.0
+                live = await world.local.get(_LEASE)
+
+        assert live is not None
+        assert live["spec"]["holderIdentity"] == "two"
+        assert live["spec"]["leaseTransitions"] == 1
+
+    virtually(main())
+
+
+def test_a_leader_that_stops_hands_over_at_once() -> None:
+    async def main() -> None:
+        world, first, second = World(), Diary(), Diary()
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        one = world.process(controller(first), lease=lease("one"))
+        two = world.process(controller(second), lease=lease("two"))
+        async with one as leader:
+            await asyncio.sleep(1)
+            async with two:
+                await asyncio.sleep(10)
+                stopped = world.clock.monotonic()
+                await leader.stop()
+                await asyncio.sleep(10)
+
+        assert second.looks[0][1] - stopped <= 3.0
+
+    virtually(main())
+
+
+def test_a_lease_stolen_between_plan_and_write_stops_the_write() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Widget, platform: Platform) -> Outcome:
+            planned.append(wanted.spec.size)
+            await platform.clock.sleep(30.0)
+            return await _write_map(wanted, platform)
+
+        planned: list[int] = []
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(script), lease=lease("one")):
+            await asyncio.sleep(5)
+            stolen = {"spec": {"holderIdentity": "thief", "renewTime": "2026-01-01T01:00:00.000000Z"}}
+            await world.local.patch(_LEASE, stolen, field_manager="thief")
+            await asyncio.sleep(14)
+            assert planned == [1]
+            assert await world.local.get(ObjectRef(_CONFIGMAP, ObjectKey("shop", "a"))) is None
+            await asyncio.sleep(40)  # the thief never renews: ours again
+            assert planned == [1, 1]
+            assert await world.local.get(ObjectRef(_CONFIGMAP, ObjectKey("shop", "a"))) is not None
+
+    virtually(main())
+
+
+def test_a_leader_that_cannot_renew_stops_writing_before_another_may_begin() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        mine, other = (
+            Leadership(lease(name), world.cluster if name == "one" else world.local, world.clock, SeededChance(3))  # type: ignore[arg-type]
+            for name in ("one", "two")
+        )
+        await mine.acquire()
+        keeping = asyncio.create_task(mine.keep())
+        taking = asyncio.create_task(other.acquire())
+        await asyncio.sleep(20)
+        mine.check()
+        world.cluster.down = True
+        lost_at = taken_at = 0.0
+        while not taken_at:
+            await asyncio.sleep(0.1)
+            both = mine.is_certain and other.is_certain
+            assert not both, "two leaders"
+            lost_at = lost_at or (0.0 if mine.is_certain else world.clock.monotonic())
+            taken_at = world.clock.monotonic() if taking.done() else 0.0
+        await keeping
+
+        assert 8.0 <= lost_at - 20 <= 10.2
+        assert 3.0 <= taken_at - lost_at <= 9.0
+        with pytest.raises(NotLeader, match="one no longer leads"):
+            mine.check()
+
+    virtually(main())
+
+
+def test_a_leader_whose_machine_slept_does_not_write() -> None:
+    """The clock has moved on and nothing ran meanwhile: the check before the write is all there is."""
+
+    async def main() -> None:
+        world = World()
+        await world.install()
+        mine = Leadership(lease("one"), world.local, world.clock, SeededChance(3))
+        await mine.acquire()
+        mine.check()
+
+        asyncio.get_running_loop().jump(10.5)  # type: ignore[attr-defined]
+
+        with pytest.raises(NotLeader):
+            mine.check()
+
+    virtually(main())
+
+
+def test_the_lease_reads_as_client_go_writes_it() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        mine = Leadership(lease("one"), world.local, world.clock, SeededChance(3))
+        await mine.acquire()
+        live: Any = await world.local.get(_LEASE)
+
+        assert live["spec"] == {
+            "holderIdentity": "one",
+            "leaseDurationSeconds": 15,
+            "acquireTime": "2026-01-01T00:00:00.000000Z",
+            "renewTime": "2026-01-01T00:00:00.000000Z",
+            "leaseTransitions": 0,
+        }
+        await mine.release()
+        left: Any = await world.local.get(_LEASE)
+        assert (left["spec"]["holderIdentity"], left["spec"]["leaseDurationSeconds"]) == ("", 1)
+
+    virtually(main())
