@@ -1,5 +1,8 @@
 """Fixtures of the whole test suite: each module named here owns one real server or one embedded thing."""
 
 pytest_plugins: list[str] = [
+    "tests.local",
+    "tests.servers.aws",
     "tests.servers.controlplane",
+    "tests.servers.vault",
 ]
