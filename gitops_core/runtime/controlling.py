@@ -19,7 +19,16 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from gitops_core.errors import ClusterError, Conflict, GitOpsError, NotFound, NotLeader, StalledError, TransientError
+from gitops_core.errors import (
+    ClusterError,
+    ClusterUnavailable,
+    Conflict,
+    GitOpsError,
+    NotFound,
+    NotLeader,
+    StalledError,
+    TransientError,
+)
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, Resource, Status
 from gitops_core.ports import Chance, Clock, Cluster, Events, PartialObject, Query
 from gitops_core.runtime.conditions import REQUESTED_AT, UNSUPPORTED, status_after, unsupported_message
@@ -334,7 +343,7 @@ class ControllerLoop(Generic[R]):
             self.queue.add_after(key, delay)
 
     def _retry(self, key: ObjectKey) -> None:
-        self._schedule(key, TransientError("again"))
+        self._schedule(key, ClusterUnavailable("again"))
 
     # what is measured
 

@@ -1,18 +1,21 @@
 """When to look again.
 
-Outcome          requeue_after, 5 % sooner or later, so that equal intervals drift apart
-TransientError   what the peer asked for, or 0.75 s, 1.5 s, 3 s, ... 15 min, shortened by up to a half
-StalledError     not at all: an edit wakes
-a bug            as TransientError
+    Outcome          requeue_after, 5 % sooner or later, so that equal intervals drift apart
+    TransientError   what the peer asked for, or 0.75 s, 1.5 s, 3 s, ... 15 min, shortened by up to a half
+    StalledError     not at all: an edit wakes
+    a bug            as TransientError
+
+Trouble with our own API server is waited for no longer than a minute: when it is back, so are we.
 """
 
 from __future__ import annotations
 
-from gitops_core.errors import StalledError, TransientError
+from gitops_core.errors import ClusterUnavailable, StalledError, TransientError
 from gitops_core.runtime.reconciling import Outcome
 
 FIRST_RETRY = 0.75
 LAST_RETRY = 900.0
+LAST_CLUSTER_RETRY = 60.0
 INTERVAL_JITTER = 0.05
 
 
@@ -30,6 +33,8 @@ def delay_after(result: Outcome | Exception, failures: int, jitter: float) -> fl
             return max(0.0, delay * (1 + INTERVAL_JITTER * (2 * jitter - 1)))
         case TransientError(retry_after=float() | int() as delay):
             return max(0.0, delay * (1 + INTERVAL_JITTER * jitter))  # never sooner than the peer said
+        case ClusterUnavailable():
+            return backoff(failures, jitter, last=LAST_CLUSTER_RETRY)
         case _:
             return backoff(failures, jitter)
 

@@ -83,7 +83,7 @@ def test_the_api_server_may_be_away_for_an_hour() -> None:
             await asyncio.sleep(3600)
             attempts = world.cluster.requests["watch Widget"]
             world.cluster.down = False
-            await asyncio.sleep(40)
+            await asyncio.sleep(70)
             live = await world.get(Widget, "a")
 
         assert live["status"]["size"] == 2
@@ -290,7 +290,7 @@ def test_a_leader_that_cannot_renew_stops_writing_before_another_may_begin() -> 
         world = World()
         await world.install()
         mine, other = (
-            Leadership(lease(name), world.cluster if name == "one" else world.local, world.clock, SeededChance(3))  # type: ignore[arg-type]
+            Leadership(lease(name), world.cluster if name == "one" else world.local, world.clock, SeededChance(3))
             for name in ("one", "two")
         )
         await mine.acquire()

@@ -49,7 +49,7 @@ def test_no_key_has_two_workers_and_nothing_added_is_lost(steps: list[tuple[str,
         ticking = asyncio.create_task(timers.run())
         for kind, key, value in steps:
             if kind == "add":
-                queue.add(key, Priority(value))
+                queue.add(key, Priority(int(value)))
                 due[key] = max(due[key], clock.monotonic())
             elif kind == "later":
                 queue.add_after(key, value)
