@@ -1,0 +1,208 @@
+"""How the API server serves each kind: its plural, and whether it lives in namespaces.
+
+One request tells of all groups (aggregated discovery, Kubernetes 1.27 and newer); a server that does not speak it is
+asked for one group and version at a time. Answers are kept; a kind that is not among them is looked up again, because
+its CRD may have come since.
+
+Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Literal, TypeVar
+
+import msgspec
+
+from gitops_core.adapters.kubernetes.transport import Answer, Request, Transport
+from gitops_core.errors import ClusterUnavailable, KindUnknown
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.ports import ApiResource
+
+T = TypeVar("T")
+
+_ACCEPT = ",".join(
+    [
+        *(f"application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList" for v in ("v2", "v2beta1")),
+        "application/json",
+    ]
+)
+
+
+class _ResponseKind(msgspec.Struct):
+    group: str = ""
+    version: str = ""
+    kind: str = ""
+
+
+class _Resource(msgspec.Struct, rename="camel"):
+    resource: str
+    scope: str = ""
+    short_names: tuple[str, ...] | None = None
+    categories: tuple[str, ...] | None = None
+    response_kind: _ResponseKind | None = None
+
+
+class _Version(msgspec.Struct):
+    version: str
+    resources: tuple[_Resource, ...] | None = None
+    freshness: str = ""
+
+
+class _Name(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Group(msgspec.Struct):
+    metadata: _Name = _Name()
+    versions: tuple[_Version, ...] | None = None
+
+
+class _Aggregated(msgspec.Struct):
+    kind: str = ""
+    items: tuple[_Group, ...] | None = None
+
+
+class _LegacyResource(msgspec.Struct, rename="camel"):
+    name: str
+    kind: str
+    namespaced: bool = False
+    group: str = ""
+    version: str = ""
+    short_names: tuple[str, ...] | None = None
+    categories: tuple[str, ...] | None = None
+
+
+class _Legacy(msgspec.Struct):
+    resources: tuple[_LegacyResource, ...] | None = None
+
+
+class _LegacyVersion(msgspec.Struct):
+    version: str
+
+
+class _LegacyGroup(msgspec.Struct):
+    name: str
+    versions: tuple[_LegacyVersion, ...] = ()
+
+
+class _LegacyRoot(msgspec.Struct):
+    """APIVersions at /api, APIGroupList at /apis."""
+
+    versions: tuple[str, ...] = ()
+    groups: tuple[_LegacyGroup, ...] = ()
+
+
+Root = Literal["/api", "/apis"]
+
+_ROOTS: tuple[Root, ...] = ("/api", "/apis")
+_ABOUT = ObjectRef(Kind("", "", "APIResource"), ObjectKey("", ""))
+
+
+class Discovery:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._known: dict[Kind, ApiResource] = {}  # of each group, the preferred version first
+        self._etags: dict[Root, str] = {}
+        self._stale: set[tuple[str, str]] = set()
+        self._turn = asyncio.Lock()
+        self._looked = 0
+
+    async def find(self, kind: Kind) -> ApiResource:
+        """Raises KindUnknown, and what a request raises."""
+        if (known := self._known.get(kind)) is not None:
+            return known
+        before = self._looked
+        async with self._turn:
+            if self._looked == before:  # else somebody looked while we waited: that was late enough
+                spoken = await self._look("/apis" if kind.group else "/api")
+                if not spoken or (kind not in self._known and kind[:2] in self._stale):
+                    await self._look_at_version(kind.group, kind.version)
+                self._looked += 1
+        try:
+            return self._known[kind]
+        except KeyError:
+            raise KindUnknown(kind.api_version, kind.kind) from None
+
+    async def all(self) -> tuple[ApiResource, ...]:
+        """Every kind in its group's preferred version of it, asked for now."""
+        async with self._turn:
+            for root in _ROOTS:
+                if not await self._look(root):
+                    for group, version in await self._versions(root):
+                        await self._look_at_version(group, version)
+            self._looked += 1
+        preferred: dict[tuple[str, str], ApiResource] = {}
+        for kind, resource in self._known.items():
+            preferred.setdefault((kind.group, kind.kind), resource)
+        return tuple(preferred.values())
+
+    def forget(self, kind: Kind) -> None:
+        """The server says it does not serve this kind (any more)."""
+        self._known.pop(kind, None)
+        self._etags.clear()
+
+    async def _look(self, root: Root) -> bool:
+        """Renew what is known below a root by one request; False when the server speaks no aggregated discovery."""
+        etag = self._etags.get(root)
+        answer = await self._ask(root, (("Accept", _ACCEPT), *((("If-None-Match", etag),) if etag else ())))
+        if answer.code == 304:
+            return True
+        found = _decode(answer, _Aggregated) if answer.code == 200 else _Aggregated()
+        if found.kind != "APIGroupDiscoveryList":
+            return False
+        self._etags[root] = answer.headers.get("ETag", "")
+        self._stale = {(g, v.version) for g, v in _versions(found) if v.freshness == "Stale"}
+        self._known = {kind: known for kind, known in self._known.items() if bool(kind.group) != (root == "/apis")}
+        for group, version in _versions(found):
+            for item in version.resources or ():
+                self._keep(_served(group, version.version, item))
+        return True
+
+    async def _look_at_version(self, group: str, version: str) -> None:
+        answer = await self._ask(f"/apis/{group}/{version}" if group else f"/api/{version}", ())
+        items = _decode(answer, _Legacy).resources if answer.code == 200 else ()
+        for item in items or ():
+            if "/" not in item.name:  # else a subresource
+                kind = Kind(item.group or group, item.version or version, item.kind)
+                names = (item.short_names or (), item.categories or ())
+                self._keep(ApiResource(kind, item.name, item.namespaced, *names))
+
+    async def _versions(self, root: Root) -> list[tuple[str, str]]:
+        answer = await self._ask(root, ())
+        found = _decode(answer, _LegacyRoot) if answer.code == 200 else _LegacyRoot()
+        grouped = [(group.name, version.version) for group in found.groups for version in group.versions]
+        return [("", version) for version in found.versions] + grouped
+
+    def _keep(self, resource: ApiResource | None) -> None:
+        if resource is not None:
+            self._known.setdefault(resource.kind, resource)
+
+    async def _ask(self, path: str, headers: tuple[tuple[str, str], ...]) -> Answer:
+        request = Request("GET", path, _ABOUT, headers)
+        answer = await self._transport.exchange(request)
+        if answer.code not in (200, 304, 404, 406):
+            self._transport.refuse(answer, request)
+        return answer
+
+
+def _versions(found: _Aggregated) -> Iterator[tuple[str, _Version]]:
+    for group in found.items or ():
+        for version in group.versions or ():
+            yield group.metadata.name, version
+
+
+def _served(group: str, version: str, item: _Resource) -> ApiResource | None:
+    """None for what only has subresources. An empty group or version means that of the entry it is listed under."""
+    if item.response_kind is None:
+        return None
+    kind = Kind(item.response_kind.group or group, item.response_kind.version or version, item.response_kind.kind)
+    return ApiResource(kind, item.resource, item.scope == "Namespaced", item.short_names or (), item.categories or ())
+
+
+def _decode(answer: Answer, type_: type[T]) -> T:
+    try:
+        return msgspec.json.decode(answer.body, type=type_)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise ClusterUnavailable("the API server's list of kinds cannot be read") from None

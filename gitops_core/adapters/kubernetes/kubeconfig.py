@@ -1,0 +1,320 @@
+"""Where the API server is and who we are, read as kubectl reads it.
+
+    --kubeconfig FILE            that file alone
+    KUBECONFIG=a:b:c             merged: of each named entry, and of current-context, the first one counts
+    ~/.kube/config               without KUBECONFIG
+    a Pod's service account      without any of these files
+
+Relative paths in a file are relative to that file's folder.
+
+Source: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import yaml
+
+from gitops_core.adapters.http import proxy_for
+from gitops_core.errors import ClusterError, ClusterUnavailable
+from gitops_core.meta import Sensitive
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+LARGEST_FILE = 8 * 1024 * 1024
+
+# The C loader reads a kubeconfig of many clusters ten times faster; a wheel without it has the other one.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class ConfigurationError(ClusterError):
+    """The kubeconfig cannot be used. The message names the file or the entry, never a credential."""
+
+    reason = "KubeconfigInvalid"
+
+
+class ClientCertificate(NamedTuple):
+    """PEM: a certificate chain and its private key."""
+
+    chain: bytes
+    key: Sensitive
+
+
+@dataclass(frozen=True)
+class StaticLogin:
+    """Nothing to renew: an Authorization header, a certificate, both or neither."""
+
+    authorization: Sensitive | None = None
+    certificate: ClientCertificate | None = None
+
+
+@dataclass(frozen=True)
+class TokenFileLogin:
+    """A bearer token in a file that somebody else keeps fresh."""
+
+    file: Path
+    certificate: ClientCertificate | None = None
+
+
+@dataclass(frozen=True)
+class PluginLogin:
+    """A program that prints credentials.
+
+    Attributes:
+        environment: the plugin's whole environment, without KUBERNETES_EXEC_INFO.
+        cluster: what the plugin is told about the cluster, or None to tell nothing.
+    """
+
+    command: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    api_version: str
+    install_hint: str
+    cluster: Mapping[str, Any] | None
+
+
+Login = StaticLogin | TokenFileLogin | PluginLogin
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One API server and the way in.
+
+    Attributes:
+        ca: PEM to trust instead of the system's authorities; None for the system's.
+        verify: False only where the kubeconfig says insecure-skip-tls-verify.
+        server_name: the name expected in the server's certificate, if not the URL's host.
+        impersonate: headers that the kubeconfig's `as` entries stand for.
+        namespace: of the context; commands use it, reconcilers never.
+    """
+
+    server: str
+    login: Login
+    ca: bytes | None = None
+    verify: bool = True
+    server_name: str | None = None
+    proxy: str | None = None
+    compress: bool = True
+    impersonate: tuple[tuple[str, str], ...] = ()
+    namespace: str = "default"
+
+
+def find_endpoint(path: Path | None, context: str | None, environment: Mapping[str, str]) -> Endpoint:
+    """The API server that kubectl would talk to. Raises ConfigurationError.
+
+    Args:
+        path: a kubeconfig to use alone, which has to exist.
+        context: its context to use, None for its current one.
+    """
+    files = [path] if path is not None else _files(environment)
+    configs = [(file, _read(file)) for file in files if path is not None or file.exists()]
+    if not configs and context is None and environment.get("KUBERNETES_SERVICE_HOST"):
+        return in_cluster(environment)
+    if not configs:
+        looked = ", ".join(map(str, files))
+        raise ConfigurationError(f"no cluster to talk to: no kubeconfig at {looked}, and this is not a Pod")
+    return _endpoint(_merged(configs), context, environment)
+
+
+def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Endpoint:
+    """The API server of the Pod we run in, as the Pod's service account. Raises ConfigurationError."""
+    host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "443")
+    if not host or not (folder / "token").exists():
+        raise ConfigurationError(
+            f"this is not a Pod with a service account: no KUBERNETES_SERVICE_HOST or {folder}/token"
+        )
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    namespace = folder / "namespace"
+    return Endpoint(
+        server=server,
+        login=TokenFileLogin(folder / "token"),
+        ca=(folder / "ca.crt").read_bytes() if (folder / "ca.crt").exists() else None,
+        proxy=proxy_for(server, environment),
+        namespace=namespace.read_text().strip() if namespace.exists() else "default",
+    )
+
+
+def _files(environment: Mapping[str, str]) -> list[Path]:
+    if listed := [Path(entry) for entry in environment.get("KUBECONFIG", "").split(os.pathsep) if entry]:
+        return listed
+    home = environment.get("HOME")
+    return [(Path(home) if home else Path.home()) / ".kube" / "config"]
+
+
+def _read(file: Path) -> Mapping[str, Any]:
+    try:
+        if file.stat().st_size > LARGEST_FILE:
+            raise ConfigurationError(f"kubeconfig {file} is larger than {LARGEST_FILE} bytes")
+        config = yaml.load(file.read_bytes(), Loader=_Loader)  # noqa: S506 - a safe loader
+    except OSError as error:
+        raise ConfigurationError(f"kubeconfig {file} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" (line {mark.line + 1})" if mark else ""
+        raise ConfigurationError(f"kubeconfig {file} is not YAML{line}") from None  # the cause quotes the file
+    if config is None:
+        return {}
+    if not isinstance(config, dict):
+        raise ConfigurationError(f"kubeconfig {file} is not a mapping")
+    return config
+
+
+class _Entry(NamedTuple):
+    """A cluster, user or context, and the folder that its relative paths start from."""
+
+    name: str
+    content: Mapping[str, Any]
+    folder: Path
+
+    def text(self, field: str) -> str:
+        value = self.content.get(field)
+        return "" if value is None else str(value)
+
+    def data(self, field: str) -> bytes | None:
+        """The bytes of `<field>-data`, or of the file that `<field>` names; None without both."""
+        if encoded := self.text(f"{field}-data"):
+            try:
+                return base64.b64decode(encoded, validate=True)
+            except (binascii.Error, ValueError):
+                raise ConfigurationError(f"{field}-data of kubeconfig entry {self.name!r} is not base64") from None
+        if not (file := self.text(field)):
+            return None
+        try:
+            return (self.folder / file).read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"{field} {self.folder / file} cannot be read: {error.strerror}") from error
+
+
+class _Config(NamedTuple):
+    current: str
+    entries: Mapping[tuple[str, str], _Entry]
+
+    def entry(self, kind: str, name: str) -> _Entry:
+        if (kind, name) not in self.entries:
+            known = ", ".join(sorted(n for k, n in self.entries if k == kind)) or "none"
+            raise ConfigurationError(f"the kubeconfig has no {kind} {name!r}; there is {known}")
+        return self.entries[kind, name]
+
+
+def _merged(configs: list[tuple[Path, Mapping[str, Any]]]) -> _Config:
+    """All files as one: the first to name an entry, or a current context, wins."""
+    current = ""
+    entries: dict[tuple[str, str], _Entry] = {}
+    for file, config in configs:
+        current = current or str(config.get("current-context") or "")
+        for kind in ("cluster", "context", "user"):
+            for item in config.get(f"{kind}s") or ():
+                name, content = str(item.get("name", "")), item.get(kind) or {}
+                entries.setdefault((kind, name), _Entry(name, content, file.absolute().parent))
+    return _Config(current, entries)
+
+
+def _endpoint(config: _Config, context: str | None, environment: Mapping[str, str]) -> Endpoint:
+    name = context or config.current
+    if not name:
+        raise ConfigurationError("the kubeconfig has no current-context: choose one with --context")
+    chosen = config.entry("context", name)
+    cluster = config.entry("cluster", chosen.text("cluster"))
+    user = config.entry("user", chosen.text("user")) if chosen.text("user") else _Entry("", {}, Path())
+    server = cluster.text("server").rstrip("/")
+    if urlsplit(server).scheme not in ("http", "https") or not urlsplit(server).hostname:
+        raise ConfigurationError(f"the server of cluster {cluster.name!r} is not an http or https URL")
+    proxy = cluster.text("proxy-url") or proxy_for(server, environment)
+    if proxy and urlsplit(proxy).scheme not in ("http", "https"):
+        raise ConfigurationError(f"the proxy of cluster {cluster.name!r} is not an http or https URL")
+    return Endpoint(
+        server=server,
+        login=_login(user, cluster, environment),
+        ca=cluster.data("certificate-authority"),
+        verify=not cluster.content.get("insecure-skip-tls-verify"),
+        server_name=cluster.text("tls-server-name") or None,
+        proxy=proxy,
+        compress=not cluster.content.get("disable-compression"),
+        impersonate=_impersonation(user),
+        namespace=chosen.text("namespace") or "default",
+    )
+
+
+def _login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Login:
+    if user.content.get("exec"):
+        return _plugin(user, cluster, environment)
+    if user.content.get("auth-provider"):
+        raise ConfigurationError(
+            f"user {user.name!r} of the kubeconfig has an auth-provider, which Kubernetes gave up: use an exec plugin"
+        )
+    chain, key = user.data("client-certificate"), user.data("client-key")
+    if (chain is None) != (key is None):
+        raise ConfigurationError(f"user {user.name!r} of the kubeconfig needs both client-certificate and client-key")
+    certificate = ClientCertificate(chain, Sensitive(key)) if chain is not None and key is not None else None
+    if file := user.text("tokenFile"):
+        return TokenFileLogin(user.folder / file, certificate)
+    if token := user.text("token"):
+        return StaticLogin(Sensitive(f"Bearer {token}"), certificate)
+    if name := user.text("username"):
+        pair = base64.b64encode(f"{name}:{user.text('password')}".encode()).decode()
+        return StaticLogin(Sensitive(f"Basic {pair}"), certificate)
+    return StaticLogin(None, certificate)
+
+
+def _plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> PluginLogin:
+    """The exec entry. A command with a slash is relative to the kubeconfig, one without is looked up on PATH."""
+    spec = user.content["exec"]
+    command = str(spec.get("command") or "")
+    if not command:
+        raise ConfigurationError(f"the exec plugin of user {user.name!r} has no command")
+    if spec.get("interactiveMode") == "Always":
+        raise ConfigurationError(
+            f"the exec plugin of user {user.name!r} wants to ask questions: interactiveMode Always"
+        )
+    own = {str(item["name"]): str(item.get("value") or "") for item in spec.get("env") or ()}
+    return PluginLogin(
+        command=str(user.folder / command) if "/" in command else command,
+        arguments=tuple(str(argument) for argument in spec.get("args") or ()),
+        environment={**environment, **own},
+        api_version=str(spec.get("apiVersion") or "client.authentication.k8s.io/v1"),
+        install_hint=str(spec.get("installHint") or "").strip(),
+        cluster=_told(cluster) if spec.get("provideClusterInfo") else None,
+    )
+
+
+def _told(cluster: _Entry) -> Mapping[str, Any]:
+    """What a plugin with provideClusterInfo learns. Source: client.authentication.k8s.io/v1, ExecCredential."""
+    authority = cluster.data("certificate-authority")
+    extensions = {item.get("name"): item.get("extension") for item in cluster.content.get("extensions") or ()}
+    told = {
+        "server": cluster.text("server"),
+        "tls-server-name": cluster.text("tls-server-name"),
+        "insecure-skip-tls-verify": bool(cluster.content.get("insecure-skip-tls-verify")),
+        "certificate-authority-data": base64.b64encode(authority).decode() if authority else "",
+        "proxy-url": cluster.text("proxy-url"),
+        "config": extensions.get("client.authentication.k8s.io/exec"),
+    }
+    return {field: value for field, value in told.items() if value}
+
+
+def _impersonation(user: _Entry) -> tuple[tuple[str, str], ...]:
+    headers = [("Impersonate-User", user.text("as"))] if user.text("as") else []
+    if uid := user.text("as-uid"):
+        headers.append(("Impersonate-Uid", uid))
+    headers += [("Impersonate-Group", str(group)) for group in user.content.get("as-groups") or ()]
+    for key, values in (user.content.get("as-user-extra") or {}).items():
+        headers += [(f"Impersonate-Extra-{key}", str(value)) for value in values]
+    return tuple(headers)
+
+
+def read_token(file: Path) -> Sensitive:
+    """The bearer token in a file, as an Authorization header. Raises ClusterUnavailable: it may come back."""
+    try:
+        text = file.read_text().strip()
+    except OSError as error:
+        raise ClusterUnavailable(f"the token file {file} cannot be read: {error.strerror}") from error
+    if not text:
+        raise ClusterUnavailable(f"the token file {file} is empty")
+    return Sensitive(f"Bearer {text}")

@@ -1,0 +1,238 @@
+"""Requests to one API server: proven to be ours, bounded in time and size, and failing in one sentence.
+
+No retry happens here but one: an answer 401 renews the credentials, once. Nothing that was sent or received is ever
+part of a message, except what the server says of it in a Status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple, NoReturn
+from urllib.parse import urlsplit
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from gitops_core.adapters.http import BodyTooLarge, open_session, read_body, retry_after
+from gitops_core.adapters.kubernetes.answers import error_for, read_refusal
+from gitops_core.adapters.kubernetes.credentials import Identity, credentials_for
+from gitops_core.adapters.kubernetes.kubeconfig import ClientCertificate, ConfigurationError, Endpoint
+from gitops_core.errors import ClusterUnavailable
+from gitops_core.meta import ObjectRef
+
+MIB = 1024 * 1024
+LARGEST_ANSWER = 256 * MIB
+LARGEST_REFUSAL = MIB
+REQUEST_TIMEOUT = 65.0  # the API server gives up after 60 s and says so: better its words than ours
+IN_FLIGHT = 64
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, whole.
+
+    Attributes:
+        about: the object (or, with no name, the kind) that errors speak of.
+        target: path and query, already encoded.
+    """
+
+    method: str
+    target: str
+    about: ObjectRef
+    headers: Headers = ()
+    body: bytes | None = None
+
+
+class Answer(NamedTuple):
+    code: int
+    headers: CIMultiDict[str]
+    body: bytes
+
+
+class Transport:
+    """One API server as one identity. Opens its connections when first used, on the event loop it is used on."""
+
+    def __init__(self, endpoint: Endpoint, agent: str) -> None:
+        parts = urlsplit(endpoint.server)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        self.name = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
+        self._base = self.name + parts.path
+        self._endpoint = endpoint
+        self._credentials = credentials_for(endpoint.login)
+        self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._session: aiohttp.ClientSession | None = None
+        self._contexts: dict[ClientCertificate | None, ssl.SSLContext] = {}
+        local = parts.hostname == "localhost" or (parts.hostname or "").startswith("127.")
+        encoding = "gzip" if endpoint.compress and not local else "identity"
+        self._always = {"Accept": "application/json", "Accept-Encoding": encoding, "User-Agent": agent}
+
+    async def send(self, request: Request) -> bytes:
+        """The body of a success. Raises the ClusterError that any other answer stands for."""
+        answer = await self.exchange(request)
+        if answer.code >= 300:
+            self.refuse(answer, request)
+        return answer.body
+
+    async def exchange(self, request: Request) -> Answer:
+        """Any answer. Raises ClusterUnavailable when there is none, and what getting credentials raises."""
+        async with self._slots:
+            identity = await self._credentials.identity()
+            answer = await self._once(request, identity)
+            if answer.code == 401 and (fresh := await self._credentials.renew(identity)):
+                answer = await self._once(request, fresh)
+            return answer
+
+    @asynccontextmanager
+    async def stream(self, request: Request, idle: float) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A successful answer whose body is still to be read, at most `idle` seconds between two chunks.
+
+        Raises what `send` raises, also while the body is read.
+        """
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=idle)
+        identity = await self._credentials.identity()
+        async with self._open(request, identity, patience) as response:
+            if response.status < 300:
+                yield response
+                return
+            answer = await self._refusal(response)
+        if answer.code != 401 or (fresh := await self._credentials.renew(identity)) is None:
+            self.refuse(answer, request)
+        async with self._open(request, fresh, patience) as response:
+            if response.status >= 300:
+                self.refuse(await self._refusal(response), request)
+            yield response
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _once(self, request: Request, identity: Identity) -> Answer:
+        patience = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT, sock_connect=10.0)
+        async with self._open(request, identity, patience) as response:
+            if response.status >= 400:
+                return await self._refusal(response)
+            return Answer(response.status, CIMultiDict(response.headers), await read_body(response, LARGEST_ANSWER))
+
+    async def _refusal(self, response: aiohttp.ClientResponse) -> Answer:
+        try:
+            body = await read_body(response, LARGEST_REFUSAL)
+        except BodyTooLarge:
+            body = b""  # not a Status: its code says enough
+        return Answer(response.status, CIMultiDict(response.headers), body)
+
+    def refuse(self, answer: Answer, request: Request) -> NoReturn:
+        """Raises the error that an answer other than a success stands for."""
+        delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
+        raise error_for(answer.code, read_refusal(answer.code, answer.body), request.about, delay)
+
+    @asynccontextmanager
+    async def _open(
+        self, request: Request, identity: Identity, patience: aiohttp.ClientTimeout
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            self._session = open_session(connections=0)  # watches hold theirs; requests are counted by the semaphore
+        with self._translated(patience):
+            async with self._session.request(
+                request.method,
+                URL(self._base + request.target, encoded=True),
+                data=request.body,
+                headers=self._headers(request, identity),
+                ssl=self._context(identity.certificate),
+                server_hostname=self._endpoint.server_name,
+                proxy=self._endpoint.proxy,
+                allow_redirects=False,
+                timeout=patience,
+            ) as response:
+                yield response
+
+    @contextmanager
+    def _translated(self, patience: aiohttp.ClientTimeout) -> Iterator[None]:
+        where = f"the API server {self.name}"
+        try:
+            yield
+        except TimeoutError as error:
+            limit = patience.total or patience.sock_read or 0
+            raise ClusterUnavailable(f"{where} did not answer within {limit:.0f} s") from error
+        except aiohttp.ClientConnectorCertificateError as error:
+            cause = getattr(error.certificate_error, "verify_message", "") or "it does not fit"
+            raise ClusterUnavailable(f"{where} has a certificate that is not trusted: {cause}") from error
+        except aiohttp.ClientConnectorError as error:
+            cause = error.strerror or type(error.os_error).__name__
+            raise ClusterUnavailable(f"{where} cannot be reached: {cause}") from error
+        except BodyTooLarge as error:
+            raise ClusterUnavailable(f"{where} sent too much: {error}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ClusterUnavailable(f"{where} broke off: {type(error).__name__}") from error
+
+    def _headers(self, request: Request, identity: Identity) -> CIMultiDict[str]:
+        headers = CIMultiDict(self._always)
+        for name, value in (*self._impersonation(request), *request.headers):
+            if name == "Accept":
+                headers[name] = value
+            else:
+                headers.add(name, value)
+        if identity.authorization is not None:
+            value = identity.authorization.text()
+            if not value.isprintable():  # also keeps a line feed from beginning another header
+                raise ConfigurationError("the token holds a character that a header cannot carry")
+            headers["Authorization"] = value
+        return headers
+
+    def _impersonation(self, request: Request) -> Headers:
+        """The kubeconfig's own, unless the request names somebody."""
+        named = any(name.startswith("Impersonate-") for name, _ in request.headers)
+        return () if named else self._endpoint.impersonate
+
+    def _context(self, certificate: ClientCertificate | None) -> ssl.SSLContext:
+        if certificate not in self._contexts:
+            self._contexts = {certificate: tls_context(self._endpoint, certificate)}  # the one before has expired
+        return self._contexts[certificate]
+
+
+def tls_context(endpoint: Endpoint, certificate: ClientCertificate | None) -> ssl.SSLContext:
+    """What a connection to the endpoint trusts and shows. Raises ConfigurationError: not PEM, or not a pair."""
+    try:
+        context = ssl.create_default_context(cadata=endpoint.ca.decode("latin-1") if endpoint.ca else None)
+    except ssl.SSLError:
+        raise ConfigurationError(f"the certificate authority of {endpoint.server} is not PEM") from None
+    # Python 3.13 refuses authorities without a key identifier; clusters have them, and kubectl takes them.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if not endpoint.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if certificate is not None:
+        with _as_file(certificate) as path:
+            try:
+                context.load_cert_chain(path)
+            except ssl.SSLError:
+                raise ConfigurationError("the client certificate and its key are not a pair in PEM") from None
+    return context
+
+
+@contextmanager
+def _as_file(certificate: ClientCertificate) -> Iterator[str]:
+    """A path to certificate and key, because Python loads them from nothing else: in memory where the system can."""
+    content = certificate.chain + b"\n" + certificate.key.reveal()
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            yield f"/proc/self/fd/{descriptor}"
+    else:
+        with tempfile.NamedTemporaryFile() as file:  # readable by its owner only, and gone at once
+            file.write(content)
+            file.flush()
+            yield file.name
