@@ -34,12 +34,14 @@ class MapType:
 
     Attributes:
         defaults: of fields that are keys of a list: an item that omits the key counts as having this value.
+        always: fields that are written even when they are empty.
     """
 
     fields: Mapping[str, Type]
     element: Type | None
     atomic: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    always: frozenset[str] = frozenset()
 
     def type_of(self, name: str) -> Type | None:
         return self.fields.get(name, self.element)

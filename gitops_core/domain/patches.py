@@ -55,15 +55,15 @@ def _carried_out(document: Any, operation: Mapping[str, Any]) -> Any:
         case "remove":
             return _removed(document, path)
         case "replace":
-            _at(document, path)
             return _replaced(document, path, operation.get("value"))
         case "move":
-            value = _at(document, _pointer(operation.get("from")))
-            return _added(_removed(document, _pointer(operation.get("from"))), path, value)
+            origin = _pointer(operation.get("from"))
+            value = _found(document, origin)
+            return _added(_removed(document, origin), path, value)
         case "copy":
-            return _added(document, path, deepcopy(_at(document, _pointer(operation.get("from")))))
+            return _added(document, path, deepcopy(_found(document, _pointer(operation.get("from")))))
         case "test":
-            if not equal(_at(document, path), operation.get("value")):
+            if not equal(_found(document, path), operation.get("value")):
                 raise PatchFailed(f"testing value {operation.get('path')} failed: test failed")
             return document
         case unknown:
@@ -76,52 +76,61 @@ def _pointer(text: Any) -> tuple[str, ...]:
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:])
 
 
-def _at(document: Any, path: Sequence[str]) -> Any:
-    for part in path:
-        if isinstance(document, dict) and part in document:
-            document = document[part]
+def _found(document: Any, path: Sequence[str]) -> Any:
+    """The value at `path`; a member that an object does not have is null, as for the API server's own library."""
+    for position, part in enumerate(path):
+        if isinstance(document, dict) and (part in document or position == len(path) - 1):
+            document = document.get(part)
         elif isinstance(document, list):
-            document = document[_index(part, len(document) - 1)]
+            document = document[_index(part, len(document))]
         else:
-            raise _missing(path)
+            raise PatchFailed(f"doc is missing path: /{'/'.join(path)}")
     return document
+
+
+def _parent(document: Any, path: Sequence[str]) -> Any:
+    parent = _found(document, path[:-1])
+    if not isinstance(parent, dict | list):
+        raise PatchFailed(f"doc is missing path: /{'/'.join(path)}")
+    return parent
 
 
 def _added(document: Any, path: Sequence[str], value: Any) -> Any:
     if not path:
         return value
-    parent = _at(document, path[:-1])
-    if isinstance(parent, list):
-        parent.insert(len(parent) if path[-1] == "-" else _index(path[-1], len(parent)), value)
-    elif isinstance(parent, dict):
+    parent = _parent(document, path)
+    if isinstance(parent, dict):
         parent[path[-1]] = value
     else:
-        raise _missing(path)
+        parent.insert(len(parent) if path[-1] == "-" else _index(path[-1], len(parent) + 1), value)
     return document
 
 
 def _replaced(document: Any, path: Sequence[str], value: Any) -> Any:
+    """Like the API server's own library, this sets a member of an object that is not there."""
     if not path:
         return value
-    parent = _at(document, path[:-1])
-    parent[_index(path[-1], len(parent) - 1) if isinstance(parent, list) else path[-1]] = value
+    parent = _parent(document, path)
+    parent[path[-1] if isinstance(parent, dict) else _index(path[-1], len(parent))] = value
     return document
 
 
 def _removed(document: Any, path: Sequence[str]) -> Any:
-    _at(document, path)
     if not path:
-        return None
-    parent = _at(document, path[:-1])
-    del parent[_index(path[-1], len(parent) - 1) if isinstance(parent, list) else path[-1]]
+        raise PatchFailed("the whole document cannot be removed")
+    parent = _parent(document, path)
+    if isinstance(parent, dict) and path[-1] not in parent:
+        raise PatchFailed(f"unable to remove nonexistent key: {path[-1]}")
+    del parent[path[-1] if isinstance(parent, dict) else _index(path[-1], len(parent))]
     return document
 
 
-def _index(part: str, last: int) -> int:
-    if not part.isdigit() or int(part) > last:
-        raise PatchFailed(f"invalid array index: {part}")
-    return int(part)
-
-
-def _missing(path: Sequence[str]) -> PatchFailed:
-    return PatchFailed(f"path not found: /{'/'.join(path)}")
+def _index(part: str, length: int) -> int:
+    """Negative ones count from the end. Raises PatchFailed."""
+    try:
+        index = int(part)
+    except ValueError:
+        raise PatchFailed(f"value was not a proper array index: {part!r}") from None
+    if not -length <= index < length:
+        raise PatchFailed(f"unable to access invalid index: {index}")
+    return index % length

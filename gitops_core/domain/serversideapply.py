@@ -123,7 +123,8 @@ class Writer:
         return Manager(self.name or "unknown", operation, self.version * (operation == "Update"), self.subresource)
 
     def ignored_in(self, version: str) -> FieldSet:
-        return self.ignored if version == self.version else NOTHING
+        """The main resource resets fields in the version it is written in, a subresource in all of them."""
+        return self.ignored if version == self.version or self.subresource else NOTHING
 
 
 # managedFields
@@ -357,7 +358,13 @@ def _settle(
 
     def changes_in(version: str) -> Comparison:
         if version not in comparisons:
-            comparison = compare(writer.types(version) or writer.type_, live, new)
+            type_ = writer.types(version) or writer.type_
+            if (
+                version != writer.version
+            ):  # converting is stricter than comparing: it refuses items that are there twice
+                check(type_, live)
+                check(type_, new)
+            comparison = compare(type_, live, new)
             comparisons[version] = comparison.without(writer.ignored_in(version))
         return comparisons[version]
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from gitops_core.domain import serversideapply
-from gitops_core.domain.fieldschemas import Type, resolve
+from gitops_core.domain.fieldschemas import DEDUCED, Type, resolve
 from gitops_core.domain.fieldsets import NOTHING, FieldSet, spelled
 from gitops_core.domain.serversideapply import OwnedByOthers, Types, Writer
 from gitops_core.domain.typedvalues import TypeFault, equal
@@ -26,6 +26,11 @@ from gitops_core.errors import ApplyConflict, BadRequest, Conflict, FieldConflic
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, timestamp
 
 Object = dict[str, Any]
+
+
+class Admit(Protocol):
+    def __call__(self, manifest: Object, *, merged: bool) -> Object: ...
+
 
 _SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
 _STATUS = FieldSet.of([("f:status",)])
@@ -41,7 +46,7 @@ class Serving:
         counts: metadata.generation counts changes.
         types: what server-side apply knows of each served version.
         empty: an object of this kind with nothing set, as the API server's own code has it.
-        admit: (object, stored object or None) -> the object with fields pruned and defaulted.
+        admit: the object with fields pruned and defaulted, as it was sent or as an apply merged it.
         validate: (object, stored object or None) -> what is wrong with it.
     """
 
@@ -52,7 +57,7 @@ class Serving:
     counts: bool
     types: Types
     empty: Manifest
-    admit: Callable[[Object], Object]
+    admit: Admit
     validate: Callable[[Object, Manifest | None], Iterable[FieldFault]]
     custom: bool = False
 
@@ -79,7 +84,7 @@ def created(serving: Serving, sent: Manifest, writer: Writer, uid: str) -> Objec
         raise BadRequest("resourceVersion should not be set on objects to be created")
     for name in _SYSTEM:
         metadata.pop(name, None)
-    new = serving.admit(_placed(serving, {**sent, "metadata": metadata}))
+    new = serving.admit(_placed(serving, {**sent, "metadata": metadata}), merged=False)
     new = serversideapply.update(serving.empty, new, writer, created=True)
     return _begun(serving, new, uid, writer.now)
 
@@ -104,8 +109,8 @@ def applied(
         ) from None
     except TypeFault as fault:
         kind = f"{serving.kind.api_version}, Kind={serving.kind.kind}"
-        raise BadRequest(f"failed to create typed patch object ({ref.key}; {kind}): {fault}") from None
-    merged = serving.admit(_placed(serving, merged))
+        raise Invalid(ref, f"failed to create typed patch object ({ref.key}; {kind}): {fault}") from None
+    merged = serving.admit(_placed(serving, merged), merged=True)
     if live is None:
         metadata = dict(merged["metadata"])
         if metadata.get("uid"):
@@ -123,7 +128,7 @@ def updated(serving: Serving, live: Manifest, sent: Manifest, writer: Writer) ->
         Conflict: it is of another resourceVersion or uid.
         Invalid.
     """
-    new = serving.admit(_placed(serving, sent))
+    new = serving.admit(_placed(serving, sent), merged=False)
     return _changed(serving, live, serversideapply.update(live, new, writer), writer)
 
 
@@ -205,16 +210,32 @@ def _check(serving: Serving, new: Object, live: Manifest | None) -> None:
 
 
 def pruned(type_: Type, value: Any) -> Any:
-    """`value` without the fields that its type does not know, as the API server drops them from built-in kinds."""
+    """`value` as the API server's own types write it: without fields that they do not know, nulls, and empty maps.
+
+    >>> from gitops_core.domain.fieldschemas import Atom, MapType
+    >>> pruned(Atom(map=MapType({"labels": Atom(map=MapType({}, Atom("string")))}, None)), {"labels": {}, "other": 1})
+    {}
+    """
     atom = resolve(type_)
     if isinstance(value, Mapping) and atom.map is not None:
-        rest = {}
+        kept = {}
         for name, inner in value.items():
             inner_type = atom.map.type_of(name)
-            if inner_type is not None:
-                rest[name] = pruned(inner_type, inner)
-        return rest
+            if inner_type is None or (
+                name not in atom.map.always and name in atom.map.fields and _empty(inner_type, inner)
+            ):
+                continue
+            kept[name] = pruned(inner_type, inner)
+        return kept
     if isinstance(value, list) and atom.list is not None:
         element = atom.list.element
         return [pruned(element, item) for item in value]
     return value
+
+
+def _empty(type_: Type, value: Any) -> bool:
+    """Null, or a map or list without items; a struct without fields is something: `emptyDir: {}`."""
+    if value == {}:
+        atom = resolve(type_)
+        return atom.map is not None and not atom.map.fields and atom.map.element is not DEDUCED
+    return value is None or value == []

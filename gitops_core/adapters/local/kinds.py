@@ -17,10 +17,12 @@ import msgspec
 from gitops_core.domain.fieldschemas import DEDUCED, UNTYPED, Atom, ListType, MapType, Named, Type, type_of_object
 from gitops_core.domain.objectmeta import metadata_faults
 from gitops_core.domain.secrets import with_encoded_strings
+from gitops_core.domain.uniqueness import duplicate_faults
 from gitops_core.domain.writing import Object, Serving, pruned
 from gitops_core.errors import FieldFault
 from gitops_core.meta import Kind, Manifest
 from gitops_core.ports import ApiResource
+from gitops_core.schema import default, prune, validate
 
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
@@ -84,7 +86,8 @@ def _atom(stored: Any, types: Mapping[str, Atom]) -> Atom:
         case {"map": found}:
             fields = {name: _type(inner, types) for name, inner in found.get("fields", {}).items()}
             element = _type(found["element"], types) if "element" in found else None
-            return Atom(map=MapType(fields, element, found.get("atomic", False), found.get("defaults", {})))
+            always = frozenset(found.get("always", ()))
+            return Atom(map=MapType(fields, element, found.get("atomic", False), found.get("defaults", {}), always))
     raise ValueError(f"not a type of builtins.json: {stored!r}")
 
 
@@ -99,7 +102,7 @@ def _empty(stored: Any, types: Mapping[str, Any]) -> Any:
     return {name: _empty(fields[name], types) if value == {} else value for name, value in always.items()}
 
 
-def _admit_builtin(type_: Type, manifest: Object) -> Object:
+def _admit_builtin(type_: Type, manifest: Object, *, merged: bool) -> Object:
     manifest = pruned(type_, manifest)
     match manifest["apiVersion"], manifest["kind"]:
         case "v1", "Secret":
@@ -149,9 +152,13 @@ def servings_of(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
         yield serving, ApiResource(kind, names["plural"], namespaced, short_names, categories)
 
 
-def _admit_custom(schema: Mapping[str, Any], manifest: Object) -> Object:
-    return {**manifest, "metadata": pruned(builtins().meta, manifest["metadata"])}
+def _admit_custom(schema: Mapping[str, Any], manifest: Object, *, merged: bool) -> Object:
+    admitted = prune(schema, default(schema, manifest, keep_nulls=merged))
+    return {**admitted, "metadata": pruned(builtins().meta, manifest["metadata"])}
 
 
 def _custom_faults(schema: Mapping[str, Any], manifest: Object, live: Manifest | None) -> Iterable[FieldFault]:
-    return metadata_faults(manifest, live)
+    yield from metadata_faults(manifest, live)
+    yield from (FieldFault(*fault) for fault in validate(schema, manifest, live))
+    if live is None or not any(duplicate_faults(schema, live)):  # what was stored before the schema said so stays
+        yield from duplicate_faults(schema, manifest)

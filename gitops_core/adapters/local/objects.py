@@ -125,8 +125,8 @@ class Objects:
 
     def replace(self, manifest: Manifest, field_manager: str, subresource: str, *, dry_run: bool) -> Object:
         serving = self.serving(_kind_of(manifest))
-        _must_have_subresource(serving, subresource)
         ref = _required_namespace(serving, manifest)
+        _must_have_subresource(serving, ref, subresource)
         with self._writing():
             live, body = self._live(serving, ref.key)
             if live is None:
@@ -158,7 +158,7 @@ class Objects:
         dry_run: bool,
     ) -> Object:
         serving = self.serving(ref.kind)
-        _must_have_subresource(serving, subresource)
+        _must_have_subresource(serving, ref, subresource)
         with self._writing():
             live, body = self._live(serving, ref.key)
             if live is None:
@@ -412,9 +412,10 @@ def _required_namespace(serving: Serving, manifest: Manifest) -> ObjectRef:
     return ref
 
 
-def _must_have_subresource(serving: Serving, subresource: str) -> None:
+def _must_have_subresource(serving: Serving, ref: ObjectRef, subresource: str) -> None:
+    """Raises NotFound: the API server has no such path."""
     if subresource not in ("", "status") or (subresource and not serving.has_status):
-        raise BadRequest(f"{serving.plural} have no subresource {subresource!r}")
+        raise NotFound(ref)
 
 
 def _is_final(manifest: Manifest) -> bool:
