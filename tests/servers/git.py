@@ -306,9 +306,10 @@ async def breaking_proxy(target: str, after: int) -> AsyncIterator[str]:
         while left and (chunk := await there_reader.read(left)):
             writer.write(chunk)
             left -= len(chunk)
-        asking.cancel()
+        await writer.drain()
         for one in (writer, there_writer):
-            one.transport.abort()
+            one.close()
+        await asking
 
     async with bad_server(pass_on) as url:
         yield url

@@ -65,8 +65,8 @@ def _split(url: str) -> SplitResult:
         parts.port  # noqa: B018  # parsed on access: a port that is no number raises here
     except ValueError:
         raise StalledError("not a repository URL: it cannot be parsed", reason="URLInvalid") from None
-    forbidden = r"[\x00-\x1f\x7f]" if parts.scheme == "file" else r"[\x00-\x20\x7f\\]"
-    if re.search(forbidden, unquote(url)) or re.search(forbidden, url):
+    raw = r"[\x00-\x1f\x7f]" if parts.scheme == "file" else r"[\x00-\x20\x7f\\]"
+    if re.search(raw, url) or re.search(r"[\x00-\x1f\x7f]", unquote(f"{parts.hostname}{parts.path}{parts.query}")):
         raise StalledError("a repository URL holds no spaces, backslashes or control characters", reason="URLInvalid")
     return parts
 

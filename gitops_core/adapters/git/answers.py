@@ -76,14 +76,14 @@ def _without_remote(stderr: str) -> str:
     return "\n".join(line for line in stderr.splitlines() if not re.match(r"remote:|fatal: remote error|ERR ", line))
 
 
+_IDLE_TALK = re.compile(r"hint:|To |Please make sure|and the repository exists|remote:$|!\s|\s*$")
+
+
 def gist(stderr: str) -> str:
-    """The lines that say why, in one, at most 300 characters."""
-    lines = [re.sub(r"\s+", " ", line).strip() for line in re.split(r"[\r\n]+", stderr)]
-    telling = [line for line in lines if re.match(r"(fatal|error|ERROR|remote|ssh|warning: remote)\b", line)]
-    text = "; ".join(
-        dict.fromkeys(line.removeprefix("fatal: ").removeprefix("error: ") for line in telling or lines if line)
-    )
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    """What says why, in one line of at most 300 printable characters."""
+    lines = (re.sub(r"\s+", " ", line).strip() for line in re.split(r"[\r\n]+", stderr))
+    telling = (re.sub(r"^(fatal|error|ERROR|remote): ", "", line) for line in lines if not _IDLE_TALK.match(line))
+    text = "".join(character if character.isprintable() else "?" for character in "; ".join(dict.fromkeys(telling)))
     return text if len(text) <= 300 else text[:297] + "..."
 
 

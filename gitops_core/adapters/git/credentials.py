@@ -90,12 +90,15 @@ class Identity:
         """For one command: what it is given exists while the block runs.
 
         Args:
-            redirects: follow the remote to another path of the same host. Slower, and not possible with a bearer token.
+            redirects: follow the remote to its new place, which costs one more request. Never done with a bearer
+                token: git would send it wherever the redirect leads.
         """
         with ExitStack() as stack:
             child = Child({f"protocol.{self.address.scheme}.allow": "always"}, {})
             if self.address.is_http:
-                _prove_by_http(self.access, self.address, redirects, child.config, child.environment)
+                _prove_by_http(
+                    self.access, self.address, redirects and self.follows_redirects, child.config, child.environment
+                )
                 _trust(self.access, child.config, stack)
             elif self.address.scheme == "ssh":
                 _prove_by_ssh(self.access, self.askpass, child.environment, stack)

@@ -287,7 +287,7 @@ class MirrorRemote:
     async def _ask(self, verb: str, *arguments: str) -> Result:
         """Run a command that talks to the remote, following it once when it has moved within its host."""
         result = await self._ask_once(verb, *arguments)
-        if is_redirect(result) and self.identity.follows_redirects and not self.mirror.moved:
+        if is_redirect(result) and self.identity.follows_redirects:
             self.mirror.moved = True
             result = await self._ask_once(verb, *arguments)
         return result._replace(stderr=self.identity.mute(result.stderr))
