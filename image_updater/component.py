@@ -1,0 +1,87 @@
+"""The face of the package: its kinds, and its controllers made of ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gitops_core.api import GitRepository
+from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.ports import Query
+from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
+from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
+from image_updater.ports import Registry, TagCatalog
+from image_updater.reconcilers import (
+    ImagePolicyReconciler,
+    ImageRepositoryReconciler,
+    ImageUpdateAutomationReconciler,
+)
+from image_updater.reconcilers.automations import source_key
+from image_updater.reconcilers.policies import repository_key
+
+component = Component(name="images", kinds=KINDS)
+
+
+def controllers(platform: Platform, registry: Registry, catalog: TagCatalog) -> tuple[Controller[Any], ...]:
+    repositories = ImageRepositoryReconciler(platform.cluster, platform.clock, registry, catalog)
+    policies = ImagePolicyReconciler(platform.cluster, platform.objects, catalog)
+    automations = ImageUpdateAutomationReconciler(platform)
+    return (
+        Controller(kind=ImageRepository, reconciler=repositories),
+        Controller(
+            kind=ImagePolicy,
+            reconciler=policies,
+            references=lambda policy: (ObjectRef(ImageRepository.KIND, repository_key(policy)),),
+            watches=(Watch(Query(ImageRepository.KIND), ImageRepository, changed=concerns_policies),),
+        ),
+        Controller(
+            kind=ImageUpdateAutomation,
+            reconciler=automations,
+            references=_named_by_automation,
+            watches=(
+                Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
+                Watch(Query(GitRepository.KIND), GitRepository, changed=is_new_source),
+            ),
+        ),
+    )
+
+
+def concerns_policies(old: ImageRepository | None, new: ImageRepository | None) -> bool:
+    """Whether other tags may be chosen now."""
+    return _listing(old) != _listing(new)
+
+
+def concerns_automations(old: ImagePolicy | None, new: ImagePolicy | None) -> bool:
+    """Whether another image is chosen, or the policy is (not) selected any more."""
+    return _choice(old) != _choice(new)
+
+
+def is_new_source(old: GitRepository | None, new: GitRepository | None) -> bool:
+    """Whether there is another commit to look at, or another place to look for it."""
+    return _source(old) != _source(new)
+
+
+def _named_by_automation(automation: ImageUpdateAutomation) -> Iterable[ObjectRef]:
+    yield ObjectRef(GitRepository.KIND, source_key(automation))
+    yield ObjectRef(ImagePolicy.KIND, ObjectKey(automation.metadata.namespace, "*"))
+
+
+def _listing(repository: ImageRepository | None) -> object:
+    if repository is None:
+        return None
+    scan = repository.status.last_scan_result
+    revision = scan.revision if scan is not None else None
+    return revision, repository.status.canonical_image_name, repository.spec.access_from
+
+
+def _choice(policy: ImagePolicy | None) -> object:
+    if policy is None or policy.status.latest_ref is None:
+        return None
+    return policy.status.latest_ref, policy.metadata.labels
+
+
+def _source(repository: GitRepository | None) -> object:
+    if repository is None:
+        return None
+    artifact = repository.status.artifact
+    return repository.metadata.generation, artifact.revision if artifact is not None else None

@@ -1,0 +1,49 @@
+"""A LabelSelector as kubectl writes it: `app=web,tier in (a,b),!legacy`."""
+
+from __future__ import annotations
+
+import re
+
+from gitops_core.api import LabelSelector
+from image_updater.errors import SelectorInvalid
+
+_KEY = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
+
+
+def selector_text(selector: LabelSelector | None) -> str:
+    """The selector's text; "" selects everything.
+
+    >>> selector_text(LabelSelector(match_labels={"app": "web"}))
+    'app=web'
+
+    Raises:
+        SelectorInvalid.
+    """
+    if selector is None:
+        return ""
+    parts = [f"{_key(key)}={_value(key, value)}" for key, value in sorted(selector.match_labels.items())]
+    for requirement in selector.match_expressions:
+        key, values = _key(requirement.key), sorted(_value(requirement.key, value) for value in requirement.values)
+        match requirement.operator, bool(values):
+            case ("In" | "NotIn") as operator, True:
+                parts.append(f"{key} {operator.lower()} ({','.join(values)})")
+            case "Exists", False:
+                parts.append(key)
+            case "DoesNotExist", False:
+                parts.append(f"!{key}")
+            case operator, _:
+                raise SelectorInvalid(f"policySelector: operator {operator!r} of label {key!r} does not fit its values")
+    return ",".join(parts)
+
+
+def _key(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise SelectorInvalid(f"policySelector: {key!r} is not a label")
+    return key
+
+
+def _value(key: str, value: str) -> str:
+    if not _VALUE.fullmatch(value):
+        raise SelectorInvalid(f"policySelector: {value!r} cannot be the value of label {key!r}")
+    return value

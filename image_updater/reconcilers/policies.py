@@ -1,0 +1,104 @@
+"""ImagePolicy: which of a repository's tags is the latest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from gitops_core.errors import GitOpsError, StalledError
+from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef
+from gitops_core.ports import Cluster, Objects
+from gitops_core.runtime.reconciling import Outcome
+from image_updater.api import ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository
+from image_updater.domain.choices import choice_of, filter_of, ready_message
+from image_updater.domain.policies import select_latest
+from image_updater.domain.references import parse_repository
+from image_updater.domain.scans import without_excluded
+from image_updater.errors import AccessDenied, RepositoryNotReady
+from image_updater.ports import TagCatalog
+
+NAMESPACE = Kind("", "v1", "Namespace")
+DEPENDENCY_RETRY = 30.0
+
+
+@dataclass(frozen=True)
+class ImagePolicyReconciler:
+    """Implements Reconciler for ImagePolicy."""
+
+    cluster: Cluster
+    objects: Objects
+    catalog: TagCatalog
+
+    async def reconcile(self, wanted: ImagePolicy) -> Outcome:
+        try:
+            repository = await self._repository(wanted)
+            tags = await self._tags(wanted, repository)
+            latest = select_latest(tags, choice_of(wanted), filter_of(wanted))
+        except StalledError:
+            raise
+        except GitOpsError as error:  # status.latestRef stays: what was chosen stays in use
+            raise error.carrying(wanted.status, _progress(wanted)) from None
+        status = with_latest(wanted.status, ImageRef(name=repository.spec.image, tag=latest))
+        return Outcome(status=status, message=ready_message(status), requeue_after=None)
+
+    async def finalize(self, wanted: ImagePolicy) -> None:
+        """Nothing: a policy makes nothing."""
+
+    async def _repository(self, wanted: ImagePolicy) -> ImageRepository:
+        """The ImageRepository, when there is one and this namespace may use it."""
+        key = repository_key(wanted)
+        trouble = "failed to get the referred ImageRepository"
+        repository = await self.objects.get(ImageRepository, key)
+        if repository is None:
+            kind = f"ImageRepository.{ImageRepository.KIND.group}"
+            raise RepositoryNotReady(
+                f'{trouble}: referenced ImageRepository does not exist: {kind} "{key.name}" not found'
+            )
+        if key.namespace != wanted.metadata.namespace:
+            await self._check_access(repository, wanted.metadata.namespace, f"{trouble}: access denied")
+        return repository
+
+    async def _check_access(self, repository: ImageRepository, namespace: str, trouble: str) -> None:
+        access = repository.spec.access_from
+        if access is None:
+            raise AccessDenied(
+                f"{trouble}: '{repository.key}' can't be accessed due to missing ACL labels on 'accessFrom'"
+            )
+        manifest = await self.cluster.get(ObjectRef(NAMESPACE, ObjectKey("", namespace))) or {}
+        labels = (manifest.get("metadata") or {}).get("labels") or {}
+        if not any(selector.match_labels.items() <= labels.items() for selector in access.namespace_selectors):
+            raise AccessDenied(
+                f"{trouble}: '{repository.key}' can't be accessed due to ACL labels mismatch on namespace '{namespace}'"
+            )
+
+    async def _tags(self, wanted: ImagePolicy, repository: ImageRepository) -> tuple[str, ...]:
+        canonical = str(parse_repository(repository.spec.image))
+        choice_of(wanted)  # a policy that cannot be is said to be wrong also before there are tags
+        status = repository.status
+        scanned = status.last_scan_result is not None and status.canonical_image_name == canonical
+        listed = await self.catalog.tags(canonical) if scanned else None
+        tags = without_excluded(listed or (), status.observed_exclusion_list)
+        if not tags:
+            raise RepositoryNotReady("retrying in 30s error: no tags in database", retry_after=DEPENDENCY_RETRY)
+        return tags
+
+
+def repository_key(policy: ImagePolicy) -> ObjectKey:
+    reference = policy.spec.image_repository_ref
+    return ObjectKey(reference.namespace or policy.metadata.namespace, reference.name)
+
+
+def with_latest(status: ImagePolicyStatus, latest: ImageRef) -> ImagePolicyStatus:
+    """The status that names `latest`, and what was named before it."""
+    if status.latest_ref == latest:
+        return status
+    return msgspec.structs.replace(status, latest_ref=latest, observed_previous_ref=status.latest_ref)
+
+
+def _progress(wanted: ImagePolicy) -> Condition:
+    observed, generation = wanted.status.observed_generation, wanted.metadata.generation
+    message = "reconciliation in progress"
+    if observed != generation:
+        message = f"processing object: new generation {observed} -> {generation}"
+    return Condition(type="Reconciling", status="True", reason="ProgressingWithRetry", message=message)

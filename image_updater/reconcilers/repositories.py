@@ -1,0 +1,107 @@
+"""ImageRepository: the tags of one repository, listed again and again, into the catalog."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, seconds
+from gitops_core.ports import Clock, Cluster
+from gitops_core.runtime.reconciling import Outcome
+from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
+from image_updater.domain.credentials import ANONYMOUS, Credentials, credentials_for
+from image_updater.domain.filters import PatternInvalid
+from image_updater.domain.references import Repository, parse_repository
+from image_updater.domain.scans import LATEST, Scan, checksum, plan_scan, without_excluded
+from image_updater.errors import CredentialsInvalid, RegistryError, RegistryUnavailable
+from image_updater.ports import Registry, TagCatalog
+
+SECRET = Kind("", "v1", "Secret")
+DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
+
+
+@dataclass(frozen=True)
+class ImageRepositoryReconciler:
+    """Implements Reconciler for ImageRepository."""
+
+    cluster: Cluster
+    clock: Clock
+    registry: Registry
+    catalog: TagCatalog
+
+    async def reconcile(self, wanted: ImageRepository) -> Outcome:
+        repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
+        canonical = str(repository)
+        credentials = await self._credentials(wanted, repository)
+        known = await self.catalog.tags(canonical) is not None
+        plan = plan_scan(wanted, canonical, known=known, now=self.clock.now())
+        if not isinstance(plan, Scan):
+            return _outcome(wanted.status, canonical, wanted.spec.exclusion_list, plan.seconds)
+        try:
+            result = await self._scan(wanted, repository, credentials)
+        except RegistryError as error:
+            progress = Condition(
+                type="Reconciling", status="True", reason="ProgressingWithRetry", message=f"scanning: {plan.reason}"
+            )
+            failure = type(error)(f"scan failed: {error}", retry_after=error.retry_after)
+            raise failure.carrying(wanted.status, progress) from error
+        status = msgspec.structs.replace(wanted.status, last_scan_result=result)
+        return _outcome(status, canonical, wanted.spec.exclusion_list, seconds(wanted.spec.interval))
+
+    async def finalize(self, wanted: ImageRepository) -> None:
+        """Nothing: another ImageRepository may list the same repository."""
+
+    async def _scan(self, wanted: ImageRepository, repository: Repository, credentials: Credentials) -> ScanResult:
+        limit = max(1.0, seconds(wanted.spec.timeout or wanted.spec.interval))
+        try:
+            async with asyncio.timeout(limit):
+                listed = await self.registry.tags(repository, credentials)
+        except TimeoutError:
+            raise RegistryUnavailable(f"{repository} did not list its tags within {limit:g}s") from None
+        try:
+            kept = without_excluded(listed, wanted.spec.exclusion_list)
+        except PatternInvalid as error:
+            raise RegistryError(str(error)) from None
+        now = self.clock.now()
+        # all tags, also excluded ones: other ImageRepositories of the same image exclude others
+        await self.catalog.store(str(repository), listed, now)
+        return scan_result(kept, now)
+
+    async def _credentials(self, wanted: ImageRepository, repository: Repository) -> Credentials:
+        """Raises CredentialsInvalid."""
+        if wanted.spec.secret_ref is None:
+            return ANONYMOUS
+        key = ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name)
+        trouble = f"failed to configure authentication options: secret '{key}'"
+        manifest = await self.cluster.get(ObjectRef(SECRET, key))
+        if manifest is None:
+            raise CredentialsInvalid(f"{trouble} not found")
+        if manifest.get("type") != DOCKER_CONFIG:
+            raise CredentialsInvalid(f"{trouble} is not of type {DOCKER_CONFIG}")
+        encoded = (manifest.get("data") or {}).get(".dockerconfigjson", "")
+        try:
+            return credentials_for(base64.b64decode(encoded, validate=True), repository)
+        except (binascii.Error, ValueError) as error:
+            cause = "data is not base64" if isinstance(error, binascii.Error) else str(error)
+            raise CredentialsInvalid(f"{trouble}: {cause}") from None
+
+
+def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:
+    """What status says of a listing in descending order."""
+    moment = now.replace(microsecond=0)
+    return ScanResult(tag_count=len(tags), revision=checksum(tags), scan_time=moment, latest_tags=tuple(tags[:LATEST]))
+
+
+def _outcome(status: ImageRepositoryStatus, canonical: str, excluded: tuple[str, ...], delay: float) -> Outcome:
+    scan = status.last_scan_result or ScanResult(tag_count=0)
+    return Outcome(
+        status=msgspec.structs.replace(status, canonical_image_name=canonical, observed_exclusion_list=excluded),
+        message=f"successful scan: found {scan.tag_count} tags with checksum {scan.revision}",
+        requeue_after=delay,
+    )
