@@ -14,7 +14,7 @@ import secrets
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -107,7 +107,7 @@ class Kustomize:
             raise PathNotFound(f"kustomization path not found: no file below {path or '.'}")
         affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
         if folders.is_plain(below) and not any(affixes) and not overlay.fields:
-            return read_manifests({prefix + name: tree[prefix + name] for name in folders.manifest_files(below)})
+            return read_manifests({prefix + name: tree[prefix + name] for name in _manifest_files(below, path)})
         document = _document(tree, path)
         if overlay.fields or any(affixes):
             document = sharing.merged_overlay(document, affixes, overlay.fields)
@@ -194,6 +194,8 @@ def _document(tree: Tree, path: str) -> Mapping[str, object]:
     if own is not None:
         return folders.read_kustomization(tree, own)
     resources = folders.generated_resources(tree, path)
+    if not resources:
+        raise ManifestInvalid(f"{path or '.'} holds no manifests")
     prefix = f"{path}/" if path else ""
     read_manifests({prefix + name: tree[prefix + name] for name in resources if prefix + name in tree})
     return {
@@ -201,6 +203,14 @@ def _document(tree: Tree, path: str) -> Mapping[str, object]:
         "kind": "Kustomization",
         "resources": [f"./{name}" for name in resources],
     }
+
+
+def _manifest_files(below: Collection[str], path: str) -> tuple[str, ...]:
+    """Raises ManifestInvalid: there are none. A folder that was emptied by mistake must not prune everything."""
+    names = folders.manifest_files(below)
+    if not names:
+        raise ManifestInvalid(f"{path or '.'} holds no manifests")
+    return names
 
 
 def _hashable(overlay: Overlay) -> bytes:

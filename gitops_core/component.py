@@ -1,0 +1,80 @@
+"""The face of gitops_core: what it reconciles, and what wakes what.
+
+GitRepository    its Secret (those labelled reconcile.fluxcd.io/watch=Enabled)
+Kustomization    its source's artifact, the readiness of its dependencies, and while it waits for them its objects
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gitops_core.api import KINDS, GitRepository, Kustomization
+from gitops_core.domain.dependencies import dependency_keys, is_ready, source_key
+from gitops_core.domain.labels import OWNER_NAME
+from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.ports import Query, Renderer
+from gitops_core.reconcilers import Folders, GitRepositoryReconciler, KustomizationReconciler
+from gitops_core.runtime.credentials import SECRET
+from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
+
+WATCHED_SECRETS = "reconcile.fluxcd.io/watch=Enabled"
+
+component = Component(name="gitops", kinds=KINDS)
+
+
+def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any], ...]:
+    folders = Folders(platform.cluster, platform.git)
+    return (
+        Controller(
+            GitRepository,
+            GitRepositoryReconciler(folders, platform.clock),
+            references=_repository_references,
+            watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
+            concurrency=8,
+        ),
+        Controller(
+            Kustomization,
+            KustomizationReconciler(platform, folders, renderer),
+            references=_kustomization_references,
+            watches=(
+                Watch(Query(GitRepository.KIND), GitRepository, _artifact_changed),
+                Watch(Query(Kustomization.KIND), Kustomization, _readiness_changed),
+            ),
+            concurrency=16,
+            observed_labels=OWNER_NAME,
+        ),
+    )
+
+
+def _repository_references(wanted: GitRepository) -> Iterable[ObjectRef]:
+    if wanted.spec.secret_ref is not None:
+        yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
+
+
+def _kustomization_references(wanted: Kustomization) -> Iterable[ObjectRef]:
+    if wanted.spec.source_ref.kind == GitRepository.KIND.kind:
+        yield ObjectRef(GitRepository.KIND, source_key(wanted))
+    yield from (ObjectRef(Kustomization.KIND, key) for key in dependency_keys(wanted))
+
+
+def _artifact_changed(old: GitRepository | None, new: GitRepository | None) -> bool:
+    return _artifact(old) != _artifact(new)
+
+
+def _artifact(source: GitRepository | None) -> tuple[str, str] | None:
+    if source is None or source.status.artifact is None:
+        return None
+    return source.status.artifact.revision, source.status.artifact.digest
+
+
+def _readiness_changed(old: Kustomization | None, new: Kustomization | None) -> bool:
+    return _readiness(old) != _readiness(new)
+
+
+def _readiness(dependency: Kustomization | None) -> tuple[bool, bool, str] | None:
+    if dependency is None:
+        return None
+    status = dependency.status
+    is_observed = status.observed_generation == dependency.metadata.generation
+    return is_observed, is_ready(dependency), status.last_applied_revision

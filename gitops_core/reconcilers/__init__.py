@@ -1,0 +1,7 @@
+"""The loop bodies of gitops_core: one class a kind."""
+
+from gitops_core.reconcilers.folders import Folders
+from gitops_core.reconcilers.gitrepositories import GitRepositoryReconciler
+from gitops_core.reconcilers.kustomizations import KustomizationReconciler
+
+__all__ = ["Folders", "GitRepositoryReconciler", "KustomizationReconciler"]

@@ -1,0 +1,137 @@
+"""Folders of repositories as values, shared by all that read them.
+
+A hundred Kustomizations of one commit ask Git once. A folder is read alone where it stands for itself; where its
+kustomization files reach above it, it comes with the whole repository.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import posixpath
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from gitops_core.api import GitRepository
+from gitops_core.domain import folders
+from gitops_core.domain.ignore import IgnoreRules, SelectedTree, ignore_files, ignore_rules
+from gitops_core.errors import PathNotFound
+from gitops_core.meta import Revision, Tree, seconds
+from gitops_core.ports import Cluster, Git, GitRemote
+from gitops_core.runtime.credentials import git_access
+
+REMEMBERED_FOLDERS = 4096
+REMEMBERED_ROOTS = 8
+
+V = TypeVar("V")
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What to render: folder `path` of `tree`."""
+
+    tree: Tree
+    path: str
+
+
+@dataclass(frozen=True)
+class _Root:
+    """A whole repository at a revision, and which of its files count."""
+
+    files: SelectedTree
+    rules: IgnoreRules
+
+
+@dataclass
+class Folders:
+    cluster: Cluster
+    git: Git
+    _roots: OrderedDict[Key, _Root] = field(default_factory=OrderedDict)
+    _folders: OrderedDict[Key, tuple[Key, Folder]] = field(default_factory=OrderedDict)
+    _locks: dict[Key, asyncio.Lock] = field(default_factory=dict)
+
+    async def remote(self, source: GitRepository) -> GitRemote:
+        """The repository, with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
+        secret = source.spec.secret_ref.name if source.spec.secret_ref else ""
+        access = await git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
+        return self.git.remote(source.spec.url, access, timeout=seconds(source.spec.timeout))
+
+    async def root(self, source: GitRepository, revision: Revision) -> SelectedTree:
+        """The repository's files at `revision`, without what is ignored."""
+        return (await self._root(source, revision)).files
+
+    async def folder(self, source: GitRepository, revision: Revision, path: str) -> Folder:
+        """Folder `path` at `revision`. Raises PathNotFound and what Git raises."""
+        inside = inside_repository(path)
+        place, version = (str(source.key), inside), _version(source, revision)
+        async with self._lock(place):
+            known = self._folders.get(place)
+            if known is not None and known[0] == version:
+                return known[1]
+            found = await self._read(source, revision, inside)
+            _remember(self._folders, place, (version, found), REMEMBERED_FOLDERS)
+            return found
+
+    async def _read(self, source: GitRepository, revision: Revision, inside: str) -> Folder:
+        root = await self._root(source, revision)
+        if not inside:
+            return Folder(root.files, "")
+        remote = await self.remote(source)
+        try:
+            own = SelectedTree(await remote.tree(revision, inside), root.rules, inside)
+        except PathNotFound:
+            raise PathNotFound(f"kustomization path not found: {inside} is not a folder of {revision}") from None
+        return Folder(root.files, inside) if reaches_out(own) else Folder(own, "")
+
+    async def _root(self, source: GitRepository, revision: Revision) -> _Root:
+        version = _version(source, revision)
+        async with self._lock(version):
+            if (known := self._roots.get(version)) is not None:
+                return known
+            remote = await self.remote(source)
+            tree = await remote.tree(revision)
+            texts = {posixpath.dirname(path): tree[path].decode("utf-8", "replace") for path in ignore_files(tree)}
+            rules = ignore_rules(texts, source.spec.ignore)
+            found = _Root(SelectedTree(tree, rules), rules)
+            _remember(self._roots, version, found, REMEMBERED_ROOTS)
+            return found
+
+    @contextlib.asynccontextmanager
+    async def _lock(self, key: Key) -> AsyncIterator[None]:
+        """Whoever asks for the same thing meanwhile waits and gets what the first one found."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            yield
+        if not lock.locked():
+            self._locks.pop(key, None)
+
+
+def _version(source: GitRepository, revision: Revision) -> Key:
+    ignore = "-" if source.spec.ignore is None else f"+{source.spec.ignore}"
+    return str(source.key), source.metadata.uid, source.spec.url, ignore, str(revision)
+
+
+def _remember(memory: OrderedDict[Key, V], key: Key, value: V, size: int) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    while len(memory) > size:
+        memory.popitem(last=False)
+
+
+def inside_repository(path: str) -> str:
+    """spec.path as a path inside the repository: what climbs above the root stays at the root.
+
+    >>> [inside_repository(path) for path in ("./apps/web/", "", "/apps", "../../etc")]
+    ['apps/web', '', 'apps', 'etc']
+    """
+    return posixpath.normpath(f"/{path}").lstrip("/")
+
+
+def reaches_out(folder: Tree) -> bool:
+    """Whether a kustomization file of `folder` may name something outside of it."""
+    own = [folder[path] for path in folder if path.rpartition("/")[2] in folders.NAMES]
+    words = (b"..", b"generators", b"transformers", b"validators")
+    return any(word in text for text in own for word in words)

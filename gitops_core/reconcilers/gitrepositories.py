@@ -1,0 +1,100 @@
+"""GitRepository: ask the remote once an interval where the reference points, and say what is there.
+
+The status is what others act on: a new `artifact.revision` wakes every Kustomization that names the repository. No
+archive is kept; the artifact's digest is that of the files' Git object ids and changes exactly when the files do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from gitops_core.api import Artifact, GitRepository, GitRepositoryStatus
+from gitops_core.errors import GitError, StalledError
+from gitops_core.meta import Condition, Revision, seconds
+from gitops_core.ports import Clock, GitRef, GitRemote
+from gitops_core.reconcilers.folders import Folders
+from gitops_core.reconcilers.refusing import refuse_unsupported
+from gitops_core.runtime.reconciling import Notice, Outcome
+
+HARMLESS = frozenset({"spec.sparseCheckout"})
+GROUP = GitRepository.KIND.group
+LONGEST_SUBJECT = 50
+
+
+@dataclass(frozen=True)
+class GitRepositoryReconciler:
+    """Implements gitops_core.runtime.Reconciler for GitRepository."""
+
+    folders: Folders
+    clock: Clock
+
+    async def reconcile(self, wanted: GitRepository) -> Outcome:
+        refuse_unsupported(wanted, HARMLESS)
+        try:
+            remote = await self.folders.remote(wanted)
+            revision = await remote.resolve(_reference(wanted))
+            known = wanted.status.artifact
+            if known is not None and _is_current(wanted, known, revision):
+                return _stored(wanted, known)
+            artifact = await self._artifact(wanted, revision)
+            notice = await self._notice(remote, revision, artifact)
+        except GitError as error:
+            failed = Condition(type="FetchFailed", status="True", reason=error.reason, message=str(error))
+            raise error.carrying(wanted.status, failed, *_kept(wanted)) from None
+        except StalledError as error:
+            raise StalledError(str(error), reason="URLInvalid" if error.reason == "Failed" else error.reason) from error
+        is_new = known is None or known.digest != artifact.digest or known.revision != artifact.revision
+        return _stored(wanted, artifact, (notice,) if is_new else ())
+
+    async def finalize(self, wanted: GitRepository) -> None:
+        """Nothing is kept that others do not share."""
+
+    async def _artifact(self, wanted: GitRepository, revision: Revision) -> Artifact:
+        files = await self.folders.root(wanted, revision)
+        path = f"gitrepository/{wanted.metadata.namespace}/{wanted.metadata.name}/{revision.commit}.tar.gz"
+        return Artifact(
+            path=path,
+            url=f"http://artifacts.sealoop.invalid/{path}",  # nothing is served: our Kustomizations read Git
+            revision=str(revision),
+            digest=f"sha256:{hashlib.sha256(files.oid.encode()).hexdigest()}",
+            last_update_time=self.clock.now().replace(microsecond=0),
+        )
+
+    async def _notice(self, remote: GitRemote, revision: Revision, artifact: Artifact) -> Notice:
+        subject = (await remote.describe(revision)).message.split("\n", 1)[0]
+        if len(subject) > LONGEST_SUBJECT:
+            subject = f"{subject[: LONGEST_SUBJECT - 3]}..."
+        metadata = {f"{GROUP}/revision": artifact.revision, f"{GROUP}/digest": artifact.digest}
+        return Notice("Normal", "NewArtifact", f"stored artifact for commit '{subject}'", metadata)
+
+
+def _reference(wanted: GitRepository) -> GitRef:
+    ref = wanted.spec.ref
+    return GitRef() if ref is None else GitRef(branch=ref.branch, tag=ref.tag, name=ref.name, commit=ref.commit)
+
+
+def _is_current(wanted: GitRepository, known: Artifact, revision: Revision) -> bool:
+    return known.revision == str(revision) and wanted.status.observed_ignore == wanted.spec.ignore
+
+
+def _stored(wanted: GitRepository, artifact: Artifact, notices: tuple[Notice, ...] = ()) -> Outcome:
+    message = f"stored artifact for revision '{artifact.revision}'"
+    status: GitRepositoryStatus = msgspec.structs.replace(
+        wanted.status, artifact=artifact, observed_ignore=wanted.spec.ignore
+    )
+    return Outcome(
+        status,
+        message,
+        seconds(wanted.spec.interval),
+        conditions=(Condition(type="ArtifactInStorage", status="True", reason="Succeeded", message=message),),
+        changed=bool(notices),
+        notices=notices,
+    )
+
+
+def _kept(wanted: GitRepository) -> tuple[Condition, ...]:
+    """A failure to fetch does not take away what is there."""
+    return tuple(c for c in wanted.status.conditions if c.type == "ArtifactInStorage")
