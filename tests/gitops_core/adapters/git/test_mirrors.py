@@ -1,0 +1,342 @@
+"""Mirrors that were damaged, are full, hang on to old commits, or meet repositories that are too large."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from gitops_core.adapters.git import GitMirrors, Limits
+from gitops_core.adapters.git.mirror import KEPT, MOST_KEPT
+from gitops_core.errors import GitError
+from gitops_core.meta import Revision
+from gitops_core.ports import GitRef
+from tests.contracts.test_git import change
+from tests.servers.git import BareRepository, GitPlace, file_place
+
+MAIN = GitRef(branch="main")
+FILES = {f"apps/{number}.yaml": b"image: web:%d\n" % number * 50 for number in range(40)}
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[GitPlace]:
+    served = tmp_path / "served"
+    served.mkdir()
+    async with file_place(served) as place:
+        yield place
+
+
+def mirrors_in(tmp_path: Path, limits: Limits | None = None) -> GitMirrors:
+    return GitMirrors(tmp_path / "state", allow_file=True, limits=limits or Limits())
+
+
+def mirror_of(tmp_path: Path) -> Path:
+    (directory,) = (tmp_path / "state").glob("*.git")
+    return directory
+
+
+def packs(directory: Path) -> list[Path]:
+    return sorted(directory.glob("objects/pack/*.pack"))
+
+
+def truncate_packs(directory: Path) -> None:
+    for pack in packs(directory):
+        pack.chmod(0o600)
+        os.truncate(pack, pack.stat().st_size // 2)
+
+
+def empty_loose_objects(directory: Path) -> None:
+    for path in directory.glob("objects/??/*"):
+        path.chmod(0o600)
+        os.truncate(path, 0)
+
+
+def lose_objects(directory: Path) -> None:
+    shutil.rmtree(directory / "objects")
+    (directory / "objects").mkdir()
+
+
+def leave_locks(directory: Path) -> None:
+    for name in ("shallow.lock", "packed-refs.lock", "config.lock", "HEAD.lock"):
+        (directory / name).touch()
+    (directory / "objects/pack").mkdir(exist_ok=True)
+    (directory / "objects/pack/tmp_pack_x7").write_bytes(b"half")
+
+
+def halve_shallow(directory: Path) -> None:
+    (directory / "shallow").write_text((directory / "shallow").read_text()[:17])
+
+
+def empty_head(directory: Path) -> None:
+    (directory / "HEAD").write_text("")
+
+
+def empty_config(directory: Path) -> None:
+    (directory / "config").write_text("[core\n")
+
+
+def lose_everything(directory: Path) -> None:
+    shutil.rmtree(directory)
+
+
+DAMAGES = [
+    truncate_packs,
+    empty_loose_objects,
+    lose_objects,
+    leave_locks,
+    halve_shallow,
+    empty_head,
+    empty_config,
+    lose_everything,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("restarted", [True, False], ids=["found at the start", "while running"])
+@pytest.mark.parametrize("pushed", [True, False], ids=["with a commit of our own", "as fetched"])
+async def test_a_damaged_mirror_is_made_anew_within_the_call(
+    damage: Callable[[Path], None], restarted: bool, pushed: bool, tmp_path: Path, place: GitPlace
+) -> None:
+    repository = await place.repository(files=FILES)
+    mirrors = mirrors_in(tmp_path)
+    url = f"{place.url}/apps.git"
+    remote = mirrors.remote(url)
+    first = await remote.resolve(MAIN)
+    await remote.tree(first)
+    if pushed:  # its objects are files of their own
+        await remote.push(change(first.commit, {"apps/3.yaml": b"ours"}), "main")
+    second = await repository.commit({"apps/1.yaml": b"image: web:new\n"})
+
+    damage(mirror_of(tmp_path))
+    if restarted:
+        await mirrors.close()
+        mirrors = mirrors_in(tmp_path)
+        remote = mirrors.remote(url)
+
+    after = dict(await remote.tree(await remote.resolve(MAIN)))
+    third = await remote.push(change(second, {"apps/2.yaml": b"x"}), "main")
+    found = await remote.search(third, "web:new")
+    await mirrors.close()
+    ours = {"apps/3.yaml": b"ours"} if pushed else {}
+    assert after == {**FILES, **ours, "apps/1.yaml": b"image: web:new\n"}
+    assert found == ("apps/1.yaml",)
+    assert (await repository.log())[:2] == (third.commit, second)
+
+
+async def test_objects_that_get_lost_under_a_tree_are_an_error_then_come_back(tmp_path: Path, place: GitPlace) -> None:
+    await place.repository(files=FILES)
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    revision = await remote.resolve(MAIN)
+    tree = await remote.tree(revision)
+    truncate_packs(mirror_of(tmp_path))
+
+    with pytest.raises(GitError):
+        dict(tree)
+
+    assert dict(await remote.tree(revision)) == FILES
+    await mirrors.close()
+
+
+async def test_a_killed_reader_is_started_again(tmp_path: Path, place: GitPlace) -> None:
+    await place.repository(files=FILES)
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    tree = await remote.tree(await remote.resolve(MAIN))
+    assert tree["apps/1.yaml"] == FILES["apps/1.yaml"]
+
+    killed = _kill_children("cat-file")
+
+    assert killed == 1
+    assert tree["apps/2.yaml"] == FILES["apps/2.yaml"]
+    await mirrors.close()
+    assert _kill_children("cat-file") == 0
+
+
+def _kill_children(word: str) -> int:
+    killed = 0
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    for pid in children:
+        if word in Path(f"/proc/{pid}/cmdline").read_text():
+            os.kill(int(pid), 9)
+            killed += 1
+    return killed
+
+
+async def test_ten_callers_mend_a_mirror_once(tmp_path: Path, place: GitPlace) -> None:
+    await place.repository(files=FILES)
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    revision = await remote.resolve(MAIN)
+    await remote.tree(revision)
+    lose_objects(mirror_of(tmp_path))
+
+    trees = await asyncio.gather(*(remote.tree(revision, "apps") for _ in range(10)))
+
+    assert [len(tree) for tree in trees] == [40] * 10
+    await mirrors.close()
+
+
+async def test_a_fetch_killed_at_any_moment_leaves_nothing_that_matters(tmp_path: Path, place: GitPlace) -> None:
+    """Cancelled later and later, until one gets through: each time the next call starts from what is left."""
+    repository = await place.repository()
+    await repository.commit({str(number): os.urandom(2000) for number in range(300)})
+    remote = mirrors_in(tmp_path).remote(f"{place.url}/apps.git")
+    revision = await remote.resolve(MAIN)
+    pause = 0.0
+    while True:
+        mirrors = mirrors_in(tmp_path)
+        fetching = asyncio.create_task(mirrors.remote(f"{place.url}/apps.git").tree(revision))
+        done, _ = await asyncio.wait([fetching], timeout=pause)
+        if done:
+            assert len(fetching.result()) == 300
+            await mirrors.close()
+            return
+        fetching.cancel()
+        await asyncio.wait([fetching])
+        await mirrors.close()
+        pause += 0.02
+
+
+async def test_a_full_disk_is_named_and_healed_by_space(tmp_path: Path, place: GitPlace) -> None:
+    """The limit on the size of a file stands for a full disk: git fails to write in the same places."""
+    repository = await place.repository()
+    await repository.commit({str(number): os.urandom(2000) for number in range(300)})
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    revision = await remote.resolve(MAIN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(GitError):
+            await remote.tree(revision)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert len(await remote.tree(revision)) == 300
+    await mirrors.close()
+
+
+async def test_old_commits_are_pruned_and_trees_in_use_are_not(tmp_path: Path, place: GitPlace) -> None:
+    repository = await place.repository()
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    first = Revision("main", await repository.commit({"a": b"the first"}))
+    held = await remote.tree(first)
+    second = Revision("main", await repository.commit({"a": b"the second"}))
+    await remote.tree(second)
+
+    for number in range(MOST_KEPT):
+        await remote.tree(Revision("main", await repository.commit({"a": b"%d" % number})))
+    await mirrors.close()
+
+    kept = (await BareRepository(mirror_of(tmp_path)).git("for-each-ref", "--format=%(objectname)")).decode().split()
+    assert len(kept) <= KEPT + 1 + 1
+    assert first.commit in kept
+    assert second.commit not in kept
+    assert held["a"] == b"the first"
+    assert dict(await remote.tree(second)) == {"a": b"the second"}
+    await mirrors.close()
+
+
+async def test_only_what_is_new_is_fetched(tmp_path: Path, place: GitPlace) -> None:
+    repository = await place.repository(files={"large": os.urandom(1_000_000), "small": b"1"})
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    await remote.tree(await remote.resolve(MAIN))
+    before = _size(mirror_of(tmp_path))
+    await repository.commit({"small": b"2"})
+
+    tree = await remote.tree(await remote.resolve(MAIN))
+
+    assert tree["small"] == b"2"
+    assert _size(mirror_of(tmp_path)) - before < 100_000
+    await mirrors.close()
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*"))
+
+
+async def test_a_commit_that_is_here_needs_no_remote(tmp_path: Path, place: GitPlace) -> None:
+    repository = await place.repository(files=FILES)
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    revision = await remote.resolve(MAIN)
+    await remote.tree(revision)
+    await mirrors.close()
+    repository.directory.rename(tmp_path / "gone")
+
+    again = mirrors_in(tmp_path)
+    assert dict(await again.remote(f"{place.url}/apps.git").tree(revision)) == FILES
+    with pytest.raises(GitError):
+        await again.remote(f"{place.url}/apps.git").resolve(MAIN)
+    await again.close()
+
+
+async def test_a_tree_has_limits(tmp_path: Path, place: GitPlace) -> None:
+    await place.repository(files={**FILES, "large": bytes(5001), "fits": bytes(5000)})
+    mirrors = mirrors_in(tmp_path, Limits(files=41, file_bytes=5000))
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    revision = await remote.resolve(MAIN)
+    whole, apps = await remote.tree(revision), await remote.tree(revision, "apps")
+
+    assert len(apps) == 40
+    assert whole["fits"] == bytes(5000)
+    with pytest.raises(GitError, match="file large has 5001 bytes, the limit is 5000"):
+        whole["large"]
+    with pytest.raises(GitError, match="more than 41 files"):
+        list(whole)
+    assert whole["fits"] == bytes(5000)
+    await mirrors.close()
+
+
+async def test_strange_names_and_submodules(tmp_path: Path, place: GitPlace) -> None:
+    repository = await place.repository(files={"a": b"1"})
+    blob = (await repository.git("hash-object", "-w", "--stdin", stdin=b"x")).strip()
+    sub = await repository.commit({"b": b"2"})
+    entries = b"".join(
+        b"100644 blob %s\t%s\0" % (blob, name)
+        for name in (b"new\nline", b'quo"te', b"latin\xe9", b" lead", b"-x", b"*")
+    )
+    tree = (await repository.git("mktree", "-z", stdin=entries + b"160000 commit %s\tsub\0" % sub.encode())).strip()
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+    commit = (await repository.git(*who, "commit-tree", "-m", "x", tree.decode())).decode().strip()
+    await repository.set_branch("main", commit)
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+
+    held = await remote.tree(await remote.resolve(MAIN))
+    pushed = await remote.push(change(commit, {"-x": b"y"}), "main")
+
+    assert list(held) == [" lead", "*", "-x", "latin\udce9", "new\nline", 'quo"te']
+    assert set(held.values()) == {b"x"}
+    assert await remote.search(pushed, "x") == (" lead", "*", "latin\udce9", "new\nline", 'quo"te')
+    listing = await repository.git("ls-tree", "-z", pushed.commit)
+    assert len(listing.split(b"\0")) == 8
+    assert b"160000 commit" in listing
+    await mirrors.close()
+
+
+async def test_a_sha256_repository_works_the_same(tmp_path: Path, place: GitPlace) -> None:
+    directory = place.root / "apps.git"
+    repository = BareRepository(directory)
+    await repository.git("init", "--quiet", "--bare", "--object-format=sha256", str(directory))
+    first = await repository.commit({"a": b"1", "b/c": b"2"})
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+
+    revision = await remote.resolve(MAIN)
+    tree = await remote.tree(revision)
+    pushed = await remote.push(change(first, {"b/c": b"3"}), "main")
+
+    assert str(revision) == f"main@sha256:{first}"
+    assert dict(tree) == {"a": b"1", "b/c": b"2"}
+    assert await repository.log() == (pushed.commit, first)
+    assert (await repository.files(pushed.commit))["b/c"] == ("100644", b"3")
+    await mirrors.close()
