@@ -1,0 +1,105 @@
+"""A secret store in the process: what Vault's key-value engine, version 2, answers to readers with a token.
+
+    PUT from Python:  vault.put("shop/db", {"password": "..."})
+    GET /v1/secret/data/shop/db?version=1   X-Vault-Token: ...
+
+For the demo and for trying things out; it forgets everything when it ends.
+
+Source: developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Self
+
+from aiohttp import web
+
+from gitops_core.meta import Sensitive, timestamp
+
+
+class Version(NamedTuple):
+    """One version of a key's data; None once it was deleted."""
+
+    data: Mapping[str, Any] | None
+    created: datetime
+
+
+class EmbeddedVault:
+    """`async with EmbeddedVault() as vault: vault.url, vault.token`.
+
+    Attributes:
+        requests: how many requests were answered.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.token = Sensitive(secrets.token_urlsafe(24))
+        self.url = ""
+        self.requests = 0
+        self._host, self._port = host, port
+        self._keys: dict[str, list[Version]] = {}
+        self._runner: web.AppRunner | None = None
+
+    def put(self, key: str, data: Mapping[str, Any]) -> int:
+        """Store `data` as the newest version of `key` and return its number."""
+        versions = self._keys.setdefault(key.strip("/"), [])
+        versions.append(Version(dict(data), datetime.now(UTC)))
+        return len(versions)
+
+    def delete(self, key: str) -> None:
+        """Mark the newest version of `key` as deleted. Raises KeyError: there is none."""
+        versions = self._keys[key.strip("/")]
+        versions[-1] = versions[-1]._replace(data=None)
+
+    async def __aenter__(self) -> Self:
+        application = web.Application()
+        application.router.add_get("/v1/sys/health", self._health)
+        application.router.add_get("/v1/auth/token/lookup-self", self._lookup)
+        application.router.add_get("/v1/secret/data/{key:.+}", self._read)
+        application.router.add_route("*", "/{any:.*}", self._unknown)
+        self._runner = web.AppRunner(application, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.json_response({"initialized": True, "sealed": False, "standby": False})
+
+    async def _lookup(self, request: web.Request) -> web.Response:
+        return self._refusal(request) or web.json_response({"data": {"policies": ["root"], "ttl": 0}})
+
+    async def _read(self, request: web.Request) -> web.Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        versions = self._keys.get(request.match_info["key"], [])
+        number = request.query.get("version", "0")
+        wanted = int(number) if number.isascii() and number.isdigit() else -1
+        if wanted < 0:
+            return web.json_response({"errors": ["version is no number"]}, status=400)
+        wanted = wanted or len(versions)
+        if not 1 <= wanted <= len(versions):
+            return web.json_response({"errors": []}, status=404)
+        version = versions[wanted - 1]
+        metadata = {"version": wanted, "created_time": timestamp(version.created), "destroyed": False}
+        body = {"data": {"data": version.data, "metadata": metadata}}
+        return web.json_response(body, status=404 if version.data is None else 200)
+
+    async def _unknown(self, request: web.Request) -> web.Response:
+        return self._refusal(request) or web.json_response({"errors": ["no handler for this path"]}, status=404)
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        self.requests += 1
+        given = request.headers.get("X-Vault-Token", "").encode()
+        if hmac.compare_digest(given, self.token.reveal()):
+            return None
+        return web.json_response({"errors": ["permission denied"]}, status=403)

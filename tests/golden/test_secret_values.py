@@ -1,0 +1,158 @@
+"""What External Secrets 2.9 made of properties, maps and encodings: every recorded row of the providers fake and Vault.
+
+The rows of Vault go through a real server, because it is the server that rounds large numbers.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gitops_core.adapters.local import LocalCluster
+from gitops_core.errors import GitOpsError
+from gitops_core.meta import ObjectKey, ObjectMeta, Sensitive
+from gitops_core.runtime.clock import SystemClock
+from gitops_core.schema import unsupported
+from secrets_sync.adapters.vault import VaultFactory
+from secrets_sync.api import DataEntry, DataFromEntry, RemoteRef
+from secrets_sync.domain.extract import PropertyRule, map_of, value_of
+from secrets_sync.domain.hashing import created_by, data_hash, synced_version
+from secrets_sync.ports import SecretProvider
+from tests.secrets_sync.world import prepare, vault_store, vault_token
+from tests.servers.vault import VaultServer
+
+DATA = Path(__file__).parent / "data" / "external-secrets"
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (DATA / name).read_text().splitlines()]
+
+
+PROPERTIES = rows("properties.jsonl")
+DATA_FROM = rows("datafrom.jsonl")
+
+
+@pytest.fixture
+async def vault(vault_server: VaultServer, local_cluster: LocalCluster) -> SecretProvider:
+    await prepare(local_cluster)
+    await vault_token(local_cluster, vault_server.token)
+    return await VaultFactory(SystemClock()).open(vault_store(vault_server.url), local_cluster)
+
+
+def test_every_property_of_the_fake_provider() -> None:
+    wrong: list[str] = []
+    for row in (row for row in PROPERTIES if row["provider"] == "fake"):
+        payload, ref = Sensitive(row["input"]), RemoteRef(key="k", property=row["property"] or "")
+        wrong += differences(row, lambda p=payload, r=ref: value_of(p, r, PropertyRule.PATH, "store"))
+
+    assert wrong == []
+
+
+async def test_every_property_of_vault(vault: SecretProvider, vault_server: VaultServer) -> None:
+    wrong: list[str] = []
+    stored: dict[str, str] = {}
+    for row in (row for row in PROPERTIES if row["provider"] == "vault"):
+        key = stored.get(row["input"])
+        if key is None:
+            key = stored[row["input"]] = f"golden/{len(stored)}"
+            vault_server.put(key, row["input"])
+        payload, ref = await vault.fetch(key), RemoteRef(key=key, property=row["property"] or "")
+        wrong += differences(row, lambda p=payload, r=ref: value_of(p, r, vault.rule, vault.where))
+
+    assert len(stored) > 5
+    assert wrong == []
+
+
+def differences(row: dict[str, Any], ask: Any) -> Iterator[str]:
+    name = f"{row['provider']} {row['input'][:40]} {row['property']}"
+    try:
+        answer = ask().reveal()
+    except GitOpsError:
+        if row.get("bytes_b64") is not None:
+            yield f"{name}: refused"
+        return
+    if row.get("bytes_b64") is None:
+        yield f"{name}: not refused"
+    elif answer != base64.b64decode(row["bytes_b64"]):
+        yield f"{name}: {answer!r}"
+
+
+PAYLOADS: dict[str, str] = DATA_FROM[0]["provider_data"]
+COVERED = [
+    row
+    for row in DATA_FROM[1:]
+    if "rejected" not in row
+    and not any(unsupported(msgspec.convert(entry, DataFromEntry)) for entry in row["dataFrom"])
+]
+
+
+def values_of(row: dict[str, Any], payloads: dict[str, Sensitive], rule: PropertyRule) -> dict[str, Sensitive]:
+    values: dict[str, Sensitive] = {}
+    for source in msgspec.convert(row["dataFrom"], list[DataFromEntry]):
+        assert source.extract is not None
+        values |= map_of(payloads[source.extract.key], source.extract, rule, "store")
+    for entry in msgspec.convert(row.get("data", []), list[DataEntry]):
+        values[entry.secret_key] = value_of(payloads[entry.remote_ref.key], entry.remote_ref, rule, "store")
+    return values
+
+
+@pytest.mark.parametrize("row", [r for r in COVERED if r["provider"] == "fake"], ids=lambda r: json.dumps(r)[:90])
+def test_extract_of_the_fake_provider(row: dict[str, Any]) -> None:
+    payloads = {key: Sensitive(text) for key, text in PAYLOADS.items()}
+
+    if "error" in row:
+        with pytest.raises(GitOpsError):
+            values_of(row, payloads, PropertyRule.PATH)
+        return
+
+    values = values_of(row, payloads, PropertyRule.PATH)
+
+    assert {k: base64.b64encode(v.reveal()).decode() for k, v in values.items()} == row["secret_data_b64"]
+
+
+@pytest.mark.parametrize("row", [r for r in COVERED if r["provider"] == "vault"], ids=lambda r: json.dumps(r)[:90])
+async def test_extract_of_vault(row: dict[str, Any], vault: SecretProvider, vault_server: VaultServer) -> None:
+    for key in ("nested", "keys", "b64"):
+        vault_server.put(f"r4/{key}", PAYLOADS[key])
+    payloads = {f"r4/{key}": await vault.fetch(f"r4/{key}") for key in ("nested", "keys", "b64")}
+
+    if "error" in row:
+        with pytest.raises(GitOpsError):
+            values_of(row, payloads, vault.rule)
+        return
+
+    values = values_of(row, payloads, vault.rule)
+
+    assert {k: base64.b64encode(v.reveal()).decode() for k, v in values.items()} == row["secret_data_b64"]
+
+
+def test_rows_that_are_not_covered_are_those_of_later_features() -> None:
+    left_out = [row for row in DATA_FROM[1:] if row not in COVERED]
+
+    assert len(COVERED) == 77
+    for row in left_out:
+        text = json.dumps(row["dataFrom"])
+        assert "rejected" in row or "find" in text or "rewrite" in text
+
+
+def test_hashes() -> None:
+    for row in json.loads((DATA / "data-hash.json").read_text()):
+        data = {key: Sensitive(text) for key, text in row["data_utf8"].items()}
+        assert data_hash(data) == row["our_try_sha3_224"]
+    assert created_by(ObjectKey("r1-lab", "create-owner")) == "446bf3f975e7170792124e738126e68fe10d667ceab45f9ca80fd3d1"
+    labelled = ObjectMeta(
+        generation=1,
+        labels={"team": "a", "app.kubernetes.io/name": "n"},
+        annotations={
+            "note": "x",
+            "argocd.argoproj.io/sync-wave": "1",
+            "kubectl.kubernetes.io/last-applied-configuration": "{}",
+        },
+    )
+    assert synced_version(labelled) == "1-36221280b9605ecb940c9f898bb07fe4246fb7b5c634c7e75bbdad96"

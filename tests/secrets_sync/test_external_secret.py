@@ -1,0 +1,468 @@
+"""From a provider's value to a Secret, on the embedded cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gitops_core.adapters.local import LocalCluster
+from gitops_core.errors import GitOpsError
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.runtime.reconciling import Outcome
+from secrets_sync.api import ExternalSecret, SecretStore
+from secrets_sync.domain.hashing import created_by
+from secrets_sync.domain.live import CREATED_BY, DATA_HASH, MANAGED, SECRET
+from secrets_sync.errors import AccessDenied, ProviderUnavailable
+from tests.secrets_sync.world import NAMESPACE, World, external_secret, fake, is_stalled, prepare, put_secret
+from tests.simulation.fakes.provider import MemoryFactory, MemoryProvider
+
+
+@pytest.fixture
+async def world(local_cluster: LocalCluster) -> World:
+    """A ready store `fake` whose payloads are `provider(world)`'s."""
+    await prepare(local_cluster)
+    provider = MemoryProvider({"db": "v1", "json": '{"a":"1","b":"2"}'})
+    world = World(local_cluster, {"fake": MemoryFactory(provider)})
+    await world.create(fake(unused="-"))
+    return world
+
+
+def provider(world: World) -> MemoryProvider:
+    factory = world.factories["fake"]
+    assert isinstance(factory, MemoryFactory)
+    return factory.provider
+
+
+async def test_a_value_becomes_a_secret_with_the_original_marks(world: World) -> None:
+    await world.create(external_secret())
+
+    await world.step()
+
+    secret = await world.secret()
+    assert secret is not None
+    metadata = secret["metadata"]
+    assert secret["data"] == {"password": "djE="}
+    assert secret["type"] == "Opaque"
+    assert metadata["labels"] == {MANAGED: "true", CREATED_BY: created_by(ObjectKey(NAMESPACE, "db"))}
+    go_text = b"map[password:[118 49]]"
+    assert metadata["annotations"] == {DATA_HASH: hashlib.sha3_224(go_text).hexdigest()}
+    (owner,) = metadata["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["controller"], owner["blockOwnerDeletion"]) == (
+        "ExternalSecret",
+        "db",
+        True,
+        True,
+    )
+    assert [entry["manager"] for entry in metadata["managedFields"]] == ["externalsecrets.external-secrets.io/db"]
+    assert await world.ready() == ("True", "SecretSynced", "secret synced")
+    status = (await world.get()).status
+    assert status.refresh_time == world.clock.now()
+    assert status.binding is not None
+    assert status.binding.name == "db"
+    assert [(n.type, n.reason, n.message) for n in world.notices] == [("Normal", "Created", "secret created")]
+
+
+async def test_rotation_reaches_the_cluster_at_the_next_refresh(world: World) -> None:
+    await world.create(external_secret())
+    first = await world.step()
+    assert isinstance(first, Outcome)
+    assert first.requeue_after == 3600
+
+    provider(world).put("db", "v2")
+    await world.step()
+    assert await world.data() == {"password": "v1"}
+    await world.clock.sleep(3600)
+    await world.step()
+
+    assert await world.data() == {"password": "v2"}
+    assert [notice.reason for notice in world.notices] == ["Created", "Updated"]
+
+
+async def test_nothing_is_written_when_nothing_changed(world: World) -> None:
+    await world.create(external_secret())
+    await world.step()
+    before = await world.secret()
+
+    await world.clock.sleep(3600)
+    result = await world.step()
+
+    assert await world.secret() == before
+    assert isinstance(result, Outcome)
+    assert not result.changed
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metadata": {"annotations": {"force-sync": "1"}}},
+        {"spec": {"data": [{"secretKey": "password", "remoteRef": {"key": "json", "property": "a"}}]}},
+    ],
+    ids=["annotation", "spec"],
+)
+async def test_an_edit_refreshes_at_once(world: World, change: dict[str, Any]) -> None:
+    await world.create(external_secret())
+    await world.step()
+    reads = provider(world).reads
+
+    await world.patch(ExternalSecret.KIND, "db", change)
+    await world.step()
+
+    assert provider(world).reads == reads + 1
+
+
+async def test_an_edited_store_refreshes_at_once(world: World) -> None:
+    await world.create(external_secret())
+    await world.step()
+    provider(world).put("db", "v2")
+
+    await world.patch(
+        SecretStore.KIND, "fake", {"spec": {"provider": {"fake": {"data": [{"key": "x", "value": "y"}]}}}}
+    )
+    await world.step()
+
+    assert await world.data() == {"password": "v2"}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [{"data": {"password": "aGFja2Vk"}}, {"data": {"more": "aGFja2Vk"}}, {"metadata": {"labels": {MANAGED: None}}}],
+    ids=["value", "key", "label"],
+)
+async def test_a_secret_edited_by_hand_is_right_again(world: World, edit: dict[str, Any]) -> None:
+    await world.create(external_secret())
+    await world.step()
+
+    await world.patch(SECRET, "db", edit)
+    await world.step()
+
+    secret = await world.secret()
+    assert secret is not None
+    assert secret["data"] == {"password": "djE="}
+    assert secret["metadata"]["labels"][MANAGED] == "true"
+
+
+async def test_a_deleted_secret_comes_back(world: World) -> None:
+    await world.create(external_secret())
+    await world.step()
+
+    await world.cluster.delete(ObjectRef(SECRET, ObjectKey(NAMESPACE, "db")))
+    await world.step()
+
+    assert await world.data() == {"password": "v1"}
+
+
+async def test_merge_keeps_what_others_put_there(world: World) -> None:
+    await put_secret(world.cluster, "db", own="kept")
+    await world.create(external_secret(target={"creationPolicy": "Merge"}))
+
+    await world.step()
+
+    assert await world.data() == {"own": "kept", "password": "v1"}
+    secret = await world.secret()
+    assert secret is not None
+    assert "ownerReferences" not in secret["metadata"]
+    assert CREATED_BY not in secret["metadata"]["labels"]
+
+
+async def test_merge_removes_only_the_keys_it_wrote(world: World) -> None:
+    await put_secret(world.cluster, "db", own="kept")
+    await world.create(external_secret(target={"creationPolicy": "Merge"}))
+    await world.step()
+
+    data = [{"secretKey": "renamed", "remoteRef": {"key": "db"}}]
+    await world.patch(ExternalSecret.KIND, "db", {"spec": {"data": data}})
+    await world.step()
+
+    assert await world.data() == {"own": "kept", "renamed": "v1"}
+
+
+async def test_merge_without_a_secret_waits(world: World) -> None:
+    await world.create(external_secret(target={"creationPolicy": "Merge"}))
+
+    await world.step()
+
+    assert await world.secret() is None
+    assert await world.ready() == ("True", "SecretMissing", "secret will not be created due to CreationPolicy=Merge")
+
+
+async def test_none_makes_nothing(world: World) -> None:
+    await world.create(external_secret(target={"creationPolicy": "None"}))
+
+    await world.step()
+
+    assert await world.secret() is None
+    assert await world.ready() == ("True", "SecretSynced", "secret synced")
+
+
+async def test_owner_takes_over_a_secret_that_nobody_owns(world: World) -> None:
+    await put_secret(world.cluster, "db", own="goes")
+    await world.create(external_secret())
+
+    await world.step()
+
+    assert await world.data() == {"password": "v1"}
+    assert [notice.reason for notice in world.notices] == ["Updated"]
+
+
+async def test_of_two_external_secrets_the_first_keeps_the_target(world: World) -> None:
+    await world.create(external_secret("one", target={"name": "db"}), external_secret("two", target={"name": "db"}))
+    await world.step("one")
+    before = await world.secret()
+
+    result = await world.step("two")
+
+    assert is_stalled(result)
+    status, reason, message = await world.ready("two")
+    assert (status, reason) == ("False", "SecretSyncedError")
+    assert message.startswith("target is owned by another ExternalSecret: ")
+    assert await world.secret() == before
+
+
+async def test_a_secret_made_immutable_by_hand_is_reported(world: World) -> None:
+    await world.create(external_secret())
+    await world.step()
+    await world.patch(SECRET, "db", {"immutable": True})
+    provider(world).put("db", "v2")
+
+    await world.clock.sleep(3600)
+    result = await world.step()
+
+    assert is_stalled(result)
+    assert (await world.ready())[2].startswith("could not update secret, target is immutable: ")
+    assert await world.data() == {"password": "v1"}
+
+
+async def test_an_immutable_target_keeps_its_first_value(world: World) -> None:
+    await world.create(external_secret(target={"immutable": True}))
+    await world.step()
+    provider(world).put("db", "v2")
+
+    await world.clock.sleep(3600)
+    await world.step()
+
+    assert await world.data() == {"password": "v1"}
+    assert await world.ready() == ("True", "SecretSynced", "secret synced")
+
+
+async def test_a_missing_key_is_reported_and_the_secret_left_alone(world: World) -> None:
+    await world.create(external_secret())
+    await world.step()
+    provider(world).remove("db")
+
+    await world.clock.sleep(3600)
+    result = await world.step()
+
+    assert not is_stalled(result)
+    assert str(result).startswith("error processing spec.data[0] (key: db), err: ")
+    assert (await world.ready())[2].startswith("could not get secret data from provider: ")
+    assert "no key 'db'" in (await world.ready())[2]
+    assert await world.data() == {"password": "v1"}
+
+
+async def test_with_delete_a_missing_key_leaves_and_the_last_takes_the_secret_along(world: World) -> None:
+    data = [
+        {"secretKey": "password", "remoteRef": {"key": "db"}},
+        {"secretKey": "a", "remoteRef": {"key": "json", "property": "a"}},
+    ]
+    await world.create(external_secret(data=data, target={"deletionPolicy": "Delete"}))
+    await world.step()
+
+    provider(world).remove("db")
+    await world.clock.sleep(3600)
+    await world.step()
+    assert await world.data() == {"a": "1"}
+    provider(world).remove("json")
+    await world.clock.sleep(3600)
+    await world.step()
+
+    assert await world.secret() is None
+    assert await world.ready() == ("True", "SecretDeleted", "secret deleted due to DeletionPolicy=Delete")
+    assert "MissingProviderSecret" in [notice.reason for notice in world.notices]
+
+
+async def test_each_distinct_key_is_read_once(world: World) -> None:
+    data = [{"secretKey": name, "remoteRef": {"key": "json", "property": name}} for name in "ab"]
+    await world.create(external_secret(data=data, dataFrom=[{"extract": {"key": "json"}}]))
+
+    await world.step()
+
+    assert provider(world).reads == 1
+    assert await world.data() == {"a": "1", "b": "2"}
+
+
+async def test_a_renamed_target_leaves_no_orphan(world: World) -> None:
+    await world.create(external_secret())
+    await world.step()
+
+    await world.patch(ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
+    await world.step()
+
+    assert await world.secret("db") is None
+    assert await world.data("db2") == {"password": "v1"}
+    assert "secret deleted because it was orphaned" in [notice.message for notice in world.notices]
+
+
+async def test_labels_and_annotations_are_copied_and_removed_again(world: World) -> None:
+    manifest = external_secret()
+    manifest["metadata"] |= {"labels": {"team": "a"}, "annotations": {"note": "x"}}
+    await world.create(manifest)
+    await world.step()
+    await world.patch(SECRET, "db", {"metadata": {"labels": {"foreign": "stays"}}})
+
+    await world.patch(ExternalSecret.KIND, "db", {"metadata": {"labels": {"team": None}}})
+    await world.step()
+
+    secret = await world.secret()
+    assert secret is not None
+    assert secret["metadata"]["annotations"]["note"] == "x"
+    assert "team" not in secret["metadata"]["labels"]
+    assert secret["metadata"]["labels"]["foreign"] == "stays"
+
+
+async def test_a_missing_store_is_named_and_waited_for(world: World) -> None:
+    await world.create(external_secret(secretStoreRef={"name": "nope"}))
+
+    result = await world.step()
+
+    assert is_stalled(result)
+    assert 'could not get SecretStore "nope"' in (await world.ready())[2]
+
+
+async def test_a_store_that_is_not_ready_is_not_asked(world: World) -> None:
+    await world.create(external_secret())
+    provider(world).fails = AccessDenied("memory: wrong password")
+    await world.step_store()
+
+    await world.step()
+
+    assert (await world.ready())[2] == 'could not get secret data from provider: SecretStore "fake" is not ready'
+    assert provider(world).reads == 0
+
+
+async def test_stores_of_other_namespaces_are_out_of_reach(world: World) -> None:
+    elsewhere = fake("theirs", db="stolen")
+    elsewhere["metadata"]["namespace"] = "other"
+    await world.cluster.create(elsewhere, field_manager="tests")
+    await world.create(external_secret(secretStoreRef={"name": "theirs"}))
+
+    result = await world.step()
+
+    assert is_stalled(result)
+    assert await world.secret() is None
+
+
+async def test_what_cannot_be_made_right_is_not_made(world: World) -> None:
+    """A template that is ignored would replace a good Secret with another."""
+    await put_secret(world.cluster, "db", templated="kept")
+    await world.create(external_secret(target={"template": {"data": {"x": "{{ .password }}"}}}))
+
+    result = await world.step()
+
+    assert is_stalled(result)
+    assert await world.data() == {"templated": "kept"}
+    assert "spec.target.template" in (await world.ready())[2]
+
+
+async def test_a_provider_that_is_down_leaves_the_secret_and_is_asked_again(world: World) -> None:
+    await world.create(external_secret())
+    await world.step()
+    provider(world).fails = ProviderUnavailable("memory: HTTP 503", retry_after=7)
+
+    await world.clock.sleep(3600)
+    result = await world.step()
+
+    assert getattr(result, "retry_after", None) == 7
+    assert (await world.ready())[:2] == ("False", "SecretSyncedError")
+    assert await world.data() == {"password": "v1"}
+    provider(world).fails = None
+    await world.step()
+    assert (await world.ready())[0] == "True"
+
+
+async def test_a_hanging_provider_hangs_nothing_else(world: World) -> None:
+    await world.create(
+        external_secret(),
+        external_secret("other", data=[{"secretKey": "a", "remoteRef": {"key": "json", "property": "a"}}]),
+    )
+    provider(world).hangs.add("db")
+
+    stuck = asyncio.create_task(world.step())
+    await asyncio.wait_for(world.step("other"), 5)
+    stuck.cancel()
+
+    assert await world.data("other") == {"a": "1"}
+    assert await world.secret() is None
+
+
+async def test_a_write_that_lost_a_race_is_planned_again(world: World) -> None:
+    await put_secret(world.cluster, "db", own="kept")
+    await world.create(external_secret(target={"creationPolicy": "Merge"}))
+
+    async def meanwhile() -> None:
+        await world.patch(SECRET, "db", {"data": {"late": "bGF0ZQ=="}})
+
+    provider(world).before_read = meanwhile
+    await world.step()
+
+    assert await world.data() == {"own": "kept", "late": "late", "password": "v1"}
+
+
+async def test_deleting_takes_the_secret_along_only_if_it_is_ours(world: World) -> None:
+    await world.create(external_secret(target={"deletionPolicy": "Delete"}))
+    await world.step()
+
+    await world.secrets.finalize(await world.get())
+
+    assert await world.secret() is None
+
+
+@pytest.mark.parametrize(("policy", "reads"), [("CreatedOnce", 1), ("OnChange", 2), ("Periodic", 3)])
+async def test_refresh_policies(world: World, policy: str, reads: int) -> None:
+    await world.create(external_secret(refreshPolicy=policy))
+    await world.step()
+
+    await world.clock.sleep(7200)
+    await world.step()
+    await world.patch(ExternalSecret.KIND, "db", {"metadata": {"labels": {"touched": "yes"}}})
+    await world.step()
+
+    assert provider(world).reads == reads
+
+
+async def test_an_interval_of_zero_syncs_once_and_still_repairs(world: World) -> None:
+    await world.create(external_secret(refreshInterval="0"))
+    result = await world.step()
+    assert isinstance(result, Outcome)
+    assert result.requeue_after is None
+
+    await world.clock.sleep(timedelta(days=9).total_seconds())
+    await world.step()
+    assert provider(world).reads == 1
+    await world.patch(SECRET, "db", {"data": {"password": "aGFja2Vk"}})
+    await world.step()
+
+    assert await world.data() == {"password": "v1"}
+
+
+async def test_a_store_says_whether_it_can_be_used(world: World) -> None:
+    async def condition() -> tuple[str, str, str]:
+        manifest = await world.cluster.get(ObjectRef(SecretStore.KIND, ObjectKey(NAMESPACE, "fake")))
+        assert manifest is not None
+        (ready,) = manifest["status"]["conditions"]
+        return ready["status"], ready["reason"], ready["message"]
+
+    assert await condition() == ("True", "Valid", "store validated")
+    provider(world).fails = AccessDenied("memory: wrong password")
+
+    result = await world.step_store()
+
+    assert isinstance(result, GitOpsError)
+    assert await condition() == ("False", "ValidationFailed", "unable to validate store: memory: wrong password")
+
+
+def test_the_secret_kind_is_the_core_one() -> None:
+    assert Kind("", "v1", "Secret") == SECRET

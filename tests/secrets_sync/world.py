@@ -1,0 +1,193 @@
+"""Small worlds for the tests of secrets: stores, ExternalSecrets, and a loop that does what the runtime does."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from gitops_core.adapters.local import LocalCluster
+from gitops_core.errors import GitOpsError, StalledError
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
+from gitops_core.runtime.conditions import status_after
+from gitops_core.runtime.reconciling import Notice, Outcome
+from gitops_core.schema import crd, from_manifest
+from secrets_sync.api import ExternalSecret, SecretStore
+from secrets_sync.domain.live import SECRET
+from secrets_sync.ports import ProviderFactories
+from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler
+
+R = TypeVar("R", bound=Resource)
+NAMESPACE = "shop"
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def store(name: str, provider: Mapping[str, Any], namespace: str = NAMESPACE) -> Manifest:
+    return {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "SecretStore",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"provider": provider},
+    }
+
+
+def fake(name: str = "fake", **payloads: str) -> Manifest:
+    data = [{"key": key, "value": value} for key, value in payloads.items()]
+    return store(name, {"fake": {"data": data}})
+
+
+def vault_store(url: str, **more: Any) -> SecretStore:
+    settings = {
+        "server": url,
+        "path": "secret",
+        "auth": {"tokenSecretRef": {"name": "vault-token", "key": "token"}},
+    } | more
+    manifest = dict(store("vault", {"vault": settings}))
+    manifest["metadata"] = {**manifest["metadata"], "uid": "store-uid", "generation": 1}
+    return from_manifest(SecretStore, manifest)
+
+
+async def vault_token(cluster: LocalCluster, token: str) -> None:
+    await put_secret(cluster, "vault-token", token=token)
+
+
+async def put_secret(cluster: LocalCluster, name: str, namespace: str = NAMESPACE, **data: str) -> Manifest:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "type": "Opaque",
+        "data": encoded,
+    }
+    return await cluster.create(manifest, field_manager="tests")
+
+
+def external_secret(name: str = "db", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "ExternalSecret",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "refreshInterval": "1h",
+            "secretStoreRef": {"name": "fake", "kind": "SecretStore"},
+            "data": [{"secretKey": "password", "remoteRef": {"key": "db"}}],
+        }
+        | spec,
+    }
+
+
+@dataclass
+class FixedClock:
+    """Implements gitops_core.ports.Clock: time passes when told to."""
+
+    time: datetime = START
+
+    def now(self) -> datetime:
+        return self.time
+
+    def monotonic(self) -> float:
+        return (self.time - START).total_seconds()
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+@dataclass
+class StoredObjects:
+    """Implements gitops_core.ports.Objects by asking the cluster."""
+
+    cluster: LocalCluster
+
+    async def get(self, type_: type[R], key: ObjectKey) -> R | None:
+        manifest = await self.cluster.get(ObjectRef(type_.KIND, key))
+        return None if manifest is None else from_manifest(type_, manifest)
+
+
+@dataclass
+class World:
+    """The reconcilers of secrets on an embedded cluster; `step` does for one object what the runtime does."""
+
+    cluster: LocalCluster
+    factories: ProviderFactories
+    clock: FixedClock = field(default_factory=FixedClock)
+    notices: list[Notice] = field(default_factory=list)
+    errors: list[GitOpsError] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.stores = SecretStoreReconciler(self.cluster, self.factories)
+        self.secrets = ExternalSecretReconciler(self.cluster, StoredObjects(self.cluster), self.clock, self.factories)
+
+    async def create(self, *manifests: Manifest) -> None:
+        for manifest in manifests:
+            await self.cluster.create(manifest, field_manager="tests")
+            if manifest["kind"] == "SecretStore":
+                await self.step_store(manifest["metadata"]["name"])
+
+    async def step_store(self, name: str = "fake") -> Outcome | GitOpsError:
+        return await self._step(SecretStore, name, self.stores)
+
+    async def step(self, name: str = "db") -> Outcome | GitOpsError:
+        return await self._step(ExternalSecret, name, self.secrets)
+
+    async def _step(self, type_: type[Resource], name: str, reconciler: Any) -> Outcome | GitOpsError:
+        key = ObjectKey(NAMESPACE, name)
+        manifest = await self.cluster.get(ObjectRef(type_.KIND, key))
+        assert manifest is not None
+        wanted = from_manifest(type_, manifest)
+        result: Outcome | GitOpsError
+        try:
+            result = await reconciler.reconcile(wanted)
+            self.notices += result.notices
+        except GitOpsError as error:
+            result = error
+            self.errors.append(error)
+        status = msgspec.to_builtins(status_after(result, wanted, self.clock.now(), ()))
+        patch = {"status": status}
+        await self.cluster.patch(
+            ObjectRef(type_.KIND, key), patch, field_manager="external-secrets", subresource="status"
+        )
+        return result
+
+    async def get(self, name: str = "db") -> ExternalSecret:
+        manifest = await self.cluster.get(ObjectRef(ExternalSecret.KIND, ObjectKey(NAMESPACE, name)))
+        assert manifest is not None
+        return from_manifest(ExternalSecret, manifest)
+
+    async def ready(self, name: str = "db") -> tuple[str, str, str]:
+        """Status, reason and message of the Ready condition."""
+        condition = next(c for c in (await self.get(name)).status.conditions if c.type == "Ready")
+        return condition.status, condition.reason, condition.message
+
+    async def secret(self, name: str = "db") -> Manifest | None:
+        return await self.cluster.get(ObjectRef(SECRET, ObjectKey(NAMESPACE, name)))
+
+    async def data(self, name: str = "db") -> dict[str, str] | None:
+        secret = await self.secret(name)
+        if secret is None:
+            return None
+        return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+
+    async def patch(self, kind: Kind, name: str, patch: Mapping[str, Any]) -> None:
+        await self.cluster.patch(ObjectRef(kind, ObjectKey(NAMESPACE, name)), patch, field_manager="tests")
+
+
+def is_stalled(result: Outcome | GitOpsError) -> bool:
+    return isinstance(result, StalledError)
+
+
+def sensitive(**values: str) -> dict[str, Sensitive]:
+    return {key: Sensitive(value) for key, value in values.items()}
+
+
+async def prepare(cluster: LocalCluster) -> None:
+    """The CRDs, and the namespaces that tests use."""
+    for kind in (SecretStore, ExternalSecret):
+        await cluster.create(crd(kind), field_manager="tests")
+    for name in (NAMESPACE, "other"):
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        await cluster.create(manifest, field_manager="tests")
