@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from image_updater.ports import SeenTag
 
@@ -26,12 +26,17 @@ CREATE TABLE IF NOT EXISTS tags (
 
 
 class SqliteCatalog:
-    """Implements TagCatalog. `path` is made when it is missing, and made anew when it is damaged."""
+    """Implements TagCatalog."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = asyncio.Lock()
-        self._connection = self._open()
+        self._connection = self._opened()
+
+    @classmethod
+    def open(cls, path: Path | None) -> Self:
+        """The catalog in the file `path`, made when it is missing and made anew when it is damaged; None: in memory."""
+        return cls(path)
 
     async def tags(self, repository: str) -> tuple[str, ...] | None:
         seen = await self._run(lambda: self._seen(repository))
@@ -53,24 +58,32 @@ class SqliteCatalog:
     async def _run(self, work: Callable[[], T]) -> T:
         """`work` in a thread, one at a time; once more on a new file when this one is damaged."""
         async with self._lock:
+            if self._path is None:
+                return work()
             try:
                 return await asyncio.to_thread(work)
             except sqlite3.DatabaseError:
                 self._connection.close()
-                await asyncio.to_thread(self._remove)
-                self._connection = await asyncio.to_thread(self._open)
+                self._connection = await asyncio.to_thread(self._made_anew)
                 return await asyncio.to_thread(work)
 
-    def _open(self) -> sqlite3.Connection:
+    def _opened(self) -> sqlite3.Connection:
+        if self._path is None:
+            return self._connect()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return self._connect()
         except sqlite3.DatabaseError:
-            self._remove()
-            return self._connect()
+            return self._made_anew()
+
+    def _made_anew(self) -> sqlite3.Connection:
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{self._path}{suffix}").unlink()
+        return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        connection = sqlite3.connect(self._path or ":memory:", check_same_thread=False, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
@@ -79,11 +92,6 @@ class SqliteCatalog:
             connection.close()
             raise
         return connection
-
-    def _remove(self) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                Path(f"{self._path}{suffix}").unlink()
 
     def _seen(self, repository: str) -> tuple[SeenTag, ...] | None:
         known = self._connection.execute("SELECT 1 FROM listings WHERE repository = ?", (repository,)).fetchone()

@@ -15,13 +15,13 @@ import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import aiohttp
 import msgspec
 
-from gitops_core.adapters.http import BodyTooLarge, read_body, retry_after
+from gitops_core.adapters.http import BodyTooLarge, open_session, read_body, retry_after
 from gitops_core.gotemplate.printing import text_of
 from gitops_core.meta import Sensitive
 from image_updater.adapters.challenges import Challenge, belongs, next_page, parse_challenges
@@ -92,20 +92,34 @@ class _ErrorAnswer(msgspec.Struct):
 
 
 class OciRegistry:
-    """Implements Registry.
+    """Implements Registry, inside `async with`.
 
     Args:
-        session: from gitops_core.adapters.http.open_session; its owner closes it.
         per_host: requests to one registry at the same time.
+        total, read: seconds for one request, and without a single byte.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, *, per_host: int = 8) -> None:
-        self._session = session
-        self._per_host = per_host
+    def __init__(self, *, per_host: int = 8, total: float = 60.0, read: float = 30.0) -> None:
+        self._per_host, self._total, self._read = per_host, total, read
+        self._open: aiohttp.ClientSession | None = None
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._schemes: dict[Repository, str] = {}
         self._challenges: dict[str, Challenge] = {}
         self._tokens: dict[tuple[str, str, str, Credentials], _Token] = {}
+
+    async def __aenter__(self) -> Self:
+        self._open = open_session(total=self._total, read=self._read, connections=0)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._session.close()
+        self._open = None
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._open is None:
+            raise RuntimeError("use the registry client inside `async with`")
+        return self._open
 
     async def tags(self, repository: Repository, credentials: Credentials = ANONYMOUS) -> tuple[str, ...]:
         path: str | None = f"/v2/{repository.path}/tags/list?n={PAGE}"

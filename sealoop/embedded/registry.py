@@ -45,7 +45,7 @@ class _Repository:
     blobs: dict[str, bytes] = field(default_factory=dict)
 
 
-class EmbeddedRegistry:
+class RegistryServer:
     """A registry on 127.0.0.1.
 
     Args:
@@ -54,7 +54,7 @@ class EmbeddedRegistry:
         account: without one, everybody may do everything.
     """
 
-    def __init__(self, *, port: int = 0, page: int = 1000, account: Account | None = None) -> None:
+    def __init__(self, port: int = 0, *, page: int = 1000, account: Account | None = None) -> None:
         self._port, self._page, self._account = port, page, account
         self._repositories: dict[str, _Repository] = {}
         self._uploads: dict[str, bytes] = {}
@@ -67,6 +67,10 @@ class EmbeddedRegistry:
     def host(self) -> str:
         """What image names begin with: `127.0.0.1:<port>`."""
         return f"127.0.0.1:{self._port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}"
 
     async def start(self) -> None:
         application = web.Application(client_max_size=LARGEST_UPLOAD, middlewares=[self._gate])
@@ -83,7 +87,7 @@ class EmbeddedRegistry:
             await self._runner.cleanup()
             self._runner = None
 
-    async def __aenter__(self) -> EmbeddedRegistry:
+    async def __aenter__(self) -> RegistryServer:
         await self.start()
         return self
 

@@ -1,0 +1,74 @@
+"""Registries in memory: pure asyncio, with faults on demand. Passes tests/contracts/test_registry.py like the real one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+
+from image_updater.adapters.images import RegistryImages
+from image_updater.domain.credentials import ANONYMOUS, Credentials
+from image_updater.domain.references import Repository, parse_repository
+from image_updater.errors import ImageUnknown, RegistryDenied, RepositoryUnknown
+
+Fault = Callable[[str], Awaitable[None]]
+"""(deed) -> may sleep or raise."""
+
+
+async def no_fault(deed: str) -> None:
+    """Everything works, at once."""
+
+
+class FakeRegistry:
+    """Implements image_updater.ports.Registry, for every registry there is.
+
+    Attributes:
+        account: user name and password that are needed, or None.
+        fault: awaited at the beginning of every request.
+        requests: how many there were.
+    """
+
+    def __init__(self) -> None:
+        self._tags: dict[str, dict[str, str]] = {}
+        self.account: tuple[str, str] | None = None
+        self.fault: Fault = no_fault
+        self.requests = 0
+
+    def push(self, image: str, tag: str) -> str:
+        """Somebody pushes a new image; returns its digest."""
+        canonical = str(parse_repository(image))
+        tags = self._tags.setdefault(canonical, {})
+        tags[tag] = f"sha256:{hashlib.sha256(f'{canonical}:{tag}:{len(tags)}'.encode()).hexdigest()}"
+        return tags[tag]
+
+    def remove(self, image: str, tag: str) -> None:
+        """Raises KeyError."""
+        del self._tags[str(parse_repository(image))][tag]
+
+    def images(self) -> RegistryImages:
+        """What the embedded cluster's workloads ask."""
+        return RegistryImages(self)
+
+    async def tags(self, repository: Repository, credentials: Credentials = ANONYMOUS) -> tuple[str, ...]:
+        await self._begin("tags", repository, credentials)
+        found = self._tags.get(str(repository))
+        if found is None:
+            raise RepositoryUnknown(f"GET {repository}: NAME_UNKNOWN: repository name not known to registry")
+        return tuple(sorted(found))
+
+    async def digest(self, repository: Repository, reference: str, credentials: Credentials = ANONYMOUS) -> str:
+        await self._begin("digest", repository, credentials)
+        tags = self._tags.get(str(repository), {})
+        digest = tags.get(reference, reference)
+        if digest not in tags.values():
+            raise ImageUnknown(f"HEAD {repository}:{reference}: MANIFEST_UNKNOWN: manifest unknown")
+        return digest
+
+    async def _begin(self, deed: str, repository: Repository, credentials: Credentials) -> None:
+        self.requests += 1
+        await asyncio.sleep(0)
+        await self.fault(deed)
+        if self.account is not None:
+            given = credentials.password.text() if credentials.password is not None else ""
+            if (credentials.username, given) != self.account:
+                raise RegistryDenied(f"{deed} {repository}: UNAUTHORIZED: authentication required")
