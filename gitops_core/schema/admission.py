@@ -59,8 +59,9 @@ def prune(schema: Schema, value: Any, *, root: bool = True) -> Any:
         root: whether `value` is a whole object, whose apiVersion, kind and metadata stay.
     """
     keep = _META if root or schema.get("x-kubernetes-embedded-resource") else ()
-    if isinstance(value, list) and "items" in schema:
-        return [prune(schema["items"], item, root=False) for item in value]
+    preserves = schema.get("x-kubernetes-preserve-unknown-fields", False)
+    if isinstance(value, list) and ("items" in schema or not preserves):
+        return [prune(schema.get("items", {}), item, root=False) for item in value]
     if not isinstance(value, Mapping):
         return value
     pruned = {}
@@ -70,7 +71,7 @@ def prune(schema: Schema, value: Any, *, root: bool = True) -> Any:
             pruned[key] = inner
         elif known is not None:
             pruned[key] = prune(known, inner, root=False)
-        elif schema.get("x-kubernetes-preserve-unknown-fields"):
+        elif preserves:
             pruned[key] = inner
     return pruned
 
@@ -210,8 +211,7 @@ def _validate_object(schema: Schema, value: Mapping[str, Any], old: Any, path: s
         yield _invalid(path, len(value), f"should have at least {fewest} properties")
         return
     if most is not None and len(value) > most:
-        text = f"Too many: {len(value)}: must have at most {most} items"
-        yield FieldFault(path, "FieldValueTooMany", text)
+        yield _too_many(path, len(value), most)
         return
     before = old if isinstance(old, Mapping) else {}
     for key, inner in value.items():
@@ -232,8 +232,7 @@ def _validate_list(schema: Schema, value: list[Any], old: Any, path: str) -> Ite
     if len(value) < fewest:
         yield _invalid(path, len(value), f"should have at least {fewest} items")
     if most is not None and len(value) > most:
-        text = f"Too many: {len(value)}: must have at most {most} items"
-        yield FieldFault(path, "FieldValueTooMany", text)
+        yield _too_many(path, len(value), most)
 
 
 def _validate_string(schema: Schema, value: str, path: str) -> Iterator[FieldFault]:
@@ -268,6 +267,11 @@ def _validate_number(schema: Schema, value: float, path: str) -> Iterator[FieldF
 
 def _invalid(path: str, value: Any, complaint: str) -> FieldFault:
     return FieldFault(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {path} in body {complaint}")
+
+
+def _too_many(path: str, found: int, most: int) -> FieldFault:
+    items = "item" if most == 1 else "items"
+    return FieldFault(path, "FieldValueTooMany", f"Too many: {found}: must have at most {most} {items}")
 
 
 def _shown(value: Any) -> str:

@@ -16,7 +16,7 @@ R = TypeVar("R", bound=Resource)
 
 def to_manifest(resource: Resource) -> Manifest:
     """The whole object: apiVersion, kind, metadata, and of spec and status what differs from the defaults."""
-    body = msgspec.to_builtins(resource)
+    body = msgspec.json.decode(msgspec.json.encode(resource))  # as JSON: lists, not tuples
     if "status" in body:
         body["status"] = _without_nulls(body["status"])
     return {"apiVersion": resource.KIND.api_version, "kind": resource.KIND.kind, **body}
