@@ -14,7 +14,8 @@ import shutil
 import time
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -127,10 +128,20 @@ class Mirror:
         await self._git("init", "--quiet", "--bare", "--template=", f"--object-format={algorithm}", str(fresh))
         fresh.rename(self.directory)  # whole or not at all
 
+    @asynccontextmanager
+    async def growing(self) -> AsyncIterator[None]:
+        """Holds the lock; removes what a failed, cancelled or killed command left half-written before freeing it."""
+        async with self.lock:
+            try:
+                yield
+            except BaseException:
+                _sweep(self.directory)
+                raise
+
     async def store(self, objects: tuple[GitObject, ...]) -> None:
         """Write new objects; they are checked, and so is that what they name is here."""
         pack = encode_pack(objects, algorithm_of(objects[0].oid))
-        async with self.lock:
+        async with self.growing():
             await self._git(f"--git-dir={self.directory}", "unpack-objects", "-q", "--strict", stdin=pack)
 
     async def search(self, oid: str, text: str) -> tuple[str, ...]:

@@ -209,7 +209,7 @@ class MirrorRemote:
             await self._list("--heads")
 
     async def _fetch(self, commit: str, name: str) -> None:
-        async with self.mirror.lock:
+        async with self.mirror.growing():
             if self.mirror.has(commit) and self.identity.fingerprint in self.proven:
                 return
             await self.mirror.prepare(algorithm_of(commit))
