@@ -16,9 +16,6 @@ from pathlib import Path
 
 import click
 from aiohttp import web
-from image_updater.adapters.catalog import SqliteCatalog
-from image_updater.adapters.images import RegistryImages
-from image_updater.adapters.oci import OciRegistry
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from gitops_core.adapters.git import GitMirrors
@@ -32,12 +29,15 @@ from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health
 from gitops_core.schema import crd
+from image_updater.adapters.catalog import SqliteCatalog
+from image_updater.adapters.images import RegistryImages
+from image_updater.adapters.oci import OciRegistry
 from sealoop.clusters import Connection, connection_options, opened
 from sealoop.logs import configure
 from sealoop.objects import FIELD_MANAGER, in_namespace, manifests_in
 from sealoop.settings import LogStyle, Settings, default_identity, default_state_dir
 from sealoop.wiring import KINDS, Ports, controllers
-from secrets_sync.adapters import PROVIDERS
+from secrets_sync.adapters import provider_factories
 
 log = logging.getLogger("sealoop")
 
@@ -113,7 +113,10 @@ async def reconcile(
     stack.push_async_callback(git.close)
     registry = await stack.enter_async_context(OciRegistry())
     catalog = stack.enter_context(contextlib.closing(SqliteCatalog.open(settings.state_dir / "tags.db")))
-    ports = Ports(renderer=Kustomize(), registry=registry, catalog=catalog, providers=PROVIDERS)
+    providers = provider_factories(clock)
+    for provider in providers.values():
+        stack.push_async_callback(provider.close)
+    ports = Ports(renderer=Kustomize(), registry=registry, catalog=catalog, providers=providers)
     if settings.listen:
         await stack.enter_async_context(serving(settings.listen, metrics, health))
     if settings.connection.local is not None:

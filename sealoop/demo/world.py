@@ -28,7 +28,7 @@ from gitops_core.meta import Manifest
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from sealoop.embedded.githttp import GitServer, basic, create_repository
 from sealoop.embedded.registry import RegistryServer
-from sealoop.embedded.vault import VaultServer
+from sealoop.embedded.vault import EmbeddedVault
 
 MARK = ".sealoop-demo"
 """A file that says: this folder was made by the demo, and may be made anew by it."""
@@ -49,7 +49,7 @@ class World:
     folder: Path
     cluster: LocalCluster
     registry: RegistryServer
-    vault: VaultServer
+    vault: EmbeddedVault
     addresses: Mapping[str, str]
 
     @classmethod
@@ -57,7 +57,7 @@ class World:
     async def made(cls, folder: Path) -> AsyncIterator[Self]:
         """The servers running, the repository pushed, the cluster empty but for the two credentials."""
         folder = clear(folder)
-        password, token = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
+        password = secrets.token_urlsafe(16)
         async with contextlib.AsyncExitStack() as stack:
             git = await stack.enter_async_context(
                 GitServer(
@@ -65,7 +65,7 @@ class World:
                 )
             )
             registry = await stack.enter_async_context(RegistryServer(port_of("registry")))
-            vault = await stack.enter_async_context(VaultServer(token, port_of("vault")))
+            vault = await stack.enter_async_context(EmbeddedVault(port=port_of("vault")))
             addresses = {"git": address(git.url), "registry": address(registry.url), "vault": address(vault.url)}
             copy_manifests(manifests := folder / "manifests", addresses)
             registry.add(IMAGE, "1.0.0")
@@ -76,7 +76,7 @@ class World:
             await create_repository(folder / "git" / "quickstart.git", files)
             cluster = LocalCluster.open(folder / "cluster", SystemClock(), SystemChance(), shared=True)
             stack.callback(cluster.close)
-            for manifest in credentials(password, token):
+            for manifest in credentials(password, vault.token.text()):
                 await cluster.create(manifest, field_manager="sealoop-demo")
             yield cls(folder, cluster, registry, vault, addresses)
 

@@ -15,7 +15,6 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
-from image_updater.adapters.catalog import SqliteCatalog
 from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.kustomize import Kustomize
@@ -23,6 +22,7 @@ from gitops_core.adapters.local import workloads
 from gitops_core.runtime import process
 from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
+from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.errors import RegistryUnavailable
 from sealoop.wiring import Ports, controllers
 from secrets_sync.errors import ProviderUnavailable
@@ -126,11 +126,12 @@ class History:
     async def _process(self, identity: str, life: Life) -> None:
         world = self.world
         catalog = SqliteCatalog.open(None)
+        mortal_store = Mortal(world.store, "provider", life, lambda deed: ProviderUnavailable(f"{deed}: away"))
         ports = Ports(
             renderer=Kustomize(),
             registry=Mortal(world.registry, "registry", life, lambda deed: RegistryUnavailable(f"{deed}: away")),
             catalog=catalog,
-            providers={"fake": world.store.factory(life, lambda deed: ProviderUnavailable(f"{deed}: away"))},
+            providers={"fake": mortal_store},
         )
         await process.run(
             cluster=Mortal(world.cluster, "cluster", life),

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import yaml
 
+from sealoop.wiring import KINDS
 from tests.simulation.world import CONFIG_MAP, DEPLOYMENT, IMAGE_POLICY, KUSTOMIZATION, SECRET, World
 
 OWNER = "kustomize.toolkit.fluxcd.io/name"
@@ -95,16 +98,13 @@ class Invariants:
         wanted = f"password-{self.world.rotation}"
         if base64.b64decode(secret.get("data", {}).get("password", "")).decode() != wanted:
             raise Broken(f"the Secret does not hold {wanted}")
-        from sealoop.wiring import KINDS
-
         for kind in KINDS:
             for manifest in await self.world.live(kind.KIND):
                 conditions = {c["type"]: c for c in (manifest.get("status") or {}).get("conditions", [])}
                 if conditions.get("Ready", {}).get("status") != "True":
                     raise Broken(f"{kind.KIND.kind} {manifest['metadata']['name']} is not ready at rest: {conditions}")
 
-    async def _check_live(self, head: object) -> None:
-        files: dict[str, bytes] = dict(head)  # type: ignore[call-overload]
+    async def _check_live(self, files: Mapping[str, bytes]) -> None:
         wanted = {d["metadata"]["name"]: d for path, d in documents(files) if d["kind"] == "ConfigMap"}
         live = {m["metadata"]["name"]: m for m in await self.world.live(CONFIG_MAP)}
         live = {name: m for name, m in live.items() if OWNER in m["metadata"].get("labels", {})}
@@ -116,7 +116,7 @@ class Invariants:
             raise Broken(f"the Deployment runs {image}")
 
 
-def documents(files: dict[str, bytes]) -> list[tuple[str, dict[str, dict[str, str]]]]:
+def documents(files: Mapping[str, bytes]) -> list[tuple[str, dict[str, Any]]]:
     return [(path, yaml.safe_load(body)) for path, body in files.items() if path.startswith("app/")]
 
 

@@ -23,7 +23,12 @@ FAILURES: Mapping[str, Raised] = {
     "git": lambda deed: GitError(f"{deed}: the remote is away"),
 }
 
-READS = frozenset({"get", "list", "watch", "resource", "resources", "resolve", "tree", "search", "describe"})
+READS = frozenset({"get", "list", "watch", "resource", "resources", "resolve", "tree", "search", "describe"}) | {
+    "tags",
+    "digest",
+    "fetch",
+    "validate",
+}
 
 
 class Killed(BaseException):
@@ -93,6 +98,8 @@ class Mortal:
         await self._life.checkpoint(self._peer, name, self._raised)
         result = await deed(*args, **options)
         self._life.check()
+        if name == "open":
+            return Mortal(result, self._peer, self._life, self._raised)
         if name not in READS:
             if self._life.on_write is not None and not options.get("dry_run"):
                 await self._life.on_write(name)

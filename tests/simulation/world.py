@@ -6,18 +6,19 @@ together (`user-7` and `password-7`). The world outlives the processes that work
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
 from typing import Any
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import NotFound
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Clock, Query
 from gitops_core.schema import crd
 from sealoop.wiring import KINDS
 from tests.simulation.fakes.git import FakeGit, FakeRepository
-from tests.simulation.fakes.provider import FakeStore
+from tests.simulation.fakes.provider import MemoryFactory
 from tests.simulation.fakes.registry import FakeRegistry
 from tests.simulation.loop import SeededChance
 
@@ -41,7 +42,7 @@ class World:
         self.clock = clock
         self.git = FakeGit()
         self.registry = FakeRegistry()
-        self.store = FakeStore()
+        self.store = MemoryFactory()
         self.cluster = LocalCluster.open(None, clock, SeededChance(seed))
         self.rotation = 0
         self.numbers = 0
@@ -72,7 +73,8 @@ class World:
 
     async def rotate(self) -> None:
         self.rotation += 1
-        self.store.put("app", secret_values(self.rotation))
+        values = {"user": f"user-{self.rotation}", "password": f"password-{self.rotation}"}
+        self.store.provider.put("app", json.dumps(values))
 
     async def commit_elsewhere(self) -> None:
         self.numbers += 1
@@ -138,10 +140,6 @@ class World:
 
     async def object(self, kind: Kind, name: str) -> Any:
         return await self.cluster.get(ObjectRef(kind, ObjectKey("default", name))) or {}
-
-
-def secret_values(rotation: int) -> dict[str, Sensitive]:
-    return {"user": Sensitive(f"user-{rotation}"), "password": Sensitive(f"password-{rotation}")}
 
 
 def deployment(tag: str) -> bytes:

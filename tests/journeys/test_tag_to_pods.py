@@ -1,0 +1,78 @@
+"""A new tag in a registry becomes a commit in Git, and the commit becomes running Pods."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.journeys.surroundings import Surroundings, deployment, flux
+from tests.servers.git import BareRepository
+from tests.servers.registry import RegistryServer
+
+
+async def test_tag_becomes_commit_becomes_pods(
+    around: Surroundings, remote: tuple[BareRepository, str], registry_server: RegistryServer
+) -> None:
+    repository, url = remote
+    image = f"{registry_server.address}/{around.namespace}/web"
+    marker = f'{{"$imagepolicy": "{around.namespace}:web"}}'
+    await asyncio.to_thread(registry_server.push, f"{around.namespace}/web", "1.0.0")
+    await repository.commit({"app/web.yaml": deployment(f"{image}:1.0.0", marker=marker, replicas=2)})
+    source = {"kind": "GitRepository", "name": "app"}
+    around.apply(
+        flux(
+            "source", "GitRepository", "app", url=url, interval="5m", ref={"branch": "main"}, secretRef={"name": "git"}
+        ),
+        flux(
+            "kustomize",
+            "Kustomization",
+            "app",
+            sourceRef=source,
+            path="./app",
+            targetNamespace=around.namespace,
+            interval="5m",
+            prune=True,
+            wait=True,
+        ),
+        flux("image", "ImageRepository", "web", image=image, interval="1s", insecure=True),
+        flux(
+            "image", "ImagePolicy", "web", imageRepositoryRef={"name": "web"}, policy={"semver": {"range": ">=1.0.0"}}
+        ),
+        flux(
+            "image",
+            "ImageUpdateAutomation",
+            "web",
+            sourceRef=source,
+            interval="5m",
+            git={"commit": {"author": {"name": "bot", "email": "bot@example.com"}}},
+            update={"path": "./app", "strategy": "Setters"},
+        ),
+    )
+
+    def images() -> list[str]:
+        pods = around.get("pods")["items"]
+        running = [
+            pod
+            for pod in pods
+            if pod["status"].get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
+        ]
+        return [pod["spec"]["containers"][0]["image"] for pod in running]
+
+    def story() -> None:
+        with around.serving():
+            around.until(lambda: images() == [f"{image}:1.0.0"] * 2, "Pods of 1.0.0 run")
+
+            registry_server.push(f"{around.namespace}/web", "1.1.0")
+            registry_server.push(f"{around.namespace}/web", "latest")
+
+            around.until(lambda: images() == [f"{image}:1.1.0"] * 2, "Pods of 1.1.0 run")
+            around.until(lambda: around.ready("kustomization/app"), "the rollout is seen")
+
+    await asyncio.to_thread(story)
+
+    head = (await repository.git("show", "main:app/web.yaml")).decode()
+    assert head == deployment(f"{image}:1.1.0", marker=marker, replicas=2).decode()
+    authors = (await repository.git("log", "--format=%ae", "main")).decode().split()
+    assert authors.count("bot@example.com") == 1
+    status = around.get("kustomization/app")["status"]
+    commit = (await repository.git("rev-parse", "main")).decode().strip()
+    assert status["lastAppliedRevision"] == f"main@sha1:{commit}"
