@@ -14,8 +14,6 @@ import requests
 from requests.adapters import HTTPAdapter
 
 CONNECT_TIMEOUT = 5.0
-TOTAL_TIMEOUT = 15.0
-"""Seconds until the last byte of an answer must be here."""
 MAX_BODY = 4 * 1024 * 1024
 """Bytes of an answer, unpacked. Kubernetes takes 1 MiB for a whole Secret."""
 
@@ -25,7 +23,8 @@ class TooLarge(requests.RequestException):
 
 
 class _Bounded(HTTPAdapter):
-    def __init__(self, ca: bytes) -> None:
+    def __init__(self, ca: bytes, timeout: float) -> None:
+        self._timeout = timeout
         self._context = ssl.create_default_context(cadata=ca.decode() if ca else None)
         super().__init__(max_retries=0)
 
@@ -36,8 +35,8 @@ class _Bounded(HTTPAdapter):
         conn.cert_reqs = "CERT_REQUIRED"  # the inherited method would add requests' own bundle to the given one
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        deadline = time.monotonic() + TOTAL_TIMEOUT
-        kwargs |= {"stream": True, "timeout": (CONNECT_TIMEOUT, TOTAL_TIMEOUT), "proxies": {}}
+        deadline = time.monotonic() + self._timeout
+        kwargs |= {"stream": True, "timeout": (min(CONNECT_TIMEOUT, self._timeout), self._timeout), "proxies": {}}
         response = super().send(request, **kwargs)
         try:
             response._content = _body(response, deadline)
@@ -56,14 +55,21 @@ def _body(response: requests.Response, deadline: float) -> bytes:
         if size > MAX_BODY:
             raise TooLarge(f"the answer has more than {MAX_BODY} bytes")
         if time.monotonic() > deadline:
-            raise requests.Timeout(f"the answer took more than {TOTAL_TIMEOUT:.0f} seconds")
+            raise requests.Timeout("the answer took too long")
     return b"".join(parts)
 
 
-def bounded_session(ca: bytes = b"") -> requests.Session:
-    """A session that trusts `ca` (PEM) alone, or the system's certificates. Raises ValueError: `ca` is not PEM."""
+def bounded_session(ca: bytes, timeout: float) -> requests.Session:
+    """A session that trusts `ca` (PEM) alone, or the system's certificates when it is empty.
+
+    Args:
+        timeout: seconds until the last byte of an answer must be here.
+
+    Raises:
+        ValueError: `ca` is not PEM.
+    """
     try:
-        adapter = _Bounded(ca)
+        adapter = _Bounded(ca, timeout)
     except (ssl.SSLError, UnicodeDecodeError):
         raise ValueError("not PEM certificates") from None
     session = requests.Session()

@@ -26,6 +26,8 @@ from secrets_sync.ports import SecretProvider
 T = TypeVar("T")
 
 THREADS = 8
+TIMEOUT = 15.0
+"""Seconds that one request may take, from connecting to the last byte."""
 EARLY = 0.25
 """The share of a token's life that is left when it is renewed."""
 
@@ -77,11 +79,19 @@ class Access:
 class Connection:
     """One Vault as one identity: the HTTP client and the login, shared by all reconciliations of a store."""
 
-    def __init__(self, settings: VaultProvider, ca: bytes, access: Access, clock: Clock, threads: ThreadPoolExecutor):
+    def __init__(
+        self,
+        settings: VaultProvider,
+        ca: bytes,
+        access: Access,
+        clock: Clock,
+        threads: ThreadPoolExecutor,
+        timeout: float,
+    ) -> None:
         self.where = f"vault {settings.server}"
         self.settings, self.access = settings, access
         self.ca = ca
-        self._clock, self._threads = clock, threads
+        self._clock, self._threads, self._timeout = clock, threads, timeout
         self._client: Any = None
         self._login: Login | None = None
         self._logging_in = asyncio.Lock()
@@ -100,6 +110,8 @@ class Connection:
         login, self._login = self._login, None
         if login is not None and self.access.role is not None:
             await self._request("post", "auth/token/revoke-self", login.token)
+        if self._client is not None:
+            self._client.close()
 
     async def _logged_in(self, instead_of: Login | None = None) -> Login:
         async with self._logging_in:
@@ -167,10 +179,10 @@ class Connection:
             raise ProviderUnavailable(f"{self.where}: {_trouble(error)}") from None
         return _answer(response.status_code, response.content, response.headers.get("Retry-After"))
 
-    def _session(self, make: Callable[[bytes], T]) -> T:
+    def _session(self, make: Callable[[bytes, float], T]) -> T:
         if self._client is None:
             try:
-                self._client = make(self.ca)
+                self._client = make(self.ca, self._timeout)
             except ValueError as error:
                 raise StoreInvalid(f"{self.where}: caBundle or caProvider: {error}") from None
         client: T = self._client
@@ -261,8 +273,8 @@ class Vault:
 class VaultFactory:
     """Implements secrets_sync.ports.ProviderFactory: one connection a store."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, timeout: float = TIMEOUT) -> None:
+        self._clock, self._timeout = clock, timeout
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="vault")
         self._connections: dict[tuple[str, str], Connection] = {}
 
@@ -279,7 +291,9 @@ class VaultFactory:
         known = self._connections.get(store.key)
         if known is not None and (known.settings, known.ca, known.access.version) == (settings, ca, access.version):
             return Vault(known)
-        self._connections[store.key] = connection = Connection(settings, ca, access, self._clock, self._threads)
+        self._connections[store.key] = connection = Connection(
+            settings, ca, access, self._clock, self._threads, self._timeout
+        )
         if known is not None:
             await _closed(known)
         return Vault(connection)

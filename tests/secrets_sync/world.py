@@ -141,8 +141,9 @@ class World:
         wanted = from_manifest(type_, manifest)
         result: Outcome | GitOpsError
         try:
-            result = await reconciler.reconcile(wanted)
-            self.notices += result.notices
+            outcome: Outcome = await reconciler.reconcile(wanted)
+            self.notices += outcome.notices
+            result = outcome
         except GitOpsError as error:
             result = error
             self.errors.append(error)

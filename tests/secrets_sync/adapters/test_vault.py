@@ -1,0 +1,397 @@
+"""Vault as it is on bad days: wrong credentials, expiring logins, servers that hang, lie or send too much."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import ssl
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from gitops_core.adapters.local import LocalCluster
+from gitops_core.errors import GitOpsError
+from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.ports import Cluster
+from gitops_core.runtime.bounded import NamespaceBound, OutsideNamespace
+from secrets_sync.adapters import VaultFactory, bounded_http
+from secrets_sync.domain.live import SECRET
+from secrets_sync.errors import AccessDenied, ProviderUnavailable, SecretNotFound, StoreInvalid, ValueUnusable
+from tests.secrets_sync.world import NAMESPACE, FixedClock, prepare, put_secret, vault_store, vault_token
+from tests.servers.certificates import Authority, KeyPair
+from tests.servers.vault import VaultServer
+
+RULES = 'path "secret/data/mine/*" { capabilities = ["read"] }'
+
+
+@pytest.fixture
+async def cluster(local_cluster: LocalCluster) -> LocalCluster:
+    await prepare(local_cluster)
+    return local_cluster
+
+
+@pytest.fixture
+async def factory() -> AsyncIterator[VaultFactory]:
+    factory = VaultFactory(FixedClock())
+    yield factory
+    await factory.close()
+
+
+def bound(cluster: LocalCluster) -> Cluster:
+    return NamespaceBound(cluster, NAMESPACE)
+
+
+async def test_a_wrong_token_is_denied(cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer) -> None:
+    await vault_token(cluster, "s.wrong-4711")
+    provider = await factory.open(vault_store(vault_server.url), bound(cluster))
+
+    with pytest.raises(AccessDenied) as validation:
+        await provider.validate()
+    with pytest.raises(AccessDenied, match="may not read key 'mine/a'"):
+        await provider.fetch("mine/a")
+
+    assert "4711" not in str(validation.value)
+
+
+async def test_a_policy_decides_what_may_be_read(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer
+) -> None:
+    vault_server.policy("mine", RULES)
+    vault_server.put("mine/a", {"x": 1})
+    vault_server.put("theirs/a", {"x": 1})
+    await vault_token(cluster, vault_server.token_for("mine"))
+    provider = await factory.open(vault_store(vault_server.url), bound(cluster))
+
+    assert (await provider.fetch("mine/a")).reveal() == b'{"x":1}'
+    with pytest.raises(AccessDenied):
+        await provider.fetch("theirs/a")
+
+
+async def test_a_deleted_version_is_not_found(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer
+) -> None:
+    vault_server.put("mine/deleted", {"x": 1})
+    vault_server.delete("mine/deleted")
+    await vault_token(cluster, vault_server.token)
+    provider = await factory.open(vault_store(vault_server.url), bound(cluster))
+
+    with pytest.raises(SecretNotFound):
+        await provider.fetch("mine/deleted")
+
+
+async def test_a_mistyped_mount_does_not_look_like_deleted_secrets(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer
+) -> None:
+    await vault_token(cluster, vault_server.token)
+    provider = await factory.open(vault_store(vault_server.url, path="sceret"), bound(cluster))
+
+    with pytest.raises(ProviderUnavailable, match="no secrets engine"):
+        await provider.fetch("mine/a")
+
+
+async def test_version_1_engines(cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer) -> None:
+    vault_server.put_v1("old/a", {"x": "1", "n": 2})
+    await vault_token(cluster, vault_server.token)
+    provider = await factory.open(vault_store(vault_server.url, path="kv1", version="v1"), bound(cluster))
+
+    assert (await provider.fetch("old/a")).reveal() == b'{"n":2,"x":"1"}'
+    with pytest.raises(SecretNotFound):
+        await provider.fetch("old/nope")
+
+
+@pytest.mark.parametrize("key", ["../../auth/token/lookup-self", "a/../../sys/health", "."])
+async def test_a_key_stays_in_its_mount(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer, key: str
+) -> None:
+    await vault_token(cluster, vault_server.token)
+    provider = await factory.open(vault_store(vault_server.url), bound(cluster))
+
+    with pytest.raises(ValueUnusable):
+        await provider.fetch(key)
+
+
+@pytest.mark.parametrize("key", ["with space/ä", "per%2Fcent", "question?version=1", "hash#a", "semi;colon"])
+async def test_keys_of_any_spelling(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer, key: str
+) -> None:
+    await vault_token(cluster, vault_server.token)
+    provider = await factory.open(vault_store(vault_server.url), bound(cluster))
+
+    with pytest.raises(SecretNotFound, match="no key"):
+        await provider.fetch(key)
+
+
+# AppRole
+
+
+async def app_role_store(
+    cluster: LocalCluster, server: VaultServer, name: str, ttl: str = "1h", secret_id: str = ""
+) -> Any:
+    server.policy("mine", RULES)
+    server.put("mine/a", {"x": 1})
+    role, secret = server.app_role(name, "mine", ttl)
+    await put_secret(cluster, "app-role", id=secret_id or secret)
+    auth = {"appRole": {"path": "approle", "roleId": role, "secretRef": {"name": "app-role", "key": "id"}}}
+    return vault_store(server.url, auth=auth)
+
+
+async def test_one_login_serves_many_reconciliations(cluster: LocalCluster, vault_server: VaultServer) -> None:
+    store = await app_role_store(cluster, vault_server, "many")
+    factory = VaultFactory(FixedClock())
+    before = vault_server.accessors()
+
+    for _ in range(3):
+        provider = await factory.open(store, bound(cluster))
+        await asyncio.gather(provider.validate(), provider.fetch("mine/a"))
+    during = vault_server.accessors() - before
+    await factory.close()
+
+    assert len(during) == 1
+    assert vault_server.accessors() & during == frozenset()  # revoked when closed
+
+
+async def test_a_login_is_renewed_before_it_ends(cluster: LocalCluster, vault_server: VaultServer) -> None:
+    store = await app_role_store(cluster, vault_server, "renewed")
+    clock = FixedClock()
+    factory = VaultFactory(clock)
+    before = vault_server.accessors()
+
+    await (await factory.open(store, bound(cluster))).fetch("mine/a")
+    await clock.sleep(3000)
+    await (await factory.open(store, bound(cluster))).fetch("mine/a")
+
+    assert len(vault_server.accessors() - before) == 1
+    await factory.close()
+
+
+async def test_a_login_that_vault_forgot_is_replaced(cluster: LocalCluster, vault_server: VaultServer) -> None:
+    store = await app_role_store(cluster, vault_server, "forgotten")
+    factory = VaultFactory(FixedClock())
+    before = vault_server.accessors()
+    await (await factory.open(store, bound(cluster))).fetch("mine/a")
+    (accessor,) = vault_server.accessors() - before
+
+    vault_server.call("POST", "auth/token/revoke-accessor", f'{{"accessor": "{accessor}"}}')
+    payload = await (await factory.open(store, bound(cluster))).fetch("mine/a")
+
+    assert payload.reveal() == b'{"x":1}'
+    await factory.close()
+
+
+async def test_a_wrong_secret_id_is_denied(cluster: LocalCluster, vault_server: VaultServer) -> None:
+    store = await app_role_store(cluster, vault_server, "denied", secret_id="wrong-4711")
+    factory = VaultFactory(FixedClock())
+
+    with pytest.raises(AccessDenied, match="wrong role id or secret id") as denied:
+        await (await factory.open(store, bound(cluster))).validate()
+
+    assert "4711" not in str(denied.value)
+    await factory.close()
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"auth": {"tokenSecretRef": {"name": "nope", "key": "token"}}}, "no Secret 'nope' in namespace 'shop'"),
+        ({"auth": {"tokenSecretRef": {"name": "vault-token", "key": "x"}}}, "has no key 'x'"),
+        ({"auth": {"tokenSecretRef": {"name": "vault-token", "key": "token", "namespace": "other"}}}, "own namespace"),
+        ({"auth": {}}, "no way to log in"),
+        ({"server": "file:///etc/passwd"}, "no http or https URL"),
+        ({"caProvider": {"type": "ConfigMap", "name": "nope", "key": "ca"}}, "no ConfigMap 'nope'"),
+    ],
+)
+async def test_settings_that_need_an_edit(
+    cluster: LocalCluster, factory: VaultFactory, settings: dict[str, Any], message: str
+) -> None:
+    await vault_token(cluster, "t")
+
+    with pytest.raises(StoreInvalid, match=message):
+        await factory.open(vault_store("http://127.0.0.1:1", **settings), bound(cluster))
+
+
+async def test_a_token_with_a_line_break_goes_into_no_header(cluster: LocalCluster, factory: VaultFactory) -> None:
+    await vault_token(cluster, "4711\nX-Other: 1")
+
+    with pytest.raises(StoreInvalid) as refusal:
+        await factory.open(vault_store("http://127.0.0.1:1"), bound(cluster))
+
+    assert "4711" not in str(refusal.value)
+
+
+async def test_the_handle_reaches_no_other_namespace(cluster: LocalCluster) -> None:
+    with pytest.raises(OutsideNamespace):
+        await bound(cluster).get(ObjectRef(SECRET, ObjectKey("other", "vault-token")))
+
+
+# servers
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def served(handler: Handler) -> tuple[web.AppRunner, str]:
+    application = web.Application()
+    application.router.add_route("*", "/{any:.*}", handler)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    return runner, f"http://{host}:{port}"
+
+
+async def redirect(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPTemporaryRedirect("http://127.0.0.1:1/v1/secret/data/mine/a")
+
+
+async def html(request: web.Request) -> web.StreamResponse:
+    return web.Response(text="<html>marked-4711</html>", content_type="text/html")
+
+
+async def a_list(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"data": {"data": ["marked-4711"]}})
+
+
+async def overloaded(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"errors": ["marked-4711"]}, status=503, headers={"Retry-After": "12"})
+
+
+async def too_much(request: web.Request) -> web.StreamResponse:
+    return web.Response(body=b" " * (bounded_http.MAX_BODY + 1))
+
+
+@pytest.mark.parametrize(
+    ("handler", "message"),
+    [
+        (redirect, "redirects elsewhere"),
+        (html, "not what a key-value engine says"),
+        (a_list, "not what a key-value engine says"),
+        (overloaded, "HTTP 503"),
+        (too_much, "too large"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+async def test_bad_answers(cluster: LocalCluster, factory: VaultFactory, handler: Handler, message: str) -> None:
+    await vault_token(cluster, "t")
+    runner, url = await served(handler)
+    provider = await factory.open(vault_store(url), bound(cluster))
+
+    with pytest.raises(ProviderUnavailable, match=message) as failure:
+        await provider.fetch("mine/a")
+
+    assert "4711" not in f"{failure.value} {failure.value!r}"
+    if handler is overloaded:
+        assert failure.value.retry_after == 12
+    await runner.cleanup()
+
+
+async def test_nobody_there(cluster: LocalCluster, factory: VaultFactory) -> None:
+    await vault_token(cluster, "t")
+    provider = await factory.open(vault_store("http://127.0.0.1:1"), bound(cluster))
+
+    with pytest.raises(ProviderUnavailable, match="cannot connect"):
+        await provider.fetch("mine/a")
+
+
+async def test_a_server_that_drips_is_given_up(cluster: LocalCluster) -> None:
+    """The deadline is for the whole answer: a byte now and then does not renew it."""
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(100):
+            await response.write(b" ")
+            await asyncio.sleep(0.1)
+        return response
+
+    await vault_token(cluster, "t")
+    runner, url = await served(drip)
+    factory = VaultFactory(FixedClock(), timeout=1.0)
+    provider = await factory.open(vault_store(url), bound(cluster))
+
+    with pytest.raises(ProviderUnavailable, match="no answer in time"):
+        await asyncio.wait_for(provider.fetch("mine/a"), 5)
+
+    await factory.close()
+    await runner.cleanup()
+
+
+class NoVault(BaseHTTPRequestHandler):
+    """Answers everything with an empty object."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return None
+
+
+class Quiet(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        request.close()  # a handshake that the client broke off
+
+
+def secure_server(pair: KeyPair) -> tuple[Quiet, str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    server = Quiet(("127.0.0.1", 0), NoVault)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, f"https://127.0.0.1:{server.server_address[1]}"
+
+
+async def test_certificates(cluster: LocalCluster, factory: VaultFactory, tmp_path: Path) -> None:
+    """Only the given authority is trusted, from the bundle or from a ConfigMap."""
+    await vault_token(cluster, "t")
+    ours, other = Authority.make(tmp_path / "ours"), Authority.make(tmp_path / "other")
+    server, url = secure_server(ours.server())
+
+    async def message(**settings: Any) -> str:
+        provider = await factory.open(vault_store(url, **settings), bound(cluster))
+        with pytest.raises(GitOpsError) as failure:
+            await provider.fetch("mine/a")
+        return str(failure.value)
+
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "ca", "namespace": NAMESPACE},
+        "data": {"ca.crt": ours.certificate.read_text()},
+    }
+    await cluster.create(config_map, field_manager="tests")
+
+    assert "not trusted" in await message()
+    assert "not trusted" in await message(caBundle=base64.b64encode(other.certificate.read_bytes()).decode())
+    assert "key-value" in await message(caBundle=base64.b64encode(ours.certificate.read_bytes()).decode())
+    assert "key-value" in await message(caProvider={"type": "ConfigMap", "name": "ca", "key": "ca.crt"})
+    assert "not PEM" in await message(caBundle=base64.b64encode(b"no certificate").decode())
+    server.shutdown()
+    server.server_close()
+
+
+async def test_the_environment_plays_no_part(
+    cluster: LocalCluster,
+    factory: VaultFactory,
+    vault_server: VaultServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No proxy, no token and no certificates from variables; and nothing of the token in the logs."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("VAULT_TOKEN", "from-the-environment")
+    monkeypatch.setenv("VAULT_NAMESPACE", "elsewhere")
+    caplog.set_level(logging.DEBUG)
+    await vault_token(cluster, vault_server.token)
+
+    await (await factory.open(vault_store(vault_server.url), bound(cluster))).validate()
+
+    assert vault_server.token not in caplog.text
