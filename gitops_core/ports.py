@@ -246,6 +246,14 @@ class Statuses(Protocol):
         ...
 
 
+class Images(Protocol):
+    """Container images, as far as the embedded cluster's workloads need them."""
+
+    async def exists(self, image: str) -> bool:
+        """Whether a reference (`host/repository:tag` or `@digest`) can be pulled. Raises TransientError: unknown."""
+        ...
+
+
 # Git
 
 
