@@ -1,0 +1,136 @@
+"""GJSON paths: examples from its documentation, and laws for any text and any path."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secrets_sync.domain import gjson, gojson
+from secrets_sync.domain.gjson.paths import matches
+from secrets_sync.domain.gjson.tokens import plain_number
+
+PEOPLE = """{
+  "name": {"first": "Tom", "last": "Anderson"},
+  "age":37,
+  "children": ["Sara","Alex","Jack"],
+  "fav.movie": "Deer Hunter",
+  "friends": [
+    {"first": "Dale", "last": "Murphy", "age": 44, "nets": ["ig", "fb", "tw"]},
+    {"first": "Roger", "last": "Craig", "age": 68, "nets": ["fb", "tw"]},
+    {"first": "Jane", "last": "Murphy", "age": 47, "nets": ["ig", "tw"]}
+  ]
+}"""
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("name.last", "Anderson"),
+        ("age", "37"),
+        ("children", '["Sara","Alex","Jack"]'),
+        ("children.#", "3"),
+        ("children.1", "Alex"),
+        ("child*.2", "Jack"),
+        ("c?ildren.0", "Sara"),
+        (r"fav\.movie", "Deer Hunter"),
+        ("friends.#.first", '["Dale","Roger","Jane"]'),
+        ("friends.1.last", "Craig"),
+        ('friends.#(last=="Murphy").first', "Dale"),
+        ('friends.#(last=="Murphy")#.first', '["Dale","Jane"]'),
+        ("friends.#(age>45)#.last", '["Craig","Murphy"]'),
+        ('friends.#(first%"D*").last', "Murphy"),
+        ('friends.#(first!%"D*").last', "Craig"),
+        ('friends.#(nets.#(=="fb"))#.first', '["Dale","Roger"]'),
+        ("children|@reverse", '["Jack","Alex","Sara"]'),
+        ("children|@reverse|0", "Jack"),
+        ("friends.#.nets|@flatten", '["ig", "fb", "tw","fb", "tw","ig", "tw"]'),
+        ("{name.first,age,friends.#}", '{"first":"Tom","age":37,"#":3}'.replace('"#"', '"_"')),
+        ('{"n":age}', '{"n":37}'),
+        ("[age,name.last]", '[37,"Anderson"]'),
+        ("friends.#(first=~true)", None),
+        ("name|@keys", '["first","last"]'),
+        ("name.nope", None),
+        ("", None),
+    ],
+)
+def test_paths(path: str, text: str | None) -> None:
+    found = gjson.get(PEOPLE, path)
+
+    assert (found.text() if found.exists else None) == text
+
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", min_size=1, max_size=2), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+steps = st.sampled_from([*'abc0123#*?.|@{}[]()\\"=<>!%~:,', "@reverse", "@keys", "#(a=1)#", "ab", "@dig:a"])
+
+
+@given(st.text(max_size=60), st.lists(steps, max_size=8).map("".join) | st.text(max_size=20))
+def test_no_text_and_no_path_is_too_odd(text: str, path: str) -> None:
+    gjson.get(text, path).text()
+
+
+@given(documents, st.lists(steps, max_size=8).map("".join))
+def test_every_result_of_json_is_json(document: Any, path: str) -> None:
+    found = gjson.get(json.dumps(document), path)
+
+    if found.exists and "@" not in path and '"' not in path:
+        json.loads(found.raw)
+
+
+@given(documents, st.data())
+def test_plain_paths_agree_with_json(document: Any, data: st.DataObject) -> None:
+    text, path, value = json.dumps(document, ensure_ascii=data.draw(st.booleans())), [], document
+    while isinstance(value, dict | list) and value and (not path or data.draw(st.booleans())):
+        key = data.draw(st.sampled_from(sorted(value) if isinstance(value, dict) else range(len(value))))
+        path.append(str(key))
+        value = value[key]
+
+    if path:
+        assert json.loads(gjson.get(text, ".".join(path)).raw) == value
+
+
+@pytest.mark.parametrize("path", ["a." * 5000 + "a", "@this|" * 5000 + "a", "[" * 5000, "{a," * 3000, "#(" * 3000])
+def test_endless_paths_end(path: str) -> None:
+    gjson.get('{"a":' * 3000 + "1" + "}" * 3000, path)
+
+
+def test_a_path_that_doubles_its_result_again_and_again_is_cut_off() -> None:
+    doubled = '|{"a":@this,"b":@this}' * 40
+
+    assert len(gjson.get('{"x":"' + "y" * 1000 + '"}', "@this" + doubled).raw) < 64 * 1024 * 1024
+
+
+@given(st.text("ab*?\\", max_size=6), st.text("ab*?\\", max_size=6))
+def test_a_star_matches_everything_and_text_matches_itself(text: str, pattern: str) -> None:
+    assert matches(text, "*")
+    assert matches(text, text.replace("\\", "\\\\").replace("*", "\\*").replace("?", "\\?"))
+    matches(text, pattern)
+
+
+def test_a_pattern_of_many_stars_takes_no_time() -> None:
+    assert not matches("a" * 5000, "*a" * 50 + "b")
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_plain_numbers_have_no_exponent_and_lose_nothing(number: float) -> None:
+    text = plain_number(number)
+
+    assert "e" not in text
+    assert float(text) == number
+
+
+@given(documents)
+def test_go_json_reads_back(document: Any) -> None:
+    text = gojson.encode(gojson.decode(json.dumps(document)))
+
+    assert json.loads(text) == document
+    assert gojson.encode(gojson.decode(text)) == text
