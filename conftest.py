@@ -4,5 +4,6 @@ pytest_plugins: list[str] = [
     "tests.local",
     "tests.servers.aws",
     "tests.servers.controlplane",
+    "tests.servers.registry",
     "tests.servers.vault",
 ]

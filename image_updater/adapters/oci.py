@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -103,8 +104,8 @@ class OciRegistry:
         self._per_host, self._total, self._read = per_host, total, read
         self._open: aiohttp.ClientSession | None = None
         self._slots: dict[str, asyncio.Semaphore] = {}
-        self._schemes: dict[Repository, str] = {}
-        self._challenges: dict[str, Challenge] = {}
+        self._schemes: dict[tuple[str, bool], str] = {}
+        self._challenges: dict[tuple[str, bool], Challenge] = {}
         self._tokens: dict[tuple[str, str, str, Credentials], _Token] = {}
 
     async def __aenter__(self) -> Self:
@@ -159,20 +160,20 @@ class OciRegistry:
         return answer
 
     async def _proven(self, method: str, repository: Repository, path: str, credentials: Credentials) -> _Answer:
-        known = self._challenges.get(repository.registry)
+        known = self._challenges.get(_server(repository))
         answer = await self._send(method, repository, path, await self._proof(known, repository, credentials))
         if answer.status != HTTPStatus.UNAUTHORIZED or not answer.challenges:
             return answer
         challenge = answer.challenges[0]
         if challenge == known and challenge.scheme == "basic":
             return answer
-        self._challenges[repository.registry] = challenge
+        self._challenges[_server(repository)] = challenge
         proof = await self._proof(challenge, repository, credentials, fresh=True)
         return await self._send(method, repository, path, proof) if proof else answer
 
     async def _send(self, method: str, repository: Repository, path: str, proof: str) -> _Answer:
         """The answer over the first scheme that connects, which is remembered."""
-        known = self._schemes.get(repository)
+        known = self._schemes.get(_server(repository))
         schemes = (known,) if known else repository.schemes
         for scheme in schemes:
             url = f"{scheme}://{repository.registry}{path}"
@@ -184,7 +185,7 @@ class OciRegistry:
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 raise RegistryUnavailable(f"{method} {url}: {type(error).__name__}") from None
             else:
-                self._schemes[repository] = scheme
+                self._schemes[_server(repository)] = scheme
                 return answer
         raise AssertionError("a repository has a scheme")
 
@@ -225,7 +226,7 @@ class OciRegistry:
     async def _token(
         self, challenge: Challenge, scope: str, repository: Repository, credentials: Credentials
     ) -> _Token:
-        over_http = self._schemes.get(repository, "https") == "http"
+        over_http = self._schemes.get(_server(repository), "https") == "http"
         if not belongs(challenge.realm, repository.registry, over_http=over_http):
             shown = urlsplit(challenge.realm).hostname
             raise RegistryDenied(f"{repository.registry} asks for a token of another site ({shown!r}): refused")
@@ -258,6 +259,11 @@ class OciRegistry:
         proof = _basic(credentials)
         headers = {"Authorization": proof} if proof else {}
         return await self._request("GET", urlunsplit(parts._replace(query=query, fragment="")), headers)
+
+
+def _server(repository: Repository) -> tuple[str, bool]:
+    """What scheme and challenge are remembered for: who asks for plain HTTP decides for nobody else."""
+    return repository.registry, repository.insecure
 
 
 def _basic(credentials: Credentials) -> str:
@@ -328,4 +334,5 @@ def _connection_cause(error: aiohttp.ClientConnectorError) -> str:
         return "the registry's certificate is not trusted"
     if isinstance(error, aiohttp.ClientConnectorSSLError):
         return "the registry does not speak TLS"
-    return (error.os_error.strerror or type(error.os_error).__name__).lower()
+    number = error.os_error.errno
+    return os.strerror(number).lower() if number and number > 0 else type(error.os_error).__name__

@@ -83,7 +83,7 @@ def _credentials(entry: Mapping[str, Any]) -> Credentials:
     username, password = entry.get("username") or "", entry.get("password") or ""
     if auth := entry.get("auth"):
         try:
-            username, _, password = base64.b64decode(auth).decode().partition(":")
+            username, _, password = base64.b64decode(auth, validate=True).decode().partition(":")
         except (binascii.Error, ValueError, TypeError):
             raise ValueError("an 'auth' in the docker configuration is not base64 of user:password") from None
     identity, registry = entry.get("identitytoken"), entry.get("registrytoken")

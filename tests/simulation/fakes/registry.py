@@ -1,4 +1,4 @@
-"""Registries in memory: pure asyncio, with faults on demand. Passes tests/contracts/test_registry.py like the real one."""
+"""Registries in memory: pure asyncio, with faults on demand. Passes the contract of the real client."""
 
 from __future__ import annotations
 

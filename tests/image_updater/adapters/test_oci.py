@@ -1,0 +1,213 @@
+"""The registry client and registries that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gitops_core.meta import Sensitive
+from image_updater.adapters.challenges import belongs, parse_challenges
+from image_updater.adapters.oci import OciRegistry
+from image_updater.domain.credentials import Credentials, credentials_for
+from image_updater.domain.references import Repository, parse_repository
+from image_updater.errors import RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
+from sealoop.embedded.registry import Account, RegistryServer
+from tests.servers.programs import free_port
+from tests.servers.registry import hostile_registry
+
+ACCOUNT = Credentials("bob", Sensitive("hunter2"))
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[str]:
+    async with hostile_registry() as running:
+        yield running
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[OciRegistry]:
+    async with OciRegistry(read=1.0, total=5.0) as client:
+        yield client
+
+
+@pytest.mark.parametrize("link", ["relative", "absolute", "query"])
+async def test_all_pages_are_read(registry: OciRegistry, host: str, link: str) -> None:
+    tags = await registry.tags(Repository(host, f"{link}/app", insecure=True))
+
+    assert tags == tuple(f"1.0.{number}" for number in range(1, 8))
+
+
+async def test_no_tags_is_an_answer(registry: OciRegistry, host: str) -> None:
+    assert await registry.tags(Repository(host, "null-tags/app", insecure=True)) == ()
+
+
+async def test_ten_mebibytes_of_tags_are_read(registry: OciRegistry, host: str) -> None:
+    assert len(await registry.tags(Repository(host, "huge/app", insecure=True))) == 100_000
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "kind", "message"),
+    [
+        ("unauthorized", RegistryDenied, "UNAUTHORIZED: authentication required"),
+        ("unknown", RepositoryUnknown, "NAME_UNKNOWN: repository name not known to registry"),
+        ("busy", RegistryUnavailable, "unexpected status code 429 Too Many Requests"),
+        ("broken", RegistryUnavailable, "unexpected status code 500 Internal Server Error"),
+        ("echo", RegistryDenied, "DENIED: not bob:***"),
+        ("html", RegistryUnavailable, "the answer is not a list of tags"),
+        ("half", RegistryUnavailable, "the answer is not a list of tags"),
+        ("odd-tags", RegistryUnavailable, "the answer is not a list of tags"),
+        ("hang", RegistryUnavailable, "SocketTimeoutError"),
+        ("hang-up", RegistryUnavailable, "ServerDisconnectedError"),
+        ("foreign-realm", RegistryDenied, "asks for a token of another site ('thief.example.com'): refused"),
+    ],
+)
+async def test_what_the_registry_did_is_said(
+    registry: OciRegistry, host: str, behaviour: str, kind: type[RegistryError], message: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        await registry.tags(Repository(host, f"{behaviour}/app", insecure=True), ACCOUNT)
+
+    said = str(caught.value)
+    assert message in said
+    assert "hunter2" not in said
+    assert "oops" not in said
+    if behaviour != "foreign-realm":
+        assert said == f"GET http://{host}/v2/{behaviour}/app/tags/list?n=1000: {message}"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ("endless", "pages go round without new tags"),
+        ("circle", "pages go round without new tags"),
+        ("elsewhere", "the next page is on another host"),
+        ("flood", "the answer is longer than 33554432 bytes"),
+    ],
+)
+async def test_a_listing_ends(registry: OciRegistry, host: str, behaviour: str, message: str) -> None:
+    before = time.monotonic()
+
+    with pytest.raises(RegistryUnavailable, match=message):
+        await registry.tags(Repository(host, f"{behaviour}/app", insecure=True))
+
+    assert time.monotonic() - before < 20
+
+
+async def test_retry_after_is_kept(registry: OciRegistry, host: str) -> None:
+    with pytest.raises(RegistryUnavailable) as caught:
+        await registry.tags(Repository(host, "busy/app", insecure=True))
+
+    assert caught.value.retry_after == 7.0
+
+
+async def test_nobody_there(registry: OciRegistry) -> None:
+    repository = parse_repository(f"127.0.0.1:{free_port()}/apps/app")
+
+    with pytest.raises(RegistryUnavailable, match=r"^GET http://.*: connection refused$"):
+        await registry.tags(repository)
+
+
+async def test_plain_http_is_found_on_loopback_without_being_asked_for(registry: OciRegistry) -> None:
+    async with RegistryServer() as server:
+        server.add("apps/app", "1.0.0")
+
+        assert await registry.tags(parse_repository(f"{server.host}/apps/app")) == ("1.0.0",)
+
+
+async def test_one_token_serves_until_it_expires(registry: OciRegistry) -> None:
+    async with RegistryServer(account=Account("bob", "hunter2", "bearer")) as server:
+        server.add("apps/app", "1.0.0")
+        repository = Repository(server.host, "apps/app", insecure=True)
+        for _ in range(3):
+            await registry.tags(repository, ACCOUNT)
+
+        asked = [path.partition("?")[0] for _, path in server.requests]
+
+        assert asked.count("/token") == 1
+        assert asked.count("/v2/apps/app/tags/list") == 4  # the first one was challenged
+
+
+async def test_one_slow_host_does_not_delay_another(registry: OciRegistry, host: str) -> None:
+    slow = [asyncio.create_task(registry.tags(Repository(host, "hang/app", insecure=True))) for _ in range(20)]
+    await asyncio.sleep(0.1)
+    async with RegistryServer() as server:
+        server.add("apps/app", "1.0.0")
+        before = time.monotonic()
+
+        await registry.tags(Repository(server.host, "apps/app", insecure=True))
+
+        assert time.monotonic() - before < 0.5
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("realm", "registry_host", "over_http", "may"),
+    [
+        ("https://auth.docker.io/token", "index.docker.io", False, True),
+        ("https://gitlab.com/jwt/auth", "registry.gitlab.com", False, True),
+        ("https://ghcr.io/token", "ghcr.io", False, True),
+        ("http://127.0.0.1:9/token", "127.0.0.1:5000", True, True),
+        ("http://ghcr.io/token", "ghcr.io", False, False),
+        ("https://thief.com/token", "ghcr.io", False, False),
+        ("https://127.0.0.1/token", "ghcr.io", False, False),
+        ("https://169.254.169.254/token", "10.0.0.1", False, False),
+        ("ftp://ghcr.io/token", "ghcr.io", False, False),
+        ("", "ghcr.io", True, False),
+        ("https://io", "ghcr.io", False, False),
+    ],
+)
+def test_who_may_see_the_credentials(realm: str, registry_host: str, over_http: bool, may: bool) -> None:
+    assert belongs(realm, registry_host, over_http=over_http) == may
+
+
+def test_odd_challenges_are_read_or_ignored() -> None:
+    assert parse_challenges(["Negotiate", "Digest realm=x", "", "Bearer", '"']) == ()
+    assert (
+        parse_challenges([r'bearer realm="https://a/\"t\"", scope="x:y:pull,push", service=z'])[0].scope
+        == "x:y:pull,push"
+    )
+
+
+CONFIG = b"""{"auths": {
+  "https://index.docker.io/v1/": {"auth": "aHViOnA6dw=="},
+  "ghcr.io": {"username": "org", "password": "p1"},
+  "ghcr.io/org/team": {"username": "team", "password": "p2"},
+  "*.example.com": {"identitytoken": "refresh"},
+  "127.0.0.1:5000": {"registrytoken": "raw"}
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("image", "username", "secret"),
+    [
+        ("alpine", "hub", b"p:w"),
+        ("ghcr.io/org/app", "org", b"p1"),
+        ("ghcr.io/org/team/app", "team", b"p2"),
+        ("ghcr.io/org/teams", "org", b"p1"),
+        ("r.example.com/app", "", b"refresh"),
+        ("127.0.0.1:5000/app", "", b"raw"),
+    ],
+)
+def test_the_docker_configuration_is_read_as_kubernetes_reads_it(image: str, username: str, secret: bytes) -> None:
+    found = credentials_for(CONFIG, parse_repository(image))
+
+    assert found.username == username
+    assert [s.reveal() for s in found.secrets] == [secret]
+
+
+@pytest.mark.parametrize("image", ["quay.io/org/app", "a.b.example.com/app", "127.0.0.1:5001/app"])
+def test_other_registries_get_nothing(image: str) -> None:
+    assert credentials_for(CONFIG, parse_repository(image)) == Credentials()
+
+
+@pytest.mark.parametrize(
+    "config", [b"", b"[]", b"{}", b'{"auths": 1}', b'{"auths": {"ghcr.io": {"auth": "!"}}}', b"\xff"]
+)
+def test_a_bad_docker_configuration_is_refused(config: bytes) -> None:
+    with pytest.raises(ValueError, match="docker configuration"):
+        credentials_for(config, parse_repository("ghcr.io/org/app"))

@@ -1,0 +1,333 @@
+"""The real distribution registry: open, behind a password file, behind a token server; and one that misbehaves.
+
+Images are pushed by the registry API itself, never by the code under test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import http.server
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from tests.servers.certificates import Authority, KeyPair
+from tests.servers.programs import answers, free_port, running
+
+USER, PASSWORD = "puller", "s3cret"
+_BCRYPT = "$2b$04$JmyCs6lJLgKyWbTBv2FdQOZkN3wlE9VoWynXgLnHTYNLoXzIAz3i6"
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+@dataclass(frozen=True)
+class RealRegistry:
+    """A running registry.
+
+    Attributes:
+        host: what image names begin with.
+        token_url: where tokens are made, "" without a token server.
+        guarded: whether USER and PASSWORD are needed.
+    """
+
+    host: str
+    token_url: str = ""
+    guarded: bool = False
+
+    def push(self, repository: str, tag: str) -> str:
+        """Push an image without layers; returns its digest."""
+        config = json.dumps({"tag": tag}).encode()
+        digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        media_type = "application/vnd.oci.image.config.v1+json"
+        manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": _MANIFEST,
+                "config": {"mediaType": media_type, "digest": digest, "size": len(config)},
+                "layers": [],
+            }
+        )
+        with requests.Session() as session:
+            session.trust_env = False
+            self._identify(session, repository)
+            url = f"http://{self.host}/v2/{repository}"
+            upload = session.post(f"{url}/blobs/uploads/", timeout=10)
+            upload.raise_for_status()
+            location = upload.headers["Location"]
+            separator = "&" if "?" in location else "?"
+            session.put(f"{location}{separator}digest={digest}", data=config, timeout=10).raise_for_status()
+            put = session.put(f"{url}/manifests/{tag}", data=manifest, headers={"Content-Type": _MANIFEST}, timeout=10)
+            put.raise_for_status()
+            return str(put.headers["Docker-Content-Digest"])
+
+    def _identify(self, session: requests.Session, repository: str) -> None:
+        if self.token_url:
+            scope = {"service": "tests", "scope": f"repository:{repository}:pull,push"}
+            answer = session.get(self.token_url, params=scope, auth=(USER, PASSWORD), timeout=10)
+            session.headers["Authorization"] = f"Bearer {answer.json()['token']}"
+        elif self.guarded:
+            session.auth = (USER, PASSWORD)
+
+
+class _TokenServer(http.server.ThreadingHTTPServer):
+    """Signs whatever scope USER asks for, as https://distribution.github.io/distribution/spec/auth/jwt/ says."""
+
+    def __init__(self, pair: KeyPair) -> None:
+        super().__init__(("127.0.0.1", 0), _TokenHandler)
+        certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+        self.chain = base64.b64encode(certificate.public_bytes(serialization.Encoding.DER)).decode()
+        key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        self.key = key
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/token"
+
+    def token(self, service: str, scopes: list[str]) -> str:
+        now = int(time.time())
+        access = []
+        for scope in scopes:
+            type_, name, actions = scope.split(":", 2)
+            access.append({"type": type_, "name": name, "actions": actions.split(",")})
+        times = {"exp": now + 300, "nbf": now - 10, "iat": now}
+        claims = {"iss": "tests", "sub": USER, "aud": service, "jti": str(now), "access": access, **times}
+        head = {"typ": "JWT", "alg": "ES256", "x5c": [self.chain]}
+        body = ".".join(_unpadded(json.dumps(part).encode()) for part in (head, claims))
+        r, s = decode_dss_signature(self.key.sign(body.encode(), ec.ECDSA(hashes.SHA256())))
+        return f"{body}.{_unpadded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+
+class _TokenHandler(http.server.BaseHTTPRequestHandler):
+    server: _TokenServer
+
+    def do_GET(self) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        if self.headers.get("Authorization") != f"Basic {basic}":
+            self._answer(401, {"errors": [{"code": "UNAUTHORIZED", "message": "who are you"}]})
+            return
+        self._answer(200, {"token": self.server.token(query["service"][0], query.get("scope", [])), "expires_in": 300})
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+def _unpadded(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+@contextmanager
+def _registry(folder: Path, auth: str = "") -> Iterator[str]:
+    folder.mkdir()
+    port = free_port()
+    config = folder / "config.yml"
+    config.write_text(
+        "version: 0.1\nlog: {accesslog: {disabled: true}, level: error}\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n{auth}"
+    )
+    status = 401 if auth else 200
+    url = f"http://127.0.0.1:{port}/v2/"
+    with running(["registry", "serve", config], folder=folder, ready=lambda: answers(url, status=status)):
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def open_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
+    with _registry(tmp_path_factory.mktemp("registry") / "open") as host:
+        yield RealRegistry(host)
+
+
+@pytest.fixture(scope="session")
+def password_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
+    folder = tmp_path_factory.mktemp("registry")
+    (folder / "users").write_text(f"{USER}:{_BCRYPT}\n")
+    with _registry(folder / "guarded", f"auth: {{htpasswd: {{realm: tests, path: {folder / 'users'}}}}}\n") as host:
+        yield RealRegistry(host, guarded=True)
+
+
+@pytest.fixture(scope="session")
+def token_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
+    folder = tmp_path_factory.mktemp("registry")
+    authority = Authority.make(folder / "ca")
+    server = _TokenServer(authority.server())
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    token = f"{{realm: '{server.url}', service: tests, issuer: tests, rootcertbundle: {authority.certificate}}}"
+    try:
+        with _registry(folder / "guarded", f"auth: {{token: {token}}}\n") as host:
+            yield RealRegistry(host, server.url, guarded=True)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+Misbehaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def _page_of_tags(request: web.Request) -> web.StreamResponse:
+    """7 tags, 2 on a page, with the kinds of Link that registries send."""
+    last = int(request.query.get("last", "0"))
+    tags = [f"1.0.{number}" for number in range(last + 1, min(last + 2, 7) + 1)]
+    target = {
+        "relative": f"{request.path}?last={last + 2}&n=2",
+        "absolute": f"http://{request.host}{request.path}?last={last + 2}&n=2",
+        "query": f"?last={last + 2}&n=2",
+    }[request.path.split("/")[2]]
+    headers = {"Link": f'<{target}>; rel="next"'} if last + 2 < 7 else {}
+    return web.json_response({"name": "x", "tags": tags}, headers=headers)
+
+
+async def _unauthorized(request: web.Request) -> web.StreamResponse:
+    error = {"code": "UNAUTHORIZED", "message": "authentication required"}
+    return web.json_response({"errors": [error]}, status=401)
+
+
+async def _unknown(request: web.Request) -> web.StreamResponse:
+    error = {"code": "NAME_UNKNOWN", "message": "repository name not known to registry"}
+    return web.json_response({"errors": [error]}, status=404)
+
+
+async def _busy(request: web.Request) -> web.StreamResponse:
+    return web.Response(status=429, headers={"Retry-After": "7"}, text="<html>slow down</html>")
+
+
+async def _broken(request: web.Request) -> web.StreamResponse:
+    return web.Response(status=500, text="<html>oops " + request.headers.get("Authorization", "") + "</html>")
+
+
+async def _echo(request: web.Request) -> web.StreamResponse:
+    if "Authorization" not in request.headers:
+        return web.json_response({}, status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+    given = base64.b64decode(request.headers["Authorization"].partition(" ")[2]).decode()
+    return web.json_response({"errors": [{"code": "DENIED", "message": f"not {given}"}]}, status=403)
+
+
+async def _html(request: web.Request) -> web.StreamResponse:
+    return web.Response(text="<html>sign in</html>", content_type="text/html")
+
+
+async def _half(request: web.Request) -> web.StreamResponse:
+    return web.Response(text='{"name": "x", "tags": ["1.0", "1', content_type="application/json")
+
+
+async def _endless(request: web.Request) -> web.StreamResponse:
+    number = int(request.query.get("last", "0")) + 1
+    headers = {"Link": f'<{request.path}?last={number}>; rel="next"'}
+    return web.json_response({"tags": ["1.0.0"]}, headers=headers)
+
+
+async def _circle(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"tags": ["1.0.0"]}, headers={"Link": f'<{request.path_qs}>; rel="next"'})
+
+
+async def _elsewhere(request: web.Request) -> web.StreamResponse:
+    link = f'<http://localhost:1{request.path}?last=1>; rel="next"'
+    return web.json_response({"tags": ["1.0.0"]}, headers={"Link": link})
+
+
+async def _foreign_realm(request: web.Request) -> web.StreamResponse:
+    challenge = 'Bearer realm="http://thief.example.com/token",service="x"'
+    return web.json_response({}, status=401, headers={"WWW-Authenticate": challenge})
+
+
+async def _huge(request: web.Request) -> web.StreamResponse:
+    """10 MiB of tags on one page."""
+    return web.json_response({"tags": [f"1.0.{number:096}" for number in range(100_000)]})
+
+
+async def _flood(request: web.Request) -> web.StreamResponse:
+    """More than anybody should read."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    try:
+        while True:
+            await response.write(b'{"tags": [' + b'"1.0.0",' * 100_000)
+    except ConnectionError:
+        return response
+
+
+async def _odd_tags(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"tags": ["1.0.0", 7, None]})
+
+
+async def _null_tags(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"name": "x", "tags": None})
+
+
+async def _hang(request: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(3600)
+    return web.Response()
+
+
+async def _hang_up(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+BEHAVIOURS: dict[str, Misbehaviour] = {
+    "relative": _page_of_tags,
+    "absolute": _page_of_tags,
+    "query": _page_of_tags,
+    "unauthorized": _unauthorized,
+    "unknown": _unknown,
+    "busy": _busy,
+    "broken": _broken,
+    "echo": _echo,
+    "html": _html,
+    "half": _half,
+    "endless": _endless,
+    "circle": _circle,
+    "elsewhere": _elsewhere,
+    "foreign-realm": _foreign_realm,
+    "huge": _huge,
+    "flood": _flood,
+    "odd-tags": _odd_tags,
+    "null-tags": _null_tags,
+    "hang": _hang,
+    "hang-up": _hang_up,
+}
+"""What the repository of each name answers: `<host>/broken/app`."""
+
+
+@asynccontextmanager
+async def hostile_registry() -> AsyncIterator[str]:
+    """A registry's host; the first part of a repository's path says how it behaves."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await BEHAVIOURS[request.path.split("/")[2]](request)
+
+    application = web.Application()
+    application.router.add_route("*", "/v2/{rest:.*}", answer)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
