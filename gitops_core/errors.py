@@ -14,8 +14,8 @@ bug: reason `InternalError`, traceback in the log only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, Self
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from gitops_core.schema import FieldFault as FieldFault  # of Invalid
 
@@ -40,10 +40,17 @@ class GitOpsError(Exception):
         self.reason = reason or type(self).reason
         self.status: Status | None = None
         self.conditions: tuple[Condition, ...] = ()
+        self.event: Literal["Warning", "Normal", "None"] = "Warning"
+        self.event_metadata: Mapping[str, str] = {}
 
     def carrying(self, status: Status, *conditions: Condition) -> Self:
         """The same error, which also says what to store in the object's status."""
         self.status, self.conditions = status, conditions
+        return self
+
+    def told(self, event: Literal["Warning", "Normal", "None"], metadata: Mapping[str, str]) -> Self:
+        """The same error, which also says how its Event is recorded: "None" for what is merely waited for."""
+        self.event, self.event_metadata = event, metadata
         return self
 
 

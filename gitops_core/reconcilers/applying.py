@@ -155,10 +155,10 @@ class Applier:
         Raises:
             SyncFailed: names every object that could not be applied, and carries those that were.
         """
-        done: list[Applied] = []
+        done: dict[ObjectRef, Applied] = {}
 
         async def one(action: Action) -> None:
-            done.append(await self._apply(action, before))
+            await self._apply(action, before, done)
 
         for number, stage in enumerate(plan.stages):
             parts: Sequence[Sequence[Action]] = (stage,)
@@ -172,21 +172,23 @@ class Applier:
                 await self._settled(stage, done, plan)
         return _in_order(done, plan)
 
-    async def _apply(self, action: Action, before: Before) -> Applied:
-        if action.create_only and (live := await self.cluster.get(action.ref)) is not None:
-            return Applied(action.ref, live, "skipped")
+    async def _apply(self, action: Action, before: Before, done: dict[ObjectRef, Applied]) -> None:
+        ref = action.ref
+        if action.create_only and (live := await self.cluster.get(ref)) is not None:
+            done[ref] = Applied(ref, live, "skipped")
+            return
         live = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True)
+        done[ref] = Applied(ref, live, _change(ref, live, before))
         if action.take_over and (patch := takeover_patch(live)):
-            await self.cluster.patch(action.ref, patch, field_manager=MANAGER)
+            await self.cluster.patch(ref, patch, field_manager=MANAGER)
             live = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True)
-        return Applied(action.ref, live, _change(action.ref, live, before))
+            done[ref] = Applied(ref, live, _change(ref, live, before))
 
-    async def _settled(self, stage: Sequence[Action], done: Sequence[Applied], plan: SyncPlan) -> None:
+    async def _settled(self, stage: Sequence[Action], done: Mapping[ObjectRef, Applied], plan: SyncPlan) -> None:
         """Wait until the definitions of a stage are served. Raises SyncFailed after a minute."""
-        lives = {applied.ref: applied.live for applied in done}
         deadline = self.clock.monotonic() + STAGE_TIMEOUT
         for action in stage:
-            live: Manifest | None = lives[action.ref]
+            live: Manifest | None = done[action.ref].live
             while (state := health(live, self.clock.now())).status not in ("Current", "Failed"):
                 if self.clock.monotonic() > deadline:
                     cause = f"{action.ref} is not ready after {STAGE_TIMEOUT:g}s: {state.message}"
@@ -311,9 +313,8 @@ def _change(ref: ObjectRef, live: Manifest, before: Before) -> Change:
     return "unchanged" if same else "configured"
 
 
-def _in_order(done: Iterable[Applied], plan: SyncPlan) -> tuple[Applied, ...]:
-    by_ref = {applied.ref: applied for applied in done}
-    return tuple(by_ref[action.ref] for action in plan.actions if action.ref in by_ref)
+def _in_order(done: Mapping[ObjectRef, Applied], plan: SyncPlan) -> tuple[Applied, ...]:
+    return tuple(done[action.ref] for action in plan.actions if action.ref in done)
 
 
 def _defined_scopes(objects: Iterable[Manifest]) -> dict[tuple[str, str], bool]:

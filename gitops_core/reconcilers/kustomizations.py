@@ -109,17 +109,11 @@ class KustomizationReconciler:
         key = dependencies.source_key(wanted)
         source = await self.platform.objects.get(GitRepository, key)
         if source is None:
-            raise TransientError(
-                f'gitrepositories.source.toolkit.fluxcd.io "{key.name}" not found in namespace {key.namespace}',
-                reason="ArtifactFailed",
-                retry_after=retry_interval_of(wanted.spec),
+            raise _not_yet(
+                wanted, f'gitrepositories.source.toolkit.fluxcd.io "{key.name}" not found in {key.namespace}'
             )
         if source.status.artifact is None:
-            raise TransientError(
-                f"source artifact not found: GitRepository/{key} has fetched nothing yet",
-                reason="ArtifactFailed",
-                retry_after=retry_interval_of(wanted.spec),
-            )
+            raise _not_yet(wanted, f"source artifact not found: GitRepository/{key} has fetched nothing yet")
         return source
 
     async def _check_dependencies(self, attempt: _Attempt) -> None:
@@ -173,6 +167,8 @@ class KustomizationReconciler:
             applied = await self._applier.apply(plan, before, first_alone=is_first and not is_repeated)
         except SyncFailed as error:
             self._memory.pop(wanted.key, None)
+            if is_first and not error.applied:
+                attempt.status = msgspec.structs.replace(attempt.status, inventory=None)  # nothing was made
             changes = [str(a) for a in error.applied if a.change in ("created", "configured")]
             self._fail(attempt, error.reason, "\n".join((str(error), *changes)))
         except NotLeader:
@@ -299,6 +295,7 @@ class KustomizationReconciler:
         delay = max(retry_interval_of(attempt.wanted.spec), retry_after or 0.0)
         phase = Condition(type="Reconciling", status="True", reason="ProgressingWithRetry", message=attempt.progress)
         error = TransientError(message, reason=reason, retry_after=delay)
+        error.told("Warning", {f"{GROUP}/revision": attempt.revision})
         raise error.carrying(attempt.status, phase, *conditions) from None
 
     # the end
@@ -330,6 +327,12 @@ class KustomizationReconciler:
             raise TransientError(f"waiting for termination of {', '.join(left)}", reason="Progressing", retry_after=2.0)
         text = "failed to wait for resources termination"
         self.platform.events.emit(wanted, "Warning", "ReconciliationFailed", f"{text}: {', '.join(left)}", {})
+
+
+def _not_yet(wanted: Kustomization, message: str) -> TransientError:
+    """Nobody did anything wrong, so there is no Event; the source's change wakes us."""
+    delay = retry_interval_of(wanted.spec)
+    return TransientError(message, reason="ArtifactFailed", retry_after=delay).told("None", {})
 
 
 def _revision_of(source: GitRepository) -> str:
