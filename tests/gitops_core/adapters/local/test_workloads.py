@@ -107,11 +107,11 @@ async def test_a_new_image_rolls_out_and_the_old_pods_go(local_cluster: LocalClu
 
 
 async def test_a_missing_image_stops_the_rollout_and_takes_nothing_down(local_cluster: LocalCluster) -> None:
-    await local_cluster.apply(workload(DEPLOYMENT, "app:1", progressDeadlineSeconds=1), field_manager="tests")
+    await local_cluster.apply(workload(DEPLOYMENT, "app:1", progressDeadlineSeconds=2), field_manager="tests")
 
     async with running(local_cluster, Shelf("app:1")):
         await eventually(local_cluster, DEPLOYMENT, is_current)
-        await local_cluster.apply(workload(DEPLOYMENT, "app:9", progressDeadlineSeconds=1), field_manager="tests")
+        await local_cluster.apply(workload(DEPLOYMENT, "app:9", progressDeadlineSeconds=2), field_manager="tests")
         live = await eventually(
             local_cluster, DEPLOYMENT, lambda d: condition(d, "Progressing").get("status") == "False"
         )
