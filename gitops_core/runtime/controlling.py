@@ -187,6 +187,7 @@ class ControllerLoop(Generic[R]):
     async def _work(self) -> None:
         while (key := await self.queue.get()) is not None:
             self._measure_queue()
+            await asyncio.sleep(0)  # a look that never waits must not keep the lease from being renewed
             run = self._running[key] = _Run(self._observer.mark())
             token = WRITTEN.set(run.written)
             try:
@@ -214,6 +215,7 @@ class ControllerLoop(Generic[R]):
     async def _look(self, key: ObjectKey, run: _Run) -> None:
         wanted = self._informer.objects.get(key)
         if wanted is None:
+            self._forget(key)
             return
         began = self._around.clock.monotonic()
         try:
@@ -271,6 +273,13 @@ class ControllerLoop(Generic[R]):
                 return await work
         except GitOpsError as error:
             return error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled us: it leaked out of the reconciler, and must not end the worker.
+            log.exception("a reconciler cancelled itself", extra={"kind": self.kind.KIND.kind, "key": str(wanted.key)})
+            return RuntimeError("cancelled")
         except Exception as error:
             if limit.expired():
                 seconds = self._around.reconcile_timeout
@@ -294,8 +303,10 @@ class ControllerLoop(Generic[R]):
         message = str(result) if isinstance(result, GitOpsError) else type(result).__name__
         metrics.results.labels(kind, reason).inc()
         log.warning("failed", extra=about | {"reason": reason, "cause": message})
-        if not isinstance(result, NotLeader):
-            self._around.events.emit(wanted, "Warning", wanted.CONDITIONS.failure_event or reason, message, {})
+        told = result if isinstance(result, GitOpsError) else GitOpsError(message)
+        if told.event != "None" and not isinstance(result, NotLeader):
+            event = wanted.CONDITIONS.failure_event or reason
+            self._around.events.emit(wanted, told.event, event, message, told.event_metadata)
 
     async def _store(self, wanted: R, result: Outcome | Exception) -> bool:
         """Write the status that follows from `result`; whether there is still an object to look at again."""
@@ -311,8 +322,6 @@ class ControllerLoop(Generic[R]):
         self._tell_unsupported(seen, paths)
         try:
             await self._around.statuses.write_whole(current, status)
-        except (Conflict, NotFound):
-            return False
         except ClusterError as error:
             self._around.metrics.api_errors.labels(self.kind.KIND.kind, error.reason).inc()
             log.warning("cannot write a status", extra={"object": str(wanted.ref), "cause": str(error)})

@@ -122,7 +122,7 @@ class Informer(Generic[T]):
             if not token:
                 break
             await asyncio.sleep(0)  # let others run between the pages
-        for key in self.objects.keys() - seen:
+        for key in sorted(self.objects.keys() - seen):
             self._remove(key)
         self._highest = version_of(version) if restored else max(self._highest, version_of(version))
         self.synced.set()
@@ -227,6 +227,7 @@ class Informers:
 
     def stop(self) -> None:
         """Forget everything; the next start() begins empty."""
+        self._metrics.informer_synced.clear()
         for task in self._tasks.values():
             task.cancel()
         self._users.clear()

@@ -108,7 +108,9 @@ class Leadership:
     async def _attempt(self) -> bool:
         """One try to take or renew; whether the lease is ours after it."""
         sent = self._clock.monotonic()
-        patience = self._until - sent if self.is_certain else self._settings.renew_deadline
+        patience = self._settings.renew_deadline / 2  # one request that hangs leaves time for another
+        if self.is_certain:
+            patience = min(patience, self._until - sent)
         try:
             async with asyncio.timeout(patience):
                 ours = await self._take_or_renew()
@@ -130,8 +132,8 @@ class Leadership:
             if lease is None:
                 return await self._create()
             return self._is_free(lease) and await self._store(lease)
-        except (AlreadyExists, Conflict, NotFound):
-            return False
+        except (AlreadyExists, Conflict):
+            return False  # somebody was faster
 
     def _is_free(self, lease: Manifest) -> bool:
         """Whether we hold the lease, nobody does, or its holder let it run out under our eyes."""

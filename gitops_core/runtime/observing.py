@@ -41,11 +41,11 @@ class Observer:
         """
         known = self._index.references(key)
         self._index.update(key, watched)
-        for kind in self._index.kinds - self._watching.keys():
+        for kind in sorted(self._index.kinds - self._watching.keys()):
             self._start(kind)
-        for kind in self._watching.keys() - self._index.kinds:
+        for kind in sorted(self._watching.keys() - self._index.kinds):
             self._timers.schedule((id(self), kind), LINGER, lambda kind=kind: self._stop(kind))  # type: ignore[misc]
-        for ref in self._index.references(key) - known:
+        for ref in sorted(self._index.references(key) - known):
             informer, _ = self._watching[ref.kind]
             present = informer.objects.get(ref.key)
             if present is not None:
@@ -93,5 +93,5 @@ def wake_referrers(
     metadata = present.metadata
     ref = ObjectRef(kind, ObjectKey(metadata.namespace, metadata.name))
     version = -1 if new is None else version_of(metadata.resource_version)
-    for key in index.referrers(ref):
+    for key in sorted(index.referrers(ref)):  # in the same order in every run: simulations replay
         wake(key, ref, version)

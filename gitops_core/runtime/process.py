@@ -1,8 +1,10 @@
 """The process: a candidate that waits for the lease, then a leader that reconciles until it is told to stop.
 
-candidate ── lease ──► leading: informers, workers, timers, events ── stop ──► grace ──► lease released
-    ▲                                   │
-    └──────────── lease lost ───────────┘   everything under way is cancelled, nothing more is written
+    candidate ── lease ──► leading: informers, workers, timers, events ── stop ──► grace ──► lease released
+        ▲                                   │
+        └──────────── lease lost ───────────┘
+
+When the lease is lost, everything under way is cancelled and nothing more is written.
 """
 
 from __future__ import annotations
@@ -124,6 +126,7 @@ class _Term:
         grace: float,
         health: Health,
     ) -> None:
+        around.metrics.objects.clear()  # what the last term counted
         self._loops = [ControllerLoop(controller, around) for controller in controllers]
         self._around, self._events, self._leadership = around, events, leadership
         self._grace, self._health = grace, health

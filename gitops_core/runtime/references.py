@@ -1,7 +1,9 @@
 """Who names whom: from a changed object to the keys that must look again.
 
-ImagePolicy shop/app names ImageRepository/shop/app    a change of that object wakes shop/app
-Kustomization x names ConfigMap/shop/*                  a change of any ConfigMap in shop wakes x
+    ImagePolicy shop/app names ImageRepository/shop/app    a change of that object wakes shop/app
+    Kustomization x names ConfigMap/shop/*                  a change of any ConfigMap in shop wakes x
+
+The index holds references in both directions, so an object that goes takes its own with it.
 """
 
 from __future__ import annotations
