@@ -40,7 +40,8 @@ def metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[Field
     """
     metadata = manifest["metadata"]
     if live is None:
-        yield from _name_faults(metadata.get("name", ""))
+        is_rbac = manifest.get("apiVersion", "").startswith("rbac.authorization.k8s.io/")
+        yield from (_path_segment_faults if is_rbac else _name_faults)(metadata.get("name", ""))
     yield from _label_faults(metadata.get("labels") or {})
     for key in metadata.get("annotations") or {}:
         yield from _qualified_name_faults("metadata.annotations", key.lower(), key)
@@ -64,6 +65,16 @@ def _name_faults(name: str) -> Iterator[FieldFault]:
         yield _invalid("metadata.name", name, "must be no more than 253 characters")
     elif not _SUBDOMAIN.fullmatch(name):
         yield _invalid("metadata.name", name, _SUBDOMAIN_RULE)
+
+
+def _path_segment_faults(name: str) -> Iterator[FieldFault]:
+    """RBAC's names may be anything that is one part of a URL's path: `system:node`."""
+    if not name:
+        yield from _name_faults(name)
+    elif name in (".", ".."):
+        yield _invalid("metadata.name", name, f"may not be '{name}'")
+    else:
+        yield from (_invalid("metadata.name", name, f"may not contain '{part}'") for part in "/%" if part in name)
 
 
 def _label_faults(labels: Mapping[str, Any]) -> Iterator[FieldFault]:
