@@ -74,6 +74,8 @@ def parse_tree(body: bytes, id_size: int) -> Entries:
         end = body.index(b"\0", space)
         name, mode = body[space + 1 : end], body[at:space]
         at = end + 1 + id_size
+        if at > len(body):
+            raise ValueError("a tree ends in the middle of an id")
         entries[name.decode("utf-8", "surrogateescape")] = Entry(mode.decode(), body[end + 1 : at].hex())
     return entries
 
@@ -138,6 +140,8 @@ def _write_file(
     entries: dict[str, Entry], name: str, content: bytes | None, where: str, add: Callable[[str, bytes], str]
 ) -> None:
     old = entries.get(name)
+    if content is None and old is not None and old.mode == FOLDER:
+        return  # there is no file of that name, which is what was asked for
     if old is not None and old.mode not in REGULAR:
         raise GitError(f"cannot edit {where}{name}: it is not a regular file")
     if content is None:

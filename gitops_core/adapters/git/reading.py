@@ -161,7 +161,10 @@ class Readers:
                 raise GitError(f"a folder's listing is {error.args[0]} bytes, the limit is {most}") from None
             if stored is None or stored.type != "tree":
                 raise MirrorDamaged(f"tree {oid} is missing from the mirror")
-            entries = parse_tree(stored.body, len(oid) // 2)
+            try:
+                entries = parse_tree(stored.body, len(oid) // 2)
+            except ValueError as error:
+                raise MirrorDamaged(f"tree {oid} in the mirror: {error}") from error
             self._remember(oid, entries)
             return entries
 

@@ -202,7 +202,10 @@ class MirrorRemote:
         body = self.mirror.shelf.commit(commit)
         if body is None:
             raise MirrorDamaged(f"commit {commit} is missing from the mirror of {self.url}")
-        return parse_commit(commit, body)
+        try:
+            return parse_commit(commit, body)
+        except ValueError as error:
+            raise GitError(f"commit {commit} of {self.url} cannot be read: {error}") from error
 
     async def _prove(self) -> None:
         if self.identity.address.scheme != "file" and self.identity.fingerprint not in self.proven:
