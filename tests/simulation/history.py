@@ -31,7 +31,7 @@ from tests.simulation.loop import SeededChance, VirtualClock, virtually
 from tests.simulation.mortal import Killed, Life, Mortal
 from tests.simulation.world import World
 
-TROUBLE, REST = 1800.0, 3600.0
+TROUBLE, REST = 300.0, 900.0
 """Virtual seconds of trouble, and of peace after it: more than any backoff."""
 
 
@@ -62,10 +62,10 @@ class History:
     async def play(self) -> Report:
         """Raises Broken when an invariant does not hold."""
         await self.world.begin()
-        rivals = 2 if self.random.random() < 0.3 else 1
+        rivals = 2 if self.random.random() < 0.2 else 1
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(workloads.run(self.world.cluster, self.world.registry.images(), self.clock))]
-            running += [tasks.create_task(self._service(f"process-{n}")) for n in range(rivals)]
+            running += [tasks.create_task(self._service(f"process-{n}", rivals > 1)) for n in range(rivals)]
             await self._trouble()
             self.peace = True
             await self.clock.sleep(REST)
@@ -82,7 +82,7 @@ class History:
     async def _trouble(self) -> None:
         """What others do, and which peers are away meanwhile."""
         while self.clock.monotonic() < TROUBLE:
-            await self.clock.sleep(self.random.expovariate(1 / 60))
+            await self.clock.sleep(self.random.expovariate(1 / 15))
             if self.random.random() < 0.3:
                 peer = self.random.choice(["cluster", "git", "registry", "provider"])
                 self.trouble[peer] = self.random.choice([0.0, 0.0, 0.1, 1.0])
@@ -93,7 +93,7 @@ class History:
             await deed(self.world)
         self.trouble.clear()
 
-    async def _service(self, identity: str) -> None:
+    async def _service(self, identity: str, has_rivals: bool) -> None:
         """A process that is started again whenever it dies."""
         while True:
             self.report.lives += 1
@@ -104,15 +104,15 @@ class History:
                 troubled=self.trouble,
                 on_write=self._after_write,
             )
-            await self._live(identity, life)
+            await self._live(f"{identity}-{self.report.lives}", life, has_rivals)
             self._note(f"{identity} died at checkpoint {life.checkpoints}")
-            await self.clock.sleep(self.random.random() * 20)
+            await self.clock.sleep(self.random.random() * 10)
 
-    async def _live(self, identity: str, life: Life) -> None:
+    async def _live(self, identity: str, life: Life, has_rivals: bool) -> None:
         """Run one process until it dies. Its caches die with it."""
         died = asyncio.Event()
         life.on_death = died.set
-        task = asyncio.create_task(self._process(f"{identity}-{self.report.lives}", life))
+        task = asyncio.create_task(self._process(identity, life, has_rivals))
         waiting = asyncio.create_task(died.wait())
         try:
             await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -123,8 +123,8 @@ class History:
             with contextlib.suppress(asyncio.CancelledError, Killed, BaseExceptionGroup):
                 await task
 
-    async def _process(self, identity: str, life: Life) -> None:
-        world = self.world
+    async def _process(self, identity: str, life: Life, has_rivals: bool) -> None:
+        world, lease = self.world, LeaseSettings("default", "sealoop", identity)
         catalog = SqliteCatalog.open(None)
         mortal_store = Mortal(world.store, "provider", life, lambda deed: ProviderUnavailable(f"{deed}: away"))
         ports = Ports(
@@ -139,7 +139,7 @@ class History:
             clock=self.clock,
             chance=SeededChance(self.random.randrange(2**32)),
             assemble=lambda platform: controllers(platform, ports),
-            settings=process.Settings(lease=LeaseSettings("default", "sealoop", identity), instance=identity),
+            settings=process.Settings(lease=lease if has_rivals else None, instance=identity),
             stop=asyncio.Event(),
             metrics=Metrics(CollectorRegistry()),
             health=process.Health(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,18 @@ READS = frozenset({"get", "list", "watch", "resource", "resources", "resolve", "
     "fetch",
     "validate",
 }
+
+
+UNINTERESTING = frozenset({"Lease", "Event"})
+"""Kinds whose writes change nothing that an invariant speaks of."""
+
+
+def _kind_of(arguments: Sequence[Any]) -> str:
+    """The kind of the object that a write is about: its manifest's, or its reference's."""
+    subject = arguments[0] if arguments else None
+    return (
+        str(subject["kind"]) if isinstance(subject, dict) else str(getattr(getattr(subject, "kind", None), "kind", ""))
+    )
 
 
 class Killed(BaseException):
@@ -101,7 +113,7 @@ class Mortal:
         if name == "open":
             return Mortal(result, self._peer, self._life, self._raised)
         if name not in READS:
-            if self._life.on_write is not None and not options.get("dry_run"):
+            if self._life.on_write is not None and not options.get("dry_run") and _kind_of(args) not in UNINTERESTING:
                 await self._life.on_write(name)
             # The deed is done; the answer may still be lost on the way.
             await self._life.checkpoint(self._peer, name, self._raised)

@@ -176,7 +176,7 @@ def bootstrap() -> tuple[Manifest, ...]:
     source = {"kind": "GitRepository", "name": "app"}
     values = [{"secretKey": key, "remoteRef": {"key": "app", "property": key}} for key in ("user", "password")]
     return (
-        ours(f"source.{flux}", "GitRepository", "app", {"url": URL, "interval": "1m", "ref": {"branch": "main"}}),
+        ours(f"source.{flux}", "GitRepository", "app", {"url": URL, "interval": "20s", "ref": {"branch": "main"}}),
         ours(
             f"kustomize.{flux}",
             "Kustomization",
@@ -184,13 +184,13 @@ def bootstrap() -> tuple[Manifest, ...]:
             {
                 "sourceRef": source,
                 "path": "./app",
-                "interval": "5m",
+                "interval": "2m",
                 "retryInterval": "30s",
                 "prune": True,
                 "wait": True,
             },
         ),
-        ours(f"image.{flux}", "ImageRepository", "web", {"image": IMAGE, "interval": "1m"}),
+        ours(f"image.{flux}", "ImageRepository", "web", {"image": IMAGE, "interval": "20s"}),
         ours(
             f"image.{flux}",
             "ImagePolicy",
@@ -203,7 +203,7 @@ def bootstrap() -> tuple[Manifest, ...]:
             "web",
             {
                 "sourceRef": source,
-                "interval": "2m",
+                "interval": "1m",
                 "git": {"commit": {"author": {"name": "bot", "email": "bot@example.com"}}},
                 "update": {"path": "./app", "strategy": "Setters"},
             },
@@ -213,6 +213,6 @@ def bootstrap() -> tuple[Manifest, ...]:
             "external-secrets.io/v1",
             "ExternalSecret",
             "app",
-            {"refreshInterval": "1m", "secretStoreRef": {"kind": "SecretStore", "name": "store"}, "data": values},
+            {"refreshInterval": "20s", "secretStoreRef": {"kind": "SecretStore", "name": "store"}, "data": values},
         ),
     )
