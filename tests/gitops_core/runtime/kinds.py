@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from gitops_core.meta import ConditionStyle, Kind, Resource, Status, Wire
+from gitops_core.schema import UNSUPPORTED
 
 
 class WidgetSpec(Wire):
     size: int = 0
     gadget: str = ""
     suspend: bool = False
+    color: Annotated[str, UNSUPPORTED] = ""
 
 
 class WidgetStatus(Status):

@@ -186,6 +186,78 @@ def test_a_bug_is_one_objects_failure_and_its_text_stays_in_the_log(caplog: Any)
     virtually(main())
 
 
+def test_a_reconciler_that_cancels_itself_keeps_its_worker() -> None:
+    async def main() -> None:
+        async def leak(wanted: Widget) -> Outcome:
+            if wanted.key.name == "bad":
+                raise asyncio.CancelledError
+            return outcome(wanted)
+
+        world, diary = World(), Diary(leak)
+        await world.install()
+        await world.put(Widget, "bad", size=1)
+        await world.put(Widget, "good", size=1)
+        async with world.process(controller(diary, concurrency=1)):
+            await asyncio.sleep(60)
+            bad, good = await world.get(Widget, "bad"), await world.get(Widget, "good")
+
+        assert condition(bad, "Ready")["reason"] == "InternalError"
+        assert condition(good, "Ready")["status"] == "True"
+
+    virtually(main())
+
+
+def test_a_field_that_nothing_acts_on_is_told() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary(lambda wanted: outcome(wanted, 10.0))
+        await world.install()
+        await world.put(Widget, "a", size=1, color="red")
+        async with world.process(controller(diary)):
+            await asyncio.sleep(60)
+            told, first = await world.get(Widget, "a"), await world.events()
+            await world.put(Widget, "a", size=1)
+            await asyncio.sleep(60)
+            untold, second = await world.get(Widget, "a"), await world.events()
+
+        unsupported = condition(told, "Unsupported")
+        assert (unsupported["status"], unsupported["reason"]) == ("True", "FieldsNotSupported")
+        assert "spec.color" in unsupported["message"]
+        assert condition(told, "Ready")["status"] == "True"
+        assert condition(untold, "Unsupported") == {}
+        assert [(e["reason"], e["count"]) for e in first] == [("FieldsNotSupported", 1)]
+        assert first == second
+
+    virtually(main())
+
+
+def test_metrics_count_objects_not_each_object() -> None:
+    async def main() -> None:
+        world = World()
+        diary = Diary(lambda w: StalledError("no", reason="InvalidSize") if w.key.name == "bad" else outcome(w))
+        await world.install()
+        for name in ("a", "b", "bad"):
+            await world.put(Widget, name, size=1)
+        async with world.process(controller(diary)) as process:
+            await asyncio.sleep(5)
+            await world.local.delete(ref(Widget, "b"))
+            await asyncio.sleep(5)
+            registry = process.metrics.registry
+
+            def value(name: str, **labels: str) -> float | None:
+                return registry.get_sample_value(name, {"kind": "Widget"} | labels)
+
+            assert value("sealoop_objects", ready="True") == 1
+            assert value("sealoop_objects", ready="False") == 1
+            assert value("sealoop_reconcile_total", result="InvalidSize") == 1
+            assert value("sealoop_reconcile_total", result="Succeeded") == 2
+            assert value("gotk_reconcile_duration_seconds_count") == 3
+            assert value("sealoop_informer_objects") == 2
+            assert value("sealoop_queue_depth") == 0
+            assert registry.get_sample_value("sealoop_leader") == 1
+
+    virtually(main())
+
+
 def test_what_hangs_is_given_up_and_frees_its_worker() -> None:
     async def main() -> None:
         world = World()

@@ -41,6 +41,7 @@ class Flaky:
         down: every request fails.
         expire: the next watch is told that its version is forgotten.
         delay: virtual seconds that every write takes on its way to the server.
+        override: what to do instead, by method.
         requests: how many requests were made, by method and kind.
     """
 
@@ -50,6 +51,7 @@ class Flaky:
         self.expire = False
         self.delay = 0.0
         self.requests: Counter[str] = Counter()
+        self.override: dict[str, Callable[..., Any]] = {}
         self._cut = asyncio.Event()
 
     def cut_watches(self) -> None:
@@ -57,7 +59,7 @@ class Flaky:
         self._cut = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self.inner, name)
+        method = self.override.get(name) or getattr(self.inner, name)
         if name not in (*READS, *WRITES):
             return method
 

@@ -1,0 +1,110 @@
+"""Handles that refuse: another namespace's objects, and writes of a process that does not lead."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from gitops_core.errors import NotLeader
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.ports import Cluster, Commit, Query, Signature
+from gitops_core.runtime.bounded import NamespaceBound, OutsideNamespace
+from gitops_core.runtime.fencing import FencedCluster, FencedGit, FencedRemote
+from tests.gitops_core.runtime.world import NoGit, World
+from tests.simulation.loop import virtually
+
+SECRET = Kind("", "v1", "Secret")
+REQUESTS: dict[str, Callable[[Cluster, str], Awaitable[Any]]] = {
+    "get": lambda c, ns: c.get(_ref(ns)),
+    "list": lambda c, ns: c.list(Query(SECRET, namespace=ns), dict),
+    "watch": lambda c, ns: anext(c.watch(Query(SECRET, namespace=ns), dict, "0")),
+    "create": lambda c, ns: c.create(_secret(ns), field_manager="m"),
+    "replace": lambda c, ns: c.replace(_secret(ns), field_manager="m"),
+    "apply": lambda c, ns: c.apply(_secret(ns), field_manager="m"),
+    "patch": lambda c, ns: c.patch(_ref(ns), {"data": {}}, field_manager="m"),
+    "delete": lambda c, ns: c.delete(_ref(ns)),
+}
+WRITES = ("create", "replace", "apply", "patch", "delete")
+
+
+def _ref(namespace: str) -> ObjectRef:
+    return ObjectRef(SECRET, ObjectKey(namespace, "s"))
+
+
+def _secret(namespace: str) -> dict[str, Any]:
+    metadata = {"name": "s"} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+
+
+class Closed:
+    def check(self) -> None:
+        raise NotLeader("no longer")
+
+
+def test_every_method_of_the_port_is_tried_here() -> None:
+    methods = {n for n, _ in inspect.getmembers(Cluster, inspect.isfunction) if not n.startswith("_")}
+
+    assert methods - {"resource", "resources", "impersonate"} == set(REQUESTS)
+
+
+@pytest.mark.parametrize("method", REQUESTS)
+@pytest.mark.parametrize("namespace", ["other", ""])
+def test_a_bound_handle_reaches_no_other_namespace(method: str, namespace: str) -> None:
+    async def main() -> None:
+        world = World()
+        bound = NamespaceBound(world.local, "shop")
+        for handle in (bound, bound.impersonate("system:serviceaccount:other:x")):
+            with pytest.raises(OutsideNamespace, match="namespace 'shop'"):
+                await REQUESTS[method](handle, namespace)
+
+    virtually(main())
+
+
+def test_a_bound_handle_works_in_its_namespace() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        bound = NamespaceBound(world.local, "shop")
+
+        await bound.apply(_secret("shop"), field_manager="m")
+
+        assert await bound.get(_ref("shop")) is not None
+        assert len((await bound.list(Query(SECRET, namespace="shop"), dict)).items) == 1
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("method", WRITES)
+def test_a_process_that_does_not_lead_writes_nothing(method: str) -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        fenced = FencedCluster(world.local, Closed())
+        before = (await world.local.list(Query(SECRET), dict)).resource_version
+        for handle in (fenced, fenced.impersonate("system:serviceaccount:shop:x")):
+            with pytest.raises(NotLeader):
+                await REQUESTS[method](handle, "shop")
+
+        assert (await world.local.list(Query(SECRET), dict)).resource_version == before
+
+    virtually(main())
+
+
+def test_a_process_that_does_not_lead_pushes_nothing() -> None:
+    class Silent:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"{name} reached the remote")
+
+    async def main() -> None:
+        who = Signature("a", "a@b", datetime(2026, 1, 1, tzinfo=UTC))
+        remote = FencedRemote(Silent(), Closed())
+        with pytest.raises(NotLeader):
+            await remote.push(Commit("0" * 40, {}, "m", who, who), "main")
+        with pytest.raises(NotImplementedError):
+            FencedGit(NoGit(), Closed()).remote("https://example.dev/r.git")
+
+    virtually(main())

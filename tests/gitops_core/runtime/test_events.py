@@ -1,0 +1,129 @@
+"""The event recorder never blocks, never raises, and drops before it harms."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from prometheus_client import CollectorRegistry
+
+from gitops_core.errors import Forbidden
+from gitops_core.meta import ObjectMeta
+from gitops_core.ports import Cluster
+from gitops_core.runtime.events import COUNTED_EVERY, QUEUED, SAME_FOR, EventRecorder
+from gitops_core.runtime.metrics import Metrics
+from tests.gitops_core.runtime.kinds import Widget
+from tests.gitops_core.runtime.world import World
+from tests.simulation.loop import SeededChance, virtually
+
+ABOUT = Widget(metadata=ObjectMeta(name="a", namespace="shop", uid="1", resource_version="7"))
+
+
+def _recorder(world: World) -> tuple[EventRecorder, Metrics]:
+    metrics = Metrics(CollectorRegistry())
+    cluster = cast(Cluster, world.cluster)
+    return EventRecorder(cluster, world.clock, SeededChance(5), metrics, "sealoop-0"), metrics
+
+
+def _dropped(metrics: Metrics) -> float:
+    return sum(s.value for m in metrics.events_dropped.collect() for s in m.samples if s.name.endswith("_total"))
+
+
+def test_repetitions_are_one_event_with_a_count() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        recorder, _ = _recorder(world)
+        writing = asyncio.create_task(recorder.run())
+        for _ in range(10):
+            recorder.emit(ABOUT, "Warning", "Away", "the registry is away", {})
+            await world.clock.sleep(COUNTED_EVERY / 4)
+        await recorder.flush(1.0)
+        recorder.emit(ABOUT, "Warning", "Away", "another message", {})
+        await recorder.flush(1.0)
+        events = await world.events()
+        writing.cancel()
+
+        assert sorted((e["message"], e["count"]) for e in events) == [
+            ("another message", 1),
+            ("the registry is away", 9),
+        ]
+        assert world.cluster.requests["patch Event"] == 2
+
+    virtually(main())
+
+
+def test_a_repetition_after_the_event_was_forgotten_is_a_new_one() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        recorder, _ = _recorder(world)
+        writing = asyncio.create_task(recorder.run())
+        for _ in range(2):
+            recorder.emit(ABOUT, "Normal", "Done", "all is well", {})
+            await world.clock.sleep(SAME_FOR + 1)
+        events = await world.events()
+        writing.cancel()
+
+        assert [e["count"] for e in events] == [1, 1]
+
+    virtually(main())
+
+
+def test_a_full_queue_drops_and_counts() -> None:
+    async def main() -> None:
+        world = World()
+        recorder, metrics = _recorder(world)
+
+        for number in range(QUEUED + 25):
+            recorder.emit(ABOUT, "Normal", "Busy", f"message {number}", {})
+
+        assert _dropped(metrics) == 25
+
+    virtually(main())
+
+
+def test_an_api_server_that_is_away_for_a_moment_loses_nothing() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        recorder, metrics = _recorder(world)
+        writing = asyncio.create_task(recorder.run())
+        world.cluster.down = True
+        recorder.emit(ABOUT, "Normal", "Done", "all is well", {})
+        await world.clock.sleep(0.5)
+        world.cluster.down = False
+        await world.clock.sleep(5)
+        events = await world.events()
+        writing.cancel()
+
+        assert len(events) == 1
+        assert _dropped(metrics) == 0
+
+    virtually(main())
+
+
+def test_an_api_server_that_will_not_have_it_stops_nothing() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        recorder, metrics = _recorder(world)
+        create = world.local.create
+
+        async def refuse(*args: Any, **options: Any) -> Any:
+            if args[0]["message"] == "bad":
+                raise Forbidden("events is forbidden")
+            return await create(*args, **options)
+
+        world.cluster.override["create"] = refuse
+        writing = asyncio.create_task(recorder.run())
+        recorder.emit(ABOUT, "Normal", "Done", "bad", {})
+        recorder.emit(ABOUT, "Normal", "Done", "x" * 100_000, {})
+        await recorder.flush(5)
+        (event,) = await world.events()
+        writing.cancel()
+
+        assert _dropped(metrics) == 1
+        assert len(event["message"]) == 4096
+
+    virtually(main())
