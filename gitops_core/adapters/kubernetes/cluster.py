@@ -8,6 +8,7 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ import msgspec
 from gitops_core.adapters.kubernetes.decoding import decode_event, decode_page, lines
 from gitops_core.adapters.kubernetes.discovery import Discovery
 from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin, find_endpoint, in_cluster
-from gitops_core.adapters.kubernetes.transport import Headers, Request, Transport
+from gitops_core.adapters.kubernetes.transport import Headers, Request, Transport, until_cut
 from gitops_core.errors import BadRequest, ClusterUnavailable, KindUnknown, NotFound
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import ApiResource, Page, Query, WatchEvent
@@ -29,18 +30,32 @@ from gitops_core.ports import ApiResource, Page, Query, WatchEvent
 T = TypeVar("T")
 
 AGENT = "sealoop"
-WATCH_SECONDS = (300, 600)  # each watch lasts another while, so that they do not all end together
+REQUEST_SECONDS = 65.0  # the API server gives up after 60 s and says so: better its words than ours
+WATCH_SECONDS = (300, 600)
 
 _decode = msgspec.json.Decoder(dict[str, Any])
 _encode = msgspec.json.Encoder()
 
 
 class KubernetesCluster:
-    """Implements Cluster. Opens its connections when first used; `close()` ends them."""
+    """Implements Cluster. Opens its connections when first used; `close()` ends them.
 
-    def __init__(self, endpoint: Endpoint, *, agent: str = AGENT) -> None:
+    Args:
+        request_seconds: that one request may take, other than a watch.
+        watch_seconds: least and most that a watch lasts; each another while, so that they do not all end together.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        agent: str = AGENT,
+        request_seconds: float = REQUEST_SECONDS,
+        watch_seconds: tuple[int, int] = WATCH_SECONDS,
+    ) -> None:
         self.namespace = endpoint.namespace
-        self._transport = Transport(endpoint, agent)
+        self._watch_seconds = watch_seconds
+        self._transport = Transport(endpoint, agent, request_seconds)
         self._discovery = Discovery(self._transport)
         self._identity: Headers = ()
 
@@ -78,8 +93,7 @@ class KubernetesCluster:
         for _, value in values:
             if not value or not value.isprintable():  # a line feed would begin another header
                 raise BadRequest(f"nobody can be called {value!r}")
-        other = object.__new__(type(self))
-        other.namespace, other._transport, other._discovery = self.namespace, self._transport, self._discovery
+        other = copy.copy(self)  # the same connections
         other._identity = tuple(values)
         return other
 
@@ -106,7 +120,7 @@ class KubernetesCluster:
             return decode_page(await self._transport.send(request), query, type_)
 
     async def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
-        length = random.randint(*WATCH_SECONDS)  # noqa: S311 - spreads load, hides nothing
+        length = random.randint(*self._watch_seconds)  # noqa: S311 - spreads load, hides nothing
         options = {
             **_selectors(query),
             "watch": "true",
@@ -117,7 +131,7 @@ class KubernetesCluster:
         request = await self._question(query, options, "PartialObjectMetadata")
         with self._forgetting(query.kind):
             async with self._transport.stream(request, idle=length + 30.0) as response:
-                async for line in lines(response.content.iter_any()):
+                async for line in lines(until_cut(response)):
                     yield decode_event(line, query, type_)
 
     # Writing

@@ -32,7 +32,6 @@ from gitops_core.meta import ObjectRef
 MIB = 1024 * 1024
 LARGEST_ANSWER = 256 * MIB
 LARGEST_REFUSAL = MIB
-REQUEST_TIMEOUT = 65.0  # the API server gives up after 60 s and says so: better its words than ours
 IN_FLIGHT = 64
 
 Headers = tuple[tuple[str, str], ...]
@@ -63,12 +62,13 @@ class Answer(NamedTuple):
 class Transport:
     """One API server as one identity. Opens its connections when first used, on the event loop it is used on."""
 
-    def __init__(self, endpoint: Endpoint, agent: str) -> None:
+    def __init__(self, endpoint: Endpoint, agent: str, seconds: float) -> None:
         parts = urlsplit(endpoint.server)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         self.name = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         self._base = self.name + parts.path
         self._endpoint = endpoint
+        self._patience = aiohttp.ClientTimeout(total=seconds, sock_connect=10.0)
         self._credentials = credentials_for(endpoint.login)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._session: aiohttp.ClientSession | None = None
@@ -119,8 +119,7 @@ class Transport:
             self._session = None
 
     async def _once(self, request: Request, identity: Identity) -> Answer:
-        patience = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT, sock_connect=10.0)
-        async with self._open(request, identity, patience) as response:
+        async with self._open(request, identity, self._patience) as response:
             if response.status >= 400:
                 return await self._refusal(response)
             return Answer(response.status, CIMultiDict(response.headers), await read_body(response, LARGEST_ANSWER))
@@ -164,12 +163,13 @@ class Transport:
             yield
         except TimeoutError as error:
             limit = patience.total or patience.sock_read or 0
-            raise ClusterUnavailable(f"{where} did not answer within {limit:.0f} s") from error
+            raise ClusterUnavailable(f"{where} did not answer within {limit:g} s") from error
         except aiohttp.ClientConnectorCertificateError as error:
             cause = getattr(error.certificate_error, "verify_message", "") or "it does not fit"
             raise ClusterUnavailable(f"{where} has a certificate that is not trusted: {cause}") from error
         except aiohttp.ClientConnectorError as error:
-            cause = error.strerror or type(error.os_error).__name__
+            # a positive number is the system's; the text may be asyncio's own, which does not say why
+            cause = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
             raise ClusterUnavailable(f"{where} cannot be reached: {cause}") from error
         except BodyTooLarge as error:
             raise ClusterUnavailable(f"{where} sent too much: {error}") from error
@@ -199,6 +199,15 @@ class Transport:
         if certificate not in self._contexts:
             self._contexts = {certificate: tls_context(self._endpoint, certificate)}  # the one before has expired
         return self._contexts[certificate]
+
+
+async def until_cut(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The chunks of a stream until it ends, or until a connection that is lost ends it: a watch goes on elsewhere."""
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except (aiohttp.ClientPayloadError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        return
 
 
 def tls_context(endpoint: Endpoint, certificate: ClientCertificate | None) -> ssl.SSLContext:

@@ -1,0 +1,279 @@
+"""Kubeconfigs mean to us what they mean to kubectl; a real API server takes every way of proving who we are."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitops_core.adapters.kubernetes import ConfigurationError, KubernetesCluster
+from gitops_core.adapters.kubernetes.kubeconfig import StaticLogin, find_endpoint, in_cluster
+from gitops_core.errors import ClusterUnavailable, Forbidden
+from gitops_core.meta import Kind
+from tests.servers import programs
+from tests.servers.controlplane import ControlPlane
+
+SELF = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview", "metadata": {}}
+
+PLUGIN = """
+import json, os, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+calls = folder / "calls"
+asked = calls.read_text() if calls.exists() else ""
+calls.write_text(asked + os.environ["KUBERNETES_EXEC_INFO"] + "\\n")
+answers = json.loads((folder / "answers").read_text())
+answer = answers[min(len(asked.splitlines()), len(answers) - 1)]
+if isinstance(answer, int):
+    sys.exit(answer)
+print(answer if isinstance(answer, str) else json.dumps(
+    {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": answer}))
+"""
+
+
+async def whoami(kubeconfig: Path, environment: Mapping[str, str] | None = None) -> str:
+    cluster = await KubernetesCluster.from_environment(kubeconfig, environment=environment or {})
+    return await _name(cluster)
+
+
+async def _name(cluster: KubernetesCluster) -> str:
+    try:
+        review = await cluster.create(SELF, field_manager="tests")
+        name = review["status"]["userInfo"]["username"]
+        assert isinstance(name, str)
+        return name
+    finally:
+        await cluster.close()
+
+
+# Who we are
+
+
+async def test_a_token_is_taken(control_plane: ControlPlane) -> None:
+    assert await whoami(control_plane.kubeconfig) == "admin"
+
+
+async def test_a_client_certificate_in_files_is_taken(control_plane: ControlPlane) -> None:
+    assert await whoami(control_plane.user("files")) == "files"
+
+
+async def test_a_client_certificate_in_the_kubeconfig_is_taken(control_plane: ControlPlane) -> None:
+    pair = control_plane.authority.client("inline")
+    data = {
+        "client-certificate-data": base64.b64encode(pair.certificate.read_bytes()).decode(),
+        "client-key-data": base64.b64encode(pair.key.read_bytes()).decode(),
+    }
+
+    assert await whoami(control_plane.write_kubeconfig("inline", data)) == "inline"
+
+
+async def test_a_token_file_is_read_again_when_its_token_is_refused(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("stale")
+    endpoint = find_endpoint(control_plane.write_kubeconfig("file", {"tokenFile": str(file)}), None, {})
+    cluster = KubernetesCluster(endpoint)
+    try:
+        with pytest.raises(Forbidden, match="does not accept our credentials"):
+            await cluster.resource(Kind("", "v1", "Secret"))
+        file.write_text(f"{control_plane.token}\n")
+
+        assert (await cluster.resource(Kind("", "v1", "Secret"))).plural == "secrets"
+    finally:
+        await cluster.close()
+
+
+async def test_a_pod_is_its_service_account(control_plane: ControlPlane, tmp_path: Path) -> None:
+    namespace = control_plane.namespace()
+    (tmp_path / "token").write_text(control_plane.service_account(namespace, "app"))
+    (tmp_path / "ca.crt").write_bytes(control_plane.ca.read_bytes())
+    (tmp_path / "namespace").write_text(namespace)
+    port = control_plane.url.rpartition(":")[2]
+    environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": port}
+
+    endpoint = in_cluster(environment, tmp_path)
+
+    assert endpoint.namespace == namespace
+    assert await _name(KubernetesCluster(endpoint)) == f"system:serviceaccount:{namespace}:app"
+
+
+async def test_the_kubeconfig_may_ask_to_be_somebody_else(control_plane: ControlPlane) -> None:
+    user = {"token": control_plane.token, "as": "jane", "as-groups": ["shop", "readers"]}
+
+    assert await whoami(control_plane.write_kubeconfig("as", user)) == "jane"
+
+
+# Plugins
+
+
+@pytest.fixture
+def plugin(control_plane: ControlPlane, tmp_path: Path) -> Any:
+    """Makes a kubeconfig whose plugin gives these answers in turn: a status, text to print, or an exit code."""
+
+    def make(*answers: Any, **more: Any) -> Path:
+        (tmp_path / "answers").write_text(json.dumps(answers))
+        command = {"command": sys.executable, "args": ["-c", PLUGIN, str(tmp_path)]}
+        spec = {"apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", **command, **more}
+        return control_plane.write_kubeconfig("plugin", {"exec": spec})
+
+    return make
+
+
+def calls(tmp_path: Path) -> list[Any]:
+    return [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+
+
+async def test_a_plugins_token_is_taken_and_kept(control_plane: ControlPlane, plugin: Any, tmp_path: Path) -> None:
+    cluster = await KubernetesCluster.from_environment(plugin({"token": control_plane.token}), environment={})
+    await cluster.resources()
+
+    assert await _name(cluster) == "admin"
+    assert [call["spec"] for call in calls(tmp_path)] == [{"interactive": False}]
+
+
+async def test_a_plugin_is_asked_again_when_its_token_is_refused(
+    control_plane: ControlPlane, plugin: Any, tmp_path: Path
+) -> None:
+    assert await whoami(plugin({"token": "revoked"}, {"token": control_plane.token})) == "admin"
+    assert len(calls(tmp_path)) == 2
+
+
+async def test_a_plugin_is_asked_again_before_its_token_expires(
+    control_plane: ControlPlane, plugin: Any, tmp_path: Path
+) -> None:
+    soon = {"token": control_plane.token, "expirationTimestamp": "2020-01-01T00:00:00Z"}
+    cluster = await KubernetesCluster.from_environment(plugin(soon), environment={})
+    await cluster.resource(Kind("", "v1", "Secret"))
+
+    assert await _name(cluster) == "admin"
+    assert len(calls(tmp_path)) == 3  # two discoveries and a request
+
+
+async def test_a_plugins_certificate_is_taken(control_plane: ControlPlane, plugin: Any) -> None:
+    pair = control_plane.authority.client("from-plugin")
+    status = {"clientCertificateData": pair.certificate.read_text(), "clientKeyData": pair.key.read_text()}
+
+    assert await whoami(plugin(status)) == "from-plugin"
+
+
+async def test_a_plugin_learns_about_the_cluster_when_it_asks(
+    control_plane: ControlPlane, plugin: Any, tmp_path: Path
+) -> None:
+    await whoami(plugin({"token": control_plane.token}, provideClusterInfo=True))
+
+    told = calls(tmp_path)[0]["spec"]["cluster"]
+    assert told["server"] == control_plane.url
+    assert base64.b64decode(told["certificate-authority-data"]) == control_plane.ca.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "sentence"),
+    [
+        (3, ClusterUnavailable, "failed with exit code 3"),
+        ("token: hunter2", ClusterUnavailable, "did not print an ExecCredential"),
+        ('{"kind": "ExecCredential", "apiVersion": "other/v1"}', ConfigurationError, "does not speak client.auth"),
+        ({}, Forbidden, "printed neither a token nor a client certificate"),
+        ({"token": "hunter2\nX-Evil: 1"}, ConfigurationError, "a character that a header cannot carry"),
+    ],
+)
+async def test_a_plugin_that_fails_is_one_sentence(
+    plugin: Any, answer: Any, error: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence) as caught:
+        await whoami(plugin(answer))
+
+    assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+async def test_a_missing_plugin_says_how_to_get_it(plugin: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"'no-such-login' .* cannot be started .*: install cloud-login"):
+        await whoami(plugin(command="no-such-login", installHint="install cloud-login"))
+
+
+# Files
+
+
+def _config(name: str, server: str, **user: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": name,
+        "clusters": [{"name": "cluster", "cluster": {"server": server}}, {"name": name, "cluster": {"server": server}}],
+        "users": [{"name": "user", "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": "cluster", "user": "user", "namespace": name}}],
+    }
+
+
+def _write(path: Path, config: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(config if isinstance(config, str) else json.dumps(config))
+    return path
+
+
+@pytest.mark.parametrize("context", [None, "a", "b"])
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a"), ("missing", "a", "b")])
+def test_several_files_are_merged_as_kubectl_merges_them(
+    tmp_path: Path, order: tuple[str, ...], context: str | None
+) -> None:
+    _write(tmp_path / "a", _config("a", "https://a.example:1", token="token-a"))
+    _write(tmp_path / "b", _config("b", "https://b.example:2", token="token-b"))
+    listed = ":".join(str(tmp_path / name) for name in order)
+    command = [str(programs.program("kubectl")), "config", "view", "--raw", "--minify", "-o", "json"]
+    shown = subprocess.run(
+        [*command, *([f"--context={context}"] if context else [])],
+        env=programs.clean_environment(tmp_path, KUBECONFIG=listed),
+        capture_output=True,
+        check=True,
+    )
+    theirs = json.loads(shown.stdout)
+
+    ours = find_endpoint(None, context, {"KUBECONFIG": listed})
+
+    assert ours.server == theirs["clusters"][0]["cluster"]["server"]
+    assert ours.namespace == theirs["contexts"][0]["context"]["namespace"]
+    assert isinstance(ours.login, StaticLogin)
+    assert ours.login.authorization is not None
+    assert ours.login.authorization.text() == f"Bearer {theirs['users'][0]['user']['token']}"
+
+
+def test_paths_are_relative_to_their_file(tmp_path: Path) -> None:
+    config = _config("a", "https://a.example")
+    config["clusters"][0]["cluster"]["certificate-authority"] = "pki/ca.crt"
+    _write(tmp_path / "home" / ".kube" / "config", config)
+    _write(tmp_path / "home" / ".kube" / "pki" / "ca.crt", "the authority")
+
+    assert find_endpoint(None, None, {"HOME": str(tmp_path / "home")}).ca == b"the authority"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", r"is not YAML \(line \d\)"),
+        ("[]", "is not a mapping"),
+        ("", "has no current-context"),
+        ({**_config("a", "https://a.example"), "current-context": "z"}, "has no context 'z'; there is a"),
+        (_config("a", "ftp://a.example"), "is not an http or https URL"),
+        (_config("a", "https://a.example", **{"auth-provider": {"name": "gcp"}}), "use an exec plugin"),
+        (_config("a", "https://a.example", **{"client-certificate-data": "hunter2!"}), "is not base64"),
+        (_config("a", "https://a.example", **{"client-key-data": "aHVudGVyMg=="}), "needs both"),
+        (_config("a", "https://a.example", exec={"command": "x", "interactiveMode": "Always"}), "ask questions"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_is_one_sentence(tmp_path: Path, content: Any, sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence) as caught:
+        find_endpoint(_write(tmp_path / "config", content), None, {})
+
+    assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+def test_no_kubeconfig_at_all_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=rf"no kubeconfig at {tmp_path}/.kube/config, and this is not a Pod"):
+        find_endpoint(None, None, {"HOME": str(tmp_path)})
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        find_endpoint(tmp_path / "named", None, {"HOME": str(tmp_path)})

@@ -1,0 +1,230 @@
+"""An API server (or whatever stands before it) that misbehaves costs one sentence, in time, and never our memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from gitops_core.adapters.kubernetes import KubernetesCluster
+from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin
+from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, KindUnknown
+from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
+from gitops_core.ports import Query, WatchEvent
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CONFIG_MAP = Kind("", "v1", "ConfigMap")
+REF = ObjectRef(CONFIG_MAP, ObjectKey("shop", "settings"))
+KINDS = {"kind": "APIResourceList", "resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True}]}
+ADDED = b'{"type":"ADDED","object":{"metadata":{"name":"a","namespace":"shop","resourceVersion":"7"}}}\n'
+BOOKMARK = b'{"type":"BOOKMARK","object":{"kind":"ConfigMap","metadata":{"resourceVersion":"9"}}}\n'
+EXPIRED = b'{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}\n'
+
+
+@asynccontextmanager
+async def facing(answer: Answer, seconds: float = 30.0) -> AsyncIterator[KubernetesCluster]:
+    """A cluster whose server knows ConfigMaps, in the old way of discovery, and answers all else with `answer`."""
+
+    async def kinds(request: web.Request) -> web.Response:
+        return web.json_response(KINDS) if request.path == "/api/v1" else web.json_response({"kind": "APIVersions"})
+
+    application = web.Application()
+    application.router.add_get("/api", kinds)
+    application.router.add_get("/api/v1", kinds)
+    application.router.add_route("*", "/{rest:.*}", answer)
+    async with TestServer(application) as server:
+        url = str(server.make_url("")).rstrip("/")
+        login = StaticLogin(Sensitive("Bearer hunter2"))
+        cluster = KubernetesCluster(Endpoint(url, login), request_seconds=seconds)
+        try:
+            yield cluster
+        finally:
+            await cluster.close()
+
+
+def says(code: int, text: str, **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=code, text=text, headers=named, content_type="text/html")
+
+    return answer
+
+
+def streams(*parts: bytes, cut: bool = False, length: int | None = None) -> Answer:
+    """The parts as a body; then the connection is cut, or ended properly."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = length
+        await response.prepare(request)
+        for part in parts:
+            await response.write(part)
+        if cut and request.transport is not None:
+            request.transport.close()
+        return response
+
+    return answer
+
+
+async def watched(cluster: KubernetesCluster) -> list[WatchEvent[dict[str, object]]]:
+    return [event async for event in cluster.watch(Query(CONFIG_MAP, "shop"), dict, "5")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds"),
+    [
+        (says(429, "slow down", Retry_After="7"), 7.0),
+        (says(503, "<html>we are hunter2</html>", Retry_After="9"), 9.0),
+        (says(429, '{"kind":"Status","message":"later","details":{"retryAfterSeconds":3}}'), 3.0),
+        (says(502, "<html>bad gateway</html>"), None),
+        (says(302, "", Location="http://evil.example/"), None),
+    ],
+)
+async def test_a_busy_server_says_when_to_come_back(answer: Answer, seconds: float | None) -> None:
+    async with facing(answer) as cluster:
+        with pytest.raises(ClusterUnavailable) as caught:
+            await cluster.get(REF)
+
+    assert caught.value.retry_after == seconds
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (says(200, "<html>sign in</html>"), "ConfigMap/shop/settings: .* something that is no object"),
+        (says(200, '{"kind": "Conf'), "something that is no object"),
+        (says(200, "[1]"), "something that is no object"),
+        (streams(b'{"kind": "ConfigMap"', length=1000, cut=True), "broke off: ClientPayloadError"),
+        (streams(b"{", length=10**12), "sent too much: the answer is longer than"),
+        (says(200, "{}", Content_Encoding="gzip"), "broke off"),
+    ],
+)
+async def test_a_body_that_is_no_object_is_unavailable(answer: Answer, sentence: str) -> None:
+    async with facing(answer) as cluster:
+        with pytest.raises(ClusterUnavailable, match=sentence):
+            await cluster.get(REF)
+
+
+async def test_a_list_that_is_none_is_unavailable() -> None:
+    async with facing(says(200, "<html>")) as cluster:
+        with pytest.raises(ClusterUnavailable, match="answered a list with something else"):
+            await cluster.list(Query(CONFIG_MAP), dict)
+
+
+async def test_an_endless_error_page_is_not_read_to_its_end() -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=500)
+        await response.prepare(request)
+        while True:
+            await response.write(bytes(65536))
+
+    async with facing(endless) as cluster:
+        with pytest.raises(ClusterUnavailable, match="the API server answered 500"):
+            await cluster.get(REF)
+
+
+async def test_a_server_that_hangs_is_given_up() -> None:
+    async def hangs(request: web.Request) -> web.Response:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    async with facing(hangs, seconds=0.3) as cluster:
+        with pytest.raises(ClusterUnavailable, match="did not answer within 0.3 s"):
+            await cluster.get(REF)
+
+
+async def test_many_requests_share_few_connections_and_none_is_lost() -> None:
+    peers, busy, most = set(), 0, 0
+
+    async def slow(request: web.Request) -> web.Response:
+        nonlocal busy, most
+        busy, most = busy + 1, max(most, busy + 1)
+        peers.add(request.transport.get_extra_info("peername") if request.transport else None)
+        await asyncio.sleep(0.01)
+        busy -= 1
+        return web.json_response({"metadata": {"name": request.path.rpartition("/")[2]}})
+
+    async with facing(slow) as cluster:
+        names = [f"n{n}" for n in range(300)]
+        found = await asyncio.gather(*(cluster.get(ObjectRef(CONFIG_MAP, ObjectKey("shop", name))) for name in names))
+
+    assert [item["metadata"]["name"] for item in found if item is not None] == names
+    assert most <= 64
+    assert len(peers) <= 66
+
+
+# Watches
+
+
+async def test_a_watch_is_split_wherever_the_network_splits_it() -> None:
+    text = (ADDED + BOOKMARK) * 3
+
+    async with facing(streams(*(text[i : i + 1] for i in range(len(text))))) as cluster:
+        events = await watched(cluster)
+
+    assert [(event.type, event.resource_version) for event in events] == [("ADDED", "7"), ("BOOKMARK", "9")] * 3
+    assert events[0].object == {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", "namespace": "shop", "resourceVersion": "7"},
+    }
+
+
+@pytest.mark.parametrize("rest", [b"", b'{"type":"MODIFIED","obj'])
+@pytest.mark.parametrize("cut", [False, True])
+async def test_a_watch_that_is_cut_ends_after_its_last_whole_event(rest: bytes, cut: bool) -> None:
+    async with facing(streams(ADDED, rest, cut=cut)) as cluster:
+        events = await watched(cluster)
+
+    assert [event.type for event in events] == ["ADDED"]
+
+
+async def test_a_watch_learns_in_the_middle_that_its_version_is_forgotten() -> None:
+    async with facing(streams(ADDED, EXPIRED)) as cluster:
+        with pytest.raises(Expired, match="too old"):
+            await watched(cluster)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (streams(b"<html>\n"), ClusterUnavailable),
+        (streams(b'{"type":"ERROR","object":{}}\n'), ClusterUnavailable),
+        (streams(b'{"type":"ADDED","object":"' + bytes(1000), *[bytes(2**20)] * 40), ClusterUnavailable),
+        (says(410, '{"kind":"Status","message":"too old"}'), Expired),
+        (says(404, "404 page not found"), KindUnknown),
+    ],
+)
+async def test_a_watch_of_something_else_is_an_error(answer: Answer, error: type[ClusterError]) -> None:
+    async with facing(answer) as cluster:
+        with pytest.raises(error):
+            await watched(cluster)
+
+
+async def test_a_watch_does_not_keep_other_requests_waiting() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return web.json_response({"metadata": {"name": "settings"}})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(ADDED)
+        await asyncio.sleep(30)
+        return response
+
+    async with facing(answer) as cluster:
+        watches = [cluster.watch(Query(CONFIG_MAP, "shop"), dict, "5") for _ in range(100)]
+        first = await asyncio.gather(*(anext(watch) for watch in watches))
+        async with asyncio.timeout(10):
+            found = await cluster.get(REF)
+        for watch in watches:
+            await watch.aclose()  # type: ignore[attr-defined]
+
+    assert found == {"metadata": {"name": "settings"}}
+    assert len(first) == 100
