@@ -209,10 +209,8 @@ def _validate_object(schema: Schema, value: Mapping[str, Any], old: Any, path: s
     fewest, most = schema.get("minProperties", 0), schema.get("maxProperties")
     if len(value) < fewest:
         yield _invalid(path, len(value), f"should have at least {fewest} properties")
-        return
     if most is not None and len(value) > most:
         yield _too_many(path, len(value), most)
-        return
     before = old if isinstance(old, Mapping) else {}
     for key, inner in value.items():
         known = _field(schema, key)
