@@ -3,7 +3,7 @@
     policy        never synced   its spec, labels or annotations changed   otherwise
     CreatedOnce   yes            no                                        no
     OnChange      yes            yes                                       no
-    Periodic      yes            yes, unless the interval is 0             when refreshTime + interval is past
+    Periodic      yes            yes, unless the interval is 0             when the interval is about over
 
 A Secret that is not what the last refresh wrote is read for again whatever the policy says.
 Source: External Secrets, pkg/controllers/externalsecret.
@@ -11,11 +11,14 @@ Source: External Secrets, pkg/controllers/externalsecret.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from gitops_core.meta import seconds
 from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.hashing import synced_version
+
+EARLY = 0.1
+"""The share of the interval by which a look may come early: the runtime spreads looks by less than that."""
 
 
 def is_due(wanted: ExternalSecret, now: datetime) -> bool:
@@ -32,7 +35,8 @@ def is_due(wanted: ExternalSecret, now: datetime) -> bool:
     interval = interval_of(wanted)
     if interval <= 0:
         return False
-    return changed or status.refresh_time > now or status.refresh_time + timedelta(seconds=interval) <= now
+    elapsed = (now - status.refresh_time).total_seconds()
+    return changed or elapsed < 0 or elapsed >= interval * (1 - EARLY)
 
 
 def next_look(wanted: ExternalSecret, refreshed: datetime | None, now: datetime) -> float | None:

@@ -1,0 +1,224 @@
+"""Secrets under the real runtime, in virtual time: who wakes whom, how many requests, and that nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
+from gitops_core.ports import Query
+from gitops_core.runtime.reconciling import Controller, Platform
+from secrets_sync.adapters import FakeFactory
+from secrets_sync.api import ExternalSecret, SecretStore
+from secrets_sync.component import component, controllers
+from secrets_sync.domain.live import MANAGED, SECRET
+from secrets_sync.errors import AccessDenied, ProviderUnavailable
+from secrets_sync.ports import ProviderFactories
+from tests.gitops_core.runtime.world import EVENT, World
+from tests.secrets_sync.world import NAMESPACE, external_secret, fake, store
+from tests.simulation.fakes.provider import MemoryFactory, MemoryProvider
+from tests.simulation.loop import virtually
+
+MARKED = "marked-4711-value"
+
+
+def assembled(factories: ProviderFactories) -> list[Callable[[Platform], Controller[Any]]]:
+    return [lambda platform: controllers(platform, factories)[0], lambda platform: controllers(platform, factories)[1]]
+
+
+async def installed() -> World:
+    world = World()
+    await world.install(*component.kinds)
+    return world
+
+
+async def create(world: World, *manifests: Manifest) -> None:
+    for manifest in manifests:
+        await world.local.create(manifest, field_manager="tests")
+
+
+async def ready(world: World, kind: Kind = ExternalSecret.KIND, name: str = "db") -> tuple[str, str]:
+    live = await world.local.get(ObjectRef(kind, ObjectKey(NAMESPACE, name)))
+    assert live is not None
+    conditions = (live.get("status") or {}).get("conditions") or []
+    return next(((c["status"], c["message"]) for c in conditions if c["type"] == "Ready"), ("", ""))
+
+
+async def password(world: World) -> str | None:
+    secret = await world.local.get(ObjectRef(SECRET, ObjectKey(NAMESPACE, "db")))
+    return base64.b64decode(secret["data"]["password"]).decode() if secret else None
+
+
+async def edit(world: World, kind: Kind, name: str, patch: dict[str, Any]) -> None:
+    await world.local.patch(ObjectRef(kind, ObjectKey(NAMESPACE, name)), patch, field_manager="tests")
+
+
+def test_in_whatever_order_they_appear() -> None:
+    async def main() -> None:
+        world = await installed()
+        async with world.process(*assembled({"fake": FakeFactory()})):
+            await create(world, external_secret())
+            await asyncio.sleep(5)
+            assert await ready(world) == (
+                "False",
+                'could not get secret data from provider: could not get SecretStore "fake", '
+                'SecretStore.external-secrets.io "fake" not found',
+            )
+            await create(world, fake(db="v1"))
+            await asyncio.sleep(2)
+
+            assert await ready(world, SecretStore.KIND, "fake") == ("True", "store validated")
+            assert await ready(world) == ("True", "secret synced")
+            assert await password(world) == "v1"
+
+    virtually(main())
+
+
+def test_an_edited_store_and_an_edited_secret_are_answered_at_once() -> None:
+    async def main() -> None:
+        world = await installed()
+        await create(world, fake(db="v1"), external_secret())
+        async with world.process(*assembled({"fake": FakeFactory()})):
+            await asyncio.sleep(3)
+            await edit(world, SECRET, "db", {"data": {"password": "aGFja2Vk"}})
+            await asyncio.sleep(1)
+            assert await password(world) == "v1"
+            await edit(world, SECRET, "db", {"metadata": {"labels": {MANAGED: None}}})
+            await asyncio.sleep(1)
+            await world.local.delete(ObjectRef(SECRET, ObjectKey(NAMESPACE, "db")))
+            await asyncio.sleep(1)
+            assert await password(world) == "v1"
+            data = [{"key": "db", "value": "v2"}]
+            await edit(world, SecretStore.KIND, "fake", {"spec": {"provider": {"fake": {"data": data}}}})
+            await asyncio.sleep(1)
+
+            assert await password(world) == "v2"
+
+    virtually(main())
+
+
+def test_a_store_that_heals_wakes_its_external_secrets() -> None:
+    async def main() -> None:
+        world, provider = await installed(), MemoryProvider({"db": "v1"})
+        provider.fails = AccessDenied("memory: wrong password")
+        await create(world, fake(x="y"), external_secret())
+        async with world.process(*assembled({"fake": MemoryFactory(provider)})):
+            await asyncio.sleep(20)
+            assert (await ready(world))[0] == "False"
+            provider.fails = None
+            await edit(world, SecretStore.KIND, "fake", {"metadata": {"annotations": {"look": "again"}}})
+            await asyncio.sleep(2)
+
+            assert await ready(world) == ("True", "secret synced")
+
+    virtually(main())
+
+
+def test_a_credential_that_is_mended_wakes_its_store() -> None:
+    async def main() -> None:
+        world = await installed()
+        auth = {"tokenSecretRef": {"name": "token", "key": "token"}}
+        await create(world, store("vault", {"vault": {"server": "http://127.0.0.1:1", "auth": auth}}))
+        opened: list[str] = []
+
+        class Opening(MemoryFactory):
+            async def open(self, store: SecretStore, cluster: Any) -> Any:
+                opened.append(store.key.name)
+                return await super().open(store, cluster)
+
+        async with world.process(*assembled({"vault": Opening()})):
+            await asyncio.sleep(2)
+            before = len(opened)
+            token = {"token": base64.b64encode(b"t").decode()}
+            metadata = {"name": "token", "namespace": NAMESPACE}
+            await create(world, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": token})
+            await asyncio.sleep(2)
+
+            assert len(opened) == before + 1
+
+    virtually(main())
+
+
+def test_deleting_takes_the_finalizer_and_the_secret_along() -> None:
+    async def main() -> None:
+        world = await installed()
+        await create(world, fake(db="v1"), external_secret())
+        ref = ObjectRef(ExternalSecret.KIND, ObjectKey(NAMESPACE, "db"))
+        async with world.process(*assembled({"fake": FakeFactory()})):
+            await asyncio.sleep(3)
+            await edit(world, SecretStore.KIND, "fake", {"metadata": {"annotations": {"gone": "soon"}}})
+            await world.local.delete(ObjectRef(SecretStore.KIND, ObjectKey(NAMESPACE, "fake")))
+            await world.local.delete(ref)
+            await asyncio.sleep(3)
+
+            assert await world.local.get(ref) is None
+            assert await password(world) is None
+
+    virtually(main())
+
+
+def test_a_refresh_that_changes_nothing_takes_two_requests() -> None:
+    """The original takes four: LIST, GET twice, PUT."""
+
+    async def main() -> None:
+        world = await installed()
+        await create(world, fake(db="v1"), external_secret(refreshInterval="10m"))
+        async with world.process(*assembled({"fake": FakeFactory()})):
+            await asyncio.sleep(30)
+            before = Counter(world.cluster.requests)
+            await asyncio.sleep(601 * 1.2)
+            made = world.cluster.requests - before
+
+        about = {kind: count for kind, count in made.items() if "Secret" in kind and "SecretStore" not in kind}
+        assert about == {"get Secret": 1, "patch ExternalSecret": 1}
+
+    virtually(main())
+
+
+def test_a_value_is_seen_in_the_secret_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def main() -> str:
+        world, provider = await installed(), MemoryProvider({"db": MARKED, "json": f'{{"a":"{MARKED}"'})
+        bad = [
+            external_secret(
+                "undecodable", data=[{"secretKey": "a", "remoteRef": {"key": "db", "decodingStrategy": "Base64"}}]
+            ),
+            external_secret("no-object", data=[], dataFrom=[{"extract": {"key": "db"}}]),
+            external_secret("broken", data=[], dataFrom=[{"extract": {"key": "json"}}]),
+            external_secret("no-property", data=[{"secretKey": "a", "remoteRef": {"key": "json", "property": "zz"}}]),
+            external_secret("taken", target={"name": "db"}),
+        ]
+        await create(world, fake(x="y"), external_secret(), *bad)
+        async with world.process(*assembled({"fake": MemoryFactory(provider)})):
+            await asyncio.sleep(10)
+            await edit(world, SECRET, "db", {"immutable": True})
+            provider.put("db", MARKED + "2")
+            await edit(world, ExternalSecret.KIND, "db", {"metadata": {"annotations": {"force-sync": "1"}}})
+            await asyncio.sleep(5)
+            assert (await ready(world))[1].startswith("could not update secret, target is immutable")
+            provider.fails = ProviderUnavailable("memory: HTTP 503")
+            await edit(world, ExternalSecret.KIND, "db", {"metadata": {"annotations": {"force-sync": "2"}}})
+            await asyncio.sleep(30)
+        assert await password(world) == MARKED
+        kinds = (EVENT, ExternalSecret.KIND, SecretStore.KIND)
+        pages = [await world.local.list(Query(kind), dict) for kind in kinds]
+        failures = [await ready(world, name=manifest["metadata"]["name"]) for manifest in bad]
+        assert {status for status, _ in failures} == {"False"}
+        return json.dumps([page.items for page in pages])
+
+    stored = virtually(main())
+
+    formatter = logging.Formatter("%(message)s")
+    logged = "\n".join(f"{formatter.format(record)} {record.__dict__!r}" for record in caplog.records)
+    assert logged
+    for text in (stored, logged):
+        assert "4711" not in text
+        assert base64.b64encode(MARKED.encode()).decode()[:16] not in text
