@@ -1,0 +1,614 @@
+"""What becomes of a Kustomization, seen from outside: commits go in, objects, statuses and events come out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gitops_core.api import Kustomization
+from gitops_core.errors import Forbidden
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from tests.gitops_core.reconcilers.world import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    World,
+    condition,
+    config_map,
+    inventory,
+)
+from tests.simulation.loop import virtually
+
+APP = {"apps/one.yaml": config_map("one"), "apps/two.yaml": config_map("two")}
+WEB = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "registry.example.com/web:1"}]}
+"""
+ROLLED_OUT = {
+    "observedGeneration": 1,
+    "replicas": 1,
+    "updatedReplicas": 1,
+    "readyReplicas": 1,
+    "availableReplicas": 1,
+    "conditions": [
+        {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"},
+        {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
+    ],
+}
+
+
+def test_a_folder_is_applied_and_told_of() -> None:
+    async def main() -> None:
+        world = World()
+        commit = await world.begin(APP)
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            live = await world.kustomization("apps")
+            revision = f"main@sha1:{commit}"
+            assert condition(live, "Ready") == ("True", "ReconciliationSucceeded", f"Applied revision: {revision}")
+            assert condition(live, "Reconciling") == ("", "", "")
+            assert inventory(live) == ["default_one__ConfigMap", "default_two__ConfigMap"]
+            assert live["status"]["lastAppliedRevision"] == live["status"]["lastAttemptedRevision"] == revision
+            assert live["status"]["observedGeneration"] == 1
+            assert live["metadata"]["finalizers"] == ["finalizers.fluxcd.io"]
+            created = "ConfigMap/default/one created\nConfigMap/default/two created"
+            assert ("Normal", "Progressing", created) in await world.events("apps")
+
+    virtually(main())
+
+
+def test_what_is_asked_again_and_unchanged_costs_one_request_an_object() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            before, versions = len(world.cluster.requests), await _versions(world, "one", "two")
+
+            await world.request(Kustomization, "apps", "again")
+            await asyncio.sleep(5)
+
+            requests = [r for r in world.cluster.since(before) if not r[1].startswith("Event/")]
+            expected = [("apply", "ConfigMap/one", False), ("apply", "ConfigMap/two", False)]
+            assert requests == [*expected, ("patch", "Kustomization/apps", False)]
+            assert await _versions(world, "one", "two") == versions
+            live = await world.kustomization("apps")
+            assert live["status"]["history"][0]["totalReconciliations"] == 2
+            assert live["status"]["lastHandledReconcileAt"] == "again"
+
+    virtually(main())
+
+
+def test_a_new_kustomization_stays_within_its_request_budget() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({f"apps/{name}.yaml": config_map(name) for name in ("a", "b", "c", "d")})
+        async with world.running():
+            await asyncio.sleep(5)
+            before = len(world.cluster.requests)
+
+            await world.sync("apps", "./apps", namePrefix="x-")
+            await asyncio.sleep(10)
+
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+            assert len(world.cluster.since(before)) <= 12
+            before = len(world.cluster.requests)
+            await world.request(Kustomization, "apps", "again")
+            await asyncio.sleep(10)
+            assert len(world.cluster.since(before)) <= 6
+
+    virtually(main())
+
+
+def test_an_object_that_git_drops_is_pruned() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            await world.commit({"apps/two.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await world.live(CONFIG_MAP, "two") is None
+            assert await world.live(CONFIG_MAP, "one") is not None
+            assert inventory(await world.kustomization("apps")) == ["default_one__ConfigMap"]
+            assert ("Normal", "Progressing", "ConfigMap/default/two deleted") in await world.events("apps")
+
+    virtually(main())
+
+
+def test_without_prune_a_dropped_object_is_forgotten_and_left() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", prune=False)
+        async with world.running():
+            await asyncio.sleep(5)
+
+            await world.commit({"apps/two.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await world.live(CONFIG_MAP, "two") is not None
+            assert inventory(await world.kustomization("apps")) == ["default_one__ConfigMap"]
+
+    virtually(main())
+
+
+def test_an_object_that_another_kustomization_took_over_is_not_pruned() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            labels = {"kustomize.toolkit.fluxcd.io/name": "other"}
+            two = ObjectRef(CONFIG_MAP, ObjectKey("default", "two"))
+            await world.local.patch(two, {"metadata": {"labels": labels}}, field_manager="kustomize-controller")
+
+            await world.commit({"apps/two.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await world.live(CONFIG_MAP, "two") is not None
+
+    virtually(main())
+
+
+def test_prune_disabled_keeps_an_object() -> None:
+    async def main() -> None:
+        world = World()
+        kept = config_map("two", annotations={"kustomize.toolkit.fluxcd.io/prune": "Disabled"})
+        await world.begin(APP | {"apps/two.yaml": kept})
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            await world.commit({"apps/two.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await world.live(CONFIG_MAP, "two") is not None
+
+    virtually(main())
+
+
+def test_drift_is_healed() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            one = ObjectRef(CONFIG_MAP, ObjectKey("default", "one"))
+            await world.local.patch(one, {"data": {"a": "by hand"}}, field_manager="somebody")
+            await world.local.delete(ObjectRef(CONFIG_MAP, ObjectKey("default", "two")))
+
+            await world.request(Kustomization, "apps", "heal")
+            await asyncio.sleep(5)
+
+            assert (await world.live(CONFIG_MAP, "one"))["data"] == {"a": "1"}
+            assert await world.live(CONFIG_MAP, "two") is not None
+            healed = "ConfigMap/default/one configured\nConfigMap/default/two created"
+            assert ("Normal", "Progressing", healed) in await world.events("apps")
+
+    virtually(main())
+
+
+def test_what_kubectl_applied_before_is_taken_over() -> None:
+    """A field that only kubectl's manifest had goes away; one that a controller owns stays."""
+
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        base = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "default"}}
+        await world.local.apply({**base, "data": {"a": "0", "old": "x"}}, field_manager="kubectl")
+        await world.local.apply({**base, "data": {"theirs": "y"}}, field_manager="some-controller")
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            live = await world.live(CONFIG_MAP, "one")
+            assert live["data"] == {"a": "1", "theirs": "y"}
+            managers = {entry["manager"] for entry in live["metadata"]["managedFields"]}
+            assert managers == {"kustomize-controller", "some-controller"}
+
+    virtually(main())
+
+
+def test_a_refused_object_stops_everything_before_the_first_write() -> None:
+    async def main() -> None:
+        world = World()
+        bad = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: two, labels: {x: 'not a label!'}}\n"
+        worse = "apiVersion: v1\nkind: Secret\nmetadata: {name: three, labels: {x: 'nor this!'}}\n"
+        await world.begin({"apps/one.yaml": config_map("one"), "apps/two.yaml": bad, "apps/three.yaml": worse})
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            live = await world.kustomization("apps")
+            status, reason, message = condition(live, "Ready")
+            assert (status, reason) == ("False", "ReconciliationFailed")
+            assert "ConfigMap/default/two dry-run failed (Invalid): " in message
+            assert "Secret/default/three dry-run failed (Invalid): " in message
+            assert condition(live, "Reconciling")[1:] == (
+                "ProgressingWithRetry",
+                f"Detecting drift for revision {live['status']['lastAttemptedRevision']} with a timeout of 9m30s",
+            )
+            assert await world.live(CONFIG_MAP, "one") is None
+            assert inventory(live) == []
+            assert live["status"].get("observedGeneration") != 1
+            assert [h["lastReconciledStatus"] for h in live["status"]["history"]] == ["ReconciliationFailed"]
+
+    virtually(main())
+
+
+def test_a_partial_failure_keeps_track_of_what_was_made() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/one.yaml": config_map("one")})
+        await world.sync("apps", "./apps", retryInterval="30s")
+        async with world.running():
+            await asyncio.sleep(5)
+            world.cluster.refusals["ConfigMap/three"] = Forbidden("three is forbidden")
+
+            await world.commit({"apps/two.yaml": config_map("two"), "apps/three.yaml": config_map("three")})
+            await asyncio.sleep(70)
+
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[:2] == ("False", "ReconciliationFailed")
+            assert "ConfigMap/default/three apply failed (Forbidden): three is forbidden" in condition(live, "Ready")[2]
+            assert {"default_one__ConfigMap", "default_two__ConfigMap"} <= set(inventory(live))
+            world.cluster.refusals.clear()
+            await world.commit({"apps/two.yaml": None, "apps/three.yaml": None})
+            await asyncio.sleep(90)
+            assert await world.live(CONFIG_MAP, "two") is None
+            assert inventory(await world.kustomization("apps")) == ["default_one__ConfigMap"]
+
+    virtually(main())
+
+
+def test_the_inventory_is_stored_before_the_first_write() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            writes = [r for r in world.cluster.requests if r[0] in ("apply", "patch") and not r[2]]
+            of_objects = [index for index, r in enumerate(writes) if r[1].startswith("ConfigMap/")]
+            of_status = [index for index, r in enumerate(writes) if r[1] == "Kustomization/apps"]
+            assert any(of_status[0] < index < of_objects[0] for index in of_status[1:])  # the first is the finalizer
+
+    virtually(main())
+
+
+def test_an_object_that_cannot_be_deleted_stays_in_the_inventory() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", retryInterval="30s")
+        async with world.running():
+            await asyncio.sleep(5)
+            world.cluster.refusals["ConfigMap/two"] = Forbidden("two must stay")
+
+            await world.commit({"apps/two.yaml": None})
+            await asyncio.sleep(70)
+
+            live = await world.kustomization("apps")
+            expected = "ConfigMap/default/two delete failed (Forbidden): two must stay"
+            assert condition(live, "Ready") == ("False", "PruneFailed", expected)
+            assert inventory(live) == ["default_one__ConfigMap", "default_two__ConfigMap"]
+            world.cluster.refusals.clear()
+            await asyncio.sleep(60)
+            assert await world.live(CONFIG_MAP, "two") is None
+
+    virtually(main())
+
+
+def test_bad_files_are_all_named_with_their_lines() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/x.yaml": "a: b\nc:\n - d\n e: f\n", "apps/y.yaml": "kind: ConfigMap\n"})
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            status, reason, message = condition(await world.kustomization("apps"), "Ready")
+            assert (status, reason) == ("False", "BuildFailed")
+            assert "x.yaml: line 4: did not find expected '-' indicator" in message
+            assert "y.yaml: line 1: an object lacks apiVersion and metadata.name" in message
+
+    virtually(main())
+
+
+def test_a_missing_path_an_unknown_kind_and_a_missing_source_are_told() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/w.yaml": "apiVersion: example.org/v1\nkind: Widget\nmetadata: {name: w}\n"})
+        await world.sync("nopath", "./nope")
+        await world.sync("unknown", "./apps")
+        await world.sync("lost", "./apps", sourceRef={"kind": "GitRepository", "name": "elsewhere", "namespace": "far"})
+        async with world.running():
+            await asyncio.sleep(5)
+
+            status, reason, message = condition(await world.kustomization("nopath"), "Ready")
+            assert (status, reason) == ("False", "ArtifactFailed")
+            assert message.startswith("kustomization path not found: nope")
+            status, reason, message = condition(await world.kustomization("unknown"), "Ready")
+            assert (status, reason) == ("False", "ReconciliationFailed")
+            assert (
+                message == 'Widget/default/w dry-run failed: no matches for kind "Widget" in version "example.org/v1"'
+            )
+            status, reason, message = condition(await world.kustomization("lost"), "Ready")
+            assert (status, reason) == ("False", "ArtifactFailed")
+            assert message == 'gitrepositories.source.toolkit.fluxcd.io "elsewhere" not found in far'
+
+    virtually(main())
+
+
+def test_a_definition_and_its_objects_come_in_one_commit() -> None:
+    async def main() -> None:
+        world = World()
+        crd = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.org}
+spec:
+  group: example.org
+  names: {kind: Widget, plural: widgets, singular: widget, listKind: WidgetList}
+  scope: Namespaced
+  versions:
+  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
+"""
+        namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: lab}\n"
+        widget = "apiVersion: example.org/v1\nkind: Widget\nmetadata: {name: w, namespace: lab}\n"
+        await world.begin({"apps/a.yaml": widget, "apps/b.yaml": namespace, "apps/c.yaml": crd})
+        await world.sync("apps", "./apps", targetNamespace=None)
+        async with world.running():
+            await asyncio.sleep(10)
+
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[0] == "True"
+            assert await world.live(Kind("example.org", "v1", "Widget"), "w", "lab") is not None
+            assert inventory(live) == [
+                "_widgets.example.org_apiextensions.k8s.io_CustomResourceDefinition",
+                "_lab__Namespace",
+                "lab_w_example.org_Widget",
+            ]
+
+    virtually(main())
+
+
+def test_health_is_waited_for_without_looking_again_and_again() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/web.yaml": WEB})
+        await world.sync("apps", "./apps", wait=True)
+        async with world.running():
+            await asyncio.sleep(20)
+
+            live = await world.kustomization("apps")
+            revision = live["status"]["lastAttemptedRevision"]
+            message = f"Running health checks for revision {revision} with a timeout of 9m30s"
+            assert condition(live, "Ready") == ("Unknown", "Progressing", "Reconciliation in progress")
+            assert condition(live, "Healthy") == ("Unknown", "Progressing", message)
+            assert condition(live, "Reconciling") == ("True", "Progressing", message)
+            before = len(world.cluster.requests)
+            await asyncio.sleep(40)
+            assert not world.cluster.since(before, "apply", "get", "patch")
+
+            web = ObjectRef(DEPLOYMENT, ObjectKey("default", "web"))
+            await world.local.patch(web, {"status": ROLLED_OUT}, field_manager="kubelet", subresource="status")
+            await asyncio.sleep(5)
+
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[:2] == ("True", "ReconciliationSucceeded")
+            assert condition(live, "Healthy")[:2] == ("True", "Succeeded")
+            assert condition(live, "Healthy")[2].startswith("Health check passed in 1m")
+            assert not world.cluster.since(before, "apply")
+
+    virtually(main())
+
+
+def test_health_that_does_not_come_is_a_failure_when_the_time_is_up() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/web.yaml": WEB})
+        await world.sync("apps", "./apps", wait=True, timeout="10s")
+        async with world.running():
+            await asyncio.sleep(40)
+
+            live = await world.kustomization("apps")
+            waited = "timeout waiting for: [Deployment/default/web status: 'InProgress']"
+            assert condition(live, "Healthy") == ("False", "HealthCheckFailed", waited)
+            status, reason, message = condition(live, "Ready")
+            assert (status, reason) == ("False", "HealthCheckFailed")
+            assert message.startswith("health check failed after 3")
+            assert message.endswith(waited)
+            assert inventory(live) == ["default_web_apps_Deployment"]
+            assert live["status"]["history"][0]["lastReconciledStatus"] == "HealthCheckFailed"
+            assert "lastAppliedRevision" not in live["status"]
+
+    virtually(main())
+
+
+def test_what_failed_for_good_is_not_waited_for() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/web.yaml": WEB})
+        check = {"kind": "Deployment", "name": "web", "namespace": "default"}
+        await world.sync("apps", "./apps", healthChecks=[check])
+        async with world.running():
+            await asyncio.sleep(5)
+            stuck = {"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}
+            web = ObjectRef(DEPLOYMENT, ObjectKey("default", "web"))
+            await world.local.patch(web, {"status": stuck}, field_manager="kubelet", subresource="status")
+            await asyncio.sleep(5)
+
+            _, reason, message = condition(await world.kustomization("apps"), "Ready")
+            assert reason == "HealthCheckFailed"
+            assert message.endswith("failed early due to stalled resources: [Deployment/default/web status: 'Failed']")
+
+    virtually(main())
+
+
+def test_a_dependency_comes_first_and_its_readiness_wakes() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"base/web.yaml": WEB, "apps/one.yaml": config_map("one")})
+        await world.sync("base", "./base", wait=True)
+        await world.sync("apps", "./apps", dependsOn=[{"name": "base"}], interval="1h")
+        async with world.running():
+            await asyncio.sleep(20)
+
+            live = await world.kustomization("apps")
+            expected = ("False", "DependencyNotReady", "dependency 'default/base' is not ready")
+            assert condition(live, "Ready") == expected
+            assert condition(live, "Reconciling") == ("", "", "")
+            assert await world.live(CONFIG_MAP, "one") is None
+
+            web = ObjectRef(DEPLOYMENT, ObjectKey("default", "web"))
+            await world.local.patch(web, {"status": ROLLED_OUT}, field_manager="kubelet", subresource="status")
+            await asyncio.sleep(5)
+
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+            assert await world.live(CONFIG_MAP, "one") is not None
+
+    virtually(main())
+
+
+def test_a_suspended_one_is_left_alone_and_deleted_without_pruning() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            await world.sync("apps", "./apps", suspend=True)
+            await world.commit({"apps/one.yaml": config_map("one", "2")})
+            await asyncio.sleep(120)
+
+            assert (await world.live(CONFIG_MAP, "one"))["data"] == {"a": "1"}
+            await world.local.delete(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps")))
+            await asyncio.sleep(5)
+            assert await world.kustomization("apps") is None
+            assert await world.live(CONFIG_MAP, "one") is not None
+
+    virtually(main())
+
+
+def _deletion(policy: str, prune: bool) -> bool:
+    """Whether the objects are still there after their Kustomization was deleted."""
+
+    async def main() -> bool:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", prune=prune, deletionPolicy=policy)
+        async with world.running():
+            await asyncio.sleep(5)
+            await world.local.delete(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps")))
+            await asyncio.sleep(10)
+            assert await world.kustomization("apps") is None
+            return await world.live(CONFIG_MAP, "one") is not None
+
+    return virtually(main())
+
+
+def test_deletion_policies() -> None:
+    assert not _deletion("MirrorPrune", prune=True)
+    assert _deletion("MirrorPrune", prune=False)
+    assert not _deletion("Delete", prune=False)
+    assert not _deletion("WaitForTermination", prune=False)
+    assert _deletion("Orphan", prune=True)
+
+
+def test_fields_that_would_change_the_meaning_stop_everything() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", kubeConfig={"secretRef": {"name": "elsewhere"}})
+        async with world.running():
+            await asyncio.sleep(5)
+
+            live = await world.kustomization("apps")
+            assert condition(live, "Stalled")[:2] == ("True", "FieldsNotSupported")
+            assert condition(live, "Unsupported")[0] == "True"
+            assert await world.live(CONFIG_MAP, "one") is None
+
+    virtually(main())
+
+
+def test_an_overlay_prefixes_labels_and_places_everything() -> None:
+    async def main() -> None:
+        world = World()
+        base = "resources: [web.yaml]\n"
+        top = "resources: [../base]\n"
+        await world.begin({"base/kustomization.yaml": base, "base/web.yaml": WEB, "prod/kustomization.yaml": top})
+        await world.local.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}, field_manager="test"
+        )
+        common = {"labels": {"team": "a"}, "annotations": {"note": "b"}}
+        images = [{"name": "registry.example.com/web", "newTag": "2"}]
+        await world.sync(
+            "prod", "./prod", targetNamespace="shop", namePrefix="p-", commonMetadata=common, images=images
+        )
+        async with world.running():
+            await asyncio.sleep(5)
+
+            live = await world.live(DEPLOYMENT, "p-web", "shop")
+            assert live["metadata"]["labels"]["team"] == "a"
+            assert live["metadata"]["annotations"]["note"] == "b"
+            assert live["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.example.com/web:2"
+
+    virtually(main())
+
+
+def test_a_commit_elsewhere_changes_nothing_but_the_revision() -> None:
+    """What a Kustomization does not read is not rendered again: the tree of its folder is the same."""
+
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            commit = await world.commit({"README.md": "hello"})
+            before = len(world.cluster.requests)
+            await asyncio.sleep(90)
+
+            live = await world.kustomization("apps")
+            assert live["status"]["lastAppliedRevision"] == f"main@sha1:{commit}"
+            assert not [r for r in world.cluster.since(before, "apply") if r[2]]  # no dry-run: the rendering is known
+
+    virtually(main())
+
+
+def test_a_process_that_begins_anew_finds_everything_as_it_is() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+        versions = await _versions(world, "one", "two")
+
+        await world.commit({"apps/two.yaml": None})
+        async with world.running():
+            await asyncio.sleep(90)
+
+        assert await _versions(world, "one") == versions[:1]
+        assert await world.live(CONFIG_MAP, "two") is None
+
+    virtually(main())
+
+
+async def _versions(world: World, *names: str) -> list[str]:
+    return [(await world.live(CONFIG_MAP, name))["metadata"]["resourceVersion"] for name in names]

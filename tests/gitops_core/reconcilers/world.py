@@ -1,0 +1,164 @@
+"""A repository, an embedded cluster and the real runtime between them, in virtual time; every request is counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from prometheus_client import CollectorRegistry
+
+from gitops_core import component
+from gitops_core.adapters.kustomize import Kustomize
+from gitops_core.adapters.local import LocalCluster
+from gitops_core.api import KINDS, GitRepository, Kustomization
+from gitops_core.errors import ClusterError
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
+from gitops_core.ports import Cluster, Git, Query
+from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.process import Health, Settings, run
+from gitops_core.schema import crd
+from tests.simulation.fakes.git import FakeGit, FakeRepository
+from tests.simulation.loop import SeededChance, VirtualClock
+
+URL = "http://git.example.com/team/fleet.git"
+CONFIG_MAP, DEPLOYMENT, EVENT = Kind("", "v1", "ConfigMap"), Kind("apps", "v1", "Deployment"), Kind("", "v1", "Event")
+WRITES = ("create", "replace", "apply", "patch", "delete")
+
+
+class Counted:
+    """The cluster, and a diary of what was asked of it: (method, object, whether it was only tried).
+
+    Attributes:
+        refusals: an error to answer a real apply or delete of an object of that name with.
+    """
+
+    def __init__(self, inner: LocalCluster) -> None:
+        self.inner = inner
+        self.requests: list[tuple[str, str, bool]] = []
+        self.refusals: dict[str, ClusterError] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.inner, name)
+        if name not in (*WRITES, "get", "list"):
+            return method
+
+        async def request(subject: Any, *args: Any, **options: Any) -> Any:
+            about = _name_of(subject)
+            self.requests.append((name, about, bool(options.get("dry_run"))))
+            if name in ("apply", "delete") and not options.get("dry_run") and about in self.refusals:
+                raise self.refusals[about]
+            return await method(subject, *args, **options)
+
+        return request
+
+    def since(self, moment: int, *methods: str) -> list[tuple[str, str, bool]]:
+        return [request for request in self.requests[moment:] if not methods or request[0] in methods]
+
+
+def _name_of(subject: Any) -> str:
+    if isinstance(subject, ObjectRef):
+        return f"{subject.kind.kind}/{subject.key.name}"
+    if isinstance(subject, Query):
+        return subject.kind.kind
+    return f"{subject['kind']}/{(subject['metadata'].get('name') or '')}"
+
+
+class World:
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.local = LocalCluster.open(None, self.clock, SeededChance(1))
+        self.cluster = Counted(self.local)
+        self.git = FakeGit()
+
+    @property
+    def repository(self) -> FakeRepository:
+        return self.git.repositories.setdefault(URL, FakeRepository())
+
+    async def begin(self, files: Mapping[str, str], *, message: str = "first") -> str:
+        """The kinds, a source named `r` and its first commit."""
+        for kind in KINDS:
+            await self.local.create(crd(kind), field_manager="test")
+        commit = await self.commit(files, message=message)
+        await self.put(GitRepository, "r", interval="1m", url=URL, ref={"branch": "main"})
+        return commit
+
+    async def commit(self, files: Mapping[str, str | None], *, message: str = "change") -> str:
+        contents = {path: None if text is None else text.encode() for path, text in files.items()}
+        return await self.repository.commit(contents, message=message)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        halt = asyncio.Event()
+        task = asyncio.create_task(
+            run(
+                cluster=cast(Cluster, self.cluster),
+                git=cast(Git, self.git),
+                clock=self.clock,
+                chance=SeededChance(2),
+                assemble=lambda platform: component.controllers(platform, Kustomize()),
+                settings=Settings(),
+                stop=halt,
+                metrics=Metrics(CollectorRegistry()),
+                health=Health(),
+            )
+        )
+        try:
+            yield
+        finally:
+            halt.set()
+            await task
+
+    async def put(self, kind: type[GitRepository | Kustomization], name: str, **spec: Any) -> Manifest:
+        manifest = {
+            "apiVersion": kind.KIND.api_version,
+            "kind": kind.KIND.kind,
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": spec,
+        }
+        return await self.local.apply(manifest, field_manager="test", force=True)
+
+    async def sync(self, name: str, path: str, **spec: Any) -> Manifest:
+        """A Kustomization of the source `r`; None leaves a default out."""
+        defaults = {"interval": "10m", "prune": True, "targetNamespace": "default"}
+        source = {"kind": "GitRepository", "name": "r"}
+        complete = {**defaults, "path": path, "sourceRef": source, **spec}
+        return await self.put(
+            Kustomization, name, **{key: value for key, value in complete.items() if value is not None}
+        )
+
+    async def request(self, kind: type[GitRepository | Kustomization], name: str, token: str) -> None:
+        patch = {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": token}}}
+        await self.local.patch(ObjectRef(kind.KIND, ObjectKey("default", name)), patch, field_manager="test")
+
+    async def live(self, kind: Kind, name: str, namespace: str = "default") -> Any:
+        return await self.local.get(ObjectRef(kind, ObjectKey(namespace, name)))
+
+    async def kustomization(self, name: str) -> Any:
+        return await self.live(Kustomization.KIND, name)
+
+    async def repository_object(self, name: str = "r") -> Any:
+        return await self.live(GitRepository.KIND, name)
+
+    async def events(self, name: str) -> list[tuple[str, str, str]]:
+        """(type, reason, message) of the events about an object of that name, in order."""
+        page = await self.local.list(Query(EVENT), dict)
+        found = [item for item in page.items if isinstance(item, dict) and item["involvedObject"]["name"] == name]
+        return [(item["type"], item["reason"], item["message"]) for item in found]
+
+
+def condition(manifest: Any, type_: str) -> tuple[str, str, str]:
+    """Status, reason and message; empty strings when there is none."""
+    found = (c for c in (manifest.get("status") or {}).get("conditions", ()) if c["type"] == type_)
+    return next(((c["status"], c["reason"], c["message"]) for c in found), ("", "", ""))
+
+
+def inventory(manifest: Any) -> list[str]:
+    entries = ((manifest.get("status") or {}).get("inventory") or {}).get("entries", ())
+    return [entry["id"] for entry in entries]
+
+
+def config_map(name: str, value: str = "1", **metadata: Any) -> str:
+    about = {"name": name, **metadata}
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata: {about}\ndata: {{a: '{value}'}}\n"
