@@ -37,6 +37,7 @@ from image_updater.domain.plan import CommitPlan, plan_commit, setters
 from image_updater.domain.scans import REQUESTED_AT
 from image_updater.domain.selectors import selector_text
 from image_updater.errors import SourceInvalid, SourceMissing, UpdateFailed
+from image_updater.reconcilers.notices import ready_notices
 
 FIELD_MANAGER = "image-automation-controller"
 TRIES = 10
@@ -120,7 +121,8 @@ class ImageUpdateAutomationReconciler:
         status = msgspec.structs.replace(
             status, observed_policies=dict(policies), observed_source_revision=str(run.observed)
         )
-        notices: tuple[Notice, ...] = ()
+        message = "repository up-to-date"
+        notices = ready_notices(wanted, message)
         if run.pushed is not None:
             now = self.platform.clock.now().replace(microsecond=0)
             status = msgspec.structs.replace(status, last_push_commit=run.pushed.commit, last_push_time=now)
@@ -128,7 +130,7 @@ class ImageUpdateAutomationReconciler:
             notices = (Notice("Normal", "Succeeded", text),)
         return Outcome(
             status=status,
-            message="repository up-to-date",
+            message=message,
             requeue_after=seconds(wanted.spec.interval),
             changed=run.pushed is not None,
             notices=notices,

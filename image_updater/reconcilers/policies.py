@@ -17,6 +17,7 @@ from image_updater.domain.references import parse_repository
 from image_updater.domain.scans import without_excluded
 from image_updater.errors import AccessDenied, RepositoryNotReady
 from image_updater.ports import TagCatalog
+from image_updater.reconcilers.notices import ready_notices
 
 NAMESPACE = Kind("", "v1", "Namespace")
 DEPENDENCY_RETRY = 30.0
@@ -40,7 +41,9 @@ class ImagePolicyReconciler:
         except GitOpsError as error:  # status.latestRef stays: what was chosen stays in use
             raise error.carrying(wanted.status, _progress(wanted)) from None
         status = with_latest(wanted.status, ImageRef(name=repository.spec.image, tag=latest))
-        return Outcome(status=status, message=ready_message(status), requeue_after=None)
+        message = ready_message(status)
+        notices = ready_notices(wanted, message)
+        return Outcome(status=status, message=message, requeue_after=None, notices=notices)
 
     async def finalize(self, wanted: ImagePolicy) -> None:
         """Nothing: a policy makes nothing."""
@@ -97,7 +100,7 @@ def with_latest(status: ImagePolicyStatus, latest: ImageRef) -> ImagePolicyStatu
 
 
 def _progress(wanted: ImagePolicy) -> Condition:
-    observed, generation = wanted.status.observed_generation, wanted.metadata.generation
+    observed, generation = wanted.status.observed_generation or -1, wanted.metadata.generation
     message = "reconciliation in progress"
     if observed != generation:
         message = f"processing object: new generation {observed} -> {generation}"

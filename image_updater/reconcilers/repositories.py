@@ -21,6 +21,7 @@ from image_updater.domain.references import Repository, parse_repository
 from image_updater.domain.scans import LATEST, Scan, checksum, plan_scan, without_excluded
 from image_updater.errors import CredentialsInvalid, RegistryError, RegistryUnavailable
 from image_updater.ports import Registry, TagCatalog
+from image_updater.reconcilers.notices import ready_notices
 
 SECRET = Kind("", "v1", "Secret")
 DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
@@ -42,7 +43,7 @@ class ImageRepositoryReconciler:
         known = await self.catalog.tags(canonical) is not None
         plan = plan_scan(wanted, canonical, known=known, now=self.clock.now())
         if not isinstance(plan, Scan):
-            return _outcome(wanted.status, canonical, wanted.spec.exclusion_list, plan.seconds)
+            return _outcome(wanted, wanted.status, canonical, plan.seconds)
         try:
             result = await self._scan(wanted, repository, credentials)
         except RegistryError as error:
@@ -52,7 +53,7 @@ class ImageRepositoryReconciler:
             failure = type(error)(f"scan failed: {error}", retry_after=error.retry_after)
             raise failure.carrying(wanted.status, progress) from error
         status = msgspec.structs.replace(wanted.status, last_scan_result=result)
-        return _outcome(status, canonical, wanted.spec.exclusion_list, seconds(wanted.spec.interval))
+        return _outcome(wanted, status, canonical, seconds(wanted.spec.interval))
 
     async def finalize(self, wanted: ImageRepository) -> None:
         """Nothing: another ImageRepository may list the same repository."""
@@ -98,10 +99,13 @@ def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:
     return ScanResult(tag_count=len(tags), revision=checksum(tags), scan_time=moment, latest_tags=tuple(tags[:LATEST]))
 
 
-def _outcome(status: ImageRepositoryStatus, canonical: str, excluded: tuple[str, ...], delay: float) -> Outcome:
+def _outcome(wanted: ImageRepository, status: ImageRepositoryStatus, canonical: str, delay: float) -> Outcome:
     scan = status.last_scan_result or ScanResult(tag_count=0)
+    message = f"successful scan: found {scan.tag_count} tags with checksum {scan.revision}"
+    excluded = wanted.spec.exclusion_list
     return Outcome(
         status=msgspec.structs.replace(status, canonical_image_name=canonical, observed_exclusion_list=excluded),
-        message=f"successful scan: found {scan.tag_count} tags with checksum {scan.revision}",
+        message=message,
         requeue_after=delay,
+        notices=ready_notices(wanted, message),
     )

@@ -1,0 +1,17 @@
+"""When a success is an Event: the object becomes ready, or says something else than before.
+
+Source: fluxcd/image-reflector-controller, notify(); fluxcd/image-automation-controller, notify().
+"""
+
+from __future__ import annotations
+
+from gitops_core.meta import Resource
+from gitops_core.runtime.reconciling import Notice
+
+
+def ready_notices(wanted: Resource, message: str) -> tuple[Notice, ...]:
+    """The notice that `wanted` is ready now, unless it was before and said the same."""
+    ready = next((c for c in wanted.status.conditions if c.type == "Ready"), None)
+    if ready is not None and ready.status == "True" and ready.message == message:
+        return ()
+    return (Notice("Normal", "Succeeded", message),)

@@ -1,0 +1,289 @@
+"""ImageRepository and ImagePolicy say and write what the originals were seen to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gitops_core.meta import ObjectRef
+from gitops_core.runtime.clock import SystemClock
+from image_updater.adapters.oci import OciRegistry
+from image_updater.api import ImagePolicy, ImageRepository
+from sealoop.embedded.registry import RegistryServer
+from tests.image_updater.world import IMAGE, World, conditions, has_failed, is_ready
+from tests.servers.registry import hostile_registry
+from tests.simulation.loop import virtually
+
+GOLDEN = Path(__file__).parents[1] / "golden/data/flux"
+SEEN: dict[str, Any] = yaml.safe_load((GOLDEN / "f-image.yaml").read_text())
+RECORDED_HOST = "127.0.0.1:54367"
+
+
+def seen(kind: str, name: str) -> list[dict[str, str]]:
+    return sorted(SEEN[kind][name]["conditions"], key=lambda condition: condition["type"])
+
+
+def status_of(file: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((GOLDEN / file).read_text())["status"])
+
+
+def without_times(status: dict[str, Any]) -> dict[str, Any]:
+    left = {**status, "conditions": [{**c, "lastTransitionTime": ""} for c in status["conditions"]]}
+    if "lastScanResult" in left:
+        left["lastScanResult"] = {**left["lastScanResult"], "scanTime": ""}
+    return left
+
+
+async def test_a_repository_says_what_the_original_said() -> None:
+    world = World(SystemClock())
+    async with OciRegistry() as registry, RegistryServer() as server, hostile_registry() as hostile:
+        for tag in ("1.0.0", "1.1.0"):
+            server.add("apps/app", tag)
+        server.add("apps/empty", "gone")
+        server.remove("apps/empty", "gone")
+        images = {
+            "app": f"{server.host}/apps/app",
+            "empty": f"{server.host}/apps/empty",
+            "missing": f"{server.host}/apps/none",
+            "badname": f"{server.host}/Apps/UP",
+            "refused": "127.0.0.1:1/x",
+            "unauth": f"{hostile}/unauthorized/app",
+        }
+        async with world.running(registry):
+            for name, image in images.items():
+                await world.put(ImageRepository, name, image=image, interval="10m", insecure=True)
+            found = {
+                name: await world.until(ImageRepository, name, lambda o: is_ready(o) or has_failed(o))
+                for name in images
+            }
+
+    for name, manifest in found.items():
+        said = yaml.safe_dump(conditions(manifest)).replace(server.host, RECORDED_HOST)
+        said = said.replace(f"{hostile}/v2/unauthorized", f"{RECORDED_HOST}/v2/deny")
+        assert yaml.safe_load(said) == seen("ImageRepository", name), name
+    status = yaml.safe_load(yaml.safe_dump(found["app"]["status"]).replace(server.host, RECORDED_HOST))
+    assert without_times(status) == without_times(status_of("f-imagerepository-app.yaml"))
+    assert found["app"]["metadata"]["finalizers"] == ["finalizers.fluxcd.io"]
+
+
+def test_a_policy_says_what_the_original_said() -> None:
+    policies: dict[str, dict[str, Any]] = {
+        "app": {},
+        "nomatch": {"policy": {"semver": {"range": ">=5.0"}}},
+        "badrange": {"policy": {"semver": {"range": "not a range"}}},
+        "nofilter": {"filterTags": {"pattern": "^nothing$"}},
+        "norepo": {"imageRepositoryRef": {"name": "nothere"}},
+        "onmissing": {"imageRepositoryRef": {"name": "missing"}},
+        "badregex": {"filterTags": {"pattern": "("}},
+        "onempty": {"imageRepositoryRef": {"name": "empty"}},
+        "twopart": {"imageRepositoryRef": {"name": "twopart"}},
+    }
+
+    async def scenario() -> dict[str, Any]:
+        world = World()
+        async with world.running():
+            await world.scanned("1.0.0", "1.1.0")
+            await world.scanned("1.0", "1.10", name="twopart", image="registry.example.com/apps/twopart")
+            await world.scanned("x", name="empty", image="registry.example.com/apps/empty")
+            world.fakes.remove("registry.example.com/apps/empty", "x")
+            await world.put(ImageRepository, "missing", image="registry.example.com/apps/none", interval="1m")
+            await world.until(ImageRepository, "twopart", is_ready)
+            for name, spec in policies.items():
+                await world.policy(name, **{"imageRepositoryRef": {"name": "app"}, **spec})
+            await world.clock.sleep(1)
+            return {name: await world.get(ImagePolicy, name) for name in policies}
+
+    found = virtually(scenario())
+
+    for name, manifest in found.items():
+        said = yaml.safe_dump(conditions(manifest)).replace("registry.example.com", RECORDED_HOST)
+        assert yaml.safe_load(said) == seen("ImagePolicy", name), name
+        assert (manifest["status"].get("latestRef") is None) == (name != "app")
+    status = yaml.safe_load(yaml.safe_dump(found["app"]["status"]).replace("registry.example.com", RECORDED_HOST))
+    assert without_times(status) == without_times(status_of("f-imagepolicy-app.yaml"))
+
+
+def test_a_new_tag_reaches_the_policy_by_the_next_scan() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await world.scanned("1.0.0")
+            await world.policy()
+            await world.until(ImagePolicy, "app", is_ready)
+
+            world.fakes.push(IMAGE, "1.1.0")
+
+            return await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
+
+    status = virtually(scenario())["status"]
+
+    assert status["observedPreviousRef"] == {"name": IMAGE, "tag": "1.0.0"}
+    ready = status["conditions"][0]["message"]
+    assert ready == f"Latest image tag for {IMAGE} resolved to 1.1.0 (previously {IMAGE}:1.0.0)"
+
+
+def test_a_policy_that_fails_keeps_what_it_chose() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await world.scanned("1.0.0", "1.1.0")
+            await world.policy()
+            await world.until(ImagePolicy, "app", is_ready)
+
+            await world.policy(range_=">=5.0.0")
+
+            return await world.until(ImagePolicy, "app", has_failed)
+
+    manifest = virtually(scenario())
+
+    recorded = {**SEEN["ImagePolicy"]["web-after-range->=5.0.0"]}
+    assert conditions(manifest) == sorted(recorded["conditions"], key=lambda condition: condition["type"])
+    assert manifest["status"]["latestRef"] == {"name": IMAGE, "tag": "1.1.0"}
+
+
+def test_a_repository_is_listed_when_there_is_a_reason() -> None:
+    async def scenario() -> list[int]:
+        world = World()
+        counted = []
+        async with world.running():
+            await world.scanned("1.0.0", "1.0.0.sig")
+            first = await world.until(ImageRepository, "app", is_ready)
+            assert first["status"]["lastScanResult"]["tagCount"] == 1
+            counted.append(world.fakes.requests)
+
+            await world.clock.sleep(30)
+            counted.append(world.fakes.requests)
+
+            await world.clock.sleep(40)
+            counted.append(world.fakes.requests)
+
+            await world.put(ImageRepository, "app", image=IMAGE, interval="1m", exclusionList=["^nothing$"])
+            await world.until(ImageRepository, "app", lambda o: o["status"]["lastScanResult"]["tagCount"] == 2)
+            counted.append(world.fakes.requests)
+
+            patch = {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}}
+            manifest = await world.get(ImageRepository, "app")
+            await world.cluster.patch(ObjectRef.of(manifest), patch, field_manager="test")
+            await world.until(ImageRepository, "app", lambda o: o["status"].get("lastHandledReconcileAt") == "now")
+            counted.append(world.fakes.requests)
+        return counted
+
+    assert virtually(scenario()) == [1, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("access", "message"),
+    [
+        (None, "access denied: 'default/app' can't be accessed due to missing ACL labels on 'accessFrom'"),
+        (
+            [{"matchLabels": {"team": "b"}}],
+            "access denied: 'default/app' can't be accessed due to ACL labels mismatch on namespace 'other'",
+        ),
+        ([{"matchLabels": {"team": "b"}}, {"matchLabels": {"team": "a"}}], ""),
+        ([{}], ""),
+    ],
+)
+def test_another_namespace_is_let_in_by_its_labels(access: Any, message: str) -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await world.namespace("other", {"team": "a", "stage": "x"})
+            extra: dict[str, Any] = {} if access is None else {"accessFrom": {"namespaceSelectors": access}}
+            await world.scanned("1.0.0", **extra)
+            await world.until(ImageRepository, "app", is_ready)
+            await world.put(
+                ImagePolicy,
+                "app",
+                namespace="other",
+                imageRepositoryRef={"name": "app", "namespace": "default"},
+                policy={"semver": {"range": "*"}},
+            )
+            return await world.until(ImagePolicy, "app", lambda o: is_ready(o) or has_failed(o), "other")
+
+    manifest = virtually(scenario())
+
+    ready = next(c for c in conditions(manifest) if c["type"] == "Ready")
+    if message:
+        assert ready["reason"] == "AccessDenied"
+        assert ready["message"] == f"failed to get the referred ImageRepository: {message}"
+    else:
+        assert ready["status"] == "True"
+
+
+def test_two_repositories_of_one_image_exclude_what_each_wants() -> None:
+    async def scenario() -> list[str]:
+        world = World()
+        async with world.running():
+            await world.scanned("1.0.0", "2.0.0", name="all", exclusionList=["^x"])
+            await world.scanned(name="old", exclusionList=["^2"])
+            for name in ("all", "old"):
+                await world.until(ImageRepository, name, is_ready)
+                await world.policy(name)
+            found = [await world.until(ImagePolicy, name, is_ready) for name in ("all", "old")]
+            return [manifest["status"]["latestRef"]["tag"] for manifest in found]
+
+    assert virtually(scenario()) == ["2.0.0", "1.0.0"]
+
+
+@pytest.mark.parametrize(
+    ("secret", "message"),
+    [
+        (None, "secret 'default/pull' not found"),
+        ({"type": "Opaque"}, "secret 'default/pull' is not of type kubernetes.io/dockerconfigjson"),
+        (
+            {"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "e30="}},
+            "secret 'default/pull': not a docker configuration with 'auths'",
+        ),
+        (
+            {
+                "type": "kubernetes.io/dockerconfigjson",
+                # {"auths": {"registry.example.com": {"username": "puller", "password": "s3cret"}}}
+                "data": {
+                    ".dockerconfigjson": "eyJhdXRocyI6IHsicmVnaXN0cnkuZXhhbXBsZS5jb20iOiB7InVzZXJuYW1lIjogInB1bGxlciI"
+                    "sICJwYXNzd29yZCI6ICJzM2NyZXQifX19"
+                },
+            },
+            "",
+        ),
+    ],
+)
+def test_credentials_come_from_the_named_secret(secret: Any, message: str) -> None:
+    async def scenario() -> Any:
+        world = World()
+        world.fakes.account = ("puller", "s3cret")
+        async with world.running():
+            if secret is not None:
+                metadata = {"name": "pull", "namespace": "default"}
+                manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, **secret}
+                await world.cluster.create(manifest, field_manager="test")
+            await world.scanned("1.0.0", secretRef={"name": "pull"})
+            return await world.until(ImageRepository, "app", lambda o: is_ready(o) or has_failed(o))
+
+    manifest = virtually(scenario())
+
+    ready = next(c for c in conditions(manifest) if c["type"] == "Ready")
+    if message:
+        assert ready["reason"] == "AuthenticationFailed"
+        assert ready["message"] == f"failed to configure authentication options: {message}"
+    else:
+        assert ready["message"].startswith("successful scan: found 1 tags")
+
+
+def test_a_registry_that_hangs_is_given_up_after_the_timeout() -> None:
+    async def scenario() -> Any:
+        world = World()
+
+        async def hang(deed: str) -> None:
+            await world.clock.sleep(10_000)
+
+        world.fakes.fault = hang
+        async with world.running():
+            await world.scanned("1.0.0", timeout="5s")
+            return await world.until(ImageRepository, "app", has_failed)
+
+    ready = next(c for c in conditions(virtually(scenario())) if c["type"] == "Ready")
+
+    assert ready["message"] == f"scan failed: {IMAGE} did not list its tags within 5s"
