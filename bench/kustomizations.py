@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,10 +20,11 @@ from typing import Any
 
 from bench.table import Row, usage_of
 from tests.servers.controlplane import ControlPlane, start_control_plane
-from tests.servers.programs import ROOT, running
+from tests.servers.programs import answers, free_port, running
 
 COUNT = 100
 PATH = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/default/kustomizations"
+SOURCES = "/apis/source.toolkit.fluxcd.io/v1/namespaces/default/gitrepositories"
 
 APP = """
 apiVersion: apps/v1
@@ -168,13 +167,11 @@ def make_repository(remote: Path, work: Path, files: dict[str, str]) -> None:
 @contextlib.contextmanager
 def service(plane: ControlPlane, folder: Path) -> Iterator[int]:
     """`sealoop run` on that control plane; yields its process id."""
+    port = free_port()
     command: list[str | Path] = [
-        *(sys.executable, "-m", "sealoop", "run", "--kubeconfig", plane.kubeconfig, "--state-dir", folder / "state"),
-        *("--listen", "", "--lease-namespace", "default", "--log-level", "warning"),
+        *(Path(sys.executable), "-m", "sealoop", "run", "--kubeconfig", plane.kubeconfig),
+        *("--state-dir", folder / "state", "--listen", f"127.0.0.1:{port}"),
+        *("--lease-namespace", "default", "--log-level", "warning"),
     ]
-    with running(command, folder=folder) as process:
+    with running(command, folder=folder, ready=lambda: answers(f"http://127.0.0.1:{port}/readyz")) as process:
         yield process.pid
-
-
-if __name__ == "__main__":
-    print(json.dumps([list(row) for row in rows()], indent=1), statistics.__name__, ROOT)
