@@ -308,11 +308,13 @@ class ControlPlane:
     def requests(self, *, agent: str = "", user: str = "", since: int = 0) -> list[AuditedRequest]:
         """The requests of one client, oldest first: those whose user agent begins with `agent`, sent as `user`.
 
-        A watch is listed when it ends. Impersonated requests carry the user who really sent them.
+        All that were answered before this was called. A watch is listed when it ends. Impersonated requests carry the
+        user who really sent them.
 
         Args:
             since: what `mark()` returned before.
         """
+        self._until_written()
         found = []
         with self.audit_log.open("rb") as log:
             log.seek(since)
@@ -324,11 +326,41 @@ class ControlPlane:
 
     def mark(self) -> int:
         """A place in the audit log: `requests(since=...)` tells what came after it."""
+        self._until_written()
         return self.audit_log.stat().st_size
+
+    def _until_written(self) -> None:
+        """Wait for the log, which is written after the answer: until it has a request of ours that comes now."""
+        path, before = f"/version?mark={next(self._numbers)}", self.audit_log.stat().st_size
+        self.expect("GET", path)
+        deadline = time.monotonic() + 10
+        while path.encode() not in _tail(self.audit_log, before):
+            assert time.monotonic() < deadline, "the audit log is not written"
+            time.sleep(0.02)
 
     def stop(self) -> None:
         for running in reversed(self.started):
             running.kill()  # its data ends with it: there is nothing to finish
+
+
+class RequestCount(NamedTuple):
+    """How often one kind of request was made."""
+
+    verb: str
+    resource: str
+    times: int
+
+
+def summary(requests: Iterable[AuditedRequest]) -> tuple[RequestCount, ...]:
+    """What a client asked for, the most frequent first: what a benchmark prints beside its time."""
+    counted = Counter((request.verb, request.resource or request.uri.partition("?")[0]) for request in requests)
+    return tuple(RequestCount(verb, resource, times) for (verb, resource), times in counted.most_common())
+
+
+def _tail(file: Path, start: int) -> bytes:
+    with file.open("rb") as log:
+        log.seek(start)
+        return log.read()
 
 
 def _audited(event: Mapping[str, Any]) -> AuditedRequest:
