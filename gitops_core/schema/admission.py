@@ -34,6 +34,14 @@ class FieldFault(NamedTuple):
     message: str
 
 
+_REASONS = {
+    "FieldValueInvalid": "Invalid value",
+    "FieldValueForbidden": "Forbidden",
+    "FieldValueRequired": "Required value",
+    "FieldValueDuplicate": "Duplicate value",
+}
+_WITHOUT_VALUE = frozenset({"FieldValueForbidden", "FieldValueRequired"})
+
 UNCHECKED = FieldFault(
     "<nil>",
     "FieldValueInvalid",
@@ -322,11 +330,27 @@ def _check(rule: Mapping[str, Any], value: Any, old: Any, path: str) -> Iterator
         return
     if old is not _ABSENT and formats.same(old, value) and not transition:
         return
-    verdict = cel.holds(rule["rule"], value, None if old is _ABSENT else old)
-    if verdict is True:
+    previous = None if old is _ABSENT else old
+    try:
+        if cel.evaluate(rule["rule"], value, previous) is True:
+            return
+    except cel.Unevaluable as error:
+        text = f'"{formats.type_of(value)}": {error} evaluating rule: {rule.get("message") or rule["rule"]}'
+        yield FieldFault(path or "<nil>", "FieldValueInvalid", f"Invalid value: {text}")
         return
-    message = rule.get("message") or f"failed rule: {rule['rule']}"
-    if isinstance(verdict, str):
-        message = f"{verdict} evaluating rule: {message}"
-    shown = "" if isinstance(value, Mapping | list) else f"{_shown(value)}: "
-    yield FieldFault(path or "<nil>", rule.get("reason", "FieldValueInvalid"), f"Invalid value: {shown}{message}")
+    reason = rule.get("reason", "FieldValueInvalid")
+    shown = "" if isinstance(value, Mapping | list) or reason in _WITHOUT_VALUE else f"{_shown(value)}: "
+    where = f"{path}{rule.get('fieldPath', '')}".removeprefix(".")
+    yield FieldFault(where or "<nil>", reason, f"{_REASONS[reason]}: {shown}{_message(rule, value, previous)}")
+
+
+def _message(rule: Mapping[str, Any], value: Any, old: Any) -> str:
+    """Why a rule does not hold. A message expression that fails, or is empty, counts for nothing."""
+    plain: str = rule.get("message") or f"failed rule: {rule['rule']}"
+    if "messageExpression" not in rule:
+        return plain
+    try:
+        made = cel.evaluate(rule["messageExpression"], value, old)
+    except cel.Unevaluable:
+        return plain
+    return made if isinstance(made, str) and made.strip() and "\n" not in made else plain

@@ -22,16 +22,32 @@ class RuleInvalid(ValueError):
     """A rule of a CRD that does not compile."""
 
 
-def holds(rule: str, value: Any, old: Any = None) -> bool | str:
-    """Whether the rule holds, or the evaluator's complaint: a missing field, types that do not go together.
+class Unevaluable(ValueError):
+    """A rule without an answer for this value: a missing field, a division by zero. The message is the API server's."""
+
+
+def evaluate(expression: str, value: Any, old: Any = None) -> Any:
+    """What an expression comes to, as a plain value.
 
     Raises:
-        RuleInvalid: the rule is not CEL, or calls a function that is not there.
+        RuleInvalid: the expression is not CEL, or calls a function that is not there.
+        Unevaluable: it has no value here.
     """
-    result = _program(rule).eval(data={"self": value, "oldSelf": old})
+    result = _program(expression).eval(data={"self": value, "oldSelf": old})
     if result.type().name() == "ERROR":
-        return str(result.value())
-    return result.plain_value() is True
+        raise Unevaluable(_in_the_servers_words(str(result.value())))
+    return result.plain_value()
+
+
+def _in_the_servers_words(complaint: str) -> str:
+    """The API server's evaluator is cel-go, ours cel-cpp: they say the same differently.
+
+    >>> _in_the_servers_words('NOT_FOUND: Key not found in map : "hi"')
+    'no such key: hi'
+    """
+    text = re.sub(r"^[A-Z_]+: ", "", complaint)
+    text = re.sub(r'^Key not found in map : "(.*)"$', r"no such key: \1", text)
+    return "division by zero" if text == "divide by zero" else text
 
 
 def compares(rule: str) -> bool:
