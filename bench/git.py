@@ -70,12 +70,13 @@ async def _measure(folder: Path) -> tuple[dict[str, list[float]], int]:
         for number in range(ROUNDS):
             await _commit_elsewhere(somebody, number)
             await _bump(watch, ours, number)
+        await mirrors.close()
         counted = GitMirrors(folder / "ours", program=str(counting))
         await counted.remote(url).tree(await counted.remote(url).resolve(GitRef(branch="main")))
         await _commit_elsewhere(somebody, ROUNDS)
         before = _lines(spawned)
         await _bump(_Stopwatch(), counted.remote(url), ROUNDS)
-        for git in (mirrors, others, counted):
+        for git in (others, counted):
             await git.close()
         return watch.times, _lines(spawned) - before
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import asyncssh
 
@@ -268,7 +268,6 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Takes the request, and never answers."""
     await reader.read()
-    writer.close()
 
 
 def answer_with(status: str, body: bytes, content_type: str = "text/html", *, headers: str = "") -> Answer:
@@ -276,9 +275,9 @@ def answer_with(status: str, body: bytes, content_type: str = "text/html", *, he
         await reader.readuntil(b"\r\n\r\n")
         head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{headers}"
         writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)
-        with contextlib.suppress(ConnectionError):
-            await writer.drain()
+        await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
     return answer
 
@@ -286,11 +285,22 @@ def answer_with(status: str, body: bytes, content_type: str = "text/html", *, he
 @asynccontextmanager
 async def bad_server(answer: Answer) -> AsyncIterator[str]:
     """The URL of a server that says to every connection what `answer` says."""
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    answering: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.add(cast("asyncio.Task[None]", asyncio.current_task()))
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            await answer(reader, writer)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
         await server.wait_closed()
 
 
@@ -302,14 +312,16 @@ async def breaking_proxy(target: str, after: int) -> AsyncIterator[str]:
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection(host, int(port))
         asking = asyncio.create_task(_copy(reader, there_writer))
-        left = after
-        while left and (chunk := await there_reader.read(left)):
-            writer.write(chunk)
-            left -= len(chunk)
-        await writer.drain()
-        for one in (writer, there_writer):
-            one.close()
-        await asking
+        try:
+            left = after
+            while left and (chunk := await there_reader.read(left)):
+                writer.write(chunk)
+                left -= len(chunk)
+            await writer.drain()
+        finally:
+            asking.cancel()
+            there_writer.transport.abort()
+            await asyncio.gather(asking, there_writer.wait_closed(), return_exceptions=True)
 
     async with bad_server(pass_on) as url:
         yield url

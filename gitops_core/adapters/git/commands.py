@@ -68,14 +68,14 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class GitCommands:
-    """Starts git commands, at most a few at a time.
+    """Starts git commands, a limited number at a time: most of them wait for a remote, some for one that hangs.
 
     Attributes:
         program: the git command, an absolute path or a name on PATH.
     """
 
     program: str = "git"
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(24))
 
     async def run(
         self,

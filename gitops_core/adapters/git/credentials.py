@@ -177,6 +177,8 @@ def _prove_by_http(
 def _trust(access: GitAccess, config: dict[str, str], stack: ExitStack) -> None:
     if access.ca:
         (config["http.sslCAInfo"],) = stack.enter_context(exposed(_system_certificates() + b"\n" + access.ca))
+    elif "SSL_CERT_FILE" in os.environ:  # what the rest of this process trusts; git does not look at it
+        config["http.sslCAInfo"] = os.environ["SSL_CERT_FILE"]
     if access.client_certificate and access.client_key:
         config["http.sslCert"], config["http.sslKey"] = stack.enter_context(
             exposed(access.client_certificate, access.client_key.reveal())

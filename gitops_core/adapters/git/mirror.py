@@ -1,6 +1,6 @@
 """One bare mirror on this disk: what it holds, how it grows, how it is mended and kept small.
 
-    <state>/<hash of the URL>.git     refs/keep/<commit> for each fetched commit, history cut at depth 1
+    <state>/<slot>/<hash of the URL>.git     refs/keep/<commit> for each fetched commit, history cut at depth 1
 
 A mirror may be lost at any time without harm. After a start it is checked once (a kill or a full disk may have left a
 lock, half a pack or half a `shallow` file); found damaged, then or later, it is thrown away and made anew, once, within
@@ -10,6 +10,8 @@ the call that noticed. Whatever changes a mirror holds its lock; reading needs n
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import shutil
 import time
 import weakref
@@ -29,6 +31,27 @@ from gitops_core.errors import GitError
 T = TypeVar("T")
 
 
+class Slot(NamedTuple):
+    """A folder of mirrors that this process alone writes until `release` is called."""
+
+    directory: Path
+    release: Callable[[], object]
+
+
+def claim_slot(state: Path, owner: object) -> Slot:
+    """The first folder 0, 1, 2, ... below `state` that no living process has. It is freed with `owner`."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for number in range(MOST_SLOTS):
+        lock = os.open(state / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        return Slot(state / str(number), weakref.finalize(owner, os.close, lock))
+    raise GitError(f"{MOST_SLOTS} processes use the mirrors in {state}: give each its own state folder")
+
+
 class Search(NamedTuple):
     """What a search found: the commit and the folder's tree that were searched, and the paths."""
 
@@ -38,6 +61,7 @@ class Search(NamedTuple):
 
 
 KEPT = 8
+MOST_SLOTS = 64
 REMEMBERED_SEARCHES = 16
 MOST_KEPT = 32  # commits; then all but the newest KEPT and those in use are pruned
 LOCAL_SECONDS = 300.0  # a command that touches no network: only a dead disk takes so long

@@ -125,6 +125,7 @@ class Readers:
         self._pipes: OrderedDict[Path, _Pipe] = OrderedDict()
         self._trees: OrderedDict[str, Entries] = OrderedDict()
         self._remembered = 0
+        self._closed = False
         self._lock = threading.RLock()
 
     def read(self, directory: Path, name: str, most: int) -> Stored | None:
@@ -135,6 +136,8 @@ class Readers:
             MirrorDamaged: it is there and cannot be read.
         """
         with self._lock:
+            if self._closed:
+                raise GitError("the mirrors are closed: this process is ending")
             for _ in range(2):  # a second process, because the first one may have been killed for its memory
                 pipe = self._pipes.pop(directory, None) or _Pipe(self._program, directory)
                 try:
@@ -175,6 +178,7 @@ class Readers:
                 pipe.close()
 
     def close(self) -> None:
+        self._closed = True
         for directory in tuple(self._pipes):
             self.forget(directory)
 

@@ -26,7 +26,7 @@ from gitops_core.adapters.git.answers import (
 )
 from gitops_core.adapters.git.commands import GitCommands, Result
 from gitops_core.adapters.git.credentials import Identity, identify
-from gitops_core.adapters.git.mirror import Mirror, Search
+from gitops_core.adapters.git.mirror import Mirror, Search, Slot, claim_slot
 from gitops_core.adapters.git.objects import FOLDER, algorithm_of, edit_tree, encode_commit, new_object, parse_commit
 from gitops_core.adapters.git.reading import Limits, Readers
 from gitops_core.errors import GitError, PathNotFound, RefNotFound, StalledError
@@ -43,7 +43,8 @@ class GitMirrors:
     """Implements Git.
 
     Args:
-        state: a folder of this process alone; it may be lost without harm.
+        state: a folder, which may be lost without harm. Each process that uses it at the same time takes a numbered
+            folder below, so that none mends what another one is writing.
         allow_file: take file:// URLs, which read what this process can read: for operators, not for tenants.
         plain_http_credentials: send credentials over http:// too, as Flux does.
     """
@@ -64,6 +65,7 @@ class GitMirrors:
         self._commands = GitCommands(program)
         self._readers = Readers(program)
         self._mirrors: dict[str, Mirror] = {}
+        self._slot: Slot | None = None
         self._proven: set[bytes] = set()
         self._chores: set[asyncio.Task[None]] = set()
 
@@ -71,14 +73,18 @@ class GitMirrors:
         address = parse_address(url, allow_file=self._allow_file)
         identity = identify(address, access, self._state / "askpass", plain_http=self._plain_http)
         if address.url not in self._mirrors:
-            self._mirrors[address.url] = Mirror(self._state, address.url, self._commands, self._readers, self._limits)
+            self._slot = self._slot or claim_slot(self._state, self)
+            folder = self._slot.directory
+            self._mirrors[address.url] = Mirror(folder, address.url, self._commands, self._readers, self._limits)
         return MirrorRemote(self._mirrors[address.url], identity, timeout, self._commands, self._proven, self._later)
 
     async def close(self) -> None:
-        """Finish the chores and end the readers."""
+        """Finish the chores, end the readers, and give the folder free. Not to be used afterwards."""
         while self._chores:
             await asyncio.gather(*self._chores, return_exceptions=True)
         self._readers.close()
+        if self._slot is not None:
+            self._slot.release()
 
     def _later(self, mirror: Mirror) -> None:
         """Keep the mirror small, when there is time."""
@@ -98,7 +104,7 @@ class GitMirrors:
     def _remove_disused(self) -> None:
         """Remove mirrors that no process used for long: their GitRepository is gone."""
         ours = {mirror.directory for mirror in self._mirrors.values()}
-        for directory in self._state.glob("*.git"):
+        for directory in self._slot.directory.glob("*.git") if self._slot else ():
             if directory not in ours and time.time() - directory.stat().st_mtime > DISUSED_SECONDS:
                 shutil.rmtree(directory, ignore_errors=True)
 
@@ -233,7 +239,7 @@ class MirrorRemote:
         """For servers that hand out the tips of refs only: the ref it was found under, then all branches, in full."""
         ref = name if name.startswith("refs/") else f"refs/heads/{name}"
         tips = ([("--depth=1", f"+{full_ref(ref)}:refs/keep/{commit}")] if name else []) + [
-            ("--refetch", "+refs/heads/*:refs/tips/*")
+            ("--depth=2147483647", "+refs/heads/*:refs/tips/*")  # Git's word for: all of it
         ]
         for depth, refspec in tips:
             result = await self._fetch_refs(depth, refspec)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import stat
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import pytest
 from aiohttp import web
 
 from gitops_core.adapters.git import GitMirrors
-from gitops_core.errors import GitAccessDenied, GitError, GitOpsError, PushDenied, StalledError
-from gitops_core.meta import Sensitive
+from gitops_core.errors import GitAccessDenied, GitError, GitOpsError, PushDenied, RefNotFound, StalledError
+from gitops_core.meta import Revision, Sensitive
 from gitops_core.ports import GitAccess, GitRef
 from sealoop.embedded.githttp import GitServer, basic, create_repository
 from tests.contracts.test_git import change
@@ -35,8 +36,10 @@ SECRETS = (PASSWORD, TOKEN, basic(USER, PASSWORD).split()[1], "PRIVATE KEY")
 
 
 @pytest.fixture
-def mirrors(tmp_path: Path) -> GitMirrors:
-    return GitMirrors(tmp_path / "state", allow_file=True)
+async def mirrors(tmp_path: Path) -> AsyncIterator[GitMirrors]:
+    mirrors = GitMirrors(tmp_path / "state", allow_file=True)
+    yield mirrors
+    await mirrors.close()
 
 
 @pytest.mark.parametrize("kind", ["http-basic", "http-bearer", "https", "https-client-certificate"])
@@ -50,7 +53,6 @@ async def test_a_change_travels_both_ways(kind: str, tmp_path: Path, mirrors: Gi
         pushed = await remote.push(change(first.commit, {"a": b"2"}), "main")
 
         assert await repository.log() == (pushed.commit, first.commit)
-        await mirrors.close()
 
 
 @pytest.mark.parametrize("kind", ["http-basic", "http-bearer", "https", "https-client-certificate", "ssh"])
@@ -106,7 +108,6 @@ async def test_an_identity_that_was_never_let_in_sees_no_commit_of_another(tmp_p
             for deed in (stranger.tree(revision), stranger.search(revision, "plans"), stranger.describe(revision)):
                 with pytest.raises(GitAccessDenied):
                     await deed
-        await mirrors.close()
 
 
 async def test_credentials_in_the_url_are_used_and_never_shown(tmp_path: Path, mirrors: GitMirrors) -> None:
@@ -170,7 +171,6 @@ async def test_the_mirrors_are_for_their_owner_only(tmp_path: Path, mirrors: Git
         await place.repository(files={"a": b"1"})
         remote = mirrors.remote(f"{place.url}/apps.git")
         await remote.tree(await remote.resolve(MAIN))
-        await mirrors.close()
 
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
 
@@ -206,7 +206,6 @@ async def test_a_moved_repository_is_followed_within_its_host_only(tmp_path: Pat
 
     assert await BareRepository(tmp_path / "new.git").log() == (pushed.commit, revision.commit)
     assert set(heard) <= {""}
-    await mirrors.close()
     await runner.cleanup()
 
 
@@ -223,6 +222,33 @@ class _Moving(GitServer):
             target = f"{self._moves[name]}{request.path_qs.replace(name, 'new.git', 1)}"
             return web.Response(status=301, headers={"Location": target})
         return await super()._serve(request)
+
+
+class _Old(GitServer):
+    """Speaks the first protocol, in which only the tips of refs are handed out."""
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        headers = request.headers.copy()
+        headers.pop("Git-Protocol", None)
+        return await super()._serve(request.clone(headers=headers))
+
+
+async def test_an_old_server_hands_out_old_commits_too(tmp_path: Path, mirrors: GitMirrors) -> None:
+    await create_repository(tmp_path / "apps.git", {"a": b"1"})
+    repository = BareRepository(tmp_path / "apps.git")
+    async with _Old(tmp_path) as server:
+        remote = mirrors.remote(f"{server.url}/apps.git")
+        first = await remote.resolve(MAIN)
+        await repository.commit({"a": b"2"})
+        third = await repository.commit({"a": b"3"})
+
+        assert dict(await remote.tree(first)) == {"a": b"1"}
+        assert dict(await remote.tree(await remote.resolve(MAIN))) == {"a": b"3"}
+        pushed = await remote.push(change(third, {"a": b"4"}), "main")
+        with pytest.raises(RefNotFound):
+            await remote.tree(Revision("main", "1" * 40))
+
+    assert (await repository.log())[:2] == (pushed.commit, third)
 
 
 @pytest.mark.parametrize(
@@ -357,7 +383,6 @@ async def test_half_a_pack_is_an_error_and_the_next_fetch_works(tmp_path: Path, 
         whole = mirrors.remote(f"{place.url}/apps.git")
         assert len((await whole.tree(revision))["a"]) == 200_000
         assert revision.commit == commit
-        await mirrors.close()
 
 
 async def test_a_forbidden_push_is_denied(tmp_path: Path, mirrors: GitMirrors) -> None:
@@ -369,4 +394,3 @@ async def test_a_forbidden_push_is_denied(tmp_path: Path, mirrors: GitMirrors) -
 
         with pytest.raises(PushDenied):
             await remote.push(change(revision.commit, {"a": b"2"}), "main")
-        await mirrors.close()
