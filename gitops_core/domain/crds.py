@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from gitops_core.meta import Manifest
@@ -33,3 +34,18 @@ def established(crd: Manifest, now: str) -> dict[str, Any]:
             )
     accepted = {"acceptedNames": names, "conditions": conditions, "storedVersions": [*seen, *stored]}
     return {**crd, "spec": spec, "status": accepted}
+
+
+def version_priority(version: str) -> tuple[Any, ...]:
+    """Sort key: the version that a client should prefer comes first.
+
+    >>> sorted(["v1", "v2", "v1beta2", "v10", "v3alpha1", "foo", "v1beta1"], key=version_priority)
+    ['v10', 'v2', 'v1', 'v1beta2', 'v1beta1', 'v3alpha1', 'foo']
+
+    Source: kubernetes.io, Versions in CustomResourceDefinitions.
+    """
+    match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
+    if match is None:
+        return 3, version
+    maturity = {None: 0, "beta": 1, "alpha": 2}[match[2]]
+    return maturity, -int(match[1]), -int(match[3] or 0)

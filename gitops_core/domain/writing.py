@@ -115,8 +115,7 @@ def applied(
         metadata = dict(merged["metadata"])
         if metadata.get("uid"):
             raise Conflict(f"{ref}: uid mismatch: the object has uid {metadata['uid']}, and no object was found")
-        if metadata.pop("resourceVersion", ""):
-            raise Conflict(f"{ref}: there is no object of this resourceVersion")
+        metadata.pop("resourceVersion", "")
         return _begun(serving, {**merged, "metadata": metadata}, uid, writer.now)
     return _changed(serving, live, merged, writer)
 
@@ -129,6 +128,8 @@ def updated(serving: Serving, live: Manifest, sent: Manifest, writer: Writer) ->
         Invalid.
     """
     new = serving.admit(_placed(serving, sent), merged=False)
+    if (sent.get("metadata") or {}).get("managedFields") == []:
+        new["metadata"]["managedFields"] = []  # empty, which is dropped anywhere else, means: forget all owners
     return _changed(serving, live, serversideapply.update(live, new, writer), writer)
 
 

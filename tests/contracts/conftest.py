@@ -42,7 +42,7 @@ async def real_cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesC
 
 
 @pytest.fixture(params=["local", "real"])
-async def cluster(request: pytest.FixtureRequest) -> Cluster:
+def cluster(request: pytest.FixtureRequest) -> Cluster:
     return cast(Cluster, request.getfixturevalue(f"{request.param}_cluster"))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from gitops_core.domain.crds import version_priority
 from gitops_core.domain.fieldschemas import DEDUCED, UNTYPED, Atom, ListType, MapType, Named, Type, type_of_object
 from gitops_core.domain.objectmeta import metadata_faults
 from gitops_core.domain.secrets import with_encoded_strings
@@ -123,10 +124,11 @@ def _builtin_faults(manifest: Object, live: Manifest | None) -> Iterable[FieldFa
 
 
 def servings_of(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
-    """One for each served version of a CustomResourceDefinition."""
+    """One for each served version of a CustomResourceDefinition, the preferred version first."""
     spec = crd["spec"]
     names, group = spec["names"], spec["group"]
     versions = [version for version in spec.get("versions", ()) if version.get("served")]
+    versions.sort(key=lambda version: version_priority(version["name"]))
     meta = builtins().meta
     types: dict[str, Type] = {}
     for version in versions:
