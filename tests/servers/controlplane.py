@@ -15,6 +15,7 @@ import re
 import secrets
 import ssl
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ from tests.servers.programs import ROOT, Running
 Command = list[str | Path]
 
 ADMINISTRATORS = "system:masters"
+
+_MARK = "/version?mark="
 
 # Everything is logged once it is done, with user agent and user, so that a benchmark can count what it caused.
 _AUDIT_POLICY = {
@@ -320,6 +323,8 @@ class ControlPlane:
             log.seek(since)
             for line in log:
                 event = json.loads(line)
+                if event["requestURI"].startswith(_MARK):
+                    continue
                 if event.get("userAgent", "").startswith(agent) and user in ("", event["user"]["username"]):
                     found.append(_audited(event))
         return found
@@ -331,7 +336,7 @@ class ControlPlane:
 
     def _until_written(self) -> None:
         """Wait for the log, which is written after the answer: until it has a request of ours that comes now."""
-        path, before = f"/version?mark={next(self._numbers)}", self.audit_log.stat().st_size
+        path, before = f"{_MARK}{next(self._numbers)}", self.audit_log.stat().st_size
         self.expect("GET", path)
         deadline = time.monotonic() + 10
         while path.encode() not in _tail(self.audit_log, before):

@@ -215,7 +215,7 @@ async def test_one_object_that_cannot_be_read_hides_no_other(
 async def test_a_watch_ends_when_its_time_is_over(control_plane: ControlPlane) -> None:
     endpoint = find_endpoint(control_plane.kubeconfig, None, {})
     cluster = KubernetesCluster(endpoint, watch_seconds=(1, 1))
-    query = Query(CONFIG_MAP, control_plane.namespace())
+    query = Query(CONFIG_MAP, control_plane.namespace(), name="a")
     try:
         page = await cluster.list(query, PartialObject)
         await cluster.create(config_map(query.namespace, "a"), field_manager="tests")
@@ -231,7 +231,7 @@ async def test_metadata_only_brings_no_data(control_plane: ControlPlane, cluster
     namespace = control_plane.namespace()
     await cluster.create(config_map(namespace, "a", x="1"), field_manager="tests")
 
-    page = await cluster.list(Query(CONFIG_MAP, namespace, metadata_only=True), dict)
+    page = await cluster.list(Query(CONFIG_MAP, namespace, name="a", metadata_only=True), dict)
 
     [item] = page.items
     assert isinstance(item, dict)
