@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from image_updater.domain.markers import Marked, Unparsable, events
+from image_updater.domain.markers import Marked, Parsed, Unparsable, events
 from image_updater.domain.scalars import spell
+
+
+_NOWHERE = {"start_mark": None, "end_mark": None}
 
 
 class Edit(NamedTuple):
@@ -38,12 +41,13 @@ def decode(content: bytes) -> tuple[bytes, str]:
         raise Unparsable(f"not UTF-8 text: byte {len(mark) + error.start}") from None
 
 
-def set_values(text: str, edits: Iterable[Edit]) -> str:
-    """`text` with the edits made, which must come from `find_markers(text)`.
+def set_values(parsed: Parsed, edits: Iterable[Edit]) -> str:
+    """The text with the edits made, which must be of its own marked values.
 
     Raises:
         Unparsable: the result would not mean what was intended; nothing should be written.
     """
+    text = parsed.text
     wanted = sorted(edits, key=lambda edit: edit.marked.start)
     pieces: list[str] = []
     copied = 0
@@ -51,32 +55,21 @@ def set_values(text: str, edits: Iterable[Edit]) -> str:
         pieces += (text[copied : marked.start], spell(value, marked.style))
         copied = marked.end
     result = "".join((*pieces, text[copied:]))
-    _check(text, result, {edit.marked.number: edit.value for edit in wanted})
+    _check(parsed.events, result, {edit.marked.number: edit.value for edit in wanted})
     return result
 
 
-def _check(before: str, after: str, intended: dict[int, str]) -> None:
-    pairs = enumerate(zip_longest(events(before), events(after)))
-    for number, (old, new) in pairs:
+def _check(before: Iterable[Any], after: str, intended: dict[int, str]) -> None:
+    for number, (old, new) in enumerate(zip_longest(before, events(after))):
         if number in intended:
             good = isinstance(new, yaml.ScalarEvent) and new.value == intended[number] and new.anchor == old.anchor
         else:
-            good = old is not None and new is not None and _meaning(old) == _meaning(new)
+            good = type(old) is type(new) and _meaning(old) == _meaning(new)
         if not good:
             mark = (new or old).start_mark
             raise Unparsable(f"line {mark.line + 1}: the edit would change more than the marked value")
 
 
-def _meaning(event: Any) -> tuple[Any, ...]:
+def _meaning(event: Any) -> dict[str, Any]:
     """All of an event but its place."""
-    return (
-        type(event),
-        getattr(event, "anchor", None),
-        getattr(event, "tag", None),
-        getattr(event, "implicit", None),
-        getattr(event, "value", None),
-        getattr(event, "style", None),
-        getattr(event, "explicit", None),
-        getattr(event, "version", None),
-        getattr(event, "tags", None),
-    )
+    return vars(event) | _NOWHERE

@@ -97,18 +97,27 @@ def setter_of(comment: str) -> str:
     return found.get("$imagepolicy") or ""
 
 
-def find_markers(text: str) -> tuple[Marked, ...]:
-    """Every marked value of every document, in order. `text` must not begin with a byte order mark.
+class Parsed(NamedTuple):
+    """A text, its events, and every marked value of every document, in order."""
+
+    text: str
+    events: tuple[Any, ...]
+    marked: tuple[Marked, ...]
+
+
+def find_markers(text: str) -> Parsed:
+    """What `text`, which must not begin with a byte order mark, asks for. Without the screened word it is not parsed.
 
     Raises:
         Unparsable.
     """
     tokens = [match.start() for match in re.finditer(re.escape(SCREEN), text)]
     if not tokens:
-        return ()
+        return Parsed(text, (), ())
+    parsed = tuple(events(text))
     found: list[tuple[Marked, _Document, Path]] = []
     walk = _Walk()
-    for number, event in enumerate(events(text)):
+    for number, event in enumerate(parsed):
         path = walk.step(event)
         if path is None or not _is_text(event) or not _may_be_marked(text, event.end_mark.index, tokens):
             continue
@@ -117,7 +126,8 @@ def find_markers(text: str) -> tuple[Marked, ...]:
         start = _spelling(text, event)
         if setter and start < event.end_mark.index:
             found.append((_marked(event, setter, start, number), walk.document, path))
-    return tuple(_with_object(marked, document.object_of(path)) for marked, document, path in found)
+    marked = tuple(_with_object(marked, document.object_of(path)) for marked, document, path in found)
+    return Parsed(text, parsed, marked)
 
 
 def events(text: str) -> Iterator[Any]:

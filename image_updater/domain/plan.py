@@ -104,7 +104,8 @@ def _plan_file(path: str, content: bytes, values: Mapping[str, str]) -> tuple[by
     mark, text = decode(content)
     pending: list[Edit] = []
     seen: list[Sighting] = []
-    for marked in find_markers(text):
+    parsed = find_markers(text)
+    for marked in parsed.marked:
         sighting = _judge(path, marked, values)
         seen.append(sighting)
         if sighting.state == "pending":
@@ -112,7 +113,7 @@ def _plan_file(path: str, content: bytes, values: Mapping[str, str]) -> tuple[by
     if not pending:
         return content, seen, []
     changed = [Change(path, m.object, m.value, value, m.setter) for m, value in pending]
-    return mark + set_values(text, pending).encode(), seen, changed
+    return mark + set_values(parsed, pending).encode(), seen, changed
 
 
 def _judge(path: str, marked: Marked, values: Mapping[str, str]) -> Sighting:

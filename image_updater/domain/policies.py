@@ -63,23 +63,26 @@ def select_latest(tags: Iterable[str], policy: Policy, tag_filter: TagFilter | N
     """
     constraint = policy.constraint() if isinstance(policy, SemVerPolicy) else None
     listed = sorted(set(tags), reverse=True)
+    if tag_filter is None:
+        return _choose(listed, policy, constraint)
     original = _filtered(listed, tag_filter)
-    candidates = sorted(original, reverse=True)
+    return original[_choose(sorted(original, reverse=True), policy, constraint)]
+
+
+def _choose(candidates: Sequence[str], policy: Policy, constraint: Constraint | None) -> str:
+    """The winner of candidates in descending order."""
     if not candidates:
         raise NoTagQualifies("version list argument cannot be empty")
     match policy:
         case AlphabeticalPolicy(order=order):
-            return original[candidates[0] if order == "asc" else candidates[-1]]
+            return candidates[0] if order == "asc" else candidates[-1]
         case NumericalPolicy(order=order):
-            return original[_largest(candidates, order)]
+            return _largest(candidates, order)
         case SemVerPolicy():
-            assert constraint is not None  # noqa: S101  # made above, where its error belongs
-            return original[_newest(candidates, constraint)]
+            return _newest(candidates, constraint or policy.constraint())
 
 
-def _filtered(listed: Sequence[str], tag_filter: TagFilter | None) -> dict[str, str]:
-    if tag_filter is None:
-        return {tag: tag for tag in listed}
+def _filtered(listed: Sequence[str], tag_filter: TagFilter) -> dict[str, str]:
     try:
         return tag_filter.apply(listed)
     except PatternInvalid as error:

@@ -114,7 +114,7 @@ def test_objects_are_named_also_in_lists_and_arrays() -> None:
     array = f"-{item[1:]}"
 
     for text in (pod, listed, array):
-        (marked,) = find_markers(text)
+        (marked,) = find_markers(text).marked
         assert marked.object == ("v1", "Pod", "one", "shop")
 
 
@@ -161,7 +161,7 @@ def test_any_file_keeps_every_other_byte(text: str) -> None:
 @given(st.text(alphabet=" \n\r\t:-#[]{},&*!|>'\"%@ab1é😀" + MARK, max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        found = find_markers(text)
+        found = find_markers(text).marked
     except Unparsable:
         return
     for marked in found:
