@@ -12,6 +12,7 @@ from pathlib import Path
 from sealoop.demo.observing import Observer
 from sealoop.demo.story import DEPLOYMENT, SECRET_KIND, WATCHED, image_of, rolled_out
 from sealoop.demo.world import IMAGE, SECRET, World
+from tests.servers.git import git
 from tests.servers.programs import clean_environment
 
 
@@ -67,10 +68,8 @@ async def test_nothing_is_lost_or_doubled_under_kill_9(tmp_path: Path) -> None:
             async with world.service():
                 await see.until(lambda: rolled_out(see.get(DEPLOYMENT, "web"), tags[-1]), 60)
                 await see.until(lambda: values(see) == {"USERNAME": "user-9", "PASSWORD": "password-9"}, 30)
-        bumps = subprocess.run(
-            ["git", "log", "--reverse", "--format=", "-p", "--unified=0", "--author=sealoop@example.com"],
-            cwd=world.folder / "git" / "quickstart.git", check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
+        remote = world.folder / "git" / "quickstart.git"
+        bumps = (await git(f"--git-dir={remote}", "log", "--reverse", "--format=", "-p", "--author=sealoop@")).decode()
         made = [line for line in bumps.splitlines() if line.startswith("+  ")]
         assert image_of(see.get(DEPLOYMENT, "web")).endswith(tags[-1])
     assert made == sorted(set(made), key=made.index)  # no tag twice
