@@ -13,6 +13,9 @@ from typing import Any
 
 from secrets_sync.domain.gjson.tokens import quoted
 
+MAX_DEPTH = 200
+"""How deep objects and arrays may lie in each other; Python's stack bears more."""
+
 
 class Number(str):
     """A number, by its digits."""
@@ -32,17 +35,19 @@ def _refuse(constant: str) -> Any:
     raise ValueError(constant)
 
 
-def _mended(value: Any) -> Any:
-    """`value` without lone surrogates, which UTF-8 cannot say: Go reads U+FFFD."""
+def _mended(value: Any, depth: int = 0) -> Any:
+    """`value` without lone surrogates, which UTF-8 cannot say: Go reads U+FFFD. Raises ValueError: too deep."""
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deeply")
     match value:
         case Number():
             return value
         case str():
             return re.sub(r"[\ud800-\udfff]", "\ufffd", value)
         case dict():
-            return {_mended(key): _mended(member) for key, member in value.items()}
+            return {_mended(key): _mended(member, depth + 1) for key, member in value.items()}
         case list():
-            return [_mended(element) for element in value]
+            return [_mended(element, depth + 1) for element in value]
     return value
 
 

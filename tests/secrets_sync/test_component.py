@@ -15,7 +15,7 @@ import pytest
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Controller, Platform
-from secrets_sync.adapters import FakeFactory
+from secrets_sync.adapters import FakeFactory, provider_factories
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.component import component, controllers
 from secrets_sync.domain.live import MANAGED, SECRET
@@ -23,6 +23,7 @@ from secrets_sync.errors import AccessDenied, ProviderUnavailable
 from secrets_sync.ports import ProviderFactories
 from tests.gitops_core.runtime.world import EVENT, World
 from tests.secrets_sync.world import NAMESPACE, external_secret, fake, store
+from tests.servers.vault import VaultServer
 from tests.simulation.fakes.provider import MemoryFactory, MemoryProvider
 from tests.simulation.loop import virtually
 
@@ -136,9 +137,7 @@ def test_a_credential_that_is_mended_wakes_its_store() -> None:
         async with world.process(*assembled({"vault": Opening()})):
             await asyncio.sleep(2)
             before = len(opened)
-            token = {"token": base64.b64encode(b"t").decode()}
-            metadata = {"name": "token", "namespace": NAMESPACE}
-            await create(world, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": token})
+            await create(world, secret("token", token="t"))
             await asyncio.sleep(2)
 
             assert len(opened) == before + 1
@@ -180,6 +179,46 @@ def test_a_refresh_that_changes_nothing_takes_two_requests() -> None:
         assert about == {"get Secret": 1, "patch ExternalSecret": 1}
 
     virtually(main())
+
+
+def test_vault_from_a_wrong_token_to_a_rotated_value(vault_server: VaultServer) -> None:
+    async def main() -> None:
+        world = await installed()
+        vault_server.put("journey/db", {"password": "v1"})
+        auth = {"tokenSecretRef": {"name": "token", "key": "token"}}
+        settings = {"server": vault_server.url, "path": "secret", "auth": auth}
+        ref = {"key": "journey/db", "property": "password"}
+        wanted = external_secret(
+            secretStoreRef={"name": "vault"},
+            refreshInterval="1m",
+            data=[{"secretKey": "password", "remoteRef": ref}],
+        )
+        await create(world, secret("token", token="wrong"), store("vault", {"vault": settings}), wanted)
+        factories = provider_factories(world.clock)
+        async with world.process(*assembled(factories)):
+            await asyncio.sleep(5)
+            assert await ready(world, SecretStore.KIND, "vault") == (
+                "False",
+                f"unable to validate store: vault {vault_server.url}: the credentials are wrong or may not do this",
+            )
+            token = base64.b64encode(vault_server.token.encode()).decode()
+            await edit(world, SECRET, "token", {"data": {"token": token}})
+            await asyncio.sleep(2)
+            assert await ready(world) == ("True", "secret synced")
+            assert await password(world) == "v1"
+            vault_server.put("journey/db", {"password": "v2"})
+            await asyncio.sleep(65)
+            assert await password(world) == "v2"
+        for factory in factories.values():
+            await factory.close()
+
+    virtually(main())
+
+
+def secret(name: str, **data: str) -> Manifest:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}
 
 
 def test_a_value_is_seen_in_the_secret_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:

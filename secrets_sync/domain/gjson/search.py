@@ -32,8 +32,32 @@ from secrets_sync.domain.gjson.tokens import (
 
 MAX_DEPTH = 100
 """How deep a path may go; what lies deeper is missing. Python's stack bears about three times as much."""
-MAX_RESULT = 16 * 1024 * 1024
-"""How many characters a selection may put together: one that doubles itself step by step ends here."""
+MAX_WORK = 16 * 1024 * 1024
+"""How many characters one path may make us look at: some seconds at most, however it repeats and doubles itself."""
+STEP_WORK = 200
+ELEMENT_WORK = 50
+"""What a step of a path, and a member or element passed by, cost beside their characters."""
+
+
+class _Exhausted(Exception):
+    """A path asked for more than MAX_WORK or MAX_DEPTH."""
+
+
+class _Walk:
+    """How deep a path has come, and how much work all of it may still cost."""
+
+    def __init__(self, depth: int = 0, spent: list[int] | None = None) -> None:
+        self.depth, self._spent = depth, spent if spent is not None else [0]
+
+    def deeper(self) -> _Walk:
+        if self.depth >= MAX_DEPTH:
+            raise _Exhausted
+        return _Walk(self.depth + 1, self._spent)
+
+    def look_at(self, text: str, besides: int = 0) -> None:
+        self._spent[0] += len(text) + besides
+        if self._spent[0] > MAX_WORK:
+            raise _Exhausted
 
 
 class _Found(NamedTuple):
@@ -43,40 +67,45 @@ class _Found(NamedTuple):
     pipe: str | None = None
 
 
-def get(text: str, path: str, depth: int = 0) -> Value:
-    """The value that `path` leads to in `text`, or MISSING. Never raises."""
-    steps = 0
+def get(text: str, path: str) -> Value:
+    """The value that `path` leads to in `text`, or MISSING, also when it leads too far. Never raises."""
+    try:
+        return _get(text, path, _Walk())
+    except _Exhausted:
+        return MISSING
+
+
+def _get(text: str, path: str, walk: _Walk) -> Value:
     while True:
-        steps += 1
-        if depth > MAX_DEPTH or steps > MAX_DEPTH * 10:
-            return MISSING
-        if (made := _made(text, path, depth)) is not None:
+        walk.look_at(text)
+        walk.look_at(path, STEP_WORK)
+        if (made := _made(text, path, walk)) is not None:
             text, path = made
             if path == "":
                 return parse(text)
             path = path[1:]
             continue
-        found = _lookup(text, path, depth)
+        found = _lookup(text, path, walk)
         if found.pipe is None:
             return found.value
         text, path = found.value.raw, found.pipe
 
 
-def _made(text: str, path: str, depth: int) -> tuple[str, str] | None:
+def _made(text: str, path: str, walk: _Walk) -> tuple[str, str] | None:
     """The text that a modifier, a literal or a selection at the start of `path` makes, and the rest of the path."""
     if len(path) < 2:
         return None
     if path[0] == "@":
-        return _modified(text, path, depth)
+        return _modified(text, path, walk)
     if path[0] == "!":
         return _static(path)
     if path[0] in "[{" and (parsed := selections(path)) is not None:
         entries, rest = parsed
         if rest == "" or rest[0] in ".|":
-            made = [(entry, get(text, entry.path, depth + 1)) for entry in entries]
+            made = [(entry, _get(text, entry.path, walk.deeper())) for entry in entries]
             parts = [(entry, value) for entry, value in made if value.exists]
-            if sum(len(value.raw) for _, value in parts) > MAX_RESULT:
-                return "", rest
+            for _, value in parts:
+                walk.look_at(value.raw)
             if path[0] == "[":
                 return "[" + ",".join(value.raw for _, value in parts) + "]", rest
             return "{" + ",".join(f"{_name(e.name, e.path)}:{value.raw}" for e, value in parts) + "}", rest
@@ -89,7 +118,7 @@ def _name(name: str, path: str) -> str:
     return quoted(name or last_name(path))
 
 
-def _modified(text: str, path: str, depth: int) -> tuple[str, str] | None:
+def _modified(text: str, path: str, walk: _Walk) -> tuple[str, str] | None:
     match = re.match(r"@([^.|:]*)(:?)", path)
     if match is None or (match[1] not in MODIFIERS and match[1] != "dig"):
         return None
@@ -99,7 +128,7 @@ def _modified(text: str, path: str, depth: int) -> tuple[str, str] | None:
         end = nested(rest, 0) if rest[0] in "{[" else _argument(rest)
         arg, rest = rest[:end], rest[end:]
     if match[1] == "dig":
-        made = "[" + ",".join(value.raw for value in _dig(parse(text), arg, depth + 1)) + "]"
+        made = "[" + ",".join(value.raw for value in _dig(parse(text), arg, walk.deeper())) + "]"
     else:
         made = MODIFIERS[match[1]](text, arg)
     return made, rest if rest == "" or rest[0] in ".|" else ""
@@ -129,11 +158,9 @@ def _static(path: str) -> tuple[str, str] | None:
     return None
 
 
-def _dig(value: Value, path: str, depth: int) -> Iterable[Value]:
+def _dig(value: Value, path: str, walk: _Walk) -> Iterable[Value]:
     """Every value below `value`, itself first, in which `path` leads somewhere: where it leads."""
-    if depth > MAX_DEPTH:
-        return
-    found = get(value.raw, path, depth)
+    found = _get(value.raw, path, walk)
     if found.exists:
         yield found
     children: Iterable[Value] = ()
@@ -142,65 +169,71 @@ def _dig(value: Value, path: str, depth: int) -> Iterable[Value]:
     elif value.is_array:
         children = elements(value.raw, 1)
     for child in children:
-        yield from _dig(child, path, depth + 1)
+        yield from _dig(child, path, walk.deeper())
 
 
-def _lookup(text: str, path: str, depth: int) -> _Found:
+def _lookup(text: str, path: str, walk: _Walk) -> _Found:
     if path.startswith(".."):
-        return _in_array(text, 0, path[2:], depth)
+        return _in_array(text, 0, path[2:], walk)
     begin = re.search(r"[{\[]", text)
     if begin is None:
         return _Found()
-    return _descend(text, begin.end(), begin[0], path, depth)
+    return _descend(text, begin.end(), begin[0], path, walk)
 
 
-def _descend(text: str, start: int, bracket: str, path: str, depth: int) -> _Found:
-    if depth > MAX_DEPTH:
-        return _Found()
-    return (_in_object if bracket == "{" else _in_array)(text, start, path, depth + 1)
+def _descend(text: str, start: int, bracket: str, path: str, walk: _Walk) -> _Found:
+    walk.look_at(text)
+    return (_in_object if bracket == "{" else _in_array)(text, start, path, walk.deeper())
 
 
-def _in_object(text: str, start: int, path: str, depth: int) -> _Found:
+def _in_object(text: str, start: int, path: str, walk: _Walk) -> _Found:
     """The first member that fits and, where the path goes on, leads somewhere."""
     step = object_step(path)
     for raw_key, value in members(text, start):
         key = string_of(raw_key)
+        walk.look_at(step.part if step.wild else "", ELEMENT_WORK)
         if not (matches(key, step.part) if step.wild else key == step.part):
             continue
         if step.rest is None:
             return _Found(value, step.pipe)
         if value.type is Type.JSON:
-            found = _descend(value.raw, 1, value.raw[0], step.rest, depth)
+            found = _descend(value.raw, 1, value.raw[0], step.rest, walk)
             if found.value.exists or found.pipe is not None:
                 return found
     return _Found(pipe=step.pipe)
 
 
-def _in_array(text: str, start: int, path: str, depth: int) -> _Found:
+def _in_array(text: str, start: int, path: str, walk: _Walk) -> _Found:
     if path.startswith(("#(", "#[")):
-        return _queried(text, start, path, depth)
+        return _queried(text, start, path, walk)
     if path.startswith("#."):
-        return _collected(text, start, path[2:], depth)
+        return _collected(text, start, path[2:], walk)
     step = array_step(path)
     if step.part == "#":
-        return _Found(Value(Type.NUMBER, str(sum(1 for _ in elements(text, start)))), step.pipe)
+        return _Found(Value(Type.NUMBER, str(sum(1 for _ in _passed(text, start, walk)))), step.pipe)
     index = int(step.part) if re.fullmatch(r"[0-9]{1,9}", step.part) else -1
-    for i, value in enumerate(elements(text, start)):
+    for i, value in enumerate(_passed(text, start, walk)):
         if i == index and step.rest is None:
             return _Found(value, step.pipe)
         if i == index and step.rest is not None and value.type is Type.JSON:
-            return _descend(value.raw, 1, value.raw[0], step.rest, depth)
+            return _descend(value.raw, 1, value.raw[0], step.rest, walk)
     return _Found(pipe=step.pipe)
 
 
-def _collected(text: str, start: int, path: str, depth: int) -> _Found:
+def _passed(text: str, start: int, walk: _Walk) -> Iterable[Value]:
+    for element in elements(text, start):
+        walk.look_at("", ELEMENT_WORK)
+        yield element
+
+
+def _collected(text: str, start: int, path: str, walk: _Walk) -> _Found:
     """`#.path`: what `path` leads to in each element, as an array; elements without it are left out."""
     below, pipe = split_pipe(path) or (path, None)
-    found = [get(element.raw, below, depth + 1) for element in elements(text, start)]
+    found = [_get(element.raw, below, walk.deeper()) for element in _passed(text, start, walk)]
     return _Found(Value(Type.JSON, "[" + ",".join(value.raw for value in found if value.exists) + "]"), pipe)
 
 
-def _queried(text: str, start: int, path: str, depth: int) -> _Found:
+def _queried(text: str, start: int, path: str, walk: _Walk) -> _Found:
     """`#(...)`: the first element that fits; `#(...)#`: an array of all that do."""
     parsed = query_step(path)
     if parsed is None:
@@ -211,10 +244,10 @@ def _queried(text: str, start: int, path: str, depth: int) -> _Found:
     if below is not None and (parts := split_pipe(below)) is not None:
         below, pipe = parts
     fitting = []
-    for element in elements(text, start):
-        if not _fits(query, element, depth):
+    for element in _passed(text, start, walk):
+        if not _fits(query, element, walk):
             continue
-        value = element if below is None else get(element.raw, below, depth + 1)
+        value = element if below is None else _get(element.raw, below, walk.deeper())
         if not query.every:
             return _Found(value, pipe)
         if value.exists:
@@ -222,9 +255,9 @@ def _queried(text: str, start: int, path: str, depth: int) -> _Found:
     return _Found(Value(Type.JSON, "[" + ",".join(fitting) + "]") if query.every else MISSING, pipe)
 
 
-def _fits(query: Query, element: Value, depth: int) -> bool:
+def _fits(query: Query, element: Value, walk: _Walk) -> bool:
     if element.type is Type.JSON:
-        value = get(element.raw, query.path, depth + 1)
+        value = _get(element.raw, query.path, walk.deeper())
     elif query.path:
         return False
     else:
