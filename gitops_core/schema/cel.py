@@ -69,7 +69,7 @@ def _program(rule: str) -> Program:
 
 @cache
 def _environment() -> Any:
-    from cel_expr_python import cel  # 20 MiB that most processes never need
+    from cel_expr_python import cel  # 14 MiB that most processes never need
     from cel_expr_python.ext import ext_optional, ext_strings
 
     return cel.NewEnv(
