@@ -222,6 +222,49 @@ async def test_of_two_external_secrets_the_first_keeps_the_target(world: World) 
     assert await world.secret() == before
 
 
+async def test_two_that_merge_share_a_target_without_fighting(world: World) -> None:
+    await put_secret(world.cluster, "db", own="kept")
+    merge = {"name": "db", "creationPolicy": "Merge"}
+    other = [{"secretKey": "a", "remoteRef": {"key": "json", "property": "a"}}]
+    await world.create(external_secret("one", target=merge), external_secret("two", target=merge, data=other))
+    for name in ("one", "two", "one", "two"):
+        await world.step(name)
+    before, reads = await world.secret(), provider(world).reads
+
+    for name in ("one", "two", "one", "two"):
+        await world.step(name)
+
+    assert await world.data() == {"own": "kept", "password": "v1", "a": "1"}
+    assert await world.secret() == before
+    assert provider(world).reads == reads
+
+
+async def test_a_cluster_secret_store_is_not_mistaken_for_a_store(world: World) -> None:
+    await world.create(external_secret(secretStoreRef={"name": "fake", "kind": "ClusterSecretStore"}))
+
+    result = await world.step()
+
+    assert is_stalled(result)
+    assert "spec.secretStoreRef.kind is not supported" in (await world.ready())[2]
+    assert await world.secret() is None
+
+
+async def test_a_target_that_another_controller_owns_is_left_alone(world: World) -> None:
+    taken = dict(await put_secret(world.cluster, "db", own="kept"))
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner", "namespace": NAMESPACE}}
+    owner = await world.cluster.create(config, field_manager="tests")
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"]}
+    await world.patch(SECRET, "db", {"metadata": {"ownerReferences": [reference | {"controller": True}]}})
+    await world.create(external_secret())
+
+    result = await world.step()
+
+    assert is_stalled(result)
+    assert (await world.ready())[2].startswith("failed to take ownership of target secret: ")
+    assert await world.data() == {"own": "kept"}
+    assert taken["data"] == {"own": "a2VwdA=="}
+
+
 async def test_a_secret_made_immutable_by_hand_is_reported(world: World) -> None:
     await world.create(external_secret())
     await world.step()
