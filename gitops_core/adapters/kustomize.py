@@ -244,5 +244,6 @@ async def _bounded(stream: asyncio.StreamReader | None, limit: int) -> bytes:
 
 
 def _cause(problem: bytes, root: str) -> str:
-    text = problem.decode("utf-8", "replace").strip().removeprefix("Error: ")
+    lines = problem.decode("utf-8", "replace").strip().splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("Flag --reorder")).removeprefix("Error: ")
     return text.replace(f"{root}/", "").replace(root, ".")[:2000]
