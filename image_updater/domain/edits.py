@@ -17,7 +17,6 @@ import yaml
 from image_updater.domain.markers import Marked, Parsed, Unparsable, events
 from image_updater.domain.scalars import spell
 
-
 _NOWHERE = {"start_mark": None, "end_mark": None}
 
 
@@ -72,4 +71,5 @@ def _check(before: Iterable[Any], after: str, intended: dict[int, str]) -> None:
 
 def _meaning(event: Any) -> dict[str, Any]:
     """All of an event but its place."""
-    return vars(event) | _NOWHERE
+    fields: dict[str, Any] = vars(event)
+    return fields | _NOWHERE

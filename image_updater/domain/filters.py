@@ -23,16 +23,16 @@ class PatternInvalid(ValueError):
 
 
 class _Match(Protocol):
-    def group(self, number: int) -> str | None: ...
+    def group(self, number: int) -> bytes | None: ...
 
 
 class Pattern(Protocol):
-    """The part of a compiled expression that we use."""
+    """The part of a compiled expression that we use: on UTF-8, which spares the binding the counting of characters."""
 
     groups: int
-    groupindex: Mapping[str, int]
+    groupindex: Mapping[bytes, int]
 
-    def search(self, text: str) -> _Match | None: ...
+    def search(self, text: bytes) -> _Match | None: ...
 
 
 def _options() -> re2.Options:
@@ -71,7 +71,7 @@ def compile_pattern(pattern: str) -> Pattern:
     image_updater.domain.filters.PatternInvalid: error parsing regexp: missing closing ): `(`
     """
     try:
-        return cast("Pattern", re2.compile(pattern, _OPTIONS))
+        return cast("Pattern", re2.compile(pattern.encode("utf-8", "surrogatepass"), _OPTIONS))
     except re2.error as error:
         text = error.args[0].decode() if isinstance(error.args[0], bytes) else str(error.args[0])
         words, colon, argument = text.partition(": ")
@@ -94,10 +94,10 @@ class TagFilter:
         """
         compiled = compile_pattern(self.pattern)
         expansion = parse_expansion(self.extract)
-        names = dict(compiled.groupindex)
+        names = {name.decode(): number for name, number in compiled.groupindex.items()}
         found: dict[str, str] = {}
         for tag in tags:
-            match = compiled.search(tag)
+            match = compiled.search(_utf8(tag))
             if match is not None:
                 found[_expand(expansion, match, compiled.groups, names) if self.extract else tag] = tag
         return found
@@ -106,7 +106,7 @@ class TagFilter:
 def matching(pattern: str, tags: Iterable[str]) -> list[str]:
     """The tags that `pattern` is found in. Raises PatternInvalid."""
     compiled = compile_pattern(pattern)
-    return [tag for tag in tags if compiled.search(tag) is not None]
+    return [tag for tag in tags if compiled.search(_utf8(tag)) is not None]
 
 
 @dataclass(frozen=True)
@@ -158,5 +158,13 @@ def _expand(expansion: Expansion, match: _Match, groups: int, names: Mapping[str
 def _value(name: str, match: _Match, groups: int, names: Mapping[str, int]) -> str:
     if name.isascii() and name.isdigit() and (name == "0" or name[0] != "0") and len(name) < 9:
         number = int(name)
-        return (match.group(number) or "") if number <= groups else ""
-    return (match.group(names[name]) or "") if name in names else ""
+        return _group(match, number) if number <= groups else ""
+    return _group(match, names[name]) if name in names else ""
+
+
+def _group(match: _Match, number: int) -> str:
+    return (match.group(number) or b"").decode("utf-8", "replace")
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
