@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from gitops_core.meta import Manifest, ObjectKey, ObjectRef
+from gitops_core.adapters.kubernetes import KubernetesCluster
+from gitops_core.errors import KindUnknown
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Query
+from gitops_core.runtime.clock import SystemClock
+from gitops_core.schema import crd
 from secrets_sync.adapters import FakeFactory
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.component import controllers
 from secrets_sync.domain.live import SECRET
 from tests.gitops_core.runtime.world import EVENT, World
+from tests.servers.controlplane import ControlPlane
 from tests.simulation.loop import virtually
 
 DATA = Path(__file__).parent / "data" / "external-secrets"
@@ -37,12 +43,23 @@ def recorded(case: str) -> dict[str, Any]:
     return row
 
 
-async def retold(row: dict[str, Any]) -> tuple[Manifest, Manifest | None, list[Manifest]]:
-    """The ExternalSecret, its Secret and its events after a while."""
-    world = World()
-    await world.install(SecretStore, ExternalSecret)
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    await world.local.create(namespace, field_manager="test")
+Told = tuple[Manifest, Manifest | None, list[Manifest]]
+
+
+def retold(row: dict[str, Any]) -> Told:
+    """The ExternalSecret, its Secret and its events after a while, on the embedded cluster."""
+
+    async def main() -> Told:
+        world = World()
+        await world.install(SecretStore, ExternalSecret)
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        await world.local.create(namespace, field_manager="test")
+        return await tell(row, world, 5)
+
+    return virtually(main())
+
+
+async def tell(row: dict[str, Any], world: World, patience: float) -> Told:
     payloads = dict(PAYLOADS)
     if row["secret"] not in (None, "ABSENT") and row["case"] == "labels-copied-no-template":
         payloads["k1"] = "v1-changed"  # the lab had changed it meanwhile
@@ -60,10 +77,10 @@ async def retold(row: dict[str, Any]) -> tuple[Manifest, Manifest | None, list[M
         if row["case"] == "two-externalsecrets-one-target":
             first = recorded("create-owner")["externalSecret"]
             await create(world, first["apiVersion"], first["kind"], target, spec=first["spec"])
-            await asyncio.sleep(5)
+            await asyncio.sleep(patience)
         metadata = {key: wanted["metadata"].get(key) for key in ("labels", "annotations") if key in wanted["metadata"]}
         await create(world, wanted["apiVersion"], wanted["kind"], name, spec=wanted["spec"], **metadata)
-        await asyncio.sleep(5)
+        await asyncio.sleep(patience)
     live = await world.local.get(ObjectRef(ExternalSecret.KIND, ObjectKey(NAMESPACE, name)))
     assert live is not None
     events = (await world.local.list(Query(EVENT, NAMESPACE), dict)).items
@@ -118,7 +135,7 @@ CASES = [
 def test_the_secret_is_the_same(case: str) -> None:
     row = recorded(case)
 
-    _, secret, _ = virtually(retold(row))
+    _, secret, _ = retold(row)
 
     assert shown(secret) == shown(row["secret"])
 
@@ -127,7 +144,7 @@ def test_the_secret_is_the_same(case: str) -> None:
 def test_the_status_is_the_same(case: str) -> None:
     row = recorded(case)
 
-    live, _, _ = virtually(retold(row))
+    live, _, _ = retold(row)
 
     theirs, ours = row["externalSecret"]["status"], live["status"]
     assert ours["binding"] == theirs["binding"]
@@ -145,7 +162,7 @@ def test_the_status_is_the_same(case: str) -> None:
 def test_the_events_are_the_same(case: str) -> None:
     row = recorded(case)
 
-    _, _, events = virtually(retold(row))
+    _, _, events = retold(row)
 
     ours = [(e["type"], e["reason"], e["source"]["component"]) for e in events]
     assert sorted(set(ours)) == sorted({(e["type"], e["reason"], e["source"]["component"]) for e in row["events"]})
@@ -154,3 +171,52 @@ def test_the_events_are_the_same(case: str) -> None:
     for theirs in (e["message"] for e in row["events"] if e["type"] == "Warning"):
         entry = theirs.split("err: ")[0]  # a store that is missing is not one entry's fault
         assert all(e["message"].startswith(entry) or e["message"] in theirs for e in events if e["type"] == "Warning")
+
+
+class RealWorld(World):
+    """The same on a real API server, in real time."""
+
+    def __init__(self, cluster: KubernetesCluster) -> None:
+        self.clock = SystemClock()  # type: ignore[assignment]  # not virtual here
+        self.local = self.cluster = cluster  # type: ignore[assignment]  # not embedded here
+
+
+REAL = ["create-owner", "create-orphan", "create-merge", "owner-preexisting-secret", "labels-copied-no-template"]
+
+
+async def test_a_real_api_server_stores_the_same(control_plane: ControlPlane) -> None:
+    """Among it managedFields, by which the original knows what it wrote."""
+    token, ca = Sensitive(control_plane.token), control_plane.ca.read_bytes()
+    cluster = KubernetesCluster.connect(control_plane.url, ca=ca, token=token)
+    for kind in (SecretStore, ExternalSecret):
+        await cluster.apply(crd(kind), field_manager="test", force=True)
+        await served(cluster, kind.KIND)
+    for case in REAL:
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        await cluster.apply(namespace, field_manager="test")
+        row = recorded(case)
+
+        live, secret, _ = await tell(row, RealWorld(cluster), 2)
+
+        assert shown(secret) == shown(row["secret"]), case
+        assert live["status"]["binding"] == row["externalSecret"]["status"]["binding"]
+        await removed(cluster, row["externalSecret"]["metadata"]["name"])
+    await cluster.close()
+
+
+async def served(cluster: KubernetesCluster, kind: Kind) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(KindUnknown):
+                await cluster.list(Query(kind), dict)
+                return
+            await asyncio.sleep(0.2)
+
+
+async def removed(cluster: KubernetesCluster, name: str) -> None:
+    """Clears the way for the next case."""
+    await cluster.delete(ObjectRef(SecretStore.KIND, ObjectKey(NAMESPACE, "fake")))
+    wanted = ObjectRef(ExternalSecret.KIND, ObjectKey(NAMESPACE, name))
+    await cluster.patch(wanted, {"metadata": {"finalizers": None}}, field_manager="test")
+    await cluster.delete(wanted)
+    await cluster.delete(ObjectRef(SECRET, ObjectKey(NAMESPACE, name)))
