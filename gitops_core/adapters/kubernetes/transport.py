@@ -103,7 +103,8 @@ class Transport:
         identity = await self._credentials.identity()
         async with self._open(request, identity, patience) as response:
             if response.status < 300:
-                yield response
+                with _dropped(response):
+                    yield response
                 return
             answer = await self._refusal(response)
         if answer.code != 401 or (fresh := await self._credentials.renew(identity)) is None:
@@ -111,7 +112,8 @@ class Transport:
         async with self._open(request, fresh, patience) as response:
             if response.status >= 300:
                 self.refuse(await self._refusal(response), request)
-            yield response
+            with _dropped(response):
+                yield response
 
     async def close(self) -> None:
         if self._session is not None:
@@ -199,6 +201,17 @@ class Transport:
         if certificate not in self._contexts:
             self._contexts = {certificate: tls_context(self._endpoint, certificate)}  # the one before has expired
         return self._contexts[certificate]
+
+
+@contextmanager
+def _dropped(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """Ends the connection of a stream that is left before its end: at once, for TLS's goodbye may outlive the loop."""
+    try:
+        yield
+    finally:
+        connection = response.connection
+        if connection is not None and connection.transport is not None:
+            connection.transport.abort()
 
 
 async def until_cut(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
