@@ -39,6 +39,7 @@ async def real_cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesC
     cluster = KubernetesCluster.connect(control_plane.url, ca=control_plane.ca.read_bytes(), token=token)
     yield cluster
     await cluster.close()
+    await asyncio.sleep(0.1)  # TLS connections of ended watches take a few turns of the loop to close
 
 
 @pytest.fixture(params=["local", "real"])
