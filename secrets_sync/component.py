@@ -82,6 +82,7 @@ def _asks_again(old: Any, new: Any) -> bool:
 
 
 def _usable_again(old: SecretStore | None, new: SecretStore | None) -> bool:
+    """A store that fails disturbs nobody whose Secret is in order: only what may help wakes."""
     if old is None or new is None:
-        return True
-    return old.metadata.generation != new.metadata.generation or is_ready(old) != is_ready(new)
+        return new is not None
+    return old.metadata.generation != new.metadata.generation or (is_ready(new) and not is_ready(old))

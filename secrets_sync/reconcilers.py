@@ -46,7 +46,7 @@ from secrets_sync.domain.plan import (
     plan_target,
     target_of,
 )
-from secrets_sync.domain.refresh import is_due, next_look
+from secrets_sync.domain.refresh import interval_of, is_due, next_look
 from secrets_sync.errors import (
     NotSupported,
     SecretNotFound,
@@ -139,6 +139,7 @@ class ExternalSecretReconciler:
             store = await self._store(wanted)
             if not self._must_read(wanted, store, live):
                 return _undisturbed(wanted, started)
+            store = _usable(store, wanted)
             read = await self._read(wanted, store)
         except NotLeader:
             raise
@@ -160,26 +161,16 @@ class ExternalSecretReconciler:
 
     # reading
 
-    async def _store(self, wanted: ExternalSecret) -> SecretStore:
-        paths = [path for path in unsupported(wanted.spec) if not path.startswith("spec.syncWindows")]
-        if paths:  # each decides what the Secret holds: one made without it could replace a good one
-            raise NotSupported(f"{', '.join(paths)} is not supported, so the Secret cannot be made")
+    async def _store(self, wanted: ExternalSecret) -> SecretStore | None:
+        _refuse_unsupported(wanted)
         reference = wanted.spec.secret_store_ref
-        name = reference.name if reference else ""
-        if not name:
-            raise StoreNotReady("spec.secretStoreRef names no store")
-        store = await self.objects.get(SecretStore, ObjectKey(wanted.metadata.namespace, name))
-        if store is None:
-            raise StoreNotReady(
-                f'could not get SecretStore "{name}", SecretStore.external-secrets.io "{name}" not found'
-            )
-        if not is_ready(store):
-            raise StoreNotReady(f'SecretStore "{name}" is not ready')
-        return store
+        return await self.objects.get(
+            SecretStore, ObjectKey(wanted.metadata.namespace, reference.name if reference else "")
+        )
 
-    def _must_read(self, wanted: ExternalSecret, store: SecretStore, live: LiveSecret | None) -> bool:
+    def _must_read(self, wanted: ExternalSecret, store: SecretStore | None, live: LiveSecret | None) -> bool:
         known = self._synced.get(wanted.key)
-        if known is not None and known != _identity(store):
+        if store is not None and known is not None and known != _identity(store):
             return True
         return not _was_ready(wanted) or not _is_in_order(wanted, live) or is_due(wanted, self.clock.now())
 
@@ -233,8 +224,32 @@ class ExternalSecretReconciler:
         raise AssertionError("unreachable")
 
 
+def _refuse_unsupported(wanted: ExternalSecret) -> None:
+    """Raises NotSupported. Such a field decides what the Secret holds: one made without it could replace a good one."""
+    paths = [path for path in unsupported(wanted.spec) if not path.startswith("spec.syncWindows")]
+    if paths:
+        raise NotSupported(f"{', '.join(paths)} is not supported, so the Secret cannot be made")
+    try:
+        interval_of(wanted)
+    except ValueError as error:
+        raise NotSupported(f"spec.refreshInterval: {error}") from error
+
+
+def _usable(store: SecretStore | None, wanted: ExternalSecret) -> SecretStore:
+    """Raises StoreNotReady: there is none, or it was not validated."""
+    reference = wanted.spec.secret_store_ref
+    if reference is None or not reference.name:
+        raise StoreNotReady("spec.secretStoreRef names no store")
+    name = reference.name
+    if store is None:
+        raise StoreNotReady(f'could not get SecretStore "{name}", SecretStore.external-secrets.io "{name}" not found')
+    if not is_ready(store):
+        raise StoreNotReady(f'SecretStore "{name}" is not ready')
+    return store
+
+
 def is_ready(store: SecretStore) -> bool:
-    """Whether the store was validated; a store that was deleted in the meantime is not asked here."""
+    """Whether the store's last validation went well."""
     return any(c.type == "Ready" and c.status == "True" for c in store.status.conditions)
 
 

@@ -122,6 +122,24 @@ def test_a_store_that_heals_wakes_its_external_secrets() -> None:
     virtually(main())
 
 
+def test_a_store_that_fails_disturbs_no_secret_in_order() -> None:
+    async def main() -> None:
+        world, provider = await installed(), MemoryProvider({"db": "v1"})
+        await create(world, fake(x="y"), external_secret())
+        async with world.process(*assembled({"fake": MemoryFactory(provider)})):
+            await asyncio.sleep(5)
+            provider.fails = ProviderUnavailable("memory: HTTP 503")
+            await asyncio.sleep(900)
+            assert (await ready(world, SecretStore.KIND, "fake"))[0] == "False"
+            assert await ready(world) == ("True", "secret synced")
+            await asyncio.sleep(3600)
+            assert (await ready(world))[0] == "False"
+
+            assert await password(world) == "v1"
+
+    virtually(main())
+
+
 def test_a_credential_that_is_mended_wakes_its_store() -> None:
     async def main() -> None:
         world = await installed()

@@ -239,6 +239,15 @@ async def test_two_that_merge_share_a_target_without_fighting(world: World) -> N
     assert provider(world).reads == reads
 
 
+async def test_an_interval_that_is_none_is_reported(world: World) -> None:
+    await world.create(external_secret(refreshInterval="often"))
+
+    result = await world.step()
+
+    assert is_stalled(result)
+    assert "spec.refreshInterval: not a duration: 'often'" in (await world.ready())[2]
+
+
 async def test_a_cluster_secret_store_is_not_mistaken_for_a_store(world: World) -> None:
     await world.create(external_secret(secretStoreRef={"name": "fake", "kind": "ClusterSecretStore"}))
 
