@@ -115,6 +115,10 @@ class Mirror:
         """Say that the commit is here now, whole."""
         self._commits[commit] = None
 
+    def forget(self, commit: str) -> None:
+        """Say that nobody wants a commit that was made here."""
+        self._commits.pop(commit, None)
+
     def tree(self, commit: str, oid: str) -> MirrorTree:
         """A tree of `commit`, which is not pruned as long as the returned value lives."""
         tree = MirrorTree(oid, self.shelf, self._lost)

@@ -284,12 +284,13 @@ class MirrorRemote:
         # the lease makes it compare-and-swap: without it a branch that was set back would take its old commits again
         lease = f"--force-with-lease={ref}:{expected}"
         flags = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", lease)
+        self.mirror.kept(made.oid)  # before it is pushed: nothing else keeps it from being pruned meanwhile
         result = await self._ask("push", *flags, "--", self.url, f"{made.oid}:{ref}")
         verdict = push_verdict(result, self._what(f"push to {ref}"))
         if verdict is not None:
+            self.mirror.forget(made.oid)
             self.mirror.branches = None  # the next push looks again whether the branch is there
             raise type(verdict)(self.identity.mute(str(verdict)))
-        self.mirror.kept(made.oid)
         self.mirror.branches = (self.mirror.branches or frozenset()) | {ref}
         return made.oid
 
