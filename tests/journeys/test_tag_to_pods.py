@@ -6,16 +6,16 @@ import asyncio
 
 from tests.journeys.surroundings import Surroundings, deployment, flux
 from tests.servers.git import BareRepository
-from tests.servers.registry import RegistryServer
+from tests.servers.registry import RealRegistry
 
 
 async def test_tag_becomes_commit_becomes_pods(
-    around: Surroundings, remote: tuple[BareRepository, str], registry_server: RegistryServer
+    around: Surroundings, remote: tuple[BareRepository, str], open_registry: RealRegistry
 ) -> None:
     repository, url = remote
-    image = f"{registry_server.address}/{around.namespace}/web"
+    image = f"{open_registry.host}/{around.namespace}/web"
     marker = f'{{"$imagepolicy": "{around.namespace}:web"}}'
-    await asyncio.to_thread(registry_server.push, f"{around.namespace}/web", "1.0.0")
+    await asyncio.to_thread(open_registry.push, f"{around.namespace}/web", "1.0.0")
     await repository.commit({"app/web.yaml": deployment(f"{image}:1.0.0", marker=marker, replicas=2)})
     source = {"kind": "GitRepository", "name": "app"}
     around.apply(
@@ -49,7 +49,7 @@ async def test_tag_becomes_commit_becomes_pods(
     )
 
     def images() -> list[str]:
-        pods = around.get("pods")["items"]
+        pods = around.get("pods").get("items", [])
         running = [
             pod
             for pod in pods
@@ -61,8 +61,8 @@ async def test_tag_becomes_commit_becomes_pods(
         with around.serving():
             around.until(lambda: images() == [f"{image}:1.0.0"] * 2, "Pods of 1.0.0 run")
 
-            registry_server.push(f"{around.namespace}/web", "1.1.0")
-            registry_server.push(f"{around.namespace}/web", "latest")
+            open_registry.push(f"{around.namespace}/web", "1.1.0")
+            open_registry.push(f"{around.namespace}/web", "latest")
 
             around.until(lambda: images() == [f"{image}:1.1.0"] * 2, "Pods of 1.1.0 run")
             around.until(lambda: around.ready("kustomization/app"), "the rollout is seen")
