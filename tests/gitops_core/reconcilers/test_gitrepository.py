@@ -1,0 +1,133 @@
+"""What becomes of a GitRepository, seen from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from gitops_core.api import GitRepository
+from tests.gitops_core.reconcilers.world import URL, World, condition, config_map
+from tests.simulation.loop import virtually
+
+
+def test_the_commit_is_told_with_an_event() -> None:
+    async def main() -> None:
+        world = World()
+        commit = await world.begin({"a.yaml": config_map("a")}, message="first\n\nwith a body")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            live = await world.repository_object()
+            revision = f"main@sha1:{commit}"
+            text = f"stored artifact for revision '{revision}'"
+            assert condition(live, "Ready") == ("True", "Succeeded", text)
+            assert condition(live, "ArtifactInStorage") == ("True", "Succeeded", text)
+            artifact = live["status"]["artifact"]
+            assert artifact["revision"] == revision
+            assert artifact["path"] == f"gitrepository/default/r/{commit}.tar.gz"
+            assert artifact["digest"].startswith("sha256:")
+            assert await world.events("r") == [("Normal", "NewArtifact", "stored artifact for commit 'first'")]
+
+    virtually(main())
+
+
+def test_the_remote_is_asked_once_an_interval_and_nothing_is_written_while_nothing_changes() -> None:
+    async def main() -> None:
+        world = World()
+        deeds: Counter[str] = Counter()
+
+        async def count(deed: str, moment: str) -> None:
+            deeds[deed] += moment == "before"
+
+        world.git.fault = count
+        await world.begin({"a.yaml": config_map("a")})
+        async with world.running():
+            await asyncio.sleep(5)
+            deeds.clear()
+            before = len(world.cluster.requests)
+
+            await asyncio.sleep(600)
+
+            assert set(deeds) == {"resolve"}
+            assert 9 <= deeds["resolve"] <= 11
+            assert world.cluster.since(before) == []
+
+    virtually(main())
+
+
+def test_a_new_commit_is_a_new_artifact_and_its_digest_follows_the_files() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"a.yaml": config_map("a")})
+        async with world.running():
+            await asyncio.sleep(5)
+            first = (await world.repository_object())["status"]["artifact"]
+
+            await world.commit({"photo.png": "ignored"}, message="a picture")
+            await asyncio.sleep(90)
+            second = (await world.repository_object())["status"]["artifact"]
+            await world.commit({"a.yaml": config_map("a", "2")}, message="x" * 60)
+            await asyncio.sleep(90)
+            third = (await world.repository_object())["status"]["artifact"]
+
+            assert first["revision"] != second["revision"] != third["revision"]
+            assert second["digest"] != third["digest"]
+            long = f"stored artifact for commit '{'x' * 47}...'"
+            assert ("Normal", "NewArtifact", long) in await world.events("r")
+
+    virtually(main())
+
+
+def test_a_missing_branch_is_told_and_what_is_there_stays() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"a.yaml": config_map("a")})
+        async with world.running():
+            await asyncio.sleep(5)
+            await world.put(GitRepository, "r", interval="1m", url=URL, ref={"branch": "gone"})
+            await asyncio.sleep(5)
+
+            live = await world.repository_object()
+            assert condition(live, "Ready")[:2] == ("False", "GitOperationFailed")
+            assert condition(live, "FetchFailed")[:2] == ("True", "GitOperationFailed")
+            assert condition(live, "ArtifactInStorage")[0] == "True"
+            assert live["status"]["artifact"]["revision"].startswith("main@")
+            await world.put(GitRepository, "r", interval="1m", url=URL, ref={"branch": "main"})
+            await asyncio.sleep(5)
+            live = await world.repository_object()
+            assert condition(live, "Ready")[0] == "True"
+            assert condition(live, "FetchFailed") == ("", "", "")
+
+    virtually(main())
+
+
+def test_an_empty_repository_and_a_missing_secret_have_their_own_reasons() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"a.yaml": config_map("a")})
+        empty = "http://git.example.com/team/empty.git"
+        await world.put(GitRepository, "empty", interval="1m", url=empty, ref={"branch": "main"})
+        await world.put(GitRepository, "locked", interval="1m", url=URL, secretRef={"name": "nope"})
+        async with world.running():
+            await asyncio.sleep(5)
+
+            assert condition(await world.repository_object("empty"), "Ready")[:2] == ("False", "EmptyGitRepository")
+            expected = ("False", "AuthenticationFailed", "failed to get secret 'default/nope': not found")
+            assert condition(await world.repository_object("locked"), "Ready") == expected
+
+    virtually(main())
+
+
+def test_what_cannot_be_ignored_stops_it() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"a.yaml": config_map("a")})
+        await world.put(GitRepository, "v", interval="1m", url=URL, verify={"secretRef": {"name": "keys"}})
+        async with world.running():
+            await asyncio.sleep(5)
+
+            live = await world.repository_object("v")
+            assert condition(live, "Stalled")[:2] == ("True", "FieldsNotSupported")
+            assert "artifact" not in live["status"]
+
+    virtually(main())
