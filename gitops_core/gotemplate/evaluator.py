@@ -18,6 +18,9 @@ from gitops_core.gotemplate.parser import parse
 from gitops_core.gotemplate.printing import text_of
 from gitops_core.gotemplate.values import NO_VALUE, Struct, Value, is_true, sort_key, type_of
 
+LENGTH_OF_STEP = 256
+"""Characters that cost as much as a step."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -215,8 +218,10 @@ class _Run:
             raise self._error(f"error calling {name}: {error}") from None
         except TypeError:
             raise self._error(f"wrong number or type of args for {name}: got {len(arguments)}") from None
-        if isinstance(value, str) and len(value) > self._limits.output:
-            raise self._error(f"more than {self._limits.output} characters")
+        if isinstance(value, str):
+            self._steps += len(value) // LENGTH_OF_STEP
+            if len(value) > self._limits.output:
+                raise self._error(f"more than {self._limits.output} characters")
         return value
 
     def _short_circuit(

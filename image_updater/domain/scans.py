@@ -25,18 +25,21 @@ class Scan(NamedTuple):
     reason: str
 
 
+LOST = Scan("no tags in database")
+"""The catalog does not know the repository any more."""
+
+
 class Wait(NamedTuple):
     """Seconds until the tags are to be listed again."""
 
     seconds: float
 
 
-def plan_scan(wanted: ImageRepository, canonical: str, *, known: bool, now: datetime) -> Scan | Wait:
-    """Whether to list the tags now.
+def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | Wait:
+    """Whether to list the tags now, as far as the object itself tells: the catalog may have been lost.
 
     Args:
         canonical: the repository's canonical name, as spec.image names it now.
-        known: whether the catalog holds a listing of it.
     """
     status = wanted.status
     last = status.last_scan_result
@@ -49,10 +52,10 @@ def plan_scan(wanted: ImageRepository, canonical: str, *, known: bool, now: date
         return Scan("new image name")
     if sorted(wanted.spec.exclusion_list) != sorted(status.observed_exclusion_list):
         return Scan("updated exclusion list")
-    if not known:
-        return Scan("no tags in database")
-    remaining = seconds(wanted.spec.interval) - (now - last.scan_time).total_seconds()
-    return Scan("triggered by interval") if remaining < 1 else Wait(remaining)
+    interval = seconds(wanted.spec.interval)
+    remaining = interval - (now - last.scan_time).total_seconds()
+    # a clock that was set back must not make us wait for more than an interval
+    return Scan("triggered by interval") if remaining < 1 else Wait(min(remaining, interval))
 
 
 def without_excluded(tags: Iterable[str], patterns: Sequence[str]) -> tuple[str, ...]:

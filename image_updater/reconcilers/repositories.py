@@ -18,7 +18,7 @@ from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
 from image_updater.domain.credentials import ANONYMOUS, Credentials, credentials_for
 from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.references import Repository, parse_repository
-from image_updater.domain.scans import LATEST, Scan, checksum, plan_scan, without_excluded
+from image_updater.domain.scans import LATEST, LOST, Wait, checksum, plan_scan, without_excluded
 from image_updater.errors import CredentialsInvalid, RegistryError, RegistryUnavailable
 from image_updater.ports import Registry, TagCatalog
 from image_updater.reconcilers.notices import ready_notices
@@ -40,9 +40,10 @@ class ImageRepositoryReconciler:
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
         canonical = str(repository)
         credentials = await self._credentials(wanted, repository)
-        known = await self.catalog.tags(canonical) is not None
-        plan = plan_scan(wanted, canonical, known=known, now=self.clock.now())
-        if not isinstance(plan, Scan):
+        plan = plan_scan(wanted, canonical, self.clock.now())
+        if isinstance(plan, Wait) and await self.catalog.tags(canonical) is None:
+            plan = LOST
+        if isinstance(plan, Wait):
             return _outcome(wanted, wanted.status, canonical, plan.seconds)
         try:
             result = await self._scan(wanted, repository, credentials)

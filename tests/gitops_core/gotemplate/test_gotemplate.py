@@ -125,6 +125,7 @@ def test_errors_name_the_line() -> None:
     [
         "{{ range 1000 }}{{ range 1000 }}{{ range 1000 }}x{{ end }}{{ end }}{{ end }}",
         "{{ range 2000000000 }}{{ end }}",
+        "{{ $x := printf `%9999s` 1 }}{{ range 1000 }}{{ range 1000 }}{{ $y := print $x }}{{ end }}{{ end }}",
         "{{ $x := `aaaaaaaa` }}{{ range 60 }}{{ $x = print $x $x }}{{ end }}{{ $x }}",
     ],
 )
