@@ -123,6 +123,8 @@ class GitCommands:
             )
         except FileNotFoundError:
             raise GitError("the git command is missing: install git (Debian: apt-get install git)") from None
+        except OSError as error:
+            raise GitError(f"the git command cannot be started: {error.strerror}") from error
 
 
 def git_environment(config: Mapping[str, str]) -> dict[str, str]:

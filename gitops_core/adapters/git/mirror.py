@@ -90,6 +90,12 @@ class Mirror:
     async def healing(self, work: Callable[[], Awaitable[T]]) -> T:
         """What `work` returns; when it finds the mirror damaged, a new mirror is made and `work` runs again, once."""
         self.used = time.monotonic()
+        try:
+            return await self._healing(work)
+        except OSError as error:
+            raise GitError(f"the mirror {self.directory} cannot be used: {error.strerror}") from error
+
+    async def _healing(self, work: Callable[[], Awaitable[T]]) -> T:
         await self._check()
         generation = self._generation
         if self._lost:

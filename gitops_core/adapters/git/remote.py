@@ -94,7 +94,7 @@ class GitMirrors:
 
     async def _tidy(self, mirror: Mirror) -> None:
         # a failed pruning is tried again after the next fetch, and a damaged mirror is mended by who needs it
-        with contextlib.suppress(GitError):
+        with contextlib.suppress(GitError, OSError):
             await mirror.prune()
             for other in tuple(self._mirrors.values()):
                 if time.monotonic() - other.used > DISUSED_SECONDS:

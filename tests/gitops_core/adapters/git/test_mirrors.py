@@ -241,6 +241,22 @@ async def test_a_full_disk_is_named_and_healed_by_space(tmp_path: Path, place: G
     await mirrors.close()
 
 
+async def test_a_state_folder_that_vanished_is_made_again_or_named(tmp_path: Path, place: GitPlace) -> None:
+    await place.repository(files=FILES)
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    revision = await remote.resolve(MAIN)
+    shutil.rmtree(tmp_path / "state")
+    (tmp_path / "state").write_text("not a folder")
+
+    with pytest.raises(GitError, match=r"mirror .* cannot be used: Not a directory"):
+        await remote.tree(revision)
+
+    (tmp_path / "state").unlink()
+    assert dict(await remote.tree(revision)) == FILES
+    await mirrors.close()
+
+
 async def test_old_commits_are_pruned_and_trees_in_use_are_not(tmp_path: Path, place: GitPlace) -> None:
     repository = await place.repository()
     mirrors = mirrors_in(tmp_path)
