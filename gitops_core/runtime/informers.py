@@ -58,6 +58,8 @@ class Informer(Generic[T]):
         self._listeners: list[Listener] = []
         self._unreadable: dict[ObjectRef, str] = {}
         self._highest = -1
+        self._position = ""  # where the next watch goes on; "" to list first
+        self._heard = 0  # events and bookmarks
 
     @property
     def version(self) -> int:
@@ -79,24 +81,26 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """Mirror until cancelled. What goes wrong is logged and tried again."""
-        version, failures = "", 0
+        failures = 0
         while True:
-            began = self._clock.monotonic()
+            began, heard = self._clock.monotonic(), self._heard
             try:
-                if not version:
-                    version = await self._list()
-                    failures = 0
-                version = await self._watch(version)
+                if not self._position:
+                    await self._list()
+                await self._watch()
                 # A server that ends watches at once must not make us spin.
-                failures = failures + 1 if self._clock.monotonic() - began < 1.0 else 0
+                is_well = self._clock.monotonic() - began >= 1.0
             except Expired:
-                version, failures = "", failures + 1
+                self._position, is_well = "", False
             except ClusterError as error:
-                failures += 1
-                self._note_failure(error, failures)
+                is_well = False
+                self._note_failure(error, failures + 1)
             except Exception:
-                failures += 1
+                is_well = False
                 log.exception("a watch broke", extra={"kind": self.query.kind.kind})
+            if self._heard > heard:  # it worked for a while: what follows is a new trouble
+                failures = 0
+            failures = 0 if is_well else failures + 1
             if failures:
                 await self._clock.sleep(backoff(failures, self._chance.random(), last=LAST_RETRY))
 
@@ -107,8 +111,8 @@ class Informer(Generic[T]):
         log.log(level, "cannot watch", extra={"kind": kind, "cause": str(error), "attempt": failures})
         self.settled.set()
 
-    async def _list(self) -> str:
-        """Read every page; returns the version that the watch goes on from."""
+    async def _list(self) -> None:
+        """Read every page."""
         seen: set[ObjectKey] = set()
         token = version = ""
         while True:
@@ -129,20 +133,20 @@ class Informer(Generic[T]):
         self.settled.set()
         self._metrics.informer_synced.labels(self.query.kind.kind).set(1)
         self._measure()
-        return version
+        self._position = version
 
-    async def _watch(self, version: str) -> str:
-        """Follow the watch until the server ends it; returns the last version seen."""
+    async def _watch(self) -> None:
+        """Follow the watch until the server ends it, or it breaks; the next one goes on from the last event."""
         loop = asyncio.get_running_loop()
-        events = self._cluster.watch(self.query, self.type, version)
+        events = self._cluster.watch(self.query, self.type, self._position)
         with suppress(TimeoutError):
             async with _closing(events), asyncio.timeout(SILENCE) as patience:
                 async for event in events:
                     patience.reschedule(loop.time() + SILENCE)
-                    version = event.resource_version or version
-                    self._highest = max(self._highest, version_of(version))
+                    self._heard += 1
                     self._observe(event)
-        return version
+                    self._position = event.resource_version or self._position
+                    self._highest = max(self._highest, version_of(self._position))
 
     def _observe(self, event: WatchEvent[T]) -> None:
         if event.type == "BOOKMARK" or event.object is None:

@@ -45,10 +45,6 @@ class WorkQueue(Generic[K]):
         """How many keys wait to be taken."""
         return len(self._waiting)
 
-    @property
-    def taken(self) -> frozenset[K]:
-        return frozenset(self._taken)
-
     def add(self, key: K, priority: Priority = Priority.CHANGED) -> None:
         if key in self._taken:
             self._again[key] = min(priority, self._again.get(key, priority))

@@ -48,10 +48,6 @@ class ReferenceIndex:
     def references(self, key: ObjectKey) -> frozenset[ObjectRef]:
         return self._named.get(key, frozenset())
 
-    def of_kind(self, kind: Kind) -> dict[ObjectRef, frozenset[ObjectKey]]:
-        """Every named object of `kind`, with who names it."""
-        return {ref: frozenset(keys) for ref, keys in self._referrers.items() if ref.kind == kind}
-
     @property
     def kinds(self) -> frozenset[Kind]:
         """The kinds that anybody names."""

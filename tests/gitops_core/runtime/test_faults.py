@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -42,7 +43,10 @@ def test_a_broken_watch_loses_nothing() -> None:
             live = await world.get(Widget, "a")
 
         assert live["status"]["size"] == 11
-        assert world.cluster.requests["list Widget"] == 1, "a watch goes on where it broke"
+        assert world.cluster.requests["list Widget"] == 1
+        begun = world.cluster.watched_from
+        assert len(begun) == 11
+        assert all(a < b for a, b in itertools.pairwise(begun)), "a watch goes on where it broke"
 
     virtually(main())
 

@@ -42,6 +42,7 @@ class Flaky:
         expire: the next watch is told that its version is forgotten.
         delay: virtual seconds that every write takes on its way to the server.
         override: what to do instead, by method.
+        watched_from: the versions that watches began at.
         requests: how many requests were made, by method and kind.
     """
 
@@ -51,6 +52,7 @@ class Flaky:
         self.expire = False
         self.delay = 0.0
         self.requests: Counter[str] = Counter()
+        self.watched_from: list[int] = []
         self.override: dict[str, Callable[..., Any]] = {}
         self._cut = asyncio.Event()
 
@@ -75,6 +77,7 @@ class Flaky:
 
     async def watch(self, query: Query, type_: type[Any], version: str) -> AsyncIterator[WatchEvent[Any]]:
         self.requests[f"watch {query.kind.kind}"] += 1
+        self.watched_from.append(int(version))
         if self.down:
             raise ClusterUnavailable("connection refused")
         if self.expire:
