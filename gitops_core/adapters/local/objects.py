@@ -111,10 +111,7 @@ class Objects:
             return self._create(serving, manifest, field_manager, dry_run=dry_run)
 
     def _create(self, serving: Serving, manifest: Manifest, field_manager: str, *, dry_run: bool) -> Object:
-        metadata = dict(manifest.get("metadata") or {})
-        if metadata.get("generateName") and not metadata.get("name"):
-            metadata["name"] = metadata["generateName"] + self._letters(5)
-        manifest = {**manifest, "metadata": metadata}
+        manifest = self._named(serving, manifest)
         ref = _required_namespace(serving, manifest)
         writer = serving.writer(field_manager, self._clock.now())
         new = created(serving, manifest, writer, self._uid())
@@ -122,6 +119,16 @@ class Objects:
         if self.store.get(serving.group_kind, ref.key) is not None:
             raise AlreadyExists(ref)
         return self._store(serving, new, b"", dry_run=dry_run)
+
+    def _named(self, serving: Serving, manifest: Manifest) -> Manifest:
+        """With a name made from generateName, where there is that and no name; one that is free."""
+        metadata = manifest.get("metadata") or {}
+        if metadata.get("name") or not metadata.get("generateName"):
+            return manifest
+        while True:
+            named = {**manifest, "metadata": {**metadata, "name": metadata["generateName"] + self._letters(5)}}
+            if self.store.get(serving.group_kind, serving.ref(named).key) is None:
+                return named
 
     def replace(self, manifest: Manifest, field_manager: str, subresource: str, *, dry_run: bool) -> Object:
         serving = self.serving(_kind_of(manifest))
@@ -389,10 +396,13 @@ class Objects:
     # chance
 
     def _uid(self) -> str:
-        """A random UUID, version 4."""
-        digits = "".join(f"{int(self._chance.random() * 0x10000):04x}" for _ in range(8))
-        variant = "89ab"[int(digits[16], 16) % 4]
-        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+        """A random UUID, version 4; one that is free, because a Chance may say the same again after a restart."""
+        while True:
+            digits = "".join(f"{int(self._chance.random() * 0x10000):04x}" for _ in range(8))
+            variant = "89ab"[int(digits[16], 16) % 4]
+            uid = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+            if self.store.by_uid(uid) is None:
+                return uid
 
     def _letters(self, count: int) -> str:
         return "".join(_SUFFIX_LETTERS[int(self._chance.random() * len(_SUFFIX_LETTERS))] for _ in range(count))

@@ -180,7 +180,8 @@ class Store:
         body = msgspec.json.encode(manifest)
         with _translated():
             self._db.execute(
-                "INSERT INTO objects VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
+                "INSERT INTO objects VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (kind, namespace, name) DO UPDATE SET body = excluded.body",
                 (kind, *key, metadata["uid"], body),
             )
             owners = {reference["uid"] for reference in metadata.get("ownerReferences") or ()}
