@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import msgspec
 import yaml
 
 from gitops_core.adapters.http import proxy_for
@@ -106,6 +107,77 @@ class Endpoint:
     namespace: str = "default"
 
 
+class _Exec(msgspec.Struct, rename="camel"):
+    command: str | None = None
+    args: list[str] | None = None
+    env: list[dict[str, str]] | None = None
+    api_version: str | None = None
+    install_hint: str | None = None
+    interactive_mode: str | None = None
+    provide_cluster_info: bool | None = None
+
+
+class _User(msgspec.Struct, rename="kebab"):
+    exec: _Exec | None = None
+    token: str | None = None
+    token_file: str | None = msgspec.field(name="tokenFile", default=None)
+    username: str | None = None
+    password: str | None = None
+    client_certificate: str | None = None
+    client_certificate_data: str | None = None
+    client_key: str | None = None
+    client_key_data: str | None = None
+    as_: str | None = msgspec.field(name="as", default=None)
+    as_uid: str | None = None
+    as_groups: list[str] | None = None
+    as_user_extra: dict[str, list[str]] | None = None
+
+
+class _Extension(msgspec.Struct):
+    name: str = ""
+
+
+class _Cluster(msgspec.Struct, rename="kebab"):
+    server: str | None = None
+    certificate_authority: str | None = None
+    certificate_authority_data: str | None = None
+    insecure_skip_tls_verify: bool | None = None
+    tls_server_name: str | None = None
+    proxy_url: str | None = None
+    disable_compression: bool | None = None
+    extensions: list[_Extension] | None = None
+
+
+class _Context(msgspec.Struct):
+    cluster: str | None = None
+    user: str | None = None
+    namespace: str | None = None
+
+
+class _NamedCluster(msgspec.Struct):
+    name: str
+    cluster: _Cluster | None = None
+
+
+class _NamedContext(msgspec.Struct):
+    name: str
+    context: _Context | None = None
+
+
+class _NamedUser(msgspec.Struct):
+    name: str
+    user: _User | None = None
+
+
+class _Shape(msgspec.Struct, rename="kebab"):
+    """What a file has to look like, as far as we read it: kubectl refuses other shapes too."""
+
+    current_context: str | None = None
+    clusters: list[_NamedCluster] | None = None
+    contexts: list[_NamedContext] | None = None
+    users: list[_NamedUser] | None = None
+
+
 def find_endpoint(path: Path | None, context: str | None, environment: Mapping[str, str]) -> Endpoint:
     """The API server that kubectl would talk to. Raises ConfigurationError.
 
@@ -161,9 +233,12 @@ def _read(file: Path) -> Mapping[str, Any]:
         raise ConfigurationError(f"kubeconfig {file} is not YAML{line}") from None  # the cause quotes the file
     if config is None:
         return {}
-    if not isinstance(config, dict):
-        raise ConfigurationError(f"kubeconfig {file} is not a mapping")
-    return config
+    try:
+        msgspec.convert(config, _Shape)
+    except msgspec.ValidationError as error:  # its words name types and places, never values
+        raise ConfigurationError(f"kubeconfig {file} is not one: {error}") from None
+    checked: Mapping[str, Any] = config
+    return checked
 
 
 class _Entry(NamedTuple):
@@ -224,10 +299,10 @@ def _endpoint(config: _Config, context: str | None, environment: Mapping[str, st
     cluster = config.entry("cluster", chosen.text("cluster"))
     user = config.entry("user", chosen.text("user")) if chosen.text("user") else _Entry("", {}, Path())
     server = cluster.text("server").rstrip("/")
-    if urlsplit(server).scheme not in ("http", "https") or not urlsplit(server).hostname:
+    if not _is_web_address(server):
         raise ConfigurationError(f"the server of cluster {cluster.name!r} is not an http or https URL")
     proxy = cluster.text("proxy-url") or proxy_for(server, environment)
-    if proxy and urlsplit(proxy).scheme not in ("http", "https"):
+    if proxy and not _is_web_address(proxy):
         raise ConfigurationError(f"the proxy of cluster {cluster.name!r} is not an http or https URL")
     return Endpoint(
         server=server,
@@ -240,6 +315,14 @@ def _endpoint(config: _Config, context: str | None, environment: Mapping[str, st
         impersonate=_impersonation(user),
         namespace=chosen.text("namespace") or "default",
     )
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        return False
 
 
 def _login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Login:
@@ -273,7 +356,7 @@ def _plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Pl
         raise ConfigurationError(
             f"the exec plugin of user {user.name!r} wants to ask questions: interactiveMode Always"
         )
-    own = {str(item["name"]): str(item.get("value") or "") for item in spec.get("env") or ()}
+    own = {item["name"]: item.get("value", "") for item in spec.get("env") or () if item.get("name")}
     return PluginLogin(
         command=str(user.folder / command) if "/" in command else command,
         arguments=tuple(str(argument) for argument in spec.get("args") or ()),

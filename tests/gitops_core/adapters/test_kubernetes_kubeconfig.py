@@ -7,10 +7,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gitops_core.adapters.kubernetes import ConfigurationError, KubernetesCluster
 from gitops_core.adapters.kubernetes.kubeconfig import StaticLogin, find_endpoint, in_cluster
@@ -255,7 +259,12 @@ def test_paths_are_relative_to_their_file(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         ("{", r"is not YAML \(line \d\)"),
-        ("[]", "is not a mapping"),
+        ("[]", "is not one: Expected `object`, got `array`"),
+        (
+            _config("a", "https://a.example", token=1234),
+            r"Expected `str \| null`, got `int` - at `\$.users\[0\].user.token`",
+        ),
+        (_config("a", "https://a.example", exec="login"), "Expected `object"),
         ("", "has no current-context"),
         ({**_config("a", "https://a.example"), "current-context": "z"}, "has no context 'z'; there is a"),
         (_config("a", "ftp://a.example"), "is not an http or https URL"),
@@ -270,6 +279,39 @@ def test_a_kubeconfig_that_cannot_be_used_is_one_sentence(tmp_path: Path, conten
         find_endpoint(_write(tmp_path / "config", content), None, {})
 
     assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["a", "https://a.example:x", "https://[a"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(section=st.sampled_from(["cluster", "user", "context"]), data=st.data())
+def test_whatever_stands_in_a_kubeconfig_it_is_used_or_refused(
+    tmp_path: Path, section: str, data: st.DataObject
+) -> None:
+    config = _config("a", "https://a.example")
+    fields = {
+        "cluster": ["server", "certificate-authority-data", "insecure-skip-tls-verify", "proxy-url", "extensions"],
+        "user": ["token", "tokenFile", "exec", "as", "as-groups", "as-user-extra", "username", "client-key-data"],
+        "context": ["cluster", "user", "namespace"],
+    }
+    target = data.draw(st.sampled_from([config, config[f"{section}s"][0], config[f"{section}s"][0][section]]))
+    field = data.draw(st.sampled_from([*target, *fields[section]]))
+    target[field] = data.draw(VALUES | st.builds(lambda v: {"command": v, "args": v, "env": v}, VALUES))
+    file = _write(tmp_path / "config", config)
+
+    with suppress(ConfigurationError):
+        endpoint = find_endpoint(file, None, {"HTTPS_PROXY": "http://proxy:3128"})
+        assert urlsplit(endpoint.server).hostname
+        assert KubernetesCluster(endpoint).namespace == endpoint.namespace
 
 
 def test_no_kubeconfig_at_all_says_where_it_was_looked_for(tmp_path: Path) -> None:
