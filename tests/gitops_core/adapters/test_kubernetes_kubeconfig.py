@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import subprocess
@@ -111,6 +112,59 @@ async def test_the_kubeconfig_may_ask_to_be_somebody_else(control_plane: Control
     user = {"token": control_plane.token, "as": "jane", "as-groups": ["shop", "readers"]}
 
     assert await whoami(control_plane.write_kubeconfig("as", user)) == "jane"
+
+
+# The way there
+
+
+def _pointed(plane: ControlPlane, name: str, **cluster: Any) -> Path:
+    """The admin's kubeconfig with other settings of its cluster."""
+    config = json.loads(plane.kubeconfig.read_text())
+    config["clusters"][0]["cluster"].update(cluster)
+    return _write(plane.folder / f"{name}.kubeconfig", config)
+
+
+async def test_the_servers_name_is_checked_as_the_kubeconfig_says(control_plane: ControlPlane) -> None:
+    fitting = _pointed(control_plane, "fitting", **{"tls-server-name": "kubernetes.default.svc"})
+    other = _pointed(control_plane, "other", **{"tls-server-name": "elsewhere.example"})
+
+    assert await whoami(fitting) == "admin"
+    with pytest.raises(ClusterUnavailable, match=r"not trusted: .*elsewhere.example"):
+        await whoami(other)
+
+
+async def test_an_unverified_server_is_taken_only_when_the_kubeconfig_says_so(control_plane: ControlPlane) -> None:
+    strange = _write(control_plane.folder / "strange.crt", control_plane.authority.client("x").certificate.read_text())
+    mistrusted = {"certificate-authority": str(strange)}
+
+    with pytest.raises(ClusterUnavailable, match="certificate that is not trusted"):
+        await whoami(_pointed(control_plane, "mistrusted", **mistrusted))
+    skipped = _pointed(control_plane, "skipped", **mistrusted, **{"insecure-skip-tls-verify": True})
+    assert await whoami(skipped) == "admin"
+
+
+async def test_a_proxy_is_gone_through(control_plane: ControlPlane) -> None:
+    tunnels: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tunnels.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0])
+        upstream, back = await asyncio.open_connection("127.0.0.1", int(control_plane.url.rpartition(":")[2]))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(_pour(reader, back), _pour(upstream, writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
+        url = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+        assert await whoami(_pointed(control_plane, "proxied", **{"proxy-url": url})) == "admin"
+
+    assert tunnels[0] == f"CONNECT {control_plane.url.removeprefix('https://')} HTTP/1.1".encode()
+
+
+async def _pour(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while part := await source.read(65536):
+            target.write(part)
+            await target.drain()
+    target.close()
 
 
 # Plugins
