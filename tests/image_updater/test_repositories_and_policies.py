@@ -287,3 +287,31 @@ def test_a_registry_that_hangs_is_given_up_after_the_timeout() -> None:
     ready = next(c for c in conditions(virtually(scenario())) if c["type"] == "Ready")
 
     assert ready["message"] == f"scan failed: {IMAGE} did not list its tags within 5s"
+
+
+def test_events_tell_what_changed_and_nothing_else() -> None:
+    async def scenario() -> tuple[list[str], list[str]]:
+        world = World()
+        async with world.running():
+            await world.policy()
+            await world.until(ImagePolicy, "app", has_failed)
+            await world.scanned("1.0.0")
+            await world.until(ImagePolicy, "app", is_ready)
+            await world.clock.sleep(600)
+            world.fakes.push(IMAGE, "1.1.0")
+            await world.clock.sleep(600)
+            return await world.events("ImageRepository"), await world.events("ImagePolicy")
+
+    repository, policy = virtually(scenario())
+
+    assert sorted(repository) == [
+        "successful scan: found 1 tags with checksum 160432618",
+        "successful scan: found 2 tags with checksum 495453000",
+    ]
+    missing = 'ImageRepository.image.toolkit.fluxcd.io "app" not found'
+    assert set(policy) - {"retrying in 30s error: no tags in database"} == {
+        f"failed to get the referred ImageRepository: referenced ImageRepository does not exist: {missing}",
+        f"Latest image tag for {IMAGE} resolved to 1.0.0",
+        f"Latest image tag for {IMAGE} resolved to 1.1.0 (previously {IMAGE}:1.0.0)",
+    }
+    assert len(policy) == len(set(policy))
