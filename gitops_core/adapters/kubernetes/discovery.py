@@ -10,6 +10,7 @@ Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, TypeVar
 
@@ -107,19 +108,20 @@ class Discovery:
         self._etags: dict[Root, str] = {}
         self._stale: set[tuple[str, str]] = set()
         self._turn = asyncio.Lock()
-        self._looked = 0
+        self._looked: Counter[Root] = Counter()
 
     async def find(self, kind: Kind) -> ApiResource:
         """Raises KindUnknown, and what a request raises."""
         if (known := self._known.get(kind)) is not None:
             return known
-        before = self._looked
+        root: Root = "/apis" if kind.group else "/api"
+        before = self._looked[root]
         async with self._turn:
-            if self._looked == before:  # else somebody looked while we waited: that was late enough
-                spoken = await self._look("/apis" if kind.group else "/api")
+            if self._looked[root] == before:  # else somebody looked there while we waited: that was late enough
+                spoken = await self._look(root)
                 if not spoken or (kind not in self._known and kind[:2] in self._stale):
                     await self._look_at_version(kind.group, kind.version)
-                self._looked += 1
+                self._looked[root] += 1
         try:
             return self._known[kind]
         except KeyError:
@@ -132,7 +134,7 @@ class Discovery:
                 if not await self._look(root):
                     for group, version in await self._versions(root):
                         await self._look_at_version(group, version)
-            self._looked += 1
+                self._looked[root] += 1
         preferred: dict[tuple[str, str], ApiResource] = {}
         for kind, resource in self._known.items():
             preferred.setdefault((kind.group, kind.kind), resource)
