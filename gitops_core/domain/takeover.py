@@ -4,8 +4,10 @@ An object made by `kubectl apply` and then taken into Git has its fields twice: 
 drops would stay, because kubectl still owns it. So kubectl's entries in managedFields are merged into ours; the next
 apply then removes what the manifest does not say.
 
-    kubectl (Apply, Update), before-first-apply (Update)  ->  kustomize-controller (Apply)
-    kustomize-controller (Update)                         ->  kustomize-controller (Apply)
+    kubectl* (Apply, Update), before-first-apply (Update)  ->  kustomize-controller (Apply)
+    kustomize-controller (Update)                          ->  kustomize-controller (Apply)
+
+The names are prefixes: kubectl signs as kubectl-client-side-apply, kubectl-edit, kubectl-patch and more.
 
 Source: Flux, ApplyCleanupOptions of kustomize-controller.
 """
@@ -18,9 +20,7 @@ from typing import Any
 from gitops_core.meta import Manifest
 
 MANAGER = "kustomize-controller"
-TAKEN_OVER = frozenset(
-    {("kubectl", "Apply"), ("kubectl", "Update"), ("before-first-apply", "Update"), (MANAGER, "Update")}
-)
+TAKEN_OVER = {"Apply": ("kubectl",), "Update": ("kubectl", "before-first-apply", MANAGER)}
 REMOVED_ANNOTATIONS = (
     "kubectl.kubernetes.io/last-applied-configuration",
     "kustomize.toolkit.fluxcd.io/checksum",
@@ -57,7 +57,8 @@ def _is(entry: Mapping[str, Any], manager: str, operation: str) -> bool:
 
 
 def _is_taken(entry: Mapping[str, Any]) -> bool:
-    return (entry.get("manager"), entry.get("operation")) in TAKEN_OVER and not entry.get("subresource")
+    prefixes = TAKEN_OVER.get(entry.get("operation", ""), ())
+    return str(entry.get("manager", "")).startswith(prefixes) and not entry.get("subresource")
 
 
 def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

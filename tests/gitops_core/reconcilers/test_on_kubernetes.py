@@ -1,0 +1,108 @@
+"""What the reconciler concludes from answers of the API server, on a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from gitops_core.adapters.kubernetes import KubernetesCluster
+from gitops_core.domain.plan import plan_sync
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
+from gitops_core.reconcilers.applying import Applied, Applier, Before, SyncFailed, mark_of
+from gitops_core.runtime.clock import SystemClock
+from tests.servers.controlplane import ControlPlane
+
+OWNER = {"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "default"}
+
+
+@pytest.fixture
+async def cluster(control_plane: ControlPlane) -> AsyncIterator[KubernetesCluster]:
+    connected = await KubernetesCluster.from_environment(Path(control_plane.kubeconfig))
+    yield connected
+    await connected.close()
+
+
+def config_map(name: str, **data: str) -> Manifest:
+    metadata = {"name": name, "namespace": "default", "labels": OWNER}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+async def synced(cluster: KubernetesCluster, *wanted: Manifest, before: Before | None = None) -> Sequence[Applied]:
+    applier, plan = Applier(cluster, SystemClock()), plan_sync(wanted, (), prune=True)
+    known = before or await applier.try_out(plan, first_is_its_own_trial=before is not None)
+    return await applier.apply(plan, known, first_alone=False)
+
+
+async def test_changes_are_told_from_their_absence(cluster: KubernetesCluster) -> None:
+    one, two = config_map("change-one", a="1"), config_map("change-two", a="1")
+
+    assert [str(a) for a in await synced(cluster, one, two)] == [
+        "ConfigMap/default/change-one created",
+        "ConfigMap/default/change-two created",
+    ]
+    again = await synced(cluster, one, config_map("change-two", a="2"))
+    assert [a.change for a in again] == ["unchanged", "configured"]
+
+
+async def test_without_a_trial_a_change_by_hand_is_told_too(cluster: KubernetesCluster) -> None:
+    wanted = config_map("hand-one", a="1")
+    first = await synced(cluster, wanted)
+    known = Before({applied.ref: mark_of(applied.live) for applied in first})
+    assert [a.change for a in await synced(cluster, wanted, before=known)] == ["unchanged"]
+
+    await asyncio.sleep(1.1)  # managedFields keep whole seconds
+    await cluster.patch(ObjectRef.of(wanted), {"data": {"a": "by hand"}}, field_manager="somebody")
+
+    assert [a.change for a in await synced(cluster, wanted, before=known)] == ["configured"]
+
+
+async def test_what_kubectl_applied_is_taken_over(cluster: KubernetesCluster, control_plane: ControlPlane) -> None:
+    theirs = {**config_map("taken", a="0", old="x"), "metadata": {"name": "taken", "namespace": "default"}}
+    control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(theirs))
+
+    (taken,) = await synced(cluster, config_map("taken", a="1"))
+
+    assert taken.live["data"] == {"a": "1"}
+    assert [entry["manager"] for entry in taken.live["metadata"]["managedFields"]] == ["kustomize-controller"]
+    assert "annotations" not in taken.live["metadata"]
+
+
+async def test_every_refused_object_is_named_and_nothing_is_written(cluster: KubernetesCluster) -> None:
+    ports = {"ports": [{"port": 99999999}]}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "bad", "namespace": "default"},
+        "spec": ports,
+    }
+    homeless = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "homeless", "namespace": "nowhere"}}
+    with pytest.raises(SyncFailed) as refused:
+        await synced(cluster, config_map("fine", a="1"), service, homeless)
+
+    causes = str(refused.value).splitlines()
+    assert causes[0].startswith("Secret/nowhere/homeless dry-run failed (NotFound): ")
+    assert causes[1].startswith('Service/default/bad dry-run failed (Invalid): Service "bad" is invalid: ')
+    assert await cluster.get(ObjectRef(Kind("", "v1", "ConfigMap"), ObjectKey("default", "fine"))) is None
+
+
+async def test_a_definition_its_namespace_and_its_object_at_once(cluster: KubernetesCluster) -> None:
+    names = {"kind": "Gizmo", "plural": "gizmos", "singular": "gizmo", "listKind": "GizmoList"}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gizmos.sync.example.org"},
+        "spec": {"group": "sync.example.org", "names": names, "scope": "Namespaced", "versions": [version]},
+    }
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gizmos"}}
+    about = {"name": "g", "namespace": "gizmos", "labels": OWNER}
+    gizmo = {"apiVersion": "sync.example.org/v1", "kind": "Gizmo", "metadata": about}
+
+    applied = await synced(cluster, gizmo, namespace, definition)
+
+    assert [a.change for a in applied] == ["created", "created", "created"]
+    assert [a.ref.kind.kind for a in applied] == ["CustomResourceDefinition", "Namespace", "Gizmo"]
