@@ -437,6 +437,36 @@ def test_what_a_reconciliation_writes_does_not_wake_it_but_wakes_others() -> Non
     virtually(main())
 
 
+def test_what_changes_while_it_is_looked_at_is_looked_at_again() -> None:
+    async def main() -> None:
+        async def slow(wanted: Widget) -> Outcome:
+            await asyncio.sleep(10)
+            return outcome(wanted)
+
+        world, diary = World(), Diary(slow)
+        await world.install()
+        await world.put(Gadget, "g", size=1)
+        await world.put(Widget, "named", gadget="g")
+        await world.put(Widget, "edited", size=1)
+        watching = controller(
+            diary,
+            references=lambda w: names("shop", Gadget, w.spec.gadget),
+            watches=(Watch(Query(Gadget.KIND), Gadget),),
+        )
+        async with world.process(watching):
+            await asyncio.sleep(5)
+            await world.put(Gadget, "g", size=2)
+            await world.put(Widget, "edited", size=2)
+            await asyncio.sleep(100)
+            live = await world.get(Widget, "edited")
+
+        assert len(diary.of("named")) == 2
+        assert len(diary.of("edited")) == 2
+        assert live["status"]["size"] == 2
+
+    virtually(main())
+
+
 def test_statuses_keep_what_a_newer_peer_wrote() -> None:
     async def main() -> None:
         world, diary = World(), Diary(lambda w: outcome(w, conditions=(Condition(type="Healthy", status="True"),)))
