@@ -6,8 +6,9 @@
     digest: sha256:...           # {"$imagepolicy": "namespace:name:digest"}
 
 A marker is the whole comment behind a plain or quoted value on the line where the value ends; in flow style a comma may
-stand between. Comments above a value, behind a key, a block scalar, an alias or a bracket are not markers, nor is what
-looks like one inside a string.
+stand between. For an item of a sequence that has no comment behind it, it may be the one comment line above. Other
+comments above a value, behind a key, a block scalar, an alias or a bracket are not markers, nor is what looks like one
+inside a string.
 
 Source: kustomize kyaml/fieldmeta/fieldmeta.go; flux image-automation-controller, internal/update; tests/golden.
 """
@@ -32,7 +33,9 @@ LARGEST = 8 << 20
 """Characters; a larger file is not parsed."""
 
 _BEHIND = re.compile(r"[ \t]*,?[ \t]*#([^\r\n\x85\u2028\u2029]*)")
-_PROPERTIES = re.compile(r"(?:[&!]\S*\s+(?:#.*\s+)*)*")  # the parser counts anchor and tag to the scalar
+_DASH = re.compile(r" *- +")
+_COMMENT = re.compile(r" *#([^\n]*)")
+_PROPERTIES = re.compile(r"(?:[&!]\S*(?:\s+|\Z)(?:#.*\s+)*)*")  # the parser counts anchor and tag to the scalar
 _STRING_TAGS = (None, "!", "tag:yaml.org,2002:str")
 
 Path = tuple[str | int | None, ...]
@@ -119,10 +122,14 @@ def find_markers(text: str) -> Parsed:
     walk = _Walk()
     for number, event in enumerate(parsed):
         path = walk.step(event)
-        if path is None or not _is_text(event) or not _may_be_marked(text, event.end_mark.index, tokens):
+        if path is None or not _is_text(event):
             continue
-        match = _BEHIND.match(text, event.end_mark.index)
-        setter = setter_of(match[1]) if match else ""
+        setter = ""
+        if _may_be_marked(text, event.end_mark.index, tokens):
+            match = _BEHIND.match(text, event.end_mark.index)
+            setter = setter_of(match[1]) if match else ""
+        elif path and isinstance(path[-1], int):
+            setter = _setter_above(text, event.start_mark.index, event.end_mark.index)
         start = _spelling(text, event)
         if setter and start < event.end_mark.index:
             found.append((_marked(event, setter, start, number), walk.document, path))
@@ -147,6 +154,21 @@ def events(text: str) -> Iterator[Any]:
 def _is_text(event: Any) -> bool:
     plain_or_quoted = isinstance(event, yaml.ScalarEvent) and (event.style or "") in ("", "'", '"')
     return plain_or_quoted and event.tag in _STRING_TAGS
+
+
+def _setter_above(text: str, start: int, end: int) -> str:
+    """The setter that the only comment line right above a sequence's item names, "" for none."""
+    line = text.rfind("\n", 0, start) + 1
+    dash = _DASH.fullmatch(text, line, start)
+    if dash is None or line == 0 or _BEHIND.match(text, end):
+        return ""
+    above = text.rfind("\n", 0, line - 1) + 1
+    comment = _COMMENT.fullmatch(text, above, line - 1)
+    if comment is None:
+        return ""
+    before = text.rfind("\n", 0, max(above - 1, 0)) + 1
+    has_more = above > 0 and _COMMENT.fullmatch(text, before, above - 1)
+    return "" if has_more else setter_of(comment[1])
 
 
 def _spelling(text: str, event: Any) -> int:
