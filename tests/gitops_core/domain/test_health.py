@@ -1,0 +1,131 @@
+"""kstatus, kind by kind: an object as the API server shows it, and whether it is done."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops_core.domain.health import health
+from gitops_core.meta import Manifest, timestamp
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def condition(type_: str, status: str = "True", reason: str = "R", message: str = "M") -> dict[str, str]:
+    return {"type": type_, "status": status, "reason": reason, "message": message}
+
+
+def thing(api_version: str, kind: str, spec: Any = None, status: Any = None, **metadata: Any) -> Manifest:
+    made: dict[str, Any] = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x", **metadata}}
+    return made | {name: value for name, value in (("spec", spec), ("status", status)) if value is not None}
+
+
+def deployment(*conditions: Any, wanted: int = 1, replicas: int = 1, updated: int = 1, ready: int = 1) -> Manifest:
+    counts = {"replicas": replicas, "updatedReplicas": updated, "readyReplicas": ready, "availableReplicas": ready}
+    spec = {"replicas": wanted, "progressDeadlineSeconds": 600}
+    return thing("apps/v1", "Deployment", spec, {**counts, "conditions": list(conditions)})
+
+
+AVAILABLE = condition("Available")
+ROLLED_OUT = condition("Progressing", reason="NewReplicaSetAvailable")
+UNSCHEDULABLE = condition("PodScheduled", "False", "Unschedulable")
+
+
+def pod(phase: str, *conditions: Any, age: float = 60, **status: Any) -> Manifest:
+    created = timestamp(NOW - timedelta(seconds=age))
+    return thing(
+        "v1", "Pod", None, {"phase": phase, "conditions": list(conditions), **status}, creationTimestamp=created
+    )
+
+
+CRASHING = [{"name": "c", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]
+SET = {"replicas": 2, "readyReplicas": 2, "currentReplicas": 2, "updatedReplicas": 2}
+DAEMONS = {
+    "observedGeneration": 1,
+    "desiredNumberScheduled": 2,
+    "currentNumberScheduled": 2,
+    "updatedNumberScheduled": 2,
+    "numberAvailable": 2,
+    "numberReady": 2,
+}
+CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+STS = ("apps/v1", "StatefulSet")
+
+
+@pytest.mark.parametrize(
+    ("live", "status"),
+    [
+        (thing("v1", "ConfigMap"), "Current"),
+        (thing("v1", "ConfigMap", deletionTimestamp="2026-01-01T00:00:00Z"), "Terminating"),
+        (thing("batch/v1", "CronJob"), "Current"),
+        (deployment(AVAILABLE, ROLLED_OUT), "Current"),
+        (deployment(AVAILABLE, ROLLED_OUT, wanted=0, replicas=0, updated=0, ready=0), "Current"),
+        (deployment(AVAILABLE, ROLLED_OUT, replicas=0), "InProgress"),
+        (deployment(AVAILABLE, ROLLED_OUT, updated=0), "InProgress"),
+        (deployment(AVAILABLE, ROLLED_OUT, replicas=2), "InProgress"),
+        (deployment(AVAILABLE, ROLLED_OUT, ready=0), "InProgress"),
+        (deployment(AVAILABLE), "InProgress"),
+        (deployment(ROLLED_OUT), "InProgress"),
+        (deployment(condition("Progressing", "False", "ProgressDeadlineExceeded")), "Failed"),
+        (thing("apps/v1", "Deployment", {}, {}), "InProgress"),
+        (thing(*STS, {"updateStrategy": {"type": "OnDelete"}}, {}), "Current"),
+        (thing(*STS, {"replicas": 2}, SET), "Current"),
+        (thing(*STS, {"replicas": 2}, {**SET, "readyReplicas": 1}), "InProgress"),
+        (thing(*STS, {"replicas": 2}, {**SET, "updateRevision": "b"}), "InProgress"),
+        (thing(*STS, {"replicas": 1}, SET), "InProgress"),
+        (thing(*STS, {"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": 1}}}, SET), "Current"),
+        (thing("apps/v1", "DaemonSet", {}, DAEMONS, generation=1), "Current"),
+        (thing("apps/v1", "DaemonSet", {}, {**DAEMONS, "numberReady": 1}, generation=1), "InProgress"),
+        (thing("apps/v1", "DaemonSet", {}, {}, generation=1), "InProgress"),
+        (thing("apps/v1", "ReplicaSet", {"replicas": 1}, {"conditions": [condition("ReplicaFailure")]}), "InProgress"),
+        (pod("Running", condition("Ready")), "Current"),
+        (pod("Running"), "InProgress"),
+        (pod("Running", containerStatuses=CRASHING), "Failed"),
+        (pod("Succeeded"), "Current"),
+        (pod("Failed"), "Current"),
+        (pod("Pending", UNSCHEDULABLE), "Failed"),
+        (pod("Pending", UNSCHEDULABLE, age=5), "InProgress"),
+        (pod(""), "InProgress"),
+        (thing("v1", "PersistentVolumeClaim", {}, {"phase": "Pending"}), "InProgress"),
+        (thing("v1", "PersistentVolumeClaim", {}, {"phase": "Bound"}), "Current"),
+        (thing("batch/v1", "Job", {}, {}), "InProgress"),
+        (thing("batch/v1", "Job", {}, {"startTime": "2026-01-01T00:00:00Z", "active": 1}), "InProgress"),
+        (thing("batch/v1", "Job", {}, {"conditions": [condition("Complete")]}), "Current"),
+        (thing("batch/v1", "Job", {}, {"conditions": [condition("Failed")]}), "Failed"),
+        (thing("batch/v1", "Job", {}, {"conditions": [condition("Suspended")]}), "Current"),
+        (thing("v1", "Service", {"type": "LoadBalancer"}), "InProgress"),
+        (thing("v1", "Service", {"type": "LoadBalancer", "clusterIP": "10.0.0.1"}), "Current"),
+        (thing(*CRD, {}, {"conditions": [condition("Established")]}), "Current"),
+        (thing(*CRD, {}, {"conditions": [condition("Established", "False", "Installing")]}), "InProgress"),
+        (thing(*CRD, {}, {"conditions": [condition("NamesAccepted", "False", "Conflict")]}), "Failed"),
+        (thing(*CRD, {}, {}), "InProgress"),
+        (thing("policy/v1", "PodDisruptionBudget", {}, {"observedGeneration": 1}, generation=2), "InProgress"),
+        (thing("example.org/v1", "Widget", {}), "Current"),
+        (thing("example.org/v1", "Widget", {}, {"conditions": [condition("Ready", "False")]}), "InProgress"),
+        (thing("example.org/v1", "Widget", {}, {"conditions": [condition("Ready", "Unknown")]}), "InProgress"),
+        (thing("example.org/v1", "Widget", {}, {"conditions": [condition("Ready")]}), "Current"),
+        (thing("example.org/v1", "Widget", {}, {"conditions": [condition("Reconciling")]}), "InProgress"),
+        (thing("example.org/v1", "Widget", {}, {"conditions": [condition("Stalled")]}), "Failed"),
+        (thing("example.org/v1", "Widget", {}, {"observedGeneration": -1}, generation=1), "InProgress"),
+        (None, "NotFound"),
+    ],
+)
+def test_health(live: Manifest | None, status: str) -> None:
+    assert health(live, NOW).status == status
+
+
+KINDS = st.sampled_from([("apps/v1", k) for k in ("Deployment", "StatefulSet", "DaemonSet")] + [("v1", "Pod"), CRD])
+conditions = st.lists(st.builds(condition, st.sampled_from(["Ready", "Available", "Established"])), max_size=3)
+
+
+@given(KINDS, conditions, st.dictionaries(st.sampled_from(["replicas", "readyReplicas", "phase"]), st.integers(0, 3)))
+def test_what_is_being_deleted_is_terminating_whatever_else_it_says(
+    kind: tuple[str, str], found: list[Any], status: dict[str, Any]
+) -> None:
+    live = thing(*kind, {}, {**status, "conditions": found}, deletionTimestamp="2026-01-01T00:00:00Z")
+
+    assert health(live, NOW).status == "Terminating"
