@@ -9,6 +9,7 @@ Git object id and the overlay; so what did not change is not built again, and no
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import shutil
@@ -113,8 +114,22 @@ class Kustomize:
             document = sharing.merged_overlay(document, affixes, overlay.fields)
         build = folders.build_of(tree, path, document)
         if not sharing.may_share(build.fields, affixes):
-            return read_output(await self._build(tree, path, document, build))
+            return await self._from_contents(tree, path, document, build)
         return await self._from_shared(tree, overlay, path, affixes, build)
+
+    async def _from_contents(
+        self, tree: Tree, path: str, document: Mapping[str, object], build: folders.Build
+    ) -> tuple[Manifest, ...]:
+        """The build of these very files, from memory where a commit changed others only."""
+        hashed = hashlib.sha256(msgspec.json.encode(document))
+        for name in sorted(build.files):
+            data = tree[name]
+            hashed.update(f"\n{name} {len(data)}\n".encode() + data)
+        key = ("contents", path, hashed.digest())
+        if (kept := self._results.get(key)) is None:
+            kept = read_output(await self._build(tree, path, document, build))
+            self._results.put(key, kept)
+        return kept
 
     async def _from_shared(
         self, tree: Tree, overlay: Overlay, path: str, affixes: Affixes, build: folders.Build
@@ -134,7 +149,7 @@ class Kustomize:
         if sharing.fits(shared.result, shared.stood_in, affixes, shared.sources):
             return sharing.substituted(shared.result, shared.stood_in, affixes)
         document = sharing.merged_overlay(_document(tree, path), affixes, overlay.fields)
-        return read_output(await self._build(tree, path, document, build))
+        return await self._from_contents(tree, path, document, build)
 
     async def _build(self, tree: Tree, path: str, document: Mapping[str, object], build: folders.Build) -> bytes:
         files = {name: tree[name] for name in build.files}

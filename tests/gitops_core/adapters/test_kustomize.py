@@ -221,6 +221,19 @@ async def test_one_build_serves_every_prefix() -> None:
     assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "stage-web"
 
 
+async def test_a_commit_that_changes_other_files_builds_nothing() -> None:
+    renderer = Kustomize()
+    files = {
+        "base/kustomization.yaml": b"resources: [one.yaml]\n",
+        "base/one.yaml": PARTS["config.yaml"].encode(),
+        "prod/kustomization.yaml": b"resources: [../base]\n",
+    }
+    first = await renderer.render(FixedTree("1", files), Overlay(), "prod")
+    renderer._program = "/nowhere/kustomize"
+
+    assert await renderer.render(FixedTree("2", {**files, "README.md": b"new"}), Overlay(), "prod") == first
+
+
 async def test_a_missing_program_says_how_to_get_it() -> None:
     with pytest.raises(RendererUnavailable, match="kustomize"):
         await Kustomize("/nowhere/kustomize").render(folder("account.yaml"), Overlay(name_prefix="x-"))
