@@ -11,6 +11,7 @@ Source: sigs.k8s.io/structured-merge-diff, package fieldpath; FieldsV1 in k8s.io
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
@@ -203,9 +204,10 @@ def _rank(value: Any) -> tuple[int, Any]:
             return 3, _json(value)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_ESCAPED = re.compile("[<>&\u2028\u2029]")
+
+
 def _json(value: Any) -> str:
     """Compact, and with the characters escaped that Go's encoder escapes, so that equal elements are equal strings."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", _encode(value))

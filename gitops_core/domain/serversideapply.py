@@ -298,7 +298,7 @@ def _applied(
     time = last.time if last is not None else ""
     wanted = fields_of(type_, config).without(writer.ignored)
     settled[manager] = Owned(wanted, writer.version, time)
-    if last is not None and last.fields:
+    if last is not None and last.fields - wanted:
         merged = _pruned(merged, settled, last, writer.types)
     settled, _ = _settle(live, merged, settled, manager, writer, force=force)
     kept = (settled[manager].fields if manager in settled else NOTHING) - _NEVER_OWNED

@@ -236,7 +236,7 @@ def _condition(
     before: Mapping[str, Any], type_: str, status: str, reason: str, message: str, *, now: datetime
 ) -> dict[str, Any]:
     """The condition, with the times of the one before where it says the same."""
-    last = next((c for c in before.get("conditions") or () if c["type"] == type_), {})
+    last: Mapping[str, Any] = next((c for c in before.get("conditions") or () if c["type"] == type_), {})
     said = {"message": message, "reason": reason, "status": status, "type": type_}
     if all(last.get(key) == value for key, value in said.items()):
         return dict(last)
@@ -403,7 +403,7 @@ def _pod(pod: Manifest, images: Images, now: datetime) -> Iterator[Action]:
 
 def _pod_condition(before: Mapping[str, Any], type_: str, said: tuple[str, str, str], now: datetime) -> dict[str, Any]:
     status, reason, message = said
-    last = next((c for c in before.get("conditions") or () if c["type"] == type_), {})
+    last: Mapping[str, Any] = next((c for c in before.get("conditions") or () if c["type"] == type_), {})
     turned = last.get("lastTransitionTime") if last.get("status") == status else None
     texts = {key: text for key, text in (("reason", reason), ("message", message)) if text}
     return {"type": type_, "status": status, "lastTransitionTime": turned or timestamp(now), **texts}
@@ -438,7 +438,7 @@ def _container(
 
 
 def _waits(pod: Manifest) -> bool:
-    return (pod.get("status") or {}).get("phase", "Pending") == "Pending"
+    return bool((pod.get("status") or {}).get("phase", "Pending") == "Pending")
 
 
 def _images(pod: Manifest) -> tuple[str, ...]:

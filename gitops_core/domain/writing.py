@@ -12,7 +12,7 @@ Source: k8s.io/apiserver, registry/rest and registry/generic; k8s.io/apiextensio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -218,7 +218,7 @@ def pruned(type_: Type, value: Any) -> Any:
     {}
     """
     atom = resolve(type_)
-    if isinstance(value, Mapping) and atom.map is not None:
+    if isinstance(value, dict) and atom.map is not None:
         kept = {}
         for name, inner in value.items():
             inner_type = atom.map.type_of(name)
