@@ -9,6 +9,7 @@ Source: sigs.k8s.io/kustomize kyaml/yaml/compatibility.go (IsValueNonString), go
 from __future__ import annotations
 
 import re
+from math import isinf
 from typing import Literal
 
 Style = Literal["", "'", '"']
@@ -21,25 +22,20 @@ _WORDS = frozenset(
     for text in ("null", "y", "yes", "on", "true", "n", "no", "off", "false", ".nan", ".inf", "+.inf", "-.inf")
     for word in (text, text.capitalize(), text.upper())
 ) | {"~", "<<", ".NaN", ".Inf", "+.Inf", "-.Inf"}
-_INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]*|[1-9][0-9]*)")
+_INTEGER = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|0[0-7]*|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[+-]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][+-]?[0-9]+)?")
-_MOMENT = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ][0-9]{1,2}:[0-9]{1,2}:[0-9]{1,2}.*)?")
 
 
 def reads_as_text(value: str) -> bool:
-    """Whether `value`, without quotes, is a string to a YAML 1.1 parser.
+    """Whether `value`, without quotes, is a string to the YAML 1.1 parser of the original, for which dates are text.
 
     >>> [reads_as_text(v) for v in ("1.2.3", "1.10", "0o17", "1_000", "on", "2024-01-02", "v1")]
-    [True, False, False, False, False, False, True]
+    [True, False, False, False, False, True, True]
     """
-    number = value.replace("_", "")
-    return not (
-        value == ""
-        or value in _WORDS
-        or _INTEGER.fullmatch(number)
-        or _FLOAT.fullmatch(number)
-        or _MOMENT.fullmatch(value)
-    )
+    number = "" if value.startswith("_") else value.replace("_", "")
+    if value == "" or value in _WORDS or _INTEGER.fullmatch(number):
+        return False
+    return not _FLOAT.fullmatch(number) or isinf(float(number))
 
 
 def can_spell(value: str) -> bool:
