@@ -32,7 +32,7 @@ from gitops_core.ports import Overlay
 V = TypeVar("V")
 
 MAX_OUTPUT = 64 * 2**20
-MAX_SOURCES = 256 * 2**20
+MAX_SOURCES = 64 * 2**20
 HOW_TO_GET = (
     "the kustomize program is missing: put it on PATH or name it in the setting kustomize "
     "(https://kubectl.docs.kubernetes.io/installation/kustomize; `make tools` builds it into .tools/bin)"
@@ -46,12 +46,29 @@ class RendererUnavailable(TransientError):
 
 
 @dataclass(frozen=True)
+class _Sources:
+    """What a build is made from, but for the prefix, suffix and namespace.
+
+    Attributes:
+        document: the kustomization of the folder, with the overlay's fields.
+        files: every other file that the build may read, by path in the repository.
+        fields: those that any kustomization of the build sets.
+        digest: of all that; equal digests build the same.
+    """
+
+    document: Mapping[str, object]
+    files: Mapping[str, bytes]
+    fields: frozenset[str]
+    leaves_root: bool
+    digest: bytes
+
+
+@dataclass(frozen=True)
 class _Shared:
-    """A build with stand-ins: the result as JSON, and the files it was made from."""
+    """A build with stand-ins: the result as JSON."""
 
     result: bytes
     stood_in: Affixes
-    sources: tuple[bytes, ...]
 
 
 class _Recent(Generic[V]):
@@ -89,12 +106,14 @@ class Kustomize:
         self._timeout = timeout
         self._slots = asyncio.Semaphore(builds)
         self._results: _Recent[tuple[Manifest, ...]] = _Recent(kept)
+        self._sources: _Recent[_Sources] = _Recent(kept)
         self._shared: _Recent[_Shared] = _Recent(kept)
         self._under_way: dict[tuple[object, ...], asyncio.Lock] = {}
 
     async def render(self, tree: Tree, overlay: Overlay, path: str = "") -> tuple[Manifest, ...]:
         path = path.strip("/")
-        key = (tree.oid, path, overlay.namespace, overlay.name_prefix, overlay.name_suffix, _hashable(overlay))
+        fields = msgspec.json.encode(overlay.fields)
+        key = (tree.oid, path, overlay.namespace, overlay.name_prefix, overlay.name_suffix, fields)
         if (kept := self._results.get(key)) is not None:
             return kept
         rendered = await self._rendered(tree, overlay, path)
@@ -109,60 +128,48 @@ class Kustomize:
         affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
         if folders.is_plain(below) and not any(affixes) and not overlay.fields:
             return read_manifests({prefix + name: tree[prefix + name] for name in _manifest_files(below, path)})
-        document = _document(tree, path)
-        if overlay.fields or any(affixes):
-            document = sharing.merged_overlay(document, affixes, overlay.fields)
-        build = folders.build_of(tree, path, document)
-        if not sharing.may_share(build.fields, affixes):
-            return await self._from_contents(tree, path, document, build)
-        return await self._from_shared(tree, overlay, path, affixes, build)
-
-    async def _from_contents(
-        self, tree: Tree, path: str, document: Mapping[str, object], build: folders.Build
-    ) -> tuple[Manifest, ...]:
-        """The build of these very files, from memory where a commit changed others only."""
-        hashed = hashlib.sha256(msgspec.json.encode(document))
-        for name in sorted(build.files):
-            data = tree[name]
-            hashed.update(f"\n{name} {len(data)}\n".encode() + data)
-        key = ("contents", path, hashed.digest())
+        sources = self._prepared(tree, overlay, path)
+        key = ("contents", path, sources.digest, affixes)
         if (kept := self._results.get(key)) is None:
-            kept = read_output(await self._build(tree, path, document, build))
+            kept = await self._made(sources, path, affixes)
             self._results.put(key, kept)
         return kept
 
-    async def _from_shared(
-        self, tree: Tree, overlay: Overlay, path: str, affixes: Affixes, build: folders.Build
-    ) -> tuple[Manifest, ...]:
-        """The shared build with the real values, or, where it does not serve them, a build of their own."""
-        key = (tree.oid, path, tuple(map(bool, affixes)), _hashable(overlay))
+    def _prepared(self, tree: Tree, overlay: Overlay, path: str) -> _Sources:
+        key = (tree.oid, path, msgspec.json.encode(overlay.fields))
+        if (known := self._sources.get(key)) is None:
+            known = _sources_of(tree, path, overlay)
+            self._sources.put(key, known)
+        return known
+
+    async def _made(self, sources: _Sources, path: str, affixes: Affixes) -> tuple[Manifest, ...]:
+        """From the shared build where that serves, else from a build of its own."""
+        if sharing.may_share(sources.fields, affixes):
+            shared = await self._shared_build(sources, path, affixes)
+            texts = (*sources.files.values(), msgspec.json.encode(sources.document))
+            if sharing.fits(shared.result, shared.stood_in, affixes, texts):
+                return sharing.substituted(shared.result, shared.stood_in, affixes)
+        return read_output(await self._build(sources, path, affixes))
+
+    async def _shared_build(self, sources: _Sources, path: str, affixes: Affixes) -> _Shared:
+        key = (sources.digest, path, tuple(map(bool, affixes)))
         async with self._under_way.setdefault(key, asyncio.Lock()):
             shared = self._shared.get(key)
             if shared is None:
                 stood_in = sharing.stand_ins(affixes, secrets.token_hex(8))
-                document = sharing.merged_overlay(_document(tree, path), stood_in, overlay.fields)
-                objects = read_output(await self._build(tree, path, document, build))
-                sources = tuple(tree[name] for name in sorted(build.files))
-                shared = _Shared(msgspec.json.encode(objects), stood_in, sources)
+                objects = read_output(await self._build(sources, path, stood_in))
+                shared = _Shared(msgspec.json.encode(objects), stood_in)
                 self._shared.put(key, shared)
         self._under_way.pop(key, None)
-        if sharing.fits(shared.result, shared.stood_in, affixes, shared.sources):
-            return sharing.substituted(shared.result, shared.stood_in, affixes)
-        document = sharing.merged_overlay(_document(tree, path), affixes, overlay.fields)
-        return await self._from_contents(tree, path, document, build)
+        return shared
 
-    async def _build(self, tree: Tree, path: str, document: Mapping[str, object], build: folders.Build) -> bytes:
-        files = {name: tree[name] for name in build.files}
-        if sum(map(len, files.values())) > MAX_SOURCES:
-            raise ManifestInvalid(f"the files that {path or '.'} uses are larger than {MAX_SOURCES >> 20} MiB")
-        own = folders.kustomization_file(tree, path)
-        if own is not None:
-            files.pop(own, None)
-        files[os.path.join(path, folders.NAMES[0])] = msgspec.json.encode(document)
+    async def _build(self, sources: _Sources, path: str, affixes: Affixes) -> bytes:
+        document = sharing.merged_overlay(sources.document, affixes, ())
+        files = {**sources.files, os.path.join(path, folders.NAMES[0]): msgspec.json.encode(document)}
         async with self._slots:
             root = await asyncio.to_thread(_written, files)
             try:
-                return await self._run(root, path, build.leaves_root)
+                return await self._run(root, path, sources.leaves_root)
             finally:
                 await asyncio.to_thread(shutil.rmtree, root, True)
 
@@ -228,8 +235,18 @@ def _manifest_files(below: Collection[str], path: str) -> tuple[str, ...]:
     return names
 
 
-def _hashable(overlay: Overlay) -> bytes:
-    return msgspec.json.encode(overlay.fields)
+def _sources_of(tree: Tree, path: str, overlay: Overlay) -> _Sources:
+    """Raises ManifestInvalid."""
+    document = sharing.merged_overlay(_document(tree, path), Affixes("", "", ""), overlay.fields)
+    build = folders.build_of(tree, path, document)
+    own = folders.kustomization_file(tree, path)
+    files = {name: tree[name] for name in sorted(build.files) if name != own}
+    if sum(map(len, files.values())) > MAX_SOURCES:
+        raise ManifestInvalid(f"the files that {path or '.'} uses are larger than {MAX_SOURCES >> 20} MiB")
+    digest = hashlib.sha256(msgspec.json.encode(document))
+    for name, data in files.items():
+        digest.update(f"\n{name} {len(data)}\n".encode() + data)
+    return _Sources(document, files, build.fields, build.leaves_root, digest.digest())
 
 
 def _written(files: Mapping[str, bytes]) -> str:
