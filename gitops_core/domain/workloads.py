@@ -4,7 +4,8 @@
 
 A Pod runs as soon as all its images are there and says ImagePullBackOff until then; nothing is really started. The Pods
 of a new template are made at once, those of the old one go as new ones become ready, so a broken image takes nothing
-down. Jobs succeed when their Pods' images are there. There is one node: a DaemonSet has one Pod.
+down. Jobs succeed when their Pods' images are there. There is one node: a DaemonSet has one Pod. Volume claims are
+bound at once.
 
 Level-based: each call looks at everything and says what is missing; when nothing is, nothing is said.
 
@@ -28,7 +29,8 @@ STATEFUL_SET = Kind("apps", "v1", "StatefulSet")
 DAEMON_SET = Kind("apps", "v1", "DaemonSet")
 JOB = Kind("batch", "v1", "Job")
 POD = Kind("", "v1", "Pod")
-KINDS = (DEPLOYMENT, REPLICA_SET, STATEFUL_SET, DAEMON_SET, JOB, POD)
+VOLUME_CLAIM = Kind("", "v1", "PersistentVolumeClaim")
+KINDS = (DEPLOYMENT, REPLICA_SET, STATEFUL_SET, DAEMON_SET, JOB, POD, VOLUME_CLAIM)
 
 NODE = "local"
 TEMPLATE_HASH = "pod-template-hash"
@@ -112,6 +114,8 @@ def plan_workloads(world: World, images: Images, now: datetime) -> tuple[Action,
         actions += _job(job, world, now)
     for pod in world.of(POD):
         actions += _pod(pod, images, now)
+    for claim in world.of(VOLUME_CLAIM):
+        actions += _status_patch(claim, {"phase": "Bound", "accessModes": claim["spec"].get("accessModes") or []})
     return tuple(actions)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from gitops_core.adapters.local import LocalCluster, workloads
 from gitops_core.domain.health import health
-from gitops_core.domain.workloads import JOB, POD, STATEFUL_SET
+from gitops_core.domain.workloads import DAEMON_SET, JOB, POD, STATEFUL_SET, VOLUME_CLAIM
 from gitops_core.errors import TransientError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Query, Unreadable
@@ -162,6 +162,28 @@ async def test_a_job_completes(local_cluster: LocalCluster) -> None:
 
     assert live["status"]["succeeded"] == 2
     assert {pod["status"]["phase"] for pod in await pods(local_cluster)} == {"Succeeded"}
+
+
+async def test_a_daemon_set_has_a_pod_on_the_one_node(local_cluster: LocalCluster) -> None:
+    shelf = Shelf("app:1", "app:2")
+    await local_cluster.apply(workload(DAEMON_SET, "app:1"), field_manager="tests")
+
+    async with running(local_cluster, shelf):
+        await eventually(local_cluster, DAEMON_SET, is_current)
+        await local_cluster.apply(workload(DAEMON_SET, "app:2"), field_manager="tests")
+        await eventually(local_cluster, DAEMON_SET, lambda d: is_current(d) and d["status"]["observedGeneration"] == 2)
+
+    assert [pod["spec"]["containers"][0]["image"] for pod in await pods(local_cluster)] == ["app:2"]
+
+
+async def test_a_volume_claim_is_bound(local_cluster: LocalCluster) -> None:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": "web", "namespace": "default"}
+    claim = {"apiVersion": "v1", "kind": VOLUME_CLAIM.kind, "metadata": metadata, "spec": spec}
+    await local_cluster.apply(claim, field_manager="tests")
+
+    async with running(local_cluster, Shelf()):
+        await eventually(local_cluster, VOLUME_CLAIM, is_current)
 
 
 async def test_deleting_a_deployment_takes_its_pods(local_cluster: LocalCluster) -> None:
