@@ -239,11 +239,11 @@ class KustomizationReconciler:
     def _ready(self, attempt: _Attempt, wait: Wait, waited: str) -> Outcome:
         """Applied, and healthy where that was asked for (`waited` is not empty)."""
         wanted = attempt.wanted
+        is_new = wanted.status.last_applied_revision != attempt.revision
         conditions: tuple[Condition, ...] = ()
         if waited:
             message = f"Health check passed in {waited}"
             conditions = (Condition(type="Healthy", status="True", reason="Succeeded", message=message),)
-            is_new = wanted.status.last_applied_revision != attempt.revision
             if not _was_healthy(wanted) or (is_new and wait.changed):
                 attempt.tell("Progressing", message)
         took = self.platform.clock.monotonic() - attempt.began
@@ -252,8 +252,9 @@ class KustomizationReconciler:
             attempt.status, last_applied_revision=attempt.revision, last_attempted_revision=attempt.revision
         )
         interval = seconds(wanted.spec.interval)
-        text = f"Reconciliation finished in {go_duration(took)}, next run in {go_duration(interval)}"
-        attempt.tell("ReconciliationSucceeded", text, commit_status="update")
+        if wait.changed or is_new or attempt.notices or not dependencies.is_ready(wanted):  # else there is no news
+            text = f"Reconciliation finished in {go_duration(took)}, next run in {go_duration(interval)}"
+            attempt.tell("ReconciliationSucceeded", text, commit_status="update")
         return Outcome(
             status,
             f"Applied revision: {attempt.revision}",
