@@ -34,6 +34,8 @@ BOOKMARK_SECONDS = 60.0
 LOOK_SECONDS = 0.2
 """How often a shared file is looked at for the writes of other processes; one timer for all watches."""
 
+FILE = "cluster.sqlite"
+
 _BATCH = 500
 
 
@@ -78,7 +80,12 @@ class LocalCluster:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ClusterUnavailable(f"no embedded cluster in {directory}: {error.strerror}") from error
-        return cls(Store(directory / "cluster.sqlite"), clock, chance, shared=shared)
+        return cls(Store(directory / FILE), clock, chance, shared=shared)
+
+    @staticmethod
+    def lives_in(directory: Path) -> bool:
+        """Whether there is a cluster in `directory`; open() would begin one."""
+        return (directory / FILE).is_file()
 
     def close(self) -> None:
         """End all watches; no method may be called any more."""

@@ -29,8 +29,8 @@ from gitops_core.meta import Kind
 from gitops_core.ports import Clock, Cluster, Images, Query, Unreadable
 
 FIELD_MANAGER = "sealoop-workloads"
-RETRY_SECONDS = 2.0
-"""How long until an image that was not there is asked for again."""
+RETRY_SECONDS = 2.0, 15.0
+"""How long until an image that was not there is asked for again: at first, and at most."""
 
 SETTLE_SECONDS = 0.02
 """Changes that come together are looked at together."""
@@ -44,15 +44,17 @@ async def run(cluster: Cluster, images: Images, clock: Clock) -> None:
     async with asyncio.TaskGroup() as group:
         for kind in KINDS:
             group.create_task(_notice(cluster, kind, changed, clock))
+        retry, longest = RETRY_SECONDS
         while True:
             await clock.sleep(SETTLE_SECONDS)
             changed.clear()
             waiting = await _settle(cluster, images, clock)
             try:
-                async with asyncio.timeout(RETRY_SECONDS if waiting else None):
+                async with asyncio.timeout(retry if waiting else None):
                     await changed.wait()
+                retry = RETRY_SECONDS[0]
             except TimeoutError:
-                continue
+                retry = min(2 * retry, longest)
 
 
 async def _notice(cluster: Cluster, kind: Kind, changed: asyncio.Event, clock: Clock) -> None:

@@ -123,8 +123,7 @@ async def test_a_missing_image_stops_the_rollout_and_takes_nothing_down(local_cl
     assert {state.get("reason") for state in waiting} == {None, "ImagePullBackOff"}
 
 
-async def test_an_image_that_comes_later_is_found(local_cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workloads, "RETRY_SECONDS", 0.1)
+async def test_an_image_that_comes_later_is_found(local_cluster: LocalCluster) -> None:
     shelf = Shelf()
     shelf.is_broken = True
     await local_cluster.apply(workload(DEPLOYMENT, "app:1"), field_manager="tests")
