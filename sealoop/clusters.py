@@ -11,22 +11,30 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from gitops_core.ports import Cluster
+if TYPE_CHECKING:  # --help and a typing mistake need not wait for it
+    from gitops_core.ports import Cluster
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Connection:
-    """What the options say. `local` wins over the others."""
+    """What the options say; `local` excludes the others."""
 
     local: Path | None
     kubeconfig: Path | None
     context: str | None
+
+
+class Opened(NamedTuple):
+    """A cluster, and the namespace that its context names: that of objects of which nobody says where they are."""
+
+    cluster: Cluster
+    namespace: str
 
 
 def connection_options(command: F) -> F:
@@ -35,13 +43,18 @@ def connection_options(command: F) -> F:
     @functools.wraps(command)
     def gather(**options: Any) -> Any:
         connection = Connection(options.pop("local"), options.pop("kubeconfig"), options.pop("context"))
+        if connection.local is not None and (connection.kubeconfig or connection.context):
+            raise click.UsageError("--local is the embedded cluster: it goes with neither --kubeconfig nor --context")
         return command(connection=connection, **options)
 
     wrapped: Any = gather
     for option in (
         click.option("--context", metavar="NAME", help="The context of the kubeconfig to use."),
         click.option(
-            "--kubeconfig", type=click.Path(path_type=Path), help="As kubectl's; default: as kubectl finds it."
+            "--kubeconfig",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Default: as kubectl finds it ($KUBECONFIG, ~/.kube/config, in a Pod its service account).",
         ),
         click.option(
             "--local", type=click.Path(path_type=Path), metavar="DIR", help="Use the embedded cluster in DIR."
@@ -53,20 +66,28 @@ def connection_options(command: F) -> F:
 
 
 @asynccontextmanager
-async def opened(connection: Connection) -> AsyncIterator[Cluster]:
+async def opened(connection: Connection, *, make: bool = False) -> AsyncIterator[Opened]:
     """The cluster, closed at the end.
+
+    Args:
+        make: begin an embedded cluster where there is none.
 
     Raises:
         GitOpsError: there is no usable configuration; the message says what was looked at.
+        ClickException: there is no embedded cluster, and none is to be made.
     """
     # Imported here: each costs a start-up time that commands which do not use it need not pay.
     if connection.local is not None:
         from gitops_core.adapters.local import LocalCluster
         from gitops_core.runtime.clock import SystemChance, SystemClock
 
+        if not make and not LocalCluster.lives_in(connection.local):
+            raise click.ClickException(
+                f"no embedded cluster in {connection.local}: `sealoop run --local {connection.local}` makes one"
+            )
         local = LocalCluster.open(connection.local, SystemClock(), SystemChance(), shared=True)
         try:
-            yield local
+            yield Opened(local, "default")
         finally:
             local.close()
     else:
@@ -74,6 +95,6 @@ async def opened(connection: Connection) -> AsyncIterator[Cluster]:
 
         real = await KubernetesCluster.from_environment(connection.kubeconfig, connection.context)
         try:
-            yield real
+            yield Opened(real, real.namespace or "default")
         finally:
             await real.close()

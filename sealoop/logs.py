@@ -54,5 +54,6 @@ class TextFormatter(logging.Formatter):
 
 
 def _quoted(value: object) -> str:
+    """One word, or a JSON string: a line feed in a value must not begin another line."""
     text = str(value)
-    return f'"{text}"' if not text or any(c in text for c in ' "\n') else text
+    return text if text.isprintable() and text and not set(text) & set(' "=') else msgspec.json.encode(text).decode()

@@ -6,7 +6,7 @@ Kept light on purpose: `sealoop --help` and a typing mistake must answer at once
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -17,12 +17,43 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "apply": ("sealoop.objects", "Apply manifests (server-side)."),
     "get": ("sealoop.objects", "Show objects."),
     "delete": ("sealoop.objects", "Delete objects by name or by manifest."),
-    "crds": ("sealoop.crds", "Write the CustomResourceDefinitions."),
+    "crds": ("sealoop.crds", "Write the CustomResourceDefinitions, or print them."),
 }
+
+
+CONNECTION = ("-n", "--namespace", "--local", "--kubeconfig", "--context")
+"""Options that kubectl takes before the command too."""
+
+
+def command_first(args: Sequence[str]) -> list[str]:
+    """The command line with the options of CONNECTION moved behind the command.
+
+    >>> command_first(["-n", "shop", "--local=./state", "get", "ks"])
+    ['get', '-n', 'shop', '--local=./state', 'ks']
+    """
+    place = 0
+    while place < len(args) and args[place].partition("=")[0] in CONNECTION:
+        place += 1 if "=" in args[place] else 2
+    return [*args[place : place + 1], *args[:place], *args[place + 1 :]]
 
 
 class Commands(click.Group):
     """A group whose commands are imported when they are called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, command_first(args))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, 1)
+            meant = f" Did you mean {near[0]!r}?" if near else f" There is {', '.join(COMMANDS)}."
+            ctx.fail(f"No such command {args[0]!r}.{meant}")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -39,7 +70,16 @@ class Commands(click.Group):
             formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  sealoop demo                                     see it work, in a minute
+  sealoop run --local ./state -f manifests/        without Kubernetes
+  sealoop crds - | kubectl apply --server-side -f -
+  sealoop run                                      on the cluster that kubectl talks to""",
+)
 @click.version_option(package_name="sealoop")
 def main() -> None:
     """GitOps on Kubernetes in one small service.

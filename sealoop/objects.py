@@ -1,321 +1,245 @@
 """`sealoop apply`, `get` and `delete`: kubectl's habits, for the embedded cluster and for real ones.
 
-Enough of kubectl to use the embedded cluster by hand: kinds by any of their names (`ks`, `kustomizations`,
-`kustomization.kustomize.toolkit.fluxcd.io`), manifests from files, folders and standard input, tables.
+Only the words of the command line are here. What the commands do is in applying.py, showing.py and deleting.py, which
+are imported when a command runs: `--help` and a typing mistake answer at once.
+
+Exit codes: 0 done, 1 something failed, 2 the command line makes no sense, 130 interrupted.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, Literal, cast
 
 import click
 
-from gitops_core.domain.manifests import read_manifests
-from gitops_core.errors import GitOpsError, NotFound
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import ApiResource, Cluster, Query, Unreadable
-from sealoop import printing
 from sealoop.clusters import Connection, connection_options, opened
 
-FIELD_MANAGER = "sealoop"
-MANIFEST_ENDINGS = (".yaml", ".yml", ".json")
-CRD = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+_files = click.option(
+    "-f", "--filename", "files", multiple=True, metavar="FILE", help="A file, a folder, or - for standard input."
+)
+_recursive = click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
+_namespace = click.option("-n", "--namespace", metavar="NAME", help="Default: the kubeconfig context's, or default.")
+_dry_run = click.option(
+    "--dry-run",
+    type=click.Choice(["none", "server"]),
+    is_flag=False,
+    flag_value="server",
+    default="none",
+    help="Ask what would happen; write nothing.",
+)
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a command; what goes wrong becomes one line and exit code 1."""
+def run(work: Coroutine[Any, Any, int]) -> None:
+    """Run a command to the end of the process: its failures become one line and exit code 1."""
+    import asyncio
+
+    from gitops_core.errors import GitOpsError
+
     try:
-        asyncio.run(work)
+        failures = asyncio.run(work)
     except GitOpsError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         sys.exit(130)
+    sys.exit(1 if failures else 0)
 
 
-@click.command()
-@connection_options
-@click.option(
-    "-f", "--filename", "files", multiple=True, required=True, help="A file, a folder (with all below), or -."
+@click.command(
+    epilog="""\b
+Examples:
+  sealoop apply --local ./state -f app.yaml
+  sealoop apply -f manifests/ --recursive --dry-run
+  kustomize build overlays/test | sealoop apply -n test -f -"""
 )
-@click.option("-n", "--namespace", default="default", show_default=True, help="For manifests that name none.")
-@click.option("--field-manager", default=FIELD_MANAGER, show_default=True)
+@connection_options
+@_files
+@_recursive
+@_namespace
+@click.option("--field-manager", metavar="NAME", default="sealoop", show_default=True)
 @click.option("--force-conflicts", is_flag=True, help="Take fields over that other managers own.")
-@click.option("--dry-run", is_flag=True, help="Ask what would happen; write nothing.")
+@click.option("--server-side", is_flag=True, hidden=True, help="There is no other side.")
+@_dry_run
 def apply(
     connection: Connection,
     files: Sequence[str],
-    namespace: str,
+    recursive: bool,
+    namespace: str | None,
     field_manager: str,
     force_conflicts: bool,
-    dry_run: bool,
+    server_side: bool,
+    dry_run: str,
 ) -> None:
-    """Apply manifests (server-side)."""
+    """Apply manifests (server-side).
 
-    async def work() -> None:
-        async with opened(connection) as cluster:
-            failures = 0
-            for manifest in manifests_in(files):
-                try:
-                    placed, ref = await in_namespace(cluster, manifest, namespace)
-                    before = await cluster.get(ref)
-                    after = await cluster.apply(
-                        placed, field_manager=field_manager, force=force_conflicts, dry_run=dry_run
-                    )
-                    click.echo(f"{await plural_name(cluster, ref)} {verdict(before, after)}{' (dry run)' * dry_run}")
-                except GitOpsError as error:
-                    failures += 1
-                    click.echo(f"Error: {ObjectRef.of(manifest)}: {error}", err=True)
-            if failures:
-                raise SystemExit(1)
+    Namespaces and CustomResourceDefinitions go first, so one call may hold a kind and its objects. An object that is
+    refused does not keep the others from being applied.
+    """
+    if not files:
+        raise click.UsageError("say what to apply: -f FILE, -f FOLDER, or -f - for standard input")
+
+    async def work() -> int:
+        from sealoop.applying import Applying, apply_all
+        from sealoop.files import manifests_in
+
+        manifests = manifests_in(files, recursive=recursive)
+        async with opened(connection, make=True) as (cluster, usual):
+            where, demanded = namespace or usual, namespace is not None
+            how = Applying(where, demanded, field_manager, force_conflicts, dry_run != "none")
+            return await apply_all(cluster, manifests, how)
 
     run(work())
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+KIND is any name of a kind, several with commas between them, or a category:
+  ks, kustomizations, kustomization.kustomize.toolkit.fluxcd.io, ks,gitrepo, all
+\b
+Examples:
+  sealoop get all --local ./state
+  sealoop get ks/app -o yaml
+  sealoop get deployments -A -l app=web -w
+  sealoop get events"""
+)
 @connection_options
-@click.argument("what", metavar="KIND[/NAME]|all")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("-n", "--namespace", default="default", show_default=True)
+@click.argument("words", nargs=-1, required=True, metavar="KIND [NAME...] | KIND/NAME...")
+@_namespace
 @click.option("-A", "--all-namespaces", is_flag=True)
-@click.option("-l", "--selector", default="", help="A label selector: app=web,tier!=db")
+@click.option("-l", "--selector", metavar="LABELS", default="", help="A label selector: app=web,tier!=db")
 @click.option("-o", "--output", type=click.Choice(["wide", "yaml", "json", "name"]), help="Default: a table.")
 @click.option("-w", "--watch", is_flag=True, help="Go on and show what changes.")
+@click.option("--ignore-not-found", is_flag=True, help="Say nothing of named objects that there are not.")
+@click.option("--show-managed-fields", is_flag=True, help="With yaml and json: who owns which field.")
 def get(
     connection: Connection,
-    what: str,
-    names: tuple[str, ...],
-    namespace: str,
+    words: Sequence[str],
+    namespace: str | None,
     all_namespaces: bool,
     selector: str,
     output: str | None,
     watch: bool,
+    ignore_not_found: bool,
+    show_managed_fields: bool,
 ) -> None:
-    """Show objects."""
+    """Show objects.
 
-    async def work() -> None:
-        async with opened(connection) as cluster:
-            kinds, wanted = await kinds_named(cluster, what, names)
-            for served in kinds:
-                scope = "" if all_namespaces or not served.namespaced else namespace
-                query = Query(served.kind, scope, selector)
-                found, version = await listed(cluster, query, wanted)
-                if missing := [name for name in wanted if name not in {m["metadata"]["name"] for m in found}]:
-                    raise NotFound(ObjectRef(served.kind, ObjectKey(scope, missing[0])))
-                crd = await cluster.get(ObjectRef(CRD, ObjectKey("", f"{served.plural}.{served.kind.group}")))
-                show = Display(
-                    served, crd, output, namespaces=all_namespaces and served.namespaced, several=len(kinds) > 1
-                )
-                show.objects(found, single=len(wanted) == 1)
-                if watch:
-                    async for manifest in changes(cluster, query, wanted, version):
-                        show.change(manifest)
+    A table has the columns of kubectl's; a Secret's shows how many values it holds, never the values.
+    """
+
+    async def work() -> int:
+        from sealoop.showing import Showing, show
+
+        async with opened(connection) as (cluster, usual):
+            how = Showing(
+                namespace=namespace or usual,
+                all_namespaces=all_namespaces,
+                selector=selector,
+                output=output or "",
+                watch=watch,
+                ignore_not_found=ignore_not_found,
+                managed_fields=show_managed_fields,
+            )
+            return await show(cluster, words, how)
 
     run(work())
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  sealoop delete ks app --local ./state
+  sealoop delete ks/app gitrepo/app --timeout 1m
+  sealoop delete externalsecrets -l team=shop
+  sealoop delete -f app.yaml --ignore-not-found"""
+)
 @connection_options
-@click.argument("what", required=False, metavar="[KIND[/NAME]]")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("-f", "--filename", "files", multiple=True, help="Delete what these manifests name.")
-@click.option("-n", "--namespace", default="default", show_default=True)
-@click.option("--ignore-not-found", is_flag=True)
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until finalizers have run.")
+@click.argument("words", nargs=-1, metavar="[KIND NAME... | KIND/NAME...]")
+@_files
+@_recursive
+@_namespace
+@click.option("-l", "--selector", metavar="LABELS", default="", help="All objects of KIND with these labels.")
+@click.option("--all", "everything", is_flag=True, help="All objects of KIND in the namespace.")
+@click.option("--ignore-not-found", is_flag=True, help="What is not there counts as deleted.")
+@click.option(
+    "--wait", type=bool, metavar="BOOL", default=True, show_default=True, help="Wait until finalizers have run."
+)
+@click.option("--no-wait", is_flag=True, help="The same as --wait=false.")
+@click.option("--timeout", metavar="DURATION", help="How long to wait: 30s, 5m. Default: as long as it takes.")
+@click.option(
+    "--cascade",
+    type=click.Choice(["background", "foreground", "orphan"]),
+    default="background",
+    show_default=True,
+    help="What happens to what the objects own.",
+)
+@_dry_run
 def delete(
     connection: Connection,
-    what: str | None,
-    names: tuple[str, ...],
+    words: Sequence[str],
     files: Sequence[str],
-    namespace: str,
+    recursive: bool,
+    namespace: str | None,
+    selector: str,
+    everything: bool,
     ignore_not_found: bool,
     wait: bool,
+    no_wait: bool,
+    timeout: str | None,
+    cascade: str,
+    dry_run: str,
 ) -> None:
-    """Delete objects by name or by manifest."""
+    """Delete objects by name, by label, or by manifest.
 
-    async def work() -> None:
-        async with opened(connection) as cluster:
-            refs = [(await in_namespace(cluster, m, namespace))[1] for m in manifests_in(files)]
-            if what is not None:
-                (served, *_), wanted = await kinds_named(cluster, what, names)
-                if not wanted:
-                    raise click.UsageError(f"say which {served.plural} to delete, by name")
-                refs += [ObjectRef(served.kind, ObjectKey(namespace if served.namespaced else "", n)) for n in wanted]
-            for ref in refs:
-                try:
-                    await cluster.delete(ref)
-                except NotFound:
-                    if ignore_not_found:
-                        continue
-                    raise
-                click.echo(f"{await plural_name(cluster, ref)} deleted")
-                if wait:
-                    await gone(cluster, ref)
+    Objects with finalizers are gone when their controllers have cleaned up; Ctrl-C stops the waiting, not the deletion.
+    """
+    _check_what(words, files, selector, everything)
+    limit = _seconds(timeout)
 
-    if not files and what is None:
-        raise click.UsageError("name a kind and objects, or -f FILE")
+    async def work() -> int:
+        from sealoop.deleting import Deleting, delete_all
+        from sealoop.files import manifests_in
+
+        manifests = manifests_in(files, recursive=recursive)
+        async with opened(connection) as (cluster, usual):
+            how = Deleting(
+                namespace=namespace or usual,
+                demanded=namespace is not None,
+                selector=selector,
+                ignore_not_found=ignore_not_found or everything or bool(selector),
+                dry_run=dry_run != "none",
+                wait=wait and not no_wait,
+                timeout=limit,
+                cascade=cast(Literal["background", "foreground", "orphan"], cascade),
+            )
+            return await delete_all(cluster, words, manifests, how)
+
     run(work())
 
 
-def manifests_in(places: Sequence[str]) -> list[Manifest]:
-    """The objects in files, folders (every manifest below, in path order) and `-`, which is standard input."""
-    files: dict[str, bytes] = {}
-    for place in places:
-        path = Path(place)
-        if place == "-":
-            files["standard input"] = sys.stdin.buffer.read()
-        elif path.is_dir():
-            below = sorted(p for p in path.rglob("*") if p.suffix in MANIFEST_ENDINGS and p.is_file())
-            files |= {str(path): path.read_bytes() for path in below}
-        elif path.is_file():
-            files[place] = path.read_bytes()
-        else:
-            raise click.ClickException(f"no file or folder {place!r}")
+def _check_what(words: Sequence[str], files: Sequence[str], selector: str, everything: bool) -> None:
+    """Raises UsageError unless it is clear what is to be deleted: never a whole kind by a forgotten word."""
+    if bool(words) == bool(files):
+        raise click.UsageError("say what to delete: KIND NAME..., KIND/NAME..., or -f FILE")
+    is_whole_kind = len(words) == 1 and "/" not in words[0]
+    if files and (selector or everything):
+        raise click.UsageError("-f names the objects: leave out -l and --all")
+    if is_whole_kind and not (selector or everything):
+        raise click.UsageError(f"say which {words[0]} to delete: by name, with -l LABELS, or --all of them")
+    if words and not is_whole_kind and (selector or everything):
+        raise click.UsageError("the objects are named: leave out -l and --all")
+    if selector and everything:
+        raise click.UsageError("-l chooses some, --all takes all: leave one out")
+
+
+def _seconds(duration: str | None) -> float | None:
+    from gitops_core.meta import seconds
+
     try:
-        return list(read_manifests(files))
-    except GitOpsError as error:
-        raise click.ClickException(str(error)) from error
-
-
-async def in_namespace(cluster: Cluster, manifest: Manifest, namespace: str) -> tuple[Manifest, ObjectRef]:
-    """`manifest` with `namespace` where its kind has one and it names none, and what it is then called."""
-    served = await cluster.resource(Kind.of_manifest(manifest))
-    metadata = dict(manifest["metadata"])
-    if served.namespaced:
-        metadata.setdefault("namespace", namespace)
-    placed = {**manifest, "metadata": metadata}
-    return placed, ObjectRef.of(placed)
-
-
-async def plural_name(cluster: Cluster, ref: ObjectRef) -> str:
-    """`deployment.apps/web`, as kubectl's `-o name` and its reports say it."""
-    group = f".{ref.kind.group}" if ref.kind.group else ""
-    return f"{ref.kind.kind.lower()}{group}/{ref.key.name}"
-
-
-def verdict(before: Manifest | None, after: Manifest) -> str:
-    if before is None:
-        return "created"
-    old, new = (
-        dict(m, metadata={**m["metadata"], "managedFields": None, "resourceVersion": ""}) for m in (before, after)
-    )
-    return "unchanged" if old == new else "configured"
-
-
-async def kinds_named(cluster: Cluster, what: str, names: tuple[str, ...]) -> tuple[list[ApiResource], tuple[str, ...]]:
-    """The kinds that `what` means, and the names asked for: `KIND/NAME`, `KIND NAME...`, `KIND,KIND`, or a category."""
-    if "/" in what:
-        what, _, name = what.partition("/")
-        names = (name, *names)
-    served = await cluster.resources()
-    kinds = [match for word in what.split(",") for match in matches(served, word)]
-    return kinds, names
-
-
-def matches(served: Sequence[ApiResource], word: str) -> list[ApiResource]:
-    """The kinds that a person calls `word`: plural, singular, short name, kind, any of them with `.group`, a category.
-
-    Raises:
-        ClickException: no kind is called that.
-    """
-    name, _, group = word.lower().partition(".")
-    found = [
-        s
-        for s in served
-        if name in {s.plural, s.kind.kind.lower(), *s.short_names} and (not group or s.kind.group.startswith(group))
-    ]
-    if found:
-        return found[:1]
-    if grouped := [s for s in served if word in s.categories]:
-        return grouped
-    raise click.ClickException(f"the server has no kind called {word!r}")
-
-
-async def listed(cluster: Cluster, query: Query, names: Sequence[str]) -> tuple[list[Manifest], str]:
-    """Every object the query finds whose name is among `names` (all when empty), and where a watch goes on."""
-    found: list[Manifest] = []
-    token, version = "", ""
-    while True:
-        page = await cluster.list(query, dict[str, Any], continue_token=token)
-        found += [
-            m for m in page.items if not isinstance(m, Unreadable) and (not names or m["metadata"]["name"] in names)
-        ]
-        token, version = page.continue_token, page.resource_version
-        if not token:
-            return found, version
-
-
-async def changes(cluster: Cluster, query: Query, names: Sequence[str], version: str) -> AsyncIterator[Manifest]:
-    while True:
-        async for event in cluster.watch(query, dict[str, Any], version):
-            version = event.resource_version
-            manifest = event.object
-            if isinstance(manifest, dict) and (not names or manifest["metadata"]["name"] in names):
-                yield manifest
-
-
-async def gone(cluster: Cluster, ref: ObjectRef) -> None:
-    """Wait until the object is not there any more."""
-    found, version = await listed(cluster, query := Query(ref.kind, ref.key.namespace, name=ref.key.name), ())
-    while found:
-        async for event in cluster.watch(query, dict[str, Any], version):
-            version = event.resource_version
-            if event.type == "DELETED":
-                return
-
-
-class Display:
-    """Prints objects of one kind in the form asked for."""
-
-    def __init__(
-        self, served: ApiResource, crd: Manifest | None, output: str | None, *, namespaces: bool, several: bool
-    ) -> None:
-        self.served, self.output, self.namespaces, self.several = served, output, namespaces, several
-        self.columns = printing.columns_of(served.kind, crd)
-
-    def objects(self, found: list[Manifest], *, single: bool) -> None:
-        api_version, kind = self.served.kind.api_version, self.served.kind.kind
-        whole = [{"apiVersion": api_version, "kind": kind, **m} for m in found]
-        document = whole[0] if single and whole else {"apiVersion": "v1", "kind": "List", "items": whole}
-        match self.output:
-            case "yaml":
-                click.echo(printing.as_yaml(document), nl=False)
-            case "json":
-                click.echo(printing.as_json(document), nl=False)
-            case "name":
-                for manifest in whole:
-                    click.echo(self.name(manifest))
-            case _ if not found:
-                if not self.several:
-                    click.echo("No resources found", err=True)
-            case _:
-                self.lines(found)
-
-    def change(self, manifest: Manifest) -> None:
-        """One object that changed; a table's heading is not repeated."""
-        match self.output:
-            case "yaml":
-                click.echo("---\n" + printing.as_yaml(manifest), nl=False)
-            case "json":
-                click.echo(printing.as_json(manifest), nl=False)
-            case "name":
-                click.echo(self.name(manifest))
-            case _:
-                self.lines([manifest], heading=False)
-
-    def lines(self, found: list[Manifest], *, heading: bool = True) -> None:
-        def name(manifest: Manifest) -> str:
-            return self.name(manifest) if self.several else str(manifest["metadata"]["name"])
-
-        wide, now = self.output == "wide", datetime.now(UTC)
-        lines = printing.table(found, self.columns, now, wide=wide, namespaces=self.namespaces, names=name)
-        for line in lines[0 if heading else 1 :]:
-            click.echo(line)
-
-    def name(self, manifest: Manifest) -> str:
-        group = f".{self.served.kind.group}" if self.served.kind.group else ""
-        return f"{self.served.kind.kind.lower()}{group}/{manifest['metadata']['name']}"
+        limit = None if duration is None else seconds(duration)
+    except ValueError:
+        raise click.BadParameter(f"{duration!r} is not a duration like 30s or 5m", param_hint="--timeout") from None
+    if limit is not None and limit < 0:
+        raise click.BadParameter("must not be negative", param_hint="--timeout")
+    return limit or None

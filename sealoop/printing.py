@@ -12,14 +12,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import yaml
 
+from gitops_core.domain.scalars import resolve
 from gitops_core.meta import Kind, Manifest
+from sealoop.kinds import object_name
 
 Cell = Callable[[Manifest, datetime], str]
+
+
+class Column(NamedTuple):
+    """Priority above 0 is shown with `-o wide` only."""
+
+    heading: str
+    priority: int
+    cell: Cell
 
 
 def age(since: str, now: datetime) -> str:
@@ -34,7 +44,10 @@ def age(since: str, now: datetime) -> str:
     """
     if not since:
         return "<unknown>"
-    seconds = int((now - datetime.fromisoformat(since)).total_seconds())
+    try:
+        seconds = int((now - datetime.fromisoformat(since)).total_seconds())
+    except (ValueError, TypeError):  # a column may declare any string a date; one without a zone is no moment
+        return "<invalid>"
     if seconds < 0:
         return "0s" if seconds > -2 else "<invalid>"
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
@@ -105,8 +118,9 @@ def _plain(value: Any) -> str:
             return msgspec.json.encode(value).decode()
 
 
-def _count(path: str) -> Cell:
-    return lambda manifest, _: str(sum(len(found) for found in at(manifest, path)))
+def _count(*paths: str) -> Cell:
+    """How many entries there are: of a Secret a table shows no more than that."""
+    return lambda manifest, _: str(sum(len(found or ()) for path in paths for found in at(manifest, path)))
 
 
 def _of(ready: str, wanted: str) -> Cell:
@@ -126,81 +140,175 @@ def _pod_status(manifest: Manifest, now: datetime) -> str:
     return str(waiting[0]) if waiting else cell_at(".status.phase")(manifest, now)
 
 
-_AGE = ("AGE", 0, cell_at(".metadata.creationTimestamp", "date"))
-_IMAGES = ("IMAGES", 1, cell_at(".spec.template.spec.containers[*].image"))
+def _last_seen(event: Manifest) -> str:
+    moments = (".series.lastObservedTime", ".lastTimestamp", ".eventTime", ".metadata.creationTimestamp")
+    return next((str(found[0]) for path in moments if (found := at(event, path)) and found[0]), "")
 
-BUILT_IN: Mapping[tuple[str, str], tuple[tuple[str, int, Cell], ...]] = {
-    ("", "Pod"): (("READY", 0, _containers_ready), ("STATUS", 0, _pod_status), _AGE),
-    ("", "Secret"): (("TYPE", 0, cell_at(".type")), ("DATA", 0, _count(".data")), _AGE),
-    ("", "ConfigMap"): (("DATA", 0, _count(".data")), _AGE),
-    ("", "Service"): (("TYPE", 0, cell_at(".spec.type")), ("PORT(S)", 0, cell_at(".spec.ports[*].port")), _AGE),
-    ("", "Namespace"): (("STATUS", 0, cell_at(".status.phase")), _AGE),
+
+def _concerned(event: Manifest, _: datetime) -> str:
+    kind, name = at(event, ".involvedObject.kind"), at(event, ".involvedObject.name")
+    return f"{str(kind[0]).lower() if kind else ''}/{name[0] if name else ''}"
+
+
+def _restarts(manifest: Manifest, _: datetime) -> str:
+    return str(sum(at(manifest, ".status.containerStatuses[*].restartCount")))
+
+
+_AGE = Column("AGE", 0, cell_at(".metadata.creationTimestamp", "date"))
+_IMAGES = Column("IMAGES", 1, cell_at(".spec.template.spec.containers[*].image"))
+_READY = Column("READY", 0, _of(".status.readyReplicas", ".spec.replicas"))
+
+BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
+    ("", "Pod"): (
+        Column("READY", 0, _containers_ready),
+        Column("STATUS", 0, _pod_status),
+        Column("RESTARTS", 0, _restarts),
+        _AGE,
+        Column("NODE", 1, cell_at(".spec.nodeName")),
+        Column("IMAGES", 1, cell_at(".spec.containers[*].image")),
+    ),
+    ("", "Secret"): (Column("TYPE", 0, cell_at(".type")), Column("DATA", 0, _count(".data")), _AGE),
+    ("", "ConfigMap"): (Column("DATA", 0, _count(".data", ".binaryData")), _AGE),
+    ("", "Service"): (
+        Column("TYPE", 0, cell_at(".spec.type")),
+        Column("CLUSTER-IP", 0, cell_at(".spec.clusterIP")),
+        Column("PORT(S)", 0, cell_at(".spec.ports[*].port")),
+        _AGE,
+    ),
+    ("", "Namespace"): (Column("STATUS", 0, cell_at(".status.phase")), _AGE),
     ("", "Event"): (
-        ("LAST SEEN", 0, cell_at(".lastTimestamp", "date")),
-        ("TYPE", 0, cell_at(".type")),
-        ("REASON", 0, cell_at(".reason")),
-        (
-            "OBJECT",
-            0,
-            lambda m, _: "/".join(_plain(v) for p in ("kind", "name") for v in at(m, f".involvedObject.{p}")),
-        ),
-        ("MESSAGE", 0, cell_at(".message")),
+        Column("LAST SEEN", 0, lambda event, now: age(_last_seen(event), now)),
+        Column("TYPE", 0, cell_at(".type")),
+        Column("REASON", 0, cell_at(".reason")),
+        Column("OBJECT", 0, _concerned),
+        Column("COUNT", 1, cell_at(".count")),
+        Column("MESSAGE", 0, cell_at(".message")),
     ),
     ("apps", "Deployment"): (
-        ("READY", 0, _of(".status.readyReplicas", ".spec.replicas")),
-        ("UP-TO-DATE", 0, cell_at(".status.updatedReplicas")),
-        ("AVAILABLE", 0, cell_at(".status.availableReplicas")),
+        _READY,
+        Column("UP-TO-DATE", 0, cell_at(".status.updatedReplicas")),
+        Column("AVAILABLE", 0, cell_at(".status.availableReplicas")),
         _AGE,
         _IMAGES,
     ),
-    ("apps", "StatefulSet"): (("READY", 0, _of(".status.readyReplicas", ".spec.replicas")), _AGE, _IMAGES),
-    ("batch", "Job"): (("COMPLETIONS", 0, _of(".status.succeeded", ".spec.completions")), _AGE, _IMAGES),
+    ("apps", "StatefulSet"): (_READY, _AGE, _IMAGES),
+    ("apps", "ReplicaSet"): (_READY, _AGE, _IMAGES),
+    ("apps", "DaemonSet"): (
+        Column("READY", 0, _of(".status.numberReady", ".status.desiredNumberScheduled")),
+        _AGE,
+        _IMAGES,
+    ),
+    ("batch", "Job"): (Column("COMPLETIONS", 0, _of(".status.succeeded", ".spec.completions")), _AGE, _IMAGES),
+    ("coordination.k8s.io", "Lease"): (Column("HOLDER", 0, cell_at(".spec.holderIdentity")), _AGE),
 }
 
+_NAMELESS = {Kind("", "v1", "Event")}
+"""An event's name says nothing: kubectl leaves it out too."""
 
-def columns_of(kind: Kind, crd: Manifest | None) -> tuple[tuple[str, int, Cell], ...]:
-    """(heading, priority, cell) of each column after NAME. Priority above 0 is shown with `-o wide` only."""
-    if crd is None:
-        return BUILT_IN.get((kind.group, kind.kind), (_AGE,))
-    versions = {version["name"]: version for version in crd["spec"]["versions"]}
+
+def declared_columns(kind: Kind, crd: Manifest | None) -> tuple[Column, ...]:
+    """The columns that a kind's CustomResourceDefinition declares; its age when it declares none."""
+    versions = {} if crd is None else {version["name"]: version for version in crd["spec"]["versions"]}
     declared = versions.get(kind.version, {}).get("additionalPrinterColumns")
     if not declared:
         return (_AGE,)
-    return tuple((c["name"].upper(), c.get("priority", 0), cell_at(c["jsonPath"], c["type"])) for c in declared)
+    return tuple(Column(c["name"].upper(), c.get("priority", 0), cell_at(c["jsonPath"], c["type"])) for c in declared)
 
 
-def table(
-    rows: Iterable[Manifest],
-    columns: Sequence[tuple[str, int, Cell]],
-    now: datetime,
-    *,
-    wide: bool = False,
-    namespaces: bool = False,
-    names: Callable[[Manifest], str] = lambda m: m["metadata"]["name"],
-) -> list[str]:
-    """Lines of a table with a heading; the columns are as wide as their widest cell."""
-    shown = [(heading, cell) for heading, priority, cell in columns if wide or priority == 0]
-    lines = [[*(["NAMESPACE"] if namespaces else []), "NAME", *(heading for heading, _ in shown)]]
-    for row in rows:
-        namespace = [row["metadata"].get("namespace", "")] if namespaces else []
-        lines.append([*namespace, names(row), *(cell(row, now).replace("\n", " ") for _, cell in shown)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["   ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+def in_reading_order(kind: Kind, found: Iterable[Manifest]) -> list[Manifest]:
+    """Events as they happened, the newest last; everything else as the cluster lists it."""
+    return sorted(found, key=_last_seen) if kind.kind == "Event" else list(found)
 
 
-class _Dumper(yaml.SafeDumper):
+class Table:
+    """Objects of one kind, a line each below a heading that is shown once.
+
+    Columns are as wide as their widest cell so far: a table that is watched stays in line.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        kind: Kind,
+        *,
+        wide: bool = False,
+        namespaces: bool = False,
+        kinds: bool = False,
+    ) -> None:
+        """
+        Args:
+            namespaces: show each object's namespace.
+            kinds: show names as `deployment.apps/web`: there are tables of other kinds beside this one.
+        """
+        self.kind, self._namespaces, self._kinds = kind, namespaces, kinds
+        self._named = kind not in _NAMELESS
+        self._columns = [column for column in columns if wide or column.priority == 0]
+        self._widths: list[int] = []
+
+    def lines(self, objects: Iterable[Manifest], now: datetime) -> list[str]:
+        """One line for each object, the heading before the first ever."""
+        rows = [self._row(manifest, now) for manifest in objects]
+        if rows and not self._widths:
+            rows.insert(0, self._heading())
+            self._widths = [0] * len(rows[0])
+        for row in rows:
+            self._widths = [max(width, len(text)) for width, text in zip(self._widths, row, strict=True)]
+        return [
+            "   ".join(text.ljust(width) for text, width in zip(row, self._widths, strict=True)).rstrip()
+            for row in rows
+        ]
+
+    def _heading(self) -> list[str]:
+        first = [*(["NAMESPACE"] if self._namespaces else []), *(["NAME"] if self._named else [])]
+        return [*first, *(column.heading for column in self._columns)]
+
+    def _row(self, manifest: Manifest, now: datetime) -> list[str]:
+        metadata = manifest["metadata"]
+        name = object_name(self.kind, metadata["name"]) if self._kinds else metadata["name"]
+        first = [*([metadata.get("namespace", "")] if self._namespaces else []), *([name] if self._named else [])]
+        return [*first, *(_visible(column.cell(manifest, now)) for column in self._columns)]
+
+
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def _visible(text: str) -> str:
+    """One line that cannot steer a terminal: messages may quote what a stranger's server said."""
+    return _INVISIBLE.sub(" ", text)
+
+
+# libyaml's emitter is ten times faster; a wheel without it has the other one
+_Emitter: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(_Emitter):  # type: ignore[valid-type,misc]  # chosen above
     """Writes what kubectl's `-o yaml` writes: block style, text with line breaks as literal blocks."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    style = "|" if "\n" in value else '"' if _reads_as_other(value) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+def _reads_as_other(value: str) -> bool:
+    """Whether plain text would be read back as a number or the like: PyYAML does not quote the commit 12e4567."""
+    try:
+        return resolve(value) != value
+    except ValueError:
+        return True
 
 
 _Dumper.add_representer(str, _text)
 
 
 def as_yaml(value: Any) -> str:
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=10**6)
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=10**6
+    )
+    return text
 
 
 def as_json(value: Any) -> str:

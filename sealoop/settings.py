@@ -6,7 +6,7 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sealoop.clusters import Connection
 
@@ -16,7 +16,7 @@ class Settings:
     """How one process runs.
 
     Attributes:
-        files: manifests to apply to the embedded cluster at the start.
+        files: manifests to apply to the embedded cluster at the start; `recursive`: with what is below folders.
         state_dir: where Git mirrors and the tag catalog live; it may be lost without harm.
         listen: HOST:PORT of /metrics, /healthz and /readyz; "" for none.
         leader_election: only one of several processes on one cluster works at a time.
@@ -26,6 +26,7 @@ class Settings:
 
     connection: Connection
     files: tuple[str, ...]
+    recursive: bool
     state_dir: Path
     listen: str
     leader_election: bool
@@ -33,12 +34,29 @@ class Settings:
     identity: str
     grace_period: float
 
+    @property
+    def exclusive(self) -> tuple[Path, ...]:
+        """The folders that no other process may work on."""
+        local = self.connection.local
+        return (self.state_dir,) if local is None else (local, self.state_dir)
+
+    def told(self) -> dict[str, Any]:
+        """What the log says of them at the start."""
+        local, context = self.connection.local, self.connection.context
+        cluster = f"embedded in {local}" if local else f"context {context}" if context else "as kubectl"
+        return {"cluster": cluster, "state": str(self.state_dir), "listen": self.listen or "none"}
+
 
 def default_state_dir(local: Path | None) -> Path:
     """Beside the embedded cluster; else where the platform keeps state that may be lost (XDG_STATE_HOME)."""
     if local is not None:
         return local / "state"
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "sealoop"
+
+
+def default_listen(local: Path | None) -> str:
+    """In a cluster somebody asks for metrics and health; by hand nobody does."""
+    return "" if local is not None else ":8080"
 
 
 def default_identity() -> str:

@@ -1,0 +1,116 @@
+"""What `sealoop apply` does: manifests in, server-side apply, one line an object.
+
+Namespaces go first and CustomResourceDefinitions second, and what they define is waited for, so that one call may hold
+a kind and its objects. An object that is refused does not keep the others from being applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from gitops_core.errors import ApplyConflict, ClusterUnavailable, GitOpsError, KindUnknown
+from gitops_core.meta import Kind, Manifest, ObjectRef
+from gitops_core.ports import Cluster
+from sealoop.files import in_order
+from sealoop.kinds import CRD, object_name, placed, told
+
+FIELD_MANAGER = "sealoop"
+SERVED_SECONDS = 30.0
+"""How long a new kind may take from its CustomResourceDefinition until it is served; mostly well under a second."""
+
+
+@dataclass(frozen=True)
+class Applying:
+    """How to apply.
+
+    Attributes:
+        namespace: of manifests that name none.
+        demanded: manifests that name another namespace are refused.
+    """
+
+    namespace: str
+    demanded: bool = False
+    field_manager: str = FIELD_MANAGER
+    force: bool = False
+    dry_run: bool = False
+
+
+async def apply_all(cluster: Cluster, manifests: Sequence[Manifest], how: Applying) -> int:
+    """Apply and report each; returns how many were refused. Raises ClusterUnavailable: nobody answers."""
+    failures = 0
+    coming: set[tuple[str, str]] = set()  # (group, kind) of what CRDs that were just applied define
+    for manifest in in_order(manifests):
+        kind = Kind.of_manifest(manifest)
+        try:
+            patience = SERVED_SECONDS if kind[::2] in coming else 0.0
+            ref, verdict = await _patiently(cluster, manifest, how, patience)
+        except ClusterUnavailable as error:
+            raise ClusterUnavailable(f"{error}; nothing more was tried") from error
+        except GitOpsError as error:
+            failures += 1
+            click.echo(f"Error: {_advice(ObjectRef.of(manifest), error)}", err=True)
+            continue
+        if kind == CRD and not how.dry_run:
+            coming.add((manifest["spec"]["group"], manifest["spec"]["names"]["kind"]))
+        click.echo(f"{object_name(ref.kind, ref.key.name)} {verdict}{' (server dry run)' if how.dry_run else ''}")
+    return failures
+
+
+async def apply_one(cluster: Cluster, manifest: Manifest, how: Applying) -> tuple[ObjectRef, str]:
+    """What it is called, and `created`, `configured` or `unchanged`. Raises what Cluster.apply raises."""
+    wanted = await placed(cluster, manifest, how.namespace, demanded=how.demanded)
+    ref = ObjectRef.of(wanted)
+    before = await cluster.get(ref)
+    after = await cluster.apply(wanted, field_manager=how.field_manager, force=how.force, dry_run=how.dry_run)
+    return ref, verdict(before, after)
+
+
+async def _patiently(cluster: Cluster, manifest: Manifest, how: Applying, patience: float) -> tuple[ObjectRef, str]:
+    """apply_one(), tried again for `patience` seconds while the kind is not served yet."""
+    waited = 0.0
+    while True:
+        try:
+            return await apply_one(cluster, manifest, how)
+        except KindUnknown:
+            if waited >= patience:
+                raise
+            await asyncio.sleep(0.1)
+            waited += 0.1
+
+
+def verdict(before: Manifest | None, after: Manifest) -> str:
+    if before is None:
+        return "created"
+    old, new = (dict(m, metadata=_lasting(m["metadata"])) for m in (before, after))
+    return "unchanged" if old == new else "configured"
+
+
+def _lasting(metadata: Manifest) -> dict[str, Any]:
+    # who owns a field may change without any change of the object
+    return {name: value for name, value in metadata.items() if name not in ("managedFields", "resourceVersion")}
+
+
+def _advice(ref: ObjectRef, error: GitOpsError) -> str:
+    if isinstance(error, ApplyConflict):
+        return f"{told(ref, error)}; --force-conflicts takes them over"
+    return told(ref, error)
+
+
+async def prepare(cluster: Cluster, definitions: Iterable[Manifest], manifests: Sequence[Manifest]) -> None:
+    """What an embedded cluster needs before the service works on it: our kinds, then the operator's manifests.
+
+    Raises:
+        GitOpsError: the first one that is refused, named.
+    """
+    how = Applying("default", force=True)
+    for manifest in (*definitions, *in_order(manifests)):
+        try:
+            await apply_one(cluster, manifest, how)
+        except GitOpsError as error:
+            error.args = (told(ObjectRef.of(manifest), error),)
+            raise

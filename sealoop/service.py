@@ -1,0 +1,158 @@
+"""The service: opens what the settings name, hands it to the packages, and runs until it is asked to stop.
+
+SIGTERM or SIGINT once: finish what is under way (within the grace period), give the lease up, end with 0. A second
+signal ends the process at once, which loses nothing: it is what a crash would do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry
+
+from gitops_core.adapters.git import GitMirrors
+from gitops_core.adapters.kustomize import Kustomize
+from gitops_core.adapters.local import workloads
+from gitops_core.errors import ClusterError, KindUnknown
+from gitops_core.meta import Kind, Manifest
+from gitops_core.ports import Cluster
+from gitops_core.runtime import process
+from gitops_core.runtime.clock import SystemChance, SystemClock
+from gitops_core.runtime.leading import LeaseSettings
+from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.process import Health
+from gitops_core.schema import crd
+from image_updater.adapters.catalog import SqliteCatalog
+from image_updater.adapters.images import RegistryImages
+from image_updater.adapters.oci import OciRegistry
+from sealoop.applying import prepare
+from sealoop.clusters import opened
+from sealoop.endpoints import serving
+from sealoop.files import manifests_in
+from sealoop.kinds import INSTALL
+from sealoop.locks import only_process_in
+from sealoop.settings import Settings
+from sealoop.wiring import KINDS, Ports, controllers
+from secrets_sync.adapters import provider_factories
+
+log = logging.getLogger("sealoop")
+
+LOOK_FOR_KINDS = 15.0
+"""Seconds between two looks for kinds that are not installed."""
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        GitOpsError, ClickException: something that is needed from the start is not there.
+    """
+    stop = stopped_by_signals()
+    manifests = manifests_in(settings.files, recursive=settings.recursive)
+    async with contextlib.AsyncExitStack() as stack:
+        for folder in settings.exclusive:
+            stack.enter_context(only_process_in(folder))
+        cluster, _ = await stack.enter_async_context(opened(settings.connection, make=True))
+        log.info("started", extra={"version": version("sealoop"), **settings.told()})
+        await reconcile(cluster, settings, manifests, stop, stack)
+    log.info("stopped")
+
+
+def stopped_by_signals() -> asyncio.Event:
+    """An event that the first SIGTERM or SIGINT sets; the second does what it does to any process."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def asked(number: signal.Signals) -> None:
+        log.info("stopping", extra={"signal": number.name})
+        stop.set()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked, number)
+    return stop
+
+
+async def reconcile(
+    cluster: Cluster,
+    settings: Settings,
+    manifests: Sequence[Manifest],
+    stop: asyncio.Event,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    """Open the packages' adapters (closed with `stack`), then run everything until `stop` is set."""
+    clock, chance = SystemClock(), SystemChance()
+    metrics, health = Metrics(CollectorRegistry()), Health()
+    if settings.listen:
+        await stack.enter_async_context(serving(settings.listen, metrics.registry, lambda: health.is_ready))
+    git = GitMirrors(settings.state_dir / "git", allow_file=settings.connection.local is not None)
+    stack.push_async_callback(git.close)
+    registry = await stack.enter_async_context(OciRegistry())
+    catalog = stack.enter_context(contextlib.closing(SqliteCatalog.open(settings.state_dir / "tags.db")))
+    providers = provider_factories(clock)
+    for provider in providers.values():
+        stack.push_async_callback(provider.close)
+    ports = Ports(renderer=Kustomize(), registry=registry, catalog=catalog, providers=providers)
+    if settings.connection.local is not None:
+        await prepare(cluster, map(crd, KINDS), manifests)
+        beside = asyncio.create_task(workloads.run(cluster, RegistryImages(registry), clock))
+        beside.add_done_callback(lambda _: stop.set())  # it never ends by itself: a bug must not go unnoticed
+    else:
+        beside = asyncio.create_task(tell_of_missing_kinds(cluster, [kind.KIND for kind in KINDS]))
+    stack.push_async_callback(ended, beside)
+    lease = LeaseSettings(settings.lease_namespace, "sealoop", settings.identity)
+    await process.run(
+        cluster=cluster,
+        git=git,
+        clock=clock,
+        chance=chance,
+        assemble=lambda platform: controllers(platform, ports),
+        settings=process.Settings(
+            lease=lease if settings.leader_election else None,
+            instance=settings.identity,
+            grace=settings.grace_period,
+        ),
+        stop=stop,
+        metrics=metrics,
+        health=health,
+    )
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def tell_of_missing_kinds(cluster: Cluster, kinds: Iterable[Kind]) -> None:
+    """Warn of kinds that are not installed, and say when they are; their watches begin by themselves.
+
+    Returns when all are there.
+    """
+    missing = tuple(kinds)
+    told: tuple[Kind, ...] = ()
+    while True:
+        with contextlib.suppress(ClusterError):  # the watches ask too, and log what goes wrong
+            missing = tuple([kind for kind in missing if not await _is_served(cluster, kind)])
+            if missing and missing != told:
+                names = ", ".join(kind.kind for kind in missing)
+                log.warning("kinds are not installed", extra={"kinds": names, "install": INSTALL})
+                told = missing
+            if not missing:
+                if told:
+                    log.info("all kinds are installed")
+                return
+        await asyncio.sleep(LOOK_FOR_KINDS)
+
+
+async def _is_served(cluster: Cluster, kind: Kind) -> bool:
+    try:
+        await cluster.resource(kind)
+    except KindUnknown:
+        return False
+    return True
