@@ -193,10 +193,16 @@ class Resource(Wire):
     CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle()
     CONTROLLER: ClassVar[str] = "sealoop"
     """Who its events and status fields are from: the original controller's name, which people's alerts filter by."""
+    MANAGER: ClassVar[str] = ""
+    """The field manager of its status and finalizer where that is not CONTROLLER."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: Any = None
     status: Any = None
+
+    @classmethod
+    def field_manager(cls) -> str:
+        return cls.MANAGER or cls.CONTROLLER
 
     @property
     def key(self) -> ObjectKey:

@@ -223,6 +223,8 @@ class Kustomization(Resource):
     CRD_ANNOTATIONS: ClassVar = {"kustomize.toolkit.fluxcd.io/substitute": "disabled"}
     FINALIZER: ClassVar[str] = FLUX_FINALIZER
     CONTROLLER: ClassVar[str] = "kustomize-controller"
+    # an applied Kustomization would lose its finalizer to the field manager that applies objects
+    MANAGER: ClassVar[str] = "gotk-kustomize-controller"
     CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(own=("Healthy",))
 
     spec: KustomizationSpec

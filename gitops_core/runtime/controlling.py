@@ -260,7 +260,7 @@ class ControllerLoop(Generic[R]):
     async def _write_finalizers(self, wanted: R, finalizers: tuple[str, ...]) -> R:
         """`wanted` as stored with these finalizers. Raises Conflict: someone else wrote it meanwhile."""
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": wanted.metadata.resource_version}}
-        stored = await self._around.cluster.patch(wanted.ref, patch, field_manager=wanted.CONTROLLER)
+        stored = await self._around.cluster.patch(wanted.ref, patch, field_manager=wanted.field_manager())
         fresh = from_manifest(type(wanted), stored)
         self._around.informers.written(fresh)
         return fresh

@@ -101,7 +101,9 @@ class StatusWriter:
         if not patch:
             return resource
         body = {"metadata": {"uid": resource.metadata.uid}, "status": patch}
-        stored = await self.cluster.patch(resource.ref, body, field_manager=resource.CONTROLLER, subresource="status")
+        stored = await self.cluster.patch(
+            resource.ref, body, field_manager=resource.field_manager(), subresource="status"
+        )
         fresh = from_manifest(type(resource), stored)
         self.written(fresh)
         return fresh

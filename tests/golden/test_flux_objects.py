@@ -1,7 +1,6 @@
 """What Flux's kustomize-controller wrote for two ConfigMaps and a ClusterRole, and what we write for the same input.
 
-Where we differ on purpose, docs/compatibility.md says so: the digest of the history is that of our rendering, and the
-manager of the Kustomization's own fields has no `gotk-` before its name.
+Where we differ on purpose, docs/compatibility.md says so: the digest of the history is that of our rendering.
 """
 
 from __future__ import annotations

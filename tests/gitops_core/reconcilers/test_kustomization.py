@@ -222,6 +222,32 @@ def test_what_kubectl_applied_before_is_taken_over() -> None:
     virtually(main())
 
 
+def test_a_kustomization_that_another_one_applies_keeps_its_finalizer() -> None:
+    """Else it would be deleted without what it made."""
+    child = """
+apiVersion: kustomize.toolkit.fluxcd.io/v1
+kind: Kustomization
+metadata: {name: child, namespace: default}
+spec: {interval: 1h, prune: true, path: ./apps, sourceRef: {kind: GitRepository, name: r}, targetNamespace: default}
+"""
+
+    async def main() -> None:
+        world = World()
+        await world.begin(APP | {"top/child.yaml": child})
+        await world.sync("parent", "./top", interval="1m", targetNamespace=None)
+        async with world.running():
+            await asyncio.sleep(200)
+
+            assert (await world.kustomization("child"))["metadata"]["finalizers"] == ["finalizers.fluxcd.io"]
+            await world.commit({"top/child.yaml": None, "top/other.yaml": config_map("other", namespace="default")})
+            await asyncio.sleep(200)
+
+            assert await world.kustomization("child") is None
+            assert await world.live(CONFIG_MAP, "one") is None
+
+    virtually(main())
+
+
 def test_a_refused_object_stops_everything_before_the_first_write() -> None:
     async def main() -> None:
         world = World()
