@@ -98,6 +98,7 @@ class ImageRepository(Resource):
         AGE,
     )
     FINALIZER: ClassVar[str] = FLUX_FINALIZER
+    CONTROLLER: ClassVar[str] = "image-reflector-controller"
 
     spec: ImageRepositorySpec
     status: Annotated[ImageRepositoryStatus, NOT_SEEN] = ImageRepositoryStatus()
@@ -188,6 +189,7 @@ class ImagePolicy(Resource):
         AGE,
     )
     FINALIZER: ClassVar[str] = FLUX_FINALIZER
+    CONTROLLER: ClassVar[str] = "image-reflector-controller"
 
     spec: ImagePolicySpec
     status: Annotated[ImagePolicyStatus, NOT_SEEN] = ImagePolicyStatus()
@@ -290,6 +292,7 @@ class ImageUpdateAutomation(Resource):
     )
     CRD_ANNOTATIONS: ClassVar = {"kustomize.toolkit.fluxcd.io/substitute": "disabled"}
     FINALIZER: ClassVar[str] = FLUX_FINALIZER
+    CONTROLLER: ClassVar[str] = "image-automation-controller"
 
     spec: ImageUpdateAutomationSpec
     status: Annotated[ImageUpdateAutomationStatus, NOT_SEEN] = ImageUpdateAutomationStatus()

@@ -124,6 +124,7 @@ class KustomizationReconciler:
                 error = TransientError(
                     why, reason="DependencyNotReady", retry_after=seconds(attempt.wanted.spec.interval)
                 )
+                error.told("Normal", {f"{GROUP}/revision": attempt.revision})  # waiting is no fault
                 raise error.carrying(attempt.status, Condition(type="Reconciling", status="False"))
 
     async def _planned(self, attempt: _Attempt, source: GitRepository) -> SyncPlan:
