@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 
 import click
@@ -52,7 +53,7 @@ async def serving(listen: str, registry: CollectorRegistry, is_ready: Callable[[
         try:
             await web.TCPSite(runner, *address(listen)).start()
         except (OSError, ValueError) as error:
-            cause = (error.strerror if isinstance(error, OSError) else None) or error
+            cause = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
             raise click.ClickException(f"cannot listen on {listen!r}: {cause}; name another with --listen") from None
         yield
     finally:

@@ -22,7 +22,7 @@ def only_process_in(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (folder / "lock").open("a+")
     except OSError as error:
-        raise click.ClickException(f"cannot write to {folder}: {error.strerror}") from None
+        raise click.ClickException(f"cannot write to {folder}: {error.strerror}; name another folder") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back by the kernel, also after kill -9

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
@@ -18,8 +18,7 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
-from gitops_core.errors import ClusterError, KindUnknown
-from gitops_core.meta import Kind, Manifest
+from gitops_core.meta import Manifest
 from gitops_core.ports import Cluster
 from gitops_core.runtime import process
 from gitops_core.runtime.clock import SystemChance, SystemClock
@@ -34,16 +33,13 @@ from sealoop.applying import prepare
 from sealoop.clusters import opened
 from sealoop.endpoints import serving
 from sealoop.files import manifests_in
-from sealoop.kinds import INSTALL
 from sealoop.locks import only_process_in
+from sealoop.missing import tell_what_is_missing
 from sealoop.settings import Settings
 from sealoop.wiring import KINDS, Ports, controllers
 from secrets_sync.adapters import provider_factories
 
 log = logging.getLogger("sealoop")
-
-LOOK_FOR_KINDS = 15.0
-"""Seconds between two looks for kinds that are not installed."""
 
 
 async def serve(settings: Settings) -> None:
@@ -103,7 +99,8 @@ async def reconcile(
         beside = asyncio.create_task(workloads.run(cluster, RegistryImages(registry), clock))
         beside.add_done_callback(lambda _: stop.set())  # it never ends by itself: a bug must not go unnoticed
     else:
-        beside = asyncio.create_task(tell_of_missing_kinds(cluster, [kind.KIND for kind in KINDS]))
+        namespace = settings.lease_namespace if settings.leader_election else ""
+        beside = asyncio.create_task(tell_what_is_missing(cluster, [kind.KIND for kind in KINDS], namespace))
     stack.push_async_callback(ended, beside)
     lease = LeaseSettings(settings.lease_namespace, "sealoop", settings.identity)
     await process.run(
@@ -127,32 +124,3 @@ async def ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-async def tell_of_missing_kinds(cluster: Cluster, kinds: Iterable[Kind]) -> None:
-    """Warn of kinds that are not installed, and say when they are; their watches begin by themselves.
-
-    Returns when all are there.
-    """
-    missing = tuple(kinds)
-    told: tuple[Kind, ...] = ()
-    while True:
-        with contextlib.suppress(ClusterError):  # the watches ask too, and log what goes wrong
-            missing = tuple([kind for kind in missing if not await _is_served(cluster, kind)])
-            if missing and missing != told:
-                names = ", ".join(kind.kind for kind in missing)
-                log.warning("kinds are not installed", extra={"kinds": names, "install": INSTALL})
-                told = missing
-            if not missing:
-                if told:
-                    log.info("all kinds are installed")
-                return
-        await asyncio.sleep(LOOK_FOR_KINDS)
-
-
-async def _is_served(cluster: Cluster, kind: Kind) -> bool:
-    try:
-        await cluster.resource(kind)
-    except KindUnknown:
-        return False
-    return True

@@ -12,6 +12,7 @@ Source: k8s.io/apiserver, registry/rest and registry/generic; k8s.io/apiextensio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +34,7 @@ class Admit(Protocol):
 
 
 _SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
+_GIVEN = re.compile(r"got &.*", re.DOTALL)
 _STATUS = FieldSet.of([("f:status",)])
 _NOT_STATUS = FieldSet.of([("f:metadata",), ("f:spec",)])
 
@@ -109,7 +111,8 @@ def applied(
         ) from None
     except TypeFault as fault:
         kind = f"{serving.kind.api_version}, Kind={serving.kind.kind}"
-        raise Invalid(ref, f"failed to create typed patch object ({ref.key}; {kind}): {fault}") from None
+        told = _GIVEN.sub("got ***", str(fault)) if serving.kind.kind == "Secret" else str(fault)  # never a value
+        raise Invalid(ref, f"failed to create typed patch object ({ref.key}; {kind}): {told}") from None
     merged = serving.admit(_placed(serving, merged), merged=True)
     if live is None:
         metadata = dict(merged["metadata"])

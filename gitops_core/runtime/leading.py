@@ -60,6 +60,7 @@ class Leadership:
         self._lease: Manifest | None = None
         self._seen_spec: Mapping[str, Any] | None = None
         self._seen_at = 0.0
+        self._trouble = ""
 
     @property
     def is_certain(self) -> bool:
@@ -115,11 +116,17 @@ class Leadership:
             async with asyncio.timeout(patience):
                 ours = await self._take_or_renew()
         except (ClusterError, TimeoutError) as error:
-            cause = str(error) or "no answer in time"
-            log.warning("cannot reach the lease", extra={"lease": str(self._settings.ref), "cause": cause})
+            self._note_trouble(str(error) or "no answer in time")
             return self.is_certain
+        self._trouble = ""
         self._until = sent + self._settings.renew_deadline if ours else float("-inf")
         return ours
+
+    def _note_trouble(self, cause: str) -> None:
+        """Warn of it once, not at every attempt: a missing namespace stays missing until somebody makes it."""
+        level = logging.DEBUG if cause == self._trouble else logging.WARNING
+        log.log(level, "cannot reach the lease", extra={"lease": str(self._settings.ref), "cause": cause})
+        self._trouble = cause
 
     async def _take_or_renew(self) -> bool:
         if self._lease is not None and self.is_certain:
