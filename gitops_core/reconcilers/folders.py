@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import posixpath
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -63,19 +63,25 @@ class Folders:
         """The repository's files at `revision`, without what is ignored."""
         return (await self._root(source, revision)).files
 
-    async def folder(self, source: GitRepository, revision: Revision, path: str) -> Folder:
-        """Folder `path` at `revision`. Raises PathNotFound and what Git raises."""
-        inside = inside_repository(path)
-        place, version = (str(source.key), inside), _version(source, revision)
+    async def folder(
+        self, source: GitRepository, revision: Revision, path: str, *, beside: Iterable[str] = ()
+    ) -> Folder:
+        """Folder `path` at `revision`. Raises PathNotFound and what Git raises.
+
+        Args:
+            beside: paths, seen from the folder, of what is rendered with it; some may be outside of it.
+        """
+        inside, is_alone = inside_repository(path), not any(".." in name for name in beside)
+        place, version = (str(source.key), inside, str(is_alone)), _version(source, revision)
         async with self._lock(place):
             known = self._folders.get(place)
             if known is not None and known[0] == version:
                 return known[1]
-            found = await self._read(source, revision, inside)
+            found = await self._read(source, revision, inside, is_alone=is_alone)
             _remember(self._folders, place, (version, found), REMEMBERED_FOLDERS)
             return found
 
-    async def _read(self, source: GitRepository, revision: Revision, inside: str) -> Folder:
+    async def _read(self, source: GitRepository, revision: Revision, inside: str, *, is_alone: bool) -> Folder:
         root = await self._root(source, revision)
         if not inside:
             return Folder(root.files, "")
@@ -84,7 +90,7 @@ class Folders:
             own = SelectedTree(await remote.tree(revision, inside), root.rules, inside)
         except PathNotFound:
             raise PathNotFound(f"kustomization path not found: {inside} is not a folder of {revision}") from None
-        return Folder(root.files, inside) if reaches_out(own) else Folder(own, "")
+        return Folder(own, "") if is_alone and not reaches_out(own) else Folder(root.files, inside)
 
     async def _root(self, source: GitRepository, revision: Revision) -> _Root:
         version = _version(source, revision)

@@ -130,7 +130,8 @@ class KustomizationReconciler:
     async def _planned(self, attempt: _Attempt, source: GitRepository) -> SyncPlan:
         wanted = attempt.wanted
         try:
-            folder = await self.folders.folder(source, Revision.parse(attempt.revision), wanted.spec.path)
+            revision, spec = Revision.parse(attempt.revision), wanted.spec
+            folder = await self.folders.folder(source, revision, spec.path, beside=spec.components)
             attempt.phase = "Building manifests"
             attempt.status = msgspec.structs.replace(attempt.status, last_attempted_revision=attempt.revision)
             rendered = await self.renderer.render(folder.tree, _overlay(wanted), folder.path)

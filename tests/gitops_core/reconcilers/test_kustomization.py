@@ -572,6 +572,22 @@ def test_fields_that_would_change_the_meaning_stop_everything() -> None:
     virtually(main())
 
 
+def test_a_component_may_lie_beside_the_folder() -> None:
+    """Paths in spec.components begin at spec.path."""
+    component = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnameSuffix: -seen\n"
+
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/one.yaml": config_map("one"), "shared/kustomization.yaml": component})
+        await world.sync("apps", "./apps", components=["../shared"])
+        async with world.running():
+            await asyncio.sleep(5)
+
+            assert await world.live(CONFIG_MAP, "one-seen") is not None
+
+    virtually(main())
+
+
 def test_an_overlay_prefixes_labels_and_places_everything() -> None:
     async def main() -> None:
         world = World()
