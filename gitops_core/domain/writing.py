@@ -151,6 +151,8 @@ def _begun(serving: Serving, new: Object, uid: str, now: datetime) -> Object:
     new = {**new, "metadata": metadata}
     if serving.has_status:
         new.pop("status", None)
+        if serving.custom:  # a status that was sent is dropped, and then its default counts
+            new = serving.admit(new, merged=True)
     _check(serving, new, None)
     return new
 

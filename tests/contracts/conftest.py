@@ -25,12 +25,18 @@ async def install_things(cluster: Cluster) -> None:
     for crd in CRDS:
         await cluster.apply(crd, field_manager="tests", force=True)
     for kind in (THING, THING_V2, PLAIN, WIDE):
-        while True:
-            try:
-                await cluster.list(Query(kind), dict)
-                break
-            except KindUnknown:
-                await asyncio.sleep(0.2)
+        await until_served(cluster, kind)
+
+
+async def until_served(cluster: Cluster, kind: Kind) -> None:
+    """Wait until the kind of a CRD that was just applied can be listed."""
+    while True:
+        try:
+            await cluster.list(Query(kind), dict)
+        except KindUnknown:
+            await asyncio.sleep(0.2)
+        else:
+            return
 
 
 @pytest.fixture

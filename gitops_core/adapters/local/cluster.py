@@ -19,7 +19,7 @@ from typing import Any, Literal, Self, TypeVar, cast
 import msgspec
 
 from gitops_core.adapters.local.objects import Objects
-from gitops_core.adapters.local.store import Change, Row, Store
+from gitops_core.adapters.local.store import Change, GroupKind, Row, Store
 from gitops_core.domain.selectors import Selector, parse_selector, selects
 from gitops_core.domain.writing import Serving
 from gitops_core.errors import BadRequest, ClusterUnavailable, Expired, KindUnknown
@@ -28,6 +28,7 @@ from gitops_core.ports import ApiResource, Chance, Clock, Cluster, Page, Query, 
 
 T = TypeVar("T")
 
+DEFINITIONS: GroupKind = "CustomResourceDefinition.apiextensions.k8s.io"
 BOOKMARK_SECONDS = 60.0
 """A watch that has nothing to say says at least how far it is."""
 
@@ -57,7 +58,8 @@ class LocalCluster:
         self._store = store
         self._clock = clock
         self._shared = shared
-        self._signal = asyncio.Event()
+        self._signals: dict[GroupKind, asyncio.Event] = {}
+        self._told = store.version()
         self._watches = 0
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
@@ -92,7 +94,7 @@ class LocalCluster:
         if self._closed:
             return
         self._closed = True
-        self._wake()
+        self._wake_all()
         if self._looking is not None:
             self._looking.cancel()
         self._store.close()
@@ -138,7 +140,7 @@ class LocalCluster:
         self._begin_watch()
         try:
             while not self._closed:
-                signal = self._signal
+                signal = self._signals.setdefault(serving.group_kind, asyncio.Event())
                 if after < self._store.forgotten():
                     raise Expired(f"the watch of {serving.plural} is at {after}, which is forgotten: list again")
                 reached = self._store.version()
@@ -185,9 +187,22 @@ class LocalCluster:
                 self._wake()
 
     def _wake(self) -> None:
-        """Every watch looks at the log again."""
-        fired, self._signal = self._signal, asyncio.Event()
-        fired.set()
+        """The watches of what was written since the last time look at the log again."""
+        if self._told < self._store.forgotten():
+            self._told = self._store.version()
+            self._wake_all()
+            return
+        kinds = self._store.kinds_changed(self._told)
+        self._told = self._store.version()
+        if DEFINITIONS in kinds:  # what one watches may not be served any more
+            self._wake_all()
+        for kind in kinds & self._signals.keys():
+            self._signals.pop(kind).set()
+
+    def _wake_all(self) -> None:
+        signals, self._signals = self._signals, {}
+        for signal in signals.values():
+            signal.set()
 
     # writing
 

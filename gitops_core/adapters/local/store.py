@@ -165,6 +165,10 @@ class Store:
         )
         return [Change(v, ObjectKey(namespace, name), t, body, before) for v, namespace, name, t, body, before in rows]
 
+    def kinds_changed(self, after: int) -> set[GroupKind]:
+        """The kinds that have changes after a resourceVersion."""
+        return {row[0] for row in self._all("SELECT DISTINCT kind FROM changes WHERE version > ?", after)}
+
     # writing
 
     def put(self, kind: GroupKind, manifest: dict[str, Any], before: bytes | None) -> bytes:
