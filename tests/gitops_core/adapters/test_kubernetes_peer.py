@@ -136,7 +136,7 @@ async def test_a_server_that_hangs_is_given_up() -> None:
         return web.Response()
 
     async with facing(hangs, seconds=0.3) as cluster:
-        with pytest.raises(ClusterUnavailable, match="did not answer within 0.3 s"):
+        with pytest.raises(ClusterUnavailable, match=r"did not answer within 0\.3 s"):
             await cluster.get(REF)
 
 
