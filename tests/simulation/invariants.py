@@ -90,7 +90,7 @@ class Invariants:
         """Raises Broken."""
         head = await self.world.head()
         policy = await self.world.object(IMAGE_POLICY, "web")
-        latest = policy["status"]["latestRef"]["tag"]
+        latest = ((policy.get("status") or {}).get("latestRef") or {}).get("tag")
         if tag_in(head["app/web.yaml"]) != latest:
             raise Broken(f"Git says {tag_in(head['app/web.yaml'])}, the policy {latest}")
         await self._check_live(head)
@@ -111,6 +111,8 @@ class Invariants:
         if {n: d["data"] for n, d in wanted.items()} != {n: d["data"] for n, d in live.items()}:
             raise Broken(f"ConfigMaps at rest: wanted {sorted(wanted)}, live {sorted(live)}, or their data differ")
         deployment = await self.world.object(DEPLOYMENT, "web")
+        if not deployment:
+            raise Broken("the Deployment is gone")
         image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
         if not image.endswith(f":{tag_in(files['app/web.yaml'])}"):
             raise Broken(f"the Deployment runs {image}")

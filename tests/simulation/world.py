@@ -176,7 +176,7 @@ def bootstrap() -> tuple[Manifest, ...]:
     source = {"kind": "GitRepository", "name": "app"}
     values = [{"secretKey": key, "remoteRef": {"key": "app", "property": key}} for key in ("user", "password")]
     return (
-        ours(f"source.{flux}", "GitRepository", "app", {"url": URL, "interval": "20s", "ref": {"branch": "main"}}),
+        ours(f"source.{flux}", "GitRepository", "app", {"url": URL, "interval": "30s", "ref": {"branch": "main"}}),
         ours(
             f"kustomize.{flux}",
             "Kustomization",
@@ -190,7 +190,7 @@ def bootstrap() -> tuple[Manifest, ...]:
                 "wait": True,
             },
         ),
-        ours(f"image.{flux}", "ImageRepository", "web", {"image": IMAGE, "interval": "20s"}),
+        ours(f"image.{flux}", "ImageRepository", "web", {"image": IMAGE, "interval": "30s"}),
         ours(
             f"image.{flux}",
             "ImagePolicy",
@@ -213,6 +213,6 @@ def bootstrap() -> tuple[Manifest, ...]:
             "external-secrets.io/v1",
             "ExternalSecret",
             "app",
-            {"refreshInterval": "20s", "secretStoreRef": {"kind": "SecretStore", "name": "store"}, "data": values},
+            {"refreshInterval": "30s", "secretStoreRef": {"kind": "SecretStore", "name": "store"}, "data": values},
         ),
     )
