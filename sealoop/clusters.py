@@ -79,13 +79,17 @@ async def opened(connection: Connection, *, make: bool = False) -> AsyncIterator
     # Imported here: each costs a start-up time that commands which do not use it need not pay.
     if connection.local is not None:
         from gitops_core.adapters.local import LocalCluster
+        from gitops_core.errors import ClusterUnavailable
         from gitops_core.runtime.clock import SystemChance, SystemClock
 
         if not make and not LocalCluster.lives_in(connection.local):
             raise click.ClickException(
                 f"no embedded cluster in {connection.local}: `sealoop run --local {connection.local}` makes one"
             )
-        local = LocalCluster.open(connection.local, SystemClock(), SystemChance(), shared=True)
+        try:
+            local = LocalCluster.open(connection.local, SystemClock(), SystemChance(), shared=True)
+        except ClusterUnavailable as error:
+            raise ClusterUnavailable(f"{connection.local} cannot be used: {error}") from error
         try:
             yield Opened(local, "default")
         finally:

@@ -62,8 +62,9 @@ async def asked_for(cluster: Cluster, words: Sequence[str]) -> list[Asked]:
 
 
 def matches(served: Sequence[ApiResource], word: str) -> list[ApiResource]:
-    """The kinds that a person calls `word`: plural, singular, short name, kind, any of them with `.group` or
-    `.version.group`, or a category. Core kinds win over others of the same name, as with kubectl.
+    """The kinds that a person calls `word`. Core kinds win over others of the same name, as with kubectl.
+
+    A word is a plural, a kind or a short name, each also with `.group` or `.version.group`; or it is a category.
 
     Raises:
         ClickException: no kind is called that.
@@ -117,7 +118,8 @@ def told(ref: ObjectRef, error: GitOpsError) -> str:
     text = str(error)
     if isinstance(error, KindUnknown):
         text += "; install its CustomResourceDefinition first"
-    return text if str(ref) in text or f'"{ref.key.name}"' in text else f"{ref}: {text}"
+    is_named = text.startswith(f"{ref.kind.kind}/") or f'"{ref.key.name}"' in text
+    return text if is_named else f"{ref}: {text}"
 
 
 def ref_in(served: ApiResource, namespace: str, name: str) -> ObjectRef:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 from gitops_core.errors import ClusterError, Forbidden, KindUnknown
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
@@ -27,18 +28,16 @@ async def tell_what_is_missing(cluster: Cluster, kinds: Sequence[Kind], namespac
     """
     told: list[tuple[str, str]] = []
     while True:
-        try:
+        with suppress(ClusterError):  # nobody knows: the watches and the lease log what goes wrong
             lacks = [lack async for lack in missing(cluster, kinds, namespace)]
-        except ClusterError as error:  # the watches try again for ever; this says once why nothing happens
-            lacks = [("an API server that answers", str(error))]
-        for lack, remedy in lacks:
-            if (lack, remedy) not in told:
-                log.warning("the cluster lacks something", extra={"lack": lack, "remedy": remedy})
-        if not lacks:
-            if told:
-                log.info("the cluster has all that is needed")
-            return
-        told = lacks
+            for lack, remedy in lacks:
+                if (lack, remedy) not in told:
+                    log.warning("the cluster lacks something", extra={"lack": lack, "remedy": remedy})
+            if not lacks:
+                if told:
+                    log.info("the cluster has all that is needed")
+                return
+            told = lacks
         await asyncio.sleep(LOOK_AGAIN)
 
 

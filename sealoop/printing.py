@@ -294,7 +294,7 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 def _reads_as_other(value: str) -> bool:
-    """Whether plain text would be read back as a number or the like: PyYAML does not quote the commit 12e4567."""
+    """Whether plain text would be read back as a number or the like: PyYAML does not quote the commit 12e45."""
     try:
         return resolve(value) != value
     except ValueError:

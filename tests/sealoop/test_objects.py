@@ -1,0 +1,504 @@
+"""`sealoop apply`, `get` and `delete`, on the embedded cluster and on a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from gitops_core.adapters.kubernetes import KubernetesCluster
+from gitops_core.adapters.local import LocalCluster
+from gitops_core.errors import KindUnknown
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
+from gitops_core.ports import Cluster, Query
+from gitops_core.runtime.clock import SystemChance, SystemClock
+from sealoop.applying import Applying, apply_all
+from sealoop.deleting import Deleting, delete_all
+from sealoop.files import in_order, manifests_in
+from sealoop.kinds import matches
+from sealoop.showing import Showing, changes, show
+from tests.servers.controlplane import ControlPlane
+from tests.servers.programs import clean_environment
+
+CONFIG_MAP = Kind("", "v1", "ConfigMap")
+
+
+@dataclass
+class Place:
+    """A cluster with a namespace that is this test's alone."""
+
+    cluster: Cluster
+    namespace: str
+
+    async def apply(self, *manifests: Manifest, **how: Any) -> int:
+        return await apply_all(self.cluster, manifests, Applying(self.namespace, **how))
+
+    async def show(self, *words: str, **how: Any) -> int:
+        return await show(self.cluster, words, Showing(self.namespace, **how))
+
+    async def delete(self, *words: str, manifests: tuple[Manifest, ...] = (), **how: Any) -> int:
+        return await delete_all(self.cluster, words, manifests, Deleting(self.namespace, **how))
+
+
+@pytest.fixture(params=["embedded", "real"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    if request.param == "embedded":
+        local = LocalCluster.open(tmp_path / "cluster", SystemClock(), SystemChance(), shared=True)
+        await local.create(namespace("cli-1"), field_manager="tests")
+        yield Place(local, "cli-1")
+        local.close()
+    else:
+        plane: ControlPlane = request.getfixturevalue("control_plane")
+        real = await KubernetesCluster.from_environment(plane.kubeconfig)
+        yield Place(real, plane.namespace("cli"))
+        await real.close()
+
+
+def namespace(name: str) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def config_map(name: str, value: str = "1", **metadata: Any) -> Manifest:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": {"a": value}}
+
+
+def secret(name: str, **data: Any) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+
+
+def definition(group: str) -> Manifest:
+    version = {"name": "v1", "served": True, "storage": True}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    names = {
+        "kind": "Gadget",
+        "plural": "gadgets",
+        "singular": "gadget",
+        "shortNames": ["gd"],
+        "listKind": "GadgetList",
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"gadgets.{group}"},
+        "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [{**version, "schema": schema}]},
+    }
+
+
+# apply
+
+
+async def test_apply_says_what_became_of_each_object(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    await place.apply(config_map("a"))
+    await place.apply(config_map("a"))
+    await place.apply(config_map("a", "2"), dry_run=True)
+    await place.apply(config_map("a", "3"))
+
+    assert capsys.readouterr().out.splitlines() == [
+        "configmap/a created",
+        "configmap/a unchanged",
+        "configmap/a configured (server dry run)",
+        "configmap/a configured",
+    ]
+
+
+async def test_a_kind_and_its_objects_fit_in_one_call(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    group = f"{place.namespace}.example.com"
+    gadget = {"apiVersion": f"{group}/v1", "kind": "Gadget", "metadata": {"name": "g"}, "spec": {"size": 1}}
+    elsewhere = f"{place.namespace}-made"
+
+    failures = await place.apply(config_map("a", namespace=elsewhere), gadget, definition(group), namespace(elsewhere))
+
+    assert capsys.readouterr().out.splitlines() == [
+        f"namespace/{elsewhere} created",
+        f"customresourcedefinition.apiextensions.k8s.io/gadgets.{group} created",
+        "configmap/a created",
+        f"gadget.{group}/g created",
+    ]
+    assert failures == 0
+
+
+async def test_one_refused_object_does_not_keep_the_others_back(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unknown = {"apiVersion": "example.org/v9", "kind": "Nothing", "metadata": {"name": "x"}}
+
+    failures = await place.apply(config_map("Bad_Name"), unknown, config_map("good"))
+
+    out, err = capsys.readouterr()
+    assert failures == 2
+    assert out == "configmap/good created\n"
+    assert 'ConfigMap "Bad_Name" is invalid' in err
+    assert 'Nothing/x: no matches for kind "Nothing" in version "example.org/v9"; install its Custom' in err
+
+
+async def test_a_conflict_names_the_managers_and_the_way_out(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    await place.apply(config_map("a"), field_manager="someone")
+
+    refused = await place.apply(config_map("a", "2"))
+    forced = await place.apply(config_map("a", "2"), force=True)
+
+    assert (refused, forced) == (1, 0)
+    assert capsys.readouterr().err == (
+        f"Error: ConfigMap/{place.namespace}/a: other field managers own .data.a (someone);"
+        " --force-conflicts takes them over\n"
+    )
+
+
+async def test_a_refused_secret_is_not_quoted(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = [
+        await place.apply(secret("s", password={"deep": "hunter2"}, other=["hunter2"])),
+        await place.apply({**secret("s"), "data": "hunter2"}),
+        await place.apply({**secret("hunter2-Bad"), "data": {"a": "aHVudGVyMg=="}}),
+    ]
+
+    out, err = capsys.readouterr()
+    assert refused == [1, 1, 1]
+    assert "hunter2" not in (out + err).replace("hunter2-Bad", "")
+    assert "aHVudGVyMg" not in out + err
+
+
+async def test_a_manifest_of_another_namespace_than_demanded_is_refused(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await place.apply(config_map("a", namespace="default"), demanded=True) == 1
+    assert f"ConfigMap/default/a is not in the namespace '{place.namespace}'" in capsys.readouterr().err
+
+
+# get
+
+
+async def test_objects_are_shown_in_each_form(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    await place.apply(config_map("a", labels={"app": "web"}), config_map("b"), secret("s", password="hunter2"))
+    capsys.readouterr()
+
+    await place.show("cm", selector="app=web")
+    await place.show("configmaps,secret", output="name")
+    await place.show("cm/a", "secret/s")
+    table = capsys.readouterr().out
+    await place.show("cm", "a", output="json")
+    one = json.loads(capsys.readouterr().out)
+    await place.show("cm", "a", "b", output="json", managed_fields=True)
+    two = json.loads(capsys.readouterr().out)
+    await place.show("cm/a", output="yaml")
+    yaml = capsys.readouterr().out
+
+    lines = [line.split()[:2] for line in table.splitlines()]
+    assert lines[:2] == [["NAME", "DATA"], ["a", "1"]]
+    assert [line for line in lines[2:6] if len(line) == 1] == [["configmap/a"], ["configmap/b"], ["secret/s"]]
+    assert lines[-2:] == [["NAME", "TYPE"], ["secret/s", "Opaque"]]
+    assert "hunter2" not in table
+    assert "aHVudGVy" not in table
+    assert one["metadata"]["name"] == "a"
+    assert "managedFields" not in one["metadata"]
+    assert (two["kind"], len(two["items"])) == ("List", 2)
+    assert "managedFields" in two["items"][0]["metadata"]
+    assert yaml.startswith('apiVersion: v1\ndata:\n  a: "1"\nkind: ConfigMap\n')
+
+
+async def test_what_is_missing_is_named_and_the_rest_shown(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    await place.apply(config_map("a"))
+    capsys.readouterr()
+
+    failures = await place.show("cm", "nope", "a", output="name")
+    ignored = await place.show("cm", "nope", ignore_not_found=True)
+    nothing = await place.show("pods")
+
+    out, err = capsys.readouterr()
+    assert (failures, ignored, nothing) == (1, 0, 0)
+    assert out == "configmap/a\n"
+    assert err == (
+        f"Error: ConfigMap/{place.namespace}/nope not found\nNo resources found in {place.namespace} namespace.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "how", "complaint"),
+    [
+        (("cm", "a"), {"all_namespaces": True}, "leave out its name, or -A"),
+        (("cm", "a"), {"selector": "a=b"}, "leave out their names, or -l"),
+        (("cm,pods",), {"watch": True}, "-w watches one kind"),
+        (("cm/a", "b"), {}, "'b' is not KIND/NAME"),
+        (("cm/",), {}, "'cm/' is not KIND/NAME"),
+        (("cm,",), {}, "say which kind"),
+        (("nonsense",), {}, "the cluster has no kind called 'nonsense'"),
+        (("cm.example.com",), {}, "the cluster has no kind called"),
+    ],
+)
+async def test_words_that_make_no_sense_are_refused(
+    place: Place, words: tuple[str, ...], how: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(click.ClickException) as refused:
+        await place.show(*words, **how)
+    assert complaint in refused.value.format_message()
+
+
+async def test_our_kinds_come_with_the_command_that_installs_them(tmp_path: Path) -> None:
+    cluster = LocalCluster.open(None, SystemClock(), SystemChance())
+    with pytest.raises(click.ClickException, match=r"no kind called 'gitrepo'; install it: sealoop crds - \| kubectl"):
+        await Place(cluster, "default").show("gitrepo")
+    cluster.close()
+
+
+async def test_a_kind_answers_to_all_its_names(place: Place) -> None:
+    served = await place.cluster.resources()
+
+    words = ["deploy", "deployment", "Deployments", "deployments.apps", "deploy.v1.apps", "deployment.app"]
+
+    assert {tuple(matches(served, word)) for word in words} == {tuple(matches(served, "deployments"))}
+    assert [r.kind.group for r in matches(served, "events")] == [""]
+    assert "Deployment" in {r.kind.kind for r in matches(served, "all")}
+
+
+async def next_of(found: AsyncIterator[Manifest]) -> str:
+    manifest = await asyncio.wait_for(anext(found), 10)
+    return f"{manifest['metadata']['name']}={manifest['data']['a']}"
+
+
+async def test_a_watch_that_is_too_far_behind_lists_again(place: Place) -> None:
+    await place.apply(config_map("seen"), config_map("changed"))
+    query = Query(CONFIG_MAP, place.namespace)
+    page = await place.cluster.list(query, dict[str, Any])
+    shown = [item for item in page.items if isinstance(item, dict)]
+    await place.apply(config_map("changed", "2"), config_map("new"))
+
+    found = changes(place.cluster, query, shown, "")  # as after Expired: nothing is known of where to go on
+    told = [await next_of(found), await next_of(found)]
+    await place.apply(config_map("seen", "5"))
+    told.append(await next_of(found))
+
+    assert told == ["changed=2", "new=1", "seen=5"]
+
+
+# delete
+
+
+async def test_objects_are_deleted_by_name_by_label_and_by_manifest(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await place.apply(*(config_map(name, labels={"app": "web"}) for name in "abc"), config_map("d"), secret("d"))
+    capsys.readouterr()
+
+    codes = [
+        await place.delete("cm", "a", dry_run=True),
+        await place.delete("cm/a", "cm/nope"),
+        await place.delete("cm,secret", "d"),
+        await place.delete("cm", selector="app=web", ignore_not_found=True),
+        await place.delete(manifests=(config_map("d"),), ignore_not_found=True),
+    ]
+
+    out, err = capsys.readouterr()
+    assert codes == [0, 1, 0, 0, 0]
+    assert out.splitlines() == [
+        "configmap/a deleted (server dry run)",
+        "configmap/a deleted",
+        "configmap/d deleted",
+        "secret/d deleted",
+        "configmap/b deleted",
+        "configmap/c deleted",
+    ]
+    assert err == f"Error: ConfigMap/{place.namespace}/nope not found\n"
+
+
+async def test_a_deletion_waits_for_finalizers_and_says_so(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    await place.apply(config_map("held", finalizers=["example.com/hold"]))
+    ref = ObjectRef(CONFIG_MAP, ObjectKey(place.namespace, "held"))
+
+    with pytest.raises(click.ClickException, match="timed out: the objects are being deleted"):
+        await place.delete("cm/held", timeout=2.5)
+    waiting = asyncio.create_task(place.delete("cm/held"))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    await place.cluster.patch(ref, {"metadata": {"finalizers": None}}, field_manager="tests")
+
+    assert await asyncio.wait_for(waiting, 5) == 0
+    assert "waiting for configmap/held: its controller has yet to remove example.com/hold" in capsys.readouterr().err
+
+
+async def test_an_object_made_anew_is_not_waited_for(place: Place) -> None:
+    await place.apply(config_map("phoenix", finalizers=["example.com/hold"]))
+    ref = ObjectRef(CONFIG_MAP, ObjectKey(place.namespace, "phoenix"))
+    waiting = asyncio.create_task(place.delete("cm/phoenix"))
+    await asyncio.sleep(0.3)
+
+    await place.cluster.patch(ref, {"metadata": {"finalizers": None}}, field_manager="tests")
+    await place.apply(config_map("phoenix"))
+
+    assert await asyncio.wait_for(waiting, 5) == 0
+    assert await place.cluster.get(ref) is not None
+
+
+# files
+
+
+def test_folders_are_read_in_order_and_deeply_only_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "b.yaml").write_text(json.dumps(config_map("b")))
+    (tmp_path / "a.json").write_text(json.dumps(config_map("a")))
+    (tmp_path / "sub" / "c.yml").write_text(json.dumps(config_map("c")))
+    (tmp_path / "README.md").write_text("not a manifest")
+
+    flat, deep = manifests_in([str(tmp_path)]), manifests_in([str(tmp_path)], recursive=True)
+
+    assert [m["metadata"]["name"] for m in flat] == ["a", "b"]
+    assert [m["metadata"]["name"] for m in deep] == ["a", "b", "c"]
+
+
+def test_what_others_need_goes_first() -> None:
+    manifests = [config_map("a"), definition("example.com"), config_map("b"), namespace("n")]
+
+    assert [m["kind"] for m in in_order(manifests)] == [
+        "Namespace",
+        "CustomResourceDefinition",
+        "ConfigMap",
+        "ConfigMap",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("a: [", "line 2: did not find expected node content"),
+        ("hello", "line 1: not an object"),
+        ("kind: ConfigMap", "an object lacks apiVersion and metadata.name"),
+        (
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nmetadata: {name: k}",
+            "kustomize build DIR | sealoop apply -f -",
+        ),
+    ],
+)
+def test_what_is_no_manifest_is_named(tmp_path: Path, content: str, complaint: str) -> None:
+    (tmp_path / "x.yaml").write_text(content)
+    with pytest.raises(click.ClickException) as refused:
+        manifests_in([str(tmp_path / "x.yaml")])
+    assert complaint in str(refused.value)
+
+
+def test_places_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    for place, complaint in (
+        (str(tmp_path / "nope"), "nope cannot be read: No such file"),
+        (str(tmp_path), "no manifests (.yaml, .yml, .json) in folder"),
+        ("https://example.com/a.yaml", "curl -fsS https://example.com/a.yaml | sealoop apply -f -"),
+    ):
+        with pytest.raises(click.ClickException) as refused:
+            manifests_in([place])
+        assert complaint in str(refused.value)
+
+
+# the process
+
+
+def command(*words: str | Path, home: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sealoop", *map(str, words)],
+        cwd=home,
+        env=clean_environment(home, PYTHONPATH=str(Path(__file__).parents[2]), **environment),
+        input=stdin,
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+def test_the_command_works_on_an_embedded_cluster(tmp_path: Path) -> None:
+    local = ("--local", tmp_path / "state")
+
+    absent = command("get", "cm", *local, home=tmp_path)
+    applied = command("apply", "-f", "-", *local, home=tmp_path, stdin=json.dumps(config_map("a")))
+    shown = command("-n", "default", "get", "cm/a", "-o", "name", *local, home=tmp_path)
+    failed = command("get", "cm/b", *local, home=tmp_path)
+
+    assert (absent.returncode, absent.stderr) == (
+        1,
+        f"Error: no embedded cluster in {local[1]}: `sealoop run --local {local[1]}` makes one\n",
+    )
+    assert (applied.returncode, applied.stdout, applied.stderr) == (0, "configmap/a created\n", "")
+    assert (shown.returncode, shown.stdout) == (0, "configmap/a\n")
+    assert (failed.returncode, failed.stderr) == (1, "Error: ConfigMap/default/b not found\n")
+
+
+def test_the_namespace_is_that_of_the_context(control_plane: ControlPlane, tmp_path: Path) -> None:
+    usual = control_plane.namespace("context")
+    config = tmp_path / "config"
+    config.write_text(control_plane.kubeconfig.read_text())
+    control_plane.kubectl("config", "set-context", "admin", f"--namespace={usual}", kubeconfig=config)
+
+    applied = command("apply", "-f", "-", home=tmp_path, stdin=json.dumps(config_map("a")), KUBECONFIG=str(config))
+    elsewhere = command("get", "cm", "-n", "default", "-o", "name", home=tmp_path, KUBECONFIG=str(config))
+
+    assert applied.returncode == 0, applied.stderr
+    assert control_plane.kubectl("get", "cm/a", "-n", usual, "-o", "name") == "configmap/a\n"
+    assert "configmap/a" not in elsewhere.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "complaint"),
+    [
+        ({}, (), "no cluster to talk to: no kubeconfig at"),
+        ({"KUBECONFIG": "dead"}, (), "the API server https://127.0.0.1:1 cannot be reached"),
+        ({"KUBECONFIG": "dead"}, ("--context", "nope"), "the kubeconfig has no context 'nope'; there is c"),
+        ({}, ("--kubeconfig", "nope"), "kubeconfig nope cannot be read"),
+        ({}, ("--local", "x", "--context", "c"), "it goes with neither --kubeconfig nor --context"),
+        ({}, ("--local", "file"), "no embedded cluster in file"),
+    ],
+)
+def test_a_cluster_that_cannot_be_had_is_one_sentence(
+    tmp_path: Path, environment: dict[str, str], options: tuple[str, ...], complaint: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dead").write_text(
+        "{clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], users: [{name: u, user: {token: hunter2}}],"
+        " contexts: [{name: c, context: {cluster: c, user: u}}], current-context: c}"
+    )
+
+    done = command("get", "cm", *options, home=tmp_path, **environment)
+
+    assert done.returncode in (1, 2)
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+async def test_a_watch_shows_changes_and_ends_quietly_when_interrupted(tmp_path: Path) -> None:
+    local = LocalCluster.open(tmp_path / "state", SystemClock(), SystemChance(), shared=True)
+    watch = subprocess.Popen(  # noqa: ASYNC220 - starting it blocks for milliseconds
+        [sys.executable, "-m", "sealoop", "get", "cm", "-w", "--local", str(tmp_path / "state")],
+        env=clean_environment(tmp_path),
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watch.stdout is not None
+    await local.create(config_map("first", namespace="default"), field_manager="tests")
+    lines = [await asyncio.to_thread(watch.stdout.readline) for _ in range(2)]
+    await local.create(config_map("second", namespace="default"), field_manager="tests")
+    lines.append(await asyncio.to_thread(watch.stdout.readline))
+    watch.send_signal(signal.SIGINT)
+    out, err = await asyncio.to_thread(watch.communicate, None, 10)
+    local.close()
+
+    assert [line.split()[0] for line in lines] == ["NAME", "first", "second"]
+    assert (watch.returncode, out, err) == (130, "", "")
+
+
+async def test_a_watch_ends_when_its_kind_does(tmp_path: Path) -> None:
+    local = LocalCluster.open(None, SystemClock(), SystemChance())
+    place = Place(local, "default")
+    await place.apply(definition("example.com"))
+    watching = asyncio.create_task(place.show("gadgets", watch=True))
+    await asyncio.sleep(0.1)
+
+    await place.delete("crd", "gadgets.example.com")
+
+    with pytest.raises(KindUnknown):
+        await asyncio.wait_for(watching, 5)
+    local.close()
