@@ -16,8 +16,8 @@ from gitops_core.errors import GitError, StalledError
 from gitops_core.meta import Condition, Revision, seconds
 from gitops_core.ports import Clock, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
-from gitops_core.reconcilers.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome
+from gitops_core.runtime.refusing import refuse_unsupported
 
 HARMLESS = frozenset({"spec.sparseCheckout"})
 GROUP = GitRepository.KIND.group

@@ -26,10 +26,10 @@ from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision
 from gitops_core.ports import Overlay, Renderer
 from gitops_core.reconcilers.applying import Applied, Applier, Before, Mark, PruneFailed, SyncFailed, mark_of
 from gitops_core.reconcilers.folders import Folders
-from gitops_core.reconcilers.refusing import refuse_unsupported
 from gitops_core.reconcilers.waiting import Identity, Verdict, Wait, next_look, targets, told, verdict
 from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
+from gitops_core.runtime.refusing import refuse_unsupported
 
 HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
 GROUP = Kustomization.KIND.group

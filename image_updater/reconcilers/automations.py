@@ -30,6 +30,7 @@ from gitops_core.meta import ObjectKey, Revision, seconds
 from gitops_core.ports import Commit, GitRef, GitRemote, Query, Signature
 from gitops_core.runtime.credentials import git_access
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
+from gitops_core.runtime.refusing import refuse_unsupported
 from image_updater.api import GitSpec, ImagePolicy, ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus
 from image_updater.domain.markers import SCREEN, is_considered
 from image_updater.domain.messages import commit_message, push_notice
@@ -94,6 +95,7 @@ class ImageUpdateAutomationReconciler:
     _writers: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
 
     async def reconcile(self, wanted: ImageUpdateAutomation) -> Outcome:
+        refuse_unsupported(wanted, harmless=())
         started = self.platform.clock.now().replace(microsecond=0)
         status = msgspec.structs.replace(wanted.status, last_automation_run_time=started)
         try:

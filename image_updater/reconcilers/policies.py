@@ -10,6 +10,7 @@ from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster, Objects
 from gitops_core.runtime.reconciling import Outcome
+from gitops_core.runtime.refusing import refuse_unsupported
 from image_updater.api import ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository
 from image_updater.domain.choices import choice_of, filter_of, ready_message
 from image_updater.domain.policies import select_latest
@@ -32,6 +33,7 @@ class ImagePolicyReconciler:
     catalog: TagCatalog
 
     async def reconcile(self, wanted: ImagePolicy) -> Outcome:
+        refuse_unsupported(wanted, harmless=())
         try:
             repository = await self._repository(wanted)
             tags = await self._tags(wanted, repository)

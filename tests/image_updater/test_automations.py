@@ -498,3 +498,21 @@ def test_a_policy_that_fails_now_still_counts_with_what_it_chose() -> None:
             return await world.head()
 
     assert virtually(scenario())["app/web.yaml"] == image_line("1.1.0")
+
+
+def test_what_would_be_unsigned_or_go_elsewhere_is_not_pushed() -> None:
+    """A field that we do not act on must not make a commit that nobody asked for."""
+
+    async def scenario() -> tuple[Any, tuple[str, ...]]:
+        world = World()
+        async with world.running():
+            key = {"secretRef": {"name": "key"}}
+            git = {"commit": {"author": {"email": "bot@example.com"}, "signingKey": key}, "push": {"refspec": "a:b"}}
+            manifest = await begun(world, git=git)
+            return manifest, tuple(await world.repository.log())
+
+    manifest, log = virtually(scenario())
+
+    assert ready_of(manifest)["reason"] == "FieldsNotSupported"
+    assert "spec.git.commit.signingKey, spec.git.push.refspec" in ready_of(manifest)["message"]
+    assert len(log) == 1
