@@ -19,6 +19,7 @@ _ACCESS = re.compile(
     r"|incorrect passphrase|Load key .*:|error in libcrypto|HTTP 40[13]",
     re.IGNORECASE,
 )
+_PROMPT = re.compile(r"could not read (Username|Password)|terminal prompts disabled", re.IGNORECASE)
 _NO_COMMIT = re.compile(r"not our ref|no such remote ref|couldn't find remote ref|unadvertised object", re.IGNORECASE)
 _REDIRECT = re.compile(r"returned error: 30[12378]|unable to update url base from redirection", re.IGNORECASE)
 _DAMAGE = re.compile(
@@ -54,6 +55,8 @@ def failure(result: Result, what: str) -> GitError:
     said, ours = result.stderr, _without_remote(result.stderr)
     if _REDIRECT.search(ours):
         return GitError(f"{what}: the repository has moved to another place: name its new URL")
+    if _PROMPT.search(said):  # what git says then is about a terminal
+        return GitAccessDenied(f"{what}: access denied: no credentials were given, or they were refused")
     if _ACCESS.search(said):
         return GitAccessDenied(f"{what}: access denied: {gist(said)}")
     if _NO_COMMIT.search(said):
