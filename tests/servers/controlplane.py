@@ -276,6 +276,7 @@ class ControlPlane:
             *("kube-controller-manager", common, "--leader-elect=false", "--secure-port=0"),
             f"--service-account-private-key-file={self.service_account_key}",
             "--concurrent-deployment-syncs=2",
+            "--node-monitor-grace-period=24h",  # nobody renews the node's lease, and its Pods would stop being ready
         ]
         scheduler: Command = ["kube-scheduler", common, "--leader-elect=false", "--secure-port=0"]
         stages = self.folder / "stages.yaml"
