@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import click
+
 from sealoop.clusters import Connection
 
 
@@ -48,10 +50,19 @@ class Settings:
 
 
 def default_state_dir(local: Path | None) -> Path:
-    """Beside the embedded cluster; else where the platform keeps state that may be lost (XDG_STATE_HOME)."""
+    """Beside the embedded cluster; else where the platform keeps state that may be lost (XDG_STATE_HOME).
+
+    Raises:
+        UsageError: there is no home directory, as in a container whose user has none.
+    """
     if local is not None:
         return local / "state"
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "sealoop"
+    if named := os.environ.get("XDG_STATE_HOME"):
+        return Path(named) / "sealoop"
+    try:
+        return Path.home() / ".local" / "state" / "sealoop"
+    except RuntimeError:
+        raise click.UsageError("there is no home directory to keep state in: name a folder with --state-dir") from None
 
 
 def default_listen(local: Path | None) -> str:

@@ -299,7 +299,7 @@ def test_a_value_cannot_begin_another_line() -> None:
 
 def test_a_bug_is_logged_with_its_traceback() -> None:
     try:
-        raise ValueError("a bug")
+        raise ValueError("a bug")  # noqa: TRY301 - a traceback is wanted
     except ValueError:
         entry = logging.getLogger("tests").makeRecord(
             "tests", logging.ERROR, __file__, 1, "broke", (), sys.exc_info(), extra={"kind": "X"}

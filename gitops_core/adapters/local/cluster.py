@@ -79,7 +79,7 @@ class LocalCluster:
         if directory is None:
             return cls(Store(None), clock, chance, shared=False)
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold Secrets
         except OSError as error:
             raise ClusterUnavailable(f"no embedded cluster in {directory}: {error.strerror}") from error
         return cls(Store(directory / FILE), clock, chance, shared=shared)
