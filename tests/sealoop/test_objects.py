@@ -17,9 +17,9 @@ import pytest
 
 from gitops_core.adapters.kubernetes import KubernetesCluster
 from gitops_core.adapters.local import LocalCluster
-from gitops_core.errors import KindUnknown
+from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import Cluster, Query
+from gitops_core.ports import Cluster, Query, WatchEvent
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from sealoop.applying import Applying, apply_all
 from sealoop.deleting import Deleting, delete_all
@@ -263,19 +263,53 @@ async def next_of(found: AsyncIterator[Manifest]) -> str:
     return f"{manifest['metadata']['name']}={manifest['data']['a']}"
 
 
-async def test_a_watch_that_is_too_far_behind_lists_again(place: Place) -> None:
+async def test_a_watch_that_knows_no_place_to_go_on_shows_what_differs(place: Place) -> None:
     await place.apply(config_map("seen"), config_map("changed"))
     query = Query(CONFIG_MAP, place.namespace)
     page = await place.cluster.list(query, dict[str, Any])
     shown = [item for item in page.items if isinstance(item, dict)]
     await place.apply(config_map("changed", "2"), config_map("new"))
 
-    found = changes(place.cluster, query, shown, "")  # as after Expired: nothing is known of where to go on
+    found = changes(place.cluster, query, shown, "")
     told = [await next_of(found), await next_of(found)]
     await place.apply(config_map("seen", "5"))
     told.append(await next_of(found))
 
     assert told == ["changed=2", "new=1", "seen=5"]
+
+
+class Unsteady:
+    """A cluster whose watches break before they begin, each for the next reason in line."""
+
+    def __init__(self, cluster: Cluster, *reasons: ClusterError) -> None:
+        self._cluster, self._reasons = cluster, list(reasons)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cluster, name)
+
+    async def watch(self, query: Query, type_: type[Any], resource_version: str) -> AsyncIterator[WatchEvent[Any]]:
+        if self._reasons:
+            raise self._reasons.pop(0)
+        async for event in self._cluster.watch(query, type_, resource_version):
+            yield event
+
+
+async def test_a_watch_outlives_what_breaks_it(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    await place.apply(config_map("seen"))
+    query = Query(CONFIG_MAP, place.namespace)
+    page = await place.cluster.list(query, dict[str, Any])
+    shown = [item for item in page.items if isinstance(item, dict)]
+    unsteady: Any = Unsteady(place.cluster, ClusterUnavailable("the API server is restarting"), Expired("too old"))
+    capsys.readouterr()
+
+    found = changes(unsteady, query, shown, page.resource_version)
+    await place.apply(config_map("new"))
+    told = [await next_of(found)]
+    await place.apply(config_map("seen", "2"))
+    told.append(await next_of(found))
+
+    assert told == ["new=1", "seen=2"]
+    assert capsys.readouterr().err == "Warning: the API server is restarting; trying again\n"
 
 
 # delete

@@ -188,21 +188,23 @@ def test_what_it_cannot_start_with_is_one_sentence(tmp_path: Path) -> None:
     assert "no cluster to talk to: no kubeconfig at" in refused(tmp_path)
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals, expected: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hanging:  # takes connections and never answers
         url = f"http://127.0.0.1:{hanging.getsockname()[1]}/app.git"
         (tmp_path / "app.json").write_text(repository(url))
         with service(tmp_path, "--local", "state", "-f", "app.json", "--grace-period", "60") as running:
             connection, _ = hanging.accept()
-            running.process.send_signal(signal.SIGTERM)
+            running.process.send_signal(number)
             running.until(lambda: "stopping" in running.told())
             with suppress(subprocess.TimeoutExpired):
                 running.process.wait(0.5)  # it finishes what is under way
             still_there = running.process.poll() is None
-            code, seconds = running.end()
+            code, seconds = running.end(number)
             connection.close()
+            assert "Traceback" not in running.told()
     assert still_there
-    assert code == -signal.SIGTERM
+    assert code == expected
     assert seconds < 3
 
 
