@@ -130,6 +130,11 @@ def _of(ready: str, wanted: str) -> Cell:
     return cell
 
 
+def _number(path: str) -> Cell:
+    """A count that is left out where it is 0."""
+    return lambda manifest, now: cell_at(path)(manifest, now) or "0"
+
+
 def _containers_ready(manifest: Manifest, _: datetime) -> str:
     ready = at(manifest, ".status.containerStatuses[*].ready")
     return f"{sum(map(bool, ready))}/{len(at(manifest, '.spec.containers[*].name'))}"
@@ -186,8 +191,8 @@ BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
     ),
     ("apps", "Deployment"): (
         _READY,
-        Column("UP-TO-DATE", 0, cell_at(".status.updatedReplicas")),
-        Column("AVAILABLE", 0, cell_at(".status.availableReplicas")),
+        Column("UP-TO-DATE", 0, _number(".status.updatedReplicas")),
+        Column("AVAILABLE", 0, _number(".status.availableReplicas")),
         _AGE,
         _IMAGES,
     ),

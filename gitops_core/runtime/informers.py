@@ -19,7 +19,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic, TypeVar, cast
 
-from gitops_core.errors import ClusterError, Expired
+from gitops_core.errors import ClusterError, Expired, KindUnknown
 from gitops_core.meta import ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Chance, Clock, Cluster, PartialObject, Query, Unreadable, WatchEvent
 from gitops_core.runtime.metrics import Metrics
@@ -107,7 +107,8 @@ class Informer(Generic[T]):
     def _note_failure(self, error: ClusterError, failures: int) -> None:
         kind = self.query.kind.kind
         self._metrics.api_errors.labels(kind, error.reason).inc()
-        level = logging.WARNING if failures <= 3 else logging.DEBUG
+        worth_telling = 1 if isinstance(error, KindUnknown) else 3  # a kind stays unknown until it is installed
+        level = logging.WARNING if failures <= worth_telling else logging.DEBUG
         log.log(level, "cannot watch", extra={"kind": kind, "cause": str(error), "attempt": failures})
         self.settled.set()
 
