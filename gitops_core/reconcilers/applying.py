@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple, TypeVar
 
 from gitops_core.domain import labels, stages
@@ -304,13 +305,24 @@ def _told(ref: ObjectRef, deed: str, error: ClusterError) -> str:
 def _change(ref: ObjectRef, live: Manifest, before: Before) -> Change:
     old, new = before.marks.get(ref), mark_of(live)
     if old is None:
-        if ref in before.missing or live["metadata"].get("creationTimestamp") == new.applied_at:
+        if ref in before.missing or _is_moment(live["metadata"].get("creationTimestamp", ""), new.applied_at):
             return "created"
         return "configured"
     if old.uid != new.uid:
         return "created"
     same = old.resource_version == new.resource_version or (old.applied_at and old.applied_at == new.applied_at)
     return "unchanged" if same else "configured"
+
+
+def _is_moment(one: str, other: str) -> bool:
+    """Whether two times may be of one request: a second may have begun between them.
+
+    >>> _is_moment("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"), _is_moment("2026-01-01T00:00:00Z", "")
+    (True, False)
+    """
+    if not (one and other):
+        return False
+    return abs(datetime.fromisoformat(one) - datetime.fromisoformat(other)) <= timedelta(seconds=1)
 
 
 def _in_order(done: Mapping[ObjectRef, Applied], plan: SyncPlan) -> tuple[Applied, ...]:

@@ -133,6 +133,7 @@ class SecretStore(Resource):
     CRD_LABELS: ClassVar = {"external-secrets.io/component": "controller"}
     CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(progress=False)
     CONTROLLER: ClassVar[str] = "secret-store"
+    MANAGER: ClassVar[str] = "external-secrets"
 
     spec: SecretStoreSpec
     status: SecretStoreStatus = SecretStoreStatus()
