@@ -145,6 +145,10 @@ def _pod_status(manifest: Manifest, now: datetime) -> str:
     return str(waiting[0]) if waiting else cell_at(".status.phase")(manifest, now)
 
 
+def _ports(service: Manifest, _: datetime) -> str:
+    return ",".join(f"{port.get('port')}/{port.get('protocol', 'TCP')}" for port in at(service, ".spec.ports[*]"))
+
+
 def _last_seen(event: Manifest) -> str:
     moments = (".series.lastObservedTime", ".lastTimestamp", ".eventTime", ".metadata.creationTimestamp")
     return next((str(found[0]) for path in moments if (found := at(event, path)) and found[0]), "")
@@ -177,7 +181,7 @@ BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
     ("", "Service"): (
         Column("TYPE", 0, cell_at(".spec.type")),
         Column("CLUSTER-IP", 0, cell_at(".spec.clusterIP")),
-        Column("PORT(S)", 0, cell_at(".spec.ports[*].port")),
+        Column("PORT(S)", 0, _ports),
         _AGE,
     ),
     ("", "Namespace"): (Column("STATUS", 0, cell_at(".status.phase")), _AGE),

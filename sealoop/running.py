@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import click
 
 from sealoop.clusters import Connection, connection_options
+from sealoop.locks import only_process_in
 from sealoop.settings import LogStyle, Settings, default_identity, default_listen, default_state_dir
 
 
@@ -82,16 +84,32 @@ def run(
         identity=f"{default_identity()}-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}",
         grace_period=grace_period,
     )
-    import asyncio
-
-    from gitops_core.errors import GitOpsError
     from sealoop.logs import configure
-    from sealoop.service import serve
 
     configure(log_format, log_level)
     try:
-        asyncio.run(serve(settings))
-    except GitOpsError as error:
-        raise click.ClickException(str(error)) from error
+        _run(settings)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _run(settings: Settings) -> None:
+    """Work until asked to stop.
+
+    What can be refused by a look at the files is, before the service is imported, which takes a second.
+    """
+    import asyncio
+
+    from gitops_core.errors import GitOpsError
+    from sealoop.files import manifests_in
+
+    with contextlib.ExitStack() as stack:
+        for folder in settings.exclusive:
+            stack.enter_context(only_process_in(folder))
+        manifests = manifests_in(settings.files, recursive=settings.recursive)
+        from sealoop.service import serve
+
+        try:
+            asyncio.run(serve(settings, manifests))
+        except GitOpsError as error:
+            raise click.ClickException(str(error)) from error

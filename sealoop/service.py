@@ -32,8 +32,6 @@ from image_updater.adapters.oci import OciRegistry
 from sealoop.applying import prepare
 from sealoop.clusters import opened
 from sealoop.endpoints import serving
-from sealoop.files import manifests_in
-from sealoop.locks import only_process_in
 from sealoop.missing import tell_what_is_missing
 from sealoop.settings import Settings
 from sealoop.wiring import KINDS, Ports, controllers
@@ -42,17 +40,17 @@ from secrets_sync.adapters import provider_factories
 log = logging.getLogger("sealoop")
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, manifests: Sequence[Manifest]) -> None:
     """Run until SIGTERM or SIGINT.
+
+    Args:
+        manifests: what to apply first, on an embedded cluster.
 
     Raises:
         GitOpsError, ClickException: something that is needed from the start is not there.
     """
     stop = stopped_by_signals()
-    manifests = manifests_in(settings.files, recursive=settings.recursive)
     async with contextlib.AsyncExitStack() as stack:
-        for folder in settings.exclusive:
-            stack.enter_context(only_process_in(folder))
         cluster, _ = await stack.enter_async_context(opened(settings.connection, make=True))
         log.info("started", extra={"version": version("sealoop"), **settings.told()})
         await reconcile(cluster, settings, manifests, stop, stack)

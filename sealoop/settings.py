@@ -40,7 +40,9 @@ class Settings:
     def exclusive(self) -> tuple[Path, ...]:
         """The folders that no other process may work on."""
         local = self.connection.local
-        return (self.state_dir,) if local is None else (local, self.state_dir)
+        if local is None or local.absolute() == self.state_dir:
+            return (self.state_dir,)
+        return local, self.state_dir
 
     def told(self) -> dict[str, Any]:
         """What the log says of them at the start."""

@@ -69,7 +69,9 @@ async def test_nothing_is_lost_or_doubled_under_kill_9(tmp_path: Path) -> None:
                 await see.until(lambda: rolled_out(see.get(DEPLOYMENT, "web"), tags[-1]), 60)
                 await see.until(lambda: values(see) == {"USERNAME": "user-9", "PASSWORD": "password-9"}, 30)
         remote = world.folder / "git" / "quickstart.git"
-        bumps = (await git(f"--git-dir={remote}", "log", "--reverse", "--format=", "-p", "--author=sealoop@")).decode()
+        bumps = (
+            await git(f"--git-dir={remote}", "log", "--reverse", "--format=", "-p", "--author=sealoop@example.com")
+        ).decode()
         made = [line for line in bumps.splitlines() if line.startswith("+  ")]
         assert image_of(see.get(DEPLOYMENT, "web")).endswith(tags[-1])
     assert made == sorted(set(made), key=made.index)  # no tag twice

@@ -127,7 +127,8 @@ def refusing_server() -> Iterator[str]:
 
 def test_it_serves_health_and_metrics_and_ends_with_0_when_asked(tmp_path: Path) -> None:
     port = free_port()
-    with service(tmp_path, "--local", "state", "--listen", f"127.0.0.1:{port}") as running:
+    words = ("--local", "state", "--state-dir", "state", "--listen", f"127.0.0.1:{port}")
+    with service(tmp_path, *words) as running:
         running.until(lambda: answer(port, "/readyz") == (200, "ok\n"))
         health, metrics = answer(port, "/healthz"), answer(port, "/metrics")
         code, seconds = running.end()
@@ -138,7 +139,7 @@ def test_it_serves_health_and_metrics_and_ends_with_0_when_asked(tmp_path: Path)
     assert "sealoop_informer_synced" in metrics[1]
     assert code == 0
     assert seconds < 5
-    assert re.search(r'INFO +started +version=\S+ cluster="embedded in state" state=\S+/state/state listen=', log)
+    assert re.search(r'INFO +started +version=\S+ cluster="embedded in state" state=\S+/state listen=', log)
     assert log.splitlines()[-2].endswith("stopping  signal=SIGTERM")
     assert log.splitlines()[-1].endswith("stopped")
 
