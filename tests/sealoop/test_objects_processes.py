@@ -1,4 +1,4 @@
-"""`sealoop apply`, `get` and `delete` as processes: exit codes, standard input, signals, and clusters that cannot be had."""
+"""`sealoop apply`, `get` and `delete` as processes: exit codes, standard input, signals, and what they cannot reach."""
 
 from __future__ import annotations
 
