@@ -27,7 +27,8 @@ def controllers(platform: Platform, registry: Registry, catalog: TagCatalog) -> 
     policies = ImagePolicyReconciler(platform.cluster, platform.objects, catalog)
     automations = ImageUpdateAutomationReconciler(platform)
     return (
-        Controller(kind=ImageRepository, reconciler=repositories),
+        # most of them wait for a registry, some for one that hangs: these must not keep the others from their scans
+        Controller(kind=ImageRepository, reconciler=repositories, concurrency=64),
         Controller(
             kind=ImagePolicy,
             reconciler=policies,

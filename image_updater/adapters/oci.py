@@ -11,9 +11,10 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
@@ -98,10 +99,11 @@ class OciRegistry:
     Args:
         per_host: requests to one registry at the same time.
         total, read: seconds for one request, and without a single byte.
+        queue: seconds until a request gives up because those before it are not answered.
     """
 
-    def __init__(self, *, per_host: int = 8, total: float = 60.0, read: float = 30.0) -> None:
-        self._per_host, self._total, self._read = per_host, total, read
+    def __init__(self, *, per_host: int = 8, total: float = 60.0, read: float = 30.0, queue: float = 10.0) -> None:
+        self._per_host, self._total, self._read, self._queue = per_host, total, read, queue
         self._open: aiohttp.ClientSession | None = None
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._schemes: dict[tuple[str, bool], str] = {}
@@ -150,7 +152,7 @@ class OciRegistry:
 
     async def _ask(self, method: str, repository: Repository, path: str, credentials: Credentials) -> _Answer:
         """A successful answer. Raises RegistryError."""
-        async with self._slots.setdefault(repository.registry, asyncio.Semaphore(self._per_host)):
+        async with self._slot(repository.registry):
             try:
                 answer = await self._proven(method, repository, path, credentials)
                 if answer.status != HTTPStatus.OK:
@@ -158,6 +160,21 @@ class OciRegistry:
             except BodyTooLarge as error:
                 raise RegistryUnavailable(f"{method} {repository.registry}{path}: {error}") from None
         return answer
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, host: str) -> AsyncIterator[None]:
+        """Raises RegistryUnavailable: a registry that answers nobody must not keep everybody waiting."""
+        slots = self._slots.setdefault(host, asyncio.Semaphore(self._per_host))
+        try:
+            async with asyncio.timeout(self._queue):
+                await slots.acquire()
+        except TimeoutError:
+            waited = f"{self._per_host} requests were not answered within {self._queue:g}s"
+            raise RegistryUnavailable(f"registry {host} is busy or hangs: {waited}") from None
+        try:
+            yield
+        finally:
+            slots.release()
 
     async def _proven(self, method: str, repository: Repository, path: str, credentials: Credentials) -> _Answer:
         known = self._challenges.get(_server(repository))

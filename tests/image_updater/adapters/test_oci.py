@@ -182,6 +182,20 @@ CONFIG = b"""{"auths": {
 }}"""
 
 
+async def test_a_registry_that_answers_nobody_keeps_nobody_waiting(host: str) -> None:
+    """Who waits for it has a worker that others need."""
+    async with OciRegistry(per_host=2, queue=0.2) as registry:
+        slow = [asyncio.create_task(registry.tags(Repository(host, "hang/app", insecure=True))) for _ in range(2)]
+        await asyncio.sleep(0)
+
+        with pytest.raises(RegistryUnavailable, match="busy or hangs: 2 requests were not answered within 0.2s"):
+            await registry.tags(Repository(host, "hang/app", insecure=True))
+
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+
+
 @pytest.mark.parametrize(
     ("image", "username", "secret"),
     [
