@@ -188,7 +188,7 @@ async def test_a_registry_that_answers_nobody_keeps_nobody_waiting(host: str) ->
         slow = [asyncio.create_task(registry.tags(Repository(host, "hang/app", insecure=True))) for _ in range(2)]
         await asyncio.sleep(0)
 
-        with pytest.raises(RegistryUnavailable, match="busy or hangs: 2 requests were not answered within 0.2s"):
+        with pytest.raises(RegistryUnavailable, match=r"busy or hangs: 2 requests were not answered within 0\.2s"):
             await registry.tags(Repository(host, "hang/app", insecure=True))
 
         for task in slow:
