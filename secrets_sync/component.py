@@ -21,6 +21,8 @@ from secrets_sync.ports import ProviderFactories
 from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler, is_ready
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
+AT_ONCE = 128
+"""Objects of a kind that are looked at together: most of them wait for a server, some for one that hangs."""
 
 component = Component(name="secrets", kinds=(SecretStore, ExternalSecret))
 
@@ -32,6 +34,7 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
         SecretStoreReconciler(platform.cluster, factories),
         references=lambda store: _credentials(store),
         watches=(Watch(Query(SECRET)), Watch(Query(CONFIG_MAP))),
+        concurrency=AT_ONCE,
         significant=_asks_again,
     )
     secrets = Controller(
@@ -42,6 +45,7 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
             Watch(Query(SecretStore.KIND), SecretStore, _usable_again),
             Watch(Query(SECRET, labels=f"{MANAGED}=true")),
         ),
+        concurrency=AT_ONCE,
         significant=_asks_again,
     )
     return stores, secrets

@@ -6,6 +6,7 @@
     ├── ValueUnusable        the value is not what the entry says: no JSON object, no base64, a key no Secret may have
     ├── AccessDenied         the credentials are wrong or too weak
     ├── ProviderUnavailable  network trouble, throttling, a 5xx, nonsense
+    │   └── NoAnswer         nothing came back in time
     └── WriteFailed          the API server did not take the Secret
     StalledError
     ├── StoreNotReady        no such store, or one that is not validated: its change wakes
@@ -46,6 +47,10 @@ class AccessDenied(TransientError):
 
 class ProviderUnavailable(TransientError):
     reason = "ProviderUnavailable"
+
+
+class NoAnswer(ProviderUnavailable):
+    pass
 
 
 class WriteFailed(TransientError):

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import requests
+import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
 CONNECT_TIMEOUT = 5.0
@@ -49,7 +50,7 @@ class _Bounded(HTTPAdapter):
 def _body(response: requests.Response, deadline: float) -> bytes:
     parts = []
     size = 0
-    while part := response.raw.read1(65536, decode_content=True):
+    while part := _read(response):
         size += len(part)
         parts.append(part)
         if size > MAX_BODY:
@@ -57,6 +58,17 @@ def _body(response: requests.Response, deadline: float) -> bytes:
         if time.monotonic() > deadline:
             raise requests.Timeout("the answer took too long")
     return b"".join(parts)
+
+
+def _read(response: requests.Response) -> bytes:
+    """What has arrived next, b"" at the end. requests translates these errors for its own readers only."""
+    try:
+        part: bytes = response.raw.read1(65536, decode_content=True)
+    except urllib3.exceptions.ReadTimeoutError:
+        raise requests.Timeout("the answer took too long") from None
+    except urllib3.exceptions.HTTPError:
+        raise requests.ConnectionError("the answer broke off") from None
+    return part
 
 
 def bounded_session(ca: bytes, timeout: float) -> requests.Session:

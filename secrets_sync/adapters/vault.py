@@ -1,31 +1,33 @@
 """The provider vault: the key-value engines of HashiCorp Vault and OpenBao, by hvac.
 
-hvac blocks, so it runs in threads of its own; it is imported when the first such store is opened. One login serves all
-reconciliations of a store until its token is about to end, the store changes, or a credential does.
+hvac blocks, so it runs in threads of its own, a few for each server; it is imported when the first such store is
+opened. One login serves all reconciliations of a store until its token is about to end, the store changes, or a
+credential does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
+from weakref import WeakValueDictionary
 
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Clock, Cluster
 from secrets_sync.adapters.credentials import Credential, certificates, credential
+from secrets_sync.adapters.places import THREADS, Places
 from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
 from secrets_sync.domain import gojson
 from secrets_sync.domain.extract import PropertyRule
 from secrets_sync.domain.vaultpaths import kv_path
-from secrets_sync.errors import AccessDenied, ProviderUnavailable, SecretNotFound, StoreInvalid, ValueUnusable
+from secrets_sync.errors import AccessDenied, NoAnswer, ProviderUnavailable, SecretNotFound, StoreInvalid, ValueUnusable
 from secrets_sync.ports import SecretProvider
 
 T = TypeVar("T")
 
-THREADS = 8
 TIMEOUT = 15.0
 """Seconds that one request may take, from connecting to the last byte."""
 EARLY = 0.25
@@ -85,13 +87,13 @@ class Connection:
         ca: bytes,
         access: Access,
         clock: Clock,
-        threads: ThreadPoolExecutor,
+        places: Places,
         timeout: float,
     ) -> None:
         self.where = f"vault {settings.server}"
         self.settings, self.access = settings, access
         self.ca = ca
-        self._clock, self._threads, self._timeout = clock, threads, timeout
+        self._clock, self._places, self._timeout = clock, places, timeout
         self._client: Any = None
         self._login: Login | None = None
         self._logging_in = asyncio.Lock()
@@ -114,17 +116,21 @@ class Connection:
             self._client.close()
 
     async def _logged_in(self, instead_of: Login | None = None) -> Login:
-        async with self._logging_in:
-            now = self._clock.monotonic()
-            login = self._login
-            if login is not None and login is not instead_of:
-                if login.ends is None or login.ends - now > login.lease * EARLY:
-                    return login
-                if login.renewable and login.ends > now and (renewed := await self._renewed(login)) is not None:
-                    self._login = renewed
-                    return renewed
-            self._login = await self._new_login()
+        await self._places.turn(self._logging_in)
+        try:
+            self._login = await self._current_login(instead_of)
             return self._login
+        finally:
+            self._logging_in.release()
+
+    async def _current_login(self, instead_of: Login | None) -> Login:
+        now, login = self._clock.monotonic(), self._login
+        if login is None or login is instead_of:
+            return await self._new_login()
+        if login.ends is None or login.ends - now > login.lease * EARLY:
+            return login
+        renewed = await self._renewed(login) if login.renewable and login.ends > now else None
+        return renewed or await self._new_login()
 
     async def _new_login(self) -> Login:
         if self.access.token is not None:
@@ -152,8 +158,7 @@ class Connection:
 
     async def _request(self, method: str, path: str, token: Sensitive | None, **parameters: Any) -> Answer:
         call = self._blocking_request
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: call(method, path, token, parameters))
+        return await self._places.run(lambda: call(method, path, token, parameters), self._timeout)
 
     def _blocking_request(self, method: str, path: str, token: Sensitive | None, parameters: Any) -> Answer:
         import hvac.adapters
@@ -174,8 +179,9 @@ class Connection:
             response = adapter.request(method, f"/v1/{quote(path)}", raise_exception=False, **parameters)
         except TooLarge:
             raise ProviderUnavailable(f"{self.where}: the answer is too large") from None
+        except requests.Timeout:
+            raise NoAnswer(f"{self.where}: no answer in time") from None  # the cause could quote headers
         except (requests.RequestException, OSError) as error:
-            # The cause could quote headers.
             raise ProviderUnavailable(f"{self.where}: {_trouble(error)}") from None
         return _answer(response.status_code, response.content, response.headers.get("Retry-After"))
 
@@ -195,8 +201,6 @@ def _trouble(error: Exception) -> str:
     match error:
         case requests.exceptions.SSLError():
             return "the server's certificate is not trusted, or this is no TLS"
-        case requests.Timeout():
-            return "no answer in time"
         case requests.ConnectionError():
             return "cannot connect"
     return f"{type(error).__name__}"
@@ -275,7 +279,9 @@ class VaultFactory:
 
     def __init__(self, clock: Clock, timeout: float = TIMEOUT) -> None:
         self._clock, self._timeout = clock, timeout
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="vault")
+        self._threads = asyncio.Semaphore(THREADS)
+        self._places: WeakValueDictionary[str, Places] = WeakValueDictionary()
+        self._imported = False
         self._connections: dict[tuple[str, str], Connection] = {}
 
     async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
@@ -284,6 +290,9 @@ class VaultFactory:
             raise StoreInvalid("spec.provider.vault is not set")
         if urlsplit(settings.server).scheme not in ("http", "https"):
             raise StoreInvalid("spec.provider.vault.server is no http or https URL")
+        if not self._imported:
+            await asyncio.to_thread(importlib.import_module, "hvac.adapters")  # takes longer than many a request
+            self._imported = True
         access = await self._access(store, settings, cluster)
         ca = settings.ca_bundle
         if not ca and settings.ca_provider is not None:
@@ -292,7 +301,7 @@ class VaultFactory:
         if known is not None and (known.settings, known.ca, known.access.version) == (settings, ca, access.version):
             return Vault(known)
         self._connections[store.key] = connection = Connection(
-            settings, ca, access, self._clock, self._threads, self._timeout
+            settings, ca, access, self._clock, self._places_at(settings.server), self._timeout
         )
         if known is not None:
             await _closed(known)
@@ -301,7 +310,17 @@ class VaultFactory:
     async def close(self) -> None:
         connections, self._connections = self._connections, {}
         await asyncio.gather(*map(_closed, connections.values()))
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for places in tuple(self._places.values()):
+            places.close()
+
+    def _places_at(self, server: str) -> Places:
+        """The places of the server that has this URL, which all its stores share."""
+        address = urlsplit(server)
+        name = f"vault {address.scheme}://{address.netloc.rpartition('@')[2]}".lower()
+        places = self._places.get(name)
+        if places is None:
+            self._places[name] = places = Places(name, self._threads)
+        return places
 
     async def _access(self, store: SecretStore, settings: VaultProvider, cluster: Cluster) -> Access:
         auth = settings.auth
