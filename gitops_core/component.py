@@ -25,13 +25,14 @@ component = Component(name="gitops", kinds=KINDS)
 
 def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any], ...]:
     folders = Folders(platform.cluster, platform.git)
+    # many, because some wait for a remote that hangs: those must not keep the others from their work
     return (
         Controller(
             GitRepository,
             GitRepositoryReconciler(folders, platform.clock),
             references=_repository_references,
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
-            concurrency=8,
+            concurrency=64,
         ),
         Controller(
             Kustomization,
@@ -41,7 +42,7 @@ def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any]
                 Watch(Query(GitRepository.KIND), GitRepository, _artifact_changed),
                 Watch(Query(Kustomization.KIND), Kustomization, _readiness_changed),
             ),
-            concurrency=16,
+            concurrency=64,
             observed_labels=OWNER_NAME,
         ),
     )

@@ -43,6 +43,7 @@ def controllers(platform: Platform, registry: Registry, catalog: TagCatalog) -> 
                 Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
                 Watch(Query(GitRepository.KIND), GitRepository, changed=is_new_source),
             ),
+            concurrency=64,  # likewise, for a Git remote that hangs
         ),
     )
 

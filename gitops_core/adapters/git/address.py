@@ -34,6 +34,13 @@ class Address:
     password: Sensitive | None = None
 
     @property
+    def place(self) -> str:
+        """What hangs as one: the server behind a host and a port; all files of this machine."""
+        parts = urlsplit(self.url)
+        port = parts.port or {"http": 80, "https": 443, "ssh": 22}.get(self.scheme)
+        return f"{self.host}:{port}" if self.host else "the file system"
+
+    @property
     def is_http(self) -> bool:
         return self.scheme in ("http", "https")
 

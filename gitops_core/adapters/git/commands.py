@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
+from gitops_core.adapters.git.places import Places
 from gitops_core.errors import GitError
 
 MOST_OUTPUT = 64 << 20  # ls-remote of a million refs
@@ -68,14 +69,14 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class GitCommands:
-    """Starts git commands, a limited number at a time: most of them wait for a remote, some for one that hangs.
+    """Starts git commands, a limited number at a time.
 
     Attributes:
         program: the git command, an absolute path or a name on PATH.
     """
 
     program: str = "git"
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(24))
+    places: Places = field(default_factory=Places)
 
     async def run(
         self,
@@ -85,29 +86,33 @@ class GitCommands:
         config: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
         about: str = "",
+        host: str = "",
     ) -> Result:
         """What the command printed, whatever its exit code.
 
         Args:
-            timeout: seconds.
+            timeout: seconds; it may wait for its place as long again.
             config: Git configuration, passed by the environment: a command line is for everybody to read.
             about: the repository's address, for the message.
+            host: which remote it talks to; "" when it talks to none.
 
         Raises:
-            GitError: it took longer, printed more than it may, or cannot be started.
+            GitError: it took longer, printed more than it may, cannot be started, or would wait for a host that
+                answers nobody.
         """
         what = f"git {_verb(arguments)}{about and f' of {about}'}"
-        async with self.places:
-            process = await self._start(arguments, {**git_environment(config or {}), **(environment or {})})
-            try:
-                async with asyncio.timeout(timeout):
-                    return await _converse(process, stdin)
-            except TimeoutError:
-                raise GitError(f"{what} took longer than {timeout:g} s") from None
-            except OverflowError:
-                raise GitError(f"{what} printed more than {MOST_OUTPUT >> 20} MiB") from None
-            finally:
-                await _end(process)
+        try:
+            async with self.places.taken(host, timeout):
+                process = await self._start(arguments, {**git_environment(config or {}), **(environment or {})})
+                try:
+                    async with asyncio.timeout(timeout):
+                        return await _converse(process, stdin)
+                finally:
+                    await _end(process)
+        except TimeoutError:
+            raise GitError(f"{what} took longer than {timeout:g} s") from None
+        except OverflowError:
+            raise GitError(f"{what} printed more than {MOST_OUTPUT >> 20} MiB") from None
 
     async def _start(self, arguments: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE

@@ -312,6 +312,7 @@ class MirrorRemote:
                 config=child.config,
                 environment=child.environment,
                 about=self.url,
+                host=self.identity.address.place,
             )
 
     def _what(self, deed: str) -> str:

@@ -6,7 +6,10 @@ import asyncio
 from collections import Counter
 
 from gitops_core.api import GitRepository
+from gitops_core.errors import GitError
+from gitops_core.ports import GitAccess, GitRemote
 from tests.gitops_core.reconcilers.world import URL, World, condition, config_map
+from tests.simulation.fakes.git import FakeGit
 from tests.simulation.loop import virtually
 
 
@@ -129,5 +132,36 @@ def test_what_cannot_be_ignored_stops_it() -> None:
             live = await world.repository_object("v")
             assert condition(live, "Stalled")[:2] == ("True", "FieldsNotSupported")
             assert "artifact" not in live["status"]
+
+    virtually(main())
+
+
+class _OneSilentHost(FakeGit):
+    """Implements Git: the repositories of one host never answer."""
+
+    def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
+        async def hang(deed: str, moment: str) -> None:
+            await asyncio.sleep(timeout)
+            raise GitError(f"git ls-remote of {url} took longer than {timeout:g} s")
+
+        return FakeGit(hang).remote(url) if "silent" in url else super().remote(url, access)
+
+
+def test_repositories_on_a_host_that_hangs_keep_no_other_waiting() -> None:
+    async def main() -> None:
+        world = World()
+        world.git = _OneSilentHost()
+        await world.begin({"a.yaml": config_map("a")})
+        for number in range(40):
+            url = f"http://silent.example.com/{number}.git"
+            await world.put(GitRepository, f"a{number}", interval="1m", url=url, ref={"branch": "main"})
+        async with world.running():
+            for _ in range(30):
+                await asyncio.sleep(20)
+                commit = await world.commit({"a.yaml": config_map("a", f"{asyncio.get_running_loop().time()}")})
+                await world.request(GitRepository, "r", commit)
+                await asyncio.sleep(2)
+                assert commit in (await world.repository_object())["status"]["artifact"]["revision"]
+            assert condition(await world.repository_object("a7"), "Ready")[1] == "GitOperationFailed"
 
     virtually(main())

@@ -316,6 +316,26 @@ async def test_a_remote_that_hangs_is_given_up(tmp_path: Path, mirrors: GitMirro
         assert not _children_of_git(url)
 
 
+async def test_a_host_that_hangs_delays_no_other(tmp_path: Path, mirrors: GitMirrors) -> None:
+    async with bad_server(hang) as url, PLACES["http"](tmp_path) as place:
+        await place.repository(files={"a": b"1"})
+        silent = (mirrors.remote(f"{url}/{number}.git", timeout=40) for number in range(40))
+        asking = [asyncio.create_task(remote.resolve(MAIN)) for remote in silent]
+        while not _children_of_git(url):  # noqa: ASYNC110  # a process has no Event
+            await asyncio.sleep(0.01)
+
+        good = mirrors.remote(f"{place.url}/apps.git")
+        async with asyncio.timeout(9):  # before anybody gives up, however busy this machine is
+            revision = await good.resolve(MAIN)
+            assert dict(await good.tree(revision)) == {"a": b"1"}
+
+        assert not any(task.done() for task in asking)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        assert not _children_of_git(url)
+
+
 def _children_of_git(url: str) -> list[str]:
     """Processes that still talk to `url`."""
     found = []

@@ -1,0 +1,174 @@
+"""Who waits for whom, in virtual time: commands that take as long as their host lets them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gitops_core.adapters.git.places import Places
+from gitops_core.errors import GitError
+from tests.simulation.loop import virtually
+
+TIMEOUT = 60.0
+
+
+class Work:
+    """Commands that run at the places, and what became of them: when each ended, by name.
+
+    Attributes:
+        most: how many ran at the same time, by host, and "" for all of them.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.done: dict[str, float] = {}
+        self.refused: dict[str, float] = {}
+        self.words: set[str] = set()
+        self.most: Counter[str] = Counter()
+        self._now: Counter[str] = Counter()
+
+    async def command(self, name: str, host: str, takes: float) -> None:
+        """One that takes longer than the time-out is one that hangs."""
+        clock = asyncio.get_running_loop().time
+        try:
+            async with self.places.taken(host, TIMEOUT):
+                self._count(host, 1)
+                try:
+                    async with asyncio.timeout(TIMEOUT):
+                        await asyncio.sleep(takes)
+                finally:
+                    self._count(host, -1)
+                self.done[name] = clock()
+        except GitError as error:
+            self.refused[name] = clock()
+            self.words.add(str(error))
+        except TimeoutError:
+            pass
+
+    def _count(self, host: str, change: int) -> None:
+        for counted in (host, ""):
+            self._now[counted] += change
+            self.most[counted] = max(self.most[counted], self._now[counted])
+
+
+def test_a_host_that_hangs_keeps_nobody_else_waiting_and_its_own_only_for_a_while() -> None:
+    async def main() -> None:
+        work = Work(Places())
+        hanging = [asyncio.create_task(work.command(f"{n}", "silent:80", 3600)) for n in range(40)]
+        await asyncio.sleep(1)
+        await work.command("good", "good:80", 0.5)
+        assert work.done == {"good": 1.5}
+
+        await asyncio.sleep(30)
+        assert len(work.refused) == 32
+        assert set(work.refused.values()) == {10.0}
+        assert work.words == {"waiting for silent:80: all 8 places are taken, and none was answered within 10 s"}
+        await work.command("late", "silent:80", 1)
+        assert work.refused["late"] == 31.5
+
+        await asyncio.gather(*hanging)
+        await work.command("mended", "silent:80", 1)
+        assert work.done["mended"] == 61
+
+    virtually(main())
+
+
+def test_a_place_that_a_time_out_made_free_does_not_begin_the_waiting_anew() -> None:
+    async def main() -> None:
+        work = Work(Places(per_host=2))
+        tasks = []
+        for moment in range(0, 300, 5):
+            tasks.append(asyncio.create_task(work.command(f"{moment}", "silent:80", 3600)))
+            await asyncio.sleep(5)
+        await asyncio.gather(*tasks)
+
+        waited = [moment - int(name) for name, moment in work.refused.items()]
+        assert len(waited) > 45
+        assert max(waited) <= 10
+
+    virtually(main())
+
+
+def test_a_busy_host_that_answers_is_waited_for() -> None:
+    async def main() -> None:
+        work = Work(Places(per_host=2))
+        await asyncio.gather(*(work.command(f"{n}", "busy:443", 3) for n in range(30)))
+        assert work.refused == {}
+        assert {name: round(moment) for name, moment in work.done.items()} == {
+            f"{n}": 3 + n // 2 * 3 for n in range(30)
+        }
+
+        await asyncio.gather(*(work.command(f"slow {n}", "busy:443", 9) for n in range(30)))
+        assert {round(moment) for moment in work.refused.values()} == {45 + int(TIMEOUT)}
+
+    virtually(main())
+
+
+def test_many_hosts_that_hang_leave_the_machine_alone() -> None:
+    async def main() -> None:
+        work = Work(Places(remote=16))
+        hosts = [f"silent-{n}:80" for n in range(5)]
+        hanging = [asyncio.create_task(work.command(f"{h} {n}", h, 3600)) for h in hosts for n in range(20)]
+        await asyncio.sleep(20)
+
+        async with work.places.taken("", TIMEOUT):
+            assert work.most[""] == 16
+        assert "waiting for any remote: all 16 places are taken, and none was answered within 10 s" in work.words
+        await asyncio.gather(*hanging)
+        await work.command("good", "good:80", 1)
+        assert "good" in work.done
+
+    virtually(main())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0.1, 4, 30, 999]), st.integers(0, 40)), max_size=40),
+    st.sets(st.integers(0, 39)),
+)
+def test_no_place_is_lost_or_given_twice(commands: list[tuple[str, float, int]], cancelled: set[int]) -> None:
+    async def main() -> None:
+        places = Places(remote=4, per_host=2)
+        work = Work(places)
+
+        async def later(number: int, host: str, takes: float, begins: int) -> None:
+            await asyncio.sleep(begins)
+            await work.command(f"{number}", host, takes)
+
+        tasks = [asyncio.create_task(later(n, *command)) for n, command in enumerate(commands)]
+        for number in range(40):
+            await asyncio.sleep(1)
+            if number in cancelled and number < len(tasks):
+                tasks[number].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+        assert all(work.most[host] <= 2 for host in "abc")
+        assert work.most[""] <= 4
+        after = Work(places)
+        await asyncio.gather(*(after.command(f"{host}{n}", host, 1) for host in "ab" for n in range(2)))
+        assert len(after.done) == 4
+        assert max(after.done.values()) - min(after.done.values()) < 0.001
+
+    virtually(main())
+
+
+async def test_a_turn_that_came_while_its_command_was_cancelled_goes_to_the_next() -> None:
+    places = Places(per_host=1)
+    work = Work(places)
+    first = asyncio.create_task(work.command("first", "a", 30))
+    await asyncio.sleep(0)
+    second, third = (asyncio.create_task(work.command(name, "a", 0)) for name in ("second", "third"))
+    await asyncio.sleep(0)
+
+    first.cancel()
+    second.cancel()
+    async with asyncio.timeout(5):
+        await third
+
+    assert list(work.done) == ["third"]
+    with pytest.raises(asyncio.CancelledError):
+        await second
