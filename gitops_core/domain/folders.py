@@ -23,6 +23,7 @@ from typing import Any
 
 from gitops_core.domain.manifests import Malformed, documents
 from gitops_core.errors import ManifestInvalid
+from gitops_core.meta import Tree
 
 NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 EXTENSIONS = (".yaml", ".yml")
@@ -33,6 +34,27 @@ _FILES = ("crds", "configurations", "patchesStrategicMerge", *_PLUGINS)
 _WITH_PATH = ("patches", "patchesJson6902", "replacements")
 _GENERATORS = ("configMapGenerator", "secretGenerator")
 _HELM = ("helmCharts", "helmChartInflationGenerator", "helmGlobals")
+
+
+class PlacedTree(Tree):
+    """A folder's files by their paths in the repository: messages name a file as who wrote it knows it."""
+
+    def __init__(self, tree: Tree, folder: str) -> None:
+        self.oid = tree.oid
+        self._tree = tree
+        self._paths = {posixpath.join(folder, path): path for path in tree}
+
+    def __getitem__(self, path: str) -> bytes:
+        return self._tree[self._paths[path]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._paths
 
 
 def manifest_files(paths: Collection[str]) -> tuple[str, ...]:

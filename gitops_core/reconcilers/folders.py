@@ -31,7 +31,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Folder:
-    """What to render: folder `path` of `tree`."""
+    """What to render: folder `path` of `tree`, which may hold that folder alone."""
 
     tree: Tree
     path: str
@@ -90,7 +90,8 @@ class Folders:
             own = SelectedTree(await remote.tree(revision, inside), root.rules, inside)
         except PathNotFound:
             raise PathNotFound(f"kustomization path not found: {inside} is not a folder of {revision}") from None
-        return Folder(own, "") if is_alone and not reaches_out(own) else Folder(root.files, inside)
+        is_whole = is_alone and not reaches_out(own)
+        return Folder(folders.PlacedTree(own, inside) if is_whole else root.files, inside)
 
     async def _root(self, source: GitRepository, revision: Revision) -> _Root:
         version = _version(source, revision)

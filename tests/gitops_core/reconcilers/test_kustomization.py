@@ -349,8 +349,28 @@ def test_bad_files_are_all_named_with_their_lines() -> None:
 
             status, reason, message = condition(await world.kustomization("apps"), "Ready")
             assert (status, reason) == ("False", "BuildFailed")
-            assert "x.yaml: line 4: did not find expected '-' indicator" in message
-            assert "y.yaml: line 1: an object lacks apiVersion and metadata.name" in message
+            assert "from apps/x.yaml: line 4: did not find expected '-' indicator" in message
+            assert "; apps/y.yaml: line 1: an object lacks apiVersion and metadata.name" in message
+
+    virtually(main())
+
+
+def test_a_folder_that_cannot_be_built_is_named() -> None:
+    async def main() -> None:
+        world = World()
+        overlay = "resources: [one.yaml]\n"
+        await world.begin(
+            {"apps/README.md": "soon", "web/kustomization.yaml": overlay, "bad/kustomization.yaml": "a: ["}
+        )
+        for name in ("apps", "web", "bad"):
+            await world.sync(name, f"./{name}")
+        async with world.running():
+            await asyncio.sleep(5)
+            messages = {n: condition(await world.kustomization(n), "Ready")[2] for n in ("apps", "web", "bad")}
+
+        assert messages["apps"] == "apps holds no manifests"
+        assert messages["web"].startswith("web/kustomization.yaml: resources: web/one.yaml is not in the repository")
+        assert messages["bad"].startswith("failed to decode bad/kustomization.yaml: line 2: ")
 
     virtually(main())
 
