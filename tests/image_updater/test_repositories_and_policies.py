@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from gitops_core.meta import ObjectRef
+from gitops_core.ports import Query
 from gitops_core.runtime.clock import SystemClock
 from image_updater.adapters.oci import OciRegistry
 from image_updater.api import ImagePolicy, ImageRepository
@@ -125,6 +126,79 @@ def test_a_new_tag_reaches_the_policy_by_the_next_scan() -> None:
     assert ready == f"Latest image tag for {IMAGE} resolved to 1.1.0 (previously {IMAGE}:1.0.0)"
 
 
+def test_a_lost_catalog_is_filled_again_and_no_policy_flaps() -> None:
+    """A restart on an empty disk: the repository's status is as it was, so its listing wakes nobody."""
+
+    async def scenario() -> tuple[list[Any], list[Any], Any]:
+        world = World()
+        seen: list[Any] = []
+        async with world.running(last=False):
+            await world.scanned("1.0.0", interval="1h")
+            await world.until(ImageRepository, "app", is_ready)
+            await world.policy()
+            await world.policy("none", range_=">=5", imageRepositoryRef={"name": "app"})
+            await world.until(ImagePolicy, "app", is_ready)
+            await world.until(ImagePolicy, "none", has_failed)
+            before = [await world.get(ImagePolicy, name) for name in ("app", "none")]
+            told = set(await world.events("ImagePolicy"))
+        await world.clock.sleep(10)
+        requests = world.fakes.requests
+        watching = asyncio.create_task(_watched(world, seen))
+        async with world.running():
+            await world.clock.sleep(10)
+            assert world.fakes.requests == requests + 1
+            after = [await world.get(ImagePolicy, name) for name in ("app", "none")]
+            assert set(await world.events("ImagePolicy")) == told
+            world.fakes.push(IMAGE, "1.1.0")
+            await world.request_scan("app")
+            await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
+            watching.cancel()
+        return before, after, seen
+
+    before, after, seen = virtually(scenario())
+
+    assert [conditions(policy) for policy in after] == [conditions(policy) for policy in before]
+    assert [policy["status"].get("latestRef") for policy in after] == [{"name": IMAGE, "tag": "1.0.0"}, None]
+    assert {(name, ready) for name, ready, _ in seen} <= {("app", "True"), ("none", "False")}
+    assert ("app", "True", "1.1.0") in seen
+
+
+async def _watched(world: World, seen: list[Any]) -> None:
+    """Every state that a policy was in: name, Ready's status, chosen tag."""
+    query = Query(ImagePolicy.KIND)
+    page = await world.cluster.list(query, dict[str, Any])
+    async for event in world.cluster.watch(query, dict[str, Any], page.resource_version):
+        live: Any = event.object
+        ready = next(c["status"] for c in conditions(live) if c["type"] == "Ready")
+        seen.append((live["metadata"]["name"], ready, (live["status"].get("latestRef") or {}).get("tag")))
+
+
+def test_a_policy_that_appears_before_the_catalog_is_filled_waits() -> None:
+    """Not for the repository's interval, and not for half a minute."""
+
+    async def scenario() -> tuple[list[str], float]:
+        world = World()
+        async with world.running(last=False):
+            await world.scanned("1.0.0", interval="1h")
+            await world.until(ImageRepository, "app", is_ready)
+
+        async def slow(deed: str) -> None:
+            await world.clock.sleep(2.5)
+
+        world.fakes.fault = slow
+        await world.policy()
+        began = world.clock.monotonic()
+        async with world.running():
+            first = await world.until(ImagePolicy, "app", lambda o: conditions(o) != [])
+            await world.until(ImagePolicy, "app", is_ready)
+            return [f"{c['type']}={c['status']}" for c in conditions(first)], world.clock.monotonic() - began
+
+    first, took = virtually(scenario())
+
+    assert first == ["Ready=Unknown", "Reconciling=True"]
+    assert took < 6
+
+
 def test_a_policy_that_fails_keeps_what_it_chose() -> None:
     async def scenario() -> Any:
         world = World()
@@ -164,9 +238,7 @@ def test_a_repository_is_listed_when_there_is_a_reason() -> None:
             await world.until(ImageRepository, "app", lambda o: o["status"]["lastScanResult"]["tagCount"] == 2)
             counted.append(world.fakes.requests)
 
-            patch = {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}}
-            manifest = await world.get(ImageRepository, "app")
-            await world.cluster.patch(ObjectRef.of(manifest), patch, field_manager="test")
+            await world.request_scan("app")
             await world.until(ImageRepository, "app", lambda o: o["status"].get("lastHandledReconcileAt") == "now")
             counted.append(world.fakes.requests)
         return counted

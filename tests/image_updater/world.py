@@ -51,8 +51,12 @@ class World:
         return self.git.repositories[URL]
 
     @asynccontextmanager
-    async def running(self, registry: Registry | None = None) -> AsyncIterator[None]:
-        """The CRDs installed and a process at work, as long as the block lasts."""
+    async def running(self, registry: Registry | None = None, *, last: bool = True) -> AsyncIterator[None]:
+        """The CRDs installed and a process with a new catalog at work, as long as the block lasts.
+
+        Args:
+            last: the cluster ends with it.
+        """
         for kind in (GitRepository, *KINDS):
             await self.cluster.apply(crd(kind), field_manager="test")
         stop, catalog = asyncio.Event(), SqliteCatalog.open(None)
@@ -75,7 +79,8 @@ class World:
             stop.set()
             await process
             catalog.close()
-            self.cluster.close()
+            if last:
+                self.cluster.close()
 
     async def put(self, kind: type[Resource], name: str, *, namespace: str = "default", **spec: Any) -> None:
         manifest = {
@@ -123,7 +128,12 @@ class World:
     async def scanned(self, *tags: str, name: str = "app", image: str = IMAGE, **spec: Any) -> None:
         for tag in tags:
             self.fakes.push(image, tag)
-        await self.put(ImageRepository, name, image=image, interval="1m", **spec)
+        await self.put(ImageRepository, name, **{"image": image, "interval": "1m", **spec})
+
+    async def request_scan(self, name: str) -> None:
+        patch = {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}}
+        ref = ObjectRef(ImageRepository.KIND, ObjectKey("default", name))
+        await self.cluster.patch(ref, patch, field_manager="test")
 
     async def policy(self, name: str = "app", range_: str = ">=1.0", **spec: Any) -> None:
         await self.put(
