@@ -244,7 +244,9 @@ def _usable(store: SecretStore | None, wanted: ExternalSecret) -> SecretStore:
     if store is None:
         raise StoreNotReady(f'could not get SecretStore "{name}", SecretStore.external-secrets.io "{name}" not found')
     if not is_ready(store):
-        raise StoreNotReady(f'SecretStore "{name}" is not ready')
+        failure = StoreNotReady(f'SecretStore "{name}" is not ready')
+        # one that nobody has looked at yet is no trouble to tell of: it will be validated in a moment
+        raise failure if store.status.conditions else failure.told("None", {})
     return store
 
 

@@ -82,6 +82,35 @@ def test_in_whatever_order_they_appear() -> None:
     virtually(main())
 
 
+def test_what_is_applied_together_is_not_warned_about() -> None:
+    """The ExternalSecret may be looked at first: its store is not validated yet, and nothing is wrong."""
+
+    async def main() -> None:
+        world, provider = await installed(), MemoryProvider({"db": "v1"})
+        reached, goes_on = asyncio.Event(), asyncio.Event()
+
+        class Slow(MemoryFactory):
+            async def open(self, store: SecretStore, cluster: Any) -> Any:
+                reached.set()
+                await goes_on.wait()
+                return await super().open(store, cluster)
+
+        await create(world, fake(x="y"), external_secret())
+        async with world.process(*assembled({"fake": Slow(provider)})):
+            await reached.wait()
+            await asyncio.sleep(5)
+            assert await ready(world) == (
+                "False",
+                'could not get secret data from provider: SecretStore "fake" is not ready',
+            )
+            goes_on.set()
+            await asyncio.sleep(5)
+            assert await ready(world) == ("True", "secret synced")
+            assert {event["type"] for event in await world.events()} == {"Normal"}
+
+    virtually(main())
+
+
 def test_an_edited_store_and_an_edited_secret_are_answered_at_once() -> None:
     async def main() -> None:
         world = await installed()
