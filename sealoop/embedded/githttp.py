@@ -140,6 +140,7 @@ class GitServer:
             feeding.cancel()
             if process.returncode is None:
                 _kill(process.pid)
+            await _drain(process)
             await process.wait()
 
 
@@ -147,6 +148,12 @@ def _kill(pid: int) -> None:
     # not Process.kill(): it polls first, and then the exit code is lost for the watcher that waits for it
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+async def _drain(process: asyncio.subprocess.Process) -> None:
+    """Take what nobody reads any more: a process whose pipe is not read to its end is never seen to end."""
+    while process.stdout is not None and await process.stdout.read(_CHUNK):
+        pass
 
 
 def _repository(path: str) -> str:

@@ -179,7 +179,14 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(process.wait()), KILL_GRACE)
+        async with asyncio.timeout(KILL_GRACE):
+            # waiting ends with the last of its group: when all pipes are closed, for which they must be read
+            await asyncio.gather(process.wait(), _drain(cast(asyncio.StreamReader, process.stdout)))
+
+
+async def _drain(stream: asyncio.StreamReader) -> None:
+    while await stream.read(1 << 16):
+        pass
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from gitops_core.adapters.git import GitMirrors
+from gitops_core.adapters.git.commands import KILL_GRACE, GitCommands
 from gitops_core.errors import GitAccessDenied, GitError, GitOpsError, PushDenied, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive
 from gitops_core.ports import GitAccess, GitRef
@@ -314,6 +315,16 @@ async def test_a_remote_that_hangs_is_given_up(tmp_path: Path, mirrors: GitMirro
 
         assert asyncio.get_running_loop().time() - before < 5
         assert not _children_of_git(url)
+
+
+async def test_a_remote_that_tells_too_much_is_stopped_at_once(tmp_path: Path) -> None:
+    program = tmp_path / "git"
+    program.write_text("#!/bin/sh\nexec yes\n")
+    program.chmod(0o755)
+    commands = GitCommands(str(program))
+    async with asyncio.timeout(KILL_GRACE):  # reading so much takes half a second
+        with pytest.raises(GitError, match="printed more than 64 MiB"):
+            await commands.run("ls-remote", timeout=60)
 
 
 async def test_a_host_that_hangs_delays_no_other(tmp_path: Path, mirrors: GitMirrors) -> None:
