@@ -9,6 +9,7 @@ Git object id and the overlay; so what did not change is not built again, and no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
@@ -190,7 +191,7 @@ class Kustomize:
         try:
             async with asyncio.timeout(self._timeout):
                 output, problem = await asyncio.gather(
-                    _bounded(process.stdout, MAX_OUTPUT), _bounded(process.stderr, 2**16)
+                    _bounded(process, process.stdout, MAX_OUTPUT), _bounded(process, process.stderr, 2**16)
                 )
                 status = await process.wait()
         except TimeoutError:
@@ -266,12 +267,18 @@ def _environment(root: str) -> dict[str, str]:
     return {"HOME": root, "PATH": "", "HTTP_PROXY": nowhere, "HTTPS_PROXY": nowhere, "TMPDIR": root}
 
 
-async def _bounded(stream: asyncio.StreamReader | None, limit: int) -> bytes:
-    data = bytearray()
+async def _bounded(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, limit: int) -> bytes:
+    """What the process prints, which is killed when that is too much."""
+    data, is_over = bytearray(), False
     while stream is not None and (chunk := await stream.read(2**16)):
         data += chunk
-        if len(data) > limit:
-            raise RendererUnavailable(f"kustomize printed more than {limit >> 20 or 1} MiB")
+        if len(data) > limit:  # read on: a process whose pipe is not read to its end is never seen to end
+            is_over = True
+            data.clear()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    if is_over:
+        raise RendererUnavailable(f"kustomize printed more than {limit >> 10} KiB")
     return bytes(data)
 
 

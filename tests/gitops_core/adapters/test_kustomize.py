@@ -308,3 +308,13 @@ async def test_a_program_that_hangs_is_stopped(tmp_path: Path) -> None:
     program.chmod(0o755)
     with pytest.raises(RendererUnavailable, match="longer than"):
         await Kustomize(str(program), timeout=0.2).render(folder("account.yaml"), Overlay(name_prefix="x-"))
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+async def test_a_program_that_prints_too_much_is_stopped(stream: int, tmp_path: Path) -> None:
+    program = tmp_path / "kustomize"
+    program.write_text(f"#!/bin/sh\nexec /usr/bin/yes >&{stream}\n")
+    program.chmod(0o755)
+    async with asyncio.timeout(20):
+        with pytest.raises(RendererUnavailable, match="printed more than"):
+            await Kustomize(str(program)).render(folder("account.yaml"), Overlay(name_prefix="x-"))
