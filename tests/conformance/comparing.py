@@ -23,6 +23,7 @@ MOMENTS = {
     "lastPushTime",
     "lastReconciled",
     "lastReconciledDuration",
+    "totalReconciliations",  # how often it was looked at meanwhile
     "lastTransitionTime",
     "refreshTime",
     "resourceVersion",

@@ -71,6 +71,7 @@ class Stage:
     git: GitServer
     registry: RealRegistry
     hostile: str
+    hanging: str
     vault: VaultServer
 
     def repository(self, name: str, files: Mapping[str, bytes]) -> Repository:
@@ -93,14 +94,16 @@ def stage(plane: ControlPlane, folder: Path, registry: RealRegistry, vault: Vaul
     loop = Loop()
     (folder / "git").mkdir()
     locked = {f"locked-{number}.git": basic(USER, PASSWORD) for number in range(9)}
-    server, hostile = GitServer(folder / "git", authorization=locked), hostile_registry()
+    server = GitServer(folder / "git", authorization=locked)
+    hostile, hanging = hostile_registry(), hostile_registry()  # one that hangs keeps its own repositories waiting
     try:
         loop.run(server.start())
-        host = loop.run(hostile.__aenter__())
+        one, other = (loop.run(each.__aenter__()) for each in (hostile, hanging))
         try:
-            yield Stage(plane, folder, loop, server, registry, host, vault)
+            yield Stage(plane, folder, loop, server, registry, one, other, vault)
         finally:
-            loop.run(hostile.__aexit__(None, None, None))
+            for each in (hostile, hanging):
+                loop.run(each.__aexit__(None, None, None))
             loop.run(server.stop())
     finally:
         loop.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.component import controllers
 from secrets_sync.domain.live import SECRET
 from tests.gitops_core.runtime.world import EVENT, World
-from tests.servers.controlplane import ControlPlane
+from tests.servers.controlplane import ControlPlane, start_control_plane
 from tests.simulation.loop import virtually
 
 DATA = Path(__file__).parent / "data" / "external-secrets"
@@ -184,10 +185,18 @@ class RealWorld(World):
 REAL = ["create-owner", "create-orphan", "create-merge", "owner-preexisting-secret", "labels-copied-no-template"]
 
 
-async def test_a_real_api_server_stores_the_same(control_plane: ControlPlane) -> None:
+@pytest.fixture
+def own_control_plane(tmp_path: Path) -> Iterator[ControlPlane]:
+    """An API server that has no such namespace and objects from another test yet: the recordings give their names."""
+    plane = start_control_plane(tmp_path)
+    yield plane
+    plane.stop()
+
+
+async def test_a_real_api_server_stores_the_same(own_control_plane: ControlPlane) -> None:
     """Among it managedFields, by which the original knows what it wrote."""
-    token, ca = Sensitive(control_plane.token), control_plane.ca.read_bytes()
-    cluster = KubernetesCluster.connect(control_plane.url, ca=ca, token=token)
+    token, ca = Sensitive(own_control_plane.token), own_control_plane.ca.read_bytes()
+    cluster = KubernetesCluster.connect(own_control_plane.url, ca=ca, token=token)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(cluster.close)
         for kind in (SecretStore, ExternalSecret):
