@@ -21,7 +21,5 @@ def refuse_unsupported(wanted: Resource, harmless: Collection[str]) -> None:
     """
     paths = [path for path in unsupported(wanted.spec) if path not in harmless]
     if paths:
-        raise StalledError(
-            f"{', '.join(paths)} of {wanted.ref} is not supported yet: remove it, nothing was done",
-            reason="FieldsNotSupported",
-        )
+        message = f"{wanted.ref} sets what is not supported yet, nothing was done: remove {', '.join(paths)}"
+        raise StalledError(message, reason="FieldsNotSupported").told("None", {})  # the runtime's Event says it
