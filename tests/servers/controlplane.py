@@ -276,6 +276,8 @@ class ControlPlane:
             *("kube-controller-manager", common, "--leader-elect=false", "--secure-port=0"),
             f"--service-account-private-key-file={self.service_account_key}",
             "--concurrent-deployment-syncs=2",
+            # else each namespace gets a ConfigMap at some moment, in the middle of what a test lists and watches
+            "--controllers=*,-root-ca-certificate-publisher-controller",
             "--node-monitor-grace-period=24h",  # nobody renews the node's lease, and its Pods would stop being ready
         ]
         scheduler: Command = ["kube-scheduler", common, "--leader-elect=false", "--secure-port=0"]
