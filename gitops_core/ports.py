@@ -218,6 +218,10 @@ class Objects(Protocol):
         """The object as last seen, or None. A kind that no controller watches is read from the cluster."""
         ...
 
+    async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
+        """Every object of the kind ("" for all namespaces) as last seen, ordered by key; likewise."""
+        ...
+
 
 class Events(Protocol):
     def emit(

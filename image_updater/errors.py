@@ -101,3 +101,27 @@ class UpdateFailed(TransientError):
     """The files could not be updated."""
 
     reason = "UpdateFailed"
+
+
+# Forges
+
+
+class ForgeUnavailable(TransientError):
+    """Network trouble, time-out, 429, 5xx, or an answer that is none."""
+
+    reason = "PullRequestFailed"
+
+
+class ForgeDenied(TransientError):
+    """401, 403 or 404: the token is wrong or too weak, or there is no such repository."""
+
+    reason = "PullRequestFailed"
+
+
+# Guards
+
+
+class GuardInvalid(StalledError):
+    """An UpdateGuard that cannot be: a schedule, a time zone, a pattern or a key that cannot be read."""
+
+    reason = "InvalidGuard"

@@ -1,16 +1,41 @@
 """What image_updater needs from the world beside the platform's ports.
 
-A contract test in tests/contracts/test_registry.py states what every implementation does.
+A contract test in tests/contracts/ states what every implementation does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
-from image_updater.domain.credentials import ANONYMOUS, Credentials
+from gitops_core.ports import GitAccess
+from image_updater.domain.credentials import OPEN, RegistryAccess
 from image_updater.domain.references import Repository
+
+
+class Image(NamedTuple):
+    """What a registry says of one image.
+
+    Attributes:
+        digest: of the manifest; of a multi-platform image: of its index.
+        platforms: `linux/amd64`, `linux/arm/v7`, in the index's order; of a single manifest: its config's.
+        labels: of the (first platform's) config, and the manifest's annotations, which win.
+        created: what the config says, which its maker chose.
+    """
+
+    digest: str
+    platforms: tuple[str, ...] = ()
+    labels: Mapping[str, str] = {}
+    created: datetime | None = None
+
+
+class SignedClaim(NamedTuple):
+    """One cosign signature: the signed payload (simple signing JSON) and the signature's bytes. Nobody checked it."""
+
+    payload: bytes
+    signature: bytes
 
 
 class Registry(Protocol):
@@ -20,15 +45,17 @@ class Registry(Protocol):
     The credentials go to the repository's own registry and to the token server that it names, nowhere else.
     """
 
-    async def tags(self, repository: Repository, credentials: Credentials = ANONYMOUS) -> tuple[str, ...]:
+    async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
         """Every tag, from all pages, in the registry's order, each once. May be cancelled.
+
+        Who asks while the same listing is under way gets its result.
 
         Raises:
             RepositoryUnknown.
         """
         ...
 
-    async def digest(self, repository: Repository, reference: str, credentials: Credentials = ANONYMOUS) -> str:
+    async def digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
         """The digest of the manifest (of a multi-platform image: of its index) that a tag or digest names now.
 
         Raises:
@@ -37,17 +64,52 @@ class Registry(Protocol):
         ...
 
 
+class ImageReader(Protocol):
+    """What is known of one image beyond its name. Every method raises RegistryUnavailable and RegistryDenied."""
+
+    async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
+        """What a tag or digest names. Raises ImageUnknown."""
+        ...
+
+    async def claims(
+        self, repository: Repository, digest: str, access: RegistryAccess = OPEN
+    ) -> tuple[SignedClaim, ...]:
+        """The cosign signatures attached to `digest` (referrers, and the tag `sha256-<hex>.sig`); () for none."""
+        ...
+
+
 class SeenTag(NamedTuple):
-    """A tag and when a listing had it for the first time."""
+    """A tag and when a listing (or a push event) had it for the first time.
+
+    Attributes:
+        digest: what it named when we last looked, "" when we never did.
+        digest_seen: when we first saw the tag name that digest.
+    """
 
     tag: str
     first_seen: datetime
+    digest: str = ""
+    digest_seen: datetime | None = None
+
+    @property
+    def since(self) -> datetime:
+        """Since when the tag is what it is now: its age counts from here."""
+        return self.digest_seen if self.digest_seen is not None and self.digest else self.first_seen
+
+
+class TagEvent(NamedTuple):
+    """Something that happened to a tag, as far as we saw: it appeared, it vanished, or it names another digest."""
+
+    at: datetime
+    tag: str
+    what: Literal["appeared", "vanished", "moved"]
+    digest: str = ""
 
 
 class TagCatalog(Protocol):
-    """The tags of every repository by its canonical name, as the last listing had them.
+    """The tags of every repository by its canonical name, as the last listing had them, and their history.
 
-    It may be lost: then repositories are listed again.
+    It may be lost: then repositories are listed again, and `restore` brings the times back from the cluster.
     """
 
     async def tags(self, repository: str) -> tuple[str, ...] | None:
@@ -58,8 +120,77 @@ class TagCatalog(Protocol):
         """The same with times, in the same order."""
         ...
 
-    async def store(self, repository: str, tags: Iterable[str], now: datetime) -> None:
-        """The repository has exactly these tags now. A tag that it had before keeps its time."""
+    async def listed_at(self, repository: str, identity: str) -> datetime | None:
+        """When who has this identity (`access_identity`) last listed the repository."""
+        ...
+
+    async def store(self, repository: str, tags: Iterable[str], now: datetime, identity: str = "") -> bool:
+        """The repository has exactly these tags now; whether that is news. A tag that it had before keeps its time."""
+        ...
+
+    async def observe(self, repository: str, tag: str, digest: str, now: datetime) -> str:
+        """The tag names `digest` now (a tag that is new is added); the other digest that it named before, or ""."""
+        ...
+
+    async def history(self, repository: str) -> tuple[TagEvent, ...]:
+        """What happened, oldest first."""
+        ...
+
+    async def restore(self, repository: str, seen: Iterable[SeenTag]) -> None:
+        """Times from before the catalog was lost: the older of two times stays; no tag is listed by this."""
         ...
 
     async def forget(self, repository: str) -> None: ...
+
+
+# Forges
+
+
+class PullRequest(NamedTuple):
+    """A pull request (GitLab: merge request). `state` merged or closed says how it ended."""
+
+    number: int
+    url: str
+    head: str
+    base: str
+    title: str
+    body: str
+    state: Literal["open", "merged", "closed"]
+
+
+class Forge(Protocol):
+    """The pull requests of one repository. Every method raises ForgeUnavailable and ForgeDenied."""
+
+    async def find(self, head: str, base: str) -> tuple[PullRequest, ...]:
+        """Those from branch `head` into `base`, newest first, at most 100; also closed ones."""
+        ...
+
+    async def open(self, head: str, base: str, title: str, body: str, labels: Iterable[str] = ()) -> PullRequest: ...
+
+    async def update(self, number: int, title: str, body: str) -> None: ...
+
+    async def close(self, number: int, comment: str) -> None:
+        """Say why, and close it without merging."""
+        ...
+
+
+@dataclass(frozen=True)
+class ForgeAddress:
+    """Which forge, and which repository of it.
+
+    Attributes:
+        kind: gitea serves Forgejo, too.
+        url: the repository's clone URL.
+        api: the API's base URL where it does not follow from `url`.
+    """
+
+    kind: Literal["gitea", "github", "gitlab"]
+    url: str
+    api: str = ""
+    access: GitAccess = field(default=GitAccess())
+
+
+class Forges(Protocol):
+    def forge(self, address: ForgeAddress) -> Forge:
+        """A handle; nothing happens yet. Raises StalledError: the URL names no repository of such a forge."""
+        ...

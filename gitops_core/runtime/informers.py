@@ -292,3 +292,22 @@ class WatchedObjects:
             return informer.objects.get(key)
         manifest = await self._cluster.get(ObjectRef(type_.KIND, key))
         return None if manifest is None else from_manifest(type_, manifest)
+
+    async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
+        if (informer := self._informers.holding(type_, ObjectKey(namespace, ""))) is not None:
+            found = [item for key, item in informer.objects.items() if namespace in ("", key.namespace)]
+        else:
+            found = await listed(self._cluster, type_, namespace)
+        return tuple(sorted(found, key=lambda item: item.key))
+
+
+async def listed(cluster: Cluster, type_: type[R], namespace: str = "") -> list[R]:
+    """Every readable object of a kind, from all pages, as the API server has them now."""
+    found: list[R] = []
+    token = ""
+    while True:
+        page = await cluster.list(Query(type_.KIND, namespace=namespace), type_, limit=PAGE, continue_token=token)
+        found += [item for item in page.items if isinstance(item, type_)]
+        token = page.continue_token
+        if not token:
+            return found

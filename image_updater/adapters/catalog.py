@@ -40,7 +40,7 @@ class SqliteCatalog:
 
     async def tags(self, repository: str) -> tuple[str, ...] | None:
         seen = await self._run(lambda: self._seen(repository))
-        return None if seen is None else tuple(tag for tag, _ in seen)
+        return None if seen is None else tuple(found.tag for found in seen)
 
     async def seen(self, repository: str) -> tuple[SeenTag, ...]:
         return await self._run(lambda: self._seen(repository)) or ()

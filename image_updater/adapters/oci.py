@@ -27,7 +27,7 @@ from gitops_core.adapters.http import BodyTooLarge, open_session, read_body, ret
 from gitops_core.gotemplate.printing import text_of
 from gitops_core.meta import Sensitive
 from image_updater.adapters.challenges import Challenge, belongs, next_page, parse_challenges
-from image_updater.domain.credentials import ANONYMOUS, Credentials
+from image_updater.domain.credentials import OPEN, Credentials, RegistryAccess
 from image_updater.domain.references import Repository
 from image_updater.errors import (
     ImageUnknown,
@@ -124,13 +124,13 @@ class OciRegistry:
             raise RuntimeError("use the registry client inside `async with`")
         return self._open
 
-    async def tags(self, repository: Repository, credentials: Credentials = ANONYMOUS) -> tuple[str, ...]:
+    async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
         path: str | None = f"/v2/{repository.path}/tags/list?n={PAGE}"
         found: dict[str, None] = {}
         visited: set[str] = set()
         while path is not None:
             visited.add(path)
-            answer = await self._ask("GET", repository, path, credentials)
+            answer = await self._ask("GET", repository, path, access.credentials)
             known = len(found)
             found.update(dict.fromkeys(_tags_in(answer)))
             path = _next_path(answer)
@@ -140,12 +140,12 @@ class OciRegistry:
                 raise RegistryUnavailable(f"{_request(answer)}: more than {MOST_TAGS} tags")
         return tuple(found)
 
-    async def digest(self, repository: Repository, reference: str, credentials: Credentials = ANONYMOUS) -> str:
+    async def digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
         path = f"/v2/{repository.path}/manifests/{quote(reference, safe=':')}"
-        answer = await self._ask("HEAD", repository, path, credentials)
+        answer = await self._ask("HEAD", repository, path, access.credentials)
         if digest := answer.headers.get("Docker-Content-Digest", ""):
             return digest
-        answer = await self._ask("GET", repository, path, credentials)  # the header is optional for a registry
+        answer = await self._ask("GET", repository, path, access.credentials)  # the header is optional for a registry
         return f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
 
     # one request, with whatever proof it needs

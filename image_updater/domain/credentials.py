@@ -45,6 +45,26 @@ class Credentials:
 ANONYMOUS = Credentials()
 
 
+@dataclass(frozen=True)
+class RegistryAccess:
+    """How to reach one registry: who we are, whom we trust, and through which proxy.
+
+    Attributes:
+        ca: PEM certificates to trust beside the system's.
+        proxy: its URL, with user and password where it wants them.
+    """
+
+    credentials: Credentials = ANONYMOUS
+    ca: bytes | None = None
+    client_certificate: bytes | None = None
+    client_key: Sensitive | None = None
+    proxy: Sensitive | None = None
+
+
+OPEN = RegistryAccess()
+"""Anonymous, direct, with the system's certificates."""
+
+
 def credentials_for(config: bytes, repository: Repository) -> Credentials:
     """What `config` says for the repository; anonymous when no entry fits.
 

@@ -15,7 +15,7 @@ from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, seconds
 from gitops_core.ports import Clock, Cluster
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
-from image_updater.domain.credentials import ANONYMOUS, Credentials, credentials_for
+from image_updater.domain.credentials import ANONYMOUS, Credentials, RegistryAccess, credentials_for
 from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.references import Repository, parse_repository
 from image_updater.domain.scans import LATEST, LOST, Wait, checksum, plan_scan, without_excluded
@@ -63,7 +63,7 @@ class ImageRepositoryReconciler:
         limit = max(1.0, seconds(wanted.spec.timeout or wanted.spec.interval))
         try:
             async with asyncio.timeout(limit):
-                listed = await self.registry.tags(repository, credentials)
+                listed = await self.registry.tags(repository, RegistryAccess(credentials))
         except TimeoutError:
             raise RegistryUnavailable(f"{repository} did not list its tags within {limit:g}s") from None
         try:

@@ -12,7 +12,7 @@ import pytest
 from gitops_core.meta import Sensitive
 from image_updater.adapters.images import RegistryImages
 from image_updater.adapters.oci import OciRegistry
-from image_updater.domain.credentials import ANONYMOUS, Credentials
+from image_updater.domain.credentials import ANONYMOUS, Credentials, RegistryAccess
 from image_updater.domain.references import Repository
 from image_updater.errors import ImageUnknown, RegistryDenied, RepositoryUnknown
 from image_updater.ports import Registry
@@ -78,51 +78,53 @@ async def test_every_tag_is_listed_once(world: World) -> None:
     tags = ("1.0.0", "1.1.0", "1.10.0", "latest", "main-1")
     repository, _ = await pushed(world, *tags)
 
-    assert sorted(await world.registry.tags(repository, world.credentials)) == sorted(tags)
+    assert sorted(await world.registry.tags(repository, RegistryAccess(world.credentials))) == sorted(tags)
 
 
 async def test_a_new_tag_is_seen_at_once(world: World) -> None:
     repository, _ = await pushed(world, "1.0.0")
-    await world.registry.tags(repository, world.credentials)
+    await world.registry.tags(repository, RegistryAccess(world.credentials))
 
     await asyncio.to_thread(world.push, repository.path, "1.1.0")
 
-    assert sorted(await world.registry.tags(repository, world.credentials)) == ["1.0.0", "1.1.0"]
+    assert sorted(await world.registry.tags(repository, RegistryAccess(world.credentials))) == ["1.0.0", "1.1.0"]
 
 
 async def test_a_digest_names_what_the_tag_names(world: World) -> None:
     repository, (first, second) = await pushed(world, "1.0.0", "1.1.0")
 
-    assert await world.registry.digest(repository, "1.0.0", world.credentials) == first
-    assert await world.registry.digest(repository, second, world.credentials) == second
+    assert await world.registry.digest(repository, "1.0.0", RegistryAccess(world.credentials)) == first
+    assert await world.registry.digest(repository, second, RegistryAccess(world.credentials)) == second
 
 
 async def test_what_is_not_there(world: World) -> None:
     repository, _ = await pushed(world, "1.0.0")
 
     with pytest.raises(ImageUnknown):
-        await world.registry.digest(repository, "9.9.9", world.credentials)
+        await world.registry.digest(repository, "9.9.9", RegistryAccess(world.credentials))
     with pytest.raises(RepositoryUnknown, match="NAME_UNKNOWN: repository name not known to registry"):
-        await world.registry.tags(world.repository(), world.credentials)
+        await world.registry.tags(world.repository(), RegistryAccess(world.credentials))
 
 
 async def test_credentials_are_needed_where_they_are_needed(world: World) -> None:
     repository, _ = await pushed(world, "1.0.0")
     if not world.guarded:
-        assert await world.registry.tags(repository, WRONG) == ("1.0.0",)
+        assert await world.registry.tags(repository, RegistryAccess(WRONG)) == ("1.0.0",)
         return
 
     for credentials in (ANONYMOUS, WRONG):
         with pytest.raises(RegistryDenied, match=r"UNAUTHORIZED|who are you") as caught:
-            await world.registry.tags(repository, credentials)
+            await world.registry.tags(repository, RegistryAccess(credentials))
         assert "guess" not in str(caught.value)
-    assert await world.registry.tags(repository, GOOD) == ("1.0.0",)
+    assert await world.registry.tags(repository, RegistryAccess(GOOD)) == ("1.0.0",)
 
 
 async def test_many_ask_at_the_same_time(world: World) -> None:
     repository, _ = await pushed(world, "1.0.0", "1.1.0", "1.2.0")
 
-    answers = await asyncio.gather(*(world.registry.tags(repository, world.credentials) for _ in range(20)))
+    answers = await asyncio.gather(
+        *(world.registry.tags(repository, RegistryAccess(world.credentials)) for _ in range(20))
+    )
 
     assert {tuple(sorted(answer)) for answer in answers} == {("1.0.0", "1.1.0", "1.2.0")}
 

@@ -14,6 +14,7 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
 from gitops_core.runtime.conditions import status_after
+from gitops_core.runtime.informers import listed
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.schema import crd, from_manifest
 from secrets_sync.api import ExternalSecret, SecretStore
@@ -106,6 +107,9 @@ class StoredObjects:
     async def get(self, type_: type[R], key: ObjectKey) -> R | None:
         manifest = await self.cluster.get(ObjectRef(type_.KIND, key))
         return None if manifest is None else from_manifest(type_, manifest)
+
+    async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
+        return tuple(await listed(self.cluster, type_, namespace))
 
 
 @dataclass

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from image_updater.adapters.catalog import SqliteCatalog
+from image_updater.ports import SeenTag
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -23,7 +24,7 @@ async def test_a_tag_keeps_the_time_it_was_first_seen(catalog: SqliteCatalog) ->
     await catalog.store("r/app", ["1.0", "1.1", "old"], NOW)
     await catalog.store("r/app", ["1.0", "1.1", "2.0"], LATER)
 
-    assert await catalog.seen("r/app") == (("2.0", LATER), ("1.1", NOW), ("1.0", NOW))
+    assert await catalog.seen("r/app") == (SeenTag("2.0", LATER), SeenTag("1.1", NOW), SeenTag("1.0", NOW))
     assert await catalog.tags("r/app") == ("2.0", "1.1", "1.0")
 
 

@@ -11,7 +11,7 @@ import pytest
 from gitops_core.meta import Sensitive
 from image_updater.adapters.challenges import belongs, parse_challenges
 from image_updater.adapters.oci import OciRegistry
-from image_updater.domain.credentials import Credentials, credentials_for
+from image_updater.domain.credentials import Credentials, RegistryAccess, credentials_for
 from image_updater.domain.references import Repository, parse_repository
 from image_updater.errors import RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
 from sealoop.embedded.registry import Account, RegistryServer
@@ -68,7 +68,7 @@ async def test_what_the_registry_did_is_said(
     registry: OciRegistry, host: str, behaviour: str, kind: type[RegistryError], message: str
 ) -> None:
     with pytest.raises(kind) as caught:
-        await registry.tags(Repository(host, f"{behaviour}/app", insecure=True), ACCOUNT)
+        await registry.tags(Repository(host, f"{behaviour}/app", insecure=True), RegistryAccess(ACCOUNT))
 
     said = str(caught.value)
     assert message in said
@@ -122,7 +122,7 @@ async def test_one_token_serves_until_it_expires(registry: OciRegistry) -> None:
         server.add("apps/app", "1.0.0")
         repository = Repository(server.host, "apps/app", insecure=True)
         for _ in range(3):
-            await registry.tags(repository, ACCOUNT)
+            await registry.tags(repository, RegistryAccess(ACCOUNT))
 
         asked = [path.partition("?")[0] for _, path in server.requests]
 

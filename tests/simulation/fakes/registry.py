@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 
 from image_updater.adapters.images import RegistryImages
-from image_updater.domain.credentials import ANONYMOUS, Credentials
+from image_updater.domain.credentials import OPEN, Credentials, RegistryAccess
 from image_updater.domain.references import Repository, parse_repository
 from image_updater.errors import ImageUnknown, RegistryDenied, RepositoryUnknown
 
@@ -49,15 +49,15 @@ class FakeRegistry:
         """What the embedded cluster's workloads ask."""
         return RegistryImages(self)
 
-    async def tags(self, repository: Repository, credentials: Credentials = ANONYMOUS) -> tuple[str, ...]:
-        await self._begin("tags", repository, credentials)
+    async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
+        await self._begin("tags", repository, access.credentials)
         found = self._tags.get(str(repository))
         if found is None:
             raise RepositoryUnknown(f"GET {repository}: NAME_UNKNOWN: repository name not known to registry")
         return tuple(sorted(found))
 
-    async def digest(self, repository: Repository, reference: str, credentials: Credentials = ANONYMOUS) -> str:
-        await self._begin("digest", repository, credentials)
+    async def digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
+        await self._begin("digest", repository, access.credentials)
         tags = self._tags.get(str(repository), {})
         digest = tags.get(reference, reference)
         if digest not in tags.values():

@@ -267,14 +267,49 @@ class ImageUpdateAutomationSpec(Wire):
     suspend: bool = False
 
 
+class MarkerCounts(Wire):
+    """How many marked places are in which state."""
+
+    applied: int = 0
+    pending: int = 0
+    held: int = 0
+    unmatched: int = 0
+    ambiguous: int = 0
+    unparsable: int = 0
+
+
+class MarkerReport(Wire):
+    """One marked place that does not say what its policy chose, and why; `line` 0 stands for the whole file."""
+
+    file: str
+    state: str
+    line: int = 0
+    setter: str = ""
+    current: str = ""
+    desired: str = ""
+    cause: str = ""
+
+
+class Reverted(Wire):
+    """A value that a person set back from `refused`: it is left until the policy chooses another one."""
+
+    file: str
+    setter: str
+    refused: str
+
+
 class ImageUpdateAutomationStatus(FluxStatus):
-    """The last run and the last push."""
+    """The last run and the last push; of the marked places how many there are, and the first that are not applied."""
 
     last_automation_run_time: datetime | None = None
     last_push_commit: str = ""
     last_push_time: datetime | None = None
     observed_policies: dict[str, ImageRef] = {}
     observed_source_revision: str = ""
+    markers: MarkerCounts | None = None
+    unsettled: tuple[MarkerReport, ...] = ()
+    reverted: tuple[Reverted, ...] = ()
+    pull_request: str = ""
 
 
 class ImageUpdateAutomation(Resource):
@@ -296,6 +331,3 @@ class ImageUpdateAutomation(Resource):
 
     spec: ImageUpdateAutomationSpec
     status: Annotated[ImageUpdateAutomationStatus, NOT_SEEN] = ImageUpdateAutomationStatus()
-
-
-KINDS = (ImageRepository, ImagePolicy, ImageUpdateAutomation)
