@@ -148,6 +148,20 @@ class OciRegistry:
         answer = await self._ask("GET", repository, path, access.credentials)  # the header is optional for a registry
         return f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
 
+    async def fetch(
+        self, repository: Repository, path: str, access: RegistryAccess = OPEN, *, limit: int
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Headers and body of `GET /v2/<repository>/<path>`, a manifest, a blob or a list of referrers.
+
+        Raises:
+            RegistryUnavailable: also for a body of more than `limit` bytes.
+            ImageUnknown, RepositoryUnknown: 404, for a manifest and for anything else.
+        """
+        answer = await self._ask("GET", repository, f"/v2/{repository.path}/{path}", access.credentials)
+        if len(answer.body) > limit:
+            raise RegistryUnavailable(f"{_request(answer)}: the answer is longer than {limit} bytes")
+        return answer.headers, answer.body
+
     # one request, with whatever proof it needs
 
     async def _ask(self, method: str, repository: Repository, path: str, credentials: Credentials) -> _Answer:
