@@ -8,7 +8,7 @@ a plan leads to leads to nothing to do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -16,9 +16,25 @@ from image_updater.api import ImageRef
 from image_updater.domain.edits import Edit, decode, set_values
 from image_updater.domain.markers import Marked, ObjectIdentifier, Unparsable, find_markers, is_considered
 from image_updater.domain.scalars import can_spell
+from image_updater.domain.targets import DeclaredTarget
 
-State = Literal["applied", "pending", "held", "unmatched", "unparsable"]
-"""It says what the policy chose; it will; it must not be set; no policy of that name; its file cannot be read."""
+State = Literal["applied", "pending", "held", "unmatched", "ambiguous", "unparsable"]
+"""It says what the policy chose; it will; it must not be set; no policy of that name; two policies want the line; its
+file cannot be read."""
+
+
+class Spot(NamedTuple):
+    """A marked value that would change: who holds it back is asked about this."""
+
+    file: str
+    setter: str
+    current: str
+    desired: str
+
+
+def hold_nothing(spot: Spot) -> str:
+    """Why `spot` must not change now; "" when it may."""
+    return ""
 
 
 class Change(NamedTuple):
@@ -36,7 +52,7 @@ class Sighting(NamedTuple):
 
     Attributes:
         line: counted from 1; 0 for a whole file.
-        cause: why it is held or unparsable.
+        cause: why it is held, unmatched, ambiguous or unparsable.
     """
 
     file: str
@@ -77,10 +93,20 @@ def image_text(image: ImageRef) -> str:
     return f"{image.name}:{image.tag}" + (f"@{image.digest}" if image.digest else "")
 
 
-def plan_commit(files: Mapping[str, bytes], values: Mapping[str, str]) -> CommitPlan:
+def plan_commit(
+    files: Mapping[str, bytes],
+    values: Mapping[str, str],
+    *,
+    hold: Callable[[Spot], str] = hold_nothing,
+    targets: Iterable[DeclaredTarget] = (),
+) -> CommitPlan:
     """The edits that bring every marked value of `files` to `values`, which `setters` made.
 
     Files of other names than *.yaml, *.yml and Kustomization are not looked at.
+
+    Args:
+        files: those that hold `SCREEN` and those that `targeted` names; others do no harm.
+        hold: why a value that would change must not; "" when it may. It is asked once for each.
     """
     edits: dict[str, bytes] = {}
     changes: list[Change] = []
@@ -89,7 +115,7 @@ def plan_commit(files: Mapping[str, bytes], values: Mapping[str, str]) -> Commit
         if not is_considered(path):
             continue
         try:
-            content, seen, changed = _plan_file(path, files[path], values)
+            content, seen, changed = _plan_file(path, files[path], values, hold)
         except Unparsable as error:
             sightings.append(Sighting(path, 0, "", "", "", "unparsable", str(error)))
             continue
@@ -100,13 +126,17 @@ def plan_commit(files: Mapping[str, bytes], values: Mapping[str, str]) -> Commit
     return CommitPlan(edits, tuple(changes), tuple(sightings))
 
 
-def _plan_file(path: str, content: bytes, values: Mapping[str, str]) -> tuple[bytes, list[Sighting], list[Change]]:
+def _plan_file(
+    path: str, content: bytes, values: Mapping[str, str], hold: Callable[[Spot], str]
+) -> tuple[bytes, list[Sighting], list[Change]]:
     mark, text = decode(content)
     pending: list[Edit] = []
     seen: list[Sighting] = []
     parsed = find_markers(text)
     for marked in parsed.marked:
         sighting = _judge(path, marked, values)
+        if sighting.state == "pending" and (cause := hold(Spot(path, marked.setter, marked.value, sighting.desired))):
+            sighting = sighting._replace(state="held", cause=cause)
         seen.append(sighting)
         if sighting.state == "pending":
             pending.append(Edit(marked, sighting.desired))
