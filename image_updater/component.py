@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gitops_core.api import GitRepository
+from gitops_core.api import GitRepository, Kustomization
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
-from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
-from image_updater.ports import Registry, TagCatalog
+from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
+from image_updater.ports import HealthRule, Registry, TagCatalog
 from image_updater.reconcilers import (
     ImagePolicyReconciler,
     ImageRepositoryReconciler,
     ImageUpdateAutomationReconciler,
+    UpdateGuardReconciler,
 )
 from image_updater.reconcilers.automations import source_key
 from image_updater.reconcilers.policies import repository_key
@@ -22,7 +23,13 @@ from image_updater.reconcilers.policies import repository_key
 component = Component(name="images", kinds=KINDS)
 
 
-def controllers(platform: Platform, registry: Registry, catalog: TagCatalog) -> tuple[Controller[Any], ...]:
+OWNER_NAME = "kustomize.toolkit.fluxcd.io/name"
+"""The label of whatever a Kustomization applied."""
+
+
+def controllers(
+    platform: Platform, registry: Registry, catalog: TagCatalog, *, health: HealthRule
+) -> tuple[Controller[Any], ...]:
     repositories = ImageRepositoryReconciler(platform.cluster, platform.clock, registry, catalog)
     policies = ImagePolicyReconciler(platform.cluster, platform.objects, catalog)
     automations = ImageUpdateAutomationReconciler(platform)
@@ -45,6 +52,16 @@ def controllers(platform: Platform, registry: Registry, catalog: TagCatalog) -> 
             ),
             concurrency=64,  # likewise, for a Git remote that hangs
         ),
+        Controller(
+            kind=UpdateGuard,
+            reconciler=UpdateGuardReconciler(platform, health),
+            references=_named_by_guard,
+            watches=(
+                Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
+                Watch(Query(Kustomization.KIND), Kustomization, changed=is_applied_anew),
+            ),
+            observed_labels=OWNER_NAME,
+        ),
     )
 
 
@@ -61,6 +78,16 @@ def concerns_automations(old: ImagePolicy | None, new: ImagePolicy | None) -> bo
 def is_new_source(old: GitRepository | None, new: GitRepository | None) -> bool:
     """Whether there is another commit to look at, or another place to look for it."""
     return _source(old) != _source(new)
+
+
+def is_applied_anew(old: Kustomization | None, new: Kustomization | None) -> bool:
+    """Whether other objects, or the same ones from another revision, were applied."""
+    return _applied(old) != _applied(new)
+
+
+def _named_by_guard(guard: UpdateGuard) -> Iterable[ObjectRef]:
+    yield ObjectRef(ImagePolicy.KIND, ObjectKey(guard.metadata.namespace, "*"))
+    yield ObjectRef(Kustomization.KIND, ObjectKey("*", "*"))
 
 
 def _named_by_automation(automation: ImageUpdateAutomation) -> Iterable[ObjectRef]:
@@ -87,3 +114,10 @@ def _source(repository: GitRepository | None) -> object:
         return None
     artifact = repository.status.artifact
     return repository.metadata.generation, artifact.revision if artifact is not None else None
+
+
+def _applied(kustomization: Kustomization | None) -> object:
+    if kustomization is None:
+        return None
+    status = kustomization.status
+    return status.last_attempted_revision, status.last_applied_revision, status.inventory

@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
+from gitops_core.meta import Manifest
 from gitops_core.ports import GitAccess
-from image_updater.domain.credentials import OPEN, RegistryAccess
+from image_updater.domain.credentials import OPEN, Credentials, RegistryAccess
+from image_updater.domain.history import SeenTag as SeenTag  # of TagCatalog
+from image_updater.domain.history import TagEvent as TagEvent
 from image_updater.domain.references import Repository
+from image_updater.errors import CredentialsInvalid
 
 
 class Image(NamedTuple):
@@ -64,6 +68,25 @@ class Registry(Protocol):
         ...
 
 
+class CloudLogins(Protocol):
+    """The registries of the big clouds, whose passwords are short-lived and made by the cloud's own API."""
+
+    async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
+        """What this process's own cloud identity may use at the repository's registry; kept until shortly before it ends.
+
+        Raises:
+            CredentialsInvalid: the cloud gave none, or the registry is none of this provider's.
+        """
+        ...
+
+
+class NoCloudLogins:
+    """Implements CloudLogins where there are none."""
+
+    async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
+        raise CredentialsInvalid(f"no login of provider {provider!r} is set up for registry {repository.registry}")
+
+
 class ImageReader(Protocol):
     """What is known of one image beyond its name. Every method raises RegistryUnavailable and RegistryDenied."""
 
@@ -76,34 +99,6 @@ class ImageReader(Protocol):
     ) -> tuple[SignedClaim, ...]:
         """The cosign signatures attached to `digest` (referrers, and the tag `sha256-<hex>.sig`); () for none."""
         ...
-
-
-class SeenTag(NamedTuple):
-    """A tag and when a listing (or a push event) had it for the first time.
-
-    Attributes:
-        digest: what it named when we last looked, "" when we never did.
-        digest_seen: when we first saw the tag name that digest.
-    """
-
-    tag: str
-    first_seen: datetime
-    digest: str = ""
-    digest_seen: datetime | None = None
-
-    @property
-    def since(self) -> datetime:
-        """Since when the tag is what it is now: its age counts from here."""
-        return self.digest_seen if self.digest_seen is not None and self.digest else self.first_seen
-
-
-class TagEvent(NamedTuple):
-    """Something that happened to a tag, as far as we saw: it appeared, it vanished, or it names another digest."""
-
-    at: datetime
-    tag: str
-    what: Literal["appeared", "vanished", "moved"]
-    digest: str = ""
 
 
 class TagCatalog(Protocol):
@@ -141,6 +136,17 @@ class TagCatalog(Protocol):
         ...
 
     async def forget(self, repository: str) -> None: ...
+
+
+# Workloads
+
+
+class HealthRule(Protocol):
+    """Whether an object has become what its spec says, as the kernel judges it (gitops_core.domain.health)."""
+
+    def __call__(self, live: Manifest | None, now: datetime) -> tuple[str, str]:
+        """Current, InProgress, Failed, Terminating or NotFound, and why."""
+        ...
 
 
 # Forges

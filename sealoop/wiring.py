@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gitops_core import component as gitops
+from gitops_core.domain.health import health
 from gitops_core.meta import Resource
 from gitops_core.ports import Renderer
 from gitops_core.runtime.reconciling import Component, Controller, Platform
@@ -36,5 +37,5 @@ def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]
     return (
         *gitops.controllers(platform, ports.renderer),
         *secrets.controllers(platform, ports.providers),
-        *images.controllers(platform, ports.registry, ports.catalog),
+        *images.controllers(platform, ports.registry, ports.catalog, health=health),
     )

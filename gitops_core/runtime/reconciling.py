@@ -98,7 +98,7 @@ class Controller(Generic[R]):
 
     Attributes:
         references: every object that an object names: its source, its dependencies, its store, the Secret it makes.
-            The name "*" stands for all objects of that kind in that namespace.
+            The name "*" stands for all objects of that kind in that namespace, which may be "*" as well.
         watches: the kinds among the references whose changes wake.
         concurrency: how many objects of this kind are reconciled at the same time; one at a time for each object.
         significant: (old, new) -> does this change of the object itself need a reconciliation? None for the default:

@@ -2,6 +2,7 @@
 
     ImagePolicy shop/app names ImageRepository/shop/app    a change of that object wakes shop/app
     Kustomization x names ConfigMap/shop/*                  a change of any ConfigMap in shop wakes x
+    UpdateGuard x names Kustomization/*/*                   a change of any Kustomization wakes x
 
 The index holds references in both directions, so an object that goes takes its own with it.
 """
@@ -38,12 +39,11 @@ class ReferenceIndex:
             self._named.pop(key, None)
 
     def referrers(self, changed: ObjectRef) -> frozenset[ObjectKey]:
-        """The keys that name `changed`, or all of its kind in its namespace."""
-        exact = self._referrers.get(changed)
-        everything = self._referrers.get(ObjectRef(changed.kind, ObjectKey(changed.key.namespace, "*")))
-        if exact is None and everything is None:
-            return _NOBODY
-        return frozenset(exact or ()) | frozenset(everything or ())
+        """The keys that name `changed`, or all of its kind in its namespace, or all of its kind."""
+        kind, namespace = changed.kind, changed.key.namespace
+        wider = (ObjectRef(kind, ObjectKey(namespace, "*")), ObjectRef(kind, ObjectKey("*", "*")))
+        found = [keys for ref in (changed, *wider) if (keys := self._referrers.get(ref))]
+        return frozenset().union(*found) if found else _NOBODY
 
     def references(self, key: ObjectKey) -> frozenset[ObjectRef]:
         return self._named.get(key, frozenset())

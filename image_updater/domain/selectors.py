@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 from gitops_core.api import LabelSelector
 from image_updater.errors import SelectorInvalid
@@ -47,3 +48,32 @@ def _value(key: str, value: str) -> str:
     if not _VALUE.fullmatch(value):
         raise SelectorInvalid(f"policySelector: {value!r} cannot be the value of label {key!r}")
     return value
+
+
+def selects(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
+    """Whether an object with these labels is selected; a missing selector selects everything.
+
+    >>> selects(LabelSelector(match_labels={"app": "web"}), {"app": "web", "tier": "1"}), selects(None, {})
+    (True, True)
+
+    Raises:
+        SelectorInvalid.
+    """
+    selector_text(selector)  # says what is wrong with it
+    if selector is None:
+        return True
+    if any(labels.get(key) != value for key, value in selector.match_labels.items()):
+        return False
+    return all(_meets(labels, item.key, item.operator, item.values) for item in selector.match_expressions)
+
+
+def _meets(labels: Mapping[str, str], key: str, operator: str, values: Iterable[str]) -> bool:
+    match operator:
+        case "In":
+            return key in labels and labels[key] in values
+        case "NotIn":
+            return key not in labels or labels[key] not in values
+        case "Exists":
+            return key in labels
+        case _:
+            return key not in labels

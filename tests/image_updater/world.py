@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.api import GitRepository
+from gitops_core.domain.health import health
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Clock, Git, Query
 from gitops_core.runtime.metrics import Metrics
@@ -66,7 +67,7 @@ class World:
                 git=self.real_git or self.git,
                 clock=self.clock,
                 chance=SeededChance(2),
-                assemble=lambda platform: controllers(platform, registry or self.fakes, catalog),
+                assemble=lambda platform: controllers(platform, registry or self.fakes, catalog, health=health),
                 settings=Settings(),
                 stop=stop,
                 metrics=Metrics(CollectorRegistry()),
