@@ -72,7 +72,7 @@ class CloudLogins(Protocol):
     """The registries of the big clouds, whose passwords are short-lived and made by the cloud's own API."""
 
     async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
-        """What this process's own cloud identity may use at the repository's registry; kept until shortly before it ends.
+        """What this process's own cloud identity may use at the repository's registry; kept while it lasts.
 
         Raises:
             CredentialsInvalid: the cloud gave none, or the registry is none of this provider's.

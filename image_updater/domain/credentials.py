@@ -1,4 +1,4 @@
-"""Registry credentials from a Secret of type kubernetes.io/dockerconfigjson.
+"""Registry credentials from Secrets of type kubernetes.io/dockerconfigjson (or dockercfg, which is `auths` alone).
 
     {"auths": {"ghcr.io": {"auth": "<base64 of user:password>"},
                "https://index.docker.io/v1/": {"username": "u", "password": "p"},
@@ -14,10 +14,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from gitops_core.meta import Sensitive
 from image_updater.domain.references import DOCKER_HUB, Repository
@@ -65,21 +65,53 @@ OPEN = RegistryAccess()
 """Anonymous, direct, with the system's certificates."""
 
 
+class Entry(NamedTuple):
+    """What a docker configuration says of one registry, or of what is below `path` there."""
+
+    host: str
+    path: str
+    said: Mapping[str, Any]
+
+
 def credentials_for(config: bytes, repository: Repository) -> Credentials:
     """What `config` says for the repository; anonymous when no entry fits.
 
     Raises:
         ValueError: not a docker configuration; the message quotes nothing of it.
     """
+    return credentials_among([entries_in(config)], repository)
+
+
+def entries_in(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
+    """The entries of one configuration.
+
+    Args:
+        bare: a `.dockercfg`, whose entries stand at the top.
+
+    Raises:
+        ValueError: not a docker configuration; the message quotes nothing of it.
+    """
     try:
-        auths = json.loads(config)["auths"]
-        entries = [(_address(address), entry) for address, entry in auths.items() if isinstance(entry, dict)]
+        auths = json.loads(config) if bare else json.loads(config)["auths"]
+        return tuple(Entry(*_address(address), said) for address, said in auths.items() if isinstance(said, dict))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError("not a docker configuration with 'auths'") from None
-    fitting = [(path, host, entry) for (host, path), entry in entries if _fits(host, path, repository)]
+
+
+def credentials_among(configs: Iterable[Iterable[Entry]], repository: Repository) -> Credentials:
+    """What the configurations say together; of entries that fit equally well, the first configuration's.
+
+    Raises:
+        ValueError: the entry that fits cannot be read; the message quotes nothing of it.
+    """
+    fitting = [e for entries in configs for e in _by_host(entries) if _fits(e.host, e.path, repository)]
     if not fitting:
         return ANONYMOUS
-    return _credentials(max(fitting, key=lambda found: (len(found[0]), "*" not in found[1], found[1]))[2])
+    return _credentials(max(fitting, key=lambda entry: (len(entry.path), "*" not in entry.host)).said)
+
+
+def _by_host(entries: Iterable[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: entry.host, reverse=True)
 
 
 def _address(text: str) -> tuple[str, str]:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 
-from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, seconds
+from gitops_core.meta import Condition, seconds
 from gitops_core.ports import Clock, Cluster
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
-from image_updater.domain.credentials import ANONYMOUS, Credentials, RegistryAccess, credentials_for
+from image_updater.domain.credentials import RegistryAccess
 from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.references import Repository, parse_repository
 from image_updater.domain.scans import LATEST, LOST, Wait, checksum, plan_scan, without_excluded
-from image_updater.errors import CredentialsInvalid, RegistryError, RegistryUnavailable
-from image_updater.ports import Registry, TagCatalog
+from image_updater.errors import RegistryError, RegistryUnavailable
+from image_updater.ports import CloudLogins, Registry, TagCatalog
+from image_updater.reconcilers.access import registry_access
 from image_updater.reconcilers.notices import ready_notices
-
-SECRET = Kind("", "v1", "Secret")
-DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
 
 
 @dataclass(frozen=True)
@@ -35,18 +31,19 @@ class ImageRepositoryReconciler:
     clock: Clock
     registry: Registry
     catalog: TagCatalog
+    logins: CloudLogins | None = None
 
     async def reconcile(self, wanted: ImageRepository) -> Outcome:
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
         canonical = str(repository)
-        credentials = await self._credentials(wanted, repository)
+        access = await registry_access(self.cluster, wanted, repository, self.logins)
         plan = plan_scan(wanted, canonical, self.clock.now())
         if isinstance(plan, Wait) and await self.catalog.tags(canonical) is None:
             plan = LOST
         if isinstance(plan, Wait):
             return _outcome(wanted, wanted.status, canonical, plan.seconds)
         try:
-            result = await self._scan(wanted, repository, credentials)
+            result = await self._scan(wanted, repository, access)
         except RegistryError as error:
             progress = Condition(
                 type="Reconciling", status="True", reason="ProgressingWithRetry", message=f"scanning: {plan.reason}"
@@ -59,11 +56,11 @@ class ImageRepositoryReconciler:
     async def finalize(self, wanted: ImageRepository) -> None:
         """Nothing: another ImageRepository may list the same repository."""
 
-    async def _scan(self, wanted: ImageRepository, repository: Repository, credentials: Credentials) -> ScanResult:
+    async def _scan(self, wanted: ImageRepository, repository: Repository, access: RegistryAccess) -> ScanResult:
         limit = max(1.0, seconds(wanted.spec.timeout or wanted.spec.interval))
         try:
             async with asyncio.timeout(limit):
-                listed = await self.registry.tags(repository, RegistryAccess(credentials))
+                listed = await self.registry.tags(repository, access)
         except TimeoutError:
             raise RegistryUnavailable(f"{repository} did not list its tags within {limit:g}s") from None
         try:
@@ -74,24 +71,6 @@ class ImageRepositoryReconciler:
         # all tags, also excluded ones: other ImageRepositories of the same image exclude others
         await self.catalog.store(str(repository), listed, now)
         return scan_result(kept, now)
-
-    async def _credentials(self, wanted: ImageRepository, repository: Repository) -> Credentials:
-        """Raises CredentialsInvalid."""
-        if wanted.spec.secret_ref is None:
-            return ANONYMOUS
-        key = ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name)
-        trouble = f"failed to configure authentication options: secret '{key}'"
-        manifest = await self.cluster.get(ObjectRef(SECRET, key))
-        if manifest is None:
-            raise CredentialsInvalid(f"{trouble} not found")
-        if manifest.get("type") != DOCKER_CONFIG:
-            raise CredentialsInvalid(f"{trouble} is not of type {DOCKER_CONFIG}")
-        encoded = (manifest.get("data") or {}).get(".dockerconfigjson", "")
-        try:
-            return credentials_for(base64.b64decode(encoded, validate=True), repository)
-        except (binascii.Error, ValueError) as error:
-            cause = "data is not base64" if isinstance(error, binascii.Error) else str(error)
-            raise CredentialsInvalid(f"{trouble}: {cause}") from None
 
 
 def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:
