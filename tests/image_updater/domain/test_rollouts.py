@@ -1,0 +1,162 @@
+"""What is proven, what is quarantined, and what must never be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from image_updater.api import ImageRef, Pin, Rollback, UpdateGuardSpec, UpdateGuardStatus
+from image_updater.domain.rollouts import Applied, Followed, Observation, observe
+from image_updater.domain.workloads import RunningImage, State, Workload
+
+IMAGE = "ghcr.io/org/app"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+GUARD = UpdateGuardSpec(rollback=Rollback(within="1h"))
+EMPTY = UpdateGuardStatus()
+
+
+def at(minutes: float) -> datetime:
+    return START + timedelta(minutes=minutes)
+
+
+def chosen(tag: str, digest: str = "") -> Followed:
+    return Followed("app", IMAGE, ImageRef(name=IMAGE, tag=tag, digest=digest))
+
+
+def running(tag: str, state: State, name: str = "web", digest: str = "") -> Applied:
+    ref = ObjectRef(Kind("apps", "v1", "Deployment"), ObjectKey("shop", name))
+    return Applied(Workload(ref, (RunningImage(IMAGE, tag, digest),), state, "why"), f"main@sha1:{tag}")
+
+
+def look(
+    status: UpdateGuardStatus, tag: str, workloads: Sequence[Applied], minutes: float, spec: UpdateGuardSpec = GUARD
+) -> Observation:
+    return observe(spec, status, [chosen(tag)], workloads, at(minutes))
+
+
+def proven(tag: str = "1.0.0") -> UpdateGuardStatus:
+    return look(EMPTY, tag, [running(tag, "Healthy")], 0).status
+
+
+def test_what_runs_healthy_is_proven() -> None:
+    status = proven()
+
+    assert [(entry.tag, entry.since, entry.until) for entry in status.proven] == [("1.0.0", at(0), None)]
+
+
+def test_a_bump_that_fails_is_quarantined_with_what_was_proven_before() -> None:
+    underway = look(proven(), "1.1.0", [running("1.1.0", "Progressing")], 1)
+
+    seen = look(underway.status, "1.1.0", [running("1.1.0", "Failed")], 2)
+
+    assert underway.waiting
+    assert underway.taken_back == ()
+    (entry,) = seen.taken_back
+    assert (entry.tag, entry.previous_tag, entry.revision) == ("1.1.0", "1.0.0", "main@sha1:1.1.0")
+    assert entry.reason == "Deployment/shop/web: why"
+    assert seen.status.quarantine == (entry,)
+
+
+def test_nothing_is_said_before_the_bump_is_applied() -> None:
+    seen = look(proven(), "1.1.0", [running("1.0.0", "Failed")], 1)
+
+    assert seen.taken_back == ()
+    assert seen.status.proven == proven().proven
+
+
+def test_a_failure_that_was_there_before_is_not_blamed_on_the_bump() -> None:
+    broken = look(proven(), "1.0.0", [running("1.0.0", "Failed")], 30).status
+    underway = look(broken, "1.1.0", [running("1.1.0", "Progressing")], 31).status
+
+    seen = look(underway, "1.1.0", [running("1.1.0", "Failed")], 32)
+
+    assert seen.taken_back == ()
+    assert "nothing that ran before it was healthy" in seen.troubles[0]
+
+
+def test_a_failure_long_after_the_bump_is_not_blamed_on_it() -> None:
+    healthy = look(proven(), "1.1.0", [running("1.1.0", "Healthy")], 1).status
+
+    seen = look(healthy, "1.1.0", [running("1.1.0", "Failed")], 62)
+
+    assert seen.taken_back == ()
+    assert "too long after" in seen.troubles[0]
+
+
+def test_a_failure_soon_after_it_was_healthy_is_blamed_on_the_bump() -> None:
+    healthy = look(proven(), "1.1.0", [running("1.1.0", "Healthy")], 1).status
+
+    seen = look(healthy, "1.1.0", [running("1.1.0", "Failed")], 20)
+
+    assert [entry.previous_tag for entry in seen.taken_back] == ["1.0.0"]
+
+
+def test_one_failing_workload_of_two_is_enough() -> None:
+    applied = [running("1.1.0", "Healthy"), running("1.1.0", "Failed", "worker")]
+
+    assert look(proven(), "1.1.0", applied, 1).taken_back
+
+
+def test_without_rollback_a_failure_is_only_told() -> None:
+    spec = UpdateGuardSpec()
+    status = look(EMPTY, "1.0.0", [running("1.0.0", "Healthy")], 0, spec).status
+
+    seen = look(status, "1.1.0", [running("1.1.0", "Failed")], 1, spec)
+
+    assert seen.taken_back == ()
+    assert seen.troubles == ("app 1.1.0 fails: Deployment/shop/web: why",)
+
+
+def test_what_was_taken_back_proves_itself_again() -> None:
+    failed = look(proven(), "1.1.0", [running("1.1.0", "Failed")], 1).status
+
+    back = look(failed, "1.0.0", [running("1.0.0", "Healthy")], 2).status
+
+    assert [(e.tag, e.since, e.until) for e in back.proven] == [("1.0.0", at(0), at(1)), ("1.0.0", at(2), None)]
+    assert [entry.tag for entry in back.quarantine] == ["1.1.0"]
+
+
+def test_a_pin_lets_a_quarantined_tag_out() -> None:
+    failed = look(proven(), "1.1.0", [running("1.1.0", "Failed")], 1).status
+    pinned = UpdateGuardSpec(rollback=Rollback(), pins=(Pin(tag="1.1.0", policy="app"),))
+
+    assert look(failed, "1.1.0", [running("1.1.0", "Progressing")], 2, pinned).status.quarantine == ()
+
+
+def test_another_digest_is_another_image() -> None:
+    followed = [chosen("1.1.0", "sha256:new")]
+
+    seen = observe(GUARD, proven(), followed, [running("1.1.0", "Failed", digest="sha256:old")], at(1))
+
+    assert seen.taken_back == ()
+
+
+STATES = st.sampled_from(["Healthy", "Progressing", "Failed"])
+STEPS = st.lists(st.tuples(st.sampled_from(["1", "2", "3"]), st.sampled_from(["1", "2", "3"]), STATES), max_size=12)
+
+
+@given(STEPS)
+def test_only_what_was_healthy_is_gone_back_to(steps: list[tuple[str, str, State]]) -> None:
+    status, healthy = EMPTY, set[str]()
+    for number, (latest, deployed, state) in enumerate(steps):
+        seen = look(status, latest, [running(deployed, state)], number)
+        assert all(entry.previous_tag in healthy for entry in seen.taken_back)
+        assert all(entry.tag == latest == deployed and state == "Failed" for entry in seen.taken_back)
+        assert len([entry for entry in seen.status.proven if entry.until is None]) <= 1
+        if state == "Healthy" and latest == deployed:
+            healthy.add(deployed)
+        status = seen.status
+
+
+@given(STEPS)
+def test_looking_again_at_the_same_world_changes_nothing(steps: list[tuple[str, str, State]]) -> None:
+    status = EMPTY
+    for number, (latest, deployed, state) in enumerate(steps):
+        status = look(status, latest, [running(deployed, state)], number).status
+        again = look(status, latest, [running(deployed, state)], number + 0.5)
+        assert again.status == status
+        assert again.taken_back == ()
