@@ -29,6 +29,10 @@ class ImageUnknown(RegistryError):
     """404: the repository has no such tag."""
 
 
+class ImageUnreadable(RegistryError):
+    """What a tag names cannot be read as an image, now or later: another push must replace it."""
+
+
 class ImageInvalid(StalledError):
     """What should name an image repository does not."""
 
@@ -39,6 +43,12 @@ class CredentialsInvalid(TransientError):
     """A Secret that should hold registry credentials is missing or does not."""
 
     reason = "AuthenticationFailed"
+
+
+class CatalogUnavailable(TransientError):
+    """The tag catalog cannot be written, or was found damaged and made anew."""
+
+    reason = "ReadOperationFailed"
 
 
 # Policies

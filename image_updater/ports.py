@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from gitops_core.meta import Manifest
 from gitops_core.ports import GitAccess
+from image_updater.domain.cosign import SignedClaim as SignedClaim  # of ImageReader
 from image_updater.domain.credentials import OPEN, Credentials, RegistryAccess
 from image_updater.domain.history import SeenTag as SeenTag  # of TagCatalog
 from image_updater.domain.history import TagEvent as TagEvent
@@ -33,13 +34,6 @@ class Image(NamedTuple):
     platforms: tuple[str, ...] = ()
     labels: Mapping[str, str] = {}
     created: datetime | None = None
-
-
-class SignedClaim(NamedTuple):
-    """One cosign signature: the signed payload (simple signing JSON) and the signature's bytes. Nobody checked it."""
-
-    payload: bytes
-    signature: bytes
 
 
 class Registry(Protocol):
@@ -91,7 +85,12 @@ class ImageReader(Protocol):
     """What is known of one image beyond its name. Every method raises RegistryUnavailable and RegistryDenied."""
 
     async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
-        """What a tag or digest names. Raises ImageUnknown."""
+        """What a tag or digest names.
+
+        Raises:
+            ImageUnknown.
+            ImageUnreadable: it is of an obsolete kind, larger than anything real, or no image at all.
+        """
         ...
 
     async def claims(
@@ -120,19 +119,34 @@ class TagCatalog(Protocol):
         ...
 
     async def store(self, repository: str, tags: Iterable[str], now: datetime, identity: str = "") -> bool:
-        """The repository has exactly these tags now; whether that is news. A tag that it had before keeps its time."""
+        """The repository has exactly these tags now; whether that is news. A tag that it had before keeps its time.
+
+        Also one that was away for at most `AWAY`: a registry that leaves tags out of one listing resets no age.
+
+        Raises:
+            CatalogUnavailable: it cannot be written, or was lost just now: look whether the repository is known still.
+        """
         ...
 
     async def observe(self, repository: str, tag: str, digest: str, now: datetime) -> str:
-        """The tag names `digest` now (a tag that is new is added); the other digest that it named before, or ""."""
+        """The tag names `digest` now (a tag that is new is added); the other digest that it named before, or "".
+
+        Of a repository that was never listed it is only remembered. Raises CatalogUnavailable.
+
+        Args:
+            digest: "" when it is not known: the tag is there.
+        """
         ...
 
     async def history(self, repository: str) -> tuple[TagEvent, ...]:
-        """What happened, oldest first."""
+        """What happened, oldest first: of very many events the newest."""
         ...
 
     async def restore(self, repository: str, seen: Iterable[SeenTag]) -> None:
-        """Times from before the catalog was lost: the older of two times stays; no tag is listed by this."""
+        """Times from before the catalog was lost: the older of two times stays; no tag is listed by this.
+
+        Raises CatalogUnavailable.
+        """
         ...
 
     async def forget(self, repository: str) -> None: ...
