@@ -11,13 +11,16 @@ Source: https://github.com/Masterminds/semver, constraints.go and version.go of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import re2
 
 _UINT64 = 2**64
+_PLAIN = re.compile(
+    r"v?([0-9]{1,19})\.([0-9]{1,19})\.([0-9]{1,19})"
+)  # what almost all version tags are; none overflows
 _VERSION = re.compile(
     r"v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?"
     r"(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?"
@@ -27,7 +30,7 @@ _VERSION = re.compile(
 Prerelease = tuple[tuple[int, int, str], ...]
 """Identifiers in an order that Python compares: (0, number, "") before (1, 0, text)."""
 
-_RELEASE: Prerelease = ((2, 0, ""),)  # after every prerelease of the same numbers
+RELEASE: Prerelease = ((2, 0, ""),)  # after every prerelease of the same numbers
 
 
 class Version(NamedTuple):
@@ -40,7 +43,7 @@ class Version(NamedTuple):
 
     @property
     def is_prerelease(self) -> bool:
-        return self.prerelease is not _RELEASE
+        return self.prerelease is not RELEASE
 
 
 def parse_version(text: str) -> Version | None:
@@ -58,7 +61,7 @@ def parse_version(text: str) -> Version | None:
     if major >= _UINT64 or minor >= _UINT64 or patch >= _UINT64:
         return None
     if not match[4]:
-        return Version(major, minor, patch, _RELEASE)
+        return Version(major, minor, patch, RELEASE)
     identifiers = match[4].split(".")
     if any(part.isdigit() and len(part) > 1 and part[0] == "0" for part in identifiers):
         return None
@@ -70,6 +73,10 @@ def parse_tag(tag: str) -> Version | None:
 
     Source: fluxcd/pkg, version.ParseVersion.
     """
+    plain = _PLAIN.fullmatch(tag)
+    if plain is not None:
+        major, minor, patch = plain.groups()
+        return Version(int(major), int(minor), int(patch), RELEASE)
     return parse_version(tag) if tag.count(".") >= 2 else None
 
 
@@ -114,11 +121,61 @@ class Constraint:
     def accepts(self, version: Version) -> bool:
         return any(_group_accepts(group, version) for group in self.groups)
 
+    def contains(self, version: Version) -> bool:
+        """Whether the numbers are in range, also of a prerelease that is not accepted for being one."""
+        return any(all(comparator.accepts(version) for comparator in group) for group in self.groups)
+
+    @property
+    def takes_prereleases(self) -> bool:
+        return any(comparator.names_prerelease for group in self.groups for comparator in group)
+
+    def ceiling(self) -> Version | None:
+        """A version that nothing accepted is above of, or None when there is no such bound that we know."""
+        bounds = [min(filter(None, map(_ceiling, group)), default=None) for group in self.groups]
+        known = [bound for bound in bounds if bound is not None]
+        return max(known) if len(known) == len(bounds) else None
+
+    def impossible(self) -> tuple[int, ...]:
+        """The groups, counted from 0, that no version satisfies.
+
+        >>> parse_constraint(">2 <1 || ^1").impossible()
+        (0,)
+        """
+        return tuple(number for number, group in enumerate(self.groups) if not _is_possible(group))
+
 
 def _group_accepts(group: tuple[Comparator, ...], version: Version) -> bool:
     if version.is_prerelease and not any(comparator.names_prerelease for comparator in group):
         return False
     return all(comparator.accepts(version) for comparator in group)
+
+
+def _ceiling(comparator: Comparator) -> Version | None:
+    named, operator = comparator.version, comparator.operator
+    partial = comparator.minor_dirty or comparator.patch_dirty
+    if operator == "<" or (operator in ("", "=", "<=", "=<") and not comparator.dirty):
+        return named
+    if operator in ("", "=", "<=", "=<", "~", "~>") and not partial and named[:3] == (0, 0, 0):
+        return None  # a wildcard
+    if operator in ("", "=", "<=", "=<", "~", "~>", "^"):
+        return Version(named.major + 1, 0, 0, RELEASE)
+    return None
+
+
+def _is_possible(group: tuple[Comparator, ...]) -> bool:
+    """Whether some version satisfies the group: if any does, then one on or right above a bound of a comparator."""
+    bounds = [Version(0, 0, 0, RELEASE), *(comparator.version for comparator in group)]
+    return any(_group_accepts(group, version) for bound in bounds for version in _around(bound))
+
+
+def _around(bound: Version) -> Iterator[Version]:
+    major, minor, patch, prerelease = bound
+    yield bound
+    if bound.is_prerelease:
+        yield bound._replace(prerelease=(*prerelease, (0, 0, "")))
+    for numbers in ((major, minor, patch), (major, minor, patch + 1), (major, minor + 1, 0), (major + 1, 0, 0)):
+        yield Version(*numbers, RELEASE)
+        yield Version(*numbers, ((0, 0, ""),))
 
 
 _PARTIAL = (
