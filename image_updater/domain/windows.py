@@ -1,0 +1,119 @@
+"""When bumps may be committed: windows that come again, and freezes.
+
+    schedule: "0 22 * * 1-5"   timeZone: Europe/Berlin   duration: 4h      open from 22:00 until four hours later
+
+A window's length is time that passes, whatever the clocks do meanwhile. Schedules are Debian cron's: an hour that the
+clocks skip fires right after it, one that they repeat fires once, unless hour or minute is `*`.
+
+Source: https://github.com/cuu508/cronsim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from gitops_core.meta import seconds
+from image_updater.api import Freeze, UpdateWindow
+
+LONGEST = timedelta(days=366)
+"""No window is longer: who wants more wants no window."""
+
+
+@dataclass(frozen=True)
+class Open:
+    """A bump may be made."""
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A bump may not be made; `until` is None when no end is known."""
+
+    cause: str
+    until: datetime | None = None
+
+
+class WindowInvalid(ValueError):
+    """A schedule, a time zone or a duration that cannot be read; the message says which."""
+
+
+def state(windows: Sequence[UpdateWindow], freezes: Iterable[Freeze], now: datetime) -> Open | Closed:
+    """Whether a bump may be made: no freeze is on, and some window is open, where there are windows at all.
+
+    Raises:
+        WindowInvalid.
+    """
+    frozen = [_frozen(freeze) for freeze in freezes if is_on(freeze, now)]
+    if frozen:
+        return max(frozen, key=lambda closed: closed.until or datetime.max.replace(tzinfo=UTC))
+    opens = [opening(window, now) for window in windows]
+    if not windows or any(moment is not None and moment <= now for moment in opens):
+        return Open()
+    coming = min((moment for moment in opens if moment is not None), default=None)
+    return Closed("no update window is open" if coming is not None else "no update window ever opens", coming)
+
+
+def opening(window: UpdateWindow, now: datetime) -> datetime | None:
+    """When the window opens that is open now or comes next; at most `now` when it is open; None: never.
+
+    >>> nightly = UpdateWindow(schedule="0 22 * * *", duration="4h", time_zone="Europe/Berlin")
+    >>> opening(nightly, datetime(2026, 6, 1, 21, 0, tzinfo=UTC)).isoformat()
+    '2026-06-01T20:00:00+00:00'
+
+    Raises:
+        WindowInvalid.
+    """
+    zone, length = _zone(window.time_zone), _length(window.duration)
+    start = now.astimezone(UTC) - length
+    try:
+        for fire in CronSim(_five_fields(window.schedule), start.astimezone(zone)):
+            moment = fire.astimezone(UTC)
+            if moment > start:  # of an hour that comes twice, cronsim begins with the first
+                return moment
+    except (CronSimError, AssertionError, TypeError, ValueError, OverflowError):
+        raise WindowInvalid(f"{window.schedule!r} is not a cron expression of five fields") from None
+    return None
+
+
+def is_on(freeze: Freeze, now: datetime) -> bool:
+    return (freeze.start is None or freeze.start <= now) and (freeze.end is None or now < freeze.end)
+
+
+def next_change(windows: Iterable[UpdateWindow], freezes: Iterable[Freeze], now: datetime) -> datetime | None:
+    """The next moment after `now` at which something that is closed now may open. Raises WindowInvalid."""
+    moments = [freeze.end for freeze in freezes if is_on(freeze, now)]
+    moments += [opening(window, now) for window in windows]
+    return min((moment for moment in moments if moment is not None and moment > now), default=None)
+
+
+def _frozen(freeze: Freeze) -> Closed:
+    return Closed("updates are frozen" + (f" ({freeze.reason})" if freeze.reason else ""), freeze.end)
+
+
+@lru_cache(maxsize=256)
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise WindowInvalid(f"there is no time zone {name!r}") from None
+
+
+def _length(duration: str) -> timedelta:
+    try:
+        length = seconds(duration)
+    except ValueError as error:
+        raise WindowInvalid(str(error)) from None
+    if length <= 0:
+        raise WindowInvalid(f"a window of {duration} is never open")
+    return min(LONGEST, timedelta(seconds=min(length, LONGEST.total_seconds())))
+
+
+def _five_fields(schedule: str) -> str:
+    if len(schedule.split()) != 5:  # cronsim also takes six, with seconds
+        raise WindowInvalid(f"{schedule!r} is not a cron expression of five fields")
+    return schedule
