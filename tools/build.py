@@ -41,6 +41,7 @@ MODULES: dict[str, dict[str, str]] = {
     "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
     "registry": {"registry": "github.com/distribution/distribution/v3/cmd/registry"},
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
+    "gitea": {"gitea": "code.gitea.io/gitea"},
 }
 
 # kube-apiserver calls itself v0.0.0 unless told, and kubectl then warns about version skew.
@@ -51,6 +52,13 @@ LDFLAGS = {
         " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"
     ),
 }
+
+# Gitea's own database is SQLite in C: only this module needs a C compiler.
+TAGS = {"gitea": "sqlite sqlite_unlock_notify"}
+CGO = frozenset({"gitea"})
+
+# Folders of a module that its program reads when it runs: beside the program, so a tidied module cache breaks nothing.
+FILES = {"gitea": ("options", "public", "templates")}
 
 # envtest users point this at a folder with programs they already have; those are then not built again.
 ASSETS = ("etcd", "kube-apiserver", "kubectl")
@@ -98,25 +106,43 @@ def go_version(go: str) -> tuple[int, ...]:
 
 def build(go: str, version: str, module: str) -> Path:
     """The cache folder with the module's programs, built now when it is not there yet."""
-    flags = LDFLAGS.get(module, "")
-    text = (TOOLS / module / "go.sum").read_bytes() + f"{version} {flags} {sorted(MODULES[module])}".encode()
+    flags, tags = LDFLAGS.get(module, ""), TAGS.get(module, "")
+    text = (TOOLS / module / "go.sum").read_bytes()
+    text += f"{version} {flags} {sorted(MODULES[module])}{tags}".encode()
     folder = CACHE / f"{module}-{hashlib.sha256(text).hexdigest()[:16]}"
     wanted = [name for name in MODULES[module] if not (folder / name).exists() and not asset(name)]
     if not wanted:
         return folder
+    if module in CGO and not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        sys.exit(f"tools: {wanted[0]} needs a C compiler: install gcc (Debian: apt-get install gcc libc6-dev)")
     print(f"tools: building {', '.join(wanted)} (once; minutes on a small machine)", flush=True)
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
+    copy_files(go, module, folder)
     for name in wanted:
         unfinished = folder / f".{name}.{os.getpid()}"
+        ldflags = ["-ldflags", f"-s -w {flags}"]
         run(
-            [go, "build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(unfinished), MODULES[module][name]],
+            [go, "build", "-trimpath", "-tags", tags, *ldflags, "-o", str(unfinished), MODULES[module][name]],
             cwd=TOOLS / module,
-            CGO_ENABLED="0",
+            CGO_ENABLED="1" if module in CGO else "0",
         )
         unfinished.rename(folder / name)  # whole or not at all: a build that was stopped leaves no half program
     print(f"tools: {', '.join(wanted)} built in {time.monotonic() - started:.0f} s", flush=True)
     return folder
+
+
+def copy_files(go: str, module: str, folder: Path) -> None:
+    """What the module's program reads when it runs goes to <folder>/share."""
+    for name in FILES.get(module, ()):
+        (package,) = MODULES[module].values()
+        downloaded = json.loads(run([go, "mod", "download", "-json", package], cwd=TOOLS / module))
+        source = Path(downloaded["Dir"]) / name
+        # Contents alone: the module cache is read-only, and a copy with its modes could not be removed again.
+        for path in (path for path in source.rglob("*") if path.is_file()):
+            copy = folder / "share" / name / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
 def link(module: str, folder: Path, bin_folder: Path) -> None:
@@ -124,6 +150,10 @@ def link(module: str, folder: Path, bin_folder: Path) -> None:
         place = bin_folder / name
         place.unlink(missing_ok=True)
         place.symlink_to(asset(name) or folder / name)
+    if FILES.get(module):
+        place = bin_folder / f"{module}-share"
+        place.unlink(missing_ok=True)
+        place.symlink_to(folder / "share")
     if module == "kwok":
         stages = json.loads(run([find_go(), "list", "-m", "-json", "sigs.k8s.io/kwok"], cwd=TOOLS / "kwok"))["Dir"]
         place = bin_folder / "kwok-stages"

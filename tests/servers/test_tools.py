@@ -13,6 +13,7 @@ from tests.servers.programs import clean_environment, program
 VERSIONS = {
     "age": ["--version"],
     "etcd": ["--version"],
+    "gitea": ["--version"],
     "helm": ["version"],
     "kube-apiserver": ["--version"],
     "kube-controller-manager": ["--version"],
