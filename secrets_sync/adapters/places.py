@@ -10,10 +10,12 @@ with its last request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from gitops_core.adapters.http import Line, PlacesTaken, Pulse
 from secrets_sync.errors import NoAnswer, ProviderUnavailable
 
 T = TypeVar("T")
@@ -28,17 +30,20 @@ LONGEST_WAIT = 15.0
 """Seconds that a request waits for its turn at a server that does answer, but slowly."""
 
 
+def all_threads() -> Line:
+    """The line that the requests to all servers share."""
+    return Line("any server", THREADS, PATIENCE)
+
+
 class Places:
     """The turns at one server, whoever asks it. The threads are all servers'."""
 
-    def __init__(self, server: str, threads: asyncio.Semaphore) -> None:
+    def __init__(self, server: str, threads: Line) -> None:
         self.server = server
-        self._threads = threads
-        self._places = asyncio.Semaphore(PLACES)
+        self._pulse = Pulse()
+        self._threads, self._places = threads, Line(server, PLACES, PATIENCE, self._pulse)
         self._jobs: set[asyncio.Future[Any]] = set()
         self._executor: ThreadPoolExecutor | None = None
-        self._heard = 0.0
-        self._waits: dict[asyncio.Timeout, float] = {}
 
     async def run(self, work: Callable[[], T], limit: float) -> T:
         """What `work` returns, which asks the server and blocks; raises what it raises.
@@ -50,13 +55,11 @@ class Places:
             NoAnswer: it took longer.
             ProviderUnavailable: there was no place for it.
         """
-        if not self._jobs:
-            self._heard = asyncio.get_running_loop().time()
-        await self.turn(self._places)
+        await self._enter(self._places)
         try:
-            await self.turn(self._threads)
+            await self._enter(self._threads)
         except BaseException:
-            self._places.release()
+            self._places.leave(answered=None)
             raise
         job = self._begun(work)
         done, _ = await asyncio.wait({job}, timeout=limit)  # which leaves the job alone: its thread cannot be stopped
@@ -64,23 +67,29 @@ class Places:
             raise NoAnswer(f"{self.server}: no answer in time")
         return job.result()
 
-    async def turn(self, gate: asyncio.Lock | asyncio.Semaphore) -> None:
-        """Acquire `gate`, which requests to this server hold. Raises ProviderUnavailable: it hangs."""
-        last = asyncio.get_running_loop().time() + LONGEST_WAIT
-        limit = asyncio.timeout_at(min(last, self._heard + PATIENCE))
+    def alone(self) -> Line:
+        """A line of one place for those who ask this server one after the other."""
+        return Line(self.server, 1, PATIENCE, self._pulse)
+
+    @asynccontextmanager
+    async def taken(self, line: Line) -> AsyncIterator[None]:
+        """A place in a line of this server while the block runs. Raises ProviderUnavailable: it hangs."""
+        await self._enter(line)
         try:
-            async with limit:
-                self._waits[limit] = last
-                await gate.acquire()
-        except TimeoutError:
-            raise ProviderUnavailable(f"{self.server}: too many requests wait for an answer") from None
+            yield
         finally:
-            self._waits.pop(limit, None)
+            line.leave(answered=None)
 
     def close(self) -> None:
         """Forget what is under way."""
         for job in tuple(self._jobs):
             job.cancel()
+
+    async def _enter(self, line: Line) -> None:
+        try:
+            await line.enter(LONGEST_WAIT)
+        except PlacesTaken:
+            raise ProviderUnavailable(f"{self.server}: too many requests wait for an answer") from None
 
     def _begun(self, work: Callable[[], T]) -> asyncio.Future[T]:
         if self._executor is None:
@@ -92,17 +101,9 @@ class Places:
 
     def _ended(self, job: asyncio.Future[Any]) -> None:
         self._jobs.discard(job)
-        self._places.release()
-        self._threads.release()
-        if not job.cancelled() and not isinstance(job.exception(), NoAnswer):
-            self._answered()
+        answered = None if job.cancelled() else not isinstance(job.exception(), NoAnswer)
+        self._places.leave(answered=answered)
+        self._threads.leave(answered=answered)
         if not self._jobs and self._executor is not None:
             self._executor.shutdown(wait=False)
             self._executor = None
-
-    def _answered(self) -> None:
-        """Who waits may wait on: the server does answer."""
-        self._heard = asyncio.get_running_loop().time()
-        for limit, last in self._waits.items():
-            if not limit.expired():
-                limit.reschedule(min(last, self._heard + PATIENCE))

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Clock, Cluster
 from secrets_sync.adapters.credentials import Credential, certificates, credential
-from secrets_sync.adapters.places import THREADS, Places
+from secrets_sync.adapters.places import Places, all_threads
 from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
 from secrets_sync.domain import gojson
 from secrets_sync.domain.extract import PropertyRule
@@ -96,7 +96,7 @@ class Connection:
         self._clock, self._places, self._timeout = clock, places, timeout
         self._client: Any = None
         self._login: Login | None = None
-        self._logging_in = asyncio.Lock()
+        self._logging_in = places.alone()
 
     async def ask(self, path: str, **parameters: str) -> Answer:
         """GET a path below /v1/. A login that Vault no longer knows is replaced, once."""
@@ -116,12 +116,9 @@ class Connection:
             self._client.close()
 
     async def _logged_in(self, instead_of: Login | None = None) -> Login:
-        await self._places.turn(self._logging_in)
-        try:
+        async with self._places.taken(self._logging_in):
             self._login = await self._current_login(instead_of)
             return self._login
-        finally:
-            self._logging_in.release()
 
     async def _current_login(self, instead_of: Login | None) -> Login:
         now, login = self._clock.monotonic(), self._login
@@ -279,7 +276,7 @@ class VaultFactory:
 
     def __init__(self, clock: Clock, timeout: float = TIMEOUT) -> None:
         self._clock, self._timeout = clock, timeout
-        self._threads = asyncio.Semaphore(THREADS)
+        self._threads = all_threads()
         self._places: WeakValueDictionary[str, Places] = WeakValueDictionary()
         self._imported = False
         self._connections: dict[tuple[str, str], Connection] = {}

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
-from gitops_core.adapters.git.places import Places
+from gitops_core.adapters.http import Places, PlacesTaken
 from gitops_core.errors import GitError
 
 MOST_OUTPUT = 64 << 20  # ls-remote of a million refs
@@ -109,6 +109,8 @@ class GitCommands:
                         return await _converse(process, stdin)
                 finally:
                     await _end(process)
+        except PlacesTaken as error:
+            raise GitError(str(error)) from None
         except TimeoutError:
             raise GitError(f"{what} took longer than {timeout:g} s") from None
         except OverflowError:

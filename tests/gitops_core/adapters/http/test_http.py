@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_core.adapters.http import (
-    LONGEST_RETRY_AFTER,
     BodyTooLarge,
     open_session,
     proxy_for,
     read_body,
     retry_after,
 )
+from gitops_core.adapters.http.sessions import LONGEST_RETRY_AFTER
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

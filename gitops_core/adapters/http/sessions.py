@@ -1,4 +1,4 @@
-"""HTTP as every adapter speaks it: sessions with limits, bodies with bounds, and what Retry-After means.
+"""Sessions with limits, bodies with bounds, and what Retry-After means.
 
 A session knows no proxy variables, no .netrc and no cookies (`trust_env=False` also makes a request three times
 cheaper); who needs a proxy resolves it once with `proxy_for` and passes it to each request. Sockets send keep-alive
@@ -7,13 +7,11 @@ probes, so a peer that vanished is noticed within a minute, also by a connection
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -111,33 +109,3 @@ def retry_after(value: str | None, now: datetime) -> float | None:
             return None
         delay = ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
     return min(max(delay, 0.0), LONGEST_RETRY_AFTER)
-
-
-def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
-    """The proxy that the environment's HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY ask for, in either case.
-
-    >>> proxy_for("https://api.example:6443", {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".internal"})
-    'http://proxy:3128'
-    >>> proxy_for("https://api.internal:6443", {"https_proxy": "http://proxy:3128", "no_proxy": ".internal"}) is None
-    True
-    """
-    parts = urlsplit(url)
-    settings = {name.lower(): value for name, value in sorted(environment.items()) if value}  # lower case wins
-    proxy = settings.get(f"{parts.scheme}_proxy") or settings.get("all_proxy")
-    host = parts.hostname or ""
-    exempt = ["localhost", "127.0.0.0/8", "::1", *settings.get("no_proxy", "").split(",")]
-    if not proxy or any(_matches(host, parts.port, entry.strip().lower()) for entry in exempt):
-        return None
-    return proxy
-
-
-def _matches(host: str, port: int | None, entry: str) -> bool:
-    """Whether one entry of NO_PROXY means the host: `*`, a network, a name, or `.suffix`, with or without a port."""
-    if not entry or entry == "*":
-        return bool(entry)
-    try:
-        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
-    except ValueError:
-        name, _, only = entry.partition(":")
-        suffix = name.removeprefix("*").removeprefix(".")
-        return only in ("", str(port)) and (host == suffix or host.endswith(f".{suffix}"))

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitops_core.adapters.git.places import Places
-from gitops_core.errors import GitError
+from gitops_core.adapters.http import Places, PlacesTaken
 from tests.simulation.loop import virtually
 
 TIMEOUT = 60.0
@@ -43,7 +42,7 @@ class Work:
                 finally:
                     self._count(host, -1)
                 self.done[name] = clock()
-        except GitError as error:
+        except PlacesTaken as error:
             self.refused[name] = clock()
             self.words.add(str(error))
         except TimeoutError:

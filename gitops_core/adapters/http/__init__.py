@@ -1,0 +1,11 @@
+"""HTTP as every adapter speaks it: sessions with limits, and who may ask a host now."""
+
+from gitops_core.adapters.http.places import Line as Line
+from gitops_core.adapters.http.places import Places as Places
+from gitops_core.adapters.http.places import PlacesTaken as PlacesTaken
+from gitops_core.adapters.http.places import Pulse as Pulse
+from gitops_core.adapters.http.proxies import proxy_for as proxy_for
+from gitops_core.adapters.http.sessions import BodyTooLarge as BodyTooLarge
+from gitops_core.adapters.http.sessions import open_session as open_session
+from gitops_core.adapters.http.sessions import read_body as read_body
+from gitops_core.adapters.http.sessions import retry_after as retry_after

@@ -1,0 +1,177 @@
+"""Who may ask a host now: one host's trouble never delays another's.
+
+    a host          so many at the same time, and no more for all hosts together
+    this machine    places of their own for what touches no network
+
+Who finds all places taken waits in line, as long as the host answers somebody now and then. When it answers nobody,
+the line gives up: whoever waited for a host that hangs is free to do something else, and tries again later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+
+
+class PlacesTaken(Exception):
+    """It is not worth waiting any longer. The message says for whom, and why."""
+
+
+class Pulse:
+    """When a host was last heard; the lines of one host may share it."""
+
+    def __init__(self) -> None:
+        self.since = 0.0  # of the last answer, or the last beginning that an answer made room for
+        self._is_silent = False  # the last that left was not answered
+        self._asking = 0
+
+    def begin(self) -> None:
+        """Somebody asks who took no other's place."""
+        self._is_silent &= self._asking > 0  # nobody waits for an answer: nothing is known against the host
+        self._asking += 1
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Somebody asks in the place of another."""
+        if not self._is_silent:  # a place that a time-out made free says nothing new about the host
+            self.since = _now()
+
+    def hear(self, *, answered: bool | None) -> None:
+        """`answered`: whether the host did; None when that is not known."""
+        if answered is not None:
+            self._is_silent = not answered
+        if answered:
+            self.since = _now()
+
+    def end(self) -> None:
+        self._asking -= 1
+
+
+class Line:
+    """Places, and those who wait for one, first come first served.
+
+    Args:
+        name: what is waited for, for the message.
+        size: how many places there are.
+        patience: seconds without an answer after which nobody waits any longer.
+        pulse: of the host; by default the line's own.
+    """
+
+    def __init__(self, name: str, size: int, patience: float, pulse: Pulse | None = None) -> None:
+        self._name, self._size, self._patience = name, size, patience
+        self._pulse = pulse if pulse is not None else Pulse()
+        self._running = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._running
+
+    async def enter(self, longest: float) -> None:
+        """Wait for a place, at most `longest` seconds.
+
+        Raises:
+            PlacesTaken: nobody was answered for so long that it is not worth waiting, or it took too long.
+        """
+        if self._running < self._size:
+            self._pulse.begin()
+            self._running += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await self._wait(turn, _now() + longest)
+        except BaseException:
+            if turn.done():
+                self._make_room()
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    def leave(self, *, answered: bool | None) -> None:
+        """Give the place free. `answered`: whether the host did; None when that is not known."""
+        self._pulse.hear(answered=answered)
+        self._make_room()
+
+    @asynccontextmanager
+    async def taken(self, longest: float) -> AsyncIterator[None]:
+        """A place while the block runs; a TimeoutError out of it says that the host did not answer.
+
+        Raises:
+            PlacesTaken: see `enter`.
+        """
+        await self.enter(longest)
+        answered: bool | None = None
+        try:
+            yield
+            answered = True
+        except TimeoutError:
+            answered = False
+            raise
+        finally:
+            self.leave(answered=answered)
+
+    async def _wait(self, turn: asyncio.Future[None], end: float) -> None:
+        while not turn.done():
+            left = min(end, self._pulse.since + self._patience) - _now()
+            if left <= 0:
+                taken = f"all {self._size} places are taken"
+                if _now() >= end:
+                    raise PlacesTaken(f"waiting for {self._name}: {taken}, and it answers too slowly")
+                silent = f"none was answered within {self._patience:g} s"
+                raise PlacesTaken(f"waiting for {self._name}: {taken}, and {silent}")
+            await asyncio.wait({turn}, timeout=left)
+
+    def _make_room(self) -> None:
+        if not self._waiting:
+            self._running -= 1
+            self._pulse.end()
+            return
+        self._waiting.popleft().set_result(None)
+        self._pulse.go_on()
+
+
+class Places:
+    """The lines of all hosts, of all of them together, and of this machine.
+
+    Args:
+        per_host: who talks to one host.
+        remote: who talks to any host; several times `per_host`, so that some hosts may hang. None for no limit.
+        local: who touches no network.
+        patience: seconds, see Line.
+    """
+
+    def __init__(self, *, remote: int | None = 64, per_host: int = 8, local: int = 8, patience: float = 10.0) -> None:
+        self._per_host, self._patience = per_host, patience
+        self._hosts: dict[str, Line] = {}
+        self._remote = None if remote is None else Line("any remote", remote, patience)
+        self._local = asyncio.Semaphore(local)
+
+    @asynccontextmanager
+    async def taken(self, host: str, longest: float) -> AsyncIterator[None]:
+        """A place while the block runs; a TimeoutError out of it says that the host did not answer.
+
+        Args:
+            host: "" for what touches no network.
+            longest: seconds to wait for each place.
+
+        Raises:
+            PlacesTaken: see Line.enter.
+        """
+        if not host:
+            async with self._local:
+                yield
+            return
+        line = self._hosts.setdefault(host, Line(host, self._per_host, self._patience))
+        try:
+            async with line.taken(longest), self._remote.taken(longest) if self._remote else nullcontext():
+                yield
+        finally:
+            if line.is_idle:
+                self._hosts.pop(host, None)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
