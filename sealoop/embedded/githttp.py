@@ -96,6 +96,8 @@ class GitServer:
         self._tls = tls
         self._port = port
         self._runner: web.AppRunner | None = None
+        self.requests: list[tuple[str, str]] = []
+        """Method and path with query of every request, in order."""
 
     @property
     def url(self) -> str:
@@ -125,6 +127,7 @@ class GitServer:
         await self.stop()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append((request.method, request.path_qs))
         wanted = self._authorization.get(_repository(request.path))
         if wanted and not hmac.compare_digest(wanted, request.headers.get("Authorization", "")):
             scheme = wanted.partition(" ")[0]
