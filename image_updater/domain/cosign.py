@@ -64,7 +64,7 @@ class _Says(NamedTuple):
     names: tuple[str, ...]
 
 
-class _Identity(msgspec.Struct):
+class _Identity(msgspec.Struct, frozen=True):
     docker_reference: str = msgspec.field(name="docker-reference", default="")
 
 
