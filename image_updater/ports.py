@@ -16,6 +16,7 @@ from image_updater.domain.cosign import SignedClaim as SignedClaim  # of ImageRe
 from image_updater.domain.credentials import OPEN, Credentials, RegistryAccess
 from image_updater.domain.history import SeenTag as SeenTag  # of TagCatalog
 from image_updater.domain.history import TagEvent as TagEvent
+from image_updater.domain.pullrequests import PullRequest as PullRequest
 from image_updater.domain.references import Repository
 from image_updater.errors import CredentialsInvalid
 
@@ -166,26 +167,20 @@ class HealthRule(Protocol):
 # Forges
 
 
-class PullRequest(NamedTuple):
-    """A pull request (GitLab: merge request). `state` merged or closed says how it ended."""
-
-    number: int
-    url: str
-    head: str
-    base: str
-    title: str
-    body: str
-    state: Literal["open", "merged", "closed"]
-
-
 class Forge(Protocol):
     """The pull requests of one repository. Every method raises ForgeUnavailable and ForgeDenied."""
 
     async def find(self, head: str, base: str) -> tuple[PullRequest, ...]:
-        """Those from branch `head` into `base`, newest first, at most 100; also closed ones."""
+        """Those from branch `head` of the repository itself into `base` ("" for any), newest first, at most 100.
+
+        Also closed ones. How far back closed ones are looked for is the forge's matter.
+        """
         ...
 
-    async def open(self, head: str, base: str, title: str, body: str, labels: Iterable[str] = ()) -> PullRequest: ...
+    async def open(self, head: str, base: str, title: str, body: str, labels: Iterable[str] = ()) -> PullRequest:
+        """The new one, or the one that is open already, as it is. A label that the repository does not have is no
+        reason to fail."""
+        ...
 
     async def update(self, number: int, title: str, body: str) -> None: ...
 
