@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check format generate lock tools install simulate bench wheel clean
+.PHONY: help demo test check format generate lock tools install simulate bench bench-images wheel clean
 
 help:            ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -33,6 +33,9 @@ simulate: install      ## More simulated histories: make simulate SEEDS=10000; S
 
 bench: install tools   ## Measure; prints tables
 	$(BIN)/python -m bench
+
+bench-images: install tools    ## The image updater only: make bench-images
+	$(BIN)/python -m bench images
 
 tools: install         ## The real programs that tests run against, built once into .tools/bin
 	$(BIN)/python tools/build.py
