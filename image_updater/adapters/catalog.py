@@ -1,6 +1,7 @@
 """Implements TagCatalog in one SQLite file, which may be lost without harm.
 
-listings   a repository and when it was listed         tags   its tags and when each was first seen
+The file's work is done in one thread, one thing after the other, and to its end also when nobody waits for it any
+more. The last listings stay in memory (BUDGET in all): a hundred policies on one list read no row.
 """
 
 from __future__ import annotations
@@ -8,21 +9,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
-from image_updater.ports import SeenTag
+from image_updater.adapters.catalogfile import CatalogFile, OtherVersion, connect
+from image_updater.domain.history import SeenTag, TagEvent
+from image_updater.errors import CatalogUnavailable
 
 T = TypeVar("T")
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS listings (repository TEXT PRIMARY KEY, listed_at REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tags (
-  repository TEXT NOT NULL, tag TEXT NOT NULL, first_seen REAL NOT NULL, PRIMARY KEY (repository, tag)
-) WITHOUT ROWID;
-"""
+BUDGET = 64 << 20
+IDENTITIES = 100
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A listing in memory: in descending order, as a set, and with times when somebody asked for these.
+
+    `size` is about how many bytes it takes: 140 a tag, and 150 for its times.
+    """
+
+    tags: tuple[str, ...]
+    members: frozenset[str]
+    seen: tuple[SeenTag, ...] | None = None
+
+    @property
+    def size(self) -> int:
+        return len(self.tags) * (140 if self.seen is None else 290)
 
 
 class SqliteCatalog:
@@ -30,8 +49,11 @@ class SqliteCatalog:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._lock = asyncio.Lock()
-        self._connection = self._opened()
+        self._thread = ThreadPoolExecutor(1, "catalog") if path is not None else None
+        self._file = self._opened()
+        self._copies: dict[str, _Copy] = {}
+        self._kept = 0
+        self._listed: dict[str, dict[str, datetime]] = {}
 
     @classmethod
     def open(cls, path: Path | None) -> Self:
@@ -39,89 +61,176 @@ class SqliteCatalog:
         return cls(path)
 
     async def tags(self, repository: str) -> tuple[str, ...] | None:
-        seen = await self._run(lambda: self._seen(repository))
-        return None if seen is None else tuple(found.tag for found in seen)
+        copy = self._copies.get(repository) or await self._read(lambda: self._copy(repository))
+        return None if copy is None else copy.tags
 
     async def seen(self, repository: str) -> tuple[SeenTag, ...]:
-        return await self._run(lambda: self._seen(repository)) or ()
+        copy = self._copies.get(repository)
+        if copy is not None and copy.seen is not None:
+            return copy.seen
+        return await self._read(lambda: self._seen(repository))
 
-    async def store(self, repository: str, tags: Iterable[str], now: datetime) -> None:
-        wanted = set(tags)
-        await self._run(lambda: self._store(repository, wanted, now.timestamp()))
+    async def listed_at(self, repository: str, identity: str) -> datetime | None:
+        return self._listed.get(repository, {}).get(identity)
+
+    async def store(self, repository: str, tags: Iterable[str], now: datetime, identity: str = "") -> bool:
+        wanted = frozenset(tags)
+        news = await self._write(lambda: self._store(repository, wanted, now))
+        identities = self._listed.setdefault(repository, {})
+        identities.pop(identity, None)
+        identities[identity] = now
+        if len(identities) > IDENTITIES:
+            del identities[next(iter(identities))]
+        return news
+
+    async def observe(self, repository: str, tag: str, digest: str, now: datetime) -> str:
+        return await self._write(lambda: self._observe(repository, tag, digest, now))
+
+    async def history(self, repository: str) -> tuple[TagEvent, ...]:
+        return await self._read(lambda: self._file.history(repository))
+
+    async def restore(self, repository: str, seen: Iterable[SeenTag]) -> None:
+        theirs = tuple(seen)
+        await self._write(lambda: self._restore(repository, theirs))
 
     async def forget(self, repository: str) -> None:
-        await self._run(lambda: self._forget(repository))
+        self._listed.pop(repository, None)
+        await self._write(lambda: self._forget(repository))
 
     def close(self) -> None:
-        self._connection.close()
+        """What is under way is finished before."""
+        if self._thread is not None:
+            self._thread.shutdown()
+        self._file.close()
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        """`work` in a thread, one at a time; once more on a new file when this one is damaged."""
-        async with self._lock:
-            if self._path is None:
-                return work()
-            try:
-                return await asyncio.to_thread(work)
-            except sqlite3.DatabaseError:
-                self._connection.close()
-                self._connection = await asyncio.to_thread(self._made_anew)
-                return await asyncio.to_thread(work)
+    @property
+    def remembered(self) -> int:
+        """About how many bytes the listings in memory take."""
+        return self._kept
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._path is None:
-            return self._connect()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+    # in the thread
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        """`work` in the thread; once more on a new file when this one is damaged."""
         try:
-            return self._connect()
-        except sqlite3.DatabaseError:
+            return await self._done(work)
+        except CatalogUnavailable:
+            return await self._done(work)
+
+    async def _write(self, work: Callable[[], T]) -> T:
+        """`work` in the thread. Not again on a new file: times that it was to keep are not there."""
+        return await self._done(work)
+
+    async def _done(self, work: Callable[[], T]) -> T:
+        """Raises CatalogUnavailable."""
+        if self._thread is None:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, work)
+
+    def _guarded(self, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise CatalogUnavailable(f"the tag catalog {self._path} cannot be used: {error}") from None
+            self._file.close()
+            self._copies, self._kept, self._listed = {}, 0, {}
+            self._file = self._made_anew()
+            raise CatalogUnavailable(f"the tag catalog {self._path} was damaged and has been made anew") from None
+
+    def _copy(self, repository: str) -> _Copy | None:
+        copy = self._copies.get(repository)
+        if copy is not None:
+            return copy
+        tags = self._file.tags(repository)
+        return None if tags is None else self._keep(repository, _Copy(tags, frozenset(tags)))
+
+    def _seen(self, repository: str) -> tuple[SeenTag, ...]:
+        copy = self._copy(repository)
+        if copy is None:
+            return ()
+        if copy.seen is None:
+            copy = self._keep(repository, _Copy(copy.tags, copy.members, self._file.seen(repository)))
+        return copy.seen or ()
+
+    def _store(self, repository: str, wanted: frozenset[str], now: datetime) -> bool:
+        copy = self._copy(repository)
+        members: frozenset[str] = copy.members if copy is not None else frozenset()
+        new, gone = sorted(wanted - members), sorted(members - wanted)
+        self._file.store(repository, new, gone, now)
+        if copy is None or new or gone:
+            self._keep(repository, _listing(copy.tags if copy is not None else (), wanted, new, gone))
+            return True
+        return False
+
+    def _observe(self, repository: str, tag: str, digest: str, now: datetime) -> str:
+        before, after = self._file.observe(repository, tag, digest, now)
+        copy = self._copies.get(repository)
+        if copy is not None and tag not in copy.members:
+            self._keep(repository, _listing(copy.tags, copy.members | {tag}, (tag,), ()))
+        elif copy is not None and copy.seen is not None:
+            place = copy.tags.index(tag)
+            if copy.seen[place] != after:
+                seen = (*copy.seen[:place], after, *copy.seen[place + 1 :])
+                self._keep(repository, _Copy(copy.tags, copy.members, seen))
+        return before
+
+    def _restore(self, repository: str, seen: tuple[SeenTag, ...]) -> None:
+        self._file.restore(repository, seen)
+        self._drop(repository)
+
+    def _forget(self, repository: str) -> None:
+        self._file.forget(repository)
+        self._drop(repository)
+
+    # what is in memory
+
+    def _keep(self, repository: str, copy: _Copy) -> _Copy:
+        """Remember `copy`, and forget the listings that were remembered first."""
+        self._drop(repository)
+        self._copies[repository] = copy
+        self._kept += copy.size
+        while self._kept > BUDGET and len(self._copies) > 1:
+            self._drop(next(iter(self._copies)))
+        return copy
+
+    def _drop(self, repository: str) -> None:
+        copy = self._copies.pop(repository, None)
+        self._kept -= 0 if copy is None else copy.size
+
+    # the file
+
+    def _opened(self) -> CatalogFile:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return CatalogFile(connect(self._path))
+        except OtherVersion:
+            return self._made_anew()
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise CatalogUnavailable(f"the tag catalog {self._path} cannot be opened: {error}") from None
             return self._made_anew()
 
-    def _made_anew(self) -> sqlite3.Connection:
+    def _made_anew(self) -> CatalogFile:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}{suffix}").unlink()
-        return self._connect()
+        return CatalogFile(connect(self._path))
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path or ":memory:", check_same_thread=False, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.executescript(_SCHEMA)
-        except sqlite3.DatabaseError:
-            connection.close()
-            raise
-        return connection
 
-    def _seen(self, repository: str) -> tuple[SeenTag, ...] | None:
-        known = self._connection.execute("SELECT 1 FROM listings WHERE repository = ?", (repository,)).fetchone()
-        if known is None:
-            return None
-        query = "SELECT tag, first_seen FROM tags WHERE repository = ? ORDER BY tag DESC"
-        rows = self._connection.execute(query, (repository,)).fetchall()
-        return tuple(SeenTag(tag, datetime.fromtimestamp(moment, UTC)) for tag, moment in rows)
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Not a full disk or a lock: these leave what was stored as it is."""
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in DAMAGED
 
-    def _store(self, repository: str, wanted: set[str], now: float) -> None:
-        query = "SELECT tag FROM tags WHERE repository = ?"
-        known = {tag for (tag,) in self._connection.execute(query, (repository,))}
-        with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO listings VALUES (?, ?)", (repository, now))
-            gone = [(repository, tag) for tag in known - wanted]
-            connection.executemany("DELETE FROM tags WHERE repository = ? AND tag = ?", gone)
-            new = [(repository, tag, now) for tag in sorted(wanted - known)]
-            connection.executemany("INSERT INTO tags VALUES (?, ?, ?)", new)
 
-    def _forget(self, repository: str) -> None:
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM listings WHERE repository = ?", (repository,))
-            connection.execute("DELETE FROM tags WHERE repository = ?", (repository,))
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._connection
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+def _listing(before: tuple[str, ...], members: frozenset[str], new: Sequence[str], gone: Sequence[str]) -> _Copy:
+    """A listing made of the one before it: a few new tags are put into their places, many are sorted in."""
+    if len(new) + len(gone) > 100:
+        return _Copy(tuple(sorted(members, reverse=True)), members)
+    ascending = list(before[::-1])
+    for tag in gone:
+        del ascending[bisect_left(ascending, tag)]
+    for tag in new:
+        ascending.insert(bisect_left(ascending, tag), tag)
+    return _Copy(tuple(ascending[::-1]), members)

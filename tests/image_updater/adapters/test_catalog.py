@@ -1,67 +1,92 @@
+"""What the catalog's file goes through; what every catalog does is in tests/contracts/test_tag_catalog.py."""
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from image_updater.adapters import catalog as adapter
 from image_updater.adapters.catalog import SqliteCatalog
+from image_updater.errors import CatalogUnavailable
 from image_updater.ports import SeenTag
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 
 
-@pytest.fixture(params=["file", "memory"])
-async def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqliteCatalog]:
-    opened = SqliteCatalog.open(tmp_path / "state" / "tags.db" if request.param == "file" else None)
-    yield opened
-    opened.close()
-
-
-async def test_a_tag_keeps_the_time_it_was_first_seen(catalog: SqliteCatalog) -> None:
-    await catalog.store("r/app", ["1.0", "1.1", "old"], NOW)
-    await catalog.store("r/app", ["1.0", "1.1", "2.0"], LATER)
-
-    assert await catalog.seen("r/app") == (SeenTag("2.0", LATER), SeenTag("1.1", NOW), SeenTag("1.0", NOW))
-    assert await catalog.tags("r/app") == ("2.0", "1.1", "1.0")
-
-
-async def test_an_empty_repository_is_not_an_unknown_one(catalog: SqliteCatalog) -> None:
-    await catalog.store("r/empty", [], NOW)
-
-    assert await catalog.tags("r/empty") == ()
-    assert await catalog.tags("r/unknown") is None
-
-
-async def test_forgotten_is_unknown(catalog: SqliteCatalog) -> None:
-    await catalog.store("r/app", ["1.0"], NOW)
-    await catalog.store("r/other", ["1.0"], NOW)
-
-    await catalog.forget("r/app")
-
-    assert await catalog.tags("r/app") is None
-    assert await catalog.tags("r/other") == ("1.0",)
-
-
 async def test_it_is_still_there_the_next_time(tmp_path: Path) -> None:
-    first = SqliteCatalog.open(tmp_path / "tags.db")
-    await first.store("r/app", ["1.0"], NOW)
-    first.close()
+    with closing(SqliteCatalog.open(tmp_path / "tags.db")) as first:
+        await first.store("r/app", ["1.0"], NOW, "me")
+        await first.observe("r/app", "1.0", "sha256:one", NOW)
 
-    second = SqliteCatalog.open(tmp_path / "tags.db")
-
-    assert await second.tags("r/app") == ("1.0",)
-    second.close()
+    with closing(SqliteCatalog.open(tmp_path / "tags.db")) as second:
+        assert await second.tags("r/app") == ("1.0",)
+        assert await second.seen("r/app") == (SeenTag("1.0", NOW, "sha256:one"),)
+        assert await second.listed_at("r/app", "me") is None  # who asks now is somebody else
 
 
 async def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "tags.db"
     path.write_bytes(b"this is not a database, it is a text file that is long enough" * 100)
 
-    catalog = SqliteCatalog.open(path)
-    await catalog.store("r/app", ["1.0"], NOW)
+    with closing(SqliteCatalog.open(path)) as catalog:
+        await catalog.store("r/app", ["1.0"], NOW)
 
-    assert await catalog.tags("r/app") == ("1.0",)
-    catalog.close()
+        assert await catalog.tags("r/app") == ("1.0",)
+
+
+async def test_a_file_of_another_version_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "tags.db"
+    with closing(sqlite3.connect(path)) as old:
+        old.execute("CREATE TABLE listings (repository TEXT PRIMARY KEY, listed_at REAL NOT NULL) WITHOUT ROWID")
+        old.execute("INSERT INTO listings VALUES ('r/app', 1)")
+        old.commit()
+
+    with closing(SqliteCatalog.open(path)) as catalog:
+        assert await catalog.tags("r/app") is None
+
+
+async def test_a_file_that_breaks_under_way_takes_no_new_times_for_old_tags(tmp_path: Path) -> None:
+    path = tmp_path / "tags.db"
+    with closing(SqliteCatalog.open(path)) as catalog:
+        await catalog.store("r/app", [f"1.{n}" for n in range(2000)], NOW)
+        await catalog.store("r/other", ["1.0"], NOW)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+
+    with closing(SqliteCatalog.open(path)) as catalog:
+        with pytest.raises(CatalogUnavailable, match="was damaged and has been made anew"):
+            await catalog.store("r/app", ["1.0"], LATER)
+
+        assert await catalog.tags("r/app") is None
+        assert await catalog.store("r/app", ["1.0"], LATER)
+
+
+async def test_a_catalog_that_is_locked_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "tags.db"
+    with closing(SqliteCatalog.open(path)) as catalog:
+        await catalog.store("r/app", ["1.0"], NOW)
+        with closing(sqlite3.connect(path, isolation_level=None)) as rival:
+            rival.execute("BEGIN IMMEDIATE")
+            with pytest.raises(CatalogUnavailable, match="cannot be used: database is locked"):
+                await catalog.store("r/app", ["1.0", "1.1"], LATER)
+            rival.execute("ROLLBACK")
+
+        await catalog.store("r/app", ["1.0", "1.1"], LATER)
+        assert await catalog.seen("r/app") == (SeenTag("1.1", LATER), SeenTag("1.0", NOW))
+
+
+async def test_what_is_in_memory_is_bounded_and_what_is_not_is_read(tmp_path: Path) -> None:
+    many = adapter.BUDGET // 140 // 3
+    tags = [f"{n}" for n in range(many)]
+    with closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
+        for name in "abcde":
+            await catalog.store(name, tags, NOW)
+
+        assert catalog.remembered <= adapter.BUDGET
+        assert len(await catalog.tags("a") or ()) == many

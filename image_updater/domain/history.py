@@ -1,0 +1,63 @@
+"""What is remembered of a repository's tags: since when each is there, and what happened to it.
+
+    SeenTag    one tag now          TagEvent    one thing that happened
+
+A tag's age may only ever turn out greater: what was lost is found again by taking the older of two times. Only a tag
+that names another image than before is young again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+
+class SeenTag(NamedTuple):
+    """A tag and when a listing (or a push event) had it for the first time.
+
+    Attributes:
+        digest: what it named when we last looked, "" when we never did.
+        digest_seen: when we first saw the tag name that digest in the place of another one; None when we know of none.
+    """
+
+    tag: str
+    first_seen: datetime
+    digest: str = ""
+    digest_seen: datetime | None = None
+
+    @property
+    def since(self) -> datetime:
+        """Since when the tag is what it is now: its age counts from here."""
+        return self.digest_seen if self.digest_seen is not None and self.digest else self.first_seen
+
+
+class TagEvent(NamedTuple):
+    """Something that happened to a tag, as far as we saw: it appeared, it vanished, or it names another digest."""
+
+    at: datetime
+    tag: str
+    what: Literal["appeared", "vanished", "moved"]
+    digest: str = ""
+
+
+def merged(ours: SeenTag, theirs: SeenTag) -> SeenTag:
+    """One tag as two memories know it: the older times, but a move that one of them saw is a move.
+
+    Where they know different digests, `ours` is the newer memory.
+    """
+    first = min(ours.first_seen, theirs.first_seen)
+    if ours.digest and ours.digest != theirs.digest and (theirs.digest or ours.digest_seen):
+        since = ours.since  # it moved, in our time or between theirs and ours
+    elif theirs.digest_seen is not None and not ours.digest:
+        since = theirs.since
+    else:
+        since = min(ours.since, theirs.since)
+    digest = ours.digest or theirs.digest
+    return SeenTag(ours.tag, first, digest, since if digest and since != first else None)
+
+
+def moved(known: SeenTag, digest: str, now: datetime) -> SeenTag:
+    """`known` after a look that found it to name `digest`."""
+    if digest in ("", known.digest):
+        return known
+    return known._replace(digest=digest, digest_seen=now if known.digest else None)
