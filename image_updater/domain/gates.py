@@ -1,0 +1,330 @@
+"""Which of the changes that policies want may be committed now, and why the others may not.
+
+    desired = current                                     never asked
+    the current image is quarantined                      taken back, always
+    a guard cannot be read                                held
+    a person set it back from just this                   held until the policy chooses another one
+    older than what is there                              held, unless the guard allows it
+    hold · freeze · no window open · not approved         held, mostly until a time
+    a member of a group that cannot move                  the whole group is held
+
+Each cause is one sentence, for the marker's report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from gitops_core.meta import timestamp
+from image_updater.api import Approval, ImagePolicy, ImageRef, Reverted, UpdateGuard
+from image_updater.domain.choices import choice_of, filter_of
+from image_updater.domain.filters import PatternInvalid, TagFilter
+from image_updater.domain.guards import Rules, is_current, rules_for
+from image_updater.domain.plan import CommitPlan, Sighting, Spot
+from image_updater.domain.policies import Policy, place
+from image_updater.domain.windows import Closed, WindowInvalid, next_change, state
+from image_updater.errors import PolicyInvalid
+
+APPROVE = "sealoop.dev/approve"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One policy at commit time: what is demanded of it, what it chose, and which tag a person said yes to."""
+
+    policy: ImagePolicy
+    rules: Rules
+
+    @property
+    def latest(self) -> ImageRef | None:
+        return self.policy.status.latest_ref
+
+
+class Setter(NamedTuple):
+    """`namespace:name` and the part that a marker sets: "", tag, name or digest."""
+
+    base: str
+    part: str
+
+
+def setter_of(text: str) -> Setter:
+    """
+    >>> setter_of("shop:web:tag"), setter_of("shop:web")
+    (Setter(base='shop:web', part='tag'), Setter(base='shop:web', part=''))
+    """
+    namespace, _, rest = text.partition(":")
+    name, _, part = rest.partition(":")
+    return Setter(f"{namespace}:{name}", part)
+
+
+def gates_for(policies: Iterable[ImagePolicy], guards: Iterable[UpdateGuard]) -> dict[str, Gate]:
+    """The gate of each policy, by setter base, as the guards of the policies' namespaces make it."""
+    known = tuple(guards)
+    return {
+        f"{policy.metadata.namespace}:{policy.metadata.name}": Gate(policy, rules_for(policy, known))
+        for policy in policies
+    }
+
+
+@dataclass(frozen=True)
+class Gatekeeper:
+    """Says which changes must wait.
+
+    Attributes:
+        gates: by setter base, `namespace:name`.
+        reverted: what people set back, of the automation that asks.
+    """
+
+    gates: Mapping[str, Gate]
+    now: datetime
+    reverted: tuple[Reverted, ...] = ()
+
+    def hold(self, spot: Spot) -> str:
+        """Why `spot` must not change now, "" when it may; a policy that no guard selects is never held."""
+        setter = setter_of(spot.setter)
+        gate = self.gates.get(setter.base)
+        if gate is None or not (gate.rules.guards or gate.rules.faults) or gate.latest is None:
+            return ""
+        if self.takes_back(spot):
+            return ""
+        if gate.rules.faults:
+            return gate.rules.faults[0]
+        return (
+            self._refused(spot, gate)
+            or _downgrade(spot, setter, gate)
+            or _held(gate.rules, self.now)
+            or _closed(gate.rules, self.now)
+            or _unapproved(gate)
+        )
+
+    def takes_back(self, spot: Spot) -> bool:
+        """Whether the change takes back a quarantined image: that may be done at any time."""
+        setter = setter_of(spot.setter)
+        gate = self.gates.get(setter.base)
+        if gate is None or gate.latest is None:
+            return False
+        tag, digest = _image_of(spot.current, setter.part)
+        for entry in gate.rules.quarantine:
+            same_digest = not (digest and entry.digest) or digest == entry.digest
+            named = tag == entry.tag if tag else bool(digest and digest == entry.digest)
+            if named and same_digest and entry.tag != gate.latest.tag:
+                return True
+        return False
+
+    def next_change(self) -> datetime | None:
+        """When the next gate that is closed now may open by itself; None: none does."""
+        return min((m for gate in self.gates.values() if (m := _opens(gate.rules, self.now)) is not None), default=None)
+
+    def _refused(self, spot: Spot, gate: Gate) -> str:
+        if gate.rules.allow_reverted:
+            return ""
+        if any((r.file, r.setter, r.refused) == (spot.file, spot.setter, spot.desired) for r in self.reverted):
+            return f"somebody set it back from {spot.desired}: it is left until the policy chooses another one"
+        return ""
+
+
+def _downgrade(spot: Spot, setter: Setter, gate: Gate) -> str:
+    if gate.rules.allow_downgrade or gate.latest is None:
+        return ""
+    current = _image_of(spot.current, setter.part)[0]
+    try:
+        older = is_older(gate.latest.tag, current, choice_of(gate.policy), filter_of(gate.policy))
+    except (PolicyInvalid, PatternInvalid):
+        return ""  # the policy says so itself, and chooses nothing
+    return f"{gate.latest.tag} is older than {current}, and no guard allows a downgrade" if older else ""
+
+
+def is_older(tag: str, other: str, policy: Policy, tag_filter: TagFilter | None) -> bool:
+    """Whether `policy` would rather have `other` than `tag`; False when it cannot compare them.
+
+    Raises:
+        PatternInvalid.
+    """
+    places = [_place(text, policy, tag_filter) for text in (tag, other)]
+    if places[0] is None or places[1] is None:
+        return False
+    return places[0] < places[1]
+
+
+def _place(tag: str, policy: Policy, tag_filter: TagFilter | None) -> tuple[object, ...] | None:
+    if not tag:
+        return None
+    if tag_filter is None:
+        return place(tag, policy)
+    text = next(iter(tag_filter.apply((tag,))), None)
+    return None if text is None else place(text, policy)
+
+
+def _held(rules: Rules, now: datetime) -> str:
+    for hold in rules.holds:
+        if is_current(hold.until, now):
+            return "updates are held" + _until(hold.until) + (f": {hold.reason}" if hold.reason else "")
+    return ""
+
+
+def _closed(rules: Rules, now: datetime) -> str:
+    for each in rules.windows:
+        try:
+            found = state(each.windows, each.freezes, now)
+        except WindowInvalid as error:
+            return f"UpdateGuard {each.guard!r}: {error}"
+        if isinstance(found, Closed):
+            return found.cause + _until(found.until)
+    return ""
+
+
+def _unapproved(gate: Gate) -> str:
+    latest = gate.latest
+    if latest is None:
+        return ""
+    said = gate.policy.metadata.annotations.get(APPROVE, "").strip()
+    tag, _, digest = said.partition("@")
+    granted = Approval(tag=tag, digest=digest)
+    for approvals in gate.rules.approvals:
+        if not any(_approves(each, gate.policy.metadata.name, latest) for each in (granted, *approvals.granted)):
+            return f"{latest.tag} waits for approval: annotation {APPROVE}: {latest.tag} on the ImagePolicy"
+    return ""
+
+
+def _approves(approval: Approval, policy: str, latest: ImageRef) -> bool:
+    meant = approval.policy in ("", policy) and approval.tag == latest.tag
+    return meant and approval.digest in ("", latest.digest)
+
+
+def _opens(rules: Rules, now: datetime) -> datetime | None:
+    moments = [hold.until for hold in rules.holds if is_current(hold.until, now)]
+    for each in rules.windows:
+        try:
+            moments.append(next_change(each.windows, each.freezes, now))
+        except WindowInvalid:
+            continue
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _image_of(value: str, part: str) -> tuple[str, str]:
+    """Tag and digest of a marked value, each "" when it does not say."""
+    if part == "tag":
+        return value, ""
+    if part == "digest":
+        return "", value
+    if part == "name":
+        return "", ""
+    rest, _, digest = value.partition("@")
+    _, colon, tag = rest.rpartition(":")
+    return (tag if colon and "/" not in tag else ""), digest
+
+
+def _until(moment: datetime | None) -> str:
+    return f" until {timestamp(moment)}" if moment is not None else ""
+
+
+# Groups
+
+
+class GroupOf(NamedTuple):
+    """Policies that move together.
+
+    Attributes:
+        tags: what each policy chose, "" for nothing, by setter base.
+    """
+
+    name: str
+    same_tag: bool
+    tags: Mapping[str, str]
+
+
+def groups_of(gates: Mapping[str, Gate]) -> tuple[GroupOf, ...]:
+    """The groups that the gates' guards make of their policies."""
+    members: dict[tuple[str, bool], dict[str, str]] = {}
+    for base, gate in sorted(gates.items()):
+        for group in gate.rules.groups:
+            latest = gate.latest
+            members.setdefault((group.guard, group.same_tag), {})[base] = latest.tag if latest is not None else ""
+    return tuple(GroupOf(name, same_tag, tags) for (name, same_tag), tags in members.items())
+
+
+def regulated(keeper: Gatekeeper, make: Callable[[Callable[[Spot], str]], CommitPlan]) -> CommitPlan:
+    """The plan that `make` makes with every change held that must wait, also for others of its group.
+
+    Args:
+        make: plans with the given answer to whether a change must wait.
+    """
+    groups = groups_of(keeper.gates)
+    held: dict[str, str] = {}
+    beside: dict[tuple[str, str], str] = {}
+
+    def hold(spot: Spot) -> str:
+        base = setter_of(spot.setter).base
+        if keeper.takes_back(spot):
+            return ""
+        return keeper.hold(spot) or held.get(base, "") or beside.get((spot.file, base), "")
+
+    plan = make(hold)
+    for _ in range(len(keeper.gates) + 1):  # each round holds one policy more, or is the last
+        more, beside_them = group_holds(plan.sightings, groups), companion_holds(plan.sightings)
+        if more.keys() <= held.keys() and beside_them.keys() <= beside.keys():
+            break
+        held, beside = {**more, **held}, {**beside_them, **beside}
+        plan = make(hold)
+    return plan
+
+
+def companion_holds(sightings: Iterable[Sighting]) -> dict[tuple[str, str], str]:
+    """Why the other values of a policy in a file must not move, by file and setter base: tag and digest are one image.
+
+    Of a policy that sets a tag and a digest apart, one alone would name an image that nobody chose.
+    """
+    parts: dict[tuple[str, str], set[str]] = {}
+    causes: dict[tuple[str, str], str] = {}
+    for sighting in sightings:
+        setter = setter_of(sighting.setter)
+        key = (sighting.file, setter.base)
+        if sighting.state in ("held", "pending", "applied"):
+            parts.setdefault(key, set()).add(setter.part)
+        if sighting.state == "held" and setter.part == "tag":
+            causes.setdefault(key, sighting.cause)
+    return {key: cause for key, cause in causes.items() if "digest" in parts[key]}
+
+
+def group_holds(sightings: Iterable[Sighting], groups: Iterable[GroupOf]) -> dict[str, str]:
+    """Why policies must not move, by setter base: a member of their group does not.
+
+    A plan that is made again with these holds moves all members of a group, or none.
+    """
+    stuck = _stuck(sightings)
+    held: dict[str, str] = {}
+    waiting = list(groups)
+    changed = True
+    while changed:  # a policy may be in two groups, which then wait for each other's members
+        changed = False
+        for group in waiting:
+            cause = _cause(group, stuck)
+            for base in group.tags if cause else ():
+                if base not in held:
+                    held[base] = cause
+                    changed = base not in stuck or changed
+                    stuck.setdefault(base, cause)
+    return held
+
+
+def _stuck(sightings: Iterable[Sighting]) -> dict[str, str]:
+    """Why a policy does not move, of those with a place that stays behind."""
+    found: dict[str, str] = {}
+    for sighting in sightings:
+        if sighting.state in ("held", "unmatched", "ambiguous") and sighting.setter:
+            found.setdefault(setter_of(sighting.setter).base, sighting.cause or sighting.state)
+    return found
+
+
+def _cause(group: GroupOf, stuck: Mapping[str, str]) -> str:
+    for base in sorted(group.tags):
+        if base in stuck:
+            return f"group {group.name!r} moves together, and {base} does not: {stuck[base]}"
+    if group.same_tag and len(set(group.tags.values())) > 1:
+        chosen = ", ".join(f"{base} {tag or 'nothing'}" for base, tag in sorted(group.tags.items()))
+        return f"group {group.name!r} moves to one tag, and its policies chose {chosen}"
+    missing = [base for base, tag in sorted(group.tags.items()) if not tag]
+    return f"group {group.name!r} moves together, and {missing[0]} chose nothing" if missing else ""
