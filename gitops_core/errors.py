@@ -199,6 +199,10 @@ class PushDenied(GitError):
     """The remote refused the push for good: a protected branch, a hook, a missing right."""
 
 
+class SigningFailed(GitError):
+    """A commit cannot be signed with the key that was given: nothing is pushed unsigned."""
+
+
 class ManifestInvalid(TransientError):
     """The files of a folder are not manifests. The message names every bad file, in one error."""
 

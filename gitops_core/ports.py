@@ -305,6 +305,14 @@ class Signature:
     when: datetime
 
 
+class Signer(Protocol):
+    """A private key to sign commits with."""
+
+    async def sign(self, payload: bytes) -> bytes:
+        """The armored signature of a commit's bytes. Raises SigningFailed."""
+        ...
+
+
 @dataclass(frozen=True)
 class Commit:
     """A commit to make: `parent`'s tree with `edits` applied.
@@ -312,6 +320,7 @@ class Commit:
     Attributes:
         parent: the commit it was planned on, 40 or 64 hex digits.
         edits: new contents by path; None removes the file. Modes of existing files are kept.
+        signer: None leaves it unsigned.
     """
 
     parent: str
@@ -319,13 +328,18 @@ class Commit:
     message: str
     author: Signature
     committer: Signature
+    signer: Signer | None = None
 
 
 @dataclass(frozen=True)
 class CommitInfo:
+    """What a commit says. `tree` is the id of its root folder."""
+
     commit: str
     author: Signature
     message: str
+    tree: str
+    parents: tuple[str, ...]
 
 
 class GitRemote(Protocol):
@@ -352,12 +366,34 @@ class GitRemote(Protocol):
 
     async def describe(self, revision: Revision) -> CommitInfo: ...
 
-    async def push(self, commit: Commit, branch: str) -> Revision:
-        """Make `commit`, and make it the tip of `branch` only if the tip is `commit.parent` (or there is none).
+    async def preview(self, commit: Commit) -> str:
+        """The id of the tree that `commit` would have; nothing is written."""
+        ...
+
+    async def push(
+        self,
+        commit: Commit,
+        branch: str,
+        *,
+        expected: str | None = None,
+        refspec: str = "",
+        options: Mapping[str, str] = {},
+    ) -> Revision:
+        """Make `commit`, and make it the tip of `branch`, only if the branch is where it is expected to be.
+
+        Args:
+            expected: the tip the branch has now, which is given up for the new commit; "" when there is no such branch.
+                None expects `commit.parent`, or no branch.
+            refspec: `SOURCE:TARGET`, where SOURCE is HEAD or the branch: a second ref for the same commit. Both move or
+                neither. A TARGET that is a branch moves from the branch's tip, the commit's parent or a commit of the
+                same author, and from nothing else.
+            options: for the server's hooks, `git push -o KEY=VALUE`.
 
         Raises:
-            PushConflict: the tip is another one by now; nothing was pushed.
-            PushDenied: the remote will not have it.
+            PushConflict: a tip is another one by now; nothing was pushed.
+            PushDenied: the remote will not have it, or knows no push options or atomic pushes.
+            SigningFailed: nothing was pushed.
+            StalledError: a refspec or option that cannot be.
             GitError: unknown whether it was accepted: resolve() tells.
         """
         ...
@@ -369,6 +405,17 @@ class Git(Protocol):
 
         Args:
             timeout: seconds that each Git command may take.
+        """
+        ...
+
+    async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
+        """The key in a Secret's decoded values: gpg `git.asc`, `passphrase`; ssh `identity`, `password`.
+
+        Args:
+            about: names the Secret, for the message.
+
+        Raises:
+            SigningFailed: a key is missing, cannot be read or opened, or is too weak.
         """
         ...
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-from gitops_core.meta import Kind, Manifest, ObjectRef, Revision, Tree
+from gitops_core.meta import Kind, Manifest, ObjectRef, Revision, Sensitive, Tree
 from gitops_core.ports import (
     ApiResource,
     Cluster,
@@ -22,6 +22,7 @@ from gitops_core.ports import (
     GitRemote,
     Page,
     Query,
+    Signer,
     WatchEvent,
 )
 from gitops_core.runtime.informers import version_of
@@ -148,9 +149,20 @@ class FencedRemote:
     async def describe(self, revision: Revision) -> CommitInfo:
         return await self.inner.describe(revision)
 
-    async def push(self, commit: Commit, branch: str) -> Revision:
+    async def preview(self, commit: Commit) -> str:
+        return await self.inner.preview(commit)
+
+    async def push(
+        self,
+        commit: Commit,
+        branch: str,
+        *,
+        expected: str | None = None,
+        refspec: str = "",
+        options: Mapping[str, str] = {},
+    ) -> Revision:
         self.fence.check()
-        return await self.inner.push(commit, branch)
+        return await self.inner.push(commit, branch, expected=expected, refspec=refspec, options=options)
 
 
 @dataclass(frozen=True)
@@ -162,3 +174,6 @@ class FencedGit:
 
     def remote(self, url: str, access: GitAccess = _ANONYMOUS, *, timeout: float = 60.0) -> GitRemote:
         return FencedRemote(self.inner.remote(url, access, timeout=timeout), self.fence)
+
+    async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
+        return await self.inner.signer(kind, values, about)

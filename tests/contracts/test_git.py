@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.errors import GitError, PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError
-from gitops_core.meta import Revision
+from gitops_core.meta import Revision, Sensitive
 from gitops_core.ports import Commit, Git, GitRef, GitRemote, Signature
 from tests.servers.git import PLACES, BareRepository, GitPlace
 from tests.simulation.fakes.git import FakeGit, FakeRepository
@@ -263,6 +265,107 @@ async def test_the_first_push_makes_the_branch(world: World) -> None:
     assert str(pushed) == f"bumps/web@sha1:{pushed.commit}"
     with pytest.raises(PushConflict):
         await remote.push(change(parent, {"run.sh": b"y"}), "bumps/web")
+
+
+async def test_a_branch_can_be_made_again_from_its_base(world: World) -> None:
+    repository, remote = await world.repository()
+    base = await repository.commit(FILES)
+    old = await remote.push(change(base, {"run.sh": b"1"}), "bumps", expected="")
+    moved = await repository.commit({"readme.md": b"meanwhile"})
+
+    new = await remote.push(change(moved, {"run.sh": b"2"}), "bumps", expected=old.commit)
+
+    assert await repository.log("bumps") == (new.commit, moved, base)
+    with pytest.raises(PushConflict):
+        await remote.push(change(moved, {"run.sh": b"3"}), "bumps", expected=old.commit)
+    with pytest.raises(PushConflict):
+        await remote.push(change(moved, {"run.sh": b"3"}), "bumps", expected="")
+    assert await repository.log("bumps") == (new.commit, moved, base)
+
+
+async def test_a_preview_is_the_tree_that_a_push_makes(world: World) -> None:
+    repository, remote = await world.repository()
+    parent = await repository.commit(FILES, modes=MODES)
+    wanted = change(parent, {"run.sh": b"x", "readme.md": None})
+
+    tree = await remote.preview(wanted)
+
+    assert await repository.log() == (parent,)
+    said = await remote.describe(await remote.push(wanted, "main"))
+    assert (said.tree, said.parents) == (tree, (parent,))
+
+
+async def test_a_refspec_moves_a_second_ref_too(world: World) -> None:
+    repository, remote = await world.repository()
+    first = await repository.commit(FILES)
+
+    second = await remote.push(change(first, {"run.sh": b"1"}), "main", refspec="refs/heads/main:refs/heads/auto")
+    await repository.commit({"readme.md": b"one"})
+    tip = await repository.commit({"readme.md": b"two"})
+    third = await remote.push(change(tip, {"run.sh": b"2"}), "main", refspec="HEAD:auto")
+    fourth = await remote.push(change(third.commit, {"run.sh": b"3"}), "main", refspec="refs/heads/main")
+
+    assert (await repository.log())[0] == fourth.commit
+    assert await repository.log("auto") == (await repository.log())[1:]
+    assert second.commit in await repository.log("auto")
+
+
+async def test_two_refs_move_together_or_not_at_all(world: World) -> None:
+    repository, remote = await world.repository()
+    parent = await repository.commit(FILES)
+    await repository.set_branch("auto", parent)
+    other = await repository.commit({"readme.md": b"somebody's own"}, branch="auto")
+
+    with pytest.raises(PushConflict):
+        await remote.push(change(parent, {"run.sh": b"1"}), "main", refspec="HEAD:refs/heads/auto")
+    assert (await repository.log(), await repository.log("auto")) == ((parent,), (other, parent))
+
+    newer = await repository.commit({"run.sh": b"quicker"})
+    with pytest.raises(PushConflict):
+        await remote.push(change(parent, {"run.sh": b"1"}), "main", refspec="HEAD:refs/heads/new")
+    assert await repository.log() == (newer, parent)
+    with pytest.raises(RefNotFound):
+        await remote.resolve(GitRef(branch="new"))
+
+
+async def test_a_refspec_or_an_option_that_cannot_be_is_refused(world: World) -> None:
+    repository, remote = await world.repository()
+    parent = await repository.commit(FILES)
+
+    for refspec in ("refs/heads/other:refs/heads/auto", "main:", ":auto", "main:a b", "HEAD"):
+        with pytest.raises(StalledError, match="refspec"):
+            await remote.push(change(parent, {"run.sh": b"1"}), "main", refspec=refspec)
+    with pytest.raises(StalledError, match="push option"):
+        await remote.push(change(parent, {"run.sh": b"1"}), "main", options={"a\nb": "c"})
+    assert await repository.log() == (parent,)
+
+
+async def test_push_options_reach_the_hooks(world: World) -> None:
+    repository, remote = await world.repository()
+    parent = await repository.commit(FILES)
+    await repository.take_options()
+
+    await remote.push(
+        change(parent, {"run.sh": b"1"}), "main", options={"merge_request.create": "", "ci.variable": "A=b c"}
+    )
+
+    assert await repository.told() == ("ci.variable=A=b c", "merge_request.create")
+
+
+async def test_a_signature_is_of_the_commit_without_it(world: World) -> None:
+    repository, remote = await world.repository()
+    parent = await repository.commit(FILES)
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    signer = await world.git.signer("ssh", {"identity": Sensitive(pem)}, "Secret key")
+
+    pushed = await remote.push(replace(change(parent, {"run.sh": b"1"}), signer=signer), "main")
+
+    signed = await repository.raw(pushed.commit)
+    head, _, rest = signed.partition(b"gpgsig ")
+    armor, _, message = rest.partition(b"\n\n")
+    assert (await remote.describe(pushed)).message == message.decode() == "Change it"
+    assert armor.replace(b"\n ", b"\n") + b"\n" == await signer.sign(head + b"\n" + message)
 
 
 async def test_the_same_push_again_is_no_second_commit(world: World) -> None:

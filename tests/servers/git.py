@@ -86,6 +86,22 @@ class BareRepository:
         hook.write_text(f"#!/bin/sh\necho '{reason}' >&2\nexit 1\n")
         hook.chmod(0o755)
 
+    async def take_options(self) -> None:
+        """From now on, push options are taken, and a hook writes them down."""
+        await self.git("config", "receive.advertisePushOptions", "true")
+        hook = self.directory / "hooks" / "pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        write = 'eval "echo \\"\\$GIT_PUSH_OPTION_$n\\""; n=$((n+1))'
+        hook.write_text(f"#!/bin/sh\nn=0; while [ $n -lt $GIT_PUSH_OPTION_COUNT ]; do {write}; done > options\n")
+        hook.chmod(0o755)
+
+    async def told(self) -> tuple[str, ...]:
+        """The options of the last push."""
+        return tuple((self.directory / "options").read_text().splitlines())
+
+    async def raw(self, commit: str) -> bytes:
+        return await self.git("cat-file", "commit", commit)
+
     async def log(self, branch: str = "main") -> tuple[str, ...]:
         """The commits of a branch, newest first."""
         return tuple((await self.git("rev-list", "--first-parent", f"refs/heads/{branch}")).decode().split())

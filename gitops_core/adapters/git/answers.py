@@ -105,20 +105,33 @@ _DENIED = re.compile(
 
 
 def push_verdict(result: Result, what: str) -> GitError | None:
-    """None when the branch is at the pushed commit, else the error."""
-    line = next(
-        (line for line in result.stdout.decode("utf-8", "replace").splitlines() if re.match(r"[ +*=!-]\t", line)), ""
-    )
-    flag, _, summary = line.partition("\t")
-    if line and flag != "!" and result.code == 0:
+    """None when every ref is at the pushed commit, else the error."""
+    lines = [line for line in result.stdout.decode("utf-8", "replace").splitlines() if re.match(r"[ +*=!-]\t", line)]
+    refused = [line for line in lines if line.startswith("!")]
+    if lines and not refused and result.code == 0:
         return None
-    said = f"{what}: {summary.partition(chr(9))[2]}"
-    if flag == "!" and _CONFLICT.search(summary):
-        return PushConflict(f"{said}: the branch is no longer where it was")
-    if flag == "!" and "[remote rejected]" in summary and (_DENIED.search(summary) or "hook" in summary):
-        return PushDenied(f"{said}: {gist(result.stderr)}")
-    if flag == "!":
-        return GitError(f"{said}: {gist(result.stderr)}")
+    if unknown := _NOT_KNOWN.search(result.stderr):
+        return PushDenied(f"{what}: the server takes no {unknown[1]}: {_INSTEAD[unknown[1]]}")
+    if refused:
+        # of refs that move together, those that only suffer with another one do not say why
+        telling = next((line for line in refused if "atomic" not in line), refused[0])
+        return _refusal(telling.partition("\t")[2], result, what)
     if re.search(r"returned error: 403|denied to|not allowed to push|protected branch", result.stderr):
         return PushDenied(f"{what}: {gist(result.stderr)}")
     return failure(result, what)
+
+
+_NOT_KNOWN = re.compile(r"the receiving end does not support (?:--)?(push options|atomic push)")
+_INSTEAD = {
+    "push options": "leave spec.git.push.options out, or enable them there (receive.advertisePushOptions)",
+    "atomic push": "a branch and a refspec could not move together: leave spec.git.push.refspec out",
+}
+
+
+def _refusal(summary: str, result: Result, what: str) -> GitError:
+    said = f"{what}: {summary.partition(chr(9))[2]}"
+    if _CONFLICT.search(summary):
+        return PushConflict(f"{said}: the branch is no longer where it was")
+    if "[remote rejected]" in summary and (_DENIED.search(summary) or "hook" in summary):
+        return PushDenied(f"{said}: {gist(result.stderr)}")
+    return GitError(f"{said}: {gist(result.stderr)}")

@@ -157,9 +157,22 @@ def edit_path(path: str) -> str:
     return path
 
 
-def encode_commit(commit: Commit, tree: str) -> bytes:
+def encode_commit(commit: Commit, tree: str, signature: bytes = b"") -> bytes:
+    """A commit's body; `signature` is the armored one of the body without it."""
     head = f"tree {tree}\nparent {commit.parent}\nauthor {_sign(commit.author)}\ncommitter {_sign(commit.committer)}\n"
+    if signature:
+        header = "gpgsig" if algorithm_of(tree) == "sha1" else "gpgsig-sha256"
+        folded = signature.decode("ascii").replace("\r\n", "\n").strip("\n").replace("\n", "\n ")
+        head += f"{header} {folded}\n"
     return f"{head}\n{commit.message}".replace("\0", "").encode("utf-8", "replace")
+
+
+async def signed_commit(commit: Commit, tree: str) -> GitObject:
+    """The commit that holds `tree`, signed when the commit has a signer. Raises SigningFailed."""
+    body = encode_commit(commit, tree)
+    if commit.signer is not None:
+        body = encode_commit(commit, tree, await commit.signer.sign(body))
+    return new_object("commit", body, algorithm_of(tree))
 
 
 def _sign(signature: Signature) -> str:
@@ -172,17 +185,20 @@ def _sign(signature: Signature) -> str:
 _SIGNATURE = re.compile(r"(.*?) ?<([^>]*)> (-?\d+) ([+-])(\d\d)(\d\d)")
 
 
-def parse_commit(oid: str, body: bytes) -> tuple[str, CommitInfo]:
-    """The id of a commit's tree, and what it says. Raises ValueError: it is not a commit."""
+def parse_commit(oid: str, body: bytes) -> CommitInfo:
+    """What a commit says. Raises ValueError: it is not a commit."""
     head, _, message = body.decode("utf-8", "replace").partition("\n\n")
-    fields = dict(line.split(" ", 1) for line in reversed(head.split("\n")) if " " in line and line[0] != " ")
+    lines = [line.split(" ", 1) for line in head.split("\n") if " " in line and line[0] != " "]
+    fields = dict(reversed(lines))
     signature = _SIGNATURE.match(fields.get("author", ""))
     if signature is None or "tree" not in fields:
         raise ValueError(f"{oid} is not a commit")
     name, email, when, sign, hours, minutes = signature.groups()
     offset = timedelta(hours=int(hours), minutes=int(minutes)) * (-1 if sign == "-" else 1)
     zone = timezone(offset if abs(offset) < timedelta(days=1) else timedelta())
-    return fields["tree"], CommitInfo(oid, Signature(name, email, datetime.fromtimestamp(int(when), zone)), message)
+    author = Signature(name, email, datetime.fromtimestamp(int(when), zone))
+    parents = tuple(value for key, value in lines if key == "parent")
+    return CommitInfo(oid, author, message, fields["tree"], parents)
 
 
 def encode_pack(objects: Iterable[GitObject], algorithm: str = "sha1") -> bytes:
@@ -191,7 +207,7 @@ def encode_pack(objects: Iterable[GitObject], algorithm: str = "sha1") -> bytes:
     pack = bytearray(b"PACK" + (2).to_bytes(4, "big") + len(objects).to_bytes(4, "big"))
     for item in objects:
         pack += _pack_header({"commit": 1, "tree": 2, "blob": 3}[item.type], len(item.body))
-        pack += zlib.compress(item.body)
+        pack += zlib.compress(item.body, 1)
     return bytes(pack + hashlib.new(algorithm, pack, usedforsecurity=False).digest())
 
 

@@ -3,7 +3,7 @@
 resolve   one ls-remote
 tree      a fetch of one commit at depth 1 when it is not here; then nothing but reads
 search    git grep once; later only the files that changed since
-push      objects written into the mirror, one push that holds only if the branch is still at the parent
+push      objects written into the mirror, one push that holds only if the branch is still where it was seen
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gitops_core.adapters.git.address import full_commit, full_ref, parse_address
 from gitops_core.adapters.git.answers import (
@@ -27,11 +28,19 @@ from gitops_core.adapters.git.answers import (
 from gitops_core.adapters.git.commands import GitCommands, Result
 from gitops_core.adapters.git.credentials import Identity, identify
 from gitops_core.adapters.git.mirror import Mirror, Search, Slot, claim_slot
-from gitops_core.adapters.git.objects import FOLDER, algorithm_of, edit_tree, encode_commit, new_object, parse_commit
+from gitops_core.adapters.git.objects import (
+    FOLDER,
+    GitObject,
+    algorithm_of,
+    edit_tree,
+    parse_commit,
+    signed_commit,
+)
 from gitops_core.adapters.git.reading import Limits, Readers
-from gitops_core.errors import GitError, PathNotFound, RefNotFound, StalledError
-from gitops_core.meta import Revision, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef
+from gitops_core.adapters.git.signing import SigningKey, load_signer
+from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
+from gitops_core.meta import Revision, Sensitive, Tree
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer
 
 ANONYMOUS = GitAccess()
 DEFAULT_LIMITS = Limits()
@@ -78,6 +87,9 @@ class GitMirrors:
             self._mirrors[address.url] = Mirror(folder, address.url, self._commands, self._readers, self._limits)
         return MirrorRemote(self._mirrors[address.url], identity, timeout, self._commands, self._proven, self._later)
 
+    async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
+        return _Threaded(await asyncio.to_thread(load_signer, kind, values, about))
+
     async def close(self) -> None:
         """Finish the chores, end the readers, and give the folder free. Not to be used afterwards."""
         while self._chores:
@@ -107,6 +119,16 @@ class GitMirrors:
         for directory in self._slot.directory.glob("*.git") if self._slot else ():
             if directory not in ours and time.time() - directory.stat().st_mtime > DISUSED_SECONDS:
                 shutil.rmtree(directory, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Threaded:
+    """Implements Signer: a signature of a large key takes a while."""
+
+    key: SigningKey
+
+    async def sign(self, payload: bytes) -> bytes:
+        return await asyncio.to_thread(self.key.signature, payload)
 
 
 @dataclass(frozen=True)
@@ -158,9 +180,21 @@ class MirrorRemote:
     async def describe(self, revision: Revision) -> CommitInfo:
         return await self.mirror.healing(lambda: self._describe(revision))
 
-    async def push(self, commit: Commit, branch: str) -> Revision:
+    async def preview(self, commit: Commit) -> str:
+        return (await self.mirror.healing(lambda: self._edited(commit)))[0]
+
+    async def push(
+        self,
+        commit: Commit,
+        branch: str,
+        *,
+        expected: str | None = None,
+        refspec: str = "",
+        options: Mapping[str, str] = {},
+    ) -> Revision:
         ref = full_ref(branch, "heads")
-        made = await self.mirror.healing(lambda: self._push(commit, ref))
+        target, told = target_of(refspec, branch), push_options(options)
+        made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, told))
         return Revision(branch, made)
 
     async def _list(self, *only: str) -> dict[str, str]:
@@ -189,17 +223,17 @@ class MirrorRemote:
 
     async def _folder(self, revision: Revision, path: str) -> str:
         """The id of a folder's tree."""
-        root, _ = await self._commit(revision)
+        root = (await self._commit(revision)).tree
         found = self.mirror.shelf.entry(root, folder_path(path))
         if found is None or found.mode != FOLDER:
             raise PathNotFound(f"{self.url} has no folder {path!r} at {revision}")
         return found.oid
 
     async def _describe(self, revision: Revision) -> CommitInfo:
-        return (await self._commit(revision))[1]
+        return await self._commit(revision)
 
-    async def _commit(self, revision: Revision) -> tuple[str, CommitInfo]:
-        """The id of the root tree of a commit that is here, fetched when it was not, and what the commit says."""
+    async def _commit(self, revision: Revision) -> CommitInfo:
+        """What a commit says that is here, fetched when it was not."""
         commit = full_commit(revision.commit)
         if self.mirror.has(commit):
             await self._prove()
@@ -272,27 +306,56 @@ class MirrorRemote:
                 found.add(path)
         return tuple(sorted(found))
 
-    async def _push(self, commit: Commit, ref: str) -> str:
-        root, _ = await self._commit(Revision("", commit.parent))
-        algorithm = algorithm_of(commit.parent)
-        tree, objects = edit_tree(self.mirror.shelf.tree, root, commit.edits, algorithm)
-        made = new_object("commit", encode_commit(commit, tree), algorithm)
+    async def _edited(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
+        """The tree of a commit to make, and the objects that are new."""
+        parent = await self._commit(Revision("", commit.parent))
+        return edit_tree(self.mirror.shelf.tree, parent.tree, commit.edits, algorithm_of(commit.parent))
+
+    async def _push(self, commit: Commit, ref: str, expected: str | None, target: str, options: Sequence[str]) -> str:
+        tree, objects = await self._edited(commit)
+        made = await signed_commit(commit, tree)
         await self.mirror.store((*objects, made))
-        if self.mirror.branches is None:
-            await self._list("--heads")
-        expected = commit.parent if ref in (self.mirror.branches or ()) else ""
-        # the lease makes it compare-and-swap: without it a branch that was set back would take its old commits again
-        lease = f"--force-with-lease={ref}:{expected}"
-        flags = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", lease)
         self.mirror.kept(made.oid)  # before it is pushed: nothing else keeps it from being pruned meanwhile
-        result = await self._ask("push", *flags, "--", self.url, f"{made.oid}:{ref}")
-        verdict = push_verdict(result, self._what(f"push to {ref}"))
-        if verdict is not None:
+        try:
+            await self._push_object(made.oid, ref, await self._leases(commit, made.oid, ref, expected, target), options)
+        except GitError:
             self.mirror.forget(made.oid)
             self.mirror.branches = None  # the next push looks again whether the branch is there
-            raise type(verdict)(self.identity.mute(str(verdict)))
+            raise
         self.mirror.branches = (self.mirror.branches or frozenset()) | {ref}
         return made.oid
+
+    async def _push_object(self, made: str, ref: str, leases: Mapping[str, str | None], options: Sequence[str]) -> None:
+        """Move all refs of `leases` to `made`, or none, each from the tip it stands for ("" for none, None for any)."""
+        # the lease makes it compare-and-swap: without it a branch that was set back would take its old commits again
+        held = [f"--force-with-lease={name}:{tip}" for name, tip in leases.items() if tip is not None]
+        told = [f"--push-option={option}" for option in options]
+        together = ["--atomic"] if len(leases) > 1 else []
+        flags = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", *together, *held, *told)
+        result = await self._ask("push", *flags, "--", self.url, *(f"{made}:{name}" for name in leases))
+        verdict = push_verdict(result, self._what(f"push to {' and '.join(leases)}"))
+        if verdict is not None:
+            raise type(verdict)(self.identity.mute(str(verdict)))
+
+    async def _leases(
+        self, commit: Commit, made: str, ref: str, expected: str | None, target: str
+    ) -> dict[str, str | None]:
+        """Where each ref that moves must be now; raises PushConflict when the refspec's target cannot be moved."""
+        heads = {}
+        if self.mirror.branches is None or target:
+            heads = await self._list("--heads")
+        if expected is None:
+            expected = commit.parent if ref in (self.mirror.branches or ()) else ""
+        if not target or target == ref:
+            return {ref: expected}
+        if not target.startswith("refs/heads/"):
+            return {ref: expected, target: None}
+        tip = heads.get(target, "")
+        if tip not in ("", made, expected, commit.parent):
+            author = (await self._commit(Revision("", tip))).author
+            if author.email != commit.author.email:
+                raise PushConflict(f"{self._what(f'push to {target}')}: it is at {tip}, a commit of {author.name!r}")
+        return {ref: expected, target: tip}
 
     async def _ask(self, verb: str, *arguments: str) -> Result:
         """Run a command that talks to the remote, following it once when it has moved within its host."""
@@ -322,6 +385,37 @@ class MirrorRemote:
 def _listing_of(ref: str) -> tuple[str, ...]:
     sections = {"refs/heads/": ("--heads",), "refs/tags/": ("--tags",)}
     return next((flags for prefix, flags in sections.items() if ref.startswith(prefix)), ())
+
+
+def target_of(refspec: str, branch: str) -> str:
+    """The full name of the second ref that a refspec pushes; "" when there is none.
+
+    >>> target_of("refs/heads/main:refs/heads/auto", "main"), target_of("HEAD:auto", "main"), target_of("", "main")
+    ('refs/heads/auto', 'refs/heads/auto', '')
+
+    Raises:
+        StalledError: it does not push what was committed, or leads to no ref.
+    """
+    if not refspec:
+        return ""
+    source, colon, target = refspec.partition(":")
+    if source not in ("HEAD", branch, f"refs/heads/{branch}"):
+        whole = f"refs/heads/{branch}"
+        raise StalledError(f"refspec {refspec!r} does not push what was committed: begin it with HEAD: or {whole}:")
+    if (colon and not target) or (target or source) == "HEAD":
+        raise StalledError(f"refspec {refspec!r} leads to no ref: end it with the ref to push to")
+    try:
+        return full_ref(target or source, "" if (target or source).startswith("refs/") else "heads")
+    except RefNotFound as error:
+        raise StalledError(f"refspec {refspec!r} leads to no ref: {error}") from None
+
+
+def push_options(options: Mapping[str, str]) -> tuple[str, ...]:
+    """`KEY=VALUE`, or `KEY` where the value is empty, in the order of the keys. Raises StalledError."""
+    told = tuple(f"{key}={value}" if value else key for key, value in sorted(options.items()))
+    if wrong := next((option for option in told if not option or set(option) & {"\n", "\0"}), None):
+        raise StalledError(f"push option {wrong!r} is empty or holds a line break: a server would not take it")
+    return told
 
 
 def folder_path(path: str) -> str:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from gitops_core.adapters.git.address import full_commit, full_ref, parse_address
 from gitops_core.adapters.git.objects import (
@@ -27,11 +27,13 @@ from gitops_core.adapters.git.objects import (
     new_object,
     parse_commit,
     parse_tree,
+    signed_commit,
 )
-from gitops_core.adapters.git.remote import folder_path
+from gitops_core.adapters.git.remote import folder_path, push_options, target_of
+from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError
-from gitops_core.meta import FixedTree, Revision, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature
+from gitops_core.meta import FixedTree, Revision, Sensitive, Tree
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature, Signer
 
 T = TypeVar("T")
 Fault = Callable[[str, str], Awaitable[None]]
@@ -62,6 +64,7 @@ class FakeRepository:
         self.objects: dict[str, GitObject] = {}
         self.refs: dict[str, str] = {}
         self.refusal = ""
+        self.options: tuple[str, ...] = ()  # what the last push told the hooks
 
     async def commit(
         self,
@@ -94,6 +97,16 @@ class FakeRepository:
         """From now on, pushes are declined."""
         self.refusal = reason
 
+    async def take_options(self) -> None:
+        """Push options are always taken."""
+
+    async def told(self) -> tuple[str, ...]:
+        """The options of the last push."""
+        return self.options
+
+    async def raw(self, commit: str) -> bytes:
+        return self.objects[commit].body
+
     async def log(self, branch: str = "main") -> tuple[str, ...]:
         """The commits of a branch, newest first."""
         commits = [self.refs[f"refs/heads/{branch}"]]
@@ -113,7 +126,7 @@ class FakeRepository:
         return parse_tree(self.objects[oid].body, 20)
 
     def tree_of(self, commit: str) -> str:
-        return parse_commit(commit, self.objects[commit].body)[0]
+        return parse_commit(commit, self.objects[commit].body).tree
 
     def parent_of(self, commit: str) -> str:
         lines = self.objects[commit].body.split(b"\n\n")[0].decode().split("\n")
@@ -139,7 +152,7 @@ class FakeGit:
 
     Attributes:
         repositories: by URL.
-        fault: called before and after each deed: resolve, tree, search, describe, push.
+        fault: called before and after each deed: resolve, tree, search, describe, preview, push.
     """
 
     def __init__(self, fault: Fault = no_fault) -> None:
@@ -149,6 +162,19 @@ class FakeGit:
     def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
         address = parse_address(url, allow_file=True)
         return FakeRemote(self, address.url)
+
+    async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
+        return FakeSigner(load_signer(kind, values, about))
+
+
+@dataclass(frozen=True)
+class FakeSigner:
+    """Implements Signer, without the thread that virtual time would not wait for."""
+
+    key: SigningKey
+
+    async def sign(self, payload: bytes) -> bytes:
+        return self.key.signature(payload)
 
 
 @dataclass(frozen=True)
@@ -172,10 +198,32 @@ class FakeRemote:
         return await self._deed("search", lambda: self._search(revision, text, path))
 
     async def describe(self, revision: Revision) -> CommitInfo:
-        return await self._deed("describe", lambda: self._commit(revision)[1])
+        return await self._deed("describe", lambda: self._commit(revision))
 
-    async def push(self, commit: Commit, branch: str) -> Revision:
-        return await self._deed("push", lambda: self._push(commit, branch))
+    async def preview(self, commit: Commit) -> str:
+        return await self._deed("preview", lambda: self._edited(commit)[0])
+
+    async def push(
+        self,
+        commit: Commit,
+        branch: str,
+        *,
+        expected: str | None = None,
+        refspec: str = "",
+        options: Mapping[str, str] = {},
+    ) -> Revision:
+        tree, objects = self._edited(commit)
+        made = await signed_commit(commit, tree)
+        ref, target, told = full_ref(branch, "heads"), target_of(refspec, branch), push_options(options)
+
+        def push() -> Revision:
+            self._move(commit, made, ref, expected, target)
+            for item in (*objects, made):
+                self.repository.add(item)
+            self.repository.options = told
+            return Revision(branch, made.oid)
+
+        return await self._deed("push", push)
 
     async def _deed(self, name: str, work: Callable[[], T]) -> T:
         await asyncio.sleep(0)  # others get their turn here, as they would while a process runs
@@ -205,14 +253,14 @@ class FakeRemote:
             raise RefNotFound(f"{self.url} has no ref {shown!r}")
         return Revision(shown, self.repository.refs[name])
 
-    def _commit(self, revision: Revision) -> tuple[str, CommitInfo]:
+    def _commit(self, revision: Revision) -> CommitInfo:
         stored = self.repository.objects.get(full_commit(revision.commit))
         if stored is None or stored.type != "commit":
             raise RefNotFound(f"{self.url}: the remote has no such commit")
         return parse_commit(stored.oid, stored.body)
 
     def _tree(self, revision: Revision, path: str) -> LinkedTree:
-        root, _ = self._commit(revision)
+        root = self._commit(revision).tree
         for part in filter(None, folder_path(path).split("/")):
             entry = self.repository.entries(root).get(part)
             if entry is None or entry.mode != FOLDER:
@@ -229,17 +277,22 @@ class FakeRemote:
         files = self._tree(revision, path).files
         return tuple(sorted(name for name, content in files.items() if text.encode() in content))
 
-    def _push(self, commit: Commit, branch: str) -> Revision:
-        ref, repository = full_ref(branch, "heads"), self.repository
-        root, _ = self._commit(Revision("", commit.parent))
-        tree, objects = edit_tree(repository.entries, root, commit.edits, "sha1")
-        made = new_object("commit", encode_commit(commit, tree))
-        tip = repository.refs.get(ref, commit.parent)
-        if tip not in (commit.parent, made.oid):
-            raise PushConflict(f"push to {ref} of {self.url}: the branch is no longer where it was")
-        if repository.refusal and tip != made.oid:
-            raise PushDenied(f"push to {ref} of {self.url}: {repository.refusal}")
-        for item in (*objects, made):
-            repository.add(item)
-        repository.refs[ref] = made.oid
-        return Revision(branch, made.oid)
+    def _edited(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
+        parent = self._commit(Revision("", commit.parent))
+        return edit_tree(self.repository.entries, parent.tree, commit.edits, "sha1")
+
+    def _move(self, commit: Commit, made: GitObject, ref: str, expected: str | None, target: str) -> None:
+        """All refs that the push moves, or none."""
+        repository, what = self.repository, f"push to {ref} of {self.url}"
+        refs = repository.refs
+        allowed: dict[str, tuple[str, ...]] = {ref: ("", commit.parent) if expected is None else (expected,)}
+        if target and target != ref:
+            tip = refs.get(target, "")
+            ours = tip and self._commit(Revision("", tip)).author.email == commit.author.email
+            allowed[target] = (tip,) if ours else ("", commit.parent, expected or "")
+        for name, tips in allowed.items():
+            if refs.get(name, "") not in (*tips, made.oid):
+                raise PushConflict(f"{what}: the branch is no longer where it was")
+        if repository.refusal and refs.get(ref) != made.oid:
+            raise PushDenied(f"{what}: {repository.refusal}")
+        refs.update(dict.fromkeys(allowed, made.oid))

@@ -60,9 +60,9 @@ def test_a_commit_says_what_it_was_told(name: str, email: str, when: datetime, m
     signature = Signature(name, email, when)
     body = encode_commit(Commit("1" * 40, {}, message, signature, signature), "2" * 40)
 
-    tree, said = parse_commit("3" * 40, body)
+    said = parse_commit("3" * 40, body)
 
-    assert tree == "2" * 40
+    assert (said.tree, said.parents) == ("2" * 40, ("1" * 40,))
     assert said.message == message.replace("\0", "")
     assert said.author.when == when.replace(microsecond=0)
     assert said.author.when.utcoffset() == when.utcoffset()
