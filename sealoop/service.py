@@ -12,6 +12,7 @@ import logging
 import signal
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -19,7 +20,7 @@ from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
 from gitops_core.meta import Manifest
-from gitops_core.ports import Cluster
+from gitops_core.ports import Clock, Cluster
 from gitops_core.runtime import process
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.leading import LeaseSettings
@@ -86,15 +87,10 @@ async def reconcile(
         await stack.enter_async_context(serving(settings.listen, metrics.registry, lambda: health.is_ready))
     git = GitMirrors(settings.state_dir / "git", allow_file=settings.connection.local is not None)
     stack.push_async_callback(git.close)
-    registry = await stack.enter_async_context(OciRegistry())
-    catalog = stack.enter_context(contextlib.closing(SqliteCatalog.open(settings.state_dir / "tags.db")))
-    providers = provider_factories(clock)
-    for provider in providers.values():
-        stack.push_async_callback(provider.close)
-    ports = Ports(renderer=Kustomize(), registry=registry, catalog=catalog, providers=providers)
+    ports = await opened_ports(settings.state_dir, clock, stack)
     if settings.connection.local is not None:
         await prepare(cluster, map(crd, KINDS), manifests)
-        beside = asyncio.create_task(workloads.run(cluster, RegistryImages(registry), clock))
+        beside = asyncio.create_task(workloads.run(cluster, RegistryImages(ports.registry), clock))
         beside.add_done_callback(lambda _: stop.set())  # it never ends by itself: a bug must not go unnoticed
     else:
         namespace = settings.lease_namespace if settings.leader_election else ""
@@ -116,6 +112,16 @@ async def reconcile(
         metrics=metrics,
         health=health,
     )
+
+
+async def opened_ports(state_dir: Path, clock: Clock, stack: contextlib.AsyncExitStack) -> Ports:
+    """The packages' own adapters, closed with `stack`. What they remember lives in `state_dir`, and may be lost."""
+    registry = await stack.enter_async_context(OciRegistry())
+    catalog = stack.enter_context(contextlib.closing(SqliteCatalog.open(state_dir / "tags.db")))
+    providers = provider_factories(clock)
+    for provider in providers.values():
+        stack.push_async_callback(provider.close)
+    return Ports(renderer=Kustomize(), registry=registry, catalog=catalog, providers=providers)
 
 
 async def ended(task: asyncio.Task[None]) -> None:
