@@ -4,6 +4,7 @@ pytest_plugins: list[str] = [
     "tests.local",
     "tests.servers.aws",
     "tests.servers.controlplane",
+    "tests.servers.gitea",
     "tests.servers.registry",
     "tests.servers.vault",
 ]

@@ -1,0 +1,85 @@
+"""Implements Forges: one HTTP session to the API of whatever forge a repository's URL names."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Self
+
+import aiohttp
+
+from gitops_core.adapters.http import open_session, proxy_for
+from gitops_core.errors import StalledError
+from gitops_core.meta import Sensitive
+from gitops_core.ports import GitAccess
+from image_updater.adapters.forges import gitea, github, gitlab
+from image_updater.adapters.forges.addresses import place_of
+from image_updater.adapters.forges.talking import Talk
+from image_updater.ports import Forge, ForgeAddress
+
+AGENT = {"User-Agent": "sealoop", "Accept": "application/json"}
+MOST_CONTEXTS = 100
+
+
+class _Kind(NamedTuple):
+    forge: Callable[[Talk, str], Forge]
+    headers: Callable[[GitAccess], dict[str, Sensitive]]
+
+
+KINDS: dict[str, _Kind] = {
+    "gitea": _Kind(gitea.Gitea, gitea.headers),
+    "github": _Kind(github.GitHub, github.headers),
+    "gitlab": _Kind(gitlab.GitLab, gitlab.headers),
+}
+
+
+class HttpForges:
+    """Implements Forges, inside `async with`.
+
+    Args:
+        environment: where proxies are named.
+        total, read: seconds for one request, and without a single byte.
+    """
+
+    def __init__(self, environment: Mapping[str, str], *, total: float = 30.0, read: float = 20.0) -> None:
+        self._environment, self._total, self._read = environment, total, read
+        self._open: aiohttp.ClientSession | None = None
+        self._contexts: dict[bytes, ssl.SSLContext] = {}
+
+    async def __aenter__(self) -> Self:
+        self._open = open_session(total=self._total, read=self._read, connections=16, headers=AGENT)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._open is not None:
+            await self._open.close()
+        self._open = None
+
+    def forge(self, address: ForgeAddress) -> Forge:
+        if self._open is None:
+            raise RuntimeError("use the forges inside `async with`")
+        place, kind, access = place_of(address), KINDS[address.kind], address.access
+        talk = Talk(
+            session=self._open,
+            api=place.api,
+            headers=kind.headers(access),
+            secrets=tuple(secret for secret in (access.password, access.bearer_token) if secret),
+            tls=self._trust(access.ca),
+            proxy=proxy_for(place.api, self._environment),
+        )
+        return kind.forge(talk, place.path)
+
+    def _trust(self, ca: bytes | None) -> ssl.SSLContext | None:
+        """None for the system's certificates. Raises StalledError: no certificates."""
+        if ca is None:
+            return None
+        if ca not in self._contexts:
+            context = ssl.create_default_context()
+            try:
+                context.load_verify_locations(cadata=ca.decode("ascii"))
+            except (ssl.SSLError, ValueError):
+                raise StalledError("the certificates to trust (ca.crt) are not PEM") from None
+            if len(self._contexts) >= MOST_CONTEXTS:
+                self._contexts.clear()
+            self._contexts[ca] = context
+        return self._contexts[ca]

@@ -1,0 +1,192 @@
+"""One request to a forge's API, and what its answer means, for all of them.
+
+An answer is believed when it is JSON of the documented shape; anything else is ForgeUnavailable. Messages name the
+request and what the forge says of it, never the token. A redirect is followed within the API's own origin only: the
+token goes nowhere else.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from gitops_core.adapters.http import BodyTooLarge, read_body, retry_after
+from gitops_core.meta import Sensitive
+from image_updater.errors import ForgeDenied, ForgeUnavailable
+
+T = TypeVar("T")
+LARGEST = 16 << 20
+LONGEST_CAUSE = 300
+MOST_REDIRECTS = 3
+_REDIRECTS = {301, 302, 307, 308}
+
+
+class AlreadyThere(Exception):
+    """409 (a conflict) or 422: the forge has such a thing, or says that it cannot be. The message is ForgeDenied's."""
+
+    def __init__(self, message: str, *, is_conflict: bool) -> None:
+        super().__init__(message)
+        self.is_conflict = is_conflict
+
+
+class _Complaint(msgspec.Struct):
+    """How the three of them say what is wrong: each has some of these."""
+
+    message: Any = ""
+    error: Any = ""
+    errors: Any = ()
+    error_description: Any = ""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """How one repository's API is asked.
+
+    Attributes:
+        api: base URL; every path begins behind it.
+        headers: of every request, the proof of who we are among them.
+        secrets: what no message may hold.
+        tls: None for the system's certificates.
+    """
+
+    session: aiohttp.ClientSession
+    api: str
+    headers: Mapping[str, Sensitive]
+    secrets: tuple[Sensitive, ...] = ()
+    tls: ssl.SSLContext | None = None
+    proxy: str | None = None
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        type_: type[T],
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> T:
+        """The answer, decoded.
+
+        Raises:
+            AlreadyThere, ForgeDenied, ForgeUnavailable.
+        """
+        url = f"{self.api}{path}{'?' + urlencode(query) if query else ''}"
+        request = f"{method} {self.api}{path}"
+        for _ in range(MOST_REDIRECTS + 1):
+            status, headers, content = await self._send(method, url, request, body)
+            if status not in _REDIRECTS:
+                break
+            url = self._next(url, headers.get("Location", ""), request)
+        else:
+            raise ForgeUnavailable(f"{request}: redirects without end")
+        if not 200 <= status < 300:
+            raise self._failure(request, status, headers, content)
+        try:
+            return msgspec.json.decode(content, type=type_)
+        except msgspec.MsgspecError:
+            raise ForgeUnavailable(f"{request}: the answer is not what a forge's API says") from None
+
+    async def _send(
+        self, method: str, url: str, request: str, body: Mapping[str, Any] | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        headers = {name: value.text() for name, value in self.headers.items()}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            async with self.session.request(
+                method,
+                URL(url, encoded=True),  # a GitLab project's %2F has to stay one
+                headers=headers,
+                data=None if body is None else msgspec.json.encode(body),
+                allow_redirects=False,
+                ssl=self.tls or True,
+                proxy=self.proxy,
+            ) as response:
+                HTTPStatus(response.status)
+                return response.status, response.headers, await read_body(response, LARGEST)
+        except BodyTooLarge as error:
+            raise ForgeUnavailable(f"{request}: {error}") from None
+        except aiohttp.ClientConnectorCertificateError:
+            raise ForgeUnavailable(f"{request}: the forge's certificate is not trusted") from None
+        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+            raise ForgeUnavailable(f"{request}: {type(error).__name__}") from None
+
+    def _next(self, url: str, location: str, request: str) -> str:
+        """Raises ForgeDenied: it leads away."""
+        target = urljoin(url, location)
+        here, there = urlsplit(self.api), urlsplit(target)
+        if not location or (here.scheme, here.netloc) != (there.scheme, there.netloc):
+            shown = there.hostname or "nowhere"
+            raise ForgeDenied(f"{request}: redirects to {shown!r}, where the token must not go: use the new address")
+        return target
+
+    def _failure(self, request: str, status: int, headers: Mapping[str, str], content: bytes) -> Exception:
+        cause = self._muted(_cause(content)) or HTTPStatus(status).phrase.lower()
+        message = f"{request}: {status} {cause}"
+        limited = status in (403, 429) and (
+            headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers or "rate limit" in cause.lower()
+        )
+        if status in (403, 429) and limited:
+            return ForgeUnavailable(message, retry_after=_delay(headers))
+        match status:
+            case 401:
+                return ForgeDenied(f"{message}: the token is wrong, missing or expired")
+            case 403:
+                return ForgeDenied(f"{message}: the token may not do this")
+            case 404:
+                return ForgeDenied(f"{message}: there is no such repository, or the token may not see it")
+            case 409 | 422:
+                return AlreadyThere(message, is_conflict=status == 409)
+            case 400 | 405 | 410 | 413:
+                return ForgeDenied(message)
+        return ForgeUnavailable(message, retry_after=_delay(headers))
+
+    def _muted(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret.text(), "***")
+        return text if len(text) <= LONGEST_CAUSE else f"{text[:LONGEST_CAUSE]}..."
+
+
+def _delay(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from Retry-After or from the moment at which a rate limit ends (seconds since 1970)."""
+    now = datetime.now(UTC)
+    if (delay := retry_after(headers.get("Retry-After"), now)) is not None:
+        return delay
+    for name in ("X-RateLimit-Reset", "RateLimit-Reset"):
+        text = headers.get(name, "")
+        if text.isascii() and text.isdigit() and headers.get(name.replace("Reset", "Remaining")) == "0":
+            return retry_after(str(max(0, int(text[:12]) - int(now.timestamp()))), now)
+    return None
+
+
+def _cause(content: bytes) -> str:
+    """What the forge says went wrong, on one line; a body that is not JSON is not quoted."""
+    try:
+        said = msgspec.json.decode(content, type=_Complaint)
+    except msgspec.MsgspecError:
+        return ""
+    words = [*_words(said.message), *_words(said.errors), *_words(said.error), *_words(said.error_description)]
+    return " ".join("; ".join(dict.fromkeys(words)).split())
+
+
+def _words(said: object) -> Iterable[str]:
+    match said:
+        case str() if said:
+            yield said
+        case list():
+            for each in said[:10]:
+                yield from _words(each)
+        case {"message": str() as message} if message:
+            yield message
+        case dict():
+            for name, each in list(said.items())[:10]:
+                yield from (f"{name}: {text}" for text in _words(each))
