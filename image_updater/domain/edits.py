@@ -1,23 +1,18 @@
-"""New values into a YAML file, and not one other byte.
+"""New values into a text, and not one other byte.
 
 The spelling of a value is cut out and the new spelling put in its place; everything else stays as it was, be it CRLF, a
-byte order mark, odd spacing or a missing last newline. Then both texts are parsed and compared: exactly the intended
+byte order mark, odd spacing or a missing last newline. Then the result is read as the text was: exactly the intended
 values differ, or the edit is refused.
 """
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterable
-from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
-
-from image_updater.domain.markers import Marked, Parsed, Unparsable, events
+from image_updater.domain.markers import Marked, Unparsable
+from image_updater.domain.readings import Reading, find_markers
 from image_updater.domain.scalars import spell
-
-_NOWHERE = {"start_mark": None, "end_mark": None}
 
 
 class Edit(NamedTuple):
@@ -27,49 +22,41 @@ class Edit(NamedTuple):
     value: str
 
 
-def decode(content: bytes) -> tuple[bytes, str]:
-    """The byte order mark, or nothing, and the text behind it.
+class Splice(NamedTuple):
+    """Characters to replace, from `start` to `end`."""
 
-    Raises:
-        Unparsable: not UTF-8.
-    """
-    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
-    try:
-        return mark, content[len(mark) :].decode()
-    except UnicodeDecodeError as error:
-        raise Unparsable(f"not UTF-8 text: byte {len(mark) + error.start}") from None
+    start: int
+    end: int
+    new: str
 
 
-def set_values(parsed: Parsed, edits: Iterable[Edit]) -> str:
-    """The text with the edits made, which must be of its own marked values.
+def splice(text: str, splices: Iterable[Splice]) -> str:
+    """`text` with the splices, which must not overlap, made."""
+    pieces: list[str] = []
+    copied = 0
+    for start, end, new in sorted(splices):
+        pieces += (text[copied:start], new)
+        copied = end
+    return "".join((*pieces, text[copied:]))
+
+
+def set_values(text: str, before: Reading, edits: Iterable[Edit]) -> tuple[str, Reading]:
+    """The text with the edits made, and its reading.
+
+    Args:
+        before: the reading of `text`; the edits are of its own marked values.
 
     Raises:
         Unparsable: the result would not mean what was intended; nothing should be written.
     """
-    text = parsed.text
-    wanted = sorted(edits, key=lambda edit: edit.marked.start)
-    pieces: list[str] = []
-    copied = 0
-    for marked, value in wanted:
-        pieces += (text[copied : marked.start], spell(value, marked.style))
-        copied = marked.end
-    result = "".join((*pieces, text[copied:]))
-    _check(parsed.events, result, {edit.marked.number: edit.value for edit in wanted})
-    return result
-
-
-def _check(before: Iterable[Any], after: str, intended: dict[int, str]) -> None:
-    for number, (old, new) in enumerate(zip_longest(before, events(after))):
-        if number in intended:
-            good = isinstance(new, yaml.ScalarEvent) and new.value == intended[number] and new.anchor == old.anchor
-        else:
-            good = type(old) is type(new) and _meaning(old) == _meaning(new)
-        if not good:
-            mark = (new or old).start_mark
-            raise Unparsable(f"line {mark.line + 1}: the edit would change more than the marked value")
-
-
-def _meaning(event: Any) -> dict[str, Any]:
-    """All of an event but its place."""
-    fields: dict[str, Any] = vars(event)
-    return fields | _NOWHERE
+    wanted = {edit.marked.start: edit for edit in edits}
+    result = splice(text, (Splice(m.start, m.end, spell(value, m.style)) for m, value in wanted.values()))
+    after = find_markers(result)
+    intended = [wanted[m.start].value if m.start in wanted else m.value for m in before.marked]
+    if after.digests != before.digests or len(after.marked) != len(intended):
+        line = min((edit.marked.line for edit in wanted.values()), default=0)
+        raise Unparsable(f"line {line}: the edit would change more than the marked value")
+    for old, new, value in zip(before.marked, after.marked, intended, strict=True):
+        if (new.setter, new.value) != (old.setter, value):
+            raise Unparsable(f"line {old.line}: the edit would change more than the marked value")
+    return result, after

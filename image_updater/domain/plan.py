@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from image_updater.api import ImageRef
-from image_updater.domain.edits import Edit, decode, set_values
-from image_updater.domain.markers import Marked, ObjectIdentifier, Unparsable, find_markers, is_considered
+from image_updater.domain.edits import Edit, set_values
+from image_updater.domain.helm import ACTION
+from image_updater.domain.markers import Marked, ObjectIdentifier, Unparsable
+from image_updater.domain.readings import Reading, Readings, blob_id, decode, kind_of, read
 from image_updater.domain.scalars import can_spell
 from image_updater.domain.targets import DeclaredTarget
 
@@ -99,62 +102,72 @@ def plan_commit(
     *,
     hold: Callable[[Spot], str] = hold_nothing,
     targets: Iterable[DeclaredTarget] = (),
+    readings: Readings | None = None,
+    blobs: Mapping[str, str] = MappingProxyType({}),
 ) -> CommitPlan:
     """The edits that bring every marked value of `files` to `values`, which `setters` made.
-
-    Files of other names than *.yaml, *.yml and Kustomization are not looked at.
 
     Args:
         files: those that hold `SCREEN` and those that `targeted` names; others do no harm.
         hold: why a value that would change must not; "" when it may. It is asked once for each.
+        readings: what is known from earlier plans, and learns from this one.
+        blobs: Git's names for the files' contents. A file that has one and was read before is only asked for its
+            content when it is to change.
     """
+    known = Readings() if readings is None else readings
     edits: dict[str, bytes] = {}
     changes: list[Change] = []
     sightings: list[Sighting] = []
     for path in sorted(files):
-        if not is_considered(path):
-            continue
-        try:
-            content, seen, changed = _plan_file(path, files[path], values, hold)
-        except Unparsable as error:
-            sightings.append(Sighting(path, 0, "", "", "", "unparsable", str(error)))
-            continue
-        sightings += seen
-        if changed:
-            edits[path] = content
-            changes += changed
+        reading, blob = _reading(path, files, known, blobs.get(path, ""))
+        seen = [_judge(path, marked, values, hold) for marked in reading.marked]
+        pending = [Edit(m, s.desired) for m, s in zip(reading.marked, seen, strict=True) if s.state == "pending"]
+        if pending:
+            try:
+                edits[path] = _edited(files[path], reading, pending, known, blob)
+                changes += (Change(path, m.object, m.value, value, m.setter) for m, value in pending)
+            except Unparsable as error:
+                seen = [s._replace(state="unparsable", cause=str(error)) if s.state == "pending" else s for s in seen]
+        seen += (Sighting(path, s.line, s.setter, s.current, "", s.state, s.cause) for s in reading.strays)
+        sightings += sorted(seen, key=lambda sighting: sighting.line)
     return CommitPlan(edits, tuple(changes), tuple(sightings))
 
 
-def _plan_file(
-    path: str, content: bytes, values: Mapping[str, str], hold: Callable[[Spot], str]
-) -> tuple[bytes, list[Sighting], list[Change]]:
+def _reading(path: str, files: Mapping[str, bytes], known: Readings, blob: str) -> tuple[Reading, str]:
+    """What the file asks for, and Git's name for its content."""
+    kind = kind_of(path)
+    blob = blob or blob_id(files[path])
+    found = known.get(kind, blob)
+    if found is None:
+        found = read(kind, files[path])
+        known.put(kind, blob, found)
+    return found, blob
+
+
+def _edited(content: bytes, reading: Reading, pending: list[Edit], known: Readings, blob: str) -> bytes:
+    """The content with the edits made. Raises Unparsable."""
     mark, text = decode(content)
-    pending: list[Edit] = []
-    seen: list[Sighting] = []
-    parsed = find_markers(text)
-    for marked in parsed.marked:
-        sighting = _judge(path, marked, values)
-        if sighting.state == "pending" and (cause := hold(Spot(path, marked.setter, marked.value, sighting.desired))):
-            sighting = sighting._replace(state="held", cause=cause)
-        seen.append(sighting)
-        if sighting.state == "pending":
-            pending.append(Edit(marked, sighting.desired))
-    if not pending:
-        return content, seen, []
-    changed = [Change(path, m.object, m.value, value, m.setter) for m, value in pending]
-    return mark + set_values(parsed, pending).encode(), seen, changed
+    text, after = set_values(text, reading, pending)
+    edited = mark + text.encode()
+    known.put("yaml", blob_id(edited, like=blob), after)
+    return edited
 
 
-def _judge(path: str, marked: Marked, values: Mapping[str, str]) -> Sighting:
+def _judge(path: str, marked: Marked, values: Mapping[str, str], hold: Callable[[Spot], str]) -> Sighting:
     desired = values.get(marked.setter)
     found = Sighting(path, marked.line, marked.setter, marked.value, desired or "", "pending")
     if desired is None:
         return found._replace(state="unmatched", cause="no policy of this namespace has this name and form")
     if desired == marked.value:
         return found._replace(state="applied")
-    if not desired:  # the original writes an empty digest over the value
-        return found._replace(state="held", cause="the policy has no such value: a value is never emptied")
-    if not can_spell(desired):
-        return found._replace(state="held", cause="the policy's image is not one that a file could name")
+    if cause := _obstacle(desired, marked) or hold(Spot(path, marked.setter, marked.value, desired)):
+        return found._replace(state="held", cause=cause)
     return found
+
+
+def _obstacle(desired: str, marked: Marked) -> str:
+    if not desired:  # the original writes an empty digest over the value
+        return "the policy has no such value: a value is never emptied"
+    if not can_spell(desired):
+        return "the policy's image is not one that a file could name"
+    return "a template writes this value" if ACTION in marked.value else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from image_updater.domain.markers import find_markers
+from image_updater.domain.readings import find_markers
 from image_updater.domain.scalars import reads_as_text
 
 DATA = Path(__file__).parent / "data"

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_updater.api import ImageRef
-from image_updater.domain.markers import Unparsable, find_markers, setter_of
+from image_updater.domain.markers import Unparsable, setter_of
 from image_updater.domain.plan import Sighting, plan_commit, setters
+from image_updater.domain.readings import find_markers
 from image_updater.domain.scalars import reads_as_text, spell
 
 NEW = ImageRef(name="ghcr.io/org/app", tag="2.0.0", digest="sha256:" + "a" * 64)
@@ -92,7 +93,6 @@ def test_the_marked_value_changes_and_nothing_else(before: str, after: str) -> N
         'a: 1.0 # {"$imagepolicy": "other:app:tag"}\n',
         'a: 1.0 # {"$imagepolicy": "shop:app:version"}\n',
         'a: sha256:1 # {"$imagepolicy": "shop:bare:digest"}\n',
-        "a: {{ .Values.x }}\nb: 1.0 " + MARK + "\n  {{- end }}\n",
     ],
 )
 def test_what_is_no_marker_changes_nothing(text: str) -> None:

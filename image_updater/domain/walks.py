@@ -1,0 +1,237 @@
+"""One pass over a YAML text: its marked values, and a digest of everything else that it says.
+
+    text  ->  libyaml's events  ->  marked values with their objects · what stands beside other comments · digest
+
+Two texts with equal digests differ in their marked values at most: anchors, tags, types, order and structure are in it,
+comments, spacing and styles are not. Speed matters here, hence one loop and no path built before it is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, NamedTuple
+
+import msgspec
+import yaml
+from yaml._yaml import CParser
+
+from image_updater.domain.markers import Marked, ObjectIdentifier, Unparsable, comment_above, comment_behind, setter_of
+
+STRING_TAGS = (None, "!", "tag:yaml.org,2002:str")
+
+_PROPERTIES = re.compile(r"(?:[&!]\S*(?:\s+|\Z)(?:#.*\s+)*)*")  # the parser counts anchor and tag to the scalar
+_OPENS = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
+_CLOSES = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
+_AWAITED: Any = object()
+_IDENTITY: tuple[tuple[Any, ...], ...] = (("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"))
+_LAST = frozenset(path[-1] for path in _IDENTITY)
+_DEEPEST = 4
+"""Of paths that identify: items, number, metadata, name."""
+
+
+class Walked(NamedTuple):
+    """What one pass found.
+
+    Attributes:
+        claimed: which of the tokens belong to `marked`.
+        beside: by token, the value in front of a comment that is not a marker.
+        digest: of all that the text says but the marked values.
+    """
+
+    marked: tuple[Marked, ...]
+    claimed: frozenset[int]
+    beside: dict[int, str]
+    digest: bytes
+
+
+def parse(text: str) -> CParser:
+    """A parser to take events from, until StreamEndEvent. Its errors are for `unparsable`."""
+    return CParser(text)
+
+
+def unparsable(error: yaml.YAMLError | UnicodeError, line: int = 0) -> Unparsable:
+    """What a parser's error says, with the line it is at; `line` lines stand before the text that was parsed."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        where = f"line {line + error.problem_mark.line + 1}: " if error.problem_mark else ""
+        return Unparsable(f"{where}{error.problem or error.context or 'not YAML'}")
+    return Unparsable(str(error).replace("\n", " "))
+
+
+def walk(text: str, tokens: list[int], base: int = 0, line: int = 0) -> Walked:
+    """What `text` asks for.
+
+    Args:
+        tokens: where in it `SCREEN` stands, ascending.
+        base, line: characters and lines that stand before `text` in its file; what is found is counted from there.
+
+    Raises:
+        Unparsable.
+    """
+    walk = _Walk(text, tokens, base, line)
+    try:
+        parser = parse(text)
+        walk.follow(parser)
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise unparsable(error, line) from None
+    digest = hashlib.blake2b(msgspec.msgpack.encode(walk.said), digest_size=16).digest()
+    return Walked(tuple(walk.marked), frozenset(walk.claimed), walk.beside, digest)
+
+
+class _Walk:
+    """Follows the events and knows where in its document each stands.
+
+    Attributes:
+        keys: for each open mapping the key whose value comes next (`_AWAITED`: a key comes next; None: the key was no
+            scalar), for each open sequence the number of its last item.
+        hidden: how many containers were open when a key began that is itself a container; -1 outside of such.
+        named: what identifies the document's objects, by path.
+    """
+
+    def __init__(self, text: str, tokens: list[int], base: int, line: int) -> None:
+        self.text, self.base, self.line = text, base, line
+        self.marked: list[Marked] = []
+        self.claimed: list[int] = []
+        self.beside: dict[int, str] = {}
+        self.said: list[Any] = []
+        self.keys: list[Any] = []
+        self.hidden = -1
+        self.named: dict[tuple[Any, ...], str] = {}
+        self.pending: list[tuple[Any, str, tuple[Any, ...]]] = []
+        self.above = {text.find("\n", token) + 1: token for token in tokens}
+        self.settled = text.find("\n", max(self.above, default=0))  # behind it there is nothing to look at
+        self.ahead = tokens[::-1]
+        self.next_line, self.next_token = self._reach()
+
+    def follow(self, parser: CParser) -> None:
+        take, say = parser.get_event, self.said.append
+        while True:
+            event: Any = take()
+            kind = event.__class__
+            if kind is yaml.ScalarEvent:
+                self.scalar(event)
+            elif kind in _OPENS:
+                say((kind is _OPENS[0], event.anchor, event.tag) if event.anchor or event.tag else kind is _OPENS[0])
+                self.open(kind is _OPENS[0])
+            elif kind in _CLOSES:
+                say(None)
+                self.close()
+            elif kind is yaml.AliasEvent:
+                say(("*", event.anchor))
+                self.place(None)
+            elif kind is yaml.DocumentStartEvent:
+                say((event.version, event.tags))
+                self.named = {}
+            elif kind is yaml.DocumentEndEvent:
+                self.finish_document()
+            elif kind is yaml.StreamEndEvent:
+                return
+
+    def scalar(self, event: Any) -> None:
+        value = event.value
+        if event.anchor is None and event.tag is None:
+            self.said.append(value if event.implicit[0] else (value,))
+        else:
+            self.said.append((value, event.implicit, event.anchor, event.tag))
+        if not self.place(value) or self.hidden >= 0:
+            return
+        keys = self.keys
+        if keys and keys[-1] in _LAST and len(keys) <= _DEEPEST:
+            self.named.setdefault(tuple(keys), value)
+        if self.next_token >= 0 or self.above:
+            self.look(event)
+        if keys and keys[-1].__class__ is not int:
+            keys[-1] = _AWAITED
+
+    def place(self, value: str | None) -> bool:
+        """Step to the next node, which is a scalar or an alias; whether it is a value and not a key."""
+        keys = self.keys
+        if not keys:
+            return True
+        last = keys[-1]
+        if last is _AWAITED:
+            keys[-1] = value
+            return False
+        if last.__class__ is int:
+            keys[-1] = last + 1
+        elif value is None or self.hidden >= 0:
+            keys[-1] = _AWAITED
+        return True
+
+    def open(self, mapping: bool) -> None:
+        keys = self.keys
+        if keys:
+            if keys[-1].__class__ is int:
+                keys[-1] += 1
+            elif keys[-1] is _AWAITED and self.hidden < 0:
+                self.hidden = len(keys)
+        keys.append(_AWAITED if mapping else -1)
+
+    def close(self) -> None:
+        keys = self.keys
+        keys.pop()
+        if len(keys) == self.hidden:
+            self.hidden = -1
+            keys[-1] = None
+        elif keys and keys[-1].__class__ is not int:
+            keys[-1] = None if keys[-1] is _AWAITED else _AWAITED
+
+    def look(self, event: Any) -> None:
+        """Whether the value has a marker."""
+        if (event.style or "") not in ("", "'", '"') or event.tag not in STRING_TAGS:
+            return
+        text, start, end = self.text, event.start_mark.index, event.end_mark.index
+        if 0 <= self.settled < start:
+            self.above = {}
+        while 0 <= self.next_token < end:
+            self.ahead.pop()
+            self.next_line, self.next_token = self._reach()
+        if self.next_token >= 0 and end >= self.next_line:
+            self.judge(event, comment_behind(text, end), self.next_token)
+        elif self.keys and self.keys[-1].__class__ is int:
+            token = self.above.get(text.rfind("\n", 0, start) + 1)
+            if token is not None:
+                self.judge(event, comment_above(text, start, end), token)
+
+    def judge(self, event: Any, comment: str | None, token: int) -> None:
+        if comment is None:
+            return
+        setter = setter_of(comment)
+        spelled = _PROPERTIES.match(self.text, event.start_mark.index, event.end_mark.index)
+        start = spelled.end() if spelled else event.start_mark.index
+        if not setter or start >= event.end_mark.index:
+            self.beside[token] = event.value
+            return
+        self.claimed.append(token)
+        self.pending.append(((event, start), setter, tuple(self.keys)))
+        self.said[-1] = ("marked", event.anchor, event.tag)
+
+    def finish_document(self) -> None:
+        for (event, start), setter, path in self.pending:
+            self.marked.append(
+                Marked(
+                    setter,
+                    event.value,
+                    event.style or "",
+                    self.base + start,
+                    self.base + event.end_mark.index,
+                    self.line + event.end_mark.line + 1,
+                    self.object_of(path),
+                )
+            )
+        self.pending = []
+
+    def object_of(self, path: tuple[Any, ...]) -> ObjectIdentifier:
+        """The object that the value at `path` belongs to."""
+        prefix: tuple[Any, ...] = ()
+        if len(path) > 1 and isinstance(path[0], int):
+            prefix = path[:1]
+        elif len(path) > 2 and path[0] == "items" and isinstance(path[1], int):
+            prefix = path[:2] if self.named.get(("kind",), "").endswith("List") else ()
+        return ObjectIdentifier(*(self.named.get(prefix + end, "") for end in _IDENTITY))
+
+    def _reach(self) -> tuple[int, int]:
+        """Where the line of the next token begins, and the token; -1 for none."""
+        if not self.ahead:
+            return -1, -1
+        return self.text.rfind("\n", 0, self.ahead[-1]) + 1, self.ahead[-1]
