@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "apply": ("sealoop.objects", "Apply manifests (server-side)."),
     "get": ("sealoop.objects", "Show objects."),
     "delete": ("sealoop.objects", "Delete objects by name or by manifest."),
+    "images": ("sealoop.images", "Look at, try out and make image updates."),
     "crds": ("sealoop.crds", "Write the CustomResourceDefinitions, or print them."),
 }
 

@@ -37,5 +37,10 @@ def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]
     return (
         *gitops.controllers(platform, ports.renderer),
         *secrets.controllers(platform, ports.providers),
-        *images.controllers(platform, ports.registry, ports.catalog, health=health),
+        *image_controllers(platform, ports),
     )
+
+
+def image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
+    """Those of image_updater alone, for a run that does nothing else."""
+    return images.controllers(platform, ports.registry, ports.catalog, health=health)

@@ -1,0 +1,39 @@
+"""`sealoop images`: what concerns tags, markers and bumps. Each command is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+import click
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    # name: (module, what --help says of it)
+    "update": ("sealoop.images.commands", "Commit what the policies choose, once, outside the cluster."),
+}
+
+
+class ImageCommands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(COMMANDS[name][0]), name)
+        assert isinstance(command, click.Command)  # noqa: S101  # a table of ours, checked by a test
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.command(cls=ImageCommands)
+def images() -> None:
+    """Look at, try out and make image updates.
+
+    `pick` and `edit` need no cluster; `explain` says why a tag is chosen or not, and why a file is (not) changed.
+    """
