@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 
 from image_updater.adapters.images import RegistryImages
 from image_updater.domain.credentials import OPEN, Credentials, RegistryAccess
 from image_updater.domain.references import Repository, parse_repository
 from image_updater.errors import ImageUnknown, RegistryDenied, RepositoryUnknown
+from image_updater.ports import Image, SignedClaim
 
 Fault = Callable[[str], Awaitable[None]]
 """(deed) -> may sleep or raise."""
@@ -20,7 +22,7 @@ async def no_fault(deed: str) -> None:
 
 
 class FakeRegistry:
-    """Implements image_updater.ports.Registry, for every registry there is.
+    """Implements image_updater.ports.Registry and ImageReader, for every registry there is.
 
     Attributes:
         account: user name and password that are needed, or None.
@@ -30,6 +32,8 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self._tags: dict[str, dict[str, str]] = {}
+        self._images: dict[tuple[str, str], Image] = {}
+        self._claims: dict[tuple[str, str], list[SignedClaim]] = {}
         self.account: tuple[str, str] | None = None
         self.fault: Fault = no_fault
         self.requests = 0
@@ -40,6 +44,23 @@ class FakeRegistry:
         tags = self._tags.setdefault(canonical, {})
         tags[tag] = f"sha256:{hashlib.sha256(f'{canonical}:{tag}:{len(tags)}'.encode()).hexdigest()}"
         return tags[tag]
+
+    def describe(
+        self,
+        image: str,
+        digest: str,
+        *,
+        platforms: tuple[str, ...] = ("linux/amd64",),
+        labels: Mapping[str, str] | None = None,
+        created: datetime | None = None,
+    ) -> None:
+        """Say what the image that was pushed as `digest` is."""
+        key = str(parse_repository(image)), digest
+        self._images[key] = Image(digest, platforms, dict(labels or {}), created)
+
+    def sign(self, image: str, digest: str, claim: SignedClaim) -> None:
+        """Somebody attaches a signature, good or bad."""
+        self._claims.setdefault((str(parse_repository(image)), digest), []).append(claim)
 
     def remove(self, image: str, tag: str) -> None:
         """Raises KeyError."""
@@ -63,6 +84,16 @@ class FakeRegistry:
         if digest not in tags.values():
             raise ImageUnknown(f"HEAD {repository}:{reference}: MANIFEST_UNKNOWN: manifest unknown")
         return digest
+
+    async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
+        digest = await self.digest(repository, reference, access)
+        return self._images.get((str(repository), digest), Image(digest, ("linux/amd64",)))
+
+    async def claims(
+        self, repository: Repository, digest: str, access: RegistryAccess = OPEN
+    ) -> tuple[SignedClaim, ...]:
+        await self._begin("claims", repository, access.credentials)
+        return tuple(self._claims.get((str(repository), digest), ()))
 
     async def _begin(self, deed: str, repository: Repository, credentials: Credentials) -> None:
         self.requests += 1

@@ -1,0 +1,342 @@
+"""Implements ImageReader: manifests, configurations and signatures, read through the registry client.
+
+    tag ──HEAD──> digest ──GET──> index ──GET──> first platform's manifest ──GET──> its config
+                               └> manifest ──GET──> config
+
+What has a digest never changes: an image is read once and remembered, also that it cannot be read. Every body is hashed
+and must be what its digest says. Signatures are looked for anew after some seconds: they come after their image.
+
+    GET manifests/sha256-<hex>.sig                        cosign 2, by tag
+    GET referrers/<digest>, or manifests/sha256-<hex>     cosign 3 and OCI 1.1
+
+Source: https://github.com/opencontainers/image-spec (manifest.md, image-index.md, config.md),
+https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers,
+https://github.com/sigstore/cosign/blob/main/specs/BUNDLE_SPEC.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from image_updater.adapters.oci import OciRegistry
+from image_updater.adapters.remembered import Kept, Remembered
+from image_updater.domain.cosign import SignedClaim, claims_of_bundle
+from image_updater.domain.credentials import OPEN, RegistryAccess
+from image_updater.domain.references import Repository
+from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryUnavailable, RepositoryUnknown
+from image_updater.ports import Image
+
+LARGEST_MANIFEST = 4 << 20
+LARGEST_CONFIG = 1 << 20
+LARGEST_CLAIM = 256 << 10
+MOST_CLAIMS = 50
+MOST_REFERRERS = 20
+MOST_PLATFORMS = 64
+MOST_LABELS = 64
+LONGEST_LABEL = 1024
+MOST_IMAGES = 2000
+MOST_SIGNED = 2000
+SIGNATURES_LAST = 30.0
+
+INDEXES = frozenset(
+    {
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    }
+)
+CONFIGS = frozenset(
+    {
+        "application/vnd.oci.image.config.v1+json",
+        "application/vnd.docker.container.image.v1+json",
+    }
+)
+SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+SIGNATURE = "dev.cosignproject.cosign/signature"
+BUNDLE = "application/vnd.dev.sigstore.bundle"
+PREDICATE = "dev.sigstore.bundle.predicateType"
+SIGN_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
+SIGNATURE_ARTIFACTS = frozenset(
+    # some registries say the config's type in the place of the artifact's
+    {"", "application/vnd.dev.cosign.artifact.sig.v1+json", "application/vnd.oci.empty.v1+json"}
+)
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_Body = TypeVar("_Body", bound=msgspec.Struct)
+
+
+class _Platform(msgspec.Struct):
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        """`linux/arm/v7`, or "" for none: attestations are of platform unknown/unknown."""
+        parts = [self.os, self.architecture, *([self.variant] if self.variant else [])]
+        if "unknown" in parts or not all(map(_WORD.fullmatch, parts)):
+            return ""
+        return "/".join(parts)
+
+
+class _Descriptor(msgspec.Struct, rename="camel"):
+    digest: str
+    media_type: str = ""
+    artifact_type: str = ""
+    platform: _Platform | None = None
+    annotations: dict[str, str] | None = None
+
+    def note(self, name: str) -> str:
+        return (self.annotations or {}).get(name, "")
+
+
+class _Manifest(msgspec.Struct, rename="camel"):
+    """A manifest or an index: which one, its media type says, or else what it holds."""
+
+    schema_version: int = 0
+    media_type: str = ""
+    artifact_type: str = ""
+    config: _Descriptor | None = None
+    layers: list[_Descriptor] | None = None
+    manifests: list[_Descriptor] | None = None
+    annotations: dict[str, str] | None = None
+
+    @property
+    def is_index(self) -> bool:
+        return self.media_type in INDEXES or (not self.media_type and self.manifests is not None)
+
+
+class _Process(msgspec.Struct):
+    labels: dict[str, str] | None = msgspec.field(name="Labels", default=None)
+
+
+class _Config(_Platform):
+    config: _Process | None = None
+    created: str | None = None
+
+
+class RegistryReader:
+    """Implements ImageReader. To be closed."""
+
+    def __init__(self, registry: OciRegistry) -> None:
+        self._registry = registry
+        self._images: Remembered[tuple[Repository, RegistryAccess, str], Image | str] = Remembered(MOST_IMAGES)
+        self._claims: Remembered[tuple[Repository, RegistryAccess, str], tuple[SignedClaim, ...]]
+        self._claims = Remembered(MOST_SIGNED)
+
+    async def close(self) -> None:
+        await self._images.close()
+        await self._claims.close()
+
+    async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
+        digest = reference if ":" in reference else await self._registry.digest(repository, reference, access)
+        if not _DIGEST.fullmatch(digest):
+            raise RegistryUnavailable(f"{repository} has no usable digest for {reference!r}")
+
+        async def ask() -> Kept[Image | str]:
+            try:
+                return Kept(await self._read(repository, digest, access))
+            except ImageUnreadable as error:
+                return Kept(str(error))
+
+        # who asks is part of the key: what one account may read, another one is not told
+        found = await self._images.get((repository, access, digest), ask)
+        if isinstance(found, str):
+            raise ImageUnreadable(found)
+        return found
+
+    async def claims(
+        self, repository: Repository, digest: str, access: RegistryAccess = OPEN
+    ) -> tuple[SignedClaim, ...]:
+        async def ask() -> Kept[tuple[SignedClaim, ...]]:
+            by_tag = await self._claims_by_tag(repository, digest, access)
+            referring = await self._claims_referring(repository, digest, access)
+            return Kept(tuple(dict.fromkeys((*by_tag, *referring))), SIGNATURES_LAST)
+
+        return await self._claims.get((repository, access, digest), ask)
+
+    # images
+
+    async def _read(self, repository: Repository, digest: str, access: RegistryAccess) -> Image:
+        top = await self._manifest(repository, digest, access)
+        if not top.is_index:
+            config = await self._config(repository, digest, top, access)
+            platforms = [config.name] if config is not None and config.name else []
+            return _image(digest, platforms, config, top)
+        entries = [entry for entry in top.manifests or () if _is_image(entry)]
+        if not entries:
+            return _image(digest, (), None, top)
+        first = await self._manifest(repository, entries[0].digest, access)
+        config = None if first.is_index else await self._config(repository, entries[0].digest, first, access)
+        platforms = [entry.platform.name for entry in entries if entry.platform is not None]
+        if entries[0].platform is None and config is not None:
+            platforms.insert(0, config.name)
+        return _image(digest, platforms, config, first, top)
+
+    async def _manifest(self, repository: Repository, digest: str, access: RegistryAccess) -> _Manifest:
+        """Raises ImageUnknown, ImageUnreadable."""
+        where = f"{repository}@{digest}"
+        headers, body = await self._registry.fetch(
+            repository, f"manifests/{_checked(digest, where)}", access, limit=LARGEST_MANIFEST
+        )
+        _same(body, digest, where)
+        said = headers.get("Docker-Content-Digest", digest)
+        if said != digest and said.partition(":")[0] == digest.partition(":")[0]:
+            raise RegistryUnavailable(f"registry {repository.registry} answers {said!r} when asked for {where}")
+        return _manifest_in(body, headers, where)
+
+    async def _config(
+        self, repository: Repository, digest: str, manifest: _Manifest, access: RegistryAccess
+    ) -> _Config | None:
+        """None for what is no container image: a Helm chart, a signature."""
+        described = manifest.config
+        if described is None or described.media_type not in CONFIGS:
+            return None
+        body = await self._blob(repository, described.digest, access, LARGEST_CONFIG)
+        return _decoded(body, _Config, f"the config of {repository}@{digest}")
+
+    async def _blob(self, repository: Repository, digest: str, access: RegistryAccess, limit: int) -> bytes:
+        where = f"{repository}@{digest}"
+        try:
+            _, body = await self._registry.fetch(repository, f"blobs/{_checked(digest, where)}", access, limit=limit)
+        except RepositoryUnknown as error:
+            raise ImageUnknown(str(error)) from None
+        _same(body, digest, where)
+        return body
+
+    # signatures
+
+    async def _claims_by_tag(self, repository: Repository, digest: str, access: RegistryAccess) -> list[SignedClaim]:
+        tag = f"{digest.replace(':', '-')}.sig"
+        try:
+            headers, body = await self._registry.fetch(repository, f"manifests/{tag}", access, limit=LARGEST_MANIFEST)
+            return await self._claims_in(_manifest_in(body, headers, f"{repository}:{tag}"), repository, access)
+        except (ImageUnknown, ImageUnreadable):
+            return []
+
+    async def _claims_referring(self, repository: Repository, digest: str, access: RegistryAccess) -> list[SignedClaim]:
+        found: list[SignedClaim] = []
+        referrers = [entry for entry in await self._referrers(repository, digest, access) if _may_sign(entry)]
+        for entry in referrers[-MOST_REFERRERS:]:  # the newest: registries append
+            try:
+                manifest = await self._manifest(repository, entry.digest, access)
+                found += await self._claims_in(manifest, repository, access)
+            except (ImageUnknown, ImageUnreadable):
+                continue
+            if len(found) >= MOST_CLAIMS:
+                break
+        return found[:MOST_CLAIMS]
+
+    async def _referrers(self, repository: Repository, digest: str, access: RegistryAccess) -> list[_Descriptor]:
+        """What refers to `digest`, from the registry's own list or from the tag that stands for one."""
+        for path in (f"referrers/{digest}", f"manifests/{digest.replace(':', '-')}"):
+            try:
+                headers, body = await self._registry.fetch(repository, path, access, limit=LARGEST_MANIFEST)
+                return _manifest_in(body, headers, f"{repository}/{path}").manifests or []
+            except (RepositoryUnknown, ImageUnknown, ImageUnreadable):
+                continue
+        return []
+
+    async def _claims_in(
+        self, manifest: _Manifest, repository: Repository, access: RegistryAccess
+    ) -> list[SignedClaim]:
+        found: list[SignedClaim] = []
+        for layer in (manifest.layers or ())[:MOST_CLAIMS]:
+            if layer.media_type == SIMPLE_SIGNING and layer.note(SIGNATURE):
+                payload = await self._blob(repository, layer.digest, access, LARGEST_CLAIM)
+                found += _claim(payload, layer.note(SIGNATURE))
+            elif layer.media_type.startswith(BUNDLE):
+                found += claims_of_bundle(await self._blob(repository, layer.digest, access, LARGEST_CLAIM))
+        return found
+
+
+def _claim(payload: bytes, signature: str) -> Iterator[SignedClaim]:
+    try:
+        yield SignedClaim(payload, base64.b64decode(signature, validate=True))
+    except (binascii.Error, ValueError):
+        return
+
+
+def _is_image(entry: _Descriptor) -> bool:
+    """Whether an index's entry is one of a platform's images: build attestations stand beside them."""
+    if entry.note("vnd.docker.reference.type"):
+        return False
+    return entry.platform is None or bool(entry.platform.name)
+
+
+def _may_sign(entry: _Descriptor) -> bool:
+    if entry.note(PREDICATE) not in ("", SIGN_PREDICATE):
+        return False
+    return entry.artifact_type in SIGNATURE_ARTIFACTS or entry.artifact_type.startswith(BUNDLE)
+
+
+def _image(digest: str, platforms: Iterable[str], config: _Config | None, *manifests: _Manifest) -> Image:
+    """What is known of the image. Of `manifests` a later one's annotations win."""
+    process = config.config if config is not None else None
+    labels = dict((process.labels if process is not None else None) or {})
+    for manifest in manifests:
+        labels |= manifest.annotations or {}
+    return Image(
+        digest=digest,
+        platforms=tuple(dict.fromkeys(filter(None, platforms)))[:MOST_PLATFORMS],
+        labels=_bounded(labels),
+        created=_moment(config.created if config is not None else None),
+    )
+
+
+def _bounded(labels: Mapping[str, str]) -> dict[str, str]:
+    """The labels of a size that somebody wrote; the standard ones first when there are too many."""
+    names = sorted(labels, key=lambda name: (not name.startswith("org.opencontainers."), name))
+    short = (name for name in names if len(name) <= LONGEST_LABEL and len(labels[name]) <= LONGEST_LABEL)
+    return {name: labels[name] for _, name in zip(range(MOST_LABELS), short, strict=False)}
+
+
+def _moment(text: str | None) -> datetime | None:
+    """None for what is no moment, or the year 1 that reproducible builds write."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None and moment.year > 1 else None
+
+
+def _manifest_in(body: bytes, headers: Mapping[str, str], where: str) -> _Manifest:
+    """Raises ImageUnreadable."""
+    manifest = _decoded(body, _Manifest, where)
+    if manifest.schema_version == 1:
+        raise ImageUnreadable(f"{where} is an image of the obsolete format schema 1; push it again with a current tool")
+    if not manifest.media_type:
+        manifest.media_type = headers.get("Content-Type", "").partition(";")[0].strip()
+    if manifest.manifests is None and manifest.config is None and manifest.layers is None:
+        raise ImageUnreadable(f"{where} is neither an image manifest nor an index")
+    return manifest
+
+
+def _decoded(body: bytes, type_: type[_Body], where: str) -> _Body:
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except msgspec.MsgspecError:
+        raise ImageUnreadable(f"{where} is not what the image specification says") from None
+
+
+def _checked(digest: str, where: str) -> str:
+    """`digest`, which a manifest names: it becomes part of a URL. Raises ImageUnreadable."""
+    if not _DIGEST.fullmatch(digest):
+        raise ImageUnreadable(f"{where[:200]!r} is not named by a digest")
+    return digest
+
+
+def _same(body: bytes, digest: str, where: str) -> None:
+    """Raises RegistryUnavailable: what came is not what was asked for."""
+    algorithm, _, wanted = digest.partition(":")
+    found = hashlib.new(algorithm, body).hexdigest()
+    if found != wanted:
+        raise RegistryUnavailable(f"the registry sent something else for {where}: {algorithm}:{found}")
