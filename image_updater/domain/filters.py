@@ -11,7 +11,7 @@ Source: https://pkg.go.dev/regexp#Regexp.Expand, https://pkg.go.dev/regexp/synta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -92,15 +92,17 @@ class TagFilter:
         Raises:
             PatternInvalid.
         """
+        return {text: tag for tag, text in self.compared(tags)}
+
+    def compared(self, tags: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Each tag that matches, and the text to compare. Raises PatternInvalid."""
         compiled = compile_pattern(self.pattern)
         expansion = parse_expansion(self.extract)
         names = {name.decode(): number for name, number in compiled.groupindex.items()}
-        found: dict[str, str] = {}
         for tag in tags:
             match = compiled.search(_utf8(tag))
             if match is not None:
-                found[_expand(expansion, match, compiled.groups, names) if self.extract else tag] = tag
-        return found
+                yield tag, _expand(expansion, match, compiled.groups, names) if self.extract else tag
 
 
 def matching(pattern: str, tags: Iterable[str]) -> list[str]:
