@@ -82,12 +82,24 @@ def proposal_digest(plan: CommitPlan, bumps: Iterable[Bump]) -> str:
     return text_digest(_rows(plan), [(bump.policy, image_text(bump.image), bump.rule) for bump in _sorted(bumps)])
 
 
-def old_images(plan: CommitPlan) -> dict[str, str]:
-    """By policy, the first whole image that a changed place names now; policies that only set parts are not in it."""
+def changed_policies(plan: CommitPlan) -> tuple[str, ...]:
+    """`namespace:name` of every policy that the plan changes something for, sorted."""
+    return tuple(sorted({policy_of(change.setter) for change in plan.changes}))
+
+
+def old_references(plan: CommitPlan, bumps: Iterable[Bump]) -> dict[str, str]:
+    """By policy, the tag or digest that its first changed place names now, if it is one of the same repository."""
+    names = {bump.policy: bump.image.name for bump in bumps}
     found: dict[str, str] = {}
     for row in _rows(plan):
-        if row.setter == policy_of(row.setter):
-            found.setdefault(row.setter, row.old)
+        policy, part = policy_of(row.setter), row.setter.removeprefix(policy_of(row.setter))
+        if part in (":tag", ":digest"):
+            reference = row.old
+        else:
+            text = row.old.removeprefix(names.get(policy, row.old))
+            reference = (text.partition("@")[2] or text.removeprefix(":")) if text[:1] in (":", "@") else ""
+        if reference:
+            found.setdefault(policy, reference)
     return found
 
 

@@ -155,7 +155,7 @@ def gitea(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GiteaServer]:
     token = _admin(
         config, folder, "generate-access-token", "--username", USER, "--token-name", "tests", "--scopes", "all", "--raw"
     )
-    command = ["gitea", "web", "--config", config]
+    command: list[str | Path] = ["gitea", "web", "--config", config]
     environment = _environment(folder)
     with running(
         command, folder=folder, ready=lambda: answers(f"{url}/api/healthz"), environment=environment, timeout=60

@@ -1,0 +1,256 @@
+"""The pull request of an automation that asks for one: what its branch changes is proposed, kept current, taken back.
+
+    sealoop.dev/pull-request: gitea | forgejo | github | gitlab
+    sealoop.dev/pull-request-api      the API's base URL, where it does not follow from the GitRepository's URL
+    sealoop.dev/pull-request-labels   bumps, automated
+    sealoop.dev/pull-request-secret   a Secret with the API's token, where the credential that pushes is not it
+
+In a run: `review` (is one asked for?), `look` (what is there, and so what people refused), plan and push, `settle`.
+What fails here fails after the push: the commit is on its branch, and the next run goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+from urllib.parse import urlsplit
+
+from gitops_core.errors import GitOpsError, StalledError
+from gitops_core.meta import ObjectKey
+from gitops_core.ports import Cluster, GitAccess, Objects
+from gitops_core.runtime.credentials import git_access
+from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
+from image_updater.domain.credentials import RegistryAccess
+from image_updater.domain.plan import CommitPlan, Spot
+from image_updater.domain.proposals import (
+    Bump,
+    changed_policies,
+    code,
+    old_references,
+    proposal_digest,
+    rule_text,
+    write_proposal,
+)
+from image_updater.domain.pullrequests import (
+    NOTHING_LEFT,
+    Close,
+    Nothing,
+    Open,
+    PullRequest,
+    Step,
+    Update,
+    holding,
+    is_current,
+    is_same,
+    plan_outdated,
+    plan_pull_request,
+    refused,
+)
+from image_updater.domain.references import Repository, parse_repository
+from image_updater.ports import Forge, ForgeAddress, Forges, ImageReader
+from image_updater.reconcilers.policies import repository_key
+
+ANNOTATION = "sealoop.dev/pull-request"
+API, LABELS, SECRET = f"{ANNOTATION}-api", f"{ANNOTATION}-labels", f"{ANNOTATION}-secret"
+KINDS: Mapping[str, str] = {"gitea": "gitea", "forgejo": "gitea", "github": "github", "gitlab": "gitlab"}
+MOST_LABELS = 20
+MOST_IMAGES = 50
+"""Images whose labels are read for one text."""
+
+Reach = Callable[[ImageRepository, Repository], Awaitable[RegistryAccess]]
+"""How the registry of an ImageRepository is reached."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """Where an automation's changes are proposed."""
+
+    forge: Forge
+    head: str
+    base: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PullRequests:
+    """Opens, updates and closes them. Every method raises ForgeUnavailable and ForgeDenied."""
+
+    cluster: Cluster
+    objects: Objects
+    forges: Forges
+    reader: ImageReader
+    reach: Reach
+
+    async def review(
+        self, wanted: ImageUpdateAutomation, url: str, access: GitAccess, head: str, base: str
+    ) -> Review | None:
+        """None for an automation that asks for no pull requests.
+
+        Args:
+            url: the repository's clone URL, reached with `access`.
+            head: the branch that is pushed to; `base`: the one that is read, "" when it is no branch.
+
+        Raises:
+            StalledError: there cannot be one.
+            GitAccessDenied, ClusterError: the Secret.
+        """
+        annotations = wanted.metadata.annotations
+        asked = annotations.get(ANNOTATION, "")
+        if not asked:
+            return None
+        if asked not in KINDS:
+            raise StalledError(f"annotation {ANNOTATION} is {asked!r}: it has to be one of {', '.join(KINDS)}")
+        if not base:
+            raise StalledError("a pull request needs a base: check out a branch, not a tag or commit")
+        if head == base:
+            raise StalledError(
+                f"a pull request needs a branch of its own: set spec.git.push.branch to another one than '{base}'"
+            )
+        access = await self._access(wanted, url, access)
+        kind = cast("Literal['gitea', 'github', 'gitlab']", KINDS[asked])
+        forge = self.forges.forge(ForgeAddress(kind, url, annotations.get(API, ""), access))
+        return Review(forge, head, base, _labels(annotations.get(LABELS, "")))
+
+    async def look(self, review: Review) -> tuple[PullRequest, ...]:
+        """What is there of the branch, newest first."""
+        return await review.forge.find(review.head, "")
+
+    async def settle(
+        self,
+        review: Review,
+        found: tuple[PullRequest, ...],
+        namespace: str,
+        plan: CommitPlan,
+        policies: Mapping[str, ImageRef],
+    ) -> str:
+        """Bring the pull requests to what `plan`, which is on the branch by now, changes; the open one's URL, or "".
+
+        Args:
+            found: what `look` saw.
+            plan: everything that the branch changes of its base.
+            policies: what the policies of `namespace` chose, by name.
+        """
+        here = [each for each in found if each.base == review.base]
+        bumps = await self._bumps(namespace, plan, policies)
+        url = is_current(here, proposal_digest(plan, bumps)) if bumps else ""
+        if not url:
+            url = await self._bring(review, here, plan, bumps, policies)
+        for step in plan_outdated(found, review.base, url) if url else ():
+            await self._carry_out(review, step)
+        return url
+
+    async def _bring(
+        self,
+        review: Review,
+        here: list[PullRequest],
+        plan: CommitPlan,
+        bumps: tuple[Bump, ...],
+        policies: Mapping[str, ImageRef],
+    ) -> str:
+        proposal = None
+        if bumps:
+            described, complete = await self._described(plan, bumps)
+            proposal = write_proposal(plan, described, complete=complete)
+        return await self._carry_out(review, plan_pull_request(here, proposal, _why(plan)))
+
+    async def _carry_out(self, review: Review, step: Step) -> str:
+        """The URL of the pull request that is open then."""
+        forge = review.forge
+        match step:
+            case Nothing(url=url):
+                return url
+            case Open(proposal=proposal):
+                made = await forge.open(review.head, review.base, proposal.title, proposal.body, review.labels)
+                if not is_same(made, proposal):  # somebody opened one at the same moment
+                    await forge.update(made.number, proposal.title, proposal.body)
+                return made.url
+            case Update(number=number, url=url, proposal=proposal):
+                await forge.update(number, proposal.title, proposal.body)
+                return url
+            case Close(number=number, proposal=proposal, comment=comment):
+                await forge.update(number, proposal.title, proposal.body)  # first: it must not look like a person's no
+                await forge.close(number, comment)
+                return ""
+
+    # what the text is made of
+
+    async def _bumps(self, namespace: str, plan: CommitPlan, policies: Mapping[str, ImageRef]) -> tuple[Bump, ...]:
+        """The image of each policy that the plan changes something for, without labels."""
+        bumps = []
+        for policy in changed_policies(plan):
+            name = policy.partition(":")[2]
+            image = policies.get(name)
+            if image is None:
+                continue
+            live = await self.objects.get(ImagePolicy, ObjectKey(namespace, name))
+            bumps.append(Bump(policy, image, rule_text(live) if live is not None else ""))
+        return tuple(bumps)
+
+    async def _described(self, plan: CommitPlan, bumps: tuple[Bump, ...]) -> tuple[tuple[Bump, ...], bool]:
+        """The same with labels, and whether all of them could be read: what is missing is no reason to wait."""
+        before = old_references(plan, bumps)
+        pairs = await asyncio.gather(
+            *(self._labels_of(bump, before.get(bump.policy, "")) for bump in bumps[:MOST_IMAGES])
+        )
+        described = tuple(
+            bump._replace(labels=new or {}, before=old or {}) for bump, (new, old) in zip(bumps, pairs, strict=False)
+        )
+        return described + bumps[MOST_IMAGES:], all(new is not None for new, _ in pairs)
+
+    async def _labels_of(self, bump: Bump, before: str) -> tuple[Mapping[str, str] | None, Mapping[str, str] | None]:
+        """Labels of the image and of the one that the files name now; None for what cannot be read."""
+        namespace, _, name = bump.policy.partition(":")
+        policy = await self.objects.get(ImagePolicy, ObjectKey(namespace, name))
+        live = await self.objects.get(ImageRepository, repository_key(policy)) if policy is not None else None
+        if live is None:
+            return None, None
+        try:
+            repository = parse_repository(live.spec.image, insecure=live.spec.insecure)
+            access = await self.reach(live, repository)
+        except GitOpsError:
+            return None, None
+        new = await self._read(repository, bump.image.digest or bump.image.tag, access)
+        return new, await self._read(repository, before, access) if before else None
+
+    async def _read(self, repository: Repository, reference: str, access: RegistryAccess) -> Mapping[str, str] | None:
+        try:
+            return (await self.reader.image(repository, reference, access)).labels
+        except GitOpsError:
+            return None
+
+    # annotations
+
+    async def _access(self, wanted: ImageUpdateAutomation, url: str, access: GitAccess) -> GitAccess:
+        """What the API is asked with: the annotation's Secret, else what pushes."""
+        name = wanted.metadata.annotations.get(SECRET, "")
+        if name:
+            own = await git_access(self.cluster, wanted.metadata.namespace, name, "https://")
+            return own if own.ca is not None else replace(own, ca=access.ca)
+        if urlsplit(url).scheme == "ssh":
+            raise StalledError(
+                f"an ssh key opens no pull requests: name a Secret with username and password, or bearerToken, in"
+                f" annotation {SECRET}"
+            )
+        return access
+
+
+def refusals(
+    review: Review, found: Iterable[PullRequest], namespace: str, policies: Mapping[str, ImageRef]
+) -> Callable[[Spot], str]:
+    """For `plan_commit`: why a value must not be proposed again."""
+    return holding(namespace, policies, refused(found, review.base))
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    names = (" ".join(name.split()) for name in text.split(","))
+    return tuple(dict.fromkeys(filter(None, names)))[:MOST_LABELS]
+
+
+def _why(plan: CommitPlan) -> str:
+    """Why there is nothing to propose (any more)."""
+    causes = dict.fromkeys(seen.cause for seen in plan.sightings if seen.state == "held" and seen.cause)
+    if not causes:
+        return NOTHING_LEFT
+    return "Nothing is proposed for now: " + "; ".join(code(cause) for cause in list(causes)[:5]) + "."
