@@ -11,6 +11,7 @@ import pytest
 from gitops_core.meta import Sensitive
 from image_updater.adapters.challenges import belongs, parse_challenges
 from image_updater.adapters.oci import OciRegistry
+from image_updater.adapters.transport import Limits
 from image_updater.domain.credentials import Credentials, RegistryAccess, credentials_for
 from image_updater.domain.references import Repository, parse_repository
 from image_updater.errors import RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
@@ -29,7 +30,7 @@ async def host() -> AsyncIterator[str]:
 
 @pytest.fixture
 async def registry() -> AsyncIterator[OciRegistry]:
-    async with OciRegistry(read=1.0, total=5.0) as client:
+    async with OciRegistry(Limits(read=1.0, total=5.0)) as client:
         yield client
 
 
@@ -131,7 +132,7 @@ async def test_one_token_serves_until_it_expires(registry: OciRegistry) -> None:
 
 
 async def test_one_slow_host_does_not_delay_another(registry: OciRegistry, host: str) -> None:
-    slow = [asyncio.create_task(registry.tags(Repository(host, "hang/app", insecure=True))) for _ in range(20)]
+    slow = [asyncio.create_task(registry.tags(Repository(host, f"hang/app{n}", insecure=True))) for n in range(20)]
     await asyncio.sleep(0.1)
     async with RegistryServer() as server:
         server.add("apps/app", "1.0.0")
@@ -184,11 +185,11 @@ CONFIG = b"""{"auths": {
 
 async def test_a_registry_that_answers_nobody_keeps_nobody_waiting(host: str) -> None:
     """Who waits for it has a worker that others need."""
-    async with OciRegistry(per_host=2, queue=0.2) as registry:
-        slow = [asyncio.create_task(registry.tags(Repository(host, "hang/app", insecure=True))) for _ in range(2)]
-        await asyncio.sleep(0)
+    async with OciRegistry(Limits(per_host=2, queue=0.2)) as registry:
+        slow = [asyncio.create_task(registry.tags(Repository(host, f"hang/app{n}", insecure=True))) for n in range(2)]
+        await asyncio.sleep(0.05)
 
-        with pytest.raises(RegistryUnavailable, match=r"busy or hangs: 2 requests were not answered within 0\.2s"):
+        with pytest.raises(RegistryUnavailable, match=r"busy or hangs: .*all 2 places are taken, and none was answered within 0\.2 s"):
             await registry.tags(Repository(host, "hang/app", insecure=True))
 
         for task in slow:

@@ -1,0 +1,116 @@
+"""What a registry answered, and what went wrong in words that name the request and never a credential."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from gitops_core.adapters.http import retry_after
+from gitops_core.gotemplate.printing import text_of
+from gitops_core.meta import Sensitive
+from image_updater.adapters.challenges import Challenge, parse_challenges
+from image_updater.domain.credentials import RegistryAccess
+from image_updater.errors import ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
+
+LONGEST_CAUSE = 300
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+
+class Answer(NamedTuple):
+    """A response whose body was read."""
+
+    method: str
+    url: str
+    status: int
+    headers: CIMultiDictProxy[str] | CIMultiDict[str]
+    body: bytes
+
+    @property
+    def request(self) -> str:
+        return f"{self.method} {self.url}"
+
+    @property
+    def challenges(self) -> tuple[Challenge, ...]:
+        return parse_challenges(self.headers.getall("WWW-Authenticate", []))
+
+
+class _ErrorItem(msgspec.Struct):
+    code: str = ""
+    message: str = ""
+    detail: Any = None
+
+
+class _ErrorAnswer(msgspec.Struct):
+    errors: list[_ErrorItem] | None = None
+
+
+def failure(answer: Answer, access: RegistryAccess) -> RegistryError:
+    """What an answer that is no success means."""
+    message = f"{answer.request}: {_muted(_cause(answer), access)}"
+    match answer.status:
+        case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+            return RegistryDenied(message)
+        case HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return RegistryDenied(f"{answer.request}: the proxy wants a user name and a password, or other ones")
+        case HTTPStatus.NOT_FOUND if "/manifests/" in answer.url:
+            return ImageUnknown(message)
+        case HTTPStatus.NOT_FOUND:
+            return RepositoryUnknown(message)
+    delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
+    return RegistryUnavailable(message, retry_after=delay)
+
+
+def connection_cause(error: Exception, proxy: Sensitive | None) -> str:
+    """Why there was no answer."""
+    match error:
+        case aiohttp.ClientHttpProxyError(status=status):
+            return f"the proxy {_host(proxy)} answered {status} {_PHRASES.get(status, '')}".rstrip()
+        case aiohttp.ClientProxyConnectionError():
+            return f"the proxy {_host(proxy)} cannot be reached: {_number(error)}"
+        case aiohttp.ClientConnectorCertificateError():
+            return "the registry's certificate is not trusted"
+        case aiohttp.ClientConnectorSSLError():
+            return "the registry does not speak TLS"
+        case aiohttp.ClientConnectorError():
+            return _number(error)
+        case aiohttp.ClientOSError() if "ssl" in str(error).lower():
+            return "the registry ended the TLS connection; it may want a client certificate, or another one"
+    return type(error).__name__
+
+
+def _cause(answer: Answer) -> str:
+    """What the registry says went wrong, in go-containerregistry's words. The body itself is never quoted."""
+    try:
+        errors = msgspec.json.decode(answer.body, type=_ErrorAnswer).errors or []
+    except msgspec.MsgspecError:
+        errors = []
+    said = [f"{e.code}: {e.message}" + (f"; {text_of(e.detail)}" if e.detail is not None else "") for e in errors]
+    if not said:
+        return f"unexpected status code {answer.status} {_PHRASES.get(answer.status, '')}".rstrip()
+    text = said[0] if len(said) == 1 else f"multiple errors returned: {'; '.join(said)}"
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_CAUSE else text[:LONGEST_CAUSE] + "..."
+
+
+def _muted(text: str, access: RegistryAccess) -> str:
+    """A registry that repeats what it was sent must not bring a password into a status."""
+    for secret in access.credentials.secrets:
+        text = text.replace(secret.text(), "***")
+    return text
+
+
+def _host(proxy: Sensitive | None) -> str:
+    return urlsplit(proxy.text()).netloc.rpartition("@")[2] if proxy is not None else ""
+
+
+def _number(error: aiohttp.ClientConnectorError) -> str:
+    number = error.os_error.errno
+    return os.strerror(number).lower() if number and number > 0 else type(error.os_error).__name__

@@ -1,0 +1,84 @@
+"""Pages of tags as a registry sent them, and those that are remembered for the next time.
+
+GET /v2/app/tags/list?n=1000            200, ETag: "a", {"tags": [...]}, Link: </v2/...>; rel="next"
+the same with If-None-Match: "a"        304: the page is what it was
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import NamedTuple
+
+import msgspec
+
+LONGEST_TAG = 128
+MOST_REMEMBERED = 16 << 20
+"""Bytes of all remembered pages together."""
+LONGEST_ETAG = 256
+_OVERHEAD = 500
+"""Bytes that a remembered page takes beside its body, roughly."""
+
+
+class Page(NamedTuple):
+    """A body as it was sent, what to ask for it again with, and the Link header."""
+
+    etag: str
+    body: bytes
+    link: str
+
+
+class _Tags(msgspec.Struct):
+    tags: list[str] | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Tags)
+
+
+def tags_in(body: bytes) -> list[str]:
+    """The tags of one page. Raises ValueError: it is none, or holds what can be no tag."""
+    try:
+        tags = _DECODER.decode(body).tags or []
+    except msgspec.MsgspecError:
+        raise ValueError("the answer is not a list of tags") from None
+    if tags and not ("".join(tags).isprintable() and 0 < min(map(len, tags)) <= max(map(len, tags)) <= LONGEST_TAG):
+        raise ValueError("the answer holds names that are no tags")
+    return tags
+
+
+class RememberedPages:
+    """The pages that were used last, MOST_REMEMBERED bytes of them."""
+
+    def __init__(self, most: int = MOST_REMEMBERED) -> None:
+        self._most, self._size = most, 0
+        self._pages: OrderedDict[Hashable, Page] = OrderedDict()
+
+    def get(self, key: Hashable) -> Page | None:
+        page = self._pages.get(key)
+        if page is not None:
+            self._pages.move_to_end(key)
+        return page
+
+    def put(self, key: Hashable, page: Page) -> None:
+        """Remember a page, unless it has no ETag or could hide a page after it.
+
+        A last page of a round number of tags may be just full: a registry that makes its ETag from the body alone would
+        call it unchanged when another page follows.
+        """
+        self.forget(key)
+        may_be_full = not page.link and len(tags_in(page.body)) % 10 == 0
+        if page.etag and len(page.etag) <= LONGEST_ETAG and not may_be_full and _size(page) <= self._most:
+            self._pages[key] = page
+            self._size += _size(page)
+        while self._size > self._most:
+            _, oldest = self._pages.popitem(last=False)
+            self._size -= _size(oldest)
+
+    def forget(self, key: Hashable) -> None:
+        page = self._pages.pop(key, None)
+        if page is not None:
+            self._size -= _size(page)
+
+
+def _size(page: Page) -> int:
+    return len(page.body) + len(page.link) + _OVERHEAD

@@ -1,0 +1,126 @@
+"""One HTTP session for each way to prove who we are to a TLS peer, and what each of them trusts.
+
+An own authority is trusted beside the system's. Python loads a private key from nothing but a file: it gets one in
+anonymous memory, which is closed at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import aiohttp
+
+from gitops_core.adapters.http import open_session
+from gitops_core.meta import Sensitive
+from image_updater.domain.credentials import RegistryAccess
+from image_updater.errors import CredentialsInvalid
+
+MOST_SESSIONS = 64
+UNUSED = 600.0
+"""Seconds after which a session that nobody uses is closed: its certificate may be another by now."""
+
+_Setting = tuple[bytes | None, bytes | None, Sensitive | None]
+
+
+@dataclass
+class _Opened:
+    session: aiohttp.ClientSession
+    users: int = 0
+    last_used: float = 0.0
+
+
+class Sessions:
+    """The open sessions, each by authority, certificate and key.
+
+    Args:
+        total, read: seconds for one request, and without a single byte.
+    """
+
+    def __init__(self, total: float, read: float) -> None:
+        self._total, self._read = total, read
+        self._open: dict[_Setting, _Opened] = {}
+
+    @asynccontextmanager
+    async def used(self, access: RegistryAccess) -> AsyncIterator[aiohttp.ClientSession]:
+        """The session for `access`, which stays open while the block runs. Raises CredentialsInvalid."""
+        setting = (access.ca, access.client_certificate, access.client_key)
+        opened = self._open.get(setting)
+        if opened is None:
+            context = tls_context(access)
+            opened = self._open[setting] = _Opened(
+                open_session(total=self._total, read=self._read, connections=0, ssl_context=context)
+            )
+        opened.users += 1
+        opened.last_used = asyncio.get_running_loop().time()
+        try:
+            if len(self._open) > 1:
+                await self._close_unused()
+            yield opened.session
+        finally:
+            opened.users -= 1
+
+    async def close(self) -> None:
+        while self._open:
+            _, opened = self._open.popitem()
+            await opened.session.close()
+
+    async def _close_unused(self) -> None:
+        now = asyncio.get_running_loop().time()
+        oldest_first = sorted(self._open.items(), key=lambda item: item[1].last_used)
+        for setting, opened in oldest_first:
+            too_many = len(self._open) > MOST_SESSIONS
+            if not opened.users and (too_many or now - opened.last_used > UNUSED):
+                del self._open[setting]
+                await opened.session.close()
+
+
+def tls_context(access: RegistryAccess) -> ssl.SSLContext | bool:
+    """What a connection trusts and shows; True for what everybody does.
+
+    Raises:
+        CredentialsInvalid: not PEM, or certificate and key are not a pair.
+    """
+    if not (access.ca or access.client_certificate):
+        return True
+    context = ssl.create_default_context()
+    # Python 3.13 refuses authorities without a key identifier; registries have them, and container runtimes take them.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    trouble = "failed to configure authentication options: failed to parse"
+    if access.ca:
+        try:
+            context.load_verify_locations(cadata=access.ca.decode("latin-1"))
+        except ssl.SSLError:
+            raise CredentialsInvalid(f"{trouble} CA certificate: it is not PEM") from None
+    if access.client_certificate and access.client_key:
+        with _as_file(access.client_certificate + b"\n" + access.client_key.reveal()) as path:
+            try:
+                context.load_cert_chain(path, password=_no_passphrase)
+            except (ssl.SSLError, ValueError):
+                raise CredentialsInvalid(f"{trouble} TLS certificate and key: they are not a pair in PEM") from None
+    return context
+
+
+def _no_passphrase() -> str:
+    raise ValueError  # the default would ask on the terminal
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            yield f"/proc/self/fd/{descriptor}"
+    else:
+        with tempfile.NamedTemporaryFile() as file:  # readable by its owner only, and gone at once
+            file.write(content)
+            file.flush()
+            yield file.name

@@ -1,0 +1,158 @@
+"""The Authorization header that a registry wants: what it asked for, and the tokens that a token server gave for it.
+
+A token is asked for once by repository and credentials, however many requests want it, and used until four fifths of
+its life are over.
+
+Source: https://distribution.github.io/distribution/spec/auth/token/ and /oauth/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+import aiohttp
+import msgspec
+
+from gitops_core.meta import Sensitive
+from image_updater.adapters.answers import Answer, failure
+from image_updater.adapters.challenges import Challenge, belongs
+from image_updater.adapters.flights import Flights
+from image_updater.domain.credentials import Credentials, RegistryAccess
+from image_updater.domain.references import Repository
+from image_updater.errors import RegistryDenied, RegistryUnavailable
+
+MOST_TOKENS = 2000
+SHORTEST_LIFE, LONGEST_LIFE = 10.0, 3600.0
+USED = 0.8
+"""The share of a token's life that it is used for."""
+
+Ask = Callable[[str, str, RegistryAccess, Mapping[str, str], Mapping[str, str] | None], Awaitable[Answer]]
+"""(method, url, access, headers, form) -> the answer, whatever its status. Raises RegistryUnavailable."""
+
+
+class _Token(NamedTuple):
+    value: Sensitive
+    ends: float
+
+    @property
+    def header(self) -> str:
+        return f"Bearer {self.value.text()}"
+
+
+class _Wanted(NamedTuple):
+    """What a token is for."""
+
+    realm: str
+    service: str
+    scope: str
+    access: RegistryAccess
+
+
+class _TokenAnswer(msgspec.Struct):
+    token: str = ""
+    access_token: str = ""
+    expires_in: float | None = None
+
+
+class Tokens:
+    """Proofs for registries.
+
+    Args:
+        ask: one request to a token server.
+    """
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._tokens: OrderedDict[_Wanted, _Token] = OrderedDict()
+        self._flights: Flights[_Token] = Flights()
+
+    async def close(self) -> None:
+        await self._flights.close()
+
+    async def proof(
+        self,
+        challenge: Challenge | None,
+        repository: Repository,
+        access: RegistryAccess,
+        *,
+        over_http: bool,
+        refused: str = "",
+    ) -> str:
+        """The Authorization header, "" for none.
+
+        Args:
+            challenge: what the registry wants; None when that is not known.
+            over_http: the registry is asked without TLS.
+            refused: the header that the registry did not take: a token like that is not used again.
+
+        Raises:
+            RegistryDenied, RegistryUnavailable: by the token server.
+        """
+        if access.credentials.bearer_token is not None:
+            return f"Bearer {access.credentials.bearer_token.text()}"
+        if challenge is None:
+            return ""
+        if challenge.scheme == "basic":
+            return _basic(access.credentials)
+        wanted = _Wanted(challenge.realm, challenge.service, f"repository:{repository.path}:pull", access)
+        token = self._tokens.get(wanted)
+        if token is None or token.ends < _now() or token.header == refused:
+            if not belongs(challenge.realm, repository.registry, over_http=over_http):
+                shown = urlsplit(challenge.realm).hostname
+                raise RegistryDenied(f"{repository.registry} asks for a token of another site ({shown!r}): refused")
+            token = await self._flights.join(wanted, lambda: self._fetch(wanted))
+        return token.header
+
+    async def _fetch(self, wanted: _Wanted) -> _Token:
+        answer = await self._request(wanted)
+        if answer.status != HTTPStatus.OK:
+            raise failure(answer, wanted.access)
+        where = urlsplit(wanted.realm).netloc
+        try:
+            said = msgspec.json.decode(answer.body, type=_TokenAnswer)
+        except msgspec.MsgspecError:
+            raise RegistryUnavailable(f"the token server {where} answered with something else than a token") from None
+        value = said.token or said.access_token
+        if not value or not value.isascii() or not value.isprintable():
+            raise RegistryUnavailable(f"the token server {where} gave no token")
+        life = 60.0 if said.expires_in is None else said.expires_in
+        token = _Token(Sensitive(value), _now() + USED * min(max(life, SHORTEST_LIFE), LONGEST_LIFE))
+        self._tokens[wanted] = token
+        self._tokens.move_to_end(wanted)
+        if len(self._tokens) > MOST_TOKENS:
+            self._tokens.popitem(last=False)
+        return token
+
+    async def _request(self, wanted: _Wanted) -> Answer:
+        parameters = {"service": wanted.service, "scope": wanted.scope}
+        parts, credentials = urlsplit(wanted.realm), wanted.access.credentials
+        if credentials.identity_token is not None:
+            form = {
+                **parameters,
+                "grant_type": "refresh_token",
+                "client_id": "sealoop",
+                "refresh_token": credentials.identity_token.text(),
+            }
+            return await self._ask("POST", urlunsplit(parts._replace(query="", fragment="")), wanted.access, {}, form)
+        query = "&".join(filter(None, (parts.query, urlencode({k: v for k, v in parameters.items() if v}))))
+        proof = _basic(credentials)
+        headers = {"Authorization": proof} if proof else {}
+        return await self._ask(
+            "GET", urlunsplit(parts._replace(query=query, fragment="")), wanted.access, headers, None
+        )
+
+
+def _basic(credentials: Credentials) -> str:
+    if not credentials.username and credentials.password is None:
+        return ""
+    password = credentials.password.text() if credentials.password is not None else ""
+    return aiohttp.encode_basic_auth(credentials.username, password)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
