@@ -10,13 +10,15 @@ from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.ports import HealthRule, Registry, TagCatalog
+from image_updater.ports import CloudLogins, HealthRule, ImageReader, Registry, TagCatalog
+from image_updater.domain.listings import Listings
 from image_updater.reconcilers import (
     ImagePolicyReconciler,
     ImageRepositoryReconciler,
     ImageUpdateAutomationReconciler,
     UpdateGuardReconciler,
 )
+from image_updater.reconcilers.access import SECRET, SERVICE_ACCOUNT, named_for_access
 from image_updater.reconcilers.automations import source_key
 from image_updater.reconcilers.policies import repository_key
 
@@ -28,19 +30,37 @@ OWNER_NAME = "kustomize.toolkit.fluxcd.io/name"
 
 
 def controllers(
-    platform: Platform, registry: Registry, catalog: TagCatalog, *, health: HealthRule
+    platform: Platform,
+    registry: Registry,
+    catalog: TagCatalog,
+    *,
+    health: HealthRule,
+    reader: ImageReader,
+    logins: CloudLogins | None = None,
 ) -> tuple[Controller[Any], ...]:
-    repositories = ImageRepositoryReconciler(platform.cluster, platform.clock, registry, catalog)
-    policies = ImagePolicyReconciler(platform.cluster, platform.objects, catalog)
+    repositories = ImageRepositoryReconciler(platform.cluster, platform.clock, registry, catalog, logins=logins)
+    policies = ImagePolicyReconciler(
+        platform.cluster, platform.clock, platform.objects, catalog, registry, reader, Listings(), logins
+    )
     automations = ImageUpdateAutomationReconciler(platform)
     return (
         # most of them wait for a registry, some for one that hangs: these must not keep the others from their scans
-        Controller(kind=ImageRepository, reconciler=repositories, concurrency=64),
+        Controller(
+            kind=ImageRepository,
+            reconciler=repositories,
+            references=named_for_access,
+            watches=(Watch(Query(SECRET)), Watch(Query(SERVICE_ACCOUNT))),  # mended credentials are tried at once
+            concurrency=64,
+        ),
         Controller(
             kind=ImagePolicy,
             reconciler=policies,
-            references=lambda policy: (ObjectRef(ImageRepository.KIND, repository_key(policy)),),
-            watches=(Watch(Query(ImageRepository.KIND), ImageRepository, changed=concerns_policies),),
+            references=_named_by_policy,
+            watches=(
+                Watch(Query(ImageRepository.KIND), ImageRepository, changed=concerns_policies),
+                Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=guards_otherwise),
+            ),
+            significant=is_another_policy,
         ),
         Controller(
             kind=ImageUpdateAutomation,
@@ -85,6 +105,21 @@ def is_applied_anew(old: Kustomization | None, new: Kustomization | None) -> boo
     return _applied(old) != _applied(new)
 
 
+def guards_otherwise(old: UpdateGuard | None, new: UpdateGuard | None) -> bool:
+    """Whether other tags may be chosen: other rules, or another thing proven or quarantined."""
+    return _rules(old) != _rules(new)
+
+
+def is_another_policy(old: ImagePolicy, new: ImagePolicy) -> bool:
+    """The runtime's own rule, and labels, which guards select by, and annotations of ours."""
+    return _wishes(old) != _wishes(new)
+
+
+def _named_by_policy(policy: ImagePolicy) -> Iterable[ObjectRef]:
+    yield ObjectRef(ImageRepository.KIND, repository_key(policy))
+    yield ObjectRef(UpdateGuard.KIND, ObjectKey(policy.metadata.namespace, "*"))
+
+
 def _named_by_guard(guard: UpdateGuard) -> Iterable[ObjectRef]:
     yield ObjectRef(ImagePolicy.KIND, ObjectKey(guard.metadata.namespace, "*"))
     yield ObjectRef(Kustomization.KIND, ObjectKey("*", "*"))
@@ -101,6 +136,18 @@ def _listing(repository: ImageRepository | None) -> object:
     scan = repository.status.last_scan_result
     revision = scan.revision if scan is not None else None
     return revision, repository.status.canonical_image_name, repository.spec.access_from
+
+
+def _rules(guard: UpdateGuard | None) -> object:
+    if guard is None:
+        return None
+    return guard.metadata.generation, guard.status.proven, guard.status.quarantine
+
+
+def _wishes(policy: ImagePolicy) -> object:
+    metadata = policy.metadata
+    said = {key: value for key, value in metadata.annotations.items() if key in SIGNIFICANT}
+    return metadata.generation, metadata.deletion_timestamp, metadata.labels, said
 
 
 def _choice(policy: ImagePolicy | None) -> object:

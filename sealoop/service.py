@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -116,7 +117,7 @@ async def reconcile(
 
 async def opened_ports(state_dir: Path, clock: Clock, stack: contextlib.AsyncExitStack) -> Ports:
     """The packages' own adapters, closed with `stack`. What they remember lives in `state_dir`, and may be lost."""
-    registry = await stack.enter_async_context(OciRegistry())
+    registry = await stack.enter_async_context(OciRegistry(environment=os.environ))
     catalog = stack.enter_context(contextlib.closing(SqliteCatalog.open(state_dir / "tags.db")))
     providers = provider_factories(clock)
     for provider in providers.values():

@@ -47,8 +47,10 @@ class ImageRepositorySpec(Wire):
     """Which repository to list the tags of, and how often.
 
     `image` has neither scheme nor tag. `timeout` is the interval when missing. Tags that match a regular expression of
-    `exclusionList` are not kept. `secretRef` names a Secret of type kubernetes.io/dockerconfigjson. `insecure` speaks
-    plain HTTP.
+    `exclusionList` are not kept. `secretRef` names a Secret of type kubernetes.io/dockerconfigjson;
+    `serviceAccountName` a ServiceAccount whose imagePullSecrets count, too; `certSecretRef` a Secret with `ca.crt`,
+    which is trusted beside the system's authorities, with `tls.crt` and `tls.key`, or with all three; `proxySecretRef`
+    one with the `address` of an HTTP proxy, and its `username` and `password`. `insecure` speaks plain HTTP.
     """
 
     image: str
@@ -60,9 +62,9 @@ class ImageRepositorySpec(Wire):
     access_from: AccessFrom | None = None
     suspend: bool = False
     provider: Annotated[Provider, SERVER_DEFAULT, only("generic")] = "generic"
-    service_account_name: Annotated[str, msgspec.Meta(max_length=253), UNSUPPORTED] = ""
-    cert_secret_ref: Annotated[LocalReference | None, UNSUPPORTED] = None
-    proxy_secret_ref: Annotated[LocalReference | None, UNSUPPORTED] = None
+    service_account_name: Annotated[str, msgspec.Meta(max_length=253)] = ""
+    cert_secret_ref: LocalReference | None = None
+    proxy_secret_ref: LocalReference | None = None
 
 
 class ScanResult(Wire):
