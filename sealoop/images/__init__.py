@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from keyword import iskeyword
 
 import click
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     # name: (module, what --help says of it)
+    "import": ("sealoop.images.commands", "Turn Argo CD Image Updater's settings into objects."),
     "update": ("sealoop.images.commands", "Commit what the policies choose, once, outside the cluster."),
 }
 
@@ -22,7 +24,7 @@ class ImageCommands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(COMMANDS[name][0]), name)
+        command = getattr(importlib.import_module(COMMANDS[name][0]), f"{name}_" if iskeyword(name) else name)
         assert isinstance(command, click.Command)  # noqa: S101  # a table of ours, checked by a test
         return command
 

@@ -79,3 +79,34 @@ def update(
         return updating.show(await updating.update_once(asked), output)
 
     run(work())
+
+
+@click.command(
+    "import",
+    epilog="""\b
+Examples:
+  kubectl get applications,imageupdaters -n argocd -o yaml | sealoop images import -f - > images.yaml
+  sealoop images import -f apps/ -R -n fleet
+\b
+Exit codes: 0 everything was translated, 1 something needs a person: it is said on standard error.""",
+)
+@click.option("-f", "--filename", "files", multiple=True, required=True, metavar="FILE", help="- is standard input.")
+@click.option("-R", "--recursive", is_flag=True, help="Folders of -f with all that is below them.")
+@click.option("-n", "--namespace", metavar="NAME", default="", help="Of the objects. Default: the Application's.")
+def import_(files: tuple[str, ...], recursive: bool, namespace: str) -> None:
+    """Turn Argo CD Image Updater's settings into objects.
+
+    Reads Applications with its annotations and ImageUpdater resources; prints the equivalent ImageRepository,
+    ImagePolicy, ImageUpdateAutomation and UpdateGuard, whose targets say where in Git the images stand.
+    """
+    import yaml
+
+    from image_updater.domain.argo import import_argo
+    from sealoop.files import manifests_in
+
+    imported = import_argo(manifests_in(files, recursive=recursive), namespace)
+    for note in imported.notes:
+        click.echo(note, err=True)
+    if imported.objects:
+        click.echo(yaml.safe_dump_all(imported.objects, sort_keys=False), nl=False)
+    raise SystemExit(1 if imported.notes else 0)

@@ -89,7 +89,7 @@ async def update_once(once: Once) -> tuple[Result, ...]:
     clock, chance = SystemClock(), SystemChance()
     found = list(once.manifests) or await _read(once)
     with contextlib.closing(LocalCluster.open(None, clock, chance)) as cluster:
-        await prepare(cluster, map(crd, SERVED), _bare(found))
+        await prepare(cluster, map(crd, SERVED), [*_namespaces(found), *_bare(found)])
         await _statuses(cluster, found)
         await _lend(cluster, once)
         before = await listed(cluster, ImageUpdateAutomation, once.namespace)
@@ -188,6 +188,13 @@ def named_by(manifest: Manifest) -> Iterable[ObjectRef]:
         yield ObjectRef(CONFIG_MAP, ObjectKey(namespace, f"sealoop-tags-{metadata['name']}"))
         if account := spec.get("serviceAccountName"):
             yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, account))
+
+
+def _namespaces(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """The namespaces of the objects, as far as they are not among them."""
+    present = {ref.key.name for ref in map(ObjectRef.of, manifests) if ref.kind == NAMESPACE}
+    wanted = {manifest["metadata"].get("namespace", "") for manifest in manifests} - present - {"", "default"}
+    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(wanted)]
 
 
 def _bare(manifests: Iterable[Manifest]) -> list[Manifest]:
