@@ -1,4 +1,4 @@
-"""What is wrong with a template. Messages are Go's where a user could know them, and name the line."""
+"""What is wrong with a template. Messages are Go's, with the place: `template: NAME:LINE:COLUMN: executing ...`."""
 
 from __future__ import annotations
 

@@ -1,256 +1,420 @@
-"""Tokens to nodes.
+"""Tokens to nodes. What Go refuses is refused in Go's words; templates nested too deeply are refused too.
 
-    if PIPELINE ... else if PIPELINE ... else ... end     with, range likewise; break, continue in a range
-    $x := PIPELINE      $x = PIPELINE      COMMAND | COMMAND      OPERAND OPERAND ...      (PIPELINE).Field
-
-Variables are known from their declaration to the end of the block that declares them; functions must exist.
+    {{ define "x" }}...{{ end }} {{ block "y" . }}...{{ end }}   ->   trees by name: "t" (the text itself), "x", "y"
 
 Source: Go, text/template/parse/parse.go.
 """
 
 from __future__ import annotations
 
-import ast
+import re
 from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import NoReturn
 
-from gitops_core.gotemplate import lexer, nodes
+from gitops_core.gotemplate import nodes
+from gitops_core.gotemplate.constants import (
+    INT64,
+    parse_float,
+    parse_integer,
+    quote,
+    unquote,
+    unquote_character,
+)
 from gitops_core.gotemplate.errors import TemplateError
+from gitops_core.gotemplate.lexer import Token, tokens_of
 
-DEEPEST = 60
-"""Blocks and parentheses inside each other; deeper ones could exhaust the interpreter's stack."""
+DEEPEST = 40
+"""Blocks and parentheses within each other; Go allows 10,000 parentheses."""
 
-_KEYWORDS = frozenset({"if", "else", "end", "with", "range", "break", "continue", "define", "template", "block"})
-_WORDS = {"true": True, "false": False, "nil": None}
+_OPERANDS = frozenset(
+    {"bool", "character", "complex", "dot", "field", "word", "number", "nil", "raw", "string", "variable", "open"}
+)
 
 
-def parse(template: str, functions: Collection[str]) -> nodes.Block:
-    """Raises TemplateError."""
-    return _Parser(template, functions).template()
+def parse(text: str, functions: Collection[str], name: str) -> dict[str, nodes.Block]:
+    """The block of each template that the text defines, by name; the text itself is `name`.
+
+    Raises:
+        TemplateError.
+    """
+    parser = _Parser(text, functions, name)
+    parser.whole(name)
+    return parser.trees
+
+
+@dataclass
+class _Scope:
+    """What is forgotten where a define or a block begins and ends."""
+
+    variables: list[str] = field(default_factory=lambda: ["$"])
+    ranges: int = 0
+    action_line: int = 0
 
 
 class _Parser:
-    def __init__(self, template: str, functions: Collection[str]) -> None:
-        self._items = list(lexer.lex(template))
-        self._position = 0
-        self._functions = functions
-        self._variables = ["$"]
-        self._depth = 0
-        self._ranges = 0
-        self._tokens: tuple[lexer.Token, ...] = ()
-        self._at = 0
+    def __init__(self, text: str, functions: Collection[str], name: str) -> None:
+        self._tokens = tokens_of(text)
+        self._functions, self._name = functions, name
+        self._at = self._read = self._depth = 0
+        self._scope = _Scope()
+        self.trees: dict[str, nodes.Block] = {}
 
-    # blocks
+    # trees
 
-    def template(self) -> nodes.Block:
-        block, closing = self._block()
-        if closing is not None:
-            raise self._error(f"unexpected {{{{{closing}}}}}")
+    def whole(self, name: str) -> None:
+        root: list[nodes.Node] = []
+        while self._peek().kind != "eof":
+            if self._starts_definition():
+                self._definition()
+                continue
+            node = self._text_or_action()
+            if isinstance(node, nodes.End):
+                self._fail(f"unexpected {node}")
+            root.append(node)
+        self._add(name, tuple(root))
+
+    def _starts_definition(self) -> bool:
+        if self._peek().kind != "left":
+            return False
+        start = self._at
+        self._next()
+        if self._next_solid().kind == "define":
+            return True
+        self._at = start
+        return False
+
+    def _definition(self) -> None:
+        context = "define clause"
+        token = self._next_solid()
+        if token.kind not in ("string", "raw"):
+            self._unexpected(token, context)
+        name = self._unquoted(token)
+        self._expect("right", context)
+        self._add(name, self._inner_block(context))
+
+    def _inner_block(self, context: str) -> nodes.Block:
+        outer, self._scope = self._scope, _Scope()
+        block, end = self._block()
+        if end.word != "end":
+            self._fail(f"unexpected {end} in {context}")
+        self._scope = outer
         return block
 
-    def _block(self) -> tuple[nodes.Block, str | None]:
-        """Nodes up to `end` or `else`, and which of them; None at the end of the template."""
-        found: list[nodes.Node] = []
-        while self._position < len(self._items):
-            item = self._items[self._position]
-            self._position += 1
-            if isinstance(item, lexer.Text):
-                found.append(nodes.Text(item.text))
-                continue
-            self._tokens, self._at = item.tokens, 0
-            word = self._next_word()
-            if word in ("end", "else"):
-                if word == "end":
-                    self._expect_end("end")
-                return tuple(found), word
-            found.append(self._node(word))
-        return tuple(found), None
+    def _add(self, name: str, block: nodes.Block) -> None:
+        before = self.trees.get(name)
+        if before is None or _is_empty(before):
+            self.trees[name] = block
+        elif not _is_empty(block):
+            self._fail(f"template: multiple definition of template {quote(name)}")
 
-    def _next_word(self) -> str:
-        token = self._tokens[self._at]
-        if token.kind == "word" and token.text in _KEYWORDS:
-            self._at += 1
-            return token.text
-        return ""
-
-    def _node(self, word: str) -> nodes.Node:
-        match word:
-            case "":
-                pipeline = self._pipeline("end", may_declare=True)
-                return nodes.Print(pipeline)
-            case "if" | "with" | "range":
-                return self._control(word)
-            case "break" | "continue":
-                if not self._ranges:
-                    raise self._error(f"{{{{{word}}}}} outside {{{{range}}}}")
-                self._expect_end(word)
-                return nodes.Break() if word == "break" else nodes.Continue()
-        raise self._error(f"{{{{{word}}}}} is not supported")
-
-    def _control(self, word: str) -> nodes.If | nodes.With | nodes.Range:
+    def _block(self) -> tuple[nodes.Block, nodes.End]:
+        """Nodes up to `end` or `else`, and that."""
         self._enter()
-        known = len(self._variables)
-        pipeline = self._pipeline("end", may_declare=True, in_range=word == "range")
-        self._ranges += word == "range"
-        then, closing = self._block()
-        self._ranges -= word == "range"
-        otherwise: nodes.Block = ()
-        if closing == "else":
-            otherwise, closing = self._otherwise(word)
-        if closing != "end":
-            raise self._error(f"unexpected EOF: {{{{{word}}}}} has no {{{{end}}}}")
-        del self._variables[known:]
+        found: list[nodes.Node] = []
+        while self._peek_solid().kind != "eof":
+            node = self._text_or_action()
+            if isinstance(node, nodes.End):
+                self._depth -= 1
+                return tuple(found), node
+            found.append(node)
+        raise self._error("unexpected EOF")
+
+    # actions
+
+    def _text_or_action(self) -> nodes.Node | nodes.End:
+        token = self._next_solid()
+        if token.kind == "text":
+            return nodes.Text(token.position, token.text)
+        if token.kind != "left":
+            self._unexpected(token, "input")
+        self._scope.action_line = token.line
+        node = self._action()
+        self._scope.action_line = 0
+        return node
+
+    def _action(self) -> nodes.Node | nodes.End:
+        token = self._next_solid()
+        match token.kind:
+            case "if" | "with" | "range":
+                return self._branch(token.kind)
+            case "break" | "continue":
+                return self._leave(token)
+            case "end":
+                return nodes.End(self._expect("right", "end").position, "end")
+            case "else":
+                return self._else()
+            case "template" | "block":
+                return self._call(token.kind)
+        self._back()
+        position = self._peek().position
+        return nodes.Action(position, self._pipeline("command", "right"))
+
+    def _leave(self, token: Token) -> nodes.Node:
+        following = self._next_solid()
+        if following.kind != "right":
+            self._unexpected(following, f"{{{{{token.kind}}}}}")
+        if not self._scope.ranges:
+            self._fail(f"{{{{{token.kind}}}}} outside {{{{range}}}}")
+        return (nodes.Break if token.kind == "break" else nodes.Continue)(token.position)
+
+    def _else(self) -> nodes.End:
+        following = self._peek_solid()
+        if following.kind in ("if", "with"):
+            return nodes.End(following.position, f"else {following.kind}")
+        return nodes.End(self._expect("right", "else").position, "else")
+
+    def _branch(self, word: str) -> nodes.Branch:
+        known = len(self._scope.variables)
+        pipeline = self._pipeline(word, "right")
+        self._scope.ranges += word == "range"
+        then, end = self._block()
+        self._scope.ranges -= word == "range"
+        otherwise = None if end.word == "end" else self._otherwise(word)
+        del self._scope.variables[known:]
+        return nodes.Branch(pipeline.position, word, pipeline, then, otherwise)
+
+    def _otherwise(self, word: str) -> nodes.Block:
+        if word in ("if", "with") and self._peek().kind == word:
+            self._next()
+            self._enter()
+            inner = self._branch(word)  # `else if` shares the outer end
+            self._depth -= 1
+            return (inner,)
+        block, end = self._block()
+        if end.word != "end":
+            self._fail(f"expected end; found {end}")
+        return block
+
+    def _call(self, word: str) -> nodes.Call:
+        context = f"{word} clause"
+        token = self._next_solid()
+        if token.kind not in ("string", "raw"):
+            self._unexpected(token, context)
+        name = self._unquoted(token)
+        pipeline = None
+        if word == "block" or self._peek_solid().kind != "right":
+            pipeline = self._pipeline(context, "right")
+        else:
+            self._next_solid()
+        if word == "block":
+            self._add(name, self._inner_block(context))
+        return nodes.Call(token.position, name, quote(name), pipeline)
+
+    # pipelines
+
+    def _pipeline(self, context: str, closing: str) -> nodes.Pipeline:
+        position = self._peek_solid().position
+        variables, declares = self._declarations(context)
+        commands: list[nodes.Command] = []
+        while True:
+            token = self._next_solid()
+            if token.kind == closing:
+                break
+            if token.kind not in _OPERANDS:
+                self._unexpected(token, context)
+            self._back()
+            commands.append(self._command())
+        if not commands:
+            self._fail(f"missing value for {context}")
+        for stage, command in enumerate(commands[1:], 2):
+            if isinstance(command.operands[0], nodes.Bool | nodes.Dot | nodes.Nil | nodes.Number | nodes.String):
+                self._fail(f"non executable command in pipeline stage {stage}")
+        return nodes.Pipeline(position, tuple(commands), variables, declares)
+
+    def _declarations(self, context: str) -> tuple[tuple[str, ...], bool]:
+        names: list[str] = []
+        while (token := self._peek_solid()).kind == "variable":
+            start = self._at
+            self._next_solid()
+            following = self._peek_solid()
+            if following.kind in ("assign", "declare"):
+                self._next_solid()
+                names.append(token.text)
+                self._scope.variables.append(token.text)
+                return tuple(names), following.kind == "declare"
+            if not (following.kind == "char" and following.text == ","):
+                self._at = start
+                break
+            self._next_solid()
+            names.append(token.text)
+            self._scope.variables.append(token.text)
+            if context != "range" or len(names) > 1:
+                self._fail(f"too many declarations in {context}")
+            if self._peek_solid().kind not in ("variable", "right", "close"):
+                self._fail("range can only initialize variables")
+        return tuple(names), True
+
+    def _command(self) -> nodes.Command:
+        position = self._peek_solid().position
+        operands: list[nodes.Operand] = []
+        while True:
+            self._peek_solid()
+            operand = self._operand()
+            if operand is not None:
+                operands.append(operand)
+            token = self._next()
+            if token.kind == "space":
+                continue
+            if token.kind in ("right", "close"):
+                self._back()
+            elif token.kind != "pipe":
+                self._unexpected(token, "operand")
+            break
+        if not operands:
+            self._fail("empty command")
+        return nodes.Command(position, tuple(operands))
+
+    def _operand(self) -> nodes.Operand | None:
+        node = self._term()
+        if node is None or self._peek().kind != "field":
+            return node
+        position = self._peek().position
+        names: list[str] = []
+        while self._peek().kind == "field":
+            names.append(self._next().text[1:])
+        match node:
+            case nodes.Field():
+                return nodes.Field(position, (*node.names, *names))
+            case nodes.Variable():
+                return nodes.Variable(position, (*node.names, *names))
+            case nodes.Identifier() | nodes.Pipeline() | nodes.Chain():
+                return nodes.Chain(position, node, tuple(names))
+        raise self._error(f"unexpected . after term {quote(str(node))}")
+
+    def _term(self) -> nodes.Operand | None:
+        token = self._next_solid()
+        at = token.position
+        match token.kind:
+            case "word":
+                if token.text not in self._functions:
+                    self._fail(f"function {quote(token.text)} not defined")
+                return nodes.Identifier(at, token.text)
+            case "dot":
+                return nodes.Dot(at)
+            case "nil":
+                return nodes.Nil(at)
+            case "variable":
+                if token.text not in self._scope.variables:
+                    self._fail(f"undefined variable {quote(token.text)}")
+                return nodes.Variable(at, (token.text,))
+            case "field":
+                return nodes.Field(at, (token.text[1:],))
+            case "bool":
+                return nodes.Bool(at, token.text == "true")
+            case "character" | "complex" | "number":
+                return self._number(token)
+            case "open":
+                return self._parenthesis()
+            case "string" | "raw":
+                return nodes.String(at, token.text, self._unquoted(token))
+        self._back()
+        return None
+
+    def _parenthesis(self) -> nodes.Pipeline:
+        self._enter()
+        inner = self._pipeline("parenthesized pipeline", "close")
         self._depth -= 1
-        match word:
-            case "if":
-                return nodes.If(pipeline, then, otherwise)
-            case "with":
-                return nodes.With(pipeline, then, otherwise)
-        return nodes.Range(pipeline, then, otherwise)
+        return inner
 
-    def _otherwise(self, word: str) -> tuple[nodes.Block, str | None]:
-        following = self._next_word()
-        if following and following == word and word in ("if", "with"):
-            return (self._control(word),), "end"  # `else if` shares the outer end
-        self._expect_end("else")
-        return self._block()
+    def _unquoted(self, token: Token) -> str:
+        try:
+            return unquote(token.text)
+        except ValueError as error:
+            self._fail(str(error))
 
-    def _expect_end(self, where: str) -> None:
-        token = self._tokens[self._at]
-        if token.kind != "end":
-            raise self._error(f"unexpected {token.text!r} in {where}")
+    def _number(self, token: Token) -> nodes.Number:
+        text, at = token.text, token.position
+        if token.kind == "character":
+            try:
+                number = unquote_character(text)
+            except ValueError as error:
+                self._fail(str(error))
+            return nodes.Number(at, text, number, number, float(number))
+        if token.kind == "complex" or text.endswith("i"):
+            return self._complex(token)
+        unsigned, integer = parse_integer(text, signed=False), parse_integer(text)
+        unsigned = 0 if integer == 0 else unsigned
+        whole = integer if integer is not None else unsigned
+        if whole is not None:
+            return nodes.Number(at, text, integer, unsigned, float(whole))
+        floating = parse_float(text)
+        if floating is None:
+            self._fail(f"illegal number syntax: {quote(text)}")
+        if not set(text) & set(".eEpP"):
+            self._fail(f"integer overflow: {quote(text)}")
+        return nodes.Number(at, text, *_wholes(floating), floating)
+
+    def _complex(self, token: Token) -> nodes.Number:
+        split = re.fullmatch(r"(.*[0-9.pP_a-fA-F])?([+-]?[^+-]*(?:[eEpP][+-][0-9_]+)?)i", token.text)
+        real, imaginary = (parse_float(part or "0") for part in (split[1], split[2])) if split else (None, None)
+        if real is None or imaginary is None:
+            self._fail(f"illegal number syntax: {quote(token.text)}")
+        value = complex(real, imaginary)
+        if imaginary:
+            return nodes.Number(token.position, token.text, None, None, None, value)
+        return nodes.Number(token.position, token.text, *_wholes(real), real, value)
+
+    # tokens
+
+    def _next(self) -> Token:
+        token = self._peek()
+        self._at += 1
+        return token
+
+    def _back(self) -> None:
+        self._at -= 1
+
+    def _peek(self) -> Token:
+        last = len(self._tokens) - 1  # eof, or an error: both stay
+        self._read = max(self._read, min(self._at, last))
+        return self._tokens[min(self._at, last)]
+
+    def _next_solid(self) -> Token:
+        while (token := self._next()).kind == "space":
+            pass
+        return token
+
+    def _peek_solid(self) -> Token:
+        while self._peek().kind == "space":
+            self._at += 1
+        return self._peek()
+
+    def _expect(self, kind: str, context: str) -> Token:
+        token = self._next_solid()
+        if token.kind != kind:
+            self._unexpected(token, context)
+        return token
+
+    # errors
 
     def _enter(self) -> None:
         self._depth += 1
         if self._depth > DEEPEST:
-            raise self._error(f"nested deeper than {DEEPEST}")
+            self._fail(f"nested deeper than {DEEPEST}")
 
-    # pipelines
-
-    def _pipeline(self, closing: str, *, may_declare: bool = False, in_range: bool = False) -> nodes.Pipeline:
-        line = self._tokens[self._at].line
-        variables, declares = self._declaration(in_range) if may_declare else ((), False)
-        commands = [self._command()]
-        while self._peek("symbol", "|"):
-            self._at += 1
-            commands.append(self._command())
-        token = self._tokens[self._at]
-        if (token.kind == "end") != (closing == "end") or (closing == ")" and token.text != ")"):
-            raise self._error(f"unexpected {token.text!r} in pipeline")
-        for command in commands[1:]:
-            if not isinstance(command.operands[0], nodes.Function | nodes.Chain):
-                raise self._error("non executable command in pipeline")
-        if declares:
-            self._variables += variables
-        return nodes.Pipeline(tuple(commands), line, variables, declares)
-
-    def _declaration(self, in_range: bool) -> tuple[tuple[str, ...], bool]:
-        kinds = [token.kind for token in self._tokens[self._at : self._at + 4]]
-        texts = [token.text for token in self._tokens[self._at : self._at + 4]]
-        names: tuple[str, ...]
-        if in_range and kinds[:3:2] == ["variable", "variable"] and texts[1] == "," and texts[3:] in ([":="], ["="]):
-            names, operator, size = (texts[0], texts[2]), texts[3], 4
-        elif kinds[:1] == ["variable"] and texts[1:2] in ([":="], ["="]):
-            names, operator, size = (texts[0],), texts[1], 2
-        else:
-            return (), False
-        if operator == "=":
-            for name in names:
-                self._known(name)
-        self._at += size
-        return names, operator == ":="
-
-    def _command(self) -> nodes.Command:
-        line = self._tokens[self._at].line
-        operands: list[nodes.Operand] = []
-        while True:
-            operand = self._operand()
-            if operand is None:
-                break
-            operands.append(operand)
-            token = self._tokens[self._at]
-            if not (token.spaced or token.kind == "end" or token.text in ("|", ")")):
-                raise self._error(f"unexpected {token.text!r} in operand")
-        if not operands:
-            raise self._error("missing value for command")
-        return nodes.Command(tuple(operands), line)
-
-    def _operand(self) -> nodes.Operand | None:
-        base = self._term()
-        if base is None:
-            return None
-        fields: list[str] = []
-        while (token := self._tokens[self._at]).kind == "field" and not token.spaced:
-            fields.append(token.text[1:])
-            self._at += 1
-        if not fields:
-            return base
-        if isinstance(base, nodes.Constant):
-            raise self._error("unexpected '.' after a constant")
-        if isinstance(base, nodes.Chain):
-            return nodes.Chain(base.base, (*base.fields, *fields))
-        return nodes.Chain(base, tuple(fields))
-
-    def _term(self) -> nodes.Operand | None:
-        token = self._tokens[self._at]
-        match token.kind:
-            case "end":
-                return None
-            case "symbol" if token.text == "(":
-                return self._parenthesis()
-            case "symbol" if token.text in ("|", ")"):
-                return None
-            case "symbol":
-                raise self._error(f"unexpected {token.text!r} in operand")
-        self._at += 1
-        match token.kind:
-            case "dot":
-                return nodes.Dot()
-            case "field":
-                return nodes.Chain(nodes.Dot(), (token.text[1:],))
-            case "variable":
-                self._known(token.text)
-                return nodes.Variable(token.text)
-            case "word":
-                return self._word(token.text)
-        return nodes.Constant(self._constant(token))
-
-    def _parenthesis(self) -> nodes.Pipeline:
-        self._enter()
-        self._at += 1
-        inner = self._pipeline(")")
-        self._at += 1
-        self._depth -= 1
-        return inner
-
-    def _word(self, word: str) -> nodes.Operand:
-        if word in _WORDS:
-            return nodes.Constant(_WORDS[word])
-        if word not in self._functions:
-            raise self._error(f'function "{word}" not defined')
-        return nodes.Function(word)
-
-    def _constant(self, token: lexer.Token) -> int | float | str:
-        text = token.text
-        try:
-            if token.kind == "string":
-                return text[1:-1].replace("\r", "") if text[0] == "`" else str(ast.literal_eval(text))
-            if text[0] == "'":
-                return ord(str(ast.literal_eval(text)))
-            if text.lstrip("+-")[:1] == "0" and text.lstrip("+-").isdigit():
-                return int(text, 8)
-            return int(text, 0) if not set(text.lower()) & set(".e") or "0x" in text.lower() else float(text)
-        except (ValueError, SyntaxError, TypeError):
-            raise self._error(f"bad constant: {text}") from None
-
-    def _known(self, name: str) -> None:
-        if name not in self._variables:
-            raise self._error(f'undefined variable "{name}"')
-
-    def _peek(self, kind: str, text: str) -> bool:
-        token = self._tokens[self._at]
-        return token.kind == kind and token.text == text
+    def _unexpected(self, token: Token, context: str) -> NoReturn:
+        if token.kind != "error":
+            self._fail(f"unexpected {token} in {context}")
+        began = self._scope.action_line
+        where = f" action started at {self._name}:{began}" if began and began != token.line else ""
+        self._fail(token.text + (where if token.text.endswith(" action") else where and f" in{where}"))
 
     def _error(self, message: str) -> TemplateError:
-        token = self._tokens[min(self._at, len(self._tokens) - 1)] if self._tokens else None
-        line = token.line if token else 1
-        return TemplateError(f"template:{line}: {message}", line)
+        line = self._tokens[self._read].line
+        return TemplateError(f"template: {self._name}:{line}: {message}", line)
+
+    def _fail(self, message: str) -> NoReturn:
+        raise self._error(message)
+
+
+def _wholes(floating: float) -> tuple[int | None, int | None]:
+    """The number as an integer and an unsigned one, where it is one."""
+    whole = int(floating) if floating == floating and abs(floating) < 2 * INT64 and floating == int(floating) else None
+    if whole is None:
+        return None, None
+    return (whole if -INT64 <= whole < INT64 else None), (whole if whole >= 0 else None)
+
+
+def _is_empty(block: nodes.Block) -> bool:
+    return all(isinstance(node, nodes.Text) and not node.text.strip() for node in block)

@@ -1,13 +1,30 @@
-"""What template data are made of beside Python's own types."""
+"""What template data are made of beside Python's own types, and what Go would call them.
+
+    int float str bool   int, float64, string, bool       list tuple   []interface {}
+    None                 a nil interface                  dict         map[string]interface {}
+    NO_VALUE             no value at all: Go's zero reflect.Value, printed as <no value>
+
+What Go types more narrowly is a subclass: Int64, Uint8, GoList, GoMap. A byte that is no UTF-8 is a lone surrogate.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gitops_core.gotemplate.errors import CallError
+
 Value = Any
-"""None, bool, int, float, str, list, tuple, dict, Struct, or NO_VALUE."""
+"""None, bool, int, float, complex, str, list, tuple, dict, Struct, Object, or NO_VALUE."""
+
+INTERFACE = "interface {}"
+MOST_ELEMENTS = 200_000
+"""Elements of a list that a function may make, and nodes of a value that it may visit."""
+LONGEST = 1 << 20
+"""Characters of a text that a function may make."""
+MOST_LINKS = 40
+"""Containers within containers that are printed, compared or copied."""
 
 
 class _NoValue:
@@ -18,6 +35,45 @@ class _NoValue:
 
 
 NO_VALUE = _NoValue()
+
+
+class Int64(int):
+    """An int64, wrapped around as Go's arithmetic does."""
+
+    def __new__(cls, number: int) -> Int64:
+        return super().__new__(cls, (number + (1 << 63)) % (1 << 64) - (1 << 63))
+
+
+class Uint8(int):
+    """A byte of a string."""
+
+
+class GoList(list[Value]):
+    """A slice of one type.
+
+    Attributes:
+        element: the type's name.
+        is_nil: a nil slice, which JSON writes as null.
+    """
+
+    def __init__(self, values: Iterable[Value] = (), element: str = INTERFACE, *, is_nil: bool = False) -> None:
+        super().__init__(values)
+        self.element, self.is_nil = element, is_nil
+
+
+class GoMap(dict[Value, Value]):
+    """A map of one type.
+
+    Attributes:
+        type_name: as Go writes it.
+        zero: what `index` gives for a key that is not there.
+    """
+
+    def __init__(
+        self, values: Mapping[Any, Value] = {}, type_name: str = "map[string]string", zero: Value = ""
+    ) -> None:
+        super().__init__(values)
+        self.type_name, self.zero = type_name, zero
 
 
 @dataclass(frozen=True, eq=True)
@@ -50,9 +106,40 @@ class Struct:
         raise KeyError(name)
 
 
+@dataclass(frozen=True)
+class Object:
+    """A value of Go's that prints itself: a version, a moment.
+
+    Attributes:
+        text: what its String method gives.
+        members: methods without arguments and exported fields, already computed.
+        content: what makes two of them equal.
+    """
+
+    type_name: str
+    kind: str
+    text: str
+    members: Mapping[str, Value] = field(default_factory=dict, compare=False, repr=False)
+    content: Value = field(default=None, repr=False)
+
+
+def elements_type(value: Value) -> str:
+    """The type of a list's or map's elements."""
+    name = type_of(value)
+    return name[name.index("]") + 1 :] if "]" in name else INTERFACE
+
+
+def is_list(value: Value) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def is_nil_list(value: Value) -> bool:
+    return isinstance(value, GoList) and value.is_nil
+
+
 def is_true(value: Value) -> bool:
     """Go's truth: zero, "", nil and what is empty are false, a struct is true."""
-    if isinstance(value, Struct):
+    if isinstance(value, Struct | Object):
         return True
     return value is not NO_VALUE and bool(value)
 
@@ -62,6 +149,8 @@ def sort_key(key: Value) -> tuple[Any, ...]:
 
     Source: Go, internal/fmtsort.
     """
+    if isinstance(key, str):
+        return (3, key.encode("utf-8", "surrogateescape"))
     if isinstance(key, Struct):
         return tuple(sort_key(value) for _, value in key.fields)
     if key is None:
@@ -73,23 +162,85 @@ def sort_key(key: Value) -> tuple[Any, ...]:
     return (3, str(key).encode("utf-8", "surrogatepass"))
 
 
+def sorted_items(mapping: Mapping[Value, Value]) -> list[tuple[Value, Value]]:
+    """Keys and values in the order in which Go ranges over them."""
+    return [(key, mapping[key]) for key in sorted(mapping, key=sort_key)]
+
+
+_TYPES: dict[type, tuple[str, str]] = {
+    bool: ("bool", "bool"),
+    int: ("int", "int"),
+    Int64: ("int64", "int64"),
+    Uint8: ("uint8", "uint8"),
+    float: ("float64", "float64"),
+    complex: ("complex128", "complex128"),
+    str: ("string", "string"),
+    list: ("[]interface {}", "slice"),
+    tuple: ("[]interface {}", "slice"),
+    dict: ("map[string]interface {}", "map"),
+    type(None): ("nil", "invalid"),
+    _NoValue: ("nil", "invalid"),
+}
+
+
 def type_of(value: Value) -> str:
     """Go's name of the value's type."""
+    if known := _TYPES.get(type(value)):
+        return known[0]
     match value:
-        case None:
-            return "nil"
-        case bool():
-            return "bool"
-        case int():
-            return "int"
-        case float():
-            return "float64"
-        case str():
-            return "string"
-        case list() | tuple():
-            return "[]interface {}"
-        case Struct(type_name=name):
+        case GoList(element=element):
+            return f"[]{element}"
+        case GoMap(type_name=name) | Struct(type_name=name) | Object(type_name=name):
             return name
         case Mapping():
             return "map[string]interface {}"
     return type(value).__name__
+
+
+def kind_of(value: Value) -> str:
+    """Go's name of the value's kind."""
+    if known := _TYPES.get(type(value)):
+        return known[1]
+    match value:
+        case list():
+            return "slice"
+        case Mapping():
+            return "map"
+        case Object(kind=kind):
+            return kind
+    return "struct"
+
+
+class Visits:
+    """How many nodes of values one call has looked at: shared containers make small values that are endless to walk."""
+
+    def __init__(self) -> None:
+        self._left = MOST_ELEMENTS
+
+    def enter(self, depth: int, cost: int = 1) -> None:
+        """Raises CallError."""
+        self._left -= cost
+        if self._left < 0:
+            raise CallError(f"the value has more than {MOST_ELEMENTS} elements")
+        if depth > MOST_LINKS:
+            raise CallError(f"the value is nested deeper than {MOST_LINKS}")
+
+
+def deep_equal(left: Value, right: Value, visits: Visits | None = None, depth: int = 0) -> bool:
+    """Go's reflect.DeepEqual: types are compared too."""
+    visits = visits or Visits()
+    visits.enter(depth)
+    if left is NO_VALUE or right is NO_VALUE:
+        return left is right
+    if type_of(left) != type_of(right):
+        return False
+    if isinstance(left, Mapping):
+        return left.keys() == right.keys() and all(deep_equal(left[key], right[key], visits, depth + 1) for key in left)
+    if is_list(left):
+        same_kind = is_nil_list(left) == is_nil_list(right) and len(left) == len(right)
+        return same_kind and all(deep_equal(a, b, visits, depth + 1) for a, b in zip(left, right, strict=True))
+    if isinstance(left, Struct):
+        return all(
+            deep_equal(a, b, visits, depth + 1) for (_, a), (_, b) in zip(left.fields, right.fields, strict=True)
+        )
+    return bool(left == right)
