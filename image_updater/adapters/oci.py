@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from http import HTTPStatus
+from itertools import chain
 from typing import Self
 from urllib.parse import quote, urlsplit
 
@@ -95,21 +96,21 @@ class OciRegistry:
 
     async def _list(self, repository: Repository, access: RegistryAccess) -> tuple[str, ...]:
         path: str | None = f"/v2/{repository.path}/tags/list?n={PAGE}"
-        found: dict[str, None] = {}
-        visited: set[str] = set()
+        pages: dict[str, list[str]] = {}
+        firsts: set[str] = set()
+        count = 0
         while path is not None:
-            visited.add(path)
             answer = await self._page(repository, path, access)
-            known = len(found)
-            found.update(dict.fromkeys(_tags_of(answer)))
-            path = _next_path(answer)
-            if path is not None and (path in visited or len(found) == known):
+            pages[path] = tags = _tags_of(answer)
+            path, count = _next_path(answer), count + len(tags)
+            if path is not None and (path in pages or not tags or tags[0] in firsts):
                 raise RegistryUnavailable(f"{answer.request}: pages go round without new tags")
-            if len(found) > MOST_TAGS:
+            firsts.update(tags[:1])
+            if count > MOST_TAGS:
                 raise RegistryUnavailable(f"{answer.request}: more than {MOST_TAGS} tags")
-            if len(visited) > MOST_PAGES:
+            if len(pages) > MOST_PAGES:
                 raise RegistryUnavailable(f"{answer.request}: more than {MOST_PAGES} pages")
-        return tuple(found)
+        return tuple(dict.fromkeys(chain.from_iterable(pages.values())))
 
     async def _page(self, repository: Repository, path: str, access: RegistryAccess) -> Answer:
         """One page, as it is now; its body is the remembered one where the registry says that this is still right."""
