@@ -127,7 +127,8 @@ def azure_cloud(folder: Path, *names: str) -> Iterator[tuple[CloudServer, dict[s
     server = CloudServer()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate, pair.key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    # the handshake is the request's thread's: one that never ends must not keep the server from stopping
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     token = folder / "federated-token"
     token.write_text("signed-by-the-cluster")
     with _serving(server), _Proxy(server.server_port) as proxy:
@@ -182,15 +183,19 @@ class _Proxy:
             threading.Thread(target=self._tunnel, args=(client,), daemon=True).start()
 
     def _tunnel(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+        with client:
             head = b""
             while not head.endswith(b"\r\n\r\n"):
-                head += client.recv(1)
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
-            back.start()
-            _pump(client, server)
-            back.join()
+                byte = client.recv(1)
+                if not byte:
+                    return
+                head += byte
+            with socket.create_connection(("127.0.0.1", self._target)) as server:
+                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+                back.start()
+                _pump(client, server)
+                back.join()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -1,0 +1,327 @@
+"""Registries that lie, send too much or nonsense, and the referrers API, which the real registry here does not have."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from image_updater.adapters.inspecting import LARGEST_CONFIG, RegistryReader
+from image_updater.adapters.oci import OciRegistry
+from image_updater.domain.cosign import SignedClaim
+from image_updater.domain.references import Repository
+from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryUnavailable
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+CONFIG = "application/vnd.docker.container.image.v1+json"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+
+
+@dataclass
+class Shelf:
+    """A registry that says whatever it is told to.
+
+    Attributes:
+        bodies: by the part of the path below the repository.
+        types: media types that are not MANIFEST.
+        claimed: digests that are claimed for a body, in the place of its own.
+        requests: method and path, in order.
+    """
+
+    repository: Repository = field(default_factory=lambda: Repository("", "shop/web"))
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+    claimed: dict[str, str] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+
+    def blob(self, content: object) -> str:
+        return self._put("blobs", content)
+
+    def manifest(self, content: object, tag: str = "", media_type: str = MANIFEST) -> str:
+        digest = self._put("manifests", content)
+        for reference in filter(None, (digest, tag)):
+            self.bodies[f"manifests/{reference}"] = self.bodies[f"manifests/{digest}"]
+            self.types[f"manifests/{reference}"] = media_type
+        return digest
+
+    def image(self, config: object, tag: str = "1.0.0", **more: object) -> str:
+        described = {"mediaType": CONFIG, "digest": self.blob(config), "size": 1}
+        body = {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": described, "layers": [], **more}
+        return self.manifest(body, tag, DOCKER_MANIFEST)
+
+    def _put(self, kind: str, content: object) -> str:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        self.bodies[f"{kind}/{digest}"] = body
+        return digest
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        path = request.path.removeprefix("/v2/shop/web/")
+        self.requests.append(f"{request.method} {path}")
+        body = self.bodies.get(path)
+        if body is None:
+            return web.json_response({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "no"}]}, status=404)
+        headers = {"Content-Type": self.types.get(path, INDEX if path.startswith("referrers/") else MANIFEST)}
+        if "manifests/" in path:
+            headers["Docker-Content-Digest"] = self.claimed.get(path, f"sha256:{hashlib.sha256(body).hexdigest()}")
+        return web.Response(body=body, headers=headers)
+
+
+@pytest.fixture
+async def shelf() -> AsyncIterator[Shelf]:
+    shelf = Shelf()
+    application = web.Application()
+    application.router.add_route("*", "/v2/{rest:.*}", shelf.answer)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    shelf.repository = Repository(f"127.0.0.1:{runner.addresses[0][1]}", "shop/web", insecure=True)
+    try:
+        yield shelf
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def reader() -> AsyncIterator[RegistryReader]:
+    async with OciRegistry() as registry:
+        reader = RegistryReader(registry)
+        yield reader
+        await reader.close()
+
+
+async def test_dockers_own_types_are_read(shelf: Shelf, reader: RegistryReader) -> None:
+    config = {"os": "linux", "architecture": "amd64", "created": "2026-01-02T03:04:05.123456789Z", "config": None}
+    digest = shelf.image(config, tag="")
+    entry = {"mediaType": DOCKER_MANIFEST, "digest": digest, "size": 1}
+    entries = [{**entry, "platform": {"os": "linux", "architecture": "arm", "variant": "v7"}}, entry]
+    shelf.manifest({"schemaVersion": 2, "manifests": entries}, "1.0.0", DOCKER_INDEX)
+
+    image = await reader.image(shelf.repository, "1.0.0")
+
+    assert image.platforms == ("linux/arm/v7",)
+    assert image.created == datetime(2026, 1, 2, 3, 4, 5, 123456, UTC)
+    assert image.labels == {}
+
+
+async def test_annotations_win_over_labels(shelf: Shelf, reader: RegistryReader) -> None:
+    labels = {"by": "config", "only": "config", "of": "config"}
+    inner = shelf.image({"config": {"Labels": labels}}, tag="", annotations={"by": "manifest", "of": "manifest"})
+    entry = {"digest": inner, "platform": {"os": "linux", "architecture": "amd64"}}
+    shelf.manifest({"schemaVersion": 2, "manifests": [entry], "annotations": {"of": "index"}}, "1.0.0", INDEX)
+
+    image = await reader.image(shelf.repository, "1.0.0")
+
+    assert image.labels == {"by": "manifest", "only": "config", "of": "index"}
+
+
+async def test_an_index_whose_only_entry_has_no_platform_has_its_configs(shelf: Shelf, reader: RegistryReader) -> None:
+    inner = shelf.image({"os": "linux", "architecture": "riscv64"}, tag="")
+    shelf.manifest({"schemaVersion": 2, "manifests": [{"digest": inner}]}, "1.0.0", INDEX)
+
+    assert (await reader.image(shelf.repository, "1.0.0")).platforms == ("linux/riscv64",)
+
+
+async def test_labels_are_bounded_and_the_standard_ones_stay(shelf: Shelf, reader: RegistryReader) -> None:
+    labels = {f"label{number}": "x" for number in range(1000)}
+    labels |= {"org.opencontainers.image.source": "https://git.example.com", "long": "x" * 5000}
+    shelf.image({"config": {"Labels": labels}})
+
+    image = await reader.image(shelf.repository, "1.0.0")
+
+    assert len(image.labels) == 64
+    assert image.labels["org.opencontainers.image.source"] == "https://git.example.com"
+    assert "long" not in image.labels
+
+
+async def test_what_is_no_container_image_has_no_platform(shelf: Shelf, reader: RegistryReader) -> None:
+    chart = {"mediaType": "application/vnd.cncf.helm.config.v1+json", "digest": shelf.blob({}), "size": 1}
+    shelf.manifest({"schemaVersion": 2, "config": chart, "layers": [], "annotations": {"a": "b"}}, "1.0.0")
+
+    image = await reader.image(shelf.repository, "1.0.0")
+
+    assert (image.platforms, image.labels, image.created) == ((), {"a": "b"}, None)
+
+
+async def test_an_image_is_read_once(shelf: Shelf, reader: RegistryReader) -> None:
+    digest = shelf.image({"os": "linux", "architecture": "amd64"})
+
+    for reference in ("1.0.0", "1.0.0", digest, "1.0.0"):
+        await reader.image(shelf.repository, reference)
+
+    assert [request.partition(" ")[0] for request in shelf.requests] == ["HEAD", "GET", "GET", "HEAD", "HEAD"]
+
+
+async def test_another_body_than_asked_for_is_not_believed(shelf: Shelf, reader: RegistryReader) -> None:
+    digest = shelf.image({"os": "linux", "architecture": "amd64"})
+    other = shelf.image({"os": "linux", "architecture": "arm64"}, tag="")
+    path = f"manifests/{digest}"
+    shelf.bodies[path], shelf.claimed[path] = shelf.bodies[f"manifests/{other}"], digest
+    shelf.claimed["manifests/1.0.0"] = digest
+
+    for reference in ("1.0.0", digest):
+        with pytest.raises(RegistryUnavailable, match=f"sent something else for .*{digest}: {other}"):
+            await reader.image(shelf.repository, reference)
+
+
+async def test_another_digest_than_asked_for_is_not_believed(shelf: Shelf, reader: RegistryReader) -> None:
+    digest = shelf.image({"os": "linux", "architecture": "amd64"})
+    shelf.claimed[f"manifests/{digest}"] = f"sha256:{'0' * 64}"
+
+    with pytest.raises(RegistryUnavailable, match=f"answers 'sha256:0+' when asked for .*{digest}"):
+        await reader.image(shelf.repository, digest)
+
+
+async def test_another_config_than_named_is_not_believed(shelf: Shelf, reader: RegistryReader) -> None:
+    shelf.image({"os": "linux", "architecture": "amd64"})
+    ((path, _),) = ((path, body) for path, body in shelf.bodies.items() if path.startswith("blobs/"))
+    shelf.bodies[path] = b"{}"
+
+    with pytest.raises(RegistryUnavailable, match="sent something else"):
+        await reader.image(shelf.repository, "1.0.0")
+
+
+@pytest.mark.parametrize("digest", ["", "latest", "sha256:abc", "md5:d41d8cd98f00b204e9800998ecf8427e"])
+async def test_a_digest_that_is_none_is_not_used(shelf: Shelf, reader: RegistryReader, digest: str) -> None:
+    shelf.image({})
+    shelf.claimed["manifests/1.0.0"] = digest
+    if not digest:
+        assert (await reader.image(shelf.repository, "1.0.0")).digest.startswith("sha256:")
+        return
+    with pytest.raises(RegistryUnavailable, match=r"has no usable digest for '1\.0\.0'"):
+        await reader.image(shelf.repository, "1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        ({"schemaVersion": 1, "name": "x", "fsLayers": []}, "obsolete format schema 1; push it again"),
+        ({}, "is neither an image manifest nor an index"),
+        ([], "is not what the image specification says"),
+        (b"<html>", "is not what the image specification says"),
+        ({"schemaVersion": 2, "mediaType": INDEX, "manifests": [{"digest": "../secret"}]}, "is not named by a digest"),
+        (
+            {"schemaVersion": 2, "layers": [], "config": {"digest": "sha256:x?y", "mediaType": CONFIG}},
+            "is not named by a digest",
+        ),
+    ],
+)
+async def test_what_cannot_be_read_is_remembered(
+    shelf: Shelf, reader: RegistryReader, body: object, cause: str
+) -> None:
+    digest = shelf.manifest(body, "1.0.0")
+
+    for _ in range(3):
+        with pytest.raises(ImageUnreadable, match=cause):
+            await reader.image(shelf.repository, digest)
+    assert len(shelf.requests) == 1
+
+
+async def test_a_config_that_is_too_large_is_refused(shelf: Shelf, reader: RegistryReader) -> None:
+    shelf.image(b'{"config": null, "x": "' + b"x" * LARGEST_CONFIG + b'"}')
+
+    with pytest.raises(RegistryUnavailable, match="longer than"):
+        await reader.image(shelf.repository, "1.0.0")
+
+
+async def test_a_config_that_is_gone_makes_the_image_unknown(shelf: Shelf, reader: RegistryReader) -> None:
+    shelf.image({})
+    for path in [path for path in shelf.bodies if path.startswith("blobs/")]:
+        del shelf.bodies[path]
+
+    with pytest.raises(ImageUnknown):
+        await reader.image(shelf.repository, "1.0.0")
+
+
+# signatures
+
+
+def bundle(shelf: Shelf, statement: bytes, **more: object) -> dict[str, Any]:
+    envelope = {
+        "payload": base64.b64encode(statement).decode(),
+        "payloadType": "application/vnd.in-toto+json",
+        "signatures": [{"sig": "YWJj"}],
+    }
+    layer = {"mediaType": BUNDLE, "digest": shelf.blob({"dsseEnvelope": envelope}), "size": 1}
+    return {"mediaType": MANIFEST, "digest": shelf.manifest({"schemaVersion": 2, "layers": [layer]}), **more}
+
+
+def simple(shelf: Shelf, payload: bytes) -> dict[str, Any]:
+    notes = {"dev.cosignproject.cosign/signature": "ZGVm"}
+    return {"mediaType": SIMPLE_SIGNING, "digest": shelf.blob(payload), "size": 1, "annotations": notes}
+
+
+def refer(shelf: Shelf, digest: str, entries: list[dict[str, Any]]) -> None:
+    shelf.bodies[f"referrers/{digest}"] = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
+
+
+async def test_signatures_are_found_among_the_referrers(shelf: Shelf, reader: RegistryReader) -> None:
+    digest = shelf.image({})
+    artifact = "application/vnd.dev.cosign.artifact.sig.v1+json"
+    signature = shelf.manifest({"schemaVersion": 2, "layers": [simple(shelf, b"simple")]})
+    entries = [
+        {"digest": signature, "artifactType": artifact},
+        bundle(shelf, b"one", artifactType=BUNDLE),
+        bundle(shelf, b"two", artifactType="application/vnd.oci.empty.v1+json"),  # as ghcr.io lists them
+        bundle(shelf, b"sbom", artifactType="application/spdx+json"),
+        bundle(
+            shelf,
+            b"provenance",
+            artifactType=BUNDLE,
+            annotations={"dev.sigstore.bundle.predicateType": "https://slsa.dev/provenance/v1"},
+        ),
+        {"digest": f"sha256:{'0' * 64}", "artifactType": BUNDLE},
+        {"digest": "nonsense", "artifactType": BUNDLE},
+    ]
+    refer(shelf, digest, entries)
+
+    claims = await reader.claims(shelf.repository, digest)
+
+    assert claims == (
+        SignedClaim(b"simple", b"def"),
+        SignedClaim(b"DSSEv1 28 application/vnd.in-toto+json 3 one", b"abc"),
+        SignedClaim(b"DSSEv1 28 application/vnd.in-toto+json 3 two", b"abc"),
+    )
+
+
+async def test_signatures_are_bounded(shelf: Shelf, reader: RegistryReader) -> None:
+    digest = shelf.image({})
+    shelf.manifest(
+        {"schemaVersion": 2, "layers": [simple(shelf, b"%d" % n) for n in range(200)]},
+        f"{digest.replace(':', '-')}.sig",
+    )
+    refer(shelf, digest, [bundle(shelf, b"%d" % n, artifactType=BUNDLE) for n in range(100)])
+
+    claims = await reader.claims(shelf.repository, digest)
+
+    assert len(claims) == 70
+    assert claims[-1].payload.endswith(b" 99")
+    assert len(shelf.requests) == 1 + 50 + 1 + 2 * 20
+
+
+async def test_signatures_are_asked_for_once_in_a_while(shelf: Shelf, reader: RegistryReader) -> None:
+    digest = shelf.image({})
+
+    assert [await reader.claims(shelf.repository, digest) for _ in range(3)] == [(), (), ()]
+    assert len(shelf.requests) == 3
+
+
+async def test_a_payload_that_is_not_what_it_is_named_is_not_believed(shelf: Shelf, reader: RegistryReader) -> None:
+    digest = shelf.image({})
+    layer = simple(shelf, b"payload")
+    shelf.manifest({"schemaVersion": 2, "layers": [layer]}, f"{digest.replace(':', '-')}.sig")
+    shelf.bodies[f"blobs/{layer['digest']}"] = b"another"
+
+    with pytest.raises(RegistryUnavailable, match="sent something else"):
+        await reader.claims(shelf.repository, digest)
