@@ -70,7 +70,8 @@ class CloudLogins(Protocol):
         """What this process's own cloud identity may use at the repository's registry; kept while it lasts.
 
         Raises:
-            CredentialsInvalid: the cloud gave none, or the registry is none of this provider's.
+            CredentialsInvalid: the cloud gave none.
+            StalledError: the registry is none of this provider's, or the provider's SDK is not installed.
         """
         ...
 

@@ -22,6 +22,8 @@ from image_updater.errors import ImageUnknown, RegistryDenied, RegistryError, Re
 LONGEST_CAUSE = 300
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_NO_REFERRERS = frozenset({400, 405, 406, 501})
+"""What registries older than the referrers API answer to it beside 404; go-containerregistry reads them so, too."""
 
 
 class Answer(NamedTuple):
@@ -63,6 +65,8 @@ def failure(answer: Answer, access: RegistryAccess) -> RegistryError:
         case HTTPStatus.NOT_FOUND if "/manifests/" in answer.url:
             return ImageUnknown(message)
         case HTTPStatus.NOT_FOUND:
+            return RepositoryUnknown(message)
+        case status if status in _NO_REFERRERS and "/referrers/" in answer.url:
             return RepositoryUnknown(message)
     delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
     return RegistryUnavailable(message, retry_after=delay)

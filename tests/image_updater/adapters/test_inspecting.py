@@ -36,6 +36,7 @@ class Shelf:
         bodies: by the part of the path below the repository.
         types: media types that are not MANIFEST.
         claimed: digests that are claimed for a body, in the place of its own.
+        statuses: of what fails.
         requests: method and path, in order.
     """
 
@@ -43,6 +44,7 @@ class Shelf:
     bodies: dict[str, bytes] = field(default_factory=dict)
     types: dict[str, str] = field(default_factory=dict)
     claimed: dict[str, str] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
 
     def blob(self, content: object) -> str:
@@ -69,6 +71,8 @@ class Shelf:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path.removeprefix("/v2/shop/web/")
         self.requests.append(f"{request.method} {path}")
+        if path in self.statuses:
+            return web.Response(status=self.statuses[path])
         body = self.bodies.get(path)
         if body is None:
             return web.json_response({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "no"}]}, status=404)
@@ -293,6 +297,33 @@ async def test_signatures_are_found_among_the_referrers(shelf: Shelf, reader: Re
         SignedClaim(b"DSSEv1 28 application/vnd.in-toto+json 3 one", b"abc"),
         SignedClaim(b"DSSEv1 28 application/vnd.in-toto+json 3 two", b"abc"),
     )
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 501])
+async def test_a_registry_without_referrers_has_a_tag_of_them(
+    shelf: Shelf, reader: RegistryReader, status: int
+) -> None:
+    digest = shelf.image({})
+    shelf.statuses[f"referrers/{digest}"] = status
+    entries = [bundle(shelf, b"one", artifactType=BUNDLE)]
+    shelf.manifest({"schemaVersion": 2, "manifests": entries}, digest.replace(":", "-"), INDEX)
+
+    assert len(await reader.claims(shelf.repository, digest)) == 1
+
+
+@pytest.mark.parametrize("place", ["referrers/{}", "manifests/{}.sig"])
+async def test_a_registry_in_trouble_is_not_one_without_signatures(
+    shelf: Shelf, reader: RegistryReader, place: str
+) -> None:
+    digest = shelf.image({})
+    path = place.format(digest if place.startswith("referrers") else digest.replace(":", "-"))
+    shelf.statuses[path] = 503
+
+    with pytest.raises(RegistryUnavailable, match="503"):
+        await reader.claims(shelf.repository, digest)
+
+    del shelf.statuses[path]
+    assert await reader.claims(shelf.repository, digest) == ()
 
 
 async def test_signatures_are_bounded(shelf: Shelf, reader: RegistryReader) -> None:
