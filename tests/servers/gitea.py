@@ -1,6 +1,6 @@
 """A real Gitea on loopback, with SQLite: one server for the whole test session, a repository for each test.
 
-Commits are made by git itself and pushed over HTTP with a token, as anybody would.
+What people do is done through the API, as its web pages do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 import requests
 
-from tests.servers.git import git
 from tests.servers.programs import ROOT, answers, clean_environment, free_port, program, running
 
 USER, PASSWORD = "robot", "correct-horse-battery"
@@ -37,7 +36,6 @@ class GiteaRepository:
 
     server: GiteaServer
     path: str
-    folder: Path
 
     @property
     def url(self) -> str:
@@ -62,31 +60,18 @@ class GiteaRepository:
     def label(self, name: str) -> None:
         self.server.call("POST", f"/repos/{self.path}/labels", {"name": name, "color": "#00aabb"})
 
-    async def commit(self, files: Mapping[str, bytes | None], *, branch: str = "main", since: str = "main") -> str:
-        """Somebody pushes `files` (None removes one) on top of a branch, which is made from `since` when it is new."""
-        work = self.folder / "work"
-        if not work.exists():
-            await git("init", "--quiet", "--initial-branch=main", str(work))
-            await git("-C", str(work), "config", "user.name", "Somebody")
-            await git("-C", str(work), "config", "user.email", "somebody@example.com")
-        here = ("-C", str(work))
-        proof = base64.b64encode(f"{USER}:{self.server.token}".encode()).decode()
-        ask = (*here, "-c", f"http.extraHeader=Authorization: Basic {proof}")
-        await git(*ask, "fetch", "--quiet", self.url, "+refs/heads/*:refs/remotes/origin/*")
-        there = (await git(*here, "for-each-ref", "--format=%(refname)", "refs/remotes/origin")).decode().split()
-        start = next((ref for ref in (branch, since) if f"refs/remotes/origin/{ref}" in there), None)
-        if start is not None:
-            await git(*here, "checkout", "--quiet", "--force", "-B", branch, f"refs/remotes/origin/{start}")
-        for path, content in files.items():
-            if content is None:
-                (work / path).unlink()
-                continue
-            (work / path).parent.mkdir(parents=True, exist_ok=True)
-            (work / path).write_bytes(content)
-        await git(*here, "add", "--all")
-        await git(*here, "commit", "--quiet", "--message", "A change")
-        await git(*ask, "push", "--quiet", self.url, f"HEAD:refs/heads/{branch}")
-        return (await git(*here, "rev-parse", "HEAD")).decode().strip()
+    def commit(self, files: Mapping[str, bytes], *, branch: str = "main", since: str = "main") -> str:
+        """Somebody commits `files` on top of a branch, which is made from `since` when it is new; the commit."""
+        branches = {str(each["name"]) for each in self.server.call("GET", f"/repos/{self.path}/branches") or ()}
+        changes = [
+            {"operation": "upload", "path": path, "content": base64.b64encode(content).decode()}
+            for path, content in files.items()
+        ]
+        wanted = {"files": changes, "message": "A change", "branch": branch}
+        if branches and branch not in branches:
+            wanted |= {"branch": since, "new_branch": branch}
+        made = self.server.call("POST", f"/repos/{self.path}/contents", wanted)
+        return str(made["commit"]["sha"])
 
     def delete_branch(self, name: str) -> None:
         self.server.call("DELETE", f"/repos/{self.path}/branches/{name}")
@@ -110,7 +95,7 @@ class GiteaServer:
         name = f"app{next(_NUMBERS)}"
         path = "/user/repos" if owner == USER else f"/orgs/{owner}/repos"
         self.call("POST", path, {"name": name, "default_branch": "main", "private": True})
-        return GiteaRepository(self, f"{owner}/{name}", self.folder / name)
+        return GiteaRepository(self, f"{owner}/{name}")
 
     def organization(self, name: str) -> None:
         self.call("POST", "/orgs", {"username": name})
@@ -124,7 +109,7 @@ class GiteaServer:
         """A fork of `repository` that an organization owns."""
         self.call("POST", f"/repos/{repository.path}/forks", {"organization": owner})
         name = repository.path.partition("/")[2]
-        return GiteaRepository(self, f"{owner}/{name}", self.folder / f"{owner}-{name}")
+        return GiteaRepository(self, f"{owner}/{name}")
 
     def call(self, method: str, path: str, body: Any = None, *, patience: int = 1) -> Any:
         """An answer of the API; one that is 405 or 409 is asked for again, `patience` times."""
