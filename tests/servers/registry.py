@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tests.servers.certificates import Authority, KeyPair
-from tests.servers.programs import answers, free_port, running
+from tests.servers.programs import answers, free_port, listens, running
 
 USER, PASSWORD = "puller", "s3cret"
 _BCRYPT = "$2b$04$JmyCs6lJLgKyWbTBv2FdQOZkN3wlE9VoWynXgLnHTYNLoXzIAz3i6"
@@ -184,6 +184,49 @@ def token_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealReg
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@dataclass(frozen=True)
+class TlsRegistry:
+    """A registry that speaks TLS, with a certificate of an authority that nobody knows.
+
+    Attributes:
+        registry: to push to, without a certificate; it serves the same images.
+        host: where it speaks TLS.
+        client: a certificate of the same authority, which the mutual one wants to see.
+    """
+
+    registry: RealRegistry
+    host: str
+    ca: bytes
+    client: KeyPair
+
+
+def _tls_registry(folder: Path, *, mutual: bool) -> Iterator[TlsRegistry]:
+    authority = Authority.make(folder / "ca")
+    pair, port = authority.server(), free_port()
+    with _registry(folder / "open") as host:
+        clients = f", clientcas: ['{authority.certificate}']" if mutual else ""
+        tls = f"{{certificate: '{pair.certificate}', key: '{pair.key}'{clients}}}"
+        config = folder / "tls.yml"
+        config.write_text(
+            "version: 0.1\nlog: {accesslog: {disabled: true}, level: error}\n"
+            f"storage: {{filesystem: {{rootdirectory: {folder / 'open' / 'data'}}}}}\n"
+            f"http: {{addr: '127.0.0.1:{port}', tls: {tls}}}\n"
+        )
+        with running(["registry", "serve", config], folder=folder, ready=lambda: listens(port), name="tls-registry"):
+            ca = authority.certificate.read_bytes()
+            yield TlsRegistry(RealRegistry(host), f"127.0.0.1:{port}", ca, authority.client("updater"))
+
+
+@pytest.fixture(scope="session")
+def tls_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsRegistry]:
+    yield from _tls_registry(tmp_path_factory.mktemp("tls-registry"), mutual=False)
+
+
+@pytest.fixture(scope="session")
+def mutual_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsRegistry]:
+    yield from _tls_registry(tmp_path_factory.mktemp("mutual-registry"), mutual=True)
 
 
 Misbehaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
