@@ -66,6 +66,12 @@ class NoTagQualifies(TransientError):
     reason = "Failure"
 
 
+class ListShrank(TransientError):
+    """So many tags vanished that the listing is not believed."""
+
+    reason = "ListShrank"
+
+
 class RepositoryNotReady(TransientError):
     """The ImageRepository is missing or has no tags yet."""
 
@@ -103,6 +109,12 @@ class TemplateFieldRemoved(StalledError):
 
 class GitOperationFailed(TransientError):
     """A commit could not be made."""
+
+    reason = "GitOperationFailed"
+
+
+class BranchTaken(TransientError):
+    """The branch that we would make anew holds somebody else's commit, or is another automation's."""
 
     reason = "GitOperationFailed"
 

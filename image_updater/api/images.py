@@ -22,7 +22,7 @@ from gitops_core.api.fields import (
     ShortDuration,
 )
 from gitops_core.meta import Kind, PrinterColumn, Resource, Wire
-from gitops_core.schema import NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only
+from gitops_core.schema import NOT_SEEN, SERVER_DEFAULT
 
 GROUP = "image.toolkit.fluxcd.io"
 CATEGORIES = ("all", "fluxcd", "fluxcd-images")
@@ -61,7 +61,7 @@ class ImageRepositorySpec(Wire):
     insecure: bool = False
     access_from: AccessFrom | None = None
     suspend: bool = False
-    provider: Annotated[Provider, SERVER_DEFAULT, only("generic")] = "generic"
+    provider: Annotated[Provider, SERVER_DEFAULT] = "generic"
     service_account_name: Annotated[str, msgspec.Meta(max_length=253)] = ""
     cert_secret_ref: LocalReference | None = None
     proxy_secret_ref: LocalReference | None = None
@@ -154,10 +154,8 @@ class ImagePolicySpec(Wire):
     image_repository_ref: NamespacedReference
     policy: PolicyChoice
     filter_tags: TagFilter | None = None
-    digest_reflection_policy: Annotated[Literal["Always", "IfNotPresent", "Never"], SERVER_DEFAULT, only("Never")] = (
-        "Never"
-    )
-    interval: Annotated[Duration | None, UNSUPPORTED] = None
+    digest_reflection_policy: Annotated[Literal["Always", "IfNotPresent", "Never"], SERVER_DEFAULT] = "Never"
+    interval: Duration | None = None
     suspend: bool = False
 
 
@@ -232,15 +230,15 @@ class GitCommit(Wire):
     author: CommitUser
     message_template: str = ""
     message_template_values: dict[str, str] = {}
-    signing_key: Annotated[SigningKey | None, UNSUPPORTED] = None
+    signing_key: SigningKey | None = None
 
 
 class GitPush(Wire):
     """Where to push. `branch` is the checked-out one when empty, and is created when it does not exist."""
 
     branch: str = ""
-    refspec: Annotated[str, msgspec.Meta(pattern="^$|^[^+:]"), UNSUPPORTED] = ""
-    options: Annotated[dict[str, str], UNSUPPORTED] = {}
+    refspec: Annotated[str, msgspec.Meta(pattern="^$|^[^+:]")] = ""
+    options: dict[str, str] = {}
 
 
 class GitSpec(Wire):

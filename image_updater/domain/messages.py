@@ -69,9 +69,10 @@ def commit_message(template: str, automation: ObjectKey, changes: Sequence[Chang
         raise GitOperationFailed(f"failed to run template from spec: {error}") from None
 
 
-def push_notice(commit: str, branch: str, message: str) -> str:
+def push_notice(commit: str, branch: str, message: str, refspec: str = "") -> str:
     """What the event about a push says."""
-    return f"pushed commit '{commit[:7]}' to branch '{branch}'\n{message}"
+    second = f" and refspecs '{refspec}'" if refspec else ""
+    return f"pushed commit '{commit[:7]}' to branch '{branch}'{second}\n{message}"
 
 
 def _result(changes: Iterable[Change]) -> Struct:

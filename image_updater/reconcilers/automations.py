@@ -1,302 +1,219 @@
 """ImageUpdateAutomation: what the policies chose, committed to Git wherever a file is marked for it.
 
-    resolve the branch · nothing new? done · read the marked files · plan · push
-        the branch moved meanwhile: begin again at once, on what is there now
-
-Nothing is merged and nothing is forced: planning is cheap, so whoever lost the race plans again.
+sources.py    where it reads and pushes        planning.py   what a commit would change, and what is held back
+writing.py    the loop: observe, plan, push    waking.py     the sources that have to look at a push of ours
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
 
-from gitops_core.api import GitRepository
-from gitops_core.errors import (
-    ClusterError,
-    GitAccessDenied,
-    GitError,
-    GitOpsError,
-    PathNotFound,
-    PushConflict,
-    PushDenied,
-    RefNotFound,
-)
+from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import ObjectKey, Revision, seconds
-from gitops_core.ports import Commit, GitRef, GitRemote, Query, Signature
-from gitops_core.runtime.credentials import git_access
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
-from image_updater.api import GitSpec, ImagePolicy, ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus
-from image_updater.domain.markers import SCREEN, is_considered
-from image_updater.domain.messages import commit_message, push_notice
-from image_updater.domain.plan import CommitPlan, plan_commit, setters
-from image_updater.domain.scans import REQUESTED_AT
-from image_updater.domain.selectors import selector_text
-from image_updater.errors import SourceInvalid, SourceMissing, UpdateFailed
+from image_updater.api import ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus
+from image_updater.domain.inventory import after_commit, counts, through, unsettled
+from image_updater.domain.messages import push_notice
+from image_updater.domain.plan import Spot
+from image_updater.domain.pullrequests import PullRequest
+from image_updater.domain.targets import DeclaredTarget
+from image_updater.errors import BranchTaken, SelectorInvalid, SourceInvalid, SourceMissing
 from image_updater.reconcilers.notices import ready_notices
+from image_updater.reconcilers.planning import Part, read_part, with_refusals
+from image_updater.reconcilers.pullrequests import ANNOTATION, PullRequests, Review, refusals
+from image_updater.reconcilers.sources import Place, Source, open_source, place_of, same_repository, source_key
+from image_updater.reconcilers.waking import wake_sources
+from image_updater.reconcilers.writing import Job, Run, Writer
 
-FIELD_MANAGER = "image-automation-controller"
-TRIES = 10
-LONGEST_PAUSE = 1.0
-"""Seconds between two tries, before the draw."""
+__all__ = ["ImageUpdateAutomationReconciler", "source_key"]
 
-
-@dataclass(frozen=True)
-class Source:
-    """Where an automation reads and where it pushes.
-
-    Attributes:
-        tracked: whether the GitRepository itself looks at the push branch.
-    """
-
-    repository: GitRepository
-    remote: GitRemote
-    git: GitSpec
-    ref: GitRef
-    push_branch: str
-
-    @property
-    def switches(self) -> bool:
-        """Whether commits go to another branch than the one that is read."""
-        return self.push_branch != self.ref.branch or bool(self.ref.name or self.ref.tag or self.ref.commit)
-
-    @property
-    def tracked(self) -> bool:
-        ref = self.repository.spec.ref
-        if ref is None:
-            return self.push_branch == "master"
-        return self.push_branch == ref.branch and not (ref.name or ref.tag or ref.semver or ref.commit)
+UP_TO_DATE = "repository up-to-date"
+SHORTEST_WAIT = 1.0
 
 
 @dataclass(frozen=True)
-class Run:
-    """What one run came to.
+class Asked:
+    """The pull requests of an automation that asks for one, as they were before anything was planned."""
 
-    Attributes:
-        observed: the revision that says the same as the policies now.
-        pushed: the commit that was made, if one was, and its message.
-    """
-
-    observed: Revision
-    pushed: Revision | None = None
-    message: str = ""
+    review: Review
+    found: tuple[PullRequest, ...]
 
 
 @dataclass(frozen=True)
 class ImageUpdateAutomationReconciler:
-    """Implements Reconciler for ImageUpdateAutomation."""
+    """Implements Reconciler for ImageUpdateAutomation.
+
+    Attributes:
+        proposals: None where no forge can be reached: who asks for a pull request is told.
+    """
 
     platform: Platform
+    proposals: PullRequests | None = None
     _writers: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+    _targets: dict[ObjectKey, tuple[DeclaredTarget, ...]] = field(default_factory=dict)
+    """Those that the last run of an automation planned with; the status does not tell."""
 
     async def reconcile(self, wanted: ImageUpdateAutomation) -> Outcome:
         refuse_unsupported(wanted, harmless=())
         started = self.platform.clock.now().replace(microsecond=0)
         status = msgspec.structs.replace(wanted.status, last_automation_run_time=started)
         try:
-            policies = await self._policies(wanted)
-            source = await self._source(wanted)
+            source = await open_source(self.platform, wanted)
+            asked = await self._asked(wanted, source)
             # one writer a branch: our own automations need not race each other
-            async with self._writers.setdefault((source.repository.spec.url, source.push_branch), asyncio.Lock()):
-                run = await self._run(wanted, source, policies)
+            async with self._writers.setdefault((source.url, source.push_branch), asyncio.Lock()):
+                run = await Writer(self.platform, self._job(wanted, source, asked)).run()
         except GitOpsError as error:
             raise error.carrying(status) from None
+        self._targets[wanted.key] = run.part.targets
+        status = self._status(status, source, run)
         await self._wake(source, run)
-        return self._outcome(wanted, status, source, policies, run)
-
-    async def finalize(self, wanted: ImageUpdateAutomation) -> None:
-        """Nothing: commits stay."""
-
-    def _outcome(
-        self,
-        wanted: ImageUpdateAutomation,
-        status: ImageUpdateAutomationStatus,
-        source: Source,
-        policies: Mapping[str, ImageRef],
-        run: Run,
-    ) -> Outcome:
-        status = msgspec.structs.replace(
-            status, observed_policies=dict(policies), observed_source_revision=str(run.observed)
-        )
-        message = "repository up-to-date"
-        notices = ready_notices(wanted, message)
-        if run.pushed is not None:
-            now = self.platform.clock.now().replace(microsecond=0)
-            status = msgspec.structs.replace(status, last_push_commit=run.pushed.commit, last_push_time=now)
-            text = push_notice(run.pushed.commit, source.push_branch, run.message)
-            notices = (Notice("Normal", "Succeeded", text),)
+        notices = self._notices(wanted, source, run)
+        try:
+            status = msgspec.structs.replace(status, pull_request=await self._settle(wanted, asked, run))
+        except GitOpsError as error:
+            for notice in notices if run.pushed is not None else ():  # what was done is told, whatever came next
+                self.platform.events.emit(wanted, notice.type, notice.reason, notice.message, notice.metadata)
+            raise error.carrying(status) from None
+        interval = seconds(wanted.spec.interval)
+        opens = run.planned.opens if run.planned is not None else None
         return Outcome(
             status=status,
-            message=message,
-            requeue_after=seconds(wanted.spec.interval),
+            message=UP_TO_DATE,
+            requeue_after=interval if opens is None else min(interval, max(SHORTEST_WAIT, opens)),
             changed=run.pushed is not None,
             notices=notices,
         )
 
-    # what is read before anything is decided
+    async def finalize(self, wanted: ImageUpdateAutomation) -> None:
+        """Nothing in Git: commits stay."""
+        self._targets.pop(wanted.key, None)
 
-    async def _policies(self, wanted: ImageUpdateAutomation) -> dict[str, ImageRef]:
-        """The images that the namespace's selected policies chose, by policy name; also of policies not Ready now."""
-        labels = selector_text(wanted.spec.policy_selector)
-        query = Query(ImagePolicy.KIND, namespace=wanted.metadata.namespace, labels=labels)
-        found: dict[str, ImageRef] = {}
-        token = ""
-        while True:
-            page = await self.platform.cluster.list(query, ImagePolicy, continue_token=token)
-            for policy in page.items:
-                if isinstance(policy, ImagePolicy) and policy.status.latest_ref is not None:
-                    found[policy.metadata.name] = policy.status.latest_ref
-            token = page.continue_token
-            if not token:
-                return dict(sorted(found.items()))
+    # what is wanted of the branch
 
-    async def _source(self, wanted: ImageUpdateAutomation) -> Source:
-        git = wanted.spec.git
-        if git is None:
-            raise SourceInvalid(
-                "source kind 'GitRepository' necessitates field .spec.git: invalid source configuration"
-            )
-        key = source_key(wanted)
-        repository = await self.platform.objects.get(GitRepository, key)
-        if repository is None:
-            group = GitRepository.KIND.group
-            raise SourceMissing(f'failed to get source: gitrepositories.{group} "{key.name}" not found')
-        reference = git.checkout.ref if git.checkout is not None else repository.spec.ref
-        ref = (
-            GitRef()
-            if reference is None
-            else GitRef(
-                branch=reference.branch,
-                tag=reference.tag,
-                semver=reference.semver,
-                name=reference.name,
-                commit=reference.commit,
-            )
-        )
-        branch = (git.push.branch if git.push is not None else "") or ref.branch
-        if not branch:
-            raise SourceInvalid(
-                "push spec not provided, and cannot be inferred from .spec.git.checkout.ref or "
-                "GitRepository .spec.ref: invalid source configuration"
-            )
-        secret = repository.spec.secret_ref.name if repository.spec.secret_ref else ""
-        access = await git_access(self.platform.cluster, key.namespace, secret, repository.spec.url)
-        remote = self.platform.git.remote(repository.spec.url, access, timeout=seconds(repository.spec.timeout))
-        return Source(repository, remote, git, ref, branch)
+    def _job(self, wanted: ImageUpdateAutomation, source: Source, asked: Asked | None) -> Job:
+        async def parts() -> tuple[Part, ...]:
+            found = (await read_part(self.platform, wanted), *await self._sharers(wanted, source))
+            if asked is None:
+                return found
+            refused = self._refused(wanted, asked, found)
+            return tuple(with_refusals(part, refused) for part in found)
 
-    # the loop
+        def is_settled(part: Part, base: Revision, tip: Revision | None) -> bool:
+            return asked is None and self._is_settled(part, source, base, tip)
 
-    async def _run(self, wanted: ImageUpdateAutomation, source: Source, policies: Mapping[str, ImageRef]) -> Run:
-        for number in range(TRIES):
-            base = await source.remote.resolve(source.ref)
-            tip = await self._tip(source, base)
-            if self._is_settled(wanted, source, policies, base, tip):
-                return Run(base)
-            parent = tip or base
-            plan = await self._plan(wanted, source.remote, parent, policies)
-            if not plan.edits:
-                return Run(base)
-            commit = self._commit(wanted, source, parent, plan)
-            pushed = await self._push(source, commit)
-            if pushed is not None:
-                return Run(base if source.switches else pushed, pushed, commit.message)
-            pause = min(LONGEST_PAUSE, 0.05 * 2**number)
-            await self.platform.clock.sleep(pause * self.platform.chance.random())
-        raise PushConflict(
-            f"branch '{source.push_branch}' of {source.repository.spec.url} moved {TRIES} times while we tried to push"
-        )
+        return Job(wanted, source, parts, is_settled)
 
-    async def _tip(self, source: Source, base: Revision) -> Revision | None:
-        """Where the push branch is, or None when it is still to be made from the base."""
-        if not source.switches:
-            return base
-        try:
-            return await source.remote.resolve(GitRef(branch=source.push_branch))
-        except RefNotFound:
-            return None
+    async def _sharers(self, wanted: ImageUpdateAutomation, source: Source) -> tuple[Part, ...]:
+        """What other automations want of a branch that is made anew.
 
-    def _is_settled(
-        self,
-        wanted: ImageUpdateAutomation,
-        source: Source,
-        policies: Mapping[str, ImageRef],
-        base: Revision,
-        tip: Revision | None,
-    ) -> bool:
+        Raises:
+            BranchTaken: one of them cannot share it, and comes first by its name.
+        """
+        found = []
+        for other in await self.platform.objects.list(ImageUpdateAutomation):
+            if other.key == wanted.key or other.spec.suspend or other.metadata.deletion_timestamp is not None:
+                continue
+            try:
+                place = await place_of(self.platform.objects, other)
+            except (SourceInvalid, SourceMissing):
+                continue  # it says so itself
+            if not same_repository(place.url, source.url) or place.push_branch != source.push_branch:
+                continue
+            if _share(wanted, source, other, place):
+                try:
+                    found.append(await read_part(self.platform, other))
+                except SelectorInvalid:
+                    continue
+            elif (source.switches or place.switches) and other.key < wanted.key:
+                raise BranchTaken(
+                    f"branch '{source.push_branch}' of {source.url} is written by ImageUpdateAutomation '{other.key}' "
+                    "from another namespace or base: give each of them a push branch of its own",
+                    retry_after=seconds(wanted.spec.interval),
+                )
+        return tuple(found)
+
+    def _is_settled(self, part: Part, source: Source, base: Revision, tip: Revision | None) -> bool:
         """Whether the last run saw just this and left nothing to do: then nothing is read."""
+        wanted = part.automation
         status = wanted.status
         if source.switches and (tip is None or tip.commit != status.last_push_commit):
             return False
         return (
             status.observed_generation == wanted.metadata.generation
             and status.observed_source_revision == str(base)
-            and status.observed_policies == policies
+            and status.observed_policies == part.images
+            and self._targets.get(wanted.key, ()) == part.targets
         )
 
-    async def _plan(
-        self, wanted: ImageUpdateAutomation, remote: GitRemote, parent: Revision, policies: Mapping[str, ImageRef]
-    ) -> CommitPlan:
-        folder = wanted.spec.update.path
-        try:
-            paths = await remote.search(parent, SCREEN, folder)
-            tree = await remote.tree(parent, folder)
-        except PathNotFound as error:
-            raise UpdateFailed(str(error)) from None
-        files = {path: tree[path] for path in paths if is_considered(path)}
-        return plan_commit(files, setters(wanted.metadata.namespace, policies))
+    # pull requests
 
-    def _commit(self, wanted: ImageUpdateAutomation, source: Source, parent: Revision, plan: CommitPlan) -> Commit:
-        spec = source.git.commit
-        message = commit_message(spec.message_template, wanted.key, plan.changes, spec.message_template_values)
-        author = Signature(spec.author.name, spec.author.email, self.platform.clock.now().replace(microsecond=0))
-        folder = "/".join(part for part in wanted.spec.update.path.split("/") if part not in ("", "."))
-        edits = {f"{folder}/{path}" if folder else path: content for path, content in plan.edits.items()}
-        return Commit(parent.commit, edits, message, author, author)
-
-    async def _push(self, source: Source, commit: Commit) -> Revision | None:
-        """The pushed commit, or None when it has to be planned again."""
-        try:
-            return await source.remote.push(commit, source.push_branch)
-        except PushConflict:
+    async def _asked(self, wanted: ImageUpdateAutomation, source: Source) -> Asked | None:
+        if self.proposals is None:
+            if ANNOTATION in wanted.metadata.annotations:
+                raise StalledError(f"annotation {ANNOTATION}: pull requests cannot be made from here")
             return None
-        except (PushDenied, GitAccessDenied):
-            raise
-        except GitError as error:
-            return await self._after_lost_answer(source, commit, error)
+        ref = source.ref
+        base = "" if ref.name or ref.tag or ref.commit else ref.branch
+        review = await self.proposals.review(wanted, source.url, source.access, source.push_branch, base)
+        return Asked(review, await self.proposals.look(review)) if review is not None else None
 
-    async def _after_lost_answer(self, source: Source, commit: Commit, error: GitError) -> Revision | None:
-        """The remote may have taken the commit although its answer was lost: look."""
-        try:
-            tip = await source.remote.resolve(GitRef(branch=source.push_branch))
-            if tip.commit == commit.parent:
-                raise error
-            info = await source.remote.describe(tip)
-        except GitError:
-            raise error from None
-        ours = info.author == commit.author and info.message.rstrip() == commit.message.rstrip()
-        return tip if ours else None
+    def _refused(self, wanted: ImageUpdateAutomation, asked: Asked, parts: tuple[Part, ...]) -> Callable[[Spot], str]:
+        images: dict[str, ImageRef] = {}
+        for part in parts:
+            images |= part.images
+        return refusals(asked.review, asked.found, wanted.metadata.namespace, images)
+
+    async def _settle(self, wanted: ImageUpdateAutomation, asked: Asked | None, run: Run) -> str:
+        """The URL of the pull request that proposes what is on the branch by now, or ""."""
+        if self.proposals is None or asked is None or run.together is None:
+            return ""
+        plan, images = run.together.plan, run.together.images
+        return await self.proposals.settle(asked.review, asked.found, wanted.metadata.namespace, plan, images)
+
+    # what is told
+
+    def _status(self, status: ImageUpdateAutomationStatus, source: Source, run: Run) -> ImageUpdateAutomationStatus:
+        status = msgspec.structs.replace(status, observed_source_revision=str(run.observed))
+        if run.pushed is not None:
+            now = self.platform.clock.now().replace(microsecond=0)
+            status = msgspec.structs.replace(status, last_push_commit=run.pushed.commit, last_push_time=now)
+        elif run.standing is not None:
+            status = msgspec.structs.replace(status, last_push_commit=run.standing.commit)
+        if run.planned is None:
+            return status
+        sightings = run.planned.plan.sightings
+        if run.pushed is not None and not source.switches:
+            sightings = after_commit(sightings)
+        namespace, former = run.part.automation.metadata.namespace, status.observed_policies
+        return msgspec.structs.replace(
+            status,
+            observed_policies=through(namespace, run.part.images, former, sightings),
+            markers=counts(sightings),
+            unsettled=unsettled(sightings),
+            reverted=run.planned.reverted,
+        )
+
+    def _notices(self, wanted: ImageUpdateAutomation, source: Source, run: Run) -> tuple[Notice, ...]:
+        if run.pushed is None:
+            return ready_notices(wanted, UP_TO_DATE)
+        text = push_notice(run.pushed.commit, source.push_branch, run.message, source.refspec)
+        return (Notice("Normal", "Succeeded", text),)
 
     async def _wake(self, source: Source, run: Run) -> None:
-        """Ask the GitRepository to look now, when we know a newer commit than it does: nobody waits for an interval.
-
-        The commit is the token, so it is asked once for each.
-        """
-        repository = source.repository
-        newest = run.pushed or run.observed
-        seen = repository.status.artifact.revision if repository.status.artifact else ""
-        asked = repository.metadata.annotations.get(REQUESTED_AT)
-        if not source.tracked or seen.endswith(newest.commit) or asked == newest.commit:
-            return
-        patch = {"metadata": {"annotations": {REQUESTED_AT: newest.commit}}}
-        with contextlib.suppress(ClusterError):  # the push is done; the GitRepository will look at its interval
-            await self.platform.cluster.patch(repository.ref, patch, field_manager=FIELD_MANAGER)
+        """Ask the sources of the branch to look, when we know a newer commit than they do."""
+        if run.pushed is not None:
+            await wake_sources(self.platform, source.url, source.push_branch, run.pushed.commit)
+        elif not source.switches:
+            await wake_sources(self.platform, source.url, source.push_branch, run.observed.commit)
 
 
-def source_key(automation: ImageUpdateAutomation) -> ObjectKey:
-    reference = automation.spec.source_ref
-    return ObjectKey(reference.namespace or automation.metadata.namespace, reference.name)
+def _share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, place: Place) -> bool:
+    """Whether two automations make the same branch anew from the same base, with the same rights."""
+    same_source = place.repository.key == source.repository.key and place.ref == source.ref
+    return source.switches and same_source and other.metadata.namespace == wanted.metadata.namespace

@@ -152,15 +152,19 @@ class FakeGit:
 
     Attributes:
         repositories: by URL.
+        accesses: what the remotes were opened with, each once.
         fault: called before and after each deed: resolve, tree, search, describe, preview, push.
     """
 
     def __init__(self, fault: Fault = no_fault) -> None:
         self.repositories: dict[str, FakeRepository] = {}
+        self.accesses: list[GitAccess] = []
         self.fault = fault
 
     def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
         address = parse_address(url, allow_file=True)
+        if access not in self.accesses:
+            self.accesses.append(access)
         return FakeRemote(self, address.url)
 
     async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:

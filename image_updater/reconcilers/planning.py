@@ -1,0 +1,208 @@
+"""Reads what a plan needs, and makes it: which policies count, which guards, which files, and what people set back.
+
+A part is what one automation wants of a branch. Where several share a branch that is rebuilt, each of them commits the
+parts of all: none of them undoes what another one did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gitops_core.errors import PathNotFound, RefNotFound
+from gitops_core.meta import ObjectKey, Revision
+from gitops_core.ports import GitRemote
+from gitops_core.runtime.reconciling import Platform
+from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Reverted, UpdateGuard
+from image_updater.domain.gates import Gate, Gatekeeper, gates_for, regulated, setter_of
+from image_updater.domain.inventory import set_back, still_set_back
+from image_updater.domain.markers import SCREEN
+from image_updater.domain.plan import CommitPlan, Spot, plan_commit, setters
+from image_updater.domain.selectors import selector_text, selects
+from image_updater.domain.targets import DeclaredTarget, targeted
+from image_updater.errors import UpdateFailed
+
+
+def refuse_nothing(spot: Spot) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one automation wants of a branch.
+
+    Attributes:
+        policies: those selected that chose something, also if they are not Ready now.
+        refused: why a change must wait that no guard holds back; "" when it need not.
+    """
+
+    automation: ImageUpdateAutomation
+    policies: tuple[ImagePolicy, ...]
+    gates: Mapping[str, Gate]
+    targets: tuple[DeclaredTarget, ...]
+    refused: Callable[[Spot], str] = refuse_nothing
+
+    @property
+    def images(self) -> dict[str, ImageRef]:
+        """By policy name, in order."""
+        chosen = {policy.metadata.name: policy.status.latest_ref for policy in self.policies}
+        return {name: image for name, image in sorted(chosen.items()) if image is not None}
+
+    @property
+    def values(self) -> dict[str, str]:
+        return setters(self.automation.metadata.namespace, self.images)
+
+    @property
+    def folder(self) -> str:
+        """Without "./" and slashes at its ends; "" is the root."""
+        return "/".join(part for part in self.automation.spec.update.path.split("/") if part not in ("", "."))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan of one part. Its edits hold the paths below the repository's root, everything else below the folder."""
+
+    part: Part
+    plan: CommitPlan
+    edits: Mapping[str, bytes]
+    reverted: tuple[Reverted, ...] = ()
+    opens: float | None = None
+    """Seconds until something that is held may be let go by itself."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """What all parts of a branch come to; `own` is of the automation that runs. The plan's edits are Planned.edits."""
+
+    own: Planned
+    plan: CommitPlan
+    images: Mapping[str, ImageRef]
+
+
+async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Part:
+    """What the watches know now: nobody is asked. Raises SelectorInvalid."""
+    namespace, selector = automation.metadata.namespace, automation.spec.policy_selector
+    selector_text(selector)  # says what is wrong with it, also where there are no policies yet
+    policies = tuple(
+        policy
+        for policy in await platform.objects.list(ImagePolicy, namespace)
+        if policy.status.latest_ref is not None
+        and policy.metadata.deletion_timestamp is None
+        and selects(selector, policy.metadata.labels)
+    )
+    guards = await platform.objects.list(UpdateGuard, namespace)
+    names = {policy.metadata.name for policy in policies}
+    targets = tuple(
+        DeclaredTarget(namespace, target)
+        for guard in guards
+        if not guard.spec.suspend
+        for target in guard.spec.targets
+        if target.policy in names
+    )
+    return Part(automation, policies, gates_for(policies, guards), targets)
+
+
+async def plan_together(platform: Platform, remote: GitRemote, base: Revision, parts: Sequence[Part]) -> Together:
+    """The plans of all parts on one commit, the first part being the automation's that runs.
+
+    They are made in the order of the automations' names, so that it does not matter which of them runs.
+
+    Raises:
+        UpdateFailed: its folder is missing; that of another automation is left to itself.
+    """
+    own, planned, edits = parts[0], dict[ObjectKey, Planned](), dict[str, bytes]()
+    for part in sorted(parts, key=lambda part: part.automation.key):
+        try:
+            made = await plan_part(platform, remote, base, part, edits)
+        except UpdateFailed:
+            if part is own:
+                raise
+            continue
+        planned[part.automation.key] = made
+        edits |= made.edits
+    plans = [made.plan for made in planned.values()]
+    changes = tuple(change for plan in plans for change in plan.changes)
+    sightings = tuple(sighting for plan in plans for sighting in plan.sightings)
+    images = {name: image for made in planned.values() for name, image in made.part.images.items()}
+    return Together(planned[own.automation.key], CommitPlan(edits, changes, sightings), images)
+
+
+async def plan_part(
+    platform: Platform, remote: GitRemote, base: Revision, part: Part, edited: Mapping[str, bytes]
+) -> Planned:
+    """The plan of one part on `base`, some of whose files have been edited already (by path below the root)."""
+    files = await _files(remote, base, part, edited)
+    now = platform.clock.now()
+    known = part.automation.status.reverted
+    plan = _plan(part, files, Gatekeeper(part.gates, now, known))
+    if plan.changes:
+        fresh = await _fresh_reverts(remote, base, part, plan)
+        if fresh:
+            known = (*known, *fresh)
+            plan = _plan(part, files, Gatekeeper(part.gates, now, known))
+    keeper = Gatekeeper(part.gates, now)
+    opens = keeper.next_change() if any(sighting.state == "held" for sighting in plan.sightings) else None
+    return Planned(
+        part,
+        plan,
+        {_below(part.folder, path): content for path, content in plan.edits.items()},
+        still_set_back(known, plan.sightings),
+        None if opens is None else max(0.0, (opens - now).total_seconds()),
+    )
+
+
+def _plan(part: Part, files: Mapping[str, bytes], keeper: Gatekeeper) -> CommitPlan:
+    values = part.values
+
+    def make(hold: Callable[[Spot], str]) -> CommitPlan:
+        return plan_commit(files, values, hold=lambda spot: hold(spot) or part.refused(spot), targets=part.targets)
+
+    return regulated(keeper, make)
+
+
+async def _files(remote: GitRemote, revision: Revision, part: Part, edited: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files below the part's folder that hold a marker, or that a target names; those edited as they are by now.
+
+    Raises:
+        UpdateFailed: there is no such folder.
+    """
+    folder = part.automation.spec.update.path
+    try:
+        paths = await remote.search(revision, SCREEN, folder)
+        tree = await remote.tree(revision, folder)
+    except PathNotFound as error:
+        raise UpdateFailed(str(error)) from None
+    named = targeted(tree, part.targets) if part.targets else ()
+    found = {}
+    for path in dict.fromkeys((*paths, *named)):
+        whole = _below(part.folder, path)
+        found[path] = edited[whole] if whole in edited else tree[path]
+    return found
+
+
+async def _fresh_reverts(remote: GitRemote, base: Revision, part: Part, plan: CommitPlan) -> tuple[Reverted, ...]:
+    """What people set back since the last run; only files in which something is about to change are read again."""
+    guarded = {base for base, gate in part.gates.items() if not gate.rules.allow_reverted}
+    files = {change.file for change in plan.changes if setter_of(change.setter).base in guarded}
+    last = part.automation.status.observed_source_revision.rpartition(":")[2]
+    if not files or not last or last == base.commit:
+        return ()
+    try:
+        before = await remote.tree(Revision(base.name, last), part.automation.spec.update.path)
+    except (PathNotFound, RefNotFound):
+        return ()  # the history was rewritten: nobody knows what it said
+    old = {path: before[path] for path in sorted(files) if path in before}
+    was = plan_commit(old, part.values, targets=part.targets).sightings
+    return tuple(
+        entry
+        for entry in set_back(was, [sighting for sighting in plan.sightings if sighting.file in files])
+        if setter_of(entry.setter).base in guarded
+    )
+
+
+def with_refusals(part: Part, refused: Callable[[Spot], str]) -> Part:
+    return replace(part, refused=refused)
+
+
+def _below(folder: str, path: str) -> str:
+    return f"{folder}/{path}" if folder else path

@@ -1,0 +1,128 @@
+"""Where an automation reads and where it pushes.
+
+spec.git.checkout.ref, else the GitRepository's ref   what is read
+spec.git.push.branch, else the branch that is read    what is pushed: another one is rebuilt from what is read
+annotation sealoop.dev/write-secret                   who pushes: a Secret of the automation's namespace in the
+                                                      place of the GitRepository's, whose token may be read-only
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gitops_core.api import GitReference, GitRepository
+from gitops_core.meta import ObjectKey, seconds
+from gitops_core.ports import GitAccess, GitRef, GitRemote, Objects
+from gitops_core.runtime.credentials import git_access
+from gitops_core.runtime.reconciling import Platform
+from image_updater.api import GitSpec, ImageUpdateAutomation
+from image_updater.errors import SourceInvalid, SourceMissing
+
+WRITE_SECRET = "sealoop.dev/write-secret"  # noqa: S105  # the name of an annotation
+
+
+@dataclass(frozen=True)
+class Place:
+    """What an automation reads and pushes, before anybody is asked for a credential."""
+
+    repository: GitRepository
+    git: GitSpec
+    ref: GitRef
+    push_branch: str
+
+    @property
+    def url(self) -> str:
+        return self.repository.spec.url
+
+    @property
+    def switches(self) -> bool:
+        """Whether commits go to another branch than the one that is read."""
+        return self.push_branch != self.ref.branch or bool(self.ref.name or self.ref.tag or self.ref.commit)
+
+    @property
+    def refspec(self) -> str:
+        return self.git.push.refspec if self.git.push is not None else ""
+
+    @property
+    def options(self) -> dict[str, str]:
+        return self.git.push.options if self.git.push is not None else {}
+
+
+@dataclass(frozen=True)
+class Source(Place):
+    """The same, with the remote."""
+
+    remote: GitRemote
+    access: GitAccess
+
+
+def source_key(automation: ImageUpdateAutomation) -> ObjectKey:
+    reference = automation.spec.source_ref
+    return ObjectKey(reference.namespace or automation.metadata.namespace, reference.name)
+
+
+async def place_of(objects: Objects, wanted: ImageUpdateAutomation) -> Place:
+    """Raises SourceInvalid, SourceMissing."""
+    git = wanted.spec.git
+    if git is None:
+        raise SourceInvalid("source kind 'GitRepository' necessitates field .spec.git: invalid source configuration")
+    key = source_key(wanted)
+    repository = await objects.get(GitRepository, key)
+    if repository is None:
+        group = GitRepository.KIND.group
+        raise SourceMissing(f'failed to get source: gitrepositories.{group} "{key.name}" not found')
+    ref = git_ref(git.checkout.ref if git.checkout is not None else repository.spec.ref)
+    branch = (git.push.branch if git.push is not None else "") or ref.branch
+    if not branch:
+        raise SourceInvalid(
+            "push spec not provided, and cannot be inferred from .spec.git.checkout.ref or "
+            "GitRepository .spec.ref: invalid source configuration"
+        )
+    return Place(repository, git, ref, branch)
+
+
+async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Source:
+    """Raises SourceInvalid, SourceMissing, GitAccessDenied, ClusterError."""
+    place = await place_of(platform.objects, wanted)
+    spec = place.repository.spec
+    namespace, secret = place.repository.metadata.namespace, spec.secret_ref.name if spec.secret_ref else ""
+    if own := wanted.metadata.annotations.get(WRITE_SECRET, ""):
+        namespace, secret = wanted.metadata.namespace, own
+    access = await git_access(platform.cluster, namespace, secret, spec.url)
+    remote = platform.git.remote(spec.url, access, timeout=seconds(spec.timeout))
+    return Source(place.repository, place.git, place.ref, place.push_branch, remote, access)
+
+
+def git_ref(reference: GitReference | None) -> GitRef:
+    if reference is None:
+        return GitRef()
+    return GitRef(
+        branch=reference.branch,
+        tag=reference.tag,
+        semver=reference.semver,
+        name=reference.name,
+        commit=reference.commit,
+    )
+
+
+def tracks(repository: GitRepository, branch: str) -> bool:
+    """Whether a GitRepository looks at that branch itself."""
+    ref = repository.spec.ref
+    if ref is None:
+        return branch == "master"
+    if ref.commit or ref.tag or ref.semver:
+        return ref.name == f"refs/heads/{branch}" and not ref.commit
+    return ref.name == f"refs/heads/{branch}" if ref.name else (ref.branch or "master") == branch
+
+
+def same_repository(one: str, other: str) -> bool:
+    """Whether two URLs name one repository, as far as their text tells.
+
+    >>> same_repository("https://git.example.com/apps.git", "https://git.example.com/apps/")
+    True
+    """
+    return _plain(one) == _plain(other)
+
+
+def _plain(url: str) -> str:
+    return url.rstrip("/").removesuffix(".git")

@@ -1,0 +1,193 @@
+"""The loop that brings a branch to what the policies chose: one commit, by one writer.
+
+    resolve the branch · nothing new? done · read the marked files · plan · push
+        the branch moved meanwhile: begin again at once, on what is there now
+
+Nothing is merged. A branch that is read is only ever added to. Another push branch is made anew from what is read, as
+one commit on top of it: what somebody else put there is never given up for that.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from gitops_core.errors import GitAccessDenied, GitError, PushConflict, PushDenied, RefNotFound, SigningFailed
+from gitops_core.meta import Kind, ObjectKey, ObjectRef, Revision, Sensitive, seconds
+from gitops_core.ports import Commit, CommitInfo, GitRef, Signature, Signer
+from gitops_core.runtime.reconciling import Platform
+from image_updater.api import ImageUpdateAutomation, SigningKey
+from image_updater.domain.messages import commit_message
+from image_updater.errors import BranchTaken
+from image_updater.reconcilers.planning import Part, Planned, Together, plan_together
+from image_updater.reconcilers.sources import Source
+
+TRIES = 20
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+"""Seconds between two tries, before the draw. The quick ones win against writers who commit now and then."""
+SECRET = Kind("", "v1", "Secret")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to bring to which branch.
+
+    Attributes:
+        parts: reads what is wanted of the branch now, the part of `wanted` first.
+        is_settled: whether the last run saw just this base and tip and left nothing to do.
+    """
+
+    wanted: ImageUpdateAutomation
+    source: Source
+    parts: Callable[[], Awaitable[tuple[Part, ...]]]
+    is_settled: Callable[[Part, Revision, Revision | None], bool]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run came to.
+
+    Attributes:
+        part: what was wanted.
+        observed: the revision that was read, or the pushed one where the same branch is read and pushed.
+        together: None when nothing had to be read.
+        pushed: the commit that was made, if one was, and its message.
+        standing: the tip of another push branch that says it all.
+    """
+
+    part: Part
+    observed: Revision
+    together: Together | None = None
+    pushed: Revision | None = None
+    message: str = ""
+    standing: Revision | None = None
+
+    @property
+    def planned(self) -> Planned | None:
+        return self.together.own if self.together is not None else None
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Does one job; to be run by one task for each repository and branch."""
+
+    platform: Platform
+    job: Job
+
+    async def run(self) -> Run:
+        """Raises GitError, UpdateFailed, BranchTaken, TemplateFieldRemoved, GitOperationFailed, SigningFailed."""
+        source, last = self.job.source, ""
+        for number in range(TRIES):
+            base = await source.remote.resolve(source.ref)
+            tip = await self._tip(base)
+            own, *others = await self.job.parts()
+            if self.job.is_settled(own, base, tip):
+                return Run(own, base, standing=tip if source.switches else None)
+            together = await plan_together(self.platform, source.remote, base, (own, *others))
+            if not together.plan.edits:
+                return Run(own, base, together)
+            commit = await self._commit(base, together)
+            if tip is not None and source.switches and await self._stands(commit, tip, (own, *others)):
+                return Run(own, base, together, standing=tip)
+            try:
+                pushed = await self._push(commit, tip)
+            except PushConflict as conflict:
+                last = str(conflict)
+            else:
+                return Run(own, base if source.switches else pushed, together, pushed, commit.message)
+            pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 1.5**number)
+            await self.platform.clock.sleep(pause * self.platform.chance.random())
+        why = f"; at last: {last}" if source.refspec else ""
+        raise PushConflict(
+            f"branch '{source.push_branch}' of {source.url} moved {TRIES} times while we tried to push{why}"
+        )
+
+    async def _tip(self, base: Revision) -> Revision | None:
+        """Where the push branch is, or None when it is still to be made."""
+        source = self.job.source
+        if not source.switches:
+            return base
+        try:
+            return await source.remote.resolve(GitRef(branch=source.push_branch))
+        except RefNotFound:
+            return None
+
+    # the commit
+
+    async def _commit(self, base: Revision, together: Together) -> Commit:
+        wanted, spec = self.job.wanted, self.job.source.git.commit
+        message = commit_message(spec.message_template, wanted.key, together.plan.changes, spec.message_template_values)
+        author = Signature(spec.author.name, spec.author.email, self.platform.clock.now().replace(microsecond=0))
+        signer = await self._signer(spec.signing_key) if spec.signing_key is not None else None
+        return Commit(base.commit, together.plan.edits, message, author, author, signer)
+
+    async def _signer(self, key: SigningKey) -> Signer:
+        """Raises SigningFailed, ClusterError."""
+        where = ObjectKey(self.job.wanted.metadata.namespace, key.secret_ref.name)
+        manifest = await self.platform.cluster.get(ObjectRef(SECRET, where))
+        if manifest is None:
+            raise SigningFailed(f"signing key: failed to get secret '{where}': not found")
+        try:
+            values = {
+                name: Sensitive(base64.b64decode(text or "", validate=True))
+                for name, text in (manifest.get("data") or {}).items()
+            }
+        except (binascii.Error, ValueError):
+            raise SigningFailed(f"signing key: secret '{where}' holds data that is not base64") from None
+        return await self.platform.git.signer(key.type, values, f"signing key: secret '{where}'")
+
+    async def _stands(self, commit: Commit, tip: Revision, parts: tuple[Part, ...]) -> bool:
+        """Whether the push branch says already what `commit` would.
+
+        Raises:
+            BranchTaken: somebody else committed there.
+        """
+        source = self.job.source
+        if tip.commit == commit.parent:
+            return False
+        info = await source.remote.describe(tip)
+        if not _is_ours(info, parts):
+            raise BranchTaken(
+                f"branch '{source.push_branch}' of {source.url} is at commit {tip.commit[:7]} by "
+                f"{info.author.email!r}, which is not ours: it is left as it is; merge it, or delete the branch",
+                retry_after=seconds(self.job.wanted.spec.interval),
+            )
+        return info.parents == (commit.parent,) and info.tree == await source.remote.preview(commit)
+
+    # the push
+
+    async def _push(self, commit: Commit, tip: Revision | None) -> Revision:
+        """Raises PushConflict: it has to be planned again."""
+        source = self.job.source
+        expected = tip.commit if tip is not None else ""
+        try:
+            return await source.remote.push(
+                commit, source.push_branch, expected=expected, refspec=source.refspec, options=source.options
+            )
+        except (PushConflict, PushDenied, GitAccessDenied, SigningFailed):
+            raise
+        except GitError as error:
+            return await self._after_lost_answer(commit, expected, error)
+
+    async def _after_lost_answer(self, commit: Commit, expected: str, error: GitError) -> Revision:
+        """The remote may have taken the commit although its answer was lost: look."""
+        source = self.job.source
+        try:
+            tip = await source.remote.resolve(GitRef(branch=source.push_branch))
+            if tip.commit == expected:
+                raise error
+            info = await source.remote.describe(tip)
+        except GitError:
+            raise error from None
+        said = (info.parents, info.author, info.message.rstrip())
+        if said == ((commit.parent,), commit.author, commit.message.rstrip()):
+            return tip
+        raise PushConflict(str(error))
+
+
+def _is_ours(info: CommitInfo, parts: tuple[Part, ...]) -> bool:
+    """Whether one of the automations that share the branch made it."""
+    specs = [part.automation.spec.git for part in parts]
+    return info.author.email in {spec.commit.author.email for spec in specs if spec is not None}
