@@ -11,33 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from image_updater.api import ImageRef
 from image_updater.domain.edits import Edit, set_values
-from image_updater.domain.helm import ACTION
-from image_updater.domain.markers import Marked, ObjectIdentifier, Unparsable
+from image_updater.domain.markers import ObjectIdentifier, Unparsable
+from image_updater.domain.placing import place_file
 from image_updater.domain.readings import Reading, Readings, blob_id, decode, kind_of, read
-from image_updater.domain.scalars import can_spell
-from image_updater.domain.targets import DeclaredTarget
+from image_updater.domain.sightings import Judge, Sighting, Spot, State, hold_nothing
+from image_updater.domain.targets import DeclaredTarget, glob_pattern
 
-State = Literal["applied", "pending", "held", "unmatched", "ambiguous", "unparsable"]
-"""It says what the policy chose; it will; it must not be set; no policy of that name; two policies want the line; its
-file cannot be read."""
-
-
-class Spot(NamedTuple):
-    """A marked value that would change: who holds it back is asked about this."""
-
-    file: str
-    setter: str
-    current: str
-    desired: str
-
-
-def hold_nothing(spot: Spot) -> str:
-    """Why `spot` must not change now; "" when it may."""
-    return ""
+__all__ = ["Change", "CommitPlan", "Sighting", "Spot", "State", "image_text", "plan_commit", "setters"]
 
 
 class Change(NamedTuple):
@@ -48,23 +32,6 @@ class Change(NamedTuple):
     old: str
     new: str
     setter: str
-
-
-class Sighting(NamedTuple):
-    """One marker, or one file that could not be read: nothing is passed over in silence.
-
-    Attributes:
-        line: counted from 1; 0 for a whole file.
-        cause: why it is held, unmatched, ambiguous or unparsable.
-    """
-
-    file: str
-    line: int
-    setter: str
-    current: str
-    desired: str
-    state: State
-    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,60 +81,78 @@ def plan_commit(
         blobs: Git's names for the files' contents. A file that has one and was read before is only asked for its
             content when it is to change.
     """
-    known = Readings() if readings is None else readings
-    edits: dict[str, bytes] = {}
-    changes: list[Change] = []
-    sightings: list[Sighting] = []
+    plan = _Plan(files, Judge(values, hold), tuple(targets), Readings() if readings is None else readings)
     for path in sorted(files):
-        reading, blob = _reading(path, files, known, blobs.get(path, ""))
-        seen = [_judge(path, marked, values, hold) for marked in reading.marked]
-        pending = [Edit(m, s.desired) for m, s in zip(reading.marked, seen, strict=True) if s.state == "pending"]
-        if pending:
-            try:
-                edits[path] = _edited(files[path], reading, pending, known, blob)
-                changes += (Change(path, m.object, m.value, value, m.setter) for m, value in pending)
-            except Unparsable as error:
-                seen = [s._replace(state="unparsable", cause=str(error)) if s.state == "pending" else s for s in seen]
+        plan.add(path, blobs.get(path, ""))
+    return plan.complete()
+
+
+class _Plan:
+    """A plan in the making."""
+
+    def __init__(
+        self, files: Mapping[str, bytes], judge: Judge, targets: tuple[DeclaredTarget, ...], known: Readings
+    ) -> None:
+        self.files, self.judge, self.known = files, judge, known
+        self.targets = [(glob_pattern(declared.target.file), declared) for declared in targets]
+        self.reached: set[DeclaredTarget] = set()
+        self.edits: dict[str, bytes] = {}
+        self.changes: list[Change] = []
+        self.sightings: list[Sighting] = []
+
+    def add(self, path: str, blob: str) -> None:
+        """Plan one file."""
+        reading, blob = self._reading(path, blob)
+        declared = [target for glob, target in self.targets if glob.fullmatch(path)]
+        seen = self._placed(path, reading, declared) if declared else self._marked(path, reading, blob)
         seen += (Sighting(path, s.line, s.setter, s.current, "", s.state, s.cause) for s in reading.strays)
-        sightings += sorted(seen, key=lambda sighting: sighting.line)
-    return CommitPlan(edits, tuple(changes), tuple(sightings))
+        self.sightings += sorted(seen, key=lambda sighting: sighting.line)
 
+    def complete(self) -> CommitPlan:
+        for _, declared in self.targets:
+            if declared not in self.reached:
+                glob, cause = declared.target.file, "no file of this folder has such a name"
+                self.sightings.append(Sighting(glob, 0, declared.setter, "", "", "unmatched", cause))
+        return CommitPlan(self.edits, tuple(self.changes), tuple(self.sightings))
 
-def _reading(path: str, files: Mapping[str, bytes], known: Readings, blob: str) -> tuple[Reading, str]:
-    """What the file asks for, and Git's name for its content."""
-    kind = kind_of(path)
-    blob = blob or blob_id(files[path])
-    found = known.get(kind, blob)
-    if found is None:
-        found = read(kind, files[path])
-        known.put(kind, blob, found)
-    return found, blob
+    def _reading(self, path: str, blob: str) -> tuple[Reading, str]:
+        """What the file asks for, and Git's name for its content."""
+        kind = kind_of(path)
+        blob = blob or blob_id(self.files[path])
+        found = self.known.get(kind, blob)
+        if found is None:
+            found = read(kind, self.files[path])
+            self.known.put(kind, blob, found)
+        return found, blob
 
+    def _marked(self, path: str, reading: Reading, blob: str) -> list[Sighting]:
+        """Plan a file that markers alone speak of."""
+        seen = [self.judge.marker(path, m.line, m.setter, m.value) for m in reading.marked]
+        pending = [Edit(m, s.desired) for m, s in zip(reading.marked, seen, strict=True) if s.state == "pending"]
+        if not pending:
+            return seen
+        try:
+            mark, text = decode(self.files[path])
+            text, after = set_values(text, reading, pending)
+        except Unparsable as error:
+            return [s._replace(state="unparsable", cause=str(error)) if s.state == "pending" else s for s in seen]
+        self.edits[path] = edited = mark + text.encode()
+        self.known.put("yaml", blob_id(edited, like=blob), after)
+        self.changes += (Change(path, m.object, m.value, value, m.setter) for m, value in pending)
+        return seen
 
-def _edited(content: bytes, reading: Reading, pending: list[Edit], known: Readings, blob: str) -> bytes:
-    """The content with the edits made. Raises Unparsable."""
-    mark, text = decode(content)
-    text, after = set_values(text, reading, pending)
-    edited = mark + text.encode()
-    known.put("yaml", blob_id(edited, like=blob), after)
-    return edited
-
-
-def _judge(path: str, marked: Marked, values: Mapping[str, str], hold: Callable[[Spot], str]) -> Sighting:
-    desired = values.get(marked.setter)
-    found = Sighting(path, marked.line, marked.setter, marked.value, desired or "", "pending")
-    if desired is None:
-        return found._replace(state="unmatched", cause="no policy of this namespace has this name and form")
-    if desired == marked.value:
-        return found._replace(state="applied")
-    if cause := _obstacle(desired, marked) or hold(Spot(path, marked.setter, marked.value, desired)):
-        return found._replace(state="held", cause=cause)
-    return found
-
-
-def _obstacle(desired: str, marked: Marked) -> str:
-    if not desired:  # the original writes an empty digest over the value
-        return "the policy has no such value: a value is never emptied"
-    if not can_spell(desired):
-        return "the policy's image is not one that a file could name"
-    return "a template writes this value" if ACTION in marked.value else ""
+    def _placed(self, path: str, reading: Reading, declared: list[DeclaredTarget]) -> list[Sighting]:
+        """Plan a file that targets speak of."""
+        self.reached.update(declared)
+        content = self.files[path]
+        try:
+            edited, placed, missing = place_file(path, content, reading, declared, self.judge)
+        except Unparsable as error:
+            unread = [Sighting(path, 0, target.setter, "", "", "unparsable", str(error)) for target in declared]
+            return unread + self._marked(path, reading, blob_id(content))
+        if edited != content:
+            self.edits[path] = edited
+        for place, sighting, owner in placed:
+            if sighting.state == "pending":
+                self.changes.append(Change(path, owner, place.leaf.value, sighting.desired, place.setter))
+        return [*missing, *(p.sighting for p in placed)]

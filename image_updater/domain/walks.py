@@ -58,6 +58,12 @@ def unparsable(error: yaml.YAMLError | UnicodeError, line: int = 0) -> Unparsabl
     return Unparsable(str(error).replace("\n", " "))
 
 
+def spelling(text: str, event: Any) -> int:
+    """Where the value of a scalar itself begins, behind its anchor and tag."""
+    match = _PROPERTIES.match(text, event.start_mark.index, event.end_mark.index)
+    return match.end() if match else event.start_mark.index
+
+
 def walk(text: str, tokens: list[int], base: int = 0, line: int = 0) -> Walked:
     """What `text` asks for.
 
@@ -197,8 +203,7 @@ class _Walk:
         if comment is None:
             return
         setter = setter_of(comment)
-        spelled = _PROPERTIES.match(self.text, event.start_mark.index, event.end_mark.index)
-        start = spelled.end() if spelled else event.start_mark.index
+        start = spelling(self.text, event)
         if not setter or start >= event.end_mark.index:
             self.beside[token] = event.value
             return
