@@ -8,10 +8,14 @@ from typing import Any
 from gitops_core.api import GitRepository, Kustomization
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query
+from gitops_core.runtime.controlling import is_significant
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.ports import CloudLogins, HealthRule, ImageReader, Registry, TagCatalog
+from image_updater.domain.gates import APPROVE
 from image_updater.domain.listings import Listings
+from image_updater.domain.policies import SKIP_UNPARSABLE
+from image_updater.domain.shrinking import BELIEVE
 from image_updater.reconcilers import (
     ImagePolicyReconciler,
     ImageRepositoryReconciler,
@@ -111,8 +115,8 @@ def guards_otherwise(old: UpdateGuard | None, new: UpdateGuard | None) -> bool:
 
 
 def is_another_policy(old: ImagePolicy, new: ImagePolicy) -> bool:
-    """The runtime's own rule, and labels, which guards select by, and annotations of ours."""
-    return _wishes(old) != _wishes(new)
+    """Beside the runtime's own rule: labels, which guards select by, and annotations that say how to choose."""
+    return is_significant(old, new) or _wishes(old) != _wishes(new)
 
 
 def _named_by_policy(policy: ImagePolicy) -> Iterable[ObjectRef]:
@@ -145,15 +149,14 @@ def _rules(guard: UpdateGuard | None) -> object:
 
 
 def _wishes(policy: ImagePolicy) -> object:
-    metadata = policy.metadata
-    said = {key: value for key, value in metadata.annotations.items() if key in SIGNIFICANT}
-    return metadata.generation, metadata.deletion_timestamp, metadata.labels, said
+    annotations = policy.metadata.annotations
+    return policy.metadata.labels, annotations.get(SKIP_UNPARSABLE), annotations.get(BELIEVE)
 
 
 def _choice(policy: ImagePolicy | None) -> object:
     if policy is None or policy.status.latest_ref is None:
         return None
-    return policy.status.latest_ref, policy.metadata.labels
+    return policy.status.latest_ref, policy.metadata.labels, policy.metadata.annotations.get(APPROVE)
 
 
 def _source(repository: GitRepository | None) -> object:

@@ -30,6 +30,8 @@ from gitops_core.runtime.process import Health
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.images import RegistryImages
+from image_updater.adapters.inspecting import RegistryReader
+from image_updater.adapters.logins import SdkLogins
 from image_updater.adapters.oci import OciRegistry
 from sealoop.applying import prepare
 from sealoop.clusters import opened
@@ -122,7 +124,13 @@ async def opened_ports(state_dir: Path, clock: Clock, stack: contextlib.AsyncExi
     providers = provider_factories(clock)
     for provider in providers.values():
         stack.push_async_callback(provider.close)
-    return Ports(renderer=Kustomize(), registry=registry, catalog=catalog, providers=providers)
+    reader = RegistryReader(registry)
+    stack.push_async_callback(reader.close)
+    logins = SdkLogins()
+    stack.push_async_callback(logins.close)
+    return Ports(
+        renderer=Kustomize(), registry=registry, reader=reader, catalog=catalog, providers=providers, logins=logins
+    )
 
 
 async def ended(task: asyncio.Task[None]) -> None:

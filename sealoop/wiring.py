@@ -5,7 +5,7 @@ ports (adapters, or a test's fakes)  ->  controllers of every package  ->  the r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gitops_core import component as gitops
@@ -14,7 +14,7 @@ from gitops_core.meta import Resource
 from gitops_core.ports import Renderer
 from gitops_core.runtime.reconciling import Component, Controller, Platform
 from image_updater import component as images
-from image_updater.ports import Registry, TagCatalog
+from image_updater.ports import CloudLogins, ImageReader, NoCloudLogins, Registry, TagCatalog
 from secrets_sync import component as secrets
 from secrets_sync.ports import ProviderFactories
 
@@ -28,8 +28,10 @@ class Ports:
 
     renderer: Renderer
     registry: Registry
+    reader: ImageReader
     catalog: TagCatalog
     providers: ProviderFactories
+    logins: CloudLogins = field(default_factory=NoCloudLogins)
 
 
 def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
@@ -43,4 +45,6 @@ def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]
 
 def image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
     """Those of image_updater alone, for a run that does nothing else."""
-    return images.controllers(platform, ports.registry, ports.catalog, health=health)
+    return images.controllers(
+        platform, ports.registry, ports.catalog, health=health, reader=ports.reader, logins=ports.logins
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from image_updater.api import ImagePolicy, ImagePolicyStatus
 from image_updater.domain.filters import TagFilter
 from image_updater.domain.plan import image_text
-from image_updater.domain.policies import AlphabeticalPolicy, NumericalPolicy, Policy, SemVerPolicy
+from image_updater.domain.policies import SKIP_UNPARSABLE, AlphabeticalPolicy, NumericalPolicy, Policy, SemVerPolicy
 from image_updater.errors import PolicyInvalid
 
 
@@ -30,6 +30,11 @@ def choice_of(wanted: ImagePolicy) -> Policy:
 def filter_of(wanted: ImagePolicy) -> TagFilter | None:
     spec = wanted.spec.filter_tags
     return None if spec is None else TagFilter(spec.pattern, spec.extract)
+
+
+def skips_unparsable(wanted: ImagePolicy) -> bool:
+    """Whether a numerical policy passes over what is no number: the annotation says so."""
+    return wanted.metadata.annotations.get(SKIP_UNPARSABLE, "").strip().lower() == "true"
 
 
 def ready_message(status: ImagePolicyStatus) -> str:

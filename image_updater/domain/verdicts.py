@@ -2,7 +2,7 @@
 
     policy    excluded · filtered · not a version · out of range · prerelease                 (the order of candidates)
     guards    pinned away · skipped · quarantined · older than what is quarantined · too young · not promoted
-              · gone · wrong platform · unsigned                                   (the first candidate without any wins)
+              · gone · wrong platform · unsigned                              (the first candidate without any wins)
 
 What only a registry knows is asked for: `decide` answers `Need`, the caller adds the fact and asks again. Candidates
 are tried from the best one down and a fact is asked only of one that passes everything cheaper: mostly of one image.

@@ -1,29 +1,42 @@
-"""ImagePolicy: which of a repository's tags is the latest."""
+"""ImagePolicy: which of a repository's tags is the latest.
+
+    tags and guards -> request -> decide ──Need──> ask the registry, decide again
+                                     └──> Chosen: status.latestRef    Nothing: what was chosen stays, and why is told
+
+Without guards and digests nothing but what the watches know is read.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from gitops_core.errors import GitOpsError, StalledError, TransientError
-from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef
-from gitops_core.ports import Cluster, Objects
-from gitops_core.runtime.reconciling import Outcome
-from gitops_core.runtime.refusing import refuse_unsupported
-from image_updater.api import ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository
-from image_updater.domain.choices import choice_of, filter_of, ready_message
-from image_updater.domain.policies import select_latest
+from gitops_core.errors import GitOpsError, KindUnknown, StalledError, TransientError
+from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, seconds
+from gitops_core.ports import Clock, Cluster, Objects
+from gitops_core.runtime.reconciling import Notice, Outcome
+from image_updater.api import AccessFrom, ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
+from image_updater.domain.choices import choice_of, filter_of, ready_message, skips_unparsable
+from image_updater.domain.filters import PatternInvalid
+from image_updater.domain.guards import Rules, rules_for
+from image_updater.domain.listings import Listing, Listings
 from image_updater.domain.references import parse_repository
-from image_updater.domain.scans import without_excluded
-from image_updater.errors import AccessDenied, RepositoryNotReady
-from image_updater.ports import TagCatalog
-from image_updater.reconcilers.notices import ready_notices
+from image_updater.domain.shrinking import disbelief
+from image_updater.domain.verdicts import Chosen, Facts, Need, Nothing, Request, decide
+from image_updater.errors import AccessDenied, GuardInvalid, ListShrank, NoTagQualifies, RepositoryNotReady
+from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
+from image_updater.reconcilers.evidence import Witness
 
 NAMESPACE = Kind("", "v1", "Namespace")
 DEPENDENCY_RETRY = 30.0
 FIRST_LOOK = 1.0
 """Seconds until the next look for a repository that is being listed again; doubled up to DEPENDENCY_RETRY."""
+ELSEWHERE = 30.0
+"""Seconds between two looks at what is proven in another namespace: its guards do not wake us."""
+MOST_TOLD = 3
+"""Candidates that were passed over and are named in the Ready condition."""
 
 
 class Relisted(Exception):
@@ -38,27 +51,39 @@ class ImagePolicyReconciler:
     """
 
     cluster: Cluster
+    clock: Clock
     objects: Objects
     catalog: TagCatalog
+    registry: Registry
+    reader: ImageReader
+    listings: Listings
+    logins: CloudLogins | None = None
     _waits: dict[ObjectKey, float] = field(default_factory=dict)
 
     async def reconcile(self, wanted: ImagePolicy) -> Outcome:
-        refuse_unsupported(wanted, harmless=())
+        notices: list[Notice] = []
         try:
+            _check_interval(wanted)
             repository = await self._repository(wanted)
-            tags = await self._tags(wanted, repository)
-            latest = select_latest(tags, choice_of(wanted), filter_of(wanted))
+            request = await self._request(wanted, repository)
+            decision = await self._decided(wanted, repository, request, notices)
+            status = with_latest(wanted.status, latest_of(decision, wanted, repository))
         except Relisted:
             return _as_before(wanted, self._next_wait(wanted.key))
+        except GuardInvalid as error:  # it is not the policy that has to be edited
+            raise error.carrying(wanted.status) from None
         except StalledError:
             raise
         except GitOpsError as error:  # status.latestRef stays: what was chosen stays in use
             raise error.carrying(wanted.status, _progress(wanted)) from None
         self._waits.pop(wanted.key, None)
-        status = with_latest(wanted.status, ImageRef(name=repository.spec.image, tag=latest))
         message = ready_message(status)
-        notices = ready_notices(wanted, message)
-        return Outcome(status=status, message=message, requeue_after=None, notices=notices)
+        return Outcome(
+            status=status,
+            message=message + _beside(decision, request.rules),
+            requeue_after=_next_look(wanted, repository, request, decision),
+            notices=(*notices, *_ready(wanted, message)),
+        )
 
     async def finalize(self, wanted: ImagePolicy) -> None:
         """Nothing in the world: a policy makes nothing."""
@@ -89,26 +114,113 @@ class ImagePolicyReconciler:
             raise AccessDenied(
                 f"{trouble}: '{repository.key}' can't be accessed due to missing ACL labels on 'accessFrom'"
             )
-        manifest = await self.cluster.get(ObjectRef(NAMESPACE, ObjectKey("", namespace))) or {}
-        labels = (manifest.get("metadata") or {}).get("labels") or {}
-        if not any(selector.match_labels.items() <= labels.items() for selector in access.namespace_selectors):
+        if not _is_open(access, await self._labels(namespace)):
             raise AccessDenied(
                 f"{trouble}: '{repository.key}' can't be accessed due to ACL labels mismatch on namespace '{namespace}'"
             )
 
-    async def _tags(self, wanted: ImagePolicy, repository: ImageRepository) -> tuple[str, ...]:
-        """Raises Relisted, or RepositoryNotReady: it was not listed yet, or is empty."""
+    # what is read before anything is decided
+
+    async def _request(self, wanted: ImagePolicy, repository: ImageRepository) -> Request:
+        """Everything that the decision depends on, as far as it is known here."""
+        policy = choice_of(wanted)  # a policy that cannot be is said to be wrong also before there are tags
         canonical = str(parse_repository(repository.spec.image))
-        choice_of(wanted)  # a policy that cannot be is said to be wrong also before there are tags
+        listing = await self._listing(repository, canonical)
+        rules = rules_for(wanted, await self._guards(wanted.metadata.namespace))
+        if rules.faults:
+            raise GuardInvalid("; ".join(rules.faults))
+        if rules.max_shrink is not None:
+            await self._check_shrinking(wanted, listing, canonical, rules.max_shrink, repository)
+        return Request(
+            policy=policy,
+            listing=listing,
+            now=self.clock.now(),
+            tag_filter=filter_of(wanted),
+            skip_unparsable=skips_unparsable(wanted),
+            rules=rules,
+            seen={seen.tag: seen for seen in await self.catalog.seen(canonical)} if rules.min_age else {},
+            proven={p.policy: await self._proven(p.policy, wanted.metadata.namespace) for p in rules.promotions},
+            digest=wanted.spec.digest_reflection_policy != "Never",
+            facts=_remembered(wanted, repository, rules),
+        )
+
+    async def _listing(self, repository: ImageRepository, canonical: str) -> Listing:
+        """Raises Relisted, or RepositoryNotReady: it was not listed yet, or is empty."""
         status = repository.status
         scanned = status.last_scan_result is not None and status.canonical_image_name == canonical
         listed = await self.catalog.tags(canonical) if scanned else None
         if scanned and listed is None:
             raise Relisted
-        tags = without_excluded(listed or (), status.observed_exclusion_list)
-        if not tags:
+        try:
+            listing = self.listings.listing(canonical, listed or (), status.observed_exclusion_list)
+        except PatternInvalid as error:
+            raise RepositoryNotReady(str(error), retry_after=DEPENDENCY_RETRY) from None
+        if not listing.tags:
             raise RepositoryNotReady("retrying in 30s error: no tags in database", retry_after=DEPENDENCY_RETRY)
-        return tags
+        return listing
+
+    async def _guards(self, namespace: str) -> tuple[UpdateGuard, ...]:
+        try:
+            return await self.objects.list(UpdateGuard, namespace)
+        except KindUnknown:  # not installed: nobody wants any
+            return ()
+
+    async def _check_shrinking(
+        self, wanted: ImagePolicy, listing: Listing, canonical: str, share: int, repository: ImageRepository
+    ) -> None:
+        """Raises ListShrank."""
+        events = await self.catalog.history(canonical)
+        counted = Listing((event.tag for event in events), listing.exclusions).tags
+        kept = frozenset(counted)
+        cause = disbelief(
+            listing.tags, [event for event in events if event.tag in kept], share, wanted.metadata.annotations
+        )
+        if cause:
+            raise ListShrank(cause, retry_after=seconds(repository.spec.interval))
+
+    async def _proven(self, policy: ObjectKey, namespace: str) -> tuple[Proven, ...] | str:
+        """What ran Healthy where `policy` decides, as its guards saw it; or why this namespace may not know."""
+        guards = [guard for guard in await self._guards(policy.namespace) if not guard.spec.suspend]
+        if policy.namespace != namespace:
+            labels = await self._labels(namespace)
+            guards = [guard for guard in guards if guard.spec.access_from and _is_open(guard.spec.access_from, labels)]
+            if not guards:
+                return (
+                    f"no UpdateGuard of namespace {policy.namespace!r} is open to namespace {namespace!r} (accessFrom)"
+                )
+        return tuple(entry for guard in guards for entry in guard.status.proven if entry.policy == policy.name)
+
+    async def _labels(self, namespace: str) -> dict[str, str]:
+        manifest = await self.cluster.get(ObjectRef(NAMESPACE, ObjectKey("", namespace))) or {}
+        return dict((manifest.get("metadata") or {}).get("labels") or {})
+
+    # the decision
+
+    async def _decided(
+        self, wanted: ImagePolicy, repository: ImageRepository, request: Request, notices: list[Notice]
+    ) -> Chosen:
+        """Raises NoTagQualifies, and what the registry answers."""
+        rules, facts = request.rules, dict(request.facts)
+        witness = Witness(
+            self.cluster,
+            self.registry,
+            self.reader,
+            self.catalog,
+            self.logins,
+            repository,
+            parse_repository(repository.spec.image, insecure=repository.spec.insecure),
+            wanted.metadata.namespace,
+            rules.verify,
+            request.now,
+            strict=not rules.guards,
+            notices=notices,
+        )
+        while isinstance(found := decide(replace(request, facts=facts)), Need):
+            facts[found.tag] = await witness.answer(found, facts.get(found.tag, Facts()))
+        if isinstance(found, Nothing):
+            delay = (found.again - request.now).total_seconds() if found.again is not None else None
+            raise NoTagQualifies(found.message, retry_after=max(1.0, delay) if delay is not None else None)
+        return found
 
 
 def repository_key(policy: ImagePolicy) -> ObjectKey:
@@ -121,6 +233,74 @@ def with_latest(status: ImagePolicyStatus, latest: ImageRef) -> ImagePolicyStatu
     if status.latest_ref == latest:
         return status
     return msgspec.structs.replace(status, latest_ref=latest, observed_previous_ref=status.latest_ref)
+
+
+def latest_of(decision: Chosen, wanted: ImagePolicy, repository: ImageRepository) -> ImageRef:
+    """What status.latestRef says of the decision: the digest only where the policy reflects it."""
+    latest = ImageRef(name=repository.spec.image, tag=decision.tag)
+    known = wanted.status.latest_ref
+    match wanted.spec.digest_reflection_policy:
+        case "Never":
+            return latest
+        case "IfNotPresent" if known is not None and known.digest and decision.how != "taken back":
+            if (known.name, known.tag) == (latest.name, latest.tag):
+                return known
+    return msgspec.structs.replace(latest, digest=decision.digest)
+
+
+def _remembered(wanted: ImagePolicy, repository: ImageRepository, rules: Rules) -> dict[str, Facts]:
+    """The digest that need not be looked up again."""
+    known = wanted.status.latest_ref
+    if wanted.spec.digest_reflection_policy != "IfNotPresent" or known is None or rules.guards:
+        return {}
+    return {known.tag: Facts(digest=known.digest)} if known.digest and known.name == repository.spec.image else {}
+
+
+def _check_interval(wanted: ImagePolicy) -> None:
+    if wanted.spec.digest_reflection_policy == "Always" and wanted.spec.interval is None:
+        raise StalledError(
+            "spec.interval must be set when spec.digestReflectionPolicy is set to 'Always'",
+            reason="IntervalNotConfigured",
+        )
+
+
+def _next_look(wanted: ImagePolicy, repository: ImageRepository, request: Request, decision: Chosen) -> float | None:
+    """Seconds, None to wait for a change."""
+    looks = []
+    if wanted.spec.digest_reflection_policy == "Always" and wanted.spec.interval is not None:
+        looks.append(seconds(wanted.spec.interval))
+    if request.rules.watches_digests:
+        looks.append(seconds(repository.spec.interval))
+    if decision.again is not None:
+        looks.append((decision.again - request.now).total_seconds())
+    elsewhere = any(p.policy.namespace != wanted.metadata.namespace for p in request.rules.promotions)
+    if elsewhere and any(verdict.kind == "not promoted" for verdict in decision.passed):
+        looks.append(ELSEWHERE)
+    return max(1.0, min(looks)) if looks else None
+
+
+def _beside(decision: Chosen, rules: Rules) -> str:
+    """What the Ready condition says behind the original's words: why better tags were passed over."""
+    if not rules.guards:
+        return ""
+    causes = [str(verdict) for verdict in decision.passed[:MOST_TOLD]]
+    if decision.how != "chosen":
+        causes.insert(0, "it is pinned" if decision.how == "pinned" else "taken back to it")
+    more = "; ..." if len(decision.passed) > MOST_TOLD else ""
+    return "".join(f"; {cause}" for cause in causes) + more
+
+
+def _ready(wanted: ImagePolicy, message: str) -> Sequence[Notice]:
+    """The notice of a choice, unless it was told before: what is said of other tags is no news."""
+    ready = next((c for c in wanted.status.conditions if c.type == "Ready"), None)
+    if ready is not None and ready.status == "True" and f"{ready.message};".startswith(f"{message};"):
+        return ()
+    return (Notice("Normal", "Succeeded", message),)
+
+
+def _is_open(access: AccessFrom, labels: dict[str, str]) -> bool:
+    """Whether a namespace with these labels is let in."""
+    return any(selector.match_labels.items() <= labels.items() for selector in access.namespace_selectors)
 
 
 def _as_before(wanted: ImagePolicy, delay: float) -> Outcome:

@@ -67,7 +67,9 @@ class World:
                 git=self.real_git or self.git,
                 clock=self.clock,
                 chance=SeededChance(2),
-                assemble=lambda platform: controllers(platform, registry or self.fakes, catalog, health=health),
+                assemble=lambda platform: controllers(
+                    platform, registry or self.fakes, catalog, health=health, reader=self.fakes
+                ),
                 settings=Settings(),
                 stop=stop,
                 metrics=Metrics(CollectorRegistry()),

@@ -25,6 +25,7 @@ from gitops_core.runtime.statuses import StatusWriter
 from gitops_core.schema import crd
 from gitops_core.schema.structural import markers
 from image_updater.adapters.catalog import SqliteCatalog
+from image_updater.adapters.inspecting import RegistryReader
 from image_updater.adapters.oci import OciRegistry
 from sealoop.wiring import COMPONENTS, KINDS, Ports, controllers
 from secrets_sync.adapters import provider_factories
@@ -47,7 +48,8 @@ async def wired(tmp_path: Path, local_cluster: LocalCluster) -> tuple[Controller
     )
     async with OciRegistry() as registry:
         with closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
-            return controllers(platform, Ports(Kustomize(), registry, catalog, provider_factories(clock)))
+            reader, providers = RegistryReader(registry), provider_factories(clock)
+            return controllers(platform, Ports(Kustomize(), registry, reader, catalog, providers))
 
 
 def test_every_kind_is_reconciled_by_exactly_one_controller(wired: tuple[Controller[Any], ...]) -> None:

@@ -145,9 +145,11 @@ class History:
         world, lease = self.world, LeaseSettings("default", "sealoop", identity)
         catalog = SqliteCatalog.open(None)
         mortal_store = Mortal(world.store, "provider", life, lambda deed: ProviderUnavailable(f"{deed}: away"))
+        mortal_registry = Mortal(world.registry, "registry", life, lambda deed: RegistryUnavailable(f"{deed}: away"))
         ports = Ports(
             renderer=Kustomize(),
-            registry=Mortal(world.registry, "registry", life, lambda deed: RegistryUnavailable(f"{deed}: away")),
+            registry=mortal_registry,
+            reader=mortal_registry,
             catalog=catalog,
             providers={"fake": mortal_store},
         )

@@ -1,0 +1,107 @@
+"""What a registry is asked about one candidate, in the words of domain.verdicts: its digest, platforms, signatures."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from gitops_core.errors import TransientError
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.ports import Cluster
+from gitops_core.runtime.reconciling import Notice
+from image_updater.api import ImageRepository
+from image_updater.domain.cosign import PublicKey, parse_keys, refusal
+from image_updater.domain.credentials import RegistryAccess
+from image_updater.domain.references import Repository
+from image_updater.domain.verdicts import Facts, Need
+from image_updater.errors import GuardInvalid, ImageUnknown, ImageUnreadable, RegistryError
+from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
+from image_updater.reconcilers.access import registry_access
+
+SECRET = Kind("", "v1", "Secret")
+
+
+@dataclass
+class Witness:
+    """Answers the `Need`s of one decision. Credentials and keys are read when they are needed, once.
+
+    Attributes:
+        namespace: of the policy, whose guards name the keys.
+        strict: a tag that names no image is an error, as without guards, and not just no candidate.
+        notices: of tags that name another image than before.
+    """
+
+    cluster: Cluster
+    registry: Registry
+    reader: ImageReader
+    catalog: TagCatalog
+    logins: CloudLogins | None
+    wanted: ImageRepository
+    repository: Repository
+    namespace: str
+    verify: tuple[str, ...]
+    now: datetime
+    strict: bool
+    notices: list[Notice] = field(default_factory=list)
+    _access: RegistryAccess | None = None
+    _keys: dict[str, tuple[PublicKey, ...]] = field(default_factory=dict)
+
+    async def answer(self, need: Need, known: Facts) -> Facts:
+        """`known` with what was asked for.
+
+        Raises:
+            TransientError: the registry or a Secret cannot be asked.
+            GuardInvalid: a Secret that verifies holds no key.
+        """
+        image = f"{self.wanted.spec.image}:{need.tag}"
+        try:
+            if self._access is None:
+                self._access = await registry_access(self.cluster, self.wanted, self.repository, self.logins)
+            match need.what:
+                case "digest":
+                    return await self._digest(need.tag, known, self._access)
+                case "platforms":
+                    found = await self.reader.image(self.repository, known.digest or need.tag, self._access)
+                    return replace(known, platforms=found.platforms)
+                case "signature":
+                    return replace(known, unsigned=await self._unsigned(known.digest, self._access))
+        except (ImageUnknown, ImageUnreadable) as error:
+            if not self.strict:
+                return replace(known, gone=str(error))
+            raise TransientError(f"failed fetching digest of {image}: {error}") from error
+        except RegistryError as error:
+            doing = "fetching digest" if need.what == "digest" else f"reading the {need.what}"
+            raise TransientError(f"failed {doing} of {image}: {error}", retry_after=error.retry_after) from error
+
+    async def _digest(self, tag: str, known: Facts, access: RegistryAccess) -> Facts:
+        digest = await self.registry.digest(self.repository, tag, access)
+        former = await self.catalog.observe(str(self.repository), tag, digest, self.now)
+        if former:
+            text = f"tag {tag} of {self.wanted.spec.image} names another image now: {former} -> {digest}"
+            self.notices.append(Notice("Warning", "TagMoved", text))
+        return replace(known, digest=digest, moved=bool(former))
+
+    async def _unsigned(self, digest: str, access: RegistryAccess) -> str:
+        claims = await self.reader.claims(self.repository, digest, access)
+        for secret in self.verify:
+            if secret not in self._keys:
+                self._keys[secret] = await self._keys_of(secret)
+            why = refusal(claims, digest, self._keys[secret])
+            if why:
+                return why
+        return ""
+
+    async def _keys_of(self, name: str) -> tuple[PublicKey, ...]:
+        key = ObjectKey(self.namespace, name)
+        manifest = await self.cluster.get(ObjectRef(SECRET, key))
+        if manifest is None:
+            raise TransientError(f"secret '{key}' that a guard verifies with not found", reason="VerificationError")
+        try:
+            data = {
+                name: base64.b64decode(text or "", validate=True) for name, text in (manifest.get("data") or {}).items()
+            }
+            return parse_keys(data)
+        except (binascii.Error, ValueError, GuardInvalid) as error:
+            raise GuardInvalid(f"secret '{key}': {error}") from None
