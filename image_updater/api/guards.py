@@ -172,7 +172,7 @@ class UpdateGuardSpec(Wire):
     platforms: Annotated[tuple[str, ...], msgspec.Meta(max_length=32)] = ()
     verify: Verification | None = None
     promotion: Promotion | None = None
-    max_shrink: Annotated[int | None, msgspec.Meta(ge=0, le=100)] = None
+    max_shrink: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
     allow_downgrade: bool = False
     allow_reverted: bool = False
     windows: tuple[UpdateWindow, ...] = ()
