@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from gitops_core.errors import GitOpsError
+from image_updater.commands.pick import pick
 from image_updater.domain.filters import TagFilter
 from image_updater.domain.policies import AlphabeticalPolicy, NumericalPolicy, Policy, SemVerPolicy, select_latest
 from image_updater.errors import NoTagQualifies
@@ -54,6 +56,23 @@ def test_a_policy_answers_as_the_original_did(number: int) -> None:
         assert answer["reason"] == NoTagQualifies.reason
     else:
         assert answer == {key: row[key] for key in ("tag", "reason", "message") if key in row}
+
+
+def test_the_command_answers_each_line_with_one() -> None:
+    bad = [b"", b"[]", b'{"tags": "x"}', b"\xff", b'{"tags": [], "policy": {"semver": {"range": 1}}}', b"[" * 100_000]
+    lines = [*(json.dumps(row).encode() for row in ROWS), *bad]
+
+    done = CliRunner().invoke(pick, ["--batch"], input=b"\n".join(lines) + b"\n")
+
+    answers = [json.loads(line) for line in done.stdout_bytes.splitlines()]
+    assert (done.exit_code, len(answers)) == (0, len(lines))
+    assert [answer["reason"] for answer in answers[len(ROWS) :]] == ["InvalidLine"] * len(bad)
+    for row, answer in zip(ROWS, answers[: len(ROWS)], strict=True):
+        assert answer.keys() == row.keys() & {"tag", "reason", "message"}
+        assert answer.get("tag") == row.get("tag")
+        assert answer.get("reason") == row.get("reason")
+        said = answer.get("message", "")
+        assert said.partition("; ")[0].startswith(NUMERIC) or said == row.get("message", "")
 
 
 def test_the_file_is_whole() -> None:
