@@ -1,0 +1,228 @@
+"""What automations hold back, and how they tell: guards, targets, people's reverts, files that cannot be read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops_core.meta import ObjectKey, ObjectRef, timestamp
+from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, UpdateGuard
+from image_updater.domain.inventory import after_commit, counts, set_back, shown, still_set_back, through, unsettled
+from image_updater.domain.plan import Sighting, State
+from tests.image_updater.test_automation_branches import bumped
+from tests.image_updater.test_automations import begun
+from tests.image_updater.world import IMAGE, World, image_line, is_ready
+from tests.simulation.loop import virtually
+
+
+def is_held(manifest: Any) -> bool:
+    return bool(manifest["status"].get("markers", {}).get("held"))
+
+
+async def committed(world: World, line: str) -> float:
+    """Seconds until the file says `line`."""
+    before = world.clock.monotonic()
+    while (await world.head())["app/web.yaml"] != line:
+        assert world.clock.monotonic() < before + 7200
+        await world.clock.sleep(0.1)
+    return world.clock.monotonic() - before
+
+
+def test_a_held_bump_is_told_and_made_when_the_hold_ends() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            until = world.clock.now() + timedelta(minutes=2)
+            await world.put(UpdateGuard, "guard", holds=[{"until": timestamp(until), "reason": "demo day"}])
+            held = await begun(world, interval="1h")
+            head = await world.head()
+            took = await committed(world, image_line("1.1.0"))
+            done = await world.until(
+                ImageUpdateAutomation, "fleet", lambda o: "app" in o["status"].get("observedPolicies", {})
+            )
+            return held, head, took, done
+
+    held, head, took, done = virtually(scenario())
+
+    assert head["app/web.yaml"] == image_line("1.0.0")
+    assert is_ready(held)
+    assert held["status"]["markers"] == {"held": 1}
+    (report,) = held["status"]["unsettled"]
+    assert (report["file"], report["line"], report["setter"]) == ("app/web.yaml", 1, "default:app")
+    assert (report["current"], report["desired"]) == (f"{IMAGE}:1.0.0", f"{IMAGE}:1.1.0")
+    assert report["cause"].endswith(": demo day")
+    assert held["status"].get("observedPolicies", {}) == {}
+    assert 60 < took < 180
+    assert done["status"]["markers"] == {"applied": 1}
+    assert "unsettled" not in done["status"]
+
+
+def test_a_guard_that_lets_go_is_noticed_at_once() -> None:
+    async def scenario() -> float:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "guard", holds=[{"reason": "demo day"}])
+            await begun(world, interval="1h")
+            await world.put(UpdateGuard, "guard", holds=[])
+            return await committed(world, image_line("1.1.0"))
+
+    assert virtually(scenario()) < 5
+
+
+def test_a_persons_revert_is_a_pin_until_a_newer_tag() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "guard")
+            await begun(world)
+            await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
+            held = await world.until(ImageUpdateAutomation, "fleet", is_held)
+            await world.clock.sleep(30 * 60)
+            kept = await world.head()
+            still = await world.get(ImageUpdateAutomation, "fleet")
+            newer = await bumped(world, "1.2.0")
+            return held, kept, still, newer, await world.head()
+
+    held, kept, still, newer, head = virtually(scenario())
+
+    assert held["status"]["reverted"] == [
+        {"file": "app/web.yaml", "setter": "default:app", "refused": f"{IMAGE}:1.1.0"}
+    ]
+    assert kept["app/web.yaml"] == image_line("1.0.0")
+    assert still["status"]["reverted"] == held["status"]["reverted"]
+    assert "set it back" in still["status"]["unsettled"][0]["cause"]
+    assert head["app/web.yaml"] == image_line("1.2.0")
+    assert "reverted" not in newer["status"]
+
+
+def test_without_a_guard_a_revert_is_undone_as_the_original_does() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await begun(world)
+            await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
+            await world.clock.sleep(6 * 60)
+            return await world.head()
+
+    assert virtually(scenario())["app/web.yaml"] == image_line("1.1.0")
+
+
+def test_a_new_place_with_an_old_value_is_no_revert() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "guard", allowDowngrade=True)
+            await begun(world)
+            line = image_line("1.0.0").encode()
+            await world.repository.commit({"app/new.yaml": line, "app/web.yaml": line + image_line("1.1.0").encode()})
+            await world.clock.sleep(6 * 60)
+            return await world.head()
+
+    head = virtually(scenario())
+
+    assert head["app/new.yaml"] == image_line("1.1.0")
+    assert head["app/web.yaml"] == image_line("1.1.0") * 2
+
+
+def test_files_that_carry_no_marker_follow_a_target() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await world.repository.commit({"env/a.json": b'{"tag": "1.0.0"}\n', "env/b.json": b'{"tag": "1.0.0"}\n'})
+            await begun(world)
+            target = {"file": "env/a.json", "policy": "app", "path": "tag", "value": "tag"}
+            await world.put(UpdateGuard, "guard", targets=[target])
+            await world.until(ImageUpdateAutomation, "fleet", lambda o: o["status"]["markers"].get("applied") == 2)
+            return await world.head()
+
+    head = virtually(scenario())
+
+    assert (head["env/a.json"], head["env/b.json"]) == ('{"tag": "1.1.0"}\n', '{"tag": "1.0.0"}\n')
+
+
+def test_what_cannot_be_read_is_told_and_left_as_it_is() -> None:
+    broken = b"image: " + image_line("1.0.0").encode("utf-16") + b'# {"$imagepolicy": "default:app"}\n'
+
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await world.repository.commit(
+                {"latin.yaml": b'a: "\xe9" # {"$imagepolicy": "default:app"}\n', "x.yaml": broken}
+            )
+            manifest = await begun(world)
+            return manifest, await world.repository.files((await world.repository.log())[0])
+
+    manifest, files = virtually(scenario())
+
+    assert is_ready(manifest)
+    assert manifest["status"]["markers"] == {"applied": 1, "unparsable": 2}
+    assert [report["file"] for report in manifest["status"]["unsettled"]] == ["latin.yaml", "x.yaml"]
+    assert files["x.yaml"][1] == broken
+
+
+def test_a_quarantined_image_is_taken_back_although_everything_is_held() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await begun(world)
+            await world.put(UpdateGuard, "guard", holds=[{"reason": "weekend"}], rollback={})
+            entry = {"policy": "app", "tag": "1.1.0", "since": timestamp(world.clock.now()), "reason": "fails"}
+            entry["previousTag"] = "1.0.0"
+            ref = ObjectRef(UpdateGuard.KIND, ObjectKey("default", "guard"))
+            await world.cluster.patch(
+                ref, {"status": {"quarantine": [entry]}}, field_manager="test", subresource="status"
+            )
+            await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.0.0")
+            return await committed(world, image_line("1.0.0"))
+
+    assert virtually(scenario()) < 5
+
+
+states: st.SearchStrategy[State] = st.sampled_from(
+    ["applied", "pending", "held", "unmatched", "ambiguous", "unparsable"]
+)
+few = st.sampled_from(["a", "b"])
+sightings = st.lists(
+    st.builds(Sighting, few, st.integers(1, 9), few.map("n:{}".format), few, few, states, st.text(max_size=5)),
+    max_size=8,
+)
+
+
+@given(sightings)
+def test_nothing_is_passed_over(seen: list[Sighting]) -> None:
+    counted = counts(seen)
+
+    total = sum(getattr(counted, name) for name in counted.__struct_fields__)
+    assert total == len(seen)
+    assert len(unsettled(seen)) == min(20, total - counted.applied)
+    assert counts(after_commit(seen)).pending == 0
+
+
+@given(sightings)
+def test_what_did_not_change_was_not_set_back(seen: list[Sighting]) -> None:
+    assert set_back(seen, seen) == ()
+    assert all(entry in set_back(after_commit(seen), seen) for entry in still_set_back(set_back(seen, seen), seen))
+
+
+@given(sightings)
+def test_a_policy_is_through_only_without_a_held_place(seen: list[Sighting]) -> None:
+    images = {name: ImageRef(name=name, tag="2") for name in "ab"}
+    former = {"a": ImageRef(name="a", tag="1"), "b": images["b"]}
+
+    done = through("n", images, former, seen)
+
+    held = {s.setter for s in seen if s.state == "held"}
+    assert {name for name, image in done.items() if image == images[name]} == {n for n in "ab" if f"n:{n}" not in held}
+    assert done.get("a") == (former["a"] if "n:a" in held else images["a"])
+
+
+@given(st.text(), st.integers(3, 50))
+def test_what_is_shown_fits_into_a_status(text: str, longest: int) -> None:
+    line = shown(text, longest)
+
+    assert len(line) <= longest
+    assert line.isprintable()
+    line.encode()
