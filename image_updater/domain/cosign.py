@@ -141,9 +141,9 @@ def refusal(claims: Iterable[SignedClaim], digest: str, keys: Iterable[PublicKey
     if any(verified(claim, digest, keys) for claim in claims):
         return ""
     if not claims:
-        return "not signed"
+        return "it has no signature"
     names = ", ".join(key.name for key in keys)
-    return f"none of its {len(claims)} signatures is of the key {names}" if keys else "no key to verify with"
+    return f"none of its signatures ({len(claims)}) is valid for {names}" if keys else "there is no key to verify with"
 
 
 def claims_of_bundle(body: bytes) -> tuple[SignedClaim, ...]:

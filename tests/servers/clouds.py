@@ -28,13 +28,14 @@ METADATA = {"Metadata-Flavor": "Google"}
 class Asked(NamedTuple):
     """One request: the host that was meant, the path without its query, and the form."""
 
+    method: str
     host: str
     path: str
     form: dict[str, str]
 
 
 class CloudServer(http.server.ThreadingHTTPServer):
-    """Answers for Google's metadata server and token endpoint, Microsoft's login, and registries of ACR.
+    """Answers for Google's metadata server and token endpoint, Microsoft's login, registries of ACR, and ecr-public.
 
     Attributes:
         asked: every request, in order.
@@ -61,6 +62,9 @@ class CloudServer(http.server.ThreadingHTTPServer):
         match asked.path.strip("/").split("/"):
             case ["computeMetadata", "v1", "instance", "service-accounts", _, "token"] | ["token"]:
                 return token
+            case [""] if asked.method == "POST":  # ecr-public's GetAuthorizationToken
+                given = base64.b64encode(f"AWS:token-{self._given}".encode()).decode()
+                return {"authorizationData": {"authorizationToken": given, "expiresAt": time.time() + self.lifetime}}
             case [""] | ["computeMetadata", *_]:
                 return {"email": "sealoop@project.example.com", "scopes": ["x"], "aliases": ["default"]}
             case ["common", "discovery", "instance"]:
@@ -97,7 +101,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _respond(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        asked = Asked(self.headers.get("Host", ""), urlsplit(self.path).path, dict(parse_qsl(content.decode())))
+        asked = Asked(
+            self.command, self.headers.get("Host", ""), urlsplit(self.path).path, dict(parse_qsl(content.decode()))
+        )
         self.server.asked.append(asked)
         said = None if asked.path in self.server.refused else self.server.answer(asked)
         body = json.dumps(said if said is not None else {"error": "invalid_client", "error_description": "no"}).encode()

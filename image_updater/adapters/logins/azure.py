@@ -10,14 +10,17 @@ from __future__ import annotations
 import base64
 import re
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
-import requests
 
 from gitops_core.meta import Sensitive
 from image_updater.adapters.logins.login import CONNECT, READ, Login, SdkMissing, told
 from image_updater.domain.credentials import Credentials
 from image_updater.errors import CredentialsInvalid
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
 
 HOSTS = "<name>.azurecr.io, .cn, .us or .de"
 USER = "00000000-0000-0000-0000-000000000000"
@@ -74,6 +77,8 @@ def login(registry: str) -> Login:
 
 def exchange(registry: str, token: Sensitive) -> Login:
     """The registry's refresh token for a Microsoft Entra access token. Raises CredentialsInvalid."""
+    import requests  # azure-identity brought it already
+
     url = f"https://{registry}/oauth2/exchange"
     form = {"grant_type": "access_token", "service": registry, "access_token": token.text()}
     try:
@@ -98,6 +103,6 @@ def exchange(registry: str, token: Sensitive) -> Login:
     return Login(Credentials(USER, Sensitive(refresh)), expires)
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _as_it_is(request: PreparedRequest) -> PreparedRequest:
     """No password from ~/.netrc is added to the request."""
     return request

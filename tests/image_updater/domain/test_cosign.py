@@ -130,8 +130,8 @@ def test_a_bundle_that_signs_a_file_is_no_claim() -> None:
 
 def test_why_an_image_is_not_signed() -> None:
     assert refusal([signed(simple())], DIGEST, OURS) == ""
-    assert refusal([], DIGEST, OURS) == "not signed"
-    assert refusal([signed(simple())], DIGEST, THEIRS) == "none of its 1 signatures is of the key cosign.pub"
+    assert refusal([], DIGEST, OURS) == "it has no signature"
+    assert refusal([signed(simple())], DIGEST, THEIRS) == "none of its signatures (1) is valid for cosign.pub"
 
 
 def test_keys_are_the_entries_that_end_with_pub() -> None:
