@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from gitops_core.api import GitRepository, Kustomization
@@ -11,20 +12,23 @@ from gitops_core.ports import Query
 from gitops_core.runtime.controlling import is_significant
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.ports import CloudLogins, HealthRule, ImageReader, Registry, TagCatalog
 from image_updater.domain.gates import APPROVE
 from image_updater.domain.listings import Listings
 from image_updater.domain.policies import SKIP_UNPARSABLE
+from image_updater.domain.pushes import PUSHED
 from image_updater.domain.shrinking import BELIEVE
+from image_updater.ports import CloudLogins, Forges, HealthRule, ImageReader, Registry, TagCatalog
 from image_updater.reconcilers import (
     ImagePolicyReconciler,
     ImageRepositoryReconciler,
     ImageUpdateAutomationReconciler,
     UpdateGuardReconciler,
 )
-from image_updater.reconcilers.access import SECRET, SERVICE_ACCOUNT, named_for_access
+from image_updater.reconcilers.access import SECRET, SERVICE_ACCOUNT, named_for_access, registry_access
 from image_updater.reconcilers.automations import source_key
+from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.policies import repository_key
+from image_updater.reconcilers.pullrequests import PullRequests
 
 component = Component(name="images", kinds=KINDS)
 
@@ -41,12 +45,26 @@ def controllers(
     health: HealthRule,
     reader: ImageReader,
     logins: CloudLogins | None = None,
+    forges: Forges | None = None,
 ) -> tuple[Controller[Any], ...]:
-    repositories = ImageRepositoryReconciler(platform.cluster, platform.clock, registry, catalog, logins=logins)
-    policies = ImagePolicyReconciler(
-        platform.cluster, platform.clock, platform.objects, catalog, registry, reader, Listings(), logins
+    listings = Listings()
+    repositories = ImageRepositoryReconciler(
+        platform.cluster,
+        platform.clock,
+        registry,
+        catalog,
+        logins,
+        Checkpoints(platform.cluster, platform.objects, platform.clock, catalog),
+        listings,
     )
-    automations = ImageUpdateAutomationReconciler(platform)
+    policies = ImagePolicyReconciler(
+        platform.cluster, platform.clock, platform.objects, catalog, registry, reader, listings, logins
+    )
+    reach = partial(registry_access, platform.cluster, logins=logins)
+    proposals = (
+        PullRequests(platform.cluster, platform.clock, platform.objects, forges, reader, reach) if forges else None
+    )
+    automations = ImageUpdateAutomationReconciler(platform, proposals)
     return (
         # most of them wait for a registry, some for one that hangs: these must not keep the others from their scans
         Controller(
@@ -55,6 +73,7 @@ def controllers(
             references=named_for_access,
             watches=(Watch(Query(SECRET)), Watch(Query(SERVICE_ACCOUNT))),  # mended credentials are tried at once
             concurrency=64,
+            significant=is_pushed_or_wanted,
         ),
         Controller(
             kind=ImagePolicy,
@@ -73,7 +92,9 @@ def controllers(
             watches=(
                 Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
                 Watch(Query(GitRepository.KIND), GitRepository, changed=is_new_source),
+                Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=guards_otherwise),
             ),
+            significant=is_another_automation,
             concurrency=64,  # likewise, for a Git remote that hangs
         ),
         Controller(
@@ -87,6 +108,11 @@ def controllers(
             observed_labels=OWNER_NAME,
         ),
     )
+
+
+def is_pushed_or_wanted(old: ImageRepository, new: ImageRepository) -> bool:
+    """The runtime's own rule, and what a webhook told of tags that were pushed."""
+    return is_significant(old, new) or old.metadata.annotations.get(PUSHED) != new.metadata.annotations.get(PUSHED)
 
 
 def concerns_policies(old: ImageRepository | None, new: ImageRepository | None) -> bool:
@@ -119,6 +145,11 @@ def is_another_policy(old: ImagePolicy, new: ImagePolicy) -> bool:
     return is_significant(old, new) or _wishes(old) != _wishes(new)
 
 
+def is_another_automation(old: ImageUpdateAutomation, new: ImageUpdateAutomation) -> bool:
+    """Beside the runtime's own rule: our annotations, which say who pushes and whether a pull request is made."""
+    return is_significant(old, new) or _annotations(old) != _annotations(new)
+
+
 def _named_by_policy(policy: ImagePolicy) -> Iterable[ObjectRef]:
     yield ObjectRef(ImageRepository.KIND, repository_key(policy))
     yield ObjectRef(UpdateGuard.KIND, ObjectKey(policy.metadata.namespace, "*"))
@@ -132,6 +163,11 @@ def _named_by_guard(guard: UpdateGuard) -> Iterable[ObjectRef]:
 def _named_by_automation(automation: ImageUpdateAutomation) -> Iterable[ObjectRef]:
     yield ObjectRef(GitRepository.KIND, source_key(automation))
     yield ObjectRef(ImagePolicy.KIND, ObjectKey(automation.metadata.namespace, "*"))
+    yield ObjectRef(UpdateGuard.KIND, ObjectKey(automation.metadata.namespace, "*"))
+
+
+def _annotations(automation: ImageUpdateAutomation) -> dict[str, str]:
+    return {key: text for key, text in automation.metadata.annotations.items() if key.startswith("sealoop.dev/")}
 
 
 def _listing(repository: ImageRepository | None) -> object:

@@ -19,10 +19,19 @@ REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
 LATEST = 10
 
 
+FRESH = 10.0
+
+
 class Scan(NamedTuple):
-    """List the tags now, and why."""
+    """List the tags now, and why.
+
+    Attributes:
+        patience: a listing that was made with the same credentials at most so many seconds ago will do: then many who
+            want one image's tags ask for them once a cycle. 0 where somebody waits for what is there now.
+    """
 
     reason: str
+    patience: float = 0.0
 
 
 LOST = Scan("no tags in database")
@@ -41,10 +50,10 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
     Args:
         canonical: the repository's canonical name, as spec.image names it now.
     """
-    status = wanted.status
+    status, interval = wanted.status, seconds(wanted.spec.interval)
     last = status.last_scan_result
     if last is None or last.scan_time is None:
-        return Scan("first scan")
+        return Scan("first scan", min(FRESH, interval / 2))
     requested = wanted.metadata.annotations.get(REQUESTED_AT, "")
     if requested and requested != status.last_handled_reconcile_at:
         return Scan("reconcile requested")
@@ -52,10 +61,14 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
         return Scan("new image name")
     if sorted(wanted.spec.exclusion_list) != sorted(status.observed_exclusion_list):
         return Scan("updated exclusion list")
-    interval = seconds(wanted.spec.interval)
     remaining = interval - (now - last.scan_time).total_seconds()
     # a clock that was set back must not make us wait for more than an interval
-    return Scan("triggered by interval") if remaining < 1 else Wait(min(remaining, interval))
+    return Scan("triggered by interval", interval / 2) if remaining < 1 else Wait(min(remaining, interval))
+
+
+def is_shared(plan: Scan, listed_at: datetime | None, now: datetime) -> bool:
+    """Whether the listing of `listed_at`, made with the same credentials, is as good as one of now."""
+    return listed_at is not None and 0 <= (now - listed_at).total_seconds() < plan.patience
 
 
 def without_excluded(tags: Iterable[str], patterns: Sequence[str]) -> tuple[str, ...]:

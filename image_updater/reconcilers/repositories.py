@@ -1,11 +1,16 @@
-"""ImageRepository: the tags of one repository, listed again and again, into the catalog."""
+"""ImageRepository: the tags of one repository, listed again and again, into the catalog.
+
+However many objects want one image's tags with the same credentials, they are asked for once a cycle: who comes later
+takes what is in the catalog. Other credentials ask for themselves, because they may not be allowed to see it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -15,62 +20,134 @@ from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.domain.filters import PatternInvalid
+from image_updater.domain.listings import Listings
+from image_updater.domain.pushes import pushed_since
 from image_updater.domain.references import Repository, parse_repository
-from image_updater.domain.scans import LATEST, LOST, Wait, checksum, plan_scan, without_excluded
+from image_updater.domain.scans import LATEST, LOST, Scan, Wait, checksum, is_shared, plan_scan
 from image_updater.errors import RegistryError, RegistryUnavailable
 from image_updater.ports import CloudLogins, Registry, TagCatalog
-from image_updater.reconcilers.access import registry_access
+from image_updater.reconcilers.access import access_identity, registry_access
+from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.notices import ready_notices
+
+SOON = 1.0
+"""Seconds after which a checkpoint is written: what was found is told first."""
 
 
 @dataclass(frozen=True)
 class ImageRepositoryReconciler:
-    """Implements Reconciler for ImageRepository."""
+    """Implements Reconciler for ImageRepository.
+
+    `_scanned` remembers of each list of exclusions what was said of its newest listing; it may be lost.
+    """
 
     cluster: Cluster
     clock: Clock
     registry: Registry
     catalog: TagCatalog
-    logins: CloudLogins | None = None
+    logins: CloudLogins | None
+    checkpoints: Checkpoints
+    listings: Listings
+    _scanned: dict[tuple[str, tuple[str, ...]], tuple[Sequence[str], ScanResult]] = field(default_factory=dict)
+    _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def reconcile(self, wanted: ImageRepository) -> Outcome:
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
         canonical = str(repository)
         access = await registry_access(self.cluster, wanted, repository, self.logins)
         plan = plan_scan(wanted, canonical, self.clock.now())
-        if isinstance(plan, Wait) and await self.catalog.tags(canonical) is None:
+        known = await self.catalog.tags(canonical)
+        if known is not None:
+            await self.checkpoints.save(wanted, canonical)  # what the last look found: it was told first
+        elif isinstance(plan, Wait):
             plan = LOST
-        if isinstance(plan, Wait):
-            return _outcome(wanted, wanted.status, canonical, plan.seconds)
         try:
-            result = await self._scan(wanted, repository, access)
+            if isinstance(plan, Wait):
+                result = await self._with_pushes(wanted, canonical)
+            else:
+                result = await self._scan(wanted, repository, access, plan)
         except RegistryError as error:
+            reason = plan.reason if isinstance(plan, Scan) else "tags were pushed"
             progress = Condition(
-                type="Reconciling", status="True", reason="ProgressingWithRetry", message=f"scanning: {plan.reason}"
+                type="Reconciling", status="True", reason="ProgressingWithRetry", message=f"scanning: {reason}"
             )
             failure = type(error)(f"scan failed: {error}", retry_after=error.retry_after)
             raise failure.carrying(wanted.status, progress) from error
-        status = msgspec.structs.replace(wanted.status, last_scan_result=result)
-        return _outcome(wanted, status, canonical, seconds(wanted.spec.interval))
+        delay = plan.seconds if isinstance(plan, Wait) else self._until_next(wanted, result)
+        if await self.checkpoints.is_due(wanted, canonical):
+            delay = min(delay, SOON)
+        return _outcome(wanted, msgspec.structs.replace(wanted.status, last_scan_result=result), canonical, delay)
 
     async def finalize(self, wanted: ImageRepository) -> None:
-        """Nothing: another ImageRepository may list the same repository."""
+        """Nothing in the world: another ImageRepository may list the same repository."""
+        self.checkpoints.forget(wanted)
 
-    async def _scan(self, wanted: ImageRepository, repository: Repository, access: RegistryAccess) -> ScanResult:
+    async def _scan(
+        self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, plan: Scan
+    ) -> ScanResult:
+        canonical, began = str(repository), self.clock.now()
+        # what came over plain HTTP may be anybody's: it is shared with those only who take that, too
+        identity = f"{access_identity(access)}{'+http' if repository.insecure else ''}"
+        listed_at = await self.catalog.listed_at(canonical, identity)
+        if listed_at is None or not is_shared(plan, listed_at, began):
+            listed = await self._listed(wanted, repository, access)
+            async with self._locks.setdefault(canonical, asyncio.Lock()):
+                listed_at = await self._store(wanted, canonical, identity, listed, began)
+        return await self._result(wanted, canonical, listed_at)
+
+    async def _store(
+        self, wanted: ImageRepository, canonical: str, identity: str, listed: tuple[str, ...], began: datetime
+    ) -> datetime:
+        """When the listing was made that is in the catalog now."""
+        listed_at = await self.catalog.listed_at(canonical, identity)
+        if listed_at is not None and listed_at >= began:
+            return listed_at  # who asked beside us has stored the same listing
+        await self.checkpoints.recall(wanted, canonical, listed)
+        now = self.clock.now()
+        # all tags, also excluded ones: other ImageRepositories of the same image exclude others
+        await self.catalog.store(canonical, listed, now, identity)
+        return now
+
+    async def _listed(self, wanted: ImageRepository, repository: Repository, access: RegistryAccess) -> tuple[str, ...]:
         limit = max(1.0, seconds(wanted.spec.timeout or wanted.spec.interval))
         try:
             async with asyncio.timeout(limit):
-                listed = await self.registry.tags(repository, access)
+                return await self.registry.tags(repository, access)
         except TimeoutError:
             raise RegistryUnavailable(f"{repository} did not list its tags within {limit:g}s") from None
+
+    async def _with_pushes(self, wanted: ImageRepository, canonical: str) -> ScanResult | None:
+        """What there is now, as far as webhooks and others' listings told the catalog; the registry is not asked."""
+        last = wanted.status.last_scan_result
+        if last is None or last.scan_time is None:
+            return last
+        now = self.clock.now()
+        for push in pushed_since(wanted.metadata.annotations, last.scan_time):
+            await self.catalog.observe(canonical, push.tag, push.digest, min(push.at, now))
+        return await self._result(wanted, canonical, last.scan_time)
+
+    async def _result(self, wanted: ImageRepository, canonical: str, listed_at: datetime) -> ScanResult:
+        """What status says of the listing in the catalog, which was made at `listed_at`."""
         try:
-            kept = without_excluded(listed, wanted.spec.exclusion_list)
+            tags = await self.catalog.tags(canonical) or ()
+            kept = self.listings.listing(canonical, tags, wanted.spec.exclusion_list).tags
         except PatternInvalid as error:
             raise RegistryError(str(error)) from None
-        now = self.clock.now()
-        # all tags, also excluded ones: other ImageRepositories of the same image exclude others
-        await self.catalog.store(str(repository), listed, now)
-        return scan_result(kept, now)
+        key = (canonical, wanted.spec.exclusion_list)
+        said = self._scanned.pop(key, None)
+        result = said[1] if said is not None and said[0] is kept else scan_result(kept, listed_at)
+        self._scanned[key] = (kept, result)
+        if len(self._scanned) > 100:
+            del self._scanned[next(iter(self._scanned))]
+        return msgspec.structs.replace(result, scan_time=listed_at.replace(microsecond=0))
+
+    def _until_next(self, wanted: ImageRepository, result: ScanResult | None) -> float:
+        """Seconds until an interval after the listing, which may be another one's."""
+        interval = seconds(wanted.spec.interval)
+        if result is None or result.scan_time is None:
+            return interval
+        age = (self.clock.now() - result.scan_time).total_seconds()
+        return max(1.0, interval - age) if age >= 1 else interval
 
 
 def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gitops_core.meta import ObjectMeta
 from image_updater.api import ImageRepository, ImageRepositorySpec, ImageRepositoryStatus, ScanResult
 from image_updater.domain.filters import PatternInvalid
-from image_updater.domain.scans import REQUESTED_AT, Scan, Wait, checksum, plan_scan, without_excluded
+from image_updater.domain.scans import REQUESTED_AT, Scan, Wait, checksum, is_shared, plan_scan, without_excluded
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SCANNED = ImageRepository(
@@ -35,13 +35,13 @@ def with_exclusions(*patterns: str) -> ImageRepository:
 @pytest.mark.parametrize(
     ("decided", "expected"),
     [
-        (plan(msgspec.structs.replace(SCANNED, status=ImageRepositoryStatus())), Scan("first scan")),
+        (plan(msgspec.structs.replace(SCANNED, status=ImageRepositoryStatus())), Scan("first scan", 10.0)),
         (plan(REQUESTED), Scan("reconcile requested")),
         (plan(SCANNED, "ghcr.io/org/other"), Scan("new image name")),
         (plan(with_exclusions("^x")), Scan("updated exclusion list")),
         (plan(SCANNED), Wait(540.0)),
-        (plan(SCANNED, after=599.5), Scan("triggered by interval")),
-        (plan(SCANNED, after=9999), Scan("triggered by interval")),
+        (plan(SCANNED, after=599.5), Scan("triggered by interval", 300.0)),
+        (plan(SCANNED, after=9999), Scan("triggered by interval", 300.0)),
         (plan(SCANNED, after=-9999), Wait(600.0)),
     ],
 )
@@ -65,3 +65,12 @@ def test_a_bad_exclusion_is_explained() -> None:
         without_excluded(["a"], ["("])
 
     assert str(caught.value) == "failed to compile regex (: error parsing regexp: missing closing ): `(`"
+
+
+@pytest.mark.parametrize(("age", "shared"), [(0, True), (299, True), (300, False), (-1, False)])
+def test_a_listing_of_the_last_half_interval_is_shared(age: float, shared: bool) -> None:
+    scan = Scan("triggered by interval", 300.0)
+
+    assert is_shared(scan, NOW - timedelta(seconds=age), NOW) is shared
+    assert not is_shared(scan, None, NOW)
+    assert not is_shared(Scan("reconcile requested"), NOW, NOW)
