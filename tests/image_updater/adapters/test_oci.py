@@ -189,7 +189,9 @@ async def test_a_registry_that_answers_nobody_keeps_nobody_waiting(host: str) ->
         slow = [asyncio.create_task(registry.tags(Repository(host, f"hang/app{n}", insecure=True))) for n in range(2)]
         await asyncio.sleep(0.05)
 
-        with pytest.raises(RegistryUnavailable, match=r"busy or hangs: .*all 2 places are taken, and none was answered within 0\.2 s"):
+        with pytest.raises(
+            RegistryUnavailable, match=r"busy or hangs: .*all 2 places are taken, and none was answered within 0\.2 s"
+        ):
             await registry.tags(Repository(host, "hang/app", insecure=True))
 
         for task in slow:
