@@ -139,7 +139,7 @@ def cut(value: Value, *bounds: Value) -> Value:
 def _kind(value: Value) -> str:
     """Which kinds of values are compared with each other; "" for those that only `eq` can compare."""
     kind = kind_of(value)
-    kinds = {"int64": "int", "uint8": "uint", "float64": "float", "complex128": "complex"}
+    kinds = {"int64": "int", "uint8": "uint", "uint64": "uint", "float64": "float", "complex128": "complex"}
     return kinds.get(kind, kind if kind in ("bool", "int", "string") else "")
 
 

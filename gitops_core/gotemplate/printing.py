@@ -20,6 +20,7 @@ from gitops_core.gotemplate.values import (
     Object,
     Struct,
     Uint8,
+    Uint64,
     Value,
     Visits,
     is_list,
@@ -239,7 +240,7 @@ class _Printer:
 
     def _integer(self, number: int, verb: str) -> None:
         match verb:
-            case "v" if self.flags.sharp_v and isinstance(number, Uint8):
+            case "v" if self.flags.sharp_v and isinstance(number, Uint8 | Uint64):
                 self.write(hex(number))
             case "v" | "d":
                 self._digits(number, "d")

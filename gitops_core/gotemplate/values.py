@@ -4,7 +4,8 @@
     None                 a nil interface                  dict         map[string]interface {}
     NO_VALUE             no value at all: Go's zero reflect.Value, printed as <no value>
 
-What Go types more narrowly is a subclass: Int64, Uint8, GoList, GoMap. A byte that is no UTF-8 is a lone surrogate.
+What Go types more narrowly is a subclass: Int64, Uint8, Uint64, GoList, GoMap. A byte that is no UTF-8 is a lone
+surrogate.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class Int64(int):
 
 class Uint8(int):
     """A byte of a string."""
+
+
+class Uint64(int):
+    """An unsigned number."""
 
 
 class GoList(list[Value]):
@@ -172,6 +177,7 @@ _TYPES: dict[type, tuple[str, str]] = {
     int: ("int", "int"),
     Int64: ("int64", "int64"),
     Uint8: ("uint8", "uint8"),
+    Uint64: ("uint64", "uint64"),
     float: ("float64", "float64"),
     complex: ("complex128", "complex128"),
     str: ("string", "string"),
