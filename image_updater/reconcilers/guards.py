@@ -19,11 +19,12 @@ from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain import workloads
+from image_updater.domain.guards import faults_of
 from image_updater.domain.references import parse_repository
 from image_updater.domain.rollouts import Applied, Followed, observe, overview, runs
 from image_updater.domain.selectors import selects
 from image_updater.domain.workloads import State, Workload
-from image_updater.errors import ImageInvalid
+from image_updater.errors import GuardInvalid, ImageInvalid
 from image_updater.ports import HealthRule
 from image_updater.reconcilers.automations import source_key
 from image_updater.reconcilers.policies import repository_key
@@ -44,11 +45,11 @@ class UpdateGuardReconciler:
     health: HealthRule
 
     async def reconcile(self, wanted: UpdateGuard) -> Outcome:
-        if wanted.spec.suspend:
-            return Outcome(status=wanted.status, message="suspended: nothing is guarded", requeue_after=None)
+        now = self.platform.clock.now().replace(microsecond=0)
+        if faults := faults_of(wanted.spec, now):
+            raise GuardInvalid("; ".join(faults))
         followed = await self._followed(wanted)
         applied = await self._applied(wanted, followed) if followed else ()
-        now = self.platform.clock.now().replace(microsecond=0)
         seen = observe(wanted.spec, wanted.status, followed, applied, now)
         return Outcome(
             status=seen.status,
