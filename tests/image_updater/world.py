@@ -20,7 +20,7 @@ from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
 from image_updater.component import controllers
-from image_updater.ports import Registry
+from image_updater.ports import ImageReader, Registry
 from tests.simulation.fakes.git import FakeGit, FakeRepository
 from tests.simulation.fakes.registry import FakeRegistry
 from tests.simulation.loop import SeededChance, VirtualClock
@@ -52,7 +52,9 @@ class World:
         return self.git.repositories[URL]
 
     @asynccontextmanager
-    async def running(self, registry: Registry | None = None, *, last: bool = True) -> AsyncIterator[None]:
+    async def running(
+        self, registry: Registry | None = None, *, reader: ImageReader | None = None, last: bool = True
+    ) -> AsyncIterator[None]:
         """The CRDs installed and a process with a new catalog at work, as long as the block lasts.
 
         Args:
@@ -68,7 +70,7 @@ class World:
                 clock=self.clock,
                 chance=SeededChance(2),
                 assemble=lambda platform: controllers(
-                    platform, registry or self.fakes, catalog, health=health, reader=self.fakes
+                    platform, registry or self.fakes, catalog, health=health, reader=reader or self.fakes
                 ),
                 settings=Settings(),
                 stop=stop,
