@@ -7,6 +7,8 @@ The template sees what it sees with the original:
     .Changed.Changes       changes, each once             change: OldValue, NewValue, Setter
     .Values                spec.git.commit.messageTemplateValues
 
+and the functions of sprig whose result depends on their arguments alone.
+
 Lists are in the order of files and lines, so the same changes give the same message.
 
 Source: fluxcd/image-automation-controller, internal/source/source.go and internal/update/result.go.
@@ -16,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gitops_core.gotemplate import FieldMissing, Struct, Template, TemplateError
+from gitops_core.gotemplate import FieldMissing, GoList, GoMap, Struct, Template, TemplateError
+from gitops_core.gotemplate.sprig import HERMETIC
 from gitops_core.meta import ObjectKey
 from image_updater.domain.markers import ObjectIdentifier
 from image_updater.domain.plan import Change
@@ -52,11 +55,11 @@ def commit_message(template: str, automation: ObjectKey, changes: Sequence[Chang
                 Struct("types.NamespacedName", tuple(zip(("Namespace", "Name"), automation, strict=True))),
             ),
             ("Changed", _result(changes)),
-            ("Values", dict(values)),
+            ("Values", GoMap(values)),
         ),
     )
     try:
-        parsed = Template(template or DEFAULT)
+        parsed = Template(template or DEFAULT, HERMETIC, name="commit message")
     except TemplateError as error:
         raise GitOperationFailed(f"unable to create commit message template from spec: {error}") from None
     try:
@@ -84,7 +87,14 @@ def _result(changes: Iterable[Change]) -> Struct:
         files.setdefault(change.file, {}).setdefault(owner, []).append(shown)
         objects.setdefault(owner, []).append(shown)
         distinct.setdefault(shown)
-    return Struct("update.Result", (("FileChanges", files),), {"Objects": objects, "Changes": list(distinct)})
+    shown_files = GoMap({file: _by_object(found) for file, found in files.items()}, "map[string]update.ObjectChanges")
+    methods = {"Objects": _by_object(objects), "Changes": GoList(distinct, "update.Change")}
+    return Struct("update.Result", (("FileChanges", shown_files),), methods)
+
+
+def _by_object(changes: Mapping[Struct, Iterable[Struct]]) -> GoMap:
+    lists = {owner: GoList(found, "update.Change") for owner, found in changes.items()}
+    return GoMap(lists, "update.ObjectChanges")
 
 
 def _object(found: ObjectIdentifier) -> Struct:
