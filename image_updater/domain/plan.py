@@ -17,7 +17,7 @@ from image_updater.api import ImageRef
 from image_updater.domain.edits import Edit, set_values
 from image_updater.domain.markers import ObjectIdentifier, Unparsable
 from image_updater.domain.placing import place_file
-from image_updater.domain.readings import Reading, Readings, blob_id, decode, kind_of, read
+from image_updater.domain.readings import REMEMBERED, Reading, Readings, blob_id, decode, kind_of, read
 from image_updater.domain.sightings import Judge, Sighting, Spot, State, hold_nothing
 from image_updater.domain.targets import DeclaredTarget, glob_pattern
 
@@ -69,7 +69,7 @@ def plan_commit(
     *,
     hold: Callable[[Spot], str] = hold_nothing,
     targets: Iterable[DeclaredTarget] = (),
-    readings: Readings | None = None,
+    readings: Readings = REMEMBERED,
     blobs: Mapping[str, str] = MappingProxyType({}),
 ) -> CommitPlan:
     """The edits that bring every marked value of `files` to `values`, which `setters` made.
@@ -81,7 +81,7 @@ def plan_commit(
         blobs: Git's names for the files' contents. A file that has one and was read before is only asked for its
             content when it is to change.
     """
-    plan = _Plan(files, Judge(values, hold), tuple(targets), Readings() if readings is None else readings)
+    plan = _Plan(files, Judge(values, hold), tuple(targets), readings)
     for path in sorted(files):
         plan.add(path, blobs.get(path, ""))
     return plan.complete()

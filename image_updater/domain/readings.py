@@ -71,6 +71,10 @@ class Readings:
             del self._found[next(iter(self._found))]
 
 
+REMEMBERED = Readings()
+"""A memo of `read`, which is pure: only a clock can tell that it is there."""
+
+
 def blob_id(content: bytes, like: str = "") -> str:
     """Git's name for a file's content, by SHA-256 when `like` (a name of the same repository) is one of those."""
     digest = hashlib.sha256 if len(like) == 64 else hashlib.sha1  # names, not proof: every edit is checked again

@@ -10,6 +10,7 @@ import click
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     # name: (module, what --help says of it)
+    "edit": ("sealoop.images.editing", "Set the marked values of a folder's files by hand."),
     "import": ("sealoop.images.commands", "Turn Argo CD Image Updater's settings into objects."),
     "pick": ("image_updater.commands.pick", "Choose from tags as an ImagePolicy would, offline."),
     "update": ("sealoop.images.commands", "Commit what the policies choose, once, outside the cluster."),

@@ -1,0 +1,236 @@
+"""`sealoop images edit`: marked values of a folder's files set by hand, without a cluster, a registry or Git.
+
+    read what holds a marker or is a target  ->  plan  ->  print the diff, or write file by file
+
+A file is replaced in one step and keeps its mode. Symbolic links are neither followed nor replaced, and
+`.git` is not entered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from image_updater.domain.plan import CommitPlan, Sighting
+    from image_updater.domain.targets import DeclaredTarget
+
+MOST_BYTES = 33 << 20
+"""Of a larger file only so much is read, which is more than any file that is edited may have."""
+
+WOULD_CHANGE = 2
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sealoop images edit --set shop:web=ghcr.io/org/web:1.4.0 fleet/
+  sealoop images edit --set shop:web=ghcr.io/org/web:1.4.0 --dry-run . | git apply --check
+\b
+Exit codes: 0 done, or nothing to do; 1 something failed; 2 --dry-run, and something would change."""
+)
+@click.option("--set", "images", multiple=True, metavar="NAMESPACE:NAME=IMAGE:TAG[@DIGEST]", help="Again for others.")
+@click.option(
+    "-f", "--targets", "guards", multiple=True, metavar="FILE", help="UpdateGuards whose targets are set, too."
+)
+@click.option("--dry-run", is_flag=True, help="Print the difference; write nothing.")
+@click.option("-o", "--output", type=click.Choice(["diff", "json"]), help="json: the inventory, on standard output.")
+@click.argument("path", type=click.Path(path_type=Path))
+def edit(images: tuple[str, ...], guards: tuple[str, ...], dry_run: bool, output: str | None, path: Path) -> None:
+    """Set the marked values below PATH.
+
+    Says what an ImageUpdateAutomation would commit if the policy NAMESPACE/NAME had chosen that image: only the marked
+    values' bytes change. What could not be set is told on standard error.
+    """
+    from image_updater.domain.plan import plan_commit
+
+    values = wanted_values(images)
+    targets = declared_targets(guards)
+    try:
+        files = found_files(path, targets)
+        plan = plan_commit(files, values, targets=targets)
+        if not dry_run:
+            for name, content in plan.edits.items():
+                replace_file(_place(path, name), files[name], content)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or path}: {(error.strerror or str(error)).lower()}") from None
+    if output == "json":
+        click.echo(inventory(plan, written=not dry_run))
+    elif dry_run or output == "diff":
+        for name, content in plan.edits.items():
+            click.echo(unified(name, files[name], content), nl=False)
+    click.echo(summary(plan, written=not dry_run), err=True)
+    raise SystemExit(WOULD_CHANGE if dry_run and plan.edits else 0)
+
+
+_SET = re.compile(r"(?P<namespace>[^:=/\s]+):(?P<name>[^:=/\s]+)=(?P<image>\S+)")
+
+
+def wanted_values(images: Sequence[str]) -> dict[str, str]:
+    """What each setter sets.
+
+    >>> wanted_values(["shop:web=localhost:5000/web:1.0"])["shop:web:name"]
+    'localhost:5000/web'
+
+    Raises:
+        ClickException.
+    """
+    from image_updater.api import ImageRef
+    from image_updater.domain.plan import setters
+    from image_updater.domain.references import parse_image
+    from image_updater.errors import ImageInvalid
+
+    if not images:
+        raise click.ClickException("say what to set: --set NAMESPACE:NAME=IMAGE:TAG")
+    values: dict[str, str] = {}
+    for text in images:
+        match = _SET.fullmatch(text)
+        if match is None:
+            raise click.ClickException(f"--set {text} is not of the form NAMESPACE:NAME=IMAGE:TAG[@DIGEST]")
+        try:
+            parse_image(match["image"])
+        except ImageInvalid as error:
+            raise click.ClickException(f"--set {text}: {error}") from None
+        base, _, digest = match["image"].partition("@")
+        name, _, tag = base.rpartition(":")
+        if not name or "/" in tag:
+            raise click.ClickException(f"--set {text} names no tag: IMAGE:TAG")
+        ref = ImageRef(name=name, tag=tag, digest=digest)
+        new = setters(match["namespace"], {match["name"]: ref})
+        if any(values.get(setter, value) != value for setter, value in new.items()):
+            raise click.ClickException(f"--set {match['namespace']}:{match['name']} is there twice with two images")
+        values |= new
+    return values
+
+
+def declared_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
+    """The targets of the UpdateGuards in these files. Raises ClickException."""
+    if not guards:
+        return ()
+    import msgspec
+
+    from image_updater.api import UpdateGuard
+    from image_updater.domain.targets import DeclaredTarget
+    from sealoop.files import manifests_in
+
+    found: list[DeclaredTarget] = []
+    for manifest in manifests_in(guards):
+        if manifest.get("kind") != UpdateGuard.KIND.kind:
+            continue
+        try:
+            guard = msgspec.convert(manifest, UpdateGuard)
+        except msgspec.ValidationError as error:
+            name = manifest.get("metadata", {}).get("name", "")
+            raise click.ClickException(f"UpdateGuard {name} is not valid: {error}") from None
+        namespace = guard.metadata.namespace or "default"
+        found += (DeclaredTarget(namespace, target) for target in guard.spec.targets)
+    return tuple(found)
+
+
+def found_files(path: Path, targets: Iterable[DeclaredTarget]) -> dict[str, bytes]:
+    """What below `path` (or `path` itself, a file) holds a marker or is a target, by path below it. Raises OSError."""
+    from image_updater.domain.markers import SCREEN
+    from image_updater.domain.targets import targeted
+
+    names = [path.name] if path.is_file() else sorted(_walked(path))
+    aimed = set(targeted(names, targets))
+    found: dict[str, bytes] = {}
+    for name in names:
+        with _place(path, name).open("rb") as file:
+            content = file.read(MOST_BYTES)
+        if name in aimed or SCREEN.encode() in content:
+            found[name] = content
+    return found
+
+
+def _walked(top: Path) -> Iterator[str]:
+    for folder, folders, names in os.walk(top, onerror=_complain):
+        folders[:] = [name for name in folders if name != ".git" and not Path(folder, name).is_symlink()]
+        for name in names:
+            file = Path(folder, name)
+            if file.is_file() and not file.is_symlink():
+                yield file.relative_to(top).as_posix()
+
+
+def _complain(error: OSError) -> None:
+    raise error
+
+
+def _place(path: Path, name: str) -> Path:
+    return path if path.is_file() else path / name
+
+
+def replace_file(file: Path, before: bytes, after: bytes) -> None:
+    """Write a file in one step, with the mode it has.
+
+    Raises:
+        ClickException: it is not what it was when it was read.
+        OSError.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=".sealoop-", dir=file.parent)
+    try:
+        with open(descriptor, "wb") as new:
+            new.write(after)
+            os.fchmod(new.fileno(), file.stat().st_mode & 0o7777)
+        if file.read_bytes() != before:
+            raise click.ClickException(f"{file} changed while it was edited: try again")  # noqa: TRY301  # cleaned up
+        Path(name).replace(file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+_LINES = re.compile(rb"[^\n]*\n|[^\n]+")
+
+
+def unified(name: str, before: bytes, after: bytes) -> bytes:
+    """A difference that `git apply` takes.
+
+    >>> unified("a", b"x\\n1", b"x\\n2").splitlines()[-4:]
+    [b'-1', b'\\\\ No newline at end of file', b'+2', b'\\\\ No newline at end of file']
+    """
+    path = os.fsencode(name)
+    old, new = _LINES.findall(before), _LINES.findall(after)
+    lines = difflib.diff_bytes(difflib.unified_diff, old, new, b"a/" + path, b"b/" + path)
+    return b"".join(line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n" for line in lines)
+
+
+def inventory(plan: CommitPlan, *, written: bool) -> str:
+    """What changed and every place that was seen, as JSON."""
+    import msgspec
+
+    changes = [{"file": c.file, "setter": c.setter, "old": c.old, "new": c.new} for c in plan.changes]
+    seen = [_as_json(sighting, written) for sighting in plan.sightings]
+    whole: Mapping[str, Any] = {"changes": changes, "inventory": seen}
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()
+
+
+def _as_json(sighting: Sighting, written: bool) -> dict[str, Any]:
+    found = sighting._asdict()
+    if written and sighting.state == "pending":
+        found |= {"state": "applied", "current": sighting.desired}
+    return found
+
+
+def summary(plan: CommitPlan, *, written: bool) -> str:
+    """How many places are in which state, and each that a person should look at."""
+    changed = len(plan.changes)
+    values, files = "value" if changed == 1 else "values", "file" if len(plan.edits) == 1 else "files"
+    lines = [f"{changed} {values} in {len(plan.edits)} {files} {'set' if written else 'would be set'}"]
+    for sighting in plan.sightings:
+        if sighting.state in ("applied", "pending"):
+            continue
+        where = f"{sighting.file}:{sighting.line}" if sighting.line else sighting.file
+        lines.append(f"{where}: {sighting.state}: {f'{sighting.setter}: ' if sighting.setter else ''}{sighting.cause}")
+    counts = Counter(s.state for s in plan.sightings if s.state != "pending")
+    return "\n".join([*lines[1:], ", ".join([lines[0], *(f"{n} {state}" for state, n in sorted(counts.items()))])])
