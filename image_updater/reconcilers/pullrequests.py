@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import ObjectKey
-from gitops_core.ports import Cluster, GitAccess, Objects
+from gitops_core.ports import Clock, Cluster, GitAccess, Objects
 from gitops_core.runtime.credentials import git_access
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
 from image_updater.domain.credentials import RegistryAccess
@@ -38,6 +38,7 @@ from image_updater.domain.pullrequests import (
     Close,
     Nothing,
     Open,
+    Proposal,
     PullRequest,
     Step,
     Update,
@@ -49,6 +50,7 @@ from image_updater.domain.pullrequests import (
     refused,
 )
 from image_updater.domain.references import Repository, parse_repository
+from image_updater.errors import ForgeDenied, ForgeUnavailable
 from image_updater.ports import Forge, ForgeAddress, Forges, ImageReader
 from image_updater.reconcilers.policies import repository_key
 
@@ -56,6 +58,7 @@ ANNOTATION = "sealoop.dev/pull-request"
 API, LABELS, SECRET = f"{ANNOTATION}-api", f"{ANNOTATION}-labels", f"{ANNOTATION}-secret"
 KINDS: Mapping[str, str] = {"gitea": "gitea", "forgejo": "gitea", "github": "github", "gitlab": "gitlab"}
 MOST_LABELS = 20
+TRIES, LONGEST_PAUSE = 4, 2.0
 MOST_IMAGES = 50
 """Images whose labels are read for one text."""
 
@@ -78,6 +81,7 @@ class PullRequests:
     """Opens, updates and closes them. Every method raises ForgeUnavailable and ForgeDenied."""
 
     cluster: Cluster
+    clock: Clock
     objects: Objects
     forges: Forges
     reader: ImageReader
@@ -162,7 +166,7 @@ class PullRequests:
             case Nothing(url=url):
                 return url
             case Open(proposal=proposal):
-                made = await forge.open(review.head, review.base, proposal.title, proposal.body, review.labels)
+                made = await self._opened(review, proposal)
                 if not is_same(made, proposal):  # somebody opened one at the same moment
                     await forge.update(made.number, proposal.title, proposal.body)
                 return made.url
@@ -173,6 +177,17 @@ class PullRequests:
                 await forge.update(number, proposal.title, proposal.body)  # first: it must not look like a person's no
                 await forge.close(number, comment)
                 return ""
+
+    async def _opened(self, review: Review, proposal: Proposal) -> PullRequest:
+        """A forge needs a moment until it knows a branch that was just pushed: it is asked again, TRIES times."""
+        for number in range(1, TRIES + 1):
+            try:
+                return await review.forge.open(review.head, review.base, proposal.title, proposal.body, review.labels)
+            except (ForgeDenied, ForgeUnavailable) as error:
+                if number == TRIES or error.retry_after is None or error.retry_after > LONGEST_PAUSE:
+                    raise
+                await self.clock.sleep(error.retry_after)
+        raise AssertionError("the last try returns or raises")
 
     # what the text is made of
 

@@ -25,7 +25,7 @@ import msgspec
 
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
-from image_updater.adapters.forges.talking import AlreadyThere, Talk
+from image_updater.adapters.forges.talking import AlreadyThere, NotThere, Talk
 from image_updater.domain.pullrequests import PullRequest
 from image_updater.errors import ForgeDenied
 
@@ -83,6 +83,9 @@ class Gitea:
             wanted["labels"] = await self._label_ids(names)
         try:
             return _read(await self.talk.ask("POST", f"{self._repository}/pulls", _Pull, body=wanted))
+        except NotThere as error:
+            error.retry_after = 0.5  # the branch may be new: Gitea learns of a push a moment later
+            raise
         except AlreadyThere as error:
             live = next((each for each in await self.find(head, base) if each.state == "open"), None)
             if live is not None:

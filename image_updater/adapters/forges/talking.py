@@ -30,6 +30,10 @@ MOST_REDIRECTS = 3
 _REDIRECTS = {301, 302, 307, 308}
 
 
+class NotThere(ForgeDenied):
+    """404: the repository, or a branch of it, is not there or not to be seen."""
+
+
 class AlreadyThere(Exception):
     """409 (a conflict) or 422: the forge has such a thing, or says that it cannot be. The message is ForgeDenied's."""
 
@@ -143,7 +147,7 @@ class Talk:
             case 403:
                 return ForgeDenied(f"{message}: the token may not do this")
             case 404:
-                return ForgeDenied(f"{message}: there is no such repository, or the token may not see it")
+                return NotThere(f"{message}: there is no such repository, or the token may not see it")
             case 409 | 422:
                 return AlreadyThere(message, is_conflict=status == 409)
             case 400 | 405 | 410 | 413:

@@ -125,7 +125,7 @@ async def test_a_bad_answer_is_an_error_that_says_what_it_was(
     async with bad_server(answer_with(status, body, headers=headers)) as url:
         error = await failure(at(forges, url, kind))
 
-    assert type(error) is expected
+    assert isinstance(error, expected)
     assert said in str(error)
     assert isinstance(error, (ForgeDenied, ForgeUnavailable))
     assert error.retry_after == (7.0 if "Retry-After" in headers else None)
