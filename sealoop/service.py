@@ -29,6 +29,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
+from image_updater.adapters.forges import HttpForges
 from image_updater.adapters.images import RegistryImages
 from image_updater.adapters.inspecting import RegistryReader
 from image_updater.adapters.logins import SdkLogins
@@ -128,8 +129,15 @@ async def opened_ports(state_dir: Path, clock: Clock, stack: contextlib.AsyncExi
     stack.push_async_callback(reader.close)
     logins = SdkLogins()
     stack.push_async_callback(logins.close)
+    forges = await stack.enter_async_context(HttpForges(os.environ))
     return Ports(
-        renderer=Kustomize(), registry=registry, reader=reader, catalog=catalog, providers=providers, logins=logins
+        renderer=Kustomize(),
+        registry=registry,
+        reader=reader,
+        catalog=catalog,
+        providers=providers,
+        logins=logins,
+        forges=forges,
     )
 
 

@@ -14,7 +14,7 @@ from gitops_core.meta import Resource
 from gitops_core.ports import Renderer
 from gitops_core.runtime.reconciling import Component, Controller, Platform
 from image_updater import component as images
-from image_updater.ports import CloudLogins, ImageReader, NoCloudLogins, Registry, TagCatalog
+from image_updater.ports import CloudLogins, Forges, ImageReader, NoCloudLogins, Registry, TagCatalog
 from secrets_sync import component as secrets
 from secrets_sync.ports import ProviderFactories
 
@@ -24,7 +24,11 @@ KINDS: tuple[type[Resource], ...] = tuple(kind for component in COMPONENTS for k
 
 @dataclass(frozen=True)
 class Ports:
-    """What the packages need of the world beside the runtime's Platform."""
+    """What the packages need of the world beside the runtime's Platform.
+
+    Attributes:
+        forges: None where none can be reached; who asks for a pull request is told.
+    """
 
     renderer: Renderer
     registry: Registry
@@ -32,6 +36,7 @@ class Ports:
     catalog: TagCatalog
     providers: ProviderFactories
     logins: CloudLogins = field(default_factory=NoCloudLogins)
+    forges: Forges | None = None
 
 
 def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
@@ -46,5 +51,11 @@ def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]
 def image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
     """Those of image_updater alone, for a run that does nothing else."""
     return images.controllers(
-        platform, ports.registry, ports.catalog, health=health, reader=ports.reader, logins=ports.logins
+        platform,
+        ports.registry,
+        ports.catalog,
+        health=health,
+        reader=ports.reader,
+        logins=ports.logins,
+        forges=ports.forges,
     )
