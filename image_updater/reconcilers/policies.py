@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import msgspec
 
@@ -66,7 +67,8 @@ class ImagePolicyReconciler:
             _check_interval(wanted)
             repository = await self._repository(wanted)
             request = await self._request(wanted, repository)
-            decision = await self._decided(wanted, repository, request, notices)
+            request, found = await self._decided(wanted, repository, request, notices)
+            decision = _chosen(found, request.now)
             status = with_latest(wanted.status, latest_of(decision, wanted, repository))
         except Relisted:
             return _as_before(wanted, self._next_wait(wanted.key))
@@ -84,6 +86,15 @@ class ImagePolicyReconciler:
             requeue_after=_next_look(wanted, repository, request, decision),
             notices=(*notices, *_ready(wanted, message)),
         )
+
+    async def explain(self, wanted: ImagePolicy) -> tuple[Request, Chosen | Nothing]:
+        """The decision, and everything that it depends on, with what registries were asked for it; writes nothing.
+
+        Raises:
+            GitOpsError: it cannot be decided; Relisted: the catalog does not know the repository.
+        """
+        repository = await self._repository(wanted)
+        return await self._decided(wanted, repository, await self._request(wanted, repository), [])
 
     async def finalize(self, wanted: ImagePolicy) -> None:
         """Nothing in the world: a policy makes nothing."""
@@ -198,8 +209,8 @@ class ImagePolicyReconciler:
 
     async def _decided(
         self, wanted: ImagePolicy, repository: ImageRepository, request: Request, notices: list[Notice]
-    ) -> Chosen:
-        """Raises NoTagQualifies, and what the registry answers."""
+    ) -> tuple[Request, Chosen | Nothing]:
+        """The decision, and the request with the facts that it took. Raises what the registry answers."""
         rules, facts = request.rules, dict(request.facts)
         witness = Witness(
             self.cluster,
@@ -217,15 +228,20 @@ class ImagePolicyReconciler:
         )
         while isinstance(found := decide(replace(request, facts=facts)), Need):
             facts[found.tag] = await witness.answer(found, facts.get(found.tag, Facts()))
-        if isinstance(found, Nothing):
-            delay = (found.again - request.now).total_seconds() if found.again is not None else None
-            raise NoTagQualifies(found.message, retry_after=max(1.0, delay) if delay is not None else None)
-        return found
+        return replace(request, facts=facts), found
 
 
 def repository_key(policy: ImagePolicy) -> ObjectKey:
     reference = policy.spec.image_repository_ref
     return ObjectKey(reference.namespace or policy.metadata.namespace, reference.name)
+
+
+def _chosen(found: Chosen | Nothing, now: datetime) -> Chosen:
+    """Raises NoTagQualifies."""
+    if isinstance(found, Chosen):
+        return found
+    delay = (found.again - now).total_seconds() if found.again is not None else None
+    raise NoTagQualifies(found.message, retry_after=max(1.0, delay) if delay is not None else None)
 
 
 def with_latest(status: ImagePolicyStatus, latest: ImageRef) -> ImagePolicyStatus:
