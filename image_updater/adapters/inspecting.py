@@ -31,19 +31,20 @@ from image_updater.adapters.remembered import Kept, Remembered
 from image_updater.domain.cosign import SignedClaim, claims_of_bundle
 from image_updater.domain.credentials import OPEN, RegistryAccess
 from image_updater.domain.references import Repository
-from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryUnavailable, RepositoryUnknown
+from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable, RepositoryUnknown
 from image_updater.ports import Image
 
 LARGEST_MANIFEST = 4 << 20
 LARGEST_CONFIG = 1 << 20
-LARGEST_CLAIM = 256 << 10
-MOST_CLAIMS = 50
+LARGEST_BUNDLE = 64 << 10
+LARGEST_CLAIM = 8 << 10
+MOST_CLAIMS = 30
 MOST_REFERRERS = 20
 MOST_PLATFORMS = 64
 MOST_LABELS = 64
 LONGEST_LABEL = 1024
 MOST_IMAGES = 2000
-MOST_SIGNED = 2000
+MOST_SIGNED = 200
 SIGNATURES_LAST = 30.0
 
 INDEXES = frozenset(
@@ -89,6 +90,7 @@ class _Platform(msgspec.Struct):
 
 class _Descriptor(msgspec.Struct, rename="camel"):
     digest: str
+    size: int = 0
     media_type: str = ""
     artifact_type: str = ""
     platform: _Platform | None = None
@@ -157,9 +159,13 @@ class RegistryReader:
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN
     ) -> tuple[SignedClaim, ...]:
         async def ask() -> Kept[tuple[SignedClaim, ...]]:
-            by_tag = await self._claims_by_tag(repository, digest, access)
-            referring = await self._claims_referring(repository, digest, access)
-            return Kept(tuple(dict.fromkeys((*by_tag, *referring))), SIGNATURES_LAST)
+            found = await self._claims_by_tag(repository, digest, access)
+            try:
+                found += await self._claims_referring(repository, digest, access)
+            except RegistryDenied:
+                if not found:  # else: to pull images is one right, to list what refers to them another one
+                    raise
+            return Kept(tuple(dict.fromkeys(found)), SIGNATURES_LAST)
 
         return await self._claims.get((repository, access, digest), ask)
 
@@ -248,14 +254,15 @@ class RegistryReader:
     async def _claims_in(
         self, manifest: _Manifest, repository: Repository, access: RegistryAccess
     ) -> list[SignedClaim]:
+        """Those of a size that a signature has: a bundle may also hold a list of all packages."""
         found: list[SignedClaim] = []
-        for layer in (manifest.layers or ())[:MOST_CLAIMS]:
-            if layer.media_type == SIMPLE_SIGNING and layer.note(SIGNATURE):
+        for layer in (manifest.layers or ())[-MOST_CLAIMS:]:  # the newest: cosign appends
+            if layer.media_type == SIMPLE_SIGNING and layer.note(SIGNATURE) and layer.size <= LARGEST_CLAIM:
                 payload = await self._blob(repository, layer.digest, access, LARGEST_CLAIM)
                 found += _claim(payload, layer.note(SIGNATURE))
-            elif layer.media_type.startswith(BUNDLE):
-                found += claims_of_bundle(await self._blob(repository, layer.digest, access, LARGEST_CLAIM))
-        return found
+            elif layer.media_type.startswith(BUNDLE) and layer.size <= LARGEST_BUNDLE:
+                found += claims_of_bundle(await self._blob(repository, layer.digest, access, LARGEST_BUNDLE))
+        return [claim for claim in found if len(claim.payload) + len(claim.signature) <= 2 * LARGEST_CLAIM]
 
 
 def _claim(payload: bytes, signature: str) -> Iterator[SignedClaim]:

@@ -17,7 +17,7 @@ from image_updater.adapters.inspecting import LARGEST_CONFIG, RegistryReader
 from image_updater.adapters.oci import OciRegistry
 from image_updater.domain.cosign import SignedClaim
 from image_updater.domain.references import Repository
-from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryUnavailable
+from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -257,7 +257,8 @@ def bundle(shelf: Shelf, statement: bytes, **more: object) -> dict[str, Any]:
         "payloadType": "application/vnd.in-toto+json",
         "signatures": [{"sig": "YWJj"}],
     }
-    layer = {"mediaType": BUNDLE, "digest": shelf.blob({"dsseEnvelope": envelope}), "size": 1}
+    content = json.dumps({"dsseEnvelope": envelope}).encode()
+    layer = {"mediaType": BUNDLE, "digest": shelf.blob(content), "size": len(content)}
     return {"mediaType": MANIFEST, "digest": shelf.manifest({"schemaVersion": 2, "layers": [layer]}), **more}
 
 
@@ -336,9 +337,29 @@ async def test_signatures_are_bounded(shelf: Shelf, reader: RegistryReader) -> N
 
     claims = await reader.claims(shelf.repository, digest)
 
-    assert len(claims) == 70
+    assert len(claims) == 30 + 20
+    assert claims[29].payload == b"199"
     assert claims[-1].payload.endswith(b" 99")
-    assert len(shelf.requests) == 1 + 50 + 1 + 2 * 20
+    assert len(shelf.requests) == 1 + 30 + 1 + 2 * 20
+
+
+async def test_what_is_too_large_for_a_signature_is_passed_over(shelf: Shelf, reader: RegistryReader) -> None:
+    digest = shelf.image({})
+    packages = bundle(shelf, b"x" * 100_000, artifactType=BUNDLE)
+    refer(shelf, digest, [packages, bundle(shelf, b"one", artifactType=BUNDLE)])
+
+    assert [claim.payload[-3:] for claim in await reader.claims(shelf.repository, digest)] == [b"one"]
+
+
+async def test_who_may_not_list_referrers_may_have_signatures_by_tag(shelf: Shelf, reader: RegistryReader) -> None:
+    signed, unsigned = shelf.image({}), shelf.image({"os": "linux"}, tag="1.1.0")
+    shelf.manifest({"schemaVersion": 2, "layers": [simple(shelf, b"simple")]}, f"{signed.replace(':', '-')}.sig")
+    for digest in (signed, unsigned):
+        shelf.statuses[f"referrers/{digest}"] = 403
+
+    assert await reader.claims(shelf.repository, signed) == (SignedClaim(b"simple", b"def"),)
+    with pytest.raises(RegistryDenied):
+        await reader.claims(shelf.repository, unsigned)
 
 
 async def test_signatures_are_asked_for_once_in_a_while(shelf: Shelf, reader: RegistryReader) -> None:
