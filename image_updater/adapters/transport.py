@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -27,6 +28,10 @@ from image_updater.errors import RegistryUnavailable
 LARGEST_ERROR = 64 << 10
 LARGEST_TOKEN = 1 << 20
 JSON = "application/json"
+MOST_SERVERS = 5000
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ class Transport:
         challenges = answer.challenges if answer.status == HTTPStatus.UNAUTHORIZED else ()
         if not challenges or (challenges[0] == known and known.scheme == "basic"):
             return answer
-        self._challenges[server] = challenges[0]
+        _note(self._challenges, server, challenges[0])
         better = await self._proof(challenges[0], repository, access, refused=proof)
         if not better or better == proof:
             return answer
@@ -147,7 +152,7 @@ class Transport:
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 raise RegistryUnavailable(f"{method} {url}: {connection_cause(error, access.proxy)}") from None
             else:
-                self._schemes[_server(repository)] = scheme
+                _note(self._schemes, _server(repository), scheme)
                 return answer
         raise AssertionError("a repository has a scheme")
 
@@ -214,6 +219,12 @@ class Transport:
 def _server(repository: Repository) -> tuple[str, bool]:
     """What scheme and challenge are remembered for: who asks for plain HTTP decides for nobody else."""
     return repository.registry, repository.insecure
+
+
+def _note(notes: dict[K, V], key: K, value: V) -> None:
+    if len(notes) >= MOST_SERVERS:
+        notes.clear()  # they are found out again
+    notes[key] = value
 
 
 def _with(headers: Mapping[str, str], proof: str) -> Mapping[str, str]:

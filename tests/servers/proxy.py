@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+from tests.servers.certificates import KeyPair
 
 
 @dataclass
@@ -103,9 +106,16 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def forward_proxy(account: str = "") -> AsyncIterator[Proxy]:
-    proxy = Proxy(account=account)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+async def forward_proxy(account: str = "", pair: KeyPair | None = None) -> AsyncIterator[Proxy]:
+    """
+    Args:
+        pair: its certificate, where it speaks TLS itself.
+    """
+    proxy, context = Proxy(account=account), None
+    if pair is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pair.certificate, pair.key)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=context)
     address, port = server.sockets[0].getsockname()
     proxy.host = f"{address}:{port}"
     try:

@@ -270,6 +270,45 @@ async def test_one_who_gives_up_does_not_end_the_others_listing(client: OciRegis
         assert registry.asked == {"/v2/apps/app/tags/list": 1}
 
 
+async def test_credentials_do_not_follow_a_redirect_to_another_host(client: OciRegistry) -> None:
+    """Registries keep blobs elsewhere."""
+    told: list[str | None] = []
+
+    async def store(request: web.Request) -> web.StreamResponse:
+        told.append(request.headers.get("Authorization"))
+        return web.Response(body=b"blob")
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "Authorization" not in request.headers:
+            return web.json_response({}, status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+        raise web.HTTPTemporaryRedirect(f"http://{elsewhere.host}/signed")
+
+    async with counting(store) as elsewhere, counting(answer) as registry:
+        _, body = await client.fetch(registry.repository(), "blobs/sha256:0", ACCESS, limit=10)
+
+        assert body == b"blob"
+        assert told == [None]
+        with pytest.raises(RegistryUnavailable, match="longer than 3 bytes"):
+            await client.fetch(registry.repository(), "blobs/sha256:0", ACCESS, limit=3)
+
+
+async def test_a_listing_without_end_is_given_up_and_leaves_nothing_behind(client: OciRegistry) -> None:
+    async def crawl(request: web.Request) -> web.StreamResponse:
+        last = int(request.query.get("last", "0"))
+        headers = {"Link": f'<{request.path}?last={last + 1}>; rel="next"'}
+        return web.json_response({"tags": [f"1.0.{last}"]}, headers=headers)
+
+    async with counting(crawl) as registry:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await client.tags(registry.repository())
+        await asyncio.sleep(0.05)
+        asked = registry.asked.total()
+        await asyncio.sleep(0.1)
+
+        assert registry.asked.total() == asked > 5
+
+
 async def test_fifty_thousand_tags_cost_fifty_requests(client: OciRegistry) -> None:
     ordered = sorted(f"1.{number // 1000}.{number % 1000}" for number in range(50_000))
     pages = {}

@@ -163,6 +163,18 @@ async def test_tls_runs_through_the_proxy_and_shows_its_certificate_to_the_regis
         assert proxy.targets == [f"CONNECT {mutual_registry.host} HTTP/1.1"]
 
 
+async def test_a_proxy_may_speak_tls_itself(registry: OciRegistry, tls_registry: TlsRegistry, tmp_path: Path) -> None:
+    tls_registry.registry.push("apps/tls", "1.0.0")
+    authority = Authority.make(tmp_path, "proxy authority")
+    async with forward_proxy("carol:secret", authority.server()) as proxy:
+        both = tls_registry.ca + authority.certificate.read_bytes()
+        access = RegistryAccess(ca=both, proxy=Sensitive(f"https://carol:secret@{proxy.host}"))
+
+        assert await registry.tags(Repository(tls_registry.host, "apps/tls"), access) == ("1.0.0",)
+
+        assert proxy.targets == [f"CONNECT {tls_registry.host} HTTP/1.1"]
+
+
 async def test_the_environments_proxy_counts_where_no_other_is_named(tls_registry: TlsRegistry) -> None:
     async with forward_proxy() as proxy, RegistryServer() as server:
         server.add("apps/app", "1.0.0")
