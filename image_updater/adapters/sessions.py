@@ -1,23 +1,19 @@
 """One HTTP session for each way to prove who we are to a TLS peer, and what each of them trusts.
 
-An own authority is trusted beside the system's. Python loads a private key from nothing but a file: it gets one in
-anonymous memory, which is closed at once.
+An own authority is trusted beside the system's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
 
-from gitops_core.adapters.http import open_session
+from gitops_core.adapters.http import open_session, show_certificate
 from gitops_core.meta import Sensitive
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.errors import CredentialsInvalid
@@ -99,28 +95,8 @@ def tls_context(access: RegistryAccess) -> ssl.SSLContext | bool:
         except ssl.SSLError:
             raise CredentialsInvalid(f"{trouble} CA certificate: it is not PEM") from None
     if access.client_certificate and access.client_key:
-        with _as_file(access.client_certificate + b"\n" + access.client_key.reveal()) as path:
-            try:
-                context.load_cert_chain(path, password=_no_passphrase)
-            except (ssl.SSLError, ValueError):
-                raise CredentialsInvalid(f"{trouble} TLS certificate and key: they are not a pair in PEM") from None
+        try:
+            show_certificate(context, access.client_certificate, access.client_key)
+        except ValueError:
+            raise CredentialsInvalid(f"{trouble} TLS certificate and key: they are not a pair in PEM") from None
     return context
-
-
-def _no_passphrase() -> str:
-    raise ValueError  # the default would ask on the terminal
-
-
-@contextmanager
-def _as_file(content: bytes) -> Iterator[str]:
-    if sys.platform == "linux":
-        descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            yield f"/proc/self/fd/{descriptor}"
-    else:
-        with tempfile.NamedTemporaryFile() as file:  # readable by its owner only, and gone at once
-            file.write(content)
-            file.flush()
-            yield file.name

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from gitops_core.adapters.http import BodyTooLarge, open_session, read_body, retry_after
+from gitops_core.adapters.http import BodyTooLarge, open_session, read_body, retry_after, show_certificate
 from gitops_core.adapters.kubernetes.answers import error_for, read_refusal
 from gitops_core.adapters.kubernetes.credentials import Identity, credentials_for
 from gitops_core.adapters.kubernetes.kubeconfig import ClientCertificate, ConfigurationError, Endpoint
@@ -235,26 +233,8 @@ def tls_context(endpoint: Endpoint, certificate: ClientCertificate | None) -> ss
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if certificate is not None:
-        with _as_file(certificate) as path:
-            try:
-                context.load_cert_chain(path)
-            except ssl.SSLError:
-                raise ConfigurationError("the client certificate and its key are not a pair in PEM") from None
+        try:
+            show_certificate(context, certificate.chain, certificate.key)
+        except ValueError:
+            raise ConfigurationError("the client certificate and its key are not a pair in PEM") from None
     return context
-
-
-@contextmanager
-def _as_file(certificate: ClientCertificate) -> Iterator[str]:
-    """A path to certificate and key, because Python loads them from nothing else: in memory where the system can."""
-    content = certificate.chain + b"\n" + certificate.key.reveal()
-    if sys.platform == "linux":
-        descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            yield f"/proc/self/fd/{descriptor}"
-    else:
-        with tempfile.NamedTemporaryFile() as file:  # readable by its owner only, and gone at once
-            file.write(content)
-            file.flush()
-            yield file.name
