@@ -50,7 +50,7 @@ def pick(tags: Sequence[str], filename: Path | None, name: str, batch: bool, out
     if not tags and str(filename) == "-":
         raise click.UsageError("standard input is the policy's: give the tags as arguments")
     given = tuple(tags) or tuple(line for line in (text.strip() for text in sys.stdin) if line)
-    found = choose(_policy(filename, name), given)
+    found = choose(policy_in(filename, name), given)
     _say(found, output)
     if not found.tag:
         sys.exit(1)
@@ -86,7 +86,7 @@ def _lines(questions: BinaryIO) -> Iterator[bytes | None]:
         yield None
 
 
-def _policy(path: Path, name: str) -> ImagePolicy:
+def policy_in(path: Path, name: str) -> ImagePolicy:
     """Raises ClickException: the file has no such ImagePolicy, or several."""
     try:
         text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from sealoop.clusters import Connection, connection_options
+from sealoop.clusters import Connection, connection_options, opened
 from sealoop.objects import run
 
 _namespace = click.option("-n", "--namespace", metavar="NAME", default="", help="Only its objects. Default: all.")
+_in_namespace = click.option("-n", "--namespace", metavar="NAME", default="", help="Default: the context's.")
 _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 
@@ -77,6 +79,93 @@ def update(
             timeout=timeout,
         )
         return updating.show(await updating.update_once(asked), output)
+
+    run(work())
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sealoop images explain app -n shop
+  sealoop images explain app -n shop --all -o json | jq '.tags[] | select(.verdict == "too young")'
+\b
+It reads the cluster, lists the registry once and fetches the repositories; it writes nothing."""
+)
+@connection_options
+@click.argument("policy", metavar="POLICY")
+@_in_namespace
+@click.option("--all", "everything", is_flag=True, help="Every tag, not the first 20.")
+@_output
+def explain(connection: Connection, policy: str, namespace: str, everything: bool, output: str) -> None:
+    """Say why a tag is chosen or not, and why there is or is no commit.
+
+    Every tag's verdict, best first, and the state of every place in Git that follows the policy: applied, pending,
+    held (by what, until when), unmatched, ambiguous or unparsable.
+    """
+
+    async def work() -> int:
+        from gitops_core.meta import ObjectKey
+        from sealoop.images import explaining
+
+        async with opened(connection) as (cluster, usual):
+            found = await explaining.explain(cluster, ObjectKey(namespace or usual, policy))
+        explaining.show(found, output, everything)
+        return 0
+
+    run(work())
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  sealoop images simulate app -n shop
+  sealoop images simulate app -n shop -f stricter-policy.yaml --since 2026-10-01
+  sealoop images simulate app -n shop --state-dir /var/lib/sealoop -o json
+\b
+Platforms and signatures are not recorded: they are taken for good."""
+)
+@connection_options
+@click.argument("policy", metavar="POLICY")
+@_in_namespace
+@click.option(
+    "-f",
+    "--filename",
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Decide as this ImagePolicy says, not the cluster's.",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="The history of a service that kept its state here; default: what the cluster remembers of ages.",
+)
+@click.option("--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), metavar="DATE", help="UTC.")
+@_output
+def simulate(
+    connection: Connection,
+    policy: str,
+    namespace: str,
+    file: Path | None,
+    state_dir: Path | None,
+    since: datetime | None,
+    output: str,
+) -> None:
+    """Show what a policy would have chosen, and when, over the recorded history of tags."""
+
+    async def work() -> int:
+        from gitops_core.meta import ObjectKey
+        from image_updater.commands.pick import policy_in
+        from sealoop.images import simulating
+        from sealoop.images.simulating import placed_at
+
+        moment = since.replace(tzinfo=UTC) if since is not None else None
+        async with opened(connection) as (cluster, usual):
+            key = ObjectKey(namespace or usual, policy)
+            instead = placed_at(policy_in(file, ""), key) if file is not None else None
+            simulating.show(await simulating.simulate(cluster, key, instead, state_dir, moment), output)
+        return 0
 
     run(work())
 

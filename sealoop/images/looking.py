@@ -1,0 +1,145 @@
+"""What the reconcilers would see and decide, with nothing written: the platform of the commands that only look.
+
+Objects are read from the API server as they are asked for. Writes are refused by the same fence that keeps a process
+from writing that does not lead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from prometheus_client import CollectorRegistry
+
+from gitops_core.adapters.git import GitMirrors
+from gitops_core.errors import StalledError
+from gitops_core.meta import ObjectKey, Resource
+from gitops_core.ports import Cluster
+from gitops_core.runtime.clock import SystemChance, SystemClock
+from gitops_core.runtime.fencing import FencedCluster, FencedGit
+from gitops_core.runtime.informers import Informers, WatchedObjects
+from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.reconciling import Platform
+from gitops_core.runtime.statuses import StatusWriter
+from image_updater.api import ImagePolicy, ImageRepository
+from image_updater.domain.listings import Listings
+from image_updater.domain.references import Repository, parse_repository
+from image_updater.errors import RegistryError, RepositoryNotReady
+from image_updater.reconcilers import ImagePolicyReconciler
+from image_updater.reconcilers.access import registry_access
+from image_updater.reconcilers.checkpoints import Checkpoints
+from image_updater.reconcilers.policies import repository_key
+from sealoop.service import opened_ports
+from sealoop.wiring import Ports
+
+
+class Looked(StalledError):
+    """A command that only looks tried to write: a bug."""
+
+
+class Closed:
+    """The fence of who may not write."""
+
+    def check(self) -> None:
+        raise Looked("this command only looks: nothing is written")
+
+
+class Silent:
+    """Implements gitops_core.ports.Events: nobody is told of a look."""
+
+    def emit(
+        self,
+        about: Resource,
+        type_: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        metadata: Mapping[str, str],
+    ) -> None:
+        return
+
+
+@dataclass(frozen=True)
+class Look:
+    """Everything that a command may ask."""
+
+    platform: Platform
+    ports: Ports
+
+    @property
+    def policies(self) -> ImagePolicyReconciler:
+        platform, ports = self.platform, self.ports
+        return ImagePolicyReconciler(
+            platform.cluster,
+            platform.clock,
+            platform.objects,
+            ports.catalog,
+            ports.registry,
+            ports.reader,
+            Listings(),
+            ports.logins,
+        )
+
+    async def policy(self, key: ObjectKey) -> ImagePolicy:
+        """Raises RepositoryNotReady."""
+        found = await self.platform.objects.get(ImagePolicy, key)
+        if found is None:
+            raise RepositoryNotReady(f"there is no ImagePolicy '{key}'")
+        return found
+
+    async def listed(self, policy: ImagePolicy) -> tuple[ImageRepository, Repository, str]:
+        """The policy's repository, its tags in the catalog with the ages that the cluster remembers, and a note.
+
+        The registry is asked once. When it does not answer, the tags that the cluster remembers have to do; the note
+        says so.
+
+        Raises:
+            RepositoryNotReady: there is no ImageRepository, or its tags are not known at all.
+        """
+        key = repository_key(policy)
+        wanted = await self.platform.objects.get(ImageRepository, key)
+        if wanted is None:
+            raise RepositoryNotReady(f"there is no ImageRepository '{key}', which ImagePolicy '{policy.key}' names")
+        repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
+        canonical, now, note = str(repository), self.platform.clock.now(), ""
+        cluster, catalog = self.platform.cluster, self.ports.catalog
+        checkpoints = Checkpoints(cluster, self.platform.objects, self.platform.clock, catalog)
+        tags: tuple[str, ...] = ()
+        try:
+            access = await registry_access(cluster, wanted, repository, self.ports.logins)
+            tags = await self.ports.registry.tags(repository, access)
+        except RegistryError as error:
+            note = f"the registry does not list {canonical} ({error}): the tags are those that the cluster remembers"
+        await checkpoints.recall(wanted, canonical, tags)
+        if note:
+            tags = tuple(event.tag for event in await catalog.history(canonical))
+            if not tags:
+                raise RepositoryNotReady(note.partition(":")[0])
+        await catalog.store(canonical, tags, now)
+        return wanted, repository, note
+
+
+@asynccontextmanager
+async def looking(cluster: Cluster) -> AsyncIterator[Look]:
+    """What it remembers is gone at the end."""
+    clock, chance, metrics = SystemClock(), SystemChance(), Metrics(CollectorRegistry())
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealoop-look-")))
+        git = GitMirrors(folder / "git", allow_file=True)
+        stack.push_async_callback(git.close)
+        ports = await opened_ports(folder, clock, stack)
+        fenced, informers = FencedCluster(cluster, Closed()), Informers(cluster, clock, chance, metrics)
+        platform = Platform(
+            fenced,
+            FencedGit(git, Closed()),
+            clock,
+            chance,
+            Silent(),
+            StatusWriter(fenced, informers.written),
+            WatchedObjects(informers, cluster),
+        )
+        yield Look(platform, ports)
