@@ -21,6 +21,7 @@ from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
 from image_updater.component import controllers
 from image_updater.ports import ImageReader, Registry
+from tests.simulation.fakes.forge import FakeForges
 from tests.simulation.fakes.git import FakeGit, FakeRepository
 from tests.simulation.fakes.registry import FakeRegistry
 from tests.simulation.loop import SeededChance, VirtualClock
@@ -37,6 +38,7 @@ class World:
     Attributes:
         git: holds one repository, at URL, unless the process is given another Git.
         fakes: the registry, unless a process is given another one.
+        forges: where pull requests are opened.
     """
 
     def __init__(self, clock: Clock | None = None, git: Git | None = None) -> None:
@@ -45,6 +47,7 @@ class World:
         self.cluster = LocalCluster.open(None, self.clock, SeededChance(1))
         self.git = FakeGit()
         self.fakes = FakeRegistry()
+        self.forges = FakeForges()
         self.git.repositories[URL] = FakeRepository()
 
     @property
@@ -70,7 +73,12 @@ class World:
                 clock=self.clock,
                 chance=SeededChance(2),
                 assemble=lambda platform: controllers(
-                    platform, registry or self.fakes, catalog, health=health, reader=reader or self.fakes
+                    platform,
+                    registry or self.fakes,
+                    catalog,
+                    health=health,
+                    reader=reader or self.fakes,
+                    forges=self.forges,
                 ),
                 settings=Settings(),
                 stop=stop,
