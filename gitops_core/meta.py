@@ -254,6 +254,10 @@ class Tree(Mapping[str, bytes]):
         """Symbolic links by path: where they point, as stored. They are not files and are never followed on disk."""
         return {}
 
+    def blob(self, path: str) -> str:
+        """Git's object id of a file's contents, which need not be read for it; "" when it is not known."""
+        return ""
+
 
 @dataclass(frozen=True, eq=False)
 class FixedTree(Tree):

@@ -6,11 +6,12 @@ parts of all: none of them undoes what another one did.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from gitops_core.errors import PathNotFound, RefNotFound
-from gitops_core.meta import ObjectKey, Revision
+from gitops_core.meta import ObjectKey, Revision, Tree
 from gitops_core.ports import GitRemote
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Reverted, UpdateGuard
@@ -151,17 +152,47 @@ async def plan_part(
     )
 
 
-def _plan(part: Part, files: Mapping[str, bytes], keeper: Gatekeeper) -> CommitPlan:
+@dataclass(frozen=True)
+class _Files(Mapping[str, bytes]):
+    """Some files of a tree, read when they are asked for; those edited already as they are by now."""
+
+    tree: Tree
+    paths: tuple[str, ...]
+    edited: Mapping[str, bytes]
+
+    def __getitem__(self, path: str) -> bytes:
+        return self.edited[path] if path in self.edited else self.tree[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @cached_property
+    def blobs(self) -> dict[str, str]:
+        """Git's names for the contents: a file that was read before need not be read again."""
+        found = {path: self.tree.blob(path) for path in self.paths if path not in self.edited}
+        return {path: blob for path, blob in found.items() if blob}
+
+
+def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
     values = part.values
 
     def make(hold: Callable[[Spot], str]) -> CommitPlan:
-        return plan_commit(files, values, hold=lambda spot: hold(spot) or part.refused(spot), targets=part.targets)
+        return plan_commit(
+            files,
+            values,
+            hold=lambda spot: hold(spot) or part.refused(spot),
+            targets=part.targets,
+            blobs=files.blobs,
+        )
 
     return regulated(keeper, make)
 
 
-async def _files(remote: GitRemote, revision: Revision, part: Part, edited: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files below the part's folder that hold a marker, or that a target names; those edited as they are by now.
+async def _files(remote: GitRemote, revision: Revision, part: Part, edited: Mapping[str, bytes]) -> _Files:
+    """The files below the part's folder that hold a marker, or that a target names.
 
     Raises:
         UpdateFailed: there is no such folder.
@@ -173,11 +204,8 @@ async def _files(remote: GitRemote, revision: Revision, part: Part, edited: Mapp
     except PathNotFound as error:
         raise UpdateFailed(str(error)) from None
     named = targeted(tree, part.targets) if part.targets else ()
-    found = {}
-    for path in dict.fromkeys((*paths, *named)):
-        whole = _below(part.folder, path)
-        found[path] = edited[whole] if whole in edited else tree[path]
-    return found
+    here = {path: edited[whole] for path in (*paths, *named) if (whole := _below(part.folder, path)) in edited}
+    return _Files(tree, tuple(dict.fromkeys((*paths, *named))), here)
 
 
 async def _fresh_reverts(remote: GitRemote, base: Revision, part: Part, plan: CommitPlan) -> tuple[Reverted, ...]:

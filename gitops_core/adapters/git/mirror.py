@@ -63,6 +63,7 @@ class Search(NamedTuple):
 KEPT = 8
 MOST_SLOTS = 64
 REMEMBERED_SEARCHES = 16
+MOST_LOOSE = 50  # new objects
 MOST_KEPT = 32  # commits; then all but the newest KEPT and those in use are pruned
 LOCAL_SECONDS = 300.0  # a command that touches no network: only a dead disk takes so long
 
@@ -173,10 +174,13 @@ class Mirror:
                 raise
 
     async def store(self, objects: tuple[GitObject, ...]) -> None:
-        """Write new objects; they are checked, and so is that what they name is here."""
+        """Write new objects, which are checked; of a few also that what they name is here."""
         pack = encode_pack(objects, algorithm_of(objects[0].oid))
+        few = len(objects) <= MOST_LOOSE
+        # a file for each of a thousand objects takes five times as long as one pack with its index
+        taken = ("unpack-objects", "-q", "--strict") if few else ("index-pack", "--stdin", "--fsck-objects")
         async with self.growing():
-            await self._git(f"--git-dir={self.directory}", "unpack-objects", "-q", "--strict", stdin=pack)
+            await self._git(f"--git-dir={self.directory}", *taken, stdin=pack)
 
     async def search(self, oid: str, text: str) -> tuple[str, ...]:
         """The regular files below tree `oid` that hold `text`, by `git grep`; sorted."""

@@ -277,6 +277,11 @@ class MirrorTree(Tree):
     def __len__(self) -> int:
         return len(self._listing[0])
 
+    def blob(self, path: str) -> str:
+        with self._noticing():
+            entry = self.shelf.entry(self.oid, path)
+        return entry.oid if entry is not None and entry.mode in REGULAR else ""
+
     @cached_property
     def links(self) -> Mapping[str, str]:
         with self._noticing():

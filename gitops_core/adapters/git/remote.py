@@ -44,7 +44,7 @@ from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer
 
 ANONYMOUS = GitAccess()
 DEFAULT_LIMITS = Limits()
-MOST_CHANGED = 500  # files that are looked into one by one; above, git grep is quicker
+MOST_CHANGED = 3000  # files that are looked into one by one; above, git grep is quicker
 DISUSED_SECONDS = 7 * 24 * 3600.0
 
 
