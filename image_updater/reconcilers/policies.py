@@ -280,7 +280,9 @@ def _check_interval(wanted: ImagePolicy) -> None:
         )
 
 
-def _next_look(wanted: ImagePolicy, repository: ImageRepository, request: Request, decision: Chosen) -> float | None:
+def _next_look(
+    wanted: ImagePolicy, repository: ImageRepository, request: Request, decision: Chosen | Nothing
+) -> float | None:
     """Seconds, None to wait for a change."""
     looks = []
     if wanted.spec.digest_reflection_policy == "Always" and wanted.spec.interval is not None:

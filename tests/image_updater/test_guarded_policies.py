@@ -1,0 +1,322 @@
+"""What guards make policies choose, and digests that are reflected: the real runtime, a registry in memory."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+
+from gitops_core.meta import ObjectKey, ObjectRef
+from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
+from image_updater.errors import RegistryUnavailable
+from tests.image_updater.world import IMAGE, World, conditions, has_failed, is_ready
+from tests.simulation.loop import virtually
+
+
+def latest(manifest: Any) -> tuple[str, str]:
+    found = manifest["status"].get("latestRef") or {}
+    return found.get("tag", ""), found.get("digest", "")
+
+
+def chose(tag: str) -> Any:
+    return lambda manifest: latest(manifest)[0] == tag
+
+
+def message(manifest: Any) -> str:
+    return next(c["message"] for c in conditions(manifest) if c["type"] == "Ready")
+
+
+async def annotate(world: World, name: str, **annotations: str) -> None:
+    ref = ObjectRef(ImagePolicy.KIND, ObjectKey("default", name))
+    patch = {"metadata": {"annotations": {key.replace("__", "/"): value for key, value in annotations.items()}}}
+    await world.cluster.patch(ref, patch, field_manager="test")
+
+
+async def quarantine(world: World, name: str, **status: Any) -> None:
+    ref = ObjectRef(UpdateGuard.KIND, ObjectKey("default", name))
+    await world.cluster.patch(ref, {"status": status}, field_manager="test", subresource="status")
+
+
+class Reflection(NamedTuple):
+    """One row of TestImagePolicyReconciler_digestReflection: what was, what is asked for, which digest is expected."""
+
+    name: str
+    before: str
+    after: str
+    tag_changes: bool
+    moved: bool
+    expected: str  # "", "old": what was reflected before, "now": what the tag names
+
+
+REFLECTIONS = [
+    Reflection("never stays without", "Never", "Never", False, True, ""),
+    Reflection("never, a new tag", "Never", "Never", True, False, ""),
+    Reflection("first always", "Never", "Always", False, False, "now"),
+    Reflection("first if not present", "Never", "IfNotPresent", False, False, "now"),
+    Reflection("always follows a tag that moves", "Always", "Always", False, True, "now"),
+    Reflection("always, a new tag", "Always", "Always", True, False, "now"),
+    Reflection("if not present keeps what it has", "IfNotPresent", "IfNotPresent", False, True, "old"),
+    Reflection("if not present, a new tag", "IfNotPresent", "IfNotPresent", True, False, "now"),
+    Reflection("from always to if not present", "Always", "IfNotPresent", False, True, "old"),
+    Reflection("from if not present to always", "IfNotPresent", "Always", False, True, "now"),
+    Reflection("from always to never", "Always", "Never", False, True, ""),
+    Reflection("from if not present to never", "IfNotPresent", "Never", False, True, ""),
+]
+
+
+@pytest.mark.parametrize("row", REFLECTIONS, ids=[row.name for row in REFLECTIONS])
+def test_a_digest_is_reflected_as_the_original_does(row: Reflection) -> None:
+    def spec(policy: str) -> dict[str, Any]:
+        return {"digestReflectionPolicy": policy} | ({"interval": "10m"} if policy == "Always" else {})
+
+    async def scenario() -> tuple[Any, str, str]:
+        world = World()
+        async with world.running():
+            old = world.fakes.push(IMAGE, "1.0.0")
+            await world.scanned(insecure=True)  # the original cannot reflect digests there
+            await world.policy(**spec(row.before))
+            await world.until(ImagePolicy, "app", is_ready)
+
+            tag = "1.1.0" if row.tag_changes else "1.0.0"
+            now = world.fakes.push(IMAGE, tag) if row.tag_changes or row.moved else old
+            await world.policy(**spec(row.after))
+            await world.until(ImagePolicy, "app", lambda o: is_ready(o) and chose("1.0.0")(o))
+            await world.clock.sleep(700)
+            return await world.get(ImagePolicy, "app"), old, now
+
+    manifest, old, now = virtually(scenario())
+
+    tag = "1.1.0" if row.tag_changes else "1.0.0"
+    digest = {"": "", "old": old, "now": now}[row.expected]
+    assert latest(manifest) == (tag, digest)
+    assert message(manifest).startswith(
+        f"Latest image tag for {IMAGE} resolved to {tag}" + (f" with digest {digest}" if digest else "")
+    )
+
+
+def test_without_digests_and_guards_a_registry_is_asked_for_tags_only() -> None:
+    async def scenario() -> int:
+        world = World()
+        async with world.running():
+            await world.scanned("1.0.0")
+            await world.policy()
+            await world.until(ImagePolicy, "app", is_ready)
+            return world.fakes.requests
+
+    assert virtually(scenario()) == 1
+
+
+def test_a_digest_that_cannot_be_looked_up_keeps_what_was_chosen() -> None:
+    async def scenario() -> tuple[str, Any]:
+        world = World()
+        async with world.running():
+            digest = world.fakes.push(IMAGE, "1.0.0")
+            await world.scanned()
+            await world.policy(digestReflectionPolicy="IfNotPresent")
+            await world.until(ImagePolicy, "app", is_ready)
+
+            async def only_tags(deed: str) -> None:
+                if deed == "digest":
+                    raise RegistryUnavailable("HEAD failed: away")
+
+            world.fakes.fault = only_tags
+            world.fakes.push(IMAGE, "1.1.0")
+            await world.request_scan("app")
+            return digest, await world.until(ImagePolicy, "app", has_failed)
+
+    digest, manifest = virtually(scenario())
+
+    assert latest(manifest) == ("1.0.0", digest)
+    assert message(manifest) == f"failed fetching digest of {IMAGE}:1.1.0: HEAD failed: away"
+
+
+def test_a_young_tag_waits_and_then_goes_out() -> None:
+    async def scenario() -> tuple[Any, Any, float]:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "careful", minAge="2h")
+            await world.scanned("1.0.0")
+            await world.policy()
+            waiting = await world.until(ImagePolicy, "app", has_failed)
+            await world.clock.sleep(7500)
+            await world.until(ImagePolicy, "app", chose("1.0.0"))
+            world.fakes.push(IMAGE, "1.1.0")
+            await world.request_scan("app")
+            await world.clock.sleep(600)
+            young = await world.get(ImagePolicy, "app")
+            began = world.clock.monotonic()
+            await world.clock.sleep(6500)
+            await world.until(ImagePolicy, "app", chose("1.1.0"))
+            assert len([e for e in await world.events("ImagePolicy") if "resolved to 1.0.0" in e]) == 1
+            return waiting, young, world.clock.monotonic() - began
+
+    waiting, young, took = virtually(scenario())
+
+    assert message(waiting).startswith("no candidate qualifies: 1.0.0 is too young (needs 2h, has ")
+    assert latest(young)[0] == "1.0.0"
+    assert message(young).startswith(
+        f"Latest image tag for {IMAGE} resolved to 1.0.0; 1.1.0 is too young (needs 2h, has "
+    )
+    assert took < 7000
+
+
+def test_a_tag_that_moves_raises_an_alarm_and_is_young_again() -> None:
+    async def scenario() -> tuple[Any, list[str], str, str]:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "careful", minAge="1h")
+            await world.scanned("1.0.0", "1.1.0")
+            old = world.fakes.push(IMAGE, "1.1.0")
+            await world.policy()
+            await world.clock.sleep(4000)
+            await world.until(ImagePolicy, "app", chose("1.1.0"))
+            world.fakes.push(IMAGE, "0.0.1")
+            new = world.fakes.push(IMAGE, "1.1.0")
+            await world.until(ImagePolicy, "app", chose("1.0.0"))
+            return await world.get(ImagePolicy, "app"), await world.events("ImagePolicy"), old, new
+
+    manifest, events, old, new = virtually(scenario())
+
+    assert f"tag 1.1.0 of {IMAGE} names another image now: {old} -> {new}" in events
+    assert "; 1.1.0 is too young (needs 1h, has " in message(manifest)
+
+
+def test_what_is_quarantined_is_taken_back_and_the_next_tag_goes_out() -> None:
+    async def scenario() -> tuple[Any, Any]:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "loop", rollback={})
+            await world.scanned("1.0.0", "1.1.0", "1.2.0")
+            await world.policy()
+            await world.until(ImagePolicy, "app", chose("1.2.0"))
+            record = {"policy": "app", "tag": "1.2.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
+            await quarantine(world, "loop", quarantine=[{**record, "previousTag": "1.0.0"}])
+            back = await world.until(ImagePolicy, "app", chose("1.0.0"))
+            world.fakes.push(IMAGE, "1.3.0")
+            await world.request_scan("app")
+            return back, await world.until(ImagePolicy, "app", chose("1.3.0"))
+
+    back, on = virtually(scenario())
+
+    assert message(back) == (
+        f"Latest image tag for {IMAGE} resolved to 1.0.0 (previously {IMAGE}:1.2.0); taken back to it; "
+        "1.2.0 is quarantined: it crashed; 1.1.0 is not newer than 1.2.0, which is quarantined"
+    )
+    assert latest(on) == ("1.3.0", "")
+
+
+def test_a_platform_that_is_missing_lets_the_next_tag_win() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "arm", platforms=["linux/amd64", "linux/arm64"])
+            digest = world.fakes.push(IMAGE, "1.0.0")
+            world.fakes.describe(IMAGE, digest, platforms=("linux/amd64", "linux/arm64"))
+            await world.scanned("1.1.0")
+            await world.policy()
+            return await world.until(ImagePolicy, "app", is_ready)
+
+    manifest = virtually(scenario())
+
+    assert message(manifest) == f"Latest image tag for {IMAGE} resolved to 1.0.0; 1.1.0 does not offer linux/arm64"
+
+
+def test_a_list_that_shrank_too_much_is_not_believed_until_a_person_says_so() -> None:
+    async def scenario() -> tuple[Any, Any]:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "whole", maxShrink=20)
+            await world.scanned(*(f"1.{n}.0" for n in range(10)))
+            await world.policy()
+            await world.until(ImagePolicy, "app", chose("1.9.0"))
+            for n in range(5, 10):
+                world.fakes.remove(IMAGE, f"1.{n}.0")
+            shrunk = await world.until(ImagePolicy, "app", has_failed)
+            await annotate(world, "app", **{"sealoop.dev__believe-tags": "5"})
+            return shrunk, await world.until(ImagePolicy, "app", chose("1.4.0"))
+
+    shrunk, _ = virtually(scenario())
+
+    ready = next(c for c in conditions(shrunk) if c["type"] == "Ready")
+    assert (ready["reason"], latest(shrunk)[0]) == ("ListShrank", "1.9.0")
+    assert ready["message"].startswith("5 of 10 known tags vanished from the listing, more than 20 % (maxShrink)")
+
+
+def test_a_pin_a_skip_and_labels_decide() -> None:
+    async def scenario() -> list[str]:
+        world = World()
+        said = []
+        async with world.running():
+            await world.put(UpdateGuard, "people", skips=[{"pattern": r"^1\.2", "reason": "broken"}])
+            await world.scanned("1.0.0", "1.1.0", "1.2.0")
+            await world.policy()
+            said.append(message(await world.until(ImagePolicy, "app", is_ready)))
+            await world.put(UpdateGuard, "people", pins=[{"tag": "1.0.0"}], skips=[])
+            said.append(message(await world.until(ImagePolicy, "app", chose("1.0.0"))))
+            await world.put(
+                UpdateGuard, "people", policySelector={"matchLabels": {"tier": "none"}}, pins=[{"tag": "1.0.0"}]
+            )
+            said.append(message(await world.until(ImagePolicy, "app", chose("1.2.0"))))
+        return said
+
+    said = virtually(scenario())
+
+    assert said == [
+        f"Latest image tag for {IMAGE} resolved to 1.1.0; 1.2.0 is skipped: broken",
+        f"Latest image tag for {IMAGE} resolved to 1.0.0 (previously {IMAGE}:1.1.0); it is pinned",
+        f"Latest image tag for {IMAGE} resolved to 1.2.0 (previously {IMAGE}:1.0.0)",
+    ]
+
+
+def test_production_follows_what_stage_has_proven() -> None:
+    async def scenario() -> tuple[Any, Any, Any]:
+        world = World()
+        async with world.running():
+            for namespace in ("default", "stage"):
+                await world.namespace(namespace, {"name": namespace})
+            await world.scanned("1.0.0", "1.1.0")
+            promotion = {"policyRef": {"name": "app", "namespace": "stage"}, "after": "1h"}
+            await world.put(UpdateGuard, "prod", promotion=promotion)
+            await world.put(UpdateGuard, "stage", namespace="stage")
+            await world.put(ImageRepository, "app", namespace="stage", image=IMAGE, interval="1m")
+            spec = {"imageRepositoryRef": {"name": "app"}, "policy": {"semver": {"range": "*"}}}
+            await world.put(ImagePolicy, "app", namespace="stage", **spec)
+            await world.until(ImagePolicy, "app", is_ready, "stage")
+            await world.policy()
+            closed = await world.until(ImagePolicy, "app", has_failed)
+            opened = {"namespaceSelectors": [{"matchLabels": {"name": "default"}}]}
+            await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=opened)
+            now = world.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+            ref = ObjectRef(UpdateGuard.KIND, ObjectKey("stage", "stage"))
+            proven = {"proven": [{"policy": "app", "tag": "1.0.0", "since": now}]}
+            await world.cluster.patch(ref, {"status": proven}, field_manager="test", subresource="status")
+            await world.clock.sleep(900)
+            waiting = await world.get(ImagePolicy, "app")
+            await world.clock.sleep(2900)
+            return closed, waiting, await world.until(ImagePolicy, "app", chose("1.0.0"))
+
+    closed, waiting, promoted = virtually(scenario())
+
+    assert "no UpdateGuard of namespace 'stage' is open to namespace 'default' (accessFrom)" in message(closed)
+    assert "1.0.0 is not promoted: healthy with ImagePolicy stage/app for " in message(waiting)
+    assert "; 1.1.0 is not promoted: ImagePolicy stage/app was not seen healthy with it" in message(promoted)
+
+
+def test_a_guard_that_cannot_be_read_lets_nothing_change() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await world.scanned("1.0.0")
+            await world.policy()
+            await world.until(ImagePolicy, "app", is_ready)
+            await world.put(UpdateGuard, "bad", skips=[{"pattern": "("}])
+            world.fakes.push(IMAGE, "1.1.0")
+            return await world.until(ImagePolicy, "app", has_failed)
+
+    manifest = virtually(scenario())
+
+    ready = next(c for c in conditions(manifest) if c["type"] == "Ready")
+    assert (ready["reason"], latest(manifest)[0]) == ("InvalidGuard", "1.0.0")
+    assert ready["message"].startswith(
+        "UpdateGuard 'bad': spec.skips[0].pattern: error parsing regexp: missing closing )"
+    )
