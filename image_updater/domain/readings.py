@@ -215,11 +215,14 @@ class _Found:
         return marked
 
     def _strays(self, tokens: list[int]) -> Iterator[Stray]:
-        line, counted = 1, 0
+        line, counted, told = 1, 0, 0
         for token in tokens:
             if token in self.claimed:
                 continue
             line, counted = line + len(_BREAK.findall(self.text, counted, token)), token
+            if line == told:
+                continue
+            told = line
             found = stray(self.text, token, line, self.beside.get(token))
             if token in self.refused:
                 found = found._replace(state="unparsable", cause=self.refused[token])

@@ -26,6 +26,10 @@ _CLOSES = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 _AWAITED: Any = object()
 _IDENTITY: tuple[tuple[Any, ...], ...] = (("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"))
 _LAST = frozenset(path[-1] for path in _IDENTITY)
+_BRACKET = re.compile(r"[\[\]{}]")
+DEEPEST_FLOW = 1000
+"""Brackets that may be open at once."""
+
 _DEEPEST = 4
 """Of paths that identify: items, number, metadata, name."""
 
@@ -46,7 +50,17 @@ class Walked(NamedTuple):
 
 
 def parse(text: str) -> CParser:
-    """A parser to take events from, until StreamEndEvent. Its errors are for `unparsable`."""
+    """A parser to take events from, until StreamEndEvent. Its errors are for `unparsable`.
+
+    Raises:
+        Unparsable: too many brackets are open at once; libyaml needs time in the square of them.
+    """
+    if text.count("[") + text.count("{") > DEEPEST_FLOW:
+        depth = 0
+        for bracket in _BRACKET.findall(text):
+            depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+            if depth > DEEPEST_FLOW:
+                raise Unparsable("it is nested too deeply")
     return CParser(text)
 
 

@@ -1,0 +1,238 @@
+"""Laws of reading: every marker is accounted for, templates keep their shape, and what was read is not read again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from image_updater.api import ImageRef
+from image_updater.domain.helm import mask
+from image_updater.domain.markers import LARGEST, SCREEN, Unparsable
+from image_updater.domain.plan import plan_commit, setters
+from image_updater.domain.readings import Readings, blob_id, find_markers
+from image_updater.domain.walks import walk
+
+VALUES = setters("shop", {"app": ImageRef(name="ghcr.io/org/app", tag="2.0.0")})
+MARK = '# {"$imagepolicy": "shop:app:tag"}'
+OTHER = '# {"$imagepolicy": "shop:web:tag"}'
+
+
+def edited(text: str, path: str = "f.yaml") -> str:
+    return plan_commit({path: text.encode()}, VALUES).edits.get(path, text.encode()).decode()
+
+
+def told(content: str | bytes, path: str = "f.yaml") -> list[tuple[int, str, str]]:
+    files = {path: content if isinstance(content, bytes) else content.encode()}
+    plan = plan_commit(files, VALUES)
+    assert not plan.edits
+    return [(sighting.line, sighting.state, sighting.cause) for sighting in plan.sightings]
+
+
+BEHIND_NOTHING = "the marker stands behind no plain or quoted value"
+NOT_A_MARKER = "the comment is not one marker and nothing else"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"a: 1.0 {MARK} {OTHER}\n", (1, "ambiguous", "two policies want this value")),
+        (f"a: 1.0 {MARK} {MARK}\n", (1, "unparsable", NOT_A_MARKER)),
+        (f"a: 1.0 {MARK} and more\n", (1, "unparsable", NOT_A_MARKER)),
+        ('\na: 1.0 # {"$imagepolicy": "shop:app:tag"\n', (2, "unparsable", NOT_A_MARKER)),
+        (f"{MARK}\na: 1.0\n", (1, "unmatched", BEHIND_NOTHING)),
+        (f"a: | {MARK}\n  1.0\n", (1, "unmatched", BEHIND_NOTHING)),
+        (f"x: &x 1\na: *x {MARK}\n", (2, "unmatched", BEHIND_NOTHING)),
+        (f"a: |\n  x: {MARK[2:]}\n", (2, "unmatched", "the marker is not in a comment behind a value")),
+        ('a: 1.0 # {"$imagepolicy": "other:app:tag"}\n', (1, "unmatched", "no policy of this namespace has ")),
+        (f'a: "{{{{ .Values.tag }}}}" {MARK}\n', (1, "held", "a template writes this value")),
+        (f"a: {{{{ .Values.tag }}}} {MARK}\n{{{{- end }}}}", (1, "held", "a template writes this value")),
+        (f"a: [\nb: 1.0 {MARK}\n", (2, "unparsable", "line 3: ")),
+        (f"a: |\n  x: {{{{ y }}}}\n  b: 1 {MARK}\n{{{{\n", (3, "unparsable", "line ")),
+        (b"a: \xff" + MARK.encode(), (0, "unparsable", "not UTF-8 text: byte 3")),
+        (f"a: 1.0 {MARK}\n" + "x" * LARGEST, (0, "unparsable", "the file is larger than 8 MiB")),
+        (f"a: 1.0 {MARK}\n" * 10_001, (0, "unparsable", "the file has more than 10000 markers")),
+        ("[" * 100_000 + MARK, (1, "unparsable", "it is nested too deeply")),
+        ("- " * 20_000 + f"\n {MARK}", (2, "unmatched", BEHIND_NOTHING)),
+    ],
+)
+def test_what_sets_nothing_is_told_with_its_line_and_cause(text: str | bytes, expected: tuple[int, str, str]) -> None:
+    ((line, state, cause),) = told(text)
+
+    assert (line, state) == expected[:2]
+    assert cause.startswith(expected[2])
+
+
+@pytest.mark.parametrize(
+    ("path", "state", "cause"),
+    [
+        ("a.json", "unparsable", "JSON carries no comments: declare a target in an UpdateGuard"),
+        ("a.txt", "unmatched", "files of this name are not considered"),
+        ("a.YAML", "unmatched", "files of this name are not considered"),
+    ],
+)
+def test_a_marker_in_a_file_of_another_name_is_told(path: str, state: str, cause: str) -> None:
+    assert told(f"\na: 1.0 {MARK}\n", path) == [(2, state, cause)]
+    assert told("a: 1.0\n", path) == []
+
+
+def test_a_broken_document_does_not_keep_the_others_from_their_edits() -> None:
+    text = f"a: 1.0 {MARK}\n---\nb: [\n---\n\nc: 1.0 {MARK}\n---\nd: ]\ne: 1.0 {MARK}\n"
+
+    plan = plan_commit({"f.yaml": text.encode()}, VALUES)
+
+    assert plan.edits["f.yaml"].decode() == text.replace("a: 1.0", "a: 2.0.0").replace("c: 1.0", "c: 2.0.0")
+    assert [(s.line, s.state) for s in plan.sightings] == [(1, "pending"), (6, "pending"), (9, "unparsable")]
+
+
+HELM = """\
+{{- if .Values.on }}
+{{- /* a comment: " { */ -}}
+kind: {{ .Values.kind | default "Deployment" }}
+metadata:
+  name: {{ include "x" . }}
+  labels: {{- toYaml .Values.labels | nindent 4 }}
+spec:
+  {{ if eq .a `}}` }}replicas: 1{{ end }}
+  image: "ghcr.io/{{ .Values.name }}"
+  {{- with .Values.sidecar }}
+  tag: 1.0 MARK
+  {{- end }}
+{{- end }}
+"""
+SPLIT = """\
+a:
+{{- if .x }}
+  b: 1.0 MARK
+{{- else }}
+    c: '1.0' MARK
+ - {{ end }}
+  text: |
+    d: 1.0 MARK
+"""
+
+
+def test_templates_are_edited_where_they_stand() -> None:
+    text = HELM.replace("MARK", MARK)
+
+    for end in ("\n", "\r\n"):
+        assert edited(text.replace("\n", end)) == text.replace("tag: 1.0", "tag: 2.0.0").replace("\n", end)
+
+
+def test_where_a_template_has_no_shape_its_lines_are_read_one_by_one() -> None:
+    plan = plan_commit({"f.yaml": SPLIT.replace("MARK", MARK).encode()}, VALUES)
+
+    expected = SPLIT.replace("b: 1.0", "b: 2.0.0").replace("c: '1.0'", "c: '2.0.0'").replace("MARK", MARK)
+    assert plan.edits["f.yaml"].decode() == expected
+    assert [(s.line, s.state) for s in plan.sightings] == [(3, "pending"), (5, "pending"), (8, "unparsable")]
+
+
+@given(st.text(alphabet='{}-/*"`# \n\rax:', max_size=60))
+def test_a_mask_keeps_every_character_in_its_place(text: str) -> None:
+    masked = mask(text)
+
+    assert len(masked) == len(text)
+    assert [place for place, sign in enumerate(masked) if sign in "\r\n"] == [
+        place for place, sign in enumerate(text) if sign in "\r\n"
+    ]
+    if "{{" not in text:
+        assert re.sub("#", "", masked) == re.sub("#", "", text) or masked == text
+
+
+PIECES = ("---\n", "---", "--- ", "...\n", "a: 1.0 " + MARK + "\n", "b: [x,\n", "]\n", "c: |\n", "  ---\n", "- x\n")
+
+
+@given(st.lists(st.sampled_from((*PIECES, 'd: "\n', '"\n', "'", "e: x\n", "\r\n", "# y\n", " ")), max_size=12))
+@example(["---\n", "a: 1.0 " + MARK + "\n", "---"])
+def test_documents_read_one_by_one_say_what_the_whole_says(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    tokens = [match.start() for match in re.finditer(re.escape(SCREEN), text)]
+    try:
+        whole = walk(text, tokens).marked
+    except Unparsable:
+        return
+
+    assert find_markers(text).marked == whole
+
+
+@given(st.lists(st.sampled_from((*PIECES, "e: x\n", "? [a]\n: b\n", "- - y\n", "&x z: *x\n")), max_size=10))
+def test_any_text_without_intended_values_keeps_its_meaning(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    plan = plan_commit({"f.yaml": text.encode()}, VALUES)
+    after = plan.edits.get("f.yaml", text.encode()).decode()
+
+    assert after.replace("2.0.0", "1.0") == text
+    assert len(plan.sightings) == text.count(SCREEN)
+    assert plan_commit({"f.yaml": after.encode()}, VALUES).edits == {}
+    try:
+        before = list(yaml.parse(text, Loader=yaml.CSafeLoader))
+    except yaml.YAMLError:
+        return
+    for old, new in zip(before, yaml.parse(after, Loader=yaml.CSafeLoader), strict=True):
+        was, now = getattr(old, "value", None), getattr(new, "value", None)
+        assert type(old) is type(new)
+        assert was == now or (was, now) == ("1.0", "2.0.0")
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=6), st.lists(st.sampled_from(PIECES), max_size=6))
+def test_files_do_not_know_each_other(one: list[str], two: list[str]) -> None:
+    files = {"a.yaml": "".join(one).encode(), "b.yaml": "".join(two).encode()}
+
+    together = plan_commit(files, VALUES)
+
+    alone = [plan_commit({path: content}, VALUES) for path, content in files.items()]
+    assert together.edits == {**alone[0].edits, **alone[1].edits}
+    assert together.sightings == (*alone[0].sightings, *alone[1].sightings)
+
+
+class Counted(Mapping[str, bytes]):
+    """Files that count how often their contents are asked for."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = files
+        self.read: list[str] = []
+
+    def __getitem__(self, path: str) -> bytes:
+        self.read.append(path)
+        return self.files[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+@pytest.mark.parametrize("like", ["", "0" * 64])
+def test_what_was_read_or_written_is_not_read_again(like: str) -> None:
+    readings = Readings()
+    files = {f"{name}.yaml": f"a: 1.0 {MARK} {name}\nb: 1.0 {MARK}\n".encode() for name in "xyz"}
+    edits = plan_commit(files, VALUES, readings=readings, blobs={p: blob_id(c, like) for p, c in files.items()}).edits
+    files |= edits
+    files["y.yaml"] += b"# somebody else was here\n"
+    counted = Counted(files)
+
+    again = plan_commit(counted, VALUES, readings=readings, blobs={p: blob_id(c, like) for p, c in files.items()})
+
+    assert set(counted.read) == {"y.yaml"}
+    assert again.edits == {}
+    assert len(again.sightings) == 6
+
+
+def test_readings_are_bounded() -> None:
+    readings = Readings(most=2)
+    files = {f"{name}.yaml": f"{name}: 1.0 {MARK}\n".encode() for name in "xyz"}
+
+    plan_commit(files, {}, readings=readings)
+
+    kept = [readings.get("yaml", blob_id(files[path])) is not None for path in sorted(files)]
+    assert kept == [False, True, True]
+
+
+def test_a_blobs_name_is_gits() -> None:
+    assert blob_id(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+    assert blob_id(b"", "0" * 64) == "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813"
