@@ -444,3 +444,15 @@ async def test_two_repositories_do_not_mix(world: World) -> None:
     assert list(await two_remote.tree(Revision("main", second))) == ["b"]
     with pytest.raises(RefNotFound):
         await one_remote.tree(Revision("main", second))
+
+
+async def test_a_thousand_files_are_one_commit(world: World) -> None:
+    repository, remote = await world.repository()
+    parent = await repository.commit(FILES, modes=MODES)
+    edits: dict[str, bytes | None] = {f"many/{number % 9}/{number}.yaml": b"%d\n" % number for number in range(1000)}
+
+    pushed = await remote.push(change(parent, edits), "main")
+
+    tree = await remote.tree(pushed, "many")
+    assert dict(tree) == {path.removeprefix("many/"): body for path, body in edits.items()}
+    assert len(await repository.log()) == 2

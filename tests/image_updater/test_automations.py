@@ -302,7 +302,7 @@ def test_the_message_template_sees_the_changes() -> None:
         "{{ range $file, $objects := .Changed.FileChanges }}{{ $file }}: {{ range $object, $changes := $objects }}"
         "{{ $object.Kind }}/{{ $object.Name }}{{ range $changes }} {{ .OldValue }} -> {{ .NewValue }} by {{ .Setter }}"
         "{{ end }}{{ end }}\n{{ end }}{{ .AutomationObject.Namespace }}/{{ .AutomationObject.Name }} {{ .Values.team }}"
-        " {{ len .Changed.Changes }} {{ range $o, $_ := .Changed.Objects }}{{ $o }}{{ end }}"
+        " {{ len .Changed.Changes }} {{ .Values.team | sha256sum | trunc 8 }} {{ range $o, $_ := .Changed.Objects }}{{ $o }}{{ end }}"
     )
     line = image_line("1.0.0")
 
@@ -322,7 +322,7 @@ def test_the_message_template_sees_the_changes() -> None:
     change = f"{IMAGE}:1.0.0 -> {IMAGE}:1.1.0 by default:app"
     objects = "{{{v1 Pod} {api }}}{{{v1 Pod} {web }}}"
     assert virtually(scenario()) == (
-        f"a.yaml: Pod/api {change}\nb.yaml: Pod/web {change}\ndefault/fleet blue 1 {objects}"
+        f"a.yaml: Pod/api {change}\nb.yaml: Pod/web {change}\ndefault/fleet blue 1 16477688 {objects}"
     )
 
 
@@ -347,7 +347,7 @@ def test_the_message_template_sees_the_changes() -> None:
         (
             {"commit": {"messageTemplate": "\n{{ nope }}"}},
             "GitOperationFailed",
-            'unable to create commit message template from spec: template:2: function "nope" not defined',
+            'unable to create commit message template from spec: template: commit message:2: function "nope" not defined',
             False,
         ),
         (
