@@ -111,7 +111,9 @@ class Tokens:
     async def _fetch(self, wanted: _Wanted) -> _Token:
         answer = await self._request(wanted)
         if answer.status != HTTPStatus.OK:
-            raise failure(answer, wanted.access)
+            error = failure(answer, wanted.access)
+            # a token server that is not there says nothing about the repository
+            raise RegistryUnavailable(str(error)) if answer.status == HTTPStatus.NOT_FOUND else error
         where = urlsplit(wanted.realm).netloc
         try:
             said = msgspec.json.decode(answer.body, type=_TokenAnswer)

@@ -22,6 +22,7 @@ from image_updater.adapters.pacing import Paces
 from image_updater.adapters.sessions import Sessions
 from image_updater.adapters.tokens import Tokens
 from image_updater.domain.credentials import RegistryAccess
+from image_updater.domain.reaching import PROXY_SCHEMES
 from image_updater.domain.references import Repository
 from image_updater.errors import RegistryUnavailable
 
@@ -61,7 +62,8 @@ class Transport:
     """
 
     def __init__(self, limits: Limits, environment: Mapping[str, str]) -> None:
-        self._limits, self._environment = limits, environment
+        self._limits = limits
+        self._environment = {name: text for name, text in environment.items() if name.lower().endswith("_proxy")}
         self._sessions = Sessions(limits.total, limits.read)
         self._places = Places(remote=None, per_host=limits.per_host, patience=limits.queue)
         self._paces = Paces(limits.rate, limits.burst, limits.queue)
@@ -209,7 +211,14 @@ class Transport:
     def _proxy(self, url: str, access: RegistryAccess) -> str | None:
         if access.proxy is not None:
             return access.proxy.text()
-        return proxy_for(url, self._environment) if self._environment else None
+        proxy = proxy_for(url, self._environment) if self._environment else None
+        if proxy is None:
+            return None
+        scheme, separator, _ = proxy.partition("://")
+        if separator and scheme.lower() not in PROXY_SCHEMES:
+            where = urlsplit(url).netloc
+            raise RegistryUnavailable(f"registry {where}: the environment names a proxy that is not http: {scheme!r}")
+        return proxy if separator else f"http://{proxy}"
 
     def _url(self, repository: Repository, path: str) -> str:
         scheme = self._schemes.get(_server(repository), repository.schemes[0])

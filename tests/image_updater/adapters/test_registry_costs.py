@@ -17,7 +17,7 @@ from image_updater.adapters.oci import OciRegistry
 from image_updater.adapters.transport import Limits
 from image_updater.domain.credentials import Credentials, RegistryAccess
 from image_updater.domain.references import Repository
-from image_updater.errors import RegistryDenied, RegistryUnavailable
+from image_updater.errors import RegistryDenied, RegistryError, RegistryUnavailable
 from sealoop.embedded.registry import Account, RegistryServer
 
 ACCESS = RegistryAccess(Credentials("bob", Sensitive("hunter2")))
@@ -197,6 +197,21 @@ async def test_a_token_server_that_fails_fails_everybody_once(client: OciRegistr
         assert {type(result) for result in results} == {RegistryUnavailable}
         assert all("500 Internal Server Error" in str(result) and "hunter2" not in str(result) for result in results)
         assert registry.asked["/token"] <= 2
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, RegistryDenied), (403, RegistryDenied), (404, RegistryUnavailable)])
+async def test_what_a_token_server_refuses(client: OciRegistry, status: int, kind: type[RegistryError]) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        realm = f'Bearer realm="http://{request.host}/token",service="x"'
+        challenge = {} if request.path == "/token" else {"WWW-Authenticate": realm}
+        return web.json_response({}, status=status if request.path == "/token" else 401, headers=challenge)
+
+    async with counting(answer) as registry:
+        with pytest.raises(RegistryError, match=rf"^GET http://{registry.host}/token\?service=x&scope=") as caught:
+            await client.tags(registry.repository(), ACCESS)
+
+        assert type(caught.value) is kind
+        assert registry.asked == {"/v2/apps/app/tags/list": 1, "/token": 1}
 
 
 @pytest.mark.parametrize(

@@ -175,10 +175,10 @@ async def test_a_proxy_may_speak_tls_itself(registry: OciRegistry, tls_registry:
         assert proxy.targets == [f"CONNECT {tls_registry.host} HTTP/1.1"]
 
 
-async def test_the_environments_proxy_counts_where_no_other_is_named(tls_registry: TlsRegistry) -> None:
+async def test_the_environments_proxy_counts_where_no_other_is_named() -> None:
     async with forward_proxy() as proxy, RegistryServer() as server:
         server.add("apps/app", "1.0.0")
-        environment = {"HTTP_PROXY": f"http://{proxy.host}", "NO_PROXY": "elsewhere.example.com"}
+        environment = {"HTTP_PROXY": proxy.host, "NO_PROXY": "elsewhere.example.com", "PATH": "/bin"}
         async with OciRegistry(environment=environment) as registry:
             await registry.tags(Repository(server.host, "apps/app", insecure=True))
 
@@ -188,6 +188,12 @@ async def test_the_environments_proxy_counts_where_no_other_is_named(tls_registr
                 await registry.tags(Repository("registry.invalid:80", "apps/app", insecure=True))
             asked = {line.partition("?")[0] for line in proxy.targets}
             assert asked == {"GET http://registry.invalid/v2/apps/app/tags/list"}
+
+
+async def test_an_environments_proxy_that_we_cannot_speak_to_is_said() -> None:
+    async with OciRegistry(environment={"all_proxy": "socks5://u:hunter2@proxy:1080"}) as registry:
+        with pytest.raises(RegistryUnavailable, match=r"the environment names a proxy that is not http: 'socks5'$"):
+            await registry.tags(Repository("registry.example.com", "apps/app"))
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
