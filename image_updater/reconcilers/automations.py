@@ -173,7 +173,7 @@ class ImageUpdateAutomationReconciler:
         """The URL of the pull request that proposes what is on the branch by now, or ""."""
         if self.proposals is None or asked is None or run.together is None:
             return ""
-        plan, images = run.together.plan, run.together.images
+        plan, images = run.together.placed, run.together.images
         return await self.proposals.settle(asked.review, asked.found, wanted.metadata.namespace, plan, images)
 
     # what is told

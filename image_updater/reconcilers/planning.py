@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 from gitops_core.errors import PathNotFound, RefNotFound
 from gitops_core.meta import ObjectKey, Revision, Tree
@@ -18,10 +19,12 @@ from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Reve
 from image_updater.domain.gates import Gate, Gatekeeper, gates_for, regulated, setter_of
 from image_updater.domain.inventory import set_back, still_set_back
 from image_updater.domain.markers import SCREEN
-from image_updater.domain.plan import CommitPlan, Spot, plan_commit, setters
+from image_updater.domain.plan import Change, CommitPlan, Sighting, Spot, plan_commit, setters
 from image_updater.domain.selectors import selector_text, selects
 from image_updater.domain.targets import DeclaredTarget, targeted
 from image_updater.errors import UpdateFailed
+
+InFile = TypeVar("InFile", Change, Sighting)
 
 
 def refuse_nothing(spot: Spot) -> str:
@@ -73,10 +76,15 @@ class Planned:
 
 @dataclass(frozen=True)
 class Together:
-    """What all parts of a branch come to; `own` is of the automation that runs. The plan's edits are Planned.edits."""
+    """What all parts of a branch come to; `own` is of the automation that runs. The plan's edits are Planned.edits.
+
+    Attributes:
+        placed: the plan with every file by its path below the repository's root.
+    """
 
     own: Planned
     plan: CommitPlan
+    placed: CommitPlan
     images: Mapping[str, ImageRef]
 
 
@@ -125,7 +133,12 @@ async def plan_together(platform: Platform, remote: GitRemote, base: Revision, p
     changes = tuple(change for plan in plans for change in plan.changes)
     sightings = tuple(sighting for plan in plans for sighting in plan.sightings)
     images = {name: image for made in planned.values() for name, image in made.part.images.items()}
-    return Together(planned[own.automation.key], CommitPlan(edits, changes, sightings), images)
+    placed = CommitPlan(
+        edits,
+        tuple(_placed(made, change) for made in planned.values() for change in made.plan.changes),
+        tuple(_placed(made, sighting) for made in planned.values() for sighting in made.plan.sightings),
+    )
+    return Together(planned[own.automation.key], CommitPlan(edits, changes, sightings), placed, images)
 
 
 async def plan_part(
@@ -230,6 +243,10 @@ async def _fresh_reverts(remote: GitRemote, base: Revision, part: Part, plan: Co
 
 def with_refusals(part: Part, refused: Callable[[Spot], str]) -> Part:
     return replace(part, refused=refused)
+
+
+def _placed(made: Planned, item: InFile) -> InFile:
+    return item._replace(file=_below(made.part.folder, item.file))
 
 
 def _below(folder: str, path: str) -> str:

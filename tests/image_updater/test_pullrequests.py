@@ -47,6 +47,7 @@ class Asking(World):
             "sourceRef": {"kind": "GitRepository", "name": "fleet"},
             "interval": "5m",
             "git": {"commit": {"author": {"email": "bot@example.com"}}, "push": {"branch": branch}},
+            "update": {"path": "./app", "strategy": "Setters"},
         }
         named = {f"sealoop.dev/{name.replace('_', '-')}": text for name, text in annotations.items()}
         metadata = {"name": "fleet", "namespace": "default", "annotations": {**ASKED, **named}}
