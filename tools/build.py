@@ -2,7 +2,7 @@
 """Build the real programs that the tests run against, once, into .tools/bin.
 
 Each folder beside this file is a Go module whose `tool` lines name programs. A module is built into a cache folder
-that is keyed by its go.sum, its build flags and the Go version, so a second clone only makes links:
+that is keyed by its go.sum, its own files, its build flags and the Go version, so a second clone only makes links:
 
     ~/.cache/sealoop/tools/etcd-3f9c.../etcd   <-   .tools/bin/etcd
 
@@ -41,6 +41,7 @@ MODULES: dict[str, dict[str, str]] = {
     "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
     "registry": {"registry": "github.com/distribution/distribution/v3/cmd/registry"},
     "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
+    "gotemplate": {"gotemplate": "."},
     "gitea": {"gitea": "code.gitea.io/gitea"},
 }
 
@@ -108,6 +109,7 @@ def build(go: str, version: str, module: str) -> Path:
     """The cache folder with the module's programs, built now when it is not there yet."""
     flags, tags = LDFLAGS.get(module, ""), TAGS.get(module, "")
     text = (TOOLS / module / "go.sum").read_bytes()
+    text += b"".join(file.read_bytes() for file in sorted((TOOLS / module).glob("*.go")))
     text += f"{version} {flags} {sorted(MODULES[module])}{tags}".encode()
     folder = CACHE / f"{module}-{hashlib.sha256(text).hexdigest()[:16]}"
     wanted = [name for name in MODULES[module] if not (folder / name).exists() and not asset(name)]

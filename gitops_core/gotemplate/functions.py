@@ -164,9 +164,15 @@ def _same(left: Value, right: Value) -> bool:
         raise CallError(said)
     if _is_nil(left) or _is_nil(right):
         return _is_nil(left) == _is_nil(right)
-    if is_list(right) or isinstance(right, Mapping):
+    if not _is_comparable(right):
         raise CallError(go_printf("non-comparable type %s: %v", [right, type_of(right)]))
     return bool(left == right)
+
+
+def _is_comparable(value: Value) -> bool:
+    if isinstance(value, Struct):
+        return all(_is_comparable(inner) for _, inner in value.fields)
+    return not is_list(value) and not isinstance(value, Mapping)
 
 
 def _is_nil(value: Value) -> bool:

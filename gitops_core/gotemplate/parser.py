@@ -346,7 +346,8 @@ class _Parser:
         return nodes.Number(at, text, *_wholes(floating), floating)
 
     def _complex(self, token: Token) -> nodes.Number:
-        split = re.fullmatch(r"(.*[0-9.pP_a-fA-F])?([+-]?[^+-]*(?:[eEpP][+-][0-9_]+)?)i", token.text)
+        pair = r"(.*[0-9.pP_a-fA-F])([+-][^+-]*(?:[eEpP][+-][0-9_]+)?)i"
+        split = re.fullmatch(pair if token.kind == "complex" else "()(.*)i", token.text)
         real, imaginary = (parse_float(part or "0") for part in (split[1], split[2])) if split else (None, None)
         if real is None or imaginary is None:
             self._fail(f"illegal number syntax: {quote(token.text)}")
