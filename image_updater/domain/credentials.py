@@ -73,15 +73,6 @@ class Entry(NamedTuple):
     said: Mapping[str, Any]
 
 
-def credentials_for(config: bytes, repository: Repository) -> Credentials:
-    """What `config` says for the repository; anonymous when no entry fits.
-
-    Raises:
-        ValueError: not a docker configuration; the message quotes nothing of it.
-    """
-    return credentials_among([entries_in(config)], repository)
-
-
 def entries_in(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
     """The entries of one configuration.
 

@@ -12,7 +12,7 @@ from gitops_core.meta import Sensitive
 from image_updater.adapters.challenges import belongs, parse_challenges
 from image_updater.adapters.oci import OciRegistry
 from image_updater.adapters.transport import Limits
-from image_updater.domain.credentials import Credentials, RegistryAccess, credentials_for
+from image_updater.domain.credentials import Credentials, RegistryAccess
 from image_updater.domain.references import Repository, parse_repository
 from image_updater.errors import RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
 from sealoop.embedded.registry import Account, RegistryServer
@@ -174,15 +174,6 @@ def test_odd_challenges_are_read_or_ignored() -> None:
     )
 
 
-CONFIG = b"""{"auths": {
-  "https://index.docker.io/v1/": {"auth": "aHViOnA6dw=="},
-  "ghcr.io": {"username": "org", "password": "p1"},
-  "ghcr.io/org/team": {"username": "team", "password": "p2"},
-  "*.example.com": {"identitytoken": "refresh"},
-  "127.0.0.1:5000": {"registrytoken": "raw"}
-}}"""
-
-
 async def test_a_registry_that_answers_nobody_keeps_nobody_waiting(host: str) -> None:
     """Who waits for it has a worker that others need."""
     async with OciRegistry(Limits(per_host=2, queue=0.2)) as registry:
@@ -197,34 +188,3 @@ async def test_a_registry_that_answers_nobody_keeps_nobody_waiting(host: str) ->
         for task in slow:
             task.cancel()
         await asyncio.gather(*slow, return_exceptions=True)
-
-
-@pytest.mark.parametrize(
-    ("image", "username", "secret"),
-    [
-        ("alpine", "hub", b"p:w"),
-        ("ghcr.io/org/app", "org", b"p1"),
-        ("ghcr.io/org/team/app", "team", b"p2"),
-        ("ghcr.io/org/teams", "org", b"p1"),
-        ("r.example.com/app", "", b"refresh"),
-        ("127.0.0.1:5000/app", "", b"raw"),
-    ],
-)
-def test_the_docker_configuration_is_read_as_kubernetes_reads_it(image: str, username: str, secret: bytes) -> None:
-    found = credentials_for(CONFIG, parse_repository(image))
-
-    assert found.username == username
-    assert [s.reveal() for s in found.secrets] == [secret]
-
-
-@pytest.mark.parametrize("image", ["quay.io/org/app", "a.b.example.com/app", "127.0.0.1:5001/app"])
-def test_other_registries_get_nothing(image: str) -> None:
-    assert credentials_for(CONFIG, parse_repository(image)) == Credentials()
-
-
-@pytest.mark.parametrize(
-    "config", [b"", b"[]", b"{}", b'{"auths": 1}', b'{"auths": {"ghcr.io": {"auth": "!"}}}', b"\xff"]
-)
-def test_a_bad_docker_configuration_is_refused(config: bytes) -> None:
-    with pytest.raises(ValueError, match="docker configuration"):
-        credentials_for(config, parse_repository("ghcr.io/org/app"))
