@@ -124,12 +124,20 @@ class _Walk:
         self.next_line, self.next_token = self._reach()
 
     def follow(self, parser: CParser) -> None:
-        take, say = parser.get_event, self.said.append
+        take, say, keys = parser.get_event, self.said.append, self.keys
         while True:
             event: Any = take()
             kind = event.__class__
             if kind is yaml.ScalarEvent:
-                self.scalar(event)
+                value = event.value
+                if event.anchor is None and event.tag is None:
+                    say(value if event.implicit[0] else (value,))
+                else:
+                    say((value, event.implicit, event.anchor, event.tag))
+                if keys and keys[-1] is _AWAITED:  # half of all events are keys: they need no call
+                    keys[-1] = value
+                else:
+                    self.value(event)
             elif kind in _OPENS:
                 say((kind is _OPENS[0], event.anchor, event.tag) if event.anchor or event.tag else kind is _OPENS[0])
                 self.open(kind is _OPENS[0])
@@ -138,7 +146,7 @@ class _Walk:
                 self.close()
             elif kind is yaml.AliasEvent:
                 say(("*", event.anchor))
-                self.place(None)
+                self.alias()
             elif kind is yaml.DocumentStartEvent:
                 say((event.version, event.tags))
                 self.named = {}
@@ -147,36 +155,27 @@ class _Walk:
             elif kind is yaml.StreamEndEvent:
                 return
 
-    def scalar(self, event: Any) -> None:
-        value = event.value
-        if event.anchor is None and event.tag is None:
-            self.said.append(value if event.implicit[0] else (value,))
-        else:
-            self.said.append((value, event.implicit, event.anchor, event.tag))
-        if not self.place(value) or self.hidden >= 0:
-            return
+    def value(self, event: Any) -> None:
         keys = self.keys
-        if keys and keys[-1] in _LAST and len(keys) <= _DEEPEST:
-            self.named.setdefault(tuple(keys), value)
-        if self.next_token >= 0 or self.above:
-            self.look(event)
-        if keys and keys[-1].__class__ is not int:
-            keys[-1] = _AWAITED
-
-    def place(self, value: str | None) -> bool:
-        """Step to the next node, which is a scalar or an alias; whether it is a value and not a key."""
-        keys = self.keys
-        if not keys:
-            return True
-        last = keys[-1]
-        if last is _AWAITED:
-            keys[-1] = value
-            return False
+        last = keys[-1] if keys else None
         if last.__class__ is int:
             keys[-1] = last + 1
-        elif value is None or self.hidden >= 0:
+        if self.hidden < 0:
+            if last in _LAST and len(keys) <= _DEEPEST:
+                self.named.setdefault(tuple(keys), event.value)
+            if self.next_token >= 0 or self.above:
+                self.look(event)
+        if keys and last.__class__ is not int:
             keys[-1] = _AWAITED
-        return True
+
+    def alias(self) -> None:
+        keys = self.keys
+        if not keys:
+            return
+        if keys[-1].__class__ is int:
+            keys[-1] += 1
+        else:
+            keys[-1] = None if keys[-1] is _AWAITED else _AWAITED
 
     def open(self, mapping: bool) -> None:
         keys = self.keys
