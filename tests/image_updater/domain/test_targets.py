@@ -7,7 +7,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_updater.api import HelmValues, ImageRef, KustomizeImage, Target
@@ -19,6 +19,8 @@ from image_updater.domain.leaves_yaml import YAML
 from image_updater.domain.markers import Unparsable
 from image_updater.domain.plan import CommitPlan, plan_commit, setters
 from image_updater.domain.targets import DeclaredTarget
+
+slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
 
 DIGEST = "sha256:" + "a" * 64
 VALUES = setters(
@@ -214,6 +216,7 @@ def value_at(data: Any, leaf: Leaf) -> Any:
     return data
 
 
+@slowly
 @given(st.one_of(trees, trees.map(lambda tree: {"a": tree})), st.sampled_from([None, 0, 2, "\t"]), st.booleans())
 def test_every_json_value_is_found_and_set(tree: Any, indent: Any, ascii_only: bool) -> None:
     text = json.dumps(tree, indent=indent, ensure_ascii=ascii_only)
@@ -247,6 +250,7 @@ def toml_texts(draw: st.DrawFn) -> str:
     return draw(st.sampled_from(["\n", "\r\n"])).join(lines)
 
 
+@slowly
 @given(toml_texts())
 def test_every_toml_value_is_found_and_set(text: str) -> None:
     try:
@@ -280,6 +284,7 @@ def env_texts(draw: st.DrawFn) -> tuple[str, dict[str, str]]:
     return draw(st.sampled_from(["\n", "\r\n"])).join(lines), said
 
 
+@slowly
 @given(env_texts())
 def test_every_variable_is_found_and_set(case: tuple[str, dict[str, str]]) -> None:
     text, said = case
@@ -292,6 +297,7 @@ def test_every_variable_is_found_and_set(case: tuple[str, dict[str, str]]) -> No
         assert {str(x.path[0]): x.value for x in ENV.leaves(after)} == said | {str(leaf.path[0]): "new:1"}
 
 
+@slowly
 @given(st.text(alphabet="{}[]\",:=#'\\ \n\rab01.-\ufeff", max_size=40), st.sampled_from([JSON, TOML, ENV, YAML]))
 def test_any_text_is_read_or_refused(text: str, form: Any) -> None:
     try:
@@ -304,6 +310,7 @@ def test_any_text_is_read_or_refused(text: str, form: Any) -> None:
         assert leaf.line == text.count("\n", 0, leaf.start) + 1 or form is YAML
 
 
+@slowly
 @given(st.text(alphabet='ab.[]0"', max_size=8))
 def test_any_path_is_read_or_refused(text: str) -> None:
     try:
