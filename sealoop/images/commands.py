@@ -175,18 +175,26 @@ def simulate(
     epilog="""\b
 Examples:
   kubectl get applications,imageupdaters -n argocd -o yaml | sealoop images import -f - > images.yaml
-  sealoop images import -f apps/ -R -n fleet
+  sealoop images import -f apps/ -R -n fleet --path ./checkout
 \b
 Exit codes: 0 everything was translated, 1 something needs a person: it is said on standard error.""",
 )
 @click.option("-f", "--filename", "files", multiple=True, required=True, metavar="FILE", help="- is standard input.")
 @click.option("-R", "--recursive", is_flag=True, help="Folders of -f with all that is below them.")
 @click.option("-n", "--namespace", metavar="NAME", default="", help="Of the objects. Default: the Application's.")
-def import_(files: tuple[str, ...], recursive: bool, namespace: str) -> None:
+@click.option(
+    "--path",
+    "checkout",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="CHECKOUT",
+    help="Put markers into the files of this checkout, in the place of targets.",
+)
+def import_(files: tuple[str, ...], recursive: bool, namespace: str, checkout: Path | None) -> None:
     """Turn Argo CD Image Updater's settings into objects.
 
     Reads Applications with its annotations and ImageUpdater resources; prints the equivalent ImageRepository,
-    ImagePolicy, ImageUpdateAutomation and UpdateGuard, whose targets say where in Git the images stand.
+    ImagePolicy, ImageUpdateAutomation and UpdateGuard, whose targets say where in Git the images stand; with --path,
+    markers in the files say it.
     """
     import yaml
 
@@ -196,6 +204,11 @@ def import_(files: tuple[str, ...], recursive: bool, namespace: str) -> None:
     imported = import_argo(manifests_in(files, recursive=recursive), namespace)
     for note in imported.notes:
         click.echo(note, err=True)
-    if imported.objects:
-        click.echo(yaml.safe_dump_all(imported.objects, sort_keys=False), nl=False)
+    objects = list(imported.objects)
+    if checkout is not None:
+        from sealoop.images.importing import marked
+
+        objects = marked(objects, checkout)
+    if objects:
+        click.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
     raise SystemExit(1 if imported.notes else 0)

@@ -1,0 +1,53 @@
+"""`sealoop images import --path CHECKOUT`: the imported targets turned into markers, file by file, where that can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from gitops_core.meta import Manifest
+from image_updater.api import Target, UpdateGuard
+from image_updater.domain.markers import Unparsable
+from image_updater.domain.marking import with_markers
+from image_updater.domain.targets import DeclaredTarget
+from sealoop.images.editing import found_files, replace_file
+
+
+def marked(objects: Sequence[Manifest], checkout: Path) -> list[Manifest]:
+    """The objects without the targets whose values were marked in the checkout's files; says what was done.
+
+    Raises:
+        ClickException: a file cannot be read or written.
+    """
+    try:
+        return [_marked(each, checkout) if each["kind"] == UpdateGuard.KIND.kind else each for each in objects]
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or checkout}: {error.strerror or error}") from None
+
+
+def _marked(guard: Manifest, checkout: Path) -> Manifest:
+    """The guard with the targets that are still needed."""
+    namespace = str(guard["metadata"]["namespace"])
+    by_file: dict[str, list[tuple[Mapping[str, Any], DeclaredTarget]]] = {}
+    for plain in guard["spec"]["targets"]:
+        target = DeclaredTarget(namespace, msgspec.convert(plain, Target))
+        by_file.setdefault(target.target.file, []).append((plain, target))
+    kept: list[Mapping[str, Any]] = []
+    for name, together in by_file.items():
+        targets = [target for _, target in together]
+        content = found_files(checkout, targets).get(name)
+        try:
+            if content is None:
+                raise Unparsable("there is no such file in the checkout")
+            after = with_markers(name, content, targets)
+        except Unparsable as error:
+            click.echo(f"{name}: a target is kept: {error}", err=True)
+            kept += [plain for plain, _ in together]
+            continue
+        replace_file(checkout / name, content, after)
+        click.echo(f"{name}: marked", err=True)
+    return {**guard, "spec": {**guard["spec"], "targets": kept}}
