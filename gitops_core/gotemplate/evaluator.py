@@ -265,14 +265,11 @@ class _Run:
         self._count()
         first = command.operands[0]
         arguments = command.operands[1:]
-        match first:
-            case nodes.Field() | nodes.Chain():
-                return self._operand(first, dot, arguments, final)
-            case nodes.Variable() if len(first.names) > 1:
-                return self._operand(first, dot, arguments, final)
-            case nodes.Identifier(name=name):
-                self._node = first
-                return self._call(name, arguments, dot, final, command)
+        if isinstance(first, nodes.Identifier):
+            self._node = first
+            return self._call(first.name, arguments, dot, final, command)
+        if isinstance(first, nodes.Field | nodes.Chain) or (isinstance(first, nodes.Variable) and len(first.names) > 1):
+            return self._operand(first, dot, arguments, final)
         if not isinstance(first, nodes.Pipeline):
             self._node = first
         if arguments or final is not _ABSENT:
@@ -333,17 +330,16 @@ class _Run:
             last = position == len(names) - 1
             container = value
             value = self._field(value, name, is_interface, node, has_arguments and last)
-            is_interface = isinstance(container, Mapping) and elements_type(container) == INTERFACE
+            is_interface = not isinstance(container, Struct | Object) and elements_type(container) == INTERFACE
         return value
 
     def _field(self, value: Value, name: str, is_interface: bool, node: nodes.Place, has_arguments: bool) -> Value:
-        match value:
-            case Struct() | Object():
-                return self._member(value, name, is_interface, has_arguments)
-            case Mapping():
-                return self._entry(value, name, has_arguments)
-            case None:
-                self._fail(f"nil pointer evaluating {INTERFACE}.{name}")
+        if isinstance(value, Struct | Object):
+            return self._member(value, name, is_interface, has_arguments)
+        if isinstance(value, dict):
+            return self._entry(value, name, has_arguments)
+        if value is None:
+            self._fail(f"nil pointer evaluating {INTERFACE}.{name}")
         if value is NO_VALUE:
             if self._missing == "error":
                 self._fail(f"nil data; no entry for key {quote(name)}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from gitops_core.gotemplate.errors import CallError
@@ -97,18 +98,17 @@ class Struct:
 
     def get(self, name: str) -> Value:
         """Raises KeyError."""
-        if name in self.methods:
-            return self.methods[name]
-        for field_name, value in self.fields:
-            if field_name == name and name:
-                return value
-        for field_name, value in self.fields:
+        return self._members[name]
+
+    @cached_property
+    def _members(self) -> Mapping[str, Value]:
+        """Methods before fields, and those before the ones of embedded structs."""
+        found: dict[str, Value] = {}
+        for field_name, value in reversed(self.fields):
             if not field_name and isinstance(value, Struct):
-                try:
-                    return value.get(name)
-                except KeyError:
-                    continue
-        raise KeyError(name)
+                found.update(value._members)
+        found.update({field_name: value for field_name, value in reversed(self.fields) if field_name})
+        return found | dict(self.methods)
 
 
 @dataclass(frozen=True)
