@@ -1,4 +1,4 @@
-"""`sealoop images import --path CHECKOUT`: the imported targets turned into markers, file by file, where that can be."""
+"""`sealoop images import --path CHECKOUT`: imported targets turned into markers, file by file, where that can be."""
 
 from __future__ import annotations
 
@@ -39,10 +39,8 @@ def _marked(guard: Manifest, checkout: Path) -> Manifest:
     kept: list[Mapping[str, Any]] = []
     for name, together in by_file.items():
         targets = [target for _, target in together]
-        content = found_files(checkout, targets).get(name)
         try:
-            if content is None:
-                raise Unparsable("there is no such file in the checkout")
+            content = _content(checkout, name, targets)
             after = with_markers(name, content, targets)
         except Unparsable as error:
             click.echo(f"{name}: a target is kept: {error}", err=True)
@@ -51,3 +49,11 @@ def _marked(guard: Manifest, checkout: Path) -> Manifest:
         replace_file(checkout / name, content, after)
         click.echo(f"{name}: marked", err=True)
     return {**guard, "spec": {**guard["spec"], "targets": kept}}
+
+
+def _content(checkout: Path, name: str, targets: Sequence[DeclaredTarget]) -> bytes:
+    """Raises Unparsable: there is no such file."""
+    content = found_files(checkout, targets).get(name)
+    if content is None:
+        raise Unparsable("there is no such file in the checkout")
+    return content
