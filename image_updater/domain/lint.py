@@ -1,0 +1,234 @@
+"""What cannot work in a set of image objects and marked files, told before anybody waits for it.
+
+    error     it fails, or nothing can ever come of it        warning   it may be meant, and mostly is not
+
+Everything is judged from what is given: of objects that are not given, nothing is said to be missing unless all of
+their kind are there (`Given.complete`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from gitops_core.gotemplate.regexps import parse_expansion
+from gitops_core.meta import ObjectKey, Resource
+from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard, UpdateGuardSpec
+from image_updater.domain.choices import choice_of, filter_of
+from image_updater.domain.filters import PatternInvalid, TagFilter, compile_pattern
+from image_updater.domain.gates import setter_of
+from image_updater.domain.guards import faults_of
+from image_updater.domain.plan import Sighting
+from image_updater.domain.policies import NumericalPolicy, Policy, SemVerPolicy
+from image_updater.domain.references import parse_repository
+from image_updater.domain.selectors import selects
+from image_updater.errors import ImageInvalid, PolicyInvalid, SelectorInvalid
+
+
+class Finding(NamedTuple):
+    """`about` names an object (`ImagePolicy shop/app`) or a place (`apps/web.yaml:12`)."""
+
+    about: str
+    severity: Literal["error", "warning"]
+    message: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is looked at.
+
+    Attributes:
+        sightings: of the marked files, as a plan saw them.
+        complete: whether every object that these could name is given, too.
+    """
+
+    repositories: tuple[ImageRepository, ...] = ()
+    policies: tuple[ImagePolicy, ...] = ()
+    guards: tuple[UpdateGuard, ...] = ()
+    sightings: tuple[Sighting, ...] = ()
+    complete: bool = True
+
+
+def lint(given: Given, now: datetime) -> tuple[Finding, ...]:
+    """The findings, errors first, in the order of what they are about."""
+    found = [
+        *(finding for each in given.repositories for finding in _of_repository(each)),
+        *(finding for each in given.policies for finding in _of_policy(each, given)),
+        *(finding for each in given.guards for finding in _of_guard(each, given, now)),
+        *_cycles(given),
+        *(finding for each in given.sightings for finding in _of_sighting(each, given)),
+    ]
+    return tuple(sorted(set(found), key=lambda finding: (finding.severity, finding.about, finding.message)))
+
+
+def _of_repository(repository: ImageRepository) -> Iterator[Finding]:
+    try:
+        parse_repository(repository.spec.image)
+    except ImageInvalid as error:
+        yield _error(repository, str(error))
+    for number, pattern in enumerate(repository.spec.exclusion_list):
+        try:
+            compile_pattern(pattern)
+        except PatternInvalid as error:
+            yield _error(repository, f"spec.exclusionList[{number}]: {error}")
+
+
+def _of_policy(policy: ImagePolicy, given: Given) -> Iterator[Finding]:
+    reference = policy.spec.image_repository_ref
+    key = ObjectKey(reference.namespace or policy.metadata.namespace, reference.name)
+    if given.complete and key not in {repository.key for repository in given.repositories}:
+        yield _error(policy, f"there is no ImageRepository {key}")
+    tag_filter = filter_of(policy)
+    yield from _of_filter(policy, tag_filter)
+    try:
+        choice = choice_of(policy)
+    except PolicyInvalid as error:
+        yield _error(policy, str(error))
+        return
+    yield from _of_choice(policy, choice, tag_filter, key, given)
+
+
+def _of_filter(policy: ImagePolicy, tag_filter: TagFilter | None) -> Iterator[Finding]:
+    if tag_filter is None:
+        return
+    try:
+        compiled = compile_pattern(tag_filter.pattern)
+    except PatternInvalid as error:
+        yield _error(policy, f"spec.filterTags.pattern: {error}")
+        return
+    known = {name.decode() for name in compiled.groupindex} | {str(number) for number in range(compiled.groups + 1)}
+    for part in parse_expansion(tag_filter.extract):
+        if not isinstance(part, str) and part.name not in known:
+            yield _error(policy, f"spec.filterTags.extract: the pattern has no group {part.name!r}")
+
+
+def _of_choice(
+    policy: ImagePolicy, choice: Policy, tag_filter: TagFilter | None, key: ObjectKey, given: Given
+) -> Iterator[Finding]:
+    if isinstance(choice, SemVerPolicy):
+        constraint = choice.constraint()
+        impossible = constraint.impossible()
+        if len(impossible) == len(constraint.groups):
+            yield _error(policy, f"no version satisfies the range {choice.range!r}")
+        elif impossible:
+            parts = [choice.range.split("||")[number].strip() for number in impossible]
+            yield _warning(policy, f"no version satisfies {', '.join(map(repr, parts))} of the range {choice.range!r}")
+    if isinstance(choice, NumericalPolicy) and tag_filter is None:
+        seen = [tag for each in given.repositories if each.key == key for tag in _latest_tags(each)]
+        others = [tag for tag in seen if not tag.isdecimal()]
+        if others:
+            yield _warning(policy, f"numerical without spec.filterTags fails on tags such as {others[0]!r}")
+
+
+def _latest_tags(repository: ImageRepository) -> tuple[str, ...]:
+    scan = repository.status.last_scan_result
+    return scan.latest_tags if scan is not None else ()
+
+
+def _of_guard(guard: UpdateGuard, given: Given, now: datetime) -> Iterator[Finding]:
+    spec = guard.spec
+    for fault in faults_of(spec, now):
+        yield _error(guard, fault)
+    try:
+        mine = [policy for policy in given.policies if _is_mine(guard, policy)]
+    except SelectorInvalid as error:
+        yield _error(guard, str(error))
+        return
+    if not given.complete:
+        return
+    if not mine:
+        yield _warning(guard, "selects no ImagePolicy")
+    names = {policy.metadata.name for policy in mine}
+    for path, name in _named(spec):
+        if name and name not in names:
+            yield _error(guard, f"{path} names ImagePolicy {name!r}, which the guard does not select")
+    promoted = _promoted_from(guard)
+    if promoted is not None and promoted not in {policy.key for policy in given.policies}:
+        yield _error(guard, f"spec.promotion.policyRef: there is no ImagePolicy {promoted}")
+    if len({pin.tag for pin in spec.pins if not pin.policy}) > 1:
+        yield _error(guard, "spec.pins pins all policies to several tags: there is no tag that is all of them")
+
+
+def _named(spec: UpdateGuardSpec) -> Iterator[tuple[str, str]]:
+    """The policies that a guard's fields name, with the fields' paths."""
+    for number, pin in enumerate(spec.pins):
+        yield f"spec.pins[{number}]", pin.policy
+    for number, skip in enumerate(spec.skips):
+        yield f"spec.skips[{number}]", skip.policy
+    for number, hold in enumerate(spec.holds):
+        yield f"spec.holds[{number}]", hold.policy
+    for number, target in enumerate(spec.targets):
+        yield f"spec.targets[{number}]", target.policy
+
+
+def _is_mine(guard: UpdateGuard, policy: ImagePolicy) -> bool:
+    same = guard.metadata.namespace == policy.metadata.namespace
+    return same and selects(guard.spec.policy_selector, policy.metadata.labels)
+
+
+def _promoted_from(guard: UpdateGuard) -> ObjectKey | None:
+    promotion = guard.spec.promotion
+    if promotion is None:
+        return None
+    return ObjectKey(promotion.policy_ref.namespace or guard.metadata.namespace, promotion.policy_ref.name)
+
+
+def _cycles(given: Given) -> Iterator[Finding]:
+    """Policies that wait for each other's proof, which none of them can give."""
+    waits: dict[ObjectKey, set[ObjectKey]] = {}
+    for guard in given.guards:
+        before = _promoted_from(guard)
+        if before is None or guard.spec.suspend:
+            continue
+        for policy in given.policies:
+            try:
+                mine = _is_mine(guard, policy)
+            except SelectorInvalid:
+                break
+            if mine:
+                waits.setdefault(policy.key, set()).add(before)
+    for policy in given.policies:
+        if policy.key in _reached(policy.key, waits):
+            yield _error(policy, "waits for its own promotion: the guards' spec.promotion go round in a circle")
+
+
+def _reached(start: ObjectKey, waits: dict[ObjectKey, set[ObjectKey]]) -> set[ObjectKey]:
+    seen: set[ObjectKey] = set()
+    open_ = list(waits.get(start, ()))
+    while open_:
+        key = open_.pop()
+        if key not in seen:
+            seen.add(key)
+            open_ += waits.get(key, ())
+    return seen
+
+
+def _of_sighting(sighting: Sighting, given: Given) -> Iterator[Finding]:
+    place = f"{sighting.file}:{sighting.line}" if sighting.line else sighting.file
+    if sighting.state in ("unparsable", "ambiguous"):
+        yield Finding(place, "error", sighting.cause or sighting.state)
+        return
+    setter = setter_of(sighting.setter)
+    known = {f"{policy.metadata.namespace}:{policy.metadata.name}" for policy in given.policies}
+    if given.complete and setter.base not in known:
+        yield Finding(place, "error", f"the marker names ImagePolicy {setter.base!r}, which there is not")
+    elif setter.part not in ("", "tag", "name", "digest"):
+        yield Finding(place, "error", f"the marker ends with {setter.part!r}: there are tag, name and digest")
+    elif setter.part == "digest" and setter.base in set(_without_digest(given.policies)):
+        yield Finding(place, "warning", f"{setter.base} reflects no digest: the value stays held")
+
+
+def _without_digest(policies: Iterable[ImagePolicy]) -> Iterator[str]:
+    for policy in policies:
+        if policy.spec.digest_reflection_policy == "Never":
+            yield f"{policy.metadata.namespace}:{policy.metadata.name}"
+
+
+def _error(about: Resource, message: str) -> Finding:
+    return Finding(f"{about.KIND.kind} {about.key}", "error", message)
+
+
+def _warning(about: Resource, message: str) -> Finding:
+    return Finding(f"{about.KIND.kind} {about.key}", "warning", message)

@@ -1,0 +1,135 @@
+"""What cannot work is told, what can work is not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from gitops_core.schema import from_manifest
+from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
+from image_updater.domain.lint import Given, lint
+from image_updater.domain.plan import Sighting
+
+NOW = datetime(2026, 3, 10, tzinfo=UTC)
+
+
+def repository(**spec: Any) -> ImageRepository:
+    status = {"lastScanResult": {"tagCount": 2, "latestTags": ["v2.0.0", "1.0.0"]}}
+    manifest = {
+        "metadata": {"name": "app", "namespace": "shop"},
+        "spec": {"image": "r.io/app", "interval": "1m", **spec},
+    }
+    return from_manifest(ImageRepository, {**manifest, "status": status})
+
+
+def policy(name: str = "app", **spec: Any) -> ImagePolicy:
+    wanted = {"imageRepositoryRef": {"name": "app"}, "policy": {"semver": {"range": "^1"}}, **spec}
+    return from_manifest(ImagePolicy, {"metadata": {"name": name, "namespace": "shop"}, "spec": wanted})
+
+
+def guard(**spec: Any) -> UpdateGuard:
+    return from_manifest(UpdateGuard, {"metadata": {"name": "guard", "namespace": "shop"}, "spec": spec})
+
+
+def sighting(setter: str, state: Any = "applied", cause: str = "") -> Sighting:
+    return Sighting("web.yaml", 3, setter, "1", "1", state, cause)
+
+
+def found(given: Given) -> list[str]:
+    return [f"{each.severity}: {each.about}: {each.message}" for each in lint(given, NOW)]
+
+
+def test_what_works_is_not_told() -> None:
+    guards = (guard(minAge="1h", windows=[{"schedule": "0 22 * * *", "duration": "4h"}], pins=[{"tag": "1.0.0"}]),)
+
+    assert found(Given((repository(),), (policy(),), guards, (sighting("shop:app:tag"),))) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"policy": {"semver": {"range": ">2 <1"}}}, "error: {}: no version satisfies the range '>2 <1'"),
+        (
+            {"policy": {"semver": {"range": "^1 || >2 <1"}}},
+            "warning: {}: no version satisfies '>2 <1' of the range '^1 || >2 <1'",
+        ),
+        ({"policy": {"semver": {"range": "x.y"}}}, 'error: {}: invalid policy: improper constraint: "x.y"'),
+        (
+            {"filterTags": {"pattern": "("}},
+            "error: {}: spec.filterTags.pattern: error parsing regexp: missing closing ): `(`",
+        ),
+        (
+            {"filterTags": {"pattern": "(?P<ts>.*)", "extract": "$ts-$time"}},
+            "error: {}: spec.filterTags.extract: the pattern has no group 'time'",
+        ),
+        (
+            {"policy": {"numerical": {}}},
+            "warning: {}: numerical without spec.filterTags fails on tags such as 'v2.0.0'",
+        ),
+        ({"imageRepositoryRef": {"name": "gone"}}, "error: {}: there is no ImageRepository shop/gone"),
+    ],
+)
+def test_a_policy_that_cannot_work(spec: dict[str, Any], message: str) -> None:
+    assert found(Given((repository(),), (policy(**spec),))) == [message.format("ImagePolicy shop/app")]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            {"windows": [{"schedule": "x", "duration": "1h"}]},
+            "spec.windows[0]: 'x' is not a cron expression of five fields",
+        ),
+        (
+            {"windows": [{"schedule": "0 0 * * *", "duration": "1h", "timeZone": "X"}]},
+            "spec.windows[0]: there is no time zone 'X'",
+        ),
+        (
+            {"pins": [{"tag": "1", "policy": "no"}]},
+            "spec.pins[0] names ImagePolicy 'no', which the guard does not select",
+        ),
+        ({"promotion": {"policyRef": {"name": "no"}}}, "spec.promotion.policyRef: there is no ImagePolicy shop/no"),
+        (
+            {"platforms": ["arm"]},
+            "spec.platforms[0]: platform 'arm' is not os/architecture[/variant], such as linux/arm64",
+        ),
+        (
+            {"pins": [{"tag": "1"}, {"tag": "2"}]},
+            "spec.pins pins all policies to several tags: there is no tag that is all of them",
+        ),
+    ],
+)
+def test_a_guard_that_cannot_work(spec: dict[str, Any], message: str) -> None:
+    assert found(Given((repository(),), (policy(),), (guard(**spec),))) == [f"error: UpdateGuard shop/guard: {message}"]
+
+
+def test_policies_that_wait_for_each_other() -> None:
+    circle = guard(promotion={"policyRef": {"name": "app"}})
+
+    assert found(Given((repository(),), (policy(),), (circle,))) == [
+        "error: ImagePolicy shop/app: waits for its own promotion: the guards' spec.promotion go round in a circle"
+    ]
+
+
+def test_places_that_cannot_follow() -> None:
+    places = (
+        sighting("shop:app:tga"),
+        sighting("shop:nobody"),
+        sighting("shop:app:digest"),
+        sighting("", "ambiguous", "two policies want this line"),
+    )
+
+    assert found(Given((repository(),), (policy(),), (), places)) == [
+        "error: web.yaml:3: the marker ends with 'tga': there are tag, name and digest",
+        "error: web.yaml:3: the marker names ImagePolicy 'shop:nobody', which there is not",
+        "error: web.yaml:3: two policies want this line",
+        "warning: web.yaml:3: shop:app reflects no digest: the value stays held",
+    ]
+
+
+def test_nothing_is_missing_where_not_everything_is_given() -> None:
+    given = Given((), (policy(),), (guard(pins=[{"tag": "1", "policy": "x"}]),), (sighting("shop:x"),), complete=False)
+
+    assert found(given) == []
