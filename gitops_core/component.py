@@ -1,6 +1,7 @@
 """The face of gitops_core: what it reconciles, and what wakes what.
 
 GitRepository    its Secret (those labelled reconcile.fluxcd.io/watch=Enabled)
+Receiver         likewise
 Kustomization    its source's artifact, the readiness of its dependencies, and while it waits for them its objects
 """
 
@@ -9,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gitops_core.api import KINDS, GitRepository, Kustomization
+from gitops_core.api import KINDS, GitRepository, Kustomization, Receiver
 from gitops_core.domain.dependencies import dependency_keys, is_ready, source_key
 from gitops_core.domain.labels import OWNER_NAME
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query, Renderer
-from gitops_core.reconcilers import Folders, GitRepositoryReconciler, KustomizationReconciler
+from gitops_core.reconcilers import Folders, GitRepositoryReconciler, KustomizationReconciler, ReceiverReconciler
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 
@@ -45,10 +46,21 @@ def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any]
             concurrency=64,
             observed_labels=OWNER_NAME,
         ),
+        Controller(
+            Receiver,
+            ReceiverReconciler(platform.cluster),
+            references=_receiver_references,
+            watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
+        ),
     )
 
 
 def _repository_references(wanted: GitRepository) -> Iterable[ObjectRef]:
+    if wanted.spec.secret_ref is not None:
+        yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
+
+
+def _receiver_references(wanted: Receiver) -> Iterable[ObjectRef]:
     if wanted.spec.secret_ref is not None:
         yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
 

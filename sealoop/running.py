@@ -11,7 +11,7 @@ import click
 
 from sealoop.clusters import Connection, connection_options
 from sealoop.locks import only_process_in
-from sealoop.settings import LogStyle, Settings, default_identity, default_listen, default_state_dir
+from sealoop.settings import LogStyle, Settings, default_hooks, default_identity, default_listen, default_state_dir
 
 
 @click.command(
@@ -35,6 +35,11 @@ kill -9 does no harm either: the next process goes on."""
 )
 @click.option(
     "--listen", metavar="HOST:PORT", help='/metrics, /healthz, /readyz; "" for none. Default: none with --local, :8080.'
+)
+@click.option(
+    "--hooks",
+    metavar="HOST:PORT",
+    help='Where registries\' webhooks arrive (see Receiver); "" for none. Default: none with --local, :9292.',
 )
 @click.option("--leader-election/--no-leader-election", default=True, show_default=True)
 @click.option(
@@ -63,6 +68,7 @@ def run(
     recursive: bool,
     state_dir: Path | None,
     listen: str | None,
+    hooks: str | None,
     leader_election: bool,
     lease_namespace: str,
     grace_period: float,
@@ -73,12 +79,14 @@ def run(
     if files and connection.local is None:
         raise click.UsageError("-f goes with --local; for a real cluster say `sealoop apply -f` or kubectl apply")
     state = (state_dir or default_state_dir(connection.local)).absolute()
+    listening = default_listen(connection.local) if listen is None else listen
     settings = Settings(
         connection=connection,
         files=files,
         recursive=recursive,
         state_dir=state,
-        listen=default_listen(connection.local) if listen is None else listen,
+        listen=listening,
+        hooks=default_hooks(connection.local, listening) if hooks is None else hooks,
         leader_election=leader_election and connection.local is None,
         lease_namespace=lease_namespace,
         identity=f"{default_identity()}-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}",

@@ -37,6 +37,7 @@ from image_updater.adapters.oci import OciRegistry
 from sealoop.applying import prepare
 from sealoop.clusters import opened
 from sealoop.endpoints import serving
+from sealoop.hooks import receiving
 from sealoop.missing import tell_what_is_missing
 from sealoop.settings import Settings
 from sealoop.wiring import KINDS, Ports, controllers
@@ -89,6 +90,8 @@ async def reconcile(
     metrics, health = Metrics(CollectorRegistry()), Health()
     if settings.listen:
         await stack.enter_async_context(serving(settings.listen, metrics.registry, lambda: health.is_ready))
+    if settings.hooks:
+        await stack.enter_async_context(receiving(settings.hooks, cluster, clock))
     git = GitMirrors(settings.state_dir / "git", allow_file=settings.connection.local is not None)
     stack.push_async_callback(git.close)
     ports = await opened_ports(settings.state_dir, clock, stack)

@@ -21,6 +21,7 @@ class Settings:
         files: manifests to apply to the embedded cluster at the start; `recursive`: with what is below folders.
         state_dir: where Git mirrors and the tag catalog live; it may be lost without harm.
         listen: HOST:PORT of /metrics, /healthz and /readyz; "" for none.
+        hooks: HOST:PORT of /hook/, which webhooks are sent to; "" for none.
         leader_election: only one of several processes on one cluster works at a time.
         lease_namespace: where the Lease lives.
         grace_period: seconds that running reconciliations have to finish when the process is asked to stop.
@@ -31,6 +32,7 @@ class Settings:
     recursive: bool
     state_dir: Path
     listen: str
+    hooks: str
     leader_election: bool
     lease_namespace: str
     identity: str
@@ -48,7 +50,12 @@ class Settings:
         """What the log says of them at the start."""
         local, context = self.connection.local, self.connection.context
         cluster = f"embedded in {local}" if local else f"context {context}" if context else "as kubectl"
-        return {"cluster": cluster, "state": str(self.state_dir), "listen": self.listen or "none"}
+        return {
+            "cluster": cluster,
+            "state": str(self.state_dir),
+            "listen": self.listen or "none",
+            "hooks": self.hooks or "none",
+        }
 
 
 def default_state_dir(local: Path | None) -> Path:
@@ -70,6 +77,11 @@ def default_state_dir(local: Path | None) -> Path:
 def default_listen(local: Path | None) -> str:
     """In a cluster somebody asks for metrics and health; by hand nobody does."""
     return "" if local is not None else ":8080"
+
+
+def default_hooks(local: Path | None, listen: str) -> str:
+    """In a cluster registries may call, by Flux's port; not a process that listens nowhere else."""
+    return "" if local is not None or not listen else ":9292"
 
 
 def default_identity() -> str:

@@ -1,4 +1,4 @@
-"""What users write to apply Git to a cluster: GitRepository and Kustomization, with all of Flux's fields."""
+"""What users write to apply Git to a cluster, and to be told of pushes: Flux's kinds with all of their fields."""
 
 from gitops_core.api.fields import Artifact, GitReference, KindReference, LabelSelector, LocalReference
 from gitops_core.api.gitrepository import GitInclude, GitRepository, GitRepositorySpec, GitRepositoryStatus
@@ -16,8 +16,9 @@ from gitops_core.api.kustomization import (
     Snapshot,
     SourceReference,
 )
+from gitops_core.api.receiver import Receiver, ReceiverResource, ReceiverSpec, ReceiverStatus
 
-KINDS = (GitRepository, Kustomization)
+KINDS = (GitRepository, Kustomization, Receiver)
 
 __all__ = [
     "KINDS",
@@ -39,6 +40,10 @@ __all__ = [
     "LabelSelector",
     "LocalReference",
     "Patch",
+    "Receiver",
+    "ReceiverResource",
+    "ReceiverSpec",
+    "ReceiverStatus",
     "Selector",
     "Snapshot",
     "SourceReference",

@@ -3,5 +3,6 @@
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.gitrepositories import GitRepositoryReconciler
 from gitops_core.reconcilers.kustomizations import KustomizationReconciler
+from gitops_core.reconcilers.receivers import ReceiverReconciler
 
-__all__ = ["Folders", "GitRepositoryReconciler", "KustomizationReconciler"]
+__all__ = ["Folders", "GitRepositoryReconciler", "KustomizationReconciler", "ReceiverReconciler"]

@@ -38,6 +38,10 @@ LOST = Scan("no tags in database")
 """The catalog does not know the repository any more."""
 
 
+PUSHED = Scan("tags were pushed")
+"""Somebody says so, whose word is not everybody's."""
+
+
 class Wait(NamedTuple):
     """Seconds until the tags are to be listed again."""
 

@@ -21,9 +21,9 @@ from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.listings import Listings
-from image_updater.domain.pushes import pushed_since
+from image_updater.domain.pushes import Push, pushed_since
 from image_updater.domain.references import Repository, parse_repository
-from image_updater.domain.scans import LATEST, LOST, Scan, Wait, checksum, is_shared, plan_scan
+from image_updater.domain.scans import LATEST, LOST, PUSHED, Scan, Wait, checksum, is_shared, plan_scan
 from image_updater.errors import RegistryError, RegistryUnavailable
 from image_updater.ports import CloudLogins, Registry, TagCatalog
 from image_updater.reconcilers.access import access_identity, registry_access
@@ -61,13 +61,16 @@ class ImageRepositoryReconciler:
             await self.checkpoints.save(wanted, canonical)  # what the last look found: it was told first
         elif isinstance(plan, Wait):
             plan = LOST
+        pushes = self._pushes(wanted) if isinstance(plan, Wait) else ()
+        if pushes and await self._is_others(wanted, canonical):
+            plan = PUSHED
         try:
             if isinstance(plan, Wait):
-                result = await self._with_pushes(wanted, canonical)
+                result = await self._with_pushes(wanted, canonical, pushes)
             else:
                 result = await self._scan(wanted, repository, access, plan)
         except RegistryError as error:
-            reason = plan.reason if isinstance(plan, Scan) else "tags were pushed"
+            reason = plan.reason if isinstance(plan, Scan) else PUSHED.reason
             progress = Condition(
                 type="Reconciling", status="True", reason="ProgressingWithRetry", message=f"scanning: {reason}"
             )
@@ -116,13 +119,26 @@ class ImageRepositoryReconciler:
         except TimeoutError:
             raise RegistryUnavailable(f"{repository} did not list its tags within {limit:g}s") from None
 
-    async def _with_pushes(self, wanted: ImageRepository, canonical: str) -> ScanResult | None:
+    def _pushes(self, wanted: ImageRepository) -> tuple[Push, ...]:
+        last = wanted.status.last_scan_result
+        if last is None or last.scan_time is None:
+            return ()
+        return pushed_since(wanted.metadata.annotations, last.scan_time)
+
+    async def _is_others(self, wanted: ImageRepository, canonical: str) -> bool:
+        """Whether another namespace lists the image, too: it need not believe what somebody tells this one."""
+        return any(
+            found.status.canonical_image_name == canonical and found.metadata.namespace != wanted.metadata.namespace
+            for found in await self.checkpoints.objects.list(ImageRepository)
+        )
+
+    async def _with_pushes(self, wanted: ImageRepository, canonical: str, pushes: Sequence[Push]) -> ScanResult | None:
         """What there is now, as far as webhooks and others' listings told the catalog; the registry is not asked."""
         last = wanted.status.last_scan_result
         if last is None or last.scan_time is None:
             return last
         now = self.clock.now()
-        for push in pushed_since(wanted.metadata.annotations, last.scan_time):
+        for push in pushes:
             await self.catalog.observe(canonical, push.tag, push.digest, min(push.at, now))
         return await self._result(wanted, canonical, last.scan_time)
 

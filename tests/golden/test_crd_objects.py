@@ -49,6 +49,7 @@ def causes(message: str) -> list[str]:
 COLUMNS = {
     "GitRepository": ["Name", "URL", "Age", "Ready", "Status"],
     "Kustomization": ["Name", "Age", "Ready", "Status"],
+    "Receiver": ["Name", "Age", "Ready", "Status"],
     "ImageRepository": ["Name", "Image", "Tags", "Ready", "Status", "Last scan", "Age"],
     "ImagePolicy": ["Name", "Image", "Tag", "Ready", "Status", "Age"],
     "ImageUpdateAutomation": ["Name", "Ready", "Status", "Last run", "Age"],
@@ -58,6 +59,7 @@ COLUMNS = {
 SHORT_NAMES = {
     "GitRepository": ["gitrepo"],
     "Kustomization": ["ks"],
+    "Receiver": [],
     "ImageRepository": ["imgrepo", "imagerepo"],
     "ImagePolicy": ["imgpol", "imagepol"],
     "ImageUpdateAutomation": ["iua", "imgupd", "imgauto"],
@@ -67,6 +69,7 @@ SHORT_NAMES = {
 CATEGORIES = {
     "GitRepository": "fluxcd-sources",
     "Kustomization": "fluxcd-appliers",
+    "Receiver": "fluxcd-notifications",
     "ImageRepository": "fluxcd-images",
     "ImagePolicy": "fluxcd-images",
     "ImageUpdateAutomation": "fluxcd-images",
@@ -186,7 +189,7 @@ def test_objects_are_listed_as_the_originals_are(kind: str, api: Api) -> None:
     served = {r["name"]: r for r in api("GET", path).body["resources"]}
 
     assert [column["name"] for column in table.body["columnDefinitions"]] == COLUMNS[kind]
-    assert served[cls.PLURAL]["shortNames"] == SHORT_NAMES[kind]
+    assert served[cls.PLURAL].get("shortNames", []) == SHORT_NAMES[kind]
     assert CATEGORIES[kind] in served[cls.PLURAL]["categories"]
     assert f"{cls.PLURAL}/status" in served
 

@@ -1,0 +1,65 @@
+"""Receiver: the path that it is called at, made of the token in its Secret. What is received is sealoop's hooks.py."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+import msgspec
+
+from gitops_core.api.receiver import Receiver
+from gitops_core.domain.hooks import webhook_path
+from gitops_core.errors import TransientError
+from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, seconds
+from gitops_core.ports import Cluster
+from gitops_core.runtime.credentials import SECRET
+from gitops_core.runtime.reconciling import Outcome
+from gitops_core.runtime.refusing import refuse_unsupported
+
+
+class TokenMissing(TransientError):
+    """The Secret with the token is missing or has none."""
+
+    reason = "TokenNotFound"
+
+
+@dataclass(frozen=True)
+class ReceiverReconciler:
+    """Implements gitops_core.runtime.Reconciler for Receiver."""
+
+    cluster: Cluster
+
+    async def reconcile(self, wanted: Receiver) -> Outcome:
+        refuse_unsupported(wanted, frozenset())
+        try:
+            token = await receiver_token(self.cluster, wanted)
+        except TokenMissing as error:
+            raise error.carrying(msgspec.structs.replace(wanted.status, webhook_path="")) from None
+        path = webhook_path(token, wanted.key)
+        return Outcome(
+            status=msgspec.structs.replace(wanted.status, webhook_path=path),
+            message=f"Receiver initialized for path: {path}",
+            requeue_after=seconds(wanted.spec.interval),
+            changed=path != wanted.status.webhook_path,
+        )
+
+    async def finalize(self, wanted: Receiver) -> None:
+        """Nothing: an address that nobody has is not found."""
+
+
+async def receiver_token(cluster: Cluster, receiver: Receiver) -> Sensitive:
+    """Raises TokenMissing, ClusterError."""
+    name = receiver.spec.secret_ref.name if receiver.spec.secret_ref is not None else ""
+    key = ObjectKey(receiver.metadata.namespace, name)
+    manifest = await cluster.get(ObjectRef(SECRET, key)) if name else None
+    if manifest is None:
+        raise TokenMissing(f"unable to read token from secret '{key}' error: Secret \"{name}\" not found")
+    encoded = (manifest.get("data") or {}).get("token")
+    try:
+        token = base64.b64decode(encoded or "", validate=True)
+    except (binascii.Error, ValueError):
+        token = b""
+    if not token:
+        raise TokenMissing(f"invalid '{key}' secret data: required fields 'token'")
+    return Sensitive(token)

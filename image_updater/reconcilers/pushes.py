@@ -1,0 +1,65 @@
+"""Tell an ImageRepository what was pushed: an annotation, which its reconciler reads, whichever replica runs it.
+
+No registry is asked. The annotation keeps the newest pushes, so that several at once are not lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gitops_core.errors import Conflict, NotFound
+from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.ports import Clock, Cluster
+from image_updater.api import ImageRepository
+from image_updater.domain.pushes import PUSHED, Push, with_pushes
+from image_updater.domain.references import parse_repository
+from image_updater.domain.webhooks import PushedTag
+from image_updater.errors import ImageInvalid
+
+ATTEMPTS = 5
+MANAGER = "notification-controller"
+
+
+@dataclass(frozen=True)
+class Pushes:
+    """Writes what webhooks told to ImageRepositories."""
+
+    cluster: Cluster
+    clock: Clock
+
+    async def tell(self, key: ObjectKey, pushed: Iterable[PushedTag]) -> bool:
+        """Whether some of these tags are of its image; it knows them then.
+
+        Raises:
+            Conflict: it is being written all the time.
+            ClusterError: it could not be read or written.
+        """
+        told = tuple(pushed)
+        for attempt in range(ATTEMPTS):
+            manifest = await self.cluster.get(ObjectRef(ImageRepository.KIND, key))
+            pushes = self._of(manifest, told) if manifest is not None else ()
+            if manifest is None or not pushes:
+                return False
+            metadata = manifest["metadata"]
+            text = with_pushes((metadata.get("annotations") or {}).get(PUSHED, ""), pushes)
+            patch = {"metadata": {"annotations": {PUSHED: text}, "resourceVersion": metadata["resourceVersion"]}}
+            try:
+                await self.cluster.patch(ObjectRef(ImageRepository.KIND, key), patch, field_manager=MANAGER)
+            except NotFound:
+                return False
+            except Conflict:
+                if attempt == ATTEMPTS - 1:
+                    raise
+            else:
+                return True
+        return False
+
+    def _of(self, manifest: object, told: tuple[PushedTag, ...]) -> tuple[Push, ...]:
+        spec = manifest.get("spec") if isinstance(manifest, dict) else None
+        try:
+            canonical = str(parse_repository((spec or {}).get("image", "")))
+        except ImageInvalid:
+            return ()
+        now = self.clock.now()
+        return tuple(Push(now, push.tag, push.digest) for push in told if push.repository == canonical)

@@ -1,0 +1,221 @@
+"""Webhooks: `POST /hook/<sha256>`, which a Receiver says who may call and what it wakes.
+
+    unknown path 404, not ready 503, no proof or no payload 400, too long 413, too many 429, done 200
+
+An ImageRepository is told the tag that was pushed, where the sender says it: no registry is asked. Everything else gets
+the annotation reconcile.fluxcd.io/requestedAt, as Flux does it. Any replica may be called; nothing of a request is ever
+answered or logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import os
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import click
+from aiohttp import web
+
+from gitops_core.api import Receiver
+from gitops_core.api.receiver import ReceiverResource
+from gitops_core.domain.hooks import HookRefused, check, webhook_path
+from gitops_core.errors import ClusterError, GitOpsError
+from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
+from gitops_core.ports import Clock, Cluster, PartialObject, Query
+from gitops_core.reconcilers.receivers import TokenMissing, receiver_token
+from gitops_core.runtime.informers import listed
+from gitops_core.schema import from_manifest
+from image_updater.api import ImageRepository
+from image_updater.domain.webhooks import PayloadInvalid, PushedTag, pushed_tags
+from image_updater.reconcilers.pushes import Pushes
+from sealoop.endpoints import address
+
+log = logging.getLogger("sealoop.hooks")
+
+LONGEST = 1 << 20
+PATIENCE = 10.0
+"""Seconds that a sender may take for its request."""
+RATE, BURST = 50.0, 200
+MEMORY = 1.0
+"""Seconds after which the paths are read again when somebody asks for one that is not known."""
+MANAGER = "notification-controller"
+REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
+GROUPS = {
+    "Bucket": "source.toolkit.fluxcd.io/v1",
+    "HelmChart": "source.toolkit.fluxcd.io/v1",
+    "HelmRepository": "source.toolkit.fluxcd.io/v1",
+    "GitRepository": "source.toolkit.fluxcd.io/v1",
+    "OCIRepository": "source.toolkit.fluxcd.io/v1",
+    "Kustomization": "kustomize.toolkit.fluxcd.io/v1",
+    "HelmRelease": "helm.toolkit.fluxcd.io/v2",
+    "ImageRepository": "image.toolkit.fluxcd.io/v1",
+    "ImagePolicy": "image.toolkit.fluxcd.io/v1",
+    "ImageUpdateAutomation": "image.toolkit.fluxcd.io/v1",
+}
+_PATH = re.compile(r"/hook/[0-9a-f]{64}")
+
+
+@dataclass
+class Hooks:
+    """What is behind the paths. Answers are HTTP statuses; none of its methods raises because of a request."""
+
+    cluster: Cluster
+    clock: Clock
+    _paths: dict[str, ObjectKey] = field(default_factory=dict)
+    _read_at: float = -MEMORY
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _tokens: float = BURST
+    _filled_at: float = 0.0
+
+    def admits(self) -> bool:
+        """Whether one more request may be looked at now: RATE a second, BURST at once."""
+        now = self.clock.monotonic()
+        self._tokens = min(BURST, self._tokens + (now - self._filled_at) * RATE)
+        self._filled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    async def receiver(self, path: str) -> Receiver | None:
+        """The Receiver that is called at `path` now. Raises ClusterError."""
+        key = self._known(path)
+        if key is None:
+            async with self._reading:
+                if self.clock.monotonic() - self._read_at >= MEMORY:
+                    found = await listed(self.cluster, Receiver)
+                    self._paths = {each.status.webhook_path: each.key for each in found if each.status.webhook_path}
+                    self._read_at = self.clock.monotonic()
+            key = self._known(path)
+        manifest = None if key is None else await self.cluster.get(ObjectRef(Receiver.KIND, key))
+        receiver = None if manifest is None else from_manifest(Receiver, manifest)
+        is_same = receiver is not None and hmac.compare_digest(receiver.status.webhook_path, path)
+        return receiver if is_same else None
+
+    async def receive(self, receiver: Receiver, path: str, headers: Mapping[str, str], body: bytes) -> HTTPStatus:
+        """Prove, read and act. `headers` are by their names in lower case."""
+        about = {"receiver": str(receiver.key)}
+        try:
+            token = await receiver_token(self.cluster, receiver)
+            if not hmac.compare_digest(webhook_path(token, receiver.key), path):
+                return HTTPStatus.NOT_FOUND  # the token is another one by now
+            check(receiver.spec, token, headers, body)
+            pushed = pushed_tags(receiver.spec.type, headers, body)
+        except (HookRefused, PayloadInvalid, TokenMissing) as error:
+            log.warning("a webhook was refused", extra=about | {"cause": str(error)})
+            return HTTPStatus.BAD_REQUEST
+        except ClusterError as error:
+            log.warning("a webhook failed", extra=about | {"cause": str(error)})
+            return HTTPStatus.INTERNAL_SERVER_ERROR
+        failed = False
+        for resource in receiver.spec.resources:
+            try:
+                await self._act(receiver, resource, pushed)
+            except GitOpsError as error:
+                failed = True
+                log.warning("a webhook failed", extra=about | {"resource": resource.name, "cause": str(error)})
+        log.info("a webhook was received", extra=about | {"tags": len(pushed)})
+        return HTTPStatus.INTERNAL_SERVER_ERROR if failed else HTTPStatus.OK
+
+    async def _act(self, receiver: Receiver, resource: ReceiverResource, pushed: tuple[PushedTag, ...]) -> None:
+        """Raises GitOpsError."""
+        pushes = Pushes(self.cluster, self.clock)
+        for ref in await self._named(receiver, resource):
+            is_own = ref.key.namespace == receiver.metadata.namespace  # others are woken, but told nothing
+            if pushed and is_own and ref.kind.kind == ImageRepository.KIND.kind:
+                await pushes.tell(ref.key, pushed)  # one of another image has nothing to look for
+            else:
+                await self._wake(ref)
+
+    async def _named(self, receiver: Receiver, resource: ReceiverResource) -> tuple[ObjectRef, ...]:
+        """Raises ClusterError."""
+        kind = Kind.of(resource.api_version or GROUPS.get(resource.kind, "source.toolkit.fluxcd.io/v1"), resource.kind)
+        namespace = resource.namespace or receiver.metadata.namespace
+        if resource.name != "*":
+            return (ObjectRef(kind, ObjectKey(namespace, resource.name)),)
+        if not resource.match_labels:
+            raise GitOpsError("matchLabels field not set when using wildcard '*' as name")
+        labels = ",".join(f"{name}={value}" for name, value in sorted(resource.match_labels.items()))
+        found: list[ObjectRef] = []
+        token = ""
+        while True:
+            query = Query(kind, namespace=namespace, labels=labels, metadata_only=True)
+            page = await self.cluster.list(query, PartialObject, continue_token=token)
+            items = [item for item in page.items if isinstance(item, PartialObject)]
+            found += [ObjectRef(kind, ObjectKey(item.metadata.namespace, item.metadata.name)) for item in items]
+            token = page.continue_token
+            if not token:
+                return tuple(found)
+
+    async def _wake(self, ref: ObjectRef) -> None:
+        """Raises ClusterError."""
+        now = self.clock.now()
+        moment = f"{timestamp(now)[:-1]}.{now.microsecond:06}Z"  # two calls in one second are two requests
+        patch = {"metadata": {"annotations": {REQUESTED_AT: moment}}}
+        await self.cluster.patch(ref, patch, field_manager=MANAGER)
+
+    def _known(self, path: str) -> ObjectKey | None:
+        """Compares with every path, in the same time whichever it is."""
+        found = [key for known, key in self._paths.items() if hmac.compare_digest(known, path)]
+        return found[0] if found else None
+
+
+@contextlib.asynccontextmanager
+async def receiving(listen: str, cluster: Cluster, clock: Clock) -> AsyncIterator[int]:
+    """Receives webhooks while it is open; gives the port.
+
+    Raises:
+        ClickException: the address cannot be had.
+    """
+    hooks = Hooks(cluster, clock)
+    application = web.Application(client_max_size=LONGEST)
+
+    async def receive(request: web.Request) -> web.Response:
+        return web.Response(status=await _answer(hooks, request))
+
+    application.router.add_post("/hook/{digest}", receive)
+    runner = web.AppRunner(application, access_log=None, max_field_size=8190, keepalive_timeout=PATIENCE)
+    await runner.setup()
+    try:
+        try:
+            site = web.TCPSite(runner, *address(listen))
+            await site.start()
+        except (OSError, ValueError) as error:
+            cause = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+            raise click.ClickException(f"cannot listen on {listen!r}: {cause}; name another with --hooks") from None
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def _answer(hooks: Hooks, request: web.Request) -> HTTPStatus:
+    if not hooks.admits():
+        return HTTPStatus.TOO_MANY_REQUESTS
+    path = request.rel_url.raw_path
+    if not _PATH.fullmatch(path):
+        return HTTPStatus.NOT_FOUND
+    try:
+        receiver = await hooks.receiver(path)
+    except GitOpsError as error:
+        log.warning("webhooks cannot be received", extra={"cause": str(error)})
+        return HTTPStatus.INTERNAL_SERVER_ERROR
+    if receiver is None:
+        return HTTPStatus.NOT_FOUND
+    ready = any(c.type == "Ready" and c.status == "True" for c in receiver.status.conditions)
+    if receiver.spec.suspend or not ready or receiver.metadata.deletion_timestamp is not None:
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    try:
+        async with asyncio.timeout(PATIENCE):
+            body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    except TimeoutError:
+        return HTTPStatus.REQUEST_TIMEOUT
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return await hooks.receive(receiver, path, headers, body)

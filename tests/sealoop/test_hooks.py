@@ -1,0 +1,263 @@
+"""Webhooks from end to end: a POST on a socket, the embedded cluster, the image controllers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import io
+import json
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from gitops_core.api import GitRepository, Receiver
+from gitops_core.domain.hooks import webhook_path
+from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
+from gitops_core.runtime.clock import SystemClock
+from gitops_core.schema import crd
+from image_updater.api import ImagePolicy, ImageRepository
+from sealoop.hooks import BURST, LONGEST, receiving
+from tests.image_updater.world import IMAGE, URL, World, is_ready
+
+TOKEN = "a secret that nobody guesses"
+REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
+DIGEST = f"sha256:{'c' * 64}"
+
+
+class Caller:
+    """Somebody who sends webhooks to the Receivers of a world."""
+
+    def __init__(self, world: World, port: int, session: aiohttp.ClientSession) -> None:
+        self.world, self._url, self._session = world, f"http://127.0.0.1:{port}", session
+
+    async def receiver(self, type_: str, *, name: str = "hook", namespace: str = "default", **spec: Any) -> str:
+        """The path of a Receiver that is ready."""
+        await self.secret(TOKEN, namespace)
+        resources = spec.pop("resources", [{"kind": "ImageRepository", "name": "app"}])
+        wanted = {"type": type_, "secretRef": {"name": "token"}, "resources": resources, **spec}
+        await self.world.put(Receiver, name, namespace=namespace, **wanted)
+        path = webhook_path(Sensitive(TOKEN), ObjectKey(namespace, name))
+        ready = {"type": "Ready", "status": "True", "reason": "Succeeded", "message": "initialized"}
+        ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
+        patch = {"status": {"webhookPath": path, "conditions": [ready]}}
+        ref = ObjectRef(Receiver.KIND, ObjectKey(namespace, name))
+        await self.world.cluster.patch(ref, patch, field_manager="test", subresource="status")
+        return path
+
+    async def secret(self, token: str, namespace: str = "default") -> None:
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "token", "namespace": namespace},
+            "data": {"token": b64encode(token.encode()).decode()},
+        }
+        await self.world.cluster.apply(secret, field_manager="test", force=True)
+
+    async def post(self, path: str, body: bytes | object, headers: Mapping[str, str] = {}) -> int:
+        data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
+        async with self._session.post(f"{self._url}{path}", data=data, headers=headers) as answer:
+            assert await answer.read() in (b"", f"{answer.status}: {answer.reason}".encode())
+            return answer.status
+
+
+@asynccontextmanager
+async def called(world: World) -> AsyncIterator[Caller]:
+    await world.cluster.apply(crd(Receiver), field_manager="test")
+    async with (
+        world.running(),
+        receiving("127.0.0.1:0", world.cluster, world.clock) as port,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Caller(world, port, session)
+
+
+def signature(body: bytes, token: str = TOKEN) -> str:
+    return f"sha256={hmac.new(token.encode(), body, hashlib.sha256).hexdigest()}"
+
+
+def acr(tag: str, digest: str = DIGEST) -> object:
+    host, _, repository = IMAGE.partition("/")
+    return {
+        "action": "push",
+        "target": {"repository": repository, "tag": tag, "digest": digest},
+        "request": {"host": host},
+    }
+
+
+async def annotations(world: World, kind: type[Any] = ImageRepository, name: str = "app") -> Mapping[str, str]:
+    found = await world.get(kind, name)
+    return found["metadata"].get("annotations") or {}
+
+
+async def test_a_pushed_tag_is_chosen_within_a_second_and_no_registry_is_asked() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.scanned("1.0.0")
+        await world.policy()
+        await world.until(ImagePolicy, "app", is_ready)
+        path = await caller.receiver("acr")
+        asked, began = world.fakes.requests, world.clock.monotonic()
+
+        assert await caller.post(path, acr("1.1.0")) == 200
+        policy = await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
+
+        assert world.clock.monotonic() - began < 1.0
+        assert world.fakes.requests == asked
+        scan = (await world.get(ImageRepository, "app"))["status"]["lastScanResult"]
+        assert (scan["tagCount"], scan["latestTags"]) == (2, ["1.1.0", "1.0.0"])
+        assert policy["status"]["observedPreviousRef"]["tag"] == "1.0.0"
+
+
+async def test_pushes_at_once_are_all_seen_and_a_replay_changes_nothing() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.scanned("1.0.0")
+        await world.until(ImageRepository, "app", is_ready)
+        path = await caller.receiver("acr")
+
+        tags = [f"1.1.{n}" for n in range(8)]
+        assert set(await asyncio.gather(*(caller.post(path, acr(tag)) for tag in tags))) <= {200, 500}
+        for tag in tags:
+            assert await caller.post(path, acr(tag)) == 200
+        await world.until(ImageRepository, "app", lambda o: o["status"]["lastScanResult"]["tagCount"] == 9)
+        for tag in tags:
+            assert await caller.post(path, acr(tag)) == 200
+        await asyncio.sleep(0.3)
+
+        assert (await world.get(ImageRepository, "app"))["status"]["lastScanResult"]["tagCount"] == 9
+
+
+async def test_a_listing_takes_back_what_a_forger_pushed() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.scanned("1.0.0")
+        await world.until(ImageRepository, "app", is_ready)
+        path = await caller.receiver("acr")
+        await caller.post(path, acr("9.9.9"))
+        await world.until(ImageRepository, "app", lambda o: o["status"]["lastScanResult"]["tagCount"] == 2)
+
+        await asyncio.sleep(1.0)  # the time of a scan is told in seconds
+        await world.request_scan("app")
+
+        await world.until(ImageRepository, "app", lambda o: o["status"]["lastScanResult"]["tagCount"] == 1)
+
+
+async def test_an_image_of_two_namespaces_is_listed_instead() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.namespace("other", {})
+        await world.scanned("1.0.0")
+        await world.put(ImageRepository, "theirs", namespace="other", image=IMAGE, interval="1h")
+        await world.until(ImageRepository, "app", is_ready)
+        await world.until(ImageRepository, "theirs", is_ready, "other")
+        path, asked = await caller.receiver("acr"), world.fakes.requests
+
+        assert await caller.post(path, acr("9.9.9")) == 200
+        await world.until(ImageRepository, "app", lambda o: world.fakes.requests > asked)
+        await asyncio.sleep(0.3)
+
+        for name, namespace in (("app", "default"), ("theirs", "other")):
+            found = await world.get(ImageRepository, name, namespace)
+            assert found["status"]["lastScanResult"]["tagCount"] == 1
+
+
+async def test_another_image_and_another_namespace_are_told_nothing() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.namespace("other", {})
+        await world.put(ImageRepository, "app", image=f"{IMAGE}-2", interval="1h")
+        await world.put(ImageRepository, "theirs", namespace="other", image=IMAGE, interval="1h")
+        named = [{"kind": "ImageRepository", "name": "app"}]
+        named += [{"kind": "ImageRepository", "name": "theirs", "namespace": "other"}]
+        path = await caller.receiver("acr", resources=named)
+
+        assert await caller.post(path, acr("1.1.0")) == 200
+
+        assert not await annotations(world)
+        theirs = await world.get(ImageRepository, "theirs", "other")
+        assert set(theirs["metadata"]["annotations"]) == {REQUESTED_AT}
+
+
+async def test_what_tells_no_tag_is_asked_to_look_again() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.put(GitRepository, "fleet", url=URL, interval="10m")
+        await world.put(GitRepository, "other", url=URL, interval="10m")
+        await world.cluster.patch(
+            ObjectRef(GitRepository.KIND, ObjectKey("default", "other")),
+            {"metadata": {"labels": {"team": "web"}}},
+            field_manager="test",
+        )
+        await world.put(ImageRepository, "app", image=IMAGE, interval="1h")
+        labelled = {"kind": "GitRepository", "name": "*", "matchLabels": {"team": "web"}}
+        path = await caller.receiver("generic", resources=[{"kind": "ImageRepository", "name": "app"}, labelled])
+
+        assert await caller.post(path, b"anything") == 200
+
+        assert REQUESTED_AT in await annotations(world)
+        assert REQUESTED_AT in await annotations(world, GitRepository, "other")
+        assert REQUESTED_AT not in await annotations(world, GitRepository, "fleet")
+
+
+async def test_who_proves_nothing_is_sent_away() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.put(ImageRepository, "app", image=IMAGE, interval="1h")
+        body = json.dumps({"image": f"{IMAGE}:1.1.0"}).encode()
+        signed = await caller.receiver("generic-hmac", name="signed")
+        harbor = await caller.receiver("harbor", name="harbor")
+        github = await caller.receiver("github", name="github", events=["package"])
+        ping = {"X-GitHub-Event": "ping", "X-Hub-Signature-256": signature(body)}
+
+        assert await caller.post(signed, body) == 400
+        assert await caller.post(signed, body, {"X-Signature": signature(body, "guess")}) == 400
+        assert await caller.post(signed, body, {"X-Signature": signature(b"other")}) == 400
+        assert await caller.post(signed, body, {"X-Signature": "sha3_256=é"}) == 400
+        assert await caller.post(harbor, body, {"Authorization": "guess"}) == 400
+        assert await caller.post(github, body, ping) == 400
+        assert not await annotations(world)
+        assert await caller.post(signed, body, {"X-Signature": signature(body)}) == 200
+        assert list(await annotations(world)) == ["sealoop.dev/pushed"]
+
+
+async def test_hostile_requests() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.put(ImageRepository, "app", image=IMAGE, interval="1h")
+        path = await caller.receiver("quay")
+
+        assert await caller.post(path, b"<html>") == 400
+        assert await caller.post(path, b"[" * 500_000) == 400
+        assert await caller.post(path, b"x" * (LONGEST + 1)) == 413
+        assert await caller.post(path, b"x" * (10 << 20)) == 413
+        assert await caller.post(f"{path}0", b"{}") == 404
+        assert await caller.post(f"/hook/{'0' * 64}", b"{}") == 404
+        assert await caller.post("/hook/..%2f", b"{}") == 404
+        assert await caller.post("/metrics", b"{}") == 404
+        assert not await annotations(world)
+
+
+async def test_a_receiver_that_is_not_ready_or_has_another_token_acts_on_nothing() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.put(ImageRepository, "app", image=IMAGE, interval="1h")
+        suspended = await caller.receiver("generic", name="suspended", suspend=True)
+        renewed = await caller.receiver("generic", name="renewed")
+        await caller.secret("another token")
+
+        assert await caller.post(suspended, b"") == 503
+        assert await caller.post(renewed, b"") == 404
+        assert not await annotations(world)
+
+
+async def test_a_flood_is_slowed_down() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        answers = [await caller.post(f"/hook/{n:064x}", b"") for n in range(2 * BURST)]
+
+        assert 429 in answers
+        assert set(answers) == {404, 429}
