@@ -59,6 +59,8 @@ API, LABELS, SECRET = f"{ANNOTATION}-api", f"{ANNOTATION}-labels", f"{ANNOTATION
 KINDS: Mapping[str, str] = {"gitea": "gitea", "forgejo": "gitea", "github": "github", "gitlab": "gitlab"}
 MOST_LABELS = 20
 TRIES, LONGEST_PAUSE = 4, 2.0
+MERGING = 3.0
+"""Seconds until what looked open is looked at again, before it is closed."""
 MOST_IMAGES = 50
 """Images whose labels are read for one text."""
 
@@ -157,7 +159,13 @@ class PullRequests:
         if bumps:
             described, complete = await self._described(plan, bumps)
             proposal = write_proposal(plan, described, complete=complete)
-        return await self._carry_out(review, plan_pull_request(here, proposal, _why(plan)))
+        step = plan_pull_request(here, proposal, _why(plan))
+        if isinstance(step, Close):
+            # Somebody may be merging it: the branch has the changes before the forge says that it is merged.
+            await self.clock.sleep(MERGING)
+            again = [each for each in await self.look(review) if each.base == review.base]
+            step = plan_pull_request(again, proposal, _why(plan))
+        return await self._carry_out(review, step)
 
     async def _carry_out(self, review: Review, step: Step) -> str:
         """The URL of the pull request that is open then."""

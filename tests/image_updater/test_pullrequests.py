@@ -206,6 +206,30 @@ def test_a_merged_one_leaves_nothing_to_do() -> None:
     play(scenario())
 
 
+def test_one_that_is_being_merged_is_not_closed() -> None:
+    """The branch has the changes a moment before the forge says so."""
+
+    async def scenario() -> None:
+        world = Asking()
+        async with world.running():
+            await world.begin()
+            await world.opened()
+
+            async def merging(deed: str, moment: str) -> None:
+                if (deed, moment) == ("find", "after"):
+                    world.forge.merge(1)
+
+            await world.repository.set_branch("main", (await world.repository.log(BRANCH))[0])
+            world.forge.fault = merging
+            await world.look()
+
+            assert world.forge.pulls[1].state == "merged"
+            assert '"superseded":false' in world.forge.pulls[1].body
+            assert world.forge.comments == {}
+
+    play(scenario())
+
+
 def test_what_somebody_did_by_hand_supersedes_it_and_is_no_refusal() -> None:
     async def scenario() -> None:
         world = Asking()
