@@ -18,7 +18,6 @@ from gitops_core.meta import Sensitive
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.errors import CredentialsInvalid
 
-MOST_SESSIONS = 64
 UNUSED = 600.0
 """Seconds after which a session that nobody uses is closed: its certificate may be another by now."""
 
@@ -37,10 +36,11 @@ class Sessions:
 
     Args:
         total, read: seconds for one request, and without a single byte.
+        most: how many are kept when nobody uses them.
     """
 
-    def __init__(self, total: float, read: float) -> None:
-        self._total, self._read = total, read
+    def __init__(self, total: float, read: float, most: int) -> None:
+        self._total, self._read, self._most = total, read, most
         self._open: dict[_Setting, _Opened] = {}
 
     @asynccontextmanager
@@ -71,8 +71,9 @@ class Sessions:
         now = asyncio.get_running_loop().time()
         oldest_first = sorted(self._open.items(), key=lambda item: item[1].last_used)
         for setting, opened in oldest_first:
-            too_many = len(self._open) > MOST_SESSIONS
-            if not opened.users and (too_many or now - opened.last_used > UNUSED):
+            too_many = len(self._open) > self._most
+            is_old = too_many or now - opened.last_used > UNUSED
+            if is_old and not opened.users and self._open.get(setting) is opened:
                 del self._open[setting]
                 await opened.session.close()
 

@@ -44,6 +44,7 @@ class Limits:
         total, read: seconds for one request, and without a single byte.
         queue: seconds until a request gives up because those before it are not answered.
         rate, burst: requests a second to one host, and how many without waiting after a pause.
+        sessions: open ones that nobody uses, each with certificates of its own.
     """
 
     per_host: int = 8
@@ -52,6 +53,7 @@ class Limits:
     queue: float = 10.0
     rate: float = 50.0
     burst: float = 500.0
+    sessions: int = 64
 
 
 class Transport:
@@ -64,7 +66,7 @@ class Transport:
     def __init__(self, limits: Limits, environment: Mapping[str, str]) -> None:
         self._limits = limits
         self._environment = {name: text for name, text in environment.items() if name.lower().endswith("_proxy")}
-        self._sessions = Sessions(limits.total, limits.read)
+        self._sessions = Sessions(limits.total, limits.read, limits.sessions)
         self._places = Places(remote=None, per_host=limits.per_host, patience=limits.queue)
         self._paces = Paces(limits.rate, limits.burst, limits.queue)
         self._tokens = Tokens(self._ask_token_server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from collections.abc import AsyncIterator
@@ -122,6 +123,22 @@ async def test_what_is_no_certificate_is_said_and_not_quoted(
     assert caught.value.__cause__ is None
 
 
+async def test_sessions_that_nobody_uses_are_closed_and_others_are_not(tls_registry: TlsRegistry) -> None:
+    tls_registry.registry.push("apps/tls", "1.0.0")
+    repository = Repository(tls_registry.host, "apps/tls")
+    ways = [RegistryAccess(ca=tls_registry.ca + b"\n" * number) for number in range(8)]
+    async with OciRegistry(Limits(sessions=2)) as registry:
+        before = _sockets()
+
+        for _ in range(2):
+            answers = await asyncio.gather(*(registry.tags(repository, way) for way in ways))
+            assert set(answers) == {("1.0.0",)}
+        for way in ways[:3]:
+            await registry.tags(repository, way)
+
+        assert _sockets() - before <= 3
+
+
 # Proxies
 
 
@@ -219,6 +236,10 @@ async def test_a_proxy_that_is_not_there_is_named(registry: OciRegistry) -> None
         await registry.tags(Repository("registry.example.com", "apps/app"), access)
 
     assert str(caught.value).endswith(f": the proxy 127.0.0.1:{port} cannot be reached: connection refused")
+
+
+def _sockets() -> int:
+    return len([target for target in _descriptors() if target.startswith("socket:")])
 
 
 def _descriptors() -> list[str]:
