@@ -88,7 +88,7 @@ def acr(tag: str, digest: str = DIGEST) -> object:
     }
 
 
-async def annotations(world: World, kind: type[Any] = ImageRepository, name: str = "app") -> Mapping[str, str]:
+async def told(world: World, kind: type[Any] = ImageRepository, name: str = "app") -> Mapping[str, str]:
     found = await world.get(kind, name)
     return found["metadata"].get("annotations") or {}
 
@@ -177,7 +177,7 @@ async def test_another_image_and_another_namespace_are_told_nothing() -> None:
 
         assert await caller.post(path, acr("1.1.0")) == 200
 
-        assert not await annotations(world)
+        assert not await told(world)
         theirs = await world.get(ImageRepository, "theirs", "other")
         assert set(theirs["metadata"]["annotations"]) == {REQUESTED_AT}
 
@@ -198,9 +198,9 @@ async def test_what_tells_no_tag_is_asked_to_look_again() -> None:
 
         assert await caller.post(path, b"anything") == 200
 
-        assert REQUESTED_AT in await annotations(world)
-        assert REQUESTED_AT in await annotations(world, GitRepository, "other")
-        assert REQUESTED_AT not in await annotations(world, GitRepository, "fleet")
+        assert REQUESTED_AT in await told(world)
+        assert REQUESTED_AT in await told(world, GitRepository, "other")
+        assert REQUESTED_AT not in await told(world, GitRepository, "fleet")
 
 
 async def test_who_proves_nothing_is_sent_away() -> None:
@@ -219,9 +219,9 @@ async def test_who_proves_nothing_is_sent_away() -> None:
         assert await caller.post(signed, body, {"X-Signature": "sha3_256=é"}) == 400
         assert await caller.post(harbor, body, {"Authorization": "guess"}) == 400
         assert await caller.post(github, body, ping) == 400
-        assert not await annotations(world)
+        assert not await told(world)
         assert await caller.post(signed, body, {"X-Signature": signature(body)}) == 200
-        assert list(await annotations(world)) == ["sealoop.dev/pushed"]
+        assert list(await told(world)) == ["sealoop.dev/pushed"]
 
 
 async def test_hostile_requests() -> None:
@@ -238,7 +238,7 @@ async def test_hostile_requests() -> None:
         assert await caller.post(f"/hook/{'0' * 64}", b"{}") == 404
         assert await caller.post("/hook/..%2f", b"{}") == 404
         assert await caller.post("/metrics", b"{}") == 404
-        assert not await annotations(world)
+        assert not await told(world)
 
 
 async def test_a_receiver_that_is_not_ready_or_has_another_token_acts_on_nothing() -> None:
@@ -251,7 +251,7 @@ async def test_a_receiver_that_is_not_ready_or_has_another_token_acts_on_nothing
 
         assert await caller.post(suspended, b"") == 503
         assert await caller.post(renewed, b"") == 404
-        assert not await annotations(world)
+        assert not await told(world)
 
 
 async def test_a_flood_is_slowed_down() -> None:

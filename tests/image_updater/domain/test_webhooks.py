@@ -94,7 +94,7 @@ GHCR_TAG = PushedTag("ghcr.io/monalisa/hello_docker", "1.2.0", DIGEST)
         ("harbor", "", HARBOR, [HARBOR_TAG]),
         ("harbor", "", HARBOR_CLOUD_EVENT, [HARBOR_TAG]),
         ("harbor", "", {**HARBOR, "type": "DELETE_ARTIFACT"}, []),
-        ("quay", "", QUAY, [PushedTag(QUAY["docker_url"], tag) for tag in ("1.2.0", "latest")]),
+        ("quay", "", QUAY, [PushedTag("quay.io/mynamespace/repository", tag) for tag in ("1.2.0", "latest")]),
         ("acr", "", ACR, [ACR_TAG]),
         ("acr", "", {**ACR, "action": "delete"}, []),
         ("generic-hmac", "", DISTRIBUTION, [ACR_TAG]),

@@ -1,0 +1,140 @@
+"""What many ImageRepositories of one image ask and see, and what is left of their tags' ages after the disk is lost."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from typing import Any
+
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from image_updater.api import ImagePolicy, ImageRepository
+from image_updater.domain.checkpoint import decode
+from image_updater.domain.history import SeenTag
+from tests.image_updater.world import HOST, IMAGE, World, has_failed, is_ready
+from tests.simulation.loop import virtually
+
+CONFIG_MAP = Kind("", "v1", "ConfigMap")
+
+
+async def pull_secret(world: World, name: str, password: str) -> None:
+    config = json.dumps({"auths": {HOST: {"username": "robot", "password": password}}}).encode()
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": "default"},
+        "type": "kubernetes.io/dockerconfigjson",
+        "data": {".dockerconfigjson": b64encode(config).decode()},
+    }
+    await world.cluster.apply(secret, field_manager="test", force=True)
+
+
+async def checkpoint(world: World, name: str = "app") -> dict[str, SeenTag]:
+    ref = ObjectRef(CONFIG_MAP, ObjectKey("default", f"sealoop-tags-{name}"))
+    manifest: Any = await world.cluster.get(ref)
+    return {} if manifest is None else dict(decode(b64decode(manifest["binaryData"]["tags"])).seen)
+
+
+async def written(world: World, *tags: str) -> dict[str, SeenTag]:
+    """The checkpoint as soon as it has these tags."""
+    for _ in range(2400):
+        found = await checkpoint(world)
+        if found.keys() == set(tags):
+            return found
+        await world.clock.sleep(0.1)
+    raise AssertionError(f"the checkpoint has {sorted(found)}")
+
+
+def test_an_image_is_listed_once_a_cycle_however_many_ask() -> None:
+    async def scenario() -> None:
+        world = World()
+        async with world.running():
+            await world.scanned("1.0.0", name="app-0")
+            await world.until(ImageRepository, "app-0", is_ready)
+            for number in range(1, 20):
+                await world.scanned(name=f"app-{number}")
+            for number in range(20):
+                await world.until(ImageRepository, f"app-{number}", is_ready)
+            begun = world.fakes.requests
+            world.fakes.push(IMAGE, "1.1.0")
+
+            await world.clock.sleep(600)
+
+            assert begun == 1
+            assert 9 <= world.fakes.requests - begun <= 13
+            for number in range(20):
+                found = await world.get(ImageRepository, f"app-{number}")
+                assert found["status"]["lastScanResult"]["tagCount"] == 2
+
+    virtually(scenario())
+
+
+def test_other_credentials_ask_for_themselves_and_who_is_denied_sees_nothing() -> None:
+    async def scenario() -> None:
+        world = World()
+        world.fakes.account = ("robot", "right")
+        async with world.running():
+            await pull_secret(world, "right", "right")
+            await pull_secret(world, "wrong", "wrong")
+            await world.scanned("1.0.0", secretRef={"name": "right"})
+            await world.until(ImageRepository, "app", is_ready)
+
+            await world.scanned(name="spy", secretRef={"name": "wrong"})
+            await world.policy("spy")
+            spy = await world.until(ImageRepository, "spy", has_failed)
+            policy = await world.until(ImagePolicy, "spy", has_failed)
+            await world.clock.sleep(300)
+
+            spy = await world.get(ImageRepository, "spy")
+            assert "lastScanResult" not in spy["status"]
+            assert "latestRef" not in policy["status"]
+            assert "latestRef" not in (await world.get(ImagePolicy, "spy"))["status"]
+
+    virtually(scenario())
+
+
+def test_a_lost_disk_resets_no_age() -> None:
+    async def scenario() -> None:
+        world = World()
+        async with world.running(last=False):
+            await world.scanned("1.0.0", "1.1.0")
+            before = await written(world, "1.0.0", "1.1.0")
+        await world.clock.sleep(3600)
+        world.fakes.push(IMAGE, "1.2.0")
+        async with world.running():
+            after = await written(world, "1.0.0", "1.1.0", "1.2.0")
+
+        assert (after["1.0.0"], after["1.1.0"]) == (before["1.0.0"], before["1.1.0"])
+        age = after["1.2.0"].first_seen
+        assert (age - before["1.0.0"].first_seen).total_seconds() >= 3600
+
+    virtually(scenario())
+
+
+def test_one_object_of_an_image_keeps_the_checkpoint_and_a_damaged_one_fails_no_scan() -> None:
+    async def scenario() -> None:
+        world = World()
+        async with world.running(last=False):
+            await world.scanned("1.0.0")
+            await world.until(ImageRepository, "app", is_ready)
+            await world.scanned(name="zebra")
+            await written(world, "1.0.0")
+            await world.clock.sleep(90)
+            assert await checkpoint(world, "zebra") == {}
+        ref = ObjectRef(CONFIG_MAP, ObjectKey("default", "sealoop-tags-app"))
+        await world.cluster.patch(ref, {"binaryData": {"tags": b64encode(b"junk").decode()}}, field_manager="test")
+        world.fakes.push(IMAGE, "1.1.0")
+        async with world.running():
+            await world.until(ImageRepository, "app", lambda o: o["status"]["lastScanResult"]["tagCount"] == 2)
+            assert set(await written_again(world)) == {"1.0.0", "1.1.0"}
+
+    virtually(scenario())
+
+
+async def written_again(world: World) -> dict[str, SeenTag]:
+    ref = ObjectRef(CONFIG_MAP, ObjectKey("default", "sealoop-tags-app"))
+    for _ in range(600):
+        manifest: Any = await world.cluster.get(ref)
+        if manifest["binaryData"]["tags"] != b64encode(b"junk").decode():
+            break
+        await world.clock.sleep(0.1)
+    return await checkpoint(world)
