@@ -70,7 +70,7 @@ class Surroundings:
         command: list[str | Path] = [
             *(Path(sys.executable), "-m", "sealoop", "run", "--kubeconfig", self.plane.kubeconfig),
             *("--state-dir", self.folder / f"{name}-state", "--listen", f"127.0.0.1:{port}"),
-            *("--lease-namespace", self.namespace, "--log-level", "info", *options),
+            *("--lease-namespace", self.namespace, "--log-level", "info", "--hooks", "", *options),
         ]
         environment = clean_environment(self.folder, POD_NAME=name)
         started = start(command, folder=self.folder, environment=environment, name=name)
