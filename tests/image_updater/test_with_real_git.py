@@ -71,7 +71,7 @@ async def settled(world: World, tag: str) -> Any:
 
 async def failed(world: World) -> str:
     found = await world.until(ImageUpdateAutomation, "fleet", has_failed)
-    return next(c["message"] for c in found["status"]["conditions"] if c["type"] == "Ready")
+    return str(next(c["message"] for c in found["status"]["conditions"] if c["type"] == "Ready"))
 
 
 async def ask(world: World, token: str) -> None:
