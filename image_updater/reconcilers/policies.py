@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 import msgspec
 
@@ -68,7 +67,9 @@ class ImagePolicyReconciler:
             repository = await self._repository(wanted)
             request = await self._request(wanted, repository)
             request, found = await self._decided(wanted, repository, request, notices)
-            decision = _chosen(found, request.now)
+            if isinstance(found, Nothing):
+                raise NoTagQualifies(found.message, retry_after=_next_look(wanted, repository, request, found))
+            decision = found
             status = with_latest(wanted.status, latest_of(decision, wanted, repository))
         except Relisted:
             return _as_before(wanted, self._next_wait(wanted.key))
@@ -234,14 +235,6 @@ class ImagePolicyReconciler:
 def repository_key(policy: ImagePolicy) -> ObjectKey:
     reference = policy.spec.image_repository_ref
     return ObjectKey(reference.namespace or policy.metadata.namespace, reference.name)
-
-
-def _chosen(found: Chosen | Nothing, now: datetime) -> Chosen:
-    """Raises NoTagQualifies."""
-    if isinstance(found, Chosen):
-        return found
-    delay = (found.again - now).total_seconds() if found.again is not None else None
-    raise NoTagQualifies(found.message, retry_after=max(1.0, delay) if delay is not None else None)
 
 
 def with_latest(status: ImagePolicyStatus, latest: ImageRef) -> ImagePolicyStatus:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.runtime.informers import Informers, WatchedObjects
+from gitops_core.runtime.metrics import Metrics
+from gitops_core.schema import crd
+from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
+from image_updater.domain.explaining import verdicts
+from image_updater.domain.listings import Listings
 from image_updater.errors import RegistryUnavailable
+from image_updater.reconcilers import ImagePolicyReconciler
 from tests.image_updater.world import IMAGE, World, conditions, has_failed, is_ready
-from tests.simulation.loop import virtually
+from tests.simulation.fakes.registry import FakeRegistry
+from tests.simulation.loop import SeededChance, virtually
 
 
 def latest(manifest: Any) -> tuple[str, str]:
@@ -320,3 +329,38 @@ def test_a_guard_that_cannot_be_read_lets_nothing_change() -> None:
     assert ready["message"].startswith(
         "UpdateGuard 'bad': spec.skips[0].pattern: error parsing regexp: missing closing )"
     )
+
+
+async def test_every_tag_is_explained_as_it_was_decided() -> None:
+    world, fakes = World(), FakeRegistry()
+    digest = fakes.push(IMAGE, "1.0.0")
+    fakes.describe(IMAGE, digest, platforms=("linux/arm64",))
+    for tag in ("1.1.0", "1.2.0", "latest"):
+        fakes.push(IMAGE, tag)
+    catalog = SqliteCatalog.open(None)
+    await catalog.store(IMAGE, ("1.0.0", "1.1.0", "1.2.0", "latest"), world.clock.now())
+    for kind in (ImageRepository, ImagePolicy, UpdateGuard):
+        await world.cluster.apply(crd(kind), field_manager="test")
+    await world.put(UpdateGuard, "arm", platforms=["linux/arm64"], skips=[{"tag": "1.2.0"}])
+    await world.put(ImageRepository, "app", image=IMAGE, interval="1m")
+    scan = {"lastScanResult": {"tagCount": 4, "revision": "1"}, "canonicalImageName": IMAGE}
+    ref = ObjectRef(ImageRepository.KIND, ObjectKey("default", "app"))
+    await world.cluster.patch(ref, {"status": scan}, field_manager="test", subresource="status")
+    await world.policy()
+    informers = Informers(world.cluster, world.clock, SeededChance(1), Metrics(CollectorRegistry()))
+    objects = WatchedObjects(informers, world.cluster)  # none runs: everything is read from the cluster
+    wanted = await objects.get(ImagePolicy, ObjectKey("default", "app"))
+    assert wanted is not None
+
+    policies = ImagePolicyReconciler(world.cluster, world.clock, objects, catalog, fakes, fakes, Listings())
+    request, _ = await policies.explain(wanted)
+    said = [str(verdict) for verdict in verdicts(request)]
+    catalog.close()
+    world.cluster.close()
+
+    assert said == [
+        "1.2.0 is skipped",
+        "1.1.0 does not offer linux/arm64",
+        f"1.0.0 is chosen with digest {digest}",
+        "latest is no version of three parts",
+    ]
