@@ -9,6 +9,7 @@ import base64
 import itertools
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,11 +113,12 @@ class GiteaServer:
         return GiteaRepository(self, f"{owner}/{name}")
 
     def call(self, method: str, path: str, body: Any = None, *, patience: int = 1) -> Any:
-        """An answer of the API; one that is 405 or 409 is asked for again, `patience` times."""
+        """An answer of the API; one that is 405 or 409 is asked for again `patience` times, 0.2 s apart."""
         headers = {"Authorization": f"token {self.token}"}
         with requests.Session() as session:
             session.trust_env = False
-            for _ in range(patience):
+            for number in range(patience):
+                time.sleep(0.2 if number else 0)
                 answer = session.request(method, f"{self.url}/api/v1{path}", json=body, headers=headers, timeout=20)
                 if answer.status_code not in (405, 409):
                     break
