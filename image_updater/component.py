@@ -99,7 +99,7 @@ def controllers(
         ),
         Controller(
             kind=UpdateGuard,
-            reconciler=UpdateGuardReconciler(platform, health),
+            reconciler=UpdateGuardReconciler(platform, catalog, health),
             references=_named_by_guard,
             watches=(
                 Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),

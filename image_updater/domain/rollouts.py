@@ -29,7 +29,10 @@ MOST_QUARANTINED = 50
 
 
 class Followed(NamedTuple):
-    """A policy that a guard selects: its name, its repository's canonical name, and what it chose."""
+    """A policy that a guard selects: its name, its repository's canonical name, and what it chose.
+
+    `latest` has the digest that the tag names as far as it is known, also where the policy does not reflect it.
+    """
 
     policy: str
     repository: str
@@ -158,8 +161,8 @@ def _begun(ledger: _Ledger, followed: Followed, revision: str, now: datetime) ->
     """The rollout of what is chosen: the one under way, or a new one, which ends the reign of what was proven."""
     latest = followed.latest
     for rollout in ledger.rollouts:
-        if (rollout.tag, rollout.digest) == (latest.tag, latest.digest):
-            return msgspec.structs.replace(rollout, revision=revision)
+        if _names(rollout, latest.tag, latest.digest):
+            return msgspec.structs.replace(rollout, revision=revision, digest=rollout.digest or latest.digest)
     ledger.proven = [
         entry if entry.until is not None else msgspec.structs.replace(entry, until=now) for entry in ledger.proven
     ]
@@ -168,10 +171,12 @@ def _begun(ledger: _Ledger, followed: Followed, revision: str, now: datetime) ->
 
 def _open(ledger: _Ledger, rollout: Rollout) -> Proven | None:
     """The record that says that the rollout has proven itself, and still does."""
-    for entry in ledger.proven:
-        if (entry.tag, entry.digest, entry.until) == (rollout.tag, rollout.digest, None):
-            return entry
-    return None
+    return next((e for e in ledger.proven if e.until is None and _names(e, rollout.tag, rollout.digest)), None)
+
+
+def _names(entry: Rollout | Proven | Quarantined, tag: str, digest: str) -> bool:
+    """Whether a record is of this image, as far as digests are known."""
+    return entry.tag == tag and (entry.digest == digest or not (entry.digest and digest))
 
 
 def _failed(
@@ -191,7 +196,7 @@ def _failed(
     name = f"{followed.policy} {rollout.tag}"
     if spec.rollback is None:
         return f"{name} fails: {cause}"
-    if any((entry.tag, entry.digest) == (rollout.tag, rollout.digest) for entry in ledger.quarantine):
+    if any(_names(entry, rollout.tag, rollout.digest) for entry in ledger.quarantine):
         return ""
     if now - rollout.since > timedelta(seconds=seconds(spec.rollback.within)):
         return f"{name} fails, too long after its bump to blame it: {cause}"

@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from gitops_core.api import GitRepository, Kustomization
 from gitops_core.errors import KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, seconds
 from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
-from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
+from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain import workloads
 from image_updater.domain.guards import faults_of
 from image_updater.domain.references import parse_repository
@@ -25,7 +27,7 @@ from image_updater.domain.rollouts import Applied, Followed, observe, overview, 
 from image_updater.domain.selectors import selects
 from image_updater.domain.workloads import State, Workload
 from image_updater.errors import GuardInvalid, ImageInvalid
-from image_updater.ports import HealthRule
+from image_updater.ports import HealthRule, TagCatalog
 from image_updater.reconcilers.automations import source_key
 from image_updater.reconcilers.policies import repository_key
 
@@ -42,6 +44,7 @@ class UpdateGuardReconciler:
     """Implements Reconciler for UpdateGuard."""
 
     platform: Platform
+    catalog: TagCatalog
     health: HealthRule
 
     async def reconcile(self, wanted: UpdateGuard) -> Outcome:
@@ -77,8 +80,16 @@ class UpdateGuardReconciler:
                 canonical = str(parse_repository(repository.spec.image))
             except ImageInvalid:
                 continue  # said by the ImageRepository
-            found.append(Followed(policy.metadata.name, canonical, policy.status.latest_ref))
+            latest = await self._with_digest(canonical, policy.status.latest_ref)
+            found.append(Followed(policy.metadata.name, canonical, latest))
         return tuple(found)
+
+    async def _with_digest(self, canonical: str, latest: ImageRef) -> ImageRef:
+        """What was chosen, with the digest that the policy saw: another image under the same tag is another one."""
+        if latest.digest:
+            return latest
+        digest = next((seen.digest for seen in await self.catalog.seen(canonical) if seen.tag == latest.tag), "")
+        return msgspec.structs.replace(latest, digest=digest)
 
     async def _applied(self, wanted: UpdateGuard, followed: Sequence[Followed]) -> tuple[Applied, ...]:
         """The workloads with images of the policies, wherever a source of the namespace's automations is applied."""

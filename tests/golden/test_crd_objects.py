@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPSConnection
@@ -185,7 +186,12 @@ def test_objects_are_listed_as_the_originals_are(kind: str, api: Api) -> None:
     cls = BY_NAME[kind]
     path = f"/apis/{cls.KIND.api_version}"
 
-    table = api("GET", f"{path}/{cls.PLURAL}", Accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    table = api("GET", f"{path}/{cls.PLURAL}", Accept=accept)
+    deadline = time.monotonic() + 20
+    while table.status == 404 and time.monotonic() < deadline:  # established is not yet served
+        time.sleep(0.2)
+        table = api("GET", f"{path}/{cls.PLURAL}", Accept=accept)
     served = {r["name"]: r for r in api("GET", path).body["resources"]}
 
     assert [column["name"] for column in table.body["columnDefinitions"]] == COLUMNS[kind]

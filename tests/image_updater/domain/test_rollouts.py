@@ -135,6 +135,25 @@ def test_another_digest_is_another_image() -> None:
     assert seen.taken_back == ()
 
 
+def test_a_digest_that_becomes_known_is_no_other_image() -> None:
+    followed = [chosen("1.0.0", "sha256:a")]
+
+    seen = observe(GUARD, proven(), followed, [running("1.0.0", "Healthy")], at(5))
+
+    assert [(entry.tag, entry.since, entry.until) for entry in seen.status.proven] == [("1.0.0", at(0), None)]
+    assert [rollout.digest for rollout in seen.status.rollouts] == ["sha256:a"]
+
+
+def test_the_same_tag_with_another_digest_may_fail_on_its_own() -> None:
+    bad = [running("1.1.0", "Failed")]
+    first = observe(GUARD, proven(), [chosen("1.1.0", "sha256:a")], bad, at(1)).status
+    back = look(first, "1.0.0", [running("1.0.0", "Healthy")], 2).status
+
+    seen = observe(GUARD, back, [chosen("1.1.0", "sha256:b")], bad, at(3))
+
+    assert [(entry.digest, entry.previous_tag) for entry in seen.taken_back] == [("sha256:b", "1.0.0")]
+
+
 STATES = st.sampled_from(["Healthy", "Progressing", "Failed"])
 STEPS = st.lists(st.tuples(st.sampled_from(["1", "2", "3"]), st.sampled_from(["1", "2", "3"]), STATES), max_size=12)
 
