@@ -302,7 +302,8 @@ def test_the_message_template_sees_the_changes() -> None:
         "{{ range $file, $objects := .Changed.FileChanges }}{{ $file }}: {{ range $object, $changes := $objects }}"
         "{{ $object.Kind }}/{{ $object.Name }}{{ range $changes }} {{ .OldValue }} -> {{ .NewValue }} by {{ .Setter }}"
         "{{ end }}{{ end }}\n{{ end }}{{ .AutomationObject.Namespace }}/{{ .AutomationObject.Name }} {{ .Values.team }}"
-        " {{ len .Changed.Changes }} {{ .Values.team | sha256sum | trunc 8 }} {{ range $o, $_ := .Changed.Objects }}{{ $o }}{{ end }}"
+        " {{ len .Changed.Changes }} {{ .Values.team | sha256sum | trunc 8 }} "
+        "{{ range $o, $_ := .Changed.Objects }}{{ $o }}{{ end }}"
     )
     line = image_line("1.0.0")
 
@@ -347,7 +348,8 @@ def test_the_message_template_sees_the_changes() -> None:
         (
             {"commit": {"messageTemplate": "\n{{ nope }}"}},
             "GitOperationFailed",
-            'unable to create commit message template from spec: template: commit message:2: function "nope" not defined',
+            "unable to create commit message template from spec: "
+            'template: commit message:2: function "nope" not defined',
             False,
         ),
         (
