@@ -200,7 +200,7 @@ def service(plane: ControlPlane, folder: Path) -> Iterator[int]:
     command: list[str | Path] = [
         *(Path(sys.executable), "-m", "sealoop", "run", "--kubeconfig", plane.kubeconfig),
         *("--state-dir", folder / "state", "--listen", f"127.0.0.1:{port}"),
-        *("--lease-namespace", "default", "--log-level", "warning"),
+        *("--lease-namespace", "default", "--log-level", "warning", "--hooks", ""),
     ]
     with running(command, folder=folder, ready=lambda: answers(f"http://127.0.0.1:{port}/readyz")) as process:
         yield process.pid

@@ -13,6 +13,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "edit": ("sealoop.images.editing", "Set the marked values of a folder's files by hand."),
     "explain": ("sealoop.images.commands", "Say why a tag is chosen or not, and why there is or is no commit."),
     "import": ("sealoop.images.commands", "Turn Argo CD Image Updater's settings into objects."),
+    "lint": ("sealoop.images.commands", "Find what cannot work in objects and marked files."),
     "pick": ("image_updater.commands.pick", "Choose from tags as an ImagePolicy would, offline."),
     "simulate": ("sealoop.images.commands", "Show what a policy would have chosen over the recorded history."),
     "update": ("sealoop.images.commands", "Commit what the policies choose, once, outside the cluster."),

@@ -171,6 +171,54 @@ def simulate(
 
 
 @click.command(
+    epilog="""\b
+Examples:
+  sealoop images lint -f automation/ -R fleet/            objects from files, markers in fleet/
+  sealoop images lint --context prod fleet/               objects from the cluster
+\b
+Exit codes: 0 no errors (there may be warnings), 1 errors, 2 wrong usage."""
+)
+@connection_options
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[FOLDER...]")
+@click.option("-f", "--filename", "files", multiple=True, metavar="FILE", help="The objects; default: the cluster's.")
+@click.option("-R", "--recursive", is_flag=True, help="Folders of -f with all that is below them.")
+@click.option("--partial", is_flag=True, help="There are other objects too: nothing is said to be missing.")
+@_namespace
+@_output
+def lint(
+    connection: Connection,
+    folders: tuple[Path, ...],
+    files: tuple[str, ...],
+    recursive: bool,
+    partial: bool,
+    namespace: str,
+    output: str,
+) -> None:
+    """Find what cannot work: before it is committed, or where nothing happens.
+
+    Ranges that no version satisfies, patterns that are none, policies without a repository, guards that cannot be
+    read, promotions in a circle; in the files of FOLDER markers of unknown policies and two policies on one line.
+    """
+
+    async def work() -> int:
+        from dataclasses import replace
+
+        from sealoop.files import manifests_in
+        from sealoop.images import linting
+
+        if files:
+            given, refused = linting.given_in(manifests_in(files, recursive=recursive), complete=not partial)
+        else:
+            async with opened(connection) as (cluster, _):
+                given, refused = await linting.given_by(cluster, namespace), ()
+            given = replace(given, complete=given.complete and not partial)
+        given = replace(given, sightings=linting.sightings_in(folders, given))
+        return linting.show(given, refused, output)
+
+    run(work())
+
+
+@click.command(
     "import",
     epilog="""\b
 Examples:
