@@ -18,9 +18,9 @@ from itertools import chain
 from typing import Self
 from urllib.parse import quote, urlsplit
 
+from gitops_core.runtime.flights import Flights
 from image_updater.adapters.answers import Answer
 from image_updater.adapters.challenges import next_page
-from image_updater.adapters.flights import Flights
 from image_updater.adapters.pages import Page, RememberedPages, tags_in
 from image_updater.adapters.transport import JSON, Limits, Transport
 from image_updater.domain.credentials import OPEN, RegistryAccess

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from image_updater.adapters.flights import Flights
+from gitops_core.runtime.flights import Flights
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")

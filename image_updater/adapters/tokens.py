@@ -19,9 +19,9 @@ import aiohttp
 import msgspec
 
 from gitops_core.meta import Sensitive
+from gitops_core.runtime.flights import Flights
 from image_updater.adapters.answers import Answer, failure
 from image_updater.adapters.challenges import Challenge, belongs
-from image_updater.adapters.flights import Flights
 from image_updater.domain.credentials import Credentials, RegistryAccess
 from image_updater.domain.references import Repository
 from image_updater.errors import RegistryDenied, RegistryUnavailable

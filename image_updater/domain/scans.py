@@ -42,6 +42,11 @@ PUSHED = Scan("tags were pushed")
 """Somebody says so, whose word is not everybody's."""
 
 
+SHARE = 0.9
+"""Of an interval: who takes a listing of that age has its next look when that listing is an interval old, so those who
+began apart come together."""
+
+
 class Wait(NamedTuple):
     """Seconds until the tags are to be listed again."""
 
@@ -57,7 +62,7 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
     status, interval = wanted.status, seconds(wanted.spec.interval)
     last = status.last_scan_result
     if last is None or last.scan_time is None:
-        return Scan("first scan", min(FRESH, interval / 2))
+        return Scan("first scan", min(FRESH, SHARE * interval))
     requested = wanted.metadata.annotations.get(REQUESTED_AT, "")
     if requested and requested != status.last_handled_reconcile_at:
         return Scan("reconcile requested")
@@ -67,7 +72,7 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
         return Scan("updated exclusion list")
     remaining = interval - (now - last.scan_time).total_seconds()
     # a clock that was set back must not make us wait for more than an interval
-    return Scan("triggered by interval", interval / 2) if remaining < 1 else Wait(min(remaining, interval))
+    return Scan("triggered by interval", SHARE * interval) if remaining < 1 else Wait(min(remaining, interval))
 
 
 def is_shared(plan: Scan, listed_at: datetime | None, now: datetime) -> bool:

@@ -16,6 +16,7 @@ import msgspec
 
 from gitops_core.meta import Condition, seconds
 from gitops_core.ports import Clock, Cluster
+from gitops_core.runtime.flights import Flights
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
 from image_updater.domain.credentials import RegistryAccess
@@ -49,6 +50,7 @@ class ImageRepositoryReconciler:
     checkpoints: Checkpoints
     listings: Listings
     _scanned: dict[tuple[str, tuple[str, ...]], tuple[Sequence[str], ScanResult]] = field(default_factory=dict)
+    _listings_under_way: Flights[datetime] = field(default_factory=Flights)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def reconcile(self, wanted: ImageRepository) -> Outcome:
@@ -93,31 +95,33 @@ class ImageRepositoryReconciler:
         identity = f"{access_identity(access)}{'+http' if repository.insecure else ''}"
         listed_at = await self.catalog.listed_at(canonical, identity)
         if listed_at is None or not is_shared(plan, listed_at, began):
-            listed = await self._listed(wanted, repository, access)
-            async with self._locks.setdefault(canonical, asyncio.Lock()):
-                listed_at = await self._store(wanted, canonical, identity, listed, began)
+            listed_at = await self._listed(wanted, repository, access, identity)
         return await self._result(wanted, canonical, listed_at)
 
-    async def _store(
-        self, wanted: ImageRepository, canonical: str, identity: str, listed: tuple[str, ...], began: datetime
+    async def _listed(
+        self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, identity: str
     ) -> datetime:
-        """When the listing was made that is in the catalog now."""
-        listed_at = await self.catalog.listed_at(canonical, identity)
-        if listed_at is not None and listed_at >= began:
-            return listed_at  # who asked beside us has stored the same listing
-        await self.checkpoints.recall(wanted, canonical, listed)
-        now = self.clock.now()
-        # all tags, also excluded ones: other ImageRepositories of the same image exclude others
-        await self.catalog.store(canonical, listed, now, identity)
-        return now
-
-    async def _listed(self, wanted: ImageRepository, repository: Repository, access: RegistryAccess) -> tuple[str, ...]:
+        """When the listing was made that is in the catalog then; who asks for it meanwhile gets the same one."""
         limit = max(1.0, seconds(wanted.spec.timeout or wanted.spec.interval))
         try:
             async with asyncio.timeout(limit):
-                return await self.registry.tags(repository, access)
+                return await self._listings_under_way.join(
+                    (repository, identity), lambda: self._list(wanted, repository, access, identity)
+                )
         except TimeoutError:
             raise RegistryUnavailable(f"{repository} did not list its tags within {limit:g}s") from None
+
+    async def _list(
+        self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, identity: str
+    ) -> datetime:
+        canonical = str(repository)
+        listed = await self.registry.tags(repository, access)
+        async with self._locks.setdefault(canonical, asyncio.Lock()):
+            await self.checkpoints.recall(wanted, canonical, listed)
+            now = self.clock.now()
+            # all tags, also excluded ones: other ImageRepositories of the same image exclude others
+            await self.catalog.store(canonical, listed, now, identity)
+        return now
 
     def _pushes(self, wanted: ImageRepository) -> tuple[Push, ...]:
         last = wanted.status.last_scan_result

@@ -40,8 +40,8 @@ def with_exclusions(*patterns: str) -> ImageRepository:
         (plan(SCANNED, "ghcr.io/org/other"), Scan("new image name")),
         (plan(with_exclusions("^x")), Scan("updated exclusion list")),
         (plan(SCANNED), Wait(540.0)),
-        (plan(SCANNED, after=599.5), Scan("triggered by interval", 300.0)),
-        (plan(SCANNED, after=9999), Scan("triggered by interval", 300.0)),
+        (plan(SCANNED, after=599.5), Scan("triggered by interval", 540.0)),
+        (plan(SCANNED, after=9999), Scan("triggered by interval", 540.0)),
         (plan(SCANNED, after=-9999), Wait(600.0)),
     ],
 )
@@ -67,9 +67,9 @@ def test_a_bad_exclusion_is_explained() -> None:
     assert str(caught.value) == "failed to compile regex (: error parsing regexp: missing closing ): `(`"
 
 
-@pytest.mark.parametrize(("age", "shared"), [(0, True), (299, True), (300, False), (-1, False)])
-def test_a_listing_of_the_last_half_interval_is_shared(age: float, shared: bool) -> None:
-    scan = Scan("triggered by interval", 300.0)
+@pytest.mark.parametrize(("age", "shared"), [(0, True), (539, True), (540, False), (-1, False)])
+def test_a_listing_that_is_not_about_to_be_made_again_is_shared(age: float, shared: bool) -> None:
+    scan = Scan("triggered by interval", 540.0)
 
     assert is_shared(scan, NOW - timedelta(seconds=age), NOW) is shared
     assert not is_shared(scan, None, NOW)

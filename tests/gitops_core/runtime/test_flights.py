@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from image_updater.adapters.flights import Flights
+from gitops_core.runtime.flights import Flights
 
 
 async def test_who_asks_the_same_at_the_same_time_gets_the_same() -> None:
