@@ -95,12 +95,11 @@ async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Pa
     policies = tuple(
         policy
         for policy in await platform.objects.list(ImagePolicy, namespace)
-        if policy.status.latest_ref is not None
-        and policy.metadata.deletion_timestamp is None
-        and selects(selector, policy.metadata.labels)
+        if policy.metadata.deletion_timestamp is None and selects(selector, policy.metadata.labels)
     )
+    decided = tuple(policy for policy in policies if policy.status.latest_ref is not None)
     guards = await platform.objects.list(UpdateGuard, namespace)
-    names = {policy.metadata.name for policy in policies}
+    names = {policy.metadata.name for policy in decided}
     targets = tuple(
         DeclaredTarget(namespace, target)
         for guard in guards
@@ -108,7 +107,8 @@ async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Pa
         for target in guard.spec.targets
         if target.policy in names
     )
-    return Part(automation, policies, gates_for(policies, guards), targets)
+    # who chose nothing yet moves nothing, but a group waits for it
+    return Part(automation, decided, gates_for(policies, guards), targets)
 
 
 async def plan_together(platform: Platform, remote: GitRemote, base: Revision, parts: Sequence[Part]) -> Together:

@@ -72,6 +72,22 @@ def test_a_guard_that_lets_go_is_noticed_at_once() -> None:
     assert virtually(scenario()) < 5
 
 
+def test_a_group_waits_for_a_member_that_chose_nothing_yet() -> None:
+    async def scenario() -> tuple[Any, Any]:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "guard", group={})
+            await world.policy("other", range_=">=2.0", imageRepositoryRef={"name": "app"})
+            held, head = await begun(world), await world.head()
+            await bumped(world, "2.0.0")
+            return held, head
+
+    held, head = virtually(scenario())
+
+    assert head["app/web.yaml"] == image_line("1.0.0")
+    assert "default:other chose nothing" in held["status"]["unsettled"][0]["cause"]
+
+
 def test_a_persons_revert_is_a_pin_until_a_newer_tag() -> None:
     async def scenario() -> Any:
         world = World()
