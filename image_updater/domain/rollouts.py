@@ -96,6 +96,7 @@ def observe(
             troubles.append(trouble)
         ledgers.append(ledger)
     waiting = any(rollout.message for ledger in ledgers for rollout in ledger.rollouts)
+    ledgers.append(_left(status, followed, now))
     updated = msgspec.structs.replace(
         status,
         policies=tuple(each.policy for each in followed),
@@ -128,6 +129,19 @@ def _ledger_of(status: UpdateGuardStatus, policy: str, spec: UpdateGuardSpec, no
         [entry for entry in status.rollouts if entry.policy == policy],
         [entry for entry in status.proven if entry.policy == policy],
         [entry for entry in status.quarantine if entry.policy == policy and entry.tag not in pinned],
+    )
+
+
+def _left(status: UpdateGuardStatus, followed: Sequence[Followed], now: datetime) -> _Ledger:
+    """The records of policies that are not followed now: one that is deleted and made again must not forget what failed.
+
+    Nobody watches what they run, so nothing goes on being proven.
+    """
+    names = {each.policy for each in followed}
+    proven = [entry for entry in status.proven if entry.policy not in names]
+    quarantine = [entry for entry in status.quarantine if entry.policy not in names]
+    return _Ledger(
+        [], [e if e.until is not None else msgspec.structs.replace(e, until=now) for e in proven], quarantine
     )
 
 

@@ -179,3 +179,16 @@ def test_looking_again_at_the_same_world_changes_nothing(steps: list[tuple[str, 
         again = look(status, latest, [running(deployed, state)], number + 0.5)
         assert again.status == status
         assert again.taken_back == ()
+
+
+def test_a_policy_that_goes_and_comes_back_is_not_forgiven() -> None:
+    failed = look(proven(), "1.1.0", [running("1.1.0", "Failed")], 1).status
+    healthy = look(failed, "1.0.0", [running("1.0.0", "Healthy")], 2).status
+
+    away = observe(GUARD, healthy, [], [], at(3)).status
+    back = look(away, "1.0.0", [running("1.0.0", "Healthy")], 4).status
+
+    assert away.quarantine == back.quarantine == failed.quarantine != ()
+    assert away.rollouts == ()
+    assert [entry.until for entry in away.proven if entry.until is None] == []  # nobody watches it
+    assert observe(GUARD, away, [], [], at(9)).status == away
