@@ -149,11 +149,10 @@ async def plan_part(
     now = platform.clock.now()
     known = part.automation.status.reverted
     plan = _plan(part, files, Gatekeeper(part.gates, now, known))
-    if plan.changes:
-        fresh = await _fresh_reverts(remote, base, part, plan)
-        if fresh:
-            known = (*known, *fresh)
-            plan = _plan(part, files, Gatekeeper(part.gates, now, known))
+    fresh = await _fresh_reverts(remote, base, part, plan)
+    if fresh:
+        known = (*known, *fresh)
+        plan = _plan(part, files, Gatekeeper(part.gates, now, known))
     keeper = Gatekeeper(part.gates, now)
     opens = keeper.next_change() if any(sighting.state == "held" for sighting in plan.sightings) else None
     return Planned(
@@ -222,9 +221,13 @@ async def _files(remote: GitRemote, revision: Revision, part: Part, edited: Mapp
 
 
 async def _fresh_reverts(remote: GitRemote, base: Revision, part: Part, plan: CommitPlan) -> tuple[Reverted, ...]:
-    """What people set back since the last run; only files in which something is about to change are read again."""
+    """What people set back since the last run; only files in which something is to change are read again.
+
+    Also where the change is held for now: the next run compares with what this one has read.
+    """
     guarded = {base for base, gate in part.gates.items() if not gate.rules.allow_reverted}
-    files = {change.file for change in plan.changes if setter_of(change.setter).base in guarded}
+    waiting = [sighting for sighting in plan.sightings if sighting.state in ("pending", "held") and sighting.desired]
+    files = {sighting.file for sighting in waiting if setter_of(sighting.setter).base in guarded}
     last = part.automation.status.observed_source_revision.rpartition(":")[2]
     if not files or not last or last == base.commit:
         return ()

@@ -88,6 +88,25 @@ def test_a_group_waits_for_a_member_that_chose_nothing_yet() -> None:
     assert "default:other chose nothing" in held["status"]["unsettled"][0]["cause"]
 
 
+def test_a_revert_during_a_hold_is_left_alone_when_the_hold_ends() -> None:
+    async def scenario() -> tuple[Any, Any]:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "guard")
+            await begun(world)
+            await world.put(UpdateGuard, "guard", holds=[{"reason": "demo day"}])
+            await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
+            await world.until(ImageUpdateAutomation, "fleet", is_held)
+            await world.put(UpdateGuard, "guard", holds=[])
+            await world.clock.sleep(30 * 60)
+            return await world.head(), await world.get(ImageUpdateAutomation, "fleet")
+
+    head, automation = virtually(scenario())
+
+    assert head["app/web.yaml"] == image_line("1.0.0")
+    assert "somebody set it back" in automation["status"]["unsettled"][0]["cause"]
+
+
 def test_a_persons_revert_is_a_pin_until_a_newer_tag() -> None:
     async def scenario() -> Any:
         world = World()
