@@ -68,26 +68,56 @@ class Candidates:
             if text not in found:
                 added.append(text)
             found[text] = min(tag, found.get(text, tag))
-        texts = sorted({*self.texts, *added}.difference(removed), reverse=True)
+        texts = _with(self.texts, removed, added)
         return Candidates(texts, found)._with_versions_of(self, removed, added)
 
-    def _with_versions_of(self, other: Candidates, removed: Iterable[str], added: Iterable[str]) -> Self:
+    def _with_versions_of(self, other: Candidates, removed: Collection[str], added: Collection[str]) -> Self:
         if "versions" in other.__dict__:
             self.__dict__["versions"] = _changed(other.versions, removed, added)
+        if "releases" in other.__dict__:
+            self.__dict__["releases"] = _changed(other.releases, removed, added, prereleases=False)
         return self
 
 
-def _changed(versions: Ranked, removed: Iterable[str], added: Iterable[str]) -> Ranked:
+def _changed(versions: Ranked, removed: Iterable[str], added: Iterable[str], *, prereleases: bool = True) -> Ranked:
     result = versions.copy()
     for text in removed:
         version = parse_tag(text)
-        if version is not None:
+        if version is not None and (prereleases or version.prerelease is RELEASE):
             del result[bisect.bisect_left(result, (version, text))]
     for text in added:
         version = parse_tag(text)
-        if version is not None:
+        if version is not None and (prereleases or version.prerelease is RELEASE):
             bisect.insort(result, (version, text))
     return result
+
+
+def _with(texts: Sequence[str], removed: Iterable[str], added: Iterable[str]) -> Sequence[str]:
+    """Texts in descending order without some of them (which must be among them) and with others (which must not)."""
+    result = list(texts)
+    for text in removed:
+        del result[_before(result, text)]
+    for text in added:
+        result.insert(_before(result, text), text)
+    return result
+
+
+def _place(texts: Sequence[str], text: str) -> int | None:
+    """Where `text` stands among texts in descending order; None when it does not."""
+    place = _before(texts, text)
+    return place if place < len(texts) and texts[place] == text else None
+
+
+def _before(texts: Sequence[str], text: str) -> int:
+    """The first place in descending order whose text is not greater than `text`."""
+    low, high = 0, len(texts)
+    while low < high:
+        middle = (low + high) // 2
+        if texts[middle] > text:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def candidates_of(tags: Sequence[str], tag_filter: TagFilter | None) -> Candidates:
@@ -130,8 +160,8 @@ class Listing:
         if len(gone) + len(new) > FEW * len(now):
             return False
         self._new = frozenset(_without(sorted(new), self.exclusions))
-        self._gone = frozenset(gone.intersection(before.tags))
-        self.tags = sorted((set(before.tags) - gone) | self._new, reverse=True)
+        self._gone = frozenset(tag for tag in gone if _place(before.tags, tag) is not None)
+        self.tags = _with(before.tags, self._gone, self._new)
         self._before, before._before = before, None
         return True
 
