@@ -133,7 +133,7 @@ def _ledger_of(status: UpdateGuardStatus, policy: str, spec: UpdateGuardSpec, no
 
 
 def _left(status: UpdateGuardStatus, followed: Sequence[Followed], now: datetime) -> _Ledger:
-    """The records of policies that are not followed now: one that is deleted and made again must not forget what failed.
+    """The records of policies that are not followed now: one that is deleted and made again forgets no failure.
 
     Nobody watches what they run, so nothing goes on being proven.
     """
