@@ -13,7 +13,9 @@ import contextlib
 import logging
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -23,16 +25,19 @@ from gitops_core.runtime import process
 from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from image_updater.adapters.catalog import SqliteCatalog
-from image_updater.errors import RegistryUnavailable
+from image_updater.errors import CatalogUnavailable, RegistryUnavailable
 from sealoop.wiring import Ports, controllers
 from secrets_sync.errors import ProviderUnavailable
 from tests.simulation.invariants import Invariants
 from tests.simulation.loop import SeededChance, VirtualClock, virtually
 from tests.simulation.mortal import Killed, Life, Mortal
+from tests.simulation.safety import DEEDS, Demands, Safety
 from tests.simulation.world import World
 
 TROUBLE, REST = 300.0, 900.0
 """Virtual seconds of trouble, and of peace after it at most: more than any backoff."""
+GUARDED = 0.5
+"""How many worlds have a guard."""
 
 
 @dataclass
@@ -52,7 +57,8 @@ class History:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.clock = VirtualClock()
-        self.world = World(seed, self.clock)
+        safety = Safety(Demands.drawn(self.random)) if self.random.random() < GUARDED else None
+        self.world = World(seed, self.clock, safety)
         self.invariants = Invariants(self.world)
         self.report = Report(seed)
         self.trouble: dict[str, float] = {}
@@ -64,10 +70,12 @@ class History:
         await self.world.begin()
         rivals = 2 if self.random.random() < 0.2 else 1
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(workloads.run(self.world.cluster, self.world.registry.images(), self.clock))]
+            running = [tasks.create_task(workloads.run(self.world.cluster, self.world.starting, self.clock))]
             running += [tasks.create_task(self._service(f"process-{n}", rivals > 1)) for n in range(rivals)]
             await self._trouble()
             self.peace = True
+            if self.world.safety is not None:
+                await self.world.safety.make_peace(self.world)
             try:
                 await self._come_to_rest()
             except AssertionError as error:
@@ -83,17 +91,23 @@ class History:
 
     async def _trouble(self) -> None:
         """What others do, and which peers are away meanwhile."""
+        safety = self.world.safety
         while self.clock.monotonic() < TROUBLE:
             await self.clock.sleep(self.random.expovariate(1 / 15))
             if self.random.random() < 0.3:
-                peer = self.random.choice(["cluster", "git", "registry", "provider"])
+                peer = self.random.choice(["cluster", "git", "registry", "provider", *(["disk"] if safety else [])])
                 self.trouble[peer] = self.random.choice([0.0, 0.0, 0.1, 1.0])
                 self._note(f"{peer} fails {self.trouble[peer]:.0%} of the time")
-            deed = self.random.choice(World.DEEDS)
-            self.report.deeds[deed.__name__] += 1
-            self._note(deed.__name__)
-            await deed(self.world)
+            if safety is not None and self.random.random() < 0.6:
+                await self._done(guarded := self.random.choice(DEEDS), guarded(safety, self.world))
+            else:
+                await self._done(deed := self.random.choice(World.DEEDS), deed(self.world))
         self.trouble.clear()
+
+    async def _done(self, deed: Callable[..., Any], doing: Awaitable[None]) -> None:
+        self.report.deeds[deed.__name__] += 1
+        self._note(deed.__name__)
+        await doing
 
     async def _come_to_rest(self) -> None:
         """Return when the invariants of rest have held twice, a minute apart: at rest, and staying there.
@@ -103,6 +117,8 @@ class History:
         deadline, held = self.clock.monotonic() + REST, 0
         while held < 2:
             await self.clock.sleep(60.0)
+            if self.world.safety is not None and self.world.safety.demands.approvals:
+                await self.world.safety.approve(self.world)
             try:
                 await self.invariants.at_rest()
                 held += 1
@@ -122,15 +138,23 @@ class History:
                 troubled=self.trouble,
                 on_write=self._after_write,
             )
-            await self._live(f"{identity}-{self.report.lives}", life, has_rivals)
+            await self._live(f"{identity}-{self.report.lives}", life, self._disk(identity), has_rivals)
             self._note(f"{identity} died at checkpoint {life.checkpoints}")
             await self.clock.sleep(self.random.random() * 10)
 
-    async def _live(self, identity: str, life: Life, has_rivals: bool) -> None:
+    def _disk(self, identity: str) -> SqliteCatalog:
+        """The catalog that the process's last life left behind, unless the disk was lost."""
+        disks = self.world.disks
+        if identity not in disks or self.random.random() < 0.6:
+            disks[identity] = SqliteCatalog.open(None)
+        return disks[identity]
+
+    async def _live(self, identity: str, life: Life, catalog: SqliteCatalog, has_rivals: bool) -> None:
         """Run one process until it dies. Its caches die with it."""
         died = asyncio.Event()
         life.on_death = died.set
-        task = asyncio.create_task(self._process(identity, life, has_rivals))
+        self.world.chronicle.lives.append(life)
+        task = asyncio.create_task(self._process(identity, life, catalog, has_rivals))
         waiting = asyncio.create_task(died.wait())
         try:
             await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -141,16 +165,16 @@ class History:
             with contextlib.suppress(asyncio.CancelledError, Killed, BaseExceptionGroup):
                 await task
 
-    async def _process(self, identity: str, life: Life, has_rivals: bool) -> None:
+    async def _process(self, identity: str, life: Life, catalog: SqliteCatalog, has_rivals: bool) -> None:
         world, lease = self.world, LeaseSettings("default", "sealoop", identity)
-        catalog = SqliteCatalog.open(None)
         mortal_store = Mortal(world.store, "provider", life, lambda deed: ProviderUnavailable(f"{deed}: away"))
-        mortal_registry = Mortal(world.registry, "registry", life, lambda deed: RegistryUnavailable(f"{deed}: away"))
+        mortal_registry = Mortal(world.observed_registry, "registry", life, lambda deed: _refused(deed, life.chance))
+        mortal_catalog = Mortal(catalog, "disk", life, lambda deed: CatalogUnavailable(f"{deed}: the disk is full"))
         ports = Ports(
             renderer=Kustomize(),
             registry=mortal_registry,
             reader=mortal_registry,
-            catalog=catalog,
+            catalog=mortal_catalog,
             providers={"fake": mortal_store},
         )
         await process.run(
@@ -174,6 +198,12 @@ class History:
 
     def _note(self, what: str) -> None:
         self.report.trace.append(f"{self.clock.monotonic():8.1f} {what}")
+
+
+def _refused(deed: str, chance: random.Random) -> RegistryUnavailable:
+    """500, or 429 with a time to wait."""
+    wait = chance.choice([None, None, 5.0])
+    return RegistryUnavailable(f"{deed}: {'away' if wait is None else 'too many requests'}", retry_after=wait)
 
 
 def play(seed: int) -> Report:

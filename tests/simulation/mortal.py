@@ -15,6 +15,7 @@ from typing import Any
 
 from gitops_core.errors import ClusterUnavailable, GitError, GitOpsError
 from gitops_core.ports import Clock
+from image_updater.api import ImagePolicy, UpdateGuard
 
 Raised = Callable[[str], GitOpsError]
 
@@ -23,12 +24,17 @@ FAILURES: Mapping[str, Raised] = {
     "git": lambda deed: GitError(f"{deed}: the remote is away"),
 }
 
-READS = frozenset({"get", "list", "watch", "resource", "resources", "resolve", "tree", "search", "describe"}) | {
-    "tags",
-    "digest",
-    "fetch",
-    "validate",
-}
+READS = (
+    frozenset({"get", "list", "watch", "resource", "resources", "resolve", "tree", "search", "describe"})
+    | {
+        "tags",
+        "digest",
+        "fetch",
+        "validate",
+    }
+    | {"image", "claims", "seen", "listed_at", "history", "signer"}
+)
+"""Deeds that change nothing."""
 
 
 UNINTERESTING = frozenset({"Lease", "Event"})
@@ -55,6 +61,7 @@ class Life:
         dies_at: the checkpoint (counted from 1) at which it ends; 0 for none.
         troubled: names of the peers that fail now, and how often (0 to 1).
         on_write: called after each write that succeeded.
+        heard: when it was told which generation of a guard or a policy, by kind and name; -1 for: it is gone.
     """
 
     clock: Clock
@@ -65,6 +72,7 @@ class Life:
     on_death: Callable[[], None] = lambda: None
     checkpoints: int = 0
     dead: bool = False
+    heard: dict[tuple[str, str], list[tuple[float, int]]] = field(default_factory=dict)
 
     async def checkpoint(self, peer: str, deed: str, raised: Raised) -> None:
         """Raises Killed, or what `raised` makes."""
@@ -78,6 +86,13 @@ class Life:
             self.check()
         if self.chance.random() < self.troubled.get(peer, 0.0):
             raise raised(deed)
+
+    def hear(self, item: Any, *, gone: bool = False) -> None:
+        """It is told of an object."""
+        if isinstance(item, UpdateGuard | ImagePolicy):
+            generation = -1 if gone else item.metadata.generation
+            heard = self.heard.setdefault((item.KIND.kind, item.metadata.name), [])
+            heard.append((self.clock.monotonic(), generation))
 
     def check(self) -> None:
         if self.dead:
@@ -112,6 +127,9 @@ class Mortal:
         self._life.check()
         if name == "open":
             return Mortal(result, self._peer, self._life, self._raised)
+        if name == "list":
+            for item in result.items:
+                self._life.hear(item)
         if name not in READS:
             if self._life.on_write is not None and not options.get("dry_run") and _kind_of(args) not in UNINTERESTING:
                 await self._life.on_write(name)
@@ -123,6 +141,7 @@ class Mortal:
         await self._life.checkpoint(self._peer, name, self._raised)
         async for item in items:
             self._life.check()
+            self._life.hear(item.object, gone=item.type == "DELETED")
             yield item
             if self._life.chance.random() < self._life.troubled.get(self._peer, 0.0) / 10:
                 return  # a watch that ends early

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import base64
+import random
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import pytest
 
-from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.api.fields import NamespacedReference
+from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef
 from gitops_core.ports import Commit, GitRef, Signature
+from image_updater.api import ImagePolicy, UpdateGuard
+from image_updater.api.images import ImagePolicySpec, PolicyChoice
+from image_updater.domain.checkpoint import encode
+from image_updater.domain.history import SeenTag
+from tests.simulation.bumps import BOT, Broken
 from tests.simulation.fakes.git import SOMEBODY
-from tests.simulation.invariants import BOT, Broken, Invariants
-from tests.simulation.loop import VirtualClock, virtually
-from tests.simulation.world import CONFIG_MAP, IMAGE_POLICY, SECRET, URL, World, deployment
+from tests.simulation.files import IMAGE, deployment
+from tests.simulation.invariants import Invariants
+from tests.simulation.loop import BEGINNING, VirtualClock, virtually
+from tests.simulation.mortal import Life
+from tests.simulation.records import GRACE
+from tests.simulation.safety import Demands, Safety
+from tests.simulation.world import CONFIG_MAP, IMAGE_POLICY, SECRET, URL, World
+
+POLICY = ImagePolicy(
+    metadata=ObjectMeta(name="web", namespace="default"),
+    spec=ImagePolicySpec(image_repository_ref=NamespacedReference(name="web"), policy=PolicyChoice()),
+)
 
 
-def in_a_world(work: Callable[[World, Invariants], Awaitable[None]]) -> None:
+def in_a_world(work: Callable[[World, Invariants], Awaitable[None]], demands: Demands | None = None) -> None:
     async def played() -> None:
-        world = World(1, VirtualClock())
+        world = World(1, VirtualClock(), Safety(demands) if demands is not None else None)
         await world.begin()
         await work(world, Invariants(world))
         world.cluster.close()
@@ -32,10 +49,41 @@ async def bump(world: World, body: bytes, path: str = "app/web.yaml") -> None:
     await remote.push(Commit(tip.commit, {path: body}, "Bump", bot, bot), "main")
 
 
-async def choose(world: World, tag: str) -> None:
-    status = {"status": {"latestRef": {"name": "web", "tag": tag}}}
-    ref = ObjectRef(IMAGE_POLICY, ObjectKey("default", "web"))
+async def choose(world: World, tag: str, policy: str = "web") -> None:
+    status = {"status": {"latestRef": {"name": world.images[world.policies.index(policy)], "tag": tag}}}
+    ref = ObjectRef(IMAGE_POLICY, ObjectKey("default", policy))
     await world.cluster.patch(ref, status, field_manager="test", subresource="status")
+
+
+async def quarantine(world: World, *entries: tuple[str, str]) -> None:
+    """Each of a tag and what ran before it."""
+    found = [
+        {"policy": "web", "tag": tag, "previousTag": before, "since": "2026-01-01T00:00:00Z", "reason": "fails"}
+        for tag, before in entries
+    ]
+    ref = ObjectRef(UpdateGuard.KIND, ObjectKey("default", "shop"))
+    await world.cluster.patch(ref, {"status": {"quarantine": found}}, field_manager="test", subresource="status")
+
+
+async def bumped(world: World, *tags: str) -> None:
+    """The policy chooses each tag in turn, and each is committed."""
+    for tag in tags:
+        await choose(world, tag)
+        await bump(world, deployment(tag))
+
+
+def told(world: World) -> Life:
+    """A process that knows every guard of now, and the policy `web`."""
+    life = Life(world.clock, random.Random(1))
+    generation = world.chronicle.guards[-1].generation
+    life.hear(UpdateGuard(metadata=ObjectMeta(name="shop", namespace="default", generation=generation)))
+    world.chronicle.lives.append(life)
+    return life
+
+
+async def breaks(world: World, why: str) -> None:
+    with pytest.raises(Broken, match=why):
+        await Invariants(world).in_commits()
 
 
 def test_an_object_missing_from_the_inventory_is_noticed() -> None:
@@ -100,3 +148,200 @@ def test_a_world_that_has_not_come_to_rest_is_noticed() -> None:
             await invariants.at_rest()
 
     in_a_world(work)
+
+
+# With a guard
+
+
+def test_a_choice_that_is_too_young_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await world.clock.sleep(44)
+        await choose(world, "1.0.0")
+        await breaks(world, r"web chose 1\.0\.0 at 44\.0, 44\.0s old: minAge 45s")
+
+    in_a_world(work, Demands(min_age=45))
+
+
+def test_a_choice_of_a_tag_that_moved_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        first = world.chronicle.named[IMAGE, "1.0.0"][0].digest
+        world.chronicle.see_checkpoint("sealoop-tags-web", encode([SeenTag("1.0.0", BEGINNING, first)]))
+        await world.clock.sleep(60)
+        world.chronicle.answered[IMAGE, "1.0.0"] = world.push(IMAGE, "1.0.0")
+        await choose(world, "1.0.0")
+        await breaks(world, r"0\.0s old")
+
+    in_a_world(work, Demands(min_age=45))
+
+
+def test_an_age_that_is_reset_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        for second in (3, 2, 5):
+            await invariants.after_write("apply")
+            seen = SeenTag("1.0.0", BEGINNING + timedelta(seconds=second))
+            world.chronicle.see_checkpoint("sealoop-tags-web", encode([seen]))
+        with pytest.raises(Broken, match=r"the age of 1\.0\.0 in sealoop-tags-web was reset by 3\.0s"):
+            await invariants.after_write("apply")
+
+    in_a_world(work, Demands())
+
+
+@pytest.mark.parametrize("closing", [Safety.hold, Safety.freeze])
+def test_a_bump_through_a_closed_gate_is_noticed(closing: Callable[[Safety, World], Awaitable[None]]) -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        assert world.safety is not None
+        await closing(world.safety, world)
+        told(world)
+        await world.clock.sleep(GRACE + 1)
+        await bumped(world, "1.1.0")
+        await breaks(world, "the guard did not let it through")
+
+    in_a_world(work, Demands())
+
+
+def test_a_bump_by_who_was_not_told_of_the_hold_is_no_fault() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        assert world.safety is not None
+        told(world)
+        await world.safety.hold(world)
+        await world.clock.sleep(GRACE + 1)
+        await bumped(world, "1.1.0")
+
+        assert await invariants.in_commits() == 1
+
+    in_a_world(work, Demands())
+
+
+def test_a_bump_outside_of_the_window_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await world.clock.sleep(30)
+        await bumped(world, "1.1.0")
+        assert await invariants.in_commits() == 1
+        await world.clock.sleep(50)
+        await bumped(world, "1.2.0")
+        await breaks(world, "the guard did not let it through")
+
+    in_a_world(work, Demands(windows=True))
+
+
+def test_a_bump_that_nobody_approved_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        assert world.safety is not None
+        await choose(world, "1.1.0")
+        await world.safety.approve(world)
+        await bump(world, deployment("1.1.0"))
+        assert await invariants.in_commits() == 1
+        await bumped(world, "1.2.0")
+        await breaks(world, r"nobody said yes to web 1\.2\.0")
+
+    in_a_world(work, Demands(approvals=True))
+
+
+def test_a_bump_of_a_deleted_policy_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        assert world.safety is not None
+        life = told(world)
+        await choose(world, "1.1.0")
+        await world.safety.delete_policy(world)
+        life.hear(POLICY, gone=True)
+        await world.clock.sleep(GRACE + 1)
+        await bump(world, deployment("1.1.0"))
+        await breaks(world, "policy web was deleted")
+
+    in_a_world(work, Demands())
+
+
+def test_a_downgrade_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await bumped(world, "1.1.0", "1.0.0")
+        await breaks(world, "went back to an older tag, and nobody allowed it")
+
+    in_a_world(work, Demands())
+
+
+def test_a_quarantined_image_that_is_committed_again_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await bumped(world, "1.1.0")
+        await quarantine(world, ("1.1.0", "1.0.0"))
+        await bumped(world, "1.0.0")
+        assert await invariants.in_commits() == 2
+        await world.clock.sleep(GRACE + 1)
+        await bumped(world, "1.1.0")
+        await breaks(world, r"web 1\.1\.0 was quarantined")
+
+    in_a_world(work, Demands(rollback=True))
+
+
+def test_what_is_taken_back_to_something_else_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await bumped(world, "1.1.0", "1.2.0")
+        await quarantine(world, ("1.2.0", "1.1.0"))
+        await bumped(world, "1.0.0")
+        await breaks(world, r"taken back to 1\.0\.0, which did not run before it")
+
+    in_a_world(work, Demands(rollback=True))
+
+
+def test_what_is_taken_back_to_what_never_started_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        world.chronicle.bad.add(world.push(IMAGE, "1.1.0"))
+        await bumped(world, "1.1.0", "1.2.0")
+        await quarantine(world, ("1.2.0", "1.1.0"))
+        await bumped(world, "1.1.0")
+        await breaks(world, r"taken back to 1\.1\.0, which never started")
+
+    in_a_world(work, Demands(rollback=True))
+
+
+def test_a_quarantine_that_is_forgotten_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await quarantine(world, ("1.1.0", "1.0.0"))
+        await invariants.after_write("patch")
+        await quarantine(world)
+        with pytest.raises(Broken, match=r"the quarantine of web 1\.1\.0 was forgotten"):
+            await invariants.after_write("patch")
+
+    in_a_world(work, Demands(rollback=True))
+
+
+def test_a_revert_that_is_undone_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await bumped(world, "1.1.0")
+        await world.revert_bump()
+        await world.clock.sleep(1)
+        await bumped(world, "1.2.0")
+        assert await invariants.in_commits() == 2  # another tag may go out
+        await world.revert_bump()
+        await bump(world, deployment("1.2.0"))
+        await breaks(world, r"somebody had set web back from 1\.2\.0")
+
+    in_a_world(work, Demands())
+
+
+def test_a_group_that_is_torn_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await choose(world, "1.1.0", "api")
+        await world.clock.sleep(GRACE + 1)
+        await bumped(world, "1.1.0")
+        await breaks(world, r"its group stayed behind: api says 1\.0\.0, not \['1\.1\.0'\]")
+
+    in_a_world(work, Demands(group=True))
+
+
+def test_a_group_of_one_tag_that_has_two_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await choose(world, "1.0.0", "api")
+        await bumped(world, "1.1.0")
+        await breaks(world, "a group of one tag has")
+
+    in_a_world(work, Demands(group=True, same_tag=True))
+
+
+def test_a_policy_that_does_not_come_to_the_best_tag_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        world.push(IMAGE, "1.3.0")
+        await bumped(world, "1.0.1")
+        with pytest.raises(Broken, match=r"policy web chose 1\.0\.1, and 1\.3\.0 is the best tag"):
+            await invariants.at_rest()
+
+    in_a_world(work, Demands())

@@ -1,7 +1,8 @@
 """The world around a simulated process: what others do to Git, registry, secret store and cluster, and what they hold.
 
 One application is under way: a Deployment with a marked image, some ConfigMaps, and a Secret of two values that belong
-together (`user-7` and `password-7`). The world outlives the processes that work on it.
+together (`user-7` and `password-7`). In some worlds a guard watches over its bumps, and in some of these a second
+image moves together with the first. The world outlives the processes that work on it.
 """
 
 from __future__ import annotations
@@ -9,23 +10,26 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import NotFound
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Clock, Query
 from gitops_core.schema import crd
+from image_updater.adapters.catalog import SqliteCatalog
 from sealoop.wiring import KINDS
 from tests.simulation.fakes.git import FakeGit, FakeRepository
 from tests.simulation.fakes.provider import MemoryFactory
 from tests.simulation.fakes.registry import FakeRegistry
+from tests.simulation.files import IMAGE, OTHER_IMAGE, config_map, deployment
 from tests.simulation.loop import SeededChance
+from tests.simulation.records import Chronicle, RecordedCluster, RecordedRegistry, StartingImages
+from tests.simulation.safety import Safety
 
 URL = "http://git.example.com/app.git"
-IMAGE = "registry.example.com/team/web"
-MARKER = '# {"$imagepolicy": "default:web"}'
 DEPLOYMENT, CONFIG_MAP, SECRET = Kind("apps", "v1", "Deployment"), Kind("", "v1", "ConfigMap"), Kind("", "v1", "Secret")
+IMAGE_GROUP = "image.toolkit.fluxcd.io/v1"
 IMAGE_POLICY = Kind("image.toolkit.fluxcd.io", "v1", "ImagePolicy")
 KUSTOMIZATION = Kind("kustomize.toolkit.fluxcd.io", "v1", "Kustomization")
 
@@ -35,41 +39,117 @@ class World:
 
     Attributes:
         rotation: the number in both values of the secret; 0 when it is gone from the store.
+        safety: the guard and what people do about it; None where there is none.
+        disks: the tag catalogs that processes left behind, by whose disk it is.
     """
 
-    def __init__(self, seed: int, clock: Clock) -> None:
+    def __init__(self, seed: int, clock: Clock, safety: Safety | None = None) -> None:
         self.random = random.Random(seed)
         self.clock = clock
         self.git = FakeGit()
         self.registry = FakeRegistry()
         self.store = MemoryFactory()
-        self.cluster = LocalCluster.open(None, clock, SeededChance(seed))
+        self.cluster = RecordedCluster.open(None, clock, SeededChance(seed))
+        self.chronicle = self.cluster.chronicle = Chronicle(clock)
+        self.git.fault = self._arrived
+        self.safety = safety
+        self.disks: dict[str, SqliteCatalog] = {}
         self.rotation = 0
-        self.numbers = 0
+        self.numbers = self.pushes = 0
 
     @property
     def repository(self) -> FakeRepository:
         return self.git.repositories.setdefault(URL, FakeRepository())
 
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """Those of the application, the first of which is in every world."""
+        return ("web", "api") if self.safety is not None and self.safety.demands.group else ("web",)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """What the policies choose tags of, in their order."""
+        return (IMAGE, OTHER_IMAGE)[: len(self.policies)]
+
+    @property
+    def observed_registry(self) -> RecordedRegistry:
+        """What processes ask."""
+        return RecordedRegistry(self.registry, self.chronicle)
+
+    @property
+    def starting(self) -> StartingImages:
+        """What Pods ask."""
+        return StartingImages(self.chronicle)
+
     async def begin(self) -> None:
-        """The application in Git, its image in the registry, its secret in the store, its objects in the cluster."""
-        await self.repository.commit({"app/web.yaml": deployment("1.0.0"), "app/one.yaml": config_map("one", 1)})
-        self.registry.push(IMAGE, "1.0.0")
+        """The application in Git, its images in the registry, its secret in the store, its objects in the cluster."""
+        files = {f"app/{policy}.yaml": deployment("1.0.0", policy) for policy in self.policies}
+        await self.commit({**files, "app/one.yaml": config_map("one", 1)})
+        for image in self.images:
+            self.push(image, "1.0.0")
         await self.rotate()
         for kind in KINDS:
-            await self.cluster.apply(crd(kind), field_manager="world")
-        for manifest in bootstrap():
+            await self.cluster.create(_definition(kind), field_manager="world")
+        for manifest in self.bootstrap():
             await self.cluster.apply(manifest, field_manager="world")
+
+    def bootstrap(self) -> tuple[Manifest, ...]:
+        """The objects of ours that the application is run with."""
+        found = [*bootstrap()]
+        for policy, image in zip(self.policies, self.images, strict=True):
+            found += [_ours(IMAGE_GROUP, "ImageRepository", policy, {"image": image, "interval": "30s"})]
+            found += [self.policy(policy)]
+        return (*found, self.safety.manifest()) if self.safety is not None else tuple(found)
+
+    def policy(self, name: str) -> Manifest:
+        spec = {"imageRepositoryRef": {"name": name}, "policy": {"semver": {"range": ">=1.0.0"}}}
+        if self.safety is not None and self.safety.demands.digests:
+            spec |= {"digestReflectionPolicy": "Always", "interval": "30s"}
+        manifest = _ours(IMAGE_GROUP, "ImagePolicy", name, spec)
+        if self.safety is not None:
+            manifest["metadata"]["labels"] = {"guarded": "yes"}
+        return manifest
+
+    # Git and the registry, with a record of what happened when
+
+    async def commit(self, files: Mapping[str, bytes | None], message: str = "A change") -> None:
+        oid = await self.repository.commit(files, message=message)
+        self.chronicle.commits[oid] = self.clock.monotonic()
+
+    async def _arrived(self, deed: str, moment: str) -> None:
+        if (deed, moment) == ("push", "after"):
+            tip = self.repository.refs["refs/heads/main"]
+            if tip not in self.chronicle.commits:
+                self.chronicle.arrive(tip)
+
+    def push(self, image: str, tag: str, digest: str = "") -> str:
+        """Another image under that tag, or the one with this digest again; returns its digest."""
+        self.pushes += 1
+        found = self.registry.push(image, tag, content=f"push {self.pushes}", digest=digest)
+        self.chronicle.name(image, tag, found)
+        return found
+
+    def remove(self, image: str, tag: str) -> str:
+        """The digest that the tag named."""
+        digest = self.chronicle.named[image, tag][-1].digest
+        self.registry.remove(image, tag)
+        self.chronicle.name(image, tag, "")
+        return digest
+
+    def tags(self, image: str) -> list[str]:
+        """The versions that there are now, without pre-releases and what is older than 1.0.0."""
+        named = self.chronicle.named
+        return [t for (i, t), names in named.items() if i == image and t.startswith("1.") and names[-1].digest]
 
     # What people do
 
     async def push_tag(self) -> None:
         self.numbers += 1
         minor = self.random.choice([self.numbers, self.random.randrange(1, 60)])
-        self.registry.push(IMAGE, f"1.{minor}.{self.numbers}")
+        self.push(self.random.choice(self.images), f"1.{minor}.{self.numbers}")
 
     async def push_other_tag(self) -> None:
-        self.registry.push(IMAGE, self.random.choice(["latest", "0.9.0", "2.0.0-rc.1", "main-3f2a1c"]))
+        self.push(IMAGE, self.random.choice(["latest", "0.9.0", "2.0.0-rc.1", "main-3f2a1c"]))
 
     async def rotate(self) -> None:
         self.rotation += 1
@@ -78,21 +158,21 @@ class World:
 
     async def commit_elsewhere(self) -> None:
         self.numbers += 1
-        await self.repository.commit({"README.md": f"{self.numbers}\n".encode()})
+        await self.commit({"README.md": f"{self.numbers}\n".encode()})
 
     async def commit_config(self) -> None:
         self.numbers += 1
         name = self.random.choice(["one", "two", "three"])
-        await self.repository.commit({f"app/{name}.yaml": config_map(name, self.numbers)})
+        await self.commit({f"app/{name}.yaml": config_map(name, self.numbers)})
 
     async def remove_config(self) -> None:
         files = await self.repository.files((await self.repository.log())[0])
         if gone := [path for path in ("app/two.yaml", "app/three.yaml") if path in files]:
-            await self.repository.commit({self.random.choice(gone): None})
+            await self.commit({self.random.choice(gone): None})
 
     async def revert_bump(self) -> None:
         """Somebody puts the first tag back, by hand."""
-        await self.repository.commit({"app/web.yaml": deployment("1.0.0")}, message="Back to 1.0.0")
+        await self.commit({"app/web.yaml": deployment("1.0.0")}, "Back to 1.0.0")
 
     async def edit_live(self) -> None:
         """Somebody edits a live object: a ConfigMap that Git holds, or the Secret."""
@@ -142,42 +222,24 @@ class World:
         return await self.cluster.get(ObjectRef(kind, ObjectKey("default", name))) or {}
 
 
-def deployment(tag: str) -> bytes:
-    return f"""apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-  namespace: default
-spec:
-  replicas: 1
-  selector: {{matchLabels: {{app: web}}}}
-  template:
-    metadata: {{labels: {{app: web}}}}
-    spec:
-      containers:
-        - name: web
-          image: {IMAGE}:{tag} {MARKER}
-""".encode()
+@cache
+def _definition(kind: type[Resource]) -> Manifest:
+    return crd(kind)
 
 
-def config_map(name: str, value: int) -> bytes:
-    metadata = f"{{name: {name}, namespace: default}}"
-    return f'apiVersion: v1\nkind: ConfigMap\nmetadata: {metadata}\ndata: {{value: "{value}"}}\n'.encode()
+def _ours(group: str, kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": group, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 def bootstrap() -> tuple[Manifest, ...]:
-    """The objects of ours that the application is run with."""
-
-    def ours(group: str, kind: str, name: str, spec: Mapping[str, Any]) -> Manifest:
-        metadata = {"name": name, "namespace": "default"}
-        return {"apiVersion": group, "kind": kind, "metadata": metadata, "spec": spec}
-
+    """The objects of ours that every application is run with, without its images' own."""
     flux = "toolkit.fluxcd.io/v1"
     source = {"kind": "GitRepository", "name": "app"}
     values = [{"secretKey": key, "remoteRef": {"key": "app", "property": key}} for key in ("user", "password")]
     return (
-        ours(f"source.{flux}", "GitRepository", "app", {"url": URL, "interval": "30s", "ref": {"branch": "main"}}),
-        ours(
+        _ours(f"source.{flux}", "GitRepository", "app", {"url": URL, "interval": "30s", "ref": {"branch": "main"}}),
+        _ours(
             f"kustomize.{flux}",
             "Kustomization",
             "app",
@@ -190,15 +252,8 @@ def bootstrap() -> tuple[Manifest, ...]:
                 "wait": True,
             },
         ),
-        ours(f"image.{flux}", "ImageRepository", "web", {"image": IMAGE, "interval": "30s"}),
-        ours(
-            f"image.{flux}",
-            "ImagePolicy",
-            "web",
-            {"imageRepositoryRef": {"name": "web"}, "policy": {"semver": {"range": ">=1.0.0"}}},
-        ),
-        ours(
-            f"image.{flux}",
+        _ours(
+            IMAGE_GROUP,
             "ImageUpdateAutomation",
             "web",
             {
@@ -208,8 +263,8 @@ def bootstrap() -> tuple[Manifest, ...]:
                 "update": {"path": "./app", "strategy": "Setters"},
             },
         ),
-        ours("external-secrets.io/v1", "SecretStore", "store", {"provider": {"fake": {"data": []}}}),
-        ours(
+        _ours("external-secrets.io/v1", "SecretStore", "store", {"provider": {"fake": {"data": []}}}),
+        _ours(
             "external-secrets.io/v1",
             "ExternalSecret",
             "app",

@@ -38,11 +38,11 @@ class FakeRegistry:
         self.fault: Fault = no_fault
         self.requests = 0
 
-    def push(self, image: str, tag: str) -> str:
-        """Somebody pushes a new image; returns its digest."""
+    def push(self, image: str, tag: str, content: str = "", digest: str = "") -> str:
+        """Somebody pushes a new image (with other `content`: another one), or one with this digest; returns it."""
         canonical = str(parse_repository(image))
         tags = self._tags.setdefault(canonical, {})
-        tags[tag] = f"sha256:{hashlib.sha256(f'{canonical}:{tag}:{len(tags)}'.encode()).hexdigest()}"
+        tags[tag] = digest or _digest(f"{canonical}:{tag}:{content or len(tags)}")
         return tags[tag]
 
     def describe(
@@ -103,3 +103,7 @@ class FakeRegistry:
             given = credentials.password.text() if credentials.password is not None else ""
             if (credentials.username, given) != self.account:
                 raise RegistryDenied(f"{deed} {repository}: UNAUTHORIZED: authentication required")
+
+
+def _digest(content: str) -> str:
+    return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"

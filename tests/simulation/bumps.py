@@ -1,0 +1,282 @@
+"""What must hold of the commits that processes make and, at rest, of what the policies chose.
+
+every bump      changes marked values, each to what its policy had chosen, and no other byte; it changes something
+with a guard    a choice is as old as minAge asks, by the registry's own record
+                no bump while the guard says hold, freeze or a closed window, without a yes, of a deleted policy
+                no downgrade; no quarantined image again; what is taken back is taken back to what ran well before it
+                what a person set back stays until the policy chooses another image
+                the members of a group move in one commit
+at rest         every policy chose the best tag that its guard lets through, and Git says so, but for what was set back
+
+A process cannot act on what it was not told. So it is blamed only when every process that lives had been told GRACE
+seconds before: that long a commit may take from the last look to its arrival.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.simulation.files import value_in, with_value
+from tests.simulation.records import GRACE, Chronicle, Quarantine
+from tests.simulation.safety import allows, version
+from tests.simulation.world import World
+
+BOT = "bot@example.com"
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A commit, and what the marked lines say before and after it, by policy."""
+
+    commit: str
+    at: float
+    is_bump: bool
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return tuple(policy for policy, value in self.after.items() if self.before[policy] != value)
+
+    def __str__(self) -> str:
+        what = ", ".join(f"{policy} {self.before[policy]} -> {self.after[policy]}" for policy in self.changed)
+        return f"bump {self.commit[:7]} at {self.at:.1f} ({what})"
+
+
+@dataclass
+class Walk:
+    """What is known on the way through the commits.
+
+    Attributes:
+        refused: what people set back while their policies chose it, by policy: the value, and when.
+        said: every value that each line ever had.
+    """
+
+    refused: dict[str, tuple[str, float]] = field(default_factory=dict)
+    said: dict[str, set[str]] = field(default_factory=dict)
+
+
+async def check_bumps(world: World) -> int:
+    """How many bumps there were. Raises Broken."""
+    if world.safety is not None:
+        _check_ages(world)
+    walk, bumps = Walk(), 0
+    for step, before, after in await _steps(world):
+        for policy, value in step.before.items():
+            walk.said.setdefault(policy, set()).add(value)
+        if step.is_bump:
+            bumps += 1
+            _check_bytes(step, before, after)
+            _check_chosen(world.chronicle, step)
+            if world.safety is not None:
+                _check_guarded(world, step, walk)
+        _remember(world.chronicle, step, walk)
+    return bumps
+
+
+async def _steps(world: World) -> Sequence[tuple[Step, Mapping[str, bytes], Mapping[str, bytes]]]:
+    """Every commit but the first one, oldest first, with the files before and after it."""
+    repository, found = world.repository, []
+    for commit in reversed(await repository.log()):
+        if not (parent := repository.parent_of(commit)):
+            continue
+        trees = [{path: body for path, (_, body) in (await repository.files(oid)).items()} for oid in (parent, commit)]
+        before, after = ({p: value_in(tree[f"app/{p}.yaml"]) for p in world.policies} for tree in trees)
+        is_bump = _author_of(repository.objects[commit].body) == BOT
+        found.append((Step(commit, world.chronicle.commits[commit], is_bump, before, after), trees[0], trees[1]))
+    return found
+
+
+def _remember(chronicle: Chronicle, step: Step, walk: Walk) -> None:
+    for policy in step.changed:
+        walk.refused.pop(policy, None)
+        if not step.is_bump and chronicle.chosen_at(policy, step.at) == step.before[policy]:
+            walk.refused[policy] = step.before[policy], step.at
+
+
+# every bump
+
+
+def _check_bytes(step: Step, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> None:
+    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    marked = {f"app/{policy}.yaml" for policy in step.after}
+    if not marked.issuperset(changed):
+        raise Broken(f"{step} changed {changed}")
+    if not step.changed:
+        raise Broken(f"{step} was committed twice: {dict(step.after)}")
+    for policy in step.after:
+        path = f"app/{policy}.yaml"
+        if with_value(before[path], step.after[policy]) != after[path]:
+            raise Broken(f"{step} changed more than the tag in {path}")
+
+
+def _check_chosen(chronicle: Chronicle, step: Step) -> None:
+    for policy in step.changed:
+        if step.after[policy] not in {c.text for c in chronicle.choices.get(policy, []) if c.at <= step.at}:
+            raise Broken(f"{step}: the policy never chose it")
+
+
+# what a guard demands
+
+
+def _check_ages(world: World) -> None:
+    """No policy chose what was younger than minAge, but to take something back."""
+    assert world.safety is not None
+    chronicle, needed = world.chronicle, world.safety.demands.min_age
+    for policy, image in zip(world.policies, world.images, strict=True):
+        former = {entry.previous_tag for entry in chronicle.quarantined if entry.policy == policy}
+        for choice in chronicle.choices.get(policy, []):
+            known = chronicle.remembered.get((f"sealoop-tags-{policy}", choice.tag), set())
+            moved = choice.looked if known - {choice.looked} else ""
+            age = choice.at - chronicle.since(image, choice.tag, moved)
+            if choice.tag and age < needed and choice.tag not in former:
+                raise Broken(f"policy {policy} chose {choice.tag} at {choice.at:.1f}, {age:.1f}s old: minAge {needed}s")
+
+
+def _check_guarded(world: World, step: Step, walk: Walk) -> None:
+    chronicle = world.chronicle
+    taken_back = {policy for policy in step.changed if _check_image(chronicle, step, policy, walk)}
+    for policy in step.changed:
+        if policy not in taken_back:
+            _check_gates(world, step, policy)
+            _check_refusal(chronicle, step, policy, walk)
+    if not taken_back.issuperset(step.changed):
+        _check_group(world, step)
+
+
+def _check_image(chronicle: Chronicle, step: Step, policy: str, walk: Walk) -> bool:
+    """Whether the bump takes a quarantined image back."""
+    old, new = step.before[policy], step.after[policy]
+    entries = [entry for entry in chronicle.quarantined if entry.policy == policy and entry.at <= step.at]
+    if any(entry.is_of(new) and entry.at <= step.at - GRACE for entry in entries):
+        raise Broken(f"{step}: {policy} {new} was quarantined")
+    if version(_tag(new)) >= version(_tag(old)):
+        return False
+    blamed = [entry for entry in entries if entry.is_of(old)]
+    if not blamed:
+        raise Broken(f"{step}: {policy} went back to an older tag, and nobody allowed it")
+    if not any(entry.leads_to(new) for entry in entries) or new not in walk.said[policy]:
+        raise Broken(f"{step}: {policy} was taken back to {new}, which did not run before it")
+    if _is_bad(chronicle, new):
+        raise Broken(f"{step}: {policy} was taken back to {new}, which never started")
+    return True
+
+
+def _check_gates(world: World, step: Step, policy: str) -> None:
+    assert world.safety is not None
+    chronicle, late = world.chronicle, step.at - GRACE
+    told = chronicle.told_at(step.commit, "UpdateGuard", "shop")
+    specs = [guard.spec for guard in chronicle.guards if guard.generation >= told and guard.at <= step.at]
+    if not any(allows(spec, step.at, GRACE) for spec in specs):
+        raise Broken(f"{step}: the guard did not let it through: {specs}")
+    approved = {(each, tag) for at, each, tag in chronicle.approved if at <= step.at}
+    if world.safety.demands.approvals and (policy, _tag(step.after[policy])) not in approved:
+        raise Broken(f"{step}: nobody said yes to {policy} {step.after[policy]}")
+    is_gone = any(gone.start <= late and step.at < gone.end for gone in chronicle.gone.get(policy, ()))
+    if is_gone and chronicle.told_at(step.commit, "ImagePolicy", policy) == -1:
+        raise Broken(f"{step}: policy {policy} was deleted")
+
+
+def _check_refusal(chronicle: Chronicle, step: Step, policy: str, walk: Walk) -> None:
+    value, since = walk.refused.get(policy, ("", 0.0))
+    others = [c for c in chronicle.choices[policy] if since < c.at <= step.at and c.text != value]
+    if step.after[policy] == value and not others:
+        raise Broken(f"{step}: somebody had set {policy} back from {value} at {since:.1f}")
+
+
+def _check_group(world: World, step: Step) -> None:
+    assert world.safety is not None
+    demands, chronicle = world.safety.demands, world.chronicle
+    if not demands.group:
+        return
+    for policy in step.after.keys() - set(step.changed):
+        if chronicle.is_gone(policy, step.at - GRACE, step.at):
+            continue  # not a member then
+        recent = {chronicle.chosen_at(policy, at) for at in (step.at - GRACE, step.at)}
+        recent |= {c.text for c in chronicle.choices.get(policy, []) if step.at - GRACE <= c.at <= step.at}
+        if step.after[policy] not in recent:
+            raise Broken(f"{step}: its group stayed behind: {policy} says {step.after[policy]}, not {sorted(recent)}")
+    if demands.same_tag and len({_tag(value) for value in step.after.values()}) > 1:
+        raise Broken(f"{step}: a group of one tag has {dict(step.after)}")
+
+
+def _tag(value: str) -> str:
+    return value.partition("@")[0]
+
+
+def _is_bad(chronicle: Chronicle, value: str) -> bool:
+    """Whether whatever the value ever named does not start."""
+    tag, _, digest = value.partition("@")
+    digests = {digest} if digest else {n.digest for (_, t), names in chronicle.named.items() if t == tag for n in names}
+    return chronicle.bad.issuperset(digests - {""})
+
+
+# at rest
+
+
+async def check_choices(world: World, head: Mapping[str, bytes]) -> None:
+    """Raises Broken."""
+    behind = []
+    for policy in world.policies:
+        chosen = world.chronicle.chosen_at(policy, world.clock.monotonic())
+        best = _best(world, policy)
+        if best and _tag(chosen) != best:
+            raise Broken(f"policy {policy} chose {chosen or 'nothing'}, and {best} is the best tag")
+        if chosen and value_in(head[f"app/{policy}.yaml"]) != chosen:
+            behind.append(f"Git says {value_in(head[f'app/{policy}.yaml'])}, the policy {chosen}")
+    if behind and not await _may_differ(world, head):
+        raise Broken("; ".join(behind))
+
+
+async def _may_differ(world: World, head: Mapping[str, bytes]) -> bool:
+    """Whether a person's revert, a downgrade or the group keeps Git from what the policies chose."""
+    if world.safety is None or world.safety.is_final:
+        return False
+    walk = Walk()
+    for step, _, _ in await _steps(world):
+        _remember(world.chronicle, step, walk)
+    tags = set()
+    for policy in world.policies:
+        chosen = world.chronicle.chosen_at(policy, world.clock.monotonic())
+        now = value_in(head[f"app/{policy}.yaml"])
+        is_refused = walk.refused.get(policy, ("", 0.0))[0] == chosen
+        if is_refused or (chosen and version(_tag(chosen)) < version(_tag(now))):
+            return True
+        tags.add(_tag(chosen))
+    return world.safety.demands.same_tag and len(tags) > 1
+
+
+def may_stay_undecided(world: World) -> frozenset[str]:
+    """The policies that no tag is good enough for."""
+    if world.safety is None:
+        return frozenset()
+    return frozenset(policy for policy in world.policies if not _best(world, policy))
+
+
+def _best(world: World, policy: str) -> str:
+    """The tag that a policy must have chosen by now; "" when none is good enough, or there is no guard to say so."""
+    if world.safety is None:
+        return ""
+    image = world.images[world.policies.index(policy)]
+    entries = [entry for entry in world.chronicle.quarantined if entry.policy == policy]
+    return max(_eligible(world, image, entries), key=version, default="")
+
+
+def _eligible(world: World, image: str, entries: list[Quarantine]) -> Iterator[str]:
+    for tag in world.tags(image):
+        digest = world.chronicle.named[image, tag][-1].digest
+        is_quarantined = any(entry.tag == tag and entry.digest in ("", digest) for entry in entries)
+        is_below = any(entry.tag != tag and version(tag) <= version(entry.tag) for entry in entries)
+        if not is_quarantined and not is_below:
+            yield tag
+
+
+def _author_of(commit: bytes) -> str:
+    found = re.search(rb"^author .*<(.*)>", commit, re.MULTILINE)
+    return found[1].decode() if found else ""

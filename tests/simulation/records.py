@@ -1,0 +1,274 @@
+"""What a world writes down as it happens, so that invariants can ask later what was true when.
+
+Nothing here is asked by the process, and nothing is taken from its memory: times are those of the deed itself, not of
+when somebody heard of it. What the process *can* know is written down apart: what a registry answered, and which
+generation of a guard a process has been told.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from gitops_core.adapters.local import LocalCluster
+from gitops_core.meta import Manifest, ObjectRef
+from gitops_core.ports import Clock
+from image_updater.domain.checkpoint import decode
+from image_updater.domain.credentials import OPEN, RegistryAccess
+from image_updater.domain.references import Repository, parse_image
+from image_updater.ports import Image, SignedClaim
+from tests.simulation.fakes.registry import FakeRegistry
+from tests.simulation.mortal import Life
+
+GRACE = 10.0
+"""Virtual seconds that a commit may take from the last look at guards to its arrival."""
+
+
+class Named(NamedTuple):
+    """From `at` on a tag named `digest`; "" for: it was gone."""
+
+    at: float
+    digest: str
+
+
+class Choice(NamedTuple):
+    """A policy's latest from `at` on, "" for none; `looked`: what a registry had answered of the tag by then."""
+
+    at: float
+    tag: str
+    digest: str
+    looked: str
+
+    @property
+    def text(self) -> str:
+        """As a marked line says it behind the image's name."""
+        return f"{self.tag}@{self.digest}" if self.digest else self.tag
+
+
+class Quarantine(NamedTuple):
+    """An entry of a guard's quarantine, first seen at `at`."""
+
+    at: float
+    policy: str
+    tag: str
+    digest: str
+    previous_tag: str
+    previous_digest: str
+
+    def is_of(self, text: str) -> bool:
+        """Whether a marked value names this image; one that names no digest means whatever the tag names."""
+        tag, _, digest = text.partition("@")
+        return tag == self.tag and not (digest and self.digest and digest != self.digest)
+
+    def leads_to(self, text: str) -> bool:
+        """Whether a marked value names what ran before it."""
+        tag, _, digest = text.partition("@")
+        return tag == self.previous_tag and digest in ("", self.previous_digest)
+
+
+class GuardSpec(NamedTuple):
+    """What the guard said from `at` on."""
+
+    at: float
+    generation: int
+    spec: Mapping[str, Any]
+
+
+class Interval(NamedTuple):
+    start: float
+    end: float = float("inf")
+
+
+@dataclass
+class Chronicle:
+    """One world's records. Times are virtual seconds.
+
+    Attributes:
+        named: what each (image, tag) named, oldest first.
+        answered: the digest that a process was told last of each (image, tag).
+        bad: digests of images that do not start.
+        commits: when each commit arrived in the repository.
+        choices: by policy, oldest first.
+        gone: when each policy was deleted, and until when.
+        checkpointed: by (ConfigMap, tag): since when a tag is what it is as the newest record says, and its digest.
+        remembered: digests of each tag that some checkpoint ever knew, by (ConfigMap, tag).
+        faults: what was seen to be wrong at once.
+    """
+
+    clock: Clock
+    named: dict[tuple[str, str], list[Named]] = field(default_factory=dict)
+    answered: dict[tuple[str, str], str] = field(default_factory=dict)
+    bad: set[str] = field(default_factory=set)
+    commits: dict[str, float] = field(default_factory=dict)
+    guards: list[GuardSpec] = field(default_factory=list)
+    approved: list[tuple[float, str, str]] = field(default_factory=list)
+    choices: dict[str, list[Choice]] = field(default_factory=dict)
+    quarantined: list[Quarantine] = field(default_factory=list)
+    gone: dict[str, list[Interval]] = field(default_factory=dict)
+    checkpointed: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
+    remembered: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    lives: list[Life] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    _told: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
+
+    def chosen_at(self, policy: str, at: float) -> str:
+        return next((c.text for c in reversed(self.choices.get(policy, [])) if c.at <= at), "")
+
+    def is_gone(self, policy: str, start: float, end: float) -> bool:
+        """Whether the policy was away at some time between."""
+        return any(gone.start <= end and start <= gone.end for gone in self.gone.get(policy, ()))
+
+    # what happened to a registry
+
+    def name(self, image: str, tag: str, digest: str) -> None:
+        self.named.setdefault((image, tag), []).append(Named(self.clock.monotonic(), digest))
+
+    def since(self, image: str, tag: str, digest: str) -> float:
+        """Since when, at the earliest, the tag named this digest; of "", since when there is such a tag."""
+        return min(
+            (n.at for n in self.named.get((image, tag), ()) if n.digest and digest in ("", n.digest)), default=0.0
+        )
+
+    # what was written to the cluster
+
+    def see_policy(self, manifest: Manifest) -> None:
+        latest = (manifest.get("status") or {}).get("latestRef") or {}
+        choices = self.choices.setdefault(manifest["metadata"]["name"], [Choice(0.0, "", "", "")])
+        tag, digest = latest.get("tag", ""), latest.get("digest", "")
+        if (choices[-1].tag, choices[-1].digest) != (tag, digest):
+            looked = self.answered.get((latest.get("name", ""), tag), "")
+            choices.append(Choice(self.clock.monotonic(), tag, digest, looked))
+
+    def see_guard(self, manifest: Manifest) -> None:
+        generation, status = manifest["metadata"]["generation"], manifest.get("status") or {}
+        if not self.guards or self.guards[-1].generation < generation:
+            self.guards.append(GuardSpec(self.clock.monotonic(), generation, manifest["spec"]))
+        entries = [_entry(self.clock.monotonic(), entry) for entry in status.get("quarantine", ())]
+        there = {entry[1:] for entry in entries}
+        for lost in self.quarantined:
+            if lost[1:] not in there:
+                self.faults.append(f"the quarantine of {lost.policy} {lost.tag} was forgotten")
+        known = {entry[1:] for entry in self.quarantined}
+        self.quarantined += [entry for entry in entries if entry[1:] not in known]
+
+    def see_checkpoint(self, name: str, record: bytes) -> None:
+        """A tag that is in two records one after the other, with one digest, may only turn out older."""
+        seen = decode(record).seen
+        for tag, found in seen.items():
+            before = self.checkpointed.get((name, tag))
+            known = self.remembered.setdefault((name, tag), set())
+            since = found.since.timestamp()
+            is_same = before is not None and (not known or known <= {found.digest})
+            if before is not None and is_same and since > before[0] + 0.001:
+                self.faults.append(f"the age of {tag} in {name} was reset by {since - before[0]:.1f}s")
+            known |= {found.digest} - {""}
+            self.checkpointed[name, tag] = since, found.digest
+        for key in [key for key in self.checkpointed if key[0] == name and key[1] not in seen]:
+            del self.checkpointed[key]
+
+    # what processes were told
+
+    def arrive(self, commit: str) -> None:
+        """A process pushed it just now: what may it have known?"""
+        self.commits[commit] = self.clock.monotonic()
+        self._told[commit] = {key: self._least_told(key) for life in self.lives for key in life.heard}
+
+    def told_at(self, commit: str, kind: str, name: str) -> int:
+        """The oldest generation of an object that the process which pushed may have acted on, GRACE before.
+
+        0 for: it may have heard of none yet; -1: it is gone.
+        """
+        return self._told.get(commit, {}).get((kind, name), 0)
+
+    def _least_told(self, key: tuple[str, str]) -> int:
+        late, told = self.clock.monotonic() - GRACE, []
+        for life in self.lives:
+            heard = life.heard.get(key, ())
+            if not life.dead and heard:  # one that heard nothing yet does nothing yet
+                told.append(next((number for moment, number in reversed(heard) if moment <= late), heard[0][1]))
+        return min(told, default=0)
+
+
+def _entry(at: float, entry: Mapping[str, Any]) -> Quarantine:
+    digests = entry.get("digest", ""), entry.get("previousTag", ""), entry.get("previousDigest", "")
+    return Quarantine(at, entry["policy"], entry["tag"], *digests)
+
+
+class RecordedCluster(LocalCluster):
+    """The embedded cluster, which writes down what an invariant asks for at the moment it is stored."""
+
+    chronicle: Chronicle
+
+    async def apply(
+        self, manifest: Manifest, *, field_manager: str, force: bool = False, dry_run: bool = False
+    ) -> Manifest:
+        stored = await super().apply(manifest, field_manager=field_manager, force=force, dry_run=dry_run)
+        if not dry_run:
+            self._note(stored)
+        return stored
+
+    async def patch(
+        self,
+        ref: ObjectRef,
+        patch: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        field_manager: str,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Manifest:
+        stored = await super().patch(ref, patch, field_manager=field_manager, subresource=subresource, dry_run=dry_run)
+        if not dry_run:
+            self._note(stored)
+        return stored
+
+    def _note(self, stored: Manifest) -> None:
+        match stored["kind"]:
+            case "ImagePolicy":
+                self.chronicle.see_policy(stored)
+            case "UpdateGuard":
+                self.chronicle.see_guard(stored)
+            case "ConfigMap" if stored["metadata"]["name"].startswith("sealoop-tags-"):
+                self.chronicle.see_checkpoint(stored["metadata"]["name"], b64decode(stored["binaryData"]["tags"]))
+
+
+@dataclass(frozen=True)
+class RecordedRegistry:
+    """Implements Registry and ImageReader: what processes are answered is written down."""
+
+    registry: FakeRegistry
+    chronicle: Chronicle
+
+    async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
+        return await self.registry.tags(repository, access)
+
+    async def digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
+        digest = await self.registry.digest(repository, reference, access)
+        self.chronicle.answered[str(repository), reference] = digest
+        return digest
+
+    async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
+        return await self.registry.image(repository, reference, access)
+
+    async def claims(
+        self, repository: Repository, digest: str, access: RegistryAccess = OPEN
+    ) -> tuple[SignedClaim, ...]:
+        return await self.registry.claims(repository, digest, access)
+
+
+@dataclass(frozen=True)
+class StartingImages:
+    """Implements gitops_core.ports.Images: an image that is bad never starts, one that was pushed is kept by digest."""
+
+    chronicle: Chronicle
+
+    async def exists(self, image: str) -> bool:
+        found = parse_image(image)
+        name, reference = str(found.repository), found.reference
+        named = self.chronicle.named
+        if reference.startswith("sha256:"):
+            there = any(each.digest == reference for key in named if key[0] == name for each in named[key])
+            return there and reference not in self.chronicle.bad
+        now = named.get((name, reference), [Named(0.0, "")])[-1].digest
+        return bool(now) and now not in self.chronicle.bad
