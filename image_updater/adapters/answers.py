@@ -56,7 +56,7 @@ class _ErrorAnswer(msgspec.Struct):
 
 def failure(answer: Answer, access: RegistryAccess) -> RegistryError:
     """What an answer that is no success means."""
-    message = f"{answer.request}: {_muted(_cause(answer), access)}"
+    message = f"{answer.request}: {_shortened(_muted(_cause(answer), access))}"
     match answer.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             return RegistryDenied(message)
@@ -99,9 +99,7 @@ def _cause(answer: Answer) -> str:
     said = [f"{e.code}: {e.message}" + (f"; {text_of(e.detail)}" if e.detail is not None else "") for e in errors]
     if not said:
         return f"unexpected status code {answer.status} {_PHRASES.get(answer.status, '')}".rstrip()
-    text = said[0] if len(said) == 1 else f"multiple errors returned: {'; '.join(said)}"
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST_CAUSE else text[:LONGEST_CAUSE] + "..."
+    return said[0] if len(said) == 1 else f"multiple errors returned: {'; '.join(said)}"
 
 
 def _muted(text: str, access: RegistryAccess) -> str:
@@ -109,6 +107,12 @@ def _muted(text: str, access: RegistryAccess) -> str:
     for secret in access.credentials.secrets:
         text = text.replace(secret.text(), "***")
     return text
+
+
+def _shortened(text: str) -> str:
+    """On one line. To be done last: a half of a password is not found any more."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_CAUSE else line[:LONGEST_CAUSE] + "..."
 
 
 def _host(proxy: Sensitive | None) -> str:

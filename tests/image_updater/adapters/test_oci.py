@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 
 import pytest
+from multidict import CIMultiDict
 
 from gitops_core.meta import Sensitive
+from image_updater.adapters.answers import LONGEST_CAUSE, Answer, failure
 from image_updater.adapters.challenges import belongs, parse_challenges
 from image_updater.adapters.oci import OciRegistry
 from image_updater.adapters.transport import Limits
@@ -19,7 +22,8 @@ from sealoop.embedded.registry import Account, RegistryServer
 from tests.servers.programs import free_port
 from tests.servers.registry import hostile_registry
 
-ACCOUNT = Credentials("bob", Sensitive("hunter2"))
+PASSWORD = "hunter2"
+ACCOUNT = Credentials("bob", Sensitive(PASSWORD))
 
 
 @pytest.fixture
@@ -77,6 +81,14 @@ async def test_what_the_registry_did_is_said(
     assert "oops" not in said
     if behaviour != "foreign-realm":
         assert said == f"GET http://{host}/v2/{behaviour}/app/tags/list?n=1000: {message}"
+
+
+@pytest.mark.parametrize("before", range(LONGEST_CAUSE - 20, LONGEST_CAUSE))
+def test_a_message_is_cut_behind_its_secrets_not_inside(before: int) -> None:
+    said = json.dumps({"errors": [{"code": "DENIED", "message": "x" * before + PASSWORD}]}).encode()
+    answer = Answer("GET", "https://registry/v2/app", 401, CIMultiDict(), said)
+
+    assert PASSWORD[:3] not in str(failure(answer, RegistryAccess(ACCOUNT)))
 
 
 @pytest.mark.parametrize(
