@@ -59,10 +59,14 @@ class HttpForges:
         if self._open is None:
             raise RuntimeError("use the forges inside `async with`")
         place, kind, access = place_of(address), KINDS[address.kind], address.access
+        try:
+            headers = kind.headers(access)
+        except ValueError:
+            raise StalledError(f"the password for {place.api} is not text") from None
         talk = Talk(
             session=self._open,
             api=place.api,
-            headers=kind.headers(access),
+            headers=headers,
             secrets=tuple(secret for secret in (access.password, access.bearer_token) if secret),
             tls=self._trust(access.ca),
             proxy=proxy_for(place.api, self._environment),

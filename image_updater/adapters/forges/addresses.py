@@ -34,6 +34,14 @@ class Place(NamedTuple):
 
 def place_of(address: ForgeAddress) -> Place:
     """Raises StalledError: the URL names no repository of such a forge."""
+    try:
+        return _place_of(address)
+    except ValueError:  # a port that is none, half an IPv6 address
+        raise StalledError(f"the URL of a {address.kind} that pull requests can be opened in cannot be read") from None
+
+
+def _place_of(address: ForgeAddress) -> Place:
+    """Raises StalledError, ValueError."""
     parts = urlsplit(address.url)
     segments = [unquote(segment) for segment in parts.path.split("/") if segment]
     if segments:

@@ -102,7 +102,10 @@ class Talk:
     async def _send(
         self, method: str, url: str, request: str, body: Mapping[str, Any] | None
     ) -> tuple[int, Mapping[str, str], bytes]:
-        headers = {name: value.text() for name, value in self.headers.items()}
+        try:
+            headers = {name: value.text().strip() for name, value in self.headers.items()}  # Secrets end with a newline
+        except ValueError:
+            raise ForgeDenied(f"{request}: the token is not text") from None
         if body is not None:
             headers["Content-Type"] = "application/json"
         try:
@@ -155,8 +158,8 @@ class Talk:
         return ForgeUnavailable(message, retry_after=_delay(headers))
 
     def _muted(self, text: str) -> str:
-        for secret in self.secrets:
-            text = text.replace(secret.text(), "***")
+        for secret in filter(None, (secret.text().strip() for secret in self.secrets)):
+            text = text.replace(secret, "***")
         return text if len(text) <= LONGEST_CAUSE else f"{text[:LONGEST_CAUSE]}..."
 
 

@@ -71,6 +71,8 @@ def test_an_api_that_is_given_wins() -> None:
         ("gitea", "https://user:hunter2@example.com/app.git", ""),
         ("gitea", "https://example.com/org/app", "ftp://example.com"),
         ("gitea", "https://example.com/org/app", "https://user:hunter2@example.com/api/v1"),
+        ("gitea", "https://example.com/org/app", "https://[example.com/api/v1"),
+        ("gitea", "https://example.com:99999/org/app", ""),
     ],
 )
 def test_what_names_no_repository_is_for_somebody_to_edit(kind: Kind, url: str, api: str) -> None:
@@ -86,8 +88,8 @@ async def forges() -> AsyncIterator[HttpForges]:
         yield opened
 
 
-def at(forges: HttpForges, url: str, kind: Kind = "github") -> Forge:
-    return forges.forge(ForgeAddress(kind, f"{url}/org/app.git", access=ACCESS))
+def at(forges: HttpForges, url: str, kind: Kind = "github", access: GitAccess = ACCESS) -> Forge:
+    return forges.forge(ForgeAddress(kind, f"{url}/org/app.git", access=access))
 
 
 async def failure(forge: Forge) -> GitOpsError:
@@ -147,6 +149,22 @@ async def test_a_forge_that_repeats_the_token_does_not_bring_it_into_a_message(f
         error = await failure(at(forges, url))
 
     assert "bad token ***" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["gitea", "github", "gitlab"])
+async def test_the_newline_at_a_tokens_end_is_none_of_it(forges: HttpForges, kind: Kind) -> None:
+    said = json.dumps({"message": f"bad token {TOKEN}"}).encode()
+    async with bad_server(answer_with("401 Unauthorized", said)) as url:
+        error = await failure(at(forges, url, kind, GitAccess(password=Sensitive(f"{TOKEN}\n"))))
+
+    assert isinstance(error, ForgeDenied)
+    assert "bad token ***" in str(error)
+
+
+async def test_a_password_that_is_no_text_says_so(forges: HttpForges) -> None:
+    access = GitAccess(username="robot", password=Sensitive(b"\xff\xfe"))
+    with pytest.raises(StalledError, match=r"^the password for .* is not text$"):
+        at(forges, "http://127.0.0.1:1", "gitea", access)
 
 
 async def test_a_forge_that_hangs_or_hangs_up_is_unavailable(forges: HttpForges) -> None:
