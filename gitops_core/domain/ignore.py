@@ -14,7 +14,7 @@ Source: fluxcd/pkg, sourceignore; go-git, plumbing/format/gitignore.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -132,12 +132,12 @@ def _glob(part: str) -> str:
 class SelectedTree(Tree):
     """A folder of a repository without the files that are ignored. Links are left out, as artifacts have none."""
 
-    def __init__(self, tree: Tree, rules: IgnoreRules, folder: str = "") -> None:
-        """`folder` is where in the repository `tree` begins."""
+    def __init__(self, tree: Tree, rules: IgnoreRules, folder: str = "", kept: Container[str] = ()) -> None:
+        """`folder` is where in the repository `tree` begins; of the paths in `kept`, `rules` are known to keep all."""
         prefix = f"{folder}/" if folder else ""
         self.oid = f"{tree.oid}-{hashlib.sha256(f'{rules.fingerprint} {prefix}'.encode()).hexdigest()[:16]}"
         self._tree = tree
-        self._paths = {path: None for path in tree if rules.keeps(prefix + path)}
+        self._paths = {path: None for path in tree if (whole := prefix + path) in kept or rules.keeps(whole)}
 
     def __getitem__(self, path: str) -> bytes:
         if path not in self._paths:

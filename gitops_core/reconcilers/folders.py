@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import posixpath
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Container, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -87,7 +87,7 @@ class Folders:
             return Folder(root.files, "")
         remote = await self.remote(source)
         try:
-            own = SelectedTree(await remote.tree(revision, inside), root.rules, inside)
+            own = SelectedTree(await remote.tree(revision, inside), root.rules, inside, kept=root.files)
         except PathNotFound:
             raise PathNotFound(f"kustomization path not found: {inside} is not a folder of {revision}") from None
         is_whole = is_alone and not reaches_out(own)
@@ -102,9 +102,16 @@ class Folders:
             tree = await remote.tree(revision)
             texts = {posixpath.dirname(path): tree[path].decode("utf-8", "replace") for path in ignore_files(tree)}
             rules = ignore_rules(texts, source.spec.ignore)
-            found = _Root(SelectedTree(tree, rules), rules)
+            found = _Root(SelectedTree(tree, rules, kept=self._kept(version, rules)), rules)
             _remember(self._roots, version, found, REMEMBERED_ROOTS)
             return found
+
+    def _kept(self, version: Key, rules: IgnoreRules) -> Container[str]:
+        """What the same rules kept of an earlier revision: twenty thousand paths take 0.1 s to match."""
+        for known, root in reversed(self._roots.items()):
+            if known[:-1] == version[:-1] and root.rules.fingerprint == rules.fingerprint:
+                return root.files
+        return ()
 
     @contextlib.asynccontextmanager
     async def _lock(self, key: Key) -> AsyncIterator[None]:

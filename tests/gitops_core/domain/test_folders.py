@@ -68,6 +68,20 @@ def test_a_selected_tree_has_another_id_for_other_rules() -> None:
     assert without.oid == SelectedTree(FixedTree("1", {}), ignore_rules({}, "*.md")).oid
 
 
+names = st.from_regex(r"\A[ab]/[ab]{1,2}\.(md|txt)\Z")
+
+
+@given(st.sets(names), st.sets(names), st.sampled_from(["*.md", "a/", "!a/a.md", "/b/*.txt"]))
+def test_what_was_kept_before_changes_nothing(old: set[str], new: set[str], ignore: str) -> None:
+    rules = ignore_rules({}, ignore)
+    before = SelectedTree(FixedTree("1", dict.fromkeys(old, b"")), rules)
+    after = FixedTree("2", dict.fromkeys(new, b""))
+    below = FixedTree("3", {name[2:]: b"" for name in new if name[0] == "a"})
+
+    assert dict(SelectedTree(after, rules, kept=before)) == dict(SelectedTree(after, rules))
+    assert dict(SelectedTree(below, rules, "a", kept=before)) == dict(SelectedTree(below, rules, "a"))
+
+
 @given(st.from_regex(r"\A[a-z*?]{1,6}\Z"), st.from_regex(r"\A[a-z]{1,6}\Z"))
 def test_one_part_patterns_match_as_a_shell_does(pattern: str, name: str) -> None:
     assert ignore_rules({}, pattern).keeps(f"x/{name}/y") != (
