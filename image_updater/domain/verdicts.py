@@ -53,6 +53,13 @@ class Verdict(NamedTuple):
     def __str__(self) -> str:
         return f"{self.tag} {self.text}"
 
+    @property
+    def steady(self) -> str:
+        """The same in words that stay the same while time passes: each look at a status would write it again."""
+        if self.at is not None and self.kind in ("too young", "not promoted"):
+            return f"{self.tag} is {self.kind} until {timestamp(self.at)}"
+        return str(self)
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -329,7 +336,7 @@ class Judge:
         return Chosen(tag, digest, "pinned" if self.pins else "chosen", tuple(self.passed), self.again)
 
     def nothing(self, more: str = "") -> Nothing:
-        causes = "; ".join(map(str, self.passed[:3])) + ("; ..." if len(self.passed) > 3 else "")
+        causes = "; ".join(verdict.steady for verdict in self.passed[:3]) + ("; ..." if len(self.passed) > 3 else "")
         text = "no candidate qualifies" + (f" {more}" if more else "") + (f": {causes}" if causes else "")
         return Nothing(text, tuple(self.passed), self.again)
 

@@ -294,7 +294,7 @@ def _beside(decision: Chosen, rules: Rules) -> str:
     """What the Ready condition says behind the original's words: why better tags were passed over."""
     if not rules.guards:
         return ""
-    causes = [str(verdict) for verdict in decision.passed[:MOST_TOLD]]
+    causes = [verdict.steady for verdict in decision.passed[:MOST_TOLD]]
     if decision.how != "chosen":
         causes.insert(0, "it is pinned" if decision.how == "pinned" else "taken back to it")
     more = "; ..." if len(decision.passed) > MOST_TOLD else ""
