@@ -1,7 +1,7 @@
 """Which of the changes that policies want may be committed now, and why the others may not.
 
     desired = current                                     never asked
-    the current image is quarantined                      taken back, always
+    the current image is quarantined, for an older one    taken back, always
     a guard cannot be read                                held
     a person set it back from just this                   held until the policy chooses another one
     older than what is there                              held, unless the guard allows it
@@ -101,7 +101,10 @@ class Gatekeeper:
         )
 
     def takes_back(self, spot: Spot) -> bool:
-        """Whether the change takes back a quarantined image: that may be done at any time."""
+        """Whether the change takes back a quarantined image: that may be done at any time.
+
+        Going on from it to a newer tag is a bump like any other.
+        """
         setter = setter_of(spot.setter)
         gate = self.gates.get(setter.base)
         if gate is None or gate.latest is None:
@@ -111,7 +114,7 @@ class Gatekeeper:
             same_digest = not (digest and entry.digest) or digest == entry.digest
             named = tag == entry.tag if tag else bool(digest and digest == entry.digest)
             if named and same_digest and entry.tag != gate.latest.tag:
-                return True
+                return not _goes_on(entry.tag, gate)
         return False
 
     def next_change(self) -> datetime | None:
@@ -124,6 +127,16 @@ class Gatekeeper:
         if any((r.file, r.setter, r.refused) == (spot.file, spot.setter, spot.desired) for r in self.reverted):
             return f"somebody set it back from {spot.desired}: it is left until the policy chooses another one"
         return ""
+
+
+def _goes_on(tag: str, gate: Gate) -> bool:
+    """Whether the policy chose something newer than `tag`."""
+    if gate.latest is None:
+        return False
+    try:
+        return is_older(tag, gate.latest.tag, choice_of(gate.policy), filter_of(gate.policy))
+    except (PolicyInvalid, PatternInvalid):
+        return False
 
 
 def _downgrade(spot: Spot, setter: Setter, gate: Gate) -> str:

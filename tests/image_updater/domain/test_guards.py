@@ -201,6 +201,15 @@ def test_a_quarantined_image_is_taken_back_through_closed_gates() -> None:
     assert hold(spot("r.io/app:1.0.0"), shut) != ""
 
 
+def test_from_a_quarantined_image_to_a_newer_one_is_a_bump_like_any_other() -> None:
+    record = {"policy": "app", "tag": "1.0.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
+    failed = {"quarantine": [record]}
+
+    assert hold(spot("r.io/app:1.0.0"), guard(status=failed)) == ""
+    assert hold(spot("r.io/app:1.0.0"), guard(status=failed, holds=[{}])) == "updates are held"
+    assert hold(spot("r.io/app:1.0.0"), guard(status=failed, approvals={})).startswith("1.1.0 waits for approval")
+
+
 # groups
 
 
