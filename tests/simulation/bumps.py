@@ -161,7 +161,7 @@ def _check_image(chronicle: Chronicle, step: Step, policy: str, walk: Walk) -> b
     blamed = [entry for entry in entries if entry.is_of(old)]
     if not blamed:
         raise Broken(f"{step}: {policy} went back to an older tag, and nobody allowed it")
-    if not any(entry.leads_to(new) for entry in entries) or new not in walk.said[policy]:
+    if not any(entry.leads_to(new) for entry in entries) or _tag(new) not in map(_tag, walk.said[policy]):
         raise Broken(f"{step}: {policy} was taken back to {new}, which did not run before it")
     if _is_bad(chronicle, new):
         raise Broken(f"{step}: {policy} was taken back to {new}, which never started")
