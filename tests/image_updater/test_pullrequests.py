@@ -347,6 +347,20 @@ def test_what_cannot_be_is_for_somebody_to_edit(options: dict[str, str], message
     play(scenario())
 
 
+@pytest.mark.parametrize("api", ["https://forge.thief.example/api/v1", "https://[half"])
+def test_the_credential_that_pushes_goes_to_no_other_host(api: str) -> None:
+    async def scenario() -> None:
+        world = Asking()
+        async with world.running():
+            await world.begin(pull_request_api=api)
+            ready = await world.answered()
+
+            assert ready["message"].startswith("annotation sealoop.dev/pull-request-api leads to another host")
+            assert world.forge.pulls == {}
+
+    play(scenario())
+
+
 def test_the_api_may_have_a_secret_of_its_own() -> None:
     async def scenario() -> None:
         world = Asking()
