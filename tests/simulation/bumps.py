@@ -195,15 +195,14 @@ def _check_group(world: World, step: Step) -> None:
     demands, chronicle = world.safety.demands, world.chronicle
     if not demands.group:
         return
-    for policy in step.after.keys() - set(step.changed):
-        if chronicle.is_gone(policy, step.at - GRACE, step.at):
-            continue  # not a member then
+    members = {each: said for each, said in step.after.items() if not chronicle.is_gone(each, step.at - GRACE, step.at)}
+    for policy in members.keys() - set(step.changed):
         recent = {chronicle.chosen_at(policy, at) for at in (step.at - GRACE, step.at)}
         recent |= {c.text for c in chronicle.choices.get(policy, []) if step.at - GRACE <= c.at <= step.at}
         if step.after[policy] not in recent:
             raise Broken(f"{step}: its group stayed behind: {policy} says {step.after[policy]}, not {sorted(recent)}")
-    if demands.same_tag and len({_tag(value) for value in step.after.values()}) > 1:
-        raise Broken(f"{step}: a group of one tag has {dict(step.after)}")
+    if demands.same_tag and len({_tag(value) for value in members.values()}) > 1:
+        raise Broken(f"{step}: a group of one tag has {members}")
 
 
 def _tag(value: str) -> str:
