@@ -1,18 +1,33 @@
 """New values into a text, and not one other byte.
 
 The spelling of a value is cut out and the new spelling put in its place; everything else stays as it was, be it CRLF, a
-byte order mark, odd spacing or a missing last newline. Then the result is read as the text was: exactly the intended
+byte order mark, odd spacing or a missing last newline. Then libyaml parses the result again, and exactly the intended
 values differ, or the edit is refused.
+
+    one value on one line, with a comment behind it  ->  parsed and counted; the new value is where the old one was
+    all else                                         ->  read as the text was, and compared event by event
+
+Why counting is enough for the first: libyaml reads from left to right and, behind a one-line scalar, remembers nothing
+of it but where it began. Up to the scalar both texts are the same; what is spelled is one scalar of the intended value
+in flow style, which allows less than block style; what stands behind it up to the line's end is the same comment; so
+whatever follows is read in the same state and gives the same events. The laws in test_edits hold both ways against each
+other.
+
+Source: libyaml src/scanner.c (yaml_parser_fetch_next_token, _stale_simple_keys, _scan_plain_scalar).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
-from image_updater.domain.markers import Marked, Unparsable
-from image_updater.domain.readings import Reading, find_markers
+from image_updater.domain.markers import LARGEST, Marked, Unparsable, comment_behind
+from image_updater.domain.readings import Reading, count_events, find_markers
 from image_updater.domain.scalars import spell
+from image_updater.domain.walks import sole_value
+
+_BREAKS = frozenset("\n\r\x85\u2028\u2029")
 
 
 class Edit(NamedTuple):
@@ -51,6 +66,57 @@ def set_values(text: str, before: Reading, edits: Iterable[Edit]) -> tuple[str, 
     """
     wanted = {edit.marked.start: edit for edit in edits}
     result = splice(text, (Splice(m.start, m.end, spell(value, m.style)) for m, value in wanted.values()))
+    after = counted(text, result, before, wanted) or compared(result, before, wanted)
+    return result, after
+
+
+def counted(text: str, result: str, before: Reading, wanted: Mapping[int, Edit]) -> Reading | None:
+    """The reading of `result` where counting its events proves it, or None: compare.
+
+    Args:
+        wanted: by where their marked values start in `text`.
+    """
+    told = {stray.line for stray in before.strays}
+    if not before.events or not all(_is_counted(text, edit, told) for edit in wanted.values()):
+        return None
+    try:
+        if len(result) > LARGEST or count_events(result) != before.events:
+            return None
+    except Unparsable:
+        return None
+    marked: list[Marked] = []
+    moved = 0
+    for m in before.marked:
+        start, end, value, style = m.start + moved, m.end + moved, m.value, m.style
+        if m.start in wanted:
+            value = wanted[m.start].value
+            spelled = spell(value, style)
+            style, end = style or ('"' if spelled[0] == '"' else ""), start + len(spelled)
+            moved = end - m.end
+        marked.append(Marked(m.setter, value, style, start, end, m.line, m.object))
+    return before._replace(marked=tuple(marked))
+
+
+def _is_counted(text: str, edit: Edit, told: Container[int]) -> bool:
+    """Whether counting proves the edit; `told` are the lines of strays, whose tales may lead back to the old value."""
+    start, end, line = edit.marked.start, edit.marked.end, edit.marked.line
+    return (
+        line not in told
+        and start > 0
+        and text[start - 1] not in _BREAKS  # where the value's first character could end a document
+        and _BREAKS.isdisjoint(text[start:end])
+        and comment_behind(text, end) is not None
+        and _reads_back(spell(edit.value, edit.marked.style), edit.value)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _reads_back(spelled: str, value: str) -> bool:
+    return sole_value(spelled) == value
+
+
+def compared(result: str, before: Reading, wanted: Mapping[int, Edit]) -> Reading:
+    """The reading of `result`, which differs from `before` in the wanted values alone. Raises Unparsable."""
     after = find_markers(result)
     intended = [wanted[m.start].value if m.start in wanted else m.value for m in before.marked]
     if after.digests != before.digests or len(after.marked) != len(intended):
@@ -59,4 +125,4 @@ def set_values(text: str, before: Reading, edits: Iterable[Edit]) -> tuple[str, 
     for old, new, value in zip(before.marked, after.marked, intended, strict=True):
         if (new.setter, new.value) != (old.setter, value):
             raise Unparsable(f"line {old.line}: the edit would change more than the marked value")
-    return result, after
+    return after

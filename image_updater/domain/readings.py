@@ -30,6 +30,7 @@ from image_updater.domain.markers import (
     stray,
 )
 from image_updater.domain.walks import Walked, walk
+from image_updater.domain.walks import count_events as count_in_document
 
 _DOCUMENT = re.compile(r"(?m)^---(?=[ \t\r\n]|\Z)")
 _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
@@ -45,11 +46,13 @@ class Reading(NamedTuple):
     Attributes:
         marked: in the order of the text.
         digests: of what its read parts say beside the marked values.
+        events: how many `count_events` counts; 0 for a text that was not read as it stands.
     """
 
     marked: tuple[Marked, ...] = ()
     strays: tuple[Stray, ...] = ()
     digests: tuple[bytes, ...] = ()
+    events: int = 0
 
 
 class Readings:
@@ -129,6 +132,7 @@ def find_markers(text: str) -> Reading:
     found = _Found(text)
     try:
         found.documents(text, tokens)
+        return found.reading(tokens)._replace(events=found.events)
     except Unparsable as error:
         if ACTION not in text:
             found = _Found(text)
@@ -136,6 +140,12 @@ def find_markers(text: str) -> Reading:
         else:
             found = _found_in_template(text, tokens, error)
     return found.reading(tokens)
+
+
+def count_events(text: str) -> int:
+    """How many events the documents of `text` that hold the screened word are parsed into. Raises Unparsable."""
+    documents = (text[start:end] for start, end in _documents(text))
+    return sum(count_in_document(document) for document in documents if SCREEN in document)
 
 
 def _found_in_template(text: str, tokens: list[int], error: Unparsable) -> _Found:
@@ -159,6 +169,7 @@ class _Found:
         self.beside: dict[int, str] = {}
         self.claimed: set[int] = set()
         self.refused: dict[int, str] = {}
+        self.events = 0
 
     def documents(self, text: str, tokens: list[int], skip: bool = False) -> None:
         """Read the documents that hold tokens. Raises Unparsable, unless those that cannot be read are to be skipped.
@@ -199,6 +210,7 @@ class _Found:
     def add(self, walked: Walked, start: int) -> None:
         self.marked += walked.marked
         self.digests.append(walked.digest)
+        self.events += walked.events
         self.claimed |= {token + start for token in walked.claimed}
         self.beside |= {token + start: value for token, value in walked.beside.items()}
 

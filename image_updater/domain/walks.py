@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,6 +24,15 @@ STRING_TAGS = (None, "!", "tag:yaml.org,2002:str")
 _PROPERTIES = re.compile(r"(?:[&!]\S*(?:\s+|\Z)(?:#.*\s+)*)*")  # the parser counts anchor and tag to the scalar
 _OPENS = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
 _CLOSES = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
+_SOLE = [
+    yaml.StreamStartEvent,
+    yaml.DocumentStartEvent,
+    yaml.SequenceStartEvent,
+    yaml.ScalarEvent,
+    yaml.SequenceEndEvent,
+    yaml.DocumentEndEvent,
+    yaml.StreamEndEvent,
+]
 _AWAITED: Any = object()
 _IDENTITY: tuple[tuple[Any, ...], ...] = (("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"))
 _LAST = frozenset(path[-1] for path in _IDENTITY)
@@ -41,12 +51,14 @@ class Walked(NamedTuple):
         claimed: which of the tokens belong to `marked`.
         beside: by token, the value in front of a comment that is not a marker.
         digest: of all that the text says but the marked values.
+        events: how many `count_events` counts.
     """
 
     marked: tuple[Marked, ...]
     claimed: frozenset[int]
     beside: dict[int, str]
     digest: bytes
+    events: int
 
 
 def parse(text: str) -> CParser:
@@ -62,6 +74,32 @@ def parse(text: str) -> CParser:
             if depth > DEEPEST_FLOW:
                 raise Unparsable("it is nested too deeply")
     return CParser(text)
+
+
+def count_events(text: str) -> int:
+    """How many events libyaml parses `text` into, without making Python objects of them. Raises Unparsable."""
+    try:
+        return parse(text).raw_parse()
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise unparsable(error) from None
+
+
+def sole_value(spelled: str) -> str | None:
+    """The value of the one scalar that `spelled` is to its last character; None: it is not, or not in every style.
+
+    Its comment is behind it, in flow style: what is one scalar there is the same in block style.
+    """
+    parser = parse(f"[{spelled} #\n]")
+    try:
+        found: list[Any] = [parser.get_event() for _ in _SOLE]
+    except (yaml.YAMLError, UnicodeError):
+        return None
+    kinds = [event.__class__ for event in found]
+    if kinds != _SOLE or found[3].anchor is not None or found[3].tag is not None:
+        return None
+    start, end = found[3].start_mark.index, found[3].end_mark.index
+    value: str = found[3].value
+    return value if (start, end) == (1, 1 + len(spelled)) else None
 
 
 def unparsable(error: yaml.YAMLError | UnicodeError, line: int = 0) -> Unparsable:
@@ -95,7 +133,7 @@ def walk(text: str, tokens: list[int], base: int = 0, line: int = 0) -> Walked:
     except (yaml.YAMLError, UnicodeError) as error:
         raise unparsable(error, line) from None
     digest = hashlib.blake2b(msgspec.msgpack.encode(walk.said), digest_size=16).digest()
-    return Walked(tuple(walk.marked), frozenset(walk.claimed), walk.beside, digest)
+    return Walked(tuple(walk.marked), frozenset(walk.claimed), walk.beside, digest, walk.events)
 
 
 class _Walk:
@@ -116,6 +154,7 @@ class _Walk:
         self.said: list[Any] = []
         self.keys: list[Any] = []
         self.hidden = -1
+        self.events = 0
         self.named: dict[tuple[Any, ...], str] = {}
         self.pending: list[tuple[Any, str, tuple[Any, ...]]] = []
         self.above = {text.find("\n", token) + 1: token for token in tokens}
@@ -125,7 +164,7 @@ class _Walk:
 
     def follow(self, parser: CParser) -> None:
         take, say, keys = parser.get_event, self.said.append, self.keys
-        while True:
+        for number in count(1):
             event: Any = take()
             kind = event.__class__
             if kind is yaml.ScalarEvent:
@@ -153,6 +192,7 @@ class _Walk:
             elif kind is yaml.DocumentEndEvent:
                 self.finish_document()
             elif kind is yaml.StreamEndEvent:
+                self.events = number
                 return
 
     def value(self, event: Any) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_updater.api import ImageRef
+from image_updater.domain.edits import Edit, Splice, compared, counted, splice
 from image_updater.domain.markers import Unparsable, setter_of
 from image_updater.domain.plan import Sighting, plan_commit, setters
 from image_updater.domain.readings import find_markers
@@ -167,6 +168,62 @@ def test_any_file_keeps_every_other_byte(text: str) -> None:
         piece[: piece.rindex("1.0.0")] + "2.0.0" + piece[piece.rindex("1.0.0") + 5 :] for piece in marked[:-1]
     ] + [marked[-1]]
     assert edited(after) == after
+
+
+PIECES = (
+    *("---\n", "...\n", "%YAML 1.1\n", "a: 1.0 MARK\n", "- 1.0 MARK\n", "  - '1.0' MARK\n", "b:\n", "  c: 1.0 MARK\n"),
+    *(
+        "[x,\n",
+        "{y: 1.0, MARK\n",
+        "1.0, MARK\n",
+        "MARK\n",
+        "]\n",
+        "}\n",
+        "? 1.0 MARK\n",
+        ": '1\n  .0' MARK\n",
+        '"\n',
+        "'\n",
+    ),
+    *("d: |\n", "   e: 1.0 MARK\n", 'f: "#1.0" MARK\n', "g: &x !!str 1.0 MARK\n", "h: x\n 1.0 MARK\n", "\u2028", "\r"),
+    *(
+        'i: \'{"$imagepolicy": "shop:app"}\' MARK\n',
+        "\t",
+        "# x\n",
+        "j: 1.0\tMARK MARK\n",
+        "1.0 MARK\n",
+        "*x ",
+        '"1"MARK\n',
+    ),
+)
+SET = st.sampled_from(
+    ("2.0.0", "7", "on", "...", "-x", "a:b", "a/b:c@sha256:0", ":", "{x", "a,b", "x,", "*x", "%x", "@", "#")
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8), st.booleans(), st.lists(SET, min_size=1, max_size=3))
+@settings(deadline=None, max_examples=400)
+def test_what_is_proven_by_counting_is_what_comparing_finds(pieces: list[str], crlf: bool, values: list[str]) -> None:
+    text = "".join(pieces).replace("MARK", MARK).replace("\n", "\r\n" if crlf else "\n")
+    before = find_markers(text)
+    edits = {m.start: Edit(m, values[i % len(values)]) for i, m in enumerate(before.marked) if i % 3 != 2}
+    result = splice(text, (Splice(m.start, m.end, spell(value, m.style)) for m, value in edits.values()))
+
+    after = counted(text, result, before, edits)
+
+    if after is not None:
+        assert after == compared(result, before, edits) == find_markers(result)
+
+
+@pytest.mark.parametrize("text", ["a: 1.0 MARK\n", "a: {b: '1.0', MARK\n}\n", "- x: 1.0 MARK\r\n  y: [1.0 MARK\n  ]\n"])
+def test_values_on_one_line_are_proven_by_counting(text: str) -> None:
+    text = text.replace("MARK", MARK)
+    before = find_markers(text)
+    edits = {m.start: Edit(m, "ghcr.io/org/app:2.0.0") for m in before.marked}
+    result = splice(text, (Splice(m.start, m.end, spell(value, m.style)) for m, value in edits.values()))
+
+    assert edits
+    assert counted(text, result, before, edits) == find_markers(result)
+    assert counted(text, result + "x: y\n", before, edits) is None
 
 
 @slowly
