@@ -4,7 +4,7 @@
     the current image is quarantined, for an older one    taken back, always
     a guard cannot be read                                held
     a person set it back from just this                   held until the policy chooses another one
-    older than what is there                              held, unless the guard allows it
+    older than what is there, and not pinned              held, unless the guard allows it
     hold · freeze · no window open · not approved         held, mostly until a time
     a member of a group that cannot move                  the whole group is held
 
@@ -94,7 +94,7 @@ class Gatekeeper:
             return gate.rules.faults[0]
         return (
             self._refused(spot, gate)
-            or _downgrade(spot, setter, gate)
+            or _downgrade(spot, setter, gate, self.now)
             or _held(gate.rules, self.now)
             or _closed(gate.rules, self.now)
             or _unapproved(gate)
@@ -139,9 +139,11 @@ def _goes_on(tag: str, gate: Gate) -> bool:
         return False
 
 
-def _downgrade(spot: Spot, setter: Setter, gate: Gate) -> str:
+def _downgrade(spot: Spot, setter: Setter, gate: Gate, now: datetime) -> str:
     if gate.rules.allow_downgrade or gate.latest is None:
         return ""
+    if any(pin.tag == gate.latest.tag and is_current(pin.until, now) for pin in gate.rules.pins):
+        return ""  # a person asked for it
     current = _image_of(spot.current, setter.part)[0]
     try:
         older = is_older(gate.latest.tag, current, choice_of(gate.policy), filter_of(gate.policy))

@@ -124,11 +124,17 @@ def _is_chosen(image: RunningImage, followed: Followed) -> bool:
 
 def _ledger_of(status: UpdateGuardStatus, policy: str, spec: UpdateGuardSpec, now: datetime) -> _Ledger:
     """The policy's records; a person who pins a quarantined tag lets it out."""
-    pinned = {pin.tag for pin in spec.pins if pin.policy in ("", policy) and (pin.until is None or now < pin.until)}
+    pinned = _pinned(spec, policy, now)
     return _Ledger(
         [entry for entry in status.rollouts if entry.policy == policy],
         [entry for entry in status.proven if entry.policy == policy],
         [entry for entry in status.quarantine if entry.policy == policy and entry.tag not in pinned],
+    )
+
+
+def _pinned(spec: UpdateGuardSpec, policy: str, now: datetime) -> frozenset[str]:
+    return frozenset(
+        pin.tag for pin in spec.pins if pin.policy in ("", policy) and (pin.until is None or now < pin.until)
     )
 
 
@@ -210,6 +216,8 @@ def _failed(
     name = f"{followed.policy} {rollout.tag}"
     if spec.rollback is None:
         return f"{name} fails: {cause}"
+    if rollout.tag in _pinned(spec, followed.policy, now):
+        return f"{name} fails, and is pinned: {cause}"
     if any(_names(entry, rollout.tag, rollout.digest) for entry in ledger.quarantine):
         return ""
     if now - rollout.since > timedelta(seconds=seconds(spec.rollback.within)):

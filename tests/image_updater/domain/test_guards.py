@@ -192,6 +192,16 @@ def test_what_a_person_set_back_stays_until_another_is_chosen() -> None:
     assert hold(bump, reverted=reverted) == ""
 
 
+def test_a_pin_asks_for_a_downgrade() -> None:
+    back = spot("r.io/app:1.2.0")
+
+    assert hold(back, guard()) == "1.1.0 is older than 1.2.0, and no guard allows a downgrade"
+    assert hold(back, guard(pins=[{"tag": "1.1.0"}])) == ""
+    assert hold(back, guard(pins=[{"tag": "1.1.0", "until": NOW.isoformat()}])) != ""
+    assert hold(back, guard(pins=[{"tag": "1.1.0", "policy": "other"}])) != ""
+    assert hold(back, guard(pins=[{"tag": "1.1.0"}], holds=[{}])) == "updates are held"
+
+
 def test_a_quarantined_image_is_taken_back_through_closed_gates() -> None:
     record = {"policy": "app", "tag": "1.2.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
     shut = guard(status={"quarantine": [record]}, freezes=[{}], approvals={}, holds=[{}])

@@ -127,6 +127,16 @@ def test_a_pin_lets_a_quarantined_tag_out() -> None:
     assert look(failed, "1.1.0", [running("1.1.0", "Progressing")], 2, pinned).status.quarantine == ()
 
 
+def test_a_pinned_tag_that_fails_is_told_and_stays() -> None:
+    pinned = UpdateGuardSpec(rollback=Rollback(), pins=(Pin(tag="1.1.0", policy="app"),))
+
+    seen = look(proven(), "1.1.0", [running("1.1.0", "Failed")], 1, pinned)
+
+    assert seen.taken_back == seen.status.quarantine == ()
+    assert "app 1.1.0 fails, and is pinned: " in seen.troubles[0]
+    assert look(seen.status, "1.1.0", [running("1.1.0", "Failed")], 2, pinned).status == seen.status
+
+
 def test_another_digest_is_another_image() -> None:
     followed = [chosen("1.1.0", "sha256:new")]
 
