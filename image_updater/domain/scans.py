@@ -75,6 +75,16 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
     return Scan("triggered by interval", SHARE * interval) if remaining < 1 else Wait(min(remaining, interval))
 
 
+def catalog_name(wanted: ImageRepository, canonical: str) -> str:
+    """What the catalog calls the repository `canonical` for this object: the same for all who ask the registry itself.
+
+    Who names a proxy may be told anything by it, so what is listed that way is its namespace's alone.
+    """
+    if wanted.spec.proxy_secret_ref is None:
+        return canonical
+    return f"{canonical} through a proxy of {wanted.metadata.namespace}"
+
+
 def is_shared(plan: Scan, listed_at: datetime | None, now: datetime) -> bool:
     """Whether the listing of `listed_at`, made with the same credentials, is as good as one of now."""
     return listed_at is not None and 0 <= (now - listed_at).total_seconds() < plan.patience

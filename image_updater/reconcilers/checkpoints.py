@@ -21,6 +21,7 @@ from gitops_core.ports import Clock, Cluster, Objects
 from image_updater.api import ImageRepository
 from image_updater.domain.checkpoint import CheckpointInvalid, decode, encode
 from image_updater.domain.history import SeenTag
+from image_updater.domain.scans import catalog_name
 from image_updater.ports import TagCatalog
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ class _Written:
 class Checkpoints:
     """The checkpoints of every ImageRepository. What it remembers may be lost: ConfigMaps are read again then.
 
+    A `name` is what the catalog calls an image. The records of all of its namespaces are believed: who may write one of
+    these ConfigMaps can make tags look older for the others, too.
+
     `_recalled` are the images whose checkpoints were read; `_encoded` holds the newest record of a few.
     """
 
@@ -57,7 +61,7 @@ class Checkpoints:
     _written: dict[ObjectKey, _Written] = field(default_factory=dict)
     _encoded: dict[str, tuple[tuple[SeenTag, ...], bytes]] = field(default_factory=dict)
 
-    async def recall(self, wanted: ImageRepository, canonical: str, listed: Iterable[str]) -> None:
+    async def recall(self, wanted: ImageRepository, name: str, listed: Iterable[str]) -> None:
         """Bring the times that the cluster remembers of an image into the catalog: all namespaces', once.
 
         Again when the catalog does not know the image any more. Raises ClusterError other than Forbidden.
@@ -65,47 +69,47 @@ class Checkpoints:
         Args:
             listed: the image's tags, as they were listed now.
         """
-        is_known = await self.catalog.tags(canonical) is not None
-        if canonical in self._recalled and is_known:
+        is_known = await self.catalog.tags(name) is not None
+        if name in self._recalled and is_known:
             return
         tags, read = tuple(listed), set[bytes]()
         if is_known:  # on a disk that was not lost: then most likely nothing is to be done
-            read.add(sha256(self._record(canonical, await self.catalog.seen(canonical))).digest())
-        for key in sorted({wanted.key, *await self._keepers(canonical)}):
+            read.add(sha256(self._record(name, await self.catalog.seen(name))).digest())
+        for key in sorted({wanted.key, *await self._keepers(name)}):
             record = await self._read(key)
             if record is None:
                 continue
             digest = sha256(record).digest()
             if digest not in read:
-                await self._restore(canonical, record, tags, key)
+                await self._restore(name, record, tags, key)
             read.add(digest)
             self._written[key] = _Written(None, digest, len(record))
-        self._recalled.add(canonical)
+        self._recalled.add(name)
 
-    async def is_due(self, wanted: ImageRepository, canonical: str) -> bool:
+    async def is_due(self, wanted: ImageRepository, name: str) -> bool:
         """Whether `save` would write now."""
         written = self._written.get(wanted.key, _Written())
         if written.size > LARGE and self.clock.monotonic() - written.at < PAUSE:
             return False
-        return await self._keeps(wanted, canonical) and await self.catalog.seen(canonical) is not written.seen
+        return await self._keeps(wanted, name) and await self.catalog.seen(name) is not written.seen
 
-    async def save(self, wanted: ImageRepository, canonical: str) -> None:
+    async def save(self, wanted: ImageRepository, name: str) -> None:
         """Write what the catalog knows, when that is news and this object keeps it.
 
         What cannot be written now is tried again a minute later. Raises ClusterError: it cannot be read.
         """
-        if not await self.is_due(wanted, canonical):
+        if not await self.is_due(wanted, name):
             return
-        await self.recall(wanted, canonical, await self.catalog.tags(canonical) or ())
-        seen = await self.catalog.seen(canonical)
-        record = self._record(canonical, seen)
+        await self.recall(wanted, name, await self.catalog.tags(name) or ())
+        seen = await self.catalog.seen(name)
+        record = self._record(name, seen)
         written, digest = self._written.get(wanted.key, _Written()), sha256(record).digest()
         if digest == written.digest:
             self._written[wanted.key] = _Written(seen, digest, len(record), written.at)
             return
         now = self.clock.monotonic()
         try:
-            await self.cluster.apply(_manifest(wanted, canonical, record), field_manager=wanted.CONTROLLER, force=True)
+            await self.cluster.apply(_manifest(wanted, name, record), field_manager=wanted.CONTROLLER, force=True)
         except ClusterError as error:
             log.warning("no checkpoint", extra={"configmap": str(_name(wanted.key)), "cause": str(error)})
             self._written[wanted.key] = _Written(written.seen, written.digest, LARGE + 1, now)
@@ -116,11 +120,11 @@ class Checkpoints:
         self._written.pop(wanted.key, None)
 
     async def _read(self, key: ObjectKey) -> bytes | None:
-        name = _name(key)
+        place = _name(key)
         try:
-            manifest = await self.cluster.get(ObjectRef(CONFIG_MAP, name))
+            manifest = await self.cluster.get(ObjectRef(CONFIG_MAP, place))
         except Forbidden as error:
-            log.warning("no checkpoint", extra={"configmap": str(name), "cause": str(error)})
+            log.warning("no checkpoint", extra={"configmap": str(place), "cause": str(error)})
             return None
         encoded = ((manifest or {}).get("binaryData") or {}).get(KEY)
         if not isinstance(encoded, str):
@@ -128,33 +132,33 @@ class Checkpoints:
         try:
             return b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
-            log.warning("a checkpoint is left alone", extra={"configmap": str(name), "cause": "it is not base64"})
+            log.warning("a checkpoint is left alone", extra={"configmap": str(place), "cause": "it is not base64"})
             return None
 
-    async def _restore(self, canonical: str, record: bytes, tags: tuple[str, ...], key: ObjectKey) -> None:
+    async def _restore(self, name: str, record: bytes, tags: tuple[str, ...], key: ObjectKey) -> None:
         try:
             seen = decode(record).among(tags, self.clock.now())
         except CheckpointInvalid as error:
             log.warning("a checkpoint is left alone", extra={"configmap": str(_name(key)), "cause": str(error)})
         else:
-            await self.catalog.restore(canonical, seen)
+            await self.catalog.restore(name, seen)
 
-    async def _keeps(self, wanted: ImageRepository, canonical: str) -> bool:
-        keepers = await self._keepers(canonical, wanted.metadata.namespace)
+    async def _keeps(self, wanted: ImageRepository, name: str) -> bool:
+        keepers = await self._keepers(name, wanted.metadata.namespace)
         return all(wanted.key <= key for key in keepers)
 
-    async def _keepers(self, canonical: str, namespace: str = "") -> tuple[ObjectKey, ...]:
+    async def _keepers(self, name: str, namespace: str = "") -> tuple[ObjectKey, ...]:
         """The first ImageRepository of each namespace that lists this image and is well."""
         first: dict[str, ObjectKey] = {}
         for found in await self.objects.list(ImageRepository, namespace):
-            if found.status.canonical_image_name == canonical and _is_well(found):
+            if catalog_name(found, found.status.canonical_image_name) == name and _is_well(found):
                 first.setdefault(found.metadata.namespace, found.key)
         return tuple(first.values())
 
-    def _record(self, canonical: str, seen: tuple[SeenTag, ...]) -> bytes:
-        known = self._encoded.pop(canonical, None)
+    def _record(self, name: str, seen: tuple[SeenTag, ...]) -> bytes:
+        known = self._encoded.pop(name, None)
         record = known[1] if known is not None and known[0] is seen else encode(seen)
-        self._encoded[canonical] = (seen, record)
+        self._encoded[name] = (seen, record)
         if len(self._encoded) > 2:
             del self._encoded[next(iter(self._encoded))]
         return record
@@ -171,8 +175,8 @@ def _name(key: ObjectKey) -> ObjectKey:
     return ObjectKey(key.namespace, name)
 
 
-def _manifest(wanted: ImageRepository, canonical: str, record: bytes) -> Manifest:
-    name = _name(wanted.key)
+def _manifest(wanted: ImageRepository, name: str, record: bytes) -> Manifest:
+    place = _name(wanted.key)
     owner = {
         "apiVersion": wanted.KIND.api_version,
         "kind": wanted.KIND.kind,
@@ -183,10 +187,10 @@ def _manifest(wanted: ImageRepository, canonical: str, record: bytes) -> Manifes
         "apiVersion": CONFIG_MAP.api_version,
         "kind": CONFIG_MAP.kind,
         "metadata": {
-            "name": name.name,
-            "namespace": name.namespace,
+            "name": place.name,
+            "namespace": place.namespace,
             "labels": {"app.kubernetes.io/managed-by": "sealoop"},
-            "annotations": {IMAGE: canonical},
+            "annotations": {IMAGE: name},
             "ownerReferences": [owner],
         },
         "binaryData": {KEY: b64encode(record).decode()},

@@ -15,6 +15,7 @@ from image_updater.api import ImageRepository
 from image_updater.domain.cosign import PublicKey, parse_keys, refusal
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.domain.references import Repository
+from image_updater.domain.scans import catalog_name
 from image_updater.domain.verdicts import Facts, Need
 from image_updater.errors import GuardInvalid, ImageUnknown, ImageUnreadable, RegistryError
 from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
@@ -77,7 +78,7 @@ class Witness:
 
     async def _digest(self, tag: str, known: Facts, access: RegistryAccess) -> Facts:
         digest = await self.registry.digest(self.repository, tag, access)
-        former = await self.catalog.observe(str(self.repository), tag, digest, self.now)
+        former = await self.catalog.observe(catalog_name(self.wanted, str(self.repository)), tag, digest, self.now)
         if former:
             text = f"tag {tag} of {self.wanted.spec.image} names another image now: {former} -> {digest}"
             self.notices.append(Notice("Warning", "TagMoved", text))

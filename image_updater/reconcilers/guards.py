@@ -24,6 +24,7 @@ from image_updater.domain import workloads
 from image_updater.domain.guards import faults_of
 from image_updater.domain.references import parse_repository
 from image_updater.domain.rollouts import Applied, Followed, observe, overview, runs
+from image_updater.domain.scans import catalog_name
 from image_updater.domain.selectors import selects
 from image_updater.domain.workloads import State, Workload
 from image_updater.errors import GuardInvalid, ImageInvalid
@@ -80,15 +81,15 @@ class UpdateGuardReconciler:
                 canonical = str(parse_repository(repository.spec.image))
             except ImageInvalid:
                 continue  # said by the ImageRepository
-            latest = await self._with_digest(canonical, policy.status.latest_ref)
+            latest = await self._with_digest(catalog_name(repository, canonical), policy.status.latest_ref)
             found.append(Followed(policy.metadata.name, canonical, latest))
         return tuple(found)
 
-    async def _with_digest(self, canonical: str, latest: ImageRef) -> ImageRef:
+    async def _with_digest(self, name: str, latest: ImageRef) -> ImageRef:
         """What was chosen, with the digest that the policy saw: another image under the same tag is another one."""
         if latest.digest:
             return latest
-        digest = next((seen.digest for seen in await self.catalog.seen(canonical) if seen.tag == latest.tag), "")
+        digest = next((seen.digest for seen in await self.catalog.seen(name) if seen.tag == latest.tag), "")
         return msgspec.structs.replace(latest, digest=digest)
 
     async def _applied(self, wanted: UpdateGuard, followed: Sequence[Followed]) -> tuple[Applied, ...]:

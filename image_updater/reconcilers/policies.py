@@ -23,6 +23,7 @@ from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.guards import Rules, rules_for
 from image_updater.domain.listings import Listing, Listings
 from image_updater.domain.references import parse_repository
+from image_updater.domain.scans import catalog_name
 from image_updater.domain.shrinking import disbelief
 from image_updater.domain.verdicts import Chosen, Facts, Need, Nothing, Request, decide
 from image_updater.errors import AccessDenied, GuardInvalid, ListShrank, NoTagQualifies, RepositoryNotReady
@@ -137,12 +138,13 @@ class ImagePolicyReconciler:
         """Everything that the decision depends on, as far as it is known here."""
         policy = choice_of(wanted)  # a policy that cannot be is said to be wrong also before there are tags
         canonical = str(parse_repository(repository.spec.image))
+        name = catalog_name(repository, canonical)
         listing = await self._listing(repository, canonical)
         rules = rules_for(wanted, await self._guards(wanted.metadata.namespace))
         if rules.faults:
             raise GuardInvalid("; ".join(rules.faults))
         if rules.max_shrink is not None:
-            await self._check_shrinking(wanted, listing, canonical, rules.max_shrink, repository)
+            await self._check_shrinking(wanted, listing, name, rules.max_shrink, repository)
         return Request(
             policy=policy,
             listing=listing,
@@ -150,7 +152,7 @@ class ImagePolicyReconciler:
             tag_filter=filter_of(wanted),
             skip_unparsable=skips_unparsable(wanted),
             rules=rules,
-            seen={seen.tag: seen for seen in await self.catalog.seen(canonical)} if rules.min_age else {},
+            seen={seen.tag: seen for seen in await self.catalog.seen(name)} if rules.min_age else {},
             proven={p.policy: await self._proven(p.policy, wanted.metadata.namespace) for p in rules.promotions},
             digest=wanted.spec.digest_reflection_policy != "Never",
             facts=_remembered(wanted, repository, rules),
@@ -160,11 +162,12 @@ class ImagePolicyReconciler:
         """Raises Relisted, or RepositoryNotReady: it was not listed yet, or is empty."""
         status = repository.status
         scanned = status.last_scan_result is not None and status.canonical_image_name == canonical
-        listed = await self.catalog.tags(canonical) if scanned else None
+        name = catalog_name(repository, canonical)
+        listed = await self.catalog.tags(name) if scanned else None
         if scanned and listed is None:
             raise Relisted
         try:
-            listing = self.listings.listing(canonical, listed or (), status.observed_exclusion_list)
+            listing = self.listings.listing(name, listed or (), status.observed_exclusion_list)
         except PatternInvalid as error:
             raise RepositoryNotReady(str(error), retry_after=DEPENDENCY_RETRY) from None
         if not listing.tags:
@@ -178,10 +181,10 @@ class ImagePolicyReconciler:
             return ()
 
     async def _check_shrinking(
-        self, wanted: ImagePolicy, listing: Listing, canonical: str, share: int, repository: ImageRepository
+        self, wanted: ImagePolicy, listing: Listing, name: str, share: int, repository: ImageRepository
     ) -> None:
         """Raises ListShrank."""
-        events = await self.catalog.history(canonical)
+        events = await self.catalog.history(name)
         counted = Listing((event.tag for event in events), listing.exclusions).tags
         kept = frozenset(counted)
         cause = disbelief(

@@ -24,7 +24,7 @@ from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.listings import Listings
 from image_updater.domain.pushes import Push, pushed_since
 from image_updater.domain.references import Repository, parse_repository
-from image_updater.domain.scans import LATEST, LOST, PUSHED, Scan, Wait, checksum, is_shared, plan_scan
+from image_updater.domain.scans import LATEST, LOST, PUSHED, Scan, Wait, catalog_name, checksum, is_shared, plan_scan
 from image_updater.errors import RegistryError, RegistryUnavailable
 from image_updater.ports import CloudLogins, Registry, TagCatalog
 from image_updater.reconcilers.access import access_identity, registry_access
@@ -57,18 +57,18 @@ class ImageRepositoryReconciler:
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
         canonical = str(repository)
         access = await registry_access(self.cluster, wanted, repository, self.logins)
-        plan = plan_scan(wanted, canonical, self.clock.now())
-        known = await self.catalog.tags(canonical)
+        plan, name = plan_scan(wanted, canonical, self.clock.now()), catalog_name(wanted, canonical)
+        known = await self.catalog.tags(name)
         if known is not None:
-            await self.checkpoints.save(wanted, canonical)  # what the last look found: it was told first
+            await self.checkpoints.save(wanted, name)  # what the last look found: it was told first
         elif isinstance(plan, Wait):
             plan = LOST
         pushes = self._pushes(wanted) if isinstance(plan, Wait) else ()
-        if pushes and await self._is_others(wanted, canonical):
+        if pushes and await self._is_others(wanted, name):
             plan = PUSHED
         try:
             if isinstance(plan, Wait):
-                result = await self._with_pushes(wanted, canonical, pushes)
+                result = await self._with_pushes(wanted, name, pushes)
             else:
                 result = await self._scan(wanted, repository, access, plan)
         except RegistryError as error:
@@ -79,7 +79,7 @@ class ImageRepositoryReconciler:
             failure = type(error)(f"scan failed: {error}", retry_after=error.retry_after)
             raise failure.carrying(wanted.status, progress) from error
         delay = plan.seconds if isinstance(plan, Wait) else self._until_next(wanted, result)
-        if await self.checkpoints.is_due(wanted, canonical):
+        if await self.checkpoints.is_due(wanted, name):
             delay = min(delay, SOON)
         return _outcome(wanted, msgspec.structs.replace(wanted.status, last_scan_result=result), canonical, delay)
 
@@ -90,13 +90,13 @@ class ImageRepositoryReconciler:
     async def _scan(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, plan: Scan
     ) -> ScanResult:
-        canonical, began = str(repository), self.clock.now()
+        name, began = catalog_name(wanted, str(repository)), self.clock.now()
         # what came over plain HTTP may be anybody's: it is shared with those only who take that, too
         identity = f"{access_identity(access)}{'+http' if repository.insecure else ''}"
-        listed_at = await self.catalog.listed_at(canonical, identity)
+        listed_at = await self.catalog.listed_at(name, identity)
         if listed_at is None or not is_shared(plan, listed_at, began):
             listed_at = await self._listed(wanted, repository, access, identity)
-        return await self._result(wanted, canonical, listed_at)
+        return await self._result(wanted, name, listed_at)
 
     async def _listed(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, identity: str
@@ -114,13 +114,13 @@ class ImageRepositoryReconciler:
     async def _list(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, identity: str
     ) -> datetime:
-        canonical = str(repository)
+        name = catalog_name(wanted, str(repository))
         listed = await self.registry.tags(repository, access)
-        async with self._locks.setdefault(canonical, asyncio.Lock()):
-            await self.checkpoints.recall(wanted, canonical, listed)
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            await self.checkpoints.recall(wanted, name, listed)
             now = self.clock.now()
             # all tags, also excluded ones: other ImageRepositories of the same image exclude others
-            await self.catalog.store(canonical, listed, now, identity)
+            await self.catalog.store(name, listed, now, identity)
         return now
 
     def _pushes(self, wanted: ImageRepository) -> tuple[Push, ...]:
@@ -129,31 +129,32 @@ class ImageRepositoryReconciler:
             return ()
         return pushed_since(wanted.metadata.annotations, last.scan_time)
 
-    async def _is_others(self, wanted: ImageRepository, canonical: str) -> bool:
+    async def _is_others(self, wanted: ImageRepository, name: str) -> bool:
         """Whether another namespace lists the image, too: it need not believe what somebody tells this one."""
         return any(
-            found.status.canonical_image_name == canonical and found.metadata.namespace != wanted.metadata.namespace
+            catalog_name(found, found.status.canonical_image_name) == name
+            and found.metadata.namespace != wanted.metadata.namespace
             for found in await self.checkpoints.objects.list(ImageRepository)
         )
 
-    async def _with_pushes(self, wanted: ImageRepository, canonical: str, pushes: Sequence[Push]) -> ScanResult | None:
+    async def _with_pushes(self, wanted: ImageRepository, name: str, pushes: Sequence[Push]) -> ScanResult | None:
         """What there is now, as far as webhooks and others' listings told the catalog; the registry is not asked."""
         last = wanted.status.last_scan_result
         if last is None or last.scan_time is None:
             return last
         now = self.clock.now()
         for push in pushes:
-            await self.catalog.observe(canonical, push.tag, push.digest, min(push.at, now))
-        return await self._result(wanted, canonical, last.scan_time)
+            await self.catalog.observe(name, push.tag, push.digest, min(push.at, now))
+        return await self._result(wanted, name, last.scan_time)
 
-    async def _result(self, wanted: ImageRepository, canonical: str, listed_at: datetime) -> ScanResult:
+    async def _result(self, wanted: ImageRepository, name: str, listed_at: datetime) -> ScanResult:
         """What status says of the listing in the catalog, which was made at `listed_at`."""
         try:
-            tags = await self.catalog.tags(canonical) or ()
-            kept = self.listings.listing(canonical, tags, wanted.spec.exclusion_list).tags
+            tags = await self.catalog.tags(name) or ()
+            kept = self.listings.listing(name, tags, wanted.spec.exclusion_list).tags
         except PatternInvalid as error:
             raise RegistryError(str(error)) from None
-        key = (canonical, wanted.spec.exclusion_list)
+        key = (name, wanted.spec.exclusion_list)
         said = self._scanned.pop(key, None)
         result = said[1] if said is not None and said[0] is kept else scan_result(kept, listed_at)
         self._scanned[key] = (kept, result)

@@ -29,6 +29,7 @@ from gitops_core.runtime.statuses import StatusWriter
 from image_updater.api import ImagePolicy, ImageRepository
 from image_updater.domain.listings import Listings
 from image_updater.domain.references import Repository, parse_repository
+from image_updater.domain.scans import catalog_name
 from image_updater.errors import RegistryError, RepositoryNotReady
 from image_updater.reconcilers import ImagePolicyReconciler
 from image_updater.reconcilers.access import registry_access
@@ -105,7 +106,7 @@ class Look:
         if wanted is None:
             raise RepositoryNotReady(f"there is no ImageRepository '{key}', which ImagePolicy '{policy.key}' names")
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
-        canonical, now, note = str(repository), self.platform.clock.now(), ""
+        name, now, note = catalog_name(wanted, str(repository)), self.platform.clock.now(), ""
         cluster, catalog = self.platform.cluster, self.ports.catalog
         checkpoints = Checkpoints(cluster, self.platform.objects, self.platform.clock, catalog)
         tags: tuple[str, ...] = ()
@@ -113,13 +114,13 @@ class Look:
             access = await registry_access(cluster, wanted, repository, self.ports.logins)
             tags = await self.ports.registry.tags(repository, access)
         except RegistryError as error:
-            note = f"the registry does not list {canonical} ({error}): the tags are those that the cluster remembers"
-        await checkpoints.recall(wanted, canonical, tags)
+            note = f"the registry does not list {repository} ({error}): the tags are those that the cluster remembers"
+        await checkpoints.recall(wanted, name, tags)
         if note:
-            tags = tuple(event.tag for event in await catalog.history(canonical))
+            tags = tuple(event.tag for event in await catalog.history(name))
             if not tags:
                 raise RepositoryNotReady(note.partition(":")[0])
-        await catalog.store(canonical, tags, now)
+        await catalog.store(name, tags, now)
         return wanted, repository, note
 
 

@@ -20,6 +20,7 @@ from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy
 from image_updater.domain.history import TagEvent
 from image_updater.domain.replays import Step, replay
+from image_updater.domain.scans import catalog_name
 from image_updater.errors import RepositoryNotReady
 from sealoop.images.looking import looking
 
@@ -47,10 +48,11 @@ async def simulate(
     async with looking(cluster) as look:
         policy = instead if instead is not None else await look.policy(key)
         wanted, repository, _ = await look.listed(policy)
-        events = await look.ports.catalog.history(str(repository))
+        name = catalog_name(wanted, str(repository))
+        events = await look.ports.catalog.history(name)
         if state_dir is not None:
             with contextlib.closing(SqliteCatalog.open(state_dir / "tags.db")) as recorded:
-                events = await recorded.history(str(repository))
+                events = await recorded.history(name)
         if not events:
             where = f"in {state_dir}" if state_dir is not None else "in the cluster"
             raise RepositoryNotReady(f"no history of {repository} {where}: it was never listed there")

@@ -92,6 +92,34 @@ def test_other_credentials_ask_for_themselves_and_who_is_denied_sees_nothing() -
     virtually(scenario())
 
 
+def test_what_somebodys_own_proxy_says_is_his_namespaces_alone() -> None:
+    async def scenario() -> None:
+        world = World()
+        async with world.running():
+            secret = {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "proxy", "namespace": "thief"},
+                "data": {"address": b64encode(b"http://proxy.thief.example:3128").decode()},
+            }
+            await world.namespace("thief", {})
+            await world.cluster.create(secret, field_manager="test")
+            await world.scanned("1.0.0", interval="24h")
+            await world.until(ImageRepository, "app", is_ready)
+
+            world.fakes.push(IMAGE, "9.9.9")
+            proxied = {"image": IMAGE, "interval": "1m", "proxySecretRef": {"name": "proxy"}}
+            await world.put(ImageRepository, "app", namespace="thief", **proxied)
+            thiefs = await world.until(ImageRepository, "app", is_ready, "thief")
+            await world.policy()
+            policy = await world.until(ImagePolicy, "app", is_ready)
+
+            assert thiefs["status"]["lastScanResult"]["tagCount"] == 2
+            assert policy["status"]["latestRef"]["tag"] == "1.0.0"
+
+    virtually(scenario())
+
+
 def test_a_lost_disk_resets_no_age() -> None:
     async def scenario() -> None:
         world = World()
