@@ -3,7 +3,7 @@
 every bump      changes marked values, each to what its policy had chosen, and no other byte; it changes something
 with a guard    a choice is as old as minAge asks, by the registry's own record
                 no bump while the guard says hold, freeze or a closed window, without a yes, of a deleted policy
-                no downgrade; no quarantined image again; what is taken back is taken back to what ran well before it
+                no downgrade without a pin; no quarantined image; what is taken back, to what ran well before
                 what a person set back stays until the policy chooses another image
                 the members of a group move in one commit
 at rest         every policy chose the best tag that its guard lets through, and Git says so, but for what was set back
@@ -153,12 +153,15 @@ def _check_guarded(world: World, step: Step, walk: Walk) -> None:
 def _check_image(chronicle: Chronicle, step: Step, policy: str, walk: Walk) -> bool:
     """Whether the bump takes a quarantined image back."""
     old, new = step.before[policy], step.after[policy]
-    entries = [entry for entry in chronicle.quarantined if entry.policy == policy and entry.at <= step.at]
-    if any(entry.is_of(new) and entry.at <= step.at - GRACE for entry in entries):
+    entries, is_pinned = chronicle.quarantine(step.at, policy), chronicle.was_pinned(policy, _tag(new), step.at)
+    image = chronicle.image_of(policy, new, step.at)
+    if any(entry.is_of(image) and entry.at <= step.at - GRACE for entry in entries):
         raise Broken(f"{step}: {policy} {new} was quarantined")
     if version(_tag(new)) >= version(_tag(old)):
         return False
     blamed = [entry for entry in entries if entry.is_of(old)]
+    if is_pinned:
+        return bool(blamed)
     if not blamed:
         raise Broken(f"{step}: {policy} went back to an older tag, and nobody allowed it")
     if not any(entry.leads_to(new) for entry in entries) or _tag(new) not in map(_tag, walk.said[policy]):
@@ -263,7 +266,7 @@ def _best(world: World, policy: str) -> str:
     if world.safety is None:
         return ""
     image = world.images[world.policies.index(policy)]
-    entries = [entry for entry in world.chronicle.quarantined if entry.policy == policy]
+    entries = world.chronicle.quarantine(world.clock.monotonic(), policy)
     return max(_eligible(world, image, entries), key=version, default="")
 
 

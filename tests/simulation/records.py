@@ -91,6 +91,7 @@ class Chronicle:
         bad: digests of images that do not start.
         commits: when each commit arrived in the repository.
         choices: by policy, oldest first.
+        quarantined, released: what was put into quarantine, and when it was let out again.
         gone: when each policy was deleted, and until when.
         checkpointed: by (ConfigMap, tag): since when a tag is what it is as the newest record says, and its digest.
         remembered: digests of each tag that some checkpoint ever knew, by (ConfigMap, tag).
@@ -106,6 +107,7 @@ class Chronicle:
     approved: list[tuple[float, str, str]] = field(default_factory=list)
     choices: dict[str, list[Choice]] = field(default_factory=dict)
     quarantined: list[Quarantine] = field(default_factory=list)
+    released: dict[Quarantine, float] = field(default_factory=dict)
     gone: dict[str, list[Interval]] = field(default_factory=dict)
     checkpointed: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
     remembered: dict[tuple[str, str], set[str]] = field(default_factory=dict)
@@ -115,6 +117,23 @@ class Chronicle:
 
     def chosen_at(self, policy: str, at: float) -> str:
         return next((c.text for c in reversed(self.choices.get(policy, [])) if c.at <= at), "")
+
+    def image_of(self, policy: str, text: str, at: float) -> str:
+        """What a marked value meant when its policy chose it: with the digest that a registry had answered."""
+        tag = text.partition("@")[0]
+        choices = [c for c in self.choices.get(policy, []) if c.at <= at and c.text == text]
+        return f"{tag}@{choices[-1].looked}" if choices and choices[-1].looked else text
+
+    def quarantine(self, at: float, policy: str = "") -> list[Quarantine]:
+        """What was in quarantine then, of one policy or of all."""
+        forever = float("inf")
+        found = [entry for entry in self.quarantined if entry.at <= at < self.released.get(entry, forever)]
+        return [entry for entry in found if policy in ("", entry.policy)]
+
+    def was_pinned(self, policy: str, tag: str, at: float) -> bool:
+        """Whether a person had asked for this very tag, now or before."""
+        said = [pin for guard in self.guards if guard.at <= at for pin in guard.spec.get("pins", ())]
+        return {"policy": policy, "tag": tag} in said
 
     def is_gone(self, policy: str, start: float, end: float) -> bool:
         """Whether the policy was away at some time between."""
@@ -146,11 +165,13 @@ class Chronicle:
         if not self.guards or self.guards[-1].generation < generation:
             self.guards.append(GuardSpec(self.clock.monotonic(), generation, manifest["spec"]))
         entries = [_entry(self.clock.monotonic(), entry) for entry in status.get("quarantine", ())]
-        there = {entry[1:] for entry in entries}
-        for lost in self.quarantined:
+        now, there = self.clock.monotonic(), {entry[1:] for entry in entries}
+        for lost in self.quarantine(now):
             if lost[1:] not in there:
-                self.faults.append(f"the quarantine of {lost.policy} {lost.tag} was forgotten")
-        known = {entry[1:] for entry in self.quarantined}
+                self.released[lost] = now
+                if not self.was_pinned(lost.policy, lost.tag, now):
+                    self.faults.append(f"the quarantine of {lost.policy} {lost.tag} was forgotten")
+        known = {entry[1:] for entry in self.quarantine(now)}
         self.quarantined += [entry for entry in entries if entry[1:] not in known]
 
     def see_checkpoint(self, name: str, record: bytes) -> None:

@@ -1,6 +1,6 @@
 """What a history's guard demands, and the deeds that only matter where one does: holds, reverts, moved and bad tags.
 
-A guard's demands are drawn once; holds, freezes and skips come and go as people wish.
+A guard's demands are drawn once; holds, freezes, skips and pins come and go as people wish.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Safety:
     """A guard and what people do about it.
 
     Attributes:
-        wishes: holds, freezes and skips of now, as the guard's spec has them.
+        wishes: holds, freezes, skips and pins of now, as the guard's spec has them.
         removed: tags that are gone from the registry, and what they named.
     """
 
@@ -111,6 +111,13 @@ class Safety:
         if tags := world.tags(world.random.choice(world.images)):
             skips = [*self.wishes.get("skips", ()), {"tag": max(tags, key=version)}]
             self.wishes = {**self.wishes, "skips": skips}
+            await self._put(world)
+
+    async def pin(self, world: World) -> None:
+        """One tag and no other, maybe an old one, maybe one that failed."""
+        if tags := world.tags(world.images[0]):
+            pin = {"policy": world.policies[0], "tag": world.random.choice(tags)}
+            self.wishes = {**self.wishes, "pins": [pin]}
             await self._put(world)
 
     async def lift(self, world: World) -> None:
@@ -232,6 +239,7 @@ DEEDS: tuple[Callable[[Safety, World], Awaitable[None]], ...] = (
     Safety.hold,
     Safety.freeze,
     Safety.skip,
+    Safety.pin,
     Safety.lift,
     Safety.lift,
     Safety.approve,

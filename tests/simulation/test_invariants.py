@@ -259,6 +259,17 @@ def test_a_downgrade_is_noticed() -> None:
     in_a_world(work, Demands())
 
 
+def test_a_downgrade_that_a_pin_asks_for_is_no_fault() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        assert world.safety is not None
+        await world.safety.pin(world)  # there is only 1.0.0
+        await bumped(world, "1.1.0", "1.0.0")
+
+        assert await invariants.in_commits() == 2
+
+    in_a_world(work, Demands())
+
+
 def test_a_quarantined_image_that_is_committed_again_is_noticed() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         await bumped(world, "1.1.0")
