@@ -43,6 +43,7 @@ _ENVIRONMENT = {
 _CONFIG = {
     "core.hooksPath": "/dev/null",
     "core.askPass": "",
+    "core.fsync": "none",  # a mirror may be lost; what a power failure leaves of it is found damaged and made anew
     "credential.helper": "",
     "protocol.allow": "never",
     "protocol.version": "2",

@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeVar
 
 from gitops_core.adapters.git.answers import MirrorDamaged, gist, local_failure
 from gitops_core.adapters.git.commands import GitCommands
-from gitops_core.adapters.git.objects import GitObject, algorithm_of, encode_pack
+from gitops_core.adapters.git.objects import GitObject, algorithm_of, encode_loose, encode_pack
 from gitops_core.adapters.git.reading import Limits, MirrorTree, Readers, Shelf
 from gitops_core.errors import GitError
 
@@ -60,10 +60,12 @@ class Search(NamedTuple):
     found: tuple[str, ...]
 
 
+FRESH = "refs/fresh"
+"""Where a tip is fetched to whose id is not known before."""
 KEPT = 8
 MOST_SLOTS = 64
 REMEMBERED_SEARCHES = 16
-MOST_LOOSE = 50  # new objects
+MOST_LOOSE, MOST_LOOSE_BYTES = 50, 1 << 20  # new objects that are written one by one
 MOST_KEPT = 32  # commits; then all but the newest KEPT and those in use are pruned
 LOCAL_SECONDS = 300.0  # a command that touches no network: only a dead disk takes so long
 
@@ -77,6 +79,7 @@ class Mirror:
         self.lock = asyncio.Lock()
         self.shelf = Shelf(self.directory, readers, limits)
         self.branches: frozenset[str] | None = None  # full names, as last seen on the remote
+        self.overtaken: set[str] = set()  # full names of branches that somebody else moved under a push of ours
         self.moved = False  # the remote answers with a redirect
         self.searches: OrderedDict[tuple[str, str], Search] = OrderedDict()  # by text and folder
         self.used = time.monotonic()
@@ -121,6 +124,18 @@ class Mirror:
     def kept(self, commit: str) -> None:
         """Say that the commit is here now, whole."""
         self._commits[commit] = None
+
+    def keep_fresh(self) -> str:
+        """The commit fetched to FRESH, kept from now on; "" when there is none. To be called under the lock."""
+        fresh = self.directory / FRESH
+        if not fresh.exists():
+            return ""
+        commit = fresh.read_text().strip()
+        kept = self.directory / "refs" / "keep" / commit
+        kept.parent.mkdir(exist_ok=True)
+        fresh.rename(kept)
+        self.kept(commit)
+        return commit
 
     def forget(self, commit: str) -> None:
         """Say that nobody wants a commit that was made here."""
@@ -174,13 +189,15 @@ class Mirror:
                 raise
 
     async def store(self, objects: tuple[GitObject, ...]) -> None:
-        """Write new objects, which are checked; of a few also that what they name is here."""
-        pack = encode_pack(objects, algorithm_of(objects[0].oid))
-        few = len(objects) <= MOST_LOOSE
-        # a file for each of a thousand objects takes five times as long as one pack with its index
-        taken = ("unpack-objects", "-q", "--strict") if few else ("index-pack", "--stdin", "--fsck-objects")
+        """Write new objects that were made here: a few by hand, as that is quicker than a process; else checked."""
         async with self.growing():
-            await self._git(f"--git-dir={self.directory}", *taken, stdin=pack)
+            if len(objects) <= MOST_LOOSE and sum(len(item.body) for item in objects) <= MOST_LOOSE_BYTES:
+                for item in objects:
+                    _write_loose(self.directory / "objects", item)
+                return
+            # a file for each of a thousand objects takes five times as long as one pack with its index
+            pack = encode_pack(objects, algorithm_of(objects[0].oid))
+            await self._git(f"--git-dir={self.directory}", "index-pack", "--stdin", "--fsck-objects", stdin=pack)
 
     async def search(self, oid: str, text: str) -> tuple[str, ...]:
         """The regular files below tree `oid` that hold `text`, by `git grep`; sorted."""
@@ -257,6 +274,17 @@ class Mirror:
         if result.code:
             raise local_failure(result, f"git {gist(' '.join(arguments[:2]))} in the mirror of {self.url}")
         return result.stdout
+
+
+def _write_loose(folder: Path, item: GitObject) -> None:
+    place = folder / item.oid[:2] / item.oid[2:]
+    if place.exists():
+        return
+    place.parent.mkdir(exist_ok=True)
+    fresh = place.with_name(f"tmp_obj_{item.oid[2:]}")
+    fresh.write_bytes(encode_loose(item))
+    fresh.chmod(0o444)
+    fresh.rename(place)  # whole or not at all
 
 
 def _sweep(directory: Path) -> None:

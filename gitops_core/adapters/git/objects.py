@@ -2,7 +2,8 @@
 
     <type> <size>\\0<body>                                     what an object id is the hash of
     <mode> <name>\\0<20 or 32 bytes of id>                     one entry of a tree
-    PACK <version 2> <count> (<type and size> <zlib>)* <hash>  what `git unpack-objects` reads
+    zlib(<type> <size>\\0<body>)                               the file objects/<2 digits>/<the others>
+    PACK <version 2> <count> (<type and size> <zlib>)* <hash>  what `git index-pack` reads
 
 Pure: bytes in, bytes out. Stored trees come from a `read` function, new objects are returned.
 
@@ -199,6 +200,11 @@ def parse_commit(oid: str, body: bytes) -> CommitInfo:
     author = Signature(name, email, datetime.fromtimestamp(int(when), zone))
     parents = tuple(value for key, value in lines if key == "parent")
     return CommitInfo(oid, author, message, fields["tree"], parents)
+
+
+def encode_loose(item: GitObject) -> bytes:
+    """What the file of one object holds."""
+    return zlib.compress(b"%s %d\0%b" % (item.type.encode(), len(item.body), item.body), 1)
 
 
 def encode_pack(objects: Iterable[GitObject], algorithm: str = "sha1") -> bytes:

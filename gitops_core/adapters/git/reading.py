@@ -33,6 +33,7 @@ from gitops_core.meta import Tree
 ANSWER_SECONDS = 30.0
 LIVE_READERS = 4
 REMEMBERED_ENTRIES = 50_000
+REMEMBERED_BYTES = 8 << 20  # of files
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ class Readers:
         self._pipes: OrderedDict[Path, _Pipe] = OrderedDict()
         self._trees: OrderedDict[str, Entries] = OrderedDict()
         self._remembered = 0
+        self._blobs: OrderedDict[str, bytes] = OrderedDict()
+        self._blob_bytes = 0
         self._closed = False
         self._lock = threading.RLock()
 
@@ -171,6 +174,20 @@ class Readers:
             self._remember(oid, entries)
             return entries
 
+    def recall(self, oid: str) -> bytes | None:
+        """The contents of a file that somebody thought would be read soon."""
+        with self._lock:
+            return self._blobs.get(oid)
+
+    def remember(self, blobs: Mapping[str, bytes]) -> None:
+        """Contents by id that will be read soon; the ones said first are forgotten first."""
+        with self._lock:
+            for oid, content in blobs.items():
+                self._blob_bytes += len(content) - len(self._blobs.pop(oid, b""))
+                self._blobs[oid] = content
+            while self._blob_bytes > REMEMBERED_BYTES:
+                self._blob_bytes -= len(self._blobs.popitem(last=False)[1])
+
     def forget(self, directory: Path) -> None:
         """End the reader of a mirror that is about to vanish."""
         with self._lock:
@@ -211,6 +228,8 @@ class Shelf:
 
     def blob(self, oid: str, path: str) -> bytes:
         """Raises GitError: the file is too large, or the mirror lost it."""
+        if (known := self.readers.recall(oid)) is not None and len(known) <= self.limits.file_bytes:
+            return known
         most = self.limits.file_bytes
         try:
             stored = self.readers.read(self.directory, oid, most)

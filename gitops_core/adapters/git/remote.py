@@ -1,6 +1,6 @@
 """Implements Git and GitRemote: bare mirrors under one folder, the git command for everything.
 
-resolve   one ls-remote
+resolve   one ls-remote; for a branch that moved under a push of ours, a fetch of its tip
 tree      a fetch of one commit at depth 1 when it is not here; then nothing but reads
 search    git grep once; later only the files that changed since
 push      objects written into the mirror, one push that holds only if the branch is still where it was seen
@@ -27,7 +27,7 @@ from gitops_core.adapters.git.answers import (
 )
 from gitops_core.adapters.git.commands import GitCommands, Result
 from gitops_core.adapters.git.credentials import Identity, identify
-from gitops_core.adapters.git.mirror import Mirror, Search, Slot, claim_slot
+from gitops_core.adapters.git.mirror import FRESH, Mirror, Search, Slot, claim_slot
 from gitops_core.adapters.git.objects import (
     FOLDER,
     GitObject,
@@ -164,6 +164,8 @@ class MirrorRemote:
             return self._pick(await self._list("--tags"), ref.tag, name, "tag")
         branch = ref.branch or "master"
         name = full_ref(branch, "heads")
+        if name in self.mirror.overtaken and (tip := await self._fetch_overtaken(name)):
+            return Revision(branch, tip)
         found = await self._list("--heads")
         if not found:
             raise RefNotFound(f"{self.url} is empty: it has no branch yet", reason="EmptyGitRepository")
@@ -269,6 +271,20 @@ class MirrorRemote:
         self.proven.add(self.identity.fingerprint)
         self.later(self.mirror)
 
+    async def _fetch_overtaken(self, ref: str) -> str:
+        """The tip of a branch that somebody moved under a push of ours, fetched; "" when asking is the better way.
+
+        What is there is new for sure, so that asking first would be a second conversation while others push on.
+        """
+        self.mirror.overtaken.discard(ref)
+        async with self.mirror.growing():
+            result = await self._fetch_refs("--depth=1", f"+{ref}:{FRESH}")
+            tip = self.mirror.keep_fresh() if result.code == 0 else ""
+        if tip:
+            self.proven.add(self.identity.fingerprint)
+            self.later(self.mirror)
+        return tip
+
     async def _fetch_tip(self, commit: str, name: str) -> Result:
         """For servers that hand out the tips of refs only: the ref it was found under, then all branches, in full."""
         ref = name if name.startswith("refs/") else f"refs/heads/{name}"
@@ -302,8 +318,9 @@ class MirrorRemote:
             if number >= MOST_CHANGED:
                 return None
             found.discard(path)
-            if entry is not None and wanted in shelf.blob(entry.oid, path):
+            if entry is not None and wanted in (content := shelf.blob(entry.oid, path)):
                 found.add(path)
+                shelf.readers.remember({entry.oid: content})  # what is found is read next
         return tuple(sorted(found))
 
     async def _edited(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
@@ -315,12 +332,15 @@ class MirrorRemote:
         tree, objects = await self._edited(commit)
         made = await signed_commit(commit, tree)
         await self.mirror.store((*objects, made))
+        self.mirror.shelf.readers.remember({item.oid: item.body for item in objects if item.type == "blob"})
         self.mirror.kept(made.oid)  # before it is pushed: nothing else keeps it from being pruned meanwhile
         try:
             await self._push_object(made.oid, ref, await self._leases(commit, made.oid, ref, expected, target), options)
-        except GitError:
+        except GitError as error:
             self.mirror.forget(made.oid)
             self.mirror.branches = None  # the next push looks again whether the branch is there
+            if isinstance(error, PushConflict):
+                self.mirror.overtaken.add(ref)
             raise
         self.mirror.branches = (self.mirror.branches or frozenset()) | {ref}
         return made.oid
@@ -342,7 +362,7 @@ class MirrorRemote:
     ) -> dict[str, str | None]:
         """Where each ref that moves must be now; raises PushConflict when the refspec's target cannot be moved."""
         heads = {}
-        if self.mirror.branches is None or target:
+        if target or (expected is None and self.mirror.branches is None):
             heads = await self._list("--heads")
         if expected is None:
             expected = commit.parent if ref in (self.mirror.branches or ()) else ""

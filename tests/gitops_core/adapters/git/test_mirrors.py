@@ -13,9 +13,10 @@ import pytest
 
 from gitops_core.adapters.git import GitMirrors, Limits
 from gitops_core.adapters.git.mirror import KEPT, MOST_KEPT
-from gitops_core.errors import GitError
+from gitops_core.errors import GitError, PushConflict, RefNotFound
 from gitops_core.meta import Revision
 from gitops_core.ports import GitRef
+from sealoop.embedded.githttp import GitServer
 from tests.contracts.test_git import change
 from tests.servers.git import BareRepository, GitPlace, file_place
 
@@ -317,6 +318,44 @@ async def test_a_commit_that_is_here_needs_no_remote(tmp_path: Path, place: GitP
     with pytest.raises(GitError):
         await again.remote(f"{place.url}/apps.git").resolve(MAIN)
     await again.close()
+
+
+async def test_a_branch_that_moved_under_a_push_is_looked_at_and_fetched_in_one(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    async with GitServer(served) as server:
+        repository = await GitPlace(served, server.url).repository(files=FILES)
+        git = GitMirrors(tmp_path / "state")
+        remote = git.remote(f"{server.url}/apps.git")
+        base = await remote.resolve(MAIN)
+        theirs = await repository.commit({"apps/1.yaml": b"theirs"})
+        with pytest.raises(PushConflict):
+            await remote.push(change(base.commit, {"apps/2.yaml": b"ours"}), "main", expected=base.commit)
+        server.requests.clear()
+
+        found = await remote.resolve(MAIN)
+        tree = await remote.tree(found)
+
+        assert (found.commit, tree["apps/1.yaml"]) == (theirs, b"theirs")
+        assert len(server.requests) == 3  # what the server can do, where the branch is, its commit
+        pushed = await remote.push(change(theirs, {"apps/2.yaml": b"ours"}), "main", expected=theirs)
+        assert await remote.resolve(MAIN) == pushed
+        assert await repository.log() == (pushed.commit, theirs, base.commit)
+        await git.close()
+
+
+async def test_a_branch_that_went_away_under_a_push_is_not_found(tmp_path: Path, place: GitPlace) -> None:
+    repository = await place.repository(files=FILES)
+    git = mirrors_in(tmp_path)
+    remote = git.remote(f"{place.url}/apps.git")
+    base = await remote.resolve(MAIN)
+    await repository.git("update-ref", "refs/heads/other", base.commit)
+    await repository.git("update-ref", "-d", "refs/heads/main")
+    with pytest.raises(PushConflict):
+        await remote.push(change(base.commit, {"apps/2.yaml": b"ours"}), "main", expected=base.commit)
+
+    with pytest.raises(RefNotFound, match="has no branch 'main'"):
+        await remote.resolve(MAIN)
+    await git.close()
 
 
 async def test_a_tree_has_limits(tmp_path: Path, place: GitPlace) -> None:

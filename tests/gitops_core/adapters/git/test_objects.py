@@ -21,6 +21,7 @@ from gitops_core.adapters.git.objects import (
     GitObject,
     edit_tree,
     encode_commit,
+    encode_loose,
     encode_tree,
     new_object,
     parse_commit,
@@ -28,7 +29,7 @@ from gitops_core.adapters.git.objects import (
 )
 from gitops_core.errors import GitError, GitOpsError
 from gitops_core.ports import Commit, GitRemote, Signature
-from tests.servers.git import file_place
+from tests.servers.git import file_place, git
 from tests.simulation.fakes.git import FakeGit, FakeRepository
 
 names = st.sampled_from(["a", "a.b", "a-b", "b", "é", "A", "a b", "file.yaml"])
@@ -53,6 +54,20 @@ def test_a_tree_is_read_as_it_was_written(entries: dict[str, Entry]) -> None:
 @given(st.dictionaries(names, file_entries))
 def test_a_tree_does_not_depend_on_the_order_of_its_entries(entries: dict[str, Entry]) -> None:
     assert encode_tree(dict(reversed(entries.items()))) == encode_tree(entries)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from(["sha1", "sha256"]))
+def test_git_reads_the_file_of_an_object(content: bytes, algorithm: str) -> None:
+    blob = new_object("blob", content, algorithm)
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(git("init", "--quiet", "--bare", f"--object-format={algorithm}", folder))
+        place = Path(folder, "objects", blob.oid[:2])
+        place.mkdir()
+        (place / blob.oid[2:]).write_bytes(encode_loose(blob))
+
+        assert asyncio.run(git(f"--git-dir={folder}", "cat-file", "blob", blob.oid)) == content
+        asyncio.run(git(f"--git-dir={folder}", "fsck", "--strict"))
 
 
 @given(texts, texts, moments, texts)
