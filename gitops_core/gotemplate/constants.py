@@ -25,6 +25,7 @@ _DIGITS = {
 }
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _HEX_FLOAT = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F]+(?:\.[0-9a-fA-F]*)?|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+")
+_LONE = re.compile("[\udc80-\udcff]")
 _SPECIAL = {"inf": "inf", "infinity": "inf", "nan": "nan"}
 
 
@@ -34,6 +35,11 @@ def to_bytes(text: str) -> bytes:
 
 def to_text(content: bytes) -> str:
     return content.decode("utf-8", "surrogateescape")
+
+
+def whole(text: str) -> str:
+    """The text with each byte that is no UTF-8 replaced, once halves of characters have become whole ones."""
+    return _LONE.sub("\ufffd", to_text(to_bytes(text))) if _LONE.search(text) else text
 
 
 def rune(number: int) -> str:

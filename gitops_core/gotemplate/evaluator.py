@@ -8,13 +8,12 @@ Source: Go, text/template/exec.go.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from gitops_core.gotemplate import nodes
-from gitops_core.gotemplate.constants import quote, to_bytes, to_text
+from gitops_core.gotemplate.constants import quote, to_bytes, whole
 from gitops_core.gotemplate.errors import CallError, FieldMissing, TemplateError
 from gitops_core.gotemplate.functions import BUILTINS, TYPE_NAMES, Function, fits
 from gitops_core.gotemplate.parser import parse
@@ -41,7 +40,6 @@ DEEPEST = 60
 """Blocks, pipelines and templates within each other while a template runs; Go allows 100,000 templates."""
 
 Missing = Literal["default", "zero", "error"]
-_LONE = re.compile("[\udc80-\udcff]")
 _ABSENT = object()
 
 
@@ -86,12 +84,7 @@ class Template:
             run.block(self._trees[self._name], data)
         except RecursionError:
             raise TemplateError(f"template: {self._name}: nested too deeply", 1) from None
-        return _whole("".join(run.output))
-
-
-def _whole(text: str) -> str:
-    """The text with each byte that is no UTF-8 replaced, once halves of characters have become whole ones."""
-    return _LONE.sub("\ufffd", to_text(to_bytes(text))) if _LONE.search(text) else text
+        return whole("".join(run.output))
 
 
 @dataclass(frozen=True)
@@ -309,19 +302,10 @@ class _Run:
             case nodes.String(text=text):
                 return text
             case nodes.Number():
-                return self._ideal(operand)
+                if operand.ideal is None:
+                    self._fail(f"{operand} overflows int")
+                return operand.ideal
         return None
-
-    def _ideal(self, number: nodes.Number) -> Value:
-        text = number.text
-        if number.complex is not None:
-            return number.complex
-        hexadecimal = text[:2].lower() == "0x" and not set(text) & set("pP")
-        if number.floating is not None and not hexadecimal and text[0] != "'" and set(text) & set(".eEpP"):
-            return number.floating
-        if number.integer is None:
-            self._fail(f"{text} overflows int")
-        return number.integer
 
     def _fields(
         self, value: Value, names: Sequence[str], is_interface: bool, node: nodes.Place, has_arguments: bool
@@ -500,7 +484,7 @@ class _Run:
     def _located(self, message: str) -> str:
         before = self._source.text[: self._node.position].rpartition("\n")[2]
         where = f"{self._source.name}:{self._line()}:{len(to_bytes(before))}"
-        return _whole(f"template: {where}: executing {quote(self._template)} at <{self._node}>: {message}")
+        return whole(f"template: {where}: executing {quote(self._template)} at <{self._node}>: {message}")
 
     def _error(self, message: str) -> TemplateError:
         return TemplateError(self._located(message), self._line())

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Union
 
+Constant = int | float | complex
+
 
 @dataclass(frozen=True)
 class Bool:
@@ -30,6 +32,17 @@ class Number:
     unsigned: int | None
     floating: float | None
     complex: complex | None = None
+
+    @property
+    def ideal(self) -> Constant | None:
+        """The value where no type is wanted; None for an integer that is too large."""
+        if self.complex is not None:
+            return self.complex
+        digits = set(self.text)
+        is_integer = self.text[0] == "'" or (self.text[:2].lower() == "0x" and not digits & set("pP"))
+        if self.floating is not None and not is_integer and digits & set(".eEpP"):
+            return self.floating
+        return self.integer
 
     def __str__(self) -> str:
         return self.text
