@@ -97,16 +97,20 @@ def controllers(
             significant=is_another_automation,
             concurrency=64,  # likewise, for a Git remote that hangs
         ),
-        Controller(
-            kind=UpdateGuard,
-            reconciler=UpdateGuardReconciler(platform, catalog, health),
-            references=_named_by_guard,
-            watches=(
-                Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
-                Watch(Query(Kustomization.KIND), Kustomization, changed=is_applied_anew),
-            ),
-            observed_labels=OWNER_NAME,
+        _guards(platform, catalog, health),
+    )
+
+
+def _guards(platform: Platform, catalog: TagCatalog, health: HealthRule) -> Controller[UpdateGuard]:
+    return Controller(
+        kind=UpdateGuard,
+        reconciler=UpdateGuardReconciler(platform, catalog, health),
+        references=_named_by_guard,
+        watches=(
+            Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
+            Watch(Query(Kustomization.KIND), Kustomization, changed=is_applied_anew),
         ),
+        observed_labels=OWNER_NAME,
     )
 
 
