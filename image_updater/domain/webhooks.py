@@ -67,8 +67,9 @@ def pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[Pu
 
 
 def _json(headers: Mapping[str, str], body: bytes) -> bytes:
-    """GitHub sends a form with the JSON in `payload` when it is not told to send JSON."""
-    if not headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+    """GitHub sends a form with the JSON in `payload` when not told to send JSON; curl calls everything a form."""
+    is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    if not is_form or body.lstrip().startswith(b"{"):
         return body
     return parse_qs(body, max_num_fields=10).get(b"payload", [b""])[0]
 

@@ -122,6 +122,14 @@ def test_github_also_sends_forms() -> None:
     assert pushed_tags("github", headers, body) == (GHCR_TAG,)
 
 
+def test_json_that_curl_calls_a_form_is_read() -> None:
+    body = json.dumps({"push_data": {"tag": "1.0.0"}, "repository": {"repo_name": "org/app"}}).encode()
+
+    (told,) = pushed_tags("dockerhub", {"content-type": "application/x-www-form-urlencoded"}, body)
+
+    assert told.tag == "1.0.0"
+
+
 @pytest.mark.parametrize("type_", ["dockerhub", "github", "harbor", "quay", "acr", "generic-hmac"])
 @pytest.mark.parametrize("body", [b"<html>", b'{"a": ', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 50_000])
 def test_what_is_no_json_is_refused_and_not_quoted(type_: str, body: bytes) -> None:
