@@ -207,7 +207,7 @@ def _reached(start: ObjectKey, waits: dict[ObjectKey, set[ObjectKey]]) -> set[Ob
 
 def _of_sighting(sighting: Sighting, given: Given) -> Iterator[Finding]:
     place = f"{sighting.file}:{sighting.line}" if sighting.line else sighting.file
-    if sighting.state in ("unparsable", "ambiguous"):
+    if sighting.state in ("unparsable", "ambiguous") or not sighting.setter:
         yield Finding(place, "error", sighting.cause or sighting.state)
         return
     setter = setter_of(sighting.setter)

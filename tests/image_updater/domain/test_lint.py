@@ -119,9 +119,11 @@ def test_places_that_cannot_follow() -> None:
         sighting("shop:nobody"),
         sighting("shop:app:digest"),
         sighting("", "ambiguous", "two policies want this line"),
+        sighting("", "unmatched", "files of this name are not considered"),
     )
 
     assert found(Given((repository(),), (policy(),), (), places)) == [
+        "error: web.yaml:3: files of this name are not considered",
         "error: web.yaml:3: the marker ends with 'tga': there are tag, name and digest",
         "error: web.yaml:3: the marker names ImagePolicy 'shop:nobody', which there is not",
         "error: web.yaml:3: two policies want this line",
