@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.api import GitRepository
-from gitops_core.errors import GitOpsError
+from gitops_core.errors import GitOpsError, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster, Query
 from gitops_core.runtime import process
@@ -33,6 +33,8 @@ from gitops_core.runtime.informers import listed
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import crd
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
+from image_updater.reconcilers.pullrequests import SECRET as PULL_REQUEST_SECRET
+from image_updater.reconcilers.sources import WRITE_SECRET as WRITE_ANNOTATION
 from sealoop.applying import prepare
 from sealoop.clusters import Connection, opened
 from sealoop.service import opened_ports
@@ -40,7 +42,6 @@ from sealoop.wiring import image_controllers
 
 FIELD_MANAGER = "sealoop"
 WRITE_SECRET = "sealoop-write-once"  # noqa: S105  # its name
-WRITE_ANNOTATION = "sealoop.dev/write-secret"
 REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
 LOOK = 0.05
 SERVED: tuple[type[Resource], ...] = (GitRepository, *KINDS)
@@ -140,7 +141,8 @@ async def _read(once: Once) -> list[Manifest]:
         found: list[Manifest] = []
         for kind in SERVED:
             namespace = "" if kind is GitRepository else once.namespace
-            found += await _listed(cluster, Query(kind.KIND, namespace=namespace))
+            with contextlib.suppress(KindUnknown):  # who has no UpdateGuards has not installed them
+                found += await _listed(cluster, Query(kind.KIND, namespace=namespace))
         named = {ref for manifest in found for ref in named_by(manifest)}
         named |= {ObjectRef(NAMESPACE, ObjectKey("", ref.key.namespace)) for ref in map(ObjectRef.of, found)}
         for ref in sorted(named):
@@ -173,6 +175,10 @@ def named_by(manifest: Manifest) -> Iterable[ObjectRef]:
     >>> manifest = {"kind": "GitRepository", "metadata": {"name": "a", "namespace": "shop"}, "spec": spec}
     >>> [str(ref) for ref in named_by(manifest)]
     ['Secret/shop/pull']
+    >>> annotations = {"sealoop.dev/write-secret": "push", "sealoop.dev/pull-request-secret": "api"}
+    >>> metadata = {"name": "a", "namespace": "shop", "annotations": annotations}
+    >>> [str(ref) for ref in named_by({"kind": "ImageUpdateAutomation", "metadata": metadata})]
+    ['Secret/shop/push', 'Secret/shop/api']
     """
     metadata, spec = manifest["metadata"], manifest.get("spec") or {}
     namespace = metadata.get("namespace", "")
@@ -182,7 +188,8 @@ def named_by(manifest: Manifest) -> Iterable[ObjectRef]:
         (spec.get("verify") or {}).get("secretRef"),
     )
     names = [place["name"] for place in places if isinstance(place, Mapping) and "name" in place]
-    names += filter(None, [(metadata.get("annotations") or {}).get(WRITE_ANNOTATION)])
+    annotations = metadata.get("annotations") or {}
+    names += filter(None, map(annotations.get, (WRITE_ANNOTATION, PULL_REQUEST_SECRET)))
     yield from (ObjectRef(SECRET, ObjectKey(namespace, name)) for name in names)
     if manifest["kind"] == ImageRepository.KIND.kind:
         yield ObjectRef(CONFIG_MAP, ObjectKey(namespace, f"sealoop-tags-{metadata['name']}"))
