@@ -15,7 +15,7 @@ from gitops_core.errors import PathNotFound, RefNotFound
 from gitops_core.meta import ObjectKey, Revision, Tree
 from gitops_core.ports import GitRemote
 from gitops_core.runtime.reconciling import Platform
-from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Reverted, UpdateGuard
+from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Reverted
 from image_updater.domain.gates import Gate, Gatekeeper, gates_for, regulated, setter_of
 from image_updater.domain.inventory import set_back, still_set_back
 from image_updater.domain.markers import SCREEN
@@ -23,6 +23,7 @@ from image_updater.domain.plan import Change, CommitPlan, Sighting, Spot, plan_c
 from image_updater.domain.selectors import selector_text, selects
 from image_updater.domain.targets import DeclaredTarget, targeted
 from image_updater.errors import UpdateFailed
+from image_updater.reconcilers.policies import guards_in
 
 InFile = TypeVar("InFile", Change, Sighting)
 
@@ -98,7 +99,7 @@ async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Pa
         if policy.metadata.deletion_timestamp is None and selects(selector, policy.metadata.labels)
     )
     decided = tuple(policy for policy in policies if policy.status.latest_ref is not None)
-    guards = await platform.objects.list(UpdateGuard, namespace)
+    guards = await guards_in(platform.objects, namespace)
     names = {policy.metadata.name for policy in decided}
     targets = tuple(
         DeclaredTarget(namespace, target)

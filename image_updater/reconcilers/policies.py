@@ -140,7 +140,7 @@ class ImagePolicyReconciler:
         canonical = str(parse_repository(repository.spec.image))
         name = catalog_name(repository, canonical)
         listing = await self._listing(repository, canonical)
-        rules = rules_for(wanted, await self._guards(wanted.metadata.namespace))
+        rules = rules_for(wanted, await guards_in(self.objects, wanted.metadata.namespace))
         if rules.faults:
             raise GuardInvalid("; ".join(rules.faults))
         if rules.max_shrink is not None:
@@ -174,12 +174,6 @@ class ImagePolicyReconciler:
             raise RepositoryNotReady("retrying in 30s error: no tags in database", retry_after=DEPENDENCY_RETRY)
         return listing
 
-    async def _guards(self, namespace: str) -> tuple[UpdateGuard, ...]:
-        try:
-            return await self.objects.list(UpdateGuard, namespace)
-        except KindUnknown:  # not installed: nobody wants any
-            return ()
-
     async def _check_shrinking(
         self, wanted: ImagePolicy, listing: Listing, name: str, share: int, repository: ImageRepository
     ) -> None:
@@ -195,7 +189,7 @@ class ImagePolicyReconciler:
 
     async def _proven(self, policy: ObjectKey, namespace: str) -> tuple[Proven, ...] | str:
         """What ran Healthy where `policy` decides, as its guards saw it; or why this namespace may not know."""
-        guards = [guard for guard in await self._guards(policy.namespace) if not guard.spec.suspend]
+        guards = [guard for guard in await guards_in(self.objects, policy.namespace) if not guard.spec.suspend]
         if policy.namespace != namespace:
             labels = await self._labels(namespace)
             guards = [guard for guard in guards if guard.spec.access_from and _is_open(guard.spec.access_from, labels)]
@@ -238,6 +232,13 @@ class ImagePolicyReconciler:
 def repository_key(policy: ImagePolicy) -> ObjectKey:
     reference = policy.spec.image_repository_ref
     return ObjectKey(reference.namespace or policy.metadata.namespace, reference.name)
+
+
+async def guards_in(objects: Objects, namespace: str) -> tuple[UpdateGuard, ...]:
+    try:
+        return await objects.list(UpdateGuard, namespace)
+    except KindUnknown:  # not installed: nobody wants any
+        return ()
 
 
 def with_latest(status: ImagePolicyStatus, latest: ImageRef) -> ImagePolicyStatus:

@@ -74,6 +74,16 @@ def test_a_new_tag_becomes_a_commit_like_the_originals() -> None:
     assert status["observedSourceRevision"] == f"main@sha1:{log[0]}"
 
 
+def test_who_has_not_installed_update_guards_needs_none() -> None:
+    async def scenario() -> dict[str, str]:
+        world = World()
+        async with world.running(kinds=(GitRepository, ImageRepository, ImagePolicy, ImageUpdateAutomation)):
+            assert is_ready(await begun(world))
+            return await world.head()
+
+    assert virtually(scenario())["app/web.yaml"] == image_line("1.1.0")
+
+
 def test_the_next_tag_is_committed_without_waiting_for_an_interval() -> None:
     async def scenario() -> float:
         world = World()

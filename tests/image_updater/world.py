@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -56,14 +56,20 @@ class World:
 
     @asynccontextmanager
     async def running(
-        self, registry: Registry | None = None, *, reader: ImageReader | None = None, last: bool = True
+        self,
+        registry: Registry | None = None,
+        *,
+        reader: ImageReader | None = None,
+        last: bool = True,
+        kinds: Sequence[type[Resource]] = (GitRepository, *KINDS),
     ) -> AsyncIterator[None]:
         """The CRDs installed and a process with a new catalog at work, as long as the block lasts.
 
         Args:
             last: the cluster ends with it.
+            kinds: those that are installed.
         """
-        for kind in (GitRepository, *KINDS):
+        for kind in kinds:
             await self.cluster.apply(crd(kind), field_manager="test")
         stop, catalog = asyncio.Event(), SqliteCatalog.open(None)
         process = asyncio.create_task(
