@@ -66,7 +66,7 @@ def set_values(text: str, before: Reading, edits: Iterable[Edit]) -> tuple[str, 
     """
     wanted = {edit.marked.start: edit for edit in edits}
     result = splice(text, (Splice(m.start, m.end, spell(value, m.style)) for m, value in wanted.values()))
-    after = counted(text, result, before, wanted) or compared(result, before, wanted)
+    after = counted(text, result, before, wanted) or compared(text, result, before, wanted)
     return result, after
 
 
@@ -115,11 +115,12 @@ def _reads_back(spelled: str, value: str) -> bool:
     return sole_value(spelled) == value
 
 
-def compared(result: str, before: Reading, wanted: Mapping[int, Edit]) -> Reading:
+def compared(text: str, result: str, before: Reading, wanted: Mapping[int, Edit]) -> Reading:
     """The reading of `result`, which differs from `before` in the wanted values alone. Raises Unparsable."""
-    after = find_markers(result)
+    digests = before.digests or find_markers(text, compares=True).digests
+    after = find_markers(result, compares=True)
     intended = [wanted[m.start].value if m.start in wanted else m.value for m in before.marked]
-    if after.digests != before.digests or len(after.marked) != len(intended):
+    if after.digests != digests or len(after.marked) != len(intended):
         line = min((edit.marked.line for edit in wanted.values()), default=0)
         raise Unparsable(f"line {line}: the edit would change more than the marked value")
     for old, new, value in zip(before.marked, after.marked, intended, strict=True):

@@ -14,10 +14,11 @@ import codecs
 import hashlib
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+from image_updater.domain.entries import walk_document
 from image_updater.domain.helm import ACTION, is_in_block, mask, was_masked
 from image_updater.domain.markers import (
     LARGEST,
@@ -45,7 +46,8 @@ class Reading(NamedTuple):
 
     Attributes:
         marked: in the order of the text.
-        digests: of what its read parts say beside the marked values.
+        digests: of what its read parts say beside the marked values; none for a text that was read as it stands, unless
+            it `compares`.
         events: how many `count_events` counts; 0 for a text that was not read as it stands.
     """
 
@@ -116,8 +118,11 @@ def decode(content: bytes) -> tuple[bytes, str]:
         raise Unparsable(f"not UTF-8 text: byte {len(mark) + error.start}") from None
 
 
-def find_markers(text: str) -> Reading:
+def find_markers(text: str, *, compares: bool = False) -> Reading:
     """What `text`, which must not begin with a byte order mark, asks for. Without the screened word it is not parsed.
+
+    Args:
+        compares: whether the digests are wanted, which take time.
 
     Raises:
         Unparsable: it is too large.
@@ -131,8 +136,8 @@ def find_markers(text: str) -> Reading:
         raise Unparsable(f"the file has more than {MOST} markers")
     found = _Found(text)
     try:
-        found.documents(text, tokens)
-        return found.reading(tokens)._replace(events=found.events)
+        found.documents(text, tokens, walk if compares else walk_document)
+        return found.reading(tokens)._replace(digests=tuple(found.digests) if compares else (), events=found.events)
     except Unparsable as error:
         if ACTION not in text:
             found = _Found(text)
@@ -171,7 +176,13 @@ class _Found:
         self.refused: dict[int, str] = {}
         self.events = 0
 
-    def documents(self, text: str, tokens: list[int], skip: bool = False) -> None:
+    def documents(
+        self,
+        text: str,
+        tokens: list[int],
+        walk: Callable[[str, list[int], int, int], Walked] = walk,
+        skip: bool = False,
+    ) -> None:
         """Read the documents that hold tokens. Raises Unparsable, unless those that cannot be read are to be skipped.
 
         Args:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -116,24 +117,36 @@ def spelling(text: str, event: Any) -> int:
     return match.end() if match else event.start_mark.index
 
 
-def walk(text: str, tokens: list[int], base: int = 0, line: int = 0) -> Walked:
-    """What `text` asks for.
+class Piece(NamedTuple):
+    """Some text of a file.
 
-    Args:
+    Attributes:
         tokens: where in it `SCREEN` stands, ascending.
-        base, line: characters and lines that stand before `text` in its file; what is found is counted from there.
-
-    Raises:
-        Unparsable.
+        base, line: characters and lines that stand before it in its file; what is found is counted from there.
     """
-    walk = _Walk(text, tokens, base, line)
-    try:
-        parser = parse(text)
-        walk.follow(parser)
-    except (yaml.YAMLError, UnicodeError) as error:
-        raise unparsable(error, line) from None
-    digest = hashlib.blake2b(msgspec.msgpack.encode(walk.said), digest_size=16).digest()
-    return Walked(tuple(walk.marked), frozenset(walk.claimed), walk.beside, digest, walk.events)
+
+    text: str
+    tokens: list[int]
+    base: int = 0
+    line: int = 0
+
+
+def walk(text: str, tokens: list[int], base: int = 0, line: int = 0, *, compares: bool = True) -> Walked:
+    """What a piece asks for, with a digest if it `compares`, or else an empty one. Raises Unparsable."""
+    walk = _Walk(Piece(text, tokens, base, line), {})
+    walk.follow()
+    return walk.found(hashlib.blake2b(msgspec.msgpack.encode(walk.said), digest_size=16).digest() if compares else b"")
+
+
+def walk_entries(pieces: Iterable[Piece]) -> tuple[Walked, ...]:
+    """What entries of one document's root mapping ask for, some in each piece, without digests. Raises Unparsable."""
+    named: dict[tuple[Any, ...], str] = {}
+    walks = [_Entries(piece, named) for piece in pieces]
+    for each in walks:
+        each.follow()
+    for each in walks:
+        each.identify()
+    return tuple(each.found(b"") for each in walks)
 
 
 class _Walk:
@@ -146,8 +159,9 @@ class _Walk:
         named: what identifies the document's objects, by path.
     """
 
-    def __init__(self, text: str, tokens: list[int], base: int, line: int) -> None:
-        self.text, self.base, self.line = text, base, line
+    def __init__(self, piece: Piece, named: dict[tuple[Any, ...], str]) -> None:
+        text, tokens, self.base, self.line = piece
+        self.text, self.named = text, named
         self.marked: list[Marked] = []
         self.claimed: list[int] = []
         self.beside: dict[int, str] = {}
@@ -155,17 +169,25 @@ class _Walk:
         self.keys: list[Any] = []
         self.hidden = -1
         self.events = 0
-        self.named: dict[tuple[Any, ...], str] = {}
         self.pending: list[tuple[Any, str, tuple[Any, ...]]] = []
         self.above = {text.find("\n", token) + 1: token for token in tokens}
         self.settled = text.find("\n", max(self.above, default=0))  # behind it there is nothing to look at
         self.ahead = tokens[::-1]
         self.next_line, self.next_token = self._reach()
 
-    def follow(self, parser: CParser) -> None:
-        take, say, keys = parser.get_event, self.said.append, self.keys
+    def found(self, digest: bytes) -> Walked:
+        return Walked(tuple(self.marked), frozenset(self.claimed), self.beside, digest, self.events)
+
+    def follow(self) -> None:
+        try:
+            self.take(parse(self.text).get_event)
+        except (yaml.YAMLError, UnicodeError) as error:
+            raise unparsable(error, self.line) from None
+
+    def take(self, take: Callable[[], Any]) -> None:
+        say, keys = self.said.append, self.keys
         for number in count(1):
-            event: Any = take()
+            event = take()
             kind = event.__class__
             if kind is yaml.ScalarEvent:
                 value = event.value
@@ -188,7 +210,7 @@ class _Walk:
                 self.alias()
             elif kind is yaml.DocumentStartEvent:
                 say((event.version, event.tags))
-                self.named = {}
+                self.begin_document()
             elif kind is yaml.DocumentEndEvent:
                 self.finish_document()
             elif kind is yaml.StreamEndEvent:
@@ -264,7 +286,14 @@ class _Walk:
         self.pending.append(((event, start), setter, tuple(self.keys)))
         self.said[-1] = ("marked", event.anchor, event.tag)
 
+    def begin_document(self) -> None:
+        self.named.clear()
+
     def finish_document(self) -> None:
+        self.identify()
+
+    def identify(self) -> None:
+        """Know the pending values' objects."""
         for (event, start), setter, path in self.pending:
             self.marked.append(
                 Marked(
@@ -293,3 +322,13 @@ class _Walk:
         if not self.ahead:
             return -1, -1
         return self.text.rfind("\n", 0, self.ahead[-1]) + 1, self.ahead[-1]
+
+
+class _Entries(_Walk):
+    """Follows some entries of a document: what the others say may name their object."""
+
+    def begin_document(self) -> None:
+        pass
+
+    def finish_document(self) -> None:
+        pass

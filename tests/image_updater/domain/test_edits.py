@@ -211,7 +211,7 @@ def test_what_is_proven_by_counting_is_what_comparing_finds(pieces: list[str], c
     after = counted(text, result, before, edits)
 
     if after is not None:
-        assert after == compared(result, before, edits) == find_markers(result)
+        assert after == compared(text, result, before, edits)._replace(digests=()) == find_markers(result)
 
 
 @pytest.mark.parametrize("text", ["a: 1.0 MARK\n", "a: {b: '1.0', MARK\n}\n", "- x: 1.0 MARK\r\n  y: [1.0 MARK\n  ]\n"])
