@@ -66,7 +66,7 @@ async def explain(cluster: Cluster, key: ObjectKey) -> Explanation:
         wanted, _, note = await look.listed(policy)
         request, found = await look.policies.explain(policy)
         if isinstance(found, Chosen):
-            decision = str(Verdict(found.tag, "chosen", f"is {found.how}" if found.how != "chosen" else "is chosen"))
+            decision = f"{found.tag} is {'taken back to' if found.how == 'taken back' else found.how}"
         else:
             decision = f"nothing can be chosen: {found.message}"
         automations = [await _followed(look, each, policy) for each in await _following(look, policy)]
@@ -77,8 +77,16 @@ async def explain(cluster: Cluster, key: ObjectKey) -> Explanation:
             decision=decision,
             verdicts=verdicts(request),
             automations=tuple(automations),
-            notes=(note,) if note else (),
+            notes=tuple(text for text in (note, _complaint(policy)) if text),
         )
+
+
+def _complaint(policy: ImagePolicy) -> str:
+    """What the service says where it decides nothing: it also knows what vanished, which is not remembered here."""
+    for condition in policy.status.conditions:
+        if condition.type == "Ready" and condition.status == "False":
+            return f"the service has not decided so: {condition.message}"
+    return ""
 
 
 async def _following(look: Look, policy: ImagePolicy) -> list[ImageUpdateAutomation]:
@@ -97,9 +105,15 @@ async def _followed(look: Look, automation: ImageUpdateAutomation, policy: Image
         planned = await plan_part(look.platform, source.remote, revision, part, {})
     except GitOpsError as error:
         return Followed(automation.key, url, trouble=str(error))
-    mine = tuple(each for each in planned.plan.sightings if setter_of(each.setter).base == base)
+    mine = tuple(each for each in planned.plan.sightings if _may_follow(each, base))
     trouble = "it is suspended" if automation.spec.suspend else ""
     return Followed(automation.key, url, mine, trouble)
+
+
+def _may_follow(place: Sighting, base: str) -> bool:
+    """Whether a place follows the policy `namespace:name`, or could not be read far enough to tell that it does not."""
+    setters = [text for text in place.setter.split(", ") if text]
+    return not setters or any(setter_of(setter).base == base for setter in setters)
 
 
 def show(explanation: Explanation, output: str, everything: bool) -> None:
@@ -123,7 +137,8 @@ def show(explanation: Explanation, output: str, everything: bool) -> None:
         if not followed.places and not followed.trouble:
             click.echo("  no file is marked for this policy")
         for place in followed.places:
-            click.echo(f"  {place.file}:{place.line}  {place.state}  {_said(place)}")
+            where = f"{place.file}:{place.line}" if place.line else place.file
+            click.echo(f"  {where}  {place.state}  {_said(place)}")
     if not explanation.automations:
         click.echo("\nNo ImageUpdateAutomation of its namespace follows this policy: nothing is committed")
 
@@ -134,6 +149,8 @@ def _said(place: Sighting) -> str:
             return place.current
         case "pending":
             return f"{place.current} -> {place.desired}"
+        case "held" if place.desired:
+            return f"{place.current} -> {place.desired}: {place.cause}"
         case _:
             return f"{place.current}: {place.cause}" if place.current else place.cause
 

@@ -44,7 +44,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
         for tag in ("1.0.0", "1.1.0", "latest"):
             registry.add("web", tag)
         image = f"{registry.host}/web"
-        await create_repository(tmp_path / "git" / "app.git", {"web.yaml": MARKED.format(image=image).encode()})
+        await create_repository(tmp_path / "git" / "app.git", _files(image))
         (tmp_path / "objects.yaml").write_text("\n---\n".join(map(json.dumps, _objects(image, f"{git.url}/app.git"))))
         command = ["run", "--local", tmp_path / "cluster", "-f", tmp_path / "objects.yaml", "--log-level", "error"]
         process = await asyncio.create_subprocess_exec(
@@ -79,6 +79,18 @@ def _objects(image: str, url: str) -> list[dict[str, Any]]:
     return [namespace, *({**each, "metadata": {**each["metadata"], "namespace": "shop"}} for each in objects)]
 
 
+def _files(image: str) -> dict[str, bytes]:
+    marked = MARKED.format(image=image)
+    both = f'image: {image}:1.0.0 # {{"$imagepolicy": "shop:web"}} {{"$imagepolicy": "shop:other"}}\n'
+    other = marked.replace("shop:web", "shop:other")
+    return {
+        "web.yaml": marked.encode(),
+        "both.yaml": both.encode(),
+        "latin.yaml": "é: 1\n".encode("latin-1") + marked.encode(),
+        "other.yaml": other.encode(),
+    }
+
+
 async def explained(shop: Shop) -> dict[str, Any]:
     """What explain says as soon as the service has listed the tags."""
     for _ in range(100):
@@ -98,7 +110,9 @@ async def test_every_tag_and_every_place_is_explained(shop: Shop) -> None:
     assert said["latest"][0] == "not a version"
     (automation,) = found["automations"]
     assert [(place["file"], place["line"], place["state"]) for place in automation["places"]] == [
-        ("web.yaml", 1, "applied")
+        ("both.yaml", 1, "ambiguous"),
+        ("latin.yaml", 0, "unparsable"),
+        ("web.yaml", 1, "applied"),
     ]
 
     code, table, _ = await shop.run("explain", "web", "-n", "shop")
@@ -106,6 +120,7 @@ async def test_every_tag_and_every_place_is_explained(shop: Shop) -> None:
     assert code == 0
     assert "  * 1.0.0   is chosen" in table
     assert "web.yaml:1  applied" in table
+    assert "  latin.yaml  unparsable  not UTF-8" in table
 
     code, output, complaints = await shop.run("simulate", "web", "-n", "shop")
 
