@@ -106,7 +106,7 @@ class Look:
         if wanted is None:
             raise RepositoryNotReady(f"there is no ImageRepository '{key}', which ImagePolicy '{policy.key}' names")
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
-        name, now, note = catalog_name(wanted, str(repository)), self.platform.clock.now(), ""
+        name, now, note, trouble = catalog_name(wanted, str(repository)), self.platform.clock.now(), "", ""
         cluster, catalog = self.platform.cluster, self.ports.catalog
         checkpoints = Checkpoints(cluster, self.platform.objects, self.platform.clock, catalog)
         tags: tuple[str, ...] = ()
@@ -114,12 +114,13 @@ class Look:
             access = await registry_access(cluster, wanted, repository, self.ports.logins)
             tags = await self.ports.registry.tags(repository, access)
         except RegistryError as error:
-            note = f"the registry does not list {repository} ({error}): the tags are those that the cluster remembers"
+            trouble = f"the registry does not list {repository} ({error})"
+            note = f"{trouble}: the tags are those that the cluster remembers"
         await checkpoints.recall(wanted, name, tags)
         if note:
             tags = tuple(event.tag for event in await catalog.history(name))
             if not tags:
-                raise RepositoryNotReady(note.partition(":")[0])
+                raise RepositoryNotReady(f"{trouble}, and the cluster remembers no tags of it")
         await catalog.store(name, tags, now)
         return wanted, repository, note
 
