@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -104,8 +105,12 @@ def _cause(answer: Answer) -> str:
 
 def _muted(text: str, access: RegistryAccess) -> str:
     """A registry that repeats what it was sent must not bring a password into a status."""
-    for secret in access.credentials.secrets:
-        text = text.replace(secret.text(), "***")
+    credentials = access.credentials
+    secrets = [secret.text() for secret in credentials.secrets]
+    if credentials.password is not None:  # as the header has it
+        secrets.append(base64.b64encode(f"{credentials.username}:{credentials.password.text()}".encode()).decode())
+    for secret in secrets:
+        text = text.replace(secret, "***")
     return text
 
 

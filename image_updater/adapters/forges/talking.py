@@ -158,7 +158,10 @@ class Talk:
         return ForgeUnavailable(message, retry_after=_delay(headers))
 
     def _muted(self, text: str) -> str:
-        for secret in filter(None, (secret.text().strip() for secret in self.secrets)):
+        secrets = [secret.text().strip() for secret in self.secrets]
+        if (header := self.headers.get("Authorization")) is not None:
+            secrets += header.text().split()[1:]
+        for secret in filter(None, secrets):
             text = text.replace(secret, "***")
         return text if len(text) <= LONGEST_CAUSE else f"{text[:LONGEST_CAUSE]}..."
 

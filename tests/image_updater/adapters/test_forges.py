@@ -151,6 +151,15 @@ async def test_a_forge_that_repeats_the_token_does_not_bring_it_into_a_message(f
     assert "bad token ***" in str(error)
 
 
+async def test_a_forge_that_repeats_the_header_does_not_bring_it_into_a_message(forges: HttpForges) -> None:
+    header = base64.b64encode(f"robot:{TOKEN}".encode()).decode()
+    said = json.dumps({"message": f"not Basic {header}"}).encode()
+    async with bad_server(answer_with("403 Forbidden", said)) as url:
+        error = await failure(at(forges, url, "gitea"))
+
+    assert "not Basic ***" in str(error)
+
+
 @pytest.mark.parametrize("kind", ["gitea", "github", "gitlab"])
 async def test_the_newline_at_a_tokens_end_is_none_of_it(forges: HttpForges, kind: Kind) -> None:
     said = json.dumps({"message": f"bad token {TOKEN}"}).encode()

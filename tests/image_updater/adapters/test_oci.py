@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import AsyncIterator
@@ -81,6 +82,14 @@ async def test_what_the_registry_did_is_said(
     assert "oops" not in said
     if behaviour != "foreign-realm":
         assert said == f"GET http://{host}/v2/{behaviour}/app/tags/list?n=1000: {message}"
+
+
+def test_a_header_that_is_repeated_is_not_told() -> None:
+    header = base64.b64encode(f"bob:{PASSWORD}".encode()).decode()
+    said = json.dumps({"errors": [{"code": "DENIED", "message": f"not Basic {header}"}]}).encode()
+    answer = Answer("GET", "https://registry/v2/app", 401, CIMultiDict(), said)
+
+    assert str(failure(answer, RegistryAccess(ACCOUNT))).endswith("DENIED: not Basic ***")
 
 
 @pytest.mark.parametrize("before", range(LONGEST_CAUSE - 20, LONGEST_CAUSE))
