@@ -226,8 +226,11 @@ class PullRequests:
         """Labels of the image and of the one that the files name now; None for what cannot be read."""
         namespace, _, name = bump.policy.partition(":")
         policy = await self.objects.get(ImagePolicy, ObjectKey(namespace, name))
-        live = await self.objects.get(ImageRepository, repository_key(policy)) if policy is not None else None
-        if live is None:
+        if policy is None:
+            return None, None
+        live = await self.objects.get(ImageRepository, repository_key(policy))
+        # what is not Ready may be shut out of another namespace's repository by now, and of its credentials
+        if live is None or (live.metadata.namespace != namespace and not _is_ready(policy)):
             return None, None
         try:
             repository = parse_repository(live.spec.image, insecure=live.spec.insecure)
@@ -269,6 +272,10 @@ def refusals(
 ) -> Callable[[Spot], str]:
     """For `plan_commit`: why a value must not be proposed again."""
     return holding(namespace, policies, refused(found, review.base))
+
+
+def _is_ready(policy: ImagePolicy) -> bool:
+    return any(condition.type == "Ready" and condition.status == "True" for condition in policy.status.conditions)
 
 
 def _is_same_place(url: str, api: str) -> bool:
