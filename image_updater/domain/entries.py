@@ -25,12 +25,12 @@ from typing import NamedTuple
 from image_updater.domain.markers import Marked, Unparsable
 from image_updater.domain.walks import DEEPEST_FLOW, Piece, Walked, count_events, walk, walk_entries
 
-_ENTRY = re.compile(r"(?m)^[A-Za-z][\w.-]*:(?=[ \r\n]|\Z)", re.ASCII)
+_ENTRY = re.compile(r"\n[A-Za-z][\w.-]*:(?=[ \r\n]|\Z)", re.ASCII)
 _FOLLOWED = re.compile(
-    r"(?m)^(?:(?:apiVersion|kind|metadata):|(?![A-Za-z][\w.-]*:(?:[ \r\n]|\Z)|-[ \r\n]|[ \r\n#]|\Z))", re.ASCII
+    r"\n(?:(?:apiVersion|kind|metadata):|(?![A-Za-z][\w.-]*:(?:[ \r\n]|\Z)|-[ \r\n]|[ \r\n#]|\Z))", re.ASCII
 )
 _PREAMBLE = re.compile(r"(?:--- *(?:#[^\n]*)?\r?\n)?(?: *(?:#[^\n]*)?\r?\n)*")
-_DOUBT = re.compile(r"\r(?!\n)|[\x85\u2028\u2029]|\n(?:%|---|\.\.\.)")
+_DOUBTFUL = ("\n%", "\n---", "\n...", "\x85", "\u2028", "\u2029")
 _AROUND = 6
 """Events around a mapping's entries: the stream's, the document's and the mapping's own."""
 
@@ -56,13 +56,16 @@ def walk_document(text: str, tokens: list[int], base: int = 0, line: int = 0) ->
 
 def runs_of(text: str, tokens: list[int]) -> tuple[Run, ...]:
     """The runs of a document; none where it must be walked, or would be followed, as a whole."""
-    starts = [match.start() for match in _ENTRY.finditer(text)]
+    lines = "\n" + text  # the break in front of a line has the line's place in `text`, and is found fast
+    starts = [match.start() for match in _ENTRY.finditer(lines)]
     if len(starts) < 2 or text.count("[") + text.count("{") > DEEPEST_FLOW:
         return ()
-    if _DOUBT.search(text) or not _PREAMBLE.fullmatch(text, 0, starts[0]):
+    if any(sign in text for sign in _DOUBTFUL) or text.count("\r") != text.count("\r\n"):
+        return ()
+    if not _PREAMBLE.fullmatch(text, 0, starts[0]):
         return ()
     starts[0] = 0
-    places = [*tokens, *(match.start() for match in _FOLLOWED.finditer(text))]
+    places = [*tokens, *(match.start() for match in _FOLLOWED.finditer(lines))]
     followed = {bisect_right(starts, place) - 1 for place in places}
     return tuple(_runs([*starts, len(text)], followed)) if len(followed) < len(starts) else ()
 

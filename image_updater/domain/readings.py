@@ -33,7 +33,7 @@ from image_updater.domain.markers import (
 from image_updater.domain.walks import Walked, walk
 from image_updater.domain.walks import count_events as count_in_document
 
-_DOCUMENT = re.compile(r"(?m)^---(?=[ \t\r\n]|\Z)")
+_DOCUMENT = re.compile(r"\n---(?=[ \t\r\n]|\Z)")
 _BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 MOST = 10_000
 """Markers in one file; of more, none is read."""
@@ -255,6 +255,6 @@ class _Found:
 def _documents(text: str) -> Iterator[tuple[int, int]]:
     """Where the documents of `text` begin and end: `---` at a line's start is never anything else. Directives belong to
     the document behind them, so a text with directives is kept whole."""
-    starts = [] if text.startswith("%") or "\n%" in text else [match.start() for match in _DOCUMENT.finditer(text)]
-    edges = [0, *(start for start in starts if start), len(text)]
+    starts = [] if text.startswith("%") or "\n%" in text else [match.start() + 1 for match in _DOCUMENT.finditer(text)]
+    edges = [0, *starts, len(text)]
     yield from pairwise(edges)
