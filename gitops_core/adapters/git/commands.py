@@ -53,6 +53,7 @@ _CONFIG = {
     "fetch.recurseSubmodules": "false",
     "fetch.writeCommitGraph": "false",
     "repack.writeBitmaps": "false",
+    "pack.window": "2",  # what a file was before lies next to it: of a thousand edits, most are found, in half the time
     "http.followRedirects": "false",
     "transfer.fsckObjects": "true",
     # harmless faults that old, honest histories hold; the servers everybody uses accept them too
