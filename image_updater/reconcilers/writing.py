@@ -25,7 +25,7 @@ from image_updater.reconcilers.planning import Part, Planned, Together, plan_tog
 from image_updater.reconcilers.sources import Source
 
 TRIES = 20
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.2
 """Seconds between two tries, before the draw. The quick ones win against writers who commit now and then."""
 SECRET = Kind("", "v1", "Secret")
 
