@@ -95,7 +95,7 @@ def _cause(answer: Answer) -> str:
     """What the registry says went wrong, in go-containerregistry's words. The body itself is never quoted."""
     try:
         errors = msgspec.json.decode(answer.body, type=_ErrorAnswer).errors or []
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         errors = []
     said = [f"{e.code}: {e.message}" + (f"; {text_of(e.detail)}" if e.detail is not None else "") for e in errors]
     if not said:

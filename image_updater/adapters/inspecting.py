@@ -330,7 +330,7 @@ def _manifest_in(body: bytes, headers: Mapping[str, str], where: str) -> _Manife
 def _decoded(body: bytes, type_: type[_Body], where: str) -> _Body:
     try:
         return msgspec.json.decode(body, type=type_)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ImageUnreadable(f"{where} is not what the image specification says") from None
 
 

@@ -39,7 +39,7 @@ def tags_in(body: bytes) -> list[str]:
     """The tags of one page. Raises ValueError: it is none, or holds what can be no tag."""
     try:
         tags = _DECODER.decode(body).tags or []
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ValueError("the answer is not a list of tags") from None
     if tags and not ("".join(tags).isprintable() and 0 < min(map(len, tags)) <= max(map(len, tags)) <= LONGEST_TAG):
         raise ValueError("the answer holds names that are no tags")

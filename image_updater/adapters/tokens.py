@@ -117,7 +117,7 @@ class Tokens:
         where = urlsplit(wanted.realm).netloc
         try:
             said = msgspec.json.decode(answer.body, type=_TokenAnswer)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise RegistryUnavailable(f"the token server {where} answered with something else than a token") from None
         value = said.token or said.access_token
         if not value or not value.isascii() or not value.isprintable():

@@ -87,7 +87,7 @@ def decode(data: bytes) -> Checkpoint:
         if record.version != VERSION:
             raise CheckpointInvalid(f"it is of version {record.version}")
         return _checkpoint(record)
-    except (zlib.error, msgspec.MsgspecError, ValueError, OverflowError, OSError) as error:
+    except (zlib.error, msgspec.MsgspecError, ValueError, OverflowError, OSError, RecursionError) as error:
         if isinstance(error, CheckpointInvalid):
             raise
         raise CheckpointInvalid(f"it cannot be read ({type(error).__name__})") from None

@@ -18,7 +18,6 @@ github.com/sigstore/sigstore/pkg/signature, https://github.com/secure-systems-la
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -155,7 +154,7 @@ def claims_of_bundle(body: bytes) -> tuple[SignedClaim, ...]:
         payload = _encoded(envelope.payload_type, base64.b64decode(envelope.payload, validate=True))
         signatures = envelope.signatures[:MOST_ENVELOPE_SIGNATURES]
         return tuple(SignedClaim(payload, base64.b64decode(each.sig, validate=True)) for each in signatures)
-    except (msgspec.MsgspecError, binascii.Error, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return ()
 
 
@@ -165,7 +164,7 @@ def claims_of_bundle(body: bytes) -> tuple[SignedClaim, ...]:
 def _said(payload: bytes) -> _Says | None:
     try:
         return _said_by_envelope(payload) if payload.startswith(_DSSE) else _said_by_simple_signing(payload)
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 

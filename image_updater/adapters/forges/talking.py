@@ -96,7 +96,7 @@ class Talk:
             raise self._failure(request, status, headers, content)
         try:
             return msgspec.json.decode(content, type=type_)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise ForgeUnavailable(f"{request}: the answer is not what a forge's API says") from None
 
     async def _send(
@@ -182,7 +182,7 @@ def _cause(content: bytes) -> str:
     """What the forge says went wrong, on one line; a body that is not JSON is not quoted."""
     try:
         said = msgspec.json.decode(content, type=_Complaint)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     words = [*_words(said.message), *_words(said.errors), *_words(said.error), *_words(said.error_description)]
     return " ".join("; ".join(dict.fromkeys(words)).split())

@@ -98,7 +98,7 @@ def exchange(registry: str, token: Sensitive) -> Login:
         claims = refresh.split(".")[1]
         padded = base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
         expires = datetime.fromtimestamp(msgspec.json.decode(padded, type=_Claims).exp, UTC)
-    except (msgspec.MsgspecError, ValueError, IndexError, OverflowError, OSError):
+    except (msgspec.MsgspecError, ValueError, LookupError, OverflowError, OSError, RecursionError):
         raise CredentialsInvalid(f"POST {url}: the answer is no refresh token") from None
     return Login(Credentials(USER, Sensitive(refresh)), expires)
 

@@ -26,6 +26,7 @@ from tests.servers.registry import hostile_registry
 
 Kind = Literal["gitea", "github", "gitlab"]
 TOKEN = "s3cret-token-0123456789"
+DEEP = b'{"message":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
 ACCESS = GitAccess(username="robot", password=Sensitive(TOKEN))
 
 
@@ -116,6 +117,9 @@ async def failure(forge: Forge) -> GitOpsError:
         ("500 Internal Server Error", b"<html>oops</html>", "", ForgeUnavailable, "500 internal server error"),
         ("503 Service Unavailable", b"", "Retry-After: 7\r\n", ForgeUnavailable, "503 service unavailable"),
         ("200 OK", b"<html>sign in</html>", "", ForgeUnavailable, "not what a forge's API says"),
+        ("200 OK", b'[{"number": "\xff"}]', "", ForgeUnavailable, "not what a forge's API says"),
+        ("200 OK", DEEP, "", ForgeUnavailable, "not what a forge's API says"),
+        ("500 Internal Server Error", DEEP, "", ForgeUnavailable, "500 internal server error"),
         ("200 OK", b'[{"number": 1', "", ForgeUnavailable, "not what a forge's API says"),
         ("200 OK", b'{"message": "hello"}', "", ForgeUnavailable, "not what a forge's API says"),
         ("200 OK", b'[{"number": "one"}]', "", ForgeUnavailable, "not what a forge's API says"),

@@ -214,6 +214,8 @@ async def test_a_digest_that_is_none_is_not_used(shelf: Shelf, reader: RegistryR
         ({}, "is neither an image manifest nor an index"),
         ([], "is not what the image specification says"),
         (b"<html>", "is not what the image specification says"),
+        (b'{"mediaType": "\xff"}', "is not what the image specification says"),
+        (b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "is not what the image specification says"),
         ({"schemaVersion": 2, "mediaType": INDEX, "manifests": [{"digest": "../secret"}]}, "is not named by a digest"),
         (
             {"schemaVersion": 2, "layers": [], "config": {"digest": "sha256:x?y", "mediaType": CONFIG}},

@@ -84,6 +84,13 @@ async def test_what_the_registry_did_is_said(
         assert said == f"GET http://{host}/v2/{behaviour}/app/tags/list?n=1000: {message}"
 
 
+@pytest.mark.parametrize("said", [b'{"errors": [{"code": "\xff"}]}', b'{"x":' + b"[" * 9999 + b"]" * 9999 + b"}"])
+def test_an_error_that_cannot_be_read_is_told_by_its_status(said: bytes) -> None:
+    answer = Answer("GET", "https://registry/v2/app", 500, CIMultiDict(), said)
+
+    assert str(failure(answer, RegistryAccess(ACCOUNT))).endswith(": unexpected status code 500 Internal Server Error")
+
+
 def test_a_header_that_is_repeated_is_not_told() -> None:
     header = base64.b64encode(f"bob:{PASSWORD}".encode()).decode()
     said = json.dumps({"errors": [{"code": "DENIED", "message": f"not Basic {header}"}]}).encode()

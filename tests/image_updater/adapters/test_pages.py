@@ -46,6 +46,12 @@ def test_what_can_be_no_tag_is_refused(tag: str) -> None:
         tags_in(json.dumps({"tags": ["1.0.0", tag]}).encode())
 
 
+@pytest.mark.parametrize("body", [b"<html>", b'{"tags": ["\xff"]}', b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}"])
+def test_what_is_no_page_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match="the answer is not a list of tags"):
+        tags_in(body)
+
+
 @given(st.lists(st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z"), max_size=20))
 def test_every_tag_there_can_be_is_read(tags: list[str]) -> None:
     assert tags_in(json.dumps({"name": "x", "tags": tags}).encode()) == tags

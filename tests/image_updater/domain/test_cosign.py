@@ -76,6 +76,8 @@ def test_a_claim_counts_for_the_key_that_signed_it(payload: bytes) -> None:
         envelope(statement("https://cyclonedx.org/bom")),
         envelope(statement(), "application/json"),
         envelope(statement()) + b" ",
+        b'{"critical":' + b"[" * 4000 + b"]" * 4000 + b"}",
+        b'{"x":' + b"[" * 4000 + b"]" * 4000 + b"}",
         b"DSSEv1 ",
         b"DSSEv1 x y z",
         b"DSSEv1 999 a 1 b",
@@ -108,6 +110,10 @@ def test_nonsense_is_refused_without_an_error(payload: bytes, signature: bytes) 
     assert not verified(SignedClaim(payload, signature), DIGEST, OURS)
     assert not verified(SignedClaim(b"DSSEv1 " + payload, signature), DIGEST, OURS)
     assert claims_of_bundle(payload) == ()
+
+
+def test_a_bundle_of_brackets_holds_no_claims() -> None:
+    assert claims_of_bundle(b'{"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}") == ()
 
 
 @given(st.binary(max_size=200).filter(lambda body: body != statement()))
