@@ -64,7 +64,6 @@ def controllers(
     proposals = (
         PullRequests(platform.cluster, platform.clock, platform.objects, forges, reader, reach) if forges else None
     )
-    automations = ImageUpdateAutomationReconciler(platform, proposals)
     return (
         # most of them wait for a registry, some for one that hangs: these must not keep the others from their scans
         Controller(
@@ -85,19 +84,23 @@ def controllers(
             ),
             significant=is_another_policy,
         ),
-        Controller(
-            kind=ImageUpdateAutomation,
-            reconciler=automations,
-            references=_named_by_automation,
-            watches=(
-                Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
-                Watch(Query(GitRepository.KIND), GitRepository, changed=is_new_source),
-                Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=guards_otherwise),
-            ),
-            significant=is_another_automation,
-            concurrency=64,  # likewise, for a Git remote that hangs
-        ),
+        _automations(platform, proposals),
         _guards(platform, catalog, health),
+    )
+
+
+def _automations(platform: Platform, proposals: PullRequests | None) -> Controller[ImageUpdateAutomation]:
+    return Controller(
+        kind=ImageUpdateAutomation,
+        reconciler=ImageUpdateAutomationReconciler(platform, proposals),
+        references=_named_by_automation,
+        watches=(
+            Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
+            Watch(Query(GitRepository.KIND), GitRepository, changed=is_new_source),
+            Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=guards_otherwise),
+        ),
+        significant=is_another_automation,
+        concurrency=64,  # a Git remote that hangs must not keep the others from theirs
     )
 
 
