@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import ClusterUnavailable, Expired
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
-from gitops_core.ports import Cluster, Git, GitAccess, GitRemote, Query, WatchEvent
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
+from gitops_core.ports import Cluster, Git, GitAccess, GitRemote, Query, Signer, WatchEvent
 from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
@@ -32,6 +32,9 @@ class NoGit:
 
     def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
         raise NotImplementedError("nothing here uses Git")
+
+    async def signer(self, kind: str, values: Mapping[str, Sensitive], about: str) -> Signer:
+        raise NotImplementedError("nothing here signs")
 
 
 class Flaky:
