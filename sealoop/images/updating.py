@@ -88,7 +88,7 @@ async def update_once(once: Once) -> tuple[Result, ...]:
         GitOpsError, ClickException: the objects cannot be read, or there is no automation among them.
     """
     clock, chance = SystemClock(), SystemChance()
-    found = list(once.manifests) or await _read(once)
+    found = _ours(once.manifests) if once.manifests else await _read(once)
     with contextlib.closing(LocalCluster.open(None, clock, chance)) as cluster:
         await prepare(cluster, map(crd, SERVED), [*_namespaces(found), *_bare(found)])
         await _statuses(cluster, found)
@@ -195,6 +195,19 @@ def named_by(manifest: Manifest) -> Iterable[ObjectRef]:
         yield ObjectRef(CONFIG_MAP, ObjectKey(namespace, f"sealoop-tags-{metadata['name']}"))
         if account := spec.get("serviceAccountName"):
             yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, account))
+
+
+def _ours(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """What the job needs of a folder that also holds Kustomizations and workloads."""
+    groups = {kind.KIND.group for kind in SERVED}
+    kinds = {kind.KIND.kind for kind in SERVED}
+    needed = {NAMESPACE.kind, SECRET.kind, SERVICE_ACCOUNT.kind, CONFIG_MAP.kind}
+    return [
+        manifest
+        for manifest in manifests
+        if ((kind := Kind.of_manifest(manifest)).group in groups and kind.kind in kinds)
+        or (not kind.group and kind.kind in needed)
+    ]
 
 
 def _namespaces(manifests: Sequence[Manifest]) -> list[Manifest]:

@@ -78,7 +78,8 @@ async def test_one_round_pushes_and_another_has_nothing_to_do(job: Job) -> None:
     await job.repository.commit({"web.yaml": marked})
     job.registry.add("web", "1.0.0")
     job.registry.add("web", "1.2.0")
-    job.write(*objects(job, suspend=True))
+    synced = {"sourceRef": {"kind": "GitRepository", "name": "app"}, "interval": "1m", "prune": True}
+    job.write(*objects(job, suspend=True), flux("kustomize", "Kustomization", "app", **synced))
 
     code, output, complaints = await job.run("-f", str(job.folder / "objects.yaml"), "-o", "json")
 
