@@ -67,6 +67,7 @@ MOST_SLOTS = 64
 REMEMBERED_SEARCHES = 16
 MOST_LOOSE, MOST_LOOSE_BYTES = 50, 1 << 20  # new objects that are written one by one
 MOST_KEPT = 32  # commits; then all but the newest KEPT and those in use are pruned
+QUIET_SECONDS, MOST_RESTS = 1.0, 60
 LOCAL_SECONDS = 300.0  # a command that touches no network: only a dead disk takes so long
 
 
@@ -215,6 +216,18 @@ class Mirror:
         checks = ("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
         result = await self._commands.run(f"--git-dir={self.directory}", *checks, timeout=LOCAL_SECONDS)
         return result.code == 0
+
+    async def rest(self) -> None:
+        """Wait until nobody used a mirror that is to be pruned for a second, for a minute at most.
+
+        Pruning packs everything anew and lets nobody write meanwhile: never in the middle of a race to push.
+        """
+        for _ in range(MOST_RESTS):
+            if len(self._commits) <= MOST_KEPT:
+                return
+            await asyncio.sleep(QUIET_SECONDS)
+            if time.monotonic() - self.used >= QUIET_SECONDS:
+                return
 
     async def prune(self) -> None:
         """Forget old commits when there are many: those that no tree in use shows and that were not used lately."""

@@ -77,6 +77,7 @@ class GitMirrors:
         self._slot: Slot | None = None
         self._proven: set[bytes] = set()
         self._chores: set[asyncio.Task[None]] = set()
+        self._resting: dict[Mirror, asyncio.Task[None]] = {}  # chores that wait for a quiet moment
 
     def remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
         address = parse_address(url, allow_file=self._allow_file)
@@ -91,7 +92,9 @@ class GitMirrors:
         return _Threaded(await asyncio.to_thread(load_signer, kind, values, about))
 
     async def close(self) -> None:
-        """Finish the chores, end the readers, and give the folder free. Not to be used afterwards."""
+        """Finish the chores at hand, end the readers, and give the folder free. Not to be used afterwards."""
+        for chore in tuple(self._resting.values()):
+            chore.cancel()
         while self._chores:
             await asyncio.gather(*self._chores, return_exceptions=True)
         self._readers.close()
@@ -100,11 +103,17 @@ class GitMirrors:
 
     def _later(self, mirror: Mirror) -> None:
         """Keep the mirror small, when there is time."""
+        resting = self._resting.get(mirror)
+        if resting is not None and not resting.done():
+            return
         chore = asyncio.get_running_loop().create_task(self._tidy(mirror))
         self._chores.add(chore)
+        self._resting[mirror] = chore
         chore.add_done_callback(self._chores.discard)
 
     async def _tidy(self, mirror: Mirror) -> None:
+        await mirror.rest()
+        self._resting.pop(mirror, None)
         # a failed pruning is tried again after the next fetch, and a damaged mirror is mended by who needs it
         with contextlib.suppress(GitError, OSError):
             await mirror.prune()
