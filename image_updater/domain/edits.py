@@ -22,7 +22,7 @@ from collections.abc import Container, Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from image_updater.domain.markers import LARGEST, Marked, Unparsable, comment_behind
+from image_updater.domain.markers import LARGEST, Marked, Unparsable, comment_behind, setter_of
 from image_updater.domain.readings import Reading, count_events, find_markers
 from image_updater.domain.scalars import spell
 from image_updater.domain.walks import sole_value
@@ -98,15 +98,21 @@ def counted(text: str, result: str, before: Reading, wanted: Mapping[int, Edit])
 
 
 def _is_counted(text: str, edit: Edit, told: Container[int]) -> bool:
-    """Whether counting proves the edit; `told` are the lines of strays, whose tales may lead back to the old value."""
-    start, end, line = edit.marked.start, edit.marked.end, edit.marked.line
+    """Whether counting proves the edit; `told` are the lines of strays, whose tales may lead back to the old value.
+
+    That the old value and its marker stand there is looked up: a reading is found by its content's hash, which is no
+    no proof.
+    """
+    marked, value = edit
+    start, end = marked.start, marked.end
     return (
-        line not in told
+        marked.line not in told
         and start > 0
         and text[start - 1] not in _BREAKS  # where the value's first character could end a document
         and _BREAKS.isdisjoint(text[start:end])
-        and comment_behind(text, end) is not None
-        and _reads_back(spell(edit.value, edit.marked.style), edit.value)
+        and setter_of(comment_behind(text, end) or "") == marked.setter
+        and _reads_back(text[start:end], marked.value)
+        and _reads_back(spell(value, marked.style), value)
     )
 
 

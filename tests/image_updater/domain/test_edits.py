@@ -224,6 +224,8 @@ def test_values_on_one_line_are_proven_by_counting(text: str) -> None:
     assert edits
     assert counted(text, result, before, edits) == find_markers(result)
     assert counted(text, result + "x: y\n", before, edits) is None
+    assert counted(text.replace("1.0", "1.1"), result, before, edits) is None
+    assert counted(text.replace("shop:app", "shop:web"), result, before, edits) is None
 
 
 @slowly
