@@ -104,15 +104,23 @@ class UpdateGuardReconciler:
         return tuple(found)
 
     async def _kustomizations(self, namespace: str) -> tuple[Kustomization, ...]:
-        """Those that apply what the namespace's automations update, by repository and folder."""
+        """Those that apply what the namespace's automations update, by repository and folder.
+
+        Only those of this namespace and of the updated GitRepository's: a tenant elsewhere must not be able to make a
+        bump fail here.
+        """
         places: list[tuple[str, str]] = []
+        trusted = {namespace}
         for automation in await self.platform.objects.list(ImageUpdateAutomation, namespace):
             source = await self.platform.objects.get(GitRepository, source_key(automation))
             if source is not None:
                 places.append((source.spec.url, automation.spec.update.path))
+                trusted.add(source.metadata.namespace)
         found = []
-        for kustomization in await self.platform.objects.list(Kustomization):
-            url = await self._url(kustomization) if places else ""
+        for kustomization in await self.platform.objects.list(Kustomization) if places else ():
+            if kustomization.metadata.namespace not in trusted:
+                continue
+            url = await self._url(kustomization)
             if any(url == its and overlap(kustomization.spec.path, path) for its, path in places):
                 found.append(kustomization)
         return tuple(found)
