@@ -101,7 +101,7 @@ def _is_counted(text: str, edit: Edit, told: Container[int]) -> bool:
     """Whether counting proves the edit; `told` are the lines of strays, whose tales may lead back to the old value.
 
     That the old value and its marker stand there is looked up: a reading is found by its content's hash, which is no
-    no proof.
+    proof.
     """
     marked, value = edit
     start, end = marked.start, marked.end
