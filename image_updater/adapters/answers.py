@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -125,5 +126,7 @@ def _host(proxy: Sensitive | None) -> str:
 
 
 def _number(error: aiohttp.ClientConnectorError) -> str:
+    if isinstance(error.os_error, socket.gaierror):
+        return "the host's name cannot be resolved"
     number = error.os_error.errno
     return os.strerror(number).lower() if number and number > 0 else type(error.os_error).__name__

@@ -99,6 +99,12 @@ def test_a_header_that_is_repeated_is_not_told() -> None:
     assert str(failure(answer, RegistryAccess(ACCOUNT))).endswith("DENIED: not Basic ***")
 
 
+async def test_a_name_that_nobody_has_is_said() -> None:
+    async with OciRegistry() as client:
+        with pytest.raises(RegistryUnavailable, match=r"the host's name cannot be resolved$"):
+            await client.tags(parse_repository("registry.invalid/org/app"), RegistryAccess())
+
+
 @pytest.mark.parametrize("before", range(LONGEST_CAUSE - 20, LONGEST_CAUSE))
 def test_a_message_is_cut_behind_its_secrets_not_inside(before: int) -> None:
     said = json.dumps({"errors": [{"code": "DENIED", "message": "x" * before + PASSWORD}]}).encode()
