@@ -66,8 +66,10 @@ async def explain(cluster: Cluster, key: ObjectKey) -> Explanation:
         wanted, _, note = await look.listed(policy)
         request, found = await look.policies.explain(policy)
         if isinstance(found, Chosen):
+            said = _complaint(policy)
             decision = f"{found.tag} is {'taken back to' if found.how == 'taken back' else found.how}"
         else:
+            said = ""
             decision = f"nothing can be chosen: {found.message}"
         automations = [await _followed(look, each, policy) for each in await _following(look, policy)]
         return Explanation(
@@ -77,7 +79,7 @@ async def explain(cluster: Cluster, key: ObjectKey) -> Explanation:
             decision=decision,
             verdicts=verdicts(request),
             automations=tuple(automations),
-            notes=tuple(text for text in (note, _complaint(policy)) if text),
+            notes=tuple(text for text in (note, said) if text),
         )
 
 
