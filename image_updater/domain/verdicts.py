@@ -354,7 +354,8 @@ class Judge:
         if before is not None or not entry.previous_tag:
             text = f"{entries[-1].tag} is quarantined ({entries[-1].reason}), and no good image before it is known"
             return Nothing(text, tuple(self.passed), self.again)
-        return Chosen(entry.previous_tag, entry.previous_digest, "taken back", tuple(self.passed), self.again)
+        others = tuple(verdict for verdict in self.passed if verdict.tag != entry.previous_tag)
+        return Chosen(entry.previous_tag, entry.previous_digest, "taken back", others, self.again)
 
 
 def _names(entry: Quarantined, tag: str, digest: str) -> bool:
