@@ -3,23 +3,29 @@
     known 1000 -> listed 400, maxShrink 20: 600 vanished, 60 %: not believed
 
 Registries answer half a list now and then, and a policy would choose an older tag. It is measured against what was
-known before any listing that we remember: a list stays unbelieved until most of its tags are back, or a person says in
-the policy's annotation `sealoop.dev/believe-tags: "400"` that so many tags are right.
+known before any listing of the last week: a list stays unbelieved until most of its tags are back, a week has passed,
+or a person says in the policy's annotation `sealoop.dev/believe-tags: "400"` that so many tags are right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 
 from image_updater.domain.history import TagEvent
 
 BELIEVE = "sealoop.dev/believe-tags"
+LASTING = timedelta(days=7)
+"""What is gone for so long was cleaned up."""
 
 
 def disbelief(
-    tags: Collection[str], history: Sequence[TagEvent], max_shrink: int, annotations: Mapping[str, str]
+    tags: Collection[str],
+    history: Sequence[TagEvent],
+    max_shrink: int,
+    annotations: Mapping[str, str],
+    now: datetime,
 ) -> str:
     """Why the tags that are listed now are not believed, "" when they are.
 
@@ -31,7 +37,8 @@ def disbelief(
     if believed.isascii() and believed.isdigit() and len(believed) < 12 and len(tags) >= int(believed):
         return ""
     listed = frozenset(tags)
-    for known, vanished in _losses(listed, history):
+    recent = [event for event in history if now - event.at < LASTING]
+    for known, vanished in _losses(listed, recent):
         missing = len(vanished - listed)
         if missing * 100 > known * max_shrink:
             return (

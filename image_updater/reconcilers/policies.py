@@ -181,9 +181,8 @@ class ImagePolicyReconciler:
         events = await self.catalog.history(name)
         counted = Listing((event.tag for event in events), listing.exclusions).tags
         kept = frozenset(counted)
-        cause = disbelief(
-            listing.tags, [event for event in events if event.tag in kept], share, wanted.metadata.annotations
-        )
+        relevant = [event for event in events if event.tag in kept]
+        cause = disbelief(listing.tags, relevant, share, wanted.metadata.annotations, self.clock.now())
         if cause:
             raise ListShrank(cause, retry_after=seconds(repository.spec.interval))
 
