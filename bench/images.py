@@ -188,6 +188,7 @@ async def elsewhere(at: Stage, clone: float) -> Row:
         token = await asyncio.to_thread(at.ask, path)
         await asyncio.to_thread(wait_until, lambda: at.has_handled(path, token))  # noqa: B023
         took.append(time.monotonic() - started)
+        await asyncio.sleep(0.5)  # what the GitRepository does about it is not the next round's
     return line("somebody else's commit, nothing to bump", took, at, before.cpu, clone=clone)
 
 
@@ -325,6 +326,8 @@ async def writers(folder: Path, count: int, label: str) -> list[Row]:
             await asyncio.to_thread(at.ask, f"{IMAGES}/imagerepositories/web")
             await asyncio.to_thread(wait_until, lambda: f"web:1.{number}.0 " in marked(at))  # noqa: B023
             took.append(time.monotonic() - started)
+            others_too = commits_since(at, first) + 2
+            await asyncio.to_thread(wait_until, lambda: commits_since(at, first) >= others_too)  # noqa: B023
         beside = commits_since(at, first) - beside - len(took)
         stop.set()
         await asyncio.gather(*map(asyncio.wrap_future, others))

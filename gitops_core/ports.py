@@ -349,7 +349,7 @@ class GitRemote(Protocol):
     """
 
     async def resolve(self, ref: GitRef) -> Revision:
-        """Where `ref` points now: one question to the remote, nothing is fetched. Raises RefNotFound."""
+        """Where `ref` points now: one question to the remote, which may bring the commit along. Raises RefNotFound."""
         ...
 
     async def tree(self, revision: Revision, path: str = "") -> Tree:

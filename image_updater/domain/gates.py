@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from gitops_core.meta import timestamp
-from image_updater.api import Approval, ImagePolicy, ImageRef, Reverted, UpdateGuard
+from image_updater.api import Approval, ImagePolicy, ImageRef, Quarantined, Reverted, UpdateGuard
 from image_updater.domain.choices import choice_of, filter_of
 from image_updater.domain.filters import PatternInvalid, TagFilter
 from image_updater.domain.guards import Rules, is_current, rules_for
@@ -105,17 +105,21 @@ class Gatekeeper:
 
         Going on from it to a newer tag is a bump like any other.
         """
+        return self.taken_back(spot) is not None
+
+    def taken_back(self, spot: Spot) -> Quarantined | None:
+        """The quarantined image that the change takes back, if it does."""
         setter = setter_of(spot.setter)
         gate = self.gates.get(setter.base)
         if gate is None or gate.latest is None:
-            return False
+            return None
         tag, digest = _image_of(spot.current, setter.part)
         for entry in gate.rules.quarantine:
             same_digest = not (digest and entry.digest) or digest == entry.digest
             named = tag == entry.tag if tag else bool(digest and digest == entry.digest)
             if named and same_digest and entry.tag != gate.latest.tag:
-                return not _goes_on(entry.tag, gate)
-        return False
+                return None if _goes_on(entry.tag, gate) else entry
+        return None
 
     def next_change(self) -> datetime | None:
         """When the next gate that is closed now may open by itself; None: none does."""

@@ -40,13 +40,24 @@ _REMOVED = {
 }
 
 
-def commit_message(template: str, automation: ObjectKey, changes: Sequence[Change], values: Mapping[str, str]) -> str:
+def commit_message(
+    template: str,
+    automation: ObjectKey,
+    changes: Sequence[Change],
+    values: Mapping[str, str],
+    taken_back: Sequence[str] = (),
+) -> str:
     """The message for a commit of `changes`.
+
+    Args:
+        taken_back: a sentence for each image that the commit takes back; told where the user has no template.
 
     Raises:
         TemplateFieldRemoved: the template uses a field of older versions of the API.
         GitOperationFailed: the template is wrong; the message says where.
     """
+    if not template and taken_back:
+        return "\n".join((DEFAULT, "", *taken_back))
     data = Struct(
         "source.TemplateData",
         (

@@ -73,7 +73,7 @@ class ImageUpdateAutomationReconciler:
         self._targets[wanted.key] = run.part.targets
         status = self._status(status, source, run)
         await self._wake(source, run)
-        notices = self._notices(wanted, source, run)
+        notices = self._notices(wanted, source, run, status)
         try:
             status = msgspec.structs.replace(status, pull_request=await self._settle(wanted, asked, run))
         except GitOpsError as error:
@@ -84,7 +84,7 @@ class ImageUpdateAutomationReconciler:
         opens = run.planned.opens if run.planned is not None else None
         return Outcome(
             status=status,
-            message=UP_TO_DATE,
+            message=_message(status),
             requeue_after=interval if opens is None else min(interval, max(SHORTEST_WAIT, opens)),
             changed=run.pushed is not None,
             notices=notices,
@@ -199,9 +199,11 @@ class ImageUpdateAutomationReconciler:
             reverted=run.planned.reverted,
         )
 
-    def _notices(self, wanted: ImageUpdateAutomation, source: Source, run: Run) -> tuple[Notice, ...]:
+    def _notices(
+        self, wanted: ImageUpdateAutomation, source: Source, run: Run, status: ImageUpdateAutomationStatus
+    ) -> tuple[Notice, ...]:
         if run.pushed is None:
-            return ready_notices(wanted, UP_TO_DATE)
+            return ready_notices(wanted, _message(status))
         text = push_notice(run.pushed.commit, source.push_branch, run.message, source.refspec)
         return (Notice("Normal", "Succeeded", text),)
 
@@ -211,6 +213,15 @@ class ImageUpdateAutomationReconciler:
             await wake_sources(self.platform, source.url, source.push_branch, run.pushed.commit)
         elif not source.switches:
             await wake_sources(self.platform, source.url, source.push_branch, run.observed.commit)
+
+
+def _message(status: ImageUpdateAutomationStatus) -> str:
+    """What Ready says: the original's words, and behind them what is held back and why."""
+    held = [place for place in status.unsettled if place.state == "held" and place.desired]
+    if not held:
+        return UP_TO_DATE
+    first = held[0]
+    return f"{UP_TO_DATE}; {len(held)} held: {first.file}:{first.line} {first.setter}: {first.cause}"
 
 
 def _share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, place: Place) -> bool:

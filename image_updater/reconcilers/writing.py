@@ -19,7 +19,9 @@ from gitops_core.meta import Kind, ObjectKey, ObjectRef, Revision, Sensitive, se
 from gitops_core.ports import Commit, CommitInfo, GitRef, Signature, Signer
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageUpdateAutomation, SigningKey
+from image_updater.domain.gates import Gatekeeper
 from image_updater.domain.messages import commit_message
+from image_updater.domain.sightings import Spot
 from image_updater.errors import BranchTaken
 from image_updater.reconcilers.planning import Part, Planned, Together, plan_together
 from image_updater.reconcilers.sources import Source
@@ -118,10 +120,21 @@ class Writer:
 
     async def _commit(self, base: Revision, together: Together) -> Commit:
         wanted, spec = self.job.wanted, self.job.source.git.commit
-        message = commit_message(spec.message_template, wanted.key, together.plan.changes, spec.message_template_values)
+        changes, back = together.plan.changes, self._taken_back(together)
+        message = commit_message(spec.message_template, wanted.key, changes, spec.message_template_values, back)
         author = Signature(spec.author.name, spec.author.email, self.platform.clock.now().replace(microsecond=0))
         signer = await self._signer(spec.signing_key) if spec.signing_key is not None else None
         return Commit(base.commit, together.plan.edits, message, author, author, signer)
+
+    def _taken_back(self, together: Together) -> tuple[str, ...]:
+        """Why images are taken back, each once."""
+        keeper = Gatekeeper(together.own.part.gates, self.platform.clock.now())
+        found = {}
+        for change in together.plan.changes:
+            entry = keeper.taken_back(Spot(change.file, change.setter, change.old, change.new))
+            if entry is not None:
+                found[entry.policy, entry.tag] = f"Takes back {entry.tag} of {entry.policy}: {entry.reason}"
+        return tuple(found.values())
 
     async def _signer(self, key: SigningKey) -> Signer:
         """Raises SigningFailed, ClusterError."""

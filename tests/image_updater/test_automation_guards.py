@@ -49,6 +49,8 @@ def test_a_held_bump_is_told_and_made_when_the_hold_ends() -> None:
 
     assert head["app/web.yaml"] == image_line("1.0.0")
     assert is_ready(held)
+    ready = next(condition for condition in held["status"]["conditions"] if condition["type"] == "Ready")
+    assert ready["message"].startswith("repository up-to-date; 1 held: ")
     assert held["status"]["markers"] == {"held": 1}
     (report,) = held["status"]["unsettled"]
     assert (report["file"], report["line"], report["setter"]) == ("app/web.yaml", 1, "default:app")

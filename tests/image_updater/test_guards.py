@@ -11,9 +11,10 @@ import pytest
 
 from gitops_core.api import Kustomization
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.ports import GitRef
 from gitops_core.schema import crd
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
-from tests.image_updater.world import IMAGE, World, conditions, has_failed, image_line
+from tests.image_updater.world import IMAGE, URL, World, conditions, has_failed, image_line
 from tests.simulation.loop import virtually
 
 DEPLOYMENT = Kind("apps", "v1", "Deployment")
@@ -111,13 +112,15 @@ async def until_deployed(world: World, tag: str) -> None:
 
 
 def test_a_tag_that_fails_is_taken_back_and_the_next_one_goes_out() -> None:
-    async def scenario(world: World) -> tuple[Any, list[str], list[str]]:
+    async def scenario(world: World) -> tuple[Any, list[str], list[str], str]:
         await world.until(UpdateGuard, "app", proven("1.0.0"))
         world.fakes.push(IMAGE, "1.1.0-bad")
         world.fakes.push(IMAGE, "1.0.5")  # never ran: it must not go out by itself
         await world.request_scan("app")
         await until_deployed(world, "1.1.0-bad")
         await until_deployed(world, "1.0.0")
+        remote = world.git.remote(URL)
+        message = (await remote.describe(await remote.resolve(GitRef(branch="main")))).message
         await world.until(UpdateGuard, "app", proven("1.0.0"))
         policy = await world.get(ImagePolicy, "app")
         world.fakes.push(IMAGE, "1.1.1")
@@ -125,14 +128,15 @@ def test_a_tag_that_fails_is_taken_back_and_the_next_one_goes_out() -> None:
         await until_deployed(world, "1.1.1")
         guard = await world.until(UpdateGuard, "app", proven("1.1.1"))
         subjects = [line for line in await world.events("UpdateGuard") if "quarantined" in line]
-        return guard, subjects, [policy["status"]["latestRef"]["tag"], conditions(policy)[0]["message"]]
+        return guard, subjects, [policy["status"]["latestRef"]["tag"], conditions(policy)[0]["message"]], message
 
-    guard, told, (tag, message) = played(scenario)
+    guard, told, (tag, message), said = played(scenario)
 
     (entry,) = guard["status"]["quarantine"]
     assert (entry["tag"], entry["previousTag"]) == ("1.1.0-bad", "1.0.0")
     assert entry["reason"] == "Deployment/default/web: Progress deadline exceeded"
     assert tag == "1.0.0"
+    assert said.splitlines()[2:] == ["Takes back 1.1.0-bad of app: Deployment/default/web: Progress deadline exceeded"]
     assert "quarantined" in message
     assert len([text for text in told if "1.0.0 is committed again" in text]) == 1
 
