@@ -62,6 +62,7 @@ def test_registries_that_hang_or_talk_nonsense_keep_nobody_from_work(served: Sta
     odd = {"busy": "429", "html": "not", "unauthorized": "UNAUTHORIZED", "broken": "500", "hang-up": ""}
     hanging = [f"hang-{number}" for number in range(12)]
     images = {name: f"{served.hostile}/{name}/app" for name in odd}
+    images["busy"] = images["busy"].replace("127.0.0.1", "localhost")  # it asks for a pause, which is the whole host's
     images |= {name: f"{served.hanging}/hang/{name}" for name in hanging}
     place.apply(
         *(
