@@ -62,6 +62,22 @@ _PATH = re.compile(r"/hook/[0-9a-f]{64}")
 
 
 @dataclass
+class _Bucket:
+    """RATE requests a second, BURST at once."""
+
+    tokens: float = BURST
+    filled_at: float = 0.0
+
+    def take(self, now: float) -> bool:
+        self.tokens = min(BURST, self.tokens + (now - self.filled_at) * RATE)
+        self.filled_at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+@dataclass
 class Hooks:
     """What is behind the paths. Answers are HTTP statuses; none of its methods raises because of a request."""
 
@@ -70,18 +86,14 @@ class Hooks:
     _paths: dict[str, ObjectKey] = field(default_factory=dict)
     _read_at: float = -MEMORY
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _tokens: float = BURST
-    _filled_at: float = 0.0
+    _callers: _Bucket = field(default_factory=_Bucket)
+    _strangers: _Bucket = field(default_factory=_Bucket)
 
-    def admits(self) -> bool:
-        """Whether one more request may be looked at now: RATE a second, BURST at once."""
-        now = self.clock.monotonic()
-        self._tokens = min(BURST, self._tokens + (now - self._filled_at) * RATE)
-        self._filled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+    def admits(self, path: str) -> bool:
+        """Whether one more request may be looked at now; those who know no path cannot keep out those who do."""
+        is_known = _PATH.fullmatch(path) is not None and self._known(path) is not None
+        bucket = self._callers if is_known else self._strangers
+        return bucket.take(self.clock.monotonic())
 
     async def receiver(self, path: str) -> Receiver | None:
         """The Receiver that is called at `path` now. Raises ClusterError."""
@@ -195,9 +207,9 @@ async def receiving(listen: str, cluster: Cluster, clock: Clock) -> AsyncIterato
 
 
 async def _answer(hooks: Hooks, request: web.Request) -> HTTPStatus:
-    if not hooks.admits():
-        return HTTPStatus.TOO_MANY_REQUESTS
     path = request.rel_url.raw_path
+    if not hooks.admits(path):
+        return HTTPStatus.TOO_MANY_REQUESTS
     if not _PATH.fullmatch(path):
         return HTTPStatus.NOT_FOUND
     try:

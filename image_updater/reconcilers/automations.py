@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -54,7 +55,7 @@ class ImageUpdateAutomationReconciler:
 
     platform: Platform
     proposals: PullRequests | None = None
-    _writers: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+    _writers: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)
     _targets: dict[ObjectKey, tuple[DeclaredTarget, ...]] = field(default_factory=dict)
     """Those that the last run of an automation planned with; the status does not tell."""
 

@@ -254,10 +254,15 @@ async def test_a_receiver_that_is_not_ready_or_has_another_token_acts_on_nothing
         assert not await told(world)
 
 
-async def test_a_flood_is_slowed_down() -> None:
+async def test_a_flood_is_slowed_down_and_keeps_nobody_out_who_knows_a_path() -> None:
     world = World(SystemClock())
     async with called(world) as caller:
+        await world.scanned("1.0.0")
+        path = await caller.receiver("acr")
+        assert await caller.post(path, acr("1.1.0")) == 200
+
         answers = [await caller.post(f"/hook/{n:064x}", b"") for n in range(2 * BURST)]
 
         assert 429 in answers
         assert set(answers) == {404, 429}
+        assert await caller.post(path, acr("1.2.0")) == 200
