@@ -24,7 +24,7 @@ from image_updater.adapters.tokens import Tokens
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.domain.reaching import PROXY_SCHEMES
 from image_updater.domain.references import Repository
-from image_updater.errors import RegistryUnavailable
+from image_updater.errors import RegistryError, RegistryUnavailable
 
 LARGEST_ERROR = 64 << 10
 LARGEST_TOKEN = 1 << 20
@@ -115,7 +115,10 @@ class Transport:
     ) -> Answer:
         server = _server(repository)
         known = self._challenges.get(server)
-        proof = await self._proof(known, repository, access)
+        try:
+            proof = await self._proof(known, repository, access)
+        except RegistryError:
+            proof = ""  # what the host asked for elsewhere need not be asked for here: then it will say so
         answer = await self._send(method, repository, path, access, _with(headers, proof), limit)
         challenges = answer.challenges if answer.status == HTTPStatus.UNAUTHORIZED else ()
         if not challenges or (challenges[0] == known and known.scheme == "basic"):

@@ -50,6 +50,13 @@ async def test_no_tags_is_an_answer(registry: OciRegistry, host: str) -> None:
     assert await registry.tags(Repository(host, "null-tags/app", insecure=True)) == ()
 
 
+async def test_a_challenge_that_leads_nowhere_troubles_no_open_repository(registry: OciRegistry, host: str) -> None:
+    with pytest.raises(RegistryDenied):
+        await registry.tags(Repository(host, "foreign-realm/app", insecure=True))
+
+    assert await registry.tags(Repository(host, "null-tags/app", insecure=True)) == ()
+
+
 async def test_ten_mebibytes_of_tags_are_read(registry: OciRegistry, host: str) -> None:
     assert len(await registry.tags(Repository(host, "huge/app", insecure=True))) == 100_000
 
