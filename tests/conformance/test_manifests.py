@@ -186,20 +186,9 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
             "x",
             sourceRef=SOURCE,
             interval="1h",
-            git={"commit": {"author": {"email": "a@b.c"}, "signingKey": {"secretRef": {"name": "key"}}}},
+            git={"checkout": {"ref": {"semver": ">=1"}}, "commit": {"author": {"email": "a@b.c"}}},
         ),
-        "spec.git.commit.signingKey",
-    ),
-    (
-        flux(
-            "image",
-            "ImagePolicy",
-            "x",
-            imageRepositoryRef={"name": "x"},
-            policy={"alphabetical": {}},
-            digestReflectionPolicy="IfNotPresent",
-        ),
-        "spec.digestReflectionPolicy",
+        "spec.git.checkout.ref.semver",
     ),
 ]
 
