@@ -54,6 +54,7 @@ COLUMNS = {
     "ImageRepository": ["Name", "Image", "Tags", "Ready", "Status", "Last scan", "Age"],
     "ImagePolicy": ["Name", "Image", "Tag", "Ready", "Status", "Age"],
     "ImageUpdateAutomation": ["Name", "Ready", "Status", "Last run", "Age"],
+    "UpdateGuard": ["Name", "Ready", "Status", "Age"],  # ours: there is no original
     "SecretStore": ["Name", "AGE", "Status", "Capabilities", "Ready"],
     "ExternalSecret": ["Name", "StoreType", "Store", "Refresh Interval", "Status", "Ready", "Last Sync"],
 }
@@ -64,6 +65,7 @@ SHORT_NAMES = {
     "ImageRepository": ["imgrepo", "imagerepo"],
     "ImagePolicy": ["imgpol", "imagepol"],
     "ImageUpdateAutomation": ["iua", "imgupd", "imgauto"],
+    "UpdateGuard": ["guard", "ug"],
     "SecretStore": ["ss"],
     "ExternalSecret": ["es"],
 }
@@ -74,6 +76,7 @@ CATEGORIES = {
     "ImageRepository": "fluxcd-images",
     "ImagePolicy": "fluxcd-images",
     "ImageUpdateAutomation": "fluxcd-images",
+    "UpdateGuard": "fluxcd-images",
     "SecretStore": "external-secrets",
     "ExternalSecret": "external-secrets",
 }

@@ -11,6 +11,7 @@ leaves the state before or after a write, never between. Several processes may h
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,7 +83,7 @@ class Store:
         self._path = path
         with _translated():
             self._db = sqlite3.connect(path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
+            _use_wal(self._db)
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA cache_size = -16000")
             with self.transaction():
@@ -232,6 +233,20 @@ class Store:
     def _all(self, statement: str, *values: Any) -> Sequence[Any]:
         with _translated():
             return self._db.execute(statement, values).fetchall()
+
+
+def _use_wal(database: sqlite3.Connection) -> None:
+    """Raises sqlite3.Error. Of two who make a file at the same time, SQLite refuses one without any patience."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 @contextmanager
