@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gitops_core.api import KINDS, GitRepository, Kustomization, Receiver
-from gitops_core.domain.dependencies import dependency_keys, is_ready, source_key
+from gitops_core.domain.dependencies import dependency_keys, source_key
 from gitops_core.domain.labels import OWNER_NAME
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query, Renderer
@@ -90,4 +90,4 @@ def _readiness(dependency: Kustomization | None) -> tuple[bool, bool, str] | Non
         return None
     status = dependency.status
     is_observed = status.observed_generation == dependency.metadata.generation
-    return is_observed, is_ready(dependency), status.last_applied_revision
+    return is_observed, status.is_ready, status.last_applied_revision

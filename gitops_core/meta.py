@@ -143,6 +143,15 @@ class Status(Wire):
     observed_generation: int = 0
     last_handled_reconcile_at: str = ""
 
+    @property
+    def ready(self) -> Condition | None:
+        """The Ready condition, of whatever generation."""
+        return next((condition for condition in self.conditions if condition.type == "Ready"), None)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.ready is not None and self.ready.status == "True"
+
 
 class ConditionStyle(NamedTuple):
     """How a kind tells its results in status.conditions; the default is Flux's way.

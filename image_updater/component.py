@@ -10,6 +10,7 @@ from gitops_core.api import GitRepository, Kustomization
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.controlling import is_significant
+from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.gates import APPROVE
@@ -24,7 +25,7 @@ from image_updater.reconcilers import (
     ImageUpdateAutomationReconciler,
     UpdateGuardReconciler,
 )
-from image_updater.reconcilers.access import SECRET, SERVICE_ACCOUNT, named_for_access, registry_access
+from image_updater.reconcilers.access import SERVICE_ACCOUNT, named_for_access, registry_access
 from image_updater.reconcilers.automations import source_key
 from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.policies import repository_key

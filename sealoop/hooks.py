@@ -29,7 +29,8 @@ from gitops_core.errors import ClusterError, GitOpsError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
 from gitops_core.ports import Clock, Cluster, PartialObject, Query
 from gitops_core.reconcilers.receivers import TokenMissing, receiver_token
-from gitops_core.runtime.informers import listed
+from gitops_core.runtime.conditions import REQUESTED_AT
+from gitops_core.runtime.informers import every_page, listed
 from gitops_core.schema import from_manifest
 from image_updater.api import ImageRepository
 from image_updater.domain.webhooks import PayloadInvalid, PushedTag, pushed_tags
@@ -45,7 +46,6 @@ RATE, BURST = 50.0, 200
 MEMORY = 1.0
 """Seconds after which the paths are read again when somebody asks for one that is not known."""
 MANAGER = "notification-controller"
-REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
 GROUPS = {
     "Bucket": "source.toolkit.fluxcd.io/v1",
     "HelmChart": "source.toolkit.fluxcd.io/v1",
@@ -154,16 +154,9 @@ class Hooks:
         if not resource.match_labels:
             raise GitOpsError("matchLabels field not set when using wildcard '*' as name")
         labels = ",".join(f"{name}={value}" for name, value in sorted(resource.match_labels.items()))
-        found: list[ObjectRef] = []
-        token = ""
-        while True:
-            query = Query(kind, namespace=namespace, labels=labels, metadata_only=True)
-            page = await self.cluster.list(query, PartialObject, continue_token=token)
-            items = [item for item in page.items if isinstance(item, PartialObject)]
-            found += [ObjectRef(kind, ObjectKey(item.metadata.namespace, item.metadata.name)) for item in items]
-            token = page.continue_token
-            if not token:
-                return tuple(found)
+        query = Query(kind, namespace=namespace, labels=labels, metadata_only=True)
+        found = await every_page(self.cluster, query, PartialObject)
+        return tuple(ObjectRef(kind, ObjectKey(item.metadata.namespace, item.metadata.name)) for item in found)
 
     async def _wake(self, ref: ObjectRef) -> None:
         """Raises ClusterError."""
@@ -219,8 +212,7 @@ async def _answer(hooks: Hooks, request: web.Request) -> HTTPStatus:
         return HTTPStatus.INTERNAL_SERVER_ERROR
     if receiver is None:
         return HTTPStatus.NOT_FOUND
-    ready = any(c.type == "Ready" and c.status == "True" for c in receiver.status.conditions)
-    if receiver.spec.suspend or not ready or receiver.metadata.deletion_timestamp is not None:
+    if receiver.spec.suspend or not receiver.status.is_ready or receiver.metadata.deletion_timestamp is not None:
         return HTTPStatus.SERVICE_UNAVAILABLE
     try:
         async with asyncio.timeout(PATIENCE):

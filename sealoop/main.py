@@ -5,10 +5,11 @@ Kept light on purpose: `sealoop --help` and a typing mistake must answer at once
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 
 import click
+
+from sealoop.lazy import LazyGroup
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     # name: (module, what --help says of it)
@@ -38,8 +39,10 @@ def command_first(args: Sequence[str]) -> list[str]:
     return [*args[place : place + 1], *args[:place], *args[place + 1 :]]
 
 
-class Commands(click.Group):
-    """A group whose commands are imported when they are called."""
+class Commands(LazyGroup):
+    """The commands of COMMANDS; options that kubectl takes first may stand first."""
+
+    table = COMMANDS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, command_first(args))
@@ -55,20 +58,6 @@ class Commands(click.Group):
             near = get_close_matches(args[0], COMMANDS, 1)
             meant = f" Did you mean {near[0]!r}?" if near else f" There is {', '.join(COMMANDS)}."
             ctx.fail(f"No such command {args[0]!r}.{meant}")
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        command = getattr(importlib.import_module(COMMANDS[name][0]), name)
-        assert isinstance(command, click.Command)  # noqa: S101  # a table of ours, checked by a test
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
 
 
 @click.command(

@@ -18,7 +18,7 @@ from secrets_sync.api import CaProvider, ExternalSecret, SecretKeySelector, Secr
 from secrets_sync.domain.live import MANAGED, SECRET
 from secrets_sync.domain.plan import target_of
 from secrets_sync.ports import ProviderFactories
-from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler, is_ready
+from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
 AT_ONCE = 128
@@ -89,4 +89,4 @@ def _usable_again(old: SecretStore | None, new: SecretStore | None) -> bool:
     """A store that fails disturbs nobody whose Secret is in order: only what may help wakes."""
     if old is None or new is None:
         return new is not None
-    return old.metadata.generation != new.metadata.generation or (is_ready(new) and not is_ready(old))
+    return old.metadata.generation != new.metadata.generation or (new.status.is_ready and not old.status.is_ready)

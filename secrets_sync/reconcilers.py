@@ -243,16 +243,11 @@ def _usable(store: SecretStore | None, wanted: ExternalSecret) -> SecretStore:
     name = reference.name
     if store is None:
         raise StoreNotReady(f'could not get SecretStore "{name}", SecretStore.external-secrets.io "{name}" not found')
-    if not is_ready(store):
+    if not store.status.is_ready:
         failure = StoreNotReady(f'SecretStore "{name}" is not ready')
         # one that nobody has looked at yet is no trouble to tell of: it will be validated in a moment
         raise failure if store.status.conditions else failure.told("None", {})
     return store
-
-
-def is_ready(store: SecretStore) -> bool:
-    """Whether the store's last validation went well."""
-    return any(c.type == "Ready" and c.status == "True" for c in store.status.conditions)
 
 
 def _identity(store: SecretStore) -> str:
@@ -260,7 +255,7 @@ def _identity(store: SecretStore) -> str:
 
 
 def _was_ready(wanted: ExternalSecret) -> bool:
-    return any(c.type == "Ready" and c.status == "True" for c in wanted.status.conditions)
+    return wanted.status.is_ready
 
 
 def _is_in_order(wanted: ExternalSecret, live: LiveSecret | None) -> bool:

@@ -27,14 +27,10 @@ def why_not_ready(wanted: Kustomization, key: ObjectKey, dependency: Kustomizati
     if dependency is None:
         kinds = "kustomizations.kustomize.toolkit.fluxcd.io"
         return f"dependency '{key}' not found: {kinds} \"{key.name}\" not found"
-    if dependency.metadata.generation != dependency.status.observed_generation or not is_ready(dependency):
+    if dependency.metadata.generation != dependency.status.observed_generation or not dependency.status.is_ready:
         return f"dependency '{key}' is not ready"
     same_source = source_key(dependency) == source_key(wanted)
     same_kind = dependency.spec.source_ref.kind == wanted.spec.source_ref.kind
     if same_source and same_kind and dependency.status.last_applied_revision != revision:
         return f"dependency '{key}' revision is not up to date"
     return ""
-
-
-def is_ready(kustomization: Kustomization) -> bool:
-    return any(c.type == "Ready" and c.status == "True" for c in kustomization.status.conditions)

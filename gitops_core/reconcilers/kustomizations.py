@@ -254,7 +254,7 @@ class KustomizationReconciler:
             attempt.status, last_applied_revision=attempt.revision, last_attempted_revision=attempt.revision
         )
         interval = seconds(wanted.spec.interval)
-        if wait.changed or is_new or attempt.notices or not dependencies.is_ready(wanted):  # else there is no news
+        if wait.changed or is_new or attempt.notices or not wanted.status.is_ready:  # else there is no news
             text = f"Reconciliation finished in {go_duration(took)}, next run in {go_duration(interval)}"
             attempt.tell("ReconciliationSucceeded", text, commit_status="update")
         return Outcome(

@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic, TypeVar, cast
 
 from gitops_core.errors import ClusterError, Expired, KindUnknown
-from gitops_core.meta import ObjectKey, ObjectRef, Resource
+from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Chance, Clock, Cluster, PartialObject, Query, Unreadable, WatchEvent
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.retry import backoff
@@ -28,6 +28,7 @@ from gitops_core.schema import from_manifest
 
 T = TypeVar("T", bound=Resource | PartialObject)
 R = TypeVar("R", bound=Resource)
+V = TypeVar("V")
 Listener = Callable[[Any, Any], None]
 
 log = logging.getLogger(__name__)
@@ -303,11 +304,22 @@ class WatchedObjects:
 
 async def listed(cluster: Cluster, type_: type[R], namespace: str = "") -> list[R]:
     """Every readable object of a kind, from all pages, as the API server has them now."""
-    found: list[R] = []
+    return await every_page(cluster, Query(type_.KIND, namespace=namespace), type_)
+
+
+async def listed_manifests(cluster: Cluster, query: Query) -> list[Manifest]:
+    """The same as decoded JSON, each with the apiVersion and kind that the items of a list do not say."""
+    header = {"apiVersion": query.kind.api_version, "kind": query.kind.kind}
+    return [{**header, **item} for item in await every_page(cluster, query, dict)]
+
+
+async def every_page(cluster: Cluster, query: Query, type_: type[V]) -> list[V]:
+    """Every readable object of a query, decoded to `type_`."""
+    found: list[V] = []
     token = ""
     while True:
-        page = await cluster.list(Query(type_.KIND, namespace=namespace), type_, limit=PAGE, continue_token=token)
-        found += [item for item in page.items if isinstance(item, type_)]
+        page = await cluster.list(query, type_, limit=PAGE, continue_token=token)
+        found += [item for item in page.items if not isinstance(item, Unreadable)]
         token = page.continue_token
         if not token:
             return found

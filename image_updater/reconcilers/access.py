@@ -18,6 +18,7 @@ from hashlib import blake2b
 from gitops_core.errors import StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Cluster
+from gitops_core.runtime.credentials import SECRET
 from image_updater.api import ImageRepository
 from image_updater.domain.credentials import (
     OPEN,
@@ -32,7 +33,6 @@ from image_updater.domain.references import Repository
 from image_updater.errors import CredentialsInvalid
 from image_updater.ports import CloudLogins, NoCloudLogins
 
-SECRET = Kind("", "v1", "Secret")
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
 CONFIG_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
 MOST_PULL_SECRETS = 50

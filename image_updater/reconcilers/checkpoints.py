@@ -111,7 +111,7 @@ class Checkpoints:
         try:
             await self.cluster.apply(_manifest(wanted, name, record), field_manager=wanted.CONTROLLER, force=True)
         except ClusterError as error:
-            log.warning("no checkpoint", extra={"configmap": str(_name(wanted.key)), "cause": str(error)})
+            log.warning("no checkpoint", extra={"configmap": str(checkpoint_of(wanted.key)), "cause": str(error)})
             self._written[wanted.key] = _Written(written.seen, written.digest, LARGE + 1, now)
         else:
             self._written[wanted.key] = _Written(seen, digest, len(record), now)
@@ -120,7 +120,7 @@ class Checkpoints:
         self._written.pop(wanted.key, None)
 
     async def _read(self, key: ObjectKey) -> bytes | None:
-        place = _name(key)
+        place = checkpoint_of(key)
         try:
             manifest = await self.cluster.get(ObjectRef(CONFIG_MAP, place))
         except Forbidden as error:
@@ -139,7 +139,7 @@ class Checkpoints:
         try:
             seen = decode(record).among(tags, self.clock.now())
         except CheckpointInvalid as error:
-            log.warning("a checkpoint is left alone", extra={"configmap": str(_name(key)), "cause": str(error)})
+            log.warning("a checkpoint is left alone", extra={"configmap": str(checkpoint_of(key)), "cause": str(error)})
         else:
             await self.catalog.restore(name, seen)
 
@@ -151,7 +151,7 @@ class Checkpoints:
         """The first ImageRepository of each namespace that lists this image and is well."""
         first: dict[str, ObjectKey] = {}
         for found in await self.objects.list(ImageRepository, namespace):
-            if catalog_name(found, found.status.canonical_image_name) == name and _is_well(found):
+            if catalog_name(found, found.status.canonical_image_name) == name and found.status.is_ready:
                 first.setdefault(found.metadata.namespace, found.key)
         return tuple(first.values())
 
@@ -164,11 +164,8 @@ class Checkpoints:
         return record
 
 
-def _is_well(found: ImageRepository) -> bool:
-    return any(condition.type == "Ready" and condition.status == "True" for condition in found.status.conditions)
-
-
-def _name(key: ObjectKey) -> ObjectKey:
+def checkpoint_of(key: ObjectKey) -> ObjectKey:
+    """The ConfigMap of the ImageRepository `key`; a name that would be too long is shortened."""
     name = f"sealoop-tags-{key.name}"
     if len(name) > 253:
         name = f"{name[:220]}-{sha256(name.encode()).hexdigest()[:32]}"
@@ -176,7 +173,7 @@ def _name(key: ObjectKey) -> ObjectKey:
 
 
 def _manifest(wanted: ImageRepository, name: str, record: bytes) -> Manifest:
-    place = _name(wanted.key)
+    place = checkpoint_of(wanted.key)
     owner = {
         "apiVersion": wanted.KIND.api_version,
         "kind": wanted.KIND.kind,

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from gitops_core.errors import TransientError
-from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Cluster
+from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Notice
 from image_updater.api import ImageRepository
 from image_updater.domain.cosign import PublicKey, parse_keys, refusal
@@ -20,8 +21,6 @@ from image_updater.domain.verdicts import Facts, Need
 from image_updater.errors import GuardInvalid, ImageUnknown, ImageUnreadable, RegistryError
 from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.access import registry_access
-
-SECRET = Kind("", "v1", "Secret")
 
 
 @dataclass

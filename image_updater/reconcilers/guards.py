@@ -18,6 +18,7 @@ from gitops_core.api import GitRepository, Kustomization
 from gitops_core.errors import KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, seconds
 from gitops_core.ports import Query
+from gitops_core.runtime.informers import listed_manifests
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain import workloads
@@ -184,17 +185,10 @@ class UpdateGuardReconciler:
                 return "Progressing", message
 
     async def _listed(self, query: Query) -> list[Manifest]:
-        found: list[Manifest] = []
-        token = ""
-        while True:
-            try:
-                page = await self.platform.cluster.list(query, dict, continue_token=token)
-            except KindUnknown:
-                return []
-            found += [_named(item, query.kind) for item in page.items if isinstance(item, dict)]
-            token = page.continue_token
-            if not token:
-                return found
+        try:
+            return await listed_manifests(self.platform.cluster, query)
+        except KindUnknown:
+            return []
 
 
 def overlap(one: str, other: str) -> bool:
@@ -210,11 +204,6 @@ def overlap(one: str, other: str) -> bool:
 
 def _labels(prefix: str, owner: ObjectKey) -> str:
     return f"{prefix}/name={owner.name},{prefix}/namespace={owner.namespace}"
-
-
-def _named(manifest: Manifest, kind: Kind) -> Manifest:
-    """The object with its kind, which the items of a list do not say."""
-    return {"apiVersion": kind.api_version, "kind": kind.kind, **manifest}
 
 
 def _place(manifest: Manifest) -> tuple[str, str, str]:

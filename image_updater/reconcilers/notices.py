@@ -11,7 +11,7 @@ from gitops_core.runtime.reconciling import Notice
 
 def ready_notices(wanted: Resource, message: str) -> tuple[Notice, ...]:
     """The notice that `wanted` is ready now, unless it was before and said the same."""
-    ready = next((c for c in wanted.status.conditions if c.type == "Ready"), None)
+    ready = wanted.status.ready
     if ready is not None and ready.status == "True" and ready.message == message:
         return ()
     return (Notice("Normal", "Succeeded", message),)

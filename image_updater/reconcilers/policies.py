@@ -306,7 +306,7 @@ def _beside(decision: Chosen, rules: Rules) -> str:
 
 def _ready(wanted: ImagePolicy, message: str) -> Sequence[Notice]:
     """The notice of a choice, unless it was told before: what is said of other tags is no news."""
-    ready = next((c for c in wanted.status.conditions if c.type == "Ready"), None)
+    ready = wanted.status.ready
     if ready is not None and ready.status == "True" and f"{ready.message};".startswith(f"{message};"):
         return ()
     return (Notice("Normal", "Succeeded", message),)

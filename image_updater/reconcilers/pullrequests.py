@@ -230,7 +230,7 @@ class PullRequests:
             return None, None
         live = await self.objects.get(ImageRepository, repository_key(policy))
         # what is not Ready may be shut out of another namespace's repository by now, and of its credentials
-        if live is None or (live.metadata.namespace != namespace and not _is_ready(policy)):
+        if live is None or (live.metadata.namespace != namespace and not policy.status.is_ready):
             return None, None
         try:
             repository = parse_repository(live.spec.image, insecure=live.spec.insecure)
@@ -272,10 +272,6 @@ def refusals(
 ) -> Callable[[Spot], str]:
     """For `plan_commit`: why a value must not be proposed again."""
     return holding(namespace, policies, refused(found, review.base))
-
-
-def _is_ready(policy: ImagePolicy) -> bool:
-    return any(condition.type == "Ready" and condition.status == "True" for condition in policy.status.conditions)
 
 
 def _is_same_place(url: str, api: str) -> bool:

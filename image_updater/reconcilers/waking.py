@@ -6,8 +6,8 @@ import contextlib
 
 from gitops_core.api import GitRepository
 from gitops_core.errors import ClusterError
+from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.reconciling import Platform
-from image_updater.domain.scans import REQUESTED_AT
 from image_updater.reconcilers.sources import same_repository, tracks
 
 FIELD_MANAGER = "image-automation-controller"

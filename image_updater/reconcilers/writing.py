@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from gitops_core.errors import GitAccessDenied, GitError, PushConflict, PushDenied, RefNotFound, SigningFailed
-from gitops_core.meta import Kind, ObjectKey, ObjectRef, Revision, Sensitive, seconds
+from gitops_core.meta import ObjectKey, ObjectRef, Revision, Sensitive, seconds
 from gitops_core.ports import Commit, CommitInfo, GitRef, Signature, Signer
+from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageUpdateAutomation, SigningKey
 from image_updater.domain.gates import Gatekeeper
@@ -29,7 +30,6 @@ from image_updater.reconcilers.sources import Source
 TRIES = 20
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.2
 """Seconds between two tries, before the draw. The quick ones win against writers who commit now and then."""
-SECRET = Kind("", "v1", "Secret")
 
 
 @dataclass(frozen=True)

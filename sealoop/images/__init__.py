@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from keyword import iskeyword
 
 import click
+
+from sealoop.lazy import LazyGroup
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     # name: (module, what --help says of it)
@@ -20,22 +20,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
-class ImageCommands(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        command = getattr(importlib.import_module(COMMANDS[name][0]), f"{name}_" if iskeyword(name) else name)
-        assert isinstance(command, click.Command)  # noqa: S101  # a table of ours, checked by a test
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+class ImageCommands(LazyGroup):
+    table = COMMANDS
 
 
 @click.command(cls=ImageCommands)

@@ -85,10 +85,8 @@ async def explain(cluster: Cluster, key: ObjectKey) -> Explanation:
 
 def _complaint(policy: ImagePolicy) -> str:
     """What the service says where it decides nothing: it also knows what vanished, which is not remembered here."""
-    for condition in policy.status.conditions:
-        if condition.type == "Ready" and condition.status == "False":
-            return f"the service has not decided so: {condition.message}"
-    return ""
+    ready = policy.status.ready
+    return f"the service has not decided so: {ready.message}" if ready is not None and ready.status == "False" else ""
 
 
 async def _following(look: Look, policy: ImagePolicy) -> list[ImageUpdateAutomation]:

@@ -29,24 +29,26 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster, Query
 from gitops_core.runtime import process
 from gitops_core.runtime.clock import SystemChance, SystemClock
-from gitops_core.runtime.informers import listed
+from gitops_core.runtime.conditions import REQUESTED_AT
+from gitops_core.runtime.credentials import SECRET
+from gitops_core.runtime.informers import listed, listed_manifests
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import crd
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
+from image_updater.reconcilers.access import SERVICE_ACCOUNT
+from image_updater.reconcilers.checkpoints import CONFIG_MAP, checkpoint_of
 from image_updater.reconcilers.pullrequests import SECRET as PULL_REQUEST_SECRET
 from image_updater.reconcilers.sources import WRITE_SECRET as WRITE_ANNOTATION
 from sealoop.applying import prepare
 from sealoop.clusters import Connection, opened
+from sealoop.kinds import NAMESPACE
 from sealoop.service import opened_ports
 from sealoop.wiring import image_controllers
 
 FIELD_MANAGER = "sealoop"
 WRITE_SECRET = "sealoop-write-once"  # noqa: S105  # its name
-REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
 LOOK = 0.05
 SERVED: tuple[type[Resource], ...] = (GitRepository, *KINDS)
-SECRET, CONFIG_MAP, NAMESPACE = (Kind("", "v1", kind) for kind in ("Secret", "ConfigMap", "Namespace"))
-SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ async def _read(once: Once) -> list[Manifest]:
         for kind in SERVED:
             namespace = "" if kind is GitRepository else once.namespace
             with contextlib.suppress(KindUnknown):  # who has no UpdateGuards has not installed them
-                found += await _listed(cluster, Query(kind.KIND, namespace=namespace))
+                found += await listed_manifests(cluster, Query(kind.KIND, namespace=namespace))
         named = {ref for manifest in found for ref in named_by(manifest)}
         named |= {ObjectRef(NAMESPACE, ObjectKey("", ref.key.namespace)) for ref in map(ObjectRef.of, found)}
         for ref in sorted(named):
@@ -154,18 +156,6 @@ async def _read(once: Once) -> list[Manifest]:
             if manifest is not None:
                 found.append(manifest)
         return found
-
-
-async def _listed(cluster: Cluster, query: Query) -> list[Manifest]:
-    found: list[Manifest] = []
-    token = ""
-    while True:
-        page = await cluster.list(query, dict, continue_token=token)
-        head = {"apiVersion": query.kind.api_version, "kind": query.kind.kind}
-        found += [{**head, **item} for item in page.items if isinstance(item, dict)]
-        token = page.continue_token
-        if not token:
-            return found
 
 
 def named_by(manifest: Manifest) -> Iterable[ObjectRef]:
@@ -192,7 +182,7 @@ def named_by(manifest: Manifest) -> Iterable[ObjectRef]:
     names += filter(None, map(annotations.get, (WRITE_ANNOTATION, PULL_REQUEST_SECRET)))
     yield from (ObjectRef(SECRET, ObjectKey(namespace, name)) for name in names)
     if manifest["kind"] == ImageRepository.KIND.kind:
-        yield ObjectRef(CONFIG_MAP, ObjectKey(namespace, f"sealoop-tags-{metadata['name']}"))
+        yield ObjectRef(CONFIG_MAP, checkpoint_of(ObjectKey(namespace, metadata["name"])))
         if account := spec.get("serviceAccountName"):
             yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, account))
 
@@ -294,12 +284,11 @@ async def _results(cluster: Cluster, before: Sequence[ImageUpdateAutomation]) ->
     results = []
     for kind in (ImageRepository, ImagePolicy, ImageUpdateAutomation):
         for item in await listed(cluster, kind):
-            ready = next((c for c in item.status.conditions if c.type == "Ready"), None)
-            ok = ready is not None and ready.status == "True"
+            ready = item.status.ready
             message = ready.message if ready is not None else "it was not looked at"
             commit = getattr(item.status, "last_push_commit", "")
             new = commit if commit != pushed.get(item.key, "") else ""
-            results.append(Result(kind.KIND.kind, item.key, ok, message, new))
+            results.append(Result(kind.KIND.kind, item.key, item.status.is_ready, message, new))
     return tuple(results)
 
 
