@@ -65,7 +65,7 @@ class ImageRepositoryReconciler:
             plan = LOST
         pushes = self._pushes(wanted) if isinstance(plan, Wait) else ()
         if pushes and await self._is_others(wanted, name):
-            plan = PUSHED
+            plan = PUSHED._replace(since=max(push.at for push in pushes))
         try:
             if isinstance(plan, Wait):
                 result = await self._with_pushes(wanted, name, pushes)
@@ -96,12 +96,14 @@ class ImageRepositoryReconciler:
         listed_at = await self.catalog.listed_at(name, identity)
         if listed_at is None or not is_shared(plan, listed_at, began):
             listed_at = await self._listed(wanted, repository, access, identity)
+            if plan.since is not None and listed_at < min(plan.since, began):  # it was under way before
+                listed_at = await self._listed(wanted, repository, access, identity)
         return await self._result(wanted, name, listed_at)
 
     async def _listed(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, identity: str
     ) -> datetime:
-        """When the listing was made that is in the catalog then; who asks for it meanwhile gets the same one."""
+        """When the listing began that is in the catalog then; who asks for it meanwhile gets the same one."""
         limit = max(1.0, seconds(wanted.spec.timeout or wanted.spec.interval))
         try:
             async with asyncio.timeout(limit):
@@ -114,14 +116,14 @@ class ImageRepositoryReconciler:
     async def _list(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, identity: str
     ) -> datetime:
-        name = catalog_name(wanted, str(repository))
+        name, began = catalog_name(wanted, str(repository)), self.clock.now()
         listed = await self.registry.tags(repository, access)
         async with self._locks.setdefault(name, asyncio.Lock()):
             await self.checkpoints.recall(wanted, name, listed)
             now = self.clock.now()
             # all tags, also excluded ones: other ImageRepositories of the same image exclude others
-            await self.catalog.store(name, listed, now, identity)
-        return now
+            await self.catalog.store(name, listed, now, identity, began)
+        return began
 
     def _pushes(self, wanted: ImageRepository) -> tuple[Push, ...]:
         last = wanted.status.last_scan_result
@@ -148,7 +150,7 @@ class ImageRepositoryReconciler:
         return await self._result(wanted, name, last.scan_time)
 
     async def _result(self, wanted: ImageRepository, name: str, listed_at: datetime) -> ScanResult:
-        """What status says of the listing in the catalog, which was made at `listed_at`."""
+        """What status says of the listing in the catalog, which began at `listed_at`."""
         try:
             tags = await self.catalog.tags(name) or ()
             kept = self.listings.listing(name, tags, wanted.spec.exclusion_list).tags
