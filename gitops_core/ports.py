@@ -210,6 +210,13 @@ class Cluster(Protocol):
         """The same API with the rights of `user`. The embedded cluster has no rights to check and returns itself."""
         ...
 
+    def apart(self) -> Cluster:
+        """The same API over connections of its own, for what must not wait behind other requests.
+
+        It lives as long as this one. The embedded cluster has no connections and returns itself.
+        """
+        ...
+
 
 class Objects(Protocol):
     """Our own kinds as this process's watches see them: reading one costs no request."""

@@ -34,6 +34,7 @@ from gitops_core.ports import Chance, Clock, Cluster, Events, PartialObject, Que
 from gitops_core.runtime.conditions import REQUESTED_AT, UNSUPPORTED, status_after, unsupported_message
 from gitops_core.runtime.fencing import WRITTEN
 from gitops_core.runtime.informers import Informer, Informers
+from gitops_core.runtime.leave import FENCE, Fence
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.observing import Observer, wake_referrers
 from gitops_core.runtime.queue import Priority, WorkQueue
@@ -55,12 +56,14 @@ class Surroundings:
     """What every loop is given.
 
     Attributes:
+        fence: what every write of a reconciliation passes, also those that go to no cluster.
         namespace: only its objects are reconciled; "" for all.
         labels: label selector of the objects to reconcile; "" for all.
         reconcile_timeout: seconds after which a reconciliation that hangs gives its worker back.
     """
 
     cluster: Cluster
+    fence: Fence
     clock: Clock
     chance: Chance
     events: Events
@@ -185,6 +188,7 @@ class ControllerLoop(Generic[R]):
     # what happens then
 
     async def _work(self) -> None:
+        FENCE.set(self._around.fence)
         while (key := await self.queue.get()) is not None:
             self._measure_queue()
             await asyncio.sleep(0)  # a look that never waits must not keep the lease from being renewed

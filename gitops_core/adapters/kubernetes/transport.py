@@ -65,7 +65,7 @@ class Transport:
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         self.name = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         self._base = self.name + parts.path
-        self._endpoint = endpoint
+        self._endpoint, self._agent, self._seconds = endpoint, agent, seconds
         self._patience = aiohttp.ClientTimeout(total=seconds, sock_connect=10.0)
         self._credentials = credentials_for(endpoint.login)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
@@ -74,6 +74,10 @@ class Transport:
         local = parts.hostname == "localhost" or (parts.hostname or "").startswith("127.")
         encoding = "gzip" if endpoint.compress and not local else "identity"
         self._always = {"Accept": "application/json", "Accept-Encoding": encoding, "User-Agent": agent}
+
+    def apart(self) -> Transport:
+        """The same server with connections, credentials and places of their own."""
+        return Transport(self._endpoint, self._agent, self._seconds)
 
     async def send(self, request: Request) -> bytes:
         """The body of a success. Raises the ClusterError that any other answer stands for."""

@@ -12,6 +12,7 @@ from gitops_core.errors import NotLeader
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.leading import LEASE, Leadership
+from gitops_core.runtime.leave import check_again
 from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
 from tests.gitops_core.runtime.kinds import Gadget, Widget
 from tests.gitops_core.runtime.test_process import Diary
@@ -285,6 +286,51 @@ def test_a_lease_stolen_between_plan_and_write_stops_the_write() -> None:
             await asyncio.sleep(40)  # the thief never renews: ours again
             assert planned == [1, 1]
             assert await world.local.get(ObjectRef(_CONFIGMAP, ObjectKey("shop", "a"))) is not None
+
+    virtually(main())
+
+
+def test_writes_that_the_api_server_keeps_waiting_do_not_cost_the_lease() -> None:
+    async def main() -> None:
+        world = World()
+        world.cluster.apart = lambda: world.local  # type: ignore[assignment,return-value,method-assign]
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(_write_map), lease=lease("one")) as process:
+            await asyncio.sleep(1)
+            world.cluster.delay = 3600.0
+            await world.put(Widget, "a", size=2)
+            for _ in range(300):
+                await asyncio.sleep(0.5)
+                assert process.health.leading
+
+            world.cluster.delay = 0.0
+
+    virtually(main())
+
+
+def test_a_leader_whose_machine_sleeps_in_the_middle_of_a_look_sends_nothing_anywhere() -> None:
+    """No handle of the platform is between a reconciler and a forge: the adapter finds the fence in the task."""
+
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Widget, platform: Platform) -> Outcome:
+            check_again()
+            asyncio.get_running_loop().jump(10.5)  # type: ignore[attr-defined]
+            try:
+                check_again()
+            except NotLeader:
+                refused.append(wanted.key.name)
+            return outcome(wanted)
+
+        refused: list[str] = []
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(script), lease=lease("one")):
+            await asyncio.sleep(1)
+
+        assert refused == ["a"]
 
     virtually(main())
 
