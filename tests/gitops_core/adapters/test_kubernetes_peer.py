@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -12,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from gitops_core.adapters.kubernetes import KubernetesCluster
 from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin
-from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, KindUnknown
+from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, Invalid, KindUnknown
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Query, WatchEvent
 
@@ -110,6 +111,56 @@ async def test_a_body_that_is_no_object_is_unavailable(answer: Answer, sentence:
     async with facing(answer) as cluster:
         with pytest.raises(ClusterUnavailable, match=sentence):
             await cluster.get(REF)
+
+
+TEMPLATE = "core.PodTemplateSpec{ObjectMeta:v1.ObjectMeta{" + 'Name:"", ' * 250 + "}}"
+
+
+def refusal(code: int, message: str, *causes: tuple[str, str]) -> Answer:
+    details = {"causes": [{"reason": "FieldValueInvalid", "message": said, "field": field} for field, said in causes]}
+    return says(code, json.dumps({"kind": "Status", "code": code, "message": message, "details": details}))
+
+
+async def test_a_field_that_cannot_change_is_named_without_the_value_that_the_server_repeats() -> None:
+    template, selector = f"Invalid value: {TEMPLATE}: field is immutable", 'Invalid value: "x": field is immutable'
+    message = f'Job.batch "web" is invalid: [spec.template: {template}, spec.selector: {selector}]'
+
+    async with facing(refusal(422, message, ("spec.template", template), ("spec.selector", selector))) as cluster:
+        with pytest.raises(Invalid) as caught:
+            await cluster.patch(REF, {}, field_manager="m")
+
+    expected = "[spec.template: field is immutable, spec.selector: field is immutable]"
+    assert str(caught.value) == f'Job.batch "web" is invalid: {expected}'
+    assert [fault.message for fault in caught.value.faults] == ["field is immutable"] * 2
+
+
+async def test_what_is_wrong_with_a_long_value_is_still_said() -> None:
+    cause = f"Invalid value: {TEMPLATE}: must not be larger than a house"
+
+    async with facing(
+        refusal(422, f'Job.batch "web" is invalid: spec.template: {cause}', ("spec.template", cause))
+    ) as c:
+        with pytest.raises(Invalid) as caught:
+            await c.patch(REF, {}, field_manager="m")
+
+    assert str(caught.value).startswith(
+        'Job.batch "web" is invalid: spec.template: Invalid value: core.PodTemplateSpec{'
+    )
+    assert str(caught.value).endswith(": must not be larger than a house")
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "etcdserver: request is too large",
+        "rpc error: code = ResourceExhausted desc = trying to send message larger than max (3145728 vs. 2097152)",
+    ],
+)
+async def test_an_object_that_is_too_large_to_store_is_not_the_servers_trouble(message: str) -> None:
+    async with facing(refusal(500, message)) as cluster:
+        with pytest.raises(Invalid, match="too large|larger than max"):
+            await cluster.patch(REF, {}, field_manager="m")
 
 
 async def test_a_list_that_is_none_is_unavailable() -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from gitops_core.errors import NotLeader
+from gitops_core.api import GitRepository
+from gitops_core.api.gitrepository import GitRepositoryStatus
+from gitops_core.errors import Invalid, NotLeader, TransientError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.leading import LEASE, Leadership
 from gitops_core.runtime.leave import check_again
 from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
-from tests.gitops_core.runtime.kinds import Gadget, Widget
+from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import World, condition, controller, lease, outcome, ref
 from tests.simulation.loop import SeededChance, virtually
@@ -115,6 +117,82 @@ def test_a_status_that_could_not_be_written_is_written_later() -> None:
 
         assert live["status"]["size"] == 1
         assert len(looks) == 3
+
+    virtually(main())
+
+
+def test_a_failure_that_has_much_to_say_is_stored_and_retried_no_sooner_than_it_asks() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: GitRepository, platform: Platform) -> Outcome:
+            looks.append(platform.clock.monotonic())
+            if wanted.spec.url.endswith("bad"):
+                raise TransientError("apps/web: " + "field is immutable, " * 5000, reason="Broken", retry_after=120.0)
+            return Outcome(GitRepositoryStatus(), "stored", 3600.0)
+
+        looks: list[float] = []
+        await world.install(GitRepository)
+        await world.put(GitRepository, "a", url="https://git.example/good", interval="1h")
+        async with world.process(controller(script, GitRepository)):
+            await asyncio.sleep(10)
+            assert condition(await world.get(GitRepository, "a"), "Ready")["status"] == "True"
+            await world.put(GitRepository, "a", url="https://git.example/bad", interval="1h")
+            await asyncio.sleep(600)
+            ready = condition(await world.get(GitRepository, "a"), "Ready")
+
+        assert (ready["status"], ready["reason"]) == ("False", "Broken")
+        assert ready["message"].startswith("apps/web: field is immutable")
+        assert ready["message"].endswith("bytes left out)")
+        assert len(looks) <= 1 + 5
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_status_that_the_api_server_refuses_is_replaced_by_a_short_one(fails: bool) -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Widget, platform: Platform) -> Outcome:
+            looks.append(platform.clock.monotonic())
+            if wanted.spec.size == 2 and fails:
+                raise TransientError("no size fits", reason="Sizeless", retry_after=300.0).carrying(
+                    WidgetStatus(size=2)
+                )
+            return outcome(wanted, None)
+
+        async def picky(subject: ObjectRef, patch: Any, **options: Any) -> Any:
+            if (patch.get("status") or {}).get("size") == 2:
+                raise Invalid(subject, "Widget/shop/a: status.size: Invalid value: 2: too large: " + "x" * 9000)
+            return await world.local.patch(subject, patch, **options)
+
+        looks: list[float] = []
+        world.cluster.override["patch"] = picky
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(script)):
+            await asyncio.sleep(10)
+            assert condition(await world.get(Widget, "a"), "Ready")["status"] == "True"
+            looks.clear()
+            await world.put(Widget, "a", size=2)
+            await asyncio.sleep(600)
+            live = await world.get(Widget, "a")
+            await world.put(Widget, "a", size=3)
+            await asyncio.sleep(10)
+            healed = await world.get(Widget, "a")
+
+        said = "no size fits" if fails else "size 2"
+        ready = condition(live, "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "StatusRefused")
+        assert ready["message"].startswith(
+            f"the status of this result cannot be stored: {said}: Widget/shop/a: status.s"
+        )
+        assert len(ready["message"]) < 1000
+        assert live["status"]["size"] == 1
+        assert live["status"]["observedGeneration"] == 1
+        assert len(looks) <= (1 + 2 if fails else 1 + 11)
+        assert condition(healed, "Ready")["message"] == "size 3"
 
     virtually(main())
 
