@@ -1,7 +1,7 @@
 """What the kernel needs from the world, each a Protocol with its contract.
 
 A contract test in tests/contracts/ states what every implementation does; adapters/ holds the implementations. Adapters
-translate every failure into gitops_core.errors, never retry, never log bodies.
+translate every failure into gitops_core.errors, retry only what their peer turned away, never log bodies.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def _plain(status: Status | None) -> dict[str, Any]:
 
 
 def _without_nulls(value: Any, depth: int = 0) -> Any:
-    """`value` without nulls, the texts of its parts cut; what stands at the top may be an echo of the spec: as it is."""
+    """`value` without nulls, the texts of its parts cut; what stands at the top may echo the spec and stays whole."""
     if isinstance(value, dict):
         return {name: _without_nulls(inner, depth + 1) for name, inner in value.items() if inner is not None}
     if isinstance(value, list | tuple):

@@ -10,7 +10,7 @@ import pytest
 
 from gitops_core.api import GitRepository
 from gitops_core.api.gitrepository import GitRepositoryStatus
-from gitops_core.errors import Invalid, NotLeader, TransientError
+from gitops_core.errors import ClusterUnavailable, Invalid, NotLeader, TransientError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.leading import LEASE, Leadership
@@ -73,6 +73,30 @@ def test_a_forgotten_version_means_list_again_and_wakes_only_what_changed() -> N
         assert world.cluster.requests["list Widget"] == 2
         assert {name for name, _ in diary.looks} == {"a", "d"}
         assert diary.finalized == ["b"]
+
+    virtually(main())
+
+
+def test_a_watch_that_is_turned_away_comes_back_when_the_api_server_says() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary()
+
+        async def busy(query: Query, type_: type[Any], **options: Any) -> Any:
+            if query.kind == Widget.KIND:
+                asked.append(world.clock.monotonic())
+                if len(asked) < 4:
+                    raise ClusterUnavailable("too many requests", retry_after=20.0)
+            return await world.local.list(query, type_, **options)
+
+        asked: list[float] = []
+        world.cluster.override["list"] = busy
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(100)
+
+        assert [round(later - sooner, 1) for sooner, later in itertools.pairwise(asked)] == [20.0] * 3
+        assert diary.of("a")
 
     virtually(main())
 
