@@ -18,9 +18,10 @@ from typing import NoReturn
 import msgspec
 
 from gitops_core.api import GitRepository, Inventory, InventoryEntry, Kustomization, KustomizationStatus
-from gitops_core.domain import dependencies, inventory, labels
+from gitops_core.domain import dependencies, inventory, labels, stages
 from gitops_core.domain.plan import SyncPlan, plan_sync
 from gitops_core.domain.progress import go_duration, retry_interval_of, timeout_of, with_attempt
+from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, is_confirmed
 from gitops_core.errors import GitError, GitOpsError, NotLeader, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision, seconds
 from gitops_core.ports import Overlay, Renderer
@@ -148,7 +149,23 @@ class KustomizationReconciler:
             scoped = await self._applier.scoped(rendered)
         except SyncFailed as error:
             self._fail(attempt, error.reason, str(error))
-        return plan_sync((_owned(m, wanted) for m in scoped), _known(wanted.status), prune=wanted.spec.prune)
+        return self._decided(attempt, [_owned(manifest, wanted) for manifest in scoped])
+
+    def _decided(self, attempt: _Attempt, objects: Sequence[Manifest]) -> SyncPlan:
+        wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
+        try:
+            return plan_sync(
+                objects,
+                _known(wanted.status),
+                prune=wanted.spec.prune,
+                limit=PruneLimit.of(annotations),
+                confirmed=is_confirmed(annotations, attempt.revision),
+            )
+        except PruneGuarded as error:
+            hint = f"mend Git, or confirm this revision with the annotation {CONFIRM}: {attempt.revision}"
+            self._stall(attempt, PruneGuarded(f"{error}; {hint}"))
+        except StalledError as error:
+            self._stall(attempt, error)
 
     # carrying it out
 
@@ -287,6 +304,11 @@ class KustomizationReconciler:
         )
         attempt.status = msgspec.structs.replace(attempt.status, history=history)
 
+    def _stall(self, attempt: _Attempt, error: StalledError) -> NoReturn:
+        """Raise `error` with the status to store: nothing more is tried until somebody edits something."""
+        self._record(attempt, error.reason)
+        raise error.told("Warning", {f"{GROUP}/revision": attempt.revision}).carrying(attempt.status) from None
+
     def _fail(
         self, attempt: _Attempt, reason: str, message: str, *conditions: Condition, retry_after: float | None = None
     ) -> NoReturn:
@@ -309,14 +331,14 @@ class KustomizationReconciler:
         refs = _known(wanted.status)
         if wanted.spec.suspend or not refs or not _deletes(wanted):
             return
-        plan = plan_sync((), refs, prune=True)
-        deleted = await self._applier.prune(plan.prune, wanted.key)
+        order = stages.prune_order(refs)
+        deleted = await self._applier.prune(order, wanted.key)
         if deleted:
             text = "\n".join(f"{ref} deleted" for ref in deleted)
             metadata = {f"{GROUP}/revision": wanted.status.last_applied_revision}
             self.platform.events.emit(wanted, "Normal", "ReconciliationSucceeded", text, metadata)
         if wanted.spec.deletion_policy == "WaitForTermination":
-            await self._await_termination(wanted, plan.prune)
+            await self._await_termination(wanted, order)
 
     async def _await_termination(self, wanted: Kustomization, refs: Sequence[ObjectRef]) -> None:
         """Raises TransientError while some objects are there; after the time-out they are left to the cluster."""
