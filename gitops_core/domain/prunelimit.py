@@ -21,7 +21,7 @@ from gitops_core.meta import Revision
 
 LIMIT = "sealoop.dev/prune-limit"
 CONFIRM = "sealoop.dev/confirm-prune"
-_FORM = re.compile(r"(?P<count>\d{1,9})?(?:(?(count),)(?P<percent>\d{1,3})%)?")
+_FORM = re.compile(r"(?P<objects>\d{1,9})?(?:(?(objects),)(?P<percent>\d{1,3})%)?")
 
 
 class PruneGuarded(StalledError):
@@ -31,9 +31,9 @@ class PruneGuarded(StalledError):
 
 
 class PruneLimit(NamedTuple):
-    """More than `count` objects and more than `percent` of those known are too many; None does not limit."""
+    """More than `objects` and more than `percent` of those known are too many; None does not limit."""
 
-    count: int | None = 10
+    objects: int | None = 10
     percent: int | None = 50
 
     @classmethod
@@ -41,7 +41,7 @@ class PruneLimit(NamedTuple):
         """The limit that a Kustomization's annotations set.
 
         >>> PruneLimit.of({}), PruneLimit.of({LIMIT: "3"}), PruneLimit.of({LIMIT: "20, 30%"})
-        (PruneLimit(count=10, percent=50), PruneLimit(count=3, percent=None), PruneLimit(count=20, percent=30))
+        (PruneLimit(objects=10, percent=50), PruneLimit(objects=3, percent=None), PruneLimit(objects=20, percent=30))
 
         Raises:
             StalledError: the annotation is none of the forms above.
@@ -56,17 +56,17 @@ class PruneLimit(NamedTuple):
         if not plain or match is None or int(match["percent"] or 0) > 100:
             forms = '"10", "50%", "10,50%" or "none"'
             raise StalledError(f"annotation {LIMIT} is {text!r}: write {forms}", reason="InvalidPruneLimit")
-        return cls(*(int(match[name]) if match[name] else None for name in ("count", "percent")))
+        return cls(*(int(match[name]) if match[name] else None for name in ("objects", "percent")))
 
     def is_exceeded(self, deleted: int, known: int) -> bool:
-        if self.count is None and self.percent is None:
+        if self.objects is None and self.percent is None:
             return False
-        many = self.count is None or deleted > self.count
+        many = self.objects is None or deleted > self.objects
         most = self.percent is None or deleted * 100 > self.percent * known
         return many and most
 
     def __str__(self) -> str:
-        parts = (self.count, None if self.percent is None else f"{self.percent}%")
+        parts = (self.objects, None if self.percent is None else f"{self.percent}%")
         return " and ".join(f"more than {part}" for part in parts if part is not None)
 
 
