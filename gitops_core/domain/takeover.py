@@ -26,6 +26,7 @@ REMOVED_ANNOTATIONS = (
     "kustomize.toolkit.fluxcd.io/checksum",
     "fluxcd.io/sync-checksum",
 )
+REMOVED_LABELS = ("fluxcd.io/sync-gc-mark",)
 
 
 def takeover_patch(live: Manifest) -> list[dict[str, Any]]:
@@ -38,8 +39,9 @@ def takeover_patch(live: Manifest) -> list[dict[str, Any]]:
     entries = list(metadata.get("managedFields") or ())
     ours = next((entry for entry in entries if _is(entry, MANAGER, "Apply")), None)
     taken = [entry for entry in entries if _is_taken(entry)]
-    annotations = [name for name in REMOVED_ANNOTATIONS if name in (metadata.get("annotations") or {})]
-    if ours is None or not (taken or annotations):
+    places = (("annotations", REMOVED_ANNOTATIONS), ("labels", REMOVED_LABELS))
+    removed = [(place, name) for place, names in places for name in names if name in (metadata.get(place) or {})]
+    if ours is None or not (taken or removed):
         return []
     fields: Mapping[str, Any] = ours.get("fieldsV1") or {}
     for entry in taken:
@@ -49,7 +51,7 @@ def takeover_patch(live: Manifest) -> list[dict[str, Any]]:
         {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
         {"op": "replace", "path": "/metadata/managedFields", "value": kept},
     ]
-    return patch + [{"op": "remove", "path": f"/metadata/annotations/{_pointer(name)}"} for name in annotations]
+    return patch + [{"op": "remove", "path": f"/metadata/{place}/{_pointer(name)}"} for place, name in removed]
 
 
 def _is(entry: Mapping[str, Any], manager: str, operation: str) -> bool:

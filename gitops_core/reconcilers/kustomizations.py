@@ -19,6 +19,7 @@ import msgspec
 
 from gitops_core.api import GitRepository, Inventory, InventoryEntry, Kustomization, KustomizationStatus
 from gitops_core.domain import dependencies, inventory, labels, stages
+from gitops_core.domain.normalization import normalized
 from gitops_core.domain.plan import SyncPlan, plan_sync
 from gitops_core.domain.progress import go_duration, retry_interval_of, timeout_of, with_attempt
 from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, is_confirmed
@@ -149,7 +150,7 @@ class KustomizationReconciler:
             scoped = await self._applier.scoped(rendered)
         except SyncFailed as error:
             self._fail(attempt, error.reason, str(error))
-        return self._decided(attempt, [_owned(manifest, wanted) for manifest in scoped])
+        return self._decided(attempt, [_owned(normalized(manifest), wanted) for manifest in scoped])
 
     def _decided(self, attempt: _Attempt, objects: Sequence[Manifest]) -> SyncPlan:
         wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
