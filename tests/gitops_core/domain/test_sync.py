@@ -238,6 +238,19 @@ def test_kubectls_fields_become_ours() -> None:
     ]
 
 
+def test_a_mark_that_kubectl_set_stays_kubectls_and_the_rest_becomes_ours() -> None:
+    mark, note = f"f:{LABEL}/prune", "f:note"
+    ours = entry("kustomize-controller", "Apply", **{"f:data": {"f:a": {}}})
+    theirs = entry("kubectl-annotate", "Update", **{"f:metadata": {"f:annotations": {".": {}, mark: {}, note: {}}}})
+
+    _, managers = takeover_patch(live_object(theirs, ours))
+    kept, grown = managers["value"]
+
+    assert kept == {**theirs, "fieldsV1": {"f:metadata": {"f:annotations": {mark: {}}}}}
+    assert grown["fieldsV1"] == {"f:data": {"f:a": {}}, "f:metadata": {"f:annotations": {".": {}, note: {}}}}
+    assert takeover_patch(live_object(kept, grown)) == []
+
+
 def test_an_object_of_ours_alone_is_left_as_it_is() -> None:
     assert takeover_patch(live_object(entry("kustomize-controller", "Apply"), entry("kubelet", "Update"))) == []
     scaled = {**entry("kubectl", "Update"), "subresource": "scale"}
