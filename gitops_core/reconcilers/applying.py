@@ -21,9 +21,11 @@ import msgspec
 from gitops_core.domain import labels, stages
 from gitops_core.domain.fieldmanagers import MANAGER, entries_of, is_by
 from gitops_core.domain.health import Health, health
+from gitops_core.domain.namespaces import CREATOR, NAMESPACE, is_adopted, is_ours_to_delete, new_namespace
 from gitops_core.domain.plan import Action, SyncPlan
 from gitops_core.domain.takeover import takeover_patch
 from gitops_core.errors import (
+    AlreadyExists,
     BadRequest,
     ClusterError,
     ClusterUnavailable,
@@ -39,11 +41,11 @@ from gitops_core.ports import Clock, Cluster
 
 T = TypeVar("T")
 
-NAMESPACE = Kind("", "v1", "Namespace")
 CRD = "CustomResourceDefinition"
 AT_ONCE = 4
 TRIES = 5  # of taking an object's fields over while its controllers write it
 Change = Literal["created", "configured", "unchanged", "skipped"]
+Verdict = Literal["deleted", "gone", "kept", "spared"]
 Lives = Mapping[ObjectRef, Manifest | None]
 
 
@@ -87,13 +89,24 @@ def mark_of(live: Manifest) -> Mark:
     return Mark(metadata.get("uid", ""), metadata.get("resourceVersion", ""), digest)
 
 
+class Pruned(NamedTuple):
+    """What was deleted, and the Namespaces of ours that were not because somebody else made them; in order."""
+
+    deleted: tuple[ObjectRef, ...]
+    spared: tuple[ObjectRef, ...]
+
+
 class Applied(NamedTuple):
-    """One object after its apply: as the API server returned it, and what that changed."""
+    """One object after its apply: as the API server returned it, and what that changed.
+
+    `is_adopted` says that it is a Namespace of somebody else, which we apply from now on.
+    """
 
     ref: ObjectRef
     live: Manifest
     change: Change
     mark: Mark
+    is_adopted: bool = False
 
     def __str__(self) -> str:
         return f"{self.ref} {self.change}"
@@ -152,7 +165,7 @@ class Applier:
         """Ask the API server whether it would take everything. Raises SyncFailed, which names every refused object."""
         namespaces = [action.ref for action in plan.actions if action.ref.kind == NAMESPACE]
         lives = dict(await self.lives(namespaces))
-        untried = {ref.key.name for ref, live in lives.items() if live is None or _is_terminating(live)}
+        untried = {ref.key.name for ref, live in lives.items() if live is None or is_terminating(live)}
         defined = _defined_scopes(action.manifest for action in plan.actions if action.ref.kind.kind == CRD)
 
         async def one(action: Action) -> None:
@@ -219,10 +232,20 @@ class Applier:
         if old is not None and labels.is_left_alone(action.manifest, old):
             live = await self.cluster.get(ref) or old  # it may be the answer of a dry-run
             return Applied(ref, live, "skipped", mark_of(live))
+        if old is None and ref.kind == NAMESPACE:
+            old = await self._make(ref, owner)
         live = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True)
         if action.take_over:
             live = await self._take_over(action, live)
-        return Applied(ref, live, _change(old, live), mark_of(live))
+        return Applied(ref, live, _change(old, live), mark_of(live), is_adopted(old, owner))
+
+    async def _make(self, ref: ObjectRef, owner: ObjectKey) -> Manifest | None:
+        """Create a Namespace in a way that proves that we did; the one that is there if somebody else was faster."""
+        try:
+            await self.cluster.create(new_namespace(ref, owner), field_manager=CREATOR)
+        except AlreadyExists:
+            return await self.cluster.get(ref)
+        return None
 
     async def _take_over(self, action: Action, live: Manifest) -> Manifest:
         """The object after kubectl's fields became ours, read again whenever its controllers wrote it meanwhile."""
@@ -270,35 +293,63 @@ class Applier:
 
     # what is stale
 
-    async def prune(self, refs: Sequence[ObjectRef], owner: ObjectKey) -> tuple[ObjectRef, ...]:
-        """Delete those of `refs` that are still the owner's; the deleted ones, in the order given.
+    async def prune(self, refs: Iterable[ObjectRef], owner: ObjectKey) -> Pruned:
+        """Delete those of `refs` that are still the owner's, what others need last.
+
+        Definitions are deleted only when everything before them was: with them goes what may be meant to stay.
 
         Raises:
-            PruneFailed: names every object that could not be deleted, and carries these.
+            PruneFailed: names every object that could not be deleted, and carries these and what was not tried.
         """
-        deleted: set[ObjectRef] = set()
+        order = stages.prune_order(refs)
+        verdicts: dict[ObjectRef, Verdict] = {}
+        failures: list[tuple[ObjectRef, ClusterError]] = []
 
         async def one(ref: ObjectRef) -> None:
-            if await self._delete(ref, owner):
-                deleted.add(ref)
+            verdicts[ref] = await self._delete(ref, owner)
 
-        failures: list[tuple[ObjectRef, ClusterError]] = []
-        for number in (2, 1, 0):
-            failures += await _each([ref for ref in refs if stages.stage_of(ref.kind) == number], one)
+        for part in stages.prune_stages(order):
+            if failures and stages.stage_of(part[0].kind) == 0:
+                break
+            failures += await _each(part, one)
         if failures:
             causes = (_told(ref, "delete", error) for ref, error in failures)
-            raise PruneFailed(causes, left=(ref for ref, _ in failures))
-        return tuple(ref for ref in refs if ref in deleted)
+            raise PruneFailed(causes, left=(ref for ref in order if ref not in verdicts))
+        deleted, spared = (tuple(r for r in order if verdicts[r] == verdict) for verdict in ("deleted", "spared"))
+        return Pruned(deleted, spared)
 
-    async def _delete(self, ref: ObjectRef, owner: ObjectKey) -> bool:
+    async def _delete(self, ref: ObjectRef, owner: ObjectKey, tries: int = TRIES) -> Verdict:
+        if (found := await self.find(ref)) is None:
+            return "gone"
+        present, live = found
+        if not labels.may_be_pruned(live, owner):
+            return "kept"
+        if not is_ours_to_delete(live):
+            return "spared"
+        if is_terminating(live):
+            return "gone"
+        try:
+            await self.cluster.delete(present, uid=live["metadata"]["uid"])
+        except (NotFound, KindUnknown):
+            return "gone"
+        except Conflict:  # another object has that name by now: judge that one
+            if tries == 1:
+                raise
+            return await self._delete(ref, owner, tries - 1)
+        return "deleted"
+
+    async def find(self, ref: ObjectRef) -> tuple[ObjectRef, Manifest] | None:
+        """An object that was applied once, under the version that is served by now; None when it is not there."""
         try:
             live = await self.cluster.get(ref)
-            if live is None or not labels.may_be_pruned(live, owner) or live["metadata"].get("deletionTimestamp"):
-                return False
-            await self.cluster.delete(ref, uid=live["metadata"]["uid"])
-        except (NotFound, KindUnknown):
-            return False
-        return True
+        except KindUnknown:
+            served = (resource.kind for resource in await self.cluster.resources())
+            kind = next((k for k in served if (k.group, k.kind) == (ref.kind.group, ref.kind.kind)), None)
+            if kind is None or kind == ref.kind:
+                return None
+            ref = ref._replace(kind=kind)
+            live = await self.cluster.get(ref)
+        return None if live is None else (ref, live)
 
     async def lives(
         self, refs: Iterable[ObjectRef], notice: Callable[[ObjectRef, Manifest | None], None] = lambda ref, live: None
@@ -392,7 +443,7 @@ def _mark_if_settled(live: Manifest, known: Mark | None) -> Mark | None:
     return mark if mark.state == known.state else None
 
 
-def _is_terminating(live: Manifest) -> bool:
+def is_terminating(live: Manifest) -> bool:
     return bool(live["metadata"].get("deletionTimestamp"))
 
 

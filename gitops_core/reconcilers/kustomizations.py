@@ -29,7 +29,7 @@ from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, is_
 from gitops_core.errors import GitError, GitOpsError, NotLeader, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision, seconds
 from gitops_core.ports import Overlay, Renderer
-from gitops_core.reconcilers.applying import CRD, Applier, Before, Lives, Mark, PruneFailed, SyncFailed
+from gitops_core.reconcilers.applying import CRD, Applier, Before, Lives, Mark, PruneFailed, SyncFailed, is_terminating
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.waiting import (
     SERVED_POLL,
@@ -86,6 +86,9 @@ class _Attempt:
     def tell(self, reason: str, message: str, **metadata: str) -> None:
         about = {f"{GROUP}/revision": self.revision, **{f"{GROUP}/{key}": value for key, value in metadata.items()}}
         self.notices.append(Notice("Normal", reason, message, about))
+
+    def warn(self, reason: str, message: str) -> None:
+        self.notices.append(Notice("Warning", reason, message, {f"{GROUP}/revision": self.revision}))
 
     def has_inventory(self, refs: Iterable[ObjectRef]) -> None:
         entries = tuple(InventoryEntry(id=inventory.format_id(ref), v=ref.kind.version) for ref in refs)
@@ -252,6 +255,9 @@ class KustomizationReconciler:
             self._fail(attempt, "ReconciliationFailed", str(error), retry_after=_retry_after(error))
         if changes := [str(one) for one in applied if one.change in CHANGES]:
             attempt.changes.extend(changes)
+        if adopted := [str(one.ref) for one in applied if one.is_adopted]:
+            text = "was there before: it is applied from now on, and never deleted with this Kustomization"
+            attempt.warn("NamespaceAdopted", f"{', '.join(adopted)} {text}")
         syncing = replace(syncing.with_applied(applied), stage=syncing.stage + 1)
         if syncing.stage == len(plan.stages):
             return syncing
@@ -304,13 +310,15 @@ class KustomizationReconciler:
     async def _prune(self, attempt: _Attempt, plan: SyncPlan) -> None:
         self._tell_changes(attempt)
         try:
-            deleted = await self._applier.prune(plan.prune, attempt.wanted.key)
+            pruned = await self._applier.prune(plan.prune, attempt.wanted.key)
         except PruneFailed as error:
             attempt.has_inventory((*plan.inventory, *error.left))
             self._fail(attempt, error.reason, str(error))
         attempt.has_inventory(plan.inventory)
-        if deleted:
-            attempt.tell("Progressing", "\n".join(f"{ref} deleted" for ref in deleted))
+        if pruned.deleted:
+            attempt.tell("Progressing", "\n".join(f"{ref} deleted" for ref in pruned.deleted))
+        if pruned.spared:
+            attempt.warn("NamespaceKept", _kept_message(pruned.spared))
 
     # health
 
@@ -426,18 +434,20 @@ class KustomizationReconciler:
         if wanted.spec.suspend or not refs or not _deletes(wanted):
             return
         order = stages.prune_order(refs)
-        deleted = await self._applier.prune(order, wanted.key)
-        if deleted:
-            text = "\n".join(f"{ref} deleted" for ref in deleted)
-            metadata = {f"{GROUP}/revision": wanted.status.last_applied_revision}
+        pruned = await self._applier.prune(order, wanted.key)
+        metadata = {f"{GROUP}/revision": wanted.status.last_applied_revision}
+        if pruned.deleted:
+            text = "\n".join(f"{ref} deleted" for ref in pruned.deleted)
             self.platform.events.emit(wanted, "Normal", "ReconciliationSucceeded", text, metadata)
+        if pruned.spared:
+            self.platform.events.emit(wanted, "Warning", "NamespaceKept", _kept_message(pruned.spared), metadata)
         if wanted.spec.deletion_policy == "WaitForTermination":
             await self._await_termination(wanted, order)
 
     async def _await_termination(self, wanted: Kustomization, refs: Sequence[ObjectRef]) -> None:
         """Raises TransientError while some objects are there; after the time-out they are left to the cluster."""
-        lives = await self._applier.lives(refs)
-        left = [str(ref) for ref, live in lives.items() if live is not None and labels.is_owned_by(live, wanted.key)]
+        found = [await self._applier.find(ref) for ref in refs]
+        left = [str(one[0]) for one in found if one is not None and is_terminating(one[1])]
         if not left:
             return
         asked = wanted.metadata.deletion_timestamp
@@ -446,6 +456,10 @@ class KustomizationReconciler:
             raise TransientError(f"waiting for termination of {', '.join(left)}", reason="Progressing", retry_after=2.0)
         text = "failed to wait for resources termination"
         self.platform.events.emit(wanted, "Warning", "ReconciliationFailed", f"{text}: {', '.join(left)}", {})
+
+
+def _kept_message(refs: Iterable[ObjectRef]) -> str:
+    return f"{', '.join(map(str, refs))} is not deleted: it was not made by us, and all in it would go with it"
 
 
 def _not_yet(wanted: Kustomization, message: str) -> TransientError:

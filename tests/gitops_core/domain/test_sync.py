@@ -73,6 +73,22 @@ def test_pruning_goes_the_other_way_round(gone: list[ObjectRef]) -> None:
     assert stages.prune_order(gone) == tuple(reversed(stages.in_order(gone)))
 
 
+@given(inventories)
+def test_what_others_need_is_deleted_last_and_definitions_last_of_all(gone: list[ObjectRef]) -> None:
+    parts = stages.prune_stages(gone)
+    flat = [ref for part in parts for ref in part]
+    place = {ref: number for number, part in enumerate(parts) for ref in part}
+
+    assert sorted(flat) == sorted(gone)
+    assert all(parts)
+    for one in gone:
+        for other in gone:
+            if stages.stage_of(one.kind) > stages.stage_of(other.kind):
+                assert place[one] < place[other]
+            if other.kind.kind == "CustomResourceDefinition" != one.kind.kind:
+                assert place[one] < place[other]
+
+
 @given(inventories, inventories)
 def test_a_plan_applies_what_is_wanted_and_prunes_what_was_ours(old: list[ObjectRef], new: list[ObjectRef]) -> None:
     plan = plan_sync(map(manifest, new), old, prune=True, confirmed=True)
