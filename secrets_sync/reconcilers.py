@@ -6,7 +6,7 @@ Whatever it reads or writes lies in its own namespace: the cluster handle knows 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -46,6 +46,7 @@ from secrets_sync.domain.plan import (
     plan_target,
     target_of,
 )
+from secrets_sync.domain.reading import Absent, Reading
 from secrets_sync.domain.refresh import interval_of, is_due, next_look
 from secrets_sync.errors import (
     NotSupported,
@@ -110,14 +111,6 @@ def _with_reason(error: E_, wanted: SecretStore, reason: str, message: str) -> E
 
 
 @dataclass(frozen=True)
-class _Read:
-    """What the provider had: the values, and the entries that it had nothing for."""
-
-    values: Mapping[str, Sensitive]
-    notices: tuple[Notice, ...]
-
-
-@dataclass(frozen=True)
 class ExternalSecretReconciler:
     """Implements gitops_core.runtime.Reconciler for ExternalSecret.
 
@@ -140,14 +133,15 @@ class ExternalSecretReconciler:
             if not self._must_read(wanted, store, live):
                 return _undisturbed(wanted, started)
             store = _usable(store, wanted)
-            read = await self._read(wanted, store)
+            reading = await self._read(wanted, store)
+            missing = _missing(wanted, reading)
         except NotLeader:
             raise
         except GitOpsError as error:
             raise _failed(error, wanted, NO_DATA) from error
-        plan, notices = await self._carry_out(wanted, read.values, live, cluster)
+        plan, notices = await self._carry_out(wanted, reading, live, cluster)
         self._synced[wanted.key] = _identity(store)
-        return _synced_outcome(wanted, plan, started, (*read.notices, *notices))
+        return _synced_outcome(wanted, plan, started, (*missing, *notices))
 
     async def finalize(self, wanted: ExternalSecret) -> None:
         """Deletes the Secret if the deletionPolicy says so; otherwise garbage collection takes what is controlled."""
@@ -174,40 +168,32 @@ class ExternalSecretReconciler:
             return True
         return not _was_ready(wanted) or not _is_in_order(wanted, live) or is_due(wanted, self.clock.now())
 
-    async def _read(self, wanted: ExternalSecret, store: SecretStore) -> _Read:
-        """Every read of the provider: each distinct key and version once, dataFrom before data, later ones win."""
+    async def _read(self, wanted: ExternalSecret, store: SecretStore) -> Reading:
+        """Every read of the provider: each distinct key and version once."""
         provider = await open_store(store, self.cluster, self.factories)
-        payloads: dict[tuple[str, str], Sensitive] = {}
-        values: dict[str, Sensitive] = {}
-        notices: list[Notice] = []
-        for i, source in enumerate(wanted.spec.data_from):
-            if source.extract is None:
-                continue
-            path = f"spec.dataFrom[{i}]"
+        payloads: dict[tuple[str, str], Sensitive | Absent] = {}
+        answers: list[Mapping[str, Sensitive] | Absent] = []
+        for entry in _entries(wanted):
+            known = (entry.ref.key, entry.ref.version)
             try:
-                payload = await _fetched(provider, source.extract, payloads)
-                values |= map_of(payload, source.extract, provider.rule, provider.where)
+                if known not in payloads:
+                    payloads[known] = await provider.fetch(*known)
+                payload = payloads[known]
+                answers.append(payload if isinstance(payload, Absent) else entry.values_in(payload, provider))
             except GitOpsError as error:
-                notices.append(_absent(error, wanted, f"{path}.extract", path))
-        for i, entry in enumerate(wanted.spec.data):
-            ref, path = entry.remote_ref, f"spec.data[{i}] (key: {entry.remote_ref.key})"
-            try:
-                payload = await _fetched(provider, ref, payloads)
-                values[entry.secret_key] = value_of(payload, ref, provider.rule, provider.where)
-            except GitOpsError as error:
-                notices.append(_absent(error, wanted, path, f"spec.data[{i}] (key={ref.key})"))
-        return _Read(values, tuple(notices))
+                raise _located(error, entry) from error
+        return Reading(tuple(answers))
 
     # writing
 
     async def _carry_out(
-        self, wanted: ExternalSecret, values: Mapping[str, Sensitive], live: LiveSecret | None, cluster: Cluster
+        self, wanted: ExternalSecret, reading: Reading, live: LiveSecret | None, cluster: Cluster
     ) -> tuple[Plan, tuple[Notice, ...]]:
         notices: tuple[Notice, ...] = ()
-        if wanted.spec.target.creation_policy == "Owner" and values and _moved(wanted):
+        if wanted.spec.target.creation_policy == "Owner" and reading.values and _moved(wanted):
             notices = await _delete_orphans(wanted, cluster)
         for attempt in range(WRITE_ATTEMPTS):
-            plan = plan_target(wanted, values, live)
+            plan = plan_target(wanted, reading, live)
             if isinstance(plan, Refuse):
                 raise _refused(plan, wanted)
             try:
@@ -276,22 +262,45 @@ async def _live_secret(wanted: ExternalSecret, cluster: Cluster) -> LiveSecret |
     return None if manifest is None else LiveSecret.of(manifest)
 
 
-async def _fetched(provider: SecretProvider, ref: RemoteRef, payloads: dict[tuple[str, str], Sensitive]) -> Sensitive:
-    known = (ref.key, ref.version)
-    if known not in payloads:
-        payloads[known] = await provider.fetch(ref.key, ref.version)
-    return payloads[known]
+@dataclass(frozen=True)
+class _Entry:
+    """An entry of spec.dataFrom or spec.data: what to read, and the key to keep it under (None: its own keys)."""
+
+    path: str
+    ref: RemoteRef
+    secret_key: str | None = None
+
+    def values_in(self, payload: Sensitive, provider: SecretProvider) -> Mapping[str, Sensitive]:
+        if self.secret_key is None:
+            return map_of(payload, self.ref, provider.rule, provider.where)
+        return {self.secret_key: value_of(payload, self.ref, provider.rule, provider.where)}
 
 
-def _absent(error: GitOpsError, wanted: ExternalSecret, path: str, short: str) -> Notice:
-    """The notice for a secret that the provider does not have, if that is no failure; raises otherwise."""
-    if isinstance(error, SecretNotFound) and wanted.spec.target.deletion_policy != "Retain":
-        return Notice("Normal", "MissingProviderSecret", f"secret does not exist at provider using {short}")
-    raise _located(error, f"error processing {path}, err: {error}") from error
+def _entries(wanted: ExternalSecret) -> Iterator[_Entry]:
+    for i, source in enumerate(wanted.spec.data_from):
+        if source.extract is not None:
+            yield _Entry(f"spec.dataFrom[{i}]", source.extract)
+    for i, entry in enumerate(wanted.spec.data):
+        yield _Entry(f"spec.data[{i}]", entry.remote_ref, entry.secret_key)
 
 
-def _located(error: GitOpsError, message: str) -> GitOpsError:
+def _missing(wanted: ExternalSecret, reading: Reading) -> tuple[Notice, ...]:
+    """What is told of entries that are absent. Raises SecretNotFound: the deletionPolicy is Retain."""
+    notices = []
+    for entry, answer in zip(_entries(wanted), reading.answers, strict=True):
+        if not isinstance(answer, Absent):
+            continue
+        if wanted.spec.target.deletion_policy == "Retain":
+            raise _located(SecretNotFound(str(answer)), entry)
+        short = entry.path if entry.secret_key is None else f"{entry.path} (key={entry.ref.key})"
+        notices.append(Notice("Normal", "MissingProviderSecret", f"secret does not exist at provider using {short}"))
+    return tuple(notices)
+
+
+def _located(error: GitOpsError, entry: _Entry) -> GitOpsError:
     """The same kind of failure, which also says which entry it was."""
+    place = f"{entry.path}.extract" if entry.secret_key is None else f"{entry.path} (key: {entry.ref.key})"
+    message = f"error processing {place}, err: {error}"
     if isinstance(error, StalledError):
         return StalledError(message, reason=error.reason)
     return TransientError(message, reason=error.reason, retry_after=getattr(error, "retry_after", None))
