@@ -18,7 +18,6 @@ from gitops_core.errors import (
     ClusterError,
     Conflict,
     GitOpsError,
-    Invalid,
     NotFound,
     NotLeader,
     StalledError,
@@ -48,6 +47,7 @@ from secrets_sync.domain.plan import (
 )
 from secrets_sync.domain.reading import Absent, Reading
 from secrets_sync.domain.refresh import interval_of, is_due, next_look
+from secrets_sync.domain.refusals import cause_of
 from secrets_sync.errors import (
     NotSupported,
     SecretNotFound,
@@ -150,8 +150,12 @@ class ExternalSecretReconciler:
             return
         cluster = NamespaceBound(self.cluster, wanted.metadata.namespace)
         live = await _live_secret(wanted, cluster)
-        if live is not None and is_ours(wanted, live):
+        if live is None or not is_ours(wanted, live):
+            return
+        try:
             await _delete(cluster, live)
+        except ClusterError as error:
+            raise _mute(error, f"delete {live.ref}") from None
 
     # reading
 
@@ -206,7 +210,7 @@ class ExternalSecretReconciler:
             except NotLeader:
                 raise
             except ClusterError as error:
-                raise _failed(_mute(error), wanted, NO_UPDATE) from None  # the cause could quote the values
+                raise _failed(_mute(error, "take the Secret"), wanted, NO_UPDATE) from None
         raise AssertionError("unreachable")
 
 
@@ -346,7 +350,7 @@ async def _delete_orphans(wanted: ExternalSecret, cluster: Cluster) -> tuple[Not
         except NotFound:
             continue
         except ClusterError as error:
-            raise _failed(error, wanted, "could not delete orphaned secrets") from error
+            raise _failed(_mute(error, f"delete {ref}"), wanted, "could not delete orphaned secrets") from None
         notices.append(Notice("Normal", "Deleted", "secret deleted because it was orphaned"))
     return tuple(notices)
 
@@ -402,10 +406,6 @@ def _refused(plan: Refuse, wanted: ExternalSecret) -> StalledError:
     return failed
 
 
-def _mute(error: ClusterError) -> TransientError:
-    """A refusal of the API server without the part that could quote the Secret."""
-    if isinstance(error, Invalid):
-        faults = ", ".join(f"{fault.field} ({fault.reason})" for fault in error.faults)
-        return WriteFailed(f"the API server refuses the Secret: {faults or 'it is invalid'}")
-    retry_after = error.retry_after
-    return WriteFailed(f"the API server did not take the Secret: {error.reason}", retry_after=retry_after)
+def _mute(error: ClusterError, deed: str) -> WriteFailed:
+    """A refusal of the API server without what could quote the Secret. Raise it from None."""
+    return WriteFailed(f"the API server did not {deed}: {cause_of(error)}", retry_after=error.retry_after)
