@@ -26,10 +26,11 @@ from gitops_core.errors import (
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Clock, Cluster, Objects, PartialObject, Query
 from gitops_core.runtime.bounded import NamespaceBound
+from gitops_core.runtime.informers import every_page
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.schema import unsupported
 from secrets_sync.api import ExternalSecret, ExternalSecretStatus, RemoteRef, SecretStore
-from secrets_sync.api.externalsecret import Binding
+from secrets_sync.api.externalsecret import CONTESTED, TOOK_OVER, Binding
 from secrets_sync.domain.extract import map_of, value_of
 from secrets_sync.domain.hashing import created_by, field_manager, synced_version
 from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret
@@ -48,6 +49,7 @@ from secrets_sync.domain.plan import (
 from secrets_sync.domain.reading import Absent, Reading
 from secrets_sync.domain.refresh import interval_of, is_due, next_look
 from secrets_sync.domain.refusals import cause_of
+from secrets_sync.domain.rivals import SHARING, rivals
 from secrets_sync.errors import (
     NotSupported,
     SecretNotFound,
@@ -135,13 +137,16 @@ class ExternalSecretReconciler:
             store = _usable(store, wanted)
             reading = await self._read(wanted, store)
             missing = _missing(wanted, reading)
+            others = await self._rivals(wanted)
         except NotLeader:
             raise
         except GitOpsError as error:
             raise _failed(error, wanted, NO_DATA) from error
         plan, notices = await self._carry_out(wanted, reading, live, cluster)
         self._synced[wanted.key] = _identity(store)
-        return _synced_outcome(wanted, plan, started, (*missing, *notices))
+        conditions = _conditions(wanted, plan, others)
+        notices = (*missing, *notices, *_told(wanted, conditions))
+        return _synced_outcome(wanted, plan, started, conditions, notices)
 
     async def finalize(self, wanted: ExternalSecret) -> None:
         """Deletes the Secret if the deletionPolicy says so; otherwise garbage collection takes what is controlled."""
@@ -172,6 +177,11 @@ class ExternalSecretReconciler:
             return True
         return not _was_ready(wanted) or not _is_in_order(wanted, live) or is_due(wanted, self.clock.now())
 
+    async def _rivals(self, wanted: ExternalSecret) -> tuple[str, ...]:
+        if wanted.spec.target.creation_policy not in SHARING:
+            return ()
+        return rivals(wanted, await self.objects.list(ExternalSecret, wanted.metadata.namespace))
+
     async def _read(self, wanted: ExternalSecret, store: SecretStore) -> Reading:
         """Every read of the provider: each distinct key and version once."""
         provider = await open_store(store, self.cluster, self.factories)
@@ -193,15 +203,14 @@ class ExternalSecretReconciler:
     async def _carry_out(
         self, wanted: ExternalSecret, reading: Reading, live: LiveSecret | None, cluster: Cluster
     ) -> tuple[Plan, tuple[Notice, ...]]:
-        notices: tuple[Notice, ...] = ()
-        if wanted.spec.target.creation_policy == "Owner" and reading.values and _moved(wanted):
-            notices = await _delete_orphans(wanted, cluster)
+        """What was done, and what is told of it. The Secret is there before one of an earlier name is deleted."""
         for attempt in range(WRITE_ATTEMPTS):
             plan = plan_target(wanted, reading, live)
             if isinstance(plan, Refuse):
                 raise _refused(plan, wanted)
             try:
-                return plan, notices + await _write(plan, wanted, cluster, live)
+                notices = await _write(plan, wanted, cluster, live)
+                break
             except (Conflict, AlreadyExists, NotFound) as error:
                 if attempt == WRITE_ATTEMPTS - 1:
                     failure = WriteFailed("somebody else keeps writing the Secret", retry_after=1.0)
@@ -211,7 +220,9 @@ class ExternalSecretReconciler:
                 raise
             except ClusterError as error:
                 raise _failed(_mute(error, "take the Secret"), wanted, NO_UPDATE) from None
-        raise AssertionError("unreachable")
+        if wanted.spec.target.creation_policy == "Owner" and (_moved(wanted) or isinstance(plan, Create)):
+            notices += await _delete_orphans(wanted, plan, cluster)
+        return plan, notices
 
 
 def _refuse_unsupported(wanted: ExternalSecret) -> None:
@@ -333,20 +344,22 @@ async def _delete(cluster: Cluster, live: LiveSecret) -> None:
         return
 
 
-async def _delete_orphans(wanted: ExternalSecret, cluster: Cluster) -> tuple[Notice, ...]:
-    """Delete what this ExternalSecret made under another name."""
+async def _delete_orphans(wanted: ExternalSecret, plan: Plan, cluster: Cluster) -> tuple[Notice, ...]:
+    """Delete what this ExternalSecret made under another name, if the Secret is there in its place."""
+    if not isinstance(plan, Create | Update) and plan != Keep():
+        return ()
     selector = f"{CREATED_BY}={created_by(wanted.key)}"
     query = Query(SECRET, wanted.metadata.namespace, labels=selector, metadata_only=True)
-    page = await cluster.list(query, PartialObject)
     notices = []
-    for orphan in page.items:
-        if not isinstance(orphan, PartialObject) or orphan.metadata.name == target_of(wanted).key.name:
+    for orphan in await every_page(cluster, query, PartialObject):
+        found = orphan.metadata
+        if found.name == target_of(wanted).key.name:
             continue
-        if not any(owner.uid == wanted.metadata.uid for owner in orphan.metadata.owner_references):
+        if not any(owner.controller and owner.uid == wanted.metadata.uid for owner in found.owner_references):
             continue  # a copied label makes no owner
-        ref = ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, orphan.metadata.name))
+        ref = ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, found.name))
         try:
-            await cluster.delete(ref, uid=orphan.metadata.uid)
+            await cluster.delete(ref, uid=found.uid, resource_version=found.resource_version)
         except NotFound:
             continue
         except ClusterError as error:
@@ -362,10 +375,43 @@ def _undisturbed(wanted: ExternalSecret, now: datetime) -> Outcome:
     """Nothing was to do: the conditions stay as they are."""
     ready = next(c for c in wanted.status.conditions if c.type == "Ready")
     delay = next_look(wanted, wanted.status.refresh_time, now)
-    return Outcome(wanted.status, ready.message, delay, reason=ready.reason)
+    return Outcome(wanted.status, ready.message, delay, reason=ready.reason, conditions=_standing(wanted))
 
 
-def _synced_outcome(wanted: ExternalSecret, plan: Plan, started: datetime, notices: tuple[Notice, ...]) -> Outcome:
+def _standing(wanted: ExternalSecret, *types: str) -> tuple[Condition, ...]:
+    """The conditions of our own that stand, of these types or of all."""
+    return tuple(c for c in wanted.status.conditions if c.type in (types or ExternalSecret.CONDITIONS.own))
+
+
+def _conditions(wanted: ExternalSecret, plan: Plan, others: tuple[str, ...]) -> tuple[Condition, ...]:
+    """What a user must know of the Secret although all went well."""
+    name = target_of(wanted).key.name
+    if others:
+        names = ", ".join(map(repr, others))
+        message = f"Secret {name!r} is also written by ExternalSecret {names}, and each takes the other's keys away"
+        return (Condition(type=CONTESTED, status="True", reason="SharedTarget", message=message),)
+    if isinstance(plan, Update) and plan.lost:
+        keys = ", ".join(plan.lost)
+        message = (
+            f"Secret {name!r} was there before, and of what others had put there this was removed or replaced: {keys}"
+        )
+        return (Condition(type=TOOK_OVER, status="True", reason="KeysReplaced", message=message),)
+    return () if _moved(wanted) else _standing(wanted, TOOK_OVER)
+
+
+def _told(wanted: ExternalSecret, conditions: tuple[Condition, ...]) -> tuple[Notice, ...]:
+    """A warning for each condition that was not there before."""
+    known = {(condition.type, condition.message) for condition in _standing(wanted)}
+    return tuple(Notice("Warning", c.reason, c.message) for c in conditions if (c.type, c.message) not in known)
+
+
+def _synced_outcome(
+    wanted: ExternalSecret,
+    plan: Plan,
+    started: datetime,
+    conditions: tuple[Condition, ...],
+    notices: tuple[Notice, ...],
+) -> Outcome:
     kept = plan if isinstance(plan, Keep) else DELETED if isinstance(plan, Delete) else Keep()
     status = ExternalSecretStatus(
         conditions=wanted.status.conditions,
@@ -378,6 +424,7 @@ def _synced_outcome(wanted: ExternalSecret, plan: Plan, started: datetime, notic
         kept.message,
         next_look(wanted, started, started),
         reason=kept.reason,
+        conditions=conditions,
         changed=not isinstance(plan, Keep),
         notices=notices,
     )
@@ -394,7 +441,7 @@ def _failed(error: E_, wanted: ExternalSecret, sentence: str) -> E_:
     status = wanted.status
     if status.binding is None:
         status = msgspec.structs.replace(status, binding=Binding())
-    error.carrying(status, condition)
+    error.carrying(status, condition, *_standing(wanted))
     return error
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Sensitive
 from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.hashing import created_by, data_hash, field_manager
-from secrets_sync.domain.live import CREATED_BY, DATA_HASH, MANAGED, SECRET, LiveSecret
+from secrets_sync.domain.live import CREATED_BY, DATA_HASH, MANAGED, SECRET, LiveSecret, Owned
 from secrets_sync.domain.reading import Reading
 
 
@@ -39,10 +39,16 @@ class Create:
 
 @dataclass(frozen=True)
 class Update:
-    """Replace the Secret that was read. `keys` are what it will hold."""
+    """Replace the Secret that was read.
+
+    Attributes:
+        keys: what it will hold.
+        lost: keys that others had put there, before it became ours, and that are removed or replaced now.
+    """
 
     manifest: Manifest = field(repr=False)
     keys: tuple[str, ...]
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,7 +200,13 @@ def _plan_update(wanted: ExternalSecret, values: Mapping[str, Sensitive], live: 
     if _settled(manifest) == _settled(live.manifest):
         return Keep()
     metadata.pop("managedFields", None)
-    return Update(manifest, tuple(sorted(data)))
+    return Update(manifest, tuple(sorted(data)), _lost(wanted, ours, live, data))
+
+
+def _lost(wanted: ExternalSecret, ours: Owned, live: LiveSecret, data: Mapping[str, Sensitive]) -> tuple[str, ...]:
+    if is_ours(wanted, live) or ours.data or wanted.spec.target.creation_policy in ("Merge", "CreateOrMerge"):
+        return ()
+    return tuple(sorted(key for key, value in live.data.items() if data.get(key) != value))
 
 
 def _metadata(

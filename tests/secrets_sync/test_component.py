@@ -372,3 +372,23 @@ def test_a_refusal_that_quotes_the_value_is_told_without_it(
     for text in (stored, logged):
         assert MARKED not in text
         assert base64.b64encode(MARKED.encode()).decode()[:16] not in text
+
+
+def test_the_old_secret_stays_until_the_new_one_is_there() -> None:
+    async def main() -> None:
+        world = await installed()
+        await create(world, fake(db="v1"), external_secret())
+        async with world.process(*assembled({"fake": FakeFactory()})):
+            await asyncio.sleep(5)
+            quoting(world, "create", Forbidden)
+            await edit(world, ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
+            await asyncio.sleep(5)
+            assert (await ready(world))[0] == "False"
+            assert await password(world) == "v1"
+            world.cluster.override.clear()
+            await asyncio.sleep(60)
+
+            assert await ready(world) == ("True", "secret synced")
+            assert await password(world) is None
+
+    virtually(main())
