@@ -93,20 +93,19 @@ async def told(world: World, kind: type[Any] = ImageRepository, name: str = "app
     return found["metadata"].get("annotations") or {}
 
 
-async def test_a_pushed_tag_is_chosen_within_a_second_and_the_registry_is_asked_once() -> None:
+async def test_a_pushed_tag_is_chosen_at_once_and_the_registry_is_asked_once() -> None:
     world = World(SystemClock())
     async with called(world) as caller:
-        await world.scanned("1.0.0")
+        await world.scanned("1.0.0", interval="1h")  # the next listing is far away
         await world.policy()
         await world.until(ImagePolicy, "app", is_ready)
         path = await caller.receiver("acr")
         world.fakes.push(IMAGE, "1.1.0")
-        asked, began = world.fakes.requests, world.clock.monotonic()
+        asked = world.fakes.requests
 
         assert await caller.post(path, acr("1.1.0")) == 200
         policy = await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
 
-        assert world.clock.monotonic() - began < 1.0
         assert world.fakes.requests == asked + 1
         scan = (await world.get(ImageRepository, "app"))["status"]["lastScanResult"]
         assert (scan["tagCount"], scan["latestTags"]) == (2, ["1.1.0", "1.0.0"])
