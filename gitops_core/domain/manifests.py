@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import yaml
@@ -55,8 +55,15 @@ class Malformed(Exception):
         self.line, self.problem = line, problem
 
 
-def read_manifests(files: Mapping[str, bytes]) -> tuple[Manifest, ...]:
+Decode = Callable[[bytes], Iterator[tuple[int, Any]]]
+"""The decoded documents of a file, each with the line it begins at; None for an empty one. Raises Malformed."""
+
+
+def read_manifests(files: Mapping[str, bytes], decode: Decode | None = None) -> tuple[Manifest, ...]:
     """The objects of `files`, in the order of the mapping and of each file.
+
+    Args:
+        decode: `documents` by default.
 
     Raises:
         ManifestInvalid: names every file that is at fault.
@@ -65,7 +72,7 @@ def read_manifests(files: Mapping[str, bytes]) -> tuple[Manifest, ...]:
     found: list[tuple[str, Manifest]] = []
     for path, data in files.items():
         try:
-            found.extend((path, manifest) for manifest in read_file(data))
+            found.extend((path, manifest) for manifest in read_file(data, decode))
         except Malformed as error:
             faults.append(Fault(path, error.line, error.problem))
     faults.extend(_duplicates(found))
@@ -79,9 +86,9 @@ def read_output(data: bytes) -> tuple[Manifest, ...]:
     return read_manifests({"the build's result": data})
 
 
-def read_file(data: bytes) -> Iterator[Manifest]:
+def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
     """The objects of one file. Raises Malformed."""
-    for line, document in documents(data):
+    for line, document in (decode or documents)(data):
         if document is None:
             continue
         for manifest in _expanded(document, line):
