@@ -196,8 +196,15 @@ def _selector(manifest: Manifest, _: datetime) -> str:
 
 def _requirement(expression: Manifest) -> str:
     key, values = expression.get("key", ""), ",".join(sorted(expression.get("values") or ()))
-    forms = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "DoesNotExist": f"!{key}"}
-    return forms.get(expression.get("operator", ""), key)
+    match expression.get("operator"):
+        case "In":
+            return f"{key} in ({values})"
+        case "NotIn":
+            return f"{key} notin ({values})"
+        case "DoesNotExist":
+            return f"!{key}"
+        case _:
+            return str(key)
 
 
 def _last_seen(event: Manifest) -> str:
