@@ -15,11 +15,9 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import msgspec
 
@@ -29,9 +27,14 @@ from gitops_core.domain.sharing import Affixes
 from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
 from gitops_core.ports import Overlay
+from gitops_core.runtime.recent import Recent
 
-V = TypeVar("V")
+Key = tuple[object, ...]
 
+KEPT_RESULTS = 128 * 2**20
+KEPT_SOURCES = 64 * 2**20
+KEPT_KEYS = 16 * 2**20
+KEY_WEIGHT = 512
 MAX_OUTPUT = 64 * 2**20
 MAX_SOURCES = 64 * 2**20
 HOW_TO_GET = (
@@ -72,75 +75,63 @@ class _Shared:
     stood_in: Affixes
 
 
-class _Recent(Generic[V]):
-    """The most recently used values, by key."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[tuple[object, ...], V] = OrderedDict()
-
-    def get(self, key: tuple[object, ...]) -> V | None:
-        if key not in self._values:
-            return None
-        self._values.move_to_end(key)
-        return self._values[key]
-
-    def put(self, key: tuple[object, ...], value: V) -> None:
-        self._values[key] = value
-        self._values.move_to_end(key)
-        while len(self._values) > self._size:
-            self._values.popitem(last=False)
-
-
 class Kustomize:
     """Implements Renderer."""
 
-    def __init__(self, program: str = "", *, timeout: float = 60.0, builds: int = 2, kept: int = 256) -> None:
+    def __init__(self, program: str = "", *, timeout: float = 60.0, builds: int = 2) -> None:
         """
         Args:
             program: the kustomize binary; "" looks on PATH and in .tools/bin of the working directory.
             timeout: seconds that one build may take.
             builds: how many run at the same time.
-            kept: how many results are remembered.
         """
         self._program = program
         self._timeout = timeout
         self._slots = asyncio.Semaphore(builds)
-        self._results: _Recent[tuple[Manifest, ...]] = _Recent(kept)
-        self._sources: _Recent[_Sources] = _Recent(kept)
-        self._shared: _Recent[_Shared] = _Recent(kept)
+        self._contents: Recent[Key, Key] = Recent(KEPT_KEYS)  # what a folder of a tree stands for, of `_results`
+        self._results: Recent[Key, bytes] = Recent(KEPT_RESULTS)  # as JSON, a fifth of what the objects take
+        self._sources: Recent[Key, _Sources] = Recent(KEPT_SOURCES)
+        self._shared: Recent[Key, _Shared] = Recent(KEPT_SOURCES)
         self._under_way: dict[tuple[object, ...], asyncio.Lock] = {}
 
     async def render(self, tree: Tree, overlay: Overlay, path: str = "") -> tuple[Manifest, ...]:
         path = path.strip("/")
         fields = msgspec.json.encode(overlay.fields)
         key = (tree.oid, path, overlay.namespace, overlay.name_prefix, overlay.name_suffix, fields)
-        if (kept := self._results.get(key)) is not None:
-            return kept
-        rendered = await self._rendered(tree, overlay, path)
-        self._results.put(key, rendered)
+        contents = self._contents.get(key)
+        kept = self._results.get(contents) if contents else None
+        if kept is not None:
+            return msgspec.json.decode(kept, type=tuple[Manifest, ...])
+        contents, rendered = await self._rendered(tree, overlay, path, key)
+        self._contents.put(key, contents, KEY_WEIGHT + len(path) + len(fields))
         return rendered
 
-    async def _rendered(self, tree: Tree, overlay: Overlay, path: str) -> tuple[Manifest, ...]:
+    async def _rendered(self, tree: Tree, overlay: Overlay, path: str, key: Key) -> tuple[Key, tuple[Manifest, ...]]:
+        """The objects, and under which key of `_results` they are kept: `key` if they depend on it."""
         prefix = f"{path}/" if path else ""
         below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
         if not below:
             raise PathNotFound(f"kustomization path not found: no file below {path or '.'}")
         affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
         if folders.is_plain(below) and not any(affixes) and not overlay.fields:
-            return read_manifests({prefix + name: tree[prefix + name] for name in _manifest_files(below, path)})
+            plain = read_manifests({prefix + name: tree[prefix + name] for name in _manifest_files(below, path)})
+            return key, self._keep(key, plain)
         sources = self._prepared(tree, overlay, path)
-        key = ("contents", path, sources.digest, affixes)
-        if (kept := self._results.get(key)) is None:
-            kept = await self._made(sources, path, affixes)
-            self._results.put(key, kept)
-        return kept
+        contents = ("contents", path, sources.digest, affixes)
+        if (kept := self._results.get(contents)) is not None:
+            return contents, msgspec.json.decode(kept, type=tuple[Manifest, ...])
+        return contents, self._keep(contents, await self._made(sources, path, affixes))
+
+    def _keep(self, key: Key, made: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
+        result = msgspec.json.encode(made)
+        self._results.put(key, result, len(result) + KEY_WEIGHT)
+        return made
 
     def _prepared(self, tree: Tree, overlay: Overlay, path: str) -> _Sources:
         key = (tree.oid, path, msgspec.json.encode(overlay.fields))
         if (known := self._sources.get(key)) is None:
             known = _sources_of(tree, path, overlay)
-            self._sources.put(key, known)
+            self._sources.put(key, known, KEY_WEIGHT + sum(map(len, known.files.values())))
         return known
 
     async def _made(self, sources: _Sources, path: str, affixes: Affixes) -> tuple[Manifest, ...]:
@@ -160,7 +151,7 @@ class Kustomize:
                 stood_in = sharing.stand_ins(affixes, secrets.token_hex(8))
                 objects = read_output(await self._build(sources, path, stood_in))
                 shared = _Shared(msgspec.json.encode(objects), stood_in)
-                self._shared.put(key, shared)
+                self._shared.put(key, shared, KEY_WEIGHT + len(shared.result))
         self._under_way.pop(key, None)
         return shared
 

@@ -318,3 +318,13 @@ async def test_a_program_that_prints_too_much_is_stopped(stream: int, tmp_path: 
     async with asyncio.timeout(20):
         with pytest.raises(RendererUnavailable, match="printed more than"):
             await Kustomize(str(program)).render(folder("account.yaml"), Overlay(name_prefix="x-"))
+
+
+async def test_a_thousand_kustomizations_asked_again_build_nothing() -> None:
+    renderer = Kustomize()
+    trees = [FixedTree(f"oid{n}", {"one.yaml": PARTS["deployment.yaml"].encode()}) for n in range(1000)]
+    made = [await renderer.render(tree, Overlay(name_prefix=f"n{n}-")) for n, tree in enumerate(trees)]
+    renderer._program = "/nowhere/kustomize"
+    gone = [FixedTree(tree.oid, {"one.yaml": b"not: [read"}) for tree in trees]
+
+    assert [await renderer.render(tree, Overlay(name_prefix=f"n{n}-")) for n, tree in enumerate(gone)] == made
