@@ -17,6 +17,7 @@ import secrets
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -154,7 +155,7 @@ class Kustomize:
         """From the shared build where that serves, else from a build of its own."""
         if sharing.may_share(sources.build.fields, affixes):
             shared = await self._shared_build(sources, path, affixes)
-            texts = (*sources.files.values(), msgspec.json.encode(sources.document))
+            texts = (*dict.fromkeys(sources.files.values()), as_text(sources.document))
             if sharing.fits(shared.result, shared.stood_in, affixes, texts):
                 return sharing.substituted(shared.result, shared.stood_in, affixes)
         return _read(await self._build(sources, path, affixes), sources.build)
@@ -197,7 +198,7 @@ class Kustomize:
                 with contextlib.suppress(Exception):
                     await asyncio.shield(running)  # it removes its folder, and the slot is taken until then
         if finished.status != 0:
-            raise self._failure(finished, sources, path)
+            raise await asyncio.to_thread(self._failure, finished, sources, path)  # it reads all files
         return finished.output
 
     def _failure(self, finished: Finished, sources: _Sources, path: str) -> ManifestInvalid | RendererUnavailable:
@@ -225,13 +226,16 @@ def _read(output: bytes, build: folders.Build) -> tuple[Manifest, ...]:
     return tuple(_in_words_of_the_repository(manifest, build) for manifest in objects)
 
 
-def _in_words_of_the_repository(manifest: Manifest, build: folders.Build) -> Manifest:
-    metadata = manifest["metadata"]
-    told = {
-        name: build.in_words_of_the_repository(value, seen_from=build.folders[0]) if isinstance(value, str) else value
-        for name, value in (metadata.get("annotations") or {}).items()
-    }
-    return {**manifest, "metadata": {**metadata, "annotations": told}} if told else manifest
+def _in_words_of_the_repository(value: Any, build: folders.Build) -> Any:
+    match value:
+        case str():
+            return build.in_words_of_the_repository(value, seen_from=build.folders[0])
+        case dict():
+            return {name: _in_words_of_the_repository(item, build) for name, item in value.items()}
+        case list():
+            return [_in_words_of_the_repository(item, build) for item in value]
+        case _:
+            return value
 
 
 def _document(tree: Tree, path: str) -> Mapping[str, object]:
@@ -263,16 +267,22 @@ def _sources_of(tree: Tree, path: str, overlay: Overlay, token: str) -> _Sources
     """Raises ManifestInvalid."""
     document = sharing.merged_overlay(_document(tree, path), Affixes("", "", ""), overlay.fields)
     build = folders.build_of(tree, path, document, token)
-    files = {place: tree[name] for place, name in build.copied.items()} | build.written
-    files |= {
+    blobs: dict[str, bytes] = {}
+    size = 0
+    for name in dict.fromkeys(build.copied.values()):  # one that is used in a thousand folders counts once
+        blobs[name] = tree[name]
+        size += len(blobs[name])
+        if size > MAX_SOURCES:
+            raise ManifestInvalid(f"the files that {path or '.'} uses are larger than {MAX_SOURCES >> 20} MiB")
+    written = build.written | {
         os.path.join(build.name(folder), folders.NAMES[0]): as_text(rewritten)
         for folder, rewritten in build.rewritten.items()
         if folder != path
     }
-    if sum(map(len, files.values())) > MAX_SOURCES:
-        raise ManifestInvalid(f"the files that {path or '.'} uses are larger than {MAX_SOURCES >> 20} MiB")
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in blobs.items()}
+    lines = [f"{place} {hashes[name]}" for place, name in build.copied.items()]
+    lines += [f"{place} {hashlib.sha256(data).hexdigest()}" for place, data in written.items()]
+    files = {place: blobs[name] for place, name in build.copied.items()} | written
     top = build.rewritten[path]
-    digest = hashlib.sha256(as_text(top))
-    for name, data in files.items():
-        digest.update(f"\n{name} {len(data)}\n".encode() + data)
+    digest = hashlib.sha256("\n".join(lines).encode() + b"\n" + as_text(top))
     return _Sources(top, files, build, digest.digest())

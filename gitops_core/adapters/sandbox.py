@@ -253,10 +253,15 @@ def _memory() -> str | None:
 
 
 def _write(folder: str, files: Mapping[str, bytes], user: int | None) -> None:
+    written: dict[int, Path] = {}
     for name, data in files.items():
         target = Path(folder, name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
+        if id(data) in written:  # the same contents take their room once
+            target.hardlink_to(written[id(data)])
+        else:
+            target.write_bytes(data)
+            written[id(data)] = target
     if user is not None:
         for path in (Path(folder), *Path(folder).rglob("*")):
             os.chown(path, user, user)

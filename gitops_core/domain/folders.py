@@ -29,6 +29,7 @@ from gitops_core.meta import Tree
 
 NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 EXTENSIONS = (".yaml", ".yml")
+MAX_WRITTEN = 64 * 2**20
 
 
 class PlacedTree(Tree):
@@ -114,6 +115,7 @@ class Build:
     copied: dict[str, str] = field(default_factory=dict)
     written: dict[str, bytes] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)
+    _size: int = 0
 
     @property
     def fields(self) -> frozenset[str]:
@@ -135,6 +137,9 @@ class Build:
             self.copied[f"{self.name(here)}/{name}"] = place
         else:
             self.written[f"{self.name(here)}/{name}"] = text
+            self._size += len(text)
+            if self._size > MAX_WRITTEN:
+                raise ManifestInvalid(f"plug-ins and patches are larger than {MAX_WRITTEN >> 20} MiB")
         return name
 
     def in_words_of_the_repository(self, text: str, *, seen_from: str | None = None) -> str:
@@ -144,14 +149,14 @@ class Build:
             seen_from: the folder to which the paths shall be relative, if they shall.
         """
         own = re.escape(self.token)
-        pattern = rf"(?:\.\./)*(?:{own}-d\d+/)?{own}-f(\d+)|(?:\.\./)*{own}-d(\d+)(/{NAMES[0]})?"
+        pattern = rf"(?:\.\./)*(?:{own}-d\d+/)?{own}-f(\d{{1,9}})|(?:\.\./)*{own}-d(\d{{1,9}})(/{NAMES[0]})?"
         return re.sub(pattern, lambda match: self._place(match, seen_from), text)
 
     def _place(self, match: re.Match[str], seen_from: str | None) -> str:
-        if match[1] is not None:
-            place = self.places[int(match[1])]
-        else:
-            place = posixpath.join(self.folders[int(match[2])], NAMES[0] if match[3] else "")
+        known, number = (self.folders, match[2]) if match[1] is None else (self.places, match[1])
+        if int(number) >= len(known):
+            return match[0]  # somebody found the token out, and made this one up
+        place = posixpath.join(known[int(number)], NAMES[0] if match[3] else "")
         return place.rstrip("/") or "." if seen_from is None else posixpath.relpath(f"/{place}", f"/{seen_from}")
 
 

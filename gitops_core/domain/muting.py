@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,11 +16,13 @@ from gitops_core.domain.folders import Build
 from gitops_core.domain.manifests import Malformed, documents
 
 SHORTEST = 3  # what is shorter is no secret, and would mute half a sentence
+MOST = 10_000
 MUTED = "***"
+WITHHELD = "what kustomize said is withheld, because this build holds more Secrets than can be looked for in it"
 
 
 def muted(text: str, build: Build, files: Mapping[str, bytes]) -> str:
-    """`text` with *** for every value of a Secret that `files` or the kustomizations of `build` hold.
+    """`text` with *** for every value of a Secret that `files` or the kustomizations of `build` hold, in whatever form.
 
     Args:
         files: what kustomize was given, by the path below the build.
@@ -33,10 +36,20 @@ def muted(text: str, build: Build, files: Mapping[str, bytes]) -> str:
         if b"SecretGenerator" in data and path in build.written:
             generators = [document for _, document in documents(data)]
             values.update(_generated(generators, path.partition("/")[0], files))
-    pieces = {piece for value in values for piece in (value, *value.splitlines()) if len(piece.strip()) >= SHORTEST}
+    pieces = {form for value in values for form in _forms(value) if len(form) >= SHORTEST}
+    if len(pieces) > MOST:
+        return WITHHELD
     for piece in sorted(pieces, key=len, reverse=True):
-        text = text.replace(piece.strip(), MUTED)
+        text = text.replace(piece, MUTED)
     return text
+
+
+def _forms(value: str) -> Iterator[str]:
+    """How a value may be quoted: whole or a line of it, in base64, or as a literal of Go or JSON."""
+    yield base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
+    for piece in (value, *value.splitlines()):
+        yield piece.strip()
+        yield json.dumps(piece.strip(), ensure_ascii=False)[1:-1]
 
 
 def _generated(generators: Any, folder: str, files: Mapping[str, bytes]) -> Iterator[str]:
@@ -47,7 +60,9 @@ def _generated(generators: Any, folder: str, files: Mapping[str, bytes]) -> Iter
             value = literal.partition("=")[2] or literal
             yield from (value, value.strip("\"'"))
         for source in _strings([generator.get(key) for key in ("files", "envs", "env")]):
-            text = files.get(f"{folder}/{source.rpartition('=')[2]}", b"").decode("utf-8", "replace")
+            data = files.get(f"{folder}/{source.rpartition('=')[2]}", b"")
+            yield base64.b64encode(data).decode()
+            text = data.decode("utf-8", "replace")
             yield text
             for line in text.splitlines():
                 yield from (line, line.partition("=")[2])

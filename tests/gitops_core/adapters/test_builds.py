@@ -486,3 +486,62 @@ async def test_an_error_of_kustomize_does_not_quote_a_secret(document: str, file
         await Kustomize().render(FixedTree("x", repository(document, files)), Overlay(), "top")
 
     assert "hunter2-hunter2" not in str(refused.value)
+
+
+async def test_a_generated_secret_is_not_quoted_in_base64() -> None:
+    """kustomize shows whole objects where one of them cannot be written."""
+    document = """
+        secretGenerator: [{name: s, literals: [p=hunter2-hunter2], files: [f]}]
+        transformers:
+        - '{apiVersion: builtin, kind: NamespaceTransformer, metadata: {name: n, namespace: x}, fieldSpecs: [{path: data/p/q, create: true}]}'
+    """
+    with pytest.raises(ManifestInvalid) as refused:
+        await Kustomize().render(FixedTree("x", repository(document, {"top/f": "hunter3"})), Overlay(), "top")
+
+    assert base64.b64encode(b"hunter2-hunter2").decode() not in str(refused.value)
+    assert base64.b64encode(b"hunter3").decode() not in str(refused.value)
+
+
+async def test_more_secrets_than_can_be_looked_for_are_withheld() -> None:
+    lines = "".join(f"key{number}=value{number}\n" for number in range(20_000)) + "A=\udcffhunter2-hunter2\n"
+    files = repository("secretGenerator: [{name: s, envs: [e]}]\n", {"top/e": lines})
+    with pytest.raises(ManifestInvalid, match="withheld"):
+        await Kustomize().render(FixedTree("x", files), Overlay(), "top")
+
+
+async def test_names_of_ours_that_somebody_copies_are_those_of_the_repository_again() -> None:
+    document = """
+        buildMetadata: [originAnnotations]
+        resources: [../base]
+        replacements:
+        - source: {kind: Deployment, name: web, fieldPath: "metadata.annotations.[config.kubernetes.io/origin]"}
+          targets: [{select: {kind: ConfigMap}, fieldPaths: [data.host]}]
+    """
+    renderer = Kustomize()
+    made = await renderer.render(FixedTree("x", repository(document, {})), Overlay(), "top")
+    renderer._token = "zq0"
+    forged = repository("resources: [c.yaml]\n", {"top/c.yaml": CONFIG.replace("example.com", "zq0-f7 zq0-d9 zq0-f0")})
+    (config,) = await renderer.render(FixedTree("y", forged), Overlay(), "top")
+
+    assert renderer._token not in json.dumps(made)
+    assert config["data"]["host"] == "zq0-f7 zq0-d9 c.yaml"
+
+
+async def test_a_file_that_many_folders_use_counts_once() -> None:
+    many = {
+        f"f{n}/kustomization.yaml": f"configMapGenerator: [{{name: c{n}, files: [../big.txt]}}]\n" for n in range(80)
+    }
+    document = f"resources: [{', '.join(f'../f{n}' for n in range(80))}]\n"
+    files = repository(document, {**many, "big.txt": "x" * 2**20})
+
+    made = await Kustomize().render(FixedTree("x", files), Overlay(), "top")
+
+    assert len(made) == 80
+
+
+@pytest.mark.parametrize("images", ["[x]", "{a: b}", "x", "[{name: [a]}]", "[null]", "1"])
+async def test_images_of_any_shape_are_refused_and_not_a_fault_of_ours(images: str) -> None:
+    files = repository(f"images: {images}\nresources: [../base]\n", {})
+    overlay = Overlay(fields=(("images", [{"name": "nginx", "newTag": "2"}]),))
+    with pytest.raises(ManifestInvalid):
+        await Kustomize().render(FixedTree("x", files), overlay, "top")
