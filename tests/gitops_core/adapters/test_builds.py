@@ -527,16 +527,15 @@ async def test_names_of_ours_that_somebody_copies_are_those_of_the_repository_ag
     assert config["data"]["host"] == "zq0-f7 zq0-d9 c.yaml"
 
 
-async def test_a_file_that_many_folders_use_counts_once() -> None:
-    many = {
-        f"f{n}/kustomization.yaml": f"configMapGenerator: [{{name: c{n}, files: [../big.txt]}}]\n" for n in range(80)
-    }
-    document = f"resources: [{', '.join(f'../f{n}' for n in range(80))}]\n"
-    files = repository(document, {**many, "big.txt": "x" * 2**20})
+async def test_a_file_that_several_folders_use_counts_once() -> None:
+    """Three times 30 MiB would be too much."""
+    kustomization = "crds: [../large.json]\nconfigMapGenerator: [{{name: c{n}, literals: [a=b]}}]\n"
+    several = {f"f{n}/kustomization.yaml": kustomization.format(n=n) for n in range(3)}
+    files = repository("resources: [../f0, ../f1, ../f2]\n", {**several, "large.json": "{" + " " * 30 * 2**20 + "}"})
 
     made = await Kustomize().render(FixedTree("x", files), Overlay(), "top")
 
-    assert len(made) == 80
+    assert len(made) == 3
 
 
 @pytest.mark.parametrize("images", ["[x]", "{a: b}", "x", "[{name: [a]}]", "[null]", "1"])
