@@ -155,7 +155,7 @@ async def test_a_listing_ends(registry: OciRegistry, host: str, behaviour: str, 
     with pytest.raises(RegistryUnavailable, match=message):
         await registry.tags(Repository(host, f"{behaviour}/app", insecure=True))
 
-    assert time.monotonic() - before < 20
+    assert time.monotonic() - before < 60
 
 
 async def test_retry_after_is_kept(registry: OciRegistry, host: str) -> None:
@@ -197,11 +197,10 @@ async def test_one_slow_host_does_not_delay_another(registry: OciRegistry, host:
     await asyncio.sleep(0.1)
     async with RegistryServer() as server:
         server.add("apps/app", "1.0.0")
-        before = time.monotonic()
 
-        await registry.tags(Repository(server.host, "apps/app", insecure=True))
+        assert await registry.tags(Repository(server.host, "apps/app", insecure=True)) == ("1.0.0",)
 
-        assert time.monotonic() - before < 0.5
+        assert not any(task.done() for task in slow)
     for task in slow:
         task.cancel()
     await asyncio.gather(*slow, return_exceptions=True)
