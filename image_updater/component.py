@@ -47,6 +47,7 @@ PERMISSIONS = (
     Permission("", "configmaps", ("get", "create", "patch"), "checkpoints of the ages of tags"),
     *(Permission(group, plural, READ, "whether a bump is healthy") for group, plural in WORKLOADS),
     Permission("", "pods", ("list",), "why a rollout does not get on"),
+    Permission("helm.toolkit.fluxcd.io", "helmreleases", ("get",), "what a HelmRelease installed"),
 )
 
 component = Component(name="images", kinds=KINDS, permissions=PERMISSIONS)

@@ -55,7 +55,7 @@ def crd(plural: str, kind: str, version: str = "v1") -> dict[str, Any]:
 
 async def until_served(cluster: KubernetesCluster, kind: Kind) -> str:
     """The plural, once the API server serves the kind."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return (await cluster.resource(kind)).plural
@@ -153,7 +153,7 @@ async def test_a_kind_whose_crd_is_gone_is_unknown_again(cluster: KubernetesClus
     await cluster.delete(ObjectRef.of(made))
 
     with pytest.raises(KindUnknown):  # noqa: PT012 - when exactly is the server's business
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 await cluster.list(Query(kind), dict)
                 await asyncio.sleep(0.1)
@@ -219,7 +219,7 @@ async def test_a_watch_ends_when_its_time_is_over(control_plane: ControlPlane) -
     try:
         page = await cluster.list(query, PartialObject)
         await cluster.create(config_map(query.namespace, "a"), field_manager="tests")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             events = [event async for event in cluster.watch(query, PartialObject, page.resource_version)]
     finally:
         await cluster.close()
