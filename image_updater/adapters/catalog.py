@@ -73,12 +73,14 @@ class SqliteCatalog:
     async def listed_at(self, repository: str, identity: str) -> datetime | None:
         return self._listed.get(repository, {}).get(identity)
 
-    async def store(self, repository: str, tags: Iterable[str], now: datetime, identity: str = "") -> bool:
+    async def store(
+        self, repository: str, tags: Iterable[str], now: datetime, identity: str = "", began: datetime | None = None
+    ) -> bool:
         wanted = frozenset(tags)
         news = await self._write(lambda: self._store(repository, wanted, now))
         identities = self._listed.setdefault(repository, {})
         identities.pop(identity, None)
-        identities[identity] = now
+        identities[identity] = began or now
         if len(identities) > IDENTITIES:
             del identities[next(iter(identities))]
         return news

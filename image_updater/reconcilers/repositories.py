@@ -137,10 +137,11 @@ class ImageRepositoryReconciler:
         """Bring a listing into the catalog that is as new as the plan wants it; when it was asked for."""
         # what came over plain HTTP may be anybody's: it is shared with those only who take that, too
         asked = repository, f"{access_identity(access)}{'+http' if repository.insecure else ''}"
-        listing, now = self.newest.get(asked), self.clock.now()
-        if listing is None or not is_shared(plan, listing.asked_at, now):
+        listing = self.newest.get(asked)
+        if listing is None or not is_shared(plan, listing.asked_at, self.clock.now()):
+            began = self.clock.now()
             listing = await self._listed(wanted, repository, access, asked)
-            if plan.since is not None and listing.asked_at < min(plan.since, now):  # it was under way before
+            if plan.since is not None and listing.asked_at < min(plan.since, began):  # it was under way before
                 listing = await self._listed(wanted, repository, access, asked)
         await self._keep(wanted, catalog_name(wanted, str(repository)), listing, asked[1])
         return listing.asked_at
@@ -166,11 +167,11 @@ class ImageRepositoryReconciler:
     async def _keep(self, wanted: ImageRepository, name: str, listing: Listed, identity: str) -> None:
         """Bring a listing into the namespace's catalog, once however many objects of it share it."""
         async with self._locks.setdefault(name, asyncio.Lock()):
-            if await self.catalog.listed_at(name, identity) == listing.answered_at:
+            if await self.catalog.listed_at(name, identity) == listing.asked_at:
                 return
             await self.checkpoints.recall(wanted, name, listing.tags)
             # all tags, also excluded ones: other ImageRepositories of the same image exclude others
-            await self.catalog.store(name, listing.tags, listing.answered_at, identity)
+            await self.catalog.store(name, listing.tags, listing.answered_at, identity, listing.asked_at)
 
     async def _look_for_pushed(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, listed_at: datetime

@@ -68,9 +68,11 @@ async def test_an_empty_repository_is_not_an_unknown_one(catalog: TagCatalog) ->
 async def test_who_listed_when(catalog: TagCatalog) -> None:
     await catalog.store("r/app", ["1.0"], NOW, "one")
     await catalog.store("r/app", ["1.0"], LATER, "another")
+    await catalog.store("r/app", ["1.0"], LATER, "slow", NOW)
 
     assert await catalog.listed_at("r/app", "one") == NOW
     assert await catalog.listed_at("r/app", "another") == LATER
+    assert await catalog.listed_at("r/app", "slow") == NOW
     assert await catalog.listed_at("r/app", "stranger") is None
     assert await catalog.listed_at("r/other", "one") is None
 
