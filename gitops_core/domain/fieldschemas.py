@@ -118,7 +118,7 @@ def type_of_object(schema: Mapping[str, Any] | None, meta: Type) -> Atom:
     """The type of a whole custom resource: its schema, with apiVersion, kind and metadata as every object has them."""
     if schema is None:
         return DEDUCED
-    own = type_of_schema(schema).map or MapType({}, DEDUCED)
+    own = type_of_schema(schema, meta=meta).map or MapType({}, DEDUCED)
     fields = {**own.fields, "apiVersion": Atom("string"), "kind": Atom("string"), "metadata": meta}
     preserve = schema.get("x-kubernetes-preserve-unknown-fields") is True
     return Atom(map=replace(own, fields=fields, element=DEDUCED if preserve else None))

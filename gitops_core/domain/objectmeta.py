@@ -16,6 +16,9 @@ _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _NAME_PART = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 
+_LABEL = re.compile(r"(?=.{1,63}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_LABEL_RULE = "a lowercase RFC 1123 label of at most 63 characters is expected"
+
 _SUBDOMAIN_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and"
     " end with an alphanumeric character (e.g. 'example.com', regex used for validation is"
@@ -42,15 +45,28 @@ def metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[Field
     if live is None:
         is_rbac = manifest.get("apiVersion", "").startswith("rbac.authorization.k8s.io/")
         yield from (_path_segment_faults if is_rbac else _name_faults)(metadata.get("name", ""))
-    yield from _label_faults(metadata.get("labels") or {})
-    for key in metadata.get("annotations") or {}:
-        yield from _qualified_name_faults("metadata.annotations", key.lower(), key)
+    yield from _map_faults(metadata, "metadata")
     if live is not None and live["metadata"].get("deletionTimestamp"):
         old = set(live["metadata"].get("finalizers") or ())
         new = [name for name in metadata.get("finalizers") or () if name not in old]
         if new:
             text = f"no new finalizers can be added if the object is being deleted, found new finalizers {_list(new)}"
             yield FieldFault("metadata.finalizers", "FieldValueForbidden", f"Forbidden: {text}")
+
+
+def embedded_metadata_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+    """Of an object inside of another one, which needs no name, and may have any that is one part of a path."""
+    if metadata.get("name"):
+        yield from _path_segment_faults(metadata["name"], path)
+    if metadata.get("namespace") and not _LABEL.fullmatch(metadata["namespace"]):
+        yield _invalid(f"{path}.namespace", metadata["namespace"], _LABEL_RULE)
+    yield from _map_faults(metadata, path)
+
+
+def _map_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+    yield from _label_faults(metadata.get("labels") or {}, f"{path}.labels")
+    for key in metadata.get("annotations") or {}:
+        yield from _qualified_name_faults(f"{path}.annotations", key.lower(), key)
 
 
 def _list(names: list[str]) -> str:
@@ -67,23 +83,23 @@ def _name_faults(name: str) -> Iterator[FieldFault]:
         yield _invalid("metadata.name", name, _SUBDOMAIN_RULE)
 
 
-def _path_segment_faults(name: str) -> Iterator[FieldFault]:
+def _path_segment_faults(name: str, path: str = "metadata") -> Iterator[FieldFault]:
     """RBAC's names may be anything that is one part of a URL's path: `system:node`."""
     if not name:
         yield from _name_faults(name)
     elif name in (".", ".."):
-        yield _invalid("metadata.name", name, f"may not be '{name}'")
+        yield _invalid(f"{path}.name", name, f"may not be '{name}'")
     else:
-        yield from (_invalid("metadata.name", name, f"may not contain '{part}'") for part in "/%" if part in name)
+        yield from (_invalid(f"{path}.name", name, f"may not contain '{part}'") for part in "/%" if part in name)
 
 
-def _label_faults(labels: Mapping[str, Any]) -> Iterator[FieldFault]:
+def _label_faults(labels: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
     for key, value in labels.items():
-        yield from _qualified_name_faults("metadata.labels", key, key)
+        yield from _qualified_name_faults(path, key, key)
         if len(value) > 63:
-            yield _invalid("metadata.labels", value, "must be no more than 63 characters")
+            yield _invalid(path, value, "must be no more than 63 characters")
         elif not _LABEL_VALUE.fullmatch(value):
-            yield _invalid("metadata.labels", value, _VALUE_RULE)
+            yield _invalid(path, value, _VALUE_RULE)
 
 
 def _qualified_name_faults(field: str, key: str, shown: str) -> Iterator[FieldFault]:

@@ -6,11 +6,10 @@ JSON patch         [{"op": "replace", "path": "/spec/suspend", "value": true}]  
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
-
-from gitops_core.domain.typedvalues import equal
 
 
 class PatchFailed(ValueError):
@@ -22,15 +21,27 @@ def merge_patched(document: Any, patch: Any) -> Any:
     >>> merge_patched({"a": 1, "b": {"c": 2, "d": 3}}, {"a": None, "b": {"c": 4}})
     {'b': {'c': 4, 'd': 3}}
     """
+    if not isinstance(document, Mapping):
+        return _without_nulls(patch)
     if not isinstance(patch, Mapping):
         return patch
-    merged = dict(document) if isinstance(document, Mapping) else {}
+    merged = dict(document)
     for name, value in patch.items():
         if value is None:
             merged.pop(name, None)
         else:
             merged[name] = merge_patched(merged.get(name), value)
     return merged
+
+
+def _without_nulls(value: Any) -> Any:
+    """What is put where nothing was: the API server's library drops nulls in the objects of lists too."""
+    match value:
+        case Mapping():
+            return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+        case list():
+            return [_without_nulls(item) for item in value]
+    return value
 
 
 def json_patched(document: Any, operations: Iterable[Mapping[str, Any]]) -> Any:
@@ -45,6 +56,11 @@ def json_patched(document: Any, operations: Iterable[Mapping[str, Any]]) -> Any:
     for operation in operations:
         document = _carried_out(document, operation)
     return document
+
+
+def _text(value: Any) -> str:
+    """How the API server's library compares: 2.0 is not 2."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _carried_out(document: Any, operation: Mapping[str, Any]) -> Any:
@@ -63,7 +79,7 @@ def _carried_out(document: Any, operation: Mapping[str, Any]) -> Any:
         case "copy":
             return _added(document, path, deepcopy(_found(document, _pointer(operation.get("from")))))
         case "test":
-            if not equal(_found(document, path), operation.get("value")):
+            if _text(_found(document, path)) != _text(operation.get("value")):
                 raise PatchFailed(f"testing value {operation.get('path')} failed: test failed")
             return document
         case unknown:

@@ -35,6 +35,11 @@ def _repeated(schema: Mapping[str, Any], items: Sequence[Any], path: str) -> Ite
         case "set":
             identities = [*items]
         case "map":
+            strangers = [n for n, item in enumerate(items) if not isinstance(item, Mapping | None)]
+            if strangers:
+                problem = "Invalid value: must be an object for an array of list-type map"
+                yield FieldFault(f"{path}[{strangers[0]}]", "FieldValueInvalid", problem)
+                return
             keys = schema.get("x-kubernetes-list-map-keys", ())
             identities = [{key: (item or {})[key] for key in keys if key in (item or {})} for item in items]
         case _:

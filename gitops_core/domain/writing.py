@@ -19,7 +19,6 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from gitops_core.domain import serversideapply
-from gitops_core.domain.fieldschemas import DEDUCED, Type, resolve
 from gitops_core.domain.fieldsets import NOTHING, FieldSet, spelled
 from gitops_core.domain.serversideapply import OwnedByOthers, Types, Writer
 from gitops_core.domain.typedvalues import TypeFault, equal
@@ -31,6 +30,14 @@ Object = dict[str, Any]
 
 class Admit(Protocol):
     def __call__(self, manifest: Object, *, merged: bool) -> Object: ...
+
+
+class Validate(Protocol):
+    def __call__(self, manifest: Object, live: Manifest | None, *, subresource: str) -> Iterable[FieldFault]: ...
+
+
+def _as_it_is(manifest: Object) -> Object:
+    return manifest
 
 
 _SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
@@ -49,7 +56,9 @@ class Serving:
         types: what server-side apply knows of each served version.
         empty: an object of this kind with nothing set, as the API server's own code has it.
         admit: the object with fields pruned and defaulted, as it was sent or as an apply merged it.
-        validate: (object, stored object or None) -> what is wrong with it.
+        read: an object of any version, as this version has it.
+        keep: an object of this version, as it is stored: in one version for all.
+        validate: what is wrong with an object, given the stored one, or None for a creation.
     """
 
     kind: Kind
@@ -60,8 +69,10 @@ class Serving:
     types: Types
     empty: Manifest
     admit: Admit
-    validate: Callable[[Object, Manifest | None], Iterable[FieldFault]]
+    validate: Validate
     custom: bool = False
+    read: Callable[[Object], Object] = _as_it_is
+    keep: Callable[[Object], Object] = _as_it_is
 
     @property
     def group_kind(self) -> str:
@@ -77,6 +88,10 @@ class Serving:
         if self.has_status:
             ignored = _NOT_STATUS if subresource == "status" else _STATUS
         return Writer(field_manager, self.kind.api_version, self.types, now, subresource, ignored)
+
+    def shown(self, manifest: Object) -> Object:
+        """A stored object, as this version has it."""
+        return manifest if manifest["apiVersion"] == self.kind.api_version else self.read(manifest)
 
 
 def created(serving: Serving, sent: Manifest, writer: Writer, uid: str) -> Object:
@@ -153,7 +168,7 @@ def _begun(serving: Serving, new: Object, uid: str, now: datetime) -> Object:
         new.pop("status", None)
         if serving.custom:  # a status that was sent is dropped, and then its default counts
             new = serving.admit(new, merged=True)
-    _check(serving, new, None)
+    _check(serving, new, None, subresource="")
     return new
 
 
@@ -179,7 +194,7 @@ def _changed(serving: Serving, live: Manifest, new: Object, writer: Writer) -> O
     new = {**new, "metadata": metadata}
     if serving.counts and writer.subresource != "status" and not _same_but_metadata(serving, live, new):
         metadata["generation"] = old_metadata.get("generation", 0) + 1
-    _check(serving, new, live)
+    _check(serving, new, live, subresource=writer.subresource)
     return _with_old_times(live, new)
 
 
@@ -204,44 +219,12 @@ def _with_old_times(live: Manifest, new: Object) -> Object:
     return dict(live) if equal(entries[0], entries[1]) else new
 
 
-def _check(serving: Serving, new: Object, live: Manifest | None) -> None:
+def _check(serving: Serving, new: Object, live: Manifest | None, *, subresource: str) -> None:
     """Raises Invalid."""
-    faults = list(serving.validate(new, live))
+    faults = list(serving.validate(new, live, subresource=subresource))
     if faults:
         ref = serving.ref(new)
         texts = [f"{fault.field}: {fault.message}" for fault in faults]
         listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
         kind = f"{serving.kind.kind}.{serving.kind.group}" if serving.kind.group else serving.kind.kind
         raise Invalid(ref, f'{kind} "{ref.key.name}" is invalid: {listed}', faults)
-
-
-def pruned(type_: Type, value: Any) -> Any:
-    """`value` as the API server's own types write it: without fields that they do not know, nulls, and empty maps.
-
-    >>> from gitops_core.domain.fieldschemas import Atom, MapType
-    >>> pruned(Atom(map=MapType({"labels": Atom(map=MapType({}, Atom("string")))}, None)), {"labels": {}, "other": 1})
-    {}
-    """
-    atom = resolve(type_)
-    if isinstance(value, dict) and atom.map is not None:
-        kept = {}
-        for name, inner in value.items():
-            inner_type = atom.map.type_of(name)
-            if inner_type is None or (
-                name not in atom.map.always and name in atom.map.fields and _empty(inner_type, inner)
-            ):
-                continue
-            kept[name] = pruned(inner_type, inner)
-        return kept
-    if isinstance(value, list) and atom.list is not None:
-        element = atom.list.element
-        return [pruned(element, item) for item in value]
-    return value
-
-
-def _empty(type_: Type, value: Any) -> bool:
-    """Null, or a map or list without items; a struct without fields is something: `emptyDir: {}`."""
-    if value == {}:
-        atom = resolve(type_)
-        return atom.map is not None and not atom.map.fields and atom.map.element is not DEDUCED
-    return value is None or value == []

@@ -12,7 +12,7 @@ k8s.io/kube-openapi, pkg/validation.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitops_core.schema import cel, formats
@@ -56,8 +56,7 @@ def default(schema: Schema, value: Any, *, keep_nulls: bool = False) -> Any:
     Args:
         keep_nulls: as after a server-side apply, whose result the API server defaults but does not read anew.
     """
-    filled = _default(schema, value)
-    return filled if keep_nulls else _without_nulls(schema, filled)
+    return _default(schema, value if keep_nulls else _without_nulls(schema, value))
 
 
 def prune(schema: Schema, value: Any, *, root: bool = True) -> Any:
@@ -66,32 +65,38 @@ def prune(schema: Schema, value: Any, *, root: bool = True) -> Any:
     Args:
         root: whether `value` is a whole object, whose apiVersion, kind and metadata stay.
     """
-    keep = _META if root or schema.get("x-kubernetes-embedded-resource") else ()
-    preserves = schema.get("x-kubernetes-preserve-unknown-fields", False)
-    if isinstance(value, list) and ("items" in schema or not preserves):
-        return [prune(schema.get("items", {}), item, root=False) for item in value]
+    return _prune(schema, value, keep=_META if root else (), preserves=False)
+
+
+def _prune(schema: Schema, value: Any, *, keep: Sequence[str], preserves: bool) -> Any:
+    preserves = preserves or schema.get("x-kubernetes-preserve-unknown-fields", False)
+    if isinstance(value, list):
+        return [_prune(schema.get("items") or {}, item, keep=(), preserves=preserves) for item in value]
     if not isinstance(value, Mapping):
         return value
+    if schema.get("x-kubernetes-embedded-resource"):
+        keep = _META
     pruned = {}
     for key, inner in value.items():
         known = _field(schema, key)
         if key in keep:
             pruned[key] = inner
         elif known is not None:
-            pruned[key] = prune(known, inner, root=False)
+            pruned[key] = _prune(known, inner, keep=(), preserves=False)
         elif preserves:
             pruned[key] = inner
     return pruned
 
 
-def validate(schema: Schema, value: Any, old: Any = None) -> tuple[FieldFault, ...]:
+def validate(schema: Schema, value: Any, old: Any = None, besides: Iterable[FieldFault] = ()) -> tuple[FieldFault, ...]:
     """What is wrong with an object, defaulted and pruned; () when it may be stored.
 
     Args:
         old: the stored object that it replaces: what did not change since is not held against it.
+        besides: what is wrong with it apart from its schema.
     """
     before = _ABSENT if old is None else old
-    faults = tuple(_validate(schema, value, before, ""))
+    faults = (*_validate(schema, value, before, ""), *besides)
     if any(fault.reason in _BLOCKING for fault in faults):
         return (*faults, UNCHECKED) if _has_rules(schema) else faults
     return (*faults, *_rules(schema, value, before, ""))
@@ -114,7 +119,7 @@ def _default(schema: Schema, value: Any) -> Any:
         return value
     filled = dict(value)
     for key, known in schema.get("properties", {}).items():
-        if "default" in known and (key not in filled or _is_stray_null(known, filled[key])):
+        if known.get("default") is not None and (key not in filled or _is_stray_null(known, filled[key])):
             filled[key] = known["default"]
     return {key: _default_field(schema, key, inner) for key, inner in filled.items()}
 
@@ -144,7 +149,7 @@ def _without_nulls(schema: Schema, value: Any) -> Any:
         known = _field(schema, key)
         if known is None:
             kept[key] = inner
-        elif not _is_stray_null(known, inner):
+        elif not _is_stray_null(known, inner) or known.get("default") is not None:
             kept[key] = _without_nulls(known, inner)
     return kept
 

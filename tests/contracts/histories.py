@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from typing import Any
 from gitops_core.errors import ApplyConflict, ClusterError, Invalid
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster
+from tests.contracts.schemas import NAMES, Schema, Values
 
 MANAGERS = ("ann", "bob", "kubectl")
-CONFIG_MAP = Kind("", "v1", "ConfigMap")
+
+_TEXTS: Schema = {"type": "object", "additionalProperties": {"type": "string", "enum": ["1", "2", "3"]}}
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,14 @@ class Outcome:
     error: str = ""
     details: tuple[Any, ...] = ()
     object: Any = None
+    text: str = ""
+    """The object's JSON: 2.0 is not 2, though they are equal."""
 
 
 async def carry_out(cluster: Cluster, step: Step) -> Outcome:
     try:
-        return Outcome(object=comparable(await _write(cluster, step)))
+        object_ = comparable(await _write(cluster, step))
+        return Outcome(object=object_, text=json.dumps(object_, sort_keys=True))
     except ApplyConflict as error:
         return Outcome("ApplyConflict", tuple(sorted(error.conflicts)))
     except Invalid as error:
@@ -103,16 +109,24 @@ def _entry(entry: Mapping[str, Any]) -> tuple[str, ...]:
 class Author:
     """Makes steps up, all from one seed."""
 
-    def __init__(self, seed: int, namespace: str, kinds: tuple[Kind, ...]) -> None:
+    def __init__(self, seed: int, namespace: str, schemas: Mapping[Kind, Schema], odd: float = 0.02) -> None:
+        """
+        Args:
+            schemas: of whole objects, without what all objects have.
+            odd: see Values.
+        """
         self._random = random.Random(seed)
-        self._refs = [ObjectRef(kind, ObjectKey(namespace, "one")) for kind in kinds]
+        self._values = Values(self._random, odd)
+        self._schemas = schemas
+        self._refs = [ObjectRef(kind, ObjectKey(namespace, "one")) for kind in schemas]
 
     def step(self) -> Step:
         chance, ref = self._random, self._random.choice(self._refs)
         manager = chance.choice(MANAGERS)
+        with_status = "status" in self._schemas[ref.kind]["properties"]
         verb = chance.choices(
             ("create", "apply", "patch", "json", "replace", "status", "finalizers", "delete"),
-            (2, 12, 5, 2, 4, 3 if ref.kind != CONFIG_MAP else 0, 1, 1),
+            (2, 12, 5, 2, 4, 3 if with_status else 0, 1, 1),
         )[0]
         dry_run = chance.random() < 0.1
         match verb:
@@ -124,8 +138,8 @@ class Author:
             case "json":
                 return Step("patch", ref, manager, self._operations(ref), dry_run=dry_run)
             case "status":
-                status = {"phase": chance.choice("xyz"), "conditions": self._keyed("type", "status")}
-                body = {**self._change(ref), "status": status}
+                body = self._change(ref)
+                body["status"] = self._values.of(self._schemas[ref.kind]["properties"]["status"])
                 return Step(chance.choice(("patch", "replace")), ref, manager, body, subresource="status")
             case "finalizers":
                 finalizers = chance.choice((["example.com/a"], ["example.com/b", "example.com/a"], None))
@@ -137,85 +151,44 @@ class Author:
         return {
             "apiVersion": ref.kind.api_version,
             "kind": ref.kind.kind,
-            "metadata": {"name": ref.key.name, "namespace": ref.key.namespace, **self._labels()},
             **self._content(ref),
+            "metadata": {"name": ref.key.name, "namespace": ref.key.namespace, **self._labels()},
         }
 
     def _labels(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        if self._random.random() < 0.5:
-            found["labels"] = self._map()
-        if self._random.random() < 0.3:
-            found["annotations"] = self._map()
+        for name, share in (("labels", 0.5), ("annotations", 0.3)):
+            if self._random.random() < share:
+                found[name] = self._values.of(_TEXTS)
         return found
 
     def _content(self, ref: ObjectRef) -> dict[str, Any]:
-        if ref.kind == CONFIG_MAP:
-            return {"data": self._map()} if self._random.random() < 0.9 else {}
-        content: dict[str, Any] = {"spec": self._spec()} if self._random.random() < 0.95 else {}
-        if self._random.random() < 0.1:
-            content["status"] = {"phase": "sent"}
+        """What the fields of the kind itself hold: often all, seldom a status, which is written in its own way."""
+        content = {}
+        for name, schema in self._schemas[ref.kind]["properties"].items():
+            if self._random.random() < (0.1 if name == "status" else 0.8):
+                content[name] = self._values.of(schema)
         return content
 
     def _change(self, ref: ObjectRef) -> dict[str, Any]:
         """A merge patch: like a manifest, with some nulls."""
         content = {"metadata": self._labels(), **self._content(ref)}
-        for part in ("spec", "data"):
-            for name in self._random.sample(("text", "settings", "items", "tags", "nested", "a", "b"), 2):
-                if isinstance(content.get(part), dict) and (part == "data") == (len(name) == 1):
-                    content[part][name] = None
+        for name, schema in self._schemas[ref.kind]["properties"].items():
+            inner, within = content.get(name), sorted(schema.get("properties", NAMES))
+            if isinstance(inner, dict):
+                inner |= dict.fromkeys(self._random.sample(within, self._random.randint(0, min(2, len(within)))))
+            elif self._random.random() < 0.1:
+                content[name] = None
         return content
 
     def _operations(self, ref: ObjectRef) -> list[dict[str, Any]]:
-        root = "/data" if ref.kind == CONFIG_MAP else "/spec"
-        name = self._random.choice("abc") if ref.kind == CONFIG_MAP else self._random.choice(("text", "mode"))
-        operation = self._random.choice(("add", "replace", "remove", "test"))
-        value = self._random.choice(("1", "2", "fast"))
-        return [{"op": operation, "path": f"{root}/{name}", **({} if operation == "remove" else {"value": value})}]
-
-    def _spec(self) -> dict[str, Any]:
-        chance = self._random
-        makers: dict[str, Any] = {
-            "text": lambda: chance.choice("pqr"),
-            "count": lambda: chance.choice((0, 1, 2, 2, 10)),
-            "mode": lambda: chance.choice(("slow", "fast", "fast", "odd")),
-            "size": lambda: chance.choice((1, "1", "25%")),
-            "maybe": lambda: chance.choice(("m", "n", None)),
-            "nested": lambda: {name: chance.choice("12") for name in chance.sample("ab", chance.randint(0, 2))},
-            "settings": self._map,
-            "whole": self._map,
-            "items": self._items,
-            "ports": self._ports,
-            "tags": lambda: chance.sample(("t1", "t2", "t3", "<t4>"), chance.randint(0, 3)),
-            "steps": lambda: [chance.choice("xyz") for _ in range(chance.randint(0, 3))],
-            "free": self._free,
-        }
-        return {name: makers[name]() for name in chance.sample(sorted(makers), chance.randint(0, 5))}
-
-    def _map(self) -> dict[str, str]:
-        names = self._random.sample("abc", self._random.randint(0, 3))
-        return {name: self._random.choice("123") for name in names}
-
-    def _keyed(self, key: str, value: str) -> list[dict[str, str]]:
-        names = self._random.sample("klmn", self._random.randint(0, 3))
-        return [{key: name, value: self._random.choice("123")} for name in names]
-
-    def _items(self) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = [*self._keyed("name", "value")]
-        for item in items:
-            if self._random.random() < 0.3:
-                item["options"] = self._map()
-        if items and self._random.random() < 0.04:
-            items.append(dict(items[0]))
-        return items
-
-    def _ports(self) -> list[dict[str, Any]]:
-        found = []
-        for port in self._random.sample((80, 81, 443), self._random.randint(0, 2)):
-            extra = self._random.choice(({}, {"protocol": "UDP"}, {"protocol": "TCP"}, {"name": "web"}))
-            found.append({"port": port, **extra})
-        return found
-
-    def _free(self) -> dict[str, Any]:
-        values: list[Any] = [1, "1", True, None, [1, {"a": 1}], {"x": "1"}, {}, {"x": {"y": [2]}}, 1.5]
-        return {name: self._random.choice(values) for name in self._random.sample("abc", self._random.randint(0, 3))}
+        chance, properties = self._random, self._schemas[ref.kind]["properties"]
+        name = chance.choice([name for name in properties if name != "status"])
+        schema = properties[name]
+        path = [name]
+        if inner := schema.get("properties") or dict.fromkeys(NAMES, schema.get("additionalProperties") or {}):
+            path.append(chance.choice(sorted(inner)))
+            schema = inner[path[-1]]
+        operation = chance.choice(("add", "replace", "remove", "test"))
+        value = {} if operation == "remove" else {"value": self._values.of(schema)}
+        return [{"op": operation, "path": "/" + "/".join(path), **value}]

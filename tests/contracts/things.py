@@ -69,6 +69,15 @@ _STATUS: dict[str, Any] = {
 }
 
 
+SCHEMA: dict[str, Any] = {"type": "object", "properties": {"spec": _SPEC, "status": _STATUS}}
+
+
+def definition(kind: str, schema: dict[str, Any]) -> Manifest:
+    """A CRD with the versions v1, which is stored, and v2."""
+    properties = schema["properties"]
+    return _crd(kind, "Namespaced", [_version("v1", properties), _version("v2", properties, storage=False)])
+
+
 def _version(name: str, schema: dict[str, Any], *, storage: bool = True, status: bool = True) -> dict[str, Any]:
     return {
         "name": name,
@@ -90,14 +99,7 @@ def _crd(kind: str, scope: str, versions: list[dict[str, Any]]) -> Manifest:
 
 
 CRDS = (
-    _crd(
-        "Thing",
-        "Namespaced",
-        [
-            _version("v1", {"spec": _SPEC, "status": _STATUS}),
-            _version("v2", {"spec": _SPEC, "status": _STATUS}, storage=False),
-        ],
-    ),
+    definition("Thing", SCHEMA),
     _crd("Plain", "Namespaced", [_version("v1", {"spec": _SPEC, "status": _STATUS}, status=False)]),
     _crd("Wide", "Cluster", [_version("v1", {"spec": _SPEC, "status": _STATUS})]),
 )

@@ -295,8 +295,7 @@ def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
 
 def _decoded(serving: Serving, query: Query, type_: type[T], key: ObjectKey, body: bytes) -> T | Unreadable:
     if type_ is dict:
-        whole = msgspec.json.decode(body)
-        whole["apiVersion"] = serving.kind.api_version
+        whole: Any = serving.shown(msgspec.json.decode(body))
         if query.metadata_only:
             whole = {name: whole[name] for name in ("apiVersion", "kind", "metadata")}
         return whole  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ resources are pruned, defaulted and validated by their schemas.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ from typing import Any
 import msgspec
 
 from gitops_core.domain.crds import version_priority
+from gitops_core.domain.decoding import decoded
+from gitops_core.domain.embedded import embedded_faults, with_embedded_read
 from gitops_core.domain.fieldschemas import DEDUCED, UNTYPED, Atom, ListType, MapType, Named, Type, type_of_object
+from gitops_core.domain.immutables import immutable_faults
 from gitops_core.domain.objectmeta import metadata_faults
-from gitops_core.domain.secrets import with_encoded_strings
+from gitops_core.domain.rolebindings import role_binding_faults, with_groups
+from gitops_core.domain.secrets import config_map_faults, secret_faults, with_encoded_strings, with_read_bytes
 from gitops_core.domain.uniqueness import duplicate_faults
-from gitops_core.domain.writing import Object, Serving, pruned
+from gitops_core.domain.writing import Object, Serving
 from gitops_core.errors import FieldFault
 from gitops_core.meta import Kind, Manifest
 from gitops_core.ports import ApiResource
@@ -103,11 +107,19 @@ def _empty(stored: Any, types: Mapping[str, Any]) -> Any:
     return {name: _empty(fields[name], types) if value == {} else value for name, value in always.items()}
 
 
+_BYTES = {("v1", "Secret"): "data", ("v1", "ConfigMap"): "binaryData"}
+
+
 def _admit_builtin(type_: Type, manifest: Object, *, merged: bool) -> Object:
-    manifest = pruned(type_, manifest)
-    match manifest["apiVersion"], manifest["kind"]:
+    kind = manifest["apiVersion"], manifest["kind"]
+    if kind in _BYTES:
+        manifest = with_read_bytes(manifest, _BYTES[kind])
+    manifest = decoded(type_, manifest)
+    match kind:
         case "v1", "Secret":
             return {**with_encoded_strings(manifest), "type": manifest.get("type") or "Opaque"}
+        case "rbac.authorization.k8s.io/v1", "RoleBinding" | "ClusterRoleBinding":
+            return with_groups(manifest)
         case "v1", "Namespace":
             metadata = manifest["metadata"]
             labels = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata.get("name", "")}
@@ -116,8 +128,17 @@ def _admit_builtin(type_: Type, manifest: Object, *, merged: bool) -> Object:
     return manifest
 
 
-def _builtin_faults(manifest: Object, live: Manifest | None) -> Iterable[FieldFault]:
-    return metadata_faults(manifest, live)
+def _builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str) -> Iterable[FieldFault]:
+    yield from metadata_faults(manifest, live)
+    if live is not None:
+        yield from immutable_faults(manifest, live)
+    match manifest["apiVersion"], manifest["kind"]:
+        case "v1", "Secret":
+            yield from secret_faults(manifest, live)
+        case "v1", "ConfigMap":
+            yield from config_map_faults(manifest, live)
+        case "rbac.authorization.k8s.io/v1", "RoleBinding" | "ClusterRoleBinding":
+            yield from role_binding_faults(manifest, live)
 
 
 # custom resources
@@ -134,10 +155,11 @@ def servings_of(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
     for version in versions:
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
         types[f"{group}/{version['name']}"] = type_of_object(schema, meta)
+    kept = next((version for version in spec.get("versions", ()) if version.get("storage")), None)
     for version in versions:
         kind = Kind(group, version["name"], names["kind"])
         namespaced = spec.get("scope") == "Namespaced"
-        schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+        schema = _schema(version)
         serving = Serving(
             kind=kind,
             plural=names["plural"],
@@ -149,18 +171,42 @@ def servings_of(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
             admit=partial(_admit_custom, schema),
             validate=partial(_custom_faults, schema),
             custom=True,
+            read=_reader(group, names["kind"], version),
+            keep=_reader(group, names["kind"], kept or version),
         )
         short_names, categories = tuple(names.get("shortNames", ())), tuple(names.get("categories", ()))
         yield serving, ApiResource(kind, names["plural"], namespaced, short_names, categories)
 
 
 def _admit_custom(schema: Mapping[str, Any], manifest: Object, *, merged: bool) -> Object:
-    admitted = prune(schema, default(schema, manifest, keep_nulls=merged))
-    return {**admitted, "metadata": pruned(builtins().meta, manifest["metadata"])}
+    known = with_embedded_read(schema, prune(schema, manifest), _read_metadata)
+    return {
+        **default(schema, known, keep_nulls=merged),
+        "metadata": _read_metadata(manifest["metadata"], "metadata"),
+    }
 
 
-def _custom_faults(schema: Mapping[str, Any], manifest: Object, live: Manifest | None) -> Iterable[FieldFault]:
-    yield from metadata_faults(manifest, live)
-    yield from (FieldFault(*fault) for fault in validate(schema, manifest, live))
+def _schema(version: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (version.get("schema") or {}).get("openAPIV3Schema") or {}
+
+
+def _reader(group: str, kind: str, version: Mapping[str, Any]) -> Callable[[Object], Object]:
+    """Any version of an object -> the object as `version` has it."""
+    schema, api_version = _schema(version), Kind(group, version["name"], kind).api_version
+    return lambda manifest: _admit_custom(schema, {**manifest, "apiVersion": api_version}, merged=False)
+
+
+def _read_metadata(metadata: Any, path: str) -> Any:
+    read = decoded(builtins().meta, metadata, path)
+    return {name: value for name, value in (read or {}).items() if value != ""}
+
+
+def _custom_faults(
+    schema: Mapping[str, Any], manifest: Object, live: Manifest | None, *, subresource: str
+) -> Iterable[FieldFault]:
+    besides = [*metadata_faults(manifest, live)]
+    if not subresource:
+        besides += embedded_faults(schema, manifest)
     if live is None or not any(duplicate_faults(schema, live)):  # what was stored before the schema said so stays
-        yield from duplicate_faults(schema, manifest)
+        besides += duplicate_faults(schema, manifest)
+    return [FieldFault(*fault) for fault in validate(schema, manifest, live, besides)]

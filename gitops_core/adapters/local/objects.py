@@ -15,9 +15,19 @@ import msgspec
 from gitops_core.adapters.local.kinds import CRD, NAMESPACE, builtins, servings_of
 from gitops_core.adapters.local.store import Row, Store
 from gitops_core.domain.crds import established
+from gitops_core.domain.decoding import Undecodable, with_plain_numbers
 from gitops_core.domain.patches import PatchFailed, json_patched, merge_patched
 from gitops_core.domain.writing import Object, Serving, applied, created, updated
-from gitops_core.errors import AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, KindUnknown, NotFound
+from gitops_core.errors import (
+    AlreadyExists,
+    BadRequest,
+    Conflict,
+    FieldFault,
+    Forbidden,
+    Invalid,
+    KindUnknown,
+    NotFound,
+)
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, timestamp
 from gitops_core.ports import ApiResource, Chance, Clock
 
@@ -93,9 +103,7 @@ class Objects:
         body = self.store.get(serving.group_kind, key if serving.namespaced else ObjectKey("", key.name))
         if body is None:
             return None, b""
-        manifest: Object = msgspec.json.decode(body)
-        manifest["apiVersion"] = serving.kind.api_version
-        return manifest, body
+        return serving.shown(msgspec.json.decode(body)), body
 
     # writing
 
@@ -106,8 +114,8 @@ class Objects:
         self._changed()
 
     def create(self, manifest: Manifest, field_manager: str, *, dry_run: bool) -> Object:
-        serving = self.serving(_kind_of(manifest))
-        with self._writing():
+        serving, manifest = self.serving(_kind_of(manifest)), with_plain_numbers(manifest)
+        with self._writing(), _decoding(serving, manifest):
             return self._create(serving, manifest, field_manager, dry_run=dry_run)
 
     def _create(self, serving: Serving, manifest: Manifest, field_manager: str, *, dry_run: bool) -> Object:
@@ -131,10 +139,10 @@ class Objects:
                 return named
 
     def replace(self, manifest: Manifest, field_manager: str, subresource: str, *, dry_run: bool) -> Object:
-        serving = self.serving(_kind_of(manifest))
+        serving, manifest = self.serving(_kind_of(manifest)), with_plain_numbers(manifest)
         ref = _required_namespace(serving, manifest)
         _must_have_subresource(serving, ref, subresource)
-        with self._writing():
+        with self._writing(), _decoding(serving, manifest):
             live, body = self._live(serving, ref.key)
             if live is None:
                 raise NotFound(ref)
@@ -145,12 +153,15 @@ class Objects:
             return self._store(serving, updated(serving, live, manifest, writer), body, live, dry_run=dry_run)
 
     def apply(self, manifest: Manifest, field_manager: str, *, force: bool, dry_run: bool) -> Object:
-        serving = self.serving(_kind_of(manifest))
+        serving, manifest = self.serving(_kind_of(manifest)), with_plain_numbers(manifest)
         ref = _required_namespace(serving, manifest)
         with self._writing():
             live, body = self._live(serving, ref.key)
             writer = serving.writer(field_manager, self._clock.now())
-            new = applied(serving, live, manifest, writer, force=force, uid="" if live else self._uid())
+            try:
+                new = applied(serving, live, manifest, writer, force=force, uid="" if live else self._uid())
+            except Undecodable as error:
+                raise Invalid(ref, f"{ref} cannot be read as a {serving.kind.kind}: {error}") from None
             if live is None:
                 self._must_have_namespace(serving, ref)
             return self._store(serving, new, body, live, dry_run=dry_run)
@@ -172,12 +183,18 @@ class Objects:
                 raise NotFound(ref)
             try:
                 new = merge_patched(live, patch) if isinstance(patch, Mapping) else json_patched(live, patch)
+                new = with_plain_numbers(new)
             except PatchFailed as failed:
                 raise Invalid(ref, f"the patch of {ref} does not fit: {failed}") from failed
             if not isinstance(new, dict) or serving.ref(new) != serving.ref(live):
                 raise BadRequest(f"the patch of {ref} changes what the object is called")
             writer = serving.writer(field_manager, self._clock.now(), subresource)
-            return self._store(serving, updated(serving, live, new, writer), body, live, dry_run=dry_run)
+            try:
+                new = updated(serving, live, new, writer)
+            except Undecodable as error:
+                fault = FieldFault("patch", "FieldValueInvalid", f"Invalid value: {error}")
+                raise Invalid(ref, f"the patch of {ref} does not fit: {error}", [fault]) from None
+            return self._store(serving, new, body, live, dry_run=dry_run)
 
     def delete(
         self, ref: ObjectRef, uid: str, resource_version: str, propagation: Propagation, *, dry_run: bool
@@ -196,12 +213,15 @@ class Objects:
     def _store(
         self, serving: Serving, new: Object, body: bytes, live: Manifest | None = None, *, dry_run: bool
     ) -> Object:
-        """Write what changed, and let follow from it what has to."""
-        if dry_run or (live is not None and new == live):
+        """Write what changed, and let follow from it what has to. The object as it is shown from now on."""
+        if live is not None and new == live:
             return new
+        new = serving.keep(new)
+        if dry_run:
+            return serving.shown(new)
         if live is not None and live["metadata"].get("deletionTimestamp") and _is_final(new):
             self._drop(serving, new, body)
-            return new
+            return serving.shown(new)
         if serving.kind == CRD:
             new = established(new, timestamp(self._clock.now()))
         self.store.put(serving.group_kind, new, body or None)
@@ -209,7 +229,7 @@ class Objects:
             self._custom = None
         if new["metadata"].get("ownerReferences"):
             self._collect(Row(serving.group_kind, serving.ref(new).key, msgspec.json.encode(new)))
-        return new
+        return serving.shown(new)
 
     def _must_have_namespace(self, serving: Serving, ref: ObjectRef) -> None:
         """Raises NotFound or Forbidden: there is no such namespace, or it is going away."""
@@ -256,7 +276,7 @@ class Objects:
             marked["status"] = {**(live.get("status") or {}), "phase": "Terminating"}
         else:
             metadata["deletionGracePeriodSeconds"] = 0
-        return marked, self.store.put(serving.group_kind, marked, body)
+        return marked, self.store.put(serving.group_kind, serving.keep(marked), body)
 
     def _clean(self, serving: Serving, live: Object, body: bytes) -> None:
         """Carry out the finalizers that are the cluster's own; those of others wait for them."""
@@ -406,6 +426,15 @@ class Objects:
 
     def _letters(self, count: int) -> str:
         return "".join(_SUFFIX_LETTERS[int(self._chance.random() * len(_SUFFIX_LETTERS))] for _ in range(count))
+
+
+@contextmanager
+def _decoding(serving: Serving, manifest: Manifest) -> Iterator[None]:
+    """Raises BadRequest for what is not of the kind's types."""
+    try:
+        yield
+    except Undecodable as error:
+        raise BadRequest(f"{serving.ref(manifest)} cannot be read as a {serving.kind.kind}: {error}") from None
 
 
 def _kind_of(manifest: Manifest) -> Kind:
