@@ -246,10 +246,9 @@ class MirrorRemote:
     async def _commit(self, revision: Revision) -> CommitInfo:
         """What a commit says that is here, fetched when it was not."""
         commit = full_commit(revision.commit)
-        if self.mirror.has(commit):
-            await self._prove()
-        else:
-            await self._fetch(commit, revision.name)
+        if not (self.mirror.has(commit) and self._is_proven()):
+            asked = (self.identity.fingerprint, commit)
+            await self.mirror.bring(asked, lambda: self._bring(commit, revision.name), self.timeout)
         body = self.mirror.shelf.commit(commit)
         if body is None:
             raise MirrorDamaged(f"commit {commit} is missing from the mirror of {self.url}")
@@ -258,8 +257,14 @@ class MirrorRemote:
         except ValueError as error:
             raise GitError(f"commit {commit} of {self.url} cannot be read: {error}") from error
 
-    async def _prove(self) -> None:
-        if self.identity.address.scheme != "file" and self.identity.fingerprint not in self.proven:
+    def _is_proven(self) -> bool:
+        return self.identity.address.scheme == "file" or self.identity.fingerprint in self.proven
+
+    async def _bring(self, commit: str, name: str) -> None:
+        """The commit is here, and the remote has let us in. Quick for who waited for one that brought it."""
+        if not self.mirror.has(commit):
+            await self._fetch(commit, name)
+        elif not self._is_proven():
             await self._list("--heads")
 
     async def _fetch(self, commit: str, name: str) -> None:
