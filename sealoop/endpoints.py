@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import click
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from gitops_core.runtime.process import Health
 
 
 def address(listen: str) -> tuple[str | None, int]:
@@ -28,7 +30,7 @@ def address(listen: str) -> tuple[str | None, int]:
 
 
 @contextlib.asynccontextmanager
-async def serving(listen: str, registry: CollectorRegistry, is_ready: Callable[[], bool]) -> AsyncIterator[None]:
+async def serving(listen: str, registry: CollectorRegistry, health: Health) -> AsyncIterator[None]:
     """Answers while it is open.
 
     Raises:
@@ -42,11 +44,11 @@ async def serving(listen: str, registry: CollectorRegistry, is_ready: Callable[[
     async def alive(request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def ready(request: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if is_ready() else web.Response(status=503, text="not synced yet\n")
+    async def readiness(request: web.Request) -> web.Response:
+        return web.Response(status=200 if health.is_ready else 503, text=f"{health.told}\n")
 
     application = web.Application()
-    application.add_routes([web.get("/metrics", show), web.get("/healthz", alive), web.get("/readyz", ready)])
+    application.add_routes([web.get("/metrics", show), web.get("/healthz", alive), web.get("/readyz", readiness)])
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 from gitops_core.errors import StalledError, TransientError
@@ -182,6 +183,69 @@ def test_a_bug_is_one_objects_failure_and_its_text_stays_in_the_log(caplog: Any)
         assert "hunter2" in caplog.text
         assert condition(good, "Ready")["status"] == "True"
         assert len(diary.of("bad")) > 3
+
+    virtually(main())
+
+
+def test_an_identical_failure_is_logged_at_growing_distances_and_its_end_once(caplog: Any) -> None:
+    async def main() -> None:
+        world, failing = World(), True
+        diary = Diary(
+            lambda wanted: (
+                TransientError("the registry is away", reason="Away", retry_after=1.0)
+                if failing
+                else outcome(wanted, 1.0)
+            )
+        )
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(1000)
+            failures = len(diary.looks)
+            failing = False
+            await asyncio.sleep(100)
+            failing = True
+            await asyncio.sleep(1.5)
+
+        told = [record for record in caplog.records if record.levelname == "WARNING"]
+        recovered = [record for record in caplog.records if record.getMessage() == "recovered"]
+        assert failures > 900
+        gaps = [b.times - a.times for a, b in itertools.pairwise(told[:-1])]
+        assert all(0.9 * 60 * 2**n <= gap <= 60 * 2**n + 2 for n, gap in enumerate(gaps)), "a failure a second"
+        assert len(gaps) == 4
+        assert told[-2].times > 800
+        assert told[-1].times == 1
+        assert [record.failures for record in recovered] == [failures]
+
+    with caplog.at_level("INFO"):
+        virtually(main())
+
+
+def test_another_failure_is_told_at_once(caplog: Any) -> None:
+    async def main() -> None:
+        world = World()
+        attempts = itertools.count()
+        diary = Diary(lambda wanted: TransientError(f"attempt {next(attempts) // 10}", retry_after=1.0))
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(29.5)
+
+        told = {record.cause for record in caplog.records if record.levelname == "WARNING"}
+        assert told == {"attempt 0", "attempt 1", "attempt 2"}
+
+    virtually(main())
+
+
+def test_an_interval_of_nothing_is_no_loop() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary(lambda wanted: outcome(wanted, 0.0))
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(60)
+
+        assert 50 <= len(diary.looks) <= 61
 
     virtually(main())
 
