@@ -228,7 +228,9 @@ class ControllerLoop(Generic[R]):
             for ref, version in run.written.items()
             if ref in named or _everything(ref) in named or self._observer.names(key, ref)
         }
-        if any(not _explained(version, run.written.get(ref)) for ref, version in run.causes.items()):
+        if key not in self._informer.objects:
+            self._forget(key)  # it went while it was looked at
+        elif any(not _explained(version, run.written.get(ref)) for ref, version in run.causes.items()):
             self._add(key)
         self.queue.done(key)
 

@@ -41,10 +41,12 @@ from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
 from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer
+from gitops_core.runtime.recent import Recent
 
 ANONYMOUS = GitAccess()
 DEFAULT_LIMITS = Limits()
 MOST_CHANGED = 3000  # files that are looked into one by one; above, git grep is quicker
+PROVEN_BYTES, PROVEN_WEIGHT = 2 << 20, 256
 DISUSED_SECONDS = 7 * 24 * 3600.0
 
 
@@ -75,7 +77,7 @@ class GitMirrors:
         self._readers = Readers(program)
         self._mirrors: dict[str, Mirror] = {}
         self._slot: Slot | None = None
-        self._proven: set[bytes] = set()
+        self._proven = Proven()
         self._chores: set[asyncio.Task[None]] = set()
         self._resting: dict[Mirror, asyncio.Task[None]] = {}  # chores that wait for a quiet moment
 
@@ -130,6 +132,22 @@ class GitMirrors:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
+class Proven:
+    """The identities that were let in lately; one that is forgotten is asked about again."""
+
+    def __init__(self, capacity: int = PROVEN_BYTES) -> None:
+        self._known: Recent[bytes, bool] = Recent(capacity)
+
+    def __contains__(self, fingerprint: bytes) -> bool:
+        return self._known.get(fingerprint) is not None
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, fingerprint: bytes) -> None:
+        self._known.put(fingerprint, True, PROVEN_WEIGHT)
+
+
 @dataclass(frozen=True)
 class _Threaded:
     """Implements Signer: a signature of a large key takes a while."""
@@ -153,7 +171,7 @@ class MirrorRemote:
     identity: Identity
     timeout: float
     commands: GitCommands
-    proven: set[bytes]
+    proven: Proven
     later: Callable[[Mirror], None]
 
     @property

@@ -11,6 +11,7 @@ from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.mirror import Mirror
 from gitops_core.adapters.git.reading import Limits, Readers
+from gitops_core.adapters.git.remote import Proven
 from gitops_core.errors import GitError
 from gitops_core.meta import Revision
 from gitops_core.ports import GitRef
@@ -153,3 +154,13 @@ async def test_a_remote_that_fails_is_asked_again_by_who_comes_later(tmp_path: P
         await mirrors.close()
 
     assert len(connections) == 2
+
+
+def test_identities_that_were_let_in_do_not_pile_up() -> None:
+    proven = Proven(capacity=64 << 10)
+    for number in range(10_000):
+        proven.add(number.to_bytes(32, "big"))
+        assert number.to_bytes(32, "big") in proven
+
+    assert len(proven) <= 256
+    assert (0).to_bytes(32, "big") not in proven
