@@ -220,8 +220,8 @@ class ControllerLoop(Generic[R]):
         began = self._around.clock.monotonic()
         try:
             result = await self._result_for(wanted)
-        except Conflict:
-            self._add(key)  # the object changed while we wrote its finalizers: look at it as it is now
+        except Conflict as conflict:  # the object changed while we wrote its finalizers
+            self._schedule(key, conflict)
             return
         except GitOpsError as error:
             result = error
@@ -231,8 +231,7 @@ class ControllerLoop(Generic[R]):
         self._tell(wanted, result, self._around.clock.monotonic() - began)
         if not await self._store(wanted, result):
             return
-        if isinstance(result, Outcome):
-            self._observer.update(key, result.watch, run.since)
+        self._observer.update(key, result.watch if isinstance(result, Outcome) else (), run.since)
         self._schedule(key, result)
 
     async def _result_for(self, wanted: R) -> Outcome | Exception | None:
