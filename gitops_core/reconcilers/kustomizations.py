@@ -157,12 +157,21 @@ class KustomizationReconciler:
         for key in dependencies.dependency_keys(attempt.wanted):
             dependency = await self.platform.objects.get(Kustomization, key)
             if why := dependencies.why_not_ready(attempt.wanted, key, dependency, attempt.revision):
+                await self._refuse_cycle(attempt)
                 # a change of the dependency wakes us; the delay is for a change that nobody told us of
                 error = TransientError(
                     why, reason="DependencyNotReady", retry_after=seconds(attempt.wanted.spec.interval)
                 )
                 error.told("Normal", {f"{GROUP}/revision": attempt.revision})  # waiting is no fault
                 raise error.carrying(attempt.status, *attempt.stated(Condition(type="Reconciling", status="False")))
+
+    async def _refuse_cycle(self, attempt: _Attempt) -> None:
+        """Raises StalledError: what is waited for waits for this one."""
+        everyone = await self.platform.objects.list(Kustomization)
+        edges = {one.key: dependencies.dependency_keys(one) for one in everyone}
+        if cycle := dependencies.find_cycle(attempt.wanted.key, edges):
+            text = f"spec.dependsOn goes in a circle, and all in it wait for ever: {dependencies.told_cycle(cycle)}"
+            self._stall(attempt, StalledError(text, reason="DependencyCycle"))
 
     async def _planned(self, attempt: _Attempt, source: GitRepository) -> SyncPlan:
         wanted = attempt.wanted
@@ -355,7 +364,7 @@ class KustomizationReconciler:
         attempt.phase = "Running health checks"
         if unread := [ref for ref in wait.pending if ref not in lives]:
             lives = {**lives, **await self._applier.lives(unread)}
-        found = verdict(wait.pending, lives, self.platform.clock.now())
+        found = verdict(wait, lives, self.platform.clock.now())
         now = self.platform.clock.monotonic()
         waited = now - wait.checked
         if not found.waiting:
@@ -433,7 +442,8 @@ class KustomizationReconciler:
 
     def _stall(self, attempt: _Attempt, error: StalledError) -> NoReturn:
         """Raise `error` with the status to store: nothing more is tried until somebody edits something."""
-        self._record(attempt, error.reason)
+        if attempt.digest:
+            self._record(attempt, error.reason)
         raise error.told("Warning", {f"{GROUP}/revision": attempt.revision}).carrying(
             attempt.status, *attempt.stated()
         ) from None
