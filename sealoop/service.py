@@ -91,7 +91,7 @@ async def reconcile(
     clock, chance = SystemClock(), SystemChance()
     metrics, health = Metrics(CollectorRegistry()), Health()
     if settings.listen:
-        await stack.enter_async_context(serving(settings.listen, metrics.registry, lambda: health.is_ready))
+        await stack.enter_async_context(serving(settings.listen, metrics.registry, health))
     if settings.hooks:
         await stack.enter_async_context(receiving(settings.hooks, cluster, clock))
     git = GitMirrors(settings.state_dir / "git", allow_file=settings.connection.local is not None)
