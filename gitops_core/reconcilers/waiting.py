@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from gitops_core.api import Kustomization
 from gitops_core.domain import labels
-from gitops_core.domain.health import Health, health
+from gitops_core.domain.health import Health, expires, health
+from gitops_core.domain.inventory import identity
 from gitops_core.domain.plan import SyncPlan
 from gitops_core.domain.progress import timeout_of
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
@@ -121,9 +122,17 @@ def targets(wanted: Kustomization, plan: SyncPlan, applied: Iterable[Applied]) -
     return tuple(ref for ref in refs if (ref.kind.kind, ref.key) != (wanted.KIND.kind, wanted.key))
 
 
-def verdict(refs: Iterable[ObjectRef], lives: Mapping[ObjectRef, Manifest | None], now: datetime) -> Verdict:
-    states = {ref: health(lives.get(ref), now) for ref in refs}
-    return Verdict({ref: state for ref, state in states.items() if state.status != "Current"})
+def verdict(wait: Wait, lives: Mapping[ObjectRef, Manifest | None], now: datetime) -> Verdict:
+    """How what was not ready at the last look is now. A finished Job that its time to live removed is fine."""
+    expiring = {identity(action.ref) for action in wait.plan.actions if expires(action.manifest)}
+    states = {ref: health(lives.get(ref), now) for ref in wait.pending}
+    return Verdict(
+        {
+            ref: state
+            for ref, state in states.items()
+            if state.status != "Current" and not (state.status == "NotFound" and identity(ref) in expiring)
+        }
+    )
 
 
 def told(states: Mapping[ObjectRef, Health]) -> str:

@@ -32,6 +32,7 @@ class Counted:
 
     Attributes:
         refusals: an error to answer a real apply or delete of an object of that name with.
+        conflicts: an error to answer a patch of an object of that name with.
         meanwhile: what somebody else does right before such a request, once, by (method, object).
     """
 
@@ -39,6 +40,7 @@ class Counted:
         self.inner = inner
         self.requests: list[tuple[str, str, bool]] = []
         self.refusals: dict[str, ClusterError] = {}
+        self.conflicts: dict[str, ClusterError] = {}
         self.meanwhile: dict[tuple[str, str], Callable[[], Awaitable[object]]] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -53,6 +55,8 @@ class Counted:
                 await deed()
             if name in ("apply", "delete") and not options.get("dry_run") and about in self.refusals:
                 raise self.refusals[about]
+            if name == "patch" and about in self.conflicts:
+                raise self.conflicts[about]
             return await method(subject, *args, **options)
 
         return request
