@@ -46,6 +46,7 @@ PERMISSIONS = (
     Permission("", "namespaces", ("get",), "labels that accessFrom selects by"),
     Permission("", "configmaps", ("get", "create", "patch"), "checkpoints of the ages of tags"),
     *(Permission(group, plural, READ, "whether a bump is healthy") for group, plural in WORKLOADS),
+    Permission("helm.toolkit.fluxcd.io", "helmreleases", ("get",), "whether a workload is a HelmRelease's"),
     Permission("", "pods", ("list",), "why a rollout does not get on"),
     Permission("helm.toolkit.fluxcd.io", "helmreleases", ("get",), "what a HelmRelease installed"),
 )

@@ -31,7 +31,6 @@ APPLIED = ("apps", "deployments")
 UNSEEN = {
     ("events", "patch"),  # an Event is counted on after three minutes
     ("deployments", "create"),  # asked for when an apply makes an object: the request itself is a patch
-    ("configmaps", "create"),
     ("externalsecrets/finalizers", "update"),  # asked for when a Secret gets an owner
 }
 """Writes that are no requests of this journey."""
