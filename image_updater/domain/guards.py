@@ -93,8 +93,8 @@ class Rules:
 
     @property
     def watches_digests(self) -> bool:
-        """Whether the digest of what is chosen has to be looked up, now and again."""
-        return bool(self.min_age or self.verify or self.platforms or self.rollback or self.quarantine)
+        """Whether the digest of what is chosen has to be looked up, now and again: a guard says which image ran."""
+        return bool(self.guards)
 
 
 def rules_for(policy: ImagePolicy, guards: Iterable[UpdateGuard]) -> Rules:
