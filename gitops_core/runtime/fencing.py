@@ -5,7 +5,7 @@ The fence also notes what each reconciliation wrote, so that the echo of a write
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
@@ -24,6 +24,7 @@ from gitops_core.ports import (
     Query,
     Signer,
     WatchEvent,
+    no_commit,
 )
 from gitops_core.runtime.informers import version_of
 
@@ -160,9 +161,10 @@ class FencedRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
+        ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         self.fence.check()
-        return await self.inner.push(commit, branch, expected=expected, refspec=refspec, options=options)
+        return await self.inner.push(commit, branch, expected=expected, refspec=refspec, options=options, ours=ours)
 
 
 @dataclass(frozen=True)
