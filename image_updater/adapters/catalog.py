@@ -231,9 +231,7 @@ def recorded_history(path: Path, repository: str) -> tuple[TagEvent, ...]:
         with contextlib.closing(connect_read_only(path)) as connection:
             return CatalogFile(connection).history(repository)
     except OtherVersion:
-        raise CatalogUnavailable(
-            f"the tag catalog {path} is of another version of Sealoop: it is left as it is"
-        ) from None
+        raise CatalogUnavailable(f"the tag catalog {path} is of another version of Sealoop: left as it is") from None
     except sqlite3.DatabaseError as error:
         raise CatalogUnavailable(f"the tag catalog {path} cannot be read: {error}") from None
 
