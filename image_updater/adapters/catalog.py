@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
-from image_updater.adapters.catalogfile import CatalogFile, OtherVersion, connect
+from image_updater.adapters.catalogfile import CatalogFile, OtherVersion, connect, connect_read_only
 from image_updater.domain.history import SeenTag, TagEvent
 from image_updater.errors import CatalogUnavailable
 
@@ -59,6 +59,9 @@ class SqliteCatalog:
     def open(cls, path: Path | None) -> Self:
         """The catalog in the file `path`, made when it is missing and made anew when it is damaged; None: in memory."""
         return cls(path)
+
+    async def repositories(self) -> tuple[str, ...]:
+        return await self._read(lambda: self._file.repositories())
 
     async def tags(self, repository: str) -> tuple[str, ...] | None:
         copy = self._copies.get(repository) or await self._read(lambda: self._copy(repository))
@@ -219,6 +222,20 @@ class SqliteCatalog:
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}{suffix}").unlink()
         return CatalogFile(connect(self._path))
+
+
+def recorded_history(path: Path, repository: str) -> tuple[TagEvent, ...]:
+    """What the catalog in `path`, which a service may have open, remembers of a repository; nothing is written.
+
+    Raises CatalogUnavailable: there is none, or none of this version.
+    """
+    try:
+        with contextlib.closing(connect_read_only(path)) as connection:
+            return CatalogFile(connection).history(repository)
+    except OtherVersion:
+        raise CatalogUnavailable(f"the tag catalog {path} is of another version of Sealoop: left as it is") from None
+    except sqlite3.DatabaseError as error:
+        raise CatalogUnavailable(f"the tag catalog {path} cannot be read: {error}") from None
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
