@@ -242,8 +242,8 @@ class ControllerLoop(Generic[R]):
         began = self._around.clock.monotonic()
         try:
             result = await self._result_for(wanted)
-        except Conflict:
-            self._add(key)  # the object changed while we wrote its finalizers: look at it as it is now
+        except Conflict as conflict:  # the object changed while we wrote its finalizers
+            self._schedule(key, conflict)
             return
         except GitOpsError as error:
             result = error
@@ -254,8 +254,7 @@ class ControllerLoop(Generic[R]):
         stored = await self._store(wanted, result)
         if stored is None:
             return
-        if isinstance(stored, Outcome):
-            self._observer.update(key, stored.watch, run.since)
+        self._observer.update(key, stored.watch if isinstance(stored, Outcome) else (), run.since)
         self._schedule(key, stored)
 
     async def _result_for(self, wanted: R) -> Outcome | Exception | None:

@@ -40,7 +40,7 @@ from gitops_core.adapters.git.reading import Limits, Readers
 from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, no_commit
 from gitops_core.runtime.recent import Recent
 
 ANONYMOUS = GitAccess()
@@ -220,10 +220,11 @@ class MirrorRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
+        ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         ref = full_ref(branch, "heads")
         target, told = target_of(refspec, branch), push_options(options)
-        made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, told))
+        made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, told, ours))
         return Revision(branch, made)
 
     async def _list(self, *only: str) -> dict[str, str]:
@@ -360,14 +361,23 @@ class MirrorRemote:
         parent = await self._commit(Revision("", commit.parent))
         return edit_tree(self.mirror.shelf.tree, parent.tree, commit.edits, algorithm_of(commit.parent))
 
-    async def _push(self, commit: Commit, ref: str, expected: str | None, target: str, options: Sequence[str]) -> str:
+    async def _push(
+        self,
+        commit: Commit,
+        ref: str,
+        expected: str | None,
+        target: str,
+        options: Sequence[str],
+        ours: Callable[[CommitInfo], bool],
+    ) -> str:
         tree, objects = await self._edited(commit)
         made = await signed_commit(commit, tree)
         await self.mirror.store((*objects, made))
         self.mirror.shelf.readers.remember({item.oid: item.body for item in objects if item.type == "blob"})
         self.mirror.kept(made.oid)  # before it is pushed: nothing else keeps it from being pruned meanwhile
         try:
-            await self._push_object(made.oid, ref, await self._leases(commit, made.oid, ref, expected, target), options)
+            leases = await self._leases(commit, made.oid, ref, expected, target, ours)
+            await self._push_object(made.oid, ref, leases, options)
         except GitError as error:
             self.mirror.forget(made.oid)
             self.mirror.branches = None  # the next push looks again whether the branch is there
@@ -390,7 +400,13 @@ class MirrorRemote:
             raise type(verdict)(self.identity.mute(str(verdict)))
 
     async def _leases(
-        self, commit: Commit, made: str, ref: str, expected: str | None, target: str
+        self,
+        commit: Commit,
+        made: str,
+        ref: str,
+        expected: str | None,
+        target: str,
+        ours: Callable[[CommitInfo], bool],
     ) -> dict[str, str | None]:
         """Where each ref that moves must be now; raises PushConflict when the refspec's target cannot be moved."""
         heads = {}
@@ -404,9 +420,10 @@ class MirrorRemote:
             return {ref: expected, target: None}
         tip = heads.get(target, "")
         if tip not in ("", made, expected, commit.parent):
-            author = (await self._commit(Revision("", tip))).author
-            if author.email != commit.author.email:
-                raise PushConflict(f"{self._what(f'push to {target}')}: it is at {tip}, a commit of {author.name!r}")
+            info = await self._commit(Revision("", tip))
+            if not ours(info):
+                who = info.author.name
+                raise PushConflict(f"{self._what(f'push to {target}')}: it is at {tip}, a commit of {who!r}")
         return {ref: expected, target: tip}
 
     async def _ask(self, verb: str, *arguments: str) -> Result:

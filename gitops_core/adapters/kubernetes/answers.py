@@ -161,9 +161,13 @@ def _brief(cause: str) -> str:
 
 
 def _quiet(message: str, ref: ObjectRef) -> str:
-    """The server's words, unless they may quote a Secret's value: a wrongly typed one is repeated by the server."""
+    """The server's words, unless they may quote a Secret's value.
+
+    A wrongly typed one is repeated by the server, and admission webhooks and policies say what they like.
+    """
     if ref.kind != _SECRET:
         return message
+    message = re.sub(r'(denied (?:the )?request\b|failed calling webhook "[^"]*").*', r"\1", message, flags=re.DOTALL)
     message = re.sub(r"got &.*", "got ***", message, flags=re.DOTALL)  # a value may hold any bracket: to the end
     message = re.sub(r"valueUnstructured\{.*\}", "***", message, flags=re.DOTALL)
     return re.sub(r'((?:Invalid|Duplicate|Unsupported) value: )(?:"(?:[^"\\]|\\.)*"|[^\s:,]+)', r"\1***", message)
