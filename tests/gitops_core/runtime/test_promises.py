@@ -34,7 +34,7 @@ def test_a_lease_is_ours_for_ten_seconds_from_when_it_was_asked_for_not_from_the
         world = World()
         await world.install()
         world.cluster.delay = 4.0
-        mine = Leadership(lease("one"), world.cluster, world.clock, SeededChance(3))  # type: ignore[arg-type]
+        mine = Leadership(lease("one"), world.cluster, world.clock, SeededChance(3))
         began = world.clock.monotonic()
         await mine.acquire()
 
