@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.servers.controlplane import ControlPlane
-from tests.servers.programs import Running, answers, clean_environment, free_port, start
+from tests.servers.programs import ROOT, Running, answers, clean_environment, free_port, start
 
 PATIENCE = 120.0
 """Seconds until a state that has to come is given up: of no weight but for one that fails, however busy the machine."""
@@ -90,7 +90,7 @@ class Surroundings:
             *("--state-dir", self.folder / f"{name}-state", "--listen", f"127.0.0.1:{port}"),
             *("--lease-namespace", self.namespace, "--log-level", "info", "--hooks", "", *options),
         ]
-        environment = clean_environment(self.folder, POD_NAME=name)
+        environment = clean_environment(self.folder, POD_NAME=name, PYTHONPATH=str(ROOT))
         started = start(command, folder=self.folder, environment=environment, name=name)
         started.wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60)
         return started
