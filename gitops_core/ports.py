@@ -1,7 +1,7 @@
 """What the kernel needs from the world, each a Protocol with its contract.
 
 A contract test in tests/contracts/ states what every implementation does; adapters/ holds the implementations. Adapters
-translate every failure into gitops_core.errors, never retry, never log bodies.
+translate every failure into gitops_core.errors, retry only what their peer turned away, never log bodies.
 """
 
 from __future__ import annotations
@@ -208,6 +208,13 @@ class Cluster(Protocol):
 
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         """The same API with the rights of `user`. The embedded cluster has no rights to check and returns itself."""
+        ...
+
+    def apart(self) -> Cluster:
+        """The same API over connections of its own, for what must not wait behind other requests.
+
+        It lives as long as this one. The embedded cluster has no connections and returns itself.
+        """
         ...
 
 

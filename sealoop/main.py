@@ -32,10 +32,17 @@ def command_first(args: Sequence[str]) -> list[str]:
 
     >>> command_first(["-n", "shop", "--local=./state", "get", "ks"])
     ['get', '-n', 'shop', '--local=./state', 'ks']
+    >>> command_first(["-nshop", "get", "ks"])
+    ['get', '-nshop', 'ks']
     """
     place = 0
-    while place < len(args) and args[place].partition("=")[0] in CONNECTION:
-        place += 1 if "=" in args[place] else 2
+    while place < len(args):
+        if args[place] in CONNECTION:
+            place += 2
+        elif args[place].partition("=")[0] in CONNECTION or (args[place].startswith("-n") and len(args[place]) > 2):
+            place += 1
+        else:
+            break
     return [*args[place : place + 1], *args[:place], *args[place + 1 :]]
 
 

@@ -9,6 +9,7 @@ from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
 from secrets_sync.api import SecretStore
 from secrets_sync.domain.extract import PropertyRule
+from secrets_sync.domain.reading import Absent
 
 
 class SecretProvider(Protocol):
@@ -33,11 +34,14 @@ class SecretProvider(Protocol):
         """Prove that the store can be used: log in. Raises StoreInvalid, AccessDenied, ProviderUnavailable."""
         ...
 
-    async def fetch(self, key: str, version: str = "") -> Sensitive:
+    async def fetch(self, key: str, version: str = "") -> Sensitive | Absent:
         """The payload stored under `key`, whole: a property is looked up by the caller.
 
+        Absent costs a Secret its values, so it needs proof: the server says that there is no such key, or no such
+        version of it, or a deleted one, and confirms that it was asked at the place that the store means. A wrong
+        place, a server that is not the provider's, and every doubt are ProviderUnavailable.
+
         Raises:
-            SecretNotFound: no such key, or no such version of it, or a deleted one.
             AccessDenied: the credentials are wrong or too weak.
             ProviderUnavailable: network trouble, throttling, a 5xx, or an answer that is none.
         """

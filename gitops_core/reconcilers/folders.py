@@ -17,6 +17,7 @@ from typing import TypeVar
 from gitops_core.api import GitRepository
 from gitops_core.domain import folders
 from gitops_core.domain.ignore import IgnoreRules, SelectedTree, ignore_files, ignore_rules
+from gitops_core.domain.links import resolved
 from gitops_core.errors import PathNotFound
 from gitops_core.meta import Revision, Tree, seconds
 from gitops_core.ports import Cluster, Git, GitRemote
@@ -83,8 +84,8 @@ class Folders:
 
     async def _read(self, source: GitRepository, revision: Revision, inside: str, *, is_alone: bool) -> Folder:
         root = await self._root(source, revision)
-        if not inside:
-            return Folder(root.files, "")
+        if not inside or resolved(inside, root.files.links) != inside:
+            return Folder(root.files, inside)
         remote = await self.remote(source)
         try:
             own = SelectedTree(await remote.tree(revision, inside), root.rules, inside, kept=root.files)
@@ -145,7 +146,7 @@ def inside_repository(path: str) -> str:
 
 
 def reaches_out(folder: Tree) -> bool:
-    """Whether a kustomization file of `folder` may name something outside of it."""
+    """Whether a kustomization file of `folder` may name something outside of it, or a link may lead there."""
     own = [folder[path] for path in folder if path.rpartition("/")[2] in folders.NAMES]
-    words = (b"..", b"generators", b"transformers", b"validators")
-    return any(word in text for text in own for word in words)
+    words = (b"..", b"\\", b"generators", b"transformers", b"validators")
+    return bool(folder.links) or any(word in text for text in own for word in words)

@@ -20,10 +20,12 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from gitops_core.errors import (
+    BadRequest,
     ClusterError,
     ClusterUnavailable,
     Conflict,
     GitOpsError,
+    Invalid,
     NotFound,
     NotLeader,
     StalledError,
@@ -31,9 +33,10 @@ from gitops_core.errors import (
 )
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, Resource, Status
 from gitops_core.ports import Chance, Clock, Cluster, Events, PartialObject, Query
-from gitops_core.runtime.conditions import REQUESTED_AT, UNSUPPORTED, status_after, unsupported_message
+from gitops_core.runtime.conditions import REQUESTED_AT, UNSUPPORTED, refused_status, status_after, unsupported_message
 from gitops_core.runtime.fencing import WRITTEN
 from gitops_core.runtime.informers import Informer, Informers
+from gitops_core.runtime.leave import FENCE, Fence
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.observing import Observer, wake_referrers
 from gitops_core.runtime.queue import Priority, WorkQueue
@@ -55,12 +58,14 @@ class Surroundings:
     """What every loop is given.
 
     Attributes:
+        fence: what every write of a reconciliation passes, also those that go to no cluster.
         namespace: only its objects are reconciled; "" for all.
         labels: label selector of the objects to reconcile; "" for all.
         reconcile_timeout: seconds after which a reconciliation that hangs gives its worker back.
     """
 
     cluster: Cluster
+    fence: Fence
     clock: Clock
     chance: Chance
     events: Events
@@ -185,6 +190,7 @@ class ControllerLoop(Generic[R]):
     # what happens then
 
     async def _work(self) -> None:
+        FENCE.set(self._around.fence)
         while (key := await self.queue.get()) is not None:
             self._measure_queue()
             await asyncio.sleep(0)  # a look that never waits must not keep the lease from being renewed
@@ -229,11 +235,12 @@ class ControllerLoop(Generic[R]):
             self.queue.unschedule(key)
             return
         self._tell(wanted, result, self._around.clock.monotonic() - began)
-        if not await self._store(wanted, result):
+        stored = await self._store(wanted, result)
+        if stored is None:
             return
-        if isinstance(result, Outcome):
-            self._observer.update(key, result.watch, run.since)
-        self._schedule(key, result)
+        if isinstance(stored, Outcome):
+            self._observer.update(key, stored.watch, run.since)
+        self._schedule(key, stored)
 
     async def _result_for(self, wanted: R) -> Outcome | Exception | None:
         """What came of looking at `wanted`; None when there is nothing to tell."""
@@ -308,26 +315,36 @@ class ControllerLoop(Generic[R]):
             event = wanted.CONDITIONS.failure_event or reason
             self._around.events.emit(wanted, told.event, event, message, told.event_metadata)
 
-    async def _store(self, wanted: R, result: Outcome | Exception) -> bool:
-        """Write the status that follows from `result`; whether there is still an object to look at again."""
+    async def _store(self, wanted: R, result: Outcome | Exception) -> Outcome | Exception | None:
+        """Write the status that follows from `result`, and return what decides when to look again.
+
+        None when there is nothing to look at again, or that is decided.
+        """
         if isinstance(result, NotLeader):
-            self._retry(wanted.key)
-            return False
+            return result
         current = self._informer.objects.get(wanted.key)
         if current is None or current.metadata.uid != wanted.metadata.uid:
-            return False  # gone, or another object of that name, which its arrival has put into the queue
+            return None  # gone, or another object of that name, which its arrival has put into the queue
         seen = msgspec.structs.replace(wanted, status=current.status)
         paths = unsupported(wanted.spec)
-        status = status_after(result, seen, self._around.clock.now(), paths)
         self._tell_unsupported(seen, paths)
+        failure = await self._write(current, status_after(result, seen, self._around.clock.now(), paths))
+        if isinstance(failure, Invalid | BadRequest):
+            # What failed and was not stored would look like the success before it.
+            refused = refused_status(result, failure)
+            await self._write(current, status_after(refused, seen, self._around.clock.now(), ()))
+            return refused
+        return failure or result
+
+    async def _write(self, current: R, status: Status) -> ClusterError | None:
+        """Why `status` is not stored now, or None."""
         try:
             await self._around.statuses.write_whole(current, status)
         except ClusterError as error:
             self._around.metrics.api_errors.labels(self.kind.KIND.kind, error.reason).inc()
-            log.warning("cannot write a status", extra={"object": str(wanted.ref), "cause": str(error)})
-            self._retry(wanted.key)
-            return False
-        return True
+            log.warning("cannot write a status", extra={"object": str(current.ref), "cause": str(error)})
+            return error
+        return None
 
     def _tell_unsupported(self, wanted: R, paths: Sequence[str]) -> None:
         """A warning about fields that are not acted on, once for each generation."""

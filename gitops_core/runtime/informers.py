@@ -84,6 +84,7 @@ class Informer(Generic[T]):
         """Mirror until cancelled. What goes wrong is logged and tried again."""
         failures = 0
         while True:
+            asked = 0.0
             began, heard = self._clock.monotonic(), self._heard
             try:
                 if not self._position:
@@ -94,7 +95,7 @@ class Informer(Generic[T]):
             except Expired:
                 self._position, is_well = "", False
             except ClusterError as error:
-                is_well = False
+                is_well, asked = False, min(error.retry_after or 0.0, LAST_RETRY)
                 self._note_failure(error, failures + 1)
             except Exception:
                 is_well = False
@@ -103,7 +104,7 @@ class Informer(Generic[T]):
                 failures = 0
             failures = 0 if is_well else failures + 1
             if failures:
-                await self._clock.sleep(backoff(failures, self._chance.random(), last=LAST_RETRY))
+                await self._clock.sleep(max(asked, backoff(failures, self._chance.random(), last=LAST_RETRY)))
 
     def _note_failure(self, error: ClusterError, failures: int) -> None:
         kind = self.query.kind.kind

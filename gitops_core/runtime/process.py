@@ -18,9 +18,10 @@ from typing import Any
 from gitops_core.ports import Chance, Clock, Cluster, Git
 from gitops_core.runtime.controlling import ControllerLoop, Surroundings
 from gitops_core.runtime.events import EventRecorder
-from gitops_core.runtime.fencing import FencedCluster, FencedGit, Open
+from gitops_core.runtime.fencing import FencedCluster, FencedGit
 from gitops_core.runtime.informers import Informers, WatchedObjects
 from gitops_core.runtime.leading import Leadership, LeaseSettings
+from gitops_core.runtime.leave import Open
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.statuses import StatusWriter
@@ -81,7 +82,7 @@ async def run(
     Args:
         assemble: the controllers, made of the ports it is given; called once.
     """
-    leadership = Leadership(settings.lease, cluster, clock, chance) if settings.lease else None
+    leadership = Leadership(settings.lease, cluster.apart(), clock, chance) if settings.lease else None
     fence = leadership or Open()
     fenced = FencedCluster(cluster, fence)
     informers, timers = Informers(cluster, clock, chance, metrics), Timers(clock)
@@ -91,6 +92,7 @@ async def run(
     controllers = assemble(Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects))
     around = Surroundings(
         cluster=fenced,
+        fence=fence,
         clock=clock,
         chance=chance,
         events=events,

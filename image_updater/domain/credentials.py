@@ -38,6 +38,11 @@ class Credentials:
     bearer_token: Sensitive | None = None
 
     @property
+    def is_exchanged(self) -> bool:
+        """Whether a token server gives a token for them."""
+        return self.bearer_token is None and bool(self.username or self.password or self.identity_token)
+
+    @property
     def secrets(self) -> tuple[Sensitive, ...]:
         return tuple(s for s in (self.password, self.identity_token, self.bearer_token) if s)
 

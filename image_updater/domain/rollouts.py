@@ -40,10 +40,11 @@ class Followed(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """A workload and the revision that it was applied from."""
+    """A workload, the revision that it was applied from, and the policies whose automations write what is applied."""
 
     workload: Workload
     revision: str
+    policies: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def observe(
     ledgers: list[_Ledger] = []
     for each in followed:
         ledger = _ledger_of(status, each.policy, spec, now)
-        mine = [(found, found.workload) for found in workloads if _runs(found.workload, each)]
+        mine = [(found, found.workload) for found in workloads if _runs(found, each)]
         trouble = _look(ledger, each, mine, spec, now, taken)
         if trouble:
             troubles.append(trouble)
@@ -112,8 +113,9 @@ def runs(workload: Workload, repository: str) -> bool:
     return any(image.repository == repository for image in workload.images)
 
 
-def _runs(workload: Workload, followed: Followed) -> bool:
-    return any(_is_chosen(image, followed) for image in workload.images)
+def _runs(applied: Applied, followed: Followed) -> bool:
+    is_its = followed.policy in applied.policies
+    return is_its and any(_is_chosen(image, followed) for image in applied.workload.images)
 
 
 def _is_chosen(image: RunningImage, followed: Followed) -> bool:

@@ -38,10 +38,6 @@ LOST = Scan("no tags in database")
 """The catalog does not know the repository any more."""
 
 
-PUSHED = Scan("tags were pushed")
-"""Somebody says so, whose word is not everybody's."""
-
-
 SHARE = 0.9
 """Of an interval: who takes a listing of that age has its next look when that listing is an interval old, so those who
 began apart come together."""
@@ -73,16 +69,6 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
     remaining = interval - (now - last.scan_time).total_seconds()
     # a clock that was set back must not make us wait for more than an interval
     return Scan("triggered by interval", SHARE * interval) if remaining < 1 else Wait(min(remaining, interval))
-
-
-def catalog_name(wanted: ImageRepository, canonical: str) -> str:
-    """What the catalog calls the repository `canonical` for this object: the same for all who ask the registry itself.
-
-    Who names a proxy may be told anything by it, so what is listed that way is its namespace's alone.
-    """
-    if wanted.spec.proxy_secret_ref is None:
-        return canonical
-    return f"{canonical} through a proxy of {wanted.metadata.namespace}"
 
 
 def is_shared(plan: Scan, listed_at: datetime | None, now: datetime) -> bool:

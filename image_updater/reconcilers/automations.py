@@ -23,11 +23,12 @@ from image_updater.domain.messages import push_notice
 from image_updater.domain.plan import Spot
 from image_updater.domain.pullrequests import PullRequest
 from image_updater.domain.targets import DeclaredTarget
+from image_updater.domain.vouching import holder, same_repository
 from image_updater.errors import BranchTaken, SelectorInvalid, SourceInvalid, SourceMissing
 from image_updater.reconcilers.notices import ready_notices
 from image_updater.reconcilers.planning import Part, read_part, with_refusals
 from image_updater.reconcilers.pullrequests import ANNOTATION, PullRequests, Review, refusals
-from image_updater.reconcilers.sources import Place, Source, open_source, place_of, same_repository, source_key
+from image_updater.reconcilers.sources import Place, Source, open_source, place_of, source_key
 from image_updater.reconcilers.waking import wake_sources
 from image_updater.reconcilers.writing import Job, Run, Writer
 
@@ -98,8 +99,8 @@ class ImageUpdateAutomationReconciler:
     # what is wanted of the branch
 
     def _job(self, wanted: ImageUpdateAutomation, source: Source, asked: Asked | None) -> Job:
-        async def parts() -> tuple[Part, ...]:
-            found = (await read_part(self.platform, wanted), *await self._sharers(wanted, source))
+        async def parts(tip: Revision | None) -> tuple[Part, ...]:
+            found = (await read_part(self.platform, wanted), *await self._sharers(wanted, source, tip))
             if asked is None:
                 return found
             refused = self._refused(wanted, asked, found)
@@ -110,13 +111,13 @@ class ImageUpdateAutomationReconciler:
 
         return Job(wanted, source, parts, is_settled)
 
-    async def _sharers(self, wanted: ImageUpdateAutomation, source: Source) -> tuple[Part, ...]:
+    async def _sharers(self, wanted: ImageUpdateAutomation, source: Source, tip: Revision | None) -> tuple[Part, ...]:
         """What other automations want of a branch that is made anew.
 
         Raises:
-            BranchTaken: one of them cannot share it, and comes first by its name.
+            BranchTaken: one that cannot share it holds it.
         """
-        found = []
+        parts, rivals = [], []
         for other in await self.platform.objects.list(ImageUpdateAutomation):
             if other.key == wanted.key or other.spec.suspend or other.metadata.deletion_timestamp is not None:
                 continue
@@ -128,16 +129,18 @@ class ImageUpdateAutomationReconciler:
                 continue
             if _share(wanted, source, other, place):
                 try:
-                    found.append(await read_part(self.platform, other))
+                    parts.append(await read_part(self.platform, other))
                 except SelectorInvalid:
                     continue
-            elif (source.switches or place.switches) and other.key < wanted.key:
-                raise BranchTaken(
-                    f"branch '{source.push_branch}' of {source.url} is written by ImageUpdateAutomation '{other.key}' "
-                    "from another namespace or base: give each of them a push branch of its own",
-                    retry_after=seconds(wanted.spec.interval),
-                )
-        return tuple(found)
+            elif source.switches or place.switches:
+                rivals.append(other)
+        if (key := holder(tip.commit if tip is not None else "", wanted, rivals)) is not None:
+            raise BranchTaken(
+                f"branch '{source.push_branch}' of {source.url} is written by ImageUpdateAutomation '{key}' from"
+                " another base: give each of them a push branch of its own",
+                retry_after=seconds(wanted.spec.interval),
+            )
+        return tuple(parts)
 
     def _is_settled(self, part: Part, source: Source, base: Revision, tip: Revision | None) -> bool:
         """Whether the last run saw just this and left nothing to do: then nothing is read."""

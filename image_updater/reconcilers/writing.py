@@ -37,13 +37,13 @@ class Job:
     """What to bring to which branch.
 
     Attributes:
-        parts: reads what is wanted of the branch now, the part of `wanted` first.
+        parts: reads what is wanted of the branch now, the part of `wanted` first; it is told the branch's tip.
         is_settled: whether the last run saw just this base and tip and left nothing to do.
     """
 
     wanted: ImageUpdateAutomation
     source: Source
-    parts: Callable[[], Awaitable[tuple[Part, ...]]]
+    parts: Callable[[Revision | None], Awaitable[tuple[Part, ...]]]
     is_settled: Callable[[Part, Revision, Revision | None], bool]
 
 
@@ -84,7 +84,7 @@ class Writer:
         for number in range(TRIES):
             base = await source.remote.resolve(source.ref)
             tip = await self._tip(base)
-            own, *others = await self.job.parts()
+            own, *others = await self.job.parts(tip)
             if self.job.is_settled(own, base, tip):
                 return Run(own, base, standing=tip if source.switches else None)
             together = await plan_together(self.platform, source.remote, base, (own, *others))

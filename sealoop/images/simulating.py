@@ -20,7 +20,7 @@ from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy
 from image_updater.domain.history import TagEvent
 from image_updater.domain.replays import Step, replay
-from image_updater.domain.scans import catalog_name
+from image_updater.domain.vouching import catalog_name
 from image_updater.errors import RepositoryNotReady
 from sealoop.images.looking import looking
 

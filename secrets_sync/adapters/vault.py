@@ -11,7 +11,7 @@ import asyncio
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 from weakref import WeakValueDictionary
 
@@ -22,8 +22,10 @@ from secrets_sync.adapters.places import Places, all_threads
 from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
 from secrets_sync.domain import gojson
 from secrets_sync.domain.extract import PropertyRule
+from secrets_sync.domain.reading import Absent
+from secrets_sync.domain.vaultmounts import Place, denial_of, mount_of
 from secrets_sync.domain.vaultpaths import kv_path
-from secrets_sync.errors import AccessDenied, NoAnswer, ProviderUnavailable, SecretNotFound, StoreInvalid, ValueUnusable
+from secrets_sync.errors import AccessDenied, NoAnswer, ProviderUnavailable, StoreInvalid, ValueUnusable
 from secrets_sync.ports import SecretProvider
 
 T = TypeVar("T")
@@ -247,7 +249,7 @@ class Vault:
         if answer.status != 200:
             raise ProviderUnavailable(f"{self.where}: this is no Vault API: HTTP {answer.status}")
 
-    async def fetch(self, key: str, version: str = "") -> Sensitive:
+    async def fetch(self, key: str, version: str = "") -> Sensitive | Absent:
         settings = self.connection.settings
         try:
             path = kv_path(settings.path, settings.version, key)
@@ -257,18 +259,25 @@ class Vault:
         if answer.status == 403:
             raise AccessDenied(f"{self.where}: the token may not read key {key!r}")
         refuse_failure(self.where, answer)
-        if answer.status == 404 and answer.part("errors"):
-            # Not a missing key: that one has no errors. A mistyped mount must not look like deleted secrets.
-            raise ProviderUnavailable(f"{self.where}: no secrets engine answers for key {key!r}: check spec.path")
-        return self._payload(answer, settings.version, key, version)
-
-    def _payload(self, answer: Answer, engine: Literal["v1", "v2"], key: str, version: str) -> Sensitive:
-        data = answer.part("data", "data") if engine == "v2" else answer.part("data")
-        if data is None and (answer.status == 404 or answer.part("data") is not None):
-            raise SecretNotFound(self.where, key, version)
+        if answer.status == 404:
+            return await self._absent(answer, Place(settings.path, settings.version, path), key, version)
+        data = answer.part("data", "data") if settings.version == "v2" else answer.part("data")
         if not isinstance(data, dict):
             raise ProviderUnavailable(f"{self.where}: the answer for key {key!r} is not what a key-value engine says")
         return Sensitive(gojson.encode(data))
+
+    async def _absent(self, answer: Answer, place: Place, key: str, version: str) -> Absent:
+        """The key's absence, if Vault says so of the engine that the store means. Raises ProviderUnavailable if not."""
+        try:
+            denial = denial_of(answer.body, place.engine)
+            about = await self.connection.ask(f"sys/internal/ui/mounts/{place.path}")
+            mount = mount_of(about.body if about.status == 200 else None, place)
+        except ValueError as error:
+            raise ProviderUnavailable(
+                f"{self.where}: cannot tell whether there is a key {key!r}: {error}; "
+                "check path, version and namespace of spec.provider.vault"
+            ) from None
+        return Absent(self.where, key, version, f"{denial}, said by {mount}")
 
 
 class VaultFactory:

@@ -340,7 +340,7 @@ async def test_every_tag_is_explained_as_it_was_decided() -> None:
     for tag in ("1.1.0", "1.2.0", "latest"):
         fakes.push(IMAGE, tag)
     catalog = SqliteCatalog.open(None)
-    await catalog.store(IMAGE, ("1.0.0", "1.1.0", "1.2.0", "latest"), world.clock.now())
+    await catalog.store(f"{IMAGE} for default", ("1.0.0", "1.1.0", "1.2.0", "latest"), world.clock.now())
     for kind in (ImageRepository, ImagePolicy, UpdateGuard):
         await world.cluster.apply(crd(kind), field_manager="test")
     await world.put(UpdateGuard, "arm", platforms=["linux/arm64"], skips=[{"tag": "1.2.0"}])

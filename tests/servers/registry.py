@@ -294,7 +294,7 @@ async def _elsewhere(request: web.Request) -> web.StreamResponse:
 
 
 async def _foreign_realm(request: web.Request) -> web.StreamResponse:
-    challenge = 'Bearer realm="http://thief.example.com/token",service="x"'
+    challenge = 'Bearer realm="http://thief.invalid/token",service="x"'
     return web.json_response({}, status=401, headers={"WWW-Authenticate": challenge})
 
 

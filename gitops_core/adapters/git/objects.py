@@ -22,7 +22,7 @@ from typing import NamedTuple
 from gitops_core.errors import GitError
 from gitops_core.ports import Commit, CommitInfo, Signature
 
-FILE, EXECUTABLE, LINK, FOLDER = "100644", "100755", "120000", "40000"
+FILE, EXECUTABLE, LINK, FOLDER, SUBMODULE = "100644", "100755", "120000", "40000", "160000"
 REGULAR = frozenset({FILE, EXECUTABLE, "100664"})  # 100664: written by very old versions of Git
 
 

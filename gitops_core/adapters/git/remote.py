@@ -405,6 +405,7 @@ class MirrorRemote:
                 environment=child.environment,
                 about=self.url,
                 host=self.identity.address.place,
+                writes=arguments[0] == "push",
             )
 
     def _what(self, deed: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import yaml
+
 from gitops_core.api import Kustomization
 from gitops_core.errors import Forbidden
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
@@ -76,7 +78,7 @@ def test_what_is_asked_again_and_unchanged_costs_one_request_an_object() -> None
             await asyncio.sleep(5)
 
             requests = world.cluster.since(before)
-            expected = [("apply", "ConfigMap/one", False), ("apply", "ConfigMap/two", False)]
+            expected = [("get", "ConfigMap/one", False), ("get", "ConfigMap/two", False)]
             assert requests == [*expected, ("patch", "Kustomization/apps", False)]
             assert await _versions(world, "one", "two") == versions
             live = await world.kustomization("apps")
@@ -98,7 +100,7 @@ def test_a_new_kustomization_stays_within_its_request_budget() -> None:
             await asyncio.sleep(10)
 
             assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-            assert len(world.cluster.since(before)) <= 12
+            assert len(world.cluster.since(before)) <= 13
             before = len(world.cluster.requests)
             await world.request(Kustomization, "apps", "again")
             await asyncio.sleep(10)
@@ -218,6 +220,59 @@ def test_what_kubectl_applied_before_is_taken_over() -> None:
             assert live["data"] == {"a": "1", "theirs": "y"}
             managers = {entry["manager"] for entry in live["metadata"]["managedFields"]}
             assert managers == {"kustomize-controller", "some-controller"}
+
+    virtually(main())
+
+
+def test_a_password_that_git_withdraws_leaves_the_secret() -> None:
+    def secret(strings: str) -> str:
+        return f"apiVersion: v1\nkind: Secret\nmetadata: {{name: login}}\nstringData: {{{strings}}}\n"
+
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/login.yaml": secret("user: a, password: b")})
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            await world.commit({"apps/login.yaml": secret("user: a")})
+            await asyncio.sleep(90)
+
+            live = await world.live(Kind("", "v1", "Secret"), "login")
+            assert live["data"] == {"user": "YQ=="}
+
+    virtually(main())
+
+
+def test_what_a_cluster_shows_may_stand_in_git() -> None:
+    """An export with uid, resourceVersion, status and kubectl's own annotation is applied, and applied once."""
+
+    async def main() -> None:
+        world = World()
+        await world.begin({})
+        note = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "kept": "x"}
+        about = {"name": "web", "namespace": "default", "annotations": note}
+        web = {**yaml.safe_load(WEB), "metadata": about}
+        await world.local.create(web, field_manager="kubectl-create")
+        status = {"status": {"replicas": 1}}
+        ref = ObjectRef(DEPLOYMENT, ObjectKey("default", "web"))
+        await world.local.patch(ref, status, field_manager="kubelet", subresource="status")
+        exported = await world.live(DEPLOYMENT, "web")
+        await world.commit({"apps/web.yaml": yaml.safe_dump(exported)})
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            first = await world.live(DEPLOYMENT, "web")
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+            assert (first["spec"], first["status"]) == (exported["spec"], exported["status"])
+            assert first["metadata"]["annotations"] == {"kept": "x"}
+
+            await world.request(Kustomization, "apps", "again")
+            await asyncio.sleep(5)
+
+            assert (await world.live(DEPLOYMENT, "web"))["metadata"]["resourceVersion"] == (
+                first["metadata"]["resourceVersion"]
+            )
 
     virtually(main())
 
@@ -369,7 +424,7 @@ def test_a_folder_that_cannot_be_built_is_named() -> None:
             messages = {n: condition(await world.kustomization(n), "Ready")[2] for n in ("apps", "web", "bad")}
 
         assert messages["apps"] == "apps holds no manifests"
-        assert messages["web"].startswith("web/kustomization.yaml: resources: web/one.yaml is not in the repository")
+        assert messages["web"].startswith("web/kustomization.yaml: resources[0]: web/one.yaml is not in the repository")
         assert messages["bad"].startswith("failed to decode bad/kustomization.yaml: line 2: ")
 
     virtually(main())
@@ -674,3 +729,28 @@ def test_a_process_that_begins_anew_finds_everything_as_it_is() -> None:
 
 async def _versions(world: World, *names: str) -> list[str]:
     return [(await world.live(CONFIG_MAP, name))["metadata"]["resourceVersion"] for name in names]
+
+
+def test_links_that_stay_inside_the_repository_are_followed_and_others_named() -> None:
+    async def main() -> None:
+        world = World()
+        built, evil = "resources: [one.yaml]\nnameSuffix: -built\n", "resources: [out.yaml]\n"
+        await world.begin({f"{name}/{name}.yaml": config_map(name) for name in ("one", "two", "three")})
+        await world.commit({"built/kustomization.yaml": built, "evil/kustomization.yaml": evil})
+        links = {"plain/x.yaml": "../two/two.yaml", "built/one.yaml": "../one/one.yaml", "current": "three"}
+        out = {"evil/out.yaml": "../../etc/passwd"}
+        texts = {path: target.encode() for path, target in {**links, **out}.items()}
+        await world.repository.commit(texts, modes=dict.fromkeys(texts, "120000"))
+        for folder in ("plain", "built", "current", "evil"):
+            await world.sync(folder, f"./{folder}")
+        async with world.running():
+            await asyncio.sleep(15)
+
+            for folder, name in (("plain", "two"), ("built", "one-built"), ("current", "three")):
+                live = await world.kustomization(folder)
+                assert inventory(live) == [f"default_{name}__ConfigMap"], condition(live, "Ready")
+            _, reason, message = condition(await world.kustomization("evil"), "Ready")
+            assert reason == "BuildFailed"
+            assert "evil/out.yaml is a symbolic link to ../../etc/passwd" in message
+
+    virtually(main())

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from gitops_core.errors import NotLeader
+from gitops_core.api import GitRepository
+from gitops_core.api.gitrepository import GitRepositoryStatus
+from gitops_core.errors import ClusterUnavailable, Invalid, NotLeader, TransientError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.leading import LEASE, Leadership
+from gitops_core.runtime.leave import check_again
 from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
-from tests.gitops_core.runtime.kinds import Gadget, Widget
+from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import World, condition, controller, lease, outcome, ref
 from tests.simulation.loop import SeededChance, virtually
@@ -74,6 +77,30 @@ def test_a_forgotten_version_means_list_again_and_wakes_only_what_changed() -> N
     virtually(main())
 
 
+def test_a_watch_that_is_turned_away_comes_back_when_the_api_server_says() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary()
+
+        async def busy(query: Query, type_: type[Any], **options: Any) -> Any:
+            if query.kind == Widget.KIND:
+                asked.append(world.clock.monotonic())
+                if len(asked) < 4:
+                    raise ClusterUnavailable("too many requests", retry_after=20.0)
+            return await world.local.list(query, type_, **options)
+
+        asked: list[float] = []
+        world.cluster.override["list"] = busy
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(100)
+
+        assert [round(later - sooner, 1) for sooner, later in itertools.pairwise(asked)] == [20.0] * 3
+        assert diary.of("a")
+
+    virtually(main())
+
+
 def test_the_api_server_may_be_away_for_an_hour() -> None:
     async def main() -> None:
         world, diary = World(), Diary(lambda wanted: outcome(wanted, 30.0))
@@ -114,6 +141,82 @@ def test_a_status_that_could_not_be_written_is_written_later() -> None:
 
         assert live["status"]["size"] == 1
         assert len(looks) == 3
+
+    virtually(main())
+
+
+def test_a_failure_that_has_much_to_say_is_stored_and_retried_no_sooner_than_it_asks() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: GitRepository, platform: Platform) -> Outcome:
+            looks.append(platform.clock.monotonic())
+            if wanted.spec.url.endswith("bad"):
+                raise TransientError("apps/web: " + "field is immutable, " * 5000, reason="Broken", retry_after=120.0)
+            return Outcome(GitRepositoryStatus(), "stored", 3600.0)
+
+        looks: list[float] = []
+        await world.install(GitRepository)
+        await world.put(GitRepository, "a", url="https://git.example/good", interval="1h")
+        async with world.process(controller(script, GitRepository)):
+            await asyncio.sleep(10)
+            assert condition(await world.get(GitRepository, "a"), "Ready")["status"] == "True"
+            await world.put(GitRepository, "a", url="https://git.example/bad", interval="1h")
+            await asyncio.sleep(600)
+            ready = condition(await world.get(GitRepository, "a"), "Ready")
+
+        assert (ready["status"], ready["reason"]) == ("False", "Broken")
+        assert ready["message"].startswith("apps/web: field is immutable")
+        assert ready["message"].endswith("bytes left out)")
+        assert len(looks) <= 1 + 5
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_status_that_the_api_server_refuses_is_replaced_by_a_short_one(fails: bool) -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Widget, platform: Platform) -> Outcome:
+            looks.append(platform.clock.monotonic())
+            if wanted.spec.size == 2 and fails:
+                raise TransientError("no size fits", reason="Sizeless", retry_after=300.0).carrying(
+                    WidgetStatus(size=2)
+                )
+            return outcome(wanted, None)
+
+        async def picky(subject: ObjectRef, patch: Any, **options: Any) -> Any:
+            if (patch.get("status") or {}).get("size") == 2:
+                raise Invalid(subject, "Widget/shop/a: status.size: Invalid value: 2: too large: " + "x" * 9000)
+            return await world.local.patch(subject, patch, **options)
+
+        looks: list[float] = []
+        world.cluster.override["patch"] = picky
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(script)):
+            await asyncio.sleep(10)
+            assert condition(await world.get(Widget, "a"), "Ready")["status"] == "True"
+            looks.clear()
+            await world.put(Widget, "a", size=2)
+            await asyncio.sleep(600)
+            live = await world.get(Widget, "a")
+            await world.put(Widget, "a", size=3)
+            await asyncio.sleep(10)
+            healed = await world.get(Widget, "a")
+
+        said = "no size fits" if fails else "size 2"
+        ready = condition(live, "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "StatusRefused")
+        assert ready["message"].startswith(
+            f"the status of this result cannot be stored: {said}: Widget/shop/a: status.s"
+        )
+        assert len(ready["message"]) < 1000
+        assert live["status"]["size"] == 1
+        assert live["status"]["observedGeneration"] == 1
+        assert len(looks) <= (1 + 2 if fails else 1 + 11)
+        assert condition(healed, "Ready")["message"] == "size 3"
 
     virtually(main())
 
@@ -285,6 +388,51 @@ def test_a_lease_stolen_between_plan_and_write_stops_the_write() -> None:
             await asyncio.sleep(40)  # the thief never renews: ours again
             assert planned == [1, 1]
             assert await world.local.get(ObjectRef(_CONFIGMAP, ObjectKey("shop", "a"))) is not None
+
+    virtually(main())
+
+
+def test_writes_that_the_api_server_keeps_waiting_do_not_cost_the_lease() -> None:
+    async def main() -> None:
+        world = World()
+        world.cluster.apart = lambda: world.local  # type: ignore[assignment,return-value,method-assign]
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(_write_map), lease=lease("one")) as process:
+            await asyncio.sleep(1)
+            world.cluster.delay = 3600.0
+            await world.put(Widget, "a", size=2)
+            for _ in range(300):
+                await asyncio.sleep(0.5)
+                assert process.health.leading
+
+            world.cluster.delay = 0.0
+
+    virtually(main())
+
+
+def test_a_leader_whose_machine_sleeps_in_the_middle_of_a_look_sends_nothing_anywhere() -> None:
+    """No handle of the platform is between a reconciler and a forge: the adapter finds the fence in the task."""
+
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Widget, platform: Platform) -> Outcome:
+            check_again()
+            asyncio.get_running_loop().jump(10.5)  # type: ignore[attr-defined]
+            try:
+                check_again()
+            except NotLeader:
+                refused.append(wanted.key.name)
+            return outcome(wanted)
+
+        refused: list[str] = []
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(script), lease=lease("one")):
+            await asyncio.sleep(1)
+
+        assert refused == ["a"]
 
     virtually(main())
 

@@ -63,6 +63,9 @@ class Flaky:
         self._cut.set()
         self._cut = asyncio.Event()
 
+    def apart(self) -> Flaky:
+        return self
+
     def __getattr__(self, name: str) -> Any:
         method = self.override.get(name) or getattr(self.inner, name)
         if name not in (*READS, *WRITES):

@@ -51,7 +51,7 @@ async def test_no_tags_is_an_answer(registry: OciRegistry, host: str) -> None:
 
 
 async def test_a_challenge_that_leads_nowhere_troubles_no_open_repository(registry: OciRegistry, host: str) -> None:
-    with pytest.raises(RegistryDenied):
+    with pytest.raises(RegistryUnavailable):
         await registry.tags(Repository(host, "foreign-realm/app", insecure=True))
 
     assert await registry.tags(Repository(host, "null-tags/app", insecure=True)) == ()
@@ -74,7 +74,7 @@ async def test_ten_mebibytes_of_tags_are_read(registry: OciRegistry, host: str) 
         ("odd-tags", RegistryUnavailable, "the answer is not a list of tags"),
         ("hang", RegistryUnavailable, "SocketTimeoutError"),
         ("hang-up", RegistryUnavailable, "ServerDisconnectedError"),
-        ("foreign-realm", RegistryDenied, "asks for a token of another site ('thief.example.com'): refused"),
+        ("foreign-realm", RegistryUnavailable, "the token server thief.invalid did not answer"),
     ],
 )
 async def test_what_the_registry_did_is_said(
@@ -200,6 +200,27 @@ async def test_one_slow_host_does_not_delay_another(registry: OciRegistry, host:
         ("ftp://ghcr.io/token", "ghcr.io", False, False),
         ("", "ghcr.io", True, False),
         ("https://io", "ghcr.io", False, False),
+        ("https://evil.co.uk/token", "good.co.uk", False, False),
+        ("https://evil.azurecr.io/token", "good.azurecr.io", False, False),
+        ("https://evil.github.io/token", "good.github.io", False, False),
+        ("https://auth.example.com:5001/token", "registry.example.com:5000", False, True),
+        ("https://GHCR.io./token", "ghcr.io", False, True),
+        ("https://ghcr.io:x/token", "ghcr.io", False, False),
+        ("https://bob@ghcr.io/token", "ghcr.io", False, False),
+        ("https://dockerauth.cn-hangzhou.aliyuncs.com/auth", "registry.cn-hangzhou.aliyuncs.com", False, True),
+        (
+            "https://dockerauth-ee.cn-hangzhou.aliyuncs.com/auth",
+            "shop-registry.cn-hangzhou.cr.aliyuncs.com",
+            False,
+            True,
+        ),
+        ("https://dockerauth.oss-cn-hangzhou.aliyuncs.com/auth", "registry.cn-hangzhou.aliyuncs.com", False, False),
+        (
+            "https://evil-registry.cn-hangzhou.cr.aliyuncs.com",
+            "shop-registry.cn-hangzhou.cr.aliyuncs.com",
+            False,
+            False,
+        ),
     ],
 )
 def test_who_may_see_the_credentials(realm: str, registry_host: str, over_http: bool, may: bool) -> None:

@@ -29,7 +29,9 @@ def chosen(tag: str, digest: str = "") -> Followed:
 
 def running(tag: str, state: State, name: str = "web", digest: str = "") -> Applied:
     ref = ObjectRef(Kind("apps", "v1", "Deployment"), ObjectKey("shop", name))
-    return Applied(Workload(ref, (RunningImage(IMAGE, tag, digest),), state, "why"), f"main@sha1:{tag}")
+    return Applied(
+        Workload(ref, (RunningImage(IMAGE, tag, digest),), state, "why"), f"main@sha1:{tag}", frozenset({"app"})
+    )
 
 
 def look(

@@ -20,7 +20,16 @@ from secrets_sync.domain.live import SECRET
 from secrets_sync.errors import NoAnswer, ProviderUnavailable
 from secrets_sync.ports import SecretProvider
 from tests.gitops_core.runtime.world import World
-from tests.secrets_sync.world import NAMESPACE, FixedClock, external_secret, prepare, store, vault_store, vault_token
+from tests.secrets_sync.world import (
+    NAMESPACE,
+    FixedClock,
+    external_secret,
+    payload_of,
+    prepare,
+    store,
+    vault_store,
+    vault_token,
+)
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
@@ -89,7 +98,7 @@ async def test_one_server_takes_no_other_servers_places(local_cluster: LocalClus
         await _until(lambda: moody.open_requests == PLACES)
         good = await _opened(factory, vault, local_cluster)
 
-        payload = await good.fetch("db")
+        payload = await payload_of(good, "db")
         taken, given_up = moody.open_requests, moody.given_up
         results = await asyncio.gather(*asked, return_exceptions=True)
         await factory.close()

@@ -22,8 +22,9 @@ from gitops_core.ports import Cluster
 from gitops_core.runtime.bounded import NamespaceBound, OutsideNamespace
 from secrets_sync.adapters import VaultFactory, bounded_http
 from secrets_sync.domain.live import SECRET
-from secrets_sync.errors import AccessDenied, ProviderUnavailable, SecretNotFound, StoreInvalid, ValueUnusable
-from tests.secrets_sync.world import NAMESPACE, FixedClock, prepare, put_secret, vault_store, vault_token
+from secrets_sync.domain.reading import Absent
+from secrets_sync.errors import AccessDenied, ProviderUnavailable, StoreInvalid, ValueUnusable
+from tests.secrets_sync.world import NAMESPACE, FixedClock, payload_of, prepare, put_secret, vault_store, vault_token
 from tests.servers.certificates import Authority, KeyPair
 from tests.servers.vault import VaultServer
 
@@ -68,7 +69,7 @@ async def test_a_policy_decides_what_may_be_read(
     await vault_token(cluster, vault_server.token_for("mine"))
     provider = await factory.open(vault_store(vault_server.url), bound(cluster))
 
-    assert (await provider.fetch("mine/a")).reveal() == b'{"x":1}'
+    assert (await payload_of(provider, "mine/a")).reveal() == b'{"x":1}'
     with pytest.raises(AccessDenied):
         await provider.fetch("theirs/a")
 
@@ -81,8 +82,32 @@ async def test_a_deleted_version_is_not_found(
     await vault_token(cluster, vault_server.token)
     provider = await factory.open(vault_store(vault_server.url), bound(cluster))
 
-    with pytest.raises(SecretNotFound):
-        await provider.fetch("mine/deleted")
+    answer = await provider.fetch("mine/deleted")
+
+    assert isinstance(answer, Absent)
+    assert answer.proof == "the version is deleted, said by the engine at 'secret/' of version v2"
+
+
+async def test_whoever_may_read_a_key_is_told_that_it_is_gone(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer
+) -> None:
+    """No policy for sys/ is needed."""
+    vault_server.policy("mine", RULES)
+    await vault_token(cluster, vault_server.token_for("mine"))
+    provider = await factory.open(vault_store(vault_server.url), bound(cluster))
+
+    assert isinstance(await provider.fetch("mine/nope"), Absent)
+
+
+async def test_a_destroyed_version_is_absent(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer
+) -> None:
+    vault_server.put("mine/destroyed", {"x": 1})
+    vault_server.call("POST", "secret/destroy/mine/destroyed", '{"versions": [1]}')
+    await vault_token(cluster, vault_server.token)
+    provider = await factory.open(vault_store(vault_server.url), bound(cluster))
+
+    assert isinstance(await provider.fetch("mine/destroyed"), Absent)
 
 
 async def test_a_mistyped_mount_does_not_look_like_deleted_secrets(
@@ -100,9 +125,8 @@ async def test_version_1_engines(cluster: LocalCluster, factory: VaultFactory, v
     await vault_token(cluster, vault_server.token)
     provider = await factory.open(vault_store(vault_server.url, path="kv1", version="v1"), bound(cluster))
 
-    assert (await provider.fetch("old/a")).reveal() == b'{"n":2,"x":"1"}'
-    with pytest.raises(SecretNotFound):
-        await provider.fetch("old/nope")
+    assert (await payload_of(provider, "old/a")).reveal() == b'{"n":2,"x":"1"}'
+    assert isinstance(await provider.fetch("old/nope"), Absent)
 
 
 @pytest.mark.parametrize("key", ["../../auth/token/lookup-self", "a/../../sys/health", "."])
@@ -123,8 +147,7 @@ async def test_keys_of_any_spelling(
     await vault_token(cluster, vault_server.token)
     provider = await factory.open(vault_store(vault_server.url), bound(cluster))
 
-    with pytest.raises(SecretNotFound, match="no key"):
-        await provider.fetch(key)
+    assert isinstance(await provider.fetch(key), Absent)
 
 
 # AppRole
@@ -178,7 +201,7 @@ async def test_a_login_that_vault_forgot_is_replaced(cluster: LocalCluster, vaul
     (accessor,) = vault_server.accessors() - before
 
     vault_server.call("POST", "auth/token/revoke-accessor", f'{{"accessor": "{accessor}"}}')
-    payload = await (await factory.open(store, bound(cluster))).fetch("mine/a")
+    payload = await payload_of(await factory.open(store, bound(cluster)), "mine/a")
 
     assert payload.reveal() == b'{"x":1}'
     await factory.close()
@@ -263,6 +286,24 @@ async def overloaded(request: web.Request) -> web.StreamResponse:
     return web.json_response({"errors": ["marked-4711"]}, status=503, headers={"Retry-After": "12"})
 
 
+async def nothing_here(request: web.Request) -> web.StreamResponse:
+    return web.Response(status=404, text="<html>marked-4711</html>", content_type="text/html")
+
+
+async def nothing_anywhere(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"errors": []}, status=404)
+
+
+async def no_word_about_mounts(request: web.Request) -> web.StreamResponse:
+    if "/sys/" in request.path:
+        return web.json_response({"errors": ["permission denied"]}, status=403)
+    return web.json_response({"errors": []}, status=404)
+
+
+async def no_version_in_sight(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"data": {"data": None}})
+
+
 async def too_much(request: web.Request) -> web.StreamResponse:
     return web.Response(body=b" " * (bounded_http.MAX_BODY + 1))
 
@@ -274,6 +315,10 @@ async def too_much(request: web.Request) -> web.StreamResponse:
         (html, "not what a key-value engine says"),
         (a_list, "not what a key-value engine says"),
         (overloaded, "HTTP 503"),
+        (nothing_here, "HTTP 404 that is not Vault's"),
+        (nothing_anywhere, "does not say which secrets engine is there"),
+        (no_word_about_mounts, "does not say which secrets engine is there"),
+        (no_version_in_sight, "not what a key-value engine says"),
         (too_much, "too large"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
