@@ -335,6 +335,56 @@ def test_what_stage_has_proven_long_enough_is_promoted() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("proven_digest", "digest", "expected"),
+    [
+        ("sha256:ran", "sha256:ran", "1.1.0"),
+        ("sha256:ran", "sha256:moved", "1.0.0"),  # the tag names another image by now, which stage never ran
+    ],
+)
+def test_only_the_very_image_that_stage_ran_is_promoted(proven_digest: str, digest: str, expected: str) -> None:
+    rules: dict[str, Any] = {"promotions": (Promotion("guard", STAGE, 3600.0),)}
+    records = (
+        Proven(policy="app", tag="1.0.0", digest="sha256:first", since=NOW - 9 * HOUR),
+        Proven(policy="app", tag="1.1.0", digest=proven_digest, since=NOW - 2 * HOUR),
+    )
+    request = replace(request_of("1.0.0", "1.1.0", **rules), proven={STAGE: records})
+
+    found, asked = settled(request, {"1.0.0": Facts("sha256:first"), "1.1.0": Facts(digest)})
+
+    assert isinstance(found, Chosen)
+    assert found.tag == expected
+    if expected != "1.1.0":
+        assert told(asked)["1.1.0"] == "is not promoted: ImagePolicy stage/app was not seen healthy with it"
+
+
+def test_a_pin_is_chosen_beside_a_quarantine_whatever_the_policy_can_compare() -> None:
+    """What an alphabetical policy compares is any text, also one that a pin does not have."""
+    rules: dict[str, Any] = {"pins": (Pin(tag="a"),), "quarantine": (quarantined("c", "b"),)}
+    request = replace(request_of("a", "b", "c", **rules), policy=AlphabeticalPolicy())
+
+    found, asked = settled(request, {tag: Facts(f"sha256:{tag}") for tag in "abc"})
+
+    assert isinstance(found, Chosen)
+    assert (found.tag, found.how) == ("a", "pinned")
+    assert [told(asked)[tag] for tag in "bc"] == ["is not the pinned a"] * 2
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0, "1.1.0"), (1, "1.0.0")])
+def test_a_tag_is_old_enough_at_the_very_moment_it_has_the_age(seconds: int, expected: str) -> None:
+    day, late = timedelta(days=1), timedelta(seconds=seconds)
+    seen = {
+        "1.0.0": SeenTag("1.0.0", NOW - 9 * day, "sha256:0"),
+        "1.1.0": SeenTag("1.1.0", NOW - day + late, "sha256:1"),
+    }
+    request = replace(request_of("1.0.0", "1.1.0", min_age=day.total_seconds()), seen=seen)
+
+    found, _ = settled(request, {"1.0.0": Facts("sha256:0"), "1.1.0": Facts("sha256:1")})
+
+    assert isinstance(found, Chosen)
+    assert (found.tag, found.again) == (expected, NOW + late if seconds else None)
+
+
 def test_a_registry_is_not_asked_about_every_tag() -> None:
     world = {f"1.0.{n}": Facts(f"sha256:{n}", unsigned="not signed") for n in range(500)}
 
