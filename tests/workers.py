@@ -53,7 +53,7 @@ def piece_of(nodeid: str) -> str:
     return next((name for name, begins in SHARED.items() if file.startswith(begins)), file)
 
 
-class Pieces(LoadScopeScheduling):
+class Pieces(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Gives a worker the next piece when it is nearly done with its last."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -58,13 +58,13 @@ class Surroundings:
         )
 
     def ready(self, what: str) -> bool:
-        return self.condition(what)["status"] == "True"
+        return bool(self.condition(what)["status"] == "True")
 
     def condition(self, what: str, type_: str = "Ready") -> dict[str, Any]:
         """A condition of the object `KIND/NAME`, as `condition` tells it."""
         return condition(self.get(what), type_)
 
-    def told(self) -> list[dict[str, Any]]:
+    def told(self) -> list[Mapping[str, Any]]:
         """Every Event about what is in a status by now.
 
         The service writes Events in the order in which things happen, and says a thing before its status does: when the
