@@ -32,7 +32,10 @@ ROLES = ("domain", "runtime")
 # What proves a module whose tests have another name than its own. Without a line: test_<name>.py beside its role's
 # other tests, else all of these.
 OWN_TESTS = {
-    "gitops_core.domain.dependencies": ("gitops_core/reconcilers/test_kustomization.py",),
+    "gitops_core.domain.dependencies": (
+        "gitops_core/domain/test_dependencies.py",
+        "gitops_core/reconcilers/test_kustomization.py",
+    ),
     "gitops_core.domain.inventory": ("gitops_core/domain/test_sync.py",),
     "gitops_core.domain.labels": ("gitops_core/domain/test_sync.py", "gitops_core/reconcilers/test_kustomization.py"),
     "gitops_core.domain.plan": ("gitops_core/domain/test_sync.py", "gitops_core/reconcilers/test_kustomization.py"),

@@ -55,4 +55,5 @@ def test_a_dependency_is_ready_when_it_was_applied_as_it_is_now(dependency: Kust
 def test_a_dependency_that_is_not_there_is_named() -> None:
     why = why_not_ready(kustomization("app"), BASE, None, REVISION)
 
-    assert why.startswith("dependency 'shop/base' not found")
+    kinds = "kustomizations.kustomize.toolkit.fluxcd.io"
+    assert why == f"dependency 'shop/base' not found: {kinds} \"base\" not found"
