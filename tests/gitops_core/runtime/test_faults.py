@@ -563,3 +563,34 @@ def test_the_lease_reads_as_client_go_writes_it() -> None:
         assert (left["spec"]["holderIdentity"], left["spec"]["leaseDurationSeconds"]) == ("", 1)
 
     virtually(main())
+
+
+def test_an_object_made_anew_does_not_inherit_its_predecessors_status() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Gadget, platform: Platform) -> Outcome:
+            if wanted.spec.size == 2:
+                await release.wait()
+                return outcome(wanted, None)
+            await world.local.delete(ref(Gadget, "a"))
+            await world.put(Gadget, "a", size=2)
+            return outcome(wanted, None)
+
+        release = asyncio.Event()
+
+        await world.install()
+        await world.put(Gadget, "a", size=1)
+        async with world.process(controller(script, Gadget)):
+            await asyncio.sleep(5)
+            undecided = await world.get(Gadget, "a")
+            release.set()
+            await asyncio.sleep(5)
+            live = await world.get(Gadget, "a")
+
+        assert undecided["spec"]["size"] == 2
+        assert not undecided.get("status")  # nobody has looked at it yet to the end
+        assert live["status"]["size"] == 2
+        assert condition(live, "Ready")["message"] == "size 2"
+
+    virtually(main())
