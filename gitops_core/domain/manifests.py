@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import yaml
@@ -26,6 +26,7 @@ from gitops_core.meta import Manifest, ObjectRef
 MAX_DEPTH = 200
 MAX_NODES = 200_000  # one object of the 1.5 MiB that etcd takes has fewer
 LOCAL_CONFIG = "config.kubernetes.io/local-config"
+CHARACTERS_OF_A_NODE = 64  # a long text counts as several nodes, as it does in memory
 _PLAIN = "!plain"
 _CORE = "tag:yaml.org,2002:"
 
@@ -55,8 +56,15 @@ class Malformed(Exception):
         self.line, self.problem = line, problem
 
 
-def read_manifests(files: Mapping[str, bytes]) -> tuple[Manifest, ...]:
+Decode = Callable[[bytes], Iterator[tuple[int, Any]]]
+"""The decoded documents of a file, each with the line it begins at; None for an empty one. Raises Malformed."""
+
+
+def read_manifests(files: Mapping[str, bytes], decode: Decode | None = None) -> tuple[Manifest, ...]:
     """The objects of `files`, in the order of the mapping and of each file.
+
+    Args:
+        decode: `documents` by default.
 
     Raises:
         ManifestInvalid: names every file that is at fault.
@@ -65,7 +73,7 @@ def read_manifests(files: Mapping[str, bytes]) -> tuple[Manifest, ...]:
     found: list[tuple[str, Manifest]] = []
     for path, data in files.items():
         try:
-            found.extend((path, manifest) for manifest in read_file(data))
+            found.extend((path, manifest) for manifest in read_file(data, decode))
         except Malformed as error:
             faults.append(Fault(path, error.line, error.problem))
     faults.extend(_duplicates(found))
@@ -79,9 +87,9 @@ def read_output(data: bytes) -> tuple[Manifest, ...]:
     return read_manifests({"the build's result": data})
 
 
-def read_file(data: bytes) -> Iterator[Manifest]:
+def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
     """The objects of one file. Raises Malformed."""
-    for line, document in documents(data):
+    for line, document in (decode or documents)(data):
         if document is None:
             continue
         for manifest in _expanded(document, line):
@@ -136,7 +144,7 @@ class _Construction:
 
     def _build(self, node: yaml.Node) -> tuple[Any, int]:
         if isinstance(node, yaml.ScalarNode):
-            return _scalar(node), 1
+            return _scalar(node), 1 + len(node.value) // CHARACTERS_OF_A_NODE
         if id(node) in self.made:
             return self.made[id(node)]
         if id(node) in self.open:
@@ -144,7 +152,7 @@ class _Construction:
         self.open.add(id(node))
         built = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
         if built[1] > MAX_NODES:
-            raise Malformed(_line(node), f"more than {MAX_NODES} values when aliases are written out")
+            raise Malformed(_line(node), f"more than {MAX_NODES} values, or as much text, when aliases are written out")
         self.open.discard(id(node))
         self.made[id(node)] = built
         return built
@@ -159,7 +167,7 @@ class _Construction:
         size = 1
         for key, child in node.value:
             value, part = self._build(child)
-            size += part
+            size += part + len(key.value) // CHARACTERS_OF_A_NODE
             if key.tag == _PLAIN and key.value == "<<":
                 _merge(merged, value, key)
                 continue

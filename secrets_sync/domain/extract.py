@@ -19,21 +19,21 @@ from secrets_sync.api import RemoteRef
 from secrets_sync.domain import gjson, gojson, keys
 from secrets_sync.domain.decoding import Strategy, decoded
 from secrets_sync.domain.gjson import tokens
-from secrets_sync.errors import PropertyNotFound, SecretNotFound, ValueUnusable
+from secrets_sync.errors import PropertyNotFound, ValueUnusable
 
 
 class PropertyRule(Enum):
     """How a provider reads a property."""
 
     LITERAL_FIRST = "a key of that very name, else a path"
-    PATH = "a path; without a result the secret counts as missing"
+    PATH = "a path"
 
 
 def value_of(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) -> Sensitive:
     """The value of one `data` entry.
 
     Raises:
-        PropertyNotFound, SecretNotFound: as `rule` says.
+        PropertyNotFound: the payload has none.
         ValueUnusable: it cannot be decoded.
     """
     picked = _picked(payload, ref, rule, where)
@@ -44,7 +44,7 @@ def map_of(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) -
     """The keys and values of one `dataFrom.extract` entry.
 
     Raises:
-        PropertyNotFound, SecretNotFound: as `rule` says.
+        PropertyNotFound: the payload has none.
         ValueUnusable: no JSON object, colliding or impossible keys, values that cannot be decoded.
     """
     place = f"{where}: key {ref.key!r}"
@@ -66,8 +66,6 @@ def _picked(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) 
     found = gjson.get(text, ref.property)
     if found.exists:
         return _sensitive(found.text())
-    if rule is PropertyRule.PATH:
-        raise SecretNotFound(where, f"{ref.key}#{ref.property}", ref.version)
     raise PropertyNotFound(where, ref.key, ref.property)
 
 

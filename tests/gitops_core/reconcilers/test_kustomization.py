@@ -424,7 +424,7 @@ def test_a_folder_that_cannot_be_built_is_named() -> None:
             messages = {n: condition(await world.kustomization(n), "Ready")[2] for n in ("apps", "web", "bad")}
 
         assert messages["apps"] == "apps holds no manifests"
-        assert messages["web"].startswith("web/kustomization.yaml: resources: web/one.yaml is not in the repository")
+        assert messages["web"].startswith("web/kustomization.yaml: resources[0]: web/one.yaml is not in the repository")
         assert messages["bad"].startswith("failed to decode bad/kustomization.yaml: line 2: ")
 
     virtually(main())
@@ -801,3 +801,28 @@ def test_a_process_that_begins_anew_finds_everything_as_it_is() -> None:
 
 async def _versions(world: World, *names: str) -> list[str]:
     return [(await world.live(CONFIG_MAP, name))["metadata"]["resourceVersion"] for name in names]
+
+
+def test_links_that_stay_inside_the_repository_are_followed_and_others_named() -> None:
+    async def main() -> None:
+        world = World()
+        built, evil = "resources: [one.yaml]\nnameSuffix: -built\n", "resources: [out.yaml]\n"
+        await world.begin({f"{name}/{name}.yaml": config_map(name) for name in ("one", "two", "three")})
+        await world.commit({"built/kustomization.yaml": built, "evil/kustomization.yaml": evil})
+        links = {"plain/x.yaml": "../two/two.yaml", "built/one.yaml": "../one/one.yaml", "current": "three"}
+        out = {"evil/out.yaml": "../../etc/passwd"}
+        texts = {path: target.encode() for path, target in {**links, **out}.items()}
+        await world.repository.commit(texts, modes=dict.fromkeys(texts, "120000"))
+        for folder in ("plain", "built", "current", "evil"):
+            await world.sync(folder, f"./{folder}")
+        async with world.running():
+            await asyncio.sleep(15)
+
+            for folder, name in (("plain", "two"), ("built", "one-built"), ("current", "three")):
+                live = await world.kustomization(folder)
+                assert inventory(live) == [f"default_{name}__ConfigMap"], condition(live, "Ready")
+            _, reason, message = condition(await world.kustomization("evil"), "Ready")
+            assert reason == "BuildFailed"
+            assert "evil/out.yaml is a symbolic link to ../../etc/passwd" in message
+
+    virtually(main())
