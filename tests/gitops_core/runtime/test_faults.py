@@ -305,28 +305,6 @@ def test_a_kind_that_is_taken_away_and_comes_back_is_told() -> None:
     virtually(main())
 
 
-def test_an_object_made_anew_does_not_inherit_its_predecessors_status() -> None:
-    async def main() -> None:
-        world = World()
-
-        async def script(wanted: Gadget, platform: Platform) -> Outcome:
-            if wanted.spec.size == 1:
-                await world.local.delete(ref(Gadget, "a"))
-                await world.put(Gadget, "a", size=2)
-            return outcome(wanted, None)
-
-        await world.install()
-        await world.put(Gadget, "a", size=1)
-        async with world.process(controller(script, Gadget)):
-            await asyncio.sleep(5)
-            live = await world.get(Gadget, "a")
-
-        assert live["status"]["size"] == 2
-        assert condition(live, "Ready")["message"] == "size 2"
-
-    virtually(main())
-
-
 # stopping
 
 
