@@ -200,3 +200,45 @@ spec:
             assert condition(await world.kustomization("apps"), "Ready")[1] == "HealthCheckFailed"
 
     virtually(main())
+
+
+def test_a_definition_that_ends_is_not_asked_for_again_and_again() -> None:
+    definition = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.org}
+spec:
+  group: example.org
+  names: {kind: Widget, plural: widgets, singular: widget, listKind: WidgetList}
+  scope: Namespaced
+  versions:
+  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
+"""
+    crd = ObjectRef(
+        Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition"), ObjectKey("", "widgets.example.org")
+    )
+    about = {"name": "w", "namespace": "default", "finalizers": ["example.org/slow"]}
+    widget = {"apiVersion": "example.org/v1", "kind": "Widget", "metadata": about}
+
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/crd.yaml": definition, "apps/one.yaml": config_map("one")})
+        await world.sync("apps", "./apps", interval="1h", timeout="5m")
+        async with world.running():
+            await asyncio.sleep(5)
+            await world.local.create(widget, field_manager="other")
+            await world.local.delete(crd)
+            await world.request(Kustomization, "apps", "again")
+            await asyncio.sleep(5)
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
+            before = len(world.cluster.requests)
+
+            await asyncio.sleep(100)
+
+            assert world.cluster.since(before) == []
+            await world.local.patch(ObjectRef.of(widget), {"metadata": {"finalizers": None}}, field_manager="other")
+            await asyncio.sleep(10)
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+            assert await world.local.get(crd) is not None
+
+    virtually(main())
