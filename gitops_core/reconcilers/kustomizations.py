@@ -258,10 +258,11 @@ class KustomizationReconciler:
     async def _go_on(self, attempt: _Attempt, syncing: Syncing) -> Outcome:
         """Apply stage after stage as far as they are ready, then prune, then look after the health of it all."""
         attempt.phase = "Detecting drift"
+        earlier = frozenset(syncing.done)
         while True:
             if syncing.unready:
                 lives = await self._applier.lives(syncing.unready)
-                syncing = await self._settled(attempt, syncing, lives)
+                syncing = await self._settled(attempt, syncing.with_lives(lives), lives)
                 if syncing.unready:
                     return self._between_stages(attempt, syncing, lives)
             if syncing.stage == len(syncing.plan.stages):
@@ -274,7 +275,8 @@ class KustomizationReconciler:
         changed = any(one.change in CHANGES for one in syncing.applied)
         refs, now = targets(attempt.wanted, plan, syncing.applied), self.platform.clock.monotonic()
         wait = Wait(syncing.identity, plan, syncing.digest, syncing.since, now, changed, refs, refs)
-        return await self._check_health(attempt, wait, {one.ref: one.live for one in syncing.applied})
+        known = {one.ref: one.live for one in syncing.applied if one.ref not in earlier}
+        return await self._check_health(attempt, wait, known)
 
     async def _apply(self, attempt: _Attempt, syncing: Syncing) -> Syncing:
         """The next stage, applied; the objects that the one after it has to wait for are unready."""
