@@ -101,7 +101,7 @@ class Surroundings:
         try:
             yield started
         finally:
-            started.stop(20)
+            started.stop(60)
 
     def lease_holder(self) -> str:
         return str(((self.get("lease/sealoop").get("spec")) or {}).get("holderIdentity", ""))

@@ -186,7 +186,7 @@ async def test_every_job_is_done_with_the_printed_permissions(
             kinds = sorted({f"{each['kind'].lower()}/{each['metadata']['name']}" for each in objects})
             around.plane.kubectl("delete", "-n", around.namespace, "--timeout=60s", *kinds)
         finally:
-            service.stop(20)
+            service.stop(60)
 
     await asyncio.to_thread(story)
 
