@@ -206,7 +206,9 @@ def lint(
     """Find what cannot work: before it is committed, or where nothing happens.
 
     Ranges that no version satisfies, patterns that are none, policies without a repository, guards that cannot be
-    read, promotions in a circle; in the files of FOLDER markers of unknown policies and two policies on one line.
+    read, promotions in a circle; in the files of FOLDER every place that cannot follow its policy, in the words of
+    `edit` and of the service, values of which a marker would take more than is meant, and comments that are almost
+    markers.
     """
 
     async def work() -> int:
@@ -221,8 +223,7 @@ def lint(
             async with opened(connection) as (cluster, _):
                 given, refused = await linting.given_by(cluster, namespace), ()
             given = replace(given, complete=given.complete and not partial)
-        given = replace(given, sightings=linting.sightings_in(folders, given))
-        return linting.show(given, refused, output)
+        return linting.show(linting.looked_at(folders, given), refused, output)
 
     run(work())
 
