@@ -72,7 +72,8 @@ def test_targets_that_lead_nowhere_are_errors(tmp_path: Path) -> None:
         {"file": "a.yaml", "policy": "web", "path": "gone", "value": "tag"},
     ]
     guard = flux("sealoop.dev", "UpdateGuard", "g", targets=targets) | {"apiVersion": "sealoop.dev/v1alpha1"}
-    other = {**guard, "metadata": {**guard["metadata"], "name": "off"}, "spec": {**guard["spec"], "suspend": True}}
+    off = {"suspend": True, "targets": [{**targets[0], "file": "off.yaml"}]}
+    other = {**guard, "metadata": {**guard["metadata"], "name": "off"}, "spec": off}
 
     shown = linted(tmp_path, repository(), policy(), guard, other, files={"a.yaml": "tag: 1"})
 

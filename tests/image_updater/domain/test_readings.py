@@ -61,7 +61,7 @@ NOT_A_MARKER = "the comment is not one marker and nothing else"
         (f"a: {{b: 1.0}} {MARK}\n", (1, "unmatched", FLOW)),
         (f"a: [\n  {{b: 1.0}}, {MARK}\n]\n", (2, "unmatched", FLOW)),
         (f"a: |\n  x: 1.0 {MARK}\n", (2, "unmatched", BLOCK)),
-        (f"kind: X\ndata:\n  f: >\n    # y\n    x: [1] {MARK} {OTHER}\n", (5, "unmatched", BLOCK)),
+        (f"kind: X\nspec: 1\ndata:\n  f: >\n    # y\n    x: [1] {MARK} {OTHER}\n", (6, "unmatched", BLOCK)),
         (f"a: 'x: 1.0 {MARK}'\n", (1, "unmatched", QUOTED)),
         (f"a: 'x\n  y: *z {MARK}\n  '\n", (2, "unmatched", QUOTED)),
         ('a: 1.0#{"$imagepolicy":"shop:app"}\n', (1, "unmatched", "the marker is part of the value")),
