@@ -78,7 +78,7 @@ class Judge(NamedTuple):
             return "it is not of the form namespace:name, with :tag, :name or :digest behind it or nothing"
         if f"{namespace}:{name}" in self.values:
             return f"there is no {part!r} of an image: there are tag, name and digest"
-        return f"there is no ImagePolicy {namespace}/{name} that chose an image"
+        return "no policy of this namespace has this name and chose an image"
 
 
 def _obstacle(desired: str, current: str) -> str:

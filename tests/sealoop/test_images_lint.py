@@ -60,7 +60,7 @@ def test_markers_that_lead_nowhere_are_errors(tmp_path: Path) -> None:
 
     assert shown.exit_code == 1
     assert shown.stdout == (
-        "error: a.yaml:1: unmatched: default:nobody: there is no ImagePolicy default/nobody that chose an image\n"
+        "error: a.yaml:1: unmatched: default:nobody: no policy of this namespace has this name and chose an image\n"
         "error: b.yaml:1: unmatched: default:web: the marker stands behind a flow sequence or mapping: give the value a"
         " line of its own\n"
     )
@@ -94,7 +94,7 @@ def test_what_is_in_one_of_several_folders_is_not_missing_in_the_others(tmp_path
     shown = linted(tmp_path, repository(), policy(), guard, files={"values.yaml": "tag: 1"}, more=str(other))
 
     assert shown.stdout == (
-        f"error: {other}/a.yaml:1: unmatched: default:no: there is no ImagePolicy default/no that chose an image\n"
+        f"error: {other}/a.yaml:1: unmatched: default:no: no policy of this namespace has this name and chose an image\n"
     )
 
 

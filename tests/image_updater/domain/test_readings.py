@@ -71,7 +71,10 @@ NOT_A_MARKER = "the comment is not one marker and nothing else"
         (f"x: &x 1\n'# a': *x {MARK}\n", (2, "unmatched", ALIAS)),
         (f"a: |\n  x: {MARK[2:]}\n", (2, "unmatched", BLOCK)),
         (f"a: {MARK[2:]}\n", (1, "unmatched", "the marker is not in a comment behind a value")),
-        ('a: 1.0 # {"$imagepolicy": "other:app:tag"}\n', (1, "unmatched", "there is no ImagePolicy other/app ")),
+        (
+            'a: 1.0 # {"$imagepolicy": "other:app:tag"}\n',
+            (1, "unmatched", "no policy of this namespace has "),
+        ),
         ('a: 1.0 # {"$imagepolicy": "shop:app:tga"}\n', (1, "unmatched", "there is no 'tga' of an image")),
         ('a: 1.0 # {"$imagepolicy": "app"}\n', (1, "unmatched", "it is not of the form namespace:name")),
         (f'a: "{{{{ .Values.tag }}}}" {MARK}\n', (1, "held", "a template writes this value")),
