@@ -232,7 +232,7 @@ def lint(
     "import",
     epilog="""\b
 Examples:
-  kubectl get applications,imageupdaters -n argocd -o yaml | sealoop images import -f - > images.yaml
+  kubectl get applications,applicationsets,imageupdaters -n argocd -o yaml | sealoop images import -f - > images.yaml
   sealoop images import -f apps/ -R -n fleet --path ./checkout
 \b
 Exit codes: 0 everything was translated, 1 something needs a person: it is said on standard error.""",
@@ -250,9 +250,9 @@ Exit codes: 0 everything was translated, 1 something needs a person: it is said 
 def import_(files: tuple[str, ...], recursive: bool, namespace: str, checkout: Path | None) -> None:
     """Turn Argo CD Image Updater's settings into objects.
 
-    Reads Applications with its annotations and ImageUpdater resources; prints the equivalent ImageRepository,
-    ImagePolicy, ImageUpdateAutomation and UpdateGuard, whose targets say where in Git the images stand; with --path,
-    markers in the files say it.
+    Reads Applications with its annotations, templates in ApplicationSets, and ImageUpdater resources; prints the
+    equivalent ImageRepository, ImagePolicy, ImageUpdateAutomation and UpdateGuard, whose targets say where in Git the
+    images stand; with --path, markers in the files say it.
     """
     import yaml
 
