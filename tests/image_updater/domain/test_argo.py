@@ -361,6 +361,7 @@ def test_a_pull_request_keeps_its_labels_and_gets_a_branch() -> None:
     }
     assert automation["spec"]["git"]["push"] == {"branch": "image-updates-shop"}
     assert said(imported, "label 'a,b' is left out")
+    assert not said(imported, "pullRequest.")
 
 
 def test_a_forge_that_is_not_known_is_told() -> None:
