@@ -19,11 +19,18 @@ from gitops_core.ports import Query, Renderer
 from gitops_core.reconcilers import Folders, GitRepositoryReconciler, KustomizationReconciler, ReceiverReconciler
 from gitops_core.runtime.controlling import is_significant
 from gitops_core.runtime.credentials import SECRET
+from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 
 WATCHED_SECRETS = "reconcile.fluxcd.io/watch=Enabled"
 
-component = Component(name="gitops", kinds=KINDS)
+PERMISSIONS = (Permission("", "secrets", READ, "credentials of GitRepositories, tokens of Receivers"),)
+APPLIES = (
+    Permission("*", "*", (*READ, "create", "patch", "delete"), "whatever lies in the folders of Kustomizations"),
+)
+"""Narrow it to the kinds that your folders hold; with RBAC among them, `bind` and `escalate` are needed too."""
+
+component = Component(name="gitops", kinds=KINDS, permissions=(*RUNTIME, *PERMISSIONS), applies=APPLIES)
 
 
 def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any], ...]:

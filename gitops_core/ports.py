@@ -6,7 +6,7 @@ translate every failure into gitops_core.errors, retry only what their peer turn
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -344,9 +344,14 @@ class CommitInfo:
 
     commit: str
     author: Signature
+    committer: Signature
     message: str
     tree: str
     parents: tuple[str, ...]
+
+
+def no_commit(info: CommitInfo) -> bool:
+    return False
 
 
 class GitRemote(Protocol):
@@ -385,6 +390,7 @@ class GitRemote(Protocol):
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
+        ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         """Make `commit`, and make it the tip of `branch`, only if the branch is where it is expected to be.
 
@@ -392,9 +398,10 @@ class GitRemote(Protocol):
             expected: the tip the branch has now, which is given up for the new commit; "" when there is no such branch.
                 None expects `commit.parent`, or no branch.
             refspec: `SOURCE:TARGET`, where SOURCE is HEAD or the branch: a second ref for the same commit. Both move or
-                neither. A TARGET that is a branch moves from the branch's tip, the commit's parent or a commit of the
-                same author, and from nothing else.
+                neither. A TARGET that is a branch moves from the branch's tip, the commit's parent or a commit that is
+                `ours`, and from nothing else.
             options: for the server's hooks, `git push -o KEY=VALUE`.
+            ours: whether a commit may be given up.
 
         Raises:
             PushConflict: a tip is another one by now; nothing was pushed.

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "get": ("sealoop.objects", "Show objects."),
     "delete": ("sealoop.objects", "Delete objects by name or by manifest."),
     "images": ("sealoop.images", "Look at, try out and make image updates."),
+    "rbac": ("sealoop.rbac", "Print the roles that the service needs."),
     "crds": ("sealoop.crds", "Write the CustomResourceDefinitions, or print them."),
 }
 

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
+from gitops_core.adapters.sandbox import Confinement, remove_stale_folders
 from gitops_core.meta import Manifest
 from gitops_core.ports import Clock, Cluster
 from gitops_core.runtime import process
@@ -89,11 +91,12 @@ async def reconcile(
     clock, chance = SystemClock(), SystemChance()
     metrics, health = Metrics(CollectorRegistry()), Health()
     if settings.listen:
-        await stack.enter_async_context(serving(settings.listen, metrics.registry, lambda: health.is_ready))
+        await stack.enter_async_context(serving(settings.listen, metrics.registry, health))
     if settings.hooks:
         await stack.enter_async_context(receiving(settings.hooks, cluster, clock))
     git = GitMirrors(settings.state_dir / "git", allow_file=settings.connection.local is not None)
     stack.push_async_callback(git.close)
+    prepare_for_builds()
     ports = await opened_ports(settings.state_dir, clock, stack)
     if settings.connection.local is not None:
         await prepare(cluster, map(crd, KINDS), manifests)
@@ -142,6 +145,13 @@ async def opened_ports(state_dir: Path, clock: Clock, stack: contextlib.AsyncExi
         logins=logins,
         forges=forges,
     )
+
+
+def prepare_for_builds() -> None:
+    """Say what keeps builds from all but their own files, and remove what a killed service left of its builds."""
+    by = Confinement.of_this_machine()
+    log.log(logging.INFO if by.is_complete else logging.WARNING, "builds are confined", extra={"by": by.described})
+    remove_stale_folders(time.time())
 
 
 async def ended(task: asyncio.Task[None]) -> None:

@@ -47,12 +47,20 @@ class SecretProvider(Protocol):
         """
         ...
 
+    async def aclose(self) -> None:
+        """Done with it. What the factory keeps for the next one stays; until then nothing of it is taken away."""
+        ...
+
 
 class ProviderFactory(Protocol):
-    """Opens stores of one provider; keeps what is worth keeping between reconciliations, such as a login."""
+    """Opens stores of one provider.
+
+    Keeps what is worth keeping between reconciliations, such as a login, and gives it back when the store is another
+    one by then, or was not opened for a while because it is gone.
+    """
 
     async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
-        """A handle for `store`; nothing has been asked of the provider yet.
+        """A handle for `store`, to be closed; nothing has been asked of the provider yet.
 
         Args:
             cluster: bound to the store's namespace: credentials and certificates are read through it, nothing else.
@@ -63,7 +71,7 @@ class ProviderFactory(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give back what was kept."""
+        """Give back all that was kept."""
         ...
 
 

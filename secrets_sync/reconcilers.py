@@ -7,6 +7,7 @@ Whatever it reads or writes lies in its own namespace: the cluster handle knows 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -80,15 +81,17 @@ class SecretStoreReconciler:
 
     async def reconcile(self, wanted: SecretStore) -> Outcome:
         try:
-            provider = await open_store(wanted, self.cluster, self.factories)
+            opened = await open_store(wanted, self.cluster, self.factories)
         except StoreInvalid as error:
             raise _with_reason(error, wanted, "InvalidProviderConfig", f"unable to create client: {error}") from error
-        try:
-            await provider.validate()
-        except StoreInvalid as error:
-            raise _with_reason(error, wanted, "InvalidProviderConfig", f"unable to validate store: {error}") from error
-        except TransientError as error:
-            raise _with_reason(error, wanted, "ValidationFailed", f"unable to validate store: {error}") from error
+        async with aclosing(opened) as provider:
+            try:
+                await provider.validate()
+            except StoreInvalid as error:
+                message = f"unable to validate store: {error}"
+                raise _with_reason(error, wanted, "InvalidProviderConfig", message) from error
+            except TransientError as error:
+                raise _with_reason(error, wanted, "ValidationFailed", f"unable to validate store: {error}") from error
         status = msgspec.structs.replace(wanted.status, capabilities=provider.capabilities)
         return Outcome(status, "store validated", VALIDATION_INTERVAL, reason="Valid")
 
@@ -183,20 +186,8 @@ class ExternalSecretReconciler:
         return rivals(wanted, await self.objects.list(ExternalSecret, wanted.metadata.namespace))
 
     async def _read(self, wanted: ExternalSecret, store: SecretStore) -> Reading:
-        """Every read of the provider: each distinct key and version once."""
-        provider = await open_store(store, self.cluster, self.factories)
-        payloads: dict[tuple[str, str], Sensitive | Absent] = {}
-        answers: list[Mapping[str, Sensitive] | Absent] = []
-        for entry in _entries(wanted):
-            known = (entry.ref.key, entry.ref.version)
-            try:
-                if known not in payloads:
-                    payloads[known] = await provider.fetch(*known)
-                payload = payloads[known]
-                answers.append(payload if isinstance(payload, Absent) else entry.values_in(payload, provider))
-            except GitOpsError as error:
-                raise _located(error, entry) from error
-        return Reading(tuple(answers))
+        async with aclosing(await open_store(store, self.cluster, self.factories)) as provider:
+            return await _reading(wanted, provider)
 
     # writing
 
@@ -297,6 +288,22 @@ def _entries(wanted: ExternalSecret) -> Iterator[_Entry]:
             yield _Entry(f"spec.dataFrom[{i}]", source.extract)
     for i, entry in enumerate(wanted.spec.data):
         yield _Entry(f"spec.data[{i}]", entry.remote_ref, entry.secret_key)
+
+
+async def _reading(wanted: ExternalSecret, provider: SecretProvider) -> Reading:
+    """Every read of the provider: each distinct key and version once."""
+    payloads: dict[tuple[str, str], Sensitive | Absent] = {}
+    answers: list[Mapping[str, Sensitive] | Absent] = []
+    for entry in _entries(wanted):
+        known = (entry.ref.key, entry.ref.version)
+        try:
+            if known not in payloads:
+                payloads[known] = await provider.fetch(*known)
+            payload = payloads[known]
+            answers.append(payload if isinstance(payload, Absent) else entry.values_in(payload, provider))
+        except GitOpsError as error:
+            raise _located(error, entry) from error
+    return Reading(tuple(answers))
 
 
 def _missing(wanted: ExternalSecret, reading: Reading) -> tuple[Notice, ...]:

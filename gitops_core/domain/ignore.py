@@ -25,6 +25,7 @@ from typing import Any
 
 import re2
 
+from gitops_core.domain.links import followed
 from gitops_core.errors import StalledError
 from gitops_core.meta import Tree
 
@@ -249,19 +250,32 @@ def _literal(char: int) -> bytes:
 
 
 class SelectedTree(Tree):
-    """A folder of a repository without the files that are ignored. Links are left out, as artifacts have none."""
+    """A folder of a repository without the files that are ignored.
+
+    Links that stay inside the folder are followed: their paths are files like others. Others are left out.
+    """
 
     def __init__(self, tree: Tree, rules: IgnoreRules, folder: str = "", kept: Container[str] = ()) -> None:
         """`folder` is where in the repository `tree` begins; of the paths in `kept`, `rules` are known to keep all."""
         prefix = f"{folder}/" if folder else ""
         self.oid = f"{tree.oid}-{hashlib.sha256(f'{rules.fingerprint} {prefix}'.encode()).hexdigest()[:16]}"
         self._tree = tree
-        self._paths = {path: None for path in tree if (whole := prefix + path) in kept or rules.keeps(whole)}
+        self._rules, self._prefix = rules, prefix
+        self._paths = {path: path for path in tree if (whole := prefix + path) in kept or rules.keeps(whole)}
+        linked = followed(self._paths, tree.links)
+        self._paths.update((path, file) for path, file in linked.items() if rules.keeps(prefix + path))
 
     def __getitem__(self, path: str) -> bytes:
-        if path not in self._paths:
-            raise KeyError(path)
-        return self._tree[path]
+        return self._tree[self._paths[path]]
+
+    def absence(self, path: str) -> str:
+        if path in self._tree or (path in self._tree.links and not self._rules.keeps(self._prefix + path)):
+            return "is ignored (.sourceignore, spec.ignore or the defaults for these)"
+        return self._tree.absence(path)
+
+    @property
+    def links(self) -> Mapping[str, str]:
+        return self._tree.links
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)

@@ -26,6 +26,7 @@ from gitops_core.meta import Manifest, ObjectRef
 MAX_DEPTH = 200
 MAX_NODES = 200_000  # one object of the 1.5 MiB that etcd takes has fewer
 LOCAL_CONFIG = "config.kubernetes.io/local-config"
+CHARACTERS_OF_A_NODE = 64  # a long text counts as several nodes, as it does in memory
 _PLAIN = "!plain"
 _CORE = "tag:yaml.org,2002:"
 
@@ -143,7 +144,7 @@ class _Construction:
 
     def _build(self, node: yaml.Node) -> tuple[Any, int]:
         if isinstance(node, yaml.ScalarNode):
-            return _scalar(node), 1
+            return _scalar(node), 1 + len(node.value) // CHARACTERS_OF_A_NODE
         if id(node) in self.made:
             return self.made[id(node)]
         if id(node) in self.open:
@@ -151,7 +152,7 @@ class _Construction:
         self.open.add(id(node))
         built = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
         if built[1] > MAX_NODES:
-            raise Malformed(_line(node), f"more than {MAX_NODES} values when aliases are written out")
+            raise Malformed(_line(node), f"more than {MAX_NODES} values, or as much text, when aliases are written out")
         self.open.discard(id(node))
         self.made[id(node)] = built
         return built
@@ -166,7 +167,7 @@ class _Construction:
         size = 1
         for key, child in node.value:
             value, part = self._build(child)
-            size += part
+            size += part + len(key.value) // CHARACTERS_OF_A_NODE
             if key.tag == _PLAIN and key.value == "<<":
                 _merge(merged, value, key)
                 continue

@@ -14,6 +14,7 @@ import click
 
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Status
 from gitops_core.ports import Chance, Clock, Cluster, Events, Git, Objects, PartialObject, Query, Statuses
+from gitops_core.runtime.permissions import Permission
 
 R = TypeVar("R", bound=Resource)
 R_contra = TypeVar("R_contra", bound=Resource, contravariant=True)
@@ -133,10 +134,17 @@ class Platform:
 
 @dataclass(frozen=True)
 class Component:
-    """A package's face. Its component module also has `controllers(platform, <its own ports>)`."""
+    """A package's face. Its component module also has `controllers(platform, <its own ports>)`.
+
+    Attributes:
+        permissions: what the package needs beside what the runtime does with its kinds.
+        applies: what users' folders may hold, and what is done with it on their behalf.
+    """
 
     name: str
     kinds: tuple[type[Resource], ...]
+    permissions: tuple[Permission, ...] = ()
+    applies: tuple[Permission, ...] = ()
     commands: tuple[click.Command, ...] = field(default=())
 
 

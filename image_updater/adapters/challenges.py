@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
 
 from yarl import URL
 
@@ -74,27 +73,3 @@ def belongs(realm: str, registry: str, *, over_http: bool) -> bool:
     return same_site(host, own) or (
         region is not None and re.fullmatch(rf"dockerauth[a-z-]*\.{region[1]}\.aliyuncs\.com", host) is not None
     )
-
-
-def next_page(link: str, current: SplitResult) -> str | None:
-    """Path and query of the page that a Link header calls next, on the current page's host; None on the last page.
-
-    >>> next_page('</v2/a/tags/list?last=x&n=2>; rel="next"', urlsplit("https://r.io/v2/a/tags/list?n=2"))
-    '/v2/a/tags/list?last=x&n=2'
-
-    Raises:
-        ValueError: it is on another host.
-    """
-    match = re.match(r'\s*<([^>]*)>\s*;(?:[^,]*;)?\s*rel\s*=\s*"?next"?\s*(?:[;,]|$)', link)
-    if match is None:
-        return None
-    target = urlsplit(match[1])
-    if target.netloc and target.hostname != current.hostname:
-        raise ValueError("the next page is on another host")
-    if not target.path:
-        path = current.path
-    elif target.path.startswith("/"):
-        path = target.path
-    else:
-        path = current.path.rpartition("/")[0] + "/" + target.path
-    return f"{path}?{target.query}" if target.query else path

@@ -86,8 +86,9 @@ class Transport:
         access: RegistryAccess,
         headers: Mapping[str, str],
         limit: int,
+        besides: frozenset[int] = frozenset(),
     ) -> Answer:
-        """An answer of status 200, or 304 where `headers` hold a condition.
+        """An answer of status 200, or 304 where `headers` hold a condition, or one of `besides`.
 
         Args:
             path: with its query.
@@ -103,7 +104,9 @@ class Transport:
             raise RegistryUnavailable(f"{method} {self._url(repository, path)}: {error}") from None
         except RegistryDenied as error:
             raise self._explained(error, repository, access) from None
-        if answer.status == HTTPStatus.OK or (answer.status == HTTPStatus.NOT_MODIFIED and "If-None-Match" in headers):
+        if answer.status in {HTTPStatus.OK, *besides} or (
+            answer.status == HTTPStatus.NOT_MODIFIED and "If-None-Match" in headers
+        ):
             return answer
         raise self._explained(failure(answer, access), repository, access)
 

@@ -28,10 +28,13 @@ class Scan(NamedTuple):
     Attributes:
         patience: a listing that was made with the same credentials at most so many seconds ago will do: then many who
             want one image's tags ask for them once a cycle. 0 where somebody waits for what is there now.
+        since: when somebody asked for what is there: a listing that began before will not do, as it may lack that. None
+            where nobody asked.
     """
 
     reason: str
     patience: float = 0.0
+    since: datetime | None = None
 
 
 LOST = Scan("no tags in database")
@@ -61,7 +64,7 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
         return Scan("first scan", min(FRESH, SHARE * interval))
     requested = wanted.metadata.annotations.get(REQUESTED_AT, "")
     if requested and requested != status.last_handled_reconcile_at:
-        return Scan("reconcile requested")
+        return Scan("reconcile requested", since=_asked_at(requested, now))
     if canonical != status.canonical_image_name:
         return Scan("new image name")
     if sorted(wanted.spec.exclusion_list) != sorted(status.observed_exclusion_list):
@@ -69,6 +72,15 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
     remaining = interval - (now - last.scan_time).total_seconds()
     # a clock that was set back must not make us wait for more than an interval
     return Scan("triggered by interval", SHARE * interval) if remaining < 1 else Wait(min(remaining, interval))
+
+
+def _asked_at(requested: str, now: datetime) -> datetime:
+    """When it was asked for, as far as the annotation tells: webhooks and `flux reconcile` write the time."""
+    try:
+        moment = datetime.fromisoformat(requested)
+    except ValueError:
+        return now
+    return now if moment.tzinfo is None else min(moment, now)
 
 
 def is_shared(plan: Scan, listed_at: datetime | None, now: datetime) -> bool:

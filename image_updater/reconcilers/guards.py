@@ -23,14 +23,15 @@ from gitops_core.runtime.informers import listed_manifests
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain import workloads
-from image_updater.domain.choices import repository_key
+from image_updater.domain.choices import choice_of, filter_of, repository_key
+from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.guards import faults_of
 from image_updater.domain.references import parse_repository
 from image_updater.domain.rollouts import Applied, Followed, observe, overview, runs
 from image_updater.domain.selectors import selects
 from image_updater.domain.vouching import Written, applies, catalog_name, is_of_release, stands_in
 from image_updater.domain.workloads import State, Workload
-from image_updater.errors import GuardInvalid, ImageInvalid, SelectorInvalid
+from image_updater.errors import GuardInvalid, ImageInvalid, PolicyInvalid, SelectorInvalid
 from image_updater.ports import HealthRule, TagCatalog
 from image_updater.reconcilers.automations import source_key
 
@@ -85,7 +86,10 @@ class UpdateGuardReconciler:
             except ImageInvalid:
                 continue  # said by the ImageRepository
             latest = await self._with_digest(catalog_name(repository, canonical), policy.status.latest_ref)
-            found.append(Followed(policy.metadata.name, canonical, latest))
+            try:
+                found.append(Followed(policy.metadata.name, canonical, latest, choice_of(policy), filter_of(policy)))
+            except (PolicyInvalid, PatternInvalid):
+                continue  # said by the policy
         return tuple(found)
 
     async def _with_digest(self, name: str, latest: ImageRef) -> ImageRef:
@@ -219,7 +223,8 @@ def _target(canary: Manifest) -> tuple[str, str, str]:
 
 
 def _taken_back(entry: Quarantined) -> Notice:
-    text = (
-        f"{entry.policy} {entry.tag} fails and is quarantined; {entry.previous_tag} is committed again: {entry.reason}"
-    )
+    failed, previous = entry.tag, entry.previous_tag
+    if failed == previous:  # the tag was moved
+        failed, previous = f"{failed}@{entry.digest}", f"{previous}@{entry.previous_digest}"
+    text = f"{entry.policy} {failed} fails and is quarantined; {previous} is committed again: {entry.reason}"
     return Notice("Warning", "TakenBack", text, {"sealoop.dev/revision": entry.revision})

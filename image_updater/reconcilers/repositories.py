@@ -7,8 +7,9 @@ takes that listing. Other credentials ask for themselves, because they may not b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -28,7 +29,7 @@ from image_updater.domain.pushes import Push, pushed_since
 from image_updater.domain.references import Repository, parse_repository
 from image_updater.domain.scans import LATEST, LOST, Scan, Wait, checksum, is_shared, plan_scan
 from image_updater.domain.vouching import catalog_name, may_ask
-from image_updater.errors import ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable
+from image_updater.errors import ImageInvalid, ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable
 from image_updater.ports import CloudLogins, Registry, TagCatalog
 from image_updater.reconcilers.access import access_identity, registry_access
 from image_updater.reconcilers.checkpoints import Checkpoints
@@ -91,6 +92,7 @@ class ImageRepositoryReconciler:
     listings: Listings
     newest: Newest = field(default_factory=lambda: Newest(MOST_TAGS))
     _asked: dict[ObjectKey, tuple[datetime, frozenset[Push]]] = field(default_factory=dict)
+    _swept: set[str] = field(default_factory=set)
     _scanned: dict[tuple[str, tuple[str, ...]], tuple[Sequence[str], ScanResult]] = field(default_factory=dict)
     _listings_under_way: Flights[Listed] = field(default_factory=Flights)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
@@ -99,6 +101,9 @@ class ImageRepositoryReconciler:
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
         canonical = str(repository)
         access = await registry_access(self.cluster, wanted, repository, self.logins)
+        if not self._swept:  # what was deleted while another process led
+            self._swept.add("")
+            await self._forget(await self.catalog.repositories())
         plan, name = plan_scan(wanted, canonical, self.clock.now()), catalog_name(wanted, canonical)
         known = await self.catalog.tags(name)
         if known is not None:
@@ -123,13 +128,24 @@ class ImageRepositoryReconciler:
         delay = plan.seconds if isinstance(plan, Wait) else self._until_next(wanted, result)
         if await self.checkpoints.is_due(wanted, name):
             delay = min(delay, SOON)
+        if wanted.status.canonical_image_name not in ("", canonical):
+            await self._forget(_names_of(wanted) - {name}, wanted)
         status = msgspec.structs.replace(wanted.status, last_scan_result=result)
         return _outcome(wanted, status, canonical, delay, self.checkpoints.trouble(wanted))
 
     async def finalize(self, wanted: ImageRepository) -> None:
-        """Nothing in the world: another ImageRepository may list the same repository."""
+        """Nothing in the world; the catalog forgets what nobody else of the namespace lists."""
         self.checkpoints.forget(wanted)
         self._asked.pop(wanted.key, None)
+        await self._forget(_names_of(wanted), wanted)
+
+    async def _forget(self, names: Iterable[str], without: ImageRepository | None = None) -> None:
+        """Forget those of these names in the catalog that no ImageRepository stands for any more."""
+        listed = await self.checkpoints.objects.list(ImageRepository)
+        used = {name for found in listed if without is None or found.key != without.key for name in _names_of(found)}
+        for name in names:
+            if name not in used:
+                await self.catalog.forget(name)
 
     async def _scan(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, plan: Scan
@@ -139,7 +155,10 @@ class ImageRepositoryReconciler:
         asked = repository, f"{access_identity(access)}{'+http' if repository.insecure else ''}"
         listing = self.newest.get(asked)
         if listing is None or not is_shared(plan, listing.asked_at, self.clock.now()):
+            began = self.clock.now()
             listing = await self._listed(wanted, repository, access, asked)
+            if plan.since is not None and listing.asked_at < min(plan.since, began):  # it was under way before
+                listing = await self._listed(wanted, repository, access, asked)
         await self._keep(wanted, catalog_name(wanted, str(repository)), listing, asked[1])
         return listing.asked_at
 
@@ -164,11 +183,11 @@ class ImageRepositoryReconciler:
     async def _keep(self, wanted: ImageRepository, name: str, listing: Listed, identity: str) -> None:
         """Bring a listing into the namespace's catalog, once however many objects of it share it."""
         async with self._locks.setdefault(name, asyncio.Lock()):
-            if await self.catalog.listed_at(name, identity) == listing.answered_at:
+            if await self.catalog.listed_at(name, identity) == listing.asked_at:
                 return
             await self.checkpoints.recall(wanted, name, listing.tags)
             # all tags, also excluded ones: other ImageRepositories of the same image exclude others
-            await self.catalog.store(name, listing.tags, listing.answered_at, identity)
+            await self.catalog.store(name, listing.tags, listing.answered_at, identity, listing.asked_at)
 
     async def _look_for_pushed(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, listed_at: datetime
@@ -224,6 +243,14 @@ class ImageRepositoryReconciler:
             return interval
         age = (self.clock.now() - result.scan_time).total_seconds()
         return max(1.0, interval - age) if age >= 1 else interval
+
+
+def _names_of(wanted: ImageRepository) -> set[str]:
+    """What the catalog calls what it lists, and what it listed last."""
+    canonical = {wanted.status.canonical_image_name} - {""}
+    with contextlib.suppress(ImageInvalid):
+        canonical.add(str(parse_repository(wanted.spec.image)))
+    return {catalog_name(wanted, each) for each in canonical}
 
 
 def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:

@@ -32,6 +32,9 @@ class Fake:
         payload = self.payloads.get((key, version))
         return payload if payload is not None else Absent(self.where, key, version, "not in spec.provider.fake.data")
 
+    async def aclose(self) -> None:
+        return None
+
 
 class FakeFactory:
     """Implements secrets_sync.ports.ProviderFactory."""

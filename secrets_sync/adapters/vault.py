@@ -1,21 +1,23 @@
 """The provider vault: the key-value engines of HashiCorp Vault and OpenBao, by hvac.
 
 hvac blocks, so it runs in threads of its own, a few for each server; it is imported when the first such store is
-opened. One login serves all reconciliations of a store until its token is about to end, the store changes, or a
-credential does.
+opened. One login serves all reconciliations of a store until its token is about to end, the store changes or is gone,
+or a credential does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable
+import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 from weakref import WeakValueDictionary
 
-from gitops_core.meta import Sensitive
+from gitops_core.adapters.http import Authorities
+from gitops_core.meta import ObjectKey, Sensitive
 from gitops_core.ports import Clock, Cluster
 from secrets_sync.adapters.credentials import Credential, certificates, credential
 from secrets_sync.adapters.places import Places, all_threads
@@ -34,6 +36,10 @@ TIMEOUT = 15.0
 """Seconds that one request may take, from connecting to the last byte."""
 EARLY = 0.25
 """The share of a token's life that is left when it is renewed."""
+WORN = 300.0
+"""Seconds after which a login that may not do something is replaced: a new one may have other policies."""
+UNUSED = 900.0
+"""Seconds after which the connection of a store that nobody opens is closed; stores are validated more often."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,13 @@ class Answer:
 
 @dataclass
 class Login:
-    """A token and when it ends by the monotonic clock; None when it does not, or when it is not ours to renew."""
+    """A token, and since when we have it and when it ends by the monotonic clock.
+
+    `ends` is None when it does not, or when it is not ours to renew.
+    """
 
     token: Sensitive
+    since: float = 0.0
     ends: float | None = None
     lease: float = 0.0
     renewable: bool = False
@@ -86,40 +96,54 @@ class Connection:
     def __init__(
         self,
         settings: VaultProvider,
-        ca: bytes,
+        trust: ssl.SSLContext,
         access: Access,
         clock: Clock,
         places: Places,
         timeout: float,
     ) -> None:
         self.where = f"vault {settings.server}"
-        self.settings, self.access = settings, access
-        self.ca = ca
+        self.settings, self.trust, self.access = settings, trust, access
         self._clock, self._places, self._timeout = clock, places, timeout
         self._client: Any = None
         self._login: Login | None = None
         self._logging_in = places.alone()
 
     async def ask(self, path: str, **parameters: str) -> Answer:
-        """GET a path below /v1/. A login that Vault no longer knows is replaced, once."""
+        """GET a path below /v1/. A login by which Vault refuses it is replaced, once, if another could do better."""
         login = await self._logged_in()
         answer = await self._request("get", path, login.token, params=parameters)
-        if answer.status == 403 and self.access.role is not None:
+        if answer.status == 403 and self.access.role is not None and await self._is_worn(login):
             fresh = await self._logged_in(instead_of=login)
             answer = await self._request("get", path, fresh.token, params=parameters)
         return answer
 
     async def close(self) -> None:
-        """Revoke the token of a login: it has a lease that would otherwise live on."""
+        """Give the login back."""
         login, self._login = self._login, None
         if login is not None and self.access.role is not None:
-            await self._request("post", "auth/token/revoke-self", login.token)
+            await self._revoke(login)
         if self._client is not None:
             self._client.close()
 
+    async def _revoke(self, login: Login) -> None:
+        """End the token of a login: it has a lease that would otherwise live on."""
+        try:
+            await self._request("post", "auth/token/revoke-self", login.token)
+        except ProviderUnavailable:
+            return  # it ends by itself
+
+    async def _is_worn(self, login: Login) -> bool:
+        """Whether another login could do better: this one is old, was replaced meanwhile, or Vault forgot it."""
+        if login is not self._login or self._clock.monotonic() - login.since >= WORN:
+            return True
+        return (await self._request("get", "auth/token/lookup-self", login.token)).status == 403
+
     async def _logged_in(self, instead_of: Login | None = None) -> Login:
         async with self._places.taken(self._logging_in):
-            self._login = await self._current_login(instead_of)
+            before, self._login = self._login, await self._current_login(instead_of)
+            if before is not None and before is instead_of:
+                await self._revoke(before)
             return self._login
 
     async def _current_login(self, instead_of: Login | None) -> Login:
@@ -141,19 +165,19 @@ class Connection:
         answer = await self._request("post", f"auth/{role.path.strip('/')}/login", None, json=body)
         if answer.status in (400, 401, 403):
             raise AccessDenied(f"{self.where}: the AppRole at {role.path!r} may not log in: wrong role id or secret id")
-        return self._granted(answer)
+        return self._granted(answer, self._clock.monotonic())
 
     async def _renewed(self, login: Login) -> Login | None:
         answer = await self._request("post", "auth/token/renew-self", login.token)
-        return self._granted(answer) if answer.status == 200 else None
+        return self._granted(answer, login.since) if answer.status == 200 else None
 
-    def _granted(self, answer: Answer) -> Login:
+    def _granted(self, answer: Answer, since: float) -> Login:
         refuse_failure(self.where, answer)
         token, lease = answer.part("auth", "client_token"), _number(answer.part("auth", "lease_duration"))
         if not isinstance(token, str):
             raise ProviderUnavailable(f"{self.where}: the answer to a login holds no token")
         ends = self._clock.monotonic() + lease if lease else None
-        return Login(Sensitive(token), ends, lease, answer.part("auth", "renewable") is True)
+        return Login(Sensitive(token), since, ends, lease, answer.part("auth", "renewable") is True)
 
     async def _request(self, method: str, path: str, token: Sensitive | None, **parameters: Any) -> Answer:
         call = self._blocking_request
@@ -184,12 +208,9 @@ class Connection:
             raise ProviderUnavailable(f"{self.where}: {_trouble(error)}") from None
         return _answer(response.status_code, response.content, response.headers.get("Retry-After"))
 
-    def _session(self, make: Callable[[bytes, float], T]) -> T:
+    def _session(self, make: Callable[[ssl.SSLContext, float], T]) -> T:
         if self._client is None:
-            try:
-                self._client = make(self.ca, self._timeout)
-            except ValueError as error:
-                raise StoreInvalid(f"{self.where}: caBundle or caProvider: {error}") from None
+            self._client = make(self.trust, self._timeout)
         client: T = self._client
         return client
 
@@ -236,6 +257,7 @@ class Vault:
     """Implements secrets_sync.ports.SecretProvider."""
 
     connection: Connection = field(repr=False)
+    release: Callable[[], Awaitable[None]] = field(repr=False)
     rule: PropertyRule = PropertyRule.LITERAL_FIRST
     capabilities: str = "ReadWrite"
 
@@ -279,16 +301,37 @@ class Vault:
             ) from None
         return Absent(self.where, key, version, f"{denial}, said by {mount}")
 
+    async def aclose(self) -> None:
+        await self.release()
+
+
+@dataclass(eq=False)
+class Kept:
+    """A connection that is kept, and who uses it now.
+
+    Attributes:
+        unused: the timer that closes it, while nobody uses it.
+        is_over: whether it is closed with its last user: the store has another one by now.
+    """
+
+    connection: Connection
+    users: int = 0
+    unused: asyncio.TimerHandle | None = None
+    is_over: bool = False
+
 
 class VaultFactory:
     """Implements secrets_sync.ports.ProviderFactory: one connection a store."""
 
-    def __init__(self, clock: Clock, timeout: float = TIMEOUT) -> None:
-        self._clock, self._timeout = clock, timeout
+    def __init__(self, clock: Clock, timeout: float = TIMEOUT, unused: float = UNUSED) -> None:
+        self._clock, self._timeout, self._unused = clock, timeout, unused
         self._threads = all_threads()
         self._places: WeakValueDictionary[str, Places] = WeakValueDictionary()
         self._imported = False
-        self._connections: dict[tuple[str, str], Connection] = {}
+        self._authorities = Authorities()
+        self._kept: dict[ObjectKey, Kept] = {}
+        self._over: set[Kept] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
         settings = store.spec.provider.vault
@@ -303,19 +346,62 @@ class VaultFactory:
         ca = settings.ca_bundle
         if not ca and settings.ca_provider is not None:
             ca = await certificates(cluster, store, "spec.provider.vault.caProvider", settings.ca_provider)
-        known = self._connections.get(store.key)
-        if known is not None and (known.settings, known.ca, known.access.version) == (settings, ca, access.version):
-            return Vault(known)
-        self._connections[store.key] = connection = Connection(
-            settings, ca, access, self._clock, self._places_at(settings.server), self._timeout
-        )
-        if known is not None:
-            await _closed(known)
-        return Vault(connection)
+        try:
+            trust = self._authorities.trusting(ca)
+        except ValueError as error:
+            raise StoreInvalid(f"vault {settings.server}: caBundle or caProvider: {error}") from None
+        known = self._kept.get(store.key)
+        if known is None or (known.connection.settings, known.connection.trust, known.connection.access.version) != (
+            settings,
+            trust,
+            access.version,
+        ):
+            places = self._places_at(settings.server)
+            if known is not None:
+                self._end(store.key, known)
+            known = self._kept[store.key] = Kept(
+                Connection(settings, trust, access, self._clock, places, self._timeout)
+            )
+        return self._used(store.key, known)
+
+    def _used(self, key: ObjectKey, kept: Kept) -> Vault:
+        """A handle; the connection is not closed before the handle is."""
+        kept.users += 1
+        if kept.unused is not None:
+            kept.unused.cancel()
+            kept.unused = None
+
+        async def release() -> None:
+            kept.users -= 1
+            if kept.is_over:
+                self._close_unused(kept)
+            elif not kept.users and self._kept.get(key) is kept:
+                kept.unused = asyncio.get_running_loop().call_later(self._unused, self._end, key, kept)
+
+        return Vault(kept.connection, release)
+
+    def _end(self, key: ObjectKey, kept: Kept) -> None:
+        """Keep it no longer: it is closed with its last user."""
+        del self._kept[key]
+        kept.is_over = True
+        self._over.add(kept)
+        self._close_unused(kept)
+
+    def _close_unused(self, kept: Kept) -> None:
+        if kept.users or kept not in self._over:
+            return
+        self._over.remove(kept)
+        closing = asyncio.ensure_future(kept.connection.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        connections, self._connections = self._connections, {}
-        await asyncio.gather(*map(_closed, connections.values()))
+        ending = {*self._kept.values(), *self._over}
+        self._kept, self._over = {}, set()
+        for kept in ending:
+            if kept.unused is not None:
+                kept.unused.cancel()
+        await asyncio.gather(*(kept.connection.close() for kept in ending), *self._closing)
         for places in tuple(self._places.values()):
             places.close()
 
@@ -350,10 +436,3 @@ class VaultFactory:
         if not role.role_id:
             raise StoreInvalid(f"{field_} has neither roleId nor roleRef")
         return Credential(Sensitive(role.role_id), ""), secret
-
-
-async def _closed(connection: Connection) -> None:
-    try:
-        await connection.close()
-    except ProviderUnavailable:
-        return  # the token ends by itself

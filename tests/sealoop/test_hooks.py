@@ -247,8 +247,32 @@ async def test_a_flood_is_slowed_down_and_keeps_nobody_out_who_knows_a_path() ->
         path = await caller.receiver("acr")
         assert await caller.post(path, acr("1.1.0")) == 200
 
-        answers = [await caller.post(f"/hook/{n:064x}", b"") for n in range(2 * BURST)]
+        answers = await asyncio.gather(*(caller.post(f"/hook/{n:064x}", b"") for n in range(2 * BURST)))
 
         assert 429 in answers
         assert set(answers) == {404, 429}
         assert await caller.post(path, acr("1.2.0")) == 200
+
+
+async def test_one_receivers_flood_keeps_nobody_out_of_another() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.put(ImageRepository, "app", image=IMAGE, interval="1h")
+        noisy, quiet = await caller.receiver("generic", name="noisy", resources=[]), await caller.receiver("acr")
+        assert await caller.post(noisy, b"") == 200
+
+        flood = (caller.post(noisy, b"") for _ in range(2 * BURST))
+        *answers, other = await asyncio.gather(*flood, caller.post(quiet, acr("1.1.0")))
+
+        assert set(answers) == {200, 429}
+        assert other == 200
+
+
+async def test_a_path_is_served_as_soon_as_its_receiver_is_ready() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        for number in range(3):
+            assert await caller.post(f"/hook/{number:064x}", b"") == 404  # the paths were read just now
+            path = await caller.receiver("generic", name=f"hook-{number}", resources=[])
+
+            assert await caller.post(path, b"") == 200

@@ -429,8 +429,12 @@ def kwok_stages(folder: Path) -> str:
     return "\n---\n".join([*stages.values(), _BROKEN_IMAGE])
 
 
-def start_control_plane(folder: Path) -> ControlPlane:
-    """etcd and kube-apiserver, ready; 3-6 s. Raises FileNotFoundError or ProgramFailed, and leaves nothing running."""
+def start_control_plane(folder: Path, *options: str) -> ControlPlane:
+    """etcd and kube-apiserver, ready; 3-6 s. Raises FileNotFoundError or ProgramFailed, and leaves nothing running.
+
+    Args:
+        options: of kube-apiserver, beside those that all have.
+    """
     authority = Authority.make(folder / "pki")
     etcd_port, port, token = programs.free_port(), programs.free_port(), secrets.token_hex(16)
     plane = ControlPlane(
@@ -446,7 +450,7 @@ def start_control_plane(folder: Path) -> ControlPlane:
     plane.write_kubeconfig("admin", {"token": token})
     try:
         plane.started.append(_start_etcd(folder, etcd_port))
-        plane.started.append(_start_apiserver(plane, etcd_port, port))
+        plane.started.append(_start_apiserver(plane, etcd_port, port, options))
     except BaseException:
         plane.stop()
         raise
@@ -464,7 +468,7 @@ def _start_etcd(folder: Path, port: int) -> Running:
     return _ready(etcd, lambda: programs.answers(f"{client}/health"))
 
 
-def _start_apiserver(plane: ControlPlane, etcd_port: int, port: int) -> Running:
+def _start_apiserver(plane: ControlPlane, etcd_port: int, port: int, options: Iterable[str]) -> Running:
     folder, serving = plane.folder, plane.authority.server("kubernetes.default.svc")
     signing, key = folder / "pki" / "service-account.pub", new_key()
     write_key(key, plane.service_account_key)
@@ -484,6 +488,7 @@ def _start_apiserver(plane: ControlPlane, etcd_port: int, port: int) -> Running:
         "--disable-admission-plugins=ServiceAccount",  # Pods without the account that a controller would make
         *(f"--audit-log-path={plane.audit_log}", f"--audit-policy-file={folder / 'audit-policy.json'}"),
         *("--cert-dir", folder / "apiserver", "--endpoint-reconciler-type=none"),
+        *options,
     ]
     server = programs.start(command, folder=folder)
     headers = {"Authorization": f"Bearer readiness-{plane.token}"}

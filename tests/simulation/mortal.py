@@ -32,7 +32,7 @@ READS = (
         "fetch",
         "validate",
     }
-    | {"image", "claims", "seen", "listed_at", "history", "signer"}
+    | {"image", "claims", "seen", "listed_at", "repositories", "history", "signer"}
 )
 """Deeds that change nothing."""
 

@@ -26,7 +26,7 @@ from typing import IO, NamedTuple, cast
 
 from gitops_core.adapters.git.answers import MirrorDamaged
 from gitops_core.adapters.git.commands import git_environment
-from gitops_core.adapters.git.objects import FOLDER, LINK, REGULAR, Entries, Entry, parse_tree
+from gitops_core.adapters.git.objects import FOLDER, LINK, REGULAR, SUBMODULE, Entries, Entry, parse_tree
 from gitops_core.errors import GitError
 from gitops_core.meta import Tree
 
@@ -300,6 +300,17 @@ class MirrorTree(Tree):
         with self._noticing():
             entry = self.shelf.entry(self.oid, path)
         return entry.oid if entry is not None and entry.mode in REGULAR else ""
+
+    def absence(self, path: str) -> str:
+        parts = path.split("/")
+        for above in ("/".join(parts[: end + 1]) for end in range(len(parts))):
+            with self._noticing():
+                entry = self.shelf.entry(self.oid, above)
+            if entry is not None and entry.mode == SUBMODULE:
+                return (
+                    f"{'' if above == path else f'is below {above}, which '}is a submodule, and those are not fetched"
+                )
+        return super().absence(path)
 
     @cached_property
     def links(self) -> Mapping[str, str]:

@@ -265,7 +265,7 @@ def denying(control_plane: ControlPlane, namespace: str) -> None:
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"]}
     check = {
         "expression": "!('denied' in object.data)",
-        "messageExpression": "'not ' + string(base64.decode(object.data.password)) + ', ' + object.data.password",
+        "messageExpression": "'not ' + string(object.data.password)",
     }
     policy = {"matchConstraints": {"resourceRules": [rule]}, "validations": [check]}
     only = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}

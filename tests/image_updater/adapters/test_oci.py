@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -44,6 +45,23 @@ async def test_all_pages_are_read(registry: OciRegistry, host: str, link: str) -
     tags = await registry.tags(Repository(host, f"{link}/app", insecure=True))
 
     assert tags == tuple(f"1.0.{number}" for number in range(1, 8))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "count"),
+    [("moved", 4), ("silent", 2500), ("deaf", 1000)],
+)
+async def test_no_page_is_lost_however_a_registry_pages(
+    registry: OciRegistry, host: str, behaviour: str, count: int
+) -> None:
+    assert len(await registry.tags(Repository(host, f"{behaviour}/app", insecure=True))) == count
+
+
+@pytest.mark.parametrize("status", [400, 403, 405, 501])
+async def test_a_digest_is_read_by_get_where_head_is_refused(registry: OciRegistry, host: str, status: int) -> None:
+    repository = Repository(host, f"no-head/{status}/app", insecure=True)
+
+    assert await registry.digest(repository, "1.0.0") == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
 
 
 async def test_no_tags_is_an_answer(registry: OciRegistry, host: str) -> None:
@@ -125,7 +143,9 @@ def test_a_message_is_cut_behind_its_secrets_not_inside(before: int) -> None:
     [
         ("endless", "pages go round without new tags"),
         ("circle", "pages go round without new tags"),
-        ("elsewhere", "the next page is on another host"),
+        ("elsewhere", "pages go round without new tags"),
+        ("empty", "pages go round without new tags"),
+        ("garbled", "the Link header cannot be read"),
         ("flood", "the answer is longer than 33554432 bytes"),
     ],
 )

@@ -236,6 +236,26 @@ def test_a_pair_of_which_one_part_is_stuck_stays_whole() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("marked", "stuck"),
+    [
+        ({"newTag": ("1.0.0", "app:tag"), "digest": ("sha256:0", "app:digest")}, ""),  # the policy has no digest
+        ({"newTag": ("6", "web:tag"), "digest": ("sha256:0", "web:digest")}, "shop:web:digest"),
+        ({"newTag": ("6", "web:tag"), "digest": ("sha256:0", "web:digest")}, "shop:web:tag"),
+        ({"newName": ("old", "web:name"), "newTag": ("6", "web:tag")}, "shop:web:tag"),
+        ({"newTag": ("6", "web:tag"), "digest": ("'{{ .Values.x }}'", "web:digest")}, ""),
+    ],
+)
+def test_marked_parts_of_an_image_move_together_or_not_at_all(marked: dict[str, tuple[str, str]], stuck: str) -> None:
+    lines = [f'  {key}: {text} # {{"$imagepolicy": "shop:{setter}"}}' for key, (text, setter) in marked.items()]
+    text = "\n".join(["images:", "- name: x", *lines, ""]).encode()
+
+    found = plan_commit({"a.yaml": text}, VALUES, hold=lambda spot: "somebody" if spot.setter == stuck else "")
+
+    assert not found.edits
+    assert {s.state for s in found.sightings} == {"held"}
+
+
 def test_a_held_spot_holds_its_pair() -> None:
     text = b"image: {repository: old, tag: 1.0}"
     declared = [DeclaredTarget("shop", PLAIN_HELM)]

@@ -65,6 +65,9 @@ class MemoryProvider:
             return Absent(self.where, key, version, "never stored, or removed")
         return versions[int(version) - 1 if version else -1]
 
+    async def aclose(self) -> None:
+        return None
+
 
 @dataclass
 class MemoryFactory:
