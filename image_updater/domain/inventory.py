@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from image_updater.api import ImageRef, MarkerCounts, MarkerReport, Reverted
 from image_updater.domain.plan import Sighting, State
+
+Place = TypeVar("Place", Sighting, MarkerReport)
 
 MOST_REPORTED = 20
 LONGEST_CAUSE, LONGEST_VALUE = 300, 200
@@ -28,9 +31,32 @@ def counts(sightings: Iterable[Sighting]) -> MarkerCounts:
     )
 
 
-def unsettled(sightings: Iterable[Sighting]) -> tuple[MarkerReport, ...]:
+def where(place: Sighting | MarkerReport) -> str:
+    return f"{place.file}:{place.line}" if place.line else place.file
+
+
+def told(place: Sighting | MarkerReport) -> str:
+    """A place's state in one line, as every command prints it.
+
+    >>> told(Sighting("a.yaml", 3, "shop:web", "1", "", "unmatched", "there is no such policy"))
+    'a.yaml:3: unmatched: shop:web: there is no such policy'
+    """
+    return f"{where(place)}: {verdict(place)}"
+
+
+def verdict(place: Sighting | MarkerReport) -> str:
+    """What `told` says behind the place."""
+    return ": ".join(part for part in (place.state, place.setter, place.cause) if part)
+
+
+def to_be_told(places: Iterable[Place]) -> tuple[Place, ...]:
+    """Those that a person should look at: all but the ones that follow, or will."""
+    return tuple(place for place in places if place.state not in ("applied", "pending"))
+
+
+def unsettled(sightings: Iterable[Sighting], most: int = MOST_REPORTED) -> tuple[MarkerReport, ...]:
     """The first places that do not say what their policy chose, in the order of files and lines."""
-    found = [sighting for sighting in sightings if sighting.state != "applied"][:MOST_REPORTED]
+    found = [sighting for sighting in sightings if sighting.state != "applied"][:most]
     return tuple(
         MarkerReport(
             file=shown(each.file, LONGEST_CAUSE),

@@ -188,6 +188,7 @@ class _Found:
         self.marked: list[Marked] = []
         self.digests: list[bytes] = []
         self.beside: dict[int, str] = {}
+        self.inside: dict[int, str] = {}
         self.claimed: set[int] = set()
         self.refused: dict[int, str] = {}
         self.events = 0
@@ -240,6 +241,7 @@ class _Found:
         self.events += walked.events
         self.claimed |= {token + start for token in walked.claimed}
         self.beside |= {token + start: value for token, value in walked.beside.items()}
+        self.inside |= {token + start: style for token, style in walked.inside.items()}
 
     def reading(self, tokens: list[int]) -> Reading:
         return Reading(
@@ -262,7 +264,7 @@ class _Found:
             if line == told:
                 continue
             told = line
-            found = stray(self.text, token, line, self.beside.get(token))
+            found = stray(self.text, token, line, self.beside.get(token), self.inside.get(token, ""))
             if token in self.refused:
                 found = found._replace(state="unparsable", cause=self.refused[token])
             yield found

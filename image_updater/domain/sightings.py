@@ -81,11 +81,21 @@ class Judge(NamedTuple):
         """
         found = Sighting(file, line, setter, current, desired or "", "pending")
         if desired is None:
-            return found._replace(state="unmatched", cause="no policy of this namespace has this name and form")
+            return found._replace(state="unmatched", cause=self._unknown(setter))
         if desired == current and not obstacle:
             return found._replace(state="applied")
         cause = obstacle or _obstacle(desired, current) or self.hold(Spot(file, setter, current, desired))
         return found._replace(state="held", cause=cause) if cause else found
+
+    def _unknown(self, setter: str) -> str:
+        """Why there is nothing that `setter` could set."""
+        namespace, _, rest = setter.partition(":")
+        name, _, part = rest.partition(":")
+        if not namespace or not name:
+            return "it is not of the form namespace:name, with :tag, :name or :digest behind it or nothing"
+        if f"{namespace}:{name}" in self.values:
+            return f"there is no {part!r} of an image: there are tag, name and digest"
+        return "no policy of this namespace has this name and chose an image"
 
 
 def torn(sightings: Iterable[Sighting]) -> dict[tuple[str, str], str]:

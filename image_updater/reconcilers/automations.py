@@ -19,7 +19,7 @@ from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
 from gitops_core.schema import from_manifest
 from image_updater.api import ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing
-from image_updater.domain.inventory import after_commit, counts, through, unsettled
+from image_updater.domain.inventory import MOST_REPORTED, after_commit, counts, through, unsettled
 from image_updater.domain.messages import push_notice
 from image_updater.domain.plan import Spot
 from image_updater.domain.pullrequests import PullRequest
@@ -53,10 +53,12 @@ class ImageUpdateAutomationReconciler:
 
     Attributes:
         proposals: None where no forge can be reached: who asks for a pull request is told.
+        most_reported: how many places that are not applied a status names.
     """
 
     platform: Platform
     proposals: PullRequests | None = None
+    most_reported: int = MOST_REPORTED
     _writers: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)
     _targets: dict[ObjectKey, tuple[DeclaredTarget, ...]] = field(default_factory=dict)
     """Those that the last run of an automation planned with; the status does not tell."""
@@ -219,7 +221,7 @@ class ImageUpdateAutomationReconciler:
             status,
             observed_policies=through(namespace, run.part.images, former, sightings),
             markers=counts(sightings),
-            unsettled=unsettled(sightings),
+            unsettled=unsettled(sightings, self.most_reported),
             reverted=run.planned.reverted,
         )
 

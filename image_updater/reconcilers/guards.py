@@ -23,7 +23,7 @@ from gitops_core.runtime.informers import listed_manifests
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain import workloads
-from image_updater.domain.choices import choice_of, filter_of
+from image_updater.domain.choices import choice_of, filter_of, repository_key
 from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.guards import faults_of
 from image_updater.domain.references import parse_repository
@@ -34,7 +34,6 @@ from image_updater.domain.workloads import State, Workload
 from image_updater.errors import GuardInvalid, ImageInvalid, PolicyInvalid, SelectorInvalid
 from image_updater.ports import HealthRule, TagCatalog
 from image_updater.reconcilers.automations import source_key
-from image_updater.reconcilers.policies import repository_key
 
 POD = Kind("", "v1", "Pod")
 RELEASE = Kind("helm.toolkit.fluxcd.io", "v2", "HelmRelease")

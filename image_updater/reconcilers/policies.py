@@ -18,7 +18,7 @@ from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, seconds
 from gitops_core.ports import Clock, Cluster, Objects
 from gitops_core.runtime.reconciling import Notice, Outcome
 from image_updater.api import AccessFrom, ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
-from image_updater.domain.choices import choice_of, filter_of, ready_message, skips_unparsable
+from image_updater.domain.choices import choice_of, filter_of, ready_message, repository_key, skips_unparsable
 from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.guards import Rules, rules_for
 from image_updater.domain.listings import Listing, Listings
@@ -226,11 +226,6 @@ class ImagePolicyReconciler:
         while isinstance(found := decide(replace(request, facts=facts)), Need):
             facts[found.tag] = await witness.answer(found, facts.get(found.tag, Facts()))
         return replace(request, facts=facts), found
-
-
-def repository_key(policy: ImagePolicy) -> ObjectKey:
-    reference = policy.spec.image_repository_ref
-    return ObjectKey(reference.namespace or policy.metadata.namespace, reference.name)
 
 
 async def guards_in(objects: Objects, namespace: str) -> tuple[UpdateGuard, ...]:

@@ -138,14 +138,14 @@ def _trim(text: str) -> str:
 def split_pipe(path: str) -> tuple[str, str] | None:
     """A path's parts before and after its first `|` that is not in a query or a selection, or None."""
     if path.startswith("{"):
-        end = nested(path, 0)
+        end = nested_string(path, 1) + 1 if path[1:2] == '"' else nested(path, 1)  # as the original has it
         return (path[:end], path[end + 1 :]) if path[end : end + 1] == "|" else None
     i = 0
     while i < len(path):
         if path[i] == "\\":
             i += 1
-        elif path.startswith((".#(", ".#["), i):
-            i = nested(path, i + 2) - 1
+        elif path.startswith(".#", i):  # what stands behind it is passed over, even a pipe
+            i = nested(path, i + 2) - 1 if path[i + 2 : i + 3] in ("(", "[") else i + 2
         elif path[i] == "|":
             return path[:i], path[i + 1 :]
         i += 1

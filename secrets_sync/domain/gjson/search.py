@@ -147,15 +147,17 @@ def _argument(rest: str) -> int:
 
 
 def _static(path: str) -> tuple[str, str] | None:
+    """`!` and a literal: of a number or a string the original takes all that follows, to a bracket that closes."""
     body = path[1:]
-    if body[0] in "{[":
+    if body[0] in '{["+-0123456789':
         end = nested(body, 0)
-        return body[:end], body[end:]
-    match = re.match(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[^.|]*', body, re.DOTALL)
-    literal = match[0] if match else ""
-    if literal[:1] in ('"', "+", "-") or literal[:1].isdigit() or re.fullmatch("(?i)true|false|null|nan|inf", literal):
-        return literal, body[len(literal) :]
-    return None
+    else:
+        match = re.match("(?i)(?:true|false|null|nan|inf)(?=[.|]|\\Z)", body)
+        if match is None:
+            return None
+        end = match.end()
+    rest = body[end:]
+    return body[:end], rest if rest[:1] in (".", "|") else ""
 
 
 def _dig(value: Value, path: str, walk: _Walk) -> Iterable[Value]:
@@ -189,6 +191,7 @@ def _descend(text: str, start: int, bracket: str, path: str, walk: _Walk) -> _Fo
 def _in_object(text: str, start: int, path: str, walk: _Walk) -> _Found:
     """The first member that fits and, where the path goes on, leads somewhere."""
     step = object_step(path)
+    pipe = step.pipe
     for raw_key, value in members(text, start):
         key = string_of(raw_key)
         walk.look_at(step.part if step.wild else "", ELEMENT_WORK)
@@ -198,9 +201,10 @@ def _in_object(text: str, start: int, path: str, walk: _Walk) -> _Found:
             return _Found(value, step.pipe)
         if value.type is Type.JSON:
             found = _descend(value.raw, 1, value.raw[0], step.rest, walk)
-            if found.value.exists or found.pipe is not None:
+            if found.value.exists:
                 return found
-    return _Found(pipe=step.pipe)
+            pipe = found.pipe if found.pipe is not None else pipe
+    return _Found(pipe=pipe)
 
 
 def _in_array(text: str, start: int, path: str, walk: _Walk) -> _Found:
@@ -241,12 +245,13 @@ def _queried(text: str, start: int, path: str, walk: _Walk) -> _Found:
     query, rest = parsed
     below = rest[1:] if rest.startswith(".") else None
     pipe = rest[1:] if rest.startswith("|") else None
-    if below is not None and (parts := split_pipe(below)) is not None:
-        below, pipe = parts
+    parts = split_pipe(below) if below is not None else None
     fitting = []
     for element in _passed(text, start, walk):
         if not _fits(query, element, walk):
             continue
+        if parts is not None:  # where nothing fits, the original never comes to this pipe
+            below, pipe = parts
         value = element if below is None else _get(element.raw, below, walk.deeper())
         if not query.every:
             return _Found(value, pipe)

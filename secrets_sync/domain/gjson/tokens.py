@@ -11,6 +11,8 @@ from decimal import Decimal
 from enum import Enum
 from typing import NamedTuple
 
+from gitops_core.gotemplate.constants import parse_float
+
 
 class Type(Enum):
     NULL = "null"
@@ -77,9 +79,12 @@ _LITERALS = {"t": Type.TRUE, "f": Type.FALSE, "n": Type.NULL}
 
 
 def nested(text: str, start: int) -> int:
-    """Where the bracket that opens at `start` is closed (the index after it), or the end of the text."""
-    depth = 0
-    for token in _NESTING.finditer(text, start):
+    """Where the bracket that opens at `start` is closed (the index after it), or the end of the text.
+
+    Whatever stands at `start` counts as a bracket.
+    """
+    depth = 1
+    for token in _NESTING.finditer(text, start + 1):
         if token[0] in "[({":
             depth += 1
         elif token[0] in "])}":
@@ -140,7 +145,7 @@ def parse(text: str) -> Value:
     first = text[i : i + 1]
     if first and first in "{[":
         return Value(Type.JSON, text[i:])
-    if first and first in '"tfn-0123456789':
+    if first and first in '"tfn+-0123456789iIN':
         found = scan(text, i)
         return found[0] if found else MISSING
     return MISSING
@@ -180,12 +185,11 @@ def _pair(high: int, low: int) -> int:
 
 
 def number_of(raw: str) -> float:
-    """The number written as `raw`, by Go's rules; 0 when it is none."""
-    if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", raw):
+    """The number written as `raw`, by Go's rules: 0 when it is none, infinite when it is too large."""
+    number = parse_float(raw)
+    if number is None and re.fullmatch(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+|[+-]?[0-9]+\.?[0-9]*", raw):
         return float(raw)
-    if re.fullmatch(r"[+-]?(inf|infinity)|nan", raw, re.IGNORECASE):
-        return float(raw)
-    return 0.0
+    return number or 0.0
 
 
 def plain_number(number: float) -> str:

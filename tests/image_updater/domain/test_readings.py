@@ -37,7 +37,12 @@ def told(content: str | bytes, path: str = "f.yaml") -> list[tuple[int, str, str
     return [(sighting.line, sighting.state, sighting.cause) for sighting in plan.sightings]
 
 
-BEHIND_NOTHING = "the marker stands behind no plain or quoted value"
+ABOVE = "the marker stands on a line of its own, as a comment above a value"
+ALIAS = "the marker stands behind an alias"
+FLOW = "the marker stands behind a flow sequence or mapping"
+HEADER = "the marker stands behind the header of a block scalar"
+BLOCK = "the marker is inside a block scalar"
+QUOTED = "the marker is inside a quoted text"
 NOT_A_MARKER = "the comment is not one marker and nothing else"
 
 
@@ -48,11 +53,32 @@ NOT_A_MARKER = "the comment is not one marker and nothing else"
         (f"a: 1.0 {MARK} {MARK}\n", (1, "unparsable", NOT_A_MARKER)),
         (f"a: 1.0 {MARK} and more\n", (1, "unparsable", NOT_A_MARKER)),
         ('\na: 1.0 # {"$imagepolicy": "shop:app:tag"\n', (2, "unparsable", NOT_A_MARKER)),
-        (f"{MARK}\na: 1.0\n", (1, "unmatched", BEHIND_NOTHING)),
-        (f"a: | {MARK}\n  1.0\n", (1, "unmatched", BEHIND_NOTHING)),
-        (f"x: &x 1\na: *x {MARK}\n", (2, "unmatched", BEHIND_NOTHING)),
-        (f"a: |\n  x: {MARK[2:]}\n", (2, "unmatched", "the marker is not in a comment behind a value")),
-        ('a: 1.0 # {"$imagepolicy": "other:app:tag"}\n', (1, "unmatched", "no policy of this namespace has ")),
+        (f"{MARK}\na: 1.0\n", (1, "unmatched", ABOVE)),
+        (f"a: 1.0\n{MARK}\n", (2, "unmatched", ABOVE)),
+        (f"- 1.0\n# why\n{MARK}\n- 1.0\n", (3, "unmatched", ABOVE)),
+        (f"a: {MARK}\n  1.0\n", (1, "unmatched", "the marker stands in front of the value")),
+        (f"a: | {MARK}\n  1.0\n", (1, "unmatched", HEADER)),
+        (f"a:\n  - b: !x >-2 {MARK}\n      1.0\n", (2, "unmatched", HEADER)),
+        (f"a: [1.0, 2.0] {MARK}\n", (1, "unmatched", FLOW)),
+        (f"a: {{b: 1.0}} {MARK}\n", (1, "unmatched", FLOW)),
+        (f"a: [\n  {{b: 1.0}}, {MARK}\n]\n", (2, "unmatched", FLOW)),
+        (f"a: |\n  x: 1.0 {MARK}\n", (2, "unmatched", BLOCK)),
+        (f"kind: X\nspec: 1\ndata:\n  f: >\n    # y\n    x: [1] {MARK} {OTHER}\n", (6, "unmatched", BLOCK)),
+        (f"a: 'x: 1.0 {MARK}'\n", (1, "unmatched", QUOTED)),
+        (f"a: 'x\n  y: *z {MARK}\n  '\n", (2, "unmatched", QUOTED)),
+        ('a: 1.0#{"$imagepolicy":"shop:app"}\n', (1, "unmatched", "the marker is part of the value")),
+        (f"a: !!int 1 {MARK}\n", (1, "unmatched", "the marker stands behind no plain or quoted value")),
+        (f"x: &x 1\na: *x {MARK}\n", (2, "unmatched", ALIAS)),
+        (f"x: &x 1\na: [*x, {MARK}\n]\n", (2, "unmatched", ALIAS)),
+        (f"x: &x 1\n'# a': *x {MARK}\n", (2, "unmatched", ALIAS)),
+        (f"a: |\n  x: {MARK[2:]}\n", (2, "unmatched", BLOCK)),
+        (f"a: {MARK[2:]}\n", (1, "unmatched", "the marker is not in a comment behind a value")),
+        (
+            'a: 1.0 # {"$imagepolicy": "other:app:tag"}\n',
+            (1, "unmatched", "no policy of this namespace has "),
+        ),
+        ('a: 1.0 # {"$imagepolicy": "shop:app:tga"}\n', (1, "unmatched", "there is no 'tga' of an image")),
+        ('a: 1.0 # {"$imagepolicy": "app"}\n', (1, "unmatched", "it is not of the form namespace:name")),
         (f'a: "{{{{ .Values.tag }}}}" {MARK}\n', (1, "held", "a template writes this value")),
         (f"a: {{{{ .Values.tag }}}} {MARK}\n{{{{- end }}}}", (1, "held", "a template writes this value")),
         (f"a: [\nb: 1.0 {MARK}\n", (2, "unparsable", "line 3: ")),
@@ -61,7 +87,7 @@ NOT_A_MARKER = "the comment is not one marker and nothing else"
         (f"a: 1.0 {MARK}\n" + "x" * LARGEST, (0, "unparsable", "the file is larger than 8 MiB")),
         (f"a: 1.0 {MARK}\n" * 10_001, (0, "unparsable", "the file has more than 10000 markers")),
         ("[" * 100_000 + MARK, (1, "unparsable", "it is nested too deeply")),
-        ("- " * 20_000 + f"\n {MARK}", (2, "unmatched", BEHIND_NOTHING)),
+        ("- " * 20_000 + f"\n {MARK}", (2, "unmatched", ABOVE)),
     ],
 )
 def test_what_sets_nothing_is_told_with_its_line_and_cause(text: str | bytes, expected: tuple[int, str, str]) -> None:

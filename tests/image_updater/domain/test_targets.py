@@ -125,6 +125,13 @@ PLAIN_HELM = Target(file="*.yaml", policy="app", helm_values=HelmValues(path="im
         (HELM, "image: {name: x, tag: '6'}", "image: {name: org/web, tag: '7'}"),
         (HELM, "image: {tag: '6', digest: ''}", f"image: {{tag: '7', digest: '{DIGEST}'}}"),
         (HELM, "image: {tag: '6@sha256:0'}", f"image: {{tag: '7@{DIGEST}'}}"),
+        (at("image.tag", policy="web"), "image: {tag: '6@sha256:0'}", f"image: {{tag: '7@{DIGEST}'}}"),
+        (
+            at("image.img", value="name"),
+            "image: {registry: docker.io, img: org/app}",
+            "image: {registry: ghcr.io, img: org/app}",
+        ),
+        (at("image.img", value="name"), "image: {img: org/app}", "image: {img: ghcr.io/org/app}"),
         (
             PLAIN_HELM,
             "image:\n  registry: docker.io\n  repository: org/app\n  tag: 1.0\n  digest: ''\n",

@@ -75,6 +75,63 @@ documents = st.recursive(
 steps = st.sampled_from([*'abc0123#*?.|@{}[]()\\"=<>!%~:,', "@reverse", "@keys", "#(a=1)#", "ab", "@dig:a"])
 
 
+@pytest.mark.parametrize(
+    ("document", "path", "raw", "text"),
+    [
+        ('{"a":+1}', "a", "+1", "1"),
+        ("+1.5", "@this", "+1.5", "1.5"),
+        ("inf", "@this", "inf", "+Inf"),
+        ("[Inf]", "@reverse|0", "Inf", "+Inf"),
+        ('{"a":Infinity}', "a|@this", "Infinity", "+Inf"),
+        ('{"a":i}', "a|@this", "i", "0"),
+        ("I", "@this", "I", "0"),
+        ("N", "@values", "[N]", "[N]"),
+        ("NaN", "@this", "NaN", "NaN"),
+        ("nan", "@keys", "[null]", "[null]"),
+        ('{"a":-inf}', "a|@tostr", '"-inf"', "-inf"),
+        ('{"a":1_0}', "a", "1_0", "10"),
+        ('{"a":1__0}', "a", "1__0", "0"),
+        ('{"a":0x1p4}', "a", "0x1p4", "16"),
+        ('{"a":1e999}', "a", "1e999", "+Inf"),
+        ("1", "!+1", "+1", "1"),
+        ("1", "!inf", "inf", "+Inf"),
+        ("1", "!NaN", "NaN", "NaN"),
+        ("1", "!Null", "Null", "0"),
+        ("1", "!+Inf.a|b", "+Inf.a|b", "0"),
+        ("1", '!"x"|@this', '"x"', "x"),
+        ("1", "!-1,2", "-1", "-1"),
+        ("1", "!1]|@this", "1", "1"),
+        ("1", "!i", None, ""),
+        ("1", "!infinity", None, ""),
+        ('{"a":1}', "[a,!+1,!inf]", "[1,+1,inf]", "[1,+1,inf]"),
+        ("[1,2]", "#(>5).a|!true", None, ""),
+        ("[1,2]", "#(>5)#.a|!true", "[]", "[]"),
+        ("[1,2]", "#(>5)|!true", "true", "true"),
+        ("[1,2]", "#(>5)#|!true", "true", "true"),
+        ('[{"a":1}]', "#(a=1).a|!true", "true", "true"),
+        ('[{"a":1}]', "#(a=1)#.a|0", "1", "1"),
+        ('[{"a":1}]', "#(a=2)#.a|0", "[]", "[]"),
+        ('[{"a":1}]', "#(a=2)#|#", "0", "0"),
+        ('[{"a":1}]', "#(a=2)#.a|#", "[]", "[]"),
+        ('[[{"a":1}]]', "#.#(a=1)#.a|0", "[1]", "[1]"),
+        ("[[1]]", "#.#(>5).#|@tostr", "[]", "[]"),
+        ("[]", '#.{"n":a}|0', "[]", "[]"),
+        ("[]", "#.{n:a}|#", "0", "0"),
+        ("[[1,2]]", "#.@this.#|0", "[]", "[]"),
+        ('{"a":{},"b":[1]}', "*.0|@tostr", '"1"', "1"),
+        ('{"a":{},"a":[1]}', "a.0|@this", "1", "1"),
+        ('{"a":{},"b":{}}', "*.0|!1", "1", "1"),
+    ],
+)
+def test_odd_numbers_literals_and_pipes_are_read_as_gjson_does(
+    document: str, path: str, raw: str | None, text: str
+) -> None:
+    """The answers are those of tidwall/gjson 1.18; None for a value that does not exist."""
+    found = gjson.get(document, path)
+
+    assert (found.raw if found.exists else None, found.text()) == (raw, text)
+
+
 @given(st.text(max_size=60), st.lists(steps, max_size=8).map("".join) | st.text(max_size=20))
 def test_no_text_and_no_path_is_too_odd(text: str, path: str) -> None:
     gjson.get(text, path).text()
