@@ -25,13 +25,14 @@ from gitops_core.errors import (
     TransientError,
 )
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Sensitive
-from gitops_core.ports import Clock, Cluster, Objects, PartialObject, Query
+from gitops_core.ports import Clock, Cluster, Compute, Objects, PartialObject, Query
 from gitops_core.runtime.bounded import NamespaceBound
+from gitops_core.runtime.computing import Inline
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.schema import unsupported
 from secrets_sync.api import ExternalSecret, ExternalSecretStatus, RemoteRef, SecretStore
 from secrets_sync.api.externalsecret import Binding
-from secrets_sync.domain.extract import map_of, value_of
+from secrets_sync.domain.extract import map_of, value_of, weight_of
 from secrets_sync.domain.hashing import created_by, field_manager, synced_version
 from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret
 from secrets_sync.domain.plan import (
@@ -129,6 +130,7 @@ class ExternalSecretReconciler:
     objects: Objects
     clock: Clock
     factories: ProviderFactories
+    compute: Compute = Inline()
     _synced: dict[ObjectKey, str] = field(default_factory=dict)
 
     async def reconcile(self, wanted: ExternalSecret) -> Outcome:
@@ -137,7 +139,7 @@ class ExternalSecretReconciler:
         live = await _live_secret(wanted, cluster)
         try:
             store = await self._store(wanted)
-            if not self._must_read(wanted, store, live):
+            if not await self._must_read(wanted, store, live):
                 return _undisturbed(wanted, started)
             store = _usable(store, wanted)
             read = await self._read(wanted, store)
@@ -168,11 +170,13 @@ class ExternalSecretReconciler:
             SecretStore, ObjectKey(wanted.metadata.namespace, reference.name if reference else "")
         )
 
-    def _must_read(self, wanted: ExternalSecret, store: SecretStore | None, live: LiveSecret | None) -> bool:
+    async def _must_read(self, wanted: ExternalSecret, store: SecretStore | None, live: LiveSecret | None) -> bool:
         known = self._synced.get(wanted.key)
         if store is not None and known is not None and known != _identity(store):
             return True
-        return not _was_ready(wanted) or not _is_in_order(wanted, live) or is_due(wanted, self.clock.now())
+        if not _was_ready(wanted) or is_due(wanted, self.clock.now()):
+            return True
+        return not await self.compute.run(_size(live), _is_in_order, wanted, live)
 
     async def _read(self, wanted: ExternalSecret, store: SecretStore) -> _Read:
         """Every read of the provider: each distinct key and version once, dataFrom before data, later ones win."""
@@ -186,14 +190,20 @@ class ExternalSecretReconciler:
             path = f"spec.dataFrom[{i}]"
             try:
                 payload = await _fetched(provider, source.extract, payloads)
-                values |= map_of(payload, source.extract, provider.rule, provider.where)
+                weight = weight_of(payload, source.extract)
+                values |= await self.compute.run(
+                    weight, map_of, payload, source.extract, provider.rule, provider.where
+                )
             except GitOpsError as error:
                 notices.append(_absent(error, wanted, f"{path}.extract", path))
         for i, entry in enumerate(wanted.spec.data):
             ref, path = entry.remote_ref, f"spec.data[{i}] (key: {entry.remote_ref.key})"
             try:
                 payload = await _fetched(provider, ref, payloads)
-                values[entry.secret_key] = value_of(payload, ref, provider.rule, provider.where)
+                weight = weight_of(payload, ref)
+                values[entry.secret_key] = await self.compute.run(
+                    weight, value_of, payload, ref, provider.rule, provider.where
+                )
             except GitOpsError as error:
                 notices.append(_absent(error, wanted, path, f"spec.data[{i}] (key={ref.key})"))
         return _Read(values, tuple(notices))
@@ -207,7 +217,8 @@ class ExternalSecretReconciler:
         if wanted.spec.target.creation_policy == "Owner" and values and _moved(wanted):
             notices = await _delete_orphans(wanted, cluster)
         for attempt in range(WRITE_ATTEMPTS):
-            plan = plan_target(wanted, values, live)
+            weight = sum(len(value.reveal()) for value in values.values()) + _size(live)
+            plan = await self.compute.run(weight, plan_target, wanted, values, live)
             if isinstance(plan, Refuse):
                 raise _refused(plan, wanted)
             try:
@@ -264,6 +275,10 @@ def _is_in_order(wanted: ExternalSecret, live: LiveSecret | None) -> bool:
     if policy in ("Orphan", "None") or (policy == "Merge" and live is None):
         return True
     return live is not None and live.is_as_written
+
+
+def _size(live: LiveSecret | None) -> int:
+    return sum(len(value.reveal()) for value in live.data.values()) if live is not None else 0
 
 
 def _moved(wanted: ExternalSecret) -> bool:

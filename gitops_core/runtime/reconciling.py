@@ -13,7 +13,8 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 import click
 
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Status
-from gitops_core.ports import Chance, Clock, Cluster, Events, Git, Objects, PartialObject, Query, Statuses
+from gitops_core.ports import Chance, Clock, Cluster, Compute, Events, Git, Objects, PartialObject, Query, Statuses
+from gitops_core.runtime.computing import Inline
 
 R = TypeVar("R", bound=Resource)
 R_contra = TypeVar("R_contra", bound=Resource, contravariant=True)
@@ -129,6 +130,7 @@ class Platform:
     events: Events
     statuses: Statuses
     objects: Objects
+    compute: Compute = Inline()
 
 
 @dataclass(frozen=True)

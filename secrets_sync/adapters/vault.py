@@ -16,7 +16,8 @@ from urllib.parse import quote, urlsplit
 from weakref import WeakValueDictionary
 
 from gitops_core.meta import Sensitive
-from gitops_core.ports import Clock, Cluster
+from gitops_core.ports import Clock, Cluster, Compute
+from gitops_core.runtime.computing import Inline
 from secrets_sync.adapters.credentials import Credential, certificates, credential
 from secrets_sync.adapters.places import Places, all_threads
 from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
@@ -36,11 +37,12 @@ EARLY = 0.25
 
 @dataclass(frozen=True)
 class Answer:
-    """What Vault said: the status and the decoded body, numbers by their digits."""
+    """What Vault said: the status and the decoded body, numbers by their digits, and how many bytes that was."""
 
     status: int
     body: Any = field(repr=False)
     retry_after: float | None = None
+    size: int = 0
 
     def part(self, *names: str) -> Any:
         """What is under these keys of nested objects, or None."""
@@ -48,6 +50,15 @@ class Answer:
         for name in names:
             value = value.get(name) if isinstance(value, dict) else None
         return value
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """An answer as it came."""
+
+    status: int
+    content: bytes = field(repr=False)
+    retry_after: str | None
 
 
 @dataclass
@@ -89,11 +100,13 @@ class Connection:
         clock: Clock,
         places: Places,
         timeout: float,
+        compute: Compute,
     ) -> None:
         self.where = f"vault {settings.server}"
         self.settings, self.access = settings, access
         self.ca = ca
         self._clock, self._places, self._timeout = clock, places, timeout
+        self.compute = compute
         self._client: Any = None
         self._login: Login | None = None
         self._logging_in = places.alone()
@@ -155,9 +168,10 @@ class Connection:
 
     async def _request(self, method: str, path: str, token: Sensitive | None, **parameters: Any) -> Answer:
         call = self._blocking_request
-        return await self._places.run(lambda: call(method, path, token, parameters), self._timeout)
+        raw = await self._places.run(lambda: call(method, path, token, parameters), self._timeout)
+        return await self.compute.run(len(raw.content), _answer, raw)
 
-    def _blocking_request(self, method: str, path: str, token: Sensitive | None, parameters: Any) -> Answer:
+    def _blocking_request(self, method: str, path: str, token: Sensitive | None, parameters: Any) -> _Raw:
         import hvac.adapters
         import requests
 
@@ -180,7 +194,7 @@ class Connection:
             raise NoAnswer(f"{self.where}: no answer in time") from None  # the cause could quote headers
         except (requests.RequestException, OSError) as error:
             raise ProviderUnavailable(f"{self.where}: {_trouble(error)}") from None
-        return _answer(response.status_code, response.content, response.headers.get("Retry-After"))
+        return _Raw(response.status_code, response.content, response.headers.get("Retry-After"))
 
     def _session(self, make: Callable[[bytes, float], T]) -> T:
         if self._client is None:
@@ -203,13 +217,13 @@ def _trouble(error: Exception) -> str:
     return f"{type(error).__name__}"
 
 
-def _answer(status: int, content: bytes, retry_after: str | None) -> Answer:
+def _answer(raw: _Raw) -> Answer:
     try:
-        body = gojson.decode(content.decode()) if content else None
+        body = gojson.decode(raw.content.decode()) if raw.content else None
     except ValueError:
         body = None
-    delay = float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
-    return Answer(status, body, delay)
+    delay = float(after) if (after := raw.retry_after) and after.isascii() and after.isdigit() else None
+    return Answer(raw.status, body, delay, len(raw.content))
 
 
 def _number(value: Any) -> float:
@@ -260,7 +274,7 @@ class Vault:
         if answer.status == 404 and answer.part("errors"):
             # Not a missing key: that one has no errors. A mistyped mount must not look like deleted secrets.
             raise ProviderUnavailable(f"{self.where}: no secrets engine answers for key {key!r}: check spec.path")
-        return self._payload(answer, settings.version, key, version)
+        return await self.connection.compute.run(answer.size, self._payload, answer, settings.version, key, version)
 
     def _payload(self, answer: Answer, engine: Literal["v1", "v2"], key: str, version: str) -> Sensitive:
         data = answer.part("data", "data") if engine == "v2" else answer.part("data")
@@ -274,8 +288,8 @@ class Vault:
 class VaultFactory:
     """Implements secrets_sync.ports.ProviderFactory: one connection a store."""
 
-    def __init__(self, clock: Clock, timeout: float = TIMEOUT) -> None:
-        self._clock, self._timeout = clock, timeout
+    def __init__(self, clock: Clock, timeout: float = TIMEOUT, compute: Compute = Inline()) -> None:
+        self._clock, self._timeout, self._compute = clock, timeout, compute
         self._threads = all_threads()
         self._places: WeakValueDictionary[str, Places] = WeakValueDictionary()
         self._imported = False
@@ -298,7 +312,7 @@ class VaultFactory:
         if known is not None and (known.settings, known.ca, known.access.version) == (settings, ca, access.version):
             return Vault(known)
         self._connections[store.key] = connection = Connection(
-            settings, ca, access, self._clock, self._places_at(settings.server), self._timeout
+            settings, ca, access, self._clock, self._places_at(settings.server), self._timeout, self._compute
         )
         if known is not None:
             await _closed(known)
