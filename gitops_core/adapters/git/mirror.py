@@ -115,6 +115,10 @@ class Mirror:
             except MirrorDamaged as again:
                 raise GitError(f"{again}; also in a mirror made anew") from damage
 
+    async def beside(self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises, which reads objects: a disk that hangs must not stop the event loop."""
+        return await self._readers.beside(work)
+
     def has(self, commit: str) -> bool:
         """Whether the commit and everything below its tree is here."""
         if commit not in self._commits:
@@ -164,7 +168,7 @@ class Mirror:
         """Free the disk; the next use makes the mirror again."""
         async with self.lock:
             if self.directory.exists() and not self._held:
-                self._throw_away()
+                await self._throw_away()
 
     async def prepare(self, algorithm: str) -> None:
         """Make the mirror when there is none, or one of the other hash. To be called under the lock."""
@@ -172,7 +176,7 @@ class Mirror:
         if config.exists():
             if ("sha256" in config.read_text()) == (algorithm == "sha256"):
                 return
-            self._throw_away()
+            await self._throw_away()
         fresh = self.directory.with_suffix(".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -193,11 +197,10 @@ class Mirror:
         """Write new objects that were made here: a few by hand, as that is quicker than a process; else checked."""
         async with self.growing():
             if len(objects) <= MOST_LOOSE and sum(len(item.body) for item in objects) <= MOST_LOOSE_BYTES:
-                for item in objects:
-                    _write_loose(self.directory / "objects", item)
+                await self.beside(lambda: [_write_loose(self.directory / "objects", item) for item in objects])
                 return
             # a file for each of a thousand objects takes five times as long as one pack with its index
-            pack = encode_pack(objects, algorithm_of(objects[0].oid))
+            pack = await self.beside(lambda: encode_pack(objects, algorithm_of(objects[0].oid)))
             await self._git(f"--git-dir={self.directory}", "index-pack", "--stdin", "--fsck-objects", stdin=pack)
 
     async def search(self, oid: str, text: str) -> tuple[str, ...]:
@@ -208,8 +211,7 @@ class Mirror:
         )
         if result.code > 1 or result.stderr:
             raise local_failure(result, f"git grep in the mirror of {self.url}")
-        found = (name.decode("utf-8", "surrogateescape") for name in result.stdout.split(b"\0") if name)
-        return tuple(sorted(name.removeprefix(f"{oid}:") for name in found))
+        return await self.beside(lambda: _found(result.stdout, f"{oid}:"))
 
     async def is_whole(self) -> bool:
         """Whether every object that a kept commit needs is here."""
@@ -256,7 +258,7 @@ class Mirror:
                 self.directory.touch()  # in use: see GitMirrors, which removes those that nobody uses any more
                 _sweep(self.directory)
                 if not await self._take_over():
-                    self._throw_away()
+                    await self._throw_away()
             self._checked = True
 
     async def _take_over(self) -> bool:
@@ -270,11 +272,11 @@ class Mirror:
     async def _make_anew(self, generation: int) -> None:
         async with self.lock:
             if self._generation == generation:  # else somebody else did, while we waited
-                self._throw_away()
+                await self._throw_away()
 
-    def _throw_away(self) -> None:
+    async def _throw_away(self) -> None:
         self._readers.forget(self.directory)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        await self.beside(lambda: shutil.rmtree(self.directory, ignore_errors=True))
         if self.directory.exists():
             raise GitError(f"the damaged mirror {self.directory} cannot be removed: remove it")
         self._commits.clear()
@@ -287,6 +289,11 @@ class Mirror:
         if result.code:
             raise local_failure(result, f"git {gist(' '.join(arguments[:2]))} in the mirror of {self.url}")
         return result.stdout
+
+
+def _found(output: bytes, prefix: str) -> tuple[str, ...]:
+    names = (name.decode("utf-8", "surrogateescape") for name in output.split(b"\0") if name)
+    return tuple(sorted(name.removeprefix(prefix) for name in names))
 
 
 def _write_loose(folder: Path, item: GitObject) -> None:

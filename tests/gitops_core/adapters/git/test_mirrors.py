@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -161,12 +162,43 @@ async def test_a_killed_reader_is_started_again(tmp_path: Path, place: GitPlace)
 
 def _kill_children(word: str) -> int:
     killed = 0
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    for pid in children:
-        if word in Path(f"/proc/{pid}/cmdline").read_text():
-            os.kill(int(pid), 9)
-            killed += 1
+    for pid in children(word):
+        os.kill(pid, signal.SIGKILL)
+        killed += 1
     return killed
+
+
+def children(word: str) -> list[int]:
+    """Child processes whose command line holds `word`, whichever thread began them."""
+    lists = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
+    pids = {int(pid) for found in lists for pid in found}
+    return sorted(pid for pid in pids if word in Path(f"/proc/{pid}/cmdline").read_text())
+
+
+async def test_a_reader_that_hangs_stops_neither_the_loop_nor_the_readers_of_other_mirrors(
+    tmp_path: Path, place: GitPlace
+) -> None:
+    await place.repository("apps.git", files=FILES)
+    await place.repository("other.git", files=FILES)
+    mirrors = mirrors_in(tmp_path)
+    hanging, other = (mirrors.remote(f"{place.url}/{name}.git") for name in ("apps", "other"))
+    revision = await hanging.resolve(MAIN)
+    await hanging.tree(revision)
+    (reader,) = children("cat-file")
+    os.kill(reader, signal.SIGSTOP)
+
+    waiting = asyncio.create_task(hanging.tree(revision))
+
+    tree = await other.tree(await other.resolve(MAIN))
+    found = await asyncio.to_thread(lambda: dict(tree))
+
+    assert found == FILES
+    assert not waiting.done()
+
+    await mirrors.close()  # which does not wait for it
+    with pytest.raises(GitError):
+        await waiting
+    assert children("cat-file") == []
 
 
 async def test_two_processes_do_not_share_a_mirror(tmp_path: Path, place: GitPlace) -> None:
