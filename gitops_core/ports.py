@@ -52,7 +52,7 @@ class Chance(Protocol):
 
 
 class Compute(Protocol):
-    async def run(self, weight: int, work: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
+    async def run(self, weight: int, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         """What `work(*args)` returns or raises, computed so that nobody else has to wait for it.
 
         Everything whose cost a user's input decides goes through here. It may run in another thread, and end anywhere

@@ -25,7 +25,7 @@ from gitops_core.meta import Manifest
 from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime import process
 from gitops_core.runtime.clock import SystemChance, SystemClock
-from gitops_core.runtime.computing import Inline, Threads
+from gitops_core.runtime.computing import IN_PLACE, Threads
 from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health
@@ -132,10 +132,10 @@ async def reconcile(
 
 
 async def opened_ports(
-    state_dir: Path, clock: Clock, stack: contextlib.AsyncExitStack, compute: Compute = Inline()
+    state_dir: Path, clock: Clock, stack: contextlib.AsyncExitStack, compute: Compute = IN_PLACE
 ) -> Ports:
     """The packages' own adapters, closed with `stack`. What they remember lives in `state_dir`, and may be lost."""
-    registry = await stack.enter_async_context(OciRegistry(environment=os.environ))
+    registry = await stack.enter_async_context(OciRegistry(environment=os.environ, compute=compute))
     catalog = stack.enter_context(contextlib.closing(SqliteCatalog.open(state_dir / "tags.db")))
     providers = provider_factories(clock, compute)
     for provider in providers.values():

@@ -27,7 +27,7 @@ from gitops_core.errors import (
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Clock, Cluster, Compute, Objects, PartialObject, Query
 from gitops_core.runtime.bounded import NamespaceBound
-from gitops_core.runtime.computing import Inline
+from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.schema import unsupported
 from secrets_sync.api import ExternalSecret, ExternalSecretStatus, RemoteRef, SecretStore
@@ -130,7 +130,7 @@ class ExternalSecretReconciler:
     objects: Objects
     clock: Clock
     factories: ProviderFactories
-    compute: Compute = Inline()
+    compute: Compute = IN_PLACE
     _synced: dict[ObjectKey, str] = field(default_factory=dict)
 
     async def reconcile(self, wanted: ExternalSecret) -> Outcome:
@@ -191,9 +191,7 @@ class ExternalSecretReconciler:
             try:
                 payload = await _fetched(provider, source.extract, payloads)
                 weight = weight_of(payload, source.extract)
-                values |= await self.compute.run(
-                    weight, map_of, payload, source.extract, provider.rule, provider.where
-                )
+                values |= await self.compute.run(weight, map_of, payload, source.extract, provider.rule, provider.where)
             except GitOpsError as error:
                 notices.append(_absent(error, wanted, f"{path}.extract", path))
         for i, entry in enumerate(wanted.spec.data):

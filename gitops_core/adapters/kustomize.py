@@ -28,7 +28,8 @@ from gitops_core.domain.manifests import read_manifests, read_output
 from gitops_core.domain.sharing import Affixes
 from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
-from gitops_core.ports import Overlay
+from gitops_core.ports import Compute, Overlay
+from gitops_core.runtime.computing import IN_PLACE, READING
 
 V = TypeVar("V")
 
@@ -63,6 +64,10 @@ class _Sources:
     leaves_root: bool
     digest: bytes
 
+    @property
+    def weight(self) -> int:
+        return sum(map(len, self.files.values()))
+
 
 @dataclass(frozen=True)
 class _Shared:
@@ -95,14 +100,24 @@ class _Recent(Generic[V]):
 class Kustomize:
     """Implements Renderer."""
 
-    def __init__(self, program: str = "", *, timeout: float = 60.0, builds: int = 2, kept: int = 256) -> None:
+    def __init__(
+        self,
+        program: str = "",
+        *,
+        timeout: float = 60.0,
+        builds: int = 2,
+        kept: int = 256,
+        compute: Compute = IN_PLACE,
+    ) -> None:
         """
         Args:
             program: the kustomize binary; "" looks on PATH and in .tools/bin of the working directory.
             timeout: seconds that one build may take.
             builds: how many run at the same time.
             kept: how many results are remembered.
+            compute: where files are read, decoded and compared.
         """
+        self._compute = compute
         self._program = program
         self._timeout = timeout
         self._slots = asyncio.Semaphore(builds)
@@ -122,19 +137,25 @@ class Kustomize:
         return rendered
 
     async def _rendered(self, tree: Tree, overlay: Overlay, path: str) -> tuple[Manifest, ...]:
-        prefix = f"{path}/" if path else ""
-        below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
-        if not below:
-            raise PathNotFound(f"kustomization path not found: no file below {path or '.'}")
         affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
-        if folders.is_plain(below) and not any(affixes) and not overlay.fields:
-            return read_manifests({prefix + name: tree[prefix + name] for name in _manifest_files(below, path)})
-        sources = self._prepared(tree, overlay, path)
+        sources = await self._compute.run(READING, self._gathered, tree, overlay, path, affixes)
+        if not isinstance(sources, _Sources):
+            return sources
         key = ("contents", path, sources.digest, affixes)
         if (kept := self._results.get(key)) is None:
             kept = await self._made(sources, path, affixes)
             self._results.put(key, kept)
         return kept
+
+    def _gathered(self, tree: Tree, overlay: Overlay, path: str, affixes: Affixes) -> _Sources | tuple[Manifest, ...]:
+        """What there is to build, or the manifests of a folder that needs no build."""
+        prefix = f"{path}/" if path else ""
+        below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
+        if not below:
+            raise PathNotFound(f"kustomization path not found: no file below {path or '.'}")
+        if folders.is_plain(below) and not any(affixes) and not overlay.fields:
+            return read_manifests({prefix + name: tree[prefix + name] for name in _manifest_files(below, path)})
+        return self._prepared(tree, overlay, path)
 
     def _prepared(self, tree: Tree, overlay: Overlay, path: str) -> _Sources:
         key = (tree.oid, path, msgspec.json.encode(overlay.fields))
@@ -147,10 +168,10 @@ class Kustomize:
         """From the shared build where that serves, else from a build of its own."""
         if sharing.may_share(sources.fields, affixes):
             shared = await self._shared_build(sources, path, affixes)
-            texts = (*sources.files.values(), msgspec.json.encode(sources.document))
-            if sharing.fits(shared.result, shared.stood_in, affixes, texts):
-                return sharing.substituted(shared.result, shared.stood_in, affixes)
-        return read_output(await self._build(sources, path, affixes))
+            if (found := await self._compute.run(sources.weight, _from_shared, shared, sources, affixes)) is not None:
+                return found
+        output = await self._build(sources, path, affixes)
+        return await self._compute.run(len(output), read_output, output)
 
     async def _shared_build(self, sources: _Sources, path: str, affixes: Affixes) -> _Shared:
         key = (sources.digest, path, tuple(map(bool, affixes)))
@@ -158,8 +179,8 @@ class Kustomize:
             shared = self._shared.get(key)
             if shared is None:
                 stood_in = sharing.stand_ins(affixes, secrets.token_hex(8))
-                objects = read_output(await self._build(sources, path, stood_in))
-                shared = _Shared(msgspec.json.encode(objects), stood_in)
+                output = await self._build(sources, path, stood_in)
+                shared = await self._compute.run(len(output), _shared_of, output, stood_in)
                 self._shared.put(key, shared)
         self._under_way.pop(key, None)
         return shared
@@ -209,6 +230,18 @@ class Kustomize:
         if program is None:
             raise RendererUnavailable(HOW_TO_GET)
         return os.path.abspath(program)
+
+
+def _shared_of(output: bytes, stood_in: Affixes) -> _Shared:
+    return _Shared(msgspec.json.encode(read_output(output)), stood_in)
+
+
+def _from_shared(shared: _Shared, sources: _Sources, affixes: Affixes) -> tuple[Manifest, ...] | None:
+    """The objects with the real values in the place of the stand-ins; None where that may be something else."""
+    texts = (*sources.files.values(), msgspec.json.encode(sources.document))
+    if not sharing.fits(shared.result, shared.stood_in, affixes, texts):
+        return None
+    return sharing.substituted(shared.result, shared.stood_in, affixes)
 
 
 def _document(tree: Tree, path: str) -> Mapping[str, object]:

@@ -19,7 +19,8 @@ from gitops_core.domain import folders
 from gitops_core.domain.ignore import IgnoreRules, SelectedTree, ignore_files, ignore_rules
 from gitops_core.errors import PathNotFound
 from gitops_core.meta import Revision, Tree, seconds
-from gitops_core.ports import Cluster, Git, GitRemote
+from gitops_core.ports import Cluster, Compute, Git, GitRemote
+from gitops_core.runtime.computing import IN_PLACE, READING
 from gitops_core.runtime.credentials import git_access
 
 REMEMBERED_FOLDERS = 4096
@@ -49,6 +50,7 @@ class _Root:
 class Folders:
     cluster: Cluster
     git: Git
+    compute: Compute = IN_PLACE
     _roots: OrderedDict[Key, _Root] = field(default_factory=OrderedDict)
     _folders: OrderedDict[Key, tuple[Key, Folder]] = field(default_factory=OrderedDict)
     _locks: dict[Key, asyncio.Lock] = field(default_factory=dict)
@@ -87,11 +89,10 @@ class Folders:
             return Folder(root.files, "")
         remote = await self.remote(source)
         try:
-            own = SelectedTree(await remote.tree(revision, inside), root.rules, inside, kept=root.files)
+            tree = await remote.tree(revision, inside)
         except PathNotFound:
             raise PathNotFound(f"kustomization path not found: {inside} is not a folder of {revision}") from None
-        is_whole = is_alone and not reaches_out(own)
-        return Folder(folders.PlacedTree(own, inside) if is_whole else root.files, inside)
+        return await self.compute.run(READING, _folder_of, tree, root, inside, is_alone)
 
     async def _root(self, source: GitRepository, revision: Revision) -> _Root:
         version = _version(source, revision)
@@ -100,9 +101,9 @@ class Folders:
                 return known
             remote = await self.remote(source)
             tree = await remote.tree(revision)
-            texts = {posixpath.dirname(path): tree[path].decode("utf-8", "replace") for path in ignore_files(tree)}
-            rules = ignore_rules(texts, source.spec.ignore)
-            found = _Root(SelectedTree(tree, rules, kept=self._kept(version, rules)), rules)
+            rules = await self.compute.run(READING, _rules_of, tree, source.spec.ignore)
+            kept = self._kept(version, rules)
+            found = await self.compute.run(READING, lambda: _Root(SelectedTree(tree, rules, kept=kept), rules))
             _remember(self._roots, version, found, REMEMBERED_ROOTS)
             return found
 
@@ -121,6 +122,17 @@ class Folders:
             yield
         if not lock.locked():
             self._locks.pop(key, None)
+
+
+def _rules_of(tree: Tree, spec_ignore: str | None) -> IgnoreRules:
+    texts = {posixpath.dirname(path): tree[path].decode("utf-8", "replace") for path in ignore_files(tree)}
+    return ignore_rules(texts, spec_ignore)
+
+
+def _folder_of(tree: Tree, root: _Root, inside: str, is_alone: bool) -> Folder:
+    own = SelectedTree(tree, root.rules, inside, kept=root.files)
+    is_whole = is_alone and not reaches_out(own)
+    return Folder(folders.PlacedTree(own, inside) if is_whole else root.files, inside)
 
 
 def _version(source: GitRepository, revision: Revision) -> Key:

@@ -33,6 +33,8 @@ from gitops_core.runtime.refusing import refuse_unsupported
 
 HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
 GROUP = Kustomization.KIND.group
+OBJECT_WEIGHT = 200
+"""What one object counts where all of a plan are looked at."""
 Lives = Mapping[ObjectRef, Manifest | None]
 
 
@@ -139,7 +141,8 @@ class KustomizationReconciler:
             self._fail(attempt, "ArtifactFailed", str(error))
         except GitOpsError as error:
             self._fail(attempt, error.reason, str(error))
-        attempt.digest = f"sha256:{hashlib.sha256(msgspec.json.encode(rendered, order='deterministic')).hexdigest()}"
+        weight = len(rendered) * OBJECT_WEIGHT
+        attempt.digest = f"sha256:{await self.platform.compute.run(weight, _digest, rendered)}"
         attempt.phase = "Detecting drift"
         if encrypted := [str(ObjectRef.of(m)) for m in rendered if m["kind"] == "Secret" and "sops" in m]:
             message = f"{', '.join(encrypted)} is SOPS encrypted, and spec.decryption is not supported yet"
@@ -148,7 +151,10 @@ class KustomizationReconciler:
             scoped = await self._applier.scoped(rendered)
         except SyncFailed as error:
             self._fail(attempt, error.reason, str(error))
-        return plan_sync((_owned(m, wanted) for m in scoped), _known(wanted.status), prune=wanted.spec.prune)
+        known, prune = _known(wanted.status), wanted.spec.prune
+        return await self.platform.compute.run(
+            weight, lambda: plan_sync((_owned(m, wanted) for m in scoped), known, prune=prune)
+        )
 
     # carrying it out
 
@@ -158,7 +164,9 @@ class KustomizationReconciler:
 
     async def _apply(self, attempt: _Attempt, plan: SyncPlan) -> tuple[Applied, ...]:
         wanted, memory = attempt.wanted, self._memory.get(attempt.wanted.key)
-        is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, _fingerprint(plan))
+        weight = len(plan.inventory) * OBJECT_WEIGHT
+        fingerprint = await self.platform.compute.run(weight, _fingerprint, plan)
+        is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, fingerprint)
         is_first = wanted.status.inventory is None
         try:
             if memory is not None and is_repeated:
@@ -179,9 +187,7 @@ class KustomizationReconciler:
             self._fail(attempt, "ReconciliationFailed", str(error), retry_after=_retry_after(error))
         if changes := [str(a) for a in applied if a.change in ("created", "configured")]:
             attempt.tell("Progressing", "\n".join(changes))
-        self._memory[wanted.key] = _Memory(
-            wanted.metadata.uid, _fingerprint(plan), {a.ref: mark_of(a.live) for a in applied}
-        )
+        self._memory[wanted.key] = _Memory(wanted.metadata.uid, fingerprint, {a.ref: mark_of(a.live) for a in applied})
         return applied
 
     async def _track(self, attempt: _Attempt, refs: Sequence[ObjectRef]) -> None:
@@ -370,8 +376,16 @@ def _owned(manifest: Manifest, wanted: Kustomization) -> Manifest:
 
 
 def _fingerprint(plan: SyncPlan) -> str:
-    manifests = [(action.manifest, action.create_only, action.take_over) for action in plan.actions]
-    return hashlib.sha256(msgspec.json.encode(manifests, order="deterministic")).hexdigest()
+    return _digest((action.manifest, action.create_only, action.take_over) for action in plan.actions)
+
+
+def _digest(items: Iterable[object]) -> str:
+    """Of a JSON array of `items`, written one by one: the writing of a whole array lets no other thread in."""
+    digest = hashlib.sha256(b"[")
+    for number, item in enumerate(items):
+        digest.update(b"," * bool(number) + msgspec.json.encode(item, order="deterministic"))
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def _entries(stored: Inventory | None) -> tuple[InventoryEntry, ...]:

@@ -7,8 +7,8 @@
 The work is a pure function, so that it may be ended between any two of its steps: nobody else sees what it left. What
 Git has is read by it too, which is why Git's readers bear to be ended in the middle of an answer.
 
-CPU seconds of a thread are counted, not the time that passes: a busy machine ends nobody's work. They are the last line:
-what is ours to bound (gjson, templates, YAML) counts its own steps, and so fails in the same place every time.
+CPU seconds of a thread are counted, not the time that passes: a busy machine ends nobody's work. They are the last
+line: what is ours to bound (gjson, templates, YAML) counts its own steps, and so fails in the same place every time.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ Ts = TypeVarTuple("Ts")
 
 SMALL = 20_000
 """Weight up to which work is done in the loop: some milliseconds of Python, however it is used."""
+READING = SMALL + 1
+"""Weight of what reads Git's objects: little work, which may hang."""
 AT_A_STRETCH = 40_000
 """Weight of small work after which the loop sees to everything else first."""
-ALLOWANCE = 20.0
+ALLOWANCE = 60.0
 """CPU seconds that one reconciliation may use."""
 PLACES = 8
 """How many namespaces compute at the same time. More threads make the loop wait longer for its turn."""
@@ -96,8 +98,11 @@ def on_account_of(about: ObjectRef) -> Iterator[None]:
 class Inline:
     """Implements gitops_core.ports.Compute in place: for commands, and where time is virtual."""
 
-    async def run(self, weight: int, work: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
+    async def run(self, weight: int, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         return work(*args)
+
+
+IN_PLACE = Inline()
 
 
 class _Ended(BaseException):
@@ -174,7 +179,7 @@ class Threads:
         self._looking: asyncio.TimerHandle | None = None
         self._stretch = 0
 
-    async def run(self, weight: int, work: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]) -> T:
+    async def run(self, weight: int, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
         account = ACCOUNT.get() or Account()
         if weight <= SMALL:
             await self._breathe(weight)

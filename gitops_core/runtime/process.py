@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gitops_core.ports import Chance, Clock, Cluster, Compute, Git
-from gitops_core.runtime.computing import Inline
+from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.controlling import ControllerLoop, Surroundings
 from gitops_core.runtime.events import EventRecorder
 from gitops_core.runtime.fencing import FencedCluster, FencedGit, Open
@@ -76,7 +76,7 @@ async def run(
     stop: asyncio.Event,
     metrics: Metrics,
     health: Health,
-    compute: Compute = Inline(),
+    compute: Compute = IN_PLACE,
 ) -> None:
     """Reconcile until `stop` is set; returns when all is wound up and the lease released.
 

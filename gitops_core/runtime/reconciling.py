@@ -14,7 +14,7 @@ import click
 
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Status
 from gitops_core.ports import Chance, Clock, Cluster, Compute, Events, Git, Objects, PartialObject, Query, Statuses
-from gitops_core.runtime.computing import Inline
+from gitops_core.runtime.computing import IN_PLACE
 
 R = TypeVar("R", bound=Resource)
 R_contra = TypeVar("R_contra", bound=Resource, contravariant=True)
@@ -130,7 +130,7 @@ class Platform:
     events: Events
     statuses: Statuses
     objects: Objects
-    compute: Compute = Inline()
+    compute: Compute = IN_PLACE
 
 
 @dataclass(frozen=True)

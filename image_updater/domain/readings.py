@@ -16,10 +16,11 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from threading import Lock
 from typing import NamedTuple
 
 from image_updater.domain.entries import walk_document
-from image_updater.domain.helm import ACTION, is_in_block, mask, was_masked
+from image_updater.domain.helm import ACTION, lines_in_blocks, mask, was_masked
 from image_updater.domain.markers import (
     LARGEST,
     SCREEN,
@@ -58,22 +59,25 @@ class Reading(NamedTuple):
 
 
 class Readings:
-    """Readings by blob id; of more than `most`, those not asked for the longest are forgotten."""
+    """Readings by blob id, for any thread; of more than `most`, those not asked for the longest are forgotten."""
 
     def __init__(self, most: int = 50_000) -> None:
         self._most = most
         self._found: dict[tuple[str, str], Reading] = {}
+        self._lock = Lock()
 
     def get(self, kind: str, blob: str) -> Reading | None:
-        found = self._found.pop((kind, blob), None)
-        if found is not None:
-            self._found[kind, blob] = found
-        return found
+        with self._lock:
+            found = self._found.pop((kind, blob), None)
+            if found is not None:
+                self._found[kind, blob] = found
+            return found
 
     def put(self, kind: str, blob: str, reading: Reading) -> None:
-        self._found[kind, blob] = reading
-        if len(self._found) > self._most:
-            del self._found[next(iter(self._found))]
+        with self._lock:
+            self._found[kind, blob] = reading
+            if len(self._found) > self._most:
+                del self._found[next(iter(self._found))]
 
 
 REMEMBERED = Readings()
@@ -204,6 +208,7 @@ class _Found:
     def lines(self, text: str, tokens: list[int], error: Unparsable) -> None:
         """Read each marked line for itself, where it can be: not inside a block scalar."""
         number, counted = 0, 0
+        in_blocks = lines_in_blocks(text)
         for token in tokens:
             start = text.rfind("\n", 0, token) + 1
             end = text.find("\n", token)
@@ -212,7 +217,7 @@ class _Found:
             number, counted = number + len(_BREAK.findall(text, counted, start)), start
             first = start + indent
             try:
-                if is_in_block(text, start):
+                if start in in_blocks:
                     raise error
                 self.add(walk(line[indent:], [token - first], first, number), first)
             except Unparsable:

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Clock, Cluster, Compute
-from gitops_core.runtime.computing import Inline
+from gitops_core.runtime.computing import IN_PLACE
 from secrets_sync.adapters.credentials import Credential, certificates, credential
 from secrets_sync.adapters.places import Places, all_threads
 from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
@@ -288,7 +288,7 @@ class Vault:
 class VaultFactory:
     """Implements secrets_sync.ports.ProviderFactory: one connection a store."""
 
-    def __init__(self, clock: Clock, timeout: float = TIMEOUT, compute: Compute = Inline()) -> None:
+    def __init__(self, clock: Clock, timeout: float = TIMEOUT, compute: Compute = IN_PLACE) -> None:
         self._clock, self._timeout, self._compute = clock, timeout, compute
         self._threads = all_threads()
         self._places: WeakValueDictionary[str, Places] = WeakValueDictionary()

@@ -16,7 +16,7 @@ import shutil
 import time
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -197,7 +197,7 @@ class Mirror:
         """Write new objects that were made here: a few by hand, as that is quicker than a process; else checked."""
         async with self.growing():
             if len(objects) <= MOST_LOOSE and sum(len(item.body) for item in objects) <= MOST_LOOSE_BYTES:
-                await self.beside(lambda: [_write_loose(self.directory / "objects", item) for item in objects])
+                await self.beside(lambda: _write_loose(self.directory / "objects", objects))
                 return
             # a file for each of a thousand objects takes five times as long as one pack with its index
             pack = await self.beside(lambda: encode_pack(objects, algorithm_of(objects[0].oid)))
@@ -296,7 +296,12 @@ def _found(output: bytes, prefix: str) -> tuple[str, ...]:
     return tuple(sorted(name.removeprefix(prefix) for name in names))
 
 
-def _write_loose(folder: Path, item: GitObject) -> None:
+def _write_loose(folder: Path, objects: Iterable[GitObject]) -> None:
+    for item in objects:
+        _write_file(folder, item)
+
+
+def _write_file(folder: Path, item: GitObject) -> None:
     place = folder / item.oid[:2] / item.oid[2:]
     if place.exists():
         return

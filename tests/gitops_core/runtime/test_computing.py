@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
-from gitops_core.runtime.computing import AT_A_STRETCH, SMALL, Account, ACCOUNT, Busy, Threads, TooCostly, on_account_of
+from gitops_core.runtime.computing import ACCOUNT, AT_A_STRETCH, SMALL, Account, Busy, Threads, TooCostly, on_account_of
 from gitops_core.runtime.metrics import Metrics
 
 KIND = Kind("example.org", "v1", "Thing")
@@ -42,7 +43,7 @@ def forever() -> None:
     while True:
         try:
             sum(range(1000))
-        except Exception:  # noqa: BLE001  # as careless as code can be
+        except Exception:  # as careless as code can be
             continue
 
 
@@ -65,7 +66,9 @@ async def test_an_error_of_the_work_is_the_caller_s(threads: Threads) -> None:
 
 
 async def test_work_that_never_ends_is_ended_with_a_sentence_that_names_the_object(threads: Threads) -> None:
-    with pytest.raises(TooCostly, match="Thing/shop/hostile.*20 s of computing: make what it reads smaller"):
+    with pytest.raises(
+        TooCostly, match=r"Thing/shop/hostile needs more than 60 s of computing: make what it reads smaller"
+    ):
         await computed(threads, thing("hostile"), forever, allowance=0.1)
 
     assert not [t for t in threading.enumerate() if t.name.startswith("compute") and t.is_alive() and _is_busy(t)]
@@ -84,9 +87,12 @@ async def test_all_the_work_of_one_reconciliation_is_on_one_account(threads: Thr
         account = ACCOUNT.get()
         assert account is not None
         account.left = 0.2
-        with pytest.raises(TooCostly):
-            for _ in range(100):
+        done = 0
+        with contextlib.suppress(TooCostly):
+            while done < 100:
                 await threads.run(LARGE, for_seconds, 0.05)
+                done += 1
+        assert 2 <= done <= 5
 
     with on_account_of(thing("many")):  # the next reconciliation begins anew
         await threads.run(LARGE, for_seconds, 0.05)
