@@ -61,7 +61,10 @@ class _Count:
         self.document = 0
         self.add(DOCUMENT_NODES)
 
-    def add(self, nodes: int) -> None:
+    def add(self, nodes: int, depth: int = 0) -> None:
+        """Raises Malformed: they are too many, or too deep."""
+        if depth > MAX_DEPTH + 1:
+            raise Malformed(0, f"nested more than {MAX_DEPTH} deep")
         self.document += nodes
         self.all += nodes
         if self.document > MAX_NODES + DOCUMENT_NODES:
@@ -82,9 +85,7 @@ class _Loader(yaml.CSafeLoader):
     def descend_resolver(self, parent: yaml.Node | None, index: object) -> None:
         self.depth += 1
         try:
-            self.count.add(1)
-            if self.depth > MAX_DEPTH + 1:
-                raise Malformed(0, f"nested more than {MAX_DEPTH} deep")
+            self.count.add(1, self.depth)
         except Malformed as error:
             error.line = _line(parent) if parent is not None else 0
             raise

@@ -15,7 +15,7 @@ import re
 
 ACTION = "{{"
 
-LONGEST_HEADER = 500
+LONGEST_HEADER = 200
 _MASK = "\ufffd"
 _ACTION = re.compile(
     r"""\{\{-?[ \t\r\n]*/\*(?:[^*{]|\*(?!/)|\{(?!\{/\*))*\*/[ \t\r\n]*-?\}\}"""

@@ -15,7 +15,7 @@ import hashlib
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
 from threading import Lock
 from typing import NamedTuple
 
@@ -209,9 +209,9 @@ class _Found:
         """Read each marked line for itself, where it can be: not inside a block scalar."""
         number, counted = 0, 0
         in_blocks = lines_in_blocks(text)
-        for token in tokens:
-            start = text.rfind("\n", 0, token) + 1
-            end = text.find("\n", token)
+        for start, group in groupby(tokens, key=lambda token: text.rfind("\n", 0, token) + 1):
+            inside = list(group)  # a line is read once, however many tokens it holds
+            end = text.find("\n", start)
             line = text[start : end if end >= 0 else len(text)]
             indent = len(line) - len(line.lstrip(" "))
             number, counted = number + len(_BREAK.findall(text, counted, start)), start
@@ -219,9 +219,9 @@ class _Found:
             try:
                 if start in in_blocks:
                     raise error
-                self.add(walk(line[indent:], [token - first], first, number), first)
+                self.add(walk(line[indent:], [token - first for token in inside], first, number), first)
             except Unparsable:
-                self.refused[token] = str(error)
+                self.refused |= dict.fromkeys(inside, str(error))
 
     def add(self, walked: Walked, start: int) -> None:
         self.marked += walked.marked
