@@ -61,13 +61,13 @@ def lines_in_blocks(text: str) -> frozenset[int]:
     above: list[tuple[int, bool]] = []  # indentation of the lines this one is below, and whether a block is among them
     start = 0
     for line in text.split("\n"):
-        indent = len(line) - len(line.lstrip(" "))
-        while above and above[-1][0] >= indent:
-            above.pop()
-        inside = bool(above) and above[-1][1]
-        if inside:
-            found.append(start)
         if line.strip():
+            indent = len(line) - len(line.lstrip(" "))
+            while above and above[-1][0] >= indent:
+                above.pop()
+            inside = bool(above) and above[-1][1]
+            if inside:
+                found.append(start)
             above.append((indent, inside or _begins_block(line)))
         start += len(line) + 1
     return frozenset(found)
