@@ -20,6 +20,7 @@ check: install         ## Format, lint, types, import contracts, generated files
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/sealoop crds --check deploy/crds
+	$(BIN)/sealoop rbac --check --table docs/operations.md
 
 format: install        ## Rewrite the code as the formatter wants it
 	$(BIN)/ruff format .
@@ -27,6 +28,7 @@ format: install        ## Rewrite the code as the formatter wants it
 
 generate: install      ## Write the generated files again
 	$(BIN)/sealoop crds deploy/crds
+	$(BIN)/sealoop rbac --table docs/operations.md
 
 simulate: install      ## More simulated histories: make simulate SEEDS=10000; SEED=n plays one again
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))

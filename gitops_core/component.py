@@ -13,15 +13,24 @@ from typing import Any
 from gitops_core.api import KINDS, GitRepository, Kustomization, Receiver
 from gitops_core.domain.dependencies import dependency_keys, source_key
 from gitops_core.domain.labels import OWNER_NAME
+from gitops_core.domain.prunelimit import CONFIRM, LIMIT
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query, Renderer
 from gitops_core.reconcilers import Folders, GitRepositoryReconciler, KustomizationReconciler, ReceiverReconciler
+from gitops_core.runtime.controlling import is_significant
 from gitops_core.runtime.credentials import SECRET
+from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 
 WATCHED_SECRETS = "reconcile.fluxcd.io/watch=Enabled"
 
-component = Component(name="gitops", kinds=KINDS)
+PERMISSIONS = (Permission("", "secrets", READ, "credentials of GitRepositories, tokens of Receivers"),)
+APPLIES = (
+    Permission("*", "*", (*READ, "create", "patch", "delete"), "whatever lies in the folders of Kustomizations"),
+)
+"""Narrow it to the kinds that your folders hold; with RBAC among them, `bind` and `escalate` are needed too."""
+
+component = Component(name="gitops", kinds=KINDS, permissions=(*RUNTIME, *PERMISSIONS), applies=APPLIES)
 
 
 def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any], ...]:
@@ -44,6 +53,7 @@ def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any]
                 Watch(Query(Kustomization.KIND), Kustomization, _readiness_changed),
             ),
             concurrency=64,
+            significant=_is_asked_for,
             observed_labels=OWNER_NAME,
         ),
         Controller(
@@ -69,6 +79,11 @@ def _kustomization_references(wanted: Kustomization) -> Iterable[ObjectRef]:
     if wanted.spec.source_ref.kind == GitRepository.KIND.kind:
         yield ObjectRef(GitRepository.KIND, source_key(wanted))
     yield from (ObjectRef(Kustomization.KIND, key) for key in dependency_keys(wanted))
+
+
+def _is_asked_for(old: Kustomization, new: Kustomization) -> bool:
+    before, after = old.metadata.annotations, new.metadata.annotations
+    return is_significant(old, new) or any(before.get(name) != after.get(name) for name in (CONFIRM, LIMIT))
 
 
 def _artifact_changed(old: GitRepository | None, new: GitRepository | None) -> bool:

@@ -263,6 +263,15 @@ class Tree(Mapping[str, bytes]):
         """Symbolic links by path: where they point, as stored. They are not files and are never followed on disk."""
         return {}
 
+    def absence(self, path: str) -> str:
+        """Why `path` is not among the files, as the rest of a sentence; "" when no more is known than that."""
+        parts = path.split("/")
+        above = next((name for end in range(len(parts)) if (name := "/".join(parts[: end + 1])) in self.links), None)
+        if above is None:
+            return ""
+        what = "" if above == path else f"is below {above}, which "
+        return f"{what}is a symbolic link to {self.links[above]}; only links to what is in the repository are followed"
+
     def blob(self, path: str) -> str:
         """Git's object id of a file's contents, which need not be read for it; "" when it is not known."""
         return ""

@@ -1,7 +1,7 @@
 """What the kernel needs from the world, each a Protocol with its contract.
 
 A contract test in tests/contracts/ states what every implementation does; adapters/ holds the implementations. Adapters
-translate every failure into gitops_core.errors, never retry, never log bodies.
+translate every failure into gitops_core.errors, retry only what their peer turned away, never log bodies.
 """
 
 from __future__ import annotations
@@ -227,6 +227,13 @@ class Cluster(Protocol):
         """The same API with the rights of `user`. The embedded cluster has no rights to check and returns itself."""
         ...
 
+    def apart(self) -> Cluster:
+        """The same API over connections of its own, for what must not wait behind other requests.
+
+        It lives as long as this one. The embedded cluster has no connections and returns itself.
+        """
+        ...
+
 
 class Objects(Protocol):
     """Our own kinds as this process's watches see them: reading one costs no request."""
@@ -354,9 +361,14 @@ class CommitInfo:
 
     commit: str
     author: Signature
+    committer: Signature
     message: str
     tree: str
     parents: tuple[str, ...]
+
+
+def no_commit(info: CommitInfo) -> bool:
+    return False
 
 
 class GitRemote(Protocol):
@@ -395,6 +407,7 @@ class GitRemote(Protocol):
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
+        ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         """Make `commit`, and make it the tip of `branch`, only if the branch is where it is expected to be.
 
@@ -402,9 +415,10 @@ class GitRemote(Protocol):
             expected: the tip the branch has now, which is given up for the new commit; "" when there is no such branch.
                 None expects `commit.parent`, or no branch.
             refspec: `SOURCE:TARGET`, where SOURCE is HEAD or the branch: a second ref for the same commit. Both move or
-                neither. A TARGET that is a branch moves from the branch's tip, the commit's parent or a commit of the
-                same author, and from nothing else.
+                neither. A TARGET that is a branch moves from the branch's tip, the commit's parent or a commit that is
+                `ours`, and from nothing else.
             options: for the server's hooks, `git push -o KEY=VALUE`.
+            ours: whether a commit may be given up.
 
         Raises:
             PushConflict: a tip is another one by now; nothing was pushed.

@@ -11,6 +11,7 @@ from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.controlling import is_significant
 from gitops_core.runtime.credentials import SECRET
+from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.gates import APPROVE
@@ -31,7 +32,26 @@ from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.policies import repository_key
 from image_updater.reconcilers.pullrequests import PullRequests
 
-component = Component(name="images", kinds=KINDS)
+WORKLOADS = (
+    ("apps", "deployments"),
+    ("apps", "statefulsets"),
+    ("apps", "daemonsets"),
+    ("argoproj.io", "rollouts"),
+    ("flagger.app", "canaries"),
+)
+"""The plurals of domain.workloads.KINDS."""
+PERMISSIONS = (
+    Permission("", "secrets", READ, "credentials of registries, forges and pushes, keys of signatures"),
+    Permission("", "serviceaccounts", READ, "their imagePullSecrets"),
+    Permission("", "namespaces", ("get",), "labels that accessFrom selects by"),
+    Permission("", "configmaps", ("get", "create", "patch"), "checkpoints of the ages of tags"),
+    *(Permission(group, plural, READ, "whether a bump is healthy") for group, plural in WORKLOADS),
+    Permission("helm.toolkit.fluxcd.io", "helmreleases", ("get",), "whether a workload is a HelmRelease's"),
+    Permission("", "pods", ("list",), "why a rollout does not get on"),
+    Permission("helm.toolkit.fluxcd.io", "helmreleases", ("get",), "what a HelmRelease installed"),
+)
+
+component = Component(name="images", kinds=KINDS, permissions=PERMISSIONS)
 
 
 OWNER_NAME = "kustomize.toolkit.fluxcd.io/name"

@@ -108,6 +108,10 @@ class TagCatalog(Protocol):
     It may be lost: then repositories are listed again, and `restore` brings the times back from the cluster.
     """
 
+    async def repositories(self) -> tuple[str, ...]:
+        """Everything that something is remembered of, in order."""
+        ...
+
     async def tags(self, repository: str) -> tuple[str, ...] | None:
         """In descending byte order; None when the repository was never listed."""
         ...
@@ -117,13 +121,18 @@ class TagCatalog(Protocol):
         ...
 
     async def listed_at(self, repository: str, identity: str) -> datetime | None:
-        """When who has this identity (`access_identity`) last listed the repository."""
+        """When the last listing of the repository by who has this identity (`access_identity`) began."""
         ...
 
-    async def store(self, repository: str, tags: Iterable[str], now: datetime, identity: str = "") -> bool:
+    async def store(
+        self, repository: str, tags: Iterable[str], now: datetime, identity: str = "", began: datetime | None = None
+    ) -> bool:
         """The repository has exactly these tags now; whether that is news. A tag that it had before keeps its time.
 
         Also one that was away for at most `AWAY`: a registry that leaves tags out of one listing resets no age.
+
+        Args:
+            began: when they were asked for (None: now): what was pushed later may be missing.
 
         Raises:
             CatalogUnavailable: it cannot be written, or was lost just now: look whether the repository is known still.

@@ -15,6 +15,7 @@ from gitops_core.domain.manifests import read_manifests
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Kind, Manifest
 from sealoop.kinds import CRD, NAMESPACE
+from sealoop.streams import json_or_yaml
 
 ENDINGS = (".yaml", ".yml", ".json")
 _KUSTOMIZE = "kustomize.config.k8s.io"
@@ -25,7 +26,7 @@ def manifests_in(places: Sequence[str], *, recursive: bool = False) -> list[Mani
     """The objects in `places`, in order.
 
     Raises:
-        ClickException: a place cannot be read, or what is there are no manifests.
+        ClickException: a place cannot be read, or what is there are no manifests, or none at all.
     """
     files: dict[str, bytes] = {}
     for place in places:
@@ -34,9 +35,11 @@ def manifests_in(places: Sequence[str], *, recursive: bool = False) -> list[Mani
         except OSError as error:
             raise click.ClickException(f"{error.filename or place} cannot be read: {error.strerror}") from None
     try:
-        found = list(read_manifests(files))
+        found = list(read_manifests(files, json_or_yaml))
     except GitOpsError as error:
         raise click.ClickException(str(error)) from None
+    if places and not found:
+        raise click.ClickException(f"no objects in {', '.join(files)}")
     for manifest in found:
         if Kind.of_manifest(manifest).group == _KUSTOMIZE:
             raise click.ClickException(

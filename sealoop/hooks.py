@@ -13,13 +13,11 @@ import asyncio
 import contextlib
 import hmac
 import logging
-import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-import click
 from aiohttp import web
 
 from gitops_core.api import Receiver
@@ -35,16 +33,15 @@ from gitops_core.schema import from_manifest
 from image_updater.api import ImageRepository
 from image_updater.domain.webhooks import PayloadInvalid, PushedTag, pushed_tags
 from image_updater.reconcilers.pushes import Pushes
-from sealoop.endpoints import address
+from sealoop.listening import PATIENCE, listening
 
 log = logging.getLogger("sealoop.hooks")
 
 LONGEST = 1 << 20
-PATIENCE = 10.0
-"""Seconds that a sender may take for its request."""
 RATE, BURST = 50.0, 200
-MEMORY = 1.0
-"""Seconds after which the paths are read again when somebody asks for one that is not known."""
+AT_ONCE, STRANGERS_AT_ONCE = 16, 64
+PAUSE = 0.5
+"""Seconds between two readings of the paths, which only who asks for an unknown one waits for."""
 MANAGER = "notification-controller"
 GROUPS = {
     "Bucket": "source.toolkit.fluxcd.io/v1",
@@ -62,53 +59,75 @@ _PATH = re.compile(r"/hook/[0-9a-f]{64}")
 
 
 @dataclass
-class _Bucket:
-    """RATE requests a second, BURST at once."""
+class _Budget:
+    """What one caller may cost: RATE requests a second, BURST without waiting, `most` at the same time."""
 
+    most: int
     tokens: float = BURST
     filled_at: float = 0.0
+    under_way: int = 0
 
-    def take(self, now: float) -> bool:
+    @contextlib.contextmanager
+    def place(self, now: float) -> Iterator[bool]:
+        """Whether one more request may be looked at; it is while the block runs."""
         self.tokens = min(BURST, self.tokens + (now - self.filled_at) * RATE)
         self.filled_at = now
-        if self.tokens < 1:
-            return False
+        if self.tokens < 1 or self.under_way >= self.most:
+            yield False
+            return
         self.tokens -= 1
-        return True
+        self.under_way += 1
+        try:
+            yield True
+        finally:
+            self.under_way -= 1
 
 
 @dataclass
 class Hooks:
-    """What is behind the paths. Answers are HTTP statuses; none of its methods raises because of a request."""
+    """What is behind the paths. Answers are HTTP statuses; none of its methods raises because of a request.
+
+    Each path has a budget of its own, and those who know none have one together: nobody uses up another one's.
+    """
 
     cluster: Cluster
     clock: Clock
     _paths: dict[str, ObjectKey] = field(default_factory=dict)
-    _read_at: float = -MEMORY
+    _budgets: dict[str, _Budget] = field(default_factory=dict)
+    _strangers: _Budget = field(default_factory=lambda: _Budget(STRANGERS_AT_ONCE))
+    _read_at: float = -PAUSE
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _callers: _Bucket = field(default_factory=_Bucket)
-    _strangers: _Bucket = field(default_factory=_Bucket)
 
-    def admits(self, path: str) -> bool:
-        """Whether one more request may be looked at now; those who know no path cannot keep out those who do."""
-        is_known = _PATH.fullmatch(path) is not None and self._known(path) is not None
-        bucket = self._callers if is_known else self._strangers
-        return bucket.take(self.clock.monotonic())
+    def place(self, path: str) -> contextlib.AbstractContextManager[bool]:
+        """Whether one more request may be looked at now."""
+        known = _PATH.fullmatch(path) is not None and self._known(path) is not None
+        budget = self._budgets.setdefault(path, _Budget(AT_ONCE)) if known else self._strangers
+        return budget.place(self.clock.monotonic())
 
     async def receiver(self, path: str) -> Receiver | None:
         """The Receiver that is called at `path` now. Raises ClusterError."""
+        if self._known(path) is None:
+            await self._read(self.clock.monotonic())
         key = self._known(path)
-        if key is None:
-            async with self._reading:
-                if self.clock.monotonic() - self._read_at >= MEMORY:
-                    found = await listed(self.cluster, Receiver)
-                    self._paths = {each.status.webhook_path: each.key for each in found if each.status.webhook_path}
-                    self._read_at = self.clock.monotonic()
-            key = self._known(path)
         manifest = None if key is None else await self.cluster.get(ObjectRef(Receiver.KIND, key))
         receiver = None if manifest is None else from_manifest(Receiver, manifest)
         is_same = receiver is not None and hmac.compare_digest(receiver.status.webhook_path, path)
         return receiver if is_same else None
+
+    async def _read(self, asked_at: float) -> None:
+        """Know every path that a Receiver told before `asked_at`; who asks meanwhile waits for the same reading.
+
+        Raises ClusterError.
+        """
+        async with self._reading:
+            if self._read_at >= asked_at:
+                return
+            await self.clock.sleep(max(0.0, self._read_at + PAUSE - self.clock.monotonic()))
+            began = self.clock.monotonic()
+            found = await listed(self.cluster, Receiver)
+            self._paths = {each.status.webhook_path: each.key for each in found if each.status.webhook_path}
+            self._budgets = {path: budget for path, budget in self._budgets.items() if path in self._paths}
+            self._read_at = began
 
     async def receive(self, receiver: Receiver, path: str, headers: Mapping[str, str], body: bytes) -> HTTPStatus:
         """Prove, read and act. `headers` are by their names in lower case."""
@@ -182,27 +201,17 @@ async def receiving(listen: str, cluster: Cluster, clock: Clock) -> AsyncIterato
     application = web.Application(client_max_size=LONGEST)
 
     async def receive(request: web.Request) -> web.Response:
-        return web.Response(status=await _answer(hooks, request))
+        with hooks.place(request.rel_url.raw_path) as admitted:
+            status = await _answer(hooks, request) if admitted else HTTPStatus.TOO_MANY_REQUESTS
+        return web.Response(status=status)
 
     application.router.add_post("/hook/{digest}", receive)
-    runner = web.AppRunner(application, access_log=None, max_field_size=8190, keepalive_timeout=PATIENCE)
-    await runner.setup()
-    try:
-        try:
-            site = web.TCPSite(runner, *address(listen))
-            await site.start()
-        except (OSError, ValueError) as error:
-            cause = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-            raise click.ClickException(f"cannot listen on {listen!r}: {cause}; name another with --hooks") from None
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+    async with listening(application, listen, "--hooks") as port:
+        yield port
 
 
 async def _answer(hooks: Hooks, request: web.Request) -> HTTPStatus:
     path = request.rel_url.raw_path
-    if not hooks.admits(path):
-        return HTTPStatus.TOO_MANY_REQUESTS
     if not _PATH.fullmatch(path):
         return HTTPStatus.NOT_FOUND
     try:

@@ -9,6 +9,8 @@ from typing import ClassVar
 
 import click
 
+from sealoop.flags import plain
+
 
 class LazyGroup(click.Group):
     """A group with a table: name -> (module, what --help says of it). A name that Python keeps ends in _ there."""
@@ -24,6 +26,12 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(self.table[name][0]), f"{name}_" if iskeyword(name) else name)
         assert isinstance(command, click.Command)  # noqa: S101  # a table of ours, checked by a test
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, plain(rest, command.params) if command is not None else rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

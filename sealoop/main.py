@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "get": ("sealoop.objects", "Show objects."),
     "delete": ("sealoop.objects", "Delete objects by name or by manifest."),
     "images": ("sealoop.images", "Look at, try out and make image updates."),
+    "rbac": ("sealoop.rbac", "Print the roles that the service needs."),
     "crds": ("sealoop.crds", "Write the CustomResourceDefinitions, or print them."),
 }
 
@@ -32,10 +33,17 @@ def command_first(args: Sequence[str]) -> list[str]:
 
     >>> command_first(["-n", "shop", "--local=./state", "get", "ks"])
     ['get', '-n', 'shop', '--local=./state', 'ks']
+    >>> command_first(["-nshop", "get", "ks"])
+    ['get', '-nshop', 'ks']
     """
     place = 0
-    while place < len(args) and args[place].partition("=")[0] in CONNECTION:
-        place += 1 if "=" in args[place] else 2
+    while place < len(args):
+        if args[place] in CONNECTION:
+            place += 2
+        elif args[place].partition("=")[0] in CONNECTION or (args[place].startswith("-n") and len(args[place]) > 2):
+            place += 1
+        else:
+            break
     return [*args[place : place + 1], *args[:place], *args[place + 1 :]]
 
 

@@ -34,9 +34,13 @@ _dry_run = click.option(
 def run(work: Coroutine[Any, Any, int]) -> None:
     """Run a command to the end of the process: its failures become one line and exit code 1."""
     import asyncio
+    import logging
 
     from gitops_core.errors import GitOpsError
+    from sealoop.logs import configure
 
+    if not logging.root.handlers:
+        configure("text", "error")  # what failed is told by what the command prints
     try:
         failures = asyncio.run(work)
     except GitOpsError as error:

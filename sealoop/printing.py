@@ -21,6 +21,8 @@ from gitops_core.domain.scalars import resolve
 from gitops_core.meta import Kind, Manifest
 from sealoop.kinds import object_name
 
+NONE = "<none>"
+
 Cell = Callable[[Manifest, datetime], str]
 
 
@@ -146,7 +148,63 @@ def _pod_status(manifest: Manifest, now: datetime) -> str:
 
 
 def _ports(service: Manifest, _: datetime) -> str:
-    return ",".join(f"{port.get('port')}/{port.get('protocol', 'TCP')}" for port in at(service, ".spec.ports[*]"))
+    return ",".join(map(_port, at(service, ".spec.ports[*]"))) or NONE
+
+
+def _port(port: Manifest) -> str:
+    node = f":{port['nodePort']}" if port.get("nodePort") else ""
+    return f"{port.get('port')}{node}/{port.get('protocol', 'TCP')}"
+
+
+def _cluster_ip(service: Manifest, _: datetime) -> str:
+    return (
+        next((str(ip) for path in (".spec.clusterIPs[0]", ".spec.clusterIP") for ip in at(service, path)), "") or NONE
+    )
+
+
+def _external_ip(service: Manifest, _: datetime) -> str:
+    """Where a Service is reached from outside. Source: k8s.io/kubernetes, pkg/printers, getServiceExternalIP."""
+    given = [str(ip) for ip in at(service, ".spec.externalIPs[*]")]
+    match at(service, ".spec.type"):
+        case ["ExternalName"]:
+            return cell_at(".spec.externalName")(service, _)
+        case ["LoadBalancer"]:
+            ingress = at(service, ".status.loadBalancer.ingress[*]")
+            balancers = sorted({str(found) for each in ingress if (found := each.get("ip") or each.get("hostname"))})
+            return ",".join([*balancers, *given]) or "<pending>"
+        case _:
+            return ",".join(given) or NONE
+
+
+def _labels(path: str) -> Cell:
+    """What a plain selector, a map of labels, selects."""
+
+    def cell(manifest: Manifest, _: datetime) -> str:
+        pairs = (f"{key}={value}" for found in at(manifest, path) for key, value in sorted((found or {}).items()))
+        return ",".join(pairs) or NONE
+
+    return cell
+
+
+def _selector(manifest: Manifest, _: datetime) -> str:
+    """What a workload's selector selects, as `get -l` takes it."""
+    found = next(iter(at(manifest, ".spec.selector")), None) or {}
+    labels = {key: f"{key}={value}" for key, value in (found.get("matchLabels") or {}).items()}
+    expressions = [(each.get("key", ""), _requirement(each)) for each in found.get("matchExpressions") or ()]
+    return ",".join(text for _, text in sorted([*labels.items(), *expressions])) or NONE
+
+
+def _requirement(expression: Manifest) -> str:
+    key, values = expression.get("key", ""), ",".join(sorted(expression.get("values") or ()))
+    match expression.get("operator"):
+        case "In":
+            return f"{key} in ({values})"
+        case "NotIn":
+            return f"{key} notin ({values})"
+        case "DoesNotExist":
+            return f"!{key}"
+        case _:
+            return str(key)
 
 
 def _last_seen(event: Manifest) -> str:
@@ -164,7 +222,11 @@ def _restarts(manifest: Manifest, _: datetime) -> str:
 
 
 _AGE = Column("AGE", 0, cell_at(".metadata.creationTimestamp", "date"))
-_IMAGES = Column("IMAGES", 1, cell_at(".spec.template.spec.containers[*].image"))
+_POD_TEMPLATE = (
+    Column("CONTAINERS", 1, cell_at(".spec.template.spec.containers[*].name")),
+    Column("IMAGES", 1, cell_at(".spec.template.spec.containers[*].image")),
+)
+_SELECTOR = Column("SELECTOR", 1, _selector)
 _READY = Column("READY", 0, _of(".status.readyReplicas", ".spec.replicas"))
 
 BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
@@ -180,9 +242,11 @@ BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
     ("", "ConfigMap"): (Column("DATA", 0, _count(".data", ".binaryData")), _AGE),
     ("", "Service"): (
         Column("TYPE", 0, cell_at(".spec.type")),
-        Column("CLUSTER-IP", 0, cell_at(".spec.clusterIP")),
+        Column("CLUSTER-IP", 0, _cluster_ip),
+        Column("EXTERNAL-IP", 0, _external_ip),
         Column("PORT(S)", 0, _ports),
         _AGE,
+        Column("SELECTOR", 1, _labels(".spec.selector")),
     ),
     ("", "Namespace"): (Column("STATUS", 0, cell_at(".status.phase")), _AGE),
     ("", "Event"): (
@@ -198,16 +262,35 @@ BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
         Column("UP-TO-DATE", 0, _number(".status.updatedReplicas")),
         Column("AVAILABLE", 0, _number(".status.availableReplicas")),
         _AGE,
-        _IMAGES,
+        *_POD_TEMPLATE,
+        _SELECTOR,
     ),
-    ("apps", "StatefulSet"): (_READY, _AGE, _IMAGES),
-    ("apps", "ReplicaSet"): (_READY, _AGE, _IMAGES),
-    ("apps", "DaemonSet"): (
-        Column("READY", 0, _of(".status.numberReady", ".status.desiredNumberScheduled")),
+    ("apps", "StatefulSet"): (_READY, _AGE, *_POD_TEMPLATE),
+    ("apps", "ReplicaSet"): (
+        Column("DESIRED", 0, _number(".spec.replicas")),
+        Column("CURRENT", 0, _number(".status.replicas")),
+        Column("READY", 0, _number(".status.readyReplicas")),
         _AGE,
-        _IMAGES,
+        *_POD_TEMPLATE,
+        _SELECTOR,
     ),
-    ("batch", "Job"): (Column("COMPLETIONS", 0, _of(".status.succeeded", ".spec.completions")), _AGE, _IMAGES),
+    ("apps", "DaemonSet"): (
+        Column("DESIRED", 0, _number(".status.desiredNumberScheduled")),
+        Column("CURRENT", 0, _number(".status.currentNumberScheduled")),
+        Column("READY", 0, _number(".status.numberReady")),
+        Column("UP-TO-DATE", 0, _number(".status.updatedNumberScheduled")),
+        Column("AVAILABLE", 0, _number(".status.numberAvailable")),
+        Column("NODE SELECTOR", 0, _labels(".spec.template.spec.nodeSelector")),
+        _AGE,
+        *_POD_TEMPLATE,
+        _SELECTOR,
+    ),
+    ("batch", "Job"): (
+        Column("COMPLETIONS", 0, _of(".status.succeeded", ".spec.completions")),
+        _AGE,
+        *_POD_TEMPLATE,
+        _SELECTOR,
+    ),
     ("coordination.k8s.io", "Lease"): (Column("HOLDER", 0, cell_at(".spec.holderIdentity")), _AGE),
 }
 

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
+from gitops_core.adapters.sandbox import Confinement, remove_stale_folders
 from gitops_core.meta import Manifest
 from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime import process
@@ -98,11 +100,12 @@ async def reconcile(
     compute = stack.enter_context(contextlib.closing(Threads(metrics)))
     stack.push_async_callback(ended, asyncio.create_task(watch_loop(metrics)))
     if settings.listen:
-        await stack.enter_async_context(serving(settings.listen, metrics.registry, lambda: health.is_ready))
+        await stack.enter_async_context(serving(settings.listen, metrics.registry, health))
     if settings.hooks:
         await stack.enter_async_context(receiving(settings.hooks, cluster, clock))
     git = GitMirrors(settings.state_dir / "git", allow_file=settings.connection.local is not None)
     stack.push_async_callback(git.close)
+    prepare_for_builds()
     ports = await opened_ports(settings.state_dir, clock, stack, compute)
     if settings.connection.local is not None:
         await prepare(cluster, map(crd, KINDS), manifests)
@@ -154,6 +157,13 @@ async def opened_ports(
         logins=logins,
         forges=forges,
     )
+
+
+def prepare_for_builds() -> None:
+    """Say what keeps builds from all but their own files, and remove what a killed service left of its builds."""
+    by = Confinement.of_this_machine()
+    log.log(logging.INFO if by.is_complete else logging.WARNING, "builds are confined", extra={"by": by.described})
+    remove_stale_folders(time.time())
 
 
 async def ended(task: asyncio.Task[None]) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
+from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch, names
 from secrets_sync.api import CaProvider, ExternalSecret, SecretKeySelector, SecretStore
 from secrets_sync.domain.live import MANAGED, SECRET
@@ -24,7 +25,19 @@ CONFIG_MAP = Kind("", "v1", "ConfigMap")
 AT_ONCE = 128
 """Objects of a kind that are looked at together: most of them wait for a server, some for one that hangs."""
 
-component = Component(name="secrets", kinds=(SecretStore, ExternalSecret))
+PERMISSIONS = (
+    Permission("", "secrets", READ, "credentials of SecretStores, and what ExternalSecrets wrote"),
+    Permission("", "secrets", ("create", "update", "delete"), "what ExternalSecrets write"),
+    Permission("", "configmaps", READ, "certificates of SecretStores"),
+    Permission(
+        ExternalSecret.KIND.group,
+        f"{ExternalSecret.PLURAL}/finalizers",
+        ("update",),
+        "being the owner of a Secret, where the API server asks for it (OwnerReferencesPermissionEnforcement)",
+    ),
+)
+
+component = Component(name="secrets", kinds=(SecretStore, ExternalSecret), permissions=PERMISSIONS)
 
 
 def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Controller[Any], ...]:

@@ -1,7 +1,7 @@
 """What can go wrong between a provider and a Secret.
 
     TransientError
-    ├── SecretNotFound       the provider has no such key: the deletionPolicy decides what that means
+    ├── SecretNotFound       the provider has no such key, and the deletionPolicy says that this is a failure
     ├── PropertyNotFound     the key is there, what the property names is not
     ├── PropertyTooCostly    what the property names was not looked for to the end: nobody knows whether it is there
     ├── ValueUnusable        the value is not what the entry says: no JSON object, no base64, a key no Secret may have
@@ -26,9 +26,6 @@ from gitops_core.errors import StalledError, TransientError
 
 class SecretNotFound(TransientError):
     reason = "SecretNotFound"
-
-    def __init__(self, where: str, key: str, version: str = "") -> None:
-        super().__init__(f"{where}: no key {key!r}" + (f" of version {version!r}" if version else ""))
 
 
 class PropertyNotFound(TransientError):

@@ -9,6 +9,7 @@ from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
 from secrets_sync.api import SecretStore
 from secrets_sync.domain.extract import PropertyRule
+from secrets_sync.domain.reading import Absent
 
 
 class SecretProvider(Protocol):
@@ -33,22 +34,33 @@ class SecretProvider(Protocol):
         """Prove that the store can be used: log in. Raises StoreInvalid, AccessDenied, ProviderUnavailable."""
         ...
 
-    async def fetch(self, key: str, version: str = "") -> Sensitive:
+    async def fetch(self, key: str, version: str = "") -> Sensitive | Absent:
         """The payload stored under `key`, whole: a property is looked up by the caller.
 
+        Absent costs a Secret its values, so it needs proof: the server says that there is no such key, or no such
+        version of it, or a deleted one, and confirms that it was asked at the place that the store means. A wrong
+        place, a server that is not the provider's, and every doubt are ProviderUnavailable.
+
         Raises:
-            SecretNotFound: no such key, or no such version of it, or a deleted one.
             AccessDenied: the credentials are wrong or too weak.
             ProviderUnavailable: network trouble, throttling, a 5xx, or an answer that is none.
         """
         ...
 
+    async def aclose(self) -> None:
+        """Done with it. What the factory keeps for the next one stays; until then nothing of it is taken away."""
+        ...
+
 
 class ProviderFactory(Protocol):
-    """Opens stores of one provider; keeps what is worth keeping between reconciliations, such as a login."""
+    """Opens stores of one provider.
+
+    Keeps what is worth keeping between reconciliations, such as a login, and gives it back when the store is another
+    one by then, or was not opened for a while because it is gone.
+    """
 
     async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
-        """A handle for `store`; nothing has been asked of the provider yet.
+        """A handle for `store`, to be closed; nothing has been asked of the provider yet.
 
         Args:
             cluster: bound to the store's namespace: credentials and certificates are read through it, nothing else.
@@ -59,7 +71,7 @@ class ProviderFactory(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give back what was kept."""
+        """Give back all that was kept."""
         ...
 
 

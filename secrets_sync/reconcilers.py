@@ -6,7 +6,8 @@ Whatever it reads or writes lies in its own namespace: the cluster handle knows 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -18,7 +19,6 @@ from gitops_core.errors import (
     ClusterError,
     Conflict,
     GitOpsError,
-    Invalid,
     NotFound,
     NotLeader,
     StalledError,
@@ -28,10 +28,11 @@ from gitops_core.meta import Condition, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Clock, Cluster, Compute, Objects, PartialObject, Query
 from gitops_core.runtime.bounded import NamespaceBound
 from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.informers import every_page
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.schema import unsupported
 from secrets_sync.api import ExternalSecret, ExternalSecretStatus, RemoteRef, SecretStore
-from secrets_sync.api.externalsecret import Binding
+from secrets_sync.api.externalsecret import CONTESTED, TOOK_OVER, Binding
 from secrets_sync.domain.extract import map_of, value_of, weight_of
 from secrets_sync.domain.hashing import created_by, field_manager, synced_version
 from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret
@@ -47,7 +48,10 @@ from secrets_sync.domain.plan import (
     plan_target,
     target_of,
 )
+from secrets_sync.domain.reading import Absent, Reading
 from secrets_sync.domain.refresh import interval_of, is_due, next_look
+from secrets_sync.domain.refusals import cause_of
+from secrets_sync.domain.rivals import SHARING, rivals
 from secrets_sync.errors import (
     NotSupported,
     SecretNotFound,
@@ -78,15 +82,17 @@ class SecretStoreReconciler:
 
     async def reconcile(self, wanted: SecretStore) -> Outcome:
         try:
-            provider = await open_store(wanted, self.cluster, self.factories)
+            opened = await open_store(wanted, self.cluster, self.factories)
         except StoreInvalid as error:
             raise _with_reason(error, wanted, "InvalidProviderConfig", f"unable to create client: {error}") from error
-        try:
-            await provider.validate()
-        except StoreInvalid as error:
-            raise _with_reason(error, wanted, "InvalidProviderConfig", f"unable to validate store: {error}") from error
-        except TransientError as error:
-            raise _with_reason(error, wanted, "ValidationFailed", f"unable to validate store: {error}") from error
+        async with aclosing(opened) as provider:
+            try:
+                await provider.validate()
+            except StoreInvalid as error:
+                message = f"unable to validate store: {error}"
+                raise _with_reason(error, wanted, "InvalidProviderConfig", message) from error
+            except TransientError as error:
+                raise _with_reason(error, wanted, "ValidationFailed", f"unable to validate store: {error}") from error
         status = msgspec.structs.replace(wanted.status, capabilities=provider.capabilities)
         return Outcome(status, "store validated", VALIDATION_INTERVAL, reason="Valid")
 
@@ -108,14 +114,6 @@ async def open_store(store: SecretStore, cluster: Cluster, factories: ProviderFa
 def _with_reason(error: E_, wanted: SecretStore, reason: str, message: str) -> E_:
     error.carrying(wanted.status, Condition(type="Ready", status="False", reason=reason, message=message))
     return error
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What the provider had: the values, and the entries that it had nothing for."""
-
-    values: Mapping[str, Sensitive]
-    notices: tuple[Notice, ...]
 
 
 @dataclass(frozen=True)
@@ -142,14 +140,18 @@ class ExternalSecretReconciler:
             if not await self._must_read(wanted, store, live):
                 return _undisturbed(wanted, started)
             store = _usable(store, wanted)
-            read = await self._read(wanted, store)
+            reading = await self._read(wanted, store)
+            missing = _missing(wanted, reading)
+            others = await self._rivals(wanted)
         except NotLeader:
             raise
         except GitOpsError as error:
             raise _failed(error, wanted, NO_DATA) from error
-        plan, notices = await self._carry_out(wanted, read.values, live, cluster)
+        plan, notices = await self._carry_out(wanted, reading, live, cluster)
         self._synced[wanted.key] = _identity(store)
-        return _synced_outcome(wanted, plan, started, (*read.notices, *notices))
+        conditions = _conditions(wanted, plan, others)
+        notices = (*missing, *notices, *_told(wanted, conditions))
+        return _synced_outcome(wanted, plan, started, conditions, notices)
 
     async def finalize(self, wanted: ExternalSecret) -> None:
         """Deletes the Secret if the deletionPolicy says so; otherwise garbage collection takes what is controlled."""
@@ -158,8 +160,12 @@ class ExternalSecretReconciler:
             return
         cluster = NamespaceBound(self.cluster, wanted.metadata.namespace)
         live = await _live_secret(wanted, cluster)
-        if live is not None and is_ours(wanted, live):
+        if live is None or not is_ours(wanted, live):
+            return
+        try:
             await _delete(cluster, live)
+        except ClusterError as error:
+            raise _mute(error, f"delete {live.ref}") from None
 
     # reading
 
@@ -178,49 +184,28 @@ class ExternalSecretReconciler:
             return True
         return not await self.compute.run(_size(live), _is_in_order, wanted, live)
 
-    async def _read(self, wanted: ExternalSecret, store: SecretStore) -> _Read:
-        """Every read of the provider: each distinct key and version once, dataFrom before data, later ones win."""
-        provider = await open_store(store, self.cluster, self.factories)
-        payloads: dict[tuple[str, str], Sensitive] = {}
-        values: dict[str, Sensitive] = {}
-        notices: list[Notice] = []
-        for i, source in enumerate(wanted.spec.data_from):
-            if source.extract is None:
-                continue
-            path = f"spec.dataFrom[{i}]"
-            try:
-                payload = await _fetched(provider, source.extract, payloads)
-                weight = weight_of(payload, source.extract)
-                values |= await self.compute.run(weight, map_of, payload, source.extract, provider.rule, provider.where)
-            except GitOpsError as error:
-                notices.append(_absent(error, wanted, f"{path}.extract", path))
-        for i, entry in enumerate(wanted.spec.data):
-            ref, path = entry.remote_ref, f"spec.data[{i}] (key: {entry.remote_ref.key})"
-            try:
-                payload = await _fetched(provider, ref, payloads)
-                weight = weight_of(payload, ref)
-                values[entry.secret_key] = await self.compute.run(
-                    weight, value_of, payload, ref, provider.rule, provider.where
-                )
-            except GitOpsError as error:
-                notices.append(_absent(error, wanted, path, f"spec.data[{i}] (key={ref.key})"))
-        return _Read(values, tuple(notices))
+    async def _rivals(self, wanted: ExternalSecret) -> tuple[str, ...]:
+        if wanted.spec.target.creation_policy not in SHARING:
+            return ()
+        return rivals(wanted, await self.objects.list(ExternalSecret, wanted.metadata.namespace))
+
+    async def _read(self, wanted: ExternalSecret, store: SecretStore) -> Reading:
+        async with aclosing(await open_store(store, self.cluster, self.factories)) as provider:
+            return await _reading(wanted, provider, self.compute)
 
     # writing
 
     async def _carry_out(
-        self, wanted: ExternalSecret, values: Mapping[str, Sensitive], live: LiveSecret | None, cluster: Cluster
+        self, wanted: ExternalSecret, reading: Reading, live: LiveSecret | None, cluster: Cluster
     ) -> tuple[Plan, tuple[Notice, ...]]:
-        notices: tuple[Notice, ...] = ()
-        if wanted.spec.target.creation_policy == "Owner" and values and _moved(wanted):
-            notices = await _delete_orphans(wanted, cluster)
+        """What was done, and what is told of it. The Secret is there before one of an earlier name is deleted."""
         for attempt in range(WRITE_ATTEMPTS):
-            weight = sum(len(value.reveal()) for value in values.values()) + _size(live)
-            plan = await self.compute.run(weight, plan_target, wanted, values, live)
+            plan = await self.compute.run(reading.size + _size(live), plan_target, wanted, reading, live)
             if isinstance(plan, Refuse):
                 raise _refused(plan, wanted)
             try:
-                return plan, notices + await _write(plan, wanted, cluster, live)
+                notices = await _write(plan, wanted, cluster, live)
+                break
             except (Conflict, AlreadyExists, NotFound) as error:
                 if attempt == WRITE_ATTEMPTS - 1:
                     failure = WriteFailed("somebody else keeps writing the Secret", retry_after=1.0)
@@ -229,8 +214,10 @@ class ExternalSecretReconciler:
             except NotLeader:
                 raise
             except ClusterError as error:
-                raise _failed(_mute(error), wanted, NO_UPDATE) from None  # the cause could quote the values
-        raise AssertionError("unreachable")
+                raise _failed(_mute(error, "take the Secret"), wanted, NO_UPDATE) from None
+        if wanted.spec.target.creation_policy == "Owner" and (_moved(wanted) or isinstance(plan, Create)):
+            notices += await _delete_orphans(wanted, plan, cluster)
+        return plan, notices
 
 
 def _refuse_unsupported(wanted: ExternalSecret) -> None:
@@ -289,22 +276,65 @@ async def _live_secret(wanted: ExternalSecret, cluster: Cluster) -> LiveSecret |
     return None if manifest is None else LiveSecret.of(manifest)
 
 
-async def _fetched(provider: SecretProvider, ref: RemoteRef, payloads: dict[tuple[str, str], Sensitive]) -> Sensitive:
-    known = (ref.key, ref.version)
-    if known not in payloads:
-        payloads[known] = await provider.fetch(ref.key, ref.version)
-    return payloads[known]
+@dataclass(frozen=True)
+class _Entry:
+    """An entry of spec.dataFrom or spec.data: what to read, and the key to keep it under (None: its own keys)."""
+
+    path: str
+    ref: RemoteRef
+    secret_key: str | None = None
+
+    def values_in(self, payload: Sensitive, provider: SecretProvider) -> Mapping[str, Sensitive]:
+        if self.secret_key is None:
+            return map_of(payload, self.ref, provider.rule, provider.where)
+        return {self.secret_key: value_of(payload, self.ref, provider.rule, provider.where)}
 
 
-def _absent(error: GitOpsError, wanted: ExternalSecret, path: str, short: str) -> Notice:
-    """The notice for a secret that the provider does not have, if that is no failure; raises otherwise."""
-    if isinstance(error, SecretNotFound) and wanted.spec.target.deletion_policy != "Retain":
-        return Notice("Normal", "MissingProviderSecret", f"secret does not exist at provider using {short}")
-    raise _located(error, f"error processing {path}, err: {error}") from error
+def _entries(wanted: ExternalSecret) -> Iterator[_Entry]:
+    for i, source in enumerate(wanted.spec.data_from):
+        if source.extract is not None:
+            yield _Entry(f"spec.dataFrom[{i}]", source.extract)
+    for i, entry in enumerate(wanted.spec.data):
+        yield _Entry(f"spec.data[{i}]", entry.remote_ref, entry.secret_key)
 
 
-def _located(error: GitOpsError, message: str) -> GitOpsError:
+async def _reading(wanted: ExternalSecret, provider: SecretProvider, compute: Compute) -> Reading:
+    """Every read of the provider: each distinct key and version once."""
+    payloads: dict[tuple[str, str], Sensitive | Absent] = {}
+    answers: list[Mapping[str, Sensitive] | Absent] = []
+    for entry in _entries(wanted):
+        known = (entry.ref.key, entry.ref.version)
+        try:
+            if known not in payloads:
+                payloads[known] = await provider.fetch(*known)
+            payload = payloads[known]
+            if isinstance(payload, Absent):
+                answers.append(payload)
+            else:
+                weight = weight_of(payload, entry.ref)
+                answers.append(await compute.run(weight, entry.values_in, payload, provider))
+        except GitOpsError as error:
+            raise _located(error, entry) from error
+    return Reading(tuple(answers))
+
+
+def _missing(wanted: ExternalSecret, reading: Reading) -> tuple[Notice, ...]:
+    """What is told of entries that are absent. Raises SecretNotFound: the deletionPolicy is Retain."""
+    notices = []
+    for entry, answer in zip(_entries(wanted), reading.answers, strict=True):
+        if not isinstance(answer, Absent):
+            continue
+        if wanted.spec.target.deletion_policy == "Retain":
+            raise _located(SecretNotFound(str(answer)), entry)
+        short = entry.path if entry.secret_key is None else f"{entry.path} (key={entry.ref.key})"
+        notices.append(Notice("Normal", "MissingProviderSecret", f"secret does not exist at provider using {short}"))
+    return tuple(notices)
+
+
+def _located(error: GitOpsError, entry: _Entry) -> GitOpsError:
     """The same kind of failure, which also says which entry it was."""
+    place = f"{entry.path}.extract" if entry.secret_key is None else f"{entry.path} (key: {entry.ref.key})"
+    message = f"error processing {place}, err: {error}"
     if isinstance(error, StalledError):
         return StalledError(message, reason=error.reason)
     return TransientError(message, reason=error.reason, retry_after=getattr(error, "retry_after", None))
@@ -333,24 +363,26 @@ async def _delete(cluster: Cluster, live: LiveSecret) -> None:
         return
 
 
-async def _delete_orphans(wanted: ExternalSecret, cluster: Cluster) -> tuple[Notice, ...]:
-    """Delete what this ExternalSecret made under another name."""
+async def _delete_orphans(wanted: ExternalSecret, plan: Plan, cluster: Cluster) -> tuple[Notice, ...]:
+    """Delete what this ExternalSecret made under another name, if the Secret is there in its place."""
+    if not isinstance(plan, Create | Update) and plan != Keep():
+        return ()
     selector = f"{CREATED_BY}={created_by(wanted.key)}"
     query = Query(SECRET, wanted.metadata.namespace, labels=selector, metadata_only=True)
-    page = await cluster.list(query, PartialObject)
     notices = []
-    for orphan in page.items:
-        if not isinstance(orphan, PartialObject) or orphan.metadata.name == target_of(wanted).key.name:
+    for orphan in await every_page(cluster, query, PartialObject):
+        found = orphan.metadata
+        if found.name == target_of(wanted).key.name:
             continue
-        if not any(owner.uid == wanted.metadata.uid for owner in orphan.metadata.owner_references):
+        if not any(owner.controller and owner.uid == wanted.metadata.uid for owner in found.owner_references):
             continue  # a copied label makes no owner
-        ref = ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, orphan.metadata.name))
+        ref = ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, found.name))
         try:
-            await cluster.delete(ref, uid=orphan.metadata.uid)
+            await cluster.delete(ref, uid=found.uid, resource_version=found.resource_version)
         except NotFound:
             continue
         except ClusterError as error:
-            raise _failed(error, wanted, "could not delete orphaned secrets") from error
+            raise _failed(_mute(error, f"delete {ref}"), wanted, "could not delete orphaned secrets") from None
         notices.append(Notice("Normal", "Deleted", "secret deleted because it was orphaned"))
     return tuple(notices)
 
@@ -362,10 +394,43 @@ def _undisturbed(wanted: ExternalSecret, now: datetime) -> Outcome:
     """Nothing was to do: the conditions stay as they are."""
     ready = next(c for c in wanted.status.conditions if c.type == "Ready")
     delay = next_look(wanted, wanted.status.refresh_time, now)
-    return Outcome(wanted.status, ready.message, delay, reason=ready.reason)
+    return Outcome(wanted.status, ready.message, delay, reason=ready.reason, conditions=_standing(wanted))
 
 
-def _synced_outcome(wanted: ExternalSecret, plan: Plan, started: datetime, notices: tuple[Notice, ...]) -> Outcome:
+def _standing(wanted: ExternalSecret, *types: str) -> tuple[Condition, ...]:
+    """The conditions of our own that stand, of these types or of all."""
+    return tuple(c for c in wanted.status.conditions if c.type in (types or ExternalSecret.CONDITIONS.own))
+
+
+def _conditions(wanted: ExternalSecret, plan: Plan, others: tuple[str, ...]) -> tuple[Condition, ...]:
+    """What a user must know of the Secret although all went well."""
+    name = target_of(wanted).key.name
+    if others:
+        names = ", ".join(map(repr, others))
+        message = f"Secret {name!r} is also written by ExternalSecret {names}, and each takes the other's keys away"
+        return (Condition(type=CONTESTED, status="True", reason="SharedTarget", message=message),)
+    if isinstance(plan, Update) and plan.lost:
+        keys = ", ".join(plan.lost)
+        message = (
+            f"Secret {name!r} was there before, and of what others had put there this was removed or replaced: {keys}"
+        )
+        return (Condition(type=TOOK_OVER, status="True", reason="KeysReplaced", message=message),)
+    return () if _moved(wanted) else _standing(wanted, TOOK_OVER)
+
+
+def _told(wanted: ExternalSecret, conditions: tuple[Condition, ...]) -> tuple[Notice, ...]:
+    """A warning for each condition that was not there before."""
+    known = {(condition.type, condition.message) for condition in _standing(wanted)}
+    return tuple(Notice("Warning", c.reason, c.message) for c in conditions if (c.type, c.message) not in known)
+
+
+def _synced_outcome(
+    wanted: ExternalSecret,
+    plan: Plan,
+    started: datetime,
+    conditions: tuple[Condition, ...],
+    notices: tuple[Notice, ...],
+) -> Outcome:
     kept = plan if isinstance(plan, Keep) else DELETED if isinstance(plan, Delete) else Keep()
     status = ExternalSecretStatus(
         conditions=wanted.status.conditions,
@@ -378,6 +443,7 @@ def _synced_outcome(wanted: ExternalSecret, plan: Plan, started: datetime, notic
         kept.message,
         next_look(wanted, started, started),
         reason=kept.reason,
+        conditions=conditions,
         changed=not isinstance(plan, Keep),
         notices=notices,
     )
@@ -394,7 +460,7 @@ def _failed(error: E_, wanted: ExternalSecret, sentence: str) -> E_:
     status = wanted.status
     if status.binding is None:
         status = msgspec.structs.replace(status, binding=Binding())
-    error.carrying(status, condition)
+    error.carrying(status, condition, *_standing(wanted))
     return error
 
 
@@ -406,10 +472,6 @@ def _refused(plan: Refuse, wanted: ExternalSecret) -> StalledError:
     return failed
 
 
-def _mute(error: ClusterError) -> TransientError:
-    """A refusal of the API server without the part that could quote the Secret."""
-    if isinstance(error, Invalid):
-        faults = ", ".join(f"{fault.field} ({fault.reason})" for fault in error.faults)
-        return WriteFailed(f"the API server refuses the Secret: {faults or 'it is invalid'}")
-    retry_after = error.retry_after
-    return WriteFailed(f"the API server did not take the Secret: {error.reason}", retry_after=retry_after)
+def _mute(error: ClusterError, deed: str) -> WriteFailed:
+    """A refusal of the API server without what could quote the Secret. Raise it from None."""
+    return WriteFailed(f"the API server did not {deed}: {cause_of(error)}", retry_after=error.retry_after)

@@ -1,9 +1,10 @@
 """Implements Renderer: plain manifests without a subprocess, everything else with the kustomize program.
 
-A build runs in a private folder in memory (/dev/shm where there is one) that holds the files it uses and no others,
-with no plugins, no helm, no git, no network proxy that answers, bounded in time and output. One build serves every
-prefix, suffix and namespace where that is the same (domain/sharing.py). What was built is kept by content: the folder's
-Git object id and the overlay; so what did not change is not built again, and not even read.
+A build runs on the files it uses and no others, found in the repository and written anew by us (domain/folders.py), and
+always with kustomize's own restrictions; no plugins, no helm, no git. The program can open nothing else and reach
+nothing (sandbox.py). One build serves every prefix, suffix and namespace where that is the same (domain/sharing.py).
+What was built is kept by content: the folder's Git object id and the overlay; so what did not change is not built
+again, and not even read.
 """
 
 from __future__ import annotations
@@ -14,35 +15,50 @@ import hashlib
 import os
 import secrets
 import shutil
-import tempfile
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any
 
 import msgspec
 
+from gitops_core.adapters.sandbox import Confinement, Finished, Limits, OutOfTime, Sandboxed, TooMuchOutput
 from gitops_core.domain import folders, sharing
+from gitops_core.domain.kustomizations import as_text
 from gitops_core.domain.manifests import read_manifests, read_output
+from gitops_core.domain.muting import muted
 from gitops_core.domain.sharing import Affixes
 from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
 from gitops_core.ports import Compute, Overlay
 from gitops_core.runtime.computing import IN_PLACE, READING
+from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.recent import Recent
 
-V = TypeVar("V")
+Key = tuple[object, ...]
+Written = tuple[bytes, ...]
+"""Objects, each as JSON: a fifth of what they take, and read one by one, so that other threads have their turns."""
 
-MAX_OUTPUT = 64 * 2**20
+KEPT_RESULTS = 128 * 2**20
+KEPT_SOURCES = 64 * 2**20
+KEPT_KEYS = 16 * 2**20
+KEY_WEIGHT = 512
+OBJECT_WEIGHT = 64
+BYTES_OF_WEIGHT = 8
+"""Bytes of JSON that C decodes while Python looks at one character."""
 MAX_SOURCES = 64 * 2**20
 HOW_TO_GET = (
     "the kustomize program is missing: put it on PATH or name it in the setting kustomize "
     "(https://kubectl.docs.kubernetes.io/installation/kustomize; `make tools` builds it into .tools/bin)"
 )
 
+_IN_ORDER = ("--reorder", "none")
+_NOWHERE = "http://127.0.0.1:9"
+_ENVIRONMENT = {"PATH": "", "HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE, "GOMEMLIMIT": "768MiB"}
+"""No credentials, no program to call, and a proxy that does not answer."""
+
 
 class RendererUnavailable(TransientError):
-    """The kustomize program is missing, hangs, or prints too much."""
+    """The kustomize program is missing, hangs, or needs too much."""
 
     reason = "BuildFailed"
 
@@ -52,21 +68,25 @@ class _Sources:
     """What a build is made from, but for the prefix, suffix and namespace.
 
     Attributes:
-        document: the kustomization of the folder, with the overlay's fields.
-        files: every other file that the build may read, by path in the repository.
-        fields: those that any kustomization of the build sets.
+        document: the kustomization of the folder, with the overlay's fields, as kustomize gets it.
+        files: every other file that kustomize gets, by the path below the build.
+        build: what names of ours stand for.
         digest: of all that; equal digests build the same.
     """
 
     document: Mapping[str, object]
     files: Mapping[str, bytes]
-    fields: frozenset[str]
-    leaves_root: bool
+    build: folders.Build
     digest: bytes
 
     @property
     def weight(self) -> int:
         return sum(map(len, self.files.values()))
+
+    @property
+    def top(self) -> str:
+        """The folder to build, below the build."""
+        return self.build.name(self.build.folders[0])
 
 
 @dataclass(frozen=True)
@@ -75,26 +95,6 @@ class _Shared:
 
     result: bytes
     stood_in: Affixes
-
-
-class _Recent(Generic[V]):
-    """The most recently used values, by key."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[tuple[object, ...], V] = OrderedDict()
-
-    def get(self, key: tuple[object, ...]) -> V | None:
-        if key not in self._values:
-            return None
-        self._values.move_to_end(key)
-        return self._values[key]
-
-    def put(self, key: tuple[object, ...], value: V) -> None:
-        self._values[key] = value
-        self._values.move_to_end(key)
-        while len(self._values) > self._size:
-            self._values.popitem(last=False)
 
 
 class Kustomize:
@@ -106,7 +106,7 @@ class Kustomize:
         *,
         timeout: float = 60.0,
         builds: int = 2,
-        kept: int = 256,
+        confinement: Confinement | None = None,
         compute: Compute = IN_PLACE,
     ) -> None:
         """
@@ -114,116 +114,115 @@ class Kustomize:
             program: the kustomize binary; "" looks on PATH and in .tools/bin of the working directory.
             timeout: seconds that one build may take.
             builds: how many run at the same time.
-            kept: how many results are remembered.
+            confinement: what builds are kept from; None for all that this machine can.
             compute: where files are read, decoded and compared.
         """
         self._compute = compute
         self._program = program
-        self._timeout = timeout
+        self._limits = Limits(seconds=timeout)
+        self._confinement = confinement or Confinement.of_this_machine()
+        self._token = f"zq{secrets.token_hex(8)}"
         self._slots = asyncio.Semaphore(builds)
-        self._results: _Recent[tuple[Manifest, ...]] = _Recent(kept)
-        self._sources: _Recent[_Sources] = _Recent(kept)
-        self._shared: _Recent[_Shared] = _Recent(kept)
-        self._under_way: dict[tuple[object, ...], asyncio.Lock] = {}
+        self._contents: Recent[Key, Key] = Recent(KEPT_KEYS)  # what a folder of a tree stands for, of `_results`
+        self._results: Recent[Key, Written] = Recent(KEPT_RESULTS)
+        self._sources: Recent[Key, _Sources] = Recent(KEPT_SOURCES)
+        self._shared: Recent[Key, _Shared] = Recent(KEPT_SOURCES)
+        self._under_way: Flights[_Shared] = Flights()
 
     async def render(self, tree: Tree, overlay: Overlay, path: str = "") -> tuple[Manifest, ...]:
         path = path.strip("/")
         fields = msgspec.json.encode(overlay.fields)
         key = (tree.oid, path, overlay.namespace, overlay.name_prefix, overlay.name_suffix, fields)
-        if (kept := self._results.get(key)) is not None:
-            return kept
-        rendered = await self._rendered(tree, overlay, path)
-        self._results.put(key, rendered)
+        contents = self._contents.get(key)
+        kept = self._results.get(contents) if contents else None
+        if kept is not None:
+            return await self._decoded(kept)
+        contents, rendered = await self._rendered(tree, overlay, path, key)
+        self._contents.put(key, contents, KEY_WEIGHT + len(path) + len(fields))
         return rendered
 
-    async def _rendered(self, tree: Tree, overlay: Overlay, path: str) -> tuple[Manifest, ...]:
+    async def _rendered(self, tree: Tree, overlay: Overlay, path: str, key: Key) -> tuple[Key, tuple[Manifest, ...]]:
+        """The objects, and under which key of `_results` they are kept: `key` if they depend on it."""
         affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
-        sources = await self._compute.run(READING, self._gathered, tree, overlay, path, affixes)
-        if not isinstance(sources, _Sources):
-            return sources
-        key = ("contents", path, sources.digest, affixes)
-        if (kept := self._results.get(key)) is None:
-            kept = await self._made(sources, path, affixes)
-            self._results.put(key, kept)
-        return kept
+        asked = (tree.oid, path, msgspec.json.encode(overlay.fields))
+        known = self._sources.get(asked)
+        gathered = await self._compute.run(READING, _gathered, tree, overlay, path, affixes, self._token, known)
+        if not isinstance(gathered, _Sources):
+            return key, await self._keep(key, gathered)
+        if gathered is not known:
+            self._sources.put(asked, gathered, KEY_WEIGHT + gathered.weight)
+        contents = ("contents", path, gathered.digest, affixes)
+        if (kept := self._results.get(contents)) is not None:
+            return contents, await self._decoded(kept)
+        return contents, await self._keep(contents, await self._made(gathered, path, affixes))
 
-    def _gathered(self, tree: Tree, overlay: Overlay, path: str, affixes: Affixes) -> _Sources | tuple[Manifest, ...]:
-        """What there is to build, or the manifests of a folder that needs no build."""
-        prefix = f"{path}/" if path else ""
-        below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
-        if not below:
-            raise PathNotFound(f"kustomization path not found: no file below {path or '.'}")
-        if folders.is_plain(below) and not any(affixes) and not overlay.fields:
-            return read_manifests({prefix + name: tree[prefix + name] for name in _manifest_files(below, path)})
-        return self._prepared(tree, overlay, path)
+    async def _keep(self, key: Key, made: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
+        written = await self._compute.run(READING, _written, made)
+        self._results.put(key, written, sum(map(len, written)) + OBJECT_WEIGHT * len(written) + KEY_WEIGHT)
+        return made
 
-    def _prepared(self, tree: Tree, overlay: Overlay, path: str) -> _Sources:
-        key = (tree.oid, path, msgspec.json.encode(overlay.fields))
-        if (known := self._sources.get(key)) is None:
-            known = _sources_of(tree, path, overlay)
-            self._sources.put(key, known)
-        return known
+    async def _decoded(self, kept: Written) -> tuple[Manifest, ...]:
+        return await self._compute.run(sum(map(len, kept)) // BYTES_OF_WEIGHT, _manifests_of, kept)
 
     async def _made(self, sources: _Sources, path: str, affixes: Affixes) -> tuple[Manifest, ...]:
         """From the shared build where that serves, else from a build of its own."""
-        if sharing.may_share(sources.fields, affixes):
+        if sharing.may_share(sources.build.fields, affixes):
             shared = await self._shared_build(sources, path, affixes)
             if (found := await self._compute.run(sources.weight, _from_shared, shared, sources, affixes)) is not None:
                 return found
         output = await self._build(sources, path, affixes)
-        return await self._compute.run(len(output), read_output, output)
+        return await self._compute.run(len(output), _read, output, sources.build)
 
     async def _shared_build(self, sources: _Sources, path: str, affixes: Affixes) -> _Shared:
         key = (sources.digest, path, tuple(map(bool, affixes)))
-        async with self._under_way.setdefault(key, asyncio.Lock()):
-            shared = self._shared.get(key)
-            if shared is None:
-                stood_in = sharing.stand_ins(affixes, secrets.token_hex(8))
-                output = await self._build(sources, path, stood_in)
-                shared = await self._compute.run(len(output), _shared_of, output, stood_in)
-                self._shared.put(key, shared)
-        self._under_way.pop(key, None)
+        if (shared := self._shared.get(key)) is None:
+            shared = await self._under_way.join(key, lambda: self._built_with_stand_ins(sources, path, affixes))
+            self._shared.put(key, shared, KEY_WEIGHT + len(shared.result))
         return shared
 
-    async def _build(self, sources: _Sources, path: str, affixes: Affixes) -> bytes:
-        document = sharing.merged_overlay(sources.document, affixes, ())
-        files = {**sources.files, os.path.join(path, folders.NAMES[0]): msgspec.json.encode(document)}
-        async with self._slots:
-            root = await asyncio.to_thread(_written, files)
-            try:
-                return await self._run(root, path, sources.leaves_root)
-            finally:
-                await asyncio.to_thread(shutil.rmtree, root, True)
+    async def _built_with_stand_ins(self, sources: _Sources, path: str, affixes: Affixes) -> _Shared:
+        stood_in = sharing.stand_ins(affixes, secrets.token_hex(8))
+        output = await self._build(sources, path, stood_in)
+        return await self._compute.run(len(output), _shared_of, output, stood_in, sources.build)
 
-    async def _run(self, root: str, path: str, leaves_root: bool) -> bytes:
-        restriction = "LoadRestrictionsNone" if leaves_root else "LoadRestrictionsRootOnly"
-        try:
-            process = await asyncio.create_subprocess_exec(
-                self._located(),
-                *("build", os.path.join(root, path), "--load-restrictor", restriction, "--reorder", "none"),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                cwd=root,
-                env=_environment(root),
-            )
-        except OSError as error:
-            raise RendererUnavailable(f"cannot run {self._program or 'kustomize'}: {error.strerror}") from None
-        try:
-            async with asyncio.timeout(self._timeout):
-                output, problem = await asyncio.gather(
-                    _bounded(process, process.stdout, MAX_OUTPUT), _bounded(process, process.stderr, 2**16)
-                )
-                status = await process.wait()
-        except TimeoutError:
-            raise RendererUnavailable(f"kustomize build of {path or '.'} took longer than {self._timeout:g}s") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if status != 0:
-            raise ManifestInvalid(f"kustomize build failed: {_cause(problem, root)}")
-        return output
+    async def _build(self, sources: _Sources, path: str, affixes: Affixes) -> bytes:
+        text = await self._compute.run(READING, _top, sources, affixes)
+        program = Sandboxed(
+            (self._located(), "build", sources.top, "--load-restrictor", "LoadRestrictionsRootOnly", *_IN_ORDER),
+            {**sources.files, os.path.join(sources.top, folders.NAMES[0]): text},
+            _ENVIRONMENT,
+            self._limits,
+            self._confinement,
+        )
+        async with self._slots:
+            running = asyncio.get_running_loop().run_in_executor(None, program.run)
+            try:
+                finished = await asyncio.shield(running)
+            except OSError as error:
+                raise RendererUnavailable(f"cannot run {self._program or 'kustomize'}: {error.strerror}") from None
+            except OutOfTime:
+                limit = f"{self._limits.seconds:g}s"
+                raise RendererUnavailable(f"kustomize build of {path or '.'} took longer than {limit}") from None
+            except TooMuchOutput:
+                limit = f"{self._limits.output >> 20} MiB"
+                raise RendererUnavailable(f"kustomize build of {path or '.'} printed more than {limit}") from None
+            finally:
+                program.stop()
+                with contextlib.suppress(Exception):
+                    await asyncio.shield(running)  # it removes its folder, and the slot is taken until then
+        if finished.status != 0:
+            raise await asyncio.to_thread(self._failure, finished, sources, path)  # it reads all files
+        return finished.output
+
+    def _failure(self, finished: Finished, sources: _Sources, path: str) -> ManifestInvalid | RendererUnavailable:
+        lines = finished.messages.decode("utf-8", "replace").strip().splitlines()
+        if finished.status < 0 or any("out of memory" in line or "cannot allocate memory" in line for line in lines):
+            limits = f"{self._limits.memory >> 20} MiB of memory or {self._limits.seconds:g}s of a processor"
+            return RendererUnavailable(f"kustomize build of {path or '.'} was ended: it needs more than {limits}")
+        said = "\n".join(line for line in lines if not line.startswith("Flag --reorder")).removeprefix("Error: ")
+        told = muted(sources.build.in_words_of_the_repository(said), sources.build, sources.files)
+        printable = told.encode("utf-8", "replace").decode()  # names in Git need not be text
+        return ManifestInvalid(f"kustomize build failed: {printable[:2000]}")
 
     def _located(self) -> str:
         program = self._program or shutil.which("kustomize") or shutil.which("kustomize", path=".tools/bin")
@@ -232,16 +231,62 @@ class Kustomize:
         return os.path.abspath(program)
 
 
-def _shared_of(output: bytes, stood_in: Affixes) -> _Shared:
-    return _Shared(msgspec.json.encode(read_output(output)), stood_in)
+def _gathered(
+    tree: Tree, overlay: Overlay, path: str, affixes: Affixes, token: str, known: _Sources | None
+) -> _Sources | tuple[Manifest, ...]:
+    """What there is to build, `known` if that is known, or the manifests of a folder that needs no build."""
+    prefix = f"{path}/" if path else ""
+    below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
+    if not below:
+        raise PathNotFound(f"kustomization path not found: no file below {path or '.'}")
+    if folders.is_plain(below) and not any(affixes) and not overlay.fields:
+        return read_manifests({prefix + name: tree[prefix + name] for name in _manifest_files(below, path)})
+    return known or _sources_of(tree, path, overlay, token)
+
+
+def _top(sources: _Sources, affixes: Affixes) -> bytes:
+    """The kustomization of the folder to build."""
+    return as_text(sharing.merged_overlay(sources.document, affixes, ()))
+
+
+def _shared_of(output: bytes, stood_in: Affixes, build: folders.Build) -> _Shared:
+    return _Shared(msgspec.json.encode(_read(output, build)), stood_in)
 
 
 def _from_shared(shared: _Shared, sources: _Sources, affixes: Affixes) -> tuple[Manifest, ...] | None:
     """The objects with the real values in the place of the stand-ins; None where that may be something else."""
-    texts = (*sources.files.values(), msgspec.json.encode(sources.document))
+    texts = (*dict.fromkeys(sources.files.values()), as_text(sources.document))
     if not sharing.fits(shared.result, shared.stood_in, affixes, texts):
         return None
     return sharing.substituted(shared.result, shared.stood_in, affixes)
+
+
+def _written(manifests: tuple[Manifest, ...]) -> Written:
+    return tuple(map(msgspec.json.encode, manifests))
+
+
+def _manifests_of(kept: Written) -> tuple[Manifest, ...]:
+    return tuple(map(msgspec.json.decode, kept))
+
+
+def _read(output: bytes, build: folders.Build) -> tuple[Manifest, ...]:
+    """The objects that kustomize printed; where it says what came from which file, that is a file of the repository."""
+    objects = read_output(output)
+    if build.token.encode() not in output:
+        return objects
+    return tuple(_in_words_of_the_repository(manifest, build) for manifest in objects)
+
+
+def _in_words_of_the_repository(value: Any, build: folders.Build) -> Any:
+    match value:
+        case str():
+            return build.in_words_of_the_repository(value, seen_from=build.folders[0])
+        case dict():
+            return {name: _in_words_of_the_repository(item, build) for name, item in value.items()}
+        case list():
+            return [_in_words_of_the_repository(item, build) for item in value]
+        case _:
+            return value
 
 
 def _document(tree: Tree, path: str) -> Mapping[str, object]:
@@ -269,53 +314,26 @@ def _manifest_files(below: Collection[str], path: str) -> tuple[str, ...]:
     return names
 
 
-def _sources_of(tree: Tree, path: str, overlay: Overlay) -> _Sources:
+def _sources_of(tree: Tree, path: str, overlay: Overlay, token: str) -> _Sources:
     """Raises ManifestInvalid."""
     document = sharing.merged_overlay(_document(tree, path), Affixes("", "", ""), overlay.fields)
-    build = folders.build_of(tree, path, document)
-    own = folders.kustomization_file(tree, path)
-    files = {name: tree[name] for name in sorted(build.files) if name != own}
-    if sum(map(len, files.values())) > MAX_SOURCES:
-        raise ManifestInvalid(f"the files that {path or '.'} uses are larger than {MAX_SOURCES >> 20} MiB")
-    digest = hashlib.sha256(msgspec.json.encode(document))
-    for name, data in files.items():
-        digest.update(f"\n{name} {len(data)}\n".encode() + data)
-    return _Sources(document, files, build.fields, build.leaves_root, digest.digest())
-
-
-def _written(files: Mapping[str, bytes]) -> str:
-    """A new private folder with these files."""
-    memory = "/dev/shm"  # noqa: S108  # mkdtemp makes a folder of our own in it
-    root = tempfile.mkdtemp(prefix="sealoop-build-", dir=memory if os.access(memory, os.W_OK) else None)
-    for name, data in files.items():
-        target = Path(root, name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-    return os.path.realpath(root)
-
-
-def _environment(root: str) -> dict[str, str]:
-    """No credentials, no program to call, and a proxy that does not answer: a build reads its files only."""
-    nowhere = "http://127.0.0.1:9"
-    return {"HOME": root, "PATH": "", "HTTP_PROXY": nowhere, "HTTPS_PROXY": nowhere, "TMPDIR": root}
-
-
-async def _bounded(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, limit: int) -> bytes:
-    """What the process prints, which is killed when that is too much."""
-    data, is_over = bytearray(), False
-    while stream is not None and (chunk := await stream.read(2**16)):
-        data += chunk
-        if len(data) > limit:  # read on: a process whose pipe is not read to its end is never seen to end
-            is_over = True
-            data.clear()
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-    if is_over:
-        raise RendererUnavailable(f"kustomize printed more than {limit >> 10} KiB")
-    return bytes(data)
-
-
-def _cause(problem: bytes, root: str) -> str:
-    lines = problem.decode("utf-8", "replace").strip().splitlines()
-    text = "\n".join(line for line in lines if not line.startswith("Flag --reorder")).removeprefix("Error: ")
-    return text.replace(f"{root}/", "").replace(root, ".")[:2000]
+    build = folders.build_of(tree, path, document, token)
+    blobs: dict[str, bytes] = {}
+    size = 0
+    for name in dict.fromkeys(build.copied.values()):  # one that is used in a thousand folders counts once
+        blobs[name] = tree[name]
+        size += len(blobs[name])
+        if size > MAX_SOURCES:
+            raise ManifestInvalid(f"the files that {path or '.'} uses are larger than {MAX_SOURCES >> 20} MiB")
+    written = build.written | {
+        os.path.join(build.name(folder), folders.NAMES[0]): as_text(rewritten)
+        for folder, rewritten in build.rewritten.items()
+        if folder != path
+    }
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in blobs.items()}
+    lines = [f"{place} {hashes[name]}" for place, name in build.copied.items()]
+    lines += [f"{place} {hashlib.sha256(data).hexdigest()}" for place, data in written.items()]
+    files = {place: blobs[name] for place, name in build.copied.items()} | written
+    top = build.rewritten[path]
+    digest = hashlib.sha256("\n".join(lines).encode() + b"\n" + as_text(top))
+    return _Sources(top, files, build, digest.digest())

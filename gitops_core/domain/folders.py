@@ -7,9 +7,9 @@ down has a kustomization file, that folder is built as a whole and takes part in
     apps/plain                        a.yaml, b/c.yaml            -> manifests a.yaml, b/c.yaml
     apps                              (neither)                   -> build of resources: [plain/..., web]
 
-A build may use files outside its folder, but never outside the repository: every path in a kustomization file is
-checked before kustomize sees it, and whatever is not there (an address on the network, a file of the machine) is
-refused.
+A build may use files outside its folder, but never outside the repository: whatever a kustomization file names is found
+in the repository before kustomize sees it, and what is not there (an address on the network, a file of the machine) is
+refused. kustomize is given what was found, in documents that we wrote (domain/kustomizations.py).
 
 Source: fluxcd/pkg, kustomize (generator); kustomize, api/types/kustomization.go.
 """
@@ -17,23 +17,19 @@ Source: fluxcd/pkg, kustomize (generator); kustomize, api/types/kustomization.go
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gitops_core.domain.kustomizations import Role, as_text, inline_documents, rewritten, rewritten_plugins
 from gitops_core.domain.manifests import Malformed, documents
 from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import Tree
 
 NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 EXTENSIONS = (".yaml", ".yml")
-
-_FOLDERS_OR_FILES = ("resources", "bases", "components")
-_PLUGINS = ("generators", "transformers", "validators")
-_FILES = ("crds", "configurations", "patchesStrategicMerge", *_PLUGINS)
-_WITH_PATH = ("patches", "patchesJson6902", "replacements")
-_GENERATORS = ("configMapGenerator", "secretGenerator")
-_HELM = ("helmCharts", "helmChartInflationGenerator", "helmGlobals")
+MAX_WRITTEN = 64 * 2**20
 
 
 class PlacedTree(Tree):
@@ -41,11 +37,15 @@ class PlacedTree(Tree):
 
     def __init__(self, tree: Tree, folder: str) -> None:
         self.oid = tree.oid
-        self._tree = tree
+        self._tree, self._folder = tree, folder
         self._paths = {posixpath.join(folder, path): path for path in tree}
 
     def __getitem__(self, path: str) -> bytes:
         return self._tree[self._paths[path]]
+
+    def absence(self, path: str) -> str:
+        prefix = f"{self._folder}/" if self._folder else ""
+        return self._tree.absence(path.removeprefix(prefix)) if path.startswith(prefix) else ""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)
@@ -90,48 +90,184 @@ def generated_resources(paths: Collection[str], folder: str) -> tuple[str, ...]:
 
 @dataclass
 class Build:
-    """Attributes:
-    files: every file that the build may read.
-    documents: the kustomization files among them, decoded, by folder.
-    leaves_root: whether a file above its kustomization's folder is used, which kustomize refuses unless told.
+    """What kustomize is given to build: every folder and every file under a name of ours, so that no text can be read
+    as anything else (an address, a flag, YAML), and no file is above the folder that uses it.
+
+        t-d0/kustomization.yaml     {"resources": ["../t-d1", "t-f0"]}      apps/web/kustomization.yaml
+        t-d0/t-f0                   ...                                     apps/shared.yaml
+        t-d1/kustomization.yaml     {"namePrefix": "x-"}                    apps/base/kustomization.yaml
+
+    Attributes:
+        token: what those names begin with; nobody can guess it, so it stands nowhere else.
+        folders: of the repository, the one to build first; `t-d0` is the first of these.
+        documents: their kustomizations as they were read.
+        rewritten: the same as kustomize gets them.
+        places: what `t-f0`, `t-f1`, ... stand for: a file of the repository.
+        copied: files that kustomize gets as they are: the path in the repository by that below the build.
+        written: texts that it gets instead of files, likewise.
     """
 
-    files: set[str] = field(default_factory=set)
+    token: str
+    folders: list[str] = field(default_factory=list)
     documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    leaves_root: bool = False
+    rewritten: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    places: list[str] = field(default_factory=list)
+    copied: dict[str, str] = field(default_factory=dict)
+    written: dict[str, bytes] = field(default_factory=dict)
+    _numbers: dict[str, int] = field(default_factory=dict)
+    _size: int = 0
 
     @property
     def fields(self) -> frozenset[str]:
         """The fields that are set in any kustomization file of the build."""
         return frozenset(key for document in self.documents.values() for key, value in document.items() if value)
 
+    def name(self, folder: str) -> str:
+        """What the folder is called below the build; a folder that is new gets the next name."""
+        if folder not in self._numbers:
+            self._numbers[folder] = len(self.folders)
+            self.folders.append(folder)
+        return f"{self.token}-d{self._numbers[folder]}"
 
-def build_of(files: Mapping[str, bytes], folder: str, top: Mapping[str, Any]) -> Build:
+    def add(self, here: str, place: str, text: bytes | None = None) -> str:
+        """The name, in folder `here` of the build, of the repository's file `place`, or of `text` in its stead."""
+        name = f"{self.token}-f{len(self.places)}"
+        self.places.append(place)
+        if text is None:
+            self.copied[f"{self.name(here)}/{name}"] = place
+        else:
+            self.written[f"{self.name(here)}/{name}"] = text
+            self._size += len(text)
+            if self._size > MAX_WRITTEN:
+                raise ManifestInvalid(f"plug-ins and patches are larger than {MAX_WRITTEN >> 20} MiB")
+        return name
+
+    def in_words_of_the_repository(self, text: str, *, seen_from: str | None = None) -> str:
+        """`text` with paths of the repository in place of our names.
+
+        Args:
+            seen_from: the folder to which the paths shall be relative, if they shall.
+        """
+        own = re.escape(self.token)
+        pattern = rf"(?:\.\./)*(?:{own}-d\d+/)?{own}-f(\d{{1,9}})|(?:\.\./)*{own}-d(\d{{1,9}})(/{NAMES[0]})?"
+        return re.sub(pattern, lambda match: self._place(match, seen_from), text)
+
+    def _place(self, match: re.Match[str], seen_from: str | None) -> str:
+        known, number = (self.folders, match[2]) if match[1] is None else (self.places, match[1])
+        if int(number) >= len(known):
+            return match[0]  # somebody found the token out, and made this one up
+        place = posixpath.join(known[int(number)], NAMES[0] if match[3] else "")
+        return place.rstrip("/") or "." if seen_from is None else posixpath.relpath(f"/{place}", f"/{seen_from}")
+
+
+def build_of(files: Tree, folder: str, top: Mapping[str, Any], token: str) -> Build:
     """What a build of `folder` uses, following its resources.
 
     Args:
         top: the kustomization to build, which is not a file of the repository yet.
+        token: letters and digits, beginning with a letter, that nobody can guess.
 
     Raises:
         ManifestInvalid: a kustomization file is not one, or names what is not in the repository.
     """
-    build = Build(documents={folder: top})
-    folders = _folders(files)
-    waiting = [folder]
-    while waiting:
-        here = waiting.pop()
-        document = build.documents[here]
-        for name, target in _references(document, here, files):
-            if target in folders and name in _FOLDERS_OR_FILES:
-                if target not in build.documents:
-                    build.documents[target] = _read_folder(files, target, build)
-                    waiting.append(target)
-            elif target in files:
-                build.files.add(target)
-                build.leaves_root |= not target.startswith(f"{here}/" if here else "")
-            else:
-                raise _refusal(here, name, target)
+    build = Build(token, documents={folder: top})
+    build.name(folder)
+    known = _folders(files)
+    for here in build.folders:  # which grows meanwhile
+        path = kustomization_file(files, here) or posixpath.join(here, NAMES[0])
+        if here not in build.documents:
+            build.documents[here] = _read_folder(files, here)
+        try:
+            build.rewritten[here] = rewritten(build.documents[here], _Reader(build, files, known, here, path).visit)
+        except ManifestInvalid as error:
+            raise ManifestInvalid(f"{path}: {error}") from None
     return build
+
+
+@dataclass
+class _Reader:
+    """Finds what the kustomization of one folder names, in the repository or nowhere.
+
+    Attributes:
+        here: the folder.
+        path: of its kustomization file.
+        known: the folders of the repository.
+        seen: the names of files that were asked for before, by role and path.
+    """
+
+    build: Build
+    files: Tree
+    known: Collection[str]
+    here: str
+    path: str
+    seen: dict[tuple[bool, str], str] = field(default_factory=dict)
+
+    def visit(self, role: Role, text: str, place: str) -> str:
+        match role:
+            case Role.FILE:
+                return self._file(text, place) if text else ""
+            case Role.KEYED_FILE:
+                key, equals, path = text.rpartition("=")
+                if "=" in key or (equals and not (key and path)):
+                    raise ManifestInvalid(f"{place}: {text!r} is neither a path nor key=path")
+                return f"{key or posixpath.basename(text.rstrip('/'))}={self._file(path, place)}"
+            case Role.PATCH:
+                if inline_documents(text) is None:
+                    return self._file(text, place)
+                return self.build.add(self.here, self.path, text.encode())
+            case Role.PLUGIN:
+                return self._plugins(text, place)
+            case Role.RESOURCE | Role.FOLDER:
+                target = self._inside(text, place)
+                if role is Role.RESOURCE and target in self.files:
+                    return self._file(text, place)
+                if target not in self.known:
+                    raise self._absent(target, place)
+                if not target or f"{self.here}/".startswith(f"{target}/"):
+                    raise ManifestInvalid(f"{place}: {text} is or holds this folder: a cycle")
+                return f"../{self.build.name(target)}"
+
+    def _file(self, text: str, place: str) -> str:
+        target = self._inside(text, place)
+        if target not in self.files:
+            raise self._absent(target, place)
+        if (False, target) not in self.seen:
+            self.seen[False, target] = self.build.add(self.here, target)
+        return self.seen[False, target]
+
+    def _plugins(self, text: str, place: str) -> str:
+        inline = inline_documents(text)
+        if inline is not None:
+            return self.build.add(self.here, self.path, self._as_plugins(inline, place)) if inline else ""
+        target = self._inside(text, place)
+        if target not in self.files:
+            raise self._absent(target, place)
+        if (True, target) not in self.seen:
+            try:
+                found = [document for _, document in documents(self.files[target]) if document is not None]
+            except Malformed as error:
+                raise ManifestInvalid(f"{place}: {target}: line {error.line}: {error.problem}") from None
+            made = self._as_plugins(found, f"{place} ({target})")
+            self.seen[True, target] = self.build.add(self.here, target, made)
+        return self.seen[True, target]
+
+    def _as_plugins(self, found: list[Any], place: str) -> bytes:
+        made = rewritten_plugins(found, posixpath.basename(self.here), place, self.visit)
+        return b"\n---\n".join(as_text(plugin) for plugin in made)
+
+    def _inside(self, text: str, place: str) -> str:
+        climbed = posixpath.normpath(posixpath.join(self.here or ".", text))
+        if not text or text.startswith("/") or climbed == ".." or climbed.startswith("../"):
+            raise self._absent(text, place)
+        return "" if climbed == "." else climbed
+
+    def _absent(self, target: str, place: str) -> ManifestInvalid:
+        if target in self.known:
+            return ManifestInvalid(f"{place}: {target or '.'} is a folder, where a file is expected")
+        reason = self.files.absence(target)
+        if not reason:
+            reason = "is not in the repository; remote bases and files of the machine are refused"
+        return ManifestInvalid(f"{place}: {target} {reason}")
 
 
 def read_kustomization(files: Mapping[str, bytes], path: str) -> Mapping[str, Any]:
@@ -147,81 +283,13 @@ def read_kustomization(files: Mapping[str, bytes], path: str) -> Mapping[str, An
     return found[0]
 
 
-def _read_folder(files: Mapping[str, bytes], folder: str, build: Build) -> Mapping[str, Any]:
+def _read_folder(files: Tree, folder: str) -> Mapping[str, Any]:
     path = kustomization_file(files, folder)
     if path is None:
-        raise ManifestInvalid(f"{folder or '.'} has no kustomization file, but is used as a resource")
-    build.files.add(path)
+        names = [posixpath.join(folder, name) for name in NAMES]
+        reason = next((f" ({name} {why})" for name in names if (why := files.absence(name))), "")
+        raise ManifestInvalid(f"{folder or '.'} has no kustomization file{reason}, but is used as a resource")
     return read_kustomization(files, path)
-
-
-def _references(document: Mapping[str, Any], here: str, files: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
-    """(field, path in the repository) of everything that the kustomization of folder `here` names."""
-    for name, text in _named(document):
-        if "\n" in text or text.lstrip().startswith(("{", "[")) or ": " in text:
-            if name in _PLUGINS:
-                yield from _plugin_references(name, text.encode(), here)
-            continue
-        target = _inside(here, name, text)
-        yield name, target
-        if name in _PLUGINS and target in files:
-            yield from _plugin_references(name, files[target], here)
-
-
-def _named(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name in (*_FOLDERS_OR_FILES, *_FILES):
-        yield from ((name, item) for item in _list(document.get(name)) if isinstance(item, str))
-    for name in _WITH_PATH:
-        entries = (item.get("path") for item in _list(document.get(name)) if isinstance(item, dict))
-        yield from ((name, path) for path in entries if isinstance(path, str) and path)
-    for name in _GENERATORS:
-        for item in _list(document.get(name)):
-            yield from ((name, path) for path in _generator_paths(item))
-    openapi = document.get("openapi")
-    if isinstance(openapi, dict) and isinstance(openapi.get("path"), str):
-        yield "openapi", openapi["path"]
-    for name in _HELM:
-        if document.get(name):
-            raise ManifestInvalid(f"{name} is not supported in a kustomization file: use a HelmRelease")
-
-
-def _generator_paths(item: Any) -> Iterator[str]:
-    if not isinstance(item, dict):
-        return
-    for key in ("files", "envs"):
-        yield from (path.rpartition("=")[2] for path in _list(item.get(key)) if isinstance(path, str))
-    if isinstance(item.get("env"), str) and item["env"]:
-        yield item["env"]
-
-
-def _plugin_references(name: str, data: bytes, here: str) -> Iterator[tuple[str, str]]:
-    """A generator's or transformer's own file may name files under the keys that kustomize's built-in ones know."""
-    try:
-        found = [document for _, document in documents(data)]
-    except Malformed as error:
-        raise ManifestInvalid(f"{here or '.'}: {name}: line {error.line}: {error.problem}") from None
-    for document in found:
-        if not isinstance(document, dict):
-            continue
-        yield from ((name, _inside(here, name, path)) for path in _generator_paths(document))
-        keys = ("path", "paths", "chartHome", "valuesFile")
-        for text in (item for key in keys for item in _list(document.get(key)) if isinstance(item, str)):
-            yield name, _inside(here, name, text)
-
-
-def _inside(here: str, name: str, text: str) -> str:
-    path = posixpath.normpath(posixpath.join("/", here, text))[1:]
-    climbed = posixpath.normpath(posixpath.join(here or ".", text))
-    if text.startswith("/") or climbed == ".." or climbed.startswith("../"):
-        raise _refusal(here, name, text)
-    return path
-
-
-def _refusal(here: str, name: str, target: str) -> ManifestInvalid:
-    where = posixpath.join(here, NAMES[0])
-    return ManifestInvalid(
-        f"{where}: {name}: {target or '.'} is not in the repository; remote bases and files of the machine are refused"
-    )
 
 
 def _folders(paths: Collection[str]) -> frozenset[str]:
@@ -236,9 +304,3 @@ def _parents(path: str) -> Iterator[str]:
 
 def _walk_order(path: str) -> list[str]:
     return path.split("/")
-
-
-def _list(value: Any) -> list[Any]:
-    if isinstance(value, list):
-        return value
-    return [] if value is None else [value]

@@ -1,7 +1,7 @@
 """What a Kustomization writes on its objects, and what it reads on them.
 
 Written: two labels that name the owner, and spec.commonMetadata, which wins over what the manifest says.
-Read, as annotation or label, value compared without case:
+Read, as annotation or label, value compared without case, in the manifest or, set by hand, in the cluster:
 
     kustomize.toolkit.fluxcd.io/reconcile: disabled     neither applied nor pruned
     kustomize.toolkit.fluxcd.io/ssa: Override           the default
@@ -10,6 +10,9 @@ Read, as annotation or label, value compared without case:
                                      Ignore             neither applied nor pruned
     kustomize.toolkit.fluxcd.io/prune: disabled         never pruned
 
+A mark that we applied ourselves ends with the manifest that names it; one that somebody else owns holds until he takes
+it away.
+
 Source: Flux, kustomize-controller.
 """
 
@@ -17,11 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gitops_core.domain import fieldmanagers
 from gitops_core.meta import Manifest, ObjectKey
 
 PREFIX = "kustomize.toolkit.fluxcd.io"
 OWNER_NAME = f"{PREFIX}/name"
 OWNER_NAMESPACE = f"{PREFIX}/namespace"
+MARKS = tuple(f"{PREFIX}/{key}" for key in ("reconcile", "ssa", "prune", "force", "substitute", "decrypt"))
 
 
 def owner_labels(owner: ObjectKey) -> dict[str, str]:
@@ -31,6 +36,11 @@ def owner_labels(owner: ObjectKey) -> dict[str, str]:
 def is_owned_by(manifest: Manifest, owner: ObjectKey) -> bool:
     labels = (manifest.get("metadata") or {}).get("labels") or {}
     return all(labels.get(key) == value for key, value in owner_labels(owner).items())
+
+
+def is_owned(manifest: Manifest) -> bool:
+    """Whether any Kustomization owns it: then its changes are watched."""
+    return OWNER_NAME in ((manifest.get("metadata") or {}).get("labels") or {})
 
 
 def with_metadata(manifest: Manifest, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Manifest:
@@ -53,6 +63,13 @@ def says(manifest: Manifest, key: str, value: str) -> bool:
 def is_excluded(manifest: Manifest) -> bool:
     """Neither applied nor pruned."""
     return says(manifest, "reconcile", "disabled") or says(manifest, "ssa", "Ignore")
+
+
+def is_left_alone(wanted: Manifest, live: Manifest) -> bool:
+    """Whether an object that exists is not to be applied, by its manifest or by marks that others set on it."""
+    if is_excluded(live) or is_create_only(wanted):
+        return True
+    return is_create_only(live) and not fieldmanagers.applies_metadata(live, f"{PREFIX}/ssa")
 
 
 def is_create_only(manifest: Manifest) -> bool:

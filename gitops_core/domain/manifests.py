@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import yaml
@@ -28,6 +29,7 @@ MAX_NODES = 200_000  # one object of the 1.5 MiB that etcd takes has fewer
 MAX_ALL_NODES = 2_000_000  # of all that one build or folder holds: it takes a minute and more to read
 DOCUMENT_NODES = 5  # what an empty document costs
 LOCAL_CONFIG = "config.kubernetes.io/local-config"
+CHARACTERS_OF_A_NODE = 64  # a long text counts as several nodes, as it does in memory
 _PLAIN = "!plain"
 _CORE = "tag:yaml.org,2002:"
 
@@ -99,18 +101,25 @@ class _Loader(yaml.CSafeLoader):
         return f"{_CORE}seq" if kind is yaml.SequenceNode else f"{_CORE}map"
 
 
-def read_manifests(files: Mapping[str, bytes]) -> tuple[Manifest, ...]:
+Decode = Callable[[bytes], Iterator[tuple[int, Any]]]
+"""The decoded documents of a file, each with the line it begins at; None for an empty one. Raises Malformed."""
+
+
+def read_manifests(files: Mapping[str, bytes], decode: Decode | None = None) -> tuple[Manifest, ...]:
     """The objects of `files`, in the order of the mapping and of each file.
+
+    Args:
+        decode: `documents` by default, which counts the values of all files together.
 
     Raises:
         ManifestInvalid: names every file that is at fault.
     """
     faults: list[Fault] = []
     found: list[tuple[str, Manifest]] = []
-    count = _Count()
+    decode = decode or partial(documents, count=_Count())
     for path, data in files.items():
         try:
-            found.extend((path, manifest) for manifest in read_file(data, count))
+            found.extend((path, manifest) for manifest in read_file(data, decode))
         except Malformed as error:
             faults.append(Fault(path, error.line, error.problem))
     faults.extend(_duplicates(found))
@@ -124,13 +133,9 @@ def read_output(data: bytes) -> tuple[Manifest, ...]:
     return read_manifests({"the build's result": data})
 
 
-def read_file(data: bytes, count: _Count | None = None) -> Iterator[Manifest]:
-    """The objects of one file. Raises Malformed.
-
-    Args:
-        count: of the other files that are read with it.
-    """
-    for line, document in documents(data, count):
+def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
+    """The objects of one file. Raises Malformed."""
+    for line, document in (decode or documents)(data):
         if document is None:
             continue
         for manifest in _expanded(document, line):
@@ -175,7 +180,7 @@ class _Construction:
 
     def _build(self, node: yaml.Node) -> tuple[Any, int]:
         if isinstance(node, yaml.ScalarNode):
-            return _scalar(node), 1
+            return _scalar(node), 1 + len(node.value) // CHARACTERS_OF_A_NODE
         if id(node) in self.made:
             return self.made[id(node)]
         if id(node) in self.open:
@@ -183,7 +188,7 @@ class _Construction:
         self.open.add(id(node))
         built = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
         if built[1] > MAX_NODES:
-            raise Malformed(_line(node), f"more than {MAX_NODES} values when aliases are written out")
+            raise Malformed(_line(node), f"more than {MAX_NODES} values, or as much text, when aliases are written out")
         self.open.discard(id(node))
         self.made[id(node)] = built
         return built
@@ -198,7 +203,7 @@ class _Construction:
         size = 1
         for key, child in node.value:
             value, part = self._build(child)
-            size += part
+            size += part + len(key.value) // CHARACTERS_OF_A_NODE
             if key.tag == _PLAIN and key.value == "<<":
                 self.merged += part
                 if self.merged > MAX_NODES:

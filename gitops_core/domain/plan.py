@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gitops_core.domain import inventory, labels, stages
+from gitops_core.domain.prunelimit import DEFAULT_LIMIT, PruneGuarded, PruneLimit
 from gitops_core.meta import Manifest, ObjectRef
+
+NAMED = 5  # objects that a refusal names
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,25 @@ class SyncPlan:
         return tuple(action for stage in self.stages for action in stage)
 
 
-def plan_sync(wanted: Iterable[Manifest], known: Iterable[ObjectRef], *, prune: bool) -> SyncPlan:
+def plan_sync(
+    wanted: Iterable[Manifest],
+    known: Iterable[ObjectRef],
+    *,
+    prune: bool,
+    limit: PruneLimit = DEFAULT_LIMIT,
+    confirmed: bool = False,
+) -> SyncPlan:
     """Decide how the cluster becomes what `wanted` says.
 
     Args:
         wanted: complete manifests, one for each object.
         known: the inventory of the last sync.
         prune: whether objects that are wanted no more are deleted; else they are only forgotten.
+        limit: how many may be deleted.
+        confirmed: a person has said that whatever is deleted is meant to be.
+
+    Raises:
+        PruneGuarded: nothing is wanted and something is known, or more would be deleted than `limit` allows.
     """
     manifests = {ObjectRef.of(manifest): manifest for manifest in wanted}
     known = tuple(known)
@@ -64,6 +79,8 @@ def plan_sync(wanted: Iterable[Manifest], known: Iterable[ObjectRef], *, prune: 
     applied = [ref for ref in manifests if ref not in left_alone]
     final = tuple(ref for stage in stages.staged(manifests) for ref in stage)
     stale = inventory.difference(known, final)
+    if prune and not confirmed:
+        _guard(stale, len(inventory.union(known, ())), limit, is_empty=not manifests)
     return SyncPlan(
         stages=tuple(tuple(_action(ref, manifests[ref]) for ref in stage) for stage in stages.staged(applied)),
         excluded=excluded,
@@ -71,6 +88,16 @@ def plan_sync(wanted: Iterable[Manifest], known: Iterable[ObjectRef], *, prune: 
         tracked=inventory.union(final, known),
         inventory=final,
     )
+
+
+def _guard(stale: Sequence[ObjectRef], known: int, limit: PruneLimit, *, is_empty: bool) -> None:
+    if not stale:
+        return
+    named = ", ".join(map(str, stale[:NAMED])) + (f" and {len(stale) - NAMED} more" if len(stale) > NAMED else "")
+    if is_empty:
+        raise PruneGuarded(f"the build holds no objects, and would delete all {known} that were applied: {named}")
+    if limit.is_exceeded(len(stale), known):
+        raise PruneGuarded(f"{len(stale)} of {known} applied objects would be deleted, {limit}: {named}")
 
 
 def _action(ref: ObjectRef, manifest: Manifest) -> Action:

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from types import NoneType
 from typing import NamedTuple
 
 import msgspec
 
+from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import Manifest
 
 NAME_SENSITIVE = frozenset(
@@ -119,21 +121,30 @@ def merged_overlay(document: Mapping[str, object], affixes: Affixes, fields: Ite
 
     The namespace, prefix and suffix replace the document's; images replace those of the same name; everything else is
     a list that is appended to.
+
+    Raises:
+        ManifestInvalid: one of these is no list in the document.
     """
     merged = dict(document)
     for key, value in zip(("namePrefix", "nameSuffix", "namespace"), affixes, strict=True):
         if value:
             merged[key] = value
     for key, extra in fields:
-        own = _items(merged.get(key))
+        own = _items(key, merged.get(key))
         if key == "images":
-            replaced = {item["name"]: item for item in _items(extra)}
-            own = [replaced.pop(item.get("name"), item) for item in own]
+            replaced = {item["name"]: item for item in _items(key, extra)}
+            own = [replaced.pop(name, item) if isinstance(name := _name(item), str) else item for item in own]
             merged[key] = [*own, *replaced.values()]
         else:
-            merged[key] = [*own, *_items(extra)]
+            merged[key] = [*own, *_items(key, extra)]
     return merged
 
 
-def _items(value: object) -> list[Manifest]:
-    return list(value) if isinstance(value, (list, tuple)) else []
+def _items(key: str, value: object) -> list[Manifest]:
+    if not isinstance(value, (list, tuple, NoneType)):
+        raise ManifestInvalid(f"{key} of the kustomization file must be a list")
+    return list(value or ())
+
+
+def _name(item: object) -> object:
+    return item.get("name") if isinstance(item, Mapping) else None

@@ -62,6 +62,15 @@ def prune_order(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
     return tuple(sorted(refs, key=sort_key, reverse=True))
 
 
+def prune_stages(refs: Iterable[ObjectRef]) -> tuple[tuple[ObjectRef, ...], ...]:
+    """What is deleted together, one part after the other: what others need goes last, CustomResourceDefinitions last
+    of all, because what they define goes with them."""
+    parts: dict[tuple[int, int], list[ObjectRef]] = {}
+    for ref in prune_order(refs):
+        parts.setdefault((stage_of(ref.kind), RANK.get(ref.kind.kind, 0)), []).append(ref)
+    return tuple(tuple(parts[key]) for key in sorted(parts, reverse=True))
+
+
 def stage_of(kind: Kind) -> int:
     """0 for definitions, 1 for classes, 2 for the rest."""
     if kind.kind in DEFINITIONS:

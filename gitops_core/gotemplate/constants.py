@@ -163,7 +163,9 @@ def parse_float(text: str) -> float | None:
     """Go's ParseFloat with 64 bits, or None.
 
     >>> parse_float("1e3"), parse_float("0x1p4"), parse_float("Inf"), parse_float("1e999"), parse_float("1_0")
-    (1000.0, 16.0, inf, None, None)
+    (1000.0, 16.0, inf, None, 10.0)
+
+    Source: Go, strconv/atof.go and atoi.go (underscoreOK).
     """
     if word := _SPECIAL.get(text.lstrip("+-").lower() if len(text.lstrip("+-")) >= len(text) - 1 else ""):
         return float(text[0] + word) if text[0] == "-" else float(word)
@@ -178,8 +180,9 @@ def parse_float(text: str) -> float | None:
 
 
 def _underscores_fit(text: str) -> bool:
-    # only after a base prefix: decimal floats may not have them
-    return bool(re.match(r"[+-]?0[xX]", text)) and not re.search(r"__|_$|_[.pP]|[.pP]_", text)
+    """Whether each stands between two digits, or between the prefix of a hexadecimal number and a digit."""
+    digit = "[0-9a-fA-F]" if re.match(r"[+-]?0[xX]", text) else "[0-9]"
+    return not re.search(rf"(?<!{digit})(?<!0[xX])_|_(?!{digit})", text)
 
 
 def bits_of(number: float) -> int:

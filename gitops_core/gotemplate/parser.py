@@ -398,8 +398,10 @@ class _Parser:
         if token.kind != "error":
             self._fail(f"unexpected {token} in {context}")
         began = self._scope.action_line
-        where = f" action started at {self._name}:{began}" if began and began != token.line else ""
-        self._fail(token.text + (where if token.text.endswith(" action") else where and f" in{where}"))
+        where = ""
+        if began and began != token.line:
+            where = f"{'' if token.text.endswith(' action') else ' in action'} started at {self._name}:{began}"
+        self._fail(token.text + where)
 
     def _error(self, message: str) -> TemplateError:
         line = self._tokens[self._read].line

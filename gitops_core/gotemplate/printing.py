@@ -137,10 +137,10 @@ class _Printer:
                 self._float(value, verb)
             case complex():
                 self._complex(value, verb)
-            case Object():
-                self._object(value, verb, depth)
+            case Object(text=text):
+                self._object(value.type_name, (), text, verb, depth)
             case Struct(fields=fields):
-                self._struct(value.type_name, fields, verb, depth)
+                self._object(value.type_name, fields, value.methods.get("String"), verb, depth)
             case Mapping():
                 self._map(value, verb, depth)
             case _ if is_list(value):
@@ -148,11 +148,14 @@ class _Printer:
             case _:
                 self.write(str(value))
 
-    def _object(self, value: Object, verb: str, depth: int) -> None:
-        if not self._erring and verb in "vsxXq" and not self.flags.sharp_v:
-            self._string(value.text, verb)
+    def _object(
+        self, type_name: str, fields: Sequence[tuple[str, Value]], text: str | None, verb: str, depth: int
+    ) -> None:
+        """A struct; one with a String method as that says, for the verbs of texts."""
+        if text is not None and not self._erring and verb in "vsxXq" and not self.flags.sharp_v:
+            self._string(text, verb)
         else:
-            self._struct(value.type_name, (), verb, depth)
+            self._struct(type_name, fields, verb, depth)
 
     def _struct(self, type_name: str, fields: Sequence[tuple[str, Value]], verb: str, depth: int) -> None:
         named = self.flags.plus_v or self.flags.sharp_v

@@ -89,7 +89,7 @@ class Struct:
     Attributes:
         type_name: as Go's error messages say it.
         fields: name and value; an embedded struct has the name "", and its fields are found here too.
-        methods: what a template may call without arguments, already computed; not printed.
+        methods: what a template may call without arguments, already computed. String says how the whole is printed.
     """
 
     type_name: str

@@ -1,35 +1,52 @@
-"""Carrying a SyncPlan out: dry-runs first, then stage by stage, then what is to be pruned.
+"""Carrying a SyncPlan out: everything is looked at first, then applied stage by stage, then what is stale is pruned.
 
-Nothing is written before the API server has accepted everything of a new rendering in a dry-run. Two kinds of objects
-cannot be tried: those whose definition or namespace the same plan brings. One need not be: the very first object of a
-Kustomization that has nothing yet, because its real apply comes first, alone, and is its own trial.
+Nothing is written before the API server has accepted everything of a new rendering in a dry-run. What cannot be tried
+(its definition or namespace comes with the same plan) is read before it is applied, and so is everything of a rendering
+that was applied before: an object that is still as our apply left it costs one read and no write.
 
 An apply that changes nothing leaves the object's resourceVersion as it was, or at least the time of our entry in its
-managedFields; that is how `changed` is told without reading anything.
+managedFields; that is how `changed` is told.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Literal, NamedTuple, TypeVar
 
+import msgspec
+
 from gitops_core.domain import labels, stages
-from gitops_core.domain.health import health
+from gitops_core.domain.fieldmanagers import MANAGER, entries_of, is_by
+from gitops_core.domain.health import Health, health
+from gitops_core.domain.namespaces import CREATOR, NAMESPACE, is_adopted, is_ours_to_delete, new_namespace
 from gitops_core.domain.plan import Action, SyncPlan
-from gitops_core.domain.takeover import MANAGER, takeover_patch
-from gitops_core.errors import ClusterError, ClusterUnavailable, KindUnknown, NotFound, NotLeader, TransientError
+from gitops_core.domain.takeover import takeover_patch
+from gitops_core.errors import (
+    AlreadyExists,
+    BadRequest,
+    ClusterError,
+    ClusterUnavailable,
+    Conflict,
+    Invalid,
+    KindUnknown,
+    NotFound,
+    NotLeader,
+    TransientError,
+)
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Clock, Cluster
 
 T = TypeVar("T")
-U = TypeVar("U")
 
+CRD = "CustomResourceDefinition"
 AT_ONCE = 4
-STAGE_TIMEOUT = 60.0
+TRIES = 5  # of taking an object's fields over while its controllers write it
 Change = Literal["created", "configured", "unchanged", "skipped"]
+Verdict = Literal["deleted", "gone", "kept", "spared"]
+Lives = Mapping[ObjectRef, Manifest | None]
 
 
 class SyncFailed(TransientError):
@@ -51,23 +68,48 @@ class PruneFailed(SyncFailed):
     reason = "PruneFailed"
 
 
+class Mark(NamedTuple):
+    """An object as our apply left it; `state` covers all but its status and what every write changes."""
+
+    uid: str
+    resource_version: str
+    state: bytes
+
+
+def mark_of(live: Manifest) -> Mark:
+    metadata = live["metadata"]
+    entries = [
+        {name: value for name, value in entry.items() if name != "time"}
+        for entry in entries_of(live)
+        if not entry.get("subresource")
+    ]
+    rest = {name: value for name, value in metadata.items() if name not in ("resourceVersion", "managedFields")}
+    state = {**live, "metadata": rest, "status": None, "managedFields": entries}
+    digest = hashlib.sha256(msgspec.json.encode(state, order="deterministic")).digest()
+    return Mark(metadata.get("uid", ""), metadata.get("resourceVersion", ""), digest)
+
+
+class Pruned(NamedTuple):
+    """What was deleted, and the Namespaces of ours that were not because somebody else made them; in order."""
+
+    deleted: tuple[ObjectRef, ...]
+    spared: tuple[ObjectRef, ...]
+
+
 class Applied(NamedTuple):
-    """One object after its apply: as the API server returned it, and what that changed."""
+    """One object after its apply: as the API server returned it, and what that changed.
+
+    `is_adopted` says that it is a Namespace of somebody else, which we apply from now on.
+    """
 
     ref: ObjectRef
     live: Manifest
     change: Change
+    mark: Mark
+    is_adopted: bool = False
 
     def __str__(self) -> str:
         return f"{self.ref} {self.change}"
-
-
-class Mark(NamedTuple):
-    """What tells one state of an object's applied fields from another."""
-
-    uid: str
-    resource_version: str
-    applied_at: str
 
 
 @dataclass(frozen=True)
@@ -75,19 +117,12 @@ class Before:
     """What is known of the objects before they are applied.
 
     Attributes:
-        marks: of objects that this process applied, or tried, before.
-        missing: objects that did not exist when they were tried.
+        lives: as they are, or as the dry-run of our apply answered; None for those that are not there.
+        settled: those that are as our last apply left them.
     """
 
-    marks: Mapping[ObjectRef, Mark] = field(default_factory=dict)
-    missing: frozenset[ObjectRef] = frozenset()
-
-
-def mark_of(live: Manifest) -> Mark:
-    metadata = live.get("metadata") or {}
-    entries = metadata.get("managedFields") or ()
-    times = [e.get("time", "") for e in entries if e.get("manager") == MANAGER and e.get("operation") == "Apply"]
-    return Mark(metadata.get("uid", ""), metadata.get("resourceVersion", ""), times[0] if times else "")
+    lives: Lives = field(default_factory=dict)
+    settled: Mapping[ObjectRef, Mark] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -124,34 +159,56 @@ class Applier:
                 raise
             return defined
 
-    async def try_out(self, plan: SyncPlan, *, first_is_its_own_trial: bool) -> Before:
+    # before anything is written
+
+    async def try_out(self, plan: SyncPlan) -> Before:
         """Ask the API server whether it would take everything. Raises SyncFailed, which names every refused object."""
-        actions = plan.actions[1:] if first_is_its_own_trial else plan.actions
-        refs = {action.ref for action in plan.actions}
-        missing: set[ObjectRef] = set()
-        marks: dict[ObjectRef, Mark] = {}
+        namespaces = [action.ref for action in plan.actions if action.ref.kind == NAMESPACE]
+        lives = dict(await self.lives(namespaces))
+        untried = {ref.key.name for ref, live in lives.items() if live is None or is_terminating(live)}
+        defined = _defined_scopes(action.manifest for action in plan.actions if action.ref.kind.kind == CRD)
 
         async def one(action: Action) -> None:
-            if action.create_only or _waits_for_definition(action.ref, plan):
+            ref = action.ref
+            if ref.key.namespace in untried or (ref.kind.group, ref.kind.kind) in defined:
                 return
-            try:
-                answer = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True, dry_run=True)
-            except NotFound:
-                if ObjectRef(Kind("", "v1", "Namespace"), ObjectKey("", action.ref.key.namespace)) in refs:
-                    return
-                raise
-            if (mark := mark_of(answer)).resource_version:
-                marks[action.ref] = mark._replace(applied_at="")  # the trial's own time, not that of the last apply
-            else:
-                missing.add(action.ref)
+            if action.create_only and (live := await self.cluster.get(ref)) is not None:
+                lives[ref] = live
+                return
+            answer = await self._tried(action)
+            if ref.kind != NAMESPACE:  # of those we know more: who owned it before
+                lives[ref] = _timeless(answer) if _version(answer) else None
 
-        failures = await _each(actions, one)
+        failures = await _each(plan.actions, one)
         if failures:
             raise SyncFailed(_told(action.ref, "dry-run", error) for action, error in failures)
-        return Before(marks, frozenset(missing))
+        return Before(lives)
 
-    async def apply(self, plan: SyncPlan, before: Before, *, first_alone: bool) -> tuple[Applied, ...]:
-        """Apply the stages one after the other, the objects of one at the same time.
+    async def _tried(self, action: Action) -> Manifest:
+        """What an apply would make of the object; the object itself where it is left alone and would be refused."""
+        try:
+            return await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True, dry_run=True)
+        except (Invalid, Conflict):
+            live = await self.cluster.get(action.ref)
+            if live is None or not labels.is_left_alone(action.manifest, live):
+                raise
+            return live
+
+    async def read(self, plan: SyncPlan, known: Mapping[ObjectRef, Mark]) -> Before:
+        """Read the objects of a rendering that was applied before. Raises ClusterError."""
+        settled: dict[ObjectRef, Mark] = {}
+
+        def notice(ref: ObjectRef, live: Manifest | None) -> None:
+            if live is not None and (mark := _mark_if_settled(live, known.get(ref))) is not None:
+                settled[ref] = mark
+
+        lives = await self.lives((action.ref for action in plan.actions), notice)
+        return Before(lives, settled)
+
+    # stage by stage
+
+    async def apply(self, stage: Sequence[Action], before: Before, owner: ObjectKey) -> tuple[Applied, ...]:
+        """Apply the objects of one stage, a few at the same time.
 
         Raises:
             SyncFailed: names every object that could not be applied, and carries those that were.
@@ -159,55 +216,73 @@ class Applier:
         done: dict[ObjectRef, Applied] = {}
 
         async def one(action: Action) -> None:
-            await self._apply(action, before, done)
+            done[action.ref] = await self._apply(action, before, owner)
 
-        for number, stage in enumerate(plan.stages):
-            parts: Sequence[Sequence[Action]] = (stage,)
-            if number == 0 and first_alone:
-                parts = (stage[:1], stage[1:])
-            for part in parts:
-                failures = await _each(part, one)
-                if failures:
-                    raise SyncFailed((_told(a.ref, "apply", e) for a, e in failures), _in_order(done, plan))
-            if number + 1 < len(plan.stages):
-                await self._settled(stage, done, plan)
-        return _in_order(done, plan)
+        failures = await _each(stage, one)
+        applied = tuple(done[action.ref] for action in stage if action.ref in done)
+        if failures:
+            raise SyncFailed((_told(action.ref, "apply", error) for action, error in failures), applied)
+        return applied
 
-    async def _apply(self, action: Action, before: Before, done: dict[ObjectRef, Applied]) -> None:
+    async def _apply(self, action: Action, before: Before, owner: ObjectKey) -> Applied:
         ref = action.ref
-        if action.create_only and (live := await self.cluster.get(ref)) is not None:
-            done[ref] = Applied(ref, live, "skipped")
-            return
+        old = before.lives[ref] if ref in before.lives else await self.cluster.get(ref)
+        if old is not None and ref in before.settled:
+            return Applied(ref, old, "unchanged", before.settled[ref])
+        if old is not None and labels.is_left_alone(action.manifest, old):
+            live = await self.cluster.get(ref) or old  # it may be the answer of a dry-run
+            return Applied(ref, live, "skipped", mark_of(live))
+        if old is None and ref.kind == NAMESPACE:
+            old = await self._make(ref, owner)
         live = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True)
-        done[ref] = Applied(ref, live, _change(ref, live, before))
-        if action.take_over and (patch := takeover_patch(live)):
-            await self.cluster.patch(ref, patch, field_manager=MANAGER)
-            live = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True)
-            done[ref] = Applied(ref, live, _change(ref, live, before))
+        if action.take_over:
+            live = await self._take_over(action, live)
+        return Applied(ref, live, _change(old, live), mark_of(live), is_adopted(old, owner))
 
-    async def _settled(self, stage: Sequence[Action], done: Mapping[ObjectRef, Applied], plan: SyncPlan) -> None:
-        """Wait until the definitions of a stage are served. Raises SyncFailed after a minute."""
-        deadline = self.clock.monotonic() + STAGE_TIMEOUT
-        for action in stage:
-            live: Manifest | None = done[action.ref].live
-            while (state := health(live, self.clock.now())).status not in ("Current", "Failed"):
-                if self.clock.monotonic() > deadline:
-                    cause = f"{action.ref} is not ready after {STAGE_TIMEOUT:g}s: {state.message}"
-                    raise SyncFailed((cause,), _in_order(done, plan))
-                await self.clock.sleep(0.1)
-                live = await self.cluster.get(action.ref)
-            await self._served(live, deadline)
+    async def _make(self, ref: ObjectRef, owner: ObjectKey) -> Manifest | None:
+        """Create a Namespace in a way that proves that we did; the one that is there if somebody else was faster."""
+        try:
+            await self.cluster.create(new_namespace(ref, owner), field_manager=CREATOR)
+        except AlreadyExists:
+            return await self.cluster.get(ref)
+        return None
 
-    async def _served(self, live: Manifest | None, deadline: float) -> None:
-        """Wait until discovery knows the kind that a CustomResourceDefinition defines."""
-        if live is None or live.get("kind") != "CustomResourceDefinition":
-            return
+    async def _take_over(self, action: Action, live: Manifest) -> Manifest:
+        """The object after kubectl's fields became ours, read again whenever its controllers wrote it meanwhile."""
+        for attempt in range(1, TRIES + 1):
+            if labels.keeps_other_managers(live) or not (patch := takeover_patch(live)):
+                return live
+            try:
+                await self.cluster.patch(action.ref, patch, field_manager=MANAGER)
+            except (Conflict, Invalid, BadRequest):
+                fresh = await self.cluster.get(action.ref)
+                if fresh is None or attempt == TRIES or _version(fresh) == _version(live):
+                    raise
+                live = fresh
+            else:
+                live = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True)
+        return live
+
+    async def unsettled(self, lives: Lives) -> dict[ObjectRef, Health]:
+        """Which objects of a stage the next one still has to wait for, in the order given."""
+        found: dict[ObjectRef, Health] = {}
+        for ref, live in lives.items():
+            state = health(live, self.clock.now())
+            if state.status not in ("Current", "Failed"):
+                found[ref] = state
+            elif live is not None and (kind := await self._first_unserved(live)) is not None:
+                found[ref] = Health("InProgress", f"{kind} is not served yet")
+        return found
+
+    async def _first_unserved(self, live: Manifest) -> Kind | None:
+        """A kind that a CustomResourceDefinition defines and discovery does not know yet."""
+        if live.get("kind") != CRD:
+            return None
         for version in live["spec"].get("versions") or ():
             kind = Kind(live["spec"]["group"], version["name"], live["spec"]["names"]["kind"])
-            while version.get("served") and not await self._knows(kind):
-                if self.clock.monotonic() > deadline:
-                    raise SyncFailed((f"{kind} is not served after {STAGE_TIMEOUT:g}s",))
-                await self.clock.sleep(0.1)
+            if version.get("served") and not await self._knows(kind):
+                return kind
+        return None
 
     async def _knows(self, kind: Kind) -> bool:
         try:
@@ -216,38 +291,74 @@ class Applier:
             return False
         return True
 
-    async def prune(self, refs: Sequence[ObjectRef], owner: ObjectKey) -> tuple[ObjectRef, ...]:
-        """Delete those of `refs` that are still the owner's; the deleted ones, in the order given.
+    # what is stale
+
+    async def prune(self, refs: Iterable[ObjectRef], owner: ObjectKey) -> Pruned:
+        """Delete those of `refs` that are still the owner's, what others need last.
+
+        Definitions are deleted only when everything before them was: with them goes what may be meant to stay.
 
         Raises:
-            PruneFailed: names every object that could not be deleted, and carries these.
+            PruneFailed: names every object that could not be deleted, and carries these and what was not tried.
         """
-        deleted: set[ObjectRef] = set()
+        order = stages.prune_order(refs)
+        verdicts: dict[ObjectRef, Verdict] = {}
+        failures: list[tuple[ObjectRef, ClusterError]] = []
 
         async def one(ref: ObjectRef) -> None:
-            if await self._delete(ref, owner):
-                deleted.add(ref)
+            verdicts[ref] = await self._delete(ref, owner)
 
-        failures: list[tuple[ObjectRef, ClusterError]] = []
-        for number in (2, 1, 0):
-            failures += await _each([ref for ref in refs if stages.stage_of(ref.kind) == number], one)
+        for part in stages.prune_stages(order):
+            if failures and stages.stage_of(part[0].kind) == 0:
+                break
+            failures += await _each(part, one)
         if failures:
             causes = (_told(ref, "delete", error) for ref, error in failures)
-            raise PruneFailed(causes, left=(ref for ref, _ in failures))
-        return tuple(ref for ref in refs if ref in deleted)
+            raise PruneFailed(causes, left=(ref for ref in order if ref not in verdicts))
+        deleted, spared = (tuple(r for r in order if verdicts[r] == verdict) for verdict in ("deleted", "spared"))
+        return Pruned(deleted, spared)
 
-    async def _delete(self, ref: ObjectRef, owner: ObjectKey) -> bool:
+    async def _delete(self, ref: ObjectRef, owner: ObjectKey, tries: int = TRIES) -> Verdict:
+        if (found := await self.find(ref)) is None:
+            return "gone"
+        present, live = found
+        if not labels.may_be_pruned(live, owner):
+            return "kept"
+        if not is_ours_to_delete(live):
+            return "spared"
+        if is_terminating(live):
+            return "gone"
+        try:
+            await self.cluster.delete(present, uid=live["metadata"]["uid"])
+        except (NotFound, KindUnknown):
+            return "gone"
+        except Conflict:  # another object has that name by now: judge that one
+            if tries == 1:
+                raise
+            return await self._delete(ref, owner, tries - 1)
+        return "deleted"
+
+    async def find(self, ref: ObjectRef) -> tuple[ObjectRef, Manifest] | None:
+        """An object that was applied once, under the version that is served by now; None when it is not there."""
         try:
             live = await self.cluster.get(ref)
-            if live is None or not labels.may_be_pruned(live, owner) or live["metadata"].get("deletionTimestamp"):
-                return False
-            await self.cluster.delete(ref, uid=live["metadata"]["uid"])
-        except (NotFound, KindUnknown):
-            return False
-        return True
+        except KindUnknown:
+            served = (resource.kind for resource in await self.cluster.resources())
+            kind = next((k for k in served if (k.group, k.kind) == (ref.kind.group, ref.kind.kind)), None)
+            if kind is None or kind == ref.kind:
+                return None
+            ref = ref._replace(kind=kind)
+            live = await self.cluster.get(ref)
+        return None if live is None else (ref, live)
 
-    async def lives(self, refs: Iterable[ObjectRef]) -> dict[ObjectRef, Manifest | None]:
-        """The objects as they are now; None for those that are not there, or whose kind is not served."""
+    async def lives(
+        self, refs: Iterable[ObjectRef], notice: Callable[[ObjectRef, Manifest | None], None] = lambda ref, live: None
+    ) -> dict[ObjectRef, Manifest | None]:
+        """The objects as they are now; None for those that are not there, or whose kind is not served.
+
+        Args:
+            notice: called with each of them as soon as it is read.
+        """
         found: dict[ObjectRef, Manifest | None] = {}
 
         async def one(ref: ObjectRef) -> None:
@@ -255,6 +366,7 @@ class Applier:
                 found[ref] = await self.cluster.get(ref)
             except KindUnknown:
                 found[ref] = None
+            notice(ref, found[ref])
 
         for _, error in await _each(tuple(refs), one):
             raise error
@@ -302,31 +414,37 @@ def _told(ref: ObjectRef, deed: str, error: ClusterError) -> str:
     return f"{ref} {deed} failed ({error.reason}): {error}"
 
 
-def _change(ref: ObjectRef, live: Manifest, before: Before) -> Change:
-    old, new = before.marks.get(ref), mark_of(live)
-    if old is None:
-        if ref in before.missing or _is_moment(live["metadata"].get("creationTimestamp", ""), new.applied_at):
-            return "created"
-        return "configured"
-    if old.uid != new.uid:
+def _change(old: Manifest | None, live: Manifest) -> Change:
+    if old is None or old["metadata"].get("uid") != live["metadata"].get("uid"):
         return "created"
-    same = old.resource_version == new.resource_version or (old.applied_at and old.applied_at == new.applied_at)
-    return "unchanged" if same else "configured"
+    same_time = _applied_at(old) == _applied_at(live) != ""
+    return "unchanged" if _version(old) == _version(live) or same_time else "configured"
 
 
-def _is_moment(one: str, other: str) -> bool:
-    """Whether two times may be of one request: a second may have begun between them.
-
-    >>> _is_moment("2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"), _is_moment("2026-01-01T00:00:00Z", "")
-    (True, False)
-    """
-    if not (one and other):
-        return False
-    return abs(datetime.fromisoformat(one) - datetime.fromisoformat(other)) <= timedelta(seconds=1)
+def _version(live: Manifest) -> str:
+    return str(live["metadata"].get("resourceVersion", ""))
 
 
-def _in_order(done: Mapping[ObjectRef, Applied], plan: SyncPlan) -> tuple[Applied, ...]:
-    return tuple(done[action.ref] for action in plan.actions if action.ref in done)
+def _applied_at(live: Manifest) -> str:
+    return next((entry.get("time", "") for entry in entries_of(live) if is_by(entry, MANAGER, "Apply")), "")
+
+
+def _timeless(answer: Manifest) -> Manifest:
+    """A dry-run's answer without the times of its managedFields: ours is the trial's, not that of the last apply."""
+    entries = [{name: value for name, value in entry.items() if name != "time"} for entry in entries_of(answer)]
+    return {**answer, "metadata": {**answer["metadata"], "managedFields": entries}}
+
+
+def _mark_if_settled(live: Manifest, known: Mark | None) -> Mark | None:
+    """The mark of `live` if it is as our apply left it: its version first, because the rest takes longer to compare."""
+    if known is None or live["metadata"].get("uid") != known.uid:
+        return None
+    mark = known if _version(live) == known.resource_version else mark_of(live)
+    return mark if mark.state == known.state else None
+
+
+def is_terminating(live: Manifest) -> bool:
+    return bool(live["metadata"].get("deletionTimestamp"))
 
 
 def _defined_scopes(objects: Iterable[Manifest]) -> dict[tuple[str, str], bool]:
@@ -334,7 +452,7 @@ def _defined_scopes(objects: Iterable[Manifest]) -> dict[tuple[str, str], bool]:
     scopes = {}
     for manifest in objects:
         spec = manifest.get("spec")
-        if manifest["kind"] == "CustomResourceDefinition" and isinstance(spec, dict):
+        if manifest["kind"] == CRD and isinstance(spec, dict):
             kind = (spec.get("names") or {}).get("kind", "")
             scopes[(spec.get("group", ""), kind)] = spec.get("scope") == "Namespaced"
     return scopes
@@ -349,9 +467,3 @@ def _with_scope(manifest: Manifest, namespaced: bool) -> Manifest:
     if not namespaced and "namespace" in metadata:
         return {**manifest, "metadata": {k: v for k, v in metadata.items() if k != "namespace"}}
     return manifest
-
-
-def _waits_for_definition(ref: ObjectRef, plan: SyncPlan) -> bool:
-    """Whether the plan itself brings the definition of `ref`'s kind."""
-    definitions = (a.manifest for a in plan.actions if a.ref.kind.kind == "CustomResourceDefinition")
-    return (ref.kind.group, ref.kind.kind) in _defined_scopes(definitions)

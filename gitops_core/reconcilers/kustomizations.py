@@ -1,32 +1,46 @@
 """Kustomization: render a folder of a source, apply it in stages, prune what it no longer holds, watch it get healthy.
 
     source · dependencies · render ──► plan ──► dry-runs ──► inventory (old and new) ──► stages ──► prune ──► health
+                                                                                            └── wait ──┘       └ wait
 
 The inventory is stored before the first write, so that an object that was made is never forgotten, whenever the process
-dies. A rendering that this process applied before is applied again without dry-runs: that is how drift is healed.
+dies. A rendering that this process applied before is not tried again, only read: that is how drift is found and healed.
+Nobody waits inside a reconciliation: it returns, and the next one goes on from where it was (waiting.py).
 
 Source: Flux, kustomize-controller; differences on purpose are listed in docs/compatibility.md.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import msgspec
 
 from gitops_core.api import GitRepository, Inventory, InventoryEntry, Kustomization, KustomizationStatus
-from gitops_core.domain import dependencies, inventory, labels
+from gitops_core.domain import contests, dependencies, inventory, labels, stages
+from gitops_core.domain.normalization import normalized
 from gitops_core.domain.plan import SyncPlan, plan_sync
 from gitops_core.domain.progress import go_duration, retry_interval_of, timeout_of, with_attempt
-from gitops_core.errors import GitError, GitOpsError, NotLeader, StalledError, TransientError
+from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, is_confirmed
+from gitops_core.errors import GitBusy, GitError, GitOpsError, NotLeader, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision, seconds
 from gitops_core.ports import Overlay, Renderer
-from gitops_core.reconcilers.applying import Applied, Applier, Before, Mark, PruneFailed, SyncFailed, mark_of
+from gitops_core.reconcilers.applying import CRD, Applier, Before, Lives, Mark, PruneFailed, SyncFailed, is_terminating
 from gitops_core.reconcilers.folders import Folders
-from gitops_core.reconcilers.waiting import Identity, Verdict, Wait, next_look, targets, told, verdict
+from gitops_core.reconcilers.waiting import (
+    SERVED_POLL,
+    Identity,
+    Syncing,
+    Wait,
+    next_look,
+    targets,
+    told,
+    verdict,
+)
 from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
@@ -35,7 +49,8 @@ HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spe
 GROUP = Kustomization.KIND.group
 OBJECT_WEIGHT = 200
 """What one object counts where all of a plan are looked at."""
-Lives = Mapping[ObjectRef, Manifest | None]
+CONTESTED = "Contested"
+CHANGES = ("created", "configured")
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,8 @@ class _Attempt:
     Attributes:
         began: on the monotonic clock.
         phase: what it is doing, for the condition Reconciling.
+        changes: what was created or configured and is not told yet.
+        contested: that others apply some of the objects too; as it was told last, until the plan is known.
     """
 
     wanted: Kustomization
@@ -63,6 +80,8 @@ class _Attempt:
     phase: str = "Fetching manifests"
     digest: str = ""
     notices: list[Notice] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+    contested: Condition | None = None
 
     @property
     def progress(self) -> str:
@@ -72,6 +91,13 @@ class _Attempt:
     def tell(self, reason: str, message: str, **metadata: str) -> None:
         about = {f"{GROUP}/revision": self.revision, **{f"{GROUP}/{key}": value for key, value in metadata.items()}}
         self.notices.append(Notice("Normal", reason, message, about))
+
+    def warn(self, reason: str, message: str) -> None:
+        self.notices.append(Notice("Warning", reason, message, {f"{GROUP}/revision": self.revision}))
+
+    def stated(self, *conditions: Condition) -> tuple[Condition, ...]:
+        """These conditions, and that the objects are contested where they are."""
+        return (*conditions, self.contested) if self.contested else conditions
 
     def has_inventory(self, refs: Iterable[ObjectRef]) -> None:
         entries = tuple(InventoryEntry(id=inventory.format_id(ref), v=ref.kind.version) for ref in refs)
@@ -86,24 +112,35 @@ class KustomizationReconciler:
     folders: Folders
     renderer: Renderer
     _memory: dict[ObjectKey, _Memory] = field(default_factory=dict)
-    _waits: dict[ObjectKey, Wait] = field(default_factory=dict)
+    _waits: dict[ObjectKey, Syncing | Wait] = field(default_factory=dict)
 
     async def reconcile(self, wanted: Kustomization) -> Outcome:
         refuse_unsupported(wanted, HARMLESS)
         source = await self._source(wanted)
         attempt = _Attempt(wanted, _revision_of(source), self.platform.clock.monotonic(), wanted.status)
+        attempt.contested = next((c for c in wanted.status.conditions if c.type == CONTESTED), None)
+        limit = asyncio.timeout(timeout_of(wanted.spec))
+        try:
+            async with limit:
+                return await self._sync(attempt, source)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            self._waits.pop(wanted.key, None)
+            self._fail(attempt, "ReconciliationFailed", f"timed out: {attempt.progress}")
+
+    async def _sync(self, attempt: _Attempt, source: GitRepository) -> Outcome:
         await self._check_dependencies(attempt)
-        identity = _identity(wanted, attempt.revision)
-        wait = self._waits.get(wanted.key)
-        if wait is not None and wait.identity == identity:
-            return await self._check_again(attempt, wait)
-        self._waits.pop(wanted.key, None)
+        identity, key = _identity(attempt.wanted, attempt.revision), attempt.wanted.key
+        match self._waits.pop(key, None):
+            case Wait(identity=known) as wait if known == identity:
+                return await self._check_again(attempt, wait)
+            case Syncing(identity=known) as syncing if known == identity:
+                attempt.digest = syncing.digest
+                return await self._go_on(attempt, syncing)
         plan = await self._planned(attempt, source)
-        applied = await self._apply(attempt, plan)
-        await self._prune(attempt, plan)
-        changed = any(a.change in ("created", "configured") for a in applied)
-        wait = Wait(identity, plan, attempt.digest, self.platform.clock.monotonic(), changed)
-        return await self._check_health(attempt, wait, {a.ref: a.live for a in applied})
+        before = await self._look(attempt, plan)
+        return await self._go_on(attempt, Syncing(identity, plan, attempt.digest, attempt.began, before))
 
     # what is to be applied
 
@@ -122,12 +159,21 @@ class KustomizationReconciler:
         for key in dependencies.dependency_keys(attempt.wanted):
             dependency = await self.platform.objects.get(Kustomization, key)
             if why := dependencies.why_not_ready(attempt.wanted, key, dependency, attempt.revision):
+                await self._refuse_cycle(attempt)
                 # a change of the dependency wakes us; the delay is for a change that nobody told us of
                 error = TransientError(
                     why, reason="DependencyNotReady", retry_after=seconds(attempt.wanted.spec.interval)
                 )
                 error.told("Normal", {f"{GROUP}/revision": attempt.revision})  # waiting is no fault
-                raise error.carrying(attempt.status, Condition(type="Reconciling", status="False"))
+                raise error.carrying(attempt.status, *attempt.stated(Condition(type="Reconciling", status="False")))
+
+    async def _refuse_cycle(self, attempt: _Attempt) -> None:
+        """Raises StalledError: what is waited for waits for this one."""
+        everyone = await self.platform.objects.list(Kustomization)
+        edges = {one.key: dependencies.dependency_keys(one) for one in everyone}
+        if cycle := dependencies.find_cycle(attempt.wanted.key, edges):
+            text = f"spec.dependsOn goes in a circle, and all in it wait for ever: {dependencies.told_cycle(cycle)}"
+            self._stall(attempt, StalledError(text, reason="DependencyCycle"))
 
     async def _planned(self, attempt: _Attempt, source: GitRepository) -> SyncPlan:
         wanted = attempt.wanted
@@ -137,6 +183,8 @@ class KustomizationReconciler:
             attempt.phase = "Building manifests"
             attempt.status = msgspec.structs.replace(attempt.status, last_attempted_revision=attempt.revision)
             rendered = await self.renderer.render(folder.tree, _overlay(wanted), folder.path)
+        except GitBusy as error:  # others find out whether the remote is well: no reason to wait for retryInterval
+            raise GitBusy(str(error), reason="ArtifactFailed").told("None", {}) from None
         except GitError as error:
             self._fail(attempt, "ArtifactFailed", str(error))
         except GitOpsError as error:
@@ -151,10 +199,27 @@ class KustomizationReconciler:
             scoped = await self._applier.scoped(rendered)
         except SyncFailed as error:
             self._fail(attempt, error.reason, str(error))
-        known, prune = _known(wanted.status), wanted.spec.prune
-        return await self.platform.compute.run(
-            weight, lambda: plan_sync((_owned(m, wanted) for m in scoped), known, prune=prune)
-        )
+        return await self._decided(attempt, scoped)
+
+    async def _decided(self, attempt: _Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
+        wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
+        try:
+            known, limit = _known(wanted.status), PruneLimit.of(annotations)
+            return await self.platform.compute.run(
+                len(scoped) * OBJECT_WEIGHT,
+                lambda: plan_sync(
+                    [_owned(normalized(manifest), wanted) for manifest in scoped],
+                    known,
+                    prune=wanted.spec.prune,
+                    limit=limit,
+                    confirmed=is_confirmed(annotations, attempt.revision),
+                ),
+            )
+        except PruneGuarded as error:
+            hint = f"mend Git, or confirm this revision with the annotation {CONFIRM}: {attempt.revision}"
+            self._stall(attempt, PruneGuarded(f"{error}; {hint}"))
+        except StalledError as error:
+            self._stall(attempt, error)
 
     # carrying it out
 
@@ -162,33 +227,125 @@ class KustomizationReconciler:
     def _applier(self) -> Applier:
         return Applier(self.platform.cluster, self.platform.clock)
 
-    async def _apply(self, attempt: _Attempt, plan: SyncPlan) -> tuple[Applied, ...]:
+    async def _look(self, attempt: _Attempt, plan: SyncPlan) -> Before:
+        """What there is, after the API server has accepted everything, with the inventory stored."""
         wanted, memory = attempt.wanted, self._memory.get(attempt.wanted.key)
-        weight = len(plan.inventory) * OBJECT_WEIGHT
-        fingerprint = await self.platform.compute.run(weight, _fingerprint, plan)
+        fingerprint = await self._fingerprint(plan)
         is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, fingerprint)
-        is_first = wanted.status.inventory is None
         try:
-            if memory is not None and is_repeated:
-                before = Before(memory.marks)
-            else:
-                before = await self._applier.try_out(plan, first_is_its_own_trial=is_first)
+            before = await (
+                self._applier.read(plan, memory.marks) if memory and is_repeated else self._applier.try_out(plan)
+            )
             await self._track(attempt, plan.tracked)
-            applied = await self._applier.apply(plan, before, first_alone=is_first and not is_repeated)
         except SyncFailed as error:
             self._memory.pop(wanted.key, None)
-            if is_first and not error.applied:
-                attempt.status = msgspec.structs.replace(attempt.status, inventory=None)  # nothing was made
-            changes = [str(a) for a in error.applied if a.change in ("created", "configured")]
+            self._fail(attempt, error.reason, str(error))
+        except NotLeader:
+            raise
+        except GitOpsError as error:
+            self._fail(attempt, "ReconciliationFailed", str(error), retry_after=_retry_after(error))
+        return before
+
+    async def _compare(self, attempt: _Attempt, plan: SyncPlan) -> None:
+        """Find out whether others apply some of the objects too, and warn of it once."""
+        everyone = await self.platform.objects.list(Kustomization)
+        others = {other.key: other for other in everyone if other.key != attempt.wanted.key}
+        found = contests.shared((action.ref for action in plan.actions), others.values())
+        for key in tuple(found):
+            source = await self.platform.objects.get(GitRepository, dependencies.source_key(others[key]))
+            if not contests.has_come_to_its_source(others[key], source):
+                del found[key]
+        before, attempt.contested = attempt.contested, None
+        if found:
+            message = contests.told(found)
+            attempt.contested = Condition(type=CONTESTED, status="True", reason="AppliedByOthers", message=message)
+            if before is None or before.message != message:
+                attempt.warn("AppliedByOthers", message)
+
+    async def _go_on(self, attempt: _Attempt, syncing: Syncing) -> Outcome:
+        """Apply stage after stage as far as they are ready, then prune, then look after the health of it all."""
+        attempt.phase = "Detecting drift"
+        while True:
+            if syncing.unready:
+                lives = await self._applier.lives(syncing.unready)
+                syncing = await self._settled(attempt, syncing, lives)
+                if syncing.unready:
+                    return self._between_stages(attempt, syncing, lives)
+            if syncing.stage == len(syncing.plan.stages):
+                break
+            syncing = await self._apply(attempt, syncing)
+        plan = syncing.plan
+        await self._prune(attempt, plan)
+        await self._compare(attempt, plan)
+        await self._remember(attempt, syncing)
+        changed = any(one.change in CHANGES for one in syncing.applied)
+        refs, now = targets(attempt.wanted, plan, syncing.applied), self.platform.clock.monotonic()
+        wait = Wait(syncing.identity, plan, syncing.digest, syncing.since, now, changed, refs, refs)
+        return await self._check_health(attempt, wait, {one.ref: one.live for one in syncing.applied})
+
+    async def _apply(self, attempt: _Attempt, syncing: Syncing) -> Syncing:
+        """The next stage, applied; the objects that the one after it has to wait for are unready."""
+        plan, owner = syncing.plan, attempt.wanted.key
+        stage = plan.stages[syncing.stage]
+        try:
+            applied = await self._applier.apply(stage, syncing.before, owner)
+        except SyncFailed as error:
+            self._memory.pop(owner, None)
+            changes = [str(one) for one in (*syncing.applied, *error.applied) if one.change in CHANGES]
             self._fail(attempt, error.reason, "\n".join((str(error), *changes)))
         except NotLeader:
             raise
         except GitOpsError as error:
             self._fail(attempt, "ReconciliationFailed", str(error), retry_after=_retry_after(error))
-        if changes := [str(a) for a in applied if a.change in ("created", "configured")]:
+        if changes := [str(one) for one in applied if one.change in CHANGES]:
+            attempt.changes.extend(changes)
+        if adopted := [str(one.ref) for one in applied if one.is_adopted]:
+            text = "was there before: it is applied from now on, and never deleted with this Kustomization"
+            attempt.warn("NamespaceAdopted", f"{', '.join(adopted)} {text}")
+        syncing = replace(syncing.with_applied(applied), stage=syncing.stage + 1)
+        if syncing.stage == len(plan.stages):
+            return syncing
+        waited_for = {one.ref: one.live for one in applied if one.change != "skipped"}
+        return await self._settled(attempt, replace(syncing, unready=frozenset(waited_for)), waited_for)
+
+    async def _settled(self, attempt: _Attempt, syncing: Syncing, lives: Lives) -> Syncing:
+        """The same, with what is unready as `lives` are now. Fails when the time is up."""
+        states = await self._applier.unsettled(lives)
+        if gone := [ref for ref, state in states.items() if state.status == "NotFound"]:
+            return syncing.without(gone)
+        waited = self.platform.clock.monotonic() - syncing.since
+        if states and waited >= timeout_of(attempt.wanted.spec):
+            ref, state = next(iter(states.items()))
+            self._memory.pop(attempt.wanted.key, None)
+            cause = f"{ref} is not ready after {go_duration(waited)}: {state.message}"
+            self._fail(attempt, "ReconciliationFailed", "\n".join((cause, *self._changes(attempt))))
+        return replace(syncing, unready=frozenset(states))
+
+    def _changes(self, attempt: _Attempt) -> list[str]:
+        changes, attempt.changes = attempt.changes, []
+        return changes
+
+    def _between_stages(self, attempt: _Attempt, syncing: Syncing, lives: Lives) -> Outcome:
+        wanted, now = attempt.wanted, self.platform.clock.monotonic()
+        self._waits[wanted.key] = syncing
+        waiting = [lives.get(ref) for ref in syncing.unready]
+        delay = next_look(wanted, syncing.since, waiting, now)
+        if any(live is not None and live["kind"] == CRD for live in waiting):
+            delay = min(delay, SERVED_POLL)
+        self._tell_changes(attempt)
+        return self._unfinished(attempt, delay, syncing.unready, changed=bool(attempt.notices))
+
+    def _tell_changes(self, attempt: _Attempt) -> None:
+        if changes := self._changes(attempt):
             attempt.tell("Progressing", "\n".join(changes))
-        self._memory[wanted.key] = _Memory(wanted.metadata.uid, fingerprint, {a.ref: mark_of(a.live) for a in applied})
-        return applied
+
+    async def _remember(self, attempt: _Attempt, syncing: Syncing) -> None:
+        marks = {one.ref: one.mark for one in syncing.applied}
+        key, uid = attempt.wanted.key, attempt.wanted.metadata.uid
+        self._memory[key] = _Memory(uid, await self._fingerprint(syncing.plan), marks)
+
+    async def _fingerprint(self, plan: SyncPlan) -> str:
+        return await self.platform.compute.run(len(plan.inventory) * OBJECT_WEIGHT, _fingerprint, plan)
 
     async def _track(self, attempt: _Attempt, refs: Sequence[ObjectRef]) -> None:
         """Store the inventory before the first write, if it is not stored already."""
@@ -198,49 +355,53 @@ class KustomizationReconciler:
             await self.platform.statuses.write(attempt.wanted, attempt.status)
 
     async def _prune(self, attempt: _Attempt, plan: SyncPlan) -> None:
+        self._tell_changes(attempt)
         try:
-            deleted = await self._applier.prune(plan.prune, attempt.wanted.key)
+            pruned = await self._applier.prune(plan.prune, attempt.wanted.key)
         except PruneFailed as error:
             attempt.has_inventory((*plan.inventory, *error.left))
             self._fail(attempt, error.reason, str(error))
         attempt.has_inventory(plan.inventory)
-        if deleted:
-            attempt.tell("Progressing", "\n".join(f"{ref} deleted" for ref in deleted))
+        if pruned.deleted:
+            attempt.tell("Progressing", "\n".join(f"{ref} deleted" for ref in pruned.deleted))
+        if pruned.spared:
+            attempt.warn("NamespaceKept", _kept_message(pruned.spared))
 
     # health
 
     async def _check_again(self, attempt: _Attempt, wait: Wait) -> Outcome:
         attempt.digest = wait.digest
-        refs = targets(attempt.wanted, wait.plan)
-        return await self._check_health(attempt, wait, await self._applier.lives(refs))
+        return await self._check_health(attempt, wait, {})
 
     async def _check_health(self, attempt: _Attempt, wait: Wait, lives: Lives) -> Outcome:
         attempt.phase = "Running health checks"
-        refs = targets(attempt.wanted, wait.plan)
-        if unread := [ref for ref in refs if ref not in lives]:
+        if unread := [ref for ref in wait.pending if ref not in lives]:
             lives = {**lives, **await self._applier.lives(unread)}
-        found = verdict(refs, lives, self.platform.clock.now())
-        waited = self.platform.clock.monotonic() - wait.since
+        found = verdict(wait, lives, self.platform.clock.now())
+        now = self.platform.clock.monotonic()
+        waited = now - wait.checked
         if not found.waiting:
-            self._waits.pop(attempt.wanted.key, None)
-            return self._ready(attempt, wait, go_duration(waited) if refs else "")
+            return self._ready(attempt, wait, go_duration(waited) if wait.refs else "")
         if found.failed:
             self._unhealthy(attempt, waited, f"failed early due to stalled resources: {told(found.failed)}")
-        if waited >= timeout_of(attempt.wanted.spec):
+        if now - wait.since >= timeout_of(attempt.wanted.spec):
             self._unhealthy(attempt, waited, f"timeout waiting for: {told(found.waiting)}")
-        self._waits[attempt.wanted.key] = wait
-        return self._waiting(attempt, wait, found)
+        self._waits[attempt.wanted.key] = replace(wait, pending=tuple(found.waiting))
+        delay = next_look(attempt.wanted, wait.since, (lives[ref] for ref in found.waiting), now)
+        healthy = Condition(type="Healthy", status="Unknown", reason="Progressing", message=attempt.progress)
+        return self._unfinished(attempt, delay, frozenset(found.waiting), healthy, changed=wait.changed)
 
-    def _waiting(self, attempt: _Attempt, wait: Wait, found: Verdict) -> Outcome:
-        message = attempt.progress
+    def _unfinished(
+        self, attempt: _Attempt, delay: float, watch: frozenset[ObjectRef], *conditions: Condition, changed: bool
+    ) -> Outcome:
         return Outcome(
             attempt.status,
-            message,
-            next_look(attempt.wanted, wait, found, self.platform.clock.monotonic()),
+            attempt.progress,
+            delay,
             ready="Unknown",
-            conditions=(Condition(type="Healthy", status="Unknown", reason="Progressing", message=message),),
-            changed=wait.changed,
-            watch=frozenset(found.waiting),
+            conditions=attempt.stated(*conditions),
+            changed=changed,
+            watch=watch,
             notices=tuple(attempt.notices),
         )
 
@@ -268,13 +429,12 @@ class KustomizationReconciler:
             f"Applied revision: {attempt.revision}",
             interval,
             reason="ReconciliationSucceeded",
-            conditions=conditions,
+            conditions=attempt.stated(*conditions),
             changed=wait.changed,
             notices=tuple(attempt.notices),
         )
 
     def _unhealthy(self, attempt: _Attempt, waited: float, message: str) -> NoReturn:
-        self._waits.pop(attempt.wanted.key, None)
         healthy = Condition(type="Healthy", status="False", reason="HealthCheckFailed", message=message)
         text = f"health check failed after {go_duration(waited)}: {message}"
         self._fail(attempt, "HealthCheckFailed", text, healthy)
@@ -293,6 +453,14 @@ class KustomizationReconciler:
         )
         attempt.status = msgspec.structs.replace(attempt.status, history=history)
 
+    def _stall(self, attempt: _Attempt, error: StalledError) -> NoReturn:
+        """Raise `error` with the status to store: nothing more is tried until somebody edits something."""
+        if attempt.digest:
+            self._record(attempt, error.reason)
+        raise error.told("Warning", {f"{GROUP}/revision": attempt.revision}).carrying(
+            attempt.status, *attempt.stated()
+        ) from None
+
     def _fail(
         self, attempt: _Attempt, reason: str, message: str, *conditions: Condition, retry_after: float | None = None
     ) -> NoReturn:
@@ -305,7 +473,7 @@ class KustomizationReconciler:
         phase = Condition(type="Reconciling", status="True", reason="ProgressingWithRetry", message=attempt.progress)
         error = TransientError(message, reason=reason, retry_after=delay)
         error.told("Warning", {f"{GROUP}/revision": attempt.revision})
-        raise error.carrying(attempt.status, phase, *conditions) from None
+        raise error.carrying(attempt.status, phase, *attempt.stated(*conditions)) from None
 
     # the end
 
@@ -315,19 +483,21 @@ class KustomizationReconciler:
         refs = _known(wanted.status)
         if wanted.spec.suspend or not refs or not _deletes(wanted):
             return
-        plan = plan_sync((), refs, prune=True)
-        deleted = await self._applier.prune(plan.prune, wanted.key)
-        if deleted:
-            text = "\n".join(f"{ref} deleted" for ref in deleted)
-            metadata = {f"{GROUP}/revision": wanted.status.last_applied_revision}
+        order = stages.prune_order(refs)
+        pruned = await self._applier.prune(order, wanted.key)
+        metadata = {f"{GROUP}/revision": wanted.status.last_applied_revision}
+        if pruned.deleted:
+            text = "\n".join(f"{ref} deleted" for ref in pruned.deleted)
             self.platform.events.emit(wanted, "Normal", "ReconciliationSucceeded", text, metadata)
+        if pruned.spared:
+            self.platform.events.emit(wanted, "Warning", "NamespaceKept", _kept_message(pruned.spared), metadata)
         if wanted.spec.deletion_policy == "WaitForTermination":
-            await self._await_termination(wanted, plan.prune)
+            await self._await_termination(wanted, order)
 
     async def _await_termination(self, wanted: Kustomization, refs: Sequence[ObjectRef]) -> None:
         """Raises TransientError while some objects are there; after the time-out they are left to the cluster."""
-        lives = await self._applier.lives(refs)
-        left = [str(ref) for ref, live in lives.items() if live is not None and labels.is_owned_by(live, wanted.key)]
+        found = [await self._applier.find(ref) for ref in refs]
+        left = [str(one[0]) for one in found if one is not None and is_terminating(one[1])]
         if not left:
             return
         asked = wanted.metadata.deletion_timestamp
@@ -336,6 +506,10 @@ class KustomizationReconciler:
             raise TransientError(f"waiting for termination of {', '.join(left)}", reason="Progressing", retry_after=2.0)
         text = "failed to wait for resources termination"
         self.platform.events.emit(wanted, "Warning", "ReconciliationFailed", f"{text}: {', '.join(left)}", {})
+
+
+def _kept_message(refs: Iterable[ObjectRef]) -> str:
+    return f"{', '.join(map(str, refs))} is not deleted: it was not made by us, and all in it would go with it"
 
 
 def _not_yet(wanted: Kustomization, message: str) -> TransientError:

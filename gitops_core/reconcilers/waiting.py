@@ -1,24 +1,29 @@
-"""Health checks of a Kustomization, without a worker that waits.
+"""What a Kustomization waits for, without a worker that waits.
 
-A check looks once. When something is not ready yet, the Kustomization is reconciled again when one of those objects
-changes, or when the time is up; until then nobody is busy with it. What is waited for is remembered here: a new
-revision, generation or request begins anew, and so does a new process.
+A sync waits in two places: between its stages, for definitions to be served and namespaces to end, and at its end, for
+health. Each look asks once. When something is not ready yet, the Kustomization is reconciled again when one of those
+objects changes, or when the time is up; until then nobody is busy with it, and the sync goes on from what is remembered
+here. A new revision, generation or request begins anew, and so does a new process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
 from gitops_core.api import Kustomization
-from gitops_core.domain.health import Health, health
+from gitops_core.domain import labels
+from gitops_core.domain.health import Health, expires, health
+from gitops_core.domain.inventory import identity
 from gitops_core.domain.plan import SyncPlan
 from gitops_core.domain.progress import timeout_of
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
+from gitops_core.reconcilers.applying import Applied, Before
 
 POLL = 5.0  # seconds, for objects that carry no label of ours and so are not watched
+SERVED_POLL = 0.5  # seconds, for what discovery alone tells
 
 
 class Identity(NamedTuple):
@@ -31,18 +36,60 @@ class Identity(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wait:
-    """Attributes:
-    since: when it began, on the monotonic clock.
-    digest: of the rendering that was applied.
-    changed: whether the apply changed anything.
+class Syncing:
+    """How far a sync has come.
+
+    Attributes:
+        digest: of the rendering.
+        since: when it began, on the monotonic clock: `spec.timeout` counts from here.
+        done: what was applied, by object.
+        stage: the number of the stage to apply next.
+        unready: what the stage before it waits for.
     """
 
     identity: Identity
     plan: SyncPlan
     digest: str
     since: float
+    before: Before
+    done: Mapping[ObjectRef, Applied] = field(default_factory=dict)
+    stage: int = 0
+    unready: frozenset[ObjectRef] = frozenset()
+
+    def with_applied(self, applied: Iterable[Applied]) -> Syncing:
+        return replace(self, done={**self.done, **{one.ref: one for one in applied}})
+
+    def without(self, gone: Collection[ObjectRef]) -> Syncing:
+        """The same, back at the stage before: those that went away while it waited have to be applied again."""
+        lives = {**self.before.lives, **dict.fromkeys(gone)}
+        return replace(self, before=replace(self.before, lives=lives), stage=self.stage - 1, unready=frozenset())
+
+    @property
+    def applied(self) -> tuple[Applied, ...]:
+        """What was applied so far, in the order of the plan."""
+        return tuple(self.done[action.ref] for action in self.plan.actions if action.ref in self.done)
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A sync that is done but for the health of its objects.
+
+    Attributes:
+        since: when the sync began, on the monotonic clock: `spec.timeout` counts from here.
+        checked: when its health was looked at first.
+        changed: whether the apply changed anything.
+        refs: what must be healthy.
+        pending: what was not at the last look: only that is read again.
+    """
+
+    identity: Identity
+    plan: SyncPlan
+    digest: str
+    since: float
+    checked: float
     changed: bool
+    refs: tuple[ObjectRef, ...]
+    pending: tuple[ObjectRef, ...]
 
 
 @dataclass(frozen=True)
@@ -59,10 +106,14 @@ class Verdict:
         return {ref: state for ref, state in self.waiting.items() if state.status == "Failed"}
 
 
-def targets(wanted: Kustomization, plan: SyncPlan) -> tuple[ObjectRef, ...]:
-    """What must be healthy: everything that was applied, or what spec.healthChecks names; never the object itself."""
+def targets(wanted: Kustomization, plan: SyncPlan, applied: Iterable[Applied]) -> tuple[ObjectRef, ...]:
+    """What must be healthy: everything that was applied, or what spec.healthChecks names; never the object itself.
+
+    What somebody excluded by a mark in the cluster is nobody's to wait for.
+    """
     if wanted.spec.wait:
-        refs = tuple(action.ref for action in plan.actions)
+        excluded = {one.ref for one in applied if one.change == "skipped" and labels.is_excluded(one.live)}
+        refs = tuple(action.ref for action in plan.actions if action.ref not in excluded)
     else:
         refs = tuple(
             ObjectRef(Kind.of(check.api_version or "apps/v1", check.kind), ObjectKey(check.namespace, check.name))
@@ -71,9 +122,17 @@ def targets(wanted: Kustomization, plan: SyncPlan) -> tuple[ObjectRef, ...]:
     return tuple(ref for ref in refs if (ref.kind.kind, ref.key) != (wanted.KIND.kind, wanted.key))
 
 
-def verdict(refs: Iterable[ObjectRef], lives: Mapping[ObjectRef, Manifest | None], now: datetime) -> Verdict:
-    states = {ref: health(lives.get(ref), now) for ref in refs}
-    return Verdict({ref: state for ref, state in states.items() if state.status != "Current"})
+def verdict(wait: Wait, lives: Mapping[ObjectRef, Manifest | None], now: datetime) -> Verdict:
+    """How what was not ready at the last look is now. A finished Job that its time to live removed is fine."""
+    expiring = {identity(action.ref) for action in wait.plan.actions if expires(action.manifest)}
+    states = {ref: health(lives.get(ref), now) for ref in wait.pending}
+    return Verdict(
+        {
+            ref: state
+            for ref, state in states.items()
+            if state.status != "Current" and not (state.status == "NotFound" and identity(ref) in expiring)
+        }
+    )
 
 
 def told(states: Mapping[ObjectRef, Health]) -> str:
@@ -85,8 +144,13 @@ def told(states: Mapping[ObjectRef, Health]) -> str:
     return f"[{', '.join(f'{ref} status: {state.status!r}' for ref, state in states.items())}]"
 
 
-def next_look(wanted: Kustomization, wait: Wait, verdict_: Verdict, now: float) -> float:
-    """Seconds until the next look at the latest: when the time is up, or sooner for what is not watched."""
-    remaining = max(0.0, wait.since + timeout_of(wanted.spec) - now)
-    watched = {action.ref for action in wait.plan.actions}
-    return remaining if watched.issuperset(verdict_.waiting) else min(POLL, remaining)
+def next_look(wanted: Kustomization, since: float, lives: Iterable[Manifest | None], now: float) -> float:
+    """Seconds until the next look at the latest: when the time is up, or sooner for what is not watched.
+
+    Args:
+        since: when the sync began.
+        lives: what is waited for; what carries our labels is watched.
+    """
+    remaining = max(0.0, since + timeout_of(wanted.spec) - now)
+    watched = all(live is not None and labels.is_owned(live) for live in lives)
+    return remaining if watched else min(POLL, remaining)

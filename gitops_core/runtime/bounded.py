@@ -91,6 +91,9 @@ class NamespaceBound:
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         return NamespaceBound(self.inner.impersonate(user, groups), self.namespace)
 
+    def apart(self) -> Cluster:
+        return NamespaceBound(self.inner.apart(), self.namespace)
+
     def _within(self, ref: ObjectRef) -> ObjectRef:
         if not self.namespace or ref.key.namespace != self.namespace:
             raise OutsideNamespace(f"{ref} is outside namespace {self.namespace!r}, to which this work is bound")

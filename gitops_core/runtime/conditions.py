@@ -8,6 +8,7 @@
     a bug            False / InternalError    Reconciling=True / ProgressingWithRetry  as it was
 
 A bug's message is the exception's type and nothing else: nobody vouches for what its text quotes.
+Every message is cut to MOST_MESSAGE bytes: the API server refuses a whole status for one that is too long.
 The generation advances only when the object is ready or stalled: that is how `kubectl wait` and kstatus tell a result
 of this generation from an older one.
 
@@ -22,12 +23,21 @@ from typing import NamedTuple
 
 import msgspec
 
-from gitops_core.errors import GitOpsError, StalledError
+from gitops_core.domain.texts import shortened
+from gitops_core.errors import GitOpsError, StalledError, TransientError
 from gitops_core.meta import Condition, ConditionStatus, ConditionStyle, Resource, Status
 from gitops_core.runtime.reconciling import Outcome
 
 REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
 UNSUPPORTED = "Unsupported"
+MOST_MESSAGE = 4096
+MOST_REPEATED = 256
+"""Bytes of a message that is repeated in another one."""
+
+
+def told(message: str) -> str:
+    """`message` as a condition shows it."""
+    return shortened(message, MOST_MESSAGE)
 
 
 class _Part(NamedTuple):
@@ -82,7 +92,21 @@ def unsupported_message(paths: Sequence[str]) -> str:
     >>> unsupported_message(["spec.verify", "spec.include"])
     'set but not acted on: spec.verify, spec.include'
     """
-    return f"set but not acted on: {', '.join(paths)}"
+    return told(f"set but not acted on: {', '.join(paths)}")
+
+
+def refused_status(result: Outcome | Exception, refusal: Exception) -> TransientError:
+    """What to say, in a short status, of an object whose status the API server refuses."""
+    match result:
+        case Outcome(message=message):
+            said = message
+        case GitOpsError():
+            said = str(result)
+        case _:
+            said = type(result).__name__
+    cause = shortened(str(refusal), MOST_REPEATED)
+    message = f"the status of this result cannot be stored: {shortened(said, MOST_REPEATED)}: {cause}"
+    return TransientError(message, reason="StatusRefused", retry_after=getattr(result, "retry_after", None))
 
 
 def _main_parts(result: Outcome | Exception, style: ConditionStyle) -> list[_Part]:
@@ -135,6 +159,7 @@ def _with_generation(condition: Condition, generation: int | None) -> Condition:
 
 def _dated(condition: Condition, before: Condition | None, now: datetime) -> Condition:
     """`condition` with the time when its status last changed, in whole seconds as Kubernetes keeps times."""
+    condition = msgspec.structs.replace(condition, message=told(condition.message))
     if before is not None and before.status == condition.status and before.last_transition_time is not None:
         since = before.last_transition_time
     else:

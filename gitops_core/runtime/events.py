@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from gitops_core.domain.texts import shortened
 from gitops_core.errors import ClusterUnavailable, NotFound
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, timestamp
 from gitops_core.ports import Chance, Clock, Cluster
@@ -24,7 +25,7 @@ from gitops_core.runtime.retry import backoff
 
 EVENT = Kind("", "v1", "Event")
 ATTEMPTS = 3
-LONGEST_MESSAGE = 4096
+MOST_MESSAGE = 1024
 QUEUED = 1000
 REMEMBERED = 4096
 SAME_FOR = 3600.0
@@ -81,7 +82,7 @@ class EventRecorder:
         metadata: Mapping[str, str],
     ) -> None:
         try:
-            self._emit(about, type_, reason, _shortened(message), metadata)
+            self._emit(about, type_, reason, shortened(message, MOST_MESSAGE), metadata)
         except Exception:
             log.exception("cannot record an event", extra={"object": str(about.ref), "reason": reason})
 
@@ -199,7 +200,3 @@ class EventRecorder:
             "dropped an event", extra={"object": str(item.note.ref), "reason": item.note.reason, "cause": reason}
         )
         self._drop(item, reason)
-
-
-def _shortened(message: str) -> str:
-    return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 3] + "..."

@@ -1,14 +1,15 @@
 """Cluster and Git as a reconciler gets them: every write asks first whether this process still leads.
 
-The fence also notes what each reconciliation wrote, so that the echo of a write does not wake the writer again.
+The adapter below asks once more, right before the bytes leave (see leave.py). The fence also notes what each
+reconciliation wrote, so that the echo of a write does not wake the writer again.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 from gitops_core.meta import Kind, Manifest, ObjectRef, Revision, Sensitive, Tree
 from gitops_core.ports import (
@@ -24,8 +25,10 @@ from gitops_core.ports import (
     Query,
     Signer,
     WatchEvent,
+    no_commit,
 )
 from gitops_core.runtime.informers import version_of
+from gitops_core.runtime.leave import Fence, behind
 
 T = TypeVar("T")
 
@@ -33,19 +36,6 @@ _ANONYMOUS = GitAccess()
 
 WRITTEN: ContextVar[dict[ObjectRef, int] | None] = ContextVar("WRITTEN", default=None)
 """Where the running reconciliation's writes are noted: the resourceVersion by object. Tasks it starts inherit it."""
-
-
-class Fence(Protocol):
-    def check(self) -> None:
-        """Raises NotLeader unless this process certainly leads right now."""
-        ...
-
-
-class Open:
-    """The fence of a process that has no rivals."""
-
-    def check(self) -> None:
-        return
 
 
 def _note(manifest: Manifest, dry_run: bool) -> Manifest:
@@ -78,23 +68,23 @@ class FencedCluster:
         return self.inner.watch(query, type_, resource_version)
 
     async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
-        self.fence.check()
-        return _note(await self.inner.create(manifest, field_manager=field_manager, dry_run=dry_run), dry_run)
+        with behind(self.fence):
+            return _note(await self.inner.create(manifest, field_manager=field_manager, dry_run=dry_run), dry_run)
 
     async def replace(
         self, manifest: Manifest, *, field_manager: str, subresource: str = "", dry_run: bool = False
     ) -> Manifest:
-        self.fence.check()
-        stored = await self.inner.replace(
-            manifest, field_manager=field_manager, subresource=subresource, dry_run=dry_run
-        )
+        with behind(self.fence):
+            stored = await self.inner.replace(
+                manifest, field_manager=field_manager, subresource=subresource, dry_run=dry_run
+            )
         return _note(stored, dry_run)
 
     async def apply(
         self, manifest: Manifest, *, field_manager: str, force: bool = False, dry_run: bool = False
     ) -> Manifest:
-        self.fence.check()
-        stored = await self.inner.apply(manifest, field_manager=field_manager, force=force, dry_run=dry_run)
+        with behind(self.fence):
+            stored = await self.inner.apply(manifest, field_manager=field_manager, force=force, dry_run=dry_run)
         return _note(stored, dry_run)
 
     async def patch(
@@ -106,10 +96,10 @@ class FencedCluster:
         subresource: str = "",
         dry_run: bool = False,
     ) -> Manifest:
-        self.fence.check()
-        stored = await self.inner.patch(
-            ref, patch, field_manager=field_manager, subresource=subresource, dry_run=dry_run
-        )
+        with behind(self.fence):
+            stored = await self.inner.patch(
+                ref, patch, field_manager=field_manager, subresource=subresource, dry_run=dry_run
+            )
         return _note(stored, dry_run)
 
     async def delete(
@@ -121,13 +111,16 @@ class FencedCluster:
         propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
         dry_run: bool = False,
     ) -> None:
-        self.fence.check()
-        await self.inner.delete(
-            ref, uid=uid, resource_version=resource_version, propagation=propagation, dry_run=dry_run
-        )
+        with behind(self.fence):
+            await self.inner.delete(
+                ref, uid=uid, resource_version=resource_version, propagation=propagation, dry_run=dry_run
+            )
 
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         return FencedCluster(self.inner.impersonate(user, groups), self.fence)
+
+    def apart(self) -> Cluster:
+        return FencedCluster(self.inner.apart(), self.fence)
 
 
 @dataclass(frozen=True)
@@ -160,9 +153,10 @@ class FencedRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
+        ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
-        self.fence.check()
-        return await self.inner.push(commit, branch, expected=expected, refspec=refspec, options=options)
+        with behind(self.fence):
+            return await self.inner.push(commit, branch, expected=expected, refspec=refspec, options=options, ours=ours)
 
 
 @dataclass(frozen=True)

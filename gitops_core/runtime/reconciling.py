@@ -15,6 +15,7 @@ import click
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Status
 from gitops_core.ports import Chance, Clock, Cluster, Compute, Events, Git, Objects, PartialObject, Query, Statuses
 from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.permissions import Permission
 
 R = TypeVar("R", bound=Resource)
 R_contra = TypeVar("R_contra", bound=Resource, contravariant=True)
@@ -135,10 +136,17 @@ class Platform:
 
 @dataclass(frozen=True)
 class Component:
-    """A package's face. Its component module also has `controllers(platform, <its own ports>)`."""
+    """A package's face. Its component module also has `controllers(platform, <its own ports>)`.
+
+    Attributes:
+        permissions: what the package needs beside what the runtime does with its kinds.
+        applies: what users' folders may hold, and what is done with it on their behalf.
+    """
 
     name: str
     kinds: tuple[type[Resource], ...]
+    permissions: tuple[Permission, ...] = ()
+    applies: tuple[Permission, ...] = ()
     commands: tuple[click.Command, ...] = field(default=())
 
 

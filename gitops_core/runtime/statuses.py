@@ -18,6 +18,7 @@ import msgspec
 
 from gitops_core.meta import Condition, Resource, Status, timestamp
 from gitops_core.ports import Cluster
+from gitops_core.runtime.conditions import told
 from gitops_core.schema import from_manifest
 
 R = TypeVar("R", bound=Resource)
@@ -62,10 +63,13 @@ def _plain(status: Status | None) -> dict[str, Any]:
     return plain
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: Any, depth: int = 0) -> Any:
+    """`value` without nulls, the texts of its parts cut; what stands at the top may echo the spec and stays whole."""
     if isinstance(value, dict):
-        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
-    return [_without_nulls(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {name: _without_nulls(inner, depth + 1) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_without_nulls(inner, depth) for inner in value]
+    return told(value) if depth > 1 and isinstance(value, str) else value
 
 
 def condition_manifest(condition: Condition) -> dict[str, Any]:

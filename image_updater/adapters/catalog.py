@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
-from image_updater.adapters.catalogfile import CatalogFile, OtherVersion, connect
+from image_updater.adapters.catalogfile import CatalogFile, OtherVersion, connect, connect_read_only
 from image_updater.domain.history import SeenTag, TagEvent
 from image_updater.errors import CatalogUnavailable
 
@@ -60,6 +60,9 @@ class SqliteCatalog:
         """The catalog in the file `path`, made when it is missing and made anew when it is damaged; None: in memory."""
         return cls(path)
 
+    async def repositories(self) -> tuple[str, ...]:
+        return await self._read(lambda: self._file.repositories())
+
     async def tags(self, repository: str) -> tuple[str, ...] | None:
         copy = self._copies.get(repository) or await self._read(lambda: self._copy(repository))
         return None if copy is None else copy.tags
@@ -73,12 +76,14 @@ class SqliteCatalog:
     async def listed_at(self, repository: str, identity: str) -> datetime | None:
         return self._listed.get(repository, {}).get(identity)
 
-    async def store(self, repository: str, tags: Iterable[str], now: datetime, identity: str = "") -> bool:
+    async def store(
+        self, repository: str, tags: Iterable[str], now: datetime, identity: str = "", began: datetime | None = None
+    ) -> bool:
         wanted = frozenset(tags)
         news = await self._write(lambda: self._store(repository, wanted, now))
         identities = self._listed.setdefault(repository, {})
         identities.pop(identity, None)
-        identities[identity] = now
+        identities[identity] = began or now
         if len(identities) > IDENTITIES:
             del identities[next(iter(identities))]
         return news
@@ -217,6 +222,20 @@ class SqliteCatalog:
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}{suffix}").unlink()
         return CatalogFile(connect(self._path))
+
+
+def recorded_history(path: Path, repository: str) -> tuple[TagEvent, ...]:
+    """What the catalog in `path`, which a service may have open, remembers of a repository; nothing is written.
+
+    Raises CatalogUnavailable: there is none, or none of this version.
+    """
+    try:
+        with contextlib.closing(connect_read_only(path)) as connection:
+            return CatalogFile(connection).history(repository)
+    except OtherVersion:
+        raise CatalogUnavailable(f"the tag catalog {path} is of another version of Sealoop: left as it is") from None
+    except sqlite3.DatabaseError as error:
+        raise CatalogUnavailable(f"the tag catalog {path} cannot be read: {error}") from None
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -3,20 +3,24 @@
     WWW-Authenticate: Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull"
     WWW-Authenticate: Basic realm="Registry"
 
-Credentials go to a token server only when it belongs to the registry: the same host, or the same last two labels.
+Credentials go to a token server only when it belongs to the registry: the same host, or one of the same owner.
 
 Source: https://distribution.github.io/distribution/spec/auth/token/, RFC 9110 11.6.1.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+
+from yarl import URL
+
+from image_updater.domain.sites import host_in, is_address, same_site
 
 _CHALLENGE = re.compile(r'([A-Za-z]+)\s+((?:[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]*)\s*,?\s*)+)')
+_ALIYUN = re.compile(r"[a-z0-9-]*registry[a-z0-9-]*\.([a-z0-9-]+)(?:\.cr)?\.aliyuncs\.com")
+"""A registry of Alibaba Cloud, where customers choose names: its region has one token server for all of them."""
 _PARAMETER = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))')
 
 
@@ -48,46 +52,24 @@ def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
     return tuple(sorted(found, key=lambda challenge: challenge.scheme != "bearer"))
 
 
-def belongs(realm: str, registry: str, *, over_http: bool) -> bool:
-    """Whether the token server `realm` may be asked with the credentials for `registry`."""
-    parts = urlsplit(realm)
-    if parts.scheme != "https" and not (parts.scheme == "http" and over_http):
-        return False
-    host, own = (parts.hostname or "").rstrip("."), (urlsplit(f"//{registry}").hostname or "").rstrip(".")
-    if host == own:
-        return bool(host)
-    if _is_address(host) or _is_address(own):
-        return False
-    return host.split(".")[-2:] == own.split(".")[-2:] and "." in host
-
-
-def next_page(link: str, current: SplitResult) -> str | None:
-    """Path and query of the page that a Link header calls next, on the current page's host; None on the last page.
-
-    >>> next_page('</v2/a/tags/list?last=x&n=2>; rel="next"', urlsplit("https://r.io/v2/a/tags/list?n=2"))
-    '/v2/a/tags/list?last=x&n=2'
-
-    Raises:
-        ValueError: it is on another host.
-    """
-    match = re.match(r'\s*<([^>]*)>\s*;(?:[^,]*;)?\s*rel\s*=\s*"?next"?\s*(?:[;,]|$)', link)
-    if match is None:
-        return None
-    target = urlsplit(match[1])
-    if target.netloc and target.hostname != current.hostname:
-        raise ValueError("the next page is on another host")
-    if not target.path:
-        path = current.path
-    elif target.path.startswith("/"):
-        path = target.path
-    else:
-        path = current.path.rpartition("/")[0] + "/" + target.path
-    return f"{path}?{target.query}" if target.query else path
-
-
-def _is_address(host: str) -> bool:
+def may_be_asked(realm: str, registry: str, *, over_http: bool) -> bool:
+    """Whether `registry` can have its token server there: at a name, with TLS unless the registry is asked without."""
     try:
-        ipaddress.ip_address(host)
+        parts = URL(realm)
     except ValueError:
         return False
-    return True
+    host = host_in(realm)
+    if not host or "@" in parts.raw_authority or (is_address(host) and host != host_in(f"https://{registry}")):
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and over_http)
+
+
+def belongs(realm: str, registry: str, *, over_http: bool) -> bool:
+    """Whether the token server `realm` may be asked with the credentials for `registry`."""
+    if not may_be_asked(realm, registry, over_http=over_http):
+        return False
+    host, own = host_in(realm), host_in(f"https://{registry}")
+    region = _ALIYUN.fullmatch(own)
+    return same_site(host, own) or (
+        region is not None and re.fullmatch(rf"dockerauth[a-z-]*\.{region[1]}\.aliyuncs\.com", host) is not None
+    )

@@ -16,13 +16,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import chain
 from typing import Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode
 
 from gitops_core.ports import Compute
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.flights import Flights
 from image_updater.adapters.answers import Answer
-from image_updater.adapters.challenges import next_page
+from image_updater.adapters.links import next_query
 from image_updater.adapters.pages import Page, RememberedPages, tags_in
 from image_updater.adapters.transport import JSON, Limits, Transport
 from image_updater.domain.credentials import OPEN, RegistryAccess
@@ -45,6 +45,10 @@ MANIFESTS = ", ".join(
     )
 )
 LIMITS = Limits()
+NO_HEAD = frozenset({400, 403, 405, 501})
+"""What is answered to a method that is not wanted."""
+MOST_EMPTY = 100
+"""Pages without a tag in a row, each of which says that there are more."""
 _LISTING = {"Accept": JSON}
 
 
@@ -101,16 +105,19 @@ class OciRegistry:
         return answer.headers, answer.body
 
     async def _list(self, repository: Repository, access: RegistryAccess) -> tuple[str, ...]:
-        path: str | None = f"/v2/{repository.path}/tags/list?n={PAGE}"
+        query: str | None = f"n={PAGE}"
         pages: dict[str, list[str]] = {}
         firsts: set[str] = set()
-        count = 0
-        while path is not None:
-            answer = await self._page(repository, path, access)
-            pages[path] = tags = await self._tags(answer)
-            path, count = _next_path(answer), count + len(tags)
-            if path is not None and (path in pages or not tags or tags[0] in firsts):
+        count = empty = 0
+        while query is not None:
+            answer = await self._page(repository, f"/v2/{repository.path}/tags/list?{query}", access)
+            pages[query] = tags = await self._tags(answer)
+            query, count, empty = _next_query(answer), count + len(tags), 0 if tags else empty + 1
+            is_old = bool(tags) and tags[0] in firsts
+            if query is not None and (query in pages or is_old or empty > MOST_EMPTY):
                 raise RegistryUnavailable(f"{answer.request}: pages go round without new tags")
+            if query is None and len(tags) == PAGE and not is_old:
+                query = urlencode({"last": tags[-1], "n": PAGE})  # full: it may not have said that it goes on
             firsts.update(tags[:1])
             if count > MOST_TAGS:
                 raise RegistryUnavailable(f"{answer.request}: more than {MOST_TAGS} tags")
@@ -130,7 +137,7 @@ class OciRegistry:
             return answer._replace(headers=kept, body=remembered.body)
         if etag := answer.headers.get("ETag", ""):
             tags = await self._tags(answer)
-            self._pages.put(key, Page(etag, answer.body, answer.headers.get("Link", ""), len(tags)))
+            self._pages.put(key, Page(etag, answer.body, ", ".join(answer.headers.getall("Link", [])), len(tags)))
         elif remembered is not None:
             self._pages.forget(key)
         return answer
@@ -140,10 +147,10 @@ class OciRegistry:
 
     async def _look_up(self, repository: Repository, reference: str, access: RegistryAccess) -> str:
         path, headers = f"/v2/{repository.path}/manifests/{quote(reference, safe=':')}", {"Accept": MANIFESTS}
-        answer = await self._transport.ask("HEAD", repository, path, access, headers, LARGEST_MANIFEST)
-        if digest := answer.headers.get("Docker-Content-Digest", ""):
+        answer = await self._transport.ask("HEAD", repository, path, access, headers, LARGEST_MANIFEST, NO_HEAD)
+        if answer.status == HTTPStatus.OK and (digest := answer.headers.get("Docker-Content-Digest", "")):
             return digest
-        # the header is optional for a registry
+        # the header is optional for a registry, and some, or what is before them, take no HEAD
         answer = await self._transport.ask("GET", repository, path, access, headers, LARGEST_MANIFEST)
         return f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
 
@@ -155,8 +162,8 @@ def _tags_of(answer: Answer) -> list[str]:
         raise RegistryUnavailable(f"{answer.request}: {error}") from None
 
 
-def _next_path(answer: Answer) -> str | None:
+def _next_query(answer: Answer) -> str | None:
     try:
-        return next_page(answer.headers.get("Link", ""), urlsplit(answer.url))
+        return next_query(answer.headers.getall("Link", []))
     except ValueError as error:
         raise RegistryUnavailable(f"{answer.request}: {error}") from None

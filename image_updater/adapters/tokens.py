@@ -1,9 +1,11 @@
 """The Authorization header that a registry wants: what it asked for, and the tokens that a token server gave for it.
 
 A token is asked for once by repository and credentials, however many requests want it, and used until four fifths of
-its life are over.
+its life are over. The scope that the registry named comes first, as some token servers read no other, and pull behind
+it. A token server of another owner than the registry's is asked as anybody may: without credentials.
 
-Source: https://distribution.github.io/distribution/spec/auth/token/ and /oauth/.
+Source: https://distribution.github.io/distribution/spec/auth/token/ and /oauth/; go-containerregistry,
+pkg/v1/remote/transport/bearer.go (scopes).
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import aiohttp
@@ -21,16 +23,19 @@ import msgspec
 from gitops_core.meta import Sensitive
 from gitops_core.runtime.flights import Flights
 from image_updater.adapters.answers import Answer, failure
-from image_updater.adapters.challenges import Challenge, belongs
+from image_updater.adapters.challenges import Challenge, belongs, may_be_asked
 from image_updater.domain.credentials import Credentials, RegistryAccess
 from image_updater.domain.references import Repository
 from image_updater.errors import RegistryDenied, RegistryUnavailable
 
 MOST_TOKENS = 2000
+MOST_SCOPES = 5
 SHORTEST_LIFE, LONGEST_LIFE = 10.0, 3600.0
 USED = 0.8
 """The share of a token's life that it is used for."""
 
+K = TypeVar("K")
+V = TypeVar("V")
 Ask = Callable[[str, str, RegistryAccess, Mapping[str, str], Mapping[str, str] | None], Awaitable[Answer]]
 """(method, url, access, headers, form) -> the answer, whatever its status. Raises RegistryUnavailable."""
 
@@ -38,6 +43,7 @@ Ask = Callable[[str, str, RegistryAccess, Mapping[str, str], Mapping[str, str] |
 class _Token(NamedTuple):
     value: Sensitive
     ends: float
+    scopes: tuple[str, ...]
 
     @property
     def header(self) -> str:
@@ -49,7 +55,7 @@ class _Wanted(NamedTuple):
 
     realm: str
     service: str
-    scope: str
+    path: str
     access: RegistryAccess
 
 
@@ -69,6 +75,7 @@ class Tokens:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._tokens: OrderedDict[_Wanted, _Token] = OrderedDict()
+        self._scopes: OrderedDict[_Wanted, tuple[str, ...]] = OrderedDict()
         self._flights: Flights[_Token] = Flights()
 
     async def close(self) -> None:
@@ -99,17 +106,30 @@ class Tokens:
             return ""
         if challenge.scheme == "basic":
             return _basic(access.credentials)
-        wanted = _Wanted(challenge.realm, challenge.service, f"repository:{repository.path}:pull", access)
+        if not may_be_asked(challenge.realm, repository.registry, over_http=over_http):
+            raise RegistryDenied(
+                f"{repository.registry} names a token server that is not asked anything: it has to be a host's name,"
+                " with https, without a user"
+            )
+        if not belongs(challenge.realm, repository.registry, over_http=over_http):
+            access = RegistryAccess(ca=access.ca, proxy=access.proxy)
+        wanted = _Wanted(challenge.realm, challenge.service, repository.path, access)
+        scopes = self._scopes_of(wanted, challenge.scope)
         token = self._tokens.get(wanted)
-        if token is None or token.ends < _now() or token.header == refused:
-            if not belongs(challenge.realm, repository.registry, over_http=over_http):
-                shown = urlsplit(challenge.realm).hostname
-                raise RegistryDenied(f"{repository.registry} asks for a token of another site ({shown!r}): refused")
-            token = await self._flights.join(wanted, lambda: self._fetch(wanted))
+        if token is None or token.ends < _now() or token.scopes != scopes or token.header == refused:
+            token = await self._flights.join((wanted, scopes), lambda: self._fetch(wanted, scopes))
         return token.header
 
-    async def _fetch(self, wanted: _Wanted) -> _Token:
-        answer = await self._request(wanted)
+    def _scopes_of(self, wanted: _Wanted, asked: str) -> tuple[str, ...]:
+        """What a token is asked for: everything that the registry wanted so far, the latest first."""
+        scopes = self._scopes.get(wanted, (f"repository:{wanted.path}:pull",))
+        if asked and asked not in scopes:
+            scopes = (asked, *scopes)[:MOST_SCOPES]
+            _keep(self._scopes, wanted, scopes)
+        return scopes
+
+    async def _fetch(self, wanted: _Wanted, scopes: tuple[str, ...]) -> _Token:
+        answer = await self._request(wanted, scopes)
         if answer.status != HTTPStatus.OK:
             error = failure(answer, wanted.access)
             # a token server that is not there says nothing about the repository
@@ -123,25 +143,23 @@ class Tokens:
         if not value or not value.isascii() or not value.isprintable():
             raise RegistryUnavailable(f"the token server {where} gave no token")
         life = 60.0 if said.expires_in is None else said.expires_in
-        token = _Token(Sensitive(value), _now() + USED * min(max(life, SHORTEST_LIFE), LONGEST_LIFE))
-        self._tokens[wanted] = token
-        self._tokens.move_to_end(wanted)
-        if len(self._tokens) > MOST_TOKENS:
-            self._tokens.popitem(last=False)
+        token = _Token(Sensitive(value), _now() + USED * min(max(life, SHORTEST_LIFE), LONGEST_LIFE), scopes)
+        _keep(self._tokens, wanted, token)
         return token
 
-    async def _request(self, wanted: _Wanted) -> Answer:
-        parameters = {"service": wanted.service, "scope": wanted.scope}
+    async def _request(self, wanted: _Wanted, scopes: tuple[str, ...]) -> Answer:
         parts, credentials = urlsplit(wanted.realm), wanted.access.credentials
         if credentials.identity_token is not None:
             form = {
-                **parameters,
+                "service": wanted.service,
+                "scope": " ".join(scopes),
                 "grant_type": "refresh_token",
                 "client_id": "sealoop",
                 "refresh_token": credentials.identity_token.text(),
             }
             return await self._ask("POST", urlunsplit(parts._replace(query="", fragment="")), wanted.access, {}, form)
-        query = "&".join(filter(None, (parts.query, urlencode({k: v for k, v in parameters.items() if v}))))
+        service = [("service", wanted.service)] if wanted.service else []
+        query = "&".join(filter(None, (parts.query, urlencode([*service, *(("scope", each) for each in scopes)]))))
         proof = _basic(credentials)
         headers = {"Authorization": proof} if proof else {}
         return await self._ask(
@@ -154,6 +172,13 @@ def _basic(credentials: Credentials) -> str:
         return ""
     password = credentials.password.text() if credentials.password is not None else ""
     return aiohttp.encode_basic_auth(credentials.username, password)
+
+
+def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > MOST_TOKENS:
+        kept.popitem(last=False)
 
 
 def _now() -> float:

@@ -7,7 +7,7 @@ a token of the host's bucket ──► one of the host's places ──► sessio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -17,14 +17,15 @@ from yarl import URL
 
 from gitops_core.adapters.http import BodyTooLarge, Places, PlacesTaken, proxy_for, read_body
 from image_updater.adapters.answers import Answer, connection_cause, failure
-from image_updater.adapters.challenges import Challenge
+from image_updater.adapters.challenges import Challenge, belongs
 from image_updater.adapters.pacing import Paces
 from image_updater.adapters.sessions import Sessions
 from image_updater.adapters.tokens import Tokens
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.domain.reaching import PROXY_SCHEMES
 from image_updater.domain.references import Repository
-from image_updater.errors import RegistryError, RegistryUnavailable
+from image_updater.domain.sites import host_in
+from image_updater.errors import RegistryDenied, RegistryError, RegistryUnavailable
 
 LARGEST_ERROR = 64 << 10
 LARGEST_TOKEN = 1 << 20
@@ -85,8 +86,9 @@ class Transport:
         access: RegistryAccess,
         headers: Mapping[str, str],
         limit: int,
+        besides: frozenset[int] = frozenset(),
     ) -> Answer:
-        """An answer of status 200, or 304 where `headers` hold a condition.
+        """An answer of status 200, or 304 where `headers` hold a condition, or one of `besides`.
 
         Args:
             path: with its query.
@@ -100,9 +102,27 @@ class Transport:
             answer = await self._proven(method, repository, path, access, headers, limit)
         except BodyTooLarge as error:
             raise RegistryUnavailable(f"{method} {self._url(repository, path)}: {error}") from None
-        if answer.status == HTTPStatus.OK or (answer.status == HTTPStatus.NOT_MODIFIED and "If-None-Match" in headers):
+        except RegistryDenied as error:
+            raise self._explained(error, repository, access) from None
+        if answer.status in {HTTPStatus.OK, *besides} or (
+            answer.status == HTTPStatus.NOT_MODIFIED and "If-None-Match" in headers
+        ):
             return answer
-        raise failure(answer, access)
+        raise self._explained(failure(answer, access), repository, access)
+
+    def _explained(self, error: RegistryError, repository: Repository, access: RegistryAccess) -> RegistryError:
+        """With the reason where it was refused because our credentials stayed here."""
+        challenge = self._challenges.get(_server(repository))
+        if not isinstance(error, RegistryDenied) or not access.credentials.is_exchanged or challenge is None:
+            return error
+        over_http = self._schemes.get(_server(repository)) == "http"
+        if challenge.scheme != "bearer" or belongs(challenge.realm, repository.registry, over_http=over_http):
+            return error
+        where = host_in(challenge.realm)
+        return RegistryDenied(
+            f"{error}; the registry names a token server of another owner ({where!r}),"
+            " which was not given the credentials"
+        )
 
     async def _proven(
         self,
@@ -121,9 +141,9 @@ class Transport:
             proof = ""  # what the host asked for elsewhere need not be asked for here: then it will say so
         answer = await self._send(method, repository, path, access, _with(headers, proof), limit)
         challenges = answer.challenges if answer.status == HTTPStatus.UNAUTHORIZED else ()
-        if not challenges or (challenges[0] == known and known.scheme == "basic"):
+        if not challenges or (known is not None and challenges[0].scheme == known.scheme == "basic"):
             return answer
-        _note(self._challenges, server, challenges[0])
+        _note(self._challenges, server, replace(challenges[0], scope=""))  # the scope is this repository's
         better = await self._proof(challenges[0], repository, access, refused=proof)
         if not better or better == proof:
             return answer

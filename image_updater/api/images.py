@@ -21,7 +21,7 @@ from gitops_core.api.fields import (
     Provider,
     ShortDuration,
 )
-from gitops_core.meta import Kind, PrinterColumn, Resource, Wire
+from gitops_core.meta import ConditionStyle, Kind, PrinterColumn, Resource, Wire
 from gitops_core.schema import NOT_SEEN, SERVER_DEFAULT
 
 GROUP = "image.toolkit.fluxcd.io"
@@ -101,6 +101,7 @@ class ImageRepository(Resource):
     )
     FINALIZER: ClassVar[str] = FLUX_FINALIZER
     CONTROLLER: ClassVar[str] = "image-reflector-controller"
+    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(own=("AgesKept",))
 
     spec: ImageRepositorySpec
     status: Annotated[ImageRepositoryStatus, NOT_SEEN] = ImageRepositoryStatus()
@@ -298,8 +299,18 @@ class Reverted(Wire):
     refused: str
 
 
+class Pushing(Wire):
+    """A commit that is about to be pushed, before it has an id: its parent, and the id of its root folder."""
+
+    parent: str
+    tree: str
+
+
 class ImageUpdateAutomationStatus(FluxStatus):
-    """The last run and the last push; of the marked places how many there are, and the first that are not applied."""
+    """The last run and the last push; of the marked places how many there are, and the first that are not applied.
+
+    `pushing` is written before a push that gives up a commit of ours, so that a process that dies knows its own again.
+    """
 
     last_automation_run_time: datetime | None = None
     last_push_commit: str = ""
@@ -310,6 +321,7 @@ class ImageUpdateAutomationStatus(FluxStatus):
     unsettled: tuple[MarkerReport, ...] = ()
     reverted: tuple[Reverted, ...] = ()
     pull_request: str = ""
+    pushing: Pushing | None = None
 
 
 class ImageUpdateAutomation(Resource):

@@ -38,6 +38,11 @@ class Credentials:
     bearer_token: Sensitive | None = None
 
     @property
+    def is_exchanged(self) -> bool:
+        """Whether a token server gives a token for them."""
+        return self.bearer_token is None and bool(self.username or self.password or self.identity_token)
+
+    @property
     def secrets(self) -> tuple[Sensitive, ...]:
         return tuple(s for s in (self.password, self.identity_token, self.bearer_token) if s)
 
@@ -73,6 +78,11 @@ class Entry(NamedTuple):
     said: Mapping[str, Any]
 
 
+_ELSEWHERE = "this docker configuration leaves its passwords to a program of another machine: write them into 'auths'"
+_HELPED = {"credHelpers": True}
+"""What is said of a registry whose password only a credential helper knows."""
+
+
 def entries_in(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
     """The entries of one configuration.
 
@@ -83,10 +93,20 @@ def entries_in(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
         ValueError: not a docker configuration; the message quotes nothing of it.
     """
     try:
-        auths = json.loads(config) if bare else json.loads(config)["auths"]
-        return tuple(Entry(*_address(address), said) for address, said in auths.items() if isinstance(said, dict))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        decoded = json.loads(config)
+        auths = decoded if bare else decoded.get("auths") or {}
+        store, helpers = (None, {}) if bare else (decoded.get("credsStore"), decoded.get("credHelpers") or {})
+        found = {address: said for address, said in auths.items() if isinstance(said, dict)}
+        helped = {address for address, said in found.items() if not said and store} | helpers.keys()
+        is_none = not bare and "auths" not in decoded and not helped
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise ValueError("not a docker configuration with 'auths'") from None
+    if store and not found and not helpers:
+        raise ValueError(f"{_ELSEWHERE} (credsStore)")
+    if is_none:
+        raise ValueError("not a docker configuration with 'auths'")
+    found |= {address: _HELPED for address in helped if not found.get(address)}
+    return tuple(Entry(*_address(address), said) for address, said in found.items())
 
 
 def credentials_among(configs: Iterable[Iterable[Entry]], repository: Repository) -> Credentials:
@@ -123,11 +143,13 @@ def _fits(host: str, path: str, repository: Repository) -> bool:
 
 
 def _credentials(entry: Mapping[str, Any]) -> Credentials:
+    if entry is _HELPED:
+        raise ValueError(f"{_ELSEWHERE} (credsStore, credHelpers)")
     username, password = entry.get("username") or "", entry.get("password") or ""
     if auth := entry.get("auth"):
         try:
-            username, _, password = base64.b64decode(auth, validate=True).decode().partition(":")
-        except (binascii.Error, ValueError, TypeError):
+            username, password = _decoded(auth).split(":", 1)
+        except (binascii.Error, ValueError, TypeError, AttributeError):
             raise ValueError("an 'auth' in the docker configuration is not base64 of user:password") from None
     identity, registry = entry.get("identitytoken"), entry.get("registrytoken")
     return Credentials(
@@ -136,3 +158,11 @@ def _credentials(entry: Mapping[str, Any]) -> Credentials:
         identity_token=Sensitive(str(identity)) if identity else None,
         bearer_token=Sensitive(str(registry)) if registry else None,
     )
+
+
+def _decoded(auth: str) -> str:
+    """With or without padding, on one line or several: the kubelet takes all of them (credentialprovider/config.go)."""
+    text = auth.replace("\n", "").replace("\r", "")
+    if not text.rstrip().endswith("="):
+        text += "=" * (-len(text) % 4)
+    return base64.b64decode(text, validate=True).decode()

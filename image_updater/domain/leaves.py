@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 from image_updater.domain.markers import Unparsable
@@ -37,6 +38,7 @@ class Leaf(NamedTuple):
         start, end: where its spelling stands in the text, quotes included.
         line: counted from 1.
         style: the quote it stands in.
+    document: of those of the text, counted from 0.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class Leaf(NamedTuple):
     line: int
     style: str = ""
     cause: str = ""
+    document: int = 0
 
 
 class Said(NamedTuple):
@@ -91,8 +94,11 @@ def shown(path: Path) -> str:
 def find(leaves: Iterable[Leaf], path: Path) -> Leaf | None:
     """What stands at `path`, or None.
 
+    Args:
+        leaves: of one document.
+
     Raises:
-        NoPlace: more than one value stands there: in several documents, or under a key that is there twice.
+        NoPlace: more than one value stands there, under a key that is there twice.
     """
     found: Leaf | None = None
     above: set[Path] = set()
@@ -116,6 +122,11 @@ def settable(leaves: Iterable[Leaf], path: Path) -> Leaf:
     if leaf.cause:
         raise NoPlace(f"{shown(path)!r} {leaf.cause}")
     return leaf
+
+
+def by_document(leaves: Iterable[Leaf]) -> tuple[tuple[Leaf, ...], ...]:
+    """The leaves of each document that has some, in order."""
+    return tuple(tuple(group) for _, group in groupby(leaves, key=lambda leaf: leaf.document))
 
 
 def check(form: Format, before: str, after: str, intended: Mapping[Hashable, str]) -> None:

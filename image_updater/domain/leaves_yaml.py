@@ -28,7 +28,9 @@ def leaves(text: str) -> tuple[Leaf, ...]:
     """Keys are not among them. Raises Unparsable."""
     found: list[Leaf] = []
     open_: list[tuple[Path, str | int | None, bool]] = []  # path, key or number that is next, mapping
+    document = -1
     for number, event in enumerate(events(text)):
+        document += isinstance(event, yaml.DocumentStartEvent)
         if isinstance(event, _CLOSES):
             open_.pop()
             continue
@@ -36,7 +38,7 @@ def leaves(text: str) -> tuple[Leaf, ...]:
             continue
         path, is_key = _step(open_, event)
         if not is_key:
-            found.append(_leaf(text, event, number, path))
+            found.append(_leaf(text, event, number, path)._replace(document=document))
         if isinstance(event, _OPENS):
             mapping = isinstance(event, yaml.MappingStartEvent)
             open_.append(((*path, _UNKEYED) if is_key else path, None if mapping else 0, mapping))

@@ -18,12 +18,12 @@ from gitops_core.meta import ObjectKey, Resource
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard, UpdateGuardSpec
 from image_updater.domain.choices import choice_of, filter_of
 from image_updater.domain.filters import PatternInvalid, TagFilter, compile_pattern
-from image_updater.domain.gates import setter_of
 from image_updater.domain.guards import faults_of
 from image_updater.domain.plan import Sighting
 from image_updater.domain.policies import NumericalPolicy, Policy, SemVerPolicy
 from image_updater.domain.references import parse_repository
 from image_updater.domain.selectors import selects
+from image_updater.domain.sightings import setter_of
 from image_updater.errors import ImageInvalid, PolicyInvalid, SelectorInvalid
 
 

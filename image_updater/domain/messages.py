@@ -2,7 +2,7 @@
 
 The template sees what it sees with the original:
 
-    .AutomationObject   Namespace, Name
+    .AutomationObject   Namespace, Name; printed as namespace/name
     .Changed.FileChanges   file -> object -> changes      .Changed.Objects   object -> changes
     .Changed.Changes       changes, each once             change: OldValue, NewValue, Setter
     .Values                spec.git.commit.messageTemplateValues
@@ -61,10 +61,7 @@ def commit_message(
     data = Struct(
         "source.TemplateData",
         (
-            (
-                "AutomationObject",
-                Struct("types.NamespacedName", tuple(zip(("Namespace", "Name"), automation, strict=True))),
-            ),
+            ("AutomationObject", _named(automation)),
             ("Changed", _result(changes)),
             ("Values", GoMap(values)),
         ),
@@ -87,6 +84,11 @@ def push_notice(commit: str, branch: str, message: str, refspec: str = "") -> st
     """What the event about a push says."""
     second = f" and refspecs '{refspec}'" if refspec else ""
     return f"pushed commit '{commit[:7]}' to branch '{branch}'{second}\n{message}"
+
+
+def _named(key: ObjectKey) -> Struct:
+    fields = (("Namespace", key.namespace), ("Name", key.name))
+    return Struct("types.NamespacedName", fields, {"String": f"{key.namespace}/{key.name}"})
 
 
 def _result(changes: Iterable[Change]) -> Struct:

@@ -68,8 +68,8 @@ def _declared_places(
 
 
 def _marked_places(reading: Reading, leaves: tuple[Leaf, ...], values: Mapping[str, str], group: int) -> list[Place]:
-    """The marked values as places, each a group of its own."""
-    by_start = {leaf.start: leaf for leaf in leaves if not leaf.cause}
+    """The marked values as places, each a group of its own: also a boolean's, which no target may lead to."""
+    by_start = {leaf.start: leaf._replace(cause="") for leaf in leaves}
     return [
         Place(
             marked.setter, values.get(marked.setter), by_start[marked.start]._replace(line=marked.line), group + number

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import bisect
 import math
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 from typing import Literal
 
+from gitops_core.gotemplate.constants import parse_float
 from image_updater.domain.filters import TagFilter
 from image_updater.domain.listings import Candidates, candidates_of, descending
 from image_updater.domain.semver import Constraint, parse_constraint, parse_tag
@@ -162,26 +162,9 @@ def _not_numeric(text: str) -> str:
     return f"failed to parse invalid numeric value '{text}'"
 
 
-_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_SPECIAL = re.compile(r"[+-]?(?:inf|infinity)|nan", re.IGNORECASE)
-_HEXADECIMAL = re.compile(
-    r"[+-]?0[xX](?:_?[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+"
-)
-
-
 def number_of(text: str) -> float:
     """The number that Go's strconv.ParseFloat reads. Raises NoTagQualifies, which names the text."""
-    failure = NoTagQualifies(_not_numeric(text))
-    if _HEXADECIMAL.fullmatch(text):
-        try:
-            return float.fromhex(text.replace("_", ""))
-        except OverflowError:
-            raise failure from None
-    if _SPECIAL.fullmatch(text):
-        return float(text)
-    if not _DECIMAL.fullmatch(text):
-        raise failure
-    number = float(text)
-    if number in (float("inf"), float("-inf")):  # Go reports a number out of range as an error
-        raise failure
+    number = parse_float(text)
+    if number is None:
+        raise NoTagQualifies(_not_numeric(text))
     return number

@@ -13,6 +13,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import groupby, pairwise
@@ -59,25 +60,43 @@ class Reading(NamedTuple):
 
 
 class Readings:
-    """Readings by blob id, for any thread; of more than `most`, those not asked for the longest are forgotten."""
+    """Readings by blob id, for any thread.
 
-    def __init__(self, most: int = 50_000) -> None:
-        self._most = most
-        self._found: dict[tuple[str, str], Reading] = {}
+    When they take more than `most` bytes, those not asked for the longest are forgotten.
+    """
+
+    def __init__(self, most: int = 64 * 2**20) -> None:
+        self._most, self._size = most, 0
+        self._found: dict[tuple[str, str], tuple[Reading, int]] = {}
         self._lock = Lock()
 
     def get(self, kind: str, blob: str) -> Reading | None:
         with self._lock:
             found = self._found.pop((kind, blob), None)
-            if found is not None:
-                self._found[kind, blob] = found
-            return found
+            if found is None:
+                return None
+            self._found[kind, blob] = found
+            return found[0]
 
     def put(self, kind: str, blob: str, reading: Reading) -> None:
+        size = ENTRY + size_of(reading)
         with self._lock:
-            self._found[kind, blob] = reading
-            if len(self._found) > self._most:
-                del self._found[next(iter(self._found))]
+            _, before = self._found.pop((kind, blob), (reading, 0))
+            self._found[kind, blob] = (reading, size)
+            self._size += size - before
+            while self._size > self._most:
+                _, freed = self._found.pop(next(iter(self._found)))
+                self._size -= freed
+
+
+ENTRY = 400
+"""Bytes that an entry takes beside its reading: the key, its texts, and a place in the dict."""
+
+
+def size_of(value: object) -> int:
+    """Bytes that a reading takes, at most: texts that it shares with others are counted each time."""
+    own = sys.getsizeof(value)
+    return own + sum(map(size_of, value)) if isinstance(value, tuple) else own
 
 
 REMEMBERED = Readings()

@@ -28,18 +28,17 @@ class Scan(NamedTuple):
     Attributes:
         patience: a listing that was made with the same credentials at most so many seconds ago will do: then many who
             want one image's tags ask for them once a cycle. 0 where somebody waits for what is there now.
+        since: when somebody asked for what is there: a listing that began before will not do, as it may lack that. None
+            where nobody asked.
     """
 
     reason: str
     patience: float = 0.0
+    since: datetime | None = None
 
 
 LOST = Scan("no tags in database")
 """The catalog does not know the repository any more."""
-
-
-PUSHED = Scan("tags were pushed")
-"""Somebody says so, whose word is not everybody's."""
 
 
 SHARE = 0.9
@@ -65,7 +64,7 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
         return Scan("first scan", min(FRESH, SHARE * interval))
     requested = wanted.metadata.annotations.get(REQUESTED_AT, "")
     if requested and requested != status.last_handled_reconcile_at:
-        return Scan("reconcile requested")
+        return Scan("reconcile requested", since=_asked_at(requested, now))
     if canonical != status.canonical_image_name:
         return Scan("new image name")
     if sorted(wanted.spec.exclusion_list) != sorted(status.observed_exclusion_list):
@@ -75,14 +74,13 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
     return Scan("triggered by interval", SHARE * interval) if remaining < 1 else Wait(min(remaining, interval))
 
 
-def catalog_name(wanted: ImageRepository, canonical: str) -> str:
-    """What the catalog calls the repository `canonical` for this object: the same for all who ask the registry itself.
-
-    Who names a proxy may be told anything by it, so what is listed that way is its namespace's alone.
-    """
-    if wanted.spec.proxy_secret_ref is None:
-        return canonical
-    return f"{canonical} through a proxy of {wanted.metadata.namespace}"
+def _asked_at(requested: str, now: datetime) -> datetime:
+    """When it was asked for, as far as the annotation tells: webhooks and `flux reconcile` write the time."""
+    try:
+        moment = datetime.fromisoformat(requested)
+    except ValueError:
+        return now
+    return now if moment.tzinfo is None else min(moment, now)
 
 
 def is_shared(plan: Scan, listed_at: datetime | None, now: datetime) -> bool:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from image_updater.api.guards import Target
-from image_updater.domain.leaves import Format, Leaf, NoPlace, Path, find, parse_path, settable, shown
+from image_updater.domain.leaves import Format, Leaf, NoPlace, Path, by_document, find, parse_path, settable, shown
 from image_updater.domain.leaves_env import ENV
 from image_updater.domain.leaves_json import JSON
 from image_updater.domain.leaves_toml import TOML
@@ -105,11 +105,25 @@ def places(
     target = declared.target
     follow = _Following(f"{declared.namespace}:{target.policy}", values, group)
     if target.helm_values is not None:
-        return _helm_places(leaves, parse_path(target.helm_values.path), follow)
+        path = parse_path(target.helm_values.path)
+        return _helm_places(_document(leaves, path or ("tag",)), path, follow)
     if target.kustomize_image is not None:
         return _kustomize_places(leaves, target.kustomize_image.name, follow)
-    part = "" if target.value == "image" else target.value
-    return (follow.place(part, settable(leaves, parse_path(target.path))),)
+    part, path = "" if target.value == "image" else target.value, parse_path(target.path)
+    return (follow.place(part, settable(_document(leaves, path), path)),)
+
+
+def _document(leaves: tuple[Leaf, ...], path: Path) -> tuple[Leaf, ...]:
+    """The leaves of the document that has something at `path`; of the first where none has.
+
+    Raises:
+        NoPlace: several have.
+    """
+    documents = by_document(leaves)
+    found = [document for document in documents if any(leaf.path == path for leaf in document)]
+    if len(found) > 1:
+        raise NoPlace(f"{shown(path)!r} is there in {len(found)} documents of the file", "ambiguous")
+    return next(iter(found or documents), ())
 
 
 class _Following(NamedTuple):
@@ -169,15 +183,17 @@ def _name_places(leaves: tuple[Leaf, ...], path: Path, repository: Leaf, follow:
 
 def _kustomize_places(leaves: tuple[Leaf, ...], name: str, follow: _Following) -> tuple[Place, ...]:
     entries = [
-        leaf.path[:2]
-        for leaf in leaves
+        (document, leaf.path[:2])
+        for document in by_document(leaves)
+        for leaf in document
         if len(leaf.path) == 3 and leaf.path[0] == "images" and leaf.path[2] == "name" and leaf.value == name
     ]
     if not entries:
         raise NoPlace(f"images has no entry of the name {name!r}, and nothing is inserted")
     if len(entries) > 1:
         raise NoPlace(f"images has {len(entries)} entries of the name {name!r}", "ambiguous")
-    tag, new_name, digest = (find(leaves, (*entries[0], key)) for key in ("newTag", "newName", "digest"))
+    leaves, entry = entries[0]
+    tag, new_name, digest = (find(leaves, (*entry, key)) for key in ("newTag", "newName", "digest"))
     found: list[Place] = []
     if tag is not None:
         found.append(follow.place("tag", settable(leaves, tag.path)))

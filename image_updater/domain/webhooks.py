@@ -11,17 +11,17 @@
 
 Source: docs.docker.com/docker-hub/repos/manage/webhooks, docs.github.com/webhooks (package), goharbor.io/docs
 (configure-webhooks), docs.quay.io/guides/notifications.html, learn.microsoft.com/azure/container-registry/
-container-registry-webhook-reference, distribution.github.io/distribution/about/notifications.
+container-registry-webhook-reference, distribution.github.io/distribution/about/notifications;
+fluxcd/notification-controller, internal/server/receiver_handlers.go (which bodies are refused).
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
-
-import msgspec
 
 from image_updater.domain.references import parse_image, parse_repository
 from image_updater.errors import ImageInvalid
@@ -53,16 +53,18 @@ def pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[Pu
     Raises:
         PayloadInvalid.
     """
-    reader = _READERS.get(type_)
-    if reader is None or (type_ == "generic-hmac" and not body.strip()):
+    reader, shape = _READERS.get(type_), _SHAPES.get(type_)
+    if reader is None:
         return ()
     try:
-        payload = msgspec.json.decode(_json(headers, body))
-        found = dict.fromkeys(_clean(*told) for told in reader(_Part(payload), headers))
-    except PayloadInvalid:
-        raise
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        payload = _first_value(_json(headers, body))
+    except (ValueError, RecursionError):
+        if shape is None:
+            return ()  # the original does not read the bodies of these, either
         raise PayloadInvalid("the body is not JSON") from None
+    if shape is not None and not _fits(payload, shape):
+        raise PayloadInvalid(f"the body is not what {type_} sends")
+    found = dict.fromkeys(_clean(*told) for told in reader(_Part(payload), headers))
     return tuple(push for push in found if push is not None)[:MOST]
 
 
@@ -72,6 +74,31 @@ def _json(headers: Mapping[str, str], body: bytes) -> bytes:
     if not is_form or body.lstrip().startswith(b"{"):
         return body
     return parse_qs(body, max_num_fields=10).get(b"payload", [b""])[0]
+
+
+def _first_value(body: bytes) -> Any:
+    """The first JSON value; what follows it is not looked at, as by Go's decoder. Raises ValueError, RecursionError."""
+    return _DECODER.raw_decode(body.decode("utf-8", "replace").lstrip(" \t\r\n"))[0]
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Whether Go would decode `value` into a struct of that shape: names in any case, null for anything."""
+    match shape:
+        case dict():
+            parts = ((shape.get(name.lower()), part) for name, part in value.items()) if isinstance(value, dict) else ()
+            fit = isinstance(value, dict) and all(wanted is None or _fits(part, wanted) for wanted, part in parts)
+        case list():
+            fit = isinstance(value, list) and all(_fits(part, shape[0]) for part in value)
+        case _:
+            fit = isinstance(value, shape)
+    return fit or value is None
 
 
 class _Part:
@@ -145,10 +172,17 @@ def _generic(payload: _Part, headers: Mapping[str, str]) -> Told:
     try:
         named = parse_image(image) if image else None
     except ImageInvalid:
-        raise PayloadInvalid("its image is none") from None
+        return
     if named is not None and image.endswith(f":{named.reference}"):
         yield str(named.repository), named.reference, digest
 
+
+_SHAPES: Mapping[str, Any] = {
+    "dockerhub": {"push_data": {"tag": str}, "repository": {"repo_url": str}},
+    "quay": {"docker_url": str, "updated_tags": [str]},
+    "acr": {"action": str, "target": {"repository": str, "tag": str}},
+}
+"""What must be right in a body; of other senders the original reads none."""
 
 _READERS: dict[str, Callable[[_Part, Mapping[str, str]], Told]] = {
     "dockerhub": _docker_hub,

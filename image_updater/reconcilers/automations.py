@@ -7,7 +7,7 @@ writing.py    the loop: observe, plan, push    waking.py     the sources that ha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
@@ -17,17 +17,19 @@ from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import ObjectKey, Revision, seconds
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
-from image_updater.api import ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus
+from gitops_core.schema import from_manifest
+from image_updater.api import ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing
 from image_updater.domain.inventory import after_commit, counts, through, unsettled
 from image_updater.domain.messages import push_notice
 from image_updater.domain.plan import Spot
 from image_updater.domain.pullrequests import PullRequest
 from image_updater.domain.targets import DeclaredTarget
+from image_updater.domain.vouching import holder, same_repository
 from image_updater.errors import BranchTaken, SelectorInvalid, SourceInvalid, SourceMissing
 from image_updater.reconcilers.notices import ready_notices
 from image_updater.reconcilers.planning import Part, read_part, with_refusals
 from image_updater.reconcilers.pullrequests import ANNOTATION, PullRequests, Review, refusals
-from image_updater.reconcilers.sources import Place, Source, open_source, place_of, same_repository, source_key
+from image_updater.reconcilers.sources import Place, Source, open_source, place_of, source_key
 from image_updater.reconcilers.waking import wake_sources
 from image_updater.reconcilers.writing import Job, Run, Writer
 
@@ -63,12 +65,18 @@ class ImageUpdateAutomationReconciler:
         refuse_unsupported(wanted, harmless=())
         started = self.platform.clock.now().replace(microsecond=0)
         status = msgspec.structs.replace(wanted.status, last_automation_run_time=started)
+
+        async def announce(pushing: Pushing) -> None:
+            nonlocal status
+            await self.platform.statuses.write(wanted, msgspec.structs.replace(wanted.status, pushing=pushing))
+            status = msgspec.structs.replace(status, pushing=pushing)
+
         try:
             source = await open_source(self.platform, wanted)
             asked = await self._asked(wanted, source)
             # one writer a branch: our own automations need not race each other
             async with self._writers.setdefault((source.url, source.push_branch), asyncio.Lock()):
-                run = await Writer(self.platform, self._job(wanted, source, asked)).run()
+                run = await Writer(self.platform, self._job(wanted, source, asked, announce)).run()
         except GitOpsError as error:
             raise error.carrying(status) from None
         self._targets[wanted.key] = run.part.targets
@@ -97,9 +105,15 @@ class ImageUpdateAutomationReconciler:
 
     # what is wanted of the branch
 
-    def _job(self, wanted: ImageUpdateAutomation, source: Source, asked: Asked | None) -> Job:
-        async def parts() -> tuple[Part, ...]:
-            found = (await read_part(self.platform, wanted), *await self._sharers(wanted, source))
+    def _job(
+        self,
+        wanted: ImageUpdateAutomation,
+        source: Source,
+        asked: Asked | None,
+        announce: Callable[[Pushing], Awaitable[None]],
+    ) -> Job:
+        async def parts(tip: Revision | None) -> tuple[Part, ...]:
+            found = (await read_part(self.platform, wanted), *await self._sharers(wanted, source, tip))
             if asked is None:
                 return found
             refused = self._refused(wanted, asked, found)
@@ -108,15 +122,20 @@ class ImageUpdateAutomationReconciler:
         def is_settled(part: Part, base: Revision, tip: Revision | None) -> bool:
             return asked is None and self._is_settled(part, source, base, tip)
 
-        return Job(wanted, source, parts, is_settled)
+        return Job(wanted, source, parts, is_settled, announce, self._statuses)
 
-    async def _sharers(self, wanted: ImageUpdateAutomation, source: Source) -> tuple[Part, ...]:
+    async def _statuses(self, automations: Iterable[ImageUpdateAutomation]) -> tuple[ImageUpdateAutomationStatus, ...]:
+        """As they are stored now: the watches may not know yet what another one pushed."""
+        found = [await self.platform.cluster.get(automation.ref) for automation in automations]
+        return tuple(from_manifest(ImageUpdateAutomation, m).status for m in found if m is not None)
+
+    async def _sharers(self, wanted: ImageUpdateAutomation, source: Source, tip: Revision | None) -> tuple[Part, ...]:
         """What other automations want of a branch that is made anew.
 
         Raises:
-            BranchTaken: one of them cannot share it, and comes first by its name.
+            BranchTaken: one that cannot share it holds it.
         """
-        found = []
+        parts, rivals = [], []
         for other in await self.platform.objects.list(ImageUpdateAutomation):
             if other.key == wanted.key or other.spec.suspend or other.metadata.deletion_timestamp is not None:
                 continue
@@ -128,16 +147,18 @@ class ImageUpdateAutomationReconciler:
                 continue
             if _share(wanted, source, other, place):
                 try:
-                    found.append(await read_part(self.platform, other))
+                    parts.append(await read_part(self.platform, other))
                 except SelectorInvalid:
                     continue
-            elif (source.switches or place.switches) and other.key < wanted.key:
-                raise BranchTaken(
-                    f"branch '{source.push_branch}' of {source.url} is written by ImageUpdateAutomation '{other.key}' "
-                    "from another namespace or base: give each of them a push branch of its own",
-                    retry_after=seconds(wanted.spec.interval),
-                )
-        return tuple(found)
+            elif source.switches or place.switches:
+                rivals.append(other)
+        if (key := holder(tip.commit if tip is not None else "", wanted, rivals)) is not None:
+            raise BranchTaken(
+                f"branch '{source.push_branch}' of {source.url} is written by ImageUpdateAutomation '{key}' from"
+                " another base: give each of them a push branch of its own",
+                retry_after=seconds(wanted.spec.interval),
+            )
+        return tuple(parts)
 
     def _is_settled(self, part: Part, source: Source, base: Revision, tip: Revision | None) -> bool:
         """Whether the last run saw just this and left nothing to do: then nothing is read."""
@@ -183,9 +204,11 @@ class ImageUpdateAutomationReconciler:
         status = msgspec.structs.replace(status, observed_source_revision=str(run.observed))
         if run.pushed is not None:
             now = self.platform.clock.now().replace(microsecond=0)
-            status = msgspec.structs.replace(status, last_push_commit=run.pushed.commit, last_push_time=now)
+            status = msgspec.structs.replace(
+                status, last_push_commit=run.pushed.commit, last_push_time=now, pushing=None
+            )
         elif run.standing is not None:
-            status = msgspec.structs.replace(status, last_push_commit=run.standing.commit)
+            status = msgspec.structs.replace(status, last_push_commit=run.standing.commit, pushing=None)
         if run.planned is None:
             return status
         sightings = run.planned.plan.sightings

@@ -3,7 +3,7 @@
 Of the ImageRepositories of one image in one namespace, the first by name keeps it. It is read once, before the first
 listing is stored, and written when a listing or a push brought something new: small ones at once, those of more than
 LARGE bytes at most once a minute, the rest of it at the next look. Who cannot read or write ConfigMaps loses only this:
-ages begin anew when the disk is lost.
+ages begin anew when the disk is lost. One of that name that is not ours is neither read nor written.
 """
 
 from __future__ import annotations
@@ -22,14 +22,20 @@ from gitops_core.runtime.computing import IN_PLACE
 from image_updater.api import ImageRepository
 from image_updater.domain.checkpoint import CheckpointInvalid, decode, encode
 from image_updater.domain.history import SeenTag
-from image_updater.domain.scans import catalog_name
+from image_updater.domain.vouching import (
+    IMAGE,
+    MANAGED_BY,
+    TAGS,
+    catalog_name,
+    image_of,
+    is_checkpoint,
+    is_of_image,
+)
 from image_updater.ports import TagCatalog
 
 log = logging.getLogger(__name__)
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
-KEY = "tags"
-IMAGE = "sealoop.dev/image"
 LARGE = 64 * 1024
 PAUSE = 60.0
 TAG_WEIGHT = 4
@@ -38,20 +44,23 @@ TAG_WEIGHT = 4
 
 @dataclass
 class _Written:
-    """What a ConfigMap holds as far as we know: which tags, the digest of the record, its size, and since when."""
+    """What a ConfigMap holds as far as we know: which tags, the digest of the record, its size, and since when.
+
+    `trouble` says why it is not written.
+    """
 
     seen: tuple[SeenTag, ...] | None = None
     digest: bytes = b""
     size: int = 0
     at: float = -PAUSE
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
 class Checkpoints:
     """The checkpoints of every ImageRepository. What it remembers may be lost: ConfigMaps are read again then.
 
-    A `name` is what the catalog calls an image. The records of all of its namespaces are believed: who may write one of
-    these ConfigMaps can make tags look older for the others, too.
+    A `name` is what the catalog calls an image: in one namespace, whose own ConfigMaps alone are believed.
 
     `_recalled` are the images whose checkpoints were read; `_encoded` holds the newest record of a few.
     """
@@ -66,7 +75,7 @@ class Checkpoints:
     _encoded: dict[str, tuple[tuple[SeenTag, ...], bytes]] = field(default_factory=dict)
 
     async def recall(self, wanted: ImageRepository, name: str, listed: Iterable[str]) -> None:
-        """Bring the times that the cluster remembers of an image into the catalog: all namespaces', once.
+        """Bring the times that the cluster remembers of an image into the catalog, once.
 
         Again when the catalog does not know the image any more. Raises ClusterError other than Forbidden.
 
@@ -79,15 +88,15 @@ class Checkpoints:
         tags, read = tuple(listed), set[bytes]()
         if is_known:  # on a disk that was not lost: then most likely nothing is to be done
             read.add(sha256(await self._record(name, await self.catalog.seen(name))).digest())
-        for key in sorted({wanted.key, *await self._keepers(name)}):
-            record = await self._read(key)
+        for keeper in {found.key: found for found in (*await self._listers(wanted, name), wanted)}.values():
+            record = await self._read(keeper, name)
             if record is None:
                 continue
             digest = sha256(record).digest()
             if digest not in read:
-                await self._restore(name, record, tags, key)
+                await self._restore(name, record, tags, keeper.key)
             read.add(digest)
-            self._written[key] = _Written(None, digest, len(record))
+            self._written[keeper.key] = _Written(None, digest, len(record))
         self._recalled.add(name)
 
     async def is_due(self, wanted: ImageRepository, name: str) -> bool:
@@ -111,33 +120,57 @@ class Checkpoints:
         if digest == written.digest:
             self._written[wanted.key] = _Written(seen, digest, len(record), written.at)
             return
-        now = self.clock.monotonic()
+        now, trouble = self.clock.monotonic(), ""
         try:
-            await self.cluster.apply(_manifest(wanted, name, record), field_manager=wanted.CONTROLLER, force=True)
+            trouble = await self._write(wanted, name, record)
         except ClusterError as error:
             log.warning("no checkpoint", extra={"configmap": str(checkpoint_of(wanted.key)), "cause": str(error)})
             self._written[wanted.key] = _Written(written.seen, written.digest, LARGE + 1, now)
+            return
+        if trouble:
+            self._written[wanted.key] = _Written(written.seen, written.digest, LARGE + 1, now, trouble)
         else:
             self._written[wanted.key] = _Written(seen, digest, len(record), now)
+
+    def trouble(self, wanted: ImageRepository) -> str:
+        """Why its checkpoint is not written, "" when it is, or need not be."""
+        return self._written.get(wanted.key, _Written()).trouble
 
     def forget(self, wanted: ImageRepository) -> None:
         self._written.pop(wanted.key, None)
 
-    async def _read(self, key: ObjectKey) -> bytes | None:
-        place = checkpoint_of(key)
+    async def _read(self, wanted: ImageRepository, name: str) -> bytes | None:
+        """The record of the image `name` that `wanted` keeps; None when there is none that is ours."""
+        place = checkpoint_of(wanted.key)
         try:
             manifest = await self.cluster.get(ObjectRef(CONFIG_MAP, place))
         except Forbidden as error:
             log.warning("no checkpoint", extra={"configmap": str(place), "cause": str(error)})
             return None
-        encoded = ((manifest or {}).get("binaryData") or {}).get(KEY)
-        if not isinstance(encoded, str):
+        if manifest is None or not (is_checkpoint(manifest, wanted) and is_of_image(manifest, name)):
             return None
         try:
-            return b64decode(encoded, validate=True)
+            return b64decode((manifest.get("binaryData") or {}).get(TAGS) or "", validate=True) or None
         except (binascii.Error, ValueError):
             log.warning("a checkpoint is left alone", extra={"configmap": str(place), "cause": "it is not base64"})
             return None
+
+    async def _write(self, wanted: ImageRepository, name: str, record: bytes) -> str:
+        """Why it may not be written, or "". Raises ClusterError: it cannot be, or somebody changed it just now."""
+        place, manifest = checkpoint_of(wanted.key), _manifest(wanted, name, record)
+        live = await self.cluster.get(ObjectRef(CONFIG_MAP, place))
+        if live is None:
+            await self.cluster.create(manifest, field_manager=wanted.CONTROLLER)
+            return ""
+        if not is_checkpoint(live, wanted):
+            return (
+                f"configmap '{place}' is somebody else's: the ages of the tags of {wanted.spec.image} are not kept in"
+                " the cluster; give that ConfigMap another name, or delete it"
+            )
+        metadata = {**manifest["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}
+        patch = {"metadata": metadata, "binaryData": manifest["binaryData"]}
+        await self.cluster.patch(ObjectRef(CONFIG_MAP, place), patch, field_manager=wanted.CONTROLLER)
+        return ""
 
     async def _restore(self, name: str, record: bytes, tags: tuple[str, ...], key: ObjectKey) -> None:
         try:
@@ -149,16 +182,14 @@ class Checkpoints:
             await self.catalog.restore(name, seen)
 
     async def _keeps(self, wanted: ImageRepository, name: str) -> bool:
-        keepers = await self._keepers(name, wanted.metadata.namespace)
-        return all(wanted.key <= key for key in keepers)
+        return all(wanted.key <= found.key for found in await self._listers(wanted, name))
 
-    async def _keepers(self, name: str, namespace: str = "") -> tuple[ObjectKey, ...]:
-        """The first ImageRepository of each namespace that lists this image and is well."""
-        first: dict[str, ObjectKey] = {}
-        for found in await self.objects.list(ImageRepository, namespace):
+    async def _listers(self, wanted: ImageRepository, name: str) -> tuple[ImageRepository, ...]:
+        """The first ImageRepository of the namespace that lists this image and is well, if there is one."""
+        for found in await self.objects.list(ImageRepository, wanted.metadata.namespace):
             if catalog_name(found, found.status.canonical_image_name) == name and found.status.is_ready:
-                first.setdefault(found.metadata.namespace, found.key)
-        return tuple(first.values())
+                return (found,)
+        return ()
 
     async def _record(self, name: str, seen: tuple[SeenTag, ...]) -> bytes:
         known = self._encoded.get(name)
@@ -195,9 +226,9 @@ def _manifest(wanted: ImageRepository, name: str, record: bytes) -> Manifest:
         "metadata": {
             "name": place.name,
             "namespace": place.namespace,
-            "labels": {"app.kubernetes.io/managed-by": "sealoop"},
-            "annotations": {IMAGE: name},
+            "labels": dict(MANAGED_BY),
+            "annotations": {IMAGE: image_of(name)},
             "ownerReferences": [owner],
         },
-        "binaryData": {KEY: b64encode(record).decode()},
+        "binaryData": {TAGS: b64encode(record).decode()},
     }

@@ -16,8 +16,8 @@ from image_updater.api import ImageRepository
 from image_updater.domain.cosign import PublicKey, parse_keys, refusal
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.domain.references import Repository
-from image_updater.domain.scans import catalog_name
 from image_updater.domain.verdicts import Facts, Need
+from image_updater.domain.vouching import catalog_name
 from image_updater.errors import GuardInvalid, ImageUnknown, ImageUnreadable, RegistryError
 from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.access import registry_access

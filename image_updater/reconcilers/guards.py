@@ -9,6 +9,7 @@ next choice; nothing else is done about a failure, least of all to a live object
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,20 +23,23 @@ from gitops_core.runtime.informers import listed_manifests
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain import workloads
+from image_updater.domain.choices import choice_of, filter_of
+from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.guards import faults_of
 from image_updater.domain.history import SeenTag
 from image_updater.domain.references import parse_repository
 from image_updater.domain.rollouts import Applied, Followed, observe, overview, runs
-from image_updater.domain.scans import catalog_name
 from image_updater.domain.selectors import selects
+from image_updater.domain.vouching import Written, applies, catalog_name, is_of_release, stands_in
 from image_updater.domain.workloads import State, Workload
-from image_updater.errors import GuardInvalid, ImageInvalid
+from image_updater.errors import GuardInvalid, ImageInvalid, PolicyInvalid, SelectorInvalid
 from image_updater.ports import HealthRule, TagCatalog
 from image_updater.reconcilers.automations import source_key
 from image_updater.reconcilers.policies import repository_key
 
 POD = Kind("", "v1", "Pod")
-HELM_RELEASE = "helm.toolkit.fluxcd.io_HelmRelease"
+RELEASE = Kind("helm.toolkit.fluxcd.io", "v2", "HelmRelease")
+HELM_RELEASE = f"{RELEASE.group}_{RELEASE.kind}"
 DEFAULT_PATIENCE = 30.0
 LOOK = 5.0
 """Seconds between two looks at Pods that do not become ready: they are not watched."""
@@ -92,7 +96,10 @@ class UpdateGuardReconciler:
             except ImageInvalid:
                 continue  # said by the ImageRepository
             latest = await self._with_digest(catalog_name(repository, canonical), policy.status.latest_ref)
-            found.append(Followed(policy.metadata.name, canonical, latest))
+            try:
+                found.append(Followed(policy.metadata.name, canonical, latest, choice_of(policy), filter_of(policy)))
+            except (PolicyInvalid, PatternInvalid):
+                continue  # said by the policy
         return tuple(found)
 
     async def _with_digest(self, name: str, latest: ImageRef) -> ImageRef:
@@ -104,37 +111,42 @@ class UpdateGuardReconciler:
         return msgspec.structs.replace(latest, digest=digest)
 
     async def _applied(self, wanted: UpdateGuard, followed: Sequence[Followed]) -> tuple[Applied, ...]:
-        """The workloads with images of the policies, wherever a source of the namespace's automations is applied."""
+        """The workloads with images of the policies, wherever what their automations update is applied."""
         images = {each.repository for each in followed}
         found: list[Applied] = []
-        for kustomization in await self._kustomizations(wanted.metadata.namespace):
+        for kustomization, policies in await self._kustomizations(wanted.metadata.namespace, followed):
             status = kustomization.status
             revision = status.last_attempted_revision or status.last_applied_revision
             async for workload in self._workloads(wanted, kustomization, images):
-                found.append(Applied(workload, revision))
+                found.append(Applied(workload, revision, policies))
         return tuple(found)
 
-    async def _kustomizations(self, namespace: str) -> tuple[Kustomization, ...]:
-        """Those that apply what the namespace's automations update, by repository and folder.
-
-        Only those of this namespace and of the updated GitRepository's: a tenant elsewhere must not be able to make a
-        bump fail here.
-        """
-        places: list[tuple[str, str]] = []
-        trusted = {namespace}
-        for automation in await self.platform.objects.list(ImageUpdateAutomation, namespace):
-            source = await self.platform.objects.get(GitRepository, source_key(automation))
-            if source is not None:
-                places.append((source.spec.url, automation.spec.update.path))
-                trusted.add(source.metadata.namespace)
+    async def _kustomizations(
+        self, namespace: str, followed: Sequence[Followed]
+    ) -> list[tuple[Kustomization, frozenset[str]]]:
+        """Those that apply what automations of followed policies update, each with the policies that it is one for."""
+        places = await self._places(namespace, followed)
         found = []
         for kustomization in await self.platform.objects.list(Kustomization) if places else ():
-            if kustomization.metadata.namespace not in trusted:
-                continue
             url = await self._url(kustomization)
-            if any(url == its and overlap(kustomization.spec.path, path) for its, path in places):
-                found.append(kustomization)
-        return tuple(found)
+            policies = [policy for place, policy in places if applies(kustomization, url, place)]
+            if policies:
+                found.append((kustomization, frozenset(policies)))
+        return found
+
+    async def _places(self, namespace: str, followed: Sequence[Followed]) -> list[tuple[Written, str]]:
+        """Where the automations of the namespace write, each with a followed policy that it selects."""
+        labels = {p.metadata.name: p.metadata.labels for p in await self.platform.objects.list(ImagePolicy, namespace)}
+        found = []
+        for automation in await self.platform.objects.list(ImageUpdateAutomation, namespace):
+            source = await self.platform.objects.get(GitRepository, source_key(automation))
+            if source is None:
+                continue
+            place = Written(automation, source)
+            with contextlib.suppress(SelectorInvalid):  # the automation says so
+                chosen = [e for e in followed if selects(automation.spec.policy_selector, labels.get(e.policy, {}))]
+                found += [(place, each.policy) for each in chosen]
+        return found
 
     async def _url(self, kustomization: Kustomization) -> str:
         reference = kustomization.spec.source_ref
@@ -147,25 +159,36 @@ class UpdateGuardReconciler:
     async def _workloads(
         self, wanted: UpdateGuard, kustomization: Kustomization, images: Iterable[str]
     ) -> AsyncIterator[Workload]:
-        entries = kustomization.status.inventory.entries if kustomization.status.inventory is not None else ()
-        key = kustomization.key
-        ids = [entry.id for entry in entries]
+        inventory = kustomization.status.inventory
+        ids = frozenset(entry.id for entry in inventory.entries) if inventory is not None else frozenset[str]()
         kinds = [kind for kind in workloads.KINDS if any(i.endswith(f"_{kind.group}_{kind.kind}") for i in ids)]
-        owners = [(_labels("kustomize.toolkit.fluxcd.io", key), kinds)]
-        for id_ in ids:
+        manifests = await self._labelled("kustomize.toolkit.fluxcd.io", kustomization.key, kinds)
+        found = [manifest for manifest in manifests if stands_in(ObjectRef.of(manifest), ids)]
+        for id_ in sorted(ids):
             if id_.endswith(HELM_RELEASE):
                 namespace, _, rest = id_.partition("_")
-                name = rest.removesuffix(f"_{HELM_RELEASE}")
-                owners.append(
-                    (_labels("helm.toolkit.fluxcd.io", ObjectKey(namespace, name)), list(workloads.KINDS[:3]))
-                )
-        for labels, its_kinds in owners:
-            manifests = [m for kind in its_kinds for m in await self._listed(Query(kind, labels=labels))]
-            canaries = {_target(m): m for m in manifests if m.get("kind") == workloads.CANARY.kind}
-            for manifest in manifests:
-                workload = await self._judged(wanted, manifest, canaries.get(_place(manifest)))
-                if any(runs(workload, image) for image in images):
-                    yield workload
+                found += await self._installed(ObjectKey(namespace, rest.removesuffix(f"_{HELM_RELEASE}")))
+        canaries = {_target(manifest): manifest for manifest in found if manifest.get("kind") == workloads.CANARY.kind}
+        for manifest in found:
+            workload = await self._judged(wanted, manifest, canaries.get(_place(manifest)))
+            if any(runs(workload, image) for image in images):
+                yield workload
+
+    async def _installed(self, release: ObjectKey) -> list[Manifest]:
+        """The workloads of a HelmRelease."""
+        try:
+            manifest = await self.platform.cluster.get(ObjectRef(RELEASE, release))
+        except KindUnknown:
+            return []
+        if manifest is None:
+            return []
+        labelled = await self._labelled("helm.toolkit.fluxcd.io", release, workloads.KINDS[:3])
+        return [found for found in labelled if is_of_release(ObjectRef.of(found), manifest)]
+
+    async def _labelled(self, prefix: str, owner: ObjectKey, kinds: Iterable[Kind]) -> list[Manifest]:
+        """What carries the labels of an owner's objects, which proves nothing."""
+        labels = f"{prefix}/name={owner.name},{prefix}/namespace={owner.namespace}"
+        return [manifest for kind in kinds for manifest in await self._listed(Query(kind, labels=labels))]
 
     async def _judged(self, wanted: UpdateGuard, manifest: Manifest, canary: Manifest | None) -> Workload:
         """The workload; one that a Canary targets is what the Canary says."""
@@ -201,21 +224,6 @@ class UpdateGuardReconciler:
             return []
 
 
-def overlap(one: str, other: str) -> bool:
-    """Whether one of two folders of a repository lies in the other.
-
-    >>> overlap("./apps/prod", "apps"), overlap("", "apps"), overlap("apps-2", "apps")
-    (True, True, False)
-    """
-    parts = [[part for part in path.split("/") if part not in ("", ".")] for path in (one, other)]
-    shorter = min(map(len, parts))
-    return parts[0][:shorter] == parts[1][:shorter]
-
-
-def _labels(prefix: str, owner: ObjectKey) -> str:
-    return f"{prefix}/name={owner.name},{prefix}/namespace={owner.namespace}"
-
-
 def _place(manifest: Manifest) -> tuple[str, str, str]:
     ref = ObjectRef.of(manifest)
     return ref.key.namespace, ref.kind.kind, ref.key.name
@@ -226,7 +234,8 @@ def _target(canary: Manifest) -> tuple[str, str, str]:
 
 
 def _taken_back(entry: Quarantined) -> Notice:
-    text = (
-        f"{entry.policy} {entry.tag} fails and is quarantined; {entry.previous_tag} is committed again: {entry.reason}"
-    )
+    failed, previous = entry.tag, entry.previous_tag
+    if failed == previous:  # the tag was moved
+        failed, previous = f"{failed}@{entry.digest}", f"{previous}@{entry.previous_digest}"
+    text = f"{entry.policy} {failed} fails and is quarantined; {previous} is committed again: {entry.reason}"
     return Notice("Warning", "TakenBack", text, {"sealoop.dev/revision": entry.revision})

@@ -6,12 +6,13 @@ Source: fluxcd/image-reflector-controller, notify(); fluxcd/image-automation-con
 from __future__ import annotations
 
 from gitops_core.meta import Resource
+from gitops_core.runtime.conditions import told
 from gitops_core.runtime.reconciling import Notice
 
 
 def ready_notices(wanted: Resource, message: str) -> tuple[Notice, ...]:
     """The notice that `wanted` is ready now, unless it was before and said the same."""
     ready = wanted.status.ready
-    if ready is not None and ready.status == "True" and ready.message == message:
+    if ready is not None and ready.status == "True" and ready.message == told(message):
         return ()
     return (Notice("Normal", "Succeeded", message),)

@@ -26,9 +26,9 @@ from image_updater.domain.guards import Rules, rules_for
 from image_updater.domain.history import SeenTag, TagEvent
 from image_updater.domain.listings import Listing, Listings
 from image_updater.domain.references import parse_repository
-from image_updater.domain.scans import catalog_name
 from image_updater.domain.shrinking import disbelief
 from image_updater.domain.verdicts import Chosen, Facts, Need, Nothing, Request, decide
+from image_updater.domain.vouching import catalog_name
 from image_updater.errors import AccessDenied, GuardInvalid, ListShrank, NoTagQualifies, RepositoryNotReady
 from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.evidence import Witness

@@ -50,6 +50,7 @@ from image_updater.domain.pullrequests import (
     refused,
 )
 from image_updater.domain.references import Repository, parse_repository
+from image_updater.domain.sites import same_forge
 from image_updater.errors import ForgeDenied, ForgeUnavailable
 from image_updater.ports import Forge, ForgeAddress, Forges, ImageReader
 from image_updater.reconcilers.policies import repository_key
@@ -259,10 +260,11 @@ class PullRequests:
                 f"an ssh key opens no pull requests: name a Secret with username and password, or bearerToken, in"
                 f" annotation {SECRET}"
             )
-        if not _is_same_place(url, wanted.metadata.annotations.get(API, "")):
+        api = wanted.metadata.annotations.get(API, "")
+        if api and not same_forge(url, api):
             raise StalledError(
-                f"annotation {API} leads to another host than the repository's, and its credential goes nowhere else:"
-                f" name a Secret with username and password, or bearerToken, in annotation {SECRET}"
+                f"annotation {API} leads to another host or port than the repository's, and its credential goes"
+                f" nowhere else: name a Secret with username and password, or bearerToken, in annotation {SECRET}"
             )
         return access
 
@@ -272,22 +274,6 @@ def refusals(
 ) -> Callable[[Spot], str]:
     """For `plan_commit`: why a value must not be proposed again."""
     return holding(namespace, policies, refused(found, review.base))
-
-
-def _is_same_place(url: str, api: str) -> bool:
-    """Whether what is sent to `url` may be sent to `api` ("" for the one that follows from it), too.
-
-    >>> _is_same_place("https://github.com/org/app", "https://api.github.com")
-    True
-    >>> _is_same_place("https://git.example/org/app", "http://git.example/api/v1")
-    False
-    """
-    try:
-        there, here = urlsplit(api), urlsplit(url)
-    except ValueError:
-        return False
-    same = f".{there.hostname}".endswith(f".{here.hostname}") and there.scheme in ("https", here.scheme)
-    return not api or same
 
 
 def _labels(text: str) -> tuple[str, ...]:

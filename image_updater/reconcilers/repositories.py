@@ -1,20 +1,23 @@
 """ImageRepository: the tags of one repository, listed again and again, into the catalog.
 
 However many objects want one image's tags with the same credentials, they are asked for once a cycle: who comes later
-takes what is in the catalog. Other credentials ask for themselves, because they may not be allowed to see it.
+takes that listing. Other credentials ask for themselves, because they may not be allowed to see it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import msgspec
 
-from gitops_core.meta import Condition, seconds
+from gitops_core.meta import Condition, ObjectKey, seconds
 from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.flights import Flights
@@ -25,22 +28,60 @@ from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.listings import Listings
 from image_updater.domain.pushes import Push, pushed_since
 from image_updater.domain.references import Repository, parse_repository
-from image_updater.domain.scans import LATEST, LOST, PUSHED, Scan, Wait, catalog_name, checksum, is_shared, plan_scan
-from image_updater.errors import RegistryError, RegistryUnavailable
+from image_updater.domain.scans import LATEST, LOST, Scan, Wait, checksum, is_shared, plan_scan
+from image_updater.domain.vouching import catalog_name, may_ask
+from image_updater.errors import ImageInvalid, ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable
 from image_updater.ports import CloudLogins, Registry, TagCatalog
 from image_updater.reconcilers.access import access_identity, registry_access
 from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.notices import ready_notices
 
+log = logging.getLogger(__name__)
+
 SOON = 1.0
 """Seconds after which a checkpoint is written: what was found is told first."""
+MOST_TAGS = 200_000
+
+Asked = tuple[Repository, str]  # which repository is listed, and the identity of who asks
+
+
+class Listed(NamedTuple):
+    """What a registry listed: what was pushed after it was asked may not be in it, all of it was there at the end."""
+
+    tags: tuple[str, ...]
+    asked_at: datetime
+    answered_at: datetime
+
+
+class Newest:
+    """The newest listings, by what was asked: of more than `most` tags in all, the oldest listings go."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._tags = 0
+        self._known: dict[Asked, Listed] = {}
+
+    def get(self, asked: Asked) -> Listed | None:
+        return self._known.get(asked)
+
+    def put(self, asked: Asked, listing: Listed) -> None:
+        self._drop(asked)
+        self._known[asked] = listing
+        self._tags += len(listing.tags) + 1
+        while self._tags > self._most and len(self._known) > 1:
+            self._drop(next(iter(self._known)))
+
+    def _drop(self, asked: Asked) -> None:
+        if (former := self._known.pop(asked, None)) is not None:
+            self._tags -= len(former.tags) + 1
 
 
 @dataclass(frozen=True)
 class ImageRepositoryReconciler:
     """Implements Reconciler for ImageRepository.
 
-    `_scanned` remembers of each list of exclusions what was said of its newest listing; it may be lost.
+    `_scanned` remembers of each list of exclusions what was said of its newest listing, `_asked` which pushes the
+    registry was asked about since which listing; both may be lost.
     """
 
     cluster: Cluster
@@ -51,30 +92,36 @@ class ImageRepositoryReconciler:
     checkpoints: Checkpoints
     listings: Listings
     compute: Compute = IN_PLACE
+    newest: Newest = field(default_factory=lambda: Newest(MOST_TAGS))
+    _asked: dict[ObjectKey, tuple[datetime, frozenset[Push]]] = field(default_factory=dict)
+    _swept: set[str] = field(default_factory=set)
     _scanned: dict[tuple[str, tuple[str, ...]], tuple[Sequence[str], ScanResult]] = field(default_factory=dict)
-    _listings_under_way: Flights[datetime] = field(default_factory=Flights)
+    _listings_under_way: Flights[Listed] = field(default_factory=Flights)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def reconcile(self, wanted: ImageRepository) -> Outcome:
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
         canonical = str(repository)
         access = await registry_access(self.cluster, wanted, repository, self.logins)
+        if not self._swept:  # what was deleted while another process led
+            self._swept.add("")
+            await self._forget(await self.catalog.repositories())
         plan, name = plan_scan(wanted, canonical, self.clock.now()), catalog_name(wanted, canonical)
         known = await self.catalog.tags(name)
         if known is not None:
             await self.checkpoints.save(wanted, name)  # what the last look found: it was told first
         elif isinstance(plan, Wait):
             plan = LOST
-        pushes = self._pushes(wanted) if isinstance(plan, Wait) else ()
-        if pushes and await self._is_others(wanted, name):
-            plan = PUSHED
         try:
-            if isinstance(plan, Wait):
-                result = await self._with_pushes(wanted, name, pushes)
+            if isinstance(plan, Scan):
+                listed_at: datetime | None = await self._scan(wanted, repository, access, plan)
             else:
-                result = await self._scan(wanted, repository, access, plan)
+                listed_at = last.scan_time if (last := wanted.status.last_scan_result) is not None else None
+            if listed_at is not None:
+                await self._look_for_pushed(wanted, repository, access, listed_at)
+            result = await self._result(wanted, name, listed_at)
         except RegistryError as error:
-            reason = plan.reason if isinstance(plan, Scan) else PUSHED.reason
+            reason = plan.reason if isinstance(plan, Scan) else "tags were pushed"
             progress = Condition(
                 type="Reconciling", status="True", reason="ProgressingWithRetry", message=f"scanning: {reason}"
             )
@@ -83,74 +130,101 @@ class ImageRepositoryReconciler:
         delay = plan.seconds if isinstance(plan, Wait) else self._until_next(wanted, result)
         if await self.checkpoints.is_due(wanted, name):
             delay = min(delay, SOON)
-        return _outcome(wanted, msgspec.structs.replace(wanted.status, last_scan_result=result), canonical, delay)
+        if wanted.status.canonical_image_name not in ("", canonical):
+            await self._forget(_names_of(wanted) - {name}, wanted)
+        status = msgspec.structs.replace(wanted.status, last_scan_result=result)
+        return _outcome(wanted, status, canonical, delay, self.checkpoints.trouble(wanted))
 
     async def finalize(self, wanted: ImageRepository) -> None:
-        """Nothing in the world: another ImageRepository may list the same repository."""
+        """Nothing in the world; the catalog forgets what nobody else of the namespace lists."""
         self.checkpoints.forget(wanted)
+        self._asked.pop(wanted.key, None)
+        await self._forget(_names_of(wanted), wanted)
+
+    async def _forget(self, names: Iterable[str], without: ImageRepository | None = None) -> None:
+        """Forget those of these names in the catalog that no ImageRepository stands for any more."""
+        listed = await self.checkpoints.objects.list(ImageRepository)
+        used = {name for found in listed if without is None or found.key != without.key for name in _names_of(found)}
+        for name in names:
+            if name not in used:
+                await self.catalog.forget(name)
 
     async def _scan(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, plan: Scan
-    ) -> ScanResult:
-        name, began = catalog_name(wanted, str(repository)), self.clock.now()
+    ) -> datetime:
+        """Bring a listing into the catalog that is as new as the plan wants it; when it was asked for."""
         # what came over plain HTTP may be anybody's: it is shared with those only who take that, too
-        identity = f"{access_identity(access)}{'+http' if repository.insecure else ''}"
-        listed_at = await self.catalog.listed_at(name, identity)
-        if listed_at is None or not is_shared(plan, listed_at, began):
-            listed_at = await self._listed(wanted, repository, access, identity)
-        return await self._result(wanted, name, listed_at)
+        asked = repository, f"{access_identity(access)}{'+http' if repository.insecure else ''}"
+        listing = self.newest.get(asked)
+        if listing is None or not is_shared(plan, listing.asked_at, self.clock.now()):
+            began = self.clock.now()
+            listing = await self._listed(wanted, repository, access, asked)
+            if plan.since is not None and listing.asked_at < min(plan.since, began):  # it was under way before
+                listing = await self._listed(wanted, repository, access, asked)
+        await self._keep(wanted, catalog_name(wanted, str(repository)), listing, asked[1])
+        return listing.asked_at
 
     async def _listed(
-        self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, identity: str
-    ) -> datetime:
-        """When the listing was made that is in the catalog then; who asks for it meanwhile gets the same one."""
+        self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, asked: Asked
+    ) -> Listed:
+        """A new listing; who asks for it meanwhile gets the same one."""
         limit = max(1.0, seconds(wanted.spec.timeout or wanted.spec.interval))
         try:
             async with asyncio.timeout(limit):
-                return await self._listings_under_way.join(
-                    (repository, identity), lambda: self._list(wanted, repository, access, identity)
-                )
+                return await self._listings_under_way.join(asked, lambda: self._list(repository, access, asked))
         except TimeoutError:
             raise RegistryUnavailable(f"{repository} did not list its tags within {limit:g}s") from None
 
-    async def _list(
-        self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, identity: str
-    ) -> datetime:
-        name = catalog_name(wanted, str(repository))
-        listed = await self.registry.tags(repository, access)
+    async def _list(self, repository: Repository, access: RegistryAccess, asked: Asked) -> Listed:
+        asked_at = self.clock.now()
+        tags = await self.registry.tags(repository, access)
+        listing = Listed(tags, asked_at, self.clock.now())
+        self.newest.put(asked, listing)
+        return listing
+
+    async def _keep(self, wanted: ImageRepository, name: str, listing: Listed, identity: str) -> None:
+        """Bring a listing into the namespace's catalog, once however many objects of it share it."""
         async with self._locks.setdefault(name, asyncio.Lock()):
-            await self.checkpoints.recall(wanted, name, listed)
-            now = self.clock.now()
+            if await self.catalog.listed_at(name, identity) == listing.asked_at:
+                return
+            await self.checkpoints.recall(wanted, name, listing.tags)
             # all tags, also excluded ones: other ImageRepositories of the same image exclude others
-            await self.catalog.store(name, listed, now, identity)
-        return now
+            await self.catalog.store(name, listing.tags, listing.answered_at, identity, listing.asked_at)
 
-    def _pushes(self, wanted: ImageRepository) -> tuple[Push, ...]:
-        last = wanted.status.last_scan_result
-        if last is None or last.scan_time is None:
-            return ()
-        return pushed_since(wanted.metadata.annotations, last.scan_time)
-
-    async def _is_others(self, wanted: ImageRepository, name: str) -> bool:
-        """Whether another namespace lists the image, too: it need not believe what somebody tells this one."""
-        return any(
-            catalog_name(found, found.status.canonical_image_name) == name
-            and found.metadata.namespace != wanted.metadata.namespace
-            for found in await self.checkpoints.objects.list(ImageRepository)
-        )
-
-    async def _with_pushes(self, wanted: ImageRepository, name: str, pushes: Sequence[Push]) -> ScanResult | None:
-        """What there is now, as far as webhooks and others' listings told the catalog; the registry is not asked."""
-        last = wanted.status.last_scan_result
-        if last is None or last.scan_time is None:
-            return last
-        now = self.clock.now()
+    async def _look_for_pushed(
+        self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, listed_at: datetime
+    ) -> None:
+        """What webhooks told of since the listing, as far as the registry says so, too."""
+        name, pushes = catalog_name(wanted, str(repository)), pushed_since(wanted.metadata.annotations, listed_at)
+        since, asked = self._asked.get(wanted.key, (listed_at, frozenset()))
+        asked = asked if since == listed_at else frozenset()
         for push in pushes:
-            await self.catalog.observe(name, push.tag, push.digest, min(push.at, now))
-        return await self._result(wanted, name, last.scan_time)
+            if push in asked:
+                continue
+            if not may_ask(asked):
+                log.warning(
+                    "pushed tags wait for the next listing", extra={"key": str(wanted.key), "asked": len(asked)}
+                )
+                break
+            digest = await self._digest(repository, push.tag, access)
+            asked |= {push}
+            self._asked[wanted.key] = listed_at, asked
+            if digest is None:
+                log.info("a pushed tag is not there", extra={"key": str(wanted.key), "tag": push.tag})
+            else:
+                await self.catalog.observe(name, push.tag, digest, min(push.at, self.clock.now()))
 
-    async def _result(self, wanted: ImageRepository, name: str, listed_at: datetime) -> ScanResult:
-        """What status says of the listing in the catalog, which was made at `listed_at`."""
+    async def _digest(self, repository: Repository, tag: str, access: RegistryAccess) -> str | None:
+        """What the tag names, None when the registry names nothing to this credential. Raises RegistryUnavailable."""
+        try:
+            return await self.registry.digest(repository, tag, access)
+        except (ImageUnknown, RegistryDenied):
+            return None
+
+    async def _result(self, wanted: ImageRepository, name: str, listed_at: datetime | None) -> ScanResult | None:
+        """What status says of the listing in the catalog, which was asked for at `listed_at`."""
+        if listed_at is None:
+            return wanted.status.last_scan_result
         try:
             tags = await self.catalog.tags(name) or ()
             weight = len(tags) * (1 + len(wanted.spec.exclusion_list))
@@ -178,13 +252,23 @@ class ImageRepositoryReconciler:
         return max(1.0, interval - age) if age >= 1 else interval
 
 
+def _names_of(wanted: ImageRepository) -> set[str]:
+    """What the catalog calls what it lists, and what it listed last."""
+    canonical = {wanted.status.canonical_image_name} - {""}
+    with contextlib.suppress(ImageInvalid):
+        canonical.add(str(parse_repository(wanted.spec.image)))
+    return {catalog_name(wanted, each) for each in canonical}
+
+
 def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:
     """What status says of a listing in descending order."""
     moment = now.replace(microsecond=0)
     return ScanResult(tag_count=len(tags), revision=checksum(tags), scan_time=moment, latest_tags=tuple(tags[:LATEST]))
 
 
-def _outcome(wanted: ImageRepository, status: ImageRepositoryStatus, canonical: str, delay: float) -> Outcome:
+def _outcome(
+    wanted: ImageRepository, status: ImageRepositoryStatus, canonical: str, delay: float, trouble: str
+) -> Outcome:
     scan = status.last_scan_result or ScanResult(tag_count=0)
     message = f"successful scan: found {scan.tag_count} tags with checksum {scan.revision}"
     excluded = wanted.spec.exclusion_list
@@ -192,5 +276,6 @@ def _outcome(wanted: ImageRepository, status: ImageRepositoryStatus, canonical: 
         status=msgspec.structs.replace(status, canonical_image_name=canonical, observed_exclusion_list=excluded),
         message=message,
         requeue_after=delay,
+        conditions=(Condition(type="AgesKept", status="False", reason="NotOurs", message=trouble),) if trouble else (),
         notices=ready_notices(wanted, message),
     )

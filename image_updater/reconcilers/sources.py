@@ -113,16 +113,3 @@ def tracks(repository: GitRepository, branch: str) -> bool:
     if ref.commit or ref.tag or ref.semver:
         return ref.name == f"refs/heads/{branch}" and not ref.commit
     return ref.name == f"refs/heads/{branch}" if ref.name else (ref.branch or "master") == branch
-
-
-def same_repository(one: str, other: str) -> bool:
-    """Whether two URLs name one repository, as far as their text tells.
-
-    >>> same_repository("https://git.example.com/apps.git", "https://git.example.com/apps/")
-    True
-    """
-    return _plain(one) == _plain(other)
-
-
-def _plain(url: str) -> str:
-    return url.rstrip("/").removesuffix(".git")

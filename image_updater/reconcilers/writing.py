@@ -4,14 +4,15 @@
         the branch moved meanwhile: begin again at once, on what is there now
 
 Nothing is merged. A branch that is read is only ever added to. Another push branch is made anew from what is read, as
-one commit on top of it: what somebody else put there is never given up for that.
+one commit on top of it: what somebody else put there is never given up for that. Ours is what we recorded: the id of
+what was pushed, and before a push its parent and tree, for a process that dies between the two.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from gitops_core.errors import GitAccessDenied, GitError, PushConflict, PushDenied, RefNotFound, SigningFailed
@@ -20,10 +21,11 @@ from gitops_core.ports import Commit, CommitInfo, GitRef, Signature, Signer
 from gitops_core.runtime.computing import READING
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Platform
-from image_updater.api import ImageUpdateAutomation, SigningKey
+from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing, SigningKey
 from image_updater.domain.gates import Gatekeeper
 from image_updater.domain.messages import commit_message
 from image_updater.domain.sightings import Spot
+from image_updater.domain.vouching import is_recorded
 from image_updater.errors import BranchTaken
 from image_updater.reconcilers.planning import Part, Planned, Together, plan_together
 from image_updater.reconcilers.sources import Source
@@ -38,14 +40,18 @@ class Job:
     """What to bring to which branch.
 
     Attributes:
-        parts: reads what is wanted of the branch now, the part of `wanted` first.
+        parts: reads what is wanted of the branch now, the part of `wanted` first; it is told the branch's tip.
         is_settled: whether the last run saw just this base and tip and left nothing to do.
+        announce: records what is about to be pushed.
+        statuses: those of these automations as they are stored now.
     """
 
     wanted: ImageUpdateAutomation
     source: Source
-    parts: Callable[[], Awaitable[tuple[Part, ...]]]
+    parts: Callable[[Revision | None], Awaitable[tuple[Part, ...]]]
     is_settled: Callable[[Part, Revision, Revision | None], bool]
+    announce: Callable[[Pushing], Awaitable[None]]
+    statuses: Callable[[Iterable[ImageUpdateAutomation]], Awaitable[tuple[ImageUpdateAutomationStatus, ...]]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Writer:
         for number in range(TRIES):
             base = await source.remote.resolve(source.ref)
             tip = await self._tip(base)
-            own, *others = await self.job.parts()
+            own, *others = await self.job.parts(tip)
             if self.job.is_settled(own, base, tip):
                 return Run(own, base, standing=tip if source.switches else None)
             together = await plan_together(self.platform, source.remote, base, (own, *others))
@@ -95,7 +101,7 @@ class Writer:
             if tip is not None and source.switches and await self._stands(commit, tip, (own, *others)):
                 return Run(own, base, together, standing=tip)
             try:
-                pushed = await self._push(commit, tip)
+                pushed = await self._push(commit, tip, (own, *others))
             except PushConflict as conflict:
                 last = str(conflict)
             else:
@@ -166,23 +172,43 @@ class Writer:
         if tip.commit == commit.parent:
             return False
         info = await source.remote.describe(tip)
-        if not _is_ours(info, parts):
+        tree = await source.remote.preview(commit)
+        # who lost the status finds that there is just what would be pushed: nothing of anybody's can be lost
+        stands = _is_same(info, commit, tree)
+        if not stands and not await self._is_ours(info, parts):
             raise BranchTaken(
                 f"branch '{source.push_branch}' of {source.url} is at commit {tip.commit[:7]} by "
                 f"{info.author.email!r}, which is not ours: it is left as it is; merge it, or delete the branch",
                 retry_after=seconds(self.job.wanted.spec.interval),
             )
-        return info.parents == (commit.parent,) and info.tree == await source.remote.preview(commit)
+        return stands or (info.parents == (commit.parent,) and info.tree == tree)
+
+    async def _is_ours(self, info: CommitInfo, parts: tuple[Part, ...]) -> bool:
+        """Whether one of the automations that share the branch recorded it, as the watches or the cluster know."""
+        automations = [part.automation for part in parts]
+        content = _content_of(info)
+        return is_recorded(info.commit, content, (a.status for a in automations)) or is_recorded(
+            info.commit, content, await self.job.statuses(automations)
+        )
 
     # the push
 
-    async def _push(self, commit: Commit, tip: Revision | None) -> Revision:
+    async def _push(self, commit: Commit, tip: Revision | None, parts: tuple[Part, ...]) -> Revision:
         """Raises PushConflict: it has to be planned again."""
         source = self.job.source
         expected = tip.commit if tip is not None else ""
+        statuses: tuple[ImageUpdateAutomationStatus, ...] = ()
+        if source.switches or source.refspec:  # the next push is to give this commit up
+            statuses = await self.job.statuses(part.automation for part in parts)
+            await self.job.announce(Pushing(parent=commit.parent, tree=await source.remote.preview(commit)))
         try:
             return await source.remote.push(
-                commit, source.push_branch, expected=expected, refspec=source.refspec, options=source.options
+                commit,
+                source.push_branch,
+                expected=expected,
+                refspec=source.refspec,
+                options=source.options,
+                ours=lambda info: is_recorded(info.commit, _content_of(info), statuses),
             )
         except (PushConflict, PushDenied, GitAccessDenied, SigningFailed):
             raise
@@ -199,13 +225,20 @@ class Writer:
             info = await source.remote.describe(tip)
         except GitError:
             raise error from None
-        said = (info.parents, info.author, info.message.rstrip())
-        if said == ((commit.parent,), commit.author, commit.message.rstrip()):
+        if _is_same(info, commit, await source.remote.preview(commit)) and info.author == commit.author:
             return tip
         raise PushConflict(str(error))
 
 
-def _is_ours(info: CommitInfo, parts: tuple[Part, ...]) -> bool:
-    """Whether one of the automations that share the branch made it."""
-    specs = [part.automation.spec.git for part in parts]
-    return info.author.email in {spec.commit.author.email for spec in specs if spec is not None}
+def _is_same(info: CommitInfo, commit: Commit, tree: str) -> bool:
+    """Whether a commit is what making `commit` at its time would have made: one that somebody amended is not."""
+    said = info.parents, info.tree, info.message.rstrip(), info.author.name, info.author.email
+    ours = (commit.parent,), tree, commit.message.rstrip(), commit.author.name, commit.author.email
+    return said == ours and info.author == info.committer
+
+
+def _content_of(info: CommitInfo) -> Pushing | None:
+    """What it changes of which commit; None where it was amended since it was made, or is no commit of ours."""
+    if len(info.parents) != 1 or info.author != info.committer:
+        return None
+    return Pushing(parent=info.parents[0], tree=info.tree)

@@ -1,7 +1,8 @@
 """A secret store in the process: what Vault's key-value engine, version 2, answers to readers with a token.
 
     PUT from Python:  vault.put("shop/db", {"password": "..."})
-    GET /v1/secret/data/shop/db?version=1   X-Vault-Token: ...
+    GET /v1/secret/data/shop/db?version=1          X-Vault-Token: ...
+    GET /v1/sys/internal/ui/mounts/secret/...      which engine is there
 
 For the demo and for trying things out; it forgets everything when it ends.
 
@@ -26,6 +27,7 @@ class Version(NamedTuple):
 
     data: Mapping[str, Any] | None
     created: datetime
+    deleted: datetime | None = None
 
 
 class EmbeddedVault:
@@ -52,13 +54,15 @@ class EmbeddedVault:
     def delete(self, key: str) -> None:
         """Mark the newest version of `key` as deleted. Raises KeyError: there is none."""
         versions = self._keys[key.strip("/")]
-        versions[-1] = versions[-1]._replace(data=None)
+        versions[-1] = versions[-1]._replace(data=None, deleted=datetime.now(UTC))
 
     async def __aenter__(self) -> Self:
         application = web.Application()
         application.router.add_get("/v1/sys/health", self._health)
         application.router.add_get("/v1/auth/token/lookup-self", self._lookup)
+        application.router.add_get("/v1/sys/internal/ui/mounts/secret/{key:.*}", self._mount)
         application.router.add_get("/v1/secret/data/{key:.+}", self._read)
+        application.router.add_get("/v1/secret/{any:.+}", self._misplaced)
         application.router.add_route("*", "/{any:.*}", self._unknown)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
@@ -78,6 +82,10 @@ class EmbeddedVault:
     async def _lookup(self, request: web.Request) -> web.Response:
         return self._refusal(request) or web.json_response({"data": {"policies": ["root"], "ttl": 0}})
 
+    async def _mount(self, request: web.Request) -> web.Response:
+        mount = {"path": "secret/", "type": "kv", "options": {"version": "2"}}
+        return self._refusal(request) or web.json_response({"data": mount})
+
     async def _read(self, request: web.Request) -> web.Response:
         if (refusal := self._refusal(request)) is not None:
             return refusal
@@ -90,9 +98,18 @@ class EmbeddedVault:
         if not 1 <= wanted <= len(versions):
             return web.json_response({"errors": []}, status=404)
         version = versions[wanted - 1]
-        metadata = {"version": wanted, "created_time": timestamp(version.created), "destroyed": False}
+        metadata = {
+            "version": wanted,
+            "created_time": timestamp(version.created),
+            "deletion_time": timestamp(version.deleted) if version.deleted else "",
+            "destroyed": False,
+        }
         body = {"data": {"data": version.data, "metadata": metadata}}
         return web.json_response(body, status=404 if version.data is None else 200)
+
+    async def _misplaced(self, request: web.Request) -> web.Response:
+        warning = "Invalid path for a versioned K/V secrets engine."
+        return self._refusal(request) or web.json_response({"data": None, "warnings": [warning]}, status=404)
 
     async def _unknown(self, request: web.Request) -> web.Response:
         return self._refusal(request) or web.json_response({"errors": ["no handler for this path"]}, status=404)

@@ -19,7 +19,7 @@ _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), d
     epilog="""\b
 Examples:
   SEALOOP_GIT_TOKEN=... sealoop images update --once -f fleet/automation -R
-  SEALOOP_GIT_TOKEN=... sealoop images update --once --context prod -n shop
+  SEALOOP_GIT_TOKEN=... sealoop images update --once --context prod -n shop --git-host git.example.com
 \b
 Suspend the ImageUpdateAutomations in the cluster, and no token that may write needs to live there.
 Exit codes: 0 all done (whether or not there was something to commit), 1 something failed."""
@@ -38,6 +38,13 @@ Exit codes: 0 all done (whether or not there was something to commit), 1 somethi
     help="The variable that holds the token to push with; without it, the objects' own Secrets count.",
 )
 @click.option(
+    "--git-host",
+    metavar="HOST[:PORT]",
+    default="",
+    envvar="SEALOOP_GIT_HOST",
+    help="Where the token goes, and nowhere else. Default: where all automations push to, when that is one host.",
+)
+@click.option(
     "--docker-config",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -53,6 +60,7 @@ def update(
     namespace: str,
     git_username: str,
     git_token_env: str,
+    git_host: str,
     docker_config: Path | None,
     timeout: float,
     output: str,
@@ -60,7 +68,8 @@ def update(
     """Commit what the policies choose, once, outside the cluster.
 
     Lists the registries, lets the policies choose and the guards object, and pushes: the whole job of `sealoop run`,
-    for a CI job with a short-lived token. The objects come from -f, or are read from the cluster.
+    for a CI job with a short-lived token. The objects come from -f, or are read from the cluster. The token goes to one
+    host, with TLS, and only for the automations of -n.
     """
 
     async def work() -> int:
@@ -68,13 +77,13 @@ def update(
 
         from sealoop.files import manifests_in
         from sealoop.images import updating
+        from sealoop.images.lending import Token
 
         asked = updating.Once(
             manifests=manifests_in(files, recursive=recursive),
             connection=connection,
             namespace=namespace,
-            username=git_username,
-            token=os.environ.get(git_token_env, ""),
+            token=Token(value, git_username, git_host) if (value := os.environ.get(git_token_env, "")) else None,
             docker_config=updating.docker_config(docker_config),
             timeout=timeout,
         )

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 MOST_BYTES = 33 << 20
 """Of a larger file only so much is read, which is more than any file that is edited may have."""
 
-WOULD_CHANGE = 2
+WOULD_CHANGE = 3
+"""An exit code of its own: a pipeline must not take a mistyped option, which is 2, for a change."""
 
 
 @click.command(
@@ -36,7 +37,8 @@ Examples:
   sealoop images edit --set shop:web=ghcr.io/org/web:1.4.0 fleet/
   sealoop images edit --set shop:web=ghcr.io/org/web:1.4.0 --dry-run . | git apply --check
 \b
-Exit codes: 0 done, or nothing to do; 1 something failed; 2 --dry-run, and something would change."""
+Exit codes: 0 done, or nothing to do; 1 something failed; 2 the command line makes no sense; 3 --dry-run, and
+something would change."""
 )
 @click.option("--set", "images", multiple=True, metavar="NAMESPACE:NAME=IMAGE:TAG[@DIGEST]", help="Again for others.")
 @click.option(

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,32 +23,24 @@ from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.local import LocalCluster
-from gitops_core.api import GitRepository
-from gitops_core.errors import GitOpsError, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
-from gitops_core.ports import Cluster, Query
+from gitops_core.ports import Cluster
 from gitops_core.runtime import process
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.conditions import REQUESTED_AT
-from gitops_core.runtime.credentials import SECRET
-from gitops_core.runtime.informers import listed, listed_manifests
+from gitops_core.runtime.informers import listed
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import crd
-from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.reconcilers.access import SERVICE_ACCOUNT
-from image_updater.reconcilers.checkpoints import CONFIG_MAP, checkpoint_of
-from image_updater.reconcilers.pullrequests import SECRET as PULL_REQUEST_SECRET
-from image_updater.reconcilers.sources import WRITE_SECRET as WRITE_ANNOTATION
+from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from sealoop.applying import prepare
 from sealoop.clusters import Connection, opened
+from sealoop.images.lending import FIELD_MANAGER, Token, lend_logins, lend_token
+from sealoop.images.selecting import SERVED, among, in_cluster
 from sealoop.kinds import NAMESPACE
 from sealoop.service import opened_ports
 from sealoop.wiring import image_controllers
 
-FIELD_MANAGER = "sealoop"
-WRITE_SECRET = "sealoop-write-once"  # noqa: S105  # its name
 LOOK = 0.05
-SERVED: tuple[type[Resource], ...] = (GitRepository, *KINDS)
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ class Once:
     Attributes:
         manifests: the objects; empty to read them from the cluster of `connection`.
         namespace: only its automations; "" for all.
-        token: what may push, with its user name; "" for what the objects' own Secrets say.
+        token: what may push; None for what the objects' own Secrets say.
         docker_config: credentials for registries whose Secret is not among the objects; None for anonymous.
         timeout: seconds for everything.
     """
@@ -66,8 +58,7 @@ class Once:
     manifests: Sequence[Manifest]
     connection: Connection
     namespace: str
-    username: str
-    token: str
+    token: Token | None
     docker_config: bytes | None
     timeout: float
 
@@ -90,16 +81,19 @@ async def update_once(once: Once) -> tuple[Result, ...]:
         GitOpsError, ClickException: the objects cannot be read, or there is no automation among them.
     """
     clock, chance = SystemClock(), SystemChance()
-    found = _ours(once.manifests) if once.manifests else await _read(once)
+    found = await _found(once)
     with contextlib.closing(LocalCluster.open(None, clock, chance)) as cluster:
         await prepare(cluster, map(crd, SERVED), [*_namespaces(found), *_bare(found)])
         await _statuses(cluster, found)
-        await _lend(cluster, once)
-        before = await listed(cluster, ImageUpdateAutomation, once.namespace)
+        before = await listed(cluster, ImageUpdateAutomation)
         if not before:
             where = f" in namespace {once.namespace}" if once.namespace else ""
             raise click.ClickException(f"there is no ImageUpdateAutomation{where}: nothing to update")
-        async with _working(cluster) as broken:
+        if once.token is not None:
+            await lend_token(cluster, once.token)
+        if once.docker_config is not None:
+            await lend_logins(cluster, once.docker_config, once.namespace)
+        async with _working(cluster, allow_file=bool(once.manifests)) as broken:
             try:
                 async with asyncio.timeout(once.timeout):
                     await _settled(cluster, broken)
@@ -109,12 +103,16 @@ async def update_once(once: Once) -> tuple[Result, ...]:
 
 
 @contextlib.asynccontextmanager
-async def _working(cluster: LocalCluster) -> AsyncIterator[asyncio.Task[None]]:
-    """The image controllers at work on the cluster; yields their task, which ends early only when it breaks."""
+async def _working(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[asyncio.Task[None]]:
+    """The image controllers at work on the cluster; yields their task, which ends early only when it breaks.
+
+    Args:
+        allow_file: read and write repositories of this machine: for who wrote the objects, not for a cluster's tenants.
+    """
     clock, chance, stop = SystemClock(), SystemChance(), asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealoop-once-")))
-        git = GitMirrors(folder / "git", allow_file=True)
+        git = GitMirrors(folder / "git", allow_file=allow_file)
         stack.push_async_callback(git.close)
         ports = await opened_ports(folder, clock, stack)
         work = process.run(
@@ -137,67 +135,11 @@ async def _working(cluster: LocalCluster) -> AsyncIterator[asyncio.Task[None]]:
             await task
 
 
-async def _read(once: Once) -> list[Manifest]:
-    """The objects of the cluster that the job needs, and the Secrets and checkpoints that they name."""
+async def _found(once: Once) -> list[Manifest]:
+    if once.manifests:
+        return await among(once.manifests, once.namespace)
     async with opened(once.connection) as (cluster, _):
-        found: list[Manifest] = []
-        for kind in SERVED:
-            namespace = "" if kind is GitRepository else once.namespace
-            with contextlib.suppress(KindUnknown):  # who has no UpdateGuards has not installed them
-                found += await listed_manifests(cluster, Query(kind.KIND, namespace=namespace))
-        named = {ref for manifest in found for ref in named_by(manifest)}
-        named |= {ObjectRef(NAMESPACE, ObjectKey("", ref.key.namespace)) for ref in map(ObjectRef.of, found)}
-        for ref in sorted(named):
-            try:
-                manifest = await cluster.get(ref)
-            except GitOpsError as error:
-                click.echo(f"without {ref}: {error}", err=True)
-                continue
-            if manifest is not None:
-                found.append(manifest)
-        return found
-
-
-def named_by(manifest: Manifest) -> Iterable[ObjectRef]:
-    """The Secrets, ServiceAccounts and checkpoints that an object names.
-
-    >>> spec = {"secretRef": {"name": "pull"}}
-    >>> manifest = {"kind": "GitRepository", "metadata": {"name": "a", "namespace": "shop"}, "spec": spec}
-    >>> [str(ref) for ref in named_by(manifest)]
-    ['Secret/shop/pull']
-    >>> annotations = {"sealoop.dev/write-secret": "push", "sealoop.dev/pull-request-secret": "api"}
-    >>> metadata = {"name": "a", "namespace": "shop", "annotations": annotations}
-    >>> [str(ref) for ref in named_by({"kind": "ImageUpdateAutomation", "metadata": metadata})]
-    ['Secret/shop/push', 'Secret/shop/api']
-    """
-    metadata, spec = manifest["metadata"], manifest.get("spec") or {}
-    namespace = metadata.get("namespace", "")
-    places: tuple[Any, ...] = (
-        *(spec.get(name) for name in ("secretRef", "certSecretRef", "proxySecretRef")),
-        ((spec.get("git") or {}).get("commit", {}).get("signingKey") or {}).get("secretRef"),
-        (spec.get("verify") or {}).get("secretRef"),
-    )
-    names = [place["name"] for place in places if isinstance(place, Mapping) and "name" in place]
-    annotations = metadata.get("annotations") or {}
-    names += filter(None, map(annotations.get, (WRITE_ANNOTATION, PULL_REQUEST_SECRET)))
-    yield from (ObjectRef(SECRET, ObjectKey(namespace, name)) for name in names)
-    if manifest["kind"] == ImageRepository.KIND.kind:
-        yield ObjectRef(CONFIG_MAP, checkpoint_of(ObjectKey(namespace, metadata["name"])))
-        if account := spec.get("serviceAccountName"):
-            yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, account))
-
-
-def _ours(manifests: Iterable[Manifest]) -> list[Manifest]:
-    """What the job needs of a folder that also holds Kustomizations and workloads."""
-    groups = {kind.KIND.group for kind in SERVED}
-    kinds = {kind.KIND.kind for kind in SERVED}
-    needed = {NAMESPACE.kind, SECRET.kind, SERVICE_ACCOUNT.kind, CONFIG_MAP.kind}
-    return [
-        manifest
-        for manifest in manifests
-        if ((kind := Kind.of_manifest(manifest)).group in groups and kind.kind in kinds)
-        or (not kind.group and kind.kind in needed)
-    ]
+        return await in_cluster(cluster, once.namespace)
 
 
 def _namespaces(manifests: Sequence[Manifest]) -> list[Manifest]:
@@ -226,35 +168,11 @@ async def _statuses(cluster: Cluster, manifests: Iterable[Manifest]) -> None:
     for manifest in manifests:
         if Kind.of_manifest(manifest) not in ours or not manifest.get("status"):
             continue
-        left_out = ("conditions", "observedGeneration", "lastHandledReconcileAt")
+        # without lastScanResult: it would speak of a listing that is not in this catalog
+        left_out = ("conditions", "observedGeneration", "lastHandledReconcileAt", "lastScanResult")
         status = {name: value for name, value in manifest["status"].items() if name not in left_out}
         ref = ObjectRef.of(manifest)
-        if not ref.key.namespace:
-            ref = ref._replace(key=ObjectKey("default", ref.key.name))
         await cluster.patch(ref, {"status": status}, field_manager=FIELD_MANAGER, subresource="status")
-
-
-async def _lend(cluster: Cluster, once: Once) -> None:
-    """Give the objects the credentials that were handed to this run."""
-    for automation in await listed(cluster, ImageUpdateAutomation):
-        if once.token:
-            data = {"username": once.username, "password": once.token}
-            await _add_secret(cluster, ObjectKey(automation.metadata.namespace, WRITE_SECRET), "Opaque", data)
-            patch = {"metadata": {"annotations": {WRITE_ANNOTATION: WRITE_SECRET}}}
-            await cluster.patch(automation.ref, patch, field_manager=FIELD_MANAGER)
-    for repository in await listed(cluster, ImageRepository):
-        if once.docker_config is None or repository.spec.secret_ref is None:
-            continue
-        key = ObjectKey(repository.metadata.namespace, repository.spec.secret_ref.name)
-        if await cluster.get(ObjectRef(SECRET, key)) is None:
-            data = {".dockerconfigjson": once.docker_config.decode()}
-            await _add_secret(cluster, key, "kubernetes.io/dockerconfigjson", data)
-
-
-async def _add_secret(cluster: Cluster, key: ObjectKey, type_: str, data: Mapping[str, str]) -> None:
-    metadata = {"name": key.name, "namespace": key.namespace}
-    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": type_, "stringData": dict(data)}
-    await cluster.apply(manifest, field_manager=FIELD_MANAGER, force=True)
 
 
 async def _settled(cluster: Cluster, working: asyncio.Task[None]) -> None:

@@ -24,9 +24,8 @@ class TooLarge(requests.RequestException):
 
 
 class _Bounded(HTTPAdapter):
-    def __init__(self, ca: bytes, timeout: float) -> None:
-        self._timeout = timeout
-        self._context = ssl.create_default_context(cadata=ca.decode() if ca else None)
+    def __init__(self, context: ssl.SSLContext, timeout: float) -> None:
+        self._timeout, self._context = timeout, context
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -71,19 +70,13 @@ def _read(response: requests.Response) -> bytes:
     return part
 
 
-def bounded_session(ca: bytes, timeout: float) -> requests.Session:
-    """A session that trusts `ca` (PEM) alone, or the system's certificates when it is empty.
+def bounded_session(context: ssl.SSLContext, timeout: float) -> requests.Session:
+    """A session that trusts what `context` does.
 
     Args:
         timeout: seconds until the last byte of an answer must be here.
-
-    Raises:
-        ValueError: `ca` is not PEM.
     """
-    try:
-        adapter = _Bounded(ca, timeout)
-    except (ssl.SSLError, UnicodeDecodeError):
-        raise ValueError("not PEM certificates") from None
+    adapter = _Bounded(context, timeout)
     session = requests.Session()
     session.trust_env = False
     session.mount("https://", adapter)

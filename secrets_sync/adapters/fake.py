@@ -9,7 +9,8 @@ from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
 from secrets_sync.api import SecretStore
 from secrets_sync.domain.extract import PropertyRule
-from secrets_sync.errors import SecretNotFound, StoreInvalid
+from secrets_sync.domain.reading import Absent
+from secrets_sync.errors import StoreInvalid
 from secrets_sync.ports import SecretProvider
 
 
@@ -27,11 +28,12 @@ class Fake:
             if not key or not self.payloads[key, version]:
                 raise StoreInvalid(f"{self.where}: an entry of spec.provider.fake.data has no key or no value")
 
-    async def fetch(self, key: str, version: str = "") -> Sensitive:
-        try:
-            return self.payloads[key, version]
-        except KeyError:
-            raise SecretNotFound(self.where, key, version) from None
+    async def fetch(self, key: str, version: str = "") -> Sensitive | Absent:
+        payload = self.payloads.get((key, version))
+        return payload if payload is not None else Absent(self.where, key, version, "not in spec.provider.fake.data")
+
+    async def aclose(self) -> None:
+        return None
 
 
 class FakeFactory:

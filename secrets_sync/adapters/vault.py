@@ -1,21 +1,23 @@
 """The provider vault: the key-value engines of HashiCorp Vault and OpenBao, by hvac.
 
 hvac blocks, so it runs in threads of its own, a few for each server; it is imported when the first such store is
-opened. One login serves all reconciliations of a store until its token is about to end, the store changes, or a
-credential does.
+opened. One login serves all reconciliations of a store until its token is about to end, the store changes or is gone,
+or a credential does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable
+import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 from weakref import WeakValueDictionary
 
-from gitops_core.meta import Sensitive
+from gitops_core.adapters.http import Authorities
+from gitops_core.meta import ObjectKey, Sensitive
 from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime.computing import IN_PLACE
 from secrets_sync.adapters.credentials import Credential, certificates, credential
@@ -23,8 +25,10 @@ from secrets_sync.adapters.places import Places, all_threads
 from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
 from secrets_sync.domain import gojson
 from secrets_sync.domain.extract import PropertyRule
+from secrets_sync.domain.reading import Absent
+from secrets_sync.domain.vaultmounts import Place, denial_of, mount_of
 from secrets_sync.domain.vaultpaths import kv_path
-from secrets_sync.errors import AccessDenied, NoAnswer, ProviderUnavailable, SecretNotFound, StoreInvalid, ValueUnusable
+from secrets_sync.errors import AccessDenied, NoAnswer, ProviderUnavailable, StoreInvalid, ValueUnusable
 from secrets_sync.ports import SecretProvider
 
 T = TypeVar("T")
@@ -33,6 +37,10 @@ TIMEOUT = 15.0
 """Seconds that one request may take, from connecting to the last byte."""
 EARLY = 0.25
 """The share of a token's life that is left when it is renewed."""
+WORN = 300.0
+"""Seconds after which a login that may not do something is replaced: a new one may have other policies."""
+UNUSED = 900.0
+"""Seconds after which the connection of a store that nobody opens is closed; stores are validated more often."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +71,13 @@ class _Raw:
 
 @dataclass
 class Login:
-    """A token and when it ends by the monotonic clock; None when it does not, or when it is not ours to renew."""
+    """A token, and since when we have it and when it ends by the monotonic clock.
+
+    `ends` is None when it does not, or when it is not ours to renew.
+    """
 
     token: Sensitive
+    since: float = 0.0
     ends: float | None = None
     lease: float = 0.0
     renewable: bool = False
@@ -95,7 +107,7 @@ class Connection:
     def __init__(
         self,
         settings: VaultProvider,
-        ca: bytes,
+        trust: ssl.SSLContext,
         access: Access,
         clock: Clock,
         places: Places,
@@ -103,8 +115,7 @@ class Connection:
         compute: Compute,
     ) -> None:
         self.where = f"vault {settings.server}"
-        self.settings, self.access = settings, access
-        self.ca = ca
+        self.settings, self.trust, self.access = settings, trust, access
         self._clock, self._places, self._timeout = clock, places, timeout
         self.compute = compute
         self._client: Any = None
@@ -112,25 +123,40 @@ class Connection:
         self._logging_in = places.alone()
 
     async def ask(self, path: str, **parameters: str) -> Answer:
-        """GET a path below /v1/. A login that Vault no longer knows is replaced, once."""
+        """GET a path below /v1/. A login by which Vault refuses it is replaced, once, if another could do better."""
         login = await self._logged_in()
         answer = await self._request("get", path, login.token, params=parameters)
-        if answer.status == 403 and self.access.role is not None:
+        if answer.status == 403 and self.access.role is not None and await self._is_worn(login):
             fresh = await self._logged_in(instead_of=login)
             answer = await self._request("get", path, fresh.token, params=parameters)
         return answer
 
     async def close(self) -> None:
-        """Revoke the token of a login: it has a lease that would otherwise live on."""
+        """Give the login back."""
         login, self._login = self._login, None
         if login is not None and self.access.role is not None:
-            await self._request("post", "auth/token/revoke-self", login.token)
+            await self._revoke(login)
         if self._client is not None:
             self._client.close()
 
+    async def _revoke(self, login: Login) -> None:
+        """End the token of a login: it has a lease that would otherwise live on."""
+        try:
+            await self._request("post", "auth/token/revoke-self", login.token)
+        except ProviderUnavailable:
+            return  # it ends by itself
+
+    async def _is_worn(self, login: Login) -> bool:
+        """Whether another login could do better: this one is old, was replaced meanwhile, or Vault forgot it."""
+        if login is not self._login or self._clock.monotonic() - login.since >= WORN:
+            return True
+        return (await self._request("get", "auth/token/lookup-self", login.token)).status == 403
+
     async def _logged_in(self, instead_of: Login | None = None) -> Login:
         async with self._places.taken(self._logging_in):
-            self._login = await self._current_login(instead_of)
+            before, self._login = self._login, await self._current_login(instead_of)
+            if before is not None and before is instead_of:
+                await self._revoke(before)
             return self._login
 
     async def _current_login(self, instead_of: Login | None) -> Login:
@@ -152,19 +178,19 @@ class Connection:
         answer = await self._request("post", f"auth/{role.path.strip('/')}/login", None, json=body)
         if answer.status in (400, 401, 403):
             raise AccessDenied(f"{self.where}: the AppRole at {role.path!r} may not log in: wrong role id or secret id")
-        return self._granted(answer)
+        return self._granted(answer, self._clock.monotonic())
 
     async def _renewed(self, login: Login) -> Login | None:
         answer = await self._request("post", "auth/token/renew-self", login.token)
-        return self._granted(answer) if answer.status == 200 else None
+        return self._granted(answer, login.since) if answer.status == 200 else None
 
-    def _granted(self, answer: Answer) -> Login:
+    def _granted(self, answer: Answer, since: float) -> Login:
         refuse_failure(self.where, answer)
         token, lease = answer.part("auth", "client_token"), _number(answer.part("auth", "lease_duration"))
         if not isinstance(token, str):
             raise ProviderUnavailable(f"{self.where}: the answer to a login holds no token")
         ends = self._clock.monotonic() + lease if lease else None
-        return Login(Sensitive(token), ends, lease, answer.part("auth", "renewable") is True)
+        return Login(Sensitive(token), since, ends, lease, answer.part("auth", "renewable") is True)
 
     async def _request(self, method: str, path: str, token: Sensitive | None, **parameters: Any) -> Answer:
         call = self._blocking_request
@@ -196,12 +222,9 @@ class Connection:
             raise ProviderUnavailable(f"{self.where}: {_trouble(error)}") from None
         return _Raw(response.status_code, response.content, response.headers.get("Retry-After"))
 
-    def _session(self, make: Callable[[bytes, float], T]) -> T:
+    def _session(self, make: Callable[[ssl.SSLContext, float], T]) -> T:
         if self._client is None:
-            try:
-                self._client = make(self.ca, self._timeout)
-            except ValueError as error:
-                raise StoreInvalid(f"{self.where}: caBundle or caProvider: {error}") from None
+            self._client = make(self.trust, self._timeout)
         client: T = self._client
         return client
 
@@ -248,6 +271,7 @@ class Vault:
     """Implements secrets_sync.ports.SecretProvider."""
 
     connection: Connection = field(repr=False)
+    release: Callable[[], Awaitable[None]] = field(repr=False)
     rule: PropertyRule = PropertyRule.LITERAL_FIRST
     capabilities: str = "ReadWrite"
 
@@ -261,7 +285,7 @@ class Vault:
         if answer.status != 200:
             raise ProviderUnavailable(f"{self.where}: this is no Vault API: HTTP {answer.status}")
 
-    async def fetch(self, key: str, version: str = "") -> Sensitive:
+    async def fetch(self, key: str, version: str = "") -> Sensitive | Absent:
         settings = self.connection.settings
         try:
             path = kv_path(settings.path, settings.version, key)
@@ -271,29 +295,62 @@ class Vault:
         if answer.status == 403:
             raise AccessDenied(f"{self.where}: the token may not read key {key!r}")
         refuse_failure(self.where, answer)
-        if answer.status == 404 and answer.part("errors"):
-            # Not a missing key: that one has no errors. A mistyped mount must not look like deleted secrets.
-            raise ProviderUnavailable(f"{self.where}: no secrets engine answers for key {key!r}: check spec.path")
-        return await self.connection.compute.run(answer.size, self._payload, answer, settings.version, key, version)
+        if answer.status == 404:
+            return await self._absent(answer, Place(settings.path, settings.version, path), key, version)
+        return await self.connection.compute.run(answer.size, self._payload, answer, settings.version, key)
 
-    def _payload(self, answer: Answer, engine: Literal["v1", "v2"], key: str, version: str) -> Sensitive:
+    def _payload(self, answer: Answer, engine: Literal["v1", "v2"], key: str) -> Sensitive:
         data = answer.part("data", "data") if engine == "v2" else answer.part("data")
-        if data is None and (answer.status == 404 or answer.part("data") is not None):
-            raise SecretNotFound(self.where, key, version)
         if not isinstance(data, dict):
             raise ProviderUnavailable(f"{self.where}: the answer for key {key!r} is not what a key-value engine says")
         return Sensitive(gojson.encode(data))
+
+    async def _absent(self, answer: Answer, place: Place, key: str, version: str) -> Absent:
+        """The key's absence, if Vault says so of the engine that the store means. Raises ProviderUnavailable if not."""
+        try:
+            denial = denial_of(answer.body, place.engine)
+            about = await self.connection.ask(f"sys/internal/ui/mounts/{place.path}")
+            mount = mount_of(about.body if about.status == 200 else None, place)
+        except ValueError as error:
+            raise ProviderUnavailable(
+                f"{self.where}: cannot tell whether there is a key {key!r}: {error}; "
+                "check path, version and namespace of spec.provider.vault"
+            ) from None
+        return Absent(self.where, key, version, f"{denial}, said by {mount}")
+
+    async def aclose(self) -> None:
+        await self.release()
+
+
+@dataclass(eq=False)
+class Kept:
+    """A connection that is kept, and who uses it now.
+
+    Attributes:
+        unused: the timer that closes it, while nobody uses it.
+        is_over: whether it is closed with its last user: the store has another one by now.
+    """
+
+    connection: Connection
+    users: int = 0
+    unused: asyncio.TimerHandle | None = None
+    is_over: bool = False
 
 
 class VaultFactory:
     """Implements secrets_sync.ports.ProviderFactory: one connection a store."""
 
-    def __init__(self, clock: Clock, timeout: float = TIMEOUT, compute: Compute = IN_PLACE) -> None:
-        self._clock, self._timeout, self._compute = clock, timeout, compute
+    def __init__(
+        self, clock: Clock, timeout: float = TIMEOUT, unused: float = UNUSED, compute: Compute = IN_PLACE
+    ) -> None:
+        self._clock, self._timeout, self._unused, self._compute = clock, timeout, unused, compute
         self._threads = all_threads()
         self._places: WeakValueDictionary[str, Places] = WeakValueDictionary()
         self._imported = False
-        self._connections: dict[tuple[str, str], Connection] = {}
+        self._authorities = Authorities()
+        self._kept: dict[ObjectKey, Kept] = {}
+        self._over: set[Kept] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
         settings = store.spec.provider.vault
@@ -308,19 +365,62 @@ class VaultFactory:
         ca = settings.ca_bundle
         if not ca and settings.ca_provider is not None:
             ca = await certificates(cluster, store, "spec.provider.vault.caProvider", settings.ca_provider)
-        known = self._connections.get(store.key)
-        if known is not None and (known.settings, known.ca, known.access.version) == (settings, ca, access.version):
-            return Vault(known)
-        self._connections[store.key] = connection = Connection(
-            settings, ca, access, self._clock, self._places_at(settings.server), self._timeout, self._compute
-        )
-        if known is not None:
-            await _closed(known)
-        return Vault(connection)
+        try:
+            trust = self._authorities.trusting(ca)
+        except ValueError as error:
+            raise StoreInvalid(f"vault {settings.server}: caBundle or caProvider: {error}") from None
+        known = self._kept.get(store.key)
+        if known is None or (known.connection.settings, known.connection.trust, known.connection.access.version) != (
+            settings,
+            trust,
+            access.version,
+        ):
+            places = self._places_at(settings.server)
+            if known is not None:
+                self._end(store.key, known)
+            known = self._kept[store.key] = Kept(
+                Connection(settings, trust, access, self._clock, places, self._timeout, self._compute)
+            )
+        return self._used(store.key, known)
+
+    def _used(self, key: ObjectKey, kept: Kept) -> Vault:
+        """A handle; the connection is not closed before the handle is."""
+        kept.users += 1
+        if kept.unused is not None:
+            kept.unused.cancel()
+            kept.unused = None
+
+        async def release() -> None:
+            kept.users -= 1
+            if kept.is_over:
+                self._close_unused(kept)
+            elif not kept.users and self._kept.get(key) is kept:
+                kept.unused = asyncio.get_running_loop().call_later(self._unused, self._end, key, kept)
+
+        return Vault(kept.connection, release)
+
+    def _end(self, key: ObjectKey, kept: Kept) -> None:
+        """Keep it no longer: it is closed with its last user."""
+        del self._kept[key]
+        kept.is_over = True
+        self._over.add(kept)
+        self._close_unused(kept)
+
+    def _close_unused(self, kept: Kept) -> None:
+        if kept.users or kept not in self._over:
+            return
+        self._over.remove(kept)
+        closing = asyncio.ensure_future(kept.connection.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        connections, self._connections = self._connections, {}
-        await asyncio.gather(*map(_closed, connections.values()))
+        ending = {*self._kept.values(), *self._over}
+        self._kept, self._over = {}, set()
+        for kept in ending:
+            if kept.unused is not None:
+                kept.unused.cancel()
+        await asyncio.gather(*(kept.connection.close() for kept in ending), *self._closing)
         for places in tuple(self._places.values()):
             places.close()
 
@@ -355,10 +455,3 @@ class VaultFactory:
         if not role.role_id:
             raise StoreInvalid(f"{field_} has neither roleId nor roleRef")
         return Credential(Sensitive(role.role_id), ""), secret
-
-
-async def _closed(connection: Connection) -> None:
-    try:
-        await connection.close()
-    except ProviderUnavailable:
-        return  # the token ends by itself

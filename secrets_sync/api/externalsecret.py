@@ -23,6 +23,11 @@ ConversionStrategy = Literal["Default", "Unicode"]
 DecodingStrategy = Literal["Auto", "Base64", "Base64URL", "None"]
 NullBytePolicy = Literal["Ignore", "Fail"]
 
+CONTESTED = "Contested"
+"""The condition that says: another ExternalSecret writes the same Secret, and each takes the other's keys away."""
+TOOK_OVER = "TookOver"
+"""The condition that says: the Secret was there before, and lost what others had put there. Until the next edit."""
+
 ONE_PROPERTY: Mapping[str, Any] = {"minProperties": 1, "maxProperties": 1}
 
 
@@ -288,7 +293,7 @@ class ExternalSecret(Resource):
     CRD_LABELS: ClassVar = {"external-secrets.io/component": "controller"}
     FINALIZER: ClassVar[str] = "externalsecrets.external-secrets.io/externalsecret-cleanup"
     CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(
-        progress=False, failure="SecretSyncedError", failure_event="UpdateFailed"
+        progress=False, own=(CONTESTED, TOOK_OVER), failure="SecretSyncedError", failure_event="UpdateFailed"
     )
     CONTROLLER: ClassVar[str] = "external-secrets"
 

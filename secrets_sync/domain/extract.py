@@ -19,14 +19,14 @@ from secrets_sync.api import RemoteRef
 from secrets_sync.domain import gjson, gojson, keys
 from secrets_sync.domain.decoding import Strategy, decoded
 from secrets_sync.domain.gjson import tokens
-from secrets_sync.errors import PropertyNotFound, PropertyTooCostly, SecretNotFound, ValueUnusable
+from secrets_sync.errors import PropertyNotFound, PropertyTooCostly, ValueUnusable
 
 
 class PropertyRule(Enum):
     """How a provider reads a property."""
 
     LITERAL_FIRST = "a key of that very name, else a path"
-    PATH = "a path; without a result the secret counts as missing"
+    PATH = "a path"
 
 
 def weight_of(payload: Sensitive, ref: RemoteRef) -> int:
@@ -38,7 +38,7 @@ def value_of(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str)
     """The value of one `data` entry.
 
     Raises:
-        PropertyNotFound, SecretNotFound: as `rule` says.
+        PropertyNotFound: the payload has none.
         PropertyTooCostly: the property's path is not followed to its end.
         ValueUnusable: it cannot be decoded.
     """
@@ -50,7 +50,7 @@ def map_of(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) -
     """The keys and values of one `dataFrom.extract` entry.
 
     Raises:
-        PropertyNotFound, SecretNotFound, PropertyTooCostly: as above.
+        PropertyNotFound, PropertyTooCostly: as above.
         ValueUnusable: no JSON object, colliding or impossible keys, values that cannot be decoded.
     """
     place = f"{where}: key {ref.key!r}"
@@ -75,8 +75,6 @@ def _picked(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) 
         raise PropertyTooCostly(where, ref.key, ref.property, str(error)) from None
     if found.exists:
         return _sensitive(found.text())
-    if rule is PropertyRule.PATH:
-        raise SecretNotFound(where, f"{ref.key}#{ref.property}", ref.version)
     raise PropertyNotFound(where, ref.key, ref.property)
 
 

@@ -6,7 +6,10 @@
     some     CreateOrMerge    create                         replace our keys, keep the others
     some     Merge            nothing (SecretMissing)        replace our keys, keep the others
     some     None             nothing                        nothing
-    none     deletionPolicy: Retain keeps it, Delete deletes it (Owner only), Merge goes on with no values
+    gone     deletionPolicy: Retain keeps it, Delete deletes it (Owner only), Merge goes on with no values
+    none     as gone, but nothing is deleted: the provider has the secrets, and they hold nothing
+
+gone: the provider says of every entry that it is absent.
 
 A Secret that another ExternalSecret controls is nobody else's. An immutable one keeps its data.
 Source: External Secrets, pkg/controllers/externalsecret.
@@ -22,7 +25,8 @@ from typing import Any
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Sensitive
 from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.hashing import created_by, data_hash, field_manager
-from secrets_sync.domain.live import CREATED_BY, DATA_HASH, MANAGED, SECRET, LiveSecret
+from secrets_sync.domain.live import CREATED_BY, DATA_HASH, MANAGED, SECRET, LiveSecret, Owned
+from secrets_sync.domain.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,16 @@ class Create:
 
 @dataclass(frozen=True)
 class Update:
-    """Replace the Secret that was read. `keys` are what it will hold."""
+    """Replace the Secret that was read.
+
+    Attributes:
+        keys: what it will hold.
+        lost: keys that others had put there, before it became ours, and that are removed or replaced now.
+    """
 
     manifest: Manifest = field(repr=False)
     keys: tuple[str, ...]
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,7 @@ class Refuse:
 Plan = Create | Update | Delete | Keep | Refuse
 
 RETAINED = Keep(message="secret retained due to DeletionPolicy=Retain")
+EMPTY = Keep(message="secret retained: the provider has the secrets, but they hold no values")
 DELETED = Keep("SecretDeleted", "secret deleted due to DeletionPolicy=Delete", bound=False)
 NOT_CREATED = Keep("SecretMissing", "secret will not be created due to CreationPolicy=Merge", bound=False)
 NOT_WANTED = Keep(bound=False)
@@ -92,11 +103,13 @@ def target_of(wanted: ExternalSecret) -> ObjectRef:
     return ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.target.name or wanted.metadata.name))
 
 
-def plan_target(wanted: ExternalSecret, values: Mapping[str, Sensitive], live: LiveSecret | None) -> Plan:
+def plan_target(wanted: ExternalSecret, reading: Reading, live: LiveSecret | None) -> Plan:
     """What to do. Planning again after carrying it out comes to Keep."""
-    target = wanted.spec.target
-    if not values and target.deletion_policy != "Merge":
-        return RETAINED if target.deletion_policy == "Retain" else _plan_deletion(wanted, live)
+    target, values = wanted.spec.target, reading.values
+    if not values and target.deletion_policy == "Retain":
+        return RETAINED
+    if not values and target.deletion_policy == "Delete":
+        return _plan_deletion(wanted, live) if reading.is_gone else EMPTY
     if target.creation_policy == "None":
         return NOT_WANTED
     if live is None:
@@ -187,7 +200,13 @@ def _plan_update(wanted: ExternalSecret, values: Mapping[str, Sensitive], live: 
     if _settled(manifest) == _settled(live.manifest):
         return Keep()
     metadata.pop("managedFields", None)
-    return Update(manifest, tuple(sorted(data)))
+    return Update(manifest, tuple(sorted(data)), _lost(wanted, ours, live, data))
+
+
+def _lost(wanted: ExternalSecret, ours: Owned, live: LiveSecret, data: Mapping[str, Sensitive]) -> tuple[str, ...]:
+    if is_ours(wanted, live) or ours.data or wanted.spec.target.creation_policy in ("Merge", "CreateOrMerge"):
+        return ()
+    return tuple(sorted(key for key, value in live.data.items() if data.get(key) != value))
 
 
 def _metadata(

@@ -16,7 +16,7 @@ import yaml
 
 from tests.conformance.comparing import Difference, Intended, differences, settled, unintended
 from tests.conformance.stage import Repository, Stage, create
-from tests.journeys.surroundings import Surroundings, config_map, flux
+from tests.journeys.surroundings import Surroundings, condition, config_map, flux
 
 DATA = Path(__file__).parents[1] / "golden" / "data" / "flux"
 
@@ -123,6 +123,19 @@ MORE: dict[str, dict[str, Any]] = {
     "waitready": {"wait": True},
     "dependent": {"dependsOn": [{"name": "broken"}]},
 }
+# Status and reason of Ready that each comes to; a failure names the revision in Reconciling.
+VERDICTS = {
+    "good": ("True", "ReconciliationSucceeded"),
+    "broken": ("False", "BuildFailed"),
+    "health": ("False", "HealthCheckFailed"),
+    "badfield": ("False", "ReconciliationFailed"),
+    "unknown": ("False", "ReconciliationFailed"),
+    "nopath": ("False", "ArtifactFailed"),
+    "waitready": ("True", "ReconciliationSucceeded"),
+    "frozen": ("True", "ReconciliationSucceeded"),
+    "dependent": ("False", "DependencyNotReady"),
+}
+CHANGED = {"frozen": ("False", "ReconciliationFailed"), "health": ("Unknown", "Progressing")}
 
 
 def recorded(name: str) -> Any:
@@ -169,18 +182,7 @@ def syncs(served: Stage) -> Syncs:
     ]
     create(place, *objects)
 
-    def attempted(commit: str) -> bool:
-        live = {item["metadata"]["name"]: item.get("status", {}) for item in place.get("kustomizations")["items"]}
-        names = set(PATHS) - {"nopath", "dependent"}
-        if not all(live[name].get("lastAttemptedRevision", "").endswith(commit) for name in names):
-            return False
-        settling = any(
-            c["status"] == "Unknown" for name in names - {"health"} for c in live[name].get("conditions", [])
-        ) or not all(live[name].get("conditions") for name in names)
-        return not settling
-
-    place.until(lambda: attempted(first) and failed(place, "health"), "everything is attempted, and given up")
-    place.until(lambda: not place.ready("kustomization/nopath") and place.get("events")["items"], "events")
+    decided(place, VERDICTS, first)
     good = _live(place, "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{}/kustomizations/good")
     one = _live(place, "/api/v1/namespaces/{}/configmaps/one")
     role = _live(place, "/apis/rbac.authorization.k8s.io/v1/clusterroles/lab:reader")
@@ -188,16 +190,29 @@ def syncs(served: Stage) -> Syncs:
     place.plane.kubectl(
         "annotate", "-n", place.namespace, "gitrepository/r", "reconcile.fluxcd.io/requestedAt=now", "--overwrite"
     )
-    place.until(lambda: attempted(second), "the change is attempted")
-    place.until(lambda: len(place.get("gitrepository/r")["status"]["conditions"]) > 0, "source")
-    after = {item["metadata"]["name"]: item for item in place.get("kustomizations")["items"]}
-    events = place.get("events")["items"]
-    return Syncs(place, repository, first, second, good, one, role, after, events)
+    after = decided(place, VERDICTS | CHANGED, second)
+    return Syncs(place, repository, first, second, good, one, role, after, place.told())
 
 
-def failed(place: Surroundings, name: str) -> bool:
-    conditions = place.get(f"kustomization/{name}")["status"].get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "False" for c in conditions)
+def decided(place: Surroundings, verdicts: Mapping[str, tuple[str, str]], commit: str) -> dict[str, dict[str, Any]]:
+    """Each Kustomization as it was when it had come to its verdict on `commit`; some go on from there."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def look() -> bool:
+        for item in place.get("kustomizations")["items"]:
+            name, ready = item["metadata"]["name"], condition(item, "Ready")
+            if (ready["status"], ready["reason"]) == verdicts[name] and is_about(item, commit):
+                found.setdefault(name, item)
+        return found.keys() == verdicts.keys()
+
+    place.until(look, f"everything is decided about {commit}")
+    return found
+
+
+def is_about(kustomization: Mapping[str, Any], commit: str) -> bool:
+    """Whether a verdict is about `commit`; one on a dependency is about none."""
+    conditions = kustomization["status"]["conditions"]
+    return kustomization["metadata"]["name"] == "dependent" or any(commit in c["message"] for c in conditions)
 
 
 def by_message(events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ INTENDED = (
     Intended("ImageUpdateAutomation/plain", "*markers*", "every marked place is accounted for, in fields of our own"),
 )
 
+API = "image.toolkit.fluxcd.io/v1"
 THEIR_HOST = "127.0.0.1:54367"
 THEIR_COMMIT = "6927c94529267aa465f2c0fbc23e84306b7cc98a"
 TAGS = {"app": ("1.0.0", "1.1.0"), "web": ("1.0.0", "1.1.0"), "num": ("100", "101"), "twopart": ("1.0", "1.10")}
@@ -95,7 +96,10 @@ def images(served: Stage) -> Images:
         flux("source", "GitRepository", "plain", url=repository.url, interval="10m", ref={"branch": "main"}),
         *(flux("image", "ImageRepository", n, image=i, interval="10m", insecure=True) for n, i in where.items()),
     )
-    place.until(lambda: settled_all(place, "imagerepositories"), "every repository is scanned")
+    place.until(
+        lambda: place.ready("gitrepository/plain") and settled_all(place, "imagerepositories"),
+        "all is fetched and scanned",
+    )
     policies = [
         flux("image", "ImagePolicy", name, imageRepositoryRef={"name": repository_name}, **spec)
         for name, (repository_name, spec) in POLICIES.items()
@@ -114,17 +118,20 @@ def images(served: Stage) -> Images:
     )
     create(place, automation)
     place.until(lambda: place.ready("imageupdateautomation/plain"), "the automation ran")
+    pushed = place.get("imageupdateautomation/plain")["status"]["lastPushCommit"]
+    place.until(
+        lambda: place.get("gitrepository/plain")["status"]["artifact"]["revision"].endswith(pushed),
+        "the source has its commit",
+    )
+    ran = live_objects(place, API, "imageupdateautomations")
     place.plane.kubectl(
         *("patch", "imagepolicy/web", "-n", place.namespace, "--type=merge", "--field-manager=python-requests"),
         *("-p", '{"spec": {"policy": {"semver": {"range": ">=5.0.0"}}}}'),
     )
-    place.until(lambda: not place.ready("imagepolicy/web"), "the changed policy is decided")
-    objects = {
-        f"{item['kind']}/{item['metadata']['name']}": item
-        for kind in ("imagerepositories", "imagepolicies", "imageupdateautomations")
-        for item in live_objects(place, "image.toolkit.fluxcd.io/v1", kind)
-    }
-    return Images(place, served, repository, objects, place.get("events")["items"])
+    place.until(lambda: place.condition("imagepolicy/web")["reason"] == "Failure", "the changed policy is decided")
+    found = [*ran, *live_objects(place, API, "imagerepositories"), *live_objects(place, API, "imagepolicies")]
+    objects = {f"{item['kind']}/{item['metadata']['name']}": item for item in found}
+    return Images(place, served, repository, objects, place.told())
 
 
 def settled_all(place: Surroundings, kind: str) -> bool:

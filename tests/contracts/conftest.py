@@ -77,10 +77,10 @@ async def new_namespace(*clusters: Cluster) -> str:
 
 @asynccontextmanager
 async def watching(cluster: Cluster, query: Query, version: str) -> AsyncIterator[AsyncIterator[WatchEvent[Any]]]:
-    """A watch that is ended when the block is, and that gives up after 20 s."""
+    """A watch that is ended when the block is, and that gives up after a minute."""
     events = cluster.watch(query, dict, version)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             yield events
     finally:
         await cast(AsyncGenerator[Any], events).aclose()

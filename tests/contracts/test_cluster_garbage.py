@@ -47,7 +47,7 @@ def config_map(namespace: str, name: str, *owners: Manifest, block: bool = False
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not await holds():  # noqa: ASYNC110 - a real cluster says so to nobody
             await asyncio.sleep(0.1)
 

@@ -278,7 +278,7 @@ async def test_watched_objects_are_decoded(things: Cluster, namespace: str) -> N
     seen: list[Any] = []
     for type_ in (Thing, SizedThing, PartialObject):
         watch: Any = things.watch(Query(THING, namespace), type_, version)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             seen += [event.object for event in await next_events(watch, 2)]
         await watch.aclose()
 

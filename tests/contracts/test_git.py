@@ -132,6 +132,9 @@ async def test_a_tree_holds_the_regular_files(world: World) -> None:
     assert list(tree) == ["deploy/app.yaml", "deploy/base/config.yaml", "readme.md", "run.sh"]
     assert len(tree) == 4
     assert tree.links == {"current": "deploy/app.yaml"}
+    assert tree.absence("current").startswith("is a symbolic link to deploy/app.yaml;")
+    assert tree.absence("current/x").startswith("is below current, which is a symbolic link to deploy/app.yaml;")
+    assert tree.absence("nope") == ""
     assert "deploy/app.yaml" in tree
     assert "deploy" not in tree
     assert "current" not in tree
@@ -302,7 +305,11 @@ async def test_a_refspec_moves_a_second_ref_too(world: World) -> None:
     second = await remote.push(change(first, {"run.sh": b"1"}), "main", refspec="refs/heads/main:refs/heads/auto")
     await repository.commit({"readme.md": b"one"})
     tip = await repository.commit({"readme.md": b"two"})
-    third = await remote.push(change(tip, {"run.sh": b"2"}), "main", refspec="HEAD:auto")
+    with pytest.raises(PushConflict):  # the same author alone proves nothing
+        await remote.push(change(tip, {"run.sh": b"2"}), "main", refspec="HEAD:auto")
+    third = await remote.push(
+        change(tip, {"run.sh": b"2"}), "main", refspec="HEAD:auto", ours=lambda info: info.commit == second.commit
+    )
     fourth = await remote.push(change(third.commit, {"run.sh": b"3"}), "main", refspec="refs/heads/main")
 
     assert (await repository.log())[0] == fourth.commit

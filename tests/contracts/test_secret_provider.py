@@ -1,9 +1,15 @@
-"""What every provider of secrets does: the in-memory one of the simulations, fake, and Vault in two makes."""
+"""What every provider of secrets does: the in-memory one of the simulations, fake, and Vault in two makes.
+
+A provider to come adds a function that yields `Stores`, with every mistake that its settings allow.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -16,9 +22,9 @@ from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import FakeFactory, VaultFactory
 from secrets_sync.api import RemoteRef, SecretStore
 from secrets_sync.domain.extract import map_of, value_of
-from secrets_sync.errors import SecretNotFound
+from secrets_sync.domain.reading import Absent
 from secrets_sync.ports import SecretProvider
-from tests.secrets_sync.world import fake, prepare, vault_store, vault_token
+from tests.secrets_sync.world import fake, payload_of, prepare, vault_store, vault_token
 from tests.servers.vault import VaultServer
 from tests.simulation.fakes.provider import MemoryProvider
 
@@ -29,14 +35,42 @@ FIRST, SECOND = {"a": MARKED}, {"a": "2", "b": {"c": [1]}}
 """The versions of key `contract` that every provider here holds."""
 
 
-async def memory(request: pytest.FixtureRequest) -> AsyncIterator[SecretProvider]:
+@dataclass(frozen=True)
+class Stores:
+    """A store that is right, and the same store with one mistake each: all hold or mean key `contract`."""
+
+    right: SecretProvider
+    mistaken: Mapping[str, SecretProvider]
+
+
+V2_MISTAKES: Mapping[str, Mapping[str, Any]] = {
+    "version 1": {"version": "v1"},
+    "another mount": {"path": "sceret"},
+    "a level below": {"path": "secret/contract"},
+    "the mount's data": {"path": "secret/data"},
+    "the mount's data as version 1": {"path": "secret/data", "version": "v1"},
+    "the mount's metadata as version 1": {"path": "secret/metadata", "version": "v1"},
+    "no mount": {"path": None},
+    "no mount, version 1": {"path": None, "version": "v1"},
+    "no engine": {"path": "sys"},
+}
+V1_MISTAKES: Mapping[str, Mapping[str, Any]] = {
+    "version 2 of an engine of version 1": {"path": "kv1"},
+    "a level below an engine of version 1": {"path": "kv1/contract", "version": "v1"},
+    "an engine of another type": {"path": "cubbyhole", "version": "v1"},
+    "an engine that was upgraded": {"path": "upgraded", "version": "v1"},
+    "another namespace": {"namespace": "nowhere"},
+}
+
+
+async def memory(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     provider = MemoryProvider()
     provider.put("contract", json.dumps(FIRST))
     provider.put("contract", json.dumps(SECOND))
-    yield provider
+    yield Stores(provider, {})  # it is no server, and has no settings
 
 
-async def fake_store(request: pytest.FixtureRequest) -> AsyncIterator[SecretProvider]:
+async def fake_store(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     cluster: LocalCluster = request.getfixturevalue("local_cluster")
     entries = [
         {"key": "contract", "value": json.dumps(SECOND)},
@@ -45,38 +79,69 @@ async def fake_store(request: pytest.FixtureRequest) -> AsyncIterator[SecretProv
     ]
     manifest = fake()
     manifest["spec"]["provider"]["fake"]["data"] = entries
-    yield await FakeFactory().open(from_manifest(SecretStore, manifest), cluster)
+    provider = await FakeFactory().open(from_manifest(SecretStore, manifest), cluster)
+    yield Stores(provider, {})  # its settings are its secrets
 
 
-async def embedded_vault(request: pytest.FixtureRequest) -> AsyncIterator[SecretProvider]:
+@asynccontextmanager
+async def vault_stores(
+    cluster: LocalCluster, url: str, mistakes: Mapping[str, Mapping[str, Any]]
+) -> AsyncIterator[Stores]:
+    async with AsyncExitStack() as stack:
+
+        async def opened(**settings: Any) -> SecretProvider:
+            factory = VaultFactory(SystemClock())
+            stack.push_async_callback(factory.close)
+            return await factory.open(vault_store(url, **settings), cluster)
+
+        yield Stores(await opened(), {name: await opened(**settings) for name, settings in mistakes.items()})
+
+
+async def embedded_vault(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     cluster: LocalCluster = request.getfixturevalue("local_cluster")
     async with EmbeddedVault() as vault:
         vault.put("contract", FIRST)
         vault.put("contract", SECOND)
         await prepare(cluster)
         await vault_token(cluster, vault.token.text())
-        factory = VaultFactory(SystemClock())
-        yield await factory.open(vault_store(vault.url), cluster)
-        await factory.close()
+        async with vault_stores(cluster, vault.url, V2_MISTAKES) as stores:
+            yield stores
 
 
-async def openbao(request: pytest.FixtureRequest) -> AsyncIterator[SecretProvider]:
+async def openbao(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     cluster: LocalCluster = request.getfixturevalue("local_cluster")
     server: VaultServer = request.getfixturevalue("vault_server")
     for data in (FIRST, SECOND):
         server.put("contract", data)
     await prepare(cluster)
     await vault_token(cluster, server.token)
-    factory = VaultFactory(SystemClock())
-    yield await factory.open(vault_store(server.url), cluster)
-    await factory.close()
+    server.put_v1("contract", FIRST)
+    server.mount("upgraded", version=1)
+    server.call("POST", "upgraded/contract", json.dumps(FIRST))
+    server.upgrade("upgraded")
+    async with vault_stores(cluster, server.url, {**V2_MISTAKES, **V1_MISTAKES}) as stores:
+        yield stores
     server.call("DELETE", "secret/metadata/contract")
+    server.call("DELETE", "kv1/contract")
+    server.call("DELETE", "sys/mounts/upgraded")
 
 
 @pytest.fixture(params=[memory, fake_store, embedded_vault, openbao], ids=lambda make: make.__name__)
-async def provider(request: pytest.FixtureRequest) -> AsyncIterator[SecretProvider]:
-    async for provider in request.param(request):
-        yield provider
+async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
+    async for stores in request.param(request):
+        yield stores
+
+
+@pytest.fixture
+def provider(stores: Stores) -> SecretProvider:
+    return stores.right
+
+
+async def answer_of(provider: SecretProvider, key: str) -> Sensitive | Absent | GitOpsError:
+    try:
+        return await provider.fetch(key)
+    except GitOpsError as error:
+        return error
 
 
 async def test_it_can_be_validated(provider: SecretProvider) -> None:
@@ -86,24 +151,38 @@ async def test_it_can_be_validated(provider: SecretProvider) -> None:
 
 
 async def test_the_newest_version_is_the_whole_payload(provider: SecretProvider) -> None:
-    payload = await provider.fetch("contract")
+    payload = await payload_of(provider, "contract")
 
-    assert isinstance(payload, Sensitive)
     assert json.loads(payload.reveal()) == SECOND
 
 
 async def test_a_version_can_be_named(provider: SecretProvider) -> None:
-    assert json.loads((await provider.fetch("contract", "1")).reveal()) == FIRST
+    assert json.loads((await payload_of(provider, "contract", "1")).reveal()) == FIRST
 
 
 @pytest.mark.parametrize(("key", "version"), [("nope", ""), ("contract", "9"), ("con/tract", "")])
-async def test_what_is_not_there_is_not_found(provider: SecretProvider, key: str, version: str) -> None:
-    with pytest.raises(SecretNotFound, match="no key"):
-        await provider.fetch(key, version)
+async def test_what_is_not_there_is_absent_and_the_proof_is_told(
+    provider: SecretProvider, key: str, version: str
+) -> None:
+    answer = await provider.fetch(key, version)
+
+    assert isinstance(answer, Absent)
+    assert (answer.where, answer.key, answer.version) == (provider.where, key, version)
+    assert answer.proof
+
+
+async def test_through_a_mistake_in_the_store_nothing_is_absent(stores: Stores) -> None:
+    """Neither a key that is there nor one that is not: a Secret would be deleted for it."""
+    asked = [(name, key) for name in stores.mistaken for key in ("contract", "nope")]
+
+    answers = [await answer_of(stores.mistaken[name], key) for name, key in asked]
+
+    assert [where for where, answer in zip(asked, answers, strict=True) if isinstance(answer, Absent)] == []
+    assert all(MARKED not in str(answer) for answer in answers)
 
 
 async def test_property_and_map_follow_the_providers_rule(provider: SecretProvider) -> None:
-    payload = await provider.fetch("contract")
+    payload = await payload_of(provider, "contract")
 
     nested = value_of(payload, RemoteRef(key="contract", property="b.c.0"), provider.rule, provider.where)
     members = map_of(payload, RemoteRef(key="contract"), provider.rule, provider.where)
@@ -114,7 +193,7 @@ async def test_property_and_map_follow_the_providers_rule(provider: SecretProvid
 
 
 async def test_nothing_it_says_shows_a_value(provider: SecretProvider) -> None:
-    payload = await provider.fetch("contract", "1")
+    payload = await payload_of(provider, "contract", "1")
 
     with pytest.raises(GitOpsError) as refusal:
         value_of(payload, RemoteRef(key="contract", property="nope"), provider.rule, provider.where)

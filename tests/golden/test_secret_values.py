@@ -24,7 +24,7 @@ from secrets_sync.api import DataEntry, DataFromEntry, RemoteRef
 from secrets_sync.domain.extract import PropertyRule, map_of, value_of
 from secrets_sync.domain.hashing import created_by, data_hash, synced_version
 from secrets_sync.ports import SecretProvider
-from tests.secrets_sync.world import prepare, vault_store, vault_token
+from tests.secrets_sync.world import payload_of, prepare, vault_store, vault_token
 from tests.servers.vault import VaultServer
 
 DATA = Path(__file__).parent / "data" / "external-secrets"
@@ -62,7 +62,7 @@ async def test_every_property_of_vault(vault: SecretProvider, vault_server: Vaul
         if key is None:
             key = stored[row["input"]] = f"golden/{len(stored)}"
             vault_server.put(key, row["input"])
-        payload, ref = await vault.fetch(key), RemoteRef(key=key, property=row["property"] or "")
+        payload, ref = await payload_of(vault, key), RemoteRef(key=key, property=row["property"] or "")
         wrong += differences(row, lambda p=payload, r=ref: value_of(p, r, vault.rule, vault.where))
 
     assert len(stored) > 5
@@ -120,7 +120,7 @@ def test_extract_of_the_fake_provider(row: dict[str, Any]) -> None:
 async def test_extract_of_vault(row: dict[str, Any], vault: SecretProvider, vault_server: VaultServer) -> None:
     for key in ("nested", "keys", "b64"):
         vault_server.put(f"r4/{key}", PAYLOADS[key])
-    payloads = {f"r4/{key}": await vault.fetch(f"r4/{key}") for key in ("nested", "keys", "b64")}
+    payloads = {f"r4/{key}": await payload_of(vault, f"r4/{key}") for key in ("nested", "keys", "b64")}
 
     if "error" in row:
         with pytest.raises(GitOpsError):

@@ -311,7 +311,7 @@ def test_the_message_template_sees_the_changes() -> None:
     template = (
         "{{ range $file, $objects := .Changed.FileChanges }}{{ $file }}: {{ range $object, $changes := $objects }}"
         "{{ $object.Kind }}/{{ $object.Name }}{{ range $changes }} {{ .OldValue }} -> {{ .NewValue }} by {{ .Setter }}"
-        "{{ end }}{{ end }}\n{{ end }}{{ .AutomationObject.Namespace }}/{{ .AutomationObject.Name }} {{ .Values.team }}"
+        "{{ end }}{{ end }}\n{{ end }}{{ .AutomationObject.Namespace }} {{ .AutomationObject }} {{ .Values.team }}"
         " {{ len .Changed.Changes }} {{ .Values.team | sha256sum | trunc 8 }} "
         "{{ range $o, $_ := .Changed.Objects }}{{ $o }}{{ end }}"
     )
@@ -333,7 +333,7 @@ def test_the_message_template_sees_the_changes() -> None:
     change = f"{IMAGE}:1.0.0 -> {IMAGE}:1.1.0 by default:app"
     objects = "{{{v1 Pod} {api }}}{{{v1 Pod} {web }}}"
     assert virtually(scenario()) == (
-        f"a.yaml: Pod/api {change}\nb.yaml: Pod/web {change}\ndefault/fleet blue 1 16477688 {objects}"
+        f"a.yaml: Pod/api {change}\nb.yaml: Pod/web {change}\ndefault default/fleet blue 1 16477688 {objects}"
     )
 
 

@@ -347,7 +347,9 @@ def test_what_cannot_be_is_for_somebody_to_edit(options: dict[str, str], message
     play(scenario())
 
 
-@pytest.mark.parametrize("api", ["https://forge.thief.example/api/v1", "https://[half"])
+@pytest.mark.parametrize(
+    "api", ["https://forge.thief.example/api/v1", "https://forge.example:8443/api/v1", "https://[half"]
+)
 def test_the_credential_that_pushes_goes_to_no_other_host(api: str) -> None:
     async def scenario() -> None:
         world = Asking()

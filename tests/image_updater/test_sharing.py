@@ -166,3 +166,41 @@ async def written_again(world: World) -> dict[str, SeenTag]:
             break
         await world.clock.sleep(0.1)
     return await checkpoint(world)
+
+
+def test_the_catalog_forgets_what_nobody_lists_any_more() -> None:
+    async def scenario() -> list[tuple[str, ...]]:
+        world, seen = World(), []
+        async with world.running():
+            await world.scanned("1.0.0")
+            await world.scanned(name="same")
+            await world.scanned("1.0.0", name="other", image=f"{IMAGE}2")
+            for name in ("app", "same", "other"):
+                await world.until(ImageRepository, name, is_ready)
+            seen.append(await world.catalog.repositories())
+            await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "app")))
+            await world.scanned("1.0.0", name="other", image=f"{IMAGE}3")
+            await world.clock.sleep(60)
+            seen.append(await world.catalog.repositories())
+            await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "same")))
+            await world.clock.sleep(60)
+            seen.append(await world.catalog.repositories())
+        return seen
+
+    assert virtually(scenario()) == [
+        (f"{IMAGE} for default", f"{IMAGE}2 for default"),
+        (f"{IMAGE} for default", f"{IMAGE}3 for default"),
+        (f"{IMAGE}3 for default",),
+    ]
+
+
+def test_what_was_deleted_while_another_process_led_is_forgotten_at_the_start() -> None:
+    async def scenario() -> tuple[str, ...]:
+        world = World()
+        async with world.running():
+            await world.catalog.store(f"{IMAGE}9 for default", ["1.0.0"], world.clock.now())
+            await world.scanned("1.0.0")
+            await world.until(ImageRepository, "app", is_ready)
+            return await world.catalog.repositories()
+
+    assert virtually(scenario()) == (f"{IMAGE} for default",)

@@ -86,7 +86,8 @@ async def test_nothing_new_is_one_question(tmp_path: Path) -> None:
     async with at_work(tmp_path, {}) as (world, _, server, place):
         server.add("apps/app", "1.1.0")
         await settled(world, "1.1.0")
-        await asyncio.sleep(1)
+        await world.until(GitRepository, "fleet", lambda o: REQUESTED_AT in o["metadata"].get("annotations", {}))
+        await ask(world, "once, for what its own push has woken")
         place.requests.clear()
 
         await ask(world, "now")

@@ -18,8 +18,8 @@ from typing import Any
 from tests.servers.controlplane import ControlPlane
 from tests.servers.programs import Running, answers, clean_environment, free_port, start
 
-PATIENCE = 60.0
-"""Seconds until a state that has to come is given up."""
+PATIENCE = 120.0
+"""Seconds until a state that has to come is given up: of no weight but for one that fails, however busy the machine."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,8 @@ class Surroundings:
         self.plane.kubectl("apply", "-n", self.namespace, "-f", "-", stdin=documents)
 
     def get(self, what: str) -> Any:
-        """The object `KIND/NAME`, or an empty mapping."""
-        text = self.plane.kubectl("get", what, "-n", self.namespace, "-o", "json", "--ignore-not-found")
-        return json.loads(text) if text else {}
+        """The object `KIND/NAME`, or an empty mapping; the list of `KIND`."""
+        return self.plane.get(what, self.namespace) or {}
 
     def until(self, claim: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
         """Wait until `claim` holds. Raises AssertionError, which shows every object's conditions."""
@@ -59,10 +58,29 @@ class Surroundings:
         )
 
     def ready(self, what: str) -> bool:
-        manifest = self.get(what)
-        conditions = (manifest.get("status") or {}).get("conditions", [])
-        current = {c["type"]: c["status"] for c in conditions}
-        return current.get("Ready") == "True"
+        return self.condition(what)["status"] == "True"
+
+    def condition(self, what: str, type_: str = "Ready") -> dict[str, Any]:
+        """A condition of the object `KIND/NAME`, as `condition` tells it."""
+        return condition(self.get(what), type_)
+
+    def told(self) -> list[dict[str, Any]]:
+        """Every Event about what is in a status by now.
+
+        The service writes Events in the order in which things happen, and says a thing before its status does: when the
+        Event of something that happens after this call is there, those of before it are.
+        """
+        last = f"last-{time.monotonic_ns()}"
+        self.apply(flux("source", "GitRepository", last, url="http://127.0.0.1:1/none.git", interval="1h"))
+        events: list[dict[str, Any]] = []
+
+        def is_told() -> bool:
+            events[:] = self.get("events")["items"]
+            return any(event["involvedObject"]["name"] == last for event in events)
+
+        self.until(is_told, "the last event is written")
+        self.plane.kubectl("delete", f"gitrepository/{last}", "-n", self.namespace)
+        return [event for event in events if event["involvedObject"]["name"] != last]
 
     def service(self, name: str = "service", *options: str) -> Running:
         """`sealoop run`, ready. The caller stops it."""
@@ -87,6 +105,12 @@ class Surroundings:
 
     def lease_holder(self) -> str:
         return str(((self.get("lease/sealoop").get("spec")) or {}).get("holderIdentity", ""))
+
+
+def condition(manifest: Mapping[str, Any], type_: str) -> dict[str, Any]:
+    """A condition of an object; of empty words while it has none."""
+    found = (manifest.get("status") or {}).get("conditions", [])
+    return next((c for c in found if c["type"] == type_), {"status": "", "reason": "", "message": ""})
 
 
 def flux(group: str, kind: str, name: str, **spec: Any) -> dict[str, Any]:

@@ -36,6 +36,9 @@ async def test_a_tag_whose_pods_cannot_start_is_taken_back(
         alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
         return {pod["spec"]["containers"][0]["image"] for pod in alive if pod["status"].get("phase") == "Running"}
 
+    def wanted_image() -> str:
+        return str(around.get("deployment/web")["spec"]["template"]["spec"]["containers"][0]["image"])
+
     def in_git() -> str:
         command = ["git", f"--git-dir={repository.directory}", "show", "main:app/web.yaml"]
         return subprocess.check_output(command, text=True)
@@ -47,7 +50,9 @@ async def test_a_tag_whose_pods_cannot_start_is_taken_back(
 
             open_registry.push(name, "1.1.0-broken")
             around.until(lambda: "1.1.0-broken" in in_git(), "the bad tag is committed")
+            around.until(lambda: wanted_image() == f"{image}:1.1.0-broken", "the bad tag is applied")
             around.until(lambda: f"{image}:1.0.0" in in_git(), "the bad tag is taken back")
+            around.until(lambda: wanted_image() == f"{image}:1.0.0", "the way back is applied")
             around.until(lambda: images() == {f"{image}:1.0.0"}, "Pods of 1.0.0 run again")
 
             open_registry.push(name, "1.1.1")

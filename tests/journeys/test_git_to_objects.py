@@ -52,7 +52,7 @@ async def test_drift_is_healed_and_pruned_objects_are_gone(around: Surroundings,
 
             asyncio.run(repository.commit({"app/two.yaml": None}))
             around.until(lambda: not around.get("configmap/two"), "what left Git is pruned")
-            around.plane.kubectl("delete", "kustomization/app", "-n", around.namespace, "--wait=true", "--timeout=30s")
+            around.plane.kubectl("delete", "kustomization/app", "-n", around.namespace, "--wait=true", "--timeout=55s")
             assert not around.get("configmap/one")
 
     await asyncio.to_thread(story)

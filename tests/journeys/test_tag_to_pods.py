@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 
 from tests.journeys.surroundings import Surroundings, deployment, flux
 from tests.servers.git import BareRepository
@@ -57,6 +58,10 @@ async def test_tag_becomes_commit_becomes_pods(
         ]
         return [pod["spec"]["containers"][0]["image"] for pod in running]
 
+    def head() -> str:
+        command = ["git", f"--git-dir={repository.directory}", "rev-parse", "main"]
+        return subprocess.check_output(command, text=True).strip()
+
     def story() -> None:
         with around.serving():
             around.until(lambda: images() == [f"{image}:1.0.0"] * 2, "Pods of 1.0.0 run")
@@ -65,14 +70,15 @@ async def test_tag_becomes_commit_becomes_pods(
             open_registry.push(f"{around.namespace}/web", "latest")
 
             around.until(lambda: images() == [f"{image}:1.1.0"] * 2, "Pods of 1.1.0 run")
-            around.until(lambda: around.ready("kustomization/app"), "the rollout is seen")
+            around.until(
+                lambda: around.condition("kustomization/app")["message"].endswith(head()), "the rollout is seen"
+            )
+            assert around.ready("kustomization/app")
 
     await asyncio.to_thread(story)
 
-    head = (await repository.git("show", "main:app/web.yaml")).decode()
-    assert head == deployment(f"{image}:1.1.0", marker=marker, replicas=2).decode()
+    assert await repository.git("show", "main:app/web.yaml") == deployment(f"{image}:1.1.0", marker=marker, replicas=2)
     authors = (await repository.git("log", "--format=%ae", "main")).decode().split()
     assert authors.count("bot@example.com") == 1
     status = around.get("kustomization/app")["status"]
-    commit = (await repository.git("rev-parse", "main")).decode().strip()
-    assert status["lastAppliedRevision"] == f"main@sha1:{commit}"
+    assert status["lastAppliedRevision"] == f"main@sha1:{head()}"

@@ -49,7 +49,7 @@ def test_marked_values_are_set_in_place_and_the_mode_stays(folder: Path) -> None
 async def test_a_dry_run_prints_what_git_can_apply(folder: Path, tmp_path: Path) -> None:
     result = run(*SET, "--dry-run", folder)
 
-    assert result.exit_code == 2
+    assert result.exit_code == 3
     assert (folder / "apps" / "web.yaml").read_bytes() == BEFORE
     (tmp_path / "diff").write_bytes(result.stdout_bytes)
     await git("-C", str(folder), "apply", str(tmp_path / "diff"))
@@ -128,6 +128,16 @@ def test_a_command_line_that_makes_no_sense_is_told_in_a_sentence(
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: {message}")
     assert (folder / "apps" / "web.yaml").read_bytes() == BEFORE
+
+
+def test_a_dry_run_that_would_change_something_ends_otherwise_than_a_mistyped_option(folder: Path) -> None:
+    codes = [
+        run(*SET, *options, folder).exit_code for options in (["--dry-run"], ["--dry-urn"], ["--dry-run", "-f", "/no"])
+    ]
+
+    assert codes == [3, 2, 1]
+    assert run(*SET, folder).exit_code == 0
+    assert run(*SET, "--dry-run", folder).exit_code == 0
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from sealoop.embedded.githttp import GitServer, basic, create_repository
 from sealoop.embedded.registry import RegistryServer
 from tests.journeys.surroundings import flux
+from tests.servers.certificates import Authority
 from tests.servers.git import BareRepository
-from tests.servers.programs import clean_environment
+from tests.servers.programs import clean_environment, free_port
 
 TOKEN = "short lived"
 
@@ -29,6 +32,7 @@ class Job:
     repository: BareRepository
     git: GitServer
     registry: RegistryServer
+    authority: Authority
 
     def write(self, *objects: dict[str, Any]) -> None:
         placed = [{**each, "metadata": {"namespace": "shop", **each["metadata"]}} for each in objects]
@@ -37,7 +41,8 @@ class Job:
     async def run(self, *options: str, token: str = TOKEN) -> tuple[int, str, str]:
         """Exit code, output, complaints."""
         command = [sys.executable, "-m", "sealoop", "images", "update", "--once", *options]
-        environment = clean_environment(self.folder, SEALOOP_GIT_TOKEN=token)
+        trusted = str(self.authority.certificate)
+        environment = clean_environment(self.folder, SEALOOP_GIT_TOKEN=token, SSL_CERT_FILE=trusted)
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=environment)
         output, complaints = await process.communicate()
@@ -48,11 +53,15 @@ class Job:
 async def job(tmp_path: Path) -> AsyncIterator[Job]:
     directory = tmp_path / "git" / "app.git"
     await create_repository(directory, {"README.md": b"the fleet\n"})
+    authority = Authority.make(tmp_path / "authority")
+    keys = authority.server()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(keys.certificate, keys.key)
     async with (
-        GitServer(directory.parent, authorization={"app.git": basic("git", TOKEN)}) as git,
+        GitServer(directory.parent, authorization={"app.git": basic("git", TOKEN)}, tls=tls) as git,
         RegistryServer() as registry,
     ):
-        yield Job(tmp_path, BareRepository(directory), git, registry)
+        yield Job(tmp_path, BareRepository(directory), git, registry, authority)
 
 
 def objects(job: Job, **automation: Any) -> list[dict[str, Any]]:
@@ -105,6 +114,121 @@ async def test_a_wrong_token_is_told_and_fails(job: Job) -> None:
     assert code == 1
     assert "imageupdateautomation/web\tfailed" in output
     assert "no longer good" not in output + complaints
+
+
+@dataclass
+class Thief:
+    """A Git server that wants to know who asks.
+
+    Attributes:
+        host: with its port.
+        heard: the Authorization of every request, "" for none.
+    """
+
+    host: str
+    heard: list[str]
+
+    def objects(self, job: Job, namespace: str, scheme: str, **repository: Any) -> list[dict[str, Any]]:
+        """A GitRepository there, and an automation that pushes to it."""
+        made = [objects(job)[0], objects(job)[3]]
+        made[0]["spec"] |= {"url": f"{scheme}://{self.host}/app.git"} | repository
+        made[1]["spec"]["sourceRef"]["name"] = "theirs"
+        return [{**each, "metadata": {"name": "theirs", "namespace": namespace}} for each in made]
+
+
+@pytest.fixture
+async def thief(job: Job) -> AsyncIterator[Thief]:
+    heard: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        heard.append(request.headers.get("Authorization", ""))
+        return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="here"'})
+
+    application = web.Application()
+    application.router.add_route("*", "/{rest:.*}", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    keys = job.authority.server()
+    tls.load_cert_chain(keys.certificate, keys.key)
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    try:
+        yield Thief(f"localhost:{runner.addresses[0][1]}", heard)
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_token_for_two_hosts_is_refused_before_anybody_is_asked(job: Job, thief: Thief) -> None:
+    job.write(*objects(job), *thief.objects(job, "shop", "https"))
+
+    code, output, complaints = await job.run("-f", str(job.folder / "objects.yaml"))
+
+    assert (code, output) == (1, "")
+    assert complaints == (
+        f"Error: the token is for one host, and the automations push to {job.git.url}, https://{thief.host}:"
+        " name it with --git-host\n"
+    )
+    assert thief.heard == []
+    assert job.git.requests == []
+
+
+@pytest.mark.parametrize("secret", ["", "sealoop-write-once"])
+async def test_a_token_goes_to_the_host_that_is_named_alone(job: Job, thief: Thief, secret: str) -> None:
+    job.registry.add("web", "1.0.0")
+    theirs = {"secretRef": {"name": secret}} if secret else {}
+    job.write(*objects(job), *thief.objects(job, "shop", "https", **theirs))
+    named = job.git.url.removeprefix("https://")
+
+    code, output, _ = await job.run("-f", str(job.folder / "objects.yaml"), "--git-host", named)
+
+    assert code == 1
+    assert "imageupdateautomation/web\tok" in output
+    assert "imageupdateautomation/theirs\tfailed" in output
+    assert set(thief.heard) <= {""}
+
+
+async def test_a_token_is_lent_to_the_automations_of_the_namespace_that_is_named(job: Job, thief: Thief) -> None:
+    job.registry.add("web", "1.0.0")
+    job.write(*objects(job), *thief.objects(job, "elsewhere", "https"))
+
+    code, output, complaints = await job.run("-f", str(job.folder / "objects.yaml"), "-n", "shop")
+
+    assert code == 0, complaints
+    assert "theirs" not in output
+    assert thief.heard == []
+
+
+async def test_a_token_does_not_go_over_plain_http(job: Job, thief: Thief) -> None:
+    job.write(*objects(job)[:3], *thief.objects(job, "shop", "http"))
+
+    code, _, complaints = await job.run("-f", str(job.folder / "objects.yaml"))
+
+    assert code == 1
+    assert complaints == (
+        "Error: the token does not go over plain http, and GitRepository 'shop/theirs' is at"
+        f" http://{thief.host}: use https\n"
+    )
+
+
+async def test_a_registry_that_is_down_holds_up_nothing(job: Job) -> None:
+    """Also where the objects remember that it was listed before."""
+    marked = b'image: HOST/web:1.0.0 # {"$imagepolicy": "shop:web"}\n'.replace(b"HOST", job.registry.host.encode())
+    await job.repository.commit({"web.yaml": marked})
+    job.registry.add("web", "1.2.0")
+    gone = f"127.0.0.1:{free_port()}/gone"
+    repository = flux("image", "ImageRepository", "gone", image=gone, interval="5m", insecure=True)
+    scan = {"tagCount": 1, "scanTime": "2026-01-01T00:00:00Z", "revision": "1", "latestTags": ["1.0.0"]}
+    repository["status"] = {"canonicalImageName": gone, "lastScanResult": scan}
+    policy = flux("image", "ImagePolicy", "gone", imageRepositoryRef={"name": "gone"}, policy={"alphabetical": {}})
+    policy["status"] = {"latestRef": {"name": gone, "tag": "1.0.0"}}
+    job.write(*objects(job), repository, policy)
+
+    code, output, complaints = await job.run("-f", str(job.folder / "objects.yaml"), "--timeout", "100")
+
+    assert code == 1
+    assert f"imagerepository/gone\tfailed\tscan failed: GET http://{gone.partition('/')[0]}/v2/gone/" in output
+    assert "imageupdateautomation/web\tpushed" in output
+    assert complaints == ""  # "not done within 100s" neither
 
 
 async def test_without_an_automation_there_is_nothing_to_do(job: Job) -> None:

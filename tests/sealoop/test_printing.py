@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_core.domain.manifests import documents
+from gitops_core.domain.selectors import parse_selector
 from gitops_core.meta import Kind, timestamp
 from sealoop import printing
 from sealoop.printing import BUILT_IN, Column, Table
@@ -194,3 +195,59 @@ def test_yaml_looks_as_people_write_it() -> None:
     assert printing.as_yaml({"b": "two\nlines\n", "a": [{"x": "12e45"}], "c": "ä"}) == (
         'a:\n- x: "12e45"\nb: |\n  two\n  lines\nc: ä\n'
     )
+
+
+def service(**spec: Any) -> dict[str, Any]:
+    status = {"loadBalancer": {"ingress": spec.pop("ingress", [])}}
+    return {"metadata": {"name": "web"}, "spec": {"clusterIP": "10.0.0.1", **spec}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("found", "address", "ports"),
+    [
+        (service(type="ClusterIP", ports=[{"port": 80}]), "<none>", "80/TCP"),
+        (service(type="ClusterIP", externalIPs=["1.2.3.4", "5.6.7.8"], ports=[]), "1.2.3.4,5.6.7.8", "<none>"),
+        (
+            service(type="NodePort", ports=[{"port": 53, "nodePort": 30053, "protocol": "UDP"}]),
+            "<none>",
+            "53:30053/UDP",
+        ),
+        (service(type="LoadBalancer"), "<pending>", "<none>"),
+        (service(type="LoadBalancer", ingress=[{"ip": "9.9.9.9"}, {"hostname": "lb"}]), "9.9.9.9,lb", "<none>"),
+        (
+            service(type="LoadBalancer", ingress=[{"ip": "9.9.9.9"}], externalIPs=["1.1.1.1"]),
+            "9.9.9.9,1.1.1.1",
+            "<none>",
+        ),
+        (service(type="ExternalName", externalName="db.example.com"), "db.example.com", "<none>"),
+    ],
+)
+def test_a_service_says_where_it_is_reached_as_kubectl_says_it(found: dict[str, Any], address: str, ports: str) -> None:
+    cells = {column.heading: column.cell(found, NOW) for column in BUILT_IN["", "Service"]}
+
+    assert (cells["EXTERNAL-IP"], cells["PORT(S)"], cells["CLUSTER-IP"]) == (address, ports, "10.0.0.1")
+
+
+def test_selectors_are_shown_as_labels_are_asked_for() -> None:
+    deployment = {
+        "metadata": {"name": "web"},
+        "spec": {
+            "selector": {
+                "matchLabels": {"tier": "front", "app": "web"},
+                "matchExpressions": [
+                    {"key": "env", "operator": "In", "values": ["prod", "dev"]},
+                    {"key": "old", "operator": "DoesNotExist"},
+                    {"key": "managed", "operator": "Exists"},
+                    {"key": "zone", "operator": "NotIn", "values": ["a"]},
+                ],
+            },
+            "template": {"spec": {"containers": [{"name": "one", "image": "a:1"}, {"name": "two", "image": "b:2"}]}},
+        },
+    }
+    cells = {column.heading: column.cell(deployment, NOW) for column in BUILT_IN["apps", "Deployment"]}
+
+    assert cells["SELECTOR"] == "app=web,env in (dev,prod),managed,!old,tier=front,zone notin (a)"
+    assert (cells["CONTAINERS"], cells["IMAGES"]) == ("one,two", "a:1,b:2")
+    assert parse_selector(cells["SELECTOR"])
+    assert BUILT_IN["", "Service"][-1].cell(service(selector={"b": "2", "a": "1"}), NOW) == "a=1,b=2"
+    assert BUILT_IN["", "Service"][-1].cell(service(), NOW) == "<none>"

@@ -45,7 +45,7 @@ class Service:
     def told(self) -> str:
         return self.log.read_text()
 
-    def until(self, true: Callable[[], bool], seconds: float = 20) -> None:
+    def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not true():
             assert time.monotonic() < deadline, f"not within {seconds} s:\n{self.told()}"
@@ -56,7 +56,7 @@ class Service:
         """The exit code, and how many seconds it took."""
         began = time.monotonic()
         self.process.send_signal(number)
-        return self.process.wait(20), time.monotonic() - began
+        return self.process.wait(60), time.monotonic() - began
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def service(home: Path, *words: str | Path, **environment: str) -> Iterator[Serv
 def refused(home: Path, *words: str | Path) -> str:
     """The one sentence of a service that does not start."""
     with service(home, *words) as failed:
-        assert failed.process.wait(20) == 1
+        assert failed.process.wait(60) == 1
         assert "Traceback" not in failed.told()
         (sentence,) = (line for line in failed.told().splitlines() if line.startswith("Error: "))
         return sentence

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gitops_core.errors import BadRequest, ClusterError, ClusterUnavailable, FieldFault, Forbidden, Invalid
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Controller, Platform
@@ -308,3 +309,86 @@ def test_a_value_is_seen_in_the_secret_and_nowhere_else(caplog: pytest.LogCaptur
     for text in (stored, logged):
         assert MARKED not in text
         assert base64.b64encode(MARKED.encode()).decode()[:16] not in text
+
+
+def quoting(world: World, deed: str, failure: Callable[[str], ClusterError]) -> None:
+    """From now on the API server refuses to do this to Secrets, and repeats the value, as a webhook may."""
+
+    async def refuse(subject: Any, **options: Any) -> Any:
+        kind = subject.kind.kind if isinstance(subject, ObjectRef) else subject["kind"]
+        if kind != "Secret":
+            return await getattr(world.local, deed)(subject, **options)
+        raise failure(f"password {MARKED} ({base64.b64encode(MARKED.encode()).decode()}) is too weak")
+
+    world.cluster.override[deed] = refuse
+
+
+FAILURES: dict[str, Callable[[str], ClusterError]] = {
+    "Forbidden": Forbidden,
+    "BadRequest": BadRequest,
+    "ClusterUnavailable": ClusterUnavailable,
+    "Invalid": lambda text: Invalid(
+        ObjectRef(SECRET, ObjectKey(NAMESPACE, "db")), text, [FieldFault(text, text, text)]
+    ),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("deed", ["create", "replace", "delete", "rename", "finalize"])
+def test_a_refusal_that_quotes_the_value_is_told_without_it(
+    deed: str, failure: Callable[[str], ClusterError], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    name = failure("").reason
+
+    async def main() -> tuple[tuple[str, str], str]:
+        world, provider = await installed(), MemoryProvider({"db": MARKED})
+        if deed == "create":
+            quoting(world, "create", failure)
+        await create(world, fake(x="y"), external_secret(target={"name": "db", "deletionPolicy": "Delete"}))
+        async with world.process(*assembled({"fake": MemoryFactory(provider)})):
+            await asyncio.sleep(10)
+            if deed != "create":
+                assert await password(world) == MARKED
+                quoting(world, "replace" if deed == "replace" else "delete", failure)
+            if deed == "finalize":
+                await world.local.delete(ObjectRef(ExternalSecret.KIND, ObjectKey(NAMESPACE, "db")))
+            elif deed == "rename":
+                await edit(world, ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
+            elif deed == "replace":
+                provider.put("db", MARKED + "2")
+            elif deed == "delete":
+                provider.remove("db")
+            await edit(world, ExternalSecret.KIND, "db", {"metadata": {"annotations": {"force-sync": "1"}}})
+            await asyncio.sleep(10)
+        pages = [await world.local.list(Query(kind), dict) for kind in (EVENT, ExternalSecret.KIND)]
+        return await ready(world), json.dumps([page.items for page in pages])
+
+    (status, message), stored = virtually(main())
+
+    assert (status, message.endswith(f": {name}")) == ("False", True), message
+    formatter = logging.Formatter()
+    logged = "\n".join(f"{formatter.format(record)} {record.__dict__!r}" for record in caplog.records)
+    for text in (stored, logged):
+        assert MARKED not in text
+        assert base64.b64encode(MARKED.encode()).decode()[:16] not in text
+
+
+def test_the_old_secret_stays_until_the_new_one_is_there() -> None:
+    async def main() -> None:
+        world = await installed()
+        await create(world, fake(db="v1"), external_secret())
+        async with world.process(*assembled({"fake": FakeFactory()})):
+            await asyncio.sleep(5)
+            quoting(world, "create", Forbidden)
+            await edit(world, ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
+            await asyncio.sleep(5)
+            assert (await ready(world))[0] == "False"
+            assert await password(world) == "v1"
+            world.cluster.override.clear()
+            await asyncio.sleep(60)
+
+            assert await ready(world) == ("True", "secret synced")
+            assert await password(world) is None
+
+    virtually(main())

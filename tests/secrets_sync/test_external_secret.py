@@ -205,7 +205,7 @@ async def test_owner_takes_over_a_secret_that_nobody_owns(world: World) -> None:
     await world.step()
 
     assert await world.data() == {"password": "v1"}
-    assert [notice.reason for notice in world.notices] == ["Updated"]
+    assert [notice.reason for notice in world.notices] == ["Updated", "KeysReplaced"]
 
 
 async def test_of_two_external_secrets_the_first_keeps_the_target(world: World) -> None:
@@ -356,6 +356,137 @@ async def test_a_renamed_target_leaves_no_orphan(world: World) -> None:
     assert await world.secret("db") is None
     assert await world.data("db2") == {"password": "v1"}
     assert "secret deleted because it was orphaned" in [notice.message for notice in world.notices]
+
+
+async def test_one_renamed_onto_anothers_secret_keeps_its_own(world: World) -> None:
+    await world.create(external_secret("one"), external_secret("two"))
+    await world.step("one")
+    await world.step("two")
+
+    await world.patch(ExternalSecret.KIND, "one", {"spec": {"target": {"name": "two"}}})
+    result = await world.step("one")
+
+    assert is_stalled(result)
+    assert await world.data("one") == {"password": "v1"}
+    await world.patch(ExternalSecret.KIND, "one", {"spec": {"target": {"name": "three"}}})
+    await world.step("one")
+    assert await world.data("three") == {"password": "v1"}
+    assert await world.secret("one") is None
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+async def test_what_had_no_values_at_the_rename_leaves_no_orphan_later(world: World, policy: str) -> None:
+    extract = [{"extract": {"key": "empty"}}]
+    provider(world).put("empty", '{"a":"1"}')
+    await world.create(external_secret(data=[], dataFrom=extract, target={"deletionPolicy": policy}))
+    await world.step()
+
+    provider(world).put("empty", "{}")
+    await world.patch(ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
+    await world.step()
+    assert await world.data("db") == {"a": "1"}
+    provider(world).put("empty", '{"a":"2"}')
+    await world.clock.sleep(3600)
+    await world.step()
+
+    assert await world.data("db2") == {"a": "2"}
+    assert await world.secret("db") is None
+
+
+@pytest.mark.parametrize("owner", [None, "another", "not the controller"])
+async def test_a_secret_with_a_copied_label_is_no_orphan(world: World, owner: str | None) -> None:
+    """The label says which ExternalSecret made a Secret, and anybody can copy it: only the controller is proof."""
+    await world.create(external_secret(), external_secret("another"))
+    await world.step()
+    await put_secret(world.cluster, "copy", own="kept")
+    labels = {MANAGED: "true", CREATED_BY: created_by(ObjectKey(NAMESPACE, "db"))}
+    named = "db" if owner == "not the controller" else "another"
+    uid = (await world.get(named)).metadata.uid
+    reference = {"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "name": named, "uid": uid}
+    owners = [] if owner is None else [reference | {"controller": owner == "another"}]
+    await world.patch(SECRET, "copy", {"metadata": {"labels": labels, "ownerReferences": owners}})
+
+    await world.patch(ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
+    await world.step()
+
+    assert await world.data("copy") == {"own": "kept"}
+    assert await world.secret("db") is None
+
+
+async def told(world: World, name: str = "db") -> dict[str, str]:
+    """The messages of the conditions beside Ready, by type."""
+    return {c.type: c.message for c in (await world.get(name)).status.conditions if c.type != "Ready"}
+
+
+async def refreshed(world: World, *names: str) -> None:
+    await world.clock.sleep(3600)
+    for name in names:
+        await world.step(name)
+
+
+@pytest.mark.parametrize("policy", ["Owner", "Orphan"])
+async def test_keys_that_a_takeover_costs_are_told_once(world: World, policy: str) -> None:
+    await put_secret(world.cluster, "db", own="goes", password="other", same="v1")
+    same = [{"secretKey": name, "remoteRef": {"key": "db"}} for name in ("password", "same")]
+    await world.create(external_secret(data=same, target={"creationPolicy": policy}))
+
+    await world.step()
+    message = (await told(world))["TookOver"]
+    await refreshed(world, "db")
+    await world.patch(SECRET, "db", {"data": {"more": "aGFja2Vk"}})
+    await refreshed(world, "db")
+    provider(world).fails = ProviderUnavailable("memory: HTTP 503")
+    await refreshed(world, "db")
+    provider(world).fails = None
+    await refreshed(world, "db")
+
+    assert message.endswith("was removed or replaced: own, password")
+    assert await told(world) == {"TookOver": message}
+    warnings = [notice for notice in world.notices if notice.type == "Warning"]
+    assert [(notice.reason, notice.message) for notice in warnings] == [("KeysReplaced", message)]
+
+
+async def test_what_a_takeover_cost_is_forgotten_with_the_next_edit(world: World) -> None:
+    await put_secret(world.cluster, "db", own="goes")
+    await world.create(external_secret())
+    await world.step()
+
+    await world.patch(ExternalSecret.KIND, "db", {"metadata": {"labels": {"seen": "yes"}}})
+    await world.step()
+
+    assert await told(world) == {}
+
+
+@pytest.mark.parametrize("target", [{}, {"creationPolicy": "Orphan"}, {"creationPolicy": "CreateOrMerge"}])
+async def test_a_takeover_that_costs_nothing_is_not_told(world: World, target: dict[str, Any]) -> None:
+    kept = {"own": "kept"} if target.get("creationPolicy") == "CreateOrMerge" else {}
+    await put_secret(world.cluster, "db", password="v1", **kept)
+    await world.create(external_secret(target=target))
+
+    await world.step()
+
+    assert await told(world) == {}
+    assert [notice.type for notice in world.notices] == ["Normal"]
+
+
+async def test_two_orphans_on_one_secret_are_told_once_each_until_one_is_gone(world: World) -> None:
+    target = {"name": "shared", "creationPolicy": "Orphan"}
+    other = [{"secretKey": "a", "remoteRef": {"key": "json", "property": "a"}}]
+    await world.create(external_secret("one", target=target), external_secret("two", target=target, data=other))
+
+    for _ in range(3):
+        await refreshed(world, "one", "two")
+    await refreshed(world, "one", "one")
+
+    assert await told(world, "one") == {
+        "Contested": "Secret 'shared' is also written by ExternalSecret 'two', and each takes the other's keys away"
+    }
+    assert set(await told(world, "two")) == {"Contested"}
+    warnings = [notice.reason for notice in world.notices if notice.type == "Warning"]
+    assert warnings == ["SharedTarget", "SharedTarget"]
+    await world.patch(ExternalSecret.KIND, "two", {"spec": {"target": {"name": "own"}}})
+    await refreshed(world, "one", "two")
+    assert (await told(world, "one"), await told(world, "two")) == ({}, {})
 
 
 async def test_labels_and_annotations_are_copied_and_removed_again(world: World) -> None:

@@ -19,7 +19,7 @@ from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.schema import crd, from_manifest
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.live import SECRET
-from secrets_sync.ports import ProviderFactories
+from secrets_sync.ports import ProviderFactories, SecretProvider
 from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler
 
 R = TypeVar("R", bound=Resource)
@@ -183,6 +183,13 @@ class World:
 
 def is_stalled(result: Outcome | GitOpsError) -> bool:
     return isinstance(result, StalledError)
+
+
+async def payload_of(provider: SecretProvider, key: str, version: str = "") -> Sensitive:
+    """What is stored under a key that is there."""
+    answer = await provider.fetch(key, version)
+    assert isinstance(answer, Sensitive)
+    return answer
 
 
 def sensitive(**values: str) -> dict[str, Sensitive]:

@@ -128,6 +128,7 @@ class ControlPlane:
     service_account_key: Path
     started: list[Running] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _served: dict[str, tuple[str, str]] = field(default_factory=dict)
     _workloads: bool = False
     _crds: bool = False
 
@@ -139,6 +140,7 @@ class ControlPlane:
         *,
         token: str | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Answer:
         """One request to the API server, as admin unless `token` is given. No answer is an exception."""
         parts = urlsplit(self.url)
@@ -146,6 +148,7 @@ class ControlPlane:
         headers = {
             "Authorization": f"Bearer {self.token if token is None else token}",
             "Content-Type": content_type,
+            "Accept": accept,
             "User-Agent": "tests",
         }
         try:
@@ -164,6 +167,36 @@ class ControlPlane:
         status, answer = self.call(method, path, body, content_type=content_type)
         assert status < 300, f"{method} {path}: {status} {answer}"
         return answer
+
+    def get(self, what: str, namespace: str) -> Any:
+        """The object `KIND/NAME` or the list `KIND` of a namespace, as kubectl would find it; None: not there.
+
+        Without a kubectl process for each look, of which waiting for something needs many.
+        """
+        word, _, name = what.partition("/")
+        if word not in self._served:
+            self._served = self._discovered()
+        assert word in self._served, f"the API server has no {word!r}"
+        base, plural = self._served[word]
+        status, body = self.call("GET", f"{base}/namespaces/{namespace}/{plural}{f'/{name}' if name else ''}")
+        assert status in (200, 404), f"{what}: {status} {body}"
+        return body if status == 200 else None
+
+    def _discovered(self) -> dict[str, tuple[str, str]]:
+        """API path and plural of each kind by all its names; a name of two kinds is the first one's, as in kubectl."""
+        found: dict[str, tuple[str, str]] = {}
+        accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        for root in ("/api", "/apis"):
+            status, answer = self.call("GET", root, accept=accept)
+            assert status == 200, f"GET {root}: {status} {answer}"
+            for group in answer["items"]:
+                name, version = group["metadata"].get("name", ""), group["versions"][0]
+                base = "/".join(filter(None, (root, name, version["version"])))
+                for kind in version.get("resources", ()):
+                    words = (kind["resource"], kind.get("singularResource", ""), kind["responseKind"]["kind"].lower())
+                    for word in words:
+                        found.setdefault(word, (base, kind["resource"]))
+        return found
 
     def apply(self, manifest: Mapping[str, Any], path: str) -> Any:
         """Server-side apply of one object at its API path, as field manager `tests`."""
@@ -396,8 +429,12 @@ def kwok_stages(folder: Path) -> str:
     return "\n---\n".join([*stages.values(), _BROKEN_IMAGE])
 
 
-def start_control_plane(folder: Path) -> ControlPlane:
-    """etcd and kube-apiserver, ready; 3-6 s. Raises FileNotFoundError or ProgramFailed, and leaves nothing running."""
+def start_control_plane(folder: Path, *options: str) -> ControlPlane:
+    """etcd and kube-apiserver, ready; 3-6 s. Raises FileNotFoundError or ProgramFailed, and leaves nothing running.
+
+    Args:
+        options: of kube-apiserver, beside those that all have.
+    """
     authority = Authority.make(folder / "pki")
     etcd_port, port, token = programs.free_port(), programs.free_port(), secrets.token_hex(16)
     plane = ControlPlane(
@@ -413,7 +450,7 @@ def start_control_plane(folder: Path) -> ControlPlane:
     plane.write_kubeconfig("admin", {"token": token})
     try:
         plane.started.append(_start_etcd(folder, etcd_port))
-        plane.started.append(_start_apiserver(plane, etcd_port, port))
+        plane.started.append(_start_apiserver(plane, etcd_port, port, options))
     except BaseException:
         plane.stop()
         raise
@@ -431,7 +468,7 @@ def _start_etcd(folder: Path, port: int) -> Running:
     return _ready(etcd, lambda: programs.answers(f"{client}/health"))
 
 
-def _start_apiserver(plane: ControlPlane, etcd_port: int, port: int) -> Running:
+def _start_apiserver(plane: ControlPlane, etcd_port: int, port: int, options: Iterable[str]) -> Running:
     folder, serving = plane.folder, plane.authority.server("kubernetes.default.svc")
     signing, key = folder / "pki" / "service-account.pub", new_key()
     write_key(key, plane.service_account_key)
@@ -451,6 +488,7 @@ def _start_apiserver(plane: ControlPlane, etcd_port: int, port: int) -> Running:
         "--disable-admission-plugins=ServiceAccount",  # Pods without the account that a controller would make
         *(f"--audit-log-path={plane.audit_log}", f"--audit-policy-file={folder / 'audit-policy.json'}"),
         *("--cert-dir", folder / "apiserver", "--endpoint-reconciler-type=none"),
+        *options,
     ]
     server = programs.start(command, folder=folder)
     headers = {"Authorization": f"Bearer readiness-{plane.token}"}

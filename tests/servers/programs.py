@@ -37,7 +37,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 # Below the ports that the kernel gives to outgoing connections: one of those cannot take it before the server does.
 _PORTS = range(20000, 32768)
-_given: set[int] = set()
+_given: list[socket.socket] = []
+"""The UDP ports of the same numbers, held while this process lives: no test process gives away what another gave."""
 
 
 class ProgramFailed(Exception):
@@ -57,17 +58,18 @@ def program(name: str) -> Path:
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on and that this process did not give away before."""
+    """A TCP port on 127.0.0.1 that nobody listens on and that no test process of this machine gave away."""
     while True:
         port = random.choice(_PORTS)
-        if port in _given:
-            continue
+        mark = socket.socket(type=socket.SOCK_DGRAM)
         with socket.socket() as probe:
             try:
+                mark.bind(("127.0.0.1", port))
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                mark.close()
                 continue
-        _given.add(port)
+        _given.append(mark)
         return port
 
 

@@ -288,13 +288,50 @@ async def _circle(request: web.Request) -> web.StreamResponse:
     return web.json_response({"tags": ["1.0.0"]}, headers={"Link": f'<{request.path_qs}>; rel="next"'})
 
 
+async def _moved(request: web.Request) -> web.StreamResponse:
+    """What Nexus sends behind a proxy: host and path are its own. The second page is empty, the third is the last."""
+    page = int(request.query.get("page", "0"))
+    links = [("Link", f'<http://nexus:8081/repository/docker{request.path}?page={page + 1}>; rel="next"')]
+    tags = [[f"1.0.{number}" for number in range(3)], [], ["2.0.0"]][page]
+    answer = web.json_response({"tags": tags})
+    answer.headers.extend([("Link", '<?page=0>; rel="first"'), *(links if page < 2 else [])])
+    return answer
+
+
+async def _silent(request: web.Request) -> web.StreamResponse:
+    """2,500 tags, and no Link."""
+    tags = [f"1.{number:04}" for number in range(2500)]
+    after = [tag for tag in tags if tag > request.query.get("last", "")]
+    return web.json_response({"tags": after[: int(request.query["n"])]})
+
+
+async def _deaf(request: web.Request) -> web.StreamResponse:
+    """1,000 tags, whatever is asked."""
+    return web.json_response({"tags": [f"1.{number:04}" for number in range(1000)]})
+
+
+async def _garbled(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"tags": ["1.0.0"]}, headers={"Link": "next page: ?n=2"})
+
+
+async def _empty(request: web.Request) -> web.StreamResponse:
+    number = int(request.query.get("last", "0")) + 1
+    return web.json_response({"tags": []}, headers={"Link": f'<?last={number}>; rel="next"'})
+
+
+async def _no_head(request: web.Request) -> web.StreamResponse:
+    if request.method == "HEAD":
+        return web.Response(status=int(request.path.split("/")[3]))
+    return web.Response(body=b"{}")
+
+
 async def _elsewhere(request: web.Request) -> web.StreamResponse:
     link = f'<http://localhost:1{request.path}?last=1>; rel="next"'
-    return web.json_response({"tags": ["1.0.0"]}, headers={"Link": link})
+    return web.json_response({"tags": [f"1.0.{request.query.get('last', '0')}"]}, headers={"Link": link})
 
 
 async def _foreign_realm(request: web.Request) -> web.StreamResponse:
-    challenge = 'Bearer realm="http://thief.example.com/token",service="x"'
+    challenge = 'Bearer realm="http://thief.invalid/token",service="x"'
     return web.json_response({}, status=401, headers={"WWW-Authenticate": challenge})
 
 
@@ -347,6 +384,12 @@ BEHAVIOURS: dict[str, Misbehaviour] = {
     "endless": _endless,
     "circle": _circle,
     "elsewhere": _elsewhere,
+    "moved": _moved,
+    "silent": _silent,
+    "deaf": _deaf,
+    "garbled": _garbled,
+    "empty": _empty,
+    "no-head": _no_head,
     "foreign-realm": _foreign_realm,
     "huge": _huge,
     "flood": _flood,

@@ -66,11 +66,11 @@ def test_pods_run_and_broken_images_do_not(workloads: ControlPlane) -> None:
     manifest = DEPLOYMENT.replace("NAMESPACE", namespace)
 
     workloads.kubectl("apply", "-f", "-", stdin=manifest.replace("IMAGE", "1"))
-    workloads.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s")
+    workloads.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=55s")
     workloads.kubectl("apply", "-f", "-", stdin=manifest.replace("IMAGE", "2-broken"))
 
     reason = "jsonpath={.items[*].status.containerStatuses[0].state.waiting.reason}"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (seen := workloads.kubectl("get", "pods", "-n", namespace, "-o", reason)):
         assert time.monotonic() < deadline, "the broken image did not fail"
         time.sleep(0.2)

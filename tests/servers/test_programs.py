@@ -22,6 +22,25 @@ def test_a_missing_program_is_named_with_the_way_to_get_it() -> None:
         programs.program("kube-nonsense")
 
 
+def test_two_test_processes_are_never_given_the_same_port() -> None:
+    """They would be, here: both have the same luck."""
+    script = (
+        "import random; from tests.servers import programs; random.seed(20)\n"
+        "print(*(programs.free_port() for _ in range(20)), flush=True); input()"
+    )
+    command = [sys.executable, "-c", script]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as one:
+        assert one.stdout is not None
+        ours = one.stdout.readline().split()
+        other = subprocess.run(command, cwd=ROOT, text=True, input="\n", capture_output=True, check=True)
+        one.communicate("\n")
+
+    theirs = other.stdout.split()
+    assert len(ours) == len(theirs) == 20
+    assert not set(ours) & set(theirs)
+
+
 def test_a_server_runs_for_the_length_of_the_block(tmp_path: Path) -> None:
     port = programs.free_port()
     command = [sys.executable, "-c", SERVE, str(port)]

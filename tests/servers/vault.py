@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,23 @@ class VaultServer:
 
     def put_v1(self, key: str, data: Any) -> None:
         self.call("POST", f"kv1/{key}", json.dumps(data))
+
+    def mount(self, path: str, version: int, namespace: str = "") -> None:
+        """Put a key-value engine of this version at `path`."""
+        place = f"{namespace}/sys/mounts/{path}".lstrip("/")
+        self.call("POST", place, json.dumps({"type": "kv", "options": {"version": str(version)}}))
+
+    def upgrade(self, path: str) -> None:
+        """Make a key-value engine of version 1 one of version 2, and wait until it is."""
+        self.call("POST", f"sys/mounts/{path}/tune", '{"options": {"version": "2"}}')
+        deadline = time.monotonic() + 30
+        while self.status(f"{path}/config") != 200:
+            assert time.monotonic() < deadline, "the upgrade does not end"
+            time.sleep(0.1)
+
+    def status(self, path: str) -> int:
+        """The status of the answer to a GET."""
+        return requests.get(f"{self.url}/v1/{path}", headers={"X-Vault-Token": self.token}, timeout=10).status_code
 
     def delete(self, key: str) -> None:
         """Mark the newest version of `key` in secret/ as deleted."""
@@ -78,6 +96,6 @@ def vault_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultServ
         command, folder=folder, ready=lambda: answers(f"{url}/v1/sys/health"), environment=environment, name="bao"
     ):
         server = VaultServer(url, token)
-        server.call("POST", "sys/mounts/kv1", '{"type": "kv", "options": {"version": "1"}}')
+        server.mount("kv1", version=1)
         server.call("POST", "sys/auth/approle", '{"type": "approle"}')
         yield server

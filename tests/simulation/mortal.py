@@ -32,7 +32,7 @@ READS = (
         "fetch",
         "validate",
     }
-    | {"image", "claims", "seen", "listed_at", "history", "signer"}
+    | {"image", "claims", "seen", "listed_at", "repositories", "history", "signer"}
 )
 """Deeds that change nothing."""
 
@@ -117,7 +117,7 @@ class Mortal:
             return lambda *args, **options: self._iterate(name, value(*args, **options))
         if inspect.iscoroutinefunction(value):
             return lambda *args, **options: self._call(name, value, args, options)
-        if callable(value) and name in {"remote", "impersonate"}:
+        if callable(value) and name in {"remote", "impersonate", "apart"}:
             return lambda *args, **options: Mortal(value(*args, **options), self._peer, self._life, self._raised)
         return value
 

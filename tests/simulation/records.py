@@ -222,6 +222,12 @@ class RecordedCluster(LocalCluster):
 
     chronicle: Chronicle
 
+    async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
+        stored = await super().create(manifest, field_manager=field_manager, dry_run=dry_run)
+        if not dry_run:
+            self._note(stored)
+        return stored
+
     async def apply(
         self, manifest: Manifest, *, field_manager: str, force: bool = False, dry_run: bool = False
     ) -> Manifest:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from gitops_core.adapters.http import Places, PlacesTaken
-from gitops_core.errors import GitError
+from gitops_core.errors import GitBusy, GitError
+from gitops_core.runtime.leave import check_again
 
 MOST_OUTPUT = 64 << 20  # ls-remote of a million refs
 MOST_COMPLAINT = 64 << 10
@@ -89,6 +90,7 @@ class GitCommands:
         environment: Mapping[str, str] | None = None,
         about: str = "",
         host: str = "",
+        writes: bool = False,
     ) -> Result:
         """What the command printed, whatever its exit code.
 
@@ -97,14 +99,18 @@ class GitCommands:
             config: Git configuration, passed by the environment: a command line is for everybody to read.
             about: the repository's address, for the message.
             host: which remote it talks to; "" when it talks to none.
+            writes: whether it changes that remote, for which leave is asked once it has its place.
 
         Raises:
+            NotLeader: it was to write, and somebody else leads by now.
             GitError: it took longer, printed more than it may, cannot be started, or would wait for a host that
                 answers nobody.
         """
         what = f"git {_verb(arguments)}{about and f' of {about}'}"
         try:
             async with self.places.taken(host, timeout):
+                if writes:
+                    check_again()
                 process = await self._start(arguments, {**git_environment(config or {}), **(environment or {})})
                 try:
                     async with asyncio.timeout(timeout):
@@ -112,7 +118,7 @@ class GitCommands:
                 finally:
                     await _end(process)
         except PlacesTaken as error:
-            raise GitError(str(error)) from None
+            raise GitBusy(str(error)) from None
         except TimeoutError:
             raise GitError(f"{what} took longer than {timeout:g} s") from None
         except OverflowError:

@@ -16,17 +16,19 @@ import shutil
 import time
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gitops_core.adapters.git.answers import MirrorDamaged, gist, local_failure
 from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.objects import GitObject, algorithm_of, encode_loose, encode_pack
 from gitops_core.adapters.git.reading import Limits, MirrorTree, Readers, Shelf
-from gitops_core.errors import GitError
+from gitops_core.adapters.http import Line, PlacesTaken
+from gitops_core.errors import GitBusy, GitError
+from gitops_core.runtime.flights import Flights
 
 T = TypeVar("T")
 
@@ -64,6 +66,7 @@ FRESH = "refs/fresh"
 """Where a tip is fetched to whose id is not known before."""
 KEPT = 8
 MOST_SLOTS = 64
+MOST_WAITING, PATIENCE = 4, 10.0  # for one repository's remote; the rest wait so many seconds without an answer
 REMEMBERED_SEARCHES = 16
 MOST_LOOSE, MOST_LOOSE_BYTES = 50, 1 << 20  # new objects that are written one by one
 MOST_KEPT = 32  # commits; then all but the newest KEPT and those in use are pruned
@@ -78,6 +81,8 @@ class Mirror:
         self.url = url
         self.directory = state / f"{sha256(url.encode()).hexdigest()[:32]}.git"
         self.lock = asyncio.Lock()
+        self._room = Line(url, MOST_WAITING, PATIENCE)
+        self._brought: Flights[None] = Flights()
         self.shelf = Shelf(self.directory, readers, limits)
         self.branches: frozenset[str] | None = None  # full names, as last seen on the remote
         self.overtaken: set[str] = set()  # full names of branches that somebody else moved under a push of ours
@@ -118,6 +123,25 @@ class Mirror:
     async def beside(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises, which reads objects: a disk that hangs must not stop the event loop."""
         return await self._readers.beside(work)
+
+    async def bring(self, wanted: Hashable, ask: Callable[[], Coroutine[Any, Any, None]], longest: float) -> None:
+        """Ask the remote, or wait for who asks the same already, and for the same end.
+
+        A few wait here, for whatever it is that they want of this repository; all others have something else to do when
+        its remote answers nobody. Without this a remote that hangs would in the end have every worker.
+
+        Args:
+            longest: seconds to wait for one's turn.
+
+        Raises:
+            GitBusy: the remote is not worth waiting for.
+            GitError: what `ask` raises.
+        """
+        try:
+            async with self._room.taken(longest):
+                await self._brought.join(wanted, ask)
+        except PlacesTaken as error:
+            raise GitBusy(str(error)) from None
 
     def has(self, commit: str) -> bool:
         """Whether the commit and everything below its tree is here."""

@@ -29,12 +29,13 @@ from typing import IO, NamedTuple, TypeVar, cast
 
 from gitops_core.adapters.git.answers import MirrorDamaged
 from gitops_core.adapters.git.commands import git_environment
-from gitops_core.adapters.git.objects import FOLDER, LINK, REGULAR, Entries, Entry, parse_tree
+from gitops_core.adapters.git.objects import FOLDER, LINK, REGULAR, SUBMODULE, Entries, Entry, parse_tree
 from gitops_core.errors import GitError
 from gitops_core.meta import Tree
 
 T = TypeVar("T")
 
+CLOSED = "the mirrors are closed: this process is ending"
 ANSWER_SECONDS = 10.0
 THREADS = 16
 LIVE_READERS = 4
@@ -169,6 +170,8 @@ class Readers:
 
     async def beside(self, work: Callable[[], T]) -> T:
         """What `work`, which reads, returns or raises, while the event loop goes on."""
+        if self._closed:
+            raise GitError(CLOSED)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def tree(self, directory: Path, oid: str, most: int) -> Entries:
@@ -209,7 +212,7 @@ class Readers:
         """End the reader of a mirror that is about to vanish; who is asking it hears no more."""
         with self._lock:
             idle = self._pipes.pop(directory, None)
-            if (asked := self._asked.get(directory)) is not None:
+            if (asked := self._asked.pop(directory, None)) is not None:
                 asked.kill()
         if idle is not None:
             idle.close()
@@ -226,13 +229,16 @@ class Readers:
         """The mirror's reader, which nobody else has now. To be called in the mirror's turn."""
         with self._lock:
             if self._closed:
-                raise GitError("the mirrors are closed: this process is ending")
+                raise GitError(CLOSED)
             pipe = self._pipes.pop(directory, None)
         if pipe is None:
             pipe = _Pipe(self._program, directory)
         with self._lock:
-            self._asked[directory] = pipe
-        return pipe
+            if not self._closed:
+                self._asked[directory] = pipe
+                return pipe
+        pipe.close()
+        raise GitError(CLOSED)
 
     def _part_with(self, directory: Path, pipe: _Pipe) -> None:
         with self._lock:
@@ -240,12 +246,13 @@ class Readers:
         pipe.close()
 
     def _give_back(self, directory: Path, pipe: _Pipe) -> None:
+        over: _Pipe | None = pipe  # if it was forgotten while it answered
         with self._lock:
-            self._asked.pop(directory, None)
-            self._pipes[directory] = pipe
-            oldest = self._pipes.popitem(last=False)[1] if len(self._pipes) > LIVE_READERS else None
-        if oldest is not None:
-            oldest.close()
+            if self._asked.pop(directory, None) is pipe:
+                self._pipes[directory] = pipe
+                over = self._pipes.popitem(last=False)[1] if len(self._pipes) > LIVE_READERS else None
+        if over is not None:
+            over.close()
 
     def _remember(self, oid: str, entries: Entries) -> None:
         self._remembered += len(entries) - len(self._trees.pop(oid, ()))
@@ -322,6 +329,7 @@ class MirrorTree(Tree):
     shelf: Shelf
     lost: list[MirrorDamaged] = field(default_factory=list)
     _known: list[tuple[tuple[str, ...], dict[str, Entry]]] = field(default_factory=list)
+    _followed: list[Mapping[str, str]] = field(default_factory=list)
 
     def __getitem__(self, path: str) -> bytes:
         with self._noticing():
@@ -346,13 +354,27 @@ class MirrorTree(Tree):
             entry = self.shelf.entry(self.oid, path)
         return entry.oid if entry is not None and entry.mode in REGULAR else ""
 
+    def absence(self, path: str) -> str:
+        parts = path.split("/")
+        for above in ("/".join(parts[: end + 1]) for end in range(len(parts))):
+            with self._noticing():
+                entry = self.shelf.entry(self.oid, above)
+            if entry is not None and entry.mode == SUBMODULE:
+                return (
+                    f"{'' if above == path else f'is below {above}, which '}is a submodule, and those are not fetched"
+                )
+        return super().absence(path)
+
     @property
     def links(self) -> Mapping[str, str]:
-        with self._noticing():
-            return {
-                path: self.shelf.blob(entry.oid, path).decode("utf-8", "surrogateescape")
-                for path, entry in self._listing[1].items()
-            }
+        if not self._followed:  # read once, as the listing
+            with self._noticing():
+                links = self._listing[1].items()
+                self._followed.append({path: self._link(entry.oid, path) for path, entry in links})
+        return self._followed[0]
+
+    def _link(self, oid: str, path: str) -> str:
+        return self.shelf.blob(oid, path).decode("utf-8", "surrogateescape")
 
     @property
     def _listing(self) -> tuple[tuple[str, ...], dict[str, Entry]]:

@@ -40,11 +40,13 @@ from gitops_core.adapters.git.reading import Limits, Readers
 from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, no_commit
+from gitops_core.runtime.recent import Recent
 
 ANONYMOUS = GitAccess()
 DEFAULT_LIMITS = Limits()
 MOST_CHANGED = 3000  # files that are looked into one by one; above, git grep is quicker
+PROVEN_BYTES, PROVEN_WEIGHT = 2 << 20, 256
 DISUSED_SECONDS = 7 * 24 * 3600.0
 
 
@@ -75,7 +77,7 @@ class GitMirrors:
         self._readers = Readers(program)
         self._mirrors: dict[str, Mirror] = {}
         self._slot: Slot | None = None
-        self._proven: set[bytes] = set()
+        self._proven = Proven()
         self._chores: set[asyncio.Task[None]] = set()
         self._resting: dict[Mirror, asyncio.Task[None]] = {}  # chores that wait for a quiet moment
 
@@ -130,6 +132,22 @@ class GitMirrors:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
+class Proven:
+    """The identities that were let in lately; one that is forgotten is asked about again."""
+
+    def __init__(self, capacity: int = PROVEN_BYTES) -> None:
+        self._known: Recent[bytes, bool] = Recent(capacity)
+
+    def __contains__(self, fingerprint: bytes) -> bool:
+        return self._known.get(fingerprint) is not None
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, fingerprint: bytes) -> None:
+        self._known.put(fingerprint, True, PROVEN_WEIGHT)
+
+
 @dataclass(frozen=True)
 class _Threaded:
     """Implements Signer: a signature of a large key takes a while."""
@@ -153,7 +171,7 @@ class MirrorRemote:
     identity: Identity
     timeout: float
     commands: GitCommands
-    proven: set[bytes]
+    proven: Proven
     later: Callable[[Mirror], None]
 
     @property
@@ -202,10 +220,11 @@ class MirrorRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
+        ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         ref = full_ref(branch, "heads")
         target, told = target_of(refspec, branch), push_options(options)
-        made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, told))
+        made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, told, ours))
         return Revision(branch, made)
 
     async def _list(self, *only: str) -> dict[str, str]:
@@ -245,10 +264,9 @@ class MirrorRemote:
     async def _commit(self, revision: Revision) -> CommitInfo:
         """What a commit says that is here, fetched when it was not."""
         commit = full_commit(revision.commit)
-        if self.mirror.has(commit):
-            await self._prove()
-        else:
-            await self._fetch(commit, revision.name)
+        if not (self.mirror.has(commit) and self._is_proven()):
+            asked = (self.identity.fingerprint, commit)
+            await self.mirror.bring(asked, lambda: self._bring(commit, revision.name), self.timeout)
         body = await self.mirror.beside(lambda: self.mirror.shelf.commit(commit))
         if body is None:
             raise MirrorDamaged(f"commit {commit} is missing from the mirror of {self.url}")
@@ -257,8 +275,14 @@ class MirrorRemote:
         except ValueError as error:
             raise GitError(f"commit {commit} of {self.url} cannot be read: {error}") from error
 
-    async def _prove(self) -> None:
-        if self.identity.address.scheme != "file" and self.identity.fingerprint not in self.proven:
+    def _is_proven(self) -> bool:
+        return self.identity.address.scheme == "file" or self.identity.fingerprint in self.proven
+
+    async def _bring(self, commit: str, name: str) -> None:
+        """The commit is here, and the remote has let us in. Quick for who waited for one that brought it."""
+        if not self.mirror.has(commit):
+            await self._fetch(commit, name)
+        elif not self._is_proven():
             await self._list("--heads")
 
     async def _fetch(self, commit: str, name: str) -> None:
@@ -339,14 +363,23 @@ class MirrorRemote:
         shelf, algorithm = self.mirror.shelf, algorithm_of(commit.parent)
         return await self.mirror.beside(lambda: edit_tree(shelf.tree, parent.tree, commit.edits, algorithm))
 
-    async def _push(self, commit: Commit, ref: str, expected: str | None, target: str, options: Sequence[str]) -> str:
+    async def _push(
+        self,
+        commit: Commit,
+        ref: str,
+        expected: str | None,
+        target: str,
+        options: Sequence[str],
+        ours: Callable[[CommitInfo], bool],
+    ) -> str:
         tree, objects = await self._edited(commit)
         made = await signed_commit(commit, tree)
         await self.mirror.store((*objects, made))
         self.mirror.shelf.readers.remember({item.oid: item.body for item in objects if item.type == "blob"})
         self.mirror.kept(made.oid)  # before it is pushed: nothing else keeps it from being pruned meanwhile
         try:
-            await self._push_object(made.oid, ref, await self._leases(commit, made.oid, ref, expected, target), options)
+            leases = await self._leases(commit, made.oid, ref, expected, target, ours)
+            await self._push_object(made.oid, ref, leases, options)
         except GitError as error:
             self.mirror.forget(made.oid)
             self.mirror.branches = None  # the next push looks again whether the branch is there
@@ -369,7 +402,13 @@ class MirrorRemote:
             raise type(verdict)(self.identity.mute(str(verdict)))
 
     async def _leases(
-        self, commit: Commit, made: str, ref: str, expected: str | None, target: str
+        self,
+        commit: Commit,
+        made: str,
+        ref: str,
+        expected: str | None,
+        target: str,
+        ours: Callable[[CommitInfo], bool],
     ) -> dict[str, str | None]:
         """Where each ref that moves must be now; raises PushConflict when the refspec's target cannot be moved."""
         heads = {}
@@ -383,9 +422,10 @@ class MirrorRemote:
             return {ref: expected, target: None}
         tip = heads.get(target, "")
         if tip not in ("", made, expected, commit.parent):
-            author = (await self._commit(Revision("", tip))).author
-            if author.email != commit.author.email:
-                raise PushConflict(f"{self._what(f'push to {target}')}: it is at {tip}, a commit of {author.name!r}")
+            info = await self._commit(Revision("", tip))
+            if not ours(info):
+                who = info.author.name
+                raise PushConflict(f"{self._what(f'push to {target}')}: it is at {tip}, a commit of {who!r}")
         return {ref: expected, target: tip}
 
     async def _ask(self, verb: str, *arguments: str) -> Result:
@@ -407,6 +447,7 @@ class MirrorRemote:
                 environment=child.environment,
                 about=self.url,
                 host=self.identity.address.place,
+                writes=arguments[0] == "push",
             )
 
     def _what(self, deed: str) -> str:

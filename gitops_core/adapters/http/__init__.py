@@ -1,5 +1,6 @@
 """HTTP as every adapter speaks it: sessions with limits, and who may ask a host now."""
 
+from gitops_core.adapters.http.certificates import Authorities as Authorities
 from gitops_core.adapters.http.certificates import show_certificate as show_certificate
 from gitops_core.adapters.http.places import Line as Line
 from gitops_core.adapters.http.places import Places as Places

@@ -1,4 +1,4 @@
-"""A client's certificate and key, into a TLS context without a disk."""
+"""What connections trust, shared by all who trust the same; and what they show, without a disk."""
 
 from __future__ import annotations
 
@@ -8,8 +8,30 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakValueDictionary
 
 from gitops_core.meta import Sensitive
+
+
+class Authorities:
+    """TLS contexts, one for each bundle of authorities that somebody trusts now: each takes close to a megabyte."""
+
+    def __init__(self) -> None:
+        self._contexts: WeakValueDictionary[bytes, ssl.SSLContext] = WeakValueDictionary()
+
+    def trusting(self, ca: bytes) -> ssl.SSLContext:
+        """A context that trusts `ca` (PEM) alone, or the system's authorities when it is empty.
+
+        It is shared: change nothing in it, and keep it as long as you need it. Raises ValueError: `ca` is not PEM.
+        """
+        context = self._contexts.get(ca)
+        if context is None:
+            try:
+                context = ssl.create_default_context(cadata=ca.decode() if ca else None)
+            except (ssl.SSLError, UnicodeDecodeError):
+                raise ValueError("not PEM certificates") from None
+            self._contexts[ca] = context
+        return context
 
 
 def show_certificate(context: ssl.SSLContext, chain: bytes, key: Sensitive) -> None:

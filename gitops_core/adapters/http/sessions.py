@@ -2,7 +2,8 @@
 
 A session knows no proxy variables, no .netrc and no cookies (`trust_env=False` also makes a request three times
 cheaper); who needs a proxy resolves it once with `proxy_for` and passes it to each request. Sockets send keep-alive
-probes, so a peer that vanished is noticed within a minute, also by a connection that only listens.
+probes, so a peer that vanished is noticed within a minute, also by a connection that only listens. A request that
+writes asks for leave when its connection is there and nothing is left to wait for: see runtime/leave.py.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 from aiohttp.abc import AbstractResolver
 
+from gitops_core.runtime.leave import check_again
+
 CHUNK = 256 * 1024
 LONGEST_RETRY_AFTER = 3600.0
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 
 
 class BodyTooLarge(Exception):
@@ -45,7 +50,7 @@ def open_session(
         idle: seconds that an unused connection is kept.
         resolver: turns host names into addresses, e.g. one that refuses private ones.
     """
-    connector = aiohttp.TCPConnector(
+    connector = _Connector(
         limit=connections,
         keepalive_timeout=idle,
         ssl=ssl_context,
@@ -60,6 +65,23 @@ def open_session(
         trust_env=False,
         read_bufsize=CHUNK,
     )
+
+
+class _Connector(aiohttp.TCPConnector):
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[aiohttp.tracing.Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's signature
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        if req.method not in READING:
+            try:
+                check_again()
+            except BaseException:
+                connection.release()
+                raise
+        return connection
 
 
 def _probing_socket(address: aiohttp.connector.AddrInfoType) -> socket.socket:

@@ -6,7 +6,8 @@
     410               Expired           413 422   Invalid
     408 429 5xx       ClusterUnavailable, with the server's Retry-After
 
-A server-side apply that does not fit the schema is answered with 500; it is Invalid all the same.
+A server-side apply that does not fit the schema is answered with 500, and so is an object that is too large to store;
+both are Invalid all the same.
 
 Source: k8s.io/apimachinery/pkg/api/errors, k8s.io/apimachinery/pkg/apis/meta/v1 (Status).
 """
@@ -17,6 +18,7 @@ import re
 
 import msgspec
 
+from gitops_core.domain.texts import abridged, shortened
 from gitops_core.errors import (
     AlreadyExists,
     ApplyConflict,
@@ -34,7 +36,9 @@ from gitops_core.errors import (
 )
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 
-LONGEST_MESSAGE = 4000
+MOST_MESSAGE = 4000
+MOST_CAUSE = 400
+_IMMUTABLE = "field is immutable"
 
 
 class Cause(msgspec.Struct):
@@ -68,6 +72,7 @@ _SECRET = Kind("", "v1", "Secret")
 _MANAGER = re.compile(r'conflict with "((?:[^"\\]|\\.)*)"')
 _UNFIT = re.compile(
     r"failed to create typed (?:patch|new|live) object|failed to convert new object|field not declared in schema"
+    r"|etcdserver: request is too large|trying to send message larger than max"
 )
 
 
@@ -108,7 +113,9 @@ def error_for(code: int, refusal: Refusal, ref: ObjectRef, retry_after: float | 
         case 422 if causes and all(cause.field == "metadata.uid" for cause in causes):
             return Conflict(message)  # a patch for the object that had this name before
         case 413 | 422:
-            return Invalid(ref, message, [FieldFault(c.field, c.reason, _quiet(c.message, ref)) for c in causes])
+            return Invalid(
+                ref, message, [FieldFault(c.field, c.reason, _brief(_quiet(c.message, ref))) for c in causes]
+            )
         case 500 if _UNFIT.search(refusal.message):
             return Invalid(ref, message)
         case 408 | 429 | 500 | 502 | 503 | 504:
@@ -137,13 +144,30 @@ def _message(code: int, refusal: Refusal, ref: ObjectRef) -> str:
         return f"{ref}: the API server answered {code}"
     if refusal.message == _REJECTED:
         return f"{ref}: {_REJECTED}"
-    return _quiet(refusal.message, ref)[:LONGEST_MESSAGE]
+    message = _quiet(refusal.message, ref)
+    for cause in (refusal.details or Details()).causes or ():
+        if said := _quiet(cause.message, ref):
+            message = message.replace(said, _brief(said))
+    return shortened(message, MOST_MESSAGE)
+
+
+def _brief(cause: str) -> str:
+    """What is wrong with a field, without the whole of the value that the server repeats.
+
+    >>> _brief("Invalid value: core.PodTemplateSpec{ObjectMeta:v1.ObjectMeta{}}: field is immutable")
+    'field is immutable'
+    """
+    return _IMMUTABLE if cause.endswith(_IMMUTABLE) else abridged(cause, MOST_CAUSE)
 
 
 def _quiet(message: str, ref: ObjectRef) -> str:
-    """The server's words, unless they may quote a Secret's value: a wrongly typed one is repeated by the server."""
+    """The server's words, unless they may quote a Secret's value.
+
+    A wrongly typed one is repeated by the server, and admission webhooks and policies say what they like.
+    """
     if ref.kind != _SECRET:
         return message
+    message = re.sub(r'(denied (?:the )?request\b|failed calling webhook "[^"]*").*', r"\1", message, flags=re.DOTALL)
     message = re.sub(r"got &.*", "got ***", message, flags=re.DOTALL)  # a value may hold any bracket: to the end
     message = re.sub(r"valueUnstructured\{.*\}", "***", message, flags=re.DOTALL)
     return re.sub(r'((?:Invalid|Duplicate|Unsupported) value: )(?:"(?:[^"\\]|\\.)*"|[^\s:,]+)', r"\1***", message)

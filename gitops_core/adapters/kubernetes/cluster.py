@@ -55,7 +55,8 @@ class KubernetesCluster:
     ) -> None:
         self.namespace = endpoint.namespace
         self._watch_seconds = watch_seconds
-        self._transport = Transport(endpoint, agent, request_seconds)
+        self._transports = [Transport(endpoint, agent, request_seconds)]  # our own, and of those that are apart
+        self._transport = self._transports[0]
         self._discovery = Discovery(self._transport)
         self._identity: Headers = ()
 
@@ -86,7 +87,8 @@ class KubernetesCluster:
         return cls(Endpoint(url, StaticLogin(Sensitive(b"Bearer " + token.reveal())), ca=ca), agent=agent)
 
     async def close(self) -> None:
-        await self._transport.close()
+        for transport in self._transports:
+            await transport.close()
 
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> KubernetesCluster:
         values = [("Impersonate-User", user), *(("Impersonate-Group", group) for group in groups)]
@@ -95,6 +97,13 @@ class KubernetesCluster:
                 raise BadRequest(f"nobody can be called {value!r}")
         other = copy.copy(self)  # the same connections
         other._identity = tuple(values)
+        return other
+
+    def apart(self) -> KubernetesCluster:
+        other = copy.copy(self)  # closed with this one
+        other._transport = self._transport.apart()
+        other._transports.append(other._transport)
+        other._discovery = Discovery(other._transport)
         return other
 
     # Reading

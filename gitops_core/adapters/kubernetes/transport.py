@@ -1,7 +1,14 @@
 """Requests to one API server: proven to be ours, bounded in time and size, and failing in one sentence.
 
-No retry happens here but one: an answer 401 renews the credentials, once. Nothing that was sent or received is ever
-part of a message, except what the server says of it in a Status.
+Nothing that was sent or received is ever part of a message, except what the server says of it in a Status. A request is
+sent again when it cannot have been carried out twice:
+
+    401                                    once, if the credentials can be renewed
+    429, 503 with Retry-After              any method: the server turned it away. As often and as late as it says
+    another 5xx with Retry-After           GET
+    the connection is lost, no answer yet  GET
+
+Source: client-go, rest/with_retry.go (which sends every method again after any 5xx with Retry-After).
 """
 
 from __future__ import annotations
@@ -31,6 +38,10 @@ MIB = 1024 * 1024
 LARGEST_ANSWER = 256 * MIB
 LARGEST_REFUSAL = MIB
 IN_FLIGHT = 64
+MOST_RETRIES = 10
+LONGEST_TRYING = 30.0
+"""Seconds after which no request is sent again, nor waited for: that is for who asked to decide."""
+SHORTEST_PAUSE, PAUSE_AFTER_LOSS = 0.1, 1.0
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -51,6 +62,10 @@ class Request:
     body: bytes | None = None
 
 
+class _Lost(ClusterUnavailable):
+    """The connection was lost before anything of an answer came."""
+
+
 class Answer(NamedTuple):
     code: int
     headers: CIMultiDict[str]
@@ -65,7 +80,7 @@ class Transport:
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         self.name = f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")
         self._base = self.name + parts.path
-        self._endpoint = endpoint
+        self._endpoint, self._agent, self._seconds = endpoint, agent, seconds
         self._patience = aiohttp.ClientTimeout(total=seconds, sock_connect=10.0)
         self._credentials = credentials_for(endpoint.login)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
@@ -74,6 +89,10 @@ class Transport:
         local = parts.hostname == "localhost" or (parts.hostname or "").startswith("127.")
         encoding = "gzip" if endpoint.compress and not local else "identity"
         self._always = {"Accept": "application/json", "Accept-Encoding": encoding, "User-Agent": agent}
+
+    def apart(self) -> Transport:
+        """The same server with connections, credentials and places of their own."""
+        return Transport(self._endpoint, self._agent, self._seconds)
 
     async def send(self, request: Request) -> bytes:
         """The body of a success. Raises the ClusterError that any other answer stands for."""
@@ -84,6 +103,24 @@ class Transport:
 
     async def exchange(self, request: Request) -> Answer:
         """Any answer. Raises ClusterUnavailable when there is none, and what getting credentials raises."""
+        retries, end = 0, _now() + LONGEST_TRYING
+        while True:
+            latest = end if retries < MOST_RETRIES else float("-inf")
+            try:
+                answer = await self._attempt(request)
+            except _Lost:
+                pause = PAUSE_AFTER_LOSS
+                if request.method != "GET" or _now() + pause > latest:
+                    raise
+            else:
+                asked = _pause(request.method, answer)
+                if asked is None or _now() + asked > latest:
+                    return answer
+                pause = asked
+            await asyncio.sleep(pause)  # without a place: the others need not wait for it
+            retries += 1
+
+    async def _attempt(self, request: Request) -> Answer:
         async with self._slots:
             identity = await self._credentials.identity()
             answer = await self._once(request, identity)
@@ -173,6 +210,8 @@ class Transport:
             raise ClusterUnavailable(f"{where} cannot be reached: {cause}") from error
         except BodyTooLarge as error:
             raise ClusterUnavailable(f"{where} sent too much: {error}") from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            raise _Lost(f"{where} broke off: {type(error).__name__}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise ClusterUnavailable(f"{where} broke off: {type(error).__name__}") from error
 
@@ -199,6 +238,17 @@ class Transport:
         if certificate not in self._contexts:
             self._contexts = {certificate: tls_context(self._endpoint, certificate)}  # the one before has expired
         return self._contexts[certificate]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _pause(method: str, answer: Answer) -> float | None:
+    """Seconds until the same request may be sent again; None when its answer stands."""
+    turned_away = answer.code in (429, 503) or (answer.code >= 500 and method == "GET")
+    delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)) if turned_away else None
+    return None if delay is None else max(delay, SHORTEST_PAUSE)
 
 
 @contextmanager

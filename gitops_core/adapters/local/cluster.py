@@ -102,6 +102,9 @@ class LocalCluster:
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         return self
 
+    def apart(self) -> Cluster:
+        return self
+
     async def resource(self, kind: Kind) -> ApiResource:
         return self._objects.resource(kind)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -12,9 +13,10 @@ from aiohttp.test_utils import TestServer
 
 from gitops_core.adapters.kubernetes import KubernetesCluster
 from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin
-from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, KindUnknown
+from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, Invalid, KindUnknown, NotLeader
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Query, WatchEvent
+from gitops_core.runtime.fencing import FencedCluster
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -79,8 +81,9 @@ async def watched(cluster: KubernetesCluster) -> list[WatchEvent[dict[str, objec
 @pytest.mark.parametrize(
     ("answer", "seconds"),
     [
-        (says(429, "slow down", Retry_After="7"), 7.0),
-        (says(503, "<html>we are hunter2</html>", Retry_After="9"), 9.0),
+        (says(429, "slow down", Retry_After="70"), 70.0),
+        (says(503, "<html>we are hunter2</html>", Retry_After="90"), 90.0),
+        (says(500, "<html>we are hunter2</html>", Retry_After="80"), 80.0),
         (says(429, '{"kind":"Status","message":"later","details":{"retryAfterSeconds":3}}'), 3.0),
         (says(502, "<html>bad gateway</html>"), None),
         (says(302, "", Location="http://evil.example/"), None),
@@ -93,6 +96,131 @@ async def test_a_busy_server_says_when_to_come_back(answer: Answer, seconds: flo
 
     assert caught.value.retry_after == seconds
     assert "hunter2" not in str(caught.value)
+
+
+class Busy:
+    """Answers `code` to the first requests, then as it should; counts what arrives."""
+
+    def __init__(self, code: int, times: int, retry_after: str | None = "0") -> None:
+        self.code, self.times, self.retry_after = code, times, retry_after
+        self.arrived: list[tuple[float, str]] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.arrived.append((asyncio.get_running_loop().time(), request.method))
+        if len(self.arrived) > self.times:
+            is_list = request.method == "GET" and request.path.endswith("/configmaps")
+            return web.json_response({"metadata": {"resourceVersion": "7"}, "items": []} if is_list else MAP)
+        if not self.code and request.transport is not None:
+            request.transport.abort()
+        headers = {} if self.retry_after is None else {"Retry-After": self.retry_after}
+        return web.Response(status=self.code or 500, headers=headers)
+
+
+MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "shop"}}
+METHODS: dict[str, Callable[[KubernetesCluster], Awaitable[object]]] = {
+    "get": lambda cluster: cluster.get(REF),
+    "list": lambda cluster: cluster.list(Query(CONFIG_MAP), dict),
+    "create": lambda cluster: cluster.create(MAP, field_manager="m"),
+    "replace": lambda cluster: cluster.replace(MAP, field_manager="m"),
+    "apply": lambda cluster: cluster.apply(MAP, field_manager="m"),
+    "patch": lambda cluster: cluster.patch(REF, {}, field_manager="m"),
+    "delete": lambda cluster: cluster.delete(REF),
+}
+READS = ("get", "list")
+
+
+@pytest.mark.parametrize("code", [429, 503])
+@pytest.mark.parametrize("method", METHODS)
+async def test_what_a_server_turns_away_is_sent_again_whatever_it_is(method: str, code: int) -> None:
+    busy = Busy(code, times=3)
+    async with facing(busy.answer) as cluster:
+        await METHODS[method](cluster)
+
+    assert len(busy.arrived) == 4
+    assert len({name for _, name in busy.arrived}) == 1
+
+
+async def test_it_is_not_sent_again_sooner_than_the_server_says() -> None:
+    busy = Busy(429, times=2, retry_after="1")
+    async with facing(busy.answer) as cluster:
+        await cluster.apply(MAP, field_manager="m")
+
+    (first, _), (second, _), (third, _) = busy.arrived
+    assert second - first >= 0.99
+    assert third - second >= 0.99
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("code", [500, 502, 504])
+async def test_what_a_server_may_have_carried_out_is_only_read_again(method: str, code: int) -> None:
+    busy = Busy(code, times=1)
+    async with facing(busy.answer) as cluster:
+        if method in READS:
+            await METHODS[method](cluster)
+        else:
+            with pytest.raises(ClusterUnavailable):
+                await METHODS[method](cluster)
+
+    assert len(busy.arrived) == (2 if method in READS else 1)
+
+
+@pytest.mark.parametrize("method", ["get", "list", "create", "apply", "patch"])
+async def test_only_a_read_is_sent_again_over_a_new_connection(method: str) -> None:
+    busy = Busy(0, times=2)
+    async with facing(busy.answer) as cluster:
+        if method in READS:
+            await METHODS[method](cluster)
+        else:
+            with pytest.raises(ClusterUnavailable, match="broke off"):
+                await METHODS[method](cluster)
+
+    assert len(busy.arrived) == (3 if method in READS else 1)
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+async def test_a_server_that_does_not_say_when_is_not_asked_again(code: int) -> None:
+    busy = Busy(code, times=1, retry_after=None)
+    async with facing(busy.answer) as cluster:
+        with pytest.raises(ClusterUnavailable):
+            await cluster.get(REF)
+
+    assert len(busy.arrived) == 1
+
+
+async def test_a_server_that_is_always_busy_is_not_asked_for_ever() -> None:
+    busy = Busy(429, times=1000)
+    async with facing(busy.answer) as cluster:
+        with pytest.raises(ClusterUnavailable):
+            await cluster.get(REF)
+
+    assert len(busy.arrived) == 11
+
+
+async def test_a_request_that_waits_to_be_sent_again_holds_no_place() -> None:
+    busy = Busy(429, times=64, retry_after="2")
+    async with facing(busy.answer) as cluster:
+        await cluster.resource(CONFIG_MAP)
+        waiting = [asyncio.create_task(cluster.get(REF)) for _ in range(64)]
+        await asyncio.sleep(0.4)
+        async with asyncio.timeout(1.2):
+            await cluster.get(REF)
+        await asyncio.gather(*waiting)
+
+    assert len(busy.arrived) == 129
+
+
+async def test_a_leader_that_is_deposed_between_two_attempts_makes_only_the_first() -> None:
+    class Reign:
+        def check(self) -> None:
+            if busy.arrived:
+                raise NotLeader("deposed")
+
+    busy = Busy(503, times=1)
+    async with facing(busy.answer) as cluster:
+        with pytest.raises(NotLeader):
+            await FencedCluster(cluster, Reign()).apply(MAP, field_manager="m")
+
+    assert len(busy.arrived) == 1
 
 
 @pytest.mark.parametrize(
@@ -110,6 +238,56 @@ async def test_a_body_that_is_no_object_is_unavailable(answer: Answer, sentence:
     async with facing(answer) as cluster:
         with pytest.raises(ClusterUnavailable, match=sentence):
             await cluster.get(REF)
+
+
+TEMPLATE = "core.PodTemplateSpec{ObjectMeta:v1.ObjectMeta{" + 'Name:"", ' * 250 + "}}"
+
+
+def refusal(code: int, message: str, *causes: tuple[str, str]) -> Answer:
+    details = {"causes": [{"reason": "FieldValueInvalid", "message": said, "field": field} for field, said in causes]}
+    return says(code, json.dumps({"kind": "Status", "code": code, "message": message, "details": details}))
+
+
+async def test_a_field_that_cannot_change_is_named_without_the_value_that_the_server_repeats() -> None:
+    template, selector = f"Invalid value: {TEMPLATE}: field is immutable", 'Invalid value: "x": field is immutable'
+    message = f'Job.batch "web" is invalid: [spec.template: {template}, spec.selector: {selector}]'
+
+    async with facing(refusal(422, message, ("spec.template", template), ("spec.selector", selector))) as cluster:
+        with pytest.raises(Invalid) as caught:
+            await cluster.patch(REF, {}, field_manager="m")
+
+    expected = "[spec.template: field is immutable, spec.selector: field is immutable]"
+    assert str(caught.value) == f'Job.batch "web" is invalid: {expected}'
+    assert [fault.message for fault in caught.value.faults] == ["field is immutable"] * 2
+
+
+async def test_what_is_wrong_with_a_long_value_is_still_said() -> None:
+    cause = f"Invalid value: {TEMPLATE}: must not be larger than a house"
+
+    async with facing(
+        refusal(422, f'Job.batch "web" is invalid: spec.template: {cause}', ("spec.template", cause))
+    ) as c:
+        with pytest.raises(Invalid) as caught:
+            await c.patch(REF, {}, field_manager="m")
+
+    assert str(caught.value).startswith(
+        'Job.batch "web" is invalid: spec.template: Invalid value: core.PodTemplateSpec{'
+    )
+    assert str(caught.value).endswith(": must not be larger than a house")
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "etcdserver: request is too large",
+        "rpc error: code = ResourceExhausted desc = trying to send message larger than max (3145728 vs. 2097152)",
+    ],
+)
+async def test_an_object_that_is_too_large_to_store_is_not_the_servers_trouble(message: str) -> None:
+    async with facing(refusal(500, message)) as cluster:
+        with pytest.raises(Invalid, match=r"too large|larger than max"):
+            await cluster.patch(REF, {}, field_manager="m")
 
 
 async def test_a_list_that_is_none_is_unavailable() -> None:

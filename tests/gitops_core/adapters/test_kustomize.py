@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gitops_core.adapters import sandbox
 from gitops_core.adapters.kustomize import Kustomize, RendererUnavailable
+from gitops_core.adapters.sandbox import Limits
 from gitops_core.domain.folders import generated_resources
 from gitops_core.domain.manifests import read_output
 from gitops_core.errors import ManifestInvalid, PathNotFound
@@ -318,3 +322,74 @@ async def test_a_program_that_prints_too_much_is_stopped(stream: int, tmp_path: 
     async with asyncio.timeout(20):
         with pytest.raises(RendererUnavailable, match="printed more than"):
             await Kustomize(str(program)).render(folder("account.yaml"), Overlay(name_prefix="x-"))
+
+
+async def test_a_thousand_kustomizations_asked_again_build_nothing() -> None:
+    renderer = Kustomize()
+    trees = [FixedTree(f"oid{n}", {"one.yaml": PARTS["deployment.yaml"].encode()}) for n in range(1000)]
+    made = [await renderer.render(tree, Overlay(name_prefix=f"n{n}-")) for n, tree in enumerate(trees)]
+    renderer._program = "/nowhere/kustomize"
+    gone = [FixedTree(tree.oid, {"one.yaml": b"not: [read"}) for tree in trees]
+
+    assert [await renderer.render(tree, Overlay(name_prefix=f"n{n}-")) for n, tree in enumerate(gone)] == made
+
+
+async def test_a_build_that_is_cancelled_ends_its_program_and_leaves_no_folder(tmp_path: Path) -> None:
+    program = tmp_path / "kustomize"
+    program.write_text(f"#!/bin/sh\nexec /bin/sleep 5{os.getpid()}\n")
+    program.chmod(0o755)
+    before = left_folders()
+    renderer = Kustomize(str(program), builds=1)
+    build = asyncio.create_task(renderer.render(folder("account.yaml"), Overlay(name_prefix="x-")))
+    await asyncio.sleep(1)
+    assert running(f"5{os.getpid()}")
+
+    build.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await build
+    await asyncio.sleep(0.5)
+
+    assert not running(f"5{os.getpid()}")
+    assert not left_folders() - before
+    renderer._program = ""
+    async with asyncio.timeout(30):  # its place is free again
+        await renderer.render(folder("account.yaml"), Overlay(name_prefix="x-"))
+
+
+def left_folders() -> set[Path]:
+    return {*Path(sandbox.MEMORY).glob(f"{sandbox.PREFIX}*")}
+
+
+def running(argument: str) -> bool:
+    """Whether a program with this argument runs."""
+    texts = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.parent.exists())
+    with contextlib.suppress(OSError):
+        return any(argument.encode() in text.split(b"\0") for text in texts)
+    return running(argument)  # one ended meanwhile
+
+
+async def test_a_build_that_needs_too_much_memory_says_so() -> None:
+    renderer = Kustomize()
+    renderer._limits = Limits(memory=48 * 2**20)
+    with pytest.raises(RendererUnavailable, match="needs more than 48 MiB of memory"):
+        await renderer.render(folder("account.yaml"), Overlay(name_prefix="x-"))
+
+
+async def test_failed_builds_leave_nothing_behind() -> None:
+    before = left_folders()
+    renderer = Kustomize()
+    for number in range(3):
+        files = {"kustomization.yaml": b"resources: [a.yaml]", "a.yaml": b"a: ["}
+        with pytest.raises(ManifestInvalid, match="kustomize build failed"):
+            await renderer.render(FixedTree(str(number), files), Overlay(name_prefix="x-"))
+
+    assert not left_folders() - before
+    assert not renderer._under_way._under_way
+
+
+async def test_a_large_build_is_within_the_limits() -> None:
+    """Of 100 Deployments."""
+    text = "---\n".join(PARTS["deployment.yaml"].replace("{name: web,", f"{{name: web{n},") for n in range(100))
+    made = await Kustomize().render(FixedTree("large", {"all.yaml": text.encode()}), Overlay(name_prefix="x-"))
+
+    assert len(made) == 100

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.health import health
+from gitops_core.domain.health import expires, health
 from gitops_core.meta import Manifest, timestamp
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -22,6 +22,15 @@ def condition(type_: str, status: str = "True", reason: str = "R", message: str 
 def thing(api_version: str, kind: str, spec: Any = None, status: Any = None, **metadata: Any) -> Manifest:
     made: dict[str, Any] = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x", **metadata}}
     return made | {name: value for name, value in (("spec", spec), ("status", status)) if value is not None}
+
+
+ROLLOUT = ("argoproj.io/v1alpha1", "Rollout")
+
+
+def rollout_of_a_workload(*, seen: str, wanted: str) -> Manifest:
+    annotations = {"rollout.argoproj.io/workload-generation": wanted}
+    status = {"observedGeneration": "1", "workloadObservedGeneration": seen, "phase": "Healthy"}
+    return thing(*ROLLOUT, {"workloadRef": {"name": "web"}}, status, generation=1, annotations=annotations)
 
 
 def deployment(*conditions: Any, wanted: int = 1, replicas: int = 1, updated: int = 1, ready: int = 1) -> Manifest:
@@ -97,6 +106,22 @@ STS = ("apps/v1", "StatefulSet")
         (thing("batch/v1", "Job", {}, {"conditions": [condition("Complete")]}), "Current"),
         (thing("batch/v1", "Job", {}, {"conditions": [condition("Failed")]}), "Failed"),
         (thing("batch/v1", "Job", {}, {"conditions": [condition("Suspended")]}), "Current"),
+        (thing("batch/v1", "Job", {"suspend": True}, {}), "Current"),
+        (thing("batch/v1", "Job", {"suspend": True}, {"conditions": [condition("Suspended")]}), "Current"),
+        (thing("batch/v1", "Job", {"suspend": True}, {"conditions": [condition("Failed")]}), "Failed"),
+        (thing("batch/v1", "Job", {"suspend": False}, {"conditions": [condition("Suspended")]}), "InProgress"),
+        (thing("batch/v1", "Job", {"suspend": False}, {"conditions": [condition("Suspended", "False")]}), "InProgress"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "2", "phase": "Healthy"}, generation=2), "Current"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "1", "phase": "Healthy"}, generation=2), "InProgress"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "2", "phase": "Degraded"}, generation=2), "Failed"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "2", "phase": "Progressing"}, generation=2), "InProgress"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "2", "phase": "Paused"}, generation=2), "InProgress"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "7d9c6f", "phase": "Healthy"}, generation=2), "Current"),
+        (thing(*ROLLOUT, {}, {}, generation=1), "InProgress"),
+        (rollout_of_a_workload(seen="4", wanted="5"), "InProgress"),
+        (rollout_of_a_workload(seen="5", wanted="5"), "Current"),
+        (thing("example.org/v1", "Widget", {}, {"observedGeneration": "3"}, generation=3), "Current"),
+        (thing("example.org/v1", "Widget", {}, {"observedGeneration": "2"}, generation=3), "InProgress"),
         (thing("v1", "Service", {"type": "LoadBalancer"}), "InProgress"),
         (thing("v1", "Service", {"type": "LoadBalancer", "clusterIP": "10.0.0.1"}), "Current"),
         (thing(*CRD, {}, {"conditions": [condition("Established")]}), "Current"),
@@ -129,3 +154,11 @@ def test_what_is_being_deleted_is_terminating_whatever_else_it_says(
     live = thing(*kind, {}, {**status, "conditions": found}, deletionTimestamp="2026-01-01T00:00:00Z")
 
     assert health(live, NOW).status == "Terminating"
+
+
+def test_only_a_job_with_a_time_to_live_goes_away_by_itself() -> None:
+    assert expires(thing("batch/v1", "Job", {"ttlSecondsAfterFinished": 0}))
+    assert not expires(thing("batch/v1", "Job", {}))
+    assert not expires(thing("batch/v1", "Job"))
+    assert not expires(thing("batch/v1", "CronJob", {"ttlSecondsAfterFinished": 0}))
+    assert not expires(thing("example.org/v1", "Job", {"ttlSecondsAfterFinished": 0}))

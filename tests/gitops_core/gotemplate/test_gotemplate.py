@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.gotemplate import FieldMissing, Limits, Struct, Template, TemplateError
+from gitops_core.gotemplate import FieldMissing, GoList, GoMap, Limits, Struct, Template, TemplateError
 
 DATA: dict[str, Any] = {
     "name": "app",
@@ -110,6 +110,50 @@ def test_a_wrong_template_is_explained(template: str, message: str) -> None:
         render(template)
 
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{ .a", "template: t:1: unclosed action"),
+        ("{{ .a\n", "template: t:2: unclosed action started at t:1"),
+        ("x\n{{ .a\n\n", "template: t:4: unclosed action started at t:2"),
+        ("{{ (.a", "template: t:1: unclosed action"),
+    ],
+)
+def test_an_action_without_end_is_told_once(template: str, message: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        Template(template, name="t")
+
+    assert str(caught.value) == message
+
+
+NAMED = Struct("main.NN", (("Namespace", "ns"), ("Name", "n")), {"String": "ns/n"})
+PRINTED = {
+    "A": NAMED,
+    "L": GoList([NAMED], "main.NN"),
+    "M": GoMap({"k": NAMED}, "map[string]main.NN"),
+    "K": GoMap({NAMED: 1}, "map[main.NN]int"),
+    "S": Struct("struct", (("X", NAMED), ("Y", 2))),
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ .A }}|{{ print .A }}|{{ println .A .A }}", "ns/n|ns/n|ns/n ns/n\n"),
+        ('{{ printf "%s %v %+v %q %x" .A .A .A .A .A }}', 'ns/n ns/n ns/n "ns/n" 6e732f6e'),
+        ('{{ printf "%#v %T" .A .A }}', 'main.NN{Namespace:"ns", Name:"n"} main.NN'),
+        ('{{ printf "%d" .A }}', "{%!d(string=ns) %!d(string=n)}"),
+        ("{{ .L }} {{ .M }} {{ .K }} {{ .S }}", "[ns/n] map[k:ns/n] map[ns/n:1] {ns/n 2}"),
+        ('{{ printf "%s" .L }} {{ printf "%+v" .S }}', "[ns/n] {X:ns/n Y:2}"),
+        ("{{ html .A }}|{{ js .A }}|{{ urlquery .A }}|{{ .A.String }}", "ns/n|ns/n|ns%2Fn|ns/n"),
+        ('{{ .A | printf "%10s|" }}{{ range $k, $v := .K }}{{ $k }}{{ end }}', "      ns/n|ns/n"),
+        ("{{ eq .A .A }} {{ .A.Name }}", "true n"),
+    ],
+)
+def test_a_struct_that_says_how_it_is_printed_is_printed_so_wherever_it_stands(template: str, text: str) -> None:
+    assert Template(template, name="t").render(PRINTED) == text
 
 
 def test_errors_name_the_line() -> None:

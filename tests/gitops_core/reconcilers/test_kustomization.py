@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import yaml
+
 from gitops_core.api import Kustomization
 from gitops_core.errors import Forbidden
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
@@ -76,7 +78,7 @@ def test_what_is_asked_again_and_unchanged_costs_one_request_an_object() -> None
             await asyncio.sleep(5)
 
             requests = world.cluster.since(before)
-            expected = [("apply", "ConfigMap/one", False), ("apply", "ConfigMap/two", False)]
+            expected = [("get", "ConfigMap/one", False), ("get", "ConfigMap/two", False)]
             assert requests == [*expected, ("patch", "Kustomization/apps", False)]
             assert await _versions(world, "one", "two") == versions
             live = await world.kustomization("apps")
@@ -98,7 +100,7 @@ def test_a_new_kustomization_stays_within_its_request_budget() -> None:
             await asyncio.sleep(10)
 
             assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-            assert len(world.cluster.since(before)) <= 12
+            assert len(world.cluster.since(before)) <= 13
             before = len(world.cluster.requests)
             await world.request(Kustomization, "apps", "again")
             await asyncio.sleep(10)
@@ -218,6 +220,59 @@ def test_what_kubectl_applied_before_is_taken_over() -> None:
             assert live["data"] == {"a": "1", "theirs": "y"}
             managers = {entry["manager"] for entry in live["metadata"]["managedFields"]}
             assert managers == {"kustomize-controller", "some-controller"}
+
+    virtually(main())
+
+
+def test_a_password_that_git_withdraws_leaves_the_secret() -> None:
+    def secret(strings: str) -> str:
+        return f"apiVersion: v1\nkind: Secret\nmetadata: {{name: login}}\nstringData: {{{strings}}}\n"
+
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/login.yaml": secret("user: a, password: b")})
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            await world.commit({"apps/login.yaml": secret("user: a")})
+            await asyncio.sleep(90)
+
+            live = await world.live(Kind("", "v1", "Secret"), "login")
+            assert live["data"] == {"user": "YQ=="}
+
+    virtually(main())
+
+
+def test_what_a_cluster_shows_may_stand_in_git() -> None:
+    """An export with uid, resourceVersion, status and kubectl's own annotation is applied, and applied once."""
+
+    async def main() -> None:
+        world = World()
+        await world.begin({})
+        note = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "kept": "x"}
+        about = {"name": "web", "namespace": "default", "annotations": note}
+        web = {**yaml.safe_load(WEB), "metadata": about}
+        await world.local.create(web, field_manager="kubectl-create")
+        status = {"status": {"replicas": 1}}
+        ref = ObjectRef(DEPLOYMENT, ObjectKey("default", "web"))
+        await world.local.patch(ref, status, field_manager="kubelet", subresource="status")
+        exported = await world.live(DEPLOYMENT, "web")
+        await world.commit({"apps/web.yaml": yaml.safe_dump(exported)})
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            first = await world.live(DEPLOYMENT, "web")
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+            assert (first["spec"], first["status"]) == (exported["spec"], exported["status"])
+            assert first["metadata"]["annotations"] == {"kept": "x"}
+
+            await world.request(Kustomization, "apps", "again")
+            await asyncio.sleep(5)
+
+            assert (await world.live(DEPLOYMENT, "web"))["metadata"]["resourceVersion"] == (
+                first["metadata"]["resourceVersion"]
+            )
 
     virtually(main())
 
@@ -369,7 +424,7 @@ def test_a_folder_that_cannot_be_built_is_named() -> None:
             messages = {n: condition(await world.kustomization(n), "Ready")[2] for n in ("apps", "web", "bad")}
 
         assert messages["apps"] == "apps holds no manifests"
-        assert messages["web"].startswith("web/kustomization.yaml: resources: web/one.yaml is not in the repository")
+        assert messages["web"].startswith("web/kustomization.yaml: resources[0]: web/one.yaml is not in the repository")
         assert messages["bad"].startswith("failed to decode bad/kustomization.yaml: line 2: ")
 
     virtually(main())
@@ -531,6 +586,78 @@ def test_a_dependency_comes_first_and_its_readiness_wakes() -> None:
     virtually(main())
 
 
+def test_dependencies_in_a_circle_are_named_until_one_of_them_is_mended() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        for name, needed in (("a", "b"), ("b", "c"), ("c", "a")):
+            await world.sync(name, "./apps", namePrefix=f"{name}-", interval="1h", dependsOn=[{"name": needed}])
+        async with world.running():
+            await asyncio.sleep(20)
+
+            for name, circle in (("a", "a -> b -> c -> a"), ("b", "b -> c -> a -> b"), ("c", "c -> a -> b -> c")):
+                live = await world.kustomization(name)
+                status, reason, message = condition(live, "Ready")
+                assert (status, reason) == ("False", "DependencyCycle")
+                assert message.endswith(circle)
+                assert condition(live, "Stalled")[0] == "True"
+
+            await world.sync("c", "./apps", namePrefix="c-", interval="1h", dependsOn=[])
+            await asyncio.sleep(20)
+
+            states = {name: condition(await world.kustomization(name), "Ready")[0] for name in "abc"}
+            assert states == dict.fromkeys("abc", "True")
+
+    virtually(main())
+
+
+def test_what_depends_on_an_edited_one_waits_until_that_was_applied() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"base/web.yaml": WEB, "apps/one.yaml": config_map("one"), "ok/ok.yaml": config_map("ok")})
+        await world.sync("base", "./ok", interval="1h")
+        await world.sync("apps", "./apps", dependsOn=[{"name": "base"}], interval="1h")
+        async with world.running():
+            await asyncio.sleep(20)
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+
+            await world.sync("base", "./base", interval="1h", wait=True)
+            await world.request(Kustomization, "apps", "again")
+            await asyncio.sleep(20)
+
+            expected = ("False", "DependencyNotReady", "dependency 'default/base' is not ready")
+            assert condition(await world.kustomization("apps"), "Ready") == expected
+
+    virtually(main())
+
+
+def _job(spec: str) -> str:
+    template = "{spec: {restartPolicy: Never, containers: [{name: j, image: j}]}}"
+    return f"apiVersion: batch/v1\nkind: Job\nmetadata: {{name: j}}\nspec: {{{spec}template: {template}}}\n"
+
+
+def _absent_job(spec: str) -> str:
+    """The Ready status after a Job that was waited for is gone."""
+
+    async def main() -> str:
+        world = World()
+        await world.begin({"apps/job.yaml": _job(spec)})
+        await world.sync("apps", "./apps", wait=True, interval="1h")
+        async with world.running():
+            await asyncio.sleep(10)
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
+            await world.local.delete(ObjectRef(Kind("batch", "v1", "Job"), ObjectKey("default", "j")))
+            await asyncio.sleep(20)
+            return condition(await world.kustomization("apps"), "Ready")[0]
+
+    return virtually(main())
+
+
+def test_a_job_that_its_time_to_live_removed_is_done() -> None:
+    assert _absent_job("ttlSecondsAfterFinished: 10, ") == "True"
+    assert _absent_job("") == "Unknown"
+
+
 def test_a_suspended_one_is_left_alone_and_deleted_without_pruning() -> None:
     async def main() -> None:
         world = World()
@@ -674,3 +801,28 @@ def test_a_process_that_begins_anew_finds_everything_as_it_is() -> None:
 
 async def _versions(world: World, *names: str) -> list[str]:
     return [(await world.live(CONFIG_MAP, name))["metadata"]["resourceVersion"] for name in names]
+
+
+def test_links_that_stay_inside_the_repository_are_followed_and_others_named() -> None:
+    async def main() -> None:
+        world = World()
+        built, evil = "resources: [one.yaml]\nnameSuffix: -built\n", "resources: [out.yaml]\n"
+        await world.begin({f"{name}/{name}.yaml": config_map(name) for name in ("one", "two", "three")})
+        await world.commit({"built/kustomization.yaml": built, "evil/kustomization.yaml": evil})
+        links = {"plain/x.yaml": "../two/two.yaml", "built/one.yaml": "../one/one.yaml", "current": "three"}
+        out = {"evil/out.yaml": "../../etc/passwd"}
+        texts = {path: target.encode() for path, target in {**links, **out}.items()}
+        await world.repository.commit(texts, modes=dict.fromkeys(texts, "120000"))
+        for folder in ("plain", "built", "current", "evil"):
+            await world.sync(folder, f"./{folder}")
+        async with world.running():
+            await asyncio.sleep(15)
+
+            for folder, name in (("plain", "two"), ("built", "one-built"), ("current", "three")):
+                live = await world.kustomization(folder)
+                assert inventory(live) == [f"default_{name}__ConfigMap"], condition(live, "Ready")
+            _, reason, message = condition(await world.kustomization("evil"), "Ready")
+            assert reason == "BuildFailed"
+            assert "evil/out.yaml is a symbolic link to ../../etc/passwd" in message
+
+    virtually(main())

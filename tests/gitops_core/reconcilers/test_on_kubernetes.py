@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,12 @@ import pytest
 from gitops_core.adapters.kubernetes import KubernetesCluster
 from gitops_core.domain.plan import plan_sync
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.reconcilers.applying import Applied, Applier, Before, SyncFailed, mark_of
+from gitops_core.reconcilers.applying import Applied, Applier, Mark, SyncFailed
 from gitops_core.runtime.clock import SystemClock
 from tests.servers.controlplane import ControlPlane
 
 OWNER = {"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "default"}
+OWNER_KEY = ObjectKey("default", "apps")
 
 
 @pytest.fixture
@@ -31,10 +32,23 @@ def config_map(name: str, **data: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
-async def synced(cluster: KubernetesCluster, *wanted: Manifest, before: Before | None = None) -> Sequence[Applied]:
+async def until_settled(applier: Applier, refs: Sequence[ObjectRef]) -> None:
+    while True:
+        if not await applier.unsettled(await applier.lives(refs)):
+            return
+        await asyncio.sleep(0.1)
+
+
+async def synced(
+    cluster: KubernetesCluster, *wanted: Manifest, known: Mapping[ObjectRef, Mark] | None = None
+) -> Sequence[Applied]:
     applier, plan = Applier(cluster, SystemClock()), plan_sync(wanted, (), prune=True)
-    known = before or await applier.try_out(plan, first_is_its_own_trial=before is not None)
-    return await applier.apply(plan, known, first_alone=False)
+    before = await (applier.try_out(plan) if known is None else applier.read(plan, known))
+    applied: list[Applied] = []
+    for stage in plan.stages:
+        applied += await applier.apply(stage, before, OWNER_KEY)
+        await until_settled(applier, [action.ref for action in stage])
+    return applied
 
 
 async def test_changes_are_told_from_their_absence(cluster: KubernetesCluster) -> None:
@@ -50,14 +64,14 @@ async def test_changes_are_told_from_their_absence(cluster: KubernetesCluster) -
 
 async def test_without_a_trial_a_change_by_hand_is_told_too(cluster: KubernetesCluster) -> None:
     wanted = config_map("hand-one", a="1")
-    first = await synced(cluster, wanted)
-    known = Before({applied.ref: mark_of(applied.live) for applied in first})
-    assert [a.change for a in await synced(cluster, wanted, before=known)] == ["unchanged"]
+    known = {applied.ref: applied.mark for applied in await synced(cluster, wanted)}
+    assert [a.change for a in await synced(cluster, wanted, known=known)] == ["unchanged"]
 
     await asyncio.sleep(1.1)  # managedFields keep whole seconds
     await cluster.patch(ObjectRef.of(wanted), {"data": {"a": "by hand"}}, field_manager="somebody")
 
-    assert [a.change for a in await synced(cluster, wanted, before=known)] == ["configured"]
+    (healed,) = await synced(cluster, wanted, known=known)
+    assert (healed.change, healed.live["data"]) == ("configured", {"a": "1"})
 
 
 async def test_what_kubectl_applied_is_taken_over(cluster: KubernetesCluster, control_plane: ControlPlane) -> None:

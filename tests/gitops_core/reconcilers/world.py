@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -32,12 +32,16 @@ class Counted:
 
     Attributes:
         refusals: an error to answer a real apply or delete of an object of that name with.
+        conflicts: an error to answer a patch of an object of that name with.
+        meanwhile: what somebody else does right before such a request, once, by (method, object).
     """
 
     def __init__(self, inner: LocalCluster) -> None:
         self.inner = inner
         self.requests: list[tuple[str, str, bool]] = []
         self.refusals: dict[str, ClusterError] = {}
+        self.conflicts: dict[str, ClusterError] = {}
+        self.meanwhile: dict[tuple[str, str], Callable[[], Awaitable[object]]] = {}
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.inner, name)
@@ -47,8 +51,12 @@ class Counted:
         async def request(subject: Any, *args: Any, **options: Any) -> Any:
             about = _name_of(subject)
             self.requests.append((name, about, bool(options.get("dry_run"))))
+            if not options.get("dry_run") and (deed := self.meanwhile.pop((name, about), None)) is not None:
+                await deed()
             if name in ("apply", "delete") and not options.get("dry_run") and about in self.refusals:
                 raise self.refusals[about]
+            if name == "patch" and about in self.conflicts:
+                raise self.conflicts[about]
             return await method(subject, *args, **options)
 
         return request

@@ -48,7 +48,7 @@ class Closed:
 def test_every_method_of_the_port_is_tried_here() -> None:
     methods = {n for n, _ in inspect.getmembers(Cluster, inspect.isfunction) if not n.startswith("_")}
 
-    assert methods - {"resource", "resources", "impersonate"} == set(REQUESTS)
+    assert methods - {"resource", "resources", "impersonate", "apart"} == set(REQUESTS)
 
 
 @pytest.mark.parametrize("method", REQUESTS)
@@ -57,7 +57,7 @@ def test_a_bound_handle_reaches_no_other_namespace(method: str, namespace: str) 
     async def main() -> None:
         world = World()
         bound = NamespaceBound(world.local, "shop")
-        for handle in (bound, bound.impersonate("system:serviceaccount:other:x")):
+        for handle in (bound, bound.impersonate("system:serviceaccount:other:x"), bound.apart()):
             with pytest.raises(OutsideNamespace, match="namespace 'shop'"):
                 await REQUESTS[method](handle, namespace)
 
@@ -85,7 +85,7 @@ def test_a_process_that_does_not_lead_writes_nothing(method: str) -> None:
         await world.install()
         fenced = FencedCluster(world.local, Closed())
         before = (await world.local.list(Query(SECRET), dict)).resource_version
-        for handle in (fenced, fenced.impersonate("system:serviceaccount:shop:x")):
+        for handle in (fenced, fenced.impersonate("system:serviceaccount:shop:x"), fenced.apart()):
             with pytest.raises(NotLeader):
                 await REQUESTS[method](handle, "shop")
 

@@ -15,6 +15,7 @@ from gitops_core.meta import Condition, ObjectMeta, Resource
 from gitops_core.runtime.conditions import conditions_after, status_after
 from gitops_core.runtime.reconciling import Outcome
 from gitops_core.runtime.statuses import merge_patch, status_patch
+from image_updater.api.images import ImageUpdateAutomationStatus, MarkerReport
 from tests.gitops_core.runtime.kinds import Plain, Widget, WidgetStatus
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -131,6 +132,39 @@ def test_a_failure_without_a_status_leaves_the_other_fields_as_they_are() -> Non
     assert isinstance(status, WidgetStatus)
     assert status.size == 5
     assert healthy in status.conditions
+
+
+TEXTS = st.text(alphabet=st.sampled_from("aä€🦭\udcff"), max_size=50).map(lambda text: text * 2000)
+
+
+@settings(max_examples=100, deadline=None)
+@given(KINDS, TEXTS, st.sampled_from(["outcome", "waits", "fails", "stalls", "own"]))
+def test_no_text_is_too_long_for_the_api_server(kind: type[Resource], text: str, how: str) -> None:
+    own = (Condition(type="Healthy", status="True", reason="Succeeded", message=text),)
+    results: dict[str, Outcome | Exception] = {
+        "outcome": Outcome(WidgetStatus(), text, None),
+        "waits": Outcome(WidgetStatus(), text, None, ready="Unknown"),
+        "fails": TransientError(text),
+        "stalls": StalledError(text),
+        "own": TransientError("message").carrying(WidgetStatus(), *own),
+    }
+    conditions = conditions_after(results[how], _with(kind), NOW, (f"spec.{text}",))
+
+    for condition in conditions:
+        assert len(condition.message.encode()) <= 4096
+    if len(text.encode("utf-8", "replace")) > 4096:
+        assert any(condition.message.endswith("bytes left out)") for condition in conditions)
+    again = conditions_after(results[how], _with(kind, conditions), NOW + timedelta(hours=1), (f"spec.{text}",))
+    assert again == conditions
+
+
+def test_what_a_status_quotes_is_cut_and_what_it_echoes_is_whole() -> None:
+    report = MarkerReport(file="app.yaml", state="ambiguous", current="ä" * 1_000_000)
+    patch = status_patch(None, ImageUpdateAutomationStatus(unsettled=(report,), observed_source_revision="r" * 9000))
+
+    assert len(patch["unsettled"][0]["current"].encode()) <= 4096
+    assert patch["unsettled"][0]["file"] == "app.yaml"
+    assert patch["observedSourceRevision"] == "r" * 9000
 
 
 def test_flux_broken_build() -> None:

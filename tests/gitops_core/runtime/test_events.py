@@ -70,6 +70,26 @@ def test_a_repetition_after_the_event_was_forgotten_is_a_new_one() -> None:
     virtually(main())
 
 
+def test_an_event_says_no_more_than_the_api_server_takes() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        recorder, _ = _recorder(world)
+        writing = asyncio.create_task(recorder.run())
+        for _ in range(2):
+            recorder.emit(ABOUT, "Warning", "Failed", "ä" * 5000, {})
+        await recorder.flush(1.0)
+        (event,) = await world.events()
+        writing.cancel()
+
+        assert 900 < len(event["message"].encode()) <= 1024
+        assert event["message"].startswith("ääää")
+        assert event["message"].endswith("bytes left out)")
+        assert event["count"] == 2
+
+    virtually(main())
+
+
 def test_a_full_queue_drops_and_counts() -> None:
     async def main() -> None:
         world = World()
@@ -124,6 +144,6 @@ def test_an_api_server_that_will_not_have_it_stops_nothing() -> None:
         writing.cancel()
 
         assert _dropped(metrics) == 1
-        assert len(event["message"]) == 4096
+        assert len(event["message"]) <= 1024
 
     virtually(main())

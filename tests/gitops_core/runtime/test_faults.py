@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from typing import Any
 
 import pytest
 
-from gitops_core.errors import NotLeader
+from gitops_core.api import GitRepository
+from gitops_core.api.gitrepository import GitRepositoryStatus
+from gitops_core.errors import ClusterUnavailable, Invalid, NotLeader, TransientError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.leading import LEASE, Leadership
+from gitops_core.runtime.leave import check_again
 from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
-from tests.gitops_core.runtime.kinds import Gadget, Widget
+from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import World, condition, controller, lease, outcome, ref
 from tests.simulation.loop import SeededChance, virtually
 
 _CONFIGMAP = Kind("", "v1", "ConfigMap")
+_DEFINITION = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 _LEASE = ObjectRef(LEASE, ObjectKey("shop", "sealoop"))
 
 
@@ -74,6 +79,30 @@ def test_a_forgotten_version_means_list_again_and_wakes_only_what_changed() -> N
     virtually(main())
 
 
+def test_a_watch_that_is_turned_away_comes_back_when_the_api_server_says() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary()
+
+        async def busy(query: Query, type_: type[Any], **options: Any) -> Any:
+            if query.kind == Widget.KIND:
+                asked.append(world.clock.monotonic())
+                if len(asked) < 4:
+                    raise ClusterUnavailable("too many requests", retry_after=20.0)
+            return await world.local.list(query, type_, **options)
+
+        asked: list[float] = []
+        world.cluster.override["list"] = busy
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(100)
+
+        assert [round(later - sooner, 1) for sooner, later in itertools.pairwise(asked)] == [20.0] * 3
+        assert diary.of("a")
+
+    virtually(main())
+
+
 def test_the_api_server_may_be_away_for_an_hour() -> None:
     async def main() -> None:
         world, diary = World(), Diary(lambda wanted: outcome(wanted, 30.0))
@@ -118,6 +147,82 @@ def test_a_status_that_could_not_be_written_is_written_later() -> None:
     virtually(main())
 
 
+def test_a_failure_that_has_much_to_say_is_stored_and_retried_no_sooner_than_it_asks() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: GitRepository, platform: Platform) -> Outcome:
+            looks.append(platform.clock.monotonic())
+            if wanted.spec.url.endswith("bad"):
+                raise TransientError("apps/web: " + "field is immutable, " * 5000, reason="Broken", retry_after=120.0)
+            return Outcome(GitRepositoryStatus(), "stored", 3600.0)
+
+        looks: list[float] = []
+        await world.install(GitRepository)
+        await world.put(GitRepository, "a", url="https://git.example/good", interval="1h")
+        async with world.process(controller(script, GitRepository)):
+            await asyncio.sleep(10)
+            assert condition(await world.get(GitRepository, "a"), "Ready")["status"] == "True"
+            await world.put(GitRepository, "a", url="https://git.example/bad", interval="1h")
+            await asyncio.sleep(600)
+            ready = condition(await world.get(GitRepository, "a"), "Ready")
+
+        assert (ready["status"], ready["reason"]) == ("False", "Broken")
+        assert ready["message"].startswith("apps/web: field is immutable")
+        assert ready["message"].endswith("bytes left out)")
+        assert len(looks) <= 1 + 5
+
+    virtually(main())
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_status_that_the_api_server_refuses_is_replaced_by_a_short_one(fails: bool) -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Widget, platform: Platform) -> Outcome:
+            looks.append(platform.clock.monotonic())
+            if wanted.spec.size == 2 and fails:
+                raise TransientError("no size fits", reason="Sizeless", retry_after=300.0).carrying(
+                    WidgetStatus(size=2)
+                )
+            return outcome(wanted, None)
+
+        async def picky(subject: ObjectRef, patch: Any, **options: Any) -> Any:
+            if (patch.get("status") or {}).get("size") == 2:
+                raise Invalid(subject, "Widget/shop/a: status.size: Invalid value: 2: too large: " + "x" * 9000)
+            return await world.local.patch(subject, patch, **options)
+
+        looks: list[float] = []
+        world.cluster.override["patch"] = picky
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(script)):
+            await asyncio.sleep(10)
+            assert condition(await world.get(Widget, "a"), "Ready")["status"] == "True"
+            looks.clear()
+            await world.put(Widget, "a", size=2)
+            await asyncio.sleep(600)
+            live = await world.get(Widget, "a")
+            await world.put(Widget, "a", size=3)
+            await asyncio.sleep(10)
+            healed = await world.get(Widget, "a")
+
+        said = "no size fits" if fails else "size 2"
+        ready = condition(live, "Ready")
+        assert (ready["status"], ready["reason"]) == ("False", "StatusRefused")
+        assert ready["message"].startswith(
+            f"the status of this result cannot be stored: {said}: Widget/shop/a: status.s"
+        )
+        assert len(ready["message"]) < 1000
+        assert live["status"]["size"] == 1
+        assert live["status"]["observedGeneration"] == 1
+        assert len(looks) <= (1 + 2 if fails else 1 + 11)
+        assert condition(healed, "Ready")["message"] == "size 3"
+
+    virtually(main())
+
+
 def test_a_kind_that_is_not_installed_stops_no_other() -> None:
     async def main() -> None:
         world, widgets, gadgets = World(), Diary(), Diary()
@@ -132,6 +237,8 @@ def test_a_kind_that_is_not_installed_stops_no_other() -> None:
             await asyncio.sleep(5)
             assert widgets.of("a")
             assert not process.health.synced
+            assert process.health.is_ready
+            assert process.health.told == "ok; not installed: Gadget"
             await world.install(Gadget)
             await world.put(Gadget, "g", size=1)
             await asyncio.sleep(60)
@@ -139,6 +246,61 @@ def test_a_kind_that_is_not_installed_stops_no_other() -> None:
             assert gadgets.of("g")
             assert len(widgets.of("a")) > 1
             assert process.health.synced
+            assert process.health.told == "ok"
+
+    virtually(main())
+
+
+def test_a_leader_that_has_not_read_a_kind_is_not_ready_and_says_which() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def hangs(query: Query, type_: type[Any], **options: Any) -> Any:
+            if query.kind == Gadget.KIND:
+                await asyncio.sleep(100)
+            return await world.local.list(query, type_, **options)
+
+        world.cluster.override["list"] = hangs
+        await world.install(Widget, Gadget)
+        async with world.process(controller(Diary()), controller(Diary(), Gadget)) as process:
+            await asyncio.sleep(5)
+            before = process.health.is_ready, process.health.told
+            await asyncio.sleep(100)
+            after = process.health.is_ready, process.health.told
+
+        assert before == (False, "not ready; not read yet: Gadget")
+        assert after == (True, "ok")
+
+    virtually(main())
+
+
+def test_a_leader_of_no_kind_at_all_is_not_ready() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.process(controller(Diary()), controller(Diary(), Gadget)) as process:
+            await asyncio.sleep(5)
+
+            assert not process.health.is_ready
+            assert process.health.told == "not ready; not installed: Gadget, Widget"
+
+    virtually(main())
+
+
+def test_a_kind_that_is_taken_away_and_comes_back_is_told() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary()
+        await world.install(Widget, Gadget)
+        async with world.process(controller(diary), controller(Diary(), Gadget)) as process:
+            await asyncio.sleep(5)
+            name = f"{Gadget.PLURAL}.{Gadget.KIND.group}"
+            await world.local.delete(ObjectRef(_DEFINITION, ObjectKey("", name)))
+            await asyncio.sleep(60)
+            away = process.health.told
+            await world.install(Gadget)
+            await asyncio.sleep(120)
+
+            assert away == "ok; not installed: Gadget"
+            assert process.health.told == "ok"
 
     virtually(main())
 
@@ -237,8 +399,27 @@ def test_one_of_two_leads_and_the_other_takes_over_when_it_is_killed() -> None:
                 live = await world.local.get(_LEASE)
 
         assert live is not None
-        assert live["spec"]["holderIdentity"] == "two"
+        assert live["spec"]["holderIdentity"].startswith("two_")
         assert live["spec"]["leaseTransitions"] == 1
+
+    virtually(main())
+
+
+def test_of_two_processes_with_one_name_one_leads() -> None:
+    async def main() -> None:
+        world, first, second = World(), Diary(), Diary()
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        one = world.process(controller(first), lease=lease("same"))
+        two = world.process(controller(second), lease=lease("same"))
+        async with one as a, two as b:
+            for _ in range(120):
+                await asyncio.sleep(1)
+                assert [a.health.leading, b.health.leading].count(True) == 1
+            live = await world.local.get(_LEASE)
+
+        assert live is not None
+        assert live["spec"]["leaseTransitions"] == 0
 
     virtually(main())
 
@@ -289,6 +470,51 @@ def test_a_lease_stolen_between_plan_and_write_stops_the_write() -> None:
     virtually(main())
 
 
+def test_writes_that_the_api_server_keeps_waiting_do_not_cost_the_lease() -> None:
+    async def main() -> None:
+        world = World()
+        world.cluster.apart = lambda: world.local  # type: ignore[assignment,return-value,method-assign]
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(_write_map), lease=lease("one")) as process:
+            await asyncio.sleep(1)
+            world.cluster.delay = 3600.0
+            await world.put(Widget, "a", size=2)
+            for _ in range(300):
+                await asyncio.sleep(0.5)
+                assert process.health.leading
+
+            world.cluster.delay = 0.0
+
+    virtually(main())
+
+
+def test_a_leader_whose_machine_sleeps_in_the_middle_of_a_look_sends_nothing_anywhere() -> None:
+    """No handle of the platform is between a reconciler and a forge: the adapter finds the fence in the task."""
+
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Widget, platform: Platform) -> Outcome:
+            check_again()
+            asyncio.get_running_loop().jump(10.5)  # type: ignore[attr-defined]
+            try:
+                check_again()
+            except NotLeader:
+                refused.append(wanted.key.name)
+            return outcome(wanted)
+
+        refused: list[str] = []
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(script), lease=lease("one")):
+            await asyncio.sleep(1)
+
+        assert refused == ["a"]
+
+    virtually(main())
+
+
 def test_a_leader_that_cannot_renew_stops_writing_before_another_may_begin() -> None:
     async def main() -> None:
         world = World()
@@ -314,7 +540,7 @@ def test_a_leader_that_cannot_renew_stops_writing_before_another_may_begin() -> 
 
         assert 8.0 <= lost_at - 20 <= 10.2
         assert 3.0 <= taken_at - lost_at <= 9.0
-        with pytest.raises(NotLeader, match="one no longer leads"):
+        with pytest.raises(NotLeader, match=r"^one_.* no longer leads"):
             mine.check()
 
     virtually(main())
@@ -347,12 +573,13 @@ def test_the_lease_reads_as_client_go_writes_it() -> None:
         live: Any = await world.local.get(_LEASE)
 
         assert live["spec"] == {
-            "holderIdentity": "one",
+            "holderIdentity": live["spec"]["holderIdentity"],
             "leaseDurationSeconds": 15,
             "acquireTime": "2026-01-01T00:00:00.000000Z",
             "renewTime": "2026-01-01T00:00:00.000000Z",
             "leaseTransitions": 0,
         }
+        assert re.fullmatch("one_[0-9a-f-]{36}", live["spec"]["holderIdentity"])
         await mine.release()
         left: Any = await world.local.get(_LEASE)
         assert (left["spec"]["holderIdentity"], left["spec"]["leaseDurationSeconds"]) == ("", 1)

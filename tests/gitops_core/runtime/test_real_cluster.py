@@ -47,7 +47,7 @@ class Place:
         return [cast(dict[str, Any], item) for item in page.items]
 
     def start(self, script: Script, stop: asyncio.Event, identity: str = "one") -> asyncio.Task[None]:
-        lease = LeaseSettings(self.namespace, "sealoop", identity, duration=3.0, renew_deadline=2.0, retry=0.4)
+        lease = LeaseSettings(self.namespace, "sealoop", identity, duration=8.0, renew_deadline=6.0, retry=0.5)
         return asyncio.create_task(
             run(
                 cluster=self.cluster,
@@ -72,7 +72,7 @@ async def place(control_plane: ControlPlane) -> AsyncIterator[Place]:
     await cluster.close()
 
 
-async def _eventually(question: Callable[[], Awaitable[Any]], seconds: float = 20.0) -> Any:
+async def _eventually(question: Callable[[], Awaitable[Any]], seconds: float = 60.0) -> Any:
     """The first answer that is true."""
     async with asyncio.timeout(seconds):
         while True:
@@ -149,7 +149,7 @@ async def test_a_killed_leader_is_replaced(place: Place) -> None:
     assert set(before) == {"one"}
     assert looks[-1] == "two"
     assert lease is not None
-    assert lease["spec"]["holderIdentity"] == "two"
+    assert lease["spec"]["holderIdentity"].startswith("two_")
     assert lease["spec"]["leaseTransitions"] == 1
     assert left is not None
     assert left["spec"].get("holderIdentity", "") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
@@ -13,9 +14,10 @@ from typing import Literal
 import pytest
 from aiohttp import web
 
-from gitops_core.errors import GitOpsError, StalledError
+from gitops_core.errors import GitOpsError, NotLeader, StalledError
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
+from gitops_core.runtime.leave import FENCE
 from image_updater.adapters.forges import HttpForges
 from image_updater.adapters.forges.addresses import Place, place_of
 from image_updater.errors import ForgeDenied, ForgeUnavailable
@@ -279,3 +281,28 @@ async def test_the_proxy_of_the_environment_is_used() -> None:
         forge = forges.forge(ForgeAddress("gitea", "http://gitea.invalid/org/app", access=ACCESS))
 
         assert "502 bad gateway" in str(await failure(forge))
+
+
+class Deposed:
+    def check(self) -> None:
+        raise NotLeader("deposed")
+
+
+@pytest.mark.parametrize("kind", ["gitea", "github", "gitlab"])
+async def test_a_process_that_was_deposed_opens_and_closes_no_pull_request(forges: HttpForges, kind: Kind) -> None:
+    seen: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await reader.readuntil(b"\r\n")).decode().partition(" ")[0])
+        await answer_with("200 OK", b"[]", "application/json")(reader, writer)
+
+    FENCE.set(Deposed())
+    async with bad_server(answer) as url:
+        forge = at(forges, url, kind)
+        assert await forge.find("bumps", "main") == ()
+        with pytest.raises(NotLeader):
+            await forge.open("bumps", "main", "Bump", "")
+        with pytest.raises(NotLeader):
+            await forge.close(1, "no longer needed")
+
+    assert set(seen) == {"GET"}

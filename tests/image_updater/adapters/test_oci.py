@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -46,12 +47,29 @@ async def test_all_pages_are_read(registry: OciRegistry, host: str, link: str) -
     assert tags == tuple(f"1.0.{number}" for number in range(1, 8))
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "count"),
+    [("moved", 4), ("silent", 2500), ("deaf", 1000)],
+)
+async def test_no_page_is_lost_however_a_registry_pages(
+    registry: OciRegistry, host: str, behaviour: str, count: int
+) -> None:
+    assert len(await registry.tags(Repository(host, f"{behaviour}/app", insecure=True))) == count
+
+
+@pytest.mark.parametrize("status", [400, 403, 405, 501])
+async def test_a_digest_is_read_by_get_where_head_is_refused(registry: OciRegistry, host: str, status: int) -> None:
+    repository = Repository(host, f"no-head/{status}/app", insecure=True)
+
+    assert await registry.digest(repository, "1.0.0") == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
+
+
 async def test_no_tags_is_an_answer(registry: OciRegistry, host: str) -> None:
     assert await registry.tags(Repository(host, "null-tags/app", insecure=True)) == ()
 
 
 async def test_a_challenge_that_leads_nowhere_troubles_no_open_repository(registry: OciRegistry, host: str) -> None:
-    with pytest.raises(RegistryDenied):
+    with pytest.raises(RegistryUnavailable):
         await registry.tags(Repository(host, "foreign-realm/app", insecure=True))
 
     assert await registry.tags(Repository(host, "null-tags/app", insecure=True)) == ()
@@ -74,7 +92,7 @@ async def test_ten_mebibytes_of_tags_are_read(registry: OciRegistry, host: str) 
         ("odd-tags", RegistryUnavailable, "the answer is not a list of tags"),
         ("hang", RegistryUnavailable, "SocketTimeoutError"),
         ("hang-up", RegistryUnavailable, "ServerDisconnectedError"),
-        ("foreign-realm", RegistryDenied, "asks for a token of another site ('thief.example.com'): refused"),
+        ("foreign-realm", RegistryUnavailable, "the token server thief.invalid did not answer"),
     ],
 )
 async def test_what_the_registry_did_is_said(
@@ -125,7 +143,9 @@ def test_a_message_is_cut_behind_its_secrets_not_inside(before: int) -> None:
     [
         ("endless", "pages go round without new tags"),
         ("circle", "pages go round without new tags"),
-        ("elsewhere", "the next page is on another host"),
+        ("elsewhere", "pages go round without new tags"),
+        ("empty", "pages go round without new tags"),
+        ("garbled", "the Link header cannot be read"),
         ("flood", "the answer is longer than 33554432 bytes"),
     ],
 )
@@ -135,7 +155,7 @@ async def test_a_listing_ends(registry: OciRegistry, host: str, behaviour: str, 
     with pytest.raises(RegistryUnavailable, match=message):
         await registry.tags(Repository(host, f"{behaviour}/app", insecure=True))
 
-    assert time.monotonic() - before < 20
+    assert time.monotonic() - before < 60
 
 
 async def test_retry_after_is_kept(registry: OciRegistry, host: str) -> None:
@@ -177,11 +197,10 @@ async def test_one_slow_host_does_not_delay_another(registry: OciRegistry, host:
     await asyncio.sleep(0.1)
     async with RegistryServer() as server:
         server.add("apps/app", "1.0.0")
-        before = time.monotonic()
 
-        await registry.tags(Repository(server.host, "apps/app", insecure=True))
+        assert await registry.tags(Repository(server.host, "apps/app", insecure=True)) == ("1.0.0",)
 
-        assert time.monotonic() - before < 0.5
+        assert not any(task.done() for task in slow)
     for task in slow:
         task.cancel()
     await asyncio.gather(*slow, return_exceptions=True)
@@ -201,6 +220,27 @@ async def test_one_slow_host_does_not_delay_another(registry: OciRegistry, host:
         ("ftp://ghcr.io/token", "ghcr.io", False, False),
         ("", "ghcr.io", True, False),
         ("https://io", "ghcr.io", False, False),
+        ("https://evil.co.uk/token", "good.co.uk", False, False),
+        ("https://evil.azurecr.io/token", "good.azurecr.io", False, False),
+        ("https://evil.github.io/token", "good.github.io", False, False),
+        ("https://auth.example.com:5001/token", "registry.example.com:5000", False, True),
+        ("https://GHCR.io./token", "ghcr.io", False, True),
+        ("https://ghcr.io:x/token", "ghcr.io", False, False),
+        ("https://bob@ghcr.io/token", "ghcr.io", False, False),
+        ("https://dockerauth.cn-hangzhou.aliyuncs.com/auth", "registry.cn-hangzhou.aliyuncs.com", False, True),
+        (
+            "https://dockerauth-ee.cn-hangzhou.aliyuncs.com/auth",
+            "shop-registry.cn-hangzhou.cr.aliyuncs.com",
+            False,
+            True,
+        ),
+        ("https://dockerauth.oss-cn-hangzhou.aliyuncs.com/auth", "registry.cn-hangzhou.aliyuncs.com", False, False),
+        (
+            "https://evil-registry.cn-hangzhou.cr.aliyuncs.com",
+            "shop-registry.cn-hangzhou.cr.aliyuncs.com",
+            False,
+            False,
+        ),
     ],
 )
 def test_who_may_see_the_credentials(realm: str, registry_host: str, over_http: bool, may: bool) -> None:

@@ -81,3 +81,49 @@ def test_a_dockercfg_has_no_auths() -> None:
 
 def _found(config: bytes, image: str) -> Credentials:
     return credentials_among([entries_in(config)], parse_repository(image))
+
+
+@pytest.mark.parametrize("text", ["b3JnOnA=", "b3JnOnA", "b3Jn\nOnA=\n", "b3JnOnA\r\n", "b3JnOnA=\n"])
+def test_an_auth_is_decoded_as_by_the_kubelet(text: str) -> None:
+    found = _found(json.dumps({"auths": {"ghcr.io": {"auth": text}}}).encode(), "ghcr.io/org/app")
+
+    assert found.username == "org"
+    assert [s.reveal() for s in found.secrets] == [b"p"]
+
+
+@pytest.mark.parametrize("text", ["b3JnOnA=====", "b3J nOnA", "b3JnOnA==x", "b3Jn", "b3JnO", 5])
+def test_an_auth_that_the_kubelet_does_not_take_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="not base64 of user:password"):
+        _found(json.dumps({"auths": {"ghcr.io": {"auth": text}}}).encode(), "ghcr.io/org/app")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"credsStore": "desktop"},
+        {"credsStore": "desktop", "auths": {}},
+        {"credsStore": "desktop", "auths": {"ghcr.io": {}}},
+        {"credHelpers": {"ghcr.io": "gh"}},
+        {"credHelpers": {"https://ghcr.io": "gh"}, "auths": {"quay.io": {"auth": "b3JnOnA="}}},
+    ],
+)
+def test_a_password_that_only_a_credential_helper_knows_is_said_to_be_missing(config: object) -> None:
+    with pytest.raises(ValueError, match=r"leaves its passwords to a program of another machine: write .* \(cred"):
+        _found(json.dumps(config).encode(), "ghcr.io/org/app")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"credHelpers": {"gcr.io": "gcloud"}},
+        {"credsStore": "desktop", "auths": {"quay.io": {}}},
+    ],
+)
+def test_other_registries_helpers_are_nobodys_trouble(config: object) -> None:
+    assert _found(json.dumps(config).encode(), "ghcr.io/org/app") == ANONYMOUS
+
+
+def test_what_is_written_down_wins_over_a_helper() -> None:
+    config = {"credsStore": "desktop", "credHelpers": {"ghcr.io": "gh"}, "auths": {"ghcr.io": {"auth": "b3JnOnA="}}}
+
+    assert _found(json.dumps(config).encode(), "ghcr.io/org/app").username == "org"

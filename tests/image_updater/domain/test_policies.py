@@ -127,13 +127,40 @@ def test_a_hostile_pattern_takes_linear_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("1e3", 1000.0), ("-.5", -0.5), ("1.", 1.0), ("0x1p4", 16.0), ("+Inf", float("inf"))]
+    ("text", "number"),
+    [
+        *(("1e3", 1000.0), ("-.5", -0.5), ("1.", 1.0), ("0x1p4", 16.0), ("+Inf", float("inf"))),
+        *(("1_000", 1000.0), ("1_23.50_0_0e+1_2", 1.235e14), ("0x_1_2.3_4_5p+1_2", 74565.0), (".1_0", 0.1)),
+        *(("0x1p1_0", 1024.0), ("0x.8_0p1", 1.0), ("+1_0", 10.0), ("00_1", 1.0)),
+    ],
 )
 def test_numbers_as_go_reads_them(text: str, number: float) -> None:
     assert number_of(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "1_000", "0x10", "1e999", "1a", " 1", "\u0661", "1\n", "e5", "."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "0x10", "1e999", "1a", " 1", "\u0661", "1\n", "e5", "."),
+        *(
+            "-_1",
+            "1__0",
+            "1_",
+            "_1",
+            "1_.5",
+            "1._5",
+            "1.5_",
+            "1.5_e1",
+            "1e_1",
+            "1e+_1",
+            "1e1__0",
+            "._1",
+            "1_e1",
+            "in_f",
+        ),
+        *("0x1_p4", "0x1p_4", "0x1._8p1", "0x__1p1", "0x_.8p1", "0_x1p1", "0b_1", "0o_7", "0_"),
+    ],
+)
 def test_what_is_no_number(text: str) -> None:
     with pytest.raises(NoTagQualifies):
         number_of(text)

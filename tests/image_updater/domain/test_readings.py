@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import time
+import tracemalloc
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -15,7 +17,7 @@ from image_updater.api import ImageRef
 from image_updater.domain.helm import lines_in_blocks, mask
 from image_updater.domain.markers import LARGEST, SCREEN, Unparsable
 from image_updater.domain.plan import plan_commit, setters
-from image_updater.domain.readings import Readings, blob_id, find_markers
+from image_updater.domain.readings import ENTRY, Readings, blob_id, find_markers, read, size_of
 from image_updater.domain.walks import walk
 
 slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
@@ -230,14 +232,45 @@ def test_what_was_read_or_written_is_not_read_again(like: str) -> None:
     assert len(again.sightings) == 6
 
 
-def test_readings_are_bounded() -> None:
-    readings = Readings(most=2)
-    files = {f"{name}.yaml": f"{name}: 1.0 {MARK}\n".encode() for name in "xyz"}
+def test_readings_not_asked_for_the_longest_are_forgotten() -> None:
+    files = {name: f"{name}: 1.0 {MARK}\n".encode() for name in "xyz"}
+    found = {name: read("yaml", text) for name, text in files.items()}
+    readings = Readings(most=2 * (ENTRY + size_of(found["x"])))
 
-    plan_commit(files, {}, readings=readings)
+    for name in "xy":
+        readings.put("yaml", name, found[name])
+    readings.get("yaml", "x")
+    readings.put("yaml", "z", found["z"])
+    readings.put("yaml", "z", found["z"])
 
-    kept = [readings.get("yaml", blob_id(files[path])) is not None for path in sorted(files)]
-    assert kept == [False, True, True]
+    assert [name for name in "xyz" if readings.get("yaml", name) is not None] == ["x", "z"]
+
+
+def test_readings_are_bounded_by_what_they_take() -> None:
+    """One file may hold thousands of markers."""
+    most = 2**20
+    readings = Readings(most)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+
+    for number in range(40):
+        lines = (f"k{line}: '{number}.{line}' {MARK.replace('app', f'app-{number}-{line}')}\n" for line in range(200))
+        readings.put("yaml", f"{number:040}", read("yaml", "".join(lines).encode()))
+
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert most / 4 < taken < most
+    assert readings.get("yaml", f"{39:040}") is not None
+    assert readings.get("yaml", f"{0:040}") is None
+
+
+def test_a_reading_larger_than_all_that_may_be_kept_is_not_kept() -> None:
+    readings = Readings(most=ENTRY)
+
+    readings.put("yaml", "x", read("yaml", f"a: 1.0 {MARK}\n".encode()))
+
+    assert readings.get("yaml", "x") is None
 
 
 def test_a_blobs_name_is_gits() -> None:

@@ -21,7 +21,13 @@ SCANNED = ImageRepository(
         observed_exclusion_list=(r"^.*\.sig$",),
     ),
 )
-REQUESTED = msgspec.structs.replace(SCANNED, metadata=ObjectMeta(annotations={REQUESTED_AT: "now"}))
+
+
+def requested(when: str) -> ImageRepository:
+    return msgspec.structs.replace(SCANNED, metadata=ObjectMeta(annotations={REQUESTED_AT: when}))
+
+
+REQUESTED = requested("now")
 
 
 def plan(wanted: ImageRepository, canonical: str = "ghcr.io/org/app", after: float = 60.0) -> Scan | Wait:
@@ -36,7 +42,10 @@ def with_exclusions(*patterns: str) -> ImageRepository:
     ("decided", "expected"),
     [
         (plan(msgspec.structs.replace(SCANNED, status=ImageRepositoryStatus())), Scan("first scan", 10.0)),
-        (plan(REQUESTED), Scan("reconcile requested")),
+        (plan(REQUESTED), Scan("reconcile requested", since=NOW + timedelta(seconds=60))),
+        (plan(requested(NOW.isoformat())), Scan("reconcile requested", since=NOW)),
+        (plan(requested("2199-01-01T00:00:00Z")), Scan("reconcile requested", since=NOW + timedelta(seconds=60))),
+        (plan(requested("2026-01-01T00:00:00")), Scan("reconcile requested", since=NOW + timedelta(seconds=60))),
         (plan(SCANNED, "ghcr.io/org/other"), Scan("new image name")),
         (plan(with_exclusions("^x")), Scan("updated exclusion list")),
         (plan(SCANNED), Wait(540.0)),

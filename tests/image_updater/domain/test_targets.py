@@ -65,6 +65,55 @@ def test_the_value_at_a_path_changes_and_nothing_else(file: str, path: str, befo
     assert edited(file, after, at(path)) == after
 
 
+RELEASE = """\
+apiVersion: source.toolkit.fluxcd.io/v1
+kind: HelmRepository
+metadata: {name: app}
+spec: {interval: 1h, url: https://charts.example}
+---
+apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: app}
+spec:
+  values:
+    image: {repository: x/y, tag: '1.0'}
+---
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+images: [{name: app, newTag: '1.0'}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "before", "after"),
+    [
+        (at("spec.values.image.tag"), "tag: '1.0'}", "tag: '2.0.0'}"),
+        (
+            Target(file="*", policy="app", helm_values=HelmValues(path="spec.values.image")),
+            "{repository: x/y, tag: '1.0'}",
+            "{repository: ghcr.io/org/app, tag: '2.0.0'}",
+        ),
+        (
+            Target(file="*", policy="app", kustomize_image=KustomizeImage(name="app")),
+            "newTag: '1.0'",
+            "newTag: '2.0.0'",
+        ),
+    ],
+)
+def test_a_target_leads_to_the_one_document_that_has_its_path(target: Target, before: str, after: str) -> None:
+    assert RELEASE.count(before) == 1
+    assert edited("a.yaml", RELEASE, target) == RELEASE.replace(before, after)
+
+
+def test_a_marker_on_a_boolean_is_seen_beside_a_target() -> None:
+    text = 'a: true # {"$imagepolicy": "shop:web:tag"}\nb: 1\n'
+
+    beside, alone = plan("a.yaml", text, at("b")), plan("a.yaml", text)
+
+    assert [s.line for s in beside.sightings if s.setter == "shop:web:tag"] == [1]
+    assert [s for s in beside.sightings if s.setter == "shop:web:tag"] == list(alone.sightings)
+
+
 HELM = Target(file="*.yaml", policy="web", helm_values=HelmValues(path="image"))
 PLAIN_HELM = Target(file="*.yaml", policy="app", helm_values=HelmValues(path="image"))
 
@@ -140,7 +189,10 @@ def test_a_kustomizations_image_changes(policy: str, before: str, after: str) ->
         ("a.env", at("A"), "A=1\nA=2", "ambiguous", "'A' is there more than once"),
         ("a.env", at("A"), "A=$B", "unparsable", "'A' is not a plain text"),
         ("a.env", at("A"), "A 1\n", "unparsable", "line 1: not of the form NAME=value"),
-        ("a.yaml", at("a"), "a: 1\n---\na: 2\n", "ambiguous", "'a' is there more than once"),
+        ("a.yaml", at("a"), "a: 1\n---\na: 2\n", "ambiguous", "'a' is there in 2 documents of the file"),
+        ("a.yaml", at("a.b"), "a: {b: 1}\n---\na: {b: {}}\n", "ambiguous", "'a.b' is there in 2 documents of the file"),
+        ("a.yaml", at("a.b"), "a: {c: 1}\n---\na: {}\n", "unparsable", "there is no 'a.b', and nothing is inserted"),
+        ("a.yaml", PLAIN_HELM, "image: {tag: 1}\n---\nimage: {}\n", "ambiguous", "'image' is there in 2 documents"),
         ("a.yaml", at("a"), "b: &x 1\na: *x\n", "unparsable", "'a' is an alias"),
         ("a.yaml", at("a"), "a: |\n  x\n", "unparsable", "'a' is not a plain or quoted text"),
         ("a.yaml", at("a"), "a:\n", "unparsable", "'a' has no value, and nothing is inserted"),
@@ -175,6 +227,26 @@ def test_a_pair_of_which_one_part_is_stuck_stays_whole() -> None:
         "shop:app:tag": "held",
         "shop:app:digest": "held",
     }
+
+
+@pytest.mark.parametrize(
+    ("marked", "stuck"),
+    [
+        ({"newTag": ("1.0.0", "app:tag"), "digest": ("sha256:0", "app:digest")}, ""),  # the policy has no digest
+        ({"newTag": ("6", "web:tag"), "digest": ("sha256:0", "web:digest")}, "shop:web:digest"),
+        ({"newTag": ("6", "web:tag"), "digest": ("sha256:0", "web:digest")}, "shop:web:tag"),
+        ({"newName": ("old", "web:name"), "newTag": ("6", "web:tag")}, "shop:web:tag"),
+        ({"newTag": ("6", "web:tag"), "digest": ("'{{ .Values.x }}'", "web:digest")}, ""),
+    ],
+)
+def test_marked_parts_of_an_image_move_together_or_not_at_all(marked: dict[str, tuple[str, str]], stuck: str) -> None:
+    lines = [f'  {key}: {text} # {{"$imagepolicy": "shop:{setter}"}}' for key, (text, setter) in marked.items()]
+    text = "\n".join(["images:", "- name: x", *lines, ""]).encode()
+
+    found = plan_commit({"a.yaml": text}, VALUES, hold=lambda spot: "somebody" if spot.setter == stuck else "")
+
+    assert not found.edits
+    assert {s.state for s in found.sightings} == {"held"}
 
 
 def test_a_held_spot_holds_its_pair() -> None:

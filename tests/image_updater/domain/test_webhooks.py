@@ -130,11 +130,49 @@ def test_json_that_curl_calls_a_form_is_read() -> None:
     assert told.tag == "1.0.0"
 
 
-@pytest.mark.parametrize("type_", ["dockerhub", "github", "harbor", "quay", "acr", "generic-hmac"])
-@pytest.mark.parametrize("body", [b"<html>", b'{"a": ', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 50_000])
+NO_JSON = [b"", b"<html>", b'{"a": ', b"\xff\xfe", b"NaN", b"[" * 100_000, b'{"a":' * 50_000]
+
+
+@pytest.mark.parametrize("type_", ["dockerhub", "quay", "acr"])
+@pytest.mark.parametrize("body", NO_JSON)
 def test_what_is_no_json_is_refused_and_not_quoted(type_: str, body: bytes) -> None:
     with pytest.raises(PayloadInvalid, match=r"^the body is not JSON$"):
-        pushed_tags(type_, {"x-github-event": "package"}, body)
+        pushed_tags(type_, {}, body)
+
+
+@pytest.mark.parametrize("type_", ["github", "harbor", "generic-hmac"])
+@pytest.mark.parametrize("body", [*NO_JSON, b"[]", b"5", b'{"image": ":::"}', b'{"events": 5}'])
+def test_bodies_that_the_original_does_not_read_tell_nothing_and_are_taken(type_: str, body: bytes) -> None:
+    assert pushed_tags(type_, {"x-github-event": "package"}, body) == ()
+
+
+@pytest.mark.parametrize(
+    ("type_", "body"),
+    [
+        ("acr", '{"action": 5}'),
+        ("acr", '{"ACTION": 5}'),
+        ("acr", '{"target": []}'),
+        ("acr", '{"target": {"tag": 1.2}}'),
+        ("acr", '"push"'),
+        ("dockerhub", "[]"),
+        ("dockerhub", '{"push_data": "1.0.0"}'),
+        ("dockerhub", '{"repository": {"repo_url": {}}}'),
+        ("quay", '{"updated_tags": "1.0.0"}'),
+        ("quay", '{"updated_tags": [1]}'),
+        ("quay", '{"docker_url": true}'),
+    ],
+)
+def test_a_body_of_another_shape_is_refused_as_by_gos_decoder(type_: str, body: str) -> None:
+    with pytest.raises(PayloadInvalid, match=rf"^the body is not what {type_} sends$"):
+        pushed_tags(type_, {}, body.encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["null", "{}", '{"action": null, "target": null}', '{"target": {"size": "x"}, "more": [1]}', "{} trailing", "{}{"],
+)
+def test_what_gos_decoder_takes_is_taken(body: str) -> None:
+    assert pushed_tags("acr", {}, body.encode()) == ()
 
 
 def test_a_tag_or_image_that_is_none_is_passed_over() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import logging
 import ssl
 import threading
@@ -12,18 +13,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError
-from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef, Sensitive
 from gitops_core.ports import Cluster
 from gitops_core.runtime.bounded import NamespaceBound, OutsideNamespace
 from secrets_sync.adapters import VaultFactory, bounded_http
+from secrets_sync.api import SecretStore
 from secrets_sync.domain.live import SECRET
-from secrets_sync.errors import AccessDenied, ProviderUnavailable, SecretNotFound, StoreInvalid, ValueUnusable
-from tests.secrets_sync.world import NAMESPACE, FixedClock, prepare, put_secret, vault_store, vault_token
+from secrets_sync.domain.reading import Absent
+from secrets_sync.errors import AccessDenied, ProviderUnavailable, StoreInvalid, ValueUnusable
+from tests.secrets_sync.world import NAMESPACE, FixedClock, payload_of, prepare, put_secret, vault_store, vault_token
 from tests.servers.certificates import Authority, KeyPair
 from tests.servers.vault import VaultServer
 
@@ -68,7 +72,7 @@ async def test_a_policy_decides_what_may_be_read(
     await vault_token(cluster, vault_server.token_for("mine"))
     provider = await factory.open(vault_store(vault_server.url), bound(cluster))
 
-    assert (await provider.fetch("mine/a")).reveal() == b'{"x":1}'
+    assert (await payload_of(provider, "mine/a")).reveal() == b'{"x":1}'
     with pytest.raises(AccessDenied):
         await provider.fetch("theirs/a")
 
@@ -81,8 +85,45 @@ async def test_a_deleted_version_is_not_found(
     await vault_token(cluster, vault_server.token)
     provider = await factory.open(vault_store(vault_server.url), bound(cluster))
 
-    with pytest.raises(SecretNotFound):
-        await provider.fetch("mine/deleted")
+    answer = await provider.fetch("mine/deleted")
+
+    assert isinstance(answer, Absent)
+    assert answer.proof == "the version is deleted, said by the engine at 'secret/' of version v2"
+
+
+async def test_whoever_may_read_a_key_is_told_that_it_is_gone(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer
+) -> None:
+    """No policy for sys/ is needed."""
+    vault_server.policy("mine", RULES)
+    await vault_token(cluster, vault_server.token_for("mine"))
+    provider = await factory.open(vault_store(vault_server.url), bound(cluster))
+
+    assert isinstance(await provider.fetch("mine/nope"), Absent)
+
+
+@pytest.mark.parametrize("settings", [{"namespace": "team", "path": "kv"}, {"path": "team/kv"}, {"path": "/team/kv/"}])
+async def test_a_key_of_a_namespace_is_absent_however_the_namespace_is_named(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer, settings: dict[str, Any]
+) -> None:
+    vault_server.call("POST", "sys/namespaces/team")
+    if vault_server.status("team/kv/config") != 200:
+        vault_server.mount("kv", version=2, namespace="team")
+    await vault_token(cluster, vault_server.token)
+    provider = await factory.open(vault_store(vault_server.url, **settings), bound(cluster))
+
+    assert isinstance(await provider.fetch("mine/nope"), Absent)
+
+
+async def test_a_destroyed_version_is_absent(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer
+) -> None:
+    vault_server.put("mine/destroyed", {"x": 1})
+    vault_server.call("POST", "secret/destroy/mine/destroyed", '{"versions": [1]}')
+    await vault_token(cluster, vault_server.token)
+    provider = await factory.open(vault_store(vault_server.url), bound(cluster))
+
+    assert isinstance(await provider.fetch("mine/destroyed"), Absent)
 
 
 async def test_a_mistyped_mount_does_not_look_like_deleted_secrets(
@@ -100,9 +141,8 @@ async def test_version_1_engines(cluster: LocalCluster, factory: VaultFactory, v
     await vault_token(cluster, vault_server.token)
     provider = await factory.open(vault_store(vault_server.url, path="kv1", version="v1"), bound(cluster))
 
-    assert (await provider.fetch("old/a")).reveal() == b'{"n":2,"x":"1"}'
-    with pytest.raises(SecretNotFound):
-        await provider.fetch("old/nope")
+    assert (await payload_of(provider, "old/a")).reveal() == b'{"n":2,"x":"1"}'
+    assert isinstance(await provider.fetch("old/nope"), Absent)
 
 
 @pytest.mark.parametrize("key", ["../../auth/token/lookup-self", "a/../../sys/health", "."])
@@ -123,8 +163,7 @@ async def test_keys_of_any_spelling(
     await vault_token(cluster, vault_server.token)
     provider = await factory.open(vault_store(vault_server.url), bound(cluster))
 
-    with pytest.raises(SecretNotFound, match="no key"):
-        await provider.fetch(key)
+    assert isinstance(await provider.fetch(key), Absent)
 
 
 # AppRole
@@ -178,7 +217,7 @@ async def test_a_login_that_vault_forgot_is_replaced(cluster: LocalCluster, vaul
     (accessor,) = vault_server.accessors() - before
 
     vault_server.call("POST", "auth/token/revoke-accessor", f'{{"accessor": "{accessor}"}}')
-    payload = await (await factory.open(store, bound(cluster))).fetch("mine/a")
+    payload = await payload_of(await factory.open(store, bound(cluster)), "mine/a")
 
     assert payload.reveal() == b'{"x":1}'
     await factory.close()
@@ -193,6 +232,121 @@ async def test_a_wrong_secret_id_is_denied(cluster: LocalCluster, vault_server: 
 
     assert "wrong-4711" not in str(denied.value)
     await factory.close()
+
+
+async def test_a_key_that_is_forbidden_is_no_reason_to_log_in_again(
+    cluster: LocalCluster, vault_server: VaultServer
+) -> None:
+    store = await app_role_store(cluster, vault_server, "forbidden")
+    factory = VaultFactory(FixedClock())
+    before = vault_server.accessors()
+    provider = await factory.open(store, bound(cluster))
+    await provider.fetch("mine/a")
+    login = vault_server.accessors() - before
+
+    for _ in range(5):
+        with pytest.raises(AccessDenied, match="may not read key 'theirs/a'"):
+            await provider.fetch("theirs/a")
+
+    assert vault_server.accessors() - before == login
+    await factory.close()
+
+
+async def test_a_role_that_may_read_more_by_now_is_noticed_and_the_old_login_ended(
+    cluster: LocalCluster, vault_server: VaultServer
+) -> None:
+    """A token keeps the policies that its role had at the login."""
+    store = await app_role_store(cluster, vault_server, "promoted")
+    clock = FixedClock()
+    factory = VaultFactory(clock)
+    before = vault_server.accessors()
+    provider = await factory.open(store, bound(cluster))
+    with pytest.raises(AccessDenied):
+        await provider.fetch("more/a")
+    vault_server.put("more/a", {"x": 2})
+    vault_server.policy("more", 'path "secret/data/more/*" { capabilities = ["read"] }')
+    vault_server.call("POST", "auth/approle/role/promoted", '{"token_policies": ["mine", "more"]}')
+
+    await clock.sleep(300)
+    payload = await payload_of(provider, "more/a")
+
+    assert payload.reveal() == b'{"x":2}'
+    assert len(vault_server.accessors() - before) == 1
+    await factory.close()
+
+
+async def test_a_connection_is_not_closed_while_somebody_uses_it(
+    cluster: LocalCluster, vault_server: VaultServer
+) -> None:
+    store = await app_role_store(cluster, vault_server, "in-use")
+    factory = VaultFactory(FixedClock())
+    before = vault_server.accessors()
+    first = await factory.open(store, bound(cluster))
+    await first.fetch("mine/a")
+    used = vault_server.accessors() - before
+
+    edited = msgspec.structs.replace(store, metadata=msgspec.structs.replace(store.metadata, generation=2))
+    second = await factory.open(edited, bound(cluster))
+    await second.fetch("mine/a")
+    assert used <= vault_server.accessors()
+    await first.fetch("mine/a")
+    assert len(vault_server.accessors() - before) == 2
+    await first.aclose()
+    await until(lambda: not used & vault_server.accessors())
+
+    assert len(vault_server.accessors() - before) == 1
+    assert isinstance(await second.fetch("mine/a"), Sensitive)
+    await factory.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            if await asyncio.to_thread(holds):
+                return
+            await asyncio.sleep(0.1)
+
+
+async def test_the_connection_of_a_store_that_is_gone_is_given_back(
+    cluster: LocalCluster, vault_server: VaultServer
+) -> None:
+    """Nobody tells: a store that is there is opened for its validation every five minutes."""
+    store = await app_role_store(cluster, vault_server, "gone")
+    factory = VaultFactory(FixedClock(), unused=0.5)
+    before = vault_server.accessors()
+
+    provider = await factory.open(store, bound(cluster))
+    await provider.fetch("mine/a")
+    await asyncio.sleep(1)
+    assert len(vault_server.accessors() - before) == 1  # somebody uses it
+    await provider.aclose()
+    again = await factory.open(store, bound(cluster))
+    await asyncio.sleep(1)
+    assert len(vault_server.accessors() - before) == 1  # somebody uses it again
+    await again.aclose()
+
+    await until(lambda: vault_server.accessors() <= before)
+    await factory.close()
+
+
+async def test_stores_that_trust_the_same_share_what_is_costly(cluster: LocalCluster, factory: VaultFactory) -> None:
+    """A TLS context takes most of a megabyte."""
+    await vault_token(cluster, "t")
+    store = vault_store("https://vault.example")
+    await factory.open(store, bound(cluster))
+    before = len([thing for thing in gc.get_objects() if isinstance(thing, ssl.SSLContext)])
+
+    opened = [
+        await factory.open(msgspec.structs.replace(store, metadata=named(store, f"s{n}")), bound(cluster))
+        for n in range(20)
+    ]
+
+    assert len([thing for thing in gc.get_objects() if isinstance(thing, ssl.SSLContext)]) == before
+    assert len(opened) == 20
+
+
+def named(store: SecretStore, name: str) -> ObjectMeta:
+    return msgspec.structs.replace(store.metadata, name=name)
 
 
 # settings
@@ -263,6 +417,24 @@ async def overloaded(request: web.Request) -> web.StreamResponse:
     return web.json_response({"errors": ["marked-4711"]}, status=503, headers={"Retry-After": "12"})
 
 
+async def nothing_here(request: web.Request) -> web.StreamResponse:
+    return web.Response(status=404, text="<html>marked-4711</html>", content_type="text/html")
+
+
+async def nothing_anywhere(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"errors": []}, status=404)
+
+
+async def no_word_about_mounts(request: web.Request) -> web.StreamResponse:
+    if "/sys/" in request.path:
+        return web.json_response({"errors": ["permission denied"]}, status=403)
+    return web.json_response({"errors": []}, status=404)
+
+
+async def no_version_in_sight(request: web.Request) -> web.StreamResponse:
+    return web.json_response({"data": {"data": None}})
+
+
 async def too_much(request: web.Request) -> web.StreamResponse:
     return web.Response(body=b" " * (bounded_http.MAX_BODY + 1))
 
@@ -274,6 +446,10 @@ async def too_much(request: web.Request) -> web.StreamResponse:
         (html, "not what a key-value engine says"),
         (a_list, "not what a key-value engine says"),
         (overloaded, "HTTP 503"),
+        (nothing_here, "HTTP 404 that is not Vault's"),
+        (nothing_anywhere, "does not say which secrets engine is there"),
+        (no_word_about_mounts, "does not say which secrets engine is there"),
+        (no_version_in_sight, "not what a key-value engine says"),
         (too_much, "too large"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -306,7 +482,7 @@ async def test_a_server_that_drips_is_given_up(cluster: LocalCluster) -> None:
     async def drip(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        for _ in range(100):
+        for _ in range(1000):
             await response.write(b" ")
             await asyncio.sleep(0.1)
         return response
@@ -317,7 +493,7 @@ async def test_a_server_that_drips_is_given_up(cluster: LocalCluster) -> None:
     provider = await factory.open(vault_store(url), bound(cluster))
 
     with pytest.raises(ProviderUnavailable, match="no answer in time"):
-        await asyncio.wait_for(provider.fetch("mine/a"), 5)
+        await asyncio.wait_for(provider.fetch("mine/a"), 60)
 
     await factory.close()
     await runner.cleanup()
@@ -356,9 +532,8 @@ async def test_certificates(cluster: LocalCluster, factory: VaultFactory, tmp_pa
     server, url = secure_server(ours.server())
 
     async def message(**settings: Any) -> str:
-        provider = await factory.open(vault_store(url, **settings), bound(cluster))
         with pytest.raises(GitOpsError) as failure:
-            await provider.fetch("mine/a")
+            await (await factory.open(vault_store(url, **settings), bound(cluster))).fetch("mine/a")
         return str(failure.value)
 
     config_map = {

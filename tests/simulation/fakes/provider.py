@@ -11,7 +11,7 @@ from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
 from secrets_sync.api import SecretStore
 from secrets_sync.domain.extract import PropertyRule
-from secrets_sync.errors import SecretNotFound
+from secrets_sync.domain.reading import Absent
 from secrets_sync.ports import SecretProvider
 
 
@@ -53,7 +53,7 @@ class MemoryProvider:
         if self.fails is not None:
             raise self.fails
 
-    async def fetch(self, key: str, version: str = "") -> Sensitive:
+    async def fetch(self, key: str, version: str = "") -> Sensitive | Absent:
         await self.before_read()
         self.reads += 1
         if key in self.hangs:
@@ -62,8 +62,11 @@ class MemoryProvider:
             raise self.fails
         versions = self._versions.get(key, [])
         if not versions or (version and not 1 <= int(version) <= len(versions)):
-            raise SecretNotFound(self.where, key, version)
+            return Absent(self.where, key, version, "never stored, or removed")
         return versions[int(version) - 1 if version else -1]
+
+    async def aclose(self) -> None:
+        return None
 
 
 @dataclass

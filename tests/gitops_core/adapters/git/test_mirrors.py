@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from gitops_core.adapters.git import GitMirrors, Limits
+from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.mirror import KEPT, MOST_KEPT
-from gitops_core.errors import GitError, PushConflict, RefNotFound
+from gitops_core.adapters.http import Places
+from gitops_core.errors import GitError, NotLeader, PushConflict, RefNotFound
 from gitops_core.meta import Revision
 from gitops_core.ports import GitRef
+from gitops_core.runtime.leave import FENCE
 from sealoop.embedded.githttp import GitServer
 from tests.contracts.test_git import change
 from tests.servers.git import BareRepository, GitPlace, file_place
@@ -427,6 +430,8 @@ async def test_strange_names_and_submodules(tmp_path: Path, place: GitPlace) -> 
 
     assert list(held) == [" lead", "*", "-x", "latin\udce9", "new\nline", 'quo"te']
     assert set(held.values()) == {b"x"}
+    assert held.absence("sub") == "is a submodule, and those are not fetched"
+    assert held.absence("sub/b") == "is below sub, which is a submodule, and those are not fetched"
     assert await remote.search(pushed, "x") == (" lead", "*", "latin\udce9", "new\nline", 'quo"te')
     listing = await repository.git("ls-tree", "-z", pushed.commit)
     assert len(listing.split(b"\0")) == 8
@@ -451,3 +456,59 @@ async def test_a_sha256_repository_works_the_same(tmp_path: Path, place: GitPlac
     assert await repository.log() == (pushed.commit, first)
     assert (await repository.files(pushed.commit))["b/c"] == ("100644", b"3")
     await mirrors.close()
+
+
+# leading
+
+
+class Deposed:
+    def check(self) -> None:
+        raise NotLeader("deposed")
+
+
+async def test_a_push_asks_for_leave_where_git_is_started_and_reading_does_not(tmp_path: Path, place: GitPlace) -> None:
+    repository = await place.repository(files=FILES)
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    FENCE.set(Deposed())
+
+    first = await remote.resolve(MAIN)
+    assert await remote.tree(first)
+    with pytest.raises(NotLeader):
+        await remote.push(change(first.commit, {"new": b"1"}), "main")
+
+    assert await repository.log() == (first.commit,)
+    await mirrors.close()
+
+
+async def test_a_push_that_waits_for_its_place_when_the_leader_is_deposed_is_not_started(tmp_path: Path) -> None:
+    program = tmp_path / "git"
+    program.write_text('#!/bin/sh\necho "$1" >> "$(dirname "$0")/started"\nsleep 0.3\n')
+    program.chmod(0o755)
+    commands = GitCommands(str(program), Places(per_host=1))
+    first = asyncio.create_task(commands.run("fetch", timeout=10, host="git.example"))
+    await asyncio.sleep(0.1)
+    second = asyncio.create_task(_deposed_while_waiting(commands))
+
+    with pytest.raises(NotLeader):
+        await second
+    await first
+
+    assert (tmp_path / "started").read_text() == "fetch\n"
+
+
+async def _deposed_while_waiting(commands: GitCommands) -> None:
+    fence = Reign()
+    FENCE.set(fence)
+    pushing = asyncio.create_task(commands.run("push", timeout=10, host="git.example", writes=True))
+    await asyncio.sleep(0.05)
+    fence.lasts = False
+    await pushing
+
+
+class Reign(Deposed):
+    lasts = True
+
+    def check(self) -> None:
+        if not self.lasts:
+            super().check()

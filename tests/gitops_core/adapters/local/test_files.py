@@ -95,7 +95,7 @@ async def test_other_processes_writes_are_seen_by_watches(tmp_path: Path) -> Non
     version = (await cluster.list(Query(CONFIG_MAP), dict)).resource_version
     process = writer(tmp_path, 1)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for event in cluster.watch(Query(CONFIG_MAP), dict, version):
                 assert event.object is not None
                 assert not isinstance(event.object, Unreadable)

@@ -1,0 +1,74 @@
+"""Symbolic links of a repository, followed as far as they stay in it: paths -> the regular files that they lead to.
+
+    files  base/a.yaml                  links  prod/a.yaml -> ../base/a.yaml    prod/a.yaml  is base/a.yaml
+                                               dev -> base                      dev/a.yaml   is base/a.yaml
+                                               evil -> /etc, up -> ../x         are not there
+
+Nothing is followed on a disk: links are texts in Git, and only what Git holds can be found.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+
+MAX_HOPS = 40  # as on Linux
+MAX_PATHS = 50_000  # that links to folders add
+
+
+def followed(files: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
+    """The paths that are there because of links, each with the file it stands for; links to folders count deeply.
+
+    >>> followed(["base/a.yaml"], {"dev": "base", "one.yaml": "dev/a.yaml", "out": "../x", "round": "round"})
+    {'dev/a.yaml': 'base/a.yaml', 'one.yaml': 'base/a.yaml'}
+    """
+    if not links:
+        return {}
+    ordered, named = sorted(files), sorted(links)
+    known = frozenset(ordered)
+    found: dict[str, str] = {}
+    for link in named:
+        target = resolved(link, links)
+        if target is None or link in known:
+            continue
+        if target in known:
+            found[link] = target
+            continue
+        below = f"{target}/" if target else ""
+        inner = {path: path for path in _starting_with(below, ordered)}
+        inner |= {path: to for path in _starting_with(below, named) if (to := resolved(path, links)) in known and to}
+        if len(found) + len(inner) <= MAX_PATHS:
+            found |= {f"{link}/{path.removeprefix(below)}": to for path, to in inner.items()}
+    return found
+
+
+def resolved(path: str, links: Mapping[str, str]) -> str | None:
+    """Where `path` leads in the repository ("" for its root), or None: out of it, or round and round."""
+    done: list[str] = []
+    rest = path.split("/")[::-1]
+    hops = 0
+    while rest:
+        part = rest.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not done:
+                return None
+            done.pop()
+            continue
+        done.append(part)
+        target = links.get("/".join(done))
+        if target is not None:
+            hops += 1
+            if hops > MAX_HOPS or target.startswith("/"):
+                return None
+            done.pop()
+            rest += target.split("/")[::-1]
+    return "/".join(done)
+
+
+def _starting_with(prefix: str, ordered: list[str]) -> Iterator[str]:
+    for index in range(bisect_left(ordered, prefix), len(ordered)):
+        if not ordered[index].startswith(prefix):
+            return
+        yield ordered[index]

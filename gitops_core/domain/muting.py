@@ -1,0 +1,107 @@
+"""What a build said, without the values of Secrets: kustomize quotes what it cannot read or place.
+
+A value is what stands in `data` or `stringData` of a Secret, as written and decoded, or what a secretGenerator takes
+from literals and files. Of a file that cannot be read as YAML and speaks of a Secret, every word after a colon counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gitops_core.domain.folders import Build
+from gitops_core.domain.manifests import Malformed, documents
+
+SHORTEST = 3  # what is shorter is no secret, and would mute half a sentence
+MOST = 10_000
+MUTED = "***"
+WITHHELD = "what kustomize said is withheld, because this build holds more Secrets than can be looked for in it"
+
+
+def muted(text: str, build: Build, files: Mapping[str, bytes]) -> str:
+    """`text` with *** for every value of a Secret that `files` or the kustomizations of `build` hold, in whatever form.
+
+    Args:
+        files: what kustomize was given, by the path below the build.
+    """
+    values: set[str] = set()
+    for folder, kustomization in build.rewritten.items():
+        values.update(_generated(kustomization.get("secretGenerator"), build.name(folder), files))
+        values.update(word for item in _strings(kustomization) for word in _stored_in(item.encode()))
+    for path, data in files.items():
+        values.update(_stored_in(data))
+        if b"SecretGenerator" in data and path in build.written:
+            generators = [document for _, document in documents(data)]
+            values.update(_generated(generators, path.partition("/")[0], files))
+    pieces = {form for value in values for form in _forms(value) if len(form) >= SHORTEST}
+    if len(pieces) > MOST:
+        return WITHHELD
+    for piece in sorted(pieces, key=len, reverse=True):
+        text = text.replace(piece, MUTED)
+    return text
+
+
+def _forms(value: str) -> Iterator[str]:
+    """How a value may be quoted: whole or a line of it, in base64, or as a literal of Go or JSON."""
+    yield base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
+    for piece in (value, *value.splitlines()):
+        yield piece.strip()
+        yield json.dumps(piece.strip(), ensure_ascii=False)[1:-1]
+
+
+def _generated(generators: Any, folder: str, files: Mapping[str, bytes]) -> Iterator[str]:
+    for generator in generators if isinstance(generators, list) else []:
+        if not isinstance(generator, dict):
+            continue
+        for literal in _strings(generator.get("literals")):
+            value = literal.partition("=")[2] or literal
+            yield from (value, value.strip("\"'"))
+        for source in _strings([generator.get(key) for key in ("files", "envs", "env")]):
+            data = files.get(f"{folder}/{source.rpartition('=')[2]}", b"")
+            yield base64.b64encode(data).decode()
+            text = data.decode("utf-8", "replace")
+            yield text
+            for line in text.splitlines():
+                yield from (line, line.partition("=")[2])
+
+
+def _stored_in(data: bytes) -> Iterator[str]:
+    if b"Secret" not in data:
+        return
+    try:
+        for _, document in documents(data):
+            yield from _stored(document)
+    except Malformed:
+        for line in data.decode("utf-8", "replace").splitlines():
+            yield from (word.strip("\"'{},") for word in line.partition(":")[2].split())
+
+
+def _stored(document: Any) -> Iterator[str]:
+    if isinstance(document, list):
+        for item in document:
+            yield from _stored(item)
+    elif isinstance(document, dict):
+        if document.get("kind") == "Secret":
+            for text in _strings([document.get("data"), document.get("stringData")]):
+                yield text
+                yield _decoded(text)
+        yield from _stored(document.get("items"))
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        children: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        for child in children:
+            yield from _strings(child)

@@ -1,0 +1,60 @@
+"""Where a listing goes on, from the Link headers of a page.
+
+    Link: </v2/app/tags/list?last=1.9&n=1000>; rel="next"
+
+Only the query is taken: a registry behind a proxy, or below a path (Nexus, Artifactory), names paths and hosts that are
+its own. A link without `rel` is the next page, as for go-containerregistry. What cannot be read is an error and never
+the last page: the tags behind it would be gone.
+
+Source: RFC 8288; go-containerregistry, pkg/v1/remote/list.go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_SPACE = r"[ \t]*"
+_TARGET = re.compile(rf"{_SPACE}<([^<>]*)>")
+_PARAMETER = re.compile(
+    rf'{_SPACE};{_SPACE}(?:([\w!#$&+.^`|~*-]+){_SPACE}(?:={_SPACE}("(?:[^"\\]|\\.)*"|[^\s;,"]*))?)?'
+)
+_END = re.compile(rf"{_SPACE}(,|$)")
+
+
+def next_query(headers: Iterable[str]) -> str | None:
+    """The query of the next page; None on the last one.
+
+    >>> next_query(['<?page=1>; rel="first", </v2/a/tags/list?last=x&n=2>; rel="next"'])
+    'last=x&n=2'
+
+    Raises:
+        ValueError: a header cannot be read, or the next page has no query.
+    """
+    for header in headers:
+        for target, relations in _links(header):
+            if relations is None or "next" in relations:
+                query = target.partition("#")[0].partition("?")[2]
+                if not query or not (query.isascii() and query.isprintable()) or " " in query:
+                    raise ValueError("the link to the next page has no query that can be asked for")
+                return query
+    return None
+
+
+def _links(header: str) -> Iterable[tuple[str, frozenset[str] | None]]:
+    """Target and relation types (None: it says none) of each link. Raises ValueError."""
+    place = 0
+    while header[place:].strip(" \t,"):
+        target = _TARGET.match(header, place)
+        if target is None:
+            raise ValueError("the Link header cannot be read")
+        place, relations = target.end(), None
+        while (parameter := _PARAMETER.match(header, place)) is not None:
+            place = parameter.end()
+            if (parameter[1] or "").lower() == "rel" and relations is None:  # of several, the first counts
+                relations = frozenset((parameter[2] or "").strip('"').lower().split())
+        end = _END.match(header, place)
+        if end is None:
+            raise ValueError("the Link header cannot be read")
+        place = end.end()
+        yield target[1], relations

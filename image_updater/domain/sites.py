@@ -1,0 +1,95 @@
+"""Which hosts answer to one owner, so that what proves us to one of them may be sent to another.
+
+    auth.docker.io                index.docker.io                   yes: below docker.io, which somebody registered
+    auth.co.uk                    registry.co.uk                    no: anybody may register a name below co.uk
+    a.azurecr.io                  b.azurecr.io                      no: SHARED
+    auth.shop.svc.cluster.local   registry.shop.svc.cluster.local   yes: both are in one namespace
+    10.0.0.1, localhost                                             only themselves
+
+Hosts are compared as they are asked: in lower case, decoded (IDNA), without the dot at the end.
+
+Source: publicsuffix.org/list, with its private section; url.spec.whatwg.org/#ends-in-a-number-checker.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from publicsuffixlist import PublicSuffixList
+from yarl import URL
+
+SHARED = (
+    *("azurecr.io", "azurecr.cn", "azurecr.us", "azurecr.de", "azure.com", "azure.net", "windows.net"),
+    *("amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "on.aws", "api.aws"),
+    *("aliyuncs.com", "tencentcloudcr.com", "myhuaweicloud.com", "volces.com", "baidubce.com"),
+    *("ghe.com", "googleapis.com", "ionos.com", "jfrog.io", "oraclecloud.com", "ovh.net", "scw.cloud", "vultrcr.com"),
+    *("nip.io", "sslip.io", "traefik.me"),
+)
+"""Domains whose names belong to different customers and of which the list knows none, or not all."""
+
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+
+
+def host_in(url: str) -> str:
+    """The host that a client asks for `url`; "" for none, and for what is no URL.
+
+    >>> host_in("https://user@Git.Example.:8443/app")
+    'git.example'
+    """
+    try:
+        return (URL(url).host or "").removesuffix(".")
+    except ValueError:
+        return ""
+
+
+def is_address(host: str) -> bool:
+    """Whether it is no name, in any of the ways in which addresses are written."""
+    return ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
+
+
+def same_site(one: str, other: str) -> bool:
+    """Whether two hosts, as `host_in` gives them, have one owner. "" has none."""
+    return bool(one) and (one == other or _owner(one) == _owner(other) != "")
+
+
+def same_forge(url: str, api: str) -> bool:
+    """Whether what is sent to the repository at `url` may be sent to the forge's API at `api`, too.
+
+    It may go to the same host and port, and to `api.` before the host; never without TLS where the repository has it.
+
+    >>> same_forge("https://github.com/org/app", "https://api.github.com")
+    True
+    >>> same_forge("https://git.example/org/app", "https://git.example:8443/api/v1")
+    False
+    """
+    try:
+        here, there = URL(url), URL(api)
+    except ValueError:
+        return False
+    own, host = host_in(url), host_in(api)
+    is_private = there.scheme == "https" or (there.scheme == "http" and here.scheme == "http")
+    same_port = here.port == there.port or (here.is_default_port() and there.is_default_port())
+    named = host == own or (host == f"api.{own}" and _is_somebodys(own))
+    return bool(own) and is_private and same_port and named and "@" not in there.raw_authority
+
+
+def _is_somebodys(host: str) -> bool:
+    """Whether the names below `host` belong to whom it belongs to."""
+    return not is_address(host) and host not in SHARED and _list().privatesuffix(host) is not None
+
+
+def _owner(host: str) -> str:
+    """What all hosts of one owner have in common; "" for a host that stands for itself."""
+    labels = host.split(".")
+    if is_address(host) or "" in labels or any(f".{host}".endswith(f".{domain}") for domain in SHARED):
+        return ""
+    if "svc" in labels[1:]:  # a Service of the cluster: its namespace is the owner
+        namespace = labels.index("svc", 1) - 1
+        return ".".join(labels[namespace:]) if namespace else ""
+    return _list().privatesuffix(host) or ""
+
+
+@functools.cache
+def _list() -> PublicSuffixList:
+    return PublicSuffixList(accept_encoded_idn=False)

@@ -1,0 +1,76 @@
+r"""Streams of documents as kubectl reads them: what begins with a brace is JSON, one object behind the other.
+
+JSON is read as JSON, because YAML does not know how JSON spells what is beyond 16 bits ("\ud83d\ude00"). What begins
+with a brace and is no JSON may still be YAML in flow style.
+
+Source: k8s.io/apimachinery, pkg/util/yaml, YAMLOrJSONDecoder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from gitops_core.domain.manifests import MAX_DEPTH, Malformed, documents
+
+_SPACE = " \t\r\n"
+
+
+def json_or_yaml(data: bytes) -> Iterator[tuple[int, Any]]:
+    """The documents of a file or of standard input, each with the line it begins at. Raises Malformed."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Malformed(0, "not UTF-8 text") from None
+    if text.lstrip(_SPACE).startswith("{"):
+        try:
+            return iter(list(_json(text)))
+        except json.JSONDecodeError:
+            pass
+    return documents(data)
+
+
+def _json(text: str) -> Iterator[tuple[int, Any]]:
+    """Raises JSONDecodeError: it is no JSON; Malformed: it is, and still cannot be taken."""
+    line, end, position = 1, 0, _behind_space(text, 0)
+    while position < len(text):
+        line += text.count("\n", end, position)
+        try:
+            value, end = _decoder(line).raw_decode(text, position)
+        except RecursionError:
+            raise Malformed(line, f"nested more than {MAX_DEPTH} deep") from None
+        if _depth(value) > MAX_DEPTH:
+            raise Malformed(line, f"nested more than {MAX_DEPTH} deep")
+        yield line, value
+        line += text.count("\n", position, end)
+        position = _behind_space(text, end)
+
+
+def _behind_space(text: str, position: int) -> int:
+    while position < len(text) and text[position] in _SPACE:
+        position += 1
+    return position
+
+
+def _decoder(line: int) -> json.JSONDecoder:
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(found)
+        if len(made) < len(found):
+            names = [name for name, _ in found]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise Malformed(line, f"mapping key {twice!r} already defined")
+        return made
+
+    def refuse(word: str) -> NoReturn:
+        raise Malformed(line, f"{word} is no number of JSON")
+
+    return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=refuse)
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [item for found in level for item in (found.values() if isinstance(found, dict) else found)]
+    return depth

@@ -1,0 +1,58 @@
+"""What a provider answered for the entries of an ExternalSecret.
+
+key is there, property found        its values
+the server says that it is not      Absent: the only answer by which a Secret may lose something
+anything else                       an error is raised, and nothing is decided: a mistake is no answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gitops_core.meta import Sensitive
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A provider's word that it has no such key, or no such version of it.
+
+    Attributes:
+        where: the provider, as messages call it.
+        proof: what the server said, of a place that the server confirms to be the one that the store means.
+    """
+
+    where: str
+    key: str
+    version: str
+    proof: str
+
+    def __str__(self) -> str:
+        version = f" of version {self.version!r}" if self.version else ""
+        return f"{self.where}: no key {self.key!r}{version} ({self.proof})"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One answer for each entry: of spec.dataFrom, then of spec.data; of equal keys the later wins."""
+
+    answers: tuple[Mapping[str, Sensitive] | Absent, ...] = ()
+
+    @property
+    def values(self) -> dict[str, Sensitive]:
+        values: dict[str, Sensitive] = {}
+        for answer in self.answers:
+            if not isinstance(answer, Absent):
+                values |= answer
+        return values
+
+    @property
+    def size(self) -> int:
+        """How many bytes all values are."""
+        answers = (answer.values() for answer in self.answers if not isinstance(answer, Absent))
+        return sum(len(value.reveal()) for values in answers for value in values)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the provider says of each entry that it is absent; no entries are no such word."""
+        return bool(self.answers) and all(isinstance(answer, Absent) for answer in self.answers)

@@ -1,0 +1,407 @@
+"""What a sync deletes, and what it does not: a mistake in Git costs nothing that a person did not confirm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from gitops_core.api import Kustomization
+from gitops_core.errors import Forbidden
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, condition, config_map, inventory
+from tests.simulation.loop import virtually
+
+APP = {"apps/one.yaml": config_map("one"), "apps/two.yaml": config_map("two")}
+LOCAL = config_map("local", annotations={"config.kubernetes.io/local-config": "true"})
+EMPTIED: dict[str, Mapping[str, str | None]] = {
+    "comments": {"apps/one.yaml": "# moved\n", "apps/two.yaml": None},
+    "an emptied file": {"apps/one.yaml": "", "apps/two.yaml": None},
+    "an empty document": {"apps/one.yaml": "---\n---\n", "apps/two.yaml": None},
+    "a List without items": {"apps/one.yaml": "apiVersion: v1\nkind: List\nitems: []\n", "apps/two.yaml": None},
+    "no resources": {"apps/kustomization.yaml": "resources: []\n"},
+    "an empty mapping": {"apps/one.yaml": "{}\n", "apps/two.yaml": None},
+    "all for tools": {"apps/one.yaml": LOCAL, "apps/two.yaml": None},
+}
+
+
+async def annotate(world: World, name: str, **annotations: str | None) -> None:
+    patch = {"metadata": {"annotations": {f"sealoop.dev/{key.replace('_', '-')}": v for key, v in annotations.items()}}}
+    await world.local.patch(ObjectRef(Kustomization.KIND, ObjectKey("default", name)), patch, field_manager="test")
+
+
+async def names(world: World, *candidates: str) -> set[str]:
+    return {name for name in candidates if await world.live(CONFIG_MAP, name) is not None}
+
+
+@pytest.mark.parametrize("how", EMPTIED)
+def test_a_build_without_objects_deletes_nothing_and_says_so(how: str) -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            await world.commit(EMPTIED[how])
+            await asyncio.sleep(90)
+
+            assert await names(world, "one", "two") == {"one", "two"}
+            live = await world.kustomization("apps")
+            status, reason, message = condition(live, "Ready")
+            assert (status, reason) == ("False", "PruneGuarded")
+            assert condition(live, "Stalled")[:2] == ("True", "PruneGuarded")
+            assert "ConfigMap/default/one, ConfigMap/default/two" in message
+            assert inventory(live) == ["default_one__ConfigMap", "default_two__ConfigMap"]
+
+    virtually(main())
+
+
+def test_an_empty_build_is_confirmed_for_one_revision_and_not_for_the_next() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", interval="1h")
+        async with world.running():
+            await asyncio.sleep(5)
+            commit = await world.commit(EMPTIED["comments"])
+            await asyncio.sleep(90)
+            assert await names(world, "one", "two") == {"one", "two"}
+
+            await annotate(world, "apps", confirm_prune=f"main@sha1:{commit}")
+            await asyncio.sleep(5)  # the annotation itself wakes
+
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[:2] == ("True", "ReconciliationSucceeded")
+            assert condition(live, "Stalled") == ("", "", "")
+            assert await names(world, "one", "two") == set()
+            await world.commit(APP)
+            await asyncio.sleep(90)
+            assert await names(world, "one", "two") == {"one", "two"}
+            await world.commit(EMPTIED["comments"])
+            await asyncio.sleep(90)
+            assert await names(world, "one", "two") == {"one", "two"}
+
+    virtually(main())
+
+
+def test_a_commit_that_brings_the_objects_back_heals_a_refused_one() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", interval="1h")
+        async with world.running():
+            await asyncio.sleep(5)
+            await world.commit(EMPTIED["comments"])
+            await asyncio.sleep(90)
+
+            await world.commit(APP)
+            await asyncio.sleep(90)
+
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+
+    virtually(main())
+
+
+def test_most_of_many_objects_are_deleted_only_within_the_limit_that_was_set() -> None:
+    files = {f"apps/c{number}.yaml": config_map(f"c{number}") for number in range(12)}
+    most: dict[str, str | None] = {path: None for path in files if path != "apps/c0.yaml"}
+
+    async def main() -> None:
+        world = World()
+        await world.begin(files)
+        await world.sync("apps", "./apps", interval="1h")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            await world.commit(most)
+            await asyncio.sleep(90)
+
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[1] == "PruneGuarded"
+            assert (
+                "11 of 12 applied objects would be deleted, more than 10 and more than 50%"
+                in (condition(live, "Ready")[2])
+            )
+            assert len(inventory(live)) == 12
+            await annotate(world, "apps", prune_limit="11")
+            await asyncio.sleep(5)
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[0] == "True"
+            assert inventory(live) == ["default_c0__ConfigMap"]
+
+    virtually(main())
+
+
+def test_without_prune_an_empty_build_is_applied() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", prune=False)
+        async with world.running():
+            await asyncio.sleep(5)
+
+            await world.commit(EMPTIED["comments"])
+            await asyncio.sleep(90)
+
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+            assert await names(world, "one", "two") == {"one", "two"}
+
+    virtually(main())
+
+
+def test_a_limit_that_cannot_be_read_is_told() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps")
+        await annotate(world, "apps", prune_limit="a few")
+        async with world.running():
+            await asyncio.sleep(5)
+
+            status, reason, message = condition(await world.kustomization("apps"), "Ready")
+            assert (status, reason) == ("False", "InvalidPruneLimit")
+            assert message.startswith("annotation sealoop.dev/prune-limit is 'a few': write ")
+
+    virtually(main())
+
+
+# namespaces
+
+NAMESPACE = Kind("", "v1", "Namespace")
+TEAM = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n"
+IN_TEAM = {"apps/ns.yaml": TEAM, "apps/one.yaml": config_map("one", namespace="team"), "apps/x.yaml": config_map("x")}
+OWNER = {"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "default"}
+
+
+async def namespace_of(world: World, name: str = "team") -> Any:
+    return await world.live(NAMESPACE, name, "")
+
+
+async def foreign_team(world: World, **metadata: Any) -> None:
+    """A Namespace that somebody else made, and what he keeps in it."""
+    await world.local.create({**yaml.safe_load(TEAM), "metadata": {"name": "team", **metadata}}, field_manager="other")
+    about = {"name": "theirs", "namespace": "team"}
+    await world.local.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": about}, field_manager="other")
+
+
+def test_a_namespace_that_we_made_is_pruned() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(IN_TEAM)
+        await world.sync("apps", "./apps", targetNamespace=None)
+        await world.commit({"apps/x.yaml": config_map("x", namespace="default")})
+        async with world.running():
+            await asyncio.sleep(5)
+            assert (await namespace_of(world))["metadata"]["annotations"] == {"sealoop.dev/created-by": "default/apps"}
+            assert not [e for e in await world.events("apps") if e[0] == "Warning"]
+
+            await world.commit({"apps/ns.yaml": None, "apps/one.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await namespace_of(world) is None
+
+    virtually(main())
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"labels": OWNER}, {"annotations": {"sealoop.dev/created-by": "default/apps"}}],
+    ids=["plain", "with our labels", "with our annotation"],
+)
+def test_a_namespace_that_somebody_else_made_is_never_deleted(metadata: dict[str, Any]) -> None:
+    """targetNamespace renames a Namespace in the folder to itself, which may be anybody's."""
+
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/ns.yaml": TEAM.replace("team", "dev"), "apps/one.yaml": config_map("one")})
+        await foreign_team(world, **metadata)
+        await world.sync("apps", "./apps", targetNamespace="team")
+        async with world.running():
+            await asyncio.sleep(5)
+            adopted = "Namespace/team was there before: it is applied from now on, and never deleted with this "
+            events = [e for e in await world.events("apps") if e[1] == "NamespaceAdopted"]
+            assert events == (
+                [] if "labels" in metadata else [("Warning", "NamespaceAdopted", adopted + "Kustomization")]
+            )
+
+            await world.commit({"apps/ns.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await world.live(CONFIG_MAP, "theirs", "team") is not None
+            assert await world.live(CONFIG_MAP, "one", "team") is not None
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[0] == "True"
+            assert inventory(live) == ["team_one__ConfigMap"]
+            assert [e[:2] for e in await world.events("apps") if e[1] == "NamespaceKept"] == [
+                ("Warning", "NamespaceKept")
+            ]
+
+    virtually(main())
+
+
+def test_adopting_a_namespace_is_told_once() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/ns.yaml": TEAM})
+        await foreign_team(world)
+        await world.sync("apps", "./apps", targetNamespace=None, interval="1m")
+        async with world.running():
+            await asyncio.sleep(5)
+            await world.commit({"apps/one.yaml": config_map("one", namespace="team")})
+            await asyncio.sleep(300)
+
+            assert len([e for e in await world.events("apps") if e[1] == "NamespaceAdopted"]) == 1
+
+    virtually(main())
+
+
+def test_deleting_the_kustomization_spares_a_namespace_that_somebody_else_made() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(IN_TEAM)
+        await foreign_team(world)
+        await world.sync("apps", "./apps", targetNamespace="team", deletionPolicy="WaitForTermination")
+        async with world.running():
+            await asyncio.sleep(5)
+            await world.local.delete(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps")))
+            await asyncio.sleep(10)
+
+            assert await world.kustomization("apps") is None
+            assert await world.live(CONFIG_MAP, "theirs", "team") is not None
+            assert await world.live(CONFIG_MAP, "one", "team") is None
+
+    virtually(main())
+
+
+def test_a_namespace_that_somebody_makes_in_the_same_moment_is_not_ours() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/ns.yaml": TEAM, "apps/x.yaml": config_map("x", namespace="default")})
+        world.cluster.meanwhile["create", "Namespace/team"] = lambda: foreign_team(world)
+        await world.sync("apps", "./apps", targetNamespace=None)
+        async with world.running():
+            await asyncio.sleep(5)
+            assert [e for e in await world.events("apps") if e[1] == "NamespaceAdopted"]
+
+            await world.commit({"apps/ns.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await namespace_of(world) is not None
+
+    virtually(main())
+
+
+# what else is not lost, and what is not left
+
+WIDGETS = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.org}
+spec:
+  group: example.org
+  names: {kind: Widget, plural: widgets, singular: widget, listKind: WidgetList}
+  scope: Namespaced
+  versions:
+  - {name: v1, served: true, storage: false, schema: {openAPIV3Schema: {type: object}}}
+  - {name: v2, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
+"""
+WIDGET = "apiVersion: example.org/v1\nkind: Widget\nmetadata: {name: w}\n"
+
+
+def test_an_object_is_deleted_though_its_version_is_served_no_more() -> None:
+    kind = Kind("example.org", "v2", "Widget")
+
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/w.yaml": WIDGET, "apps/one.yaml": config_map("one")})
+        await world.local.create(yaml.safe_load(WIDGETS), field_manager="other")
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            assert await world.live(kind, "w") is not None
+
+            definition = yaml.safe_load(WIDGETS)
+            del definition["spec"]["versions"][0]
+            await world.local.apply(definition, field_manager="other", force=True)
+            await world.commit({"apps/w.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await world.live(kind, "w") is None
+            assert inventory(await world.kustomization("apps")) == ["default_one__ConfigMap"]
+
+    virtually(main())
+
+
+def test_an_object_that_took_the_name_meanwhile_is_not_deleted() -> None:
+    two = ObjectRef(CONFIG_MAP, ObjectKey("default", "two"))
+
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps")
+
+        async def replaced() -> None:
+            await world.local.delete(two)
+            about = {"name": "two", "namespace": "default"}
+            await world.local.create(
+                {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about}, field_manager="other"
+            )
+
+        async with world.running():
+            await asyncio.sleep(5)
+            world.cluster.meanwhile["delete", "ConfigMap/two"] = replaced
+
+            await world.commit({"apps/two.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await names(world, "two") == {"two"}
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+
+    virtually(main())
+
+
+def test_a_definition_stays_as_long_as_one_of_its_objects_cannot_be_deleted() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/crd.yaml": WIDGETS, "apps/w.yaml": WIDGET, "apps/one.yaml": config_map("one")})
+        await world.sync("apps", "./apps", retryInterval="30s")
+        async with world.running():
+            await asyncio.sleep(5)
+            world.cluster.refusals["Widget/w"] = Forbidden("w must stay")
+
+            await world.commit({"apps/crd.yaml": None, "apps/w.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await world.live(Kind("example.org", "v1", "Widget"), "w") is not None
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[1] == "PruneFailed"
+            assert len(inventory(live)) == 3
+            world.cluster.refusals.clear()
+            before = len(world.cluster.requests)
+            await asyncio.sleep(60)
+            deleted = [name for _, name, _ in world.cluster.since(before, "delete")]
+            assert deleted == ["Widget/w", "CustomResourceDefinition/widgets.example.org"]
+
+    virtually(main())
+
+
+def test_objects_that_nobody_deletes_are_not_waited_for() -> None:
+    kept = config_map("two", annotations={"kustomize.toolkit.fluxcd.io/prune": "disabled"})
+
+    async def main() -> None:
+        world = World()
+        await world.begin(APP | {"apps/two.yaml": kept})
+        await world.sync("apps", "./apps", deletionPolicy="WaitForTermination")
+        async with world.running():
+            await asyncio.sleep(5)
+            await world.local.delete(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps")))
+            await asyncio.sleep(10)
+
+            assert await world.kustomization("apps") is None
+            assert await names(world, "one", "two") == {"two"}
+
+    virtually(main())

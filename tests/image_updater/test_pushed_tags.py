@@ -1,0 +1,166 @@
+"""What becomes of a tag that a webhook told of: the registry is asked once, with the object's own credentials."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gitops_core.meta import ObjectKey
+from image_updater.api import ImagePolicy, ImageRepository
+from image_updater.domain.credentials import OPEN, RegistryAccess
+from image_updater.domain.references import Repository
+from image_updater.domain.webhooks import PushedTag
+from image_updater.errors import RegistryDenied, RegistryUnavailable
+from image_updater.reconcilers.pushes import Pushes
+from tests.image_updater.world import IMAGE, World, is_ready
+from tests.simulation.fakes.registry import FakeRegistry
+from tests.simulation.loop import virtually
+
+APP = ObjectKey("default", "app")
+FORGED = f"sha256:{'f' * 64}"
+
+
+async def tell(world: World, *tags: str, digest: str = "") -> None:
+    pushed = [PushedTag(IMAGE, tag, digest) for tag in tags]
+    assert await Pushes(world.cluster, world.clock).tell(APP, pushed)
+
+
+async def begun(world: World, **spec: Any) -> None:
+    await world.scanned("1.0.0", **{"interval": "1h", **spec})
+    await world.policy(range_="*", digestReflectionPolicy="IfNotPresent")
+    await world.until(ImagePolicy, "app", is_ready)
+
+
+def test_a_tag_that_the_registry_does_not_have_is_not_believed() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await begun(world)
+            await tell(world, "99.0.0", digest=FORGED)
+            await world.clock.sleep(60)
+            return await world.get(ImageRepository, "app"), await world.get(ImagePolicy, "app")
+
+    repository, policy = virtually(scenario())
+
+    assert is_ready(repository)
+    assert repository["status"]["lastScanResult"]["tagCount"] == 1
+    assert policy["status"]["latestRef"]["tag"] == "1.0.0"
+
+
+def test_what_a_tag_names_is_what_the_registry_says() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await begun(world)
+            digest = world.fakes.push(IMAGE, "1.1.0")
+            await tell(world, "1.1.0", digest=FORGED)
+            policy = await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
+            return digest, policy, await world.events("ImagePolicy")
+
+    digest, policy, events = virtually(scenario())
+
+    assert policy["status"]["latestRef"]["digest"] == digest
+    assert not any("names another image now" in event for event in events)
+
+
+def test_many_forged_pushes_cost_few_requests_and_keep_no_true_one_out_for_longer_than_an_interval() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await begun(world)
+            before = world.fakes.requests
+            for number in range(30):
+                await tell(world, *(f"99.{number}.{patch}" for patch in range(10)))
+                await world.clock.sleep(0.5)
+            world.fakes.push(IMAGE, "1.1.0")
+            await tell(world, "1.1.0")
+            await world.clock.sleep(60)
+            asked = world.fakes.requests - before
+            await world.clock.sleep(4500)
+            return asked, await world.get(ImageRepository, "app")
+
+    asked, repository = virtually(scenario())
+
+    assert asked <= 50
+    assert repository["status"]["lastScanResult"]["latestTags"] == ["1.1.0", "1.0.0"]
+
+
+def test_a_push_is_asked_about_once() -> None:
+    async def scenario() -> int:
+        world = World()
+        async with world.running():
+            await begun(world)
+            world.fakes.push(IMAGE, "1.1.0")
+            await tell(world, "1.1.0", "99.0.0")
+            await world.clock.sleep(10)
+            before = world.fakes.requests
+            for suspend in (True, False) * 3:  # it is looked at again and again
+                await world.scanned(interval="1h", suspend=suspend)
+                await world.clock.sleep(5)
+            return world.fakes.requests - before
+
+    assert virtually(scenario()) == 0
+
+
+class SlowToList(FakeRegistry):
+    """Its answer to a listing takes a while, and is what was there when it was asked."""
+
+    pause = 0.0
+
+    async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
+        found = await super().tags(repository, access)
+        await asyncio.sleep(self.pause)
+        return found
+
+
+def test_a_push_during_a_listing_that_does_not_have_it_is_not_lost() -> None:
+    async def scenario() -> Any:
+        world = World()
+        world.fakes = fakes = SlowToList()
+        async with world.running():
+            await begun(world)
+            fakes.pause = 5.0
+            await world.clock.sleep(2)
+            await world.request_scan("app")
+            await world.clock.sleep(2)
+            fakes.push(IMAGE, "1.1.0")
+            await tell(world, "1.1.0")
+            return await world.until(ImageRepository, "app", lambda o: o["status"]["lastScanResult"]["tagCount"] == 2)
+
+    virtually(scenario())
+
+
+def test_a_registry_that_is_away_or_denies_loses_no_push_and_believes_none() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await begun(world)
+
+            async def denied(deed: str) -> None:
+                if deed == "digest":
+                    raise RegistryDenied("no")
+
+            async def away(deed: str) -> None:
+                if deed == "digest":
+                    raise RegistryUnavailable("HEAD failed: away")
+
+            async def well(deed: str) -> None:
+                return
+
+            world.fakes.fault = denied
+            await tell(world, "99.0.0")
+            await world.clock.sleep(5)
+            denied_one = await world.get(ImageRepository, "app")
+            world.fakes.fault = away
+            world.fakes.push(IMAGE, "1.1.0")
+            await tell(world, "1.1.0")
+            await world.clock.sleep(5)
+            world.fakes.fault = well
+            there = await world.until(ImageRepository, "app", lambda o: o["status"]["lastScanResult"]["tagCount"] == 2)
+            return denied_one, there
+
+    denied_one, there = virtually(scenario())
+
+    assert is_ready(denied_one)
+    assert denied_one["status"]["lastScanResult"]["tagCount"] == 1
+    assert there["status"]["lastScanResult"]["latestTags"] == ["1.1.0", "1.0.0"]
