@@ -15,6 +15,7 @@ import pytest
 from gitops_core.adapters.git import GitMirrors, Limits
 from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.mirror import KEPT, MOST_KEPT
+from gitops_core.adapters.git.reading import Readers
 from gitops_core.adapters.http import Places
 from gitops_core.errors import GitError, NotLeader, PushConflict, RefNotFound
 from gitops_core.meta import Revision
@@ -202,6 +203,30 @@ async def test_a_reader_that_hangs_stops_neither_the_loop_nor_the_readers_of_oth
     with pytest.raises(GitError):
         await waiting
     assert children("cat-file") == []
+
+
+async def test_a_reader_that_answers_while_the_mirrors_close_is_ended_too(tmp_path: Path, place: GitPlace) -> None:
+    await place.repository(files=FILES)
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    revision = await remote.resolve(MAIN)
+    await remote.tree(revision)
+    await mirrors.close()
+    directory = mirror_of(tmp_path)
+
+    def read_until_closed(readers: Readers) -> None:
+        with pytest.raises(GitError):
+            while True:
+                readers.read(directory, revision.commit, 1 << 20)
+
+    for _ in range(30):
+        readers = Readers()
+        readers.read(directory, revision.commit, 1 << 20)
+        reading = asyncio.create_task(asyncio.to_thread(read_until_closed, readers))
+        await asyncio.sleep(0.002)
+        readers.close()
+        await reading
+        assert children("cat-file") == []
 
 
 async def test_two_processes_do_not_share_a_mirror(tmp_path: Path, place: GitPlace) -> None:
