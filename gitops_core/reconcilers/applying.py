@@ -127,8 +127,11 @@ class Before:
 
 @dataclass(frozen=True)
 class Applier:
+    """Made anew for each piece of work: it remembers how kinds are served by now."""
+
     cluster: Cluster
     clock: Clock
+    _served: dict[tuple[str, str], Kind] = field(default_factory=dict)
 
     async def scoped(self, objects: Iterable[Manifest]) -> tuple[Manifest, ...]:
         """`objects` with a namespace exactly where their kind has one.
@@ -343,8 +346,10 @@ class Applier:
         try:
             live = await self.cluster.get(ref)
         except KindUnknown:
-            served = (resource.kind for resource in await self.cluster.resources())
-            kind = next((k for k in served if (k.group, k.kind) == (ref.kind.group, ref.kind.kind)), None)
+            if not self._served:
+                kinds = [resource.kind for resource in await self.cluster.resources()]
+                self._served.update({(kind.group, kind.kind): kind for kind in kinds})
+            kind = self._served.get((ref.kind.group, ref.kind.kind))
             if kind is None or kind == ref.kind:
                 return None
             ref = ref._replace(kind=kind)

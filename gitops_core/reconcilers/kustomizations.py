@@ -22,6 +22,7 @@ import msgspec
 
 from gitops_core.api import GitRepository, Inventory, InventoryEntry, Kustomization, KustomizationStatus
 from gitops_core.domain import contests, dependencies, inventory, labels, stages
+from gitops_core.domain.health import health
 from gitops_core.domain.normalization import normalized
 from gitops_core.domain.plan import SyncPlan, plan_sync
 from gitops_core.domain.progress import go_duration, retry_interval_of, timeout_of, with_attempt
@@ -29,7 +30,7 @@ from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, is_
 from gitops_core.errors import GitBusy, GitError, GitOpsError, NotLeader, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision, seconds
 from gitops_core.ports import Overlay, Renderer
-from gitops_core.reconcilers.applying import CRD, Applier, Before, Lives, Mark, PruneFailed, SyncFailed, is_terminating
+from gitops_core.reconcilers.applying import Applier, Before, Lives, Mark, PruneFailed, SyncFailed, is_terminating
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.waiting import (
     SERVED_POLL,
@@ -265,10 +266,11 @@ class KustomizationReconciler:
     async def _go_on(self, attempt: _Attempt, syncing: Syncing) -> Outcome:
         """Apply stage after stage as far as they are ready, then prune, then look after the health of it all."""
         attempt.phase = "Detecting drift"
+        earlier = frozenset(syncing.done)
         while True:
             if syncing.unready:
                 lives = await self._applier.lives(syncing.unready)
-                syncing = await self._settled(attempt, syncing, lives)
+                syncing = await self._settled(attempt, syncing.with_lives(lives), lives)
                 if syncing.unready:
                     return self._between_stages(attempt, syncing, lives)
             if syncing.stage == len(syncing.plan.stages):
@@ -281,7 +283,8 @@ class KustomizationReconciler:
         changed = any(one.change in CHANGES for one in syncing.applied)
         refs, now = targets(attempt.wanted, plan, syncing.applied), self.platform.clock.monotonic()
         wait = Wait(syncing.identity, plan, syncing.digest, syncing.since, now, changed, refs, refs)
-        return await self._check_health(attempt, wait, {one.ref: one.live for one in syncing.applied})
+        known = {one.ref: one.live for one in syncing.applied if one.ref not in earlier}
+        return await self._check_health(attempt, wait, known)
 
     async def _apply(self, attempt: _Attempt, syncing: Syncing) -> Syncing:
         """The next stage, applied; the objects that the one after it has to wait for are unready."""
@@ -330,8 +333,8 @@ class KustomizationReconciler:
         self._waits[wanted.key] = syncing
         waiting = [lives.get(ref) for ref in syncing.unready]
         delay = next_look(wanted, syncing.since, waiting, now)
-        if any(live is not None and live["kind"] == CRD for live in waiting):
-            delay = min(delay, SERVED_POLL)
+        if any(health(live, self.platform.clock.now()).status == "Current" for live in waiting):
+            delay = min(delay, SERVED_POLL)  # established, and not served yet
         self._tell_changes(attempt)
         return self._unfinished(attempt, delay, syncing.unready, changed=bool(attempt.notices))
 
@@ -496,7 +499,8 @@ class KustomizationReconciler:
 
     async def _await_termination(self, wanted: Kustomization, refs: Sequence[ObjectRef]) -> None:
         """Raises TransientError while some objects are there; after the time-out they are left to the cluster."""
-        found = [await self._applier.find(ref) for ref in refs]
+        applier = self._applier
+        found = [await applier.find(ref) for ref in refs]
         left = [str(one[0]) for one in found if one is not None and is_terminating(one[1])]
         if not left:
             return

@@ -59,6 +59,11 @@ class Syncing:
     def with_applied(self, applied: Iterable[Applied]) -> Syncing:
         return replace(self, done={**self.done, **{one.ref: one for one in applied}})
 
+    def with_lives(self, lives: Mapping[ObjectRef, Manifest | None]) -> Syncing:
+        """The same, with what was applied as it is now."""
+        fresh = {ref: self.done[ref]._replace(live=live) for ref, live in lives.items() if live and ref in self.done}
+        return replace(self, done={**self.done, **fresh})
+
     def without(self, gone: Collection[ObjectRef]) -> Syncing:
         """The same, back at the stage before: those that went away while it waited have to be applied again."""
         lives = {**self.before.lives, **dict.fromkeys(gone)}

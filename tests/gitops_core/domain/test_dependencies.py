@@ -88,3 +88,10 @@ def test_a_dependency_on_the_same_source_has_applied_the_same_revision() -> None
 
     assert why_not_ready(kustomization("apps"), key("base"), kustomization("base"), "main@sha1:" + "b" * 40) == behind
     assert why_not_ready(kustomization("apps"), key("base"), elsewhere, "main@sha1:" + "b" * 40) == ""
+
+
+def test_a_dependency_that_is_not_there_is_named() -> None:
+    why = why_not_ready(kustomization("apps"), key("base"), None, "main@sha1:" + "a" * 40)
+
+    kinds = "kustomizations.kustomize.toolkit.fluxcd.io"
+    assert why == f"dependency 'default/base' not found: {kinds} \"base\" not found"

@@ -162,3 +162,38 @@ def test_only_a_job_with_a_time_to_live_goes_away_by_itself() -> None:
     assert not expires(thing("batch/v1", "Job"))
     assert not expires(thing("batch/v1", "CronJob", {"ttlSecondsAfterFinished": 0}))
     assert not expires(thing("example.org/v1", "Job", {"ttlSecondsAfterFinished": 0}))
+
+
+def stateful_set(*, partition: int | None, updated: int, replicas: int = 3, **more: Any) -> Manifest:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {} if partition is None else {"partition": partition}}
+    counts = {"replicas": replicas, "readyReplicas": replicas, "currentReplicas": replicas - updated}
+    status = {**counts, "updatedReplicas": updated, "currentRevision": "a", "updateRevision": "b", **more}
+    return thing("apps/v1", "StatefulSet", {"replicas": 3, "updateStrategy": strategy}, status)
+
+
+@pytest.mark.parametrize(
+    ("partition", "updated", "expected"),
+    [
+        (2, 0, ("InProgress", "updated: 0/1")),
+        (2, 1, ("Current", "Partition rollout complete. updated: 1")),
+        (2, 2, ("Current", "Partition rollout complete. updated: 2")),
+        (0, 2, ("InProgress", "updated: 2/3")),
+        (0, 3, ("Current", "Partition rollout complete. updated: 3")),
+        (3, 0, ("Current", "Partition rollout complete. updated: 0")),
+        (4, 0, ("Current", "Partition rollout complete. updated: 0")),
+        (None, 3, ("InProgress", "current: 0/3")),
+    ],
+)
+def test_a_stateful_set_is_done_when_all_above_its_partition_are(
+    partition: int | None, updated: int, expected: tuple[str, str]
+) -> None:
+    """The replicas below the partition stay as they are. Source: kstatus, stsConditions."""
+    found = health(stateful_set(partition=partition, updated=updated), NOW)
+
+    assert (found.status, found.message) == expected
+
+
+def test_a_partitioned_stateful_set_waits_for_its_pods_first() -> None:
+    found = health(stateful_set(partition=2, updated=1, readyReplicas=2), NOW)
+
+    assert (found.status, found.message) == ("InProgress", "Ready: 2/3")

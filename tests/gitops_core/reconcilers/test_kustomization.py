@@ -394,6 +394,53 @@ def test_an_object_that_cannot_be_deleted_stays_in_the_inventory() -> None:
     virtually(main())
 
 
+def test_what_was_deleted_beside_what_could_not_be_leaves_the_inventory() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({**APP, "apps/three.yaml": config_map("three")})
+        await world.sync("apps", "./apps", retryInterval="10m")
+        async with world.running():
+            await asyncio.sleep(5)
+            world.cluster.refusals["ConfigMap/two"] = Forbidden("two must stay")
+
+            await world.commit({"apps/two.yaml": None, "apps/three.yaml": None})
+            await asyncio.sleep(70)
+
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[1] == "PruneFailed"
+            assert await world.live(CONFIG_MAP, "three") is None
+            assert inventory(live) == ["default_one__ConfigMap", "default_two__ConfigMap"]
+
+    virtually(main())
+
+
+def test_after_a_refused_apply_all_is_tried_out_again_before_anything_is_written() -> None:
+    """What is written without a trial is only what this process has applied as a whole."""
+
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", interval="1m", retryInterval="30s")
+        async with world.running():
+            await asyncio.sleep(5)
+            world.cluster.refusals["ConfigMap/two"] = Forbidden("two is full")
+            for name in ("one", "two"):
+                by_hand = {"data": {"a": "by hand"}}
+                ref = ObjectRef(CONFIG_MAP, ObjectKey("default", name))
+                await world.local.patch(ref, by_hand, field_manager="somebody")
+            await world.request(Kustomization, "apps", "now")
+            await asyncio.sleep(5)
+            assert condition(await world.kustomization("apps"), "Ready")[1] == "ReconciliationFailed"
+            moment = len(world.cluster.requests)
+
+            await asyncio.sleep(40)
+
+            applied = [(name, tried) for _, name, tried in world.cluster.since(moment, "apply")]
+            assert sorted(applied[: len(APP)]) == [("ConfigMap/one", True), ("ConfigMap/two", True)]
+
+    virtually(main())
+
+
 def test_bad_files_are_all_named_with_their_lines() -> None:
     async def main() -> None:
         world = World()

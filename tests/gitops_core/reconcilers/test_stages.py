@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from gitops_core.api import Kustomization
-from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, condition, config_map, inventory
 from tests.simulation.loop import virtually
 
@@ -198,5 +198,69 @@ spec:
             await asyncio.sleep(20)
 
             assert condition(await world.kustomization("apps"), "Ready")[1] == "HealthCheckFailed"
+
+    virtually(main())
+
+
+DEFINITION = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.org}
+spec:
+  group: example.org
+  names: {kind: Widget, plural: widgets, singular: widget, listKind: WidgetList}
+  scope: Namespaced
+  versions:
+  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
+"""
+WIDGETS = ObjectRef(
+    Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition"), ObjectKey("", "widgets.example.org")
+)
+
+
+def test_what_an_earlier_stage_made_is_healthy_as_it_is_now_not_as_it_was_applied() -> None:
+    """An API server answers before a definition is established."""
+
+    async def main() -> None:
+        world = World()
+
+        def not_established(stored: Manifest) -> Manifest:
+            return {**stored, "status": {}}
+
+        world.cluster.answers["apply", "CustomResourceDefinition/widgets.example.org"] = not_established
+        await world.begin({"apps/crd.yaml": DEFINITION, "apps/one.yaml": config_map("one")})
+        await world.sync("apps", "./apps", interval="1h", timeout="5m", wait=True)
+        async with world.running():
+            await asyncio.sleep(10)
+
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+
+    virtually(main())
+
+
+def test_a_definition_that_ends_is_not_asked_for_again_and_again() -> None:
+    about = {"name": "w", "namespace": "default", "finalizers": ["example.org/slow"]}
+    widget = {"apiVersion": "example.org/v1", "kind": "Widget", "metadata": about}
+
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/crd.yaml": DEFINITION, "apps/one.yaml": config_map("one")})
+        await world.sync("apps", "./apps", interval="1h", timeout="5m")
+        async with world.running():
+            await asyncio.sleep(5)
+            await world.local.create(widget, field_manager="other")
+            await world.local.delete(WIDGETS)
+            await world.request(Kustomization, "apps", "again")
+            await asyncio.sleep(5)
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
+            before = len(world.cluster.requests)
+
+            await asyncio.sleep(100)
+
+            assert world.cluster.since(before) == []
+            await world.local.patch(ObjectRef.of(widget), {"metadata": {"finalizers": None}}, field_manager="other")
+            await asyncio.sleep(10)
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+            assert await world.local.get(WIDGETS) is not None
 
     virtually(main())

@@ -34,6 +34,7 @@ class Counted:
         refusals: an error to answer a real apply or delete of an object of that name with.
         conflicts: an error to answer a patch of an object of that name with.
         meanwhile: what somebody else does right before such a request, once, by (method, object).
+        answers: what is made of the answer to such a request, by (method, object).
     """
 
     def __init__(self, inner: LocalCluster) -> None:
@@ -42,6 +43,7 @@ class Counted:
         self.refusals: dict[str, ClusterError] = {}
         self.conflicts: dict[str, ClusterError] = {}
         self.meanwhile: dict[tuple[str, str], Callable[[], Awaitable[object]]] = {}
+        self.answers: dict[tuple[str, str], Callable[[Any], Any]] = {}
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.inner, name)
@@ -57,7 +59,9 @@ class Counted:
                 raise self.refusals[about]
             if name == "patch" and about in self.conflicts:
                 raise self.conflicts[about]
-            return await method(subject, *args, **options)
+            answer = await method(subject, *args, **options)
+            is_changed = (name, about) in self.answers and not options.get("dry_run")
+            return self.answers[name, about](answer) if is_changed else answer
 
         return request
 

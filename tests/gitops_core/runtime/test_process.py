@@ -529,7 +529,7 @@ def test_objects_that_are_gone_leave_nothing_behind() -> None:
             if wanted.spec.size == 2:
                 raise TransientError("away")
             named = ObjectRef(Kind("", "v1", "ConfigMap"), wanted.key)
-            return outcome(wanted, 10.0, watch=frozenset({named}))
+            return outcome(wanted, 3600.0, watch=frozenset({named}))
 
         await world.install()
         async with world.process(controller(script, Gadget)):
@@ -541,6 +541,8 @@ def test_objects_that_are_gone_leave_nothing_behind() -> None:
             loops = [each for each in gc.get_objects() if type(each) is ControllerLoop]
             (loop,) = (each for each in loops if each._around.clock is world.clock)
             held = {name: len(value) for name, value in vars(loop).items() if isinstance(value, dict)}
+
+            assert len(loop._around.timers) == 0
 
         assert len(held) >= 6
         assert {name: count for name, count in held.items() if count} == {}

@@ -234,6 +234,15 @@ def test_a_tag_that_came_back_as_another_image_is_not_the_quarantined_one() -> N
     assert hold(spot("r.io/app:1.2.0"), shut, of=chosen).startswith("1.1.0 is older than 1.2.0")
 
 
+def test_an_image_of_a_quarantined_tag_is_taken_back_only_if_it_is_that_image() -> None:
+    record = {"policy": "app", "tag": "1.2.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
+    shut = guard(status={"quarantine": [{**record, "digest": "sha256:bad"}]}, holds=[{}])
+
+    assert hold(spot("r.io/app:1.2.0@sha256:bad"), shut) == ""
+    assert hold(spot("r.io/app:1.2.0"), shut) == ""  # it may be that one
+    assert hold(spot("r.io/app:1.2.0@sha256:good"), shut) != ""
+
+
 def test_from_a_quarantined_image_to_a_newer_one_is_a_bump_like_any_other() -> None:
     record = {"policy": "app", "tag": "1.0.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
     failed = {"quarantine": [record]}

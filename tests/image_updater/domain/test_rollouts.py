@@ -148,6 +148,16 @@ def test_another_digest_is_another_image() -> None:
     assert seen.taken_back == ()
 
 
+def test_what_runs_under_the_tag_but_is_another_image_proves_nothing() -> None:
+    followed = [chosen("1.1.0", "sha256:new")]
+
+    old = observe(GUARD, proven(), followed, [running("1.1.0", "Healthy", digest="sha256:old")], at(1))
+    new = observe(GUARD, old.status, followed, [running("1.1.0", "Healthy", digest="sha256:new")], at(2))
+
+    assert [entry.tag for entry in old.status.proven] == ["1.0.0"]
+    assert [entry.tag for entry in new.status.proven] == ["1.0.0", "1.1.0"]
+
+
 def test_a_digest_that_becomes_known_is_no_other_image() -> None:
     followed = [chosen("1.0.0", "sha256:a")]
 

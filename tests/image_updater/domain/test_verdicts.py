@@ -454,3 +454,30 @@ def test_what_a_policy_alone_says_of_each_tag(
     listing = Listing(["1.0.0", "1.3.0", "1.2.0", "1.4.0-rc.1", "2.0.0", "latest"], ["^1.2"])
 
     assert told(Request(policy, listing, NOW, tag_filter)) == expected
+
+
+def test_a_pin_is_chosen_beside_a_quarantine_whatever_the_policy_can_compare() -> None:
+    """What an alphabetical policy compares is any text, also one that a pin does not have."""
+    rules: dict[str, Any] = {"pins": (Pin(tag="a"),), "quarantine": (quarantined("c", "b"),)}
+    request = replace(request_of("a", "b", "c", **rules), policy=AlphabeticalPolicy())
+
+    found, asked = settled(request, {tag: Facts(f"sha256:{tag}") for tag in "abc"})
+
+    assert isinstance(found, Chosen)
+    assert (found.tag, found.how) == ("a", "pinned")
+    assert [told(asked)[tag] for tag in "bc"] == ["is not the pinned a"] * 2
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0, "1.1.0"), (1, "1.0.0")])
+def test_a_tag_is_old_enough_at_the_very_moment_it_has_the_age(seconds: int, expected: str) -> None:
+    day, late = timedelta(days=1), timedelta(seconds=seconds)
+    seen = {
+        "1.0.0": SeenTag("1.0.0", NOW - 9 * day, "sha256:0"),
+        "1.1.0": SeenTag("1.1.0", NOW - day + late, "sha256:1"),
+    }
+    request = replace(request_of("1.0.0", "1.1.0", min_age=day.total_seconds()), seen=seen)
+
+    found, _ = settled(request, {"1.0.0": Facts("sha256:0"), "1.1.0": Facts("sha256:1")})
+
+    assert isinstance(found, Chosen)
+    assert (found.tag, found.again) == (expected, NOW + late if seconds else None)
