@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from gitops_core.meta import (
     Kind,
@@ -27,9 +27,10 @@ from gitops_core.meta import (
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
+Ts = TypeVarTuple("Ts")
 
 
-# Time and chance
+# Time, chance and computing
 
 
 class Clock(Protocol):
@@ -47,6 +48,22 @@ class Clock(Protocol):
 class Chance(Protocol):
     def random(self) -> float:
         """Uniform in [0, 1)."""
+        ...
+
+
+class Compute(Protocol):
+    async def run(self, weight: int, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        """What `work(*args)` returns or raises, computed so that nobody else has to wait for it.
+
+        Everything whose cost a user's input decides goes through here. It may run in another thread, and end anywhere
+        when the reconciliation has used up what it may: so `work` is pure, but for reading a Tree.
+
+        Args:
+            weight: about how many characters, entries or steps it looks at; what is small is done on the spot.
+
+        Raises:
+            TransientError: the reconciliation used up the computing that it may have, or too much waits.
+        """
         ...
 
 

@@ -81,11 +81,20 @@ def controllers(
         registry,
         catalog,
         logins,
-        Checkpoints(platform.cluster, platform.objects, platform.clock, catalog),
+        Checkpoints(platform.cluster, platform.objects, platform.clock, catalog, platform.compute),
         listings,
+        platform.compute,
     )
     policies = ImagePolicyReconciler(
-        platform.cluster, platform.clock, platform.objects, catalog, registry, reader, listings, logins
+        platform.cluster,
+        platform.clock,
+        platform.objects,
+        catalog,
+        registry,
+        reader,
+        listings,
+        logins,
+        platform.compute,
     )
     reach = partial(registry_access, platform.cluster, logins=logins)
     proposals = (

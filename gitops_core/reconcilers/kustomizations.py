@@ -48,6 +48,8 @@ from gitops_core.runtime.refusing import refuse_unsupported
 
 HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
 GROUP = Kustomization.KIND.group
+OBJECT_WEIGHT = 200
+"""What one object counts where all of a plan are looked at."""
 CONTESTED = "Contested"
 CHANGES = ("created", "configured")
 
@@ -188,7 +190,8 @@ class KustomizationReconciler:
             self._fail(attempt, "ArtifactFailed", str(error))
         except GitOpsError as error:
             self._fail(attempt, error.reason, str(error))
-        attempt.digest = f"sha256:{hashlib.sha256(msgspec.json.encode(rendered, order='deterministic')).hexdigest()}"
+        weight = len(rendered) * OBJECT_WEIGHT
+        attempt.digest = f"sha256:{await self.platform.compute.run(weight, _digest, rendered)}"
         attempt.phase = "Detecting drift"
         if encrypted := [str(ObjectRef.of(m)) for m in rendered if m["kind"] == "Secret" and "sops" in m]:
             message = f"{', '.join(encrypted)} is SOPS encrypted, and spec.decryption is not supported yet"
@@ -197,17 +200,21 @@ class KustomizationReconciler:
             scoped = await self._applier.scoped(rendered)
         except SyncFailed as error:
             self._fail(attempt, error.reason, str(error))
-        return self._decided(attempt, [_owned(normalized(manifest), wanted) for manifest in scoped])
+        return await self._decided(attempt, scoped)
 
-    def _decided(self, attempt: _Attempt, objects: Sequence[Manifest]) -> SyncPlan:
+    async def _decided(self, attempt: _Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
         wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
         try:
-            return plan_sync(
-                objects,
-                _known(wanted.status),
-                prune=wanted.spec.prune,
-                limit=PruneLimit.of(annotations),
-                confirmed=is_confirmed(annotations, attempt.revision),
+            known, limit = _known(wanted.status), PruneLimit.of(annotations)
+            return await self.platform.compute.run(
+                len(scoped) * OBJECT_WEIGHT,
+                lambda: plan_sync(
+                    [_owned(normalized(manifest), wanted) for manifest in scoped],
+                    known,
+                    prune=wanted.spec.prune,
+                    limit=limit,
+                    confirmed=is_confirmed(annotations, attempt.revision),
+                ),
             )
         except PruneGuarded as error:
             hint = f"mend Git, or confirm this revision with the annotation {CONFIRM}: {attempt.revision}"
@@ -224,7 +231,8 @@ class KustomizationReconciler:
     async def _look(self, attempt: _Attempt, plan: SyncPlan) -> Before:
         """What there is, after the API server has accepted everything, with the inventory stored."""
         wanted, memory = attempt.wanted, self._memory.get(attempt.wanted.key)
-        is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, _fingerprint(plan))
+        fingerprint = await self._fingerprint(plan)
+        is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, fingerprint)
         try:
             before = await (
                 self._applier.read(plan, memory.marks) if memory and is_repeated else self._applier.try_out(plan)
@@ -271,7 +279,7 @@ class KustomizationReconciler:
         plan = syncing.plan
         await self._prune(attempt, plan)
         await self._compare(attempt, plan)
-        self._remember(attempt, syncing)
+        await self._remember(attempt, syncing)
         changed = any(one.change in CHANGES for one in syncing.applied)
         refs, now = targets(attempt.wanted, plan, syncing.applied), self.platform.clock.monotonic()
         wait = Wait(syncing.identity, plan, syncing.digest, syncing.since, now, changed, refs, refs)
@@ -334,10 +342,13 @@ class KustomizationReconciler:
         if changes := self._changes(attempt):
             attempt.tell("Progressing", "\n".join(changes))
 
-    def _remember(self, attempt: _Attempt, syncing: Syncing) -> None:
+    async def _remember(self, attempt: _Attempt, syncing: Syncing) -> None:
         marks = {one.ref: one.mark for one in syncing.applied}
         key, uid = attempt.wanted.key, attempt.wanted.metadata.uid
-        self._memory[key] = _Memory(uid, _fingerprint(syncing.plan), marks)
+        self._memory[key] = _Memory(uid, await self._fingerprint(syncing.plan), marks)
+
+    async def _fingerprint(self, plan: SyncPlan) -> str:
+        return await self.platform.compute.run(len(plan.inventory) * OBJECT_WEIGHT, _fingerprint, plan)
 
     async def _track(self, attempt: _Attempt, refs: Sequence[ObjectRef]) -> None:
         """Store the inventory before the first write, if it is not stored already."""
@@ -543,8 +554,16 @@ def _owned(manifest: Manifest, wanted: Kustomization) -> Manifest:
 
 
 def _fingerprint(plan: SyncPlan) -> str:
-    manifests = [(action.manifest, action.create_only, action.take_over) for action in plan.actions]
-    return hashlib.sha256(msgspec.json.encode(manifests, order="deterministic")).hexdigest()
+    return _digest((action.manifest, action.create_only, action.take_over) for action in plan.actions)
+
+
+def _digest(items: Iterable[object]) -> str:
+    """Of a JSON array of `items`, written one by one: the writing of a whole array lets no other thread in."""
+    digest = hashlib.sha256(b"[")
+    for number, item in enumerate(items):
+        digest.update(b"," * bool(number) + msgspec.json.encode(item, order="deterministic"))
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def _entries(stored: Inventory | None) -> tuple[InventoryEntry, ...]:

@@ -33,6 +33,7 @@ from gitops_core.errors import (
 )
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, Resource, Status
 from gitops_core.ports import Chance, Clock, Cluster, Events, PartialObject, Query
+from gitops_core.runtime.computing import on_account_of
 from gitops_core.runtime.conditions import REQUESTED_AT, UNSUPPORTED, refused_status, status_after, unsupported_message
 from gitops_core.runtime.fencing import WRITTEN
 from gitops_core.runtime.informers import Informer, Informers
@@ -292,7 +293,8 @@ class ControllerLoop(Generic[R]):
         limit = asyncio.timeout(self._around.reconcile_timeout)
         try:
             async with limit:
-                return await work
+                with on_account_of(wanted.ref):
+                    return await work
         except GitOpsError as error:
             return error
         except asyncio.CancelledError:

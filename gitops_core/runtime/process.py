@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gitops_core.ports import Chance, Clock, Cluster, Git
+from gitops_core.ports import Chance, Clock, Cluster, Compute, Git
+from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.controlling import ControllerLoop, KindState, Surroundings
 from gitops_core.runtime.events import EventRecorder
 from gitops_core.runtime.fencing import FencedCluster, FencedGit
@@ -97,6 +98,7 @@ async def run(
     stop: asyncio.Event,
     metrics: Metrics,
     health: Health,
+    compute: Compute = IN_PLACE,
 ) -> None:
     """Reconcile until `stop` is set; returns when all is wound up and the lease released.
 
@@ -110,7 +112,7 @@ async def run(
     statuses = StatusWriter(fenced, informers.written)
     events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
     objects = WatchedObjects(informers, cluster)
-    controllers = assemble(Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects))
+    controllers = assemble(Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, compute))
     around = Surroundings(
         cluster=fenced,
         fence=fence,

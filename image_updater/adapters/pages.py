@@ -21,11 +21,12 @@ _OVERHEAD = 500
 
 
 class Page(NamedTuple):
-    """A body as it was sent, what to ask for it again with, and the Link header."""
+    """A body as it was sent and how many tags it holds, what to ask for it again with, and the Link header."""
 
     etag: str
     body: bytes
     link: str
+    tags: int
 
 
 class _Tags(msgspec.Struct):
@@ -66,7 +67,7 @@ class RememberedPages:
         call it unchanged when another page follows.
         """
         self.forget(key)
-        may_be_full = not page.link and len(tags_in(page.body)) % 10 == 0
+        may_be_full = not page.link and page.tags % 10 == 0
         if page.etag and len(page.etag) <= LONGEST_ETAG and not may_be_full and _size(page) <= self._most:
             self._pages[key] = page
             self._size += _size(page)

@@ -13,8 +13,9 @@ Each cause is one sentence, for the marker's report.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from gitops_core.meta import timestamp
 from image_updater.api import Approval, ImagePolicy, ImageRef, Quarantined, Reverted, UpdateGuard
 from image_updater.domain.choices import choice_of, filter_of
 from image_updater.domain.filters import PatternInvalid, TagFilter
-from image_updater.domain.guards import Rules, is_current, rules_for
+from image_updater.domain.guards import Rules, Windows, is_current, rules_for
 from image_updater.domain.plan import CommitPlan, Sighting, Spot
 from image_updater.domain.policies import Policy, place
 from image_updater.domain.sightings import Setter, setter_of
@@ -65,6 +66,8 @@ class Gatekeeper:
     gates: Mapping[str, Gate]
     now: datetime
     reverted: tuple[Reverted, ...] = ()
+    _closed: dict[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
+    """Why the windows of a guard (namespace and name) are not open now: thousands of places may ask."""
 
     def hold(self, spot: Spot) -> str:
         """Why `spot` must not change now, "" when it may; a policy that no guard selects is never held."""
@@ -80,7 +83,7 @@ class Gatekeeper:
             self._refused(spot, gate)
             or _downgrade(spot, setter, gate, self.now)
             or _held(gate.rules, self.now)
-            or _closed(gate.rules, self.now)
+            or self._closed_windows(gate)
             or _unapproved(gate)
         )
 
@@ -113,7 +116,22 @@ class Gatekeeper:
 
     def next_change(self) -> datetime | None:
         """When the next gate that is closed now may open by itself; None: none does."""
-        return min((m for gate in self.gates.values() if (m := _opens(gate.rules, self.now)) is not None), default=None)
+        gates = self.gates.values()
+        moments = [hold.until for gate in gates for hold in gate.rules.holds if is_current(hold.until, self.now)]
+        known = {(gate.policy.metadata.namespace, each.guard): each for gate in gates for each in gate.rules.windows}
+        for windows in known.values():
+            with contextlib.suppress(WindowInvalid):
+                moments.append(next_change(windows.windows, windows.freezes, self.now))
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _closed_windows(self, gate: Gate) -> str:
+        for each in gate.rules.windows:
+            key = (gate.policy.metadata.namespace, each.guard)
+            if key not in self._closed:
+                self._closed[key] = _why_closed(each, self.now)
+            if cause := self._closed[key]:
+                return cause
+        return ""
 
     def _refused(self, spot: Spot, gate: Gate) -> str:
         if gate.rules.allow_reverted:
@@ -181,15 +199,12 @@ def _held(rules: Rules, now: datetime) -> str:
     return ""
 
 
-def _closed(rules: Rules, now: datetime) -> str:
-    for each in rules.windows:
-        try:
-            found = state(each.windows, each.freezes, now)
-        except WindowInvalid as error:
-            return f"UpdateGuard {each.guard!r}: {error}"
-        if isinstance(found, Closed):
-            return found.cause + _until(found.until)
-    return ""
+def _why_closed(windows: Windows, now: datetime) -> str:
+    try:
+        found = state(windows.windows, windows.freezes, now)
+    except WindowInvalid as error:
+        return f"UpdateGuard {windows.guard!r}: {error}"
+    return found.cause + _until(found.until) if isinstance(found, Closed) else ""
 
 
 def _unapproved(gate: Gate) -> str:
@@ -208,16 +223,6 @@ def _unapproved(gate: Gate) -> str:
 def _approves(approval: Approval, policy: str, latest: ImageRef) -> bool:
     meant = approval.policy in ("", policy) and approval.tag == latest.tag
     return meant and approval.digest in ("", latest.digest)
-
-
-def _opens(rules: Rules, now: datetime) -> datetime | None:
-    moments = [hold.until for hold in rules.holds if is_current(hold.until, now)]
-    for each in rules.windows:
-        try:
-            moments.append(next_change(each.windows, each.freezes, now))
-        except WindowInvalid:
-            continue
-    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _image_of(value: str, part: str) -> tuple[str, str]:

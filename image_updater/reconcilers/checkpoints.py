@@ -17,7 +17,8 @@ from hashlib import sha256
 
 from gitops_core.errors import ClusterError, Forbidden
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import Clock, Cluster, Objects
+from gitops_core.ports import Clock, Cluster, Compute, Objects
+from gitops_core.runtime.computing import IN_PLACE
 from image_updater.api import ImageRepository
 from image_updater.domain.checkpoint import CheckpointInvalid, decode, encode
 from image_updater.domain.history import SeenTag
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
 LARGE = 64 * 1024
 PAUSE = 60.0
+TAG_WEIGHT = 4
+"""What a tag counts that is hashed and written down."""
 
 
 @dataclass
@@ -66,6 +69,7 @@ class Checkpoints:
     objects: Objects
     clock: Clock
     catalog: TagCatalog
+    compute: Compute = IN_PLACE
     _recalled: set[str] = field(default_factory=set)
     _written: dict[ObjectKey, _Written] = field(default_factory=dict)
     _encoded: dict[str, tuple[tuple[SeenTag, ...], bytes]] = field(default_factory=dict)
@@ -83,7 +87,7 @@ class Checkpoints:
             return
         tags, read = tuple(listed), set[bytes]()
         if is_known:  # on a disk that was not lost: then most likely nothing is to be done
-            read.add(sha256(self._record(name, await self.catalog.seen(name))).digest())
+            read.add(sha256(await self._record(name, await self.catalog.seen(name))).digest())
         for keeper in {found.key: found for found in (*await self._listers(wanted, name), wanted)}.values():
             record = await self._read(keeper, name)
             if record is None:
@@ -111,7 +115,7 @@ class Checkpoints:
             return
         await self.recall(wanted, name, await self.catalog.tags(name) or ())
         seen = await self.catalog.seen(name)
-        record = self._record(name, seen)
+        record = await self._record(name, seen)
         written, digest = self._written.get(wanted.key, _Written()), sha256(record).digest()
         if digest == written.digest:
             self._written[wanted.key] = _Written(seen, digest, len(record), written.at)
@@ -170,7 +174,8 @@ class Checkpoints:
 
     async def _restore(self, name: str, record: bytes, tags: tuple[str, ...], key: ObjectKey) -> None:
         try:
-            seen = decode(record).among(tags, self.clock.now())
+            now = self.clock.now()
+            seen = await self.compute.run(len(record) + len(tags), lambda: decode(record).among(tags, now))
         except CheckpointInvalid as error:
             log.warning("a checkpoint is left alone", extra={"configmap": str(checkpoint_of(key)), "cause": str(error)})
         else:
@@ -186,9 +191,13 @@ class Checkpoints:
                 return (found,)
         return ()
 
-    def _record(self, name: str, seen: tuple[SeenTag, ...]) -> bytes:
-        known = self._encoded.pop(name, None)
-        record = known[1] if known is not None and known[0] is seen else encode(seen)
+    async def _record(self, name: str, seen: tuple[SeenTag, ...]) -> bytes:
+        known = self._encoded.get(name)
+        if known is not None and known[0] is seen:
+            record = known[1]
+        else:
+            record = await self.compute.run(len(seen) * TAG_WEIGHT, encode, seen)
+        self._encoded.pop(name, None)
         self._encoded[name] = (seen, record)
         if len(self._encoded) > 2:
             del self._encoded[next(iter(self._encoded))]

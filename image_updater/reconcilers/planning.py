@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TypeVar
 
 from gitops_core.errors import PathNotFound, RefNotFound
 from gitops_core.meta import ObjectKey, Revision, Tree
 from gitops_core.ports import GitRemote
+from gitops_core.runtime.computing import READING
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Reverted
 from image_updater.domain.gates import Gate, Gatekeeper, gates_for, regulated
@@ -147,16 +147,18 @@ async def plan_part(
     platform: Platform, remote: GitRemote, base: Revision, part: Part, edited: Mapping[str, bytes]
 ) -> Planned:
     """The plan of one part on `base`, some of whose files have been edited already (by path below the root)."""
-    files = await _files(remote, base, part, edited)
+    files = await _files(platform, remote, base, part, edited)
     now = platform.clock.now()
-    known = part.automation.status.reverted
-    plan = _plan(part, files, Gatekeeper(part.gates, now, known))
-    fresh = await _fresh_reverts(remote, base, part, plan)
+    known, run = part.automation.status.reverted, platform.compute.run
+    keeper = Gatekeeper(part.gates, now, known)
+    plan = await run(READING, _plan, part, files, keeper)
+    fresh = await _fresh_reverts(platform, remote, base, part, plan)
     if fresh:
         known = (*known, *fresh)
-        plan = _plan(part, files, Gatekeeper(part.gates, now, known))
-    keeper = Gatekeeper(part.gates, now)
-    opens = keeper.next_change() if any(sighting.state == "held" for sighting in plan.sightings) else None
+        keeper = Gatekeeper(part.gates, now, known)
+        plan = await run(READING, _plan, part, files, keeper)
+    held = any(sighting.state == "held" for sighting in plan.sightings)
+    opens = await run(READING, keeper.next_change) if held else None
     return Planned(
         part,
         plan,
@@ -168,11 +170,16 @@ async def plan_part(
 
 @dataclass(frozen=True)
 class _Files(Mapping[str, bytes]):
-    """Some files of a tree, read when they are asked for; those edited already as they are by now."""
+    """Some files of a tree, read when they are asked for; those edited already as they are by now.
+
+    Attributes:
+        blobs: Git's names for the contents: a file that was read before need not be read again.
+    """
 
     tree: Tree
     paths: tuple[str, ...]
     edited: Mapping[str, bytes]
+    blobs: Mapping[str, str]
 
     def __getitem__(self, path: str) -> bytes:
         return self.edited[path] if path in self.edited else self.tree[path]
@@ -182,12 +189,6 @@ class _Files(Mapping[str, bytes]):
 
     def __len__(self) -> int:
         return len(self.paths)
-
-    @cached_property
-    def blobs(self) -> dict[str, str]:
-        """Git's names for the contents: a file that was read before need not be read again."""
-        found = {path: self.tree.blob(path) for path in self.paths if path not in self.edited}
-        return {path: blob for path, blob in found.items() if blob}
 
 
 def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
@@ -205,7 +206,9 @@ def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
     return regulated(keeper, make)
 
 
-async def _files(remote: GitRemote, revision: Revision, part: Part, edited: Mapping[str, bytes]) -> _Files:
+async def _files(
+    platform: Platform, remote: GitRemote, revision: Revision, part: Part, edited: Mapping[str, bytes]
+) -> _Files:
     """The files below the part's folder that hold a marker, or that a target names.
 
     Raises:
@@ -217,12 +220,20 @@ async def _files(remote: GitRemote, revision: Revision, part: Part, edited: Mapp
         tree = await remote.tree(revision, folder)
     except PathNotFound as error:
         raise UpdateFailed(str(error)) from None
+    return await platform.compute.run(READING, _files_of, tree, paths, part, edited)
+
+
+def _files_of(tree: Tree, found: tuple[str, ...], part: Part, edited: Mapping[str, bytes]) -> _Files:
     named = targeted(tree, part.targets) if part.targets else ()
-    here = {path: edited[whole] for path in (*paths, *named) if (whole := _below(part.folder, path)) in edited}
-    return _Files(tree, tuple(dict.fromkeys((*paths, *named))), here)
+    paths = tuple(dict.fromkeys((*found, *named)))
+    here = {path: edited[whole] for path in paths if (whole := _below(part.folder, path)) in edited}
+    blobs = {path: blob for path in paths if path not in here and (blob := tree.blob(path))}
+    return _Files(tree, paths, here, blobs)
 
 
-async def _fresh_reverts(remote: GitRemote, base: Revision, part: Part, plan: CommitPlan) -> tuple[Reverted, ...]:
+async def _fresh_reverts(
+    platform: Platform, remote: GitRemote, base: Revision, part: Part, plan: CommitPlan
+) -> tuple[Reverted, ...]:
     """What people set back since the last run; only files in which something is to change are read again.
 
     Also where the change is held for now: the next run compares with what this one has read.
@@ -237,6 +248,10 @@ async def _fresh_reverts(remote: GitRemote, base: Revision, part: Part, plan: Co
         before = await remote.tree(Revision(base.name, last), part.automation.spec.update.path)
     except (PathNotFound, RefNotFound):
         return ()  # the history was rewritten: nobody knows what it said
+    return await platform.compute.run(READING, _reverts_in, before, files, guarded, part, plan)
+
+
+def _reverts_in(before: Tree, files: set[str], guarded: set[str], part: Part, plan: CommitPlan) -> tuple[Reverted, ...]:
     old = {path: before[path] for path in sorted(files) if path in before}
     was = plan_commit(old, part.values, targets=part.targets).sightings
     return tuple(

@@ -18,7 +18,8 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from gitops_core.meta import Condition, ObjectKey, seconds
-from gitops_core.ports import Clock, Cluster
+from gitops_core.ports import Clock, Cluster, Compute
+from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.flights import Flights
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
@@ -90,6 +91,7 @@ class ImageRepositoryReconciler:
     logins: CloudLogins | None
     checkpoints: Checkpoints
     listings: Listings
+    compute: Compute = IN_PLACE
     newest: Newest = field(default_factory=lambda: Newest(MOST_TAGS))
     _asked: dict[ObjectKey, tuple[datetime, frozenset[Push]]] = field(default_factory=dict)
     _swept: set[str] = field(default_factory=set)
@@ -225,12 +227,17 @@ class ImageRepositoryReconciler:
             return wanted.status.last_scan_result
         try:
             tags = await self.catalog.tags(name) or ()
-            kept = self.listings.listing(name, tags, wanted.spec.exclusion_list).tags
+            weight = len(tags) * (1 + len(wanted.spec.exclusion_list))
+            listing = await self.compute.run(weight, self.listings.listing, name, tags, wanted.spec.exclusion_list)
+            kept = listing.tags
         except PatternInvalid as error:
             raise RegistryError(str(error)) from None
         key = (name, wanted.spec.exclusion_list)
         said = self._scanned.pop(key, None)
-        result = said[1] if said is not None and said[0] is kept else scan_result(kept, listed_at)
+        if said is not None and said[0] is kept:
+            result = said[1]
+        else:
+            result = await self.compute.run(len(kept), scan_result, kept, listed_at)
         self._scanned[key] = (kept, result)
         if len(self._scanned) > 100:
             del self._scanned[next(iter(self._scanned))]

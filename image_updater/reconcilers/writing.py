@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from gitops_core.errors import GitAccessDenied, GitError, PushConflict, PushDenied, RefNotFound, SigningFailed
 from gitops_core.meta import ObjectKey, ObjectRef, Revision, Sensitive, seconds
 from gitops_core.ports import Commit, CommitInfo, GitRef, Signature, Signer
+from gitops_core.runtime.computing import READING
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing, SigningKey
@@ -125,12 +126,16 @@ class Writer:
     # the commit
 
     async def _commit(self, base: Revision, together: Together) -> Commit:
-        wanted, spec = self.job.wanted, self.job.source.git.commit
-        changes, back = together.plan.changes, self._taken_back(together)
-        message = commit_message(spec.message_template, wanted.key, changes, spec.message_template_values, back)
+        spec = self.job.source.git.commit
+        message = await self.platform.compute.run(READING, self._message, together)
         author = Signature(spec.author.name, spec.author.email, self.platform.clock.now().replace(microsecond=0))
         signer = await self._signer(spec.signing_key) if spec.signing_key is not None else None
         return Commit(base.commit, together.plan.edits, message, author, author, signer)
+
+    def _message(self, together: Together) -> str:
+        spec, changes = self.job.source.git.commit, together.plan.changes
+        back, values = self._taken_back(together), spec.message_template_values
+        return commit_message(spec.message_template, self.job.wanted.key, changes, values, back)
 
     def _taken_back(self, together: Together) -> tuple[str, ...]:
         """Why images are taken back, each once."""

@@ -16,7 +16,7 @@ import shutil
 import time
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -120,6 +120,10 @@ class Mirror:
             except MirrorDamaged as again:
                 raise GitError(f"{again}; also in a mirror made anew") from damage
 
+    async def beside(self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises, which reads objects: a disk that hangs must not stop the event loop."""
+        return await self._readers.beside(work)
+
     async def bring(self, wanted: Hashable, ask: Callable[[], Coroutine[Any, Any, None]], longest: float) -> None:
         """Ask the remote, or wait for who asks the same already, and for the same end.
 
@@ -188,7 +192,7 @@ class Mirror:
         """Free the disk; the next use makes the mirror again."""
         async with self.lock:
             if self.directory.exists() and not self._held:
-                self._throw_away()
+                await self._throw_away()
 
     async def prepare(self, algorithm: str) -> None:
         """Make the mirror when there is none, or one of the other hash. To be called under the lock."""
@@ -196,7 +200,7 @@ class Mirror:
         if config.exists():
             if ("sha256" in config.read_text()) == (algorithm == "sha256"):
                 return
-            self._throw_away()
+            await self._throw_away()
         fresh = self.directory.with_suffix(".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -217,11 +221,10 @@ class Mirror:
         """Write new objects that were made here: a few by hand, as that is quicker than a process; else checked."""
         async with self.growing():
             if len(objects) <= MOST_LOOSE and sum(len(item.body) for item in objects) <= MOST_LOOSE_BYTES:
-                for item in objects:
-                    _write_loose(self.directory / "objects", item)
+                await self.beside(lambda: _write_loose(self.directory / "objects", objects))
                 return
             # a file for each of a thousand objects takes five times as long as one pack with its index
-            pack = encode_pack(objects, algorithm_of(objects[0].oid))
+            pack = await self.beside(lambda: encode_pack(objects, algorithm_of(objects[0].oid)))
             await self._git(f"--git-dir={self.directory}", "index-pack", "--stdin", "--fsck-objects", stdin=pack)
 
     async def search(self, oid: str, text: str) -> tuple[str, ...]:
@@ -232,8 +235,7 @@ class Mirror:
         )
         if result.code > 1 or result.stderr:
             raise local_failure(result, f"git grep in the mirror of {self.url}")
-        found = (name.decode("utf-8", "surrogateescape") for name in result.stdout.split(b"\0") if name)
-        return tuple(sorted(name.removeprefix(f"{oid}:") for name in found))
+        return await self.beside(lambda: _found(result.stdout, f"{oid}:"))
 
     async def is_whole(self) -> bool:
         """Whether every object that a kept commit needs is here."""
@@ -280,7 +282,7 @@ class Mirror:
                 self.directory.touch()  # in use: see GitMirrors, which removes those that nobody uses any more
                 _sweep(self.directory)
                 if not await self._take_over():
-                    self._throw_away()
+                    await self._throw_away()
             self._checked = True
 
     async def _take_over(self) -> bool:
@@ -294,11 +296,11 @@ class Mirror:
     async def _make_anew(self, generation: int) -> None:
         async with self.lock:
             if self._generation == generation:  # else somebody else did, while we waited
-                self._throw_away()
+                await self._throw_away()
 
-    def _throw_away(self) -> None:
+    async def _throw_away(self) -> None:
         self._readers.forget(self.directory)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        await self.beside(lambda: shutil.rmtree(self.directory, ignore_errors=True))
         if self.directory.exists():
             raise GitError(f"the damaged mirror {self.directory} cannot be removed: remove it")
         self._commits.clear()
@@ -313,7 +315,17 @@ class Mirror:
         return result.stdout
 
 
-def _write_loose(folder: Path, item: GitObject) -> None:
+def _found(output: bytes, prefix: str) -> tuple[str, ...]:
+    names = (name.decode("utf-8", "surrogateescape") for name in output.split(b"\0") if name)
+    return tuple(sorted(name.removeprefix(prefix) for name in names))
+
+
+def _write_loose(folder: Path, objects: Iterable[GitObject]) -> None:
+    for item in objects:
+        _write_file(folder, item)
+
+
+def _write_file(folder: Path, item: GitObject) -> None:
     place = folder / item.oid[:2] / item.oid[2:]
     if place.exists():
         return

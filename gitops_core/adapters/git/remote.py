@@ -237,11 +237,10 @@ class MirrorRemote:
         if result.code:
             raise failure(result, self._what("ls-remote"))
         self.proven.add(self.identity.fingerprint)
-        lines = (line.partition("\t") for line in result.stdout.decode("utf-8", "replace").splitlines())
-        refs = {name: oid for oid, _, name in lines}
+        refs, peeled = await self.mirror.beside(lambda: _listed(result.stdout))
         if only == ("--heads",):
             self.mirror.branches = frozenset(refs)
-        return {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
+        return peeled
 
     def _pick(self, found: Mapping[str, str], shown: str, name: str, kind: str) -> Revision:
         if name not in found:
@@ -254,7 +253,7 @@ class MirrorRemote:
     async def _folder(self, revision: Revision, path: str) -> str:
         """The id of a folder's tree."""
         root = (await self._commit(revision)).tree
-        found = self.mirror.shelf.entry(root, folder_path(path))
+        found = await self.mirror.beside(lambda: self.mirror.shelf.entry(root, folder_path(path)))
         if found is None or found.mode != FOLDER:
             raise PathNotFound(f"{self.url} has no folder {path!r} at {revision}")
         return found.oid
@@ -268,7 +267,7 @@ class MirrorRemote:
         if not (self.mirror.has(commit) and self._is_proven()):
             asked = (self.identity.fingerprint, commit)
             await self.mirror.bring(asked, lambda: self._bring(commit, revision.name), self.timeout)
-        body = self.mirror.shelf.commit(commit)
+        body = await self.mirror.beside(lambda: self.mirror.shelf.commit(commit))
         if body is None:
             raise MirrorDamaged(f"commit {commit} is missing from the mirror of {self.url}")
         try:
@@ -326,7 +325,7 @@ class MirrorRemote:
         ]
         for depth, refspec in tips:
             result = await self._fetch_refs(depth, refspec)
-            if result.code == 0 and self.mirror.shelf.commit(commit) is not None:
+            if result.code == 0 and await self.mirror.beside(lambda: self.mirror.shelf.commit(commit)) is not None:
                 return result
         raise RefNotFound(f"{self._what('fetch')}: the remote has no such commit, or does not hand it out")
 
@@ -338,7 +337,9 @@ class MirrorRemote:
     async def _search(self, revision: Revision, text: str, path: str) -> tuple[str, ...]:
         folder = await self._folder(revision, path)
         last = self.mirror.searches.get((text, path))
-        found = self._search_changes(last, folder, text) if last and self.mirror.has(last.commit) else None
+        found = None
+        if last is not None and self.mirror.has(last.commit):
+            found = await self.mirror.beside(lambda: self._search_changes(last, folder, text))
         if found is None:
             found = await self.mirror.search(folder, text)
         self.mirror.remember_search((text, path), Search(revision.commit, folder, found))
@@ -359,7 +360,8 @@ class MirrorRemote:
     async def _edited(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
         """The tree of a commit to make, and the objects that are new."""
         parent = await self._commit(Revision("", commit.parent))
-        return edit_tree(self.mirror.shelf.tree, parent.tree, commit.edits, algorithm_of(commit.parent))
+        shelf, algorithm = self.mirror.shelf, algorithm_of(commit.parent)
+        return await self.mirror.beside(lambda: edit_tree(shelf.tree, parent.tree, commit.edits, algorithm))
 
     async def _push(
         self,
@@ -450,6 +452,13 @@ class MirrorRemote:
 
     def _what(self, deed: str) -> str:
         return f"git {deed} of {self.url}"
+
+
+def _listed(output: bytes) -> tuple[dict[str, str], dict[str, str]]:
+    """What ls-remote says, as it says it, and with annotated tags peeled."""
+    lines = (line.partition("\t") for line in output.decode("utf-8", "replace").splitlines())
+    refs = {name: oid for oid, _, name in lines}
+    return refs, {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
 
 
 def _listing_of(ref: str) -> tuple[str, ...]:

@@ -37,10 +37,12 @@ MAX_WORK = 16 * 1024 * 1024
 STEP_WORK = 200
 ELEMENT_WORK = 50
 """What a step of a path, and a member or element passed by, cost beside their characters."""
+MODIFIER_WORK = 4
+"""How many characters one costs that a modifier reads or writes."""
 
 
-class _Exhausted(Exception):
-    """A path asked for more than MAX_WORK or MAX_DEPTH."""
+class TooMuchWork(ValueError):
+    """A path asks for more than MAX_WORK or MAX_DEPTH. Nobody knows then whether it leads to anything."""
 
 
 class _Walk:
@@ -51,13 +53,13 @@ class _Walk:
 
     def deeper(self) -> _Walk:
         if self.depth >= MAX_DEPTH:
-            raise _Exhausted
+            raise TooMuchWork(f"the path goes more than {MAX_DEPTH} levels deep")
         return _Walk(self.depth + 1, self._spent)
 
     def look_at(self, text: str, besides: int = 0) -> None:
         self._spent[0] += len(text) + besides
         if self._spent[0] > MAX_WORK:
-            raise _Exhausted
+            raise TooMuchWork("the path takes too long to follow in a text of this size")
 
 
 class _Found(NamedTuple):
@@ -68,11 +70,8 @@ class _Found(NamedTuple):
 
 
 def get(text: str, path: str) -> Value:
-    """The value that `path` leads to in `text`, or MISSING, also when it leads too far. Never raises."""
-    try:
-        return _get(text, path, _Walk())
-    except _Exhausted:
-        return MISSING
+    """The value that `path` leads to in `text`, or MISSING. Raises TooMuchWork."""
+    return _get(text, path, _Walk())
 
 
 def _get(text: str, path: str, walk: _Walk) -> Value:
@@ -130,7 +129,9 @@ def _modified(text: str, path: str, walk: _Walk) -> tuple[str, str] | None:
     if match[1] == "dig":
         made = "[" + ",".join(value.raw for value in _dig(parse(text), arg, walk.deeper())) + "]"
     else:
+        walk.look_at("", len(text) * MODIFIER_WORK)
         made = MODIFIERS[match[1]](text, arg)
+    walk.look_at("", len(made) * MODIFIER_WORK)
     return made, rest if rest == "" or rest[0] in ".|" else ""
 
 
@@ -194,7 +195,7 @@ def _in_object(text: str, start: int, path: str, walk: _Walk) -> _Found:
     pipe = step.pipe
     for raw_key, value in members(text, start):
         key = string_of(raw_key)
-        walk.look_at(step.part if step.wild else "", ELEMENT_WORK)
+        walk.look_at("", ELEMENT_WORK + (len(step.part) * len(key) if step.wild else 0))
         if not (matches(key, step.part) if step.wild else key == step.part):
             continue
         if step.rest is None:
@@ -275,6 +276,7 @@ def _fits(query: Query, element: Value, walk: _Walk) -> bool:
         value, wanted = Value(Type.TRUE if claim else Type.FALSE, "true" if claim else "false"), "true"
     if not value.exists or not query.op:
         return value.exists
+    walk.look_at("", len(wanted) * len(value.raw) if query.op in ("%", "!%") else 0)
     return _compares(query.op, value, wanted)
 
 

@@ -5,6 +5,7 @@ It does not validate. Garbage between values is skipped, a missing end is the en
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -163,6 +164,15 @@ def string_of(raw: str) -> str:
 
 def unescape(body: str) -> str:
     """`body` with JSON's escapes replaced. A lone surrogate becomes U+FFFD, as it does in Go."""
+    try:
+        plain: str = json.loads(f'"{body}"')
+    except ValueError:
+        return _unescaped(body)
+    return _unescaped(body) if _SURROGATE.search(plain) else plain
+
+
+def _unescaped(body: str) -> str:
+    """The same for what is no JSON string: up to the first character that none may hold."""
     out: list[str] = []
     i = 0
     while piece := _PIECE.match(body, i):
@@ -206,16 +216,13 @@ def plain_number(number: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+_FURTHER = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
 def quoted(text: str) -> str:
     """`text` as Go's encoding/json writes a string: `<`, `>`, `&` and the line separators are escaped too."""
-    return '"' + re.sub(r'[\x00-\x1f"\\<>&\u2028\u2029\ud800-\udfff]', _escape, text) + '"'
-
-
-_SHORT = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
-
-
-def _escape(match: re.Match[str]) -> str:
-    character = match[0]
-    if "\ud800" <= character <= "\udfff":  # a byte that is not UTF-8
-        return "\\ufffd"
-    return _SHORT.get(character) or f"\\u{ord(character):04x}"
+    written = json.dumps(text, ensure_ascii=False)
+    for character, escape in _FURTHER.items():
+        written = written.replace(character, escape)
+    return _SURROGATE.sub(r"\\ufffd", written)  # bytes that are not UTF-8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -326,3 +327,15 @@ def test_a_group_of_one_tag_waits_until_all_chose_it() -> None:
 
     cause = "group 'guard' moves to one tag, and its policies chose shop:app 1.1.0, shop:web 1.0.0"
     assert held == {"shop:app": cause, "shop:web": cause}
+
+
+def test_thousands_of_places_behind_one_window_ask_its_schedule_once() -> None:
+    rare = [{"schedule": f"0 0 29 2 {day}", "duration": "1h", "timeZone": "Europe/Berlin"} for day in range(7)]
+    keeper = Gatekeeper(gates_for([policy()], [guard(windows=rare)]), NOW)
+    began = time.thread_time()
+
+    held = {keeper.hold(spot("r.io/app:1.0.0", file=f"f{n}.yaml")) for n in range(20_000)}
+
+    assert len(held) == 1
+    assert "no update window" in held.pop()
+    assert time.thread_time() - began < 10  # it was minutes

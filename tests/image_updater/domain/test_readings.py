@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
 
@@ -13,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from image_updater.api import ImageRef
-from image_updater.domain.helm import mask
+from image_updater.domain.helm import lines_in_blocks, mask
 from image_updater.domain.markers import LARGEST, SCREEN, Unparsable
 from image_updater.domain.plan import plan_commit, setters
 from image_updater.domain.readings import ENTRY, Readings, blob_id, find_markers, read, size_of
@@ -301,3 +302,36 @@ def test_a_reading_larger_than_all_that_may_be_kept_is_not_kept() -> None:
 def test_a_blobs_name_is_gits() -> None:
     assert blob_id(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
     assert blob_id(b"", "0" * 64) == "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813"
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["a:", "a: |", "- >-", "x", "", "# c"])), max_size=12))
+def test_a_line_is_in_a_block_when_one_of_the_lines_it_is_below_begins_one(lines: list[tuple[int, str]]) -> None:
+    text = "\n".join(" " * indent + word for indent, word in lines)
+    found = lines_in_blocks(text)
+
+    start = 0
+    for number, line in enumerate(text.split("\n")):
+        indent, inside = len(line) - len(line.lstrip(" ")), False
+        for above in reversed(text.split("\n")[:number]):
+            if above.strip() and len(above) - len(above.lstrip(" ")) < indent:
+                indent = len(above) - len(above.lstrip(" "))
+                inside = inside or above.endswith(("|", ">-"))
+        assert (start in found) == (inside and bool(line.strip())), line
+        start += len(line) + 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ if x }}\na: [\n{{ end }}\n" + f"  tag: 1.0.0 {MARK}\n" * 9_000,
+        "{{ if x }}\na: [\n{{ end }}\n" + "  tag: 1.0.0\n" * 100_000 + f"  tag: 1.0.0 {MARK}\n" * 2_000,
+        "{{ a: [ # " + MARK * 9_000,
+    ],
+    ids=["markers", "lines", "one line"],
+)
+def test_a_template_that_cannot_be_read_takes_time_in_proportion_to_its_size(text: str) -> None:
+    began = time.thread_time()
+
+    find_markers(text)
+
+    assert time.thread_time() - began < 10  # it was minutes

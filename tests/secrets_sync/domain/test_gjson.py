@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -12,8 +13,7 @@ from hypothesis import strategies as st
 
 from secrets_sync.domain import gjson, gojson
 from secrets_sync.domain.gjson.paths import matches
-from secrets_sync.domain.gjson.search import MAX_WORK
-from secrets_sync.domain.gjson.tokens import plain_number
+from secrets_sync.domain.gjson.tokens import plain_number, quoted, string_of
 
 PEOPLE = """{
   "name": {"first": "Tom", "last": "Anderson"},
@@ -179,10 +179,39 @@ DEEP = '{"a":' * 3000 + "1" + "}" * 3000
     ids=range(10),
 )
 def test_no_path_costs_more_than_some_seconds(text: str, path: str) -> None:
-    began = time.process_time()
+    began = time.thread_time()
 
-    assert len(gjson.get(text, path).raw) <= MAX_WORK
-    assert time.process_time() - began < 20
+    with contextlib.suppress(gjson.TooMuchWork):
+        gjson.get(text, path)
+
+    assert time.thread_time() - began < 20
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('{"a":"' + '\\"' * 450_000 + '"}', "|".join(["@tostr"] * 50)),
+        ("[" + "1," * 450_000 + "1]", "|".join(["@reverse"] * 50)),
+        ("[" * 90 + "1," * 450_000 + "1" + "]" * 90, '@flatten:{"deep":true}|' + "|".join(["@flatten"] * 50)),
+        ('{"' + "a" * 400_000 + '":1}', "*" + "a*" * 100 + "b"),
+        ('[{"a":"' + "b" * 400_000 + '"}]', '#(a%"*' + "b*" * 100 + 'c")'),
+        (DEEP, "a." * 5000 + "a"),
+    ],
+    ids=["tostr", "reverse", "flatten", "wildcard", "query", "depth"],
+)
+def test_what_nobody_followed_to_its_end_is_never_taken_for_absent(text: str, path: str) -> None:
+    began = time.thread_time()
+
+    with pytest.raises(gjson.TooMuchWork):
+        gjson.get(text, path)
+
+    assert time.thread_time() - began < 20
+
+
+@given(st.text())
+def test_a_text_that_is_quoted_and_read_again_is_the_same_text(text: str) -> None:
+    assert string_of(quoted(text)) == json.loads(quoted(text)) == text
+    assert not set("<>&\u2028\u2029") & set(quoted(text))
 
 
 @given(st.text("ab*?\\", max_size=6), st.text("ab*?\\", max_size=6))
