@@ -6,8 +6,8 @@
     Periodic      yes            yes, unless the interval is 0             when the interval is about over
 
 Whatever the policy says, a Secret that is not what the last refresh wrote is read for again, and so is one for which
-somebody asks: a value of the annotation `force-sync` that no refresh has seen yet. Which one the last refresh saw stands
-behind the version in the status, where the original does not look at more than that there is one:
+somebody asks: a value of the annotation `force-sync` that no refresh has seen yet. Which one the last refresh saw
+stands behind the version in the status, where the original does not look at more than that there is one:
 
     3-<hash>                     policies that every edit refreshes: the hash is of all annotations
     3-<hash>/<hash of request>   CreatedOnce, and Periodic with interval 0
