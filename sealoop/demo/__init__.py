@@ -42,14 +42,13 @@ def demo(folder: Path, servers: bool, port: int, patience: float) -> None:
     """
 
     async def work() -> None:
-        if servers:
-            await serve(folder / "git", port)
-            return
         async with World.made(folder) as world:
             await tell(world, patience)
 
+    if servers:
+        (folder / "git").mkdir(parents=True, exist_ok=True)
     try:
-        asyncio.run(work())
+        asyncio.run(serve(folder / "git", port) if servers else work())
     except (StepFailed, FolderTaken, PortTaken) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:

@@ -29,19 +29,17 @@ class PortTaken(Exception):
 
 
 async def serve(folder: Path, port: int) -> None:
-    """Serve on `port` and the two above it until SIGINT or SIGTERM.
+    """Serve the repositories of `folder` on `port`, the others on the two above it, until SIGINT or SIGTERM.
 
     Raises:
         PortTaken.
     """
-    root = folder.absolute()
-    await asyncio.to_thread(root.mkdir, parents=True, exist_ok=True)
     stopped = asyncio.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, stopped.set)
     async with contextlib.AsyncExitStack() as stack:
         registry, vault = RegistryServer(port + 1), EmbeddedVault(port=port + 2, token=TOKEN)
-        git = GitServer(root, port=port)
+        git = GitServer(folder, port=port)
         try:
             for server in (git, registry, vault):
                 await stack.enter_async_context(server)  # type: ignore[arg-type]
