@@ -42,7 +42,7 @@ async def serve(folder: Path, port: int) -> None:
         git = GitServer(folder, port=port)
         try:
             for server in (git, registry, vault):
-                await stack.enter_async_context(server)  # type: ignore[arg-type]
+                await stack.enter_async_context(server)
         except OSError as error:
             raise PortTaken(f"{error.strerror or error}: stop what is there, or say --port") from None
         registry.add(IMAGE, "1.0.0")

@@ -14,13 +14,18 @@ from sealoop.demo.observing import Observer
 from sealoop.demo.story import DEPLOYMENT, SECRET_KIND, WATCHED, image_of, rolled_out
 from sealoop.demo.world import IMAGE, SECRET, World
 from tests.servers.git import git
-from tests.servers.programs import clean_environment
+from tests.servers.programs import ROOT, clean_environment
 
 
 def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sealoop", "demo", "--dir", str(folder / "demo"), *options]
     return subprocess.run(
-        command, cwd=folder, env=clean_environment(folder), text=True, capture_output=True, timeout=120
+        command,
+        cwd=folder,
+        env=clean_environment(folder, PYTHONPATH=str(ROOT)),
+        text=True,
+        capture_output=True,
+        timeout=120,
     )
 
 
