@@ -32,7 +32,7 @@ from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health
 from gitops_core.runtime.pulse import watch_loop
-from gitops_core.schema import crd
+from gitops_core.schema import cel, crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.forges import HttpForges
 from image_updater.adapters.images import RegistryImages
@@ -108,6 +108,8 @@ async def reconcile(
     prepare_for_builds()
     ports = await opened_ports(settings.state_dir, clock, stack, compute)
     if settings.connection.local is not None:
+        if not cel.is_installed():
+            log.warning(cel.UNCHECKED)
         await prepare(cluster, map(crd, KINDS), manifests)
         beside = asyncio.create_task(workloads.run(cluster, RegistryImages(ports.registry), clock))
         beside.add_done_callback(lambda _: stop.set())  # it never ends by itself: a bug must not go unnoticed

@@ -34,7 +34,7 @@ from gitops_core.schema import unsupported
 from secrets_sync.api import ExternalSecret, ExternalSecretStatus, RemoteRef, SecretStore
 from secrets_sync.api.externalsecret import CONTESTED, TOOK_OVER, Binding
 from secrets_sync.domain.extract import map_of, value_of, weight_of
-from secrets_sync.domain.hashing import created_by, field_manager, synced_version
+from secrets_sync.domain.hashing import created_by, field_manager
 from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret
 from secrets_sync.domain.plan import (
     DELETED,
@@ -49,7 +49,7 @@ from secrets_sync.domain.plan import (
     target_of,
 )
 from secrets_sync.domain.reading import Absent, Reading
-from secrets_sync.domain.refresh import interval_of, is_due, next_look
+from secrets_sync.domain.refresh import interval_of, is_due, next_look, version_of
 from secrets_sync.domain.refusals import cause_of
 from secrets_sync.domain.rivals import SHARING, rivals
 from secrets_sync.errors import (
@@ -268,7 +268,7 @@ def _size(live: LiveSecret | None) -> int:
 
 def _moved(wanted: ExternalSecret) -> bool:
     """Whether this spec was not synced yet: only then can the Secret have had another name before."""
-    return wanted.status.synced_resource_version != synced_version(wanted.metadata)
+    return wanted.status.synced_resource_version != version_of(wanted)
 
 
 async def _live_secret(wanted: ExternalSecret, cluster: Cluster) -> LiveSecret | None:
@@ -435,7 +435,7 @@ def _synced_outcome(
     status = ExternalSecretStatus(
         conditions=wanted.status.conditions,
         refresh_time=started,
-        synced_resource_version=synced_version(wanted.metadata),
+        synced_resource_version=version_of(wanted),
         binding=_binding(wanted, kept.bound),
     )
     return Outcome(

@@ -214,10 +214,12 @@ def lint(
     async def work() -> int:
         from dataclasses import replace
 
+        from sealoop.applying import tell_of_unchecked_rules
         from sealoop.files import manifests_in
         from sealoop.images import linting
 
         if files:
+            tell_of_unchecked_rules()
             given, refused = linting.given_in(manifests_in(files, recursive=recursive), complete=not partial)
         else:
             async with opened(connection) as (cluster, _):

@@ -34,7 +34,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import crd
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, MarkerReport, UpdateGuard
 from image_updater.domain.inventory import to_be_told, told
-from sealoop.applying import prepare
+from sealoop.applying import prepare, tell_of_unchecked_rules
 from sealoop.clusters import Connection, opened
 from sealoop.images.lending import FIELD_MANAGER, Token, lend_logins, lend_token
 from sealoop.images.selecting import SERVED, among, in_cluster
@@ -147,6 +147,7 @@ async def _working(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[
 
 async def _found(once: Once) -> list[Manifest]:
     if once.manifests:
+        tell_of_unchecked_rules()
         return await among(once.manifests, once.namespace)
     async with opened(once.connection) as (cluster, _):
         return await in_cluster(cluster, once.namespace)

@@ -17,6 +17,9 @@ import msgspec
 
 from gitops_core.meta import ObjectKey, ObjectMeta, Sensitive
 
+REQUESTS = ("force-sync", "external-secrets.io/force-sync")
+"""Annotations whose new value asks for a refresh."""
+
 PREFIX = "externalsecrets.external-secrets.io/"
 
 
@@ -40,6 +43,12 @@ def synced_version(metadata: ObjectMeta) -> str:
     """What an ExternalSecret's refresh depends on: another generation, label or annotation asks for a new one."""
     text = f"{{annotations:{_printed(metadata.annotations)} labels:{_printed(metadata.labels)}}}"
     return f"{metadata.generation}-{_sha3(text)}"
+
+
+def request_of(metadata: ObjectMeta) -> str:
+    """A hash of what is asked for by annotation, empty where nobody asks."""
+    asked = {key: value for key in REQUESTS if (value := metadata.annotations.get(key))}
+    return _sha3(_printed(asked)) if asked else ""
 
 
 def field_manager(name: str) -> str:
