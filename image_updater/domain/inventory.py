@@ -91,7 +91,7 @@ class Step(NamedTuple):
 
 
 def refused(known: Iterable[Reverted], before: Sequence[Sighting], steps: Iterable[Step]) -> tuple[Reverted, ...]:
-    """What people refuse after the `steps`, oldest first, that led away from `before`, where they refused what is known.
+    """What people refuse after the `steps`, oldest first, that led away from `before`; there they refused the `known`.
 
     Our own commit sets nothing back: where it changes a place, what was refused there is over.
     """
