@@ -101,7 +101,7 @@ async def run(
     """Reconcile until `stop` is set; returns when all is wound up and the lease released.
 
     Args:
-        assemble: the controllers, made of the ports it is given; called once.
+        assemble: the controllers, made of the ports it is given; anew for each term, which remembers nothing of the last.
     """
     leadership = Leadership(settings.lease, cluster.apart(), clock, chance) if settings.lease else None
     fence = leadership or Open()
@@ -110,7 +110,7 @@ async def run(
     statuses = StatusWriter(fenced, informers.written)
     events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
     objects = WatchedObjects(informers, cluster)
-    controllers = assemble(Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects))
+    platform = Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects)
     around = Surroundings(
         cluster=fenced,
         fence=fence,
@@ -131,7 +131,7 @@ async def run(
         health.leading = True
         metrics.leading.set(1)
         try:
-            await _Term(controllers, around, events, leadership, settings.grace, health).serve(stop)
+            await _Term(assemble(platform), around, events, leadership, settings.grace, health).serve(stop)
         finally:
             health.leading = health.synced = False
             health.states = dict
@@ -139,7 +139,7 @@ async def run(
 
 
 class _Term:
-    """One time of leading, with fresh mirrors and queues: what a predecessor remembers may be out of date."""
+    """One time of leading, with fresh reconcilers, mirrors and queues: what a predecessor remembers may be out of date."""
 
     def __init__(
         self,

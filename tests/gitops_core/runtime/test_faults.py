@@ -470,6 +470,34 @@ def test_a_lease_stolen_between_plan_and_write_stops_the_write() -> None:
     virtually(main())
 
 
+def test_a_leader_that_leads_again_remembers_nothing_of_its_last_term() -> None:
+    async def main() -> None:
+        world = World()
+
+        def remembering(platform: Platform) -> Controller[Any]:
+            looks: list[int] = []
+
+            async def script(wanted: Widget, platform: Platform) -> Outcome:
+                looks.append(wanted.spec.size)
+                remembered.append(tuple(looks))
+                return outcome(wanted)
+
+            return controller(script)(platform)
+
+        remembered: list[tuple[int, ...]] = []
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(remembering, lease=lease("one")):
+            await asyncio.sleep(5)
+            stolen = {"spec": {"holderIdentity": "thief", "renewTime": "2026-01-01T01:00:00.000000Z"}}
+            await world.local.patch(_LEASE, stolen, field_manager="thief")
+            await asyncio.sleep(60)  # the thief never renews: ours again
+
+        assert remembered == [(1,), (1,)]
+
+    virtually(main())
+
+
 def test_writes_that_the_api_server_keeps_waiting_do_not_cost_the_lease() -> None:
     async def main() -> None:
         world = World()
