@@ -101,7 +101,7 @@ async def run(
     """Reconcile until `stop` is set; returns when all is wound up and the lease released.
 
     Args:
-        assemble: the controllers, made of the ports it is given; anew for each term, which remembers nothing of the last.
+        assemble: the controllers, made of the ports it is given; anew for each term, which knows nothing of the last.
     """
     leadership = Leadership(settings.lease, cluster.apart(), clock, chance) if settings.lease else None
     fence = leadership or Open()
@@ -139,7 +139,7 @@ async def run(
 
 
 class _Term:
-    """One time of leading, with fresh reconcilers, mirrors and queues: what a predecessor remembers may be out of date."""
+    """One time of leading, all of it fresh: what a predecessor remembers, or we of an earlier time, may be outdated."""
 
     def __init__(
         self,

@@ -132,8 +132,9 @@ def _check_ages(world: World) -> None:
     for policy, image in zip(world.policies, world.images, strict=True):
         former = {entry.previous_tag for entry in chronicle.quarantined if entry.policy == policy}
         for choice in chronicle.choices.get(policy, []):
-            known = chronicle.remembered.get((f"sealoop-tags-{policy}", choice.tag), set())
-            moved = choice.looked if known - {choice.looked} else ""
+            known = chronicle.digests_kept(f"sealoop-tags-{policy}", choice.tag, choice.at)
+            meant = choice.digest or choice.looked
+            moved = meant if known - {meant} else ""
             age = choice.at - chronicle.since(image, choice.tag, moved)
             if choice.tag and age < needed and choice.tag not in former:
                 raise Broken(f"policy {policy} chose {choice.tag} at {choice.at:.1f}, {age:.1f}s old: minAge {needed}s")

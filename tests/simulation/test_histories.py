@@ -17,6 +17,11 @@ def test_every_history_keeps_its_promises(group: int) -> None:
     assert sum(report.lives for report in reports) > EACH  # somebody died on the way
 
 
+@pytest.mark.parametrize("seed", [319, 422, 652, 980, 1508, 1771, 1877])
+def test_a_history_that_once_broke_a_promise_keeps_it(seed: int) -> None:
+    play(seed)
+
+
 def test_a_seed_plays_the_same_history_again() -> None:
     first, second = play(4711), play(4711)
 

@@ -186,6 +186,45 @@ def test_an_age_that_is_reset_is_noticed() -> None:
     in_a_world(work, Demands())
 
 
+def test_an_age_that_is_reset_is_noticed_although_the_tag_was_moved_before() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await world.clock.sleep(1)
+        digest = world.push(IMAGE, "1.0.0")
+        for second in (2, 5):
+            moment = BEGINNING + timedelta(seconds=second)
+            world.chronicle.see_checkpoint("sealoop-tags-web", encode([SeenTag("1.0.0", BEGINNING, digest, moment)]))
+        with pytest.raises(Broken, match=r"the age of 1\.0\.0 in sealoop-tags-web was reset by 3\.0s"):
+            await invariants.after_write("apply")
+
+    in_a_world(work, Demands())
+
+
+def test_a_tag_that_was_moved_is_young_again_also_when_no_checkpoint_knew_what_it_named() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        world.chronicle.see_checkpoint("sealoop-tags-web", encode([SeenTag("1.0.0", BEGINNING)]))
+        await world.clock.sleep(60)
+        digest, moment = world.push(IMAGE, "1.0.0"), BEGINNING + timedelta(seconds=61)
+        world.chronicle.see_checkpoint("sealoop-tags-web", encode([SeenTag("1.0.0", BEGINNING, digest, moment)]))
+        await invariants.after_write("apply")
+
+    in_a_world(work, Demands())
+
+
+def test_a_move_that_is_remembered_after_the_choice_only_is_no_fault() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await world.clock.sleep(60)
+        second = world.chronicle.answered[IMAGE, "1.0.0"] = world.push(IMAGE, "1.0.0")
+        await choose(world, "1.0.0")
+        await world.clock.sleep(60)
+        third, moment = world.push(IMAGE, "1.0.0"), BEGINNING + timedelta(seconds=120)
+        for known in (SeenTag("1.0.0", BEGINNING, second), SeenTag("1.0.0", BEGINNING, third, moment)):
+            world.chronicle.see_checkpoint("sealoop-tags-web", encode([known]))
+
+        assert await invariants.in_commits() == 0
+
+    in_a_world(work, Demands(min_age=45))
+
+
 @pytest.mark.parametrize("closing", [Safety.hold, Safety.freeze])
 def test_a_bump_through_a_closed_gate_is_noticed(closing: Callable[[Safety, World], Awaitable[None]]) -> None:
     async def work(world: World, invariants: Invariants) -> None:

@@ -16,7 +16,7 @@ from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.leading import LEASE, Leadership
 from gitops_core.runtime.leave import check_again
-from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
+from gitops_core.runtime.reconciling import Controller, Outcome, Platform, Watch, names
 from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import World, condition, controller, lease, outcome, ref
