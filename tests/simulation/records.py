@@ -98,6 +98,8 @@ class Chronicle:
         gone: when each policy was deleted, and until when.
         checkpointed: by (ConfigMap, tag): the age of a tag in the newest record, as the second of the epoch it began.
         remembered: digests that the checkpoints named of each (ConfigMap, tag), oldest first; "" when it left them.
+        holder: who holds the lease, as it is stored; "" for nobody.
+        stalls: when no process got any time at all.
         faults: what was seen to be wrong at once.
     """
 
@@ -115,8 +117,23 @@ class Chronicle:
     checkpointed: dict[tuple[str, str], float] = field(default_factory=dict)
     remembered: dict[tuple[str, str], list[Named]] = field(default_factory=dict)
     lives: list[Life] = field(default_factory=list)
+    holder: str = ""
+    stalls: list[Interval] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     _told: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
+
+    def before(self, at: float) -> float:
+        """GRACE before `at`, of the time in which processes could do anything."""
+        late = at - GRACE
+        for stall in reversed(self.stalls):
+            if late < stall.end <= at:
+                late -= stall.end - stall.start
+        return late
+
+    def sends(self, identity: str, deed: str) -> None:
+        """A process that has rivals begins to write."""
+        if self.holder.partition("_")[0] != identity:
+            self.faults.append(f"{identity} began to {deed}, and {self.holder or 'nobody'} held the lease")
 
     def chosen_at(self, policy: str, at: float) -> str:
         return next((c.text for c in reversed(self.choices.get(policy, [])) if c.at <= at), "")
@@ -221,7 +238,7 @@ class Chronicle:
         return self._told.get(commit, {}).get((kind, name), 0)
 
     def _least_told(self, key: tuple[str, str]) -> int:
-        late, told = self.clock.monotonic() - GRACE, []
+        late, told = self.before(self.clock.monotonic()), []
         for life in self.lives:
             heard = life.heard.get(key, ())
             if not life.dead and heard:  # one that heard nothing yet does nothing yet
@@ -241,6 +258,14 @@ class RecordedCluster(LocalCluster):
 
     async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
         stored = await super().create(manifest, field_manager=field_manager, dry_run=dry_run)
+        if not dry_run:
+            self._note(stored)
+        return stored
+
+    async def replace(
+        self, manifest: Manifest, *, field_manager: str, subresource: str = "", dry_run: bool = False
+    ) -> Manifest:
+        stored = await super().replace(manifest, field_manager=field_manager, subresource=subresource, dry_run=dry_run)
         if not dry_run:
             self._note(stored)
         return stored
@@ -269,6 +294,8 @@ class RecordedCluster(LocalCluster):
 
     def _note(self, stored: Manifest) -> None:
         match stored["kind"]:
+            case "Lease":
+                self.chronicle.holder = stored["spec"].get("holderIdentity") or ""
             case "ImagePolicy":
                 self.chronicle.see_policy(stored)
             case "UpdateGuard":
