@@ -103,7 +103,7 @@ async def run(
     """Reconcile until `stop` is set; returns when all is wound up and the lease released.
 
     Args:
-        assemble: the controllers, made of the ports it is given; called once.
+        assemble: the controllers, made of the ports it is given; anew for each term, which knows nothing of the last.
     """
     leadership = Leadership(settings.lease, cluster.apart(), clock, chance) if settings.lease else None
     fence = leadership or Open()
@@ -112,7 +112,7 @@ async def run(
     statuses = StatusWriter(fenced, informers.written)
     events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
     objects = WatchedObjects(informers, cluster)
-    controllers = assemble(Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, compute))
+    platform = Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, compute)
     around = Surroundings(
         cluster=fenced,
         fence=fence,
@@ -133,7 +133,7 @@ async def run(
         health.leading = True
         metrics.leading.set(1)
         try:
-            await _Term(controllers, around, events, leadership, settings.grace, health).serve(stop)
+            await _Term(assemble(platform), around, events, leadership, settings.grace, health).serve(stop)
         finally:
             health.leading = health.synced = False
             health.states = dict
@@ -141,7 +141,7 @@ async def run(
 
 
 class _Term:
-    """One time of leading, with fresh mirrors and queues: what a predecessor remembers may be out of date."""
+    """One time of leading, all of it fresh: what a predecessor remembers, or we of an earlier time, may be outdated."""
 
     def __init__(
         self,

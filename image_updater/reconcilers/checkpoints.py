@@ -120,17 +120,27 @@ class Checkpoints:
         if digest == written.digest:
             self._written[wanted.key] = _Written(seen, digest, len(record), written.at)
             return
-        now, trouble = self.clock.monotonic(), ""
+        now, place = self.clock.monotonic(), checkpoint_of(wanted.key)
         try:
-            trouble = await self._write(wanted, name, record)
+            live = await self.cluster.get(ObjectRef(CONFIG_MAP, place))
+            if live is not None and not is_checkpoint(live, wanted):
+                trouble = (
+                    f"configmap '{place}' is somebody else's: the ages of the tags of {wanted.spec.image} are not kept"
+                    " in the cluster; give that ConfigMap another name, or delete it"
+                )
+                self._written[wanted.key] = _Written(written.seen, written.digest, LARGE + 1, now, trouble)
+                return
+            theirs = _record_in(live, wanted, name)
+            if theirs is not None and sha256(theirs).digest() != written.digest:  # another process wrote it meanwhile
+                await self._restore(name, theirs, await self.catalog.tags(name) or (), wanted.key)
+                seen = await self.catalog.seen(name)
+                record = await self._record(name, seen)
+            await self._write(wanted, name, record, live)
         except ClusterError as error:
-            log.warning("no checkpoint", extra={"configmap": str(checkpoint_of(wanted.key)), "cause": str(error)})
+            log.warning("no checkpoint", extra={"configmap": str(place), "cause": str(error)})
             self._written[wanted.key] = _Written(written.seen, written.digest, LARGE + 1, now)
             return
-        if trouble:
-            self._written[wanted.key] = _Written(written.seen, written.digest, LARGE + 1, now, trouble)
-        else:
-            self._written[wanted.key] = _Written(seen, digest, len(record), now)
+        self._written[wanted.key] = _Written(seen, sha256(record).digest(), len(record), now)
 
     def trouble(self, wanted: ImageRepository) -> str:
         """Why its checkpoint is not written, "" when it is, or need not be."""
@@ -147,30 +157,18 @@ class Checkpoints:
         except Forbidden as error:
             log.warning("no checkpoint", extra={"configmap": str(place), "cause": str(error)})
             return None
-        if manifest is None or not (is_checkpoint(manifest, wanted) and is_of_image(manifest, name)):
-            return None
-        try:
-            return b64decode((manifest.get("binaryData") or {}).get(TAGS) or "", validate=True) or None
-        except (binascii.Error, ValueError):
-            log.warning("a checkpoint is left alone", extra={"configmap": str(place), "cause": "it is not base64"})
-            return None
+        return _record_in(manifest, wanted, name)
 
-    async def _write(self, wanted: ImageRepository, name: str, record: bytes) -> str:
-        """Why it may not be written, or "". Raises ClusterError: it cannot be, or somebody changed it just now."""
-        place, manifest = checkpoint_of(wanted.key), _manifest(wanted, name, record)
-        live = await self.cluster.get(ObjectRef(CONFIG_MAP, place))
+    async def _write(self, wanted: ImageRepository, name: str, record: bytes, live: Manifest | None) -> None:
+        """Over what was read as `live`. Raises ClusterError: it cannot be, or somebody changed it just now."""
+        manifest = _manifest(wanted, name, record)
         if live is None:
             await self.cluster.create(manifest, field_manager=wanted.CONTROLLER)
-            return ""
-        if not is_checkpoint(live, wanted):
-            return (
-                f"configmap '{place}' is somebody else's: the ages of the tags of {wanted.spec.image} are not kept in"
-                " the cluster; give that ConfigMap another name, or delete it"
-            )
+            return
         metadata = {**manifest["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}
         patch = {"metadata": metadata, "binaryData": manifest["binaryData"]}
-        await self.cluster.patch(ObjectRef(CONFIG_MAP, place), patch, field_manager=wanted.CONTROLLER)
-        return ""
+        place = ObjectRef(CONFIG_MAP, checkpoint_of(wanted.key))
+        await self.cluster.patch(place, patch, field_manager=wanted.CONTROLLER)
 
     async def _restore(self, name: str, record: bytes, tags: tuple[str, ...], key: ObjectKey) -> None:
         try:
@@ -210,6 +208,18 @@ def checkpoint_of(key: ObjectKey) -> ObjectKey:
     if len(name) > 253:
         name = f"{name[:220]}-{sha256(name.encode()).hexdigest()[:32]}"
     return ObjectKey(key.namespace, name)
+
+
+def _record_in(manifest: Manifest | None, wanted: ImageRepository, name: str) -> bytes | None:
+    """The record of the image `name` in a ConfigMap that `wanted` keeps; None when there is none that is ours."""
+    if manifest is None or not (is_checkpoint(manifest, wanted) and is_of_image(manifest, name)):
+        return None
+    try:
+        return b64decode((manifest.get("binaryData") or {}).get(TAGS) or "", validate=True) or None
+    except (binascii.Error, ValueError):
+        place = checkpoint_of(wanted.key)
+        log.warning("a checkpoint is left alone", extra={"configmap": str(place), "cause": "it is not base64"})
+        return None
 
 
 def _manifest(wanted: ImageRepository, name: str, record: bytes) -> Manifest:

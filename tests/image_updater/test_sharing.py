@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from datetime import timedelta
 from typing import Any
 
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from image_updater.api import ImagePolicy, ImageRepository
-from image_updater.domain.checkpoint import decode
+from image_updater.domain.checkpoint import decode, encode
 from image_updater.domain.history import SeenTag
 from tests.image_updater.world import HOST, IMAGE, World, has_failed, is_ready
 from tests.simulation.loop import virtually
@@ -134,6 +135,27 @@ def test_a_lost_disk_resets_no_age() -> None:
         assert (after["1.0.0"], after["1.1.0"]) == (before["1.0.0"], before["1.1.0"])
         age = after["1.2.0"].first_seen
         assert (age - before["1.0.0"].first_seen).total_seconds() >= 3600
+
+    virtually(scenario())
+
+
+def test_what_another_process_wrote_meanwhile_is_taken_in_and_not_overwritten() -> None:
+    async def scenario() -> None:
+        world = World()
+        async with world.running():
+            await world.scanned("1.0.0", "1.1.0")
+            before = await written(world, "1.0.0", "1.1.0")
+            earlier = world.clock.now() - timedelta(hours=2)
+            theirs = [SeenTag("1.0.0", earlier), SeenTag("1.1.0", before["1.1.0"].first_seen, "sha256:other")]
+            ref = ObjectRef(CONFIG_MAP, ObjectKey("default", "sealoop-tags-app"))
+            record = {"binaryData": {"tags": b64encode(encode(theirs)).decode()}}
+            await world.cluster.patch(ref, record, field_manager="another leader")
+            world.fakes.push(IMAGE, "1.2.0")
+            await world.request_scan("app")
+            after = await written(world, "1.0.0", "1.1.0", "1.2.0")
+
+        assert after["1.0.0"].first_seen == earlier
+        assert after["1.1.0"] == theirs[1]
 
     virtually(scenario())
 

@@ -16,7 +16,7 @@ from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.leading import LEASE, Leadership
 from gitops_core.runtime.leave import check_again
-from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
+from gitops_core.runtime.reconciling import Controller, Outcome, Platform, Watch, names
 from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import World, condition, controller, lease, outcome, ref
@@ -444,6 +444,34 @@ def test_a_lease_stolen_between_plan_and_write_stops_the_write() -> None:
             await asyncio.sleep(40)  # the thief never renews: ours again
             assert planned == [1, 1]
             assert await world.local.get(ObjectRef(_CONFIGMAP, ObjectKey("shop", "a"))) is not None
+
+    virtually(main())
+
+
+def test_a_leader_that_leads_again_remembers_nothing_of_its_last_term() -> None:
+    async def main() -> None:
+        world = World()
+
+        def remembering(platform: Platform) -> Controller[Any]:
+            looks: list[int] = []
+
+            async def script(wanted: Widget, platform: Platform) -> Outcome:
+                looks.append(wanted.spec.size)
+                remembered.append(tuple(looks))
+                return outcome(wanted)
+
+            return controller(script)(platform)
+
+        remembered: list[tuple[int, ...]] = []
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(remembering, lease=lease("one")):
+            await asyncio.sleep(5)
+            stolen = {"spec": {"holderIdentity": "thief", "renewTime": "2026-01-01T01:00:00.000000Z"}}
+            await world.local.patch(_LEASE, stolen, field_manager="thief")
+            await asyncio.sleep(60)  # the thief never renews: ours again
+
+        assert remembered == [(1,), (1,)]
 
     virtually(main())
 
