@@ -19,6 +19,7 @@ from gitops_core.errors import ClusterError, Forbidden
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Clock, Cluster, Compute, Objects
 from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.recent import Recent
 from image_updater.api import ImageRepository
 from image_updater.domain.checkpoint import CheckpointInvalid, decode, encode
 from image_updater.domain.history import SeenTag
@@ -40,6 +41,10 @@ LARGE = 64 * 1024
 PAUSE = 60.0
 TAG_WEIGHT = 4
 """What a tag counts that is hashed and written down."""
+ENCODED = 16 << 20
+"""Bytes of the records that are remembered, and of what they were made of."""
+SEEN = 290
+"""Bytes that a tag and its times take, roughly."""
 
 
 @dataclass
@@ -62,7 +67,7 @@ class Checkpoints:
 
     A `name` is what the catalog calls an image: in one namespace, whose own ConfigMaps alone are believed.
 
-    `_recalled` are the images whose checkpoints were read; `_encoded` holds the newest record of a few.
+    `_recalled` are the images whose checkpoints were read; `_encoded` holds the newest records.
     """
 
     cluster: Cluster
@@ -72,7 +77,7 @@ class Checkpoints:
     compute: Compute = IN_PLACE
     _recalled: set[str] = field(default_factory=set)
     _written: dict[ObjectKey, _Written] = field(default_factory=dict)
-    _encoded: dict[str, tuple[tuple[SeenTag, ...], bytes]] = field(default_factory=dict)
+    _encoded: Recent[str, tuple[tuple[SeenTag, ...], bytes]] = field(default_factory=lambda: Recent(ENCODED))
 
     async def recall(self, wanted: ImageRepository, name: str, listed: Iterable[str]) -> None:
         """Bring the times that the cluster remembers of an image into the catalog, once.
@@ -191,15 +196,10 @@ class Checkpoints:
 
     async def _record(self, name: str, seen: tuple[SeenTag, ...]) -> bytes:
         known = self._encoded.get(name)
-        if known is not None and known[0] is seen:
-            record = known[1]
-        else:
-            record = await self.compute.run(len(seen) * TAG_WEIGHT, encode, seen)
-        self._encoded.pop(name, None)
-        self._encoded[name] = (seen, record)
-        if len(self._encoded) > 2:
-            del self._encoded[next(iter(self._encoded))]
-        return record
+        if known is None or known[0] is not seen:
+            known = seen, await self.compute.run(len(seen) * TAG_WEIGHT, encode, seen)
+            self._encoded.put(name, known, min(len(known[1]) + SEEN * len(seen), ENCODED))  # the last one stays
+        return known[1]
 
 
 def checkpoint_of(key: ObjectKey) -> ObjectKey:

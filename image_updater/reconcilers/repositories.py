@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,7 @@ from gitops_core.meta import Condition, ObjectKey, seconds
 from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.recent import Recent
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
 from image_updater.domain.credentials import RegistryAccess
@@ -40,7 +42,8 @@ log = logging.getLogger(__name__)
 
 SOON = 1.0
 """Seconds after which a checkpoint is written: what was found is told first."""
-MOST_TAGS = 200_000
+MOST_REMEMBERED = 16 << 20
+"""Bytes of all listings as registries sent them, and as many of the tags that something was said of."""
 
 Asked = tuple[Repository, str]  # which repository is listed, and the identity of who asks
 
@@ -51,29 +54,6 @@ class Listed(NamedTuple):
     tags: tuple[str, ...]
     asked_at: datetime
     answered_at: datetime
-
-
-class Newest:
-    """The newest listings, by what was asked: of more than `most` tags in all, the oldest listings go."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._tags = 0
-        self._known: dict[Asked, Listed] = {}
-
-    def get(self, asked: Asked) -> Listed | None:
-        return self._known.get(asked)
-
-    def put(self, asked: Asked, listing: Listed) -> None:
-        self._drop(asked)
-        self._known[asked] = listing
-        self._tags += len(listing.tags) + 1
-        while self._tags > self._most and len(self._known) > 1:
-            self._drop(next(iter(self._known)))
-
-    def _drop(self, asked: Asked) -> None:
-        if (former := self._known.pop(asked, None)) is not None:
-            self._tags -= len(former.tags) + 1
 
 
 @dataclass(frozen=True)
@@ -92,10 +72,12 @@ class ImageRepositoryReconciler:
     checkpoints: Checkpoints
     listings: Listings
     compute: Compute = IN_PLACE
-    newest: Newest = field(default_factory=lambda: Newest(MOST_TAGS))
+    newest: Recent[Asked, Listed] = field(default_factory=lambda: Recent(MOST_REMEMBERED))
     _asked: dict[ObjectKey, tuple[datetime, frozenset[Push]]] = field(default_factory=dict)
     _swept: set[str] = field(default_factory=set)
-    _scanned: dict[tuple[str, tuple[str, ...]], tuple[Sequence[str], ScanResult]] = field(default_factory=dict)
+    _scanned: Recent[tuple[str, tuple[str, ...]], tuple[Sequence[str], ScanResult]] = field(
+        default_factory=lambda: Recent(MOST_REMEMBERED)
+    )
     _listings_under_way: Flights[Listed] = field(default_factory=Flights)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
@@ -179,7 +161,7 @@ class ImageRepositoryReconciler:
         asked_at = self.clock.now()
         tags = await self.registry.tags(repository, access)
         listing = Listed(tags, asked_at, self.clock.now())
-        self.newest.put(asked, listing)
+        self.newest.put(asked, listing, _weight(tags))
         return listing
 
     async def _keep(self, wanted: ImageRepository, name: str, listing: Listed, identity: str) -> None:
@@ -233,14 +215,11 @@ class ImageRepositoryReconciler:
         except PatternInvalid as error:
             raise RegistryError(str(error)) from None
         key = (name, wanted.spec.exclusion_list)
-        said = self._scanned.pop(key, None)
-        if said is not None and said[0] is kept:
-            result = said[1]
-        else:
-            result = await self.compute.run(len(kept), scan_result, kept, listed_at)
-        self._scanned[key] = (kept, result)
-        if len(self._scanned) > 100:
-            del self._scanned[next(iter(self._scanned))]
+        said = self._scanned.get(key)
+        if said is None or said[0] is not kept:
+            said = kept, await self.compute.run(len(kept), scan_result, kept, listed_at)
+            self._scanned.put(key, said, _weight(kept))
+        result = said[1]
         return msgspec.structs.replace(result, scan_time=listed_at.replace(microsecond=0))
 
     def _until_next(self, wanted: ImageRepository, result: ScanResult | None) -> float:
@@ -258,6 +237,11 @@ def _names_of(wanted: ImageRepository) -> set[str]:
     with contextlib.suppress(ImageInvalid):
         canonical.add(str(parse_repository(wanted.spec.image)))
     return {catalog_name(wanted, each) for each in canonical}
+
+
+def _weight(tags: Sequence[str]) -> int:
+    """About how many bytes they take; no more than may be kept, so that the last ones stay, however many they are."""
+    return min(1000 + 8 * len(tags) + sum(map(sys.getsizeof, tags)), MOST_REMEMBERED)
 
 
 def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:
