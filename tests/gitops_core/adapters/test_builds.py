@@ -479,6 +479,43 @@ async def test_an_error_of_kustomize_names_the_files_of_the_repository() -> None
             'resources: [../base]\npatches: [{patch: \'{"kind": "Secret", "stringData": {"p": "hunter2-hunter2"}}\', path: x}]\n',
             {"top/x": ""},
         ),
+        (  # the target alone says that it is for a Secret
+            "resources: [s.yaml]\npatches: [{patch: \"- op: replace\\n  path: /data/p\\n value: hunter2-hunter2\", target: {kind: Secret}}]\n",
+            {"top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"},
+        ),
+        (
+            "resources: [s.yaml]\npatches: [{patch: '{data: {p: hunter2-hunter2}', target: {name: s}}]\n",
+            {"top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"},
+        ),
+        (
+            """
+            resources: [s.yaml]
+            patches:
+            - target: {kind: Secret}
+              patch: |
+                stringData:
+                  key: |
+                    begin
+                    hunter2-hunter2
+                  "pass": 'it''s
+                    hunter2-hunter2'
+            """,
+            {"top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"},
+        ),
+        (
+            "resources: [s.yaml]\npatchesJson6902: [{path: p.yaml, target: {version: v1, kind: Secret, name: s}}]\n",
+            {
+                "top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n",
+                "top/p.yaml": "op: add\npath: /stringData/p\nvalue: hunter2-hunter2\n",
+            },
+        ),
+        (
+            "resources: [s.yaml]\npatchesJson6902: [{path: p.yaml, target: {version: v1, kind: Secret, name: s}}]\n",
+            {
+                "top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n",
+                "top/p.yaml": 'op: add\npath: /stringData\nvalue: {p: "\\"\\\\hunter2-hunter2"}\n',
+            },
+        ),
     ],
 )
 async def test_an_error_of_kustomize_does_not_quote_a_secret(document: str, files: Mapping[str, str]) -> None:
