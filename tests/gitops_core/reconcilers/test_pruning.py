@@ -243,6 +243,34 @@ def test_a_namespace_that_somebody_else_made_is_never_deleted(metadata: dict[str
     virtually(main())
 
 
+def test_a_namespace_that_another_kustomization_made_is_never_deleted() -> None:
+    """One who takes it into his folder, and out again, would take along what others keep in it."""
+
+    async def main() -> None:
+        world = World()
+        annotated = TEAM.replace("{name: team}", "{name: team, annotations: {sealoop.dev/created-by: default/other}}")
+        keeps = {"apps/x.yaml": config_map("x", namespace="default"), "other/y.yaml": config_map("y", namespace="team")}
+        await world.begin({**IN_TEAM, **keeps})
+        await world.sync("apps", "./apps", targetNamespace=None)
+        await world.sync("other", "./other", targetNamespace=None)
+        async with world.running():
+            await asyncio.sleep(60)
+            await world.commit({"other/ns.yaml": TEAM})
+            await asyncio.sleep(90)
+            assert [e[1] for e in await world.events("other") if e[0] == "Warning"].count("NamespaceAdopted") == 1
+
+            await world.commit({"other/ns.yaml": annotated})
+            await asyncio.sleep(90)
+            await world.commit({"other/ns.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await namespace_of(world) is not None
+            assert await world.live(CONFIG_MAP, "one", "team") is not None
+            assert "NamespaceKept" in [e[1] for e in await world.events("other") if e[0] == "Warning"]
+
+    virtually(main())
+
+
 def test_adopting_a_namespace_is_told_once() -> None:
     async def main() -> None:
         world = World()
