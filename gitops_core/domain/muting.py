@@ -3,7 +3,8 @@
 A value is what stands in `data` or `stringData` of a Secret, as written and decoded, what a patch puts there, or what a
 secretGenerator takes from literals and files. A patch need not say that it is for a Secret: its target does. So one
 without a kind counts, and so does every line of a patch in the kustomization itself, which kustomize quotes as a whole.
-Of a file that cannot be read as YAML and speaks of a Secret, every word after a colon counts.
+Of a file that cannot be read as YAML and speaks of a Secret, every word after a colon counts, and of lines without one
+every word: what begins with `*` is taken for the name of an anchor, and told.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def _stored_in(data: bytes, sign: re.Pattern[bytes] = _SPEAKS_OF_ONE) -> Iterato
             yield from _stored(document)
     except Malformed:
         for line in data.decode("utf-8", "replace").splitlines():
-            yield from (word.strip("\"'{},") for word in line.partition(":")[2].split())
+            yield from (word.strip("\"'{},*&!") for word in (line.partition(":")[2] or line).split())
 
 
 def _stored(document: Any) -> Iterator[str]:
