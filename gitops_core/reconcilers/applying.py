@@ -21,7 +21,7 @@ import msgspec
 from gitops_core.domain import labels, stages
 from gitops_core.domain.fieldmanagers import MANAGER, entries_of, is_by
 from gitops_core.domain.health import Health, health
-from gitops_core.domain.namespaces import CREATOR, NAMESPACE, is_adopted, is_ours_to_delete, new_namespace
+from gitops_core.domain.namespaces import CREATOR, NAMESPACE, is_adopted, may_be_deleted, new_namespace
 from gitops_core.domain.plan import Action, SyncPlan
 from gitops_core.domain.takeover import takeover_patch
 from gitops_core.errors import (
@@ -327,7 +327,7 @@ class Applier:
         present, live = found
         if not labels.may_be_pruned(live, owner):
             return "kept"
-        if not is_ours_to_delete(live):
+        if not may_be_deleted(live, owner):
             return "spared"
         if is_terminating(live):
             return "gone"

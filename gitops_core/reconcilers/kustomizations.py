@@ -26,7 +26,7 @@ from gitops_core.domain.health import health
 from gitops_core.domain.normalization import normalized
 from gitops_core.domain.plan import SyncPlan, plan_sync
 from gitops_core.domain.progress import go_duration, retry_interval_of, timeout_of, with_attempt
-from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, is_confirmed
+from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
 from gitops_core.errors import GitBusy, GitError, GitOpsError, NotLeader, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision, seconds
 from gitops_core.ports import Overlay, Renderer
@@ -204,6 +204,7 @@ class KustomizationReconciler:
 
     async def _decided(self, attempt: _Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
         wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
+        names = confirmations(attempt.revision, wanted.status.last_applied_revision, wanted.metadata.generation)
         try:
             known, limit = _known(wanted.status), PruneLimit.of(annotations)
             return await self.platform.compute.run(
@@ -213,11 +214,11 @@ class KustomizationReconciler:
                     known,
                     prune=wanted.spec.prune,
                     limit=limit,
-                    confirmed=is_confirmed(annotations, attempt.revision),
+                    confirmed=annotations.get(CONFIRM, "").strip() in names,
                 ),
             )
         except PruneGuarded as error:
-            hint = f"mend Git, or confirm this revision with the annotation {CONFIRM}: {attempt.revision}"
+            hint = f"mend Git, or confirm this with the annotation {CONFIRM}: {names[0]}"
             self._stall(attempt, PruneGuarded(f"{error}; {hint}"))
         except StalledError as error:
             self._stall(attempt, error)
