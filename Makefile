@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check format generate lock tools install simulate bench bench-images wheel clean
+.PHONY: help demo test check format generate lock tools install simulate mutate bench bench-images wheel clean
 
 help:            ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -12,7 +12,7 @@ demo: .venv/runtime    ## The main job on the embedded cluster, live
 	$(BIN)/sealoop demo
 
 test: install tools    ## Every test, against real programs
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: install         ## Format, lint, types, import contracts, generated files
 	$(BIN)/ruff format --check .
@@ -32,6 +32,9 @@ generate: install      ## Write the generated files again
 
 simulate: install      ## More simulated histories: make simulate SEEDS=10000; SEED=n plays one again
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
+
+mutate: install        ## Score the tests by changes that they should notice: make mutate MODULES=gitops_core.domain.plan
+	$(BIN)/python tools/mutate.py $(MODULES) $(ARGS)
 
 bench: install tools   ## Measure; prints tables
 	$(BIN)/python -m bench

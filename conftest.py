@@ -7,4 +7,5 @@ pytest_plugins: list[str] = [
     "tests.servers.gitea",
     "tests.servers.registry",
     "tests.servers.vault",
+    "tests.workers",
 ]

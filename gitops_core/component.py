@@ -34,7 +34,7 @@ component = Component(name="gitops", kinds=KINDS, permissions=(*RUNTIME, *PERMIS
 
 
 def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any], ...]:
-    folders = Folders(platform.cluster, platform.git)
+    folders = Folders(platform.cluster, platform.git, platform.compute)
     # many, because some wait for a remote that hangs: those must not keep the others from their work
     return (
         Controller(

@@ -177,6 +177,13 @@ class GitError(TransientError):
     reason = "GitOperationFailed"
 
 
+class GitBusy(GitError):
+    """Others wait for the remote already, and it answers nobody: who asked comes back in `retry_after` seconds."""
+
+    def __init__(self, message: str, *, reason: str = "", retry_after: float = 10.0) -> None:
+        super().__init__(message, reason=reason, retry_after=retry_after)
+
+
 class GitAccessDenied(GitError):
     reason = "AuthenticationFailed"
 

@@ -6,10 +6,10 @@ translate every failure into gitops_core.errors, retry only what their peer turn
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
 
 from gitops_core.meta import (
     Kind,
@@ -27,9 +27,10 @@ from gitops_core.meta import (
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
+Ts = TypeVarTuple("Ts")
 
 
-# Time and chance
+# Time, chance and computing
 
 
 class Clock(Protocol):
@@ -47,6 +48,22 @@ class Clock(Protocol):
 class Chance(Protocol):
     def random(self) -> float:
         """Uniform in [0, 1)."""
+        ...
+
+
+class Compute(Protocol):
+    async def run(self, weight: int, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+        """What `work(*args)` returns or raises, computed so that nobody else has to wait for it.
+
+        Everything whose cost a user's input decides goes through here. It may run in another thread, and end anywhere
+        when the reconciliation has used up what it may: so `work` is pure, but for reading a Tree.
+
+        Args:
+            weight: about how many characters, entries or steps it looks at; what is small is done on the spot.
+
+        Raises:
+            TransientError: the reconciliation used up the computing that it may have, or too much waits.
+        """
         ...
 
 
@@ -344,9 +361,14 @@ class CommitInfo:
 
     commit: str
     author: Signature
+    committer: Signature
     message: str
     tree: str
     parents: tuple[str, ...]
+
+
+def no_commit(info: CommitInfo) -> bool:
+    return False
 
 
 class GitRemote(Protocol):
@@ -385,6 +407,7 @@ class GitRemote(Protocol):
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
+        ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         """Make `commit`, and make it the tip of `branch`, only if the branch is where it is expected to be.
 
@@ -392,9 +415,10 @@ class GitRemote(Protocol):
             expected: the tip the branch has now, which is given up for the new commit; "" when there is no such branch.
                 None expects `commit.parent`, or no branch.
             refspec: `SOURCE:TARGET`, where SOURCE is HEAD or the branch: a second ref for the same commit. Both move or
-                neither. A TARGET that is a branch moves from the branch's tip, the commit's parent or a commit of the
-                same author, and from nothing else.
+                neither. A TARGET that is a branch moves from the branch's tip, the commit's parent or a commit that is
+                `ours`, and from nothing else.
             options: for the server's hooks, `git push -o KEY=VALUE`.
+            ours: whether a commit may be given up.
 
         Raises:
             PushConflict: a tip is another one by now; nothing was pushed.

@@ -14,7 +14,9 @@ from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
+from image_updater.domain.choices import repository_key
 from image_updater.domain.gates import APPROVE
+from image_updater.domain.inventory import MOST_REPORTED
 from image_updater.domain.listings import Listings
 from image_updater.domain.policies import SKIP_UNPARSABLE
 from image_updater.domain.pushes import PUSHED
@@ -29,7 +31,6 @@ from image_updater.reconcilers import (
 from image_updater.reconcilers.access import SERVICE_ACCOUNT, named_for_access, registry_access
 from image_updater.reconcilers.automations import source_key
 from image_updater.reconcilers.checkpoints import Checkpoints
-from image_updater.reconcilers.policies import repository_key
 from image_updater.reconcilers.pullrequests import PullRequests
 
 WORKLOADS = (
@@ -46,6 +47,7 @@ PERMISSIONS = (
     Permission("", "namespaces", ("get",), "labels that accessFrom selects by"),
     Permission("", "configmaps", ("get", "create", "patch"), "checkpoints of the ages of tags"),
     *(Permission(group, plural, READ, "whether a bump is healthy") for group, plural in WORKLOADS),
+    Permission("helm.toolkit.fluxcd.io", "helmreleases", ("get",), "whether a workload is a HelmRelease's"),
     Permission("", "pods", ("list",), "why a rollout does not get on"),
     Permission("helm.toolkit.fluxcd.io", "helmreleases", ("get",), "what a HelmRelease installed"),
 )
@@ -66,7 +68,12 @@ def controllers(
     reader: ImageReader,
     logins: CloudLogins | None = None,
     forges: Forges | None = None,
+    most_reported: int = MOST_REPORTED,
 ) -> tuple[Controller[Any], ...]:
+    """
+    Args:
+        most_reported: how many places that are not applied the status of an automation names.
+    """
     listings = Listings()
     repositories = ImageRepositoryReconciler(
         platform.cluster,
@@ -74,11 +81,20 @@ def controllers(
         registry,
         catalog,
         logins,
-        Checkpoints(platform.cluster, platform.objects, platform.clock, catalog),
+        Checkpoints(platform.cluster, platform.objects, platform.clock, catalog, platform.compute),
         listings,
+        platform.compute,
     )
     policies = ImagePolicyReconciler(
-        platform.cluster, platform.clock, platform.objects, catalog, registry, reader, listings, logins
+        platform.cluster,
+        platform.clock,
+        platform.objects,
+        catalog,
+        registry,
+        reader,
+        listings,
+        logins,
+        platform.compute,
     )
     reach = partial(registry_access, platform.cluster, logins=logins)
     proposals = (
@@ -104,15 +120,15 @@ def controllers(
             ),
             significant=is_another_policy,
         ),
-        _automations(platform, proposals),
+        _automations(ImageUpdateAutomationReconciler(platform, proposals, most_reported)),
         _guards(platform, catalog, health),
     )
 
 
-def _automations(platform: Platform, proposals: PullRequests | None) -> Controller[ImageUpdateAutomation]:
+def _automations(reconciler: ImageUpdateAutomationReconciler) -> Controller[ImageUpdateAutomation]:
     return Controller(
         kind=ImageUpdateAutomation,
-        reconciler=ImageUpdateAutomationReconciler(platform, proposals),
+        reconciler=reconciler,
         references=_named_by_automation,
         watches=(
             Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),

@@ -108,6 +108,10 @@ class TagCatalog(Protocol):
     It may be lost: then repositories are listed again, and `restore` brings the times back from the cluster.
     """
 
+    async def repositories(self) -> tuple[str, ...]:
+        """Everything that something is remembered of, in order."""
+        ...
+
     async def tags(self, repository: str) -> tuple[str, ...] | None:
         """In descending byte order; None when the repository was never listed."""
         ...

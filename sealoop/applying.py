@@ -16,6 +16,7 @@ import click
 from gitops_core.errors import ApplyConflict, ClusterUnavailable, GitOpsError, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectRef
 from gitops_core.ports import Cluster
+from gitops_core.schema import cel
 from sealoop.files import in_order
 from sealoop.kinds import CRD, object_name, placed, told
 
@@ -38,6 +39,12 @@ class Applying:
     field_manager: str = FIELD_MANAGER
     force: bool = False
     dry_run: bool = False
+
+
+def tell_of_unchecked_rules() -> None:
+    """Say what is not checked of the objects that this process is about to take by itself, if anything."""
+    if not cel.is_installed():
+        click.echo(f"Warning: {cel.UNCHECKED}", err=True)
 
 
 async def apply_all(cluster: Cluster, manifests: Sequence[Manifest], how: Applying) -> int:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from gitops_core.runtime.process import Health
 from sealoop.listening import listening
 
 
 @contextlib.asynccontextmanager
-async def serving(listen: str, registry: CollectorRegistry, is_ready: Callable[[], bool]) -> AsyncIterator[None]:
+async def serving(listen: str, registry: CollectorRegistry, health: Health) -> AsyncIterator[None]:
     """Answers while it is open.
 
     Raises:
@@ -27,10 +28,10 @@ async def serving(listen: str, registry: CollectorRegistry, is_ready: Callable[[
     async def alive(request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def ready(request: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if is_ready() else web.Response(status=503, text="not synced yet\n")
+    async def readiness(request: web.Request) -> web.Response:
+        return web.Response(status=200 if health.is_ready else 503, text=f"{health.told}\n")
 
     application = web.Application()
-    application.add_routes([web.get("/metrics", show), web.get("/healthz", alive), web.get("/readyz", ready)])
+    application.add_routes([web.get("/metrics", show), web.get("/healthz", alive), web.get("/readyz", readiness)])
     async with listening(application, listen, "--listen"):
         yield

@@ -74,7 +74,7 @@ class Commands(LazyGroup):
     epilog="""\b
 Examples:
   sealoop demo                                     see it work, in a minute
-  sealoop run --local ./state -f manifests/        without Kubernetes
+  sealoop run --local ./state                      without Kubernetes
   sealoop crds - | kubectl apply --server-side -f -
   sealoop run                                      on the cluster that kubectl talks to""",
 )

@@ -84,10 +84,12 @@ def apply(
         raise click.UsageError("say what to apply: -f FILE, -f FOLDER, or -f - for standard input")
 
     async def work() -> int:
-        from sealoop.applying import Applying, apply_all
+        from sealoop.applying import Applying, apply_all, tell_of_unchecked_rules
         from sealoop.files import manifests_in
 
         manifests = manifests_in(files, recursive=recursive)
+        if connection.local is not None:
+            tell_of_unchecked_rules()
         async with opened(connection, make=True) as (cluster, usual):
             where, demanded = namespace or usual, namespace is not None
             how = Applying(where, demanded, field_manager, force_conflicts, dry_run != "none")

@@ -17,7 +17,8 @@ from sealoop.settings import LogStyle, Settings, default_hooks, default_identity
 @click.command(
     epilog="""\b
 Examples:
-  sealoop run --local ./state -f manifests/        an embedded cluster, no Kubernetes needed
+  sealoop run --local ./state                      an embedded cluster, no Kubernetes needed
+  sealoop run --local ./state -f manifests/ -R     with these objects in it
   sealoop run --context test --listen :9090        the cluster that kubectl talks to
   sealoop run --log-format json                    in a Pod: as its service account
 \b

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -23,13 +24,15 @@ from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
 from gitops_core.adapters.sandbox import Confinement, remove_stale_folders
 from gitops_core.meta import Manifest
-from gitops_core.ports import Clock, Cluster
+from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime import process
 from gitops_core.runtime.clock import SystemChance, SystemClock
+from gitops_core.runtime.computing import IN_PLACE, Threads
 from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health
-from gitops_core.schema import crd
+from gitops_core.runtime.pulse import watch_loop
+from gitops_core.schema import cel, crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.forges import HttpForges
 from image_updater.adapters.images import RegistryImages
@@ -46,6 +49,9 @@ from sealoop.wiring import KINDS, Ports, controllers
 from secrets_sync.adapters import provider_factories
 
 log = logging.getLogger("sealoop")
+
+SWITCH = 0.001
+"""Seconds that the event loop waits at most for each thread that computes; Python's own 5 ms add up."""
 
 
 async def serve(settings: Settings, manifests: Sequence[Manifest]) -> None:
@@ -90,15 +96,20 @@ async def reconcile(
     """Open the packages' adapters (closed with `stack`), then run everything until `stop` is set."""
     clock, chance = SystemClock(), SystemChance()
     metrics, health = Metrics(CollectorRegistry()), Health()
+    sys.setswitchinterval(SWITCH)
+    compute = stack.enter_context(contextlib.closing(Threads(metrics)))
+    stack.push_async_callback(ended, asyncio.create_task(watch_loop(metrics)))
     if settings.listen:
-        await stack.enter_async_context(serving(settings.listen, metrics.registry, lambda: health.is_ready))
+        await stack.enter_async_context(serving(settings.listen, metrics.registry, health))
     if settings.hooks:
         await stack.enter_async_context(receiving(settings.hooks, cluster, clock))
     git = GitMirrors(settings.state_dir / "git", allow_file=settings.connection.local is not None)
     stack.push_async_callback(git.close)
     prepare_for_builds()
-    ports = await opened_ports(settings.state_dir, clock, stack)
+    ports = await opened_ports(settings.state_dir, clock, stack, compute)
     if settings.connection.local is not None:
+        if not cel.is_installed():
+            log.warning(cel.UNCHECKED)
         await prepare(cluster, map(crd, KINDS), manifests)
         beside = asyncio.create_task(workloads.run(cluster, RegistryImages(ports.registry), clock))
         beside.add_done_callback(lambda _: stop.set())  # it never ends by itself: a bug must not go unnoticed
@@ -121,14 +132,17 @@ async def reconcile(
         stop=stop,
         metrics=metrics,
         health=health,
+        compute=compute,
     )
 
 
-async def opened_ports(state_dir: Path, clock: Clock, stack: contextlib.AsyncExitStack) -> Ports:
+async def opened_ports(
+    state_dir: Path, clock: Clock, stack: contextlib.AsyncExitStack, compute: Compute = IN_PLACE
+) -> Ports:
     """The packages' own adapters, closed with `stack`. What they remember lives in `state_dir`, and may be lost."""
-    registry = await stack.enter_async_context(OciRegistry(environment=os.environ))
+    registry = await stack.enter_async_context(OciRegistry(environment=os.environ, compute=compute))
     catalog = stack.enter_context(contextlib.closing(SqliteCatalog.open(state_dir / "tags.db")))
-    providers = provider_factories(clock)
+    providers = provider_factories(clock, compute)
     for provider in providers.values():
         stack.push_async_callback(provider.close)
     reader = RegistryReader(registry)
@@ -137,7 +151,7 @@ async def opened_ports(state_dir: Path, clock: Clock, stack: contextlib.AsyncExi
     stack.push_async_callback(logins.close)
     forges = await stack.enter_async_context(HttpForges(os.environ))
     return Ports(
-        renderer=Kustomize(),
+        renderer=Kustomize(compute=compute),
         registry=registry,
         reader=reader,
         catalog=catalog,

@@ -52,7 +52,7 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
     )
     secrets = Controller(
         ExternalSecret,
-        ExternalSecretReconciler(platform.cluster, platform.objects, platform.clock, factories),
+        ExternalSecretReconciler(platform.cluster, platform.objects, platform.clock, factories, platform.compute),
         references=_named_by,
         watches=(
             Watch(Query(SecretStore.KIND), SecretStore, _usable_again),

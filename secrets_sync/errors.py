@@ -3,6 +3,7 @@
     TransientError
     ├── SecretNotFound       the provider has no such key, and the deletionPolicy says that this is a failure
     ├── PropertyNotFound     the key is there, what the property names is not
+    ├── PropertyTooCostly    what the property names was not looked for to the end: nobody knows whether it is there
     ├── ValueUnusable        the value is not what the entry says: no JSON object, no base64, a key no Secret may have
     ├── AccessDenied         the credentials are wrong or too weak
     ├── ProviderUnavailable  network trouble, throttling, a 5xx, nonsense
@@ -32,6 +33,18 @@ class PropertyNotFound(TransientError):
 
     def __init__(self, where: str, key: str, property_: str) -> None:
         super().__init__(f"{where}: key {key!r} has no property {property_!r}")
+
+
+class PropertyTooCostly(TransientError):
+    reason = "TooCostly"
+
+    def __init__(self, where: str, key: str, property_: str, cause: str) -> None:
+        shown = property_ if len(property_) <= 80 else f"{property_[:80]}..."
+        super().__init__(
+            f"{where}: key {key!r}, property {shown!r}: {cause}: shorten the path, or store the value under a key of "
+            "its own",
+            retry_after=600.0,
+        )
 
 
 class ValueUnusable(TransientError):

@@ -25,15 +25,16 @@ from gitops_core.errors import (
     TransientError,
 )
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Sensitive
-from gitops_core.ports import Clock, Cluster, Objects, PartialObject, Query
+from gitops_core.ports import Clock, Cluster, Compute, Objects, PartialObject, Query
 from gitops_core.runtime.bounded import NamespaceBound
+from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.informers import every_page
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.schema import unsupported
 from secrets_sync.api import ExternalSecret, ExternalSecretStatus, RemoteRef, SecretStore
 from secrets_sync.api.externalsecret import CONTESTED, TOOK_OVER, Binding
-from secrets_sync.domain.extract import map_of, value_of
-from secrets_sync.domain.hashing import created_by, field_manager, synced_version
+from secrets_sync.domain.extract import map_of, value_of, weight_of
+from secrets_sync.domain.hashing import created_by, field_manager
 from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret
 from secrets_sync.domain.plan import (
     DELETED,
@@ -48,7 +49,7 @@ from secrets_sync.domain.plan import (
     target_of,
 )
 from secrets_sync.domain.reading import Absent, Reading
-from secrets_sync.domain.refresh import interval_of, is_due, next_look
+from secrets_sync.domain.refresh import interval_of, is_due, next_look, version_of
 from secrets_sync.domain.refusals import cause_of
 from secrets_sync.domain.rivals import SHARING, rivals
 from secrets_sync.errors import (
@@ -127,6 +128,7 @@ class ExternalSecretReconciler:
     objects: Objects
     clock: Clock
     factories: ProviderFactories
+    compute: Compute = IN_PLACE
     _synced: dict[ObjectKey, str] = field(default_factory=dict)
 
     async def reconcile(self, wanted: ExternalSecret) -> Outcome:
@@ -135,7 +137,7 @@ class ExternalSecretReconciler:
         live = await _live_secret(wanted, cluster)
         try:
             store = await self._store(wanted)
-            if not self._must_read(wanted, store, live):
+            if not await self._must_read(wanted, store, live):
                 return _undisturbed(wanted, started)
             store = _usable(store, wanted)
             reading = await self._read(wanted, store)
@@ -174,11 +176,13 @@ class ExternalSecretReconciler:
             SecretStore, ObjectKey(wanted.metadata.namespace, reference.name if reference else "")
         )
 
-    def _must_read(self, wanted: ExternalSecret, store: SecretStore | None, live: LiveSecret | None) -> bool:
+    async def _must_read(self, wanted: ExternalSecret, store: SecretStore | None, live: LiveSecret | None) -> bool:
         known = self._synced.get(wanted.key)
         if store is not None and known is not None and known != _identity(store):
             return True
-        return not _was_ready(wanted) or not _is_in_order(wanted, live) or is_due(wanted, self.clock.now())
+        if not _was_ready(wanted) or is_due(wanted, self.clock.now()):
+            return True
+        return not await self.compute.run(_size(live), _is_in_order, wanted, live)
 
     async def _rivals(self, wanted: ExternalSecret) -> tuple[str, ...]:
         if wanted.spec.target.creation_policy not in SHARING:
@@ -187,7 +191,7 @@ class ExternalSecretReconciler:
 
     async def _read(self, wanted: ExternalSecret, store: SecretStore) -> Reading:
         async with aclosing(await open_store(store, self.cluster, self.factories)) as provider:
-            return await _reading(wanted, provider)
+            return await _reading(wanted, provider, self.compute)
 
     # writing
 
@@ -196,7 +200,7 @@ class ExternalSecretReconciler:
     ) -> tuple[Plan, tuple[Notice, ...]]:
         """What was done, and what is told of it. The Secret is there before one of an earlier name is deleted."""
         for attempt in range(WRITE_ATTEMPTS):
-            plan = plan_target(wanted, reading, live)
+            plan = await self.compute.run(reading.size + _size(live), plan_target, wanted, reading, live)
             if isinstance(plan, Refuse):
                 raise _refused(plan, wanted)
             try:
@@ -258,9 +262,13 @@ def _is_in_order(wanted: ExternalSecret, live: LiveSecret | None) -> bool:
     return live is not None and live.is_as_written
 
 
+def _size(live: LiveSecret | None) -> int:
+    return sum(len(value.reveal()) for value in live.data.values()) if live is not None else 0
+
+
 def _moved(wanted: ExternalSecret) -> bool:
     """Whether this spec was not synced yet: only then can the Secret have had another name before."""
-    return wanted.status.synced_resource_version != synced_version(wanted.metadata)
+    return wanted.status.synced_resource_version != version_of(wanted)
 
 
 async def _live_secret(wanted: ExternalSecret, cluster: Cluster) -> LiveSecret | None:
@@ -290,7 +298,7 @@ def _entries(wanted: ExternalSecret) -> Iterator[_Entry]:
         yield _Entry(f"spec.data[{i}]", entry.remote_ref, entry.secret_key)
 
 
-async def _reading(wanted: ExternalSecret, provider: SecretProvider) -> Reading:
+async def _reading(wanted: ExternalSecret, provider: SecretProvider, compute: Compute) -> Reading:
     """Every read of the provider: each distinct key and version once."""
     payloads: dict[tuple[str, str], Sensitive | Absent] = {}
     answers: list[Mapping[str, Sensitive] | Absent] = []
@@ -300,7 +308,11 @@ async def _reading(wanted: ExternalSecret, provider: SecretProvider) -> Reading:
             if known not in payloads:
                 payloads[known] = await provider.fetch(*known)
             payload = payloads[known]
-            answers.append(payload if isinstance(payload, Absent) else entry.values_in(payload, provider))
+            if isinstance(payload, Absent):
+                answers.append(payload)
+            else:
+                weight = weight_of(payload, entry.ref)
+                answers.append(await compute.run(weight, entry.values_in, payload, provider))
         except GitOpsError as error:
             raise _located(error, entry) from error
     return Reading(tuple(answers))
@@ -423,7 +435,7 @@ def _synced_outcome(
     status = ExternalSecretStatus(
         conditions=wanted.status.conditions,
         refresh_time=started,
-        synced_resource_version=synced_version(wanted.metadata),
+        synced_resource_version=version_of(wanted),
         binding=_binding(wanted, kept.bound),
     )
     return Outcome(

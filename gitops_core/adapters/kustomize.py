@@ -29,16 +29,22 @@ from gitops_core.domain.muting import muted
 from gitops_core.domain.sharing import Affixes
 from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
-from gitops_core.ports import Overlay
+from gitops_core.ports import Compute, Overlay
+from gitops_core.runtime.computing import IN_PLACE, READING
 from gitops_core.runtime.flights import Flights
 from gitops_core.runtime.recent import Recent
 
 Key = tuple[object, ...]
+Written = tuple[bytes, ...]
+"""Objects, each as JSON: a fifth of what they take, and read one by one, so that other threads have their turns."""
 
 KEPT_RESULTS = 128 * 2**20
 KEPT_SOURCES = 64 * 2**20
 KEPT_KEYS = 16 * 2**20
 KEY_WEIGHT = 512
+OBJECT_WEIGHT = 64
+BYTES_OF_WEIGHT = 8
+"""Bytes of JSON that C decodes while Python looks at one character."""
 MAX_SOURCES = 64 * 2**20
 HOW_TO_GET = (
     "the kustomize program is missing: put it on PATH or name it in the setting kustomize "
@@ -47,8 +53,14 @@ HOW_TO_GET = (
 
 _IN_ORDER = ("--reorder", "none")
 _NOWHERE = "http://127.0.0.1:9"
-_ENVIRONMENT = {"PATH": "", "HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE, "GOMEMLIMIT": "768MiB"}
-"""No credentials, no program to call, and a proxy that does not answer."""
+_ENVIRONMENT = {
+    "PATH": "",
+    "HTTP_PROXY": _NOWHERE,
+    "HTTPS_PROXY": _NOWHERE,
+    "GOMEMLIMIT": "768MiB",
+    "GOTRACEBACK": "none",
+}
+"""No credentials, no program to call, a proxy that does not answer; where it panics, it says why and not where."""
 
 
 class RendererUnavailable(TransientError):
@@ -74,6 +86,10 @@ class _Sources:
     digest: bytes
 
     @property
+    def weight(self) -> int:
+        return sum(map(len, self.files.values()))
+
+    @property
     def top(self) -> str:
         """The folder to build, below the build."""
         return self.build.name(self.build.folders[0])
@@ -91,7 +107,13 @@ class Kustomize:
     """Implements Renderer."""
 
     def __init__(
-        self, program: str = "", *, timeout: float = 60.0, builds: int = 2, confinement: Confinement | None = None
+        self,
+        program: str = "",
+        *,
+        timeout: float = 60.0,
+        builds: int = 2,
+        confinement: Confinement | None = None,
+        compute: Compute = IN_PLACE,
     ) -> None:
         """
         Args:
@@ -99,14 +121,16 @@ class Kustomize:
             timeout: seconds that one build may take.
             builds: how many run at the same time.
             confinement: what builds are kept from; None for all that this machine can.
+            compute: where files are read, decoded and compared.
         """
+        self._compute = compute
         self._program = program
         self._limits = Limits(seconds=timeout)
         self._confinement = confinement or Confinement.of_this_machine()
         self._token = f"zq{secrets.token_hex(8)}"
         self._slots = asyncio.Semaphore(builds)
         self._contents: Recent[Key, Key] = Recent(KEPT_KEYS)  # what a folder of a tree stands for, of `_results`
-        self._results: Recent[Key, bytes] = Recent(KEPT_RESULTS)  # as JSON, a fifth of what the objects take
+        self._results: Recent[Key, Written] = Recent(KEPT_RESULTS)
         self._sources: Recent[Key, _Sources] = Recent(KEPT_SOURCES)
         self._shared: Recent[Key, _Shared] = Recent(KEPT_SOURCES)
         self._under_way: Flights[_Shared] = Flights()
@@ -118,47 +142,42 @@ class Kustomize:
         contents = self._contents.get(key)
         kept = self._results.get(contents) if contents else None
         if kept is not None:
-            return msgspec.json.decode(kept, type=tuple[Manifest, ...])
+            return await self._decoded(kept)
         contents, rendered = await self._rendered(tree, overlay, path, key)
         self._contents.put(key, contents, KEY_WEIGHT + len(path) + len(fields))
         return rendered
 
     async def _rendered(self, tree: Tree, overlay: Overlay, path: str, key: Key) -> tuple[Key, tuple[Manifest, ...]]:
         """The objects, and under which key of `_results` they are kept: `key` if they depend on it."""
-        prefix = f"{path}/" if path else ""
-        below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
-        if not below:
-            raise PathNotFound(f"kustomization path not found: no file below {path or '.'}")
         affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
-        if folders.is_plain(below) and not any(affixes) and not overlay.fields:
-            plain = read_manifests({prefix + name: tree[prefix + name] for name in _manifest_files(below, path)})
-            return key, self._keep(key, plain)
-        sources = self._prepared(tree, overlay, path)
-        contents = ("contents", path, sources.digest, affixes)
+        asked = (tree.oid, path, msgspec.json.encode(overlay.fields))
+        known = self._sources.get(asked)
+        gathered = await self._compute.run(READING, _gathered, tree, overlay, path, affixes, self._token, known)
+        if not isinstance(gathered, _Sources):
+            return key, await self._keep(key, gathered)
+        if gathered is not known:
+            self._sources.put(asked, gathered, KEY_WEIGHT + gathered.weight)
+        contents = ("contents", path, gathered.digest, affixes)
         if (kept := self._results.get(contents)) is not None:
-            return contents, msgspec.json.decode(kept, type=tuple[Manifest, ...])
-        return contents, self._keep(contents, await self._made(sources, path, affixes))
+            return contents, await self._decoded(kept)
+        return contents, await self._keep(contents, await self._made(gathered, path, affixes))
 
-    def _keep(self, key: Key, made: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
-        result = msgspec.json.encode(made)
-        self._results.put(key, result, len(result) + KEY_WEIGHT)
+    async def _keep(self, key: Key, made: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
+        written = await self._compute.run(READING, _written, made)
+        self._results.put(key, written, sum(map(len, written)) + OBJECT_WEIGHT * len(written) + KEY_WEIGHT)
         return made
 
-    def _prepared(self, tree: Tree, overlay: Overlay, path: str) -> _Sources:
-        key = (tree.oid, path, msgspec.json.encode(overlay.fields))
-        if (known := self._sources.get(key)) is None:
-            known = _sources_of(tree, path, overlay, self._token)
-            self._sources.put(key, known, KEY_WEIGHT + sum(map(len, known.files.values())))
-        return known
+    async def _decoded(self, kept: Written) -> tuple[Manifest, ...]:
+        return await self._compute.run(sum(map(len, kept)) // BYTES_OF_WEIGHT, _manifests_of, kept)
 
     async def _made(self, sources: _Sources, path: str, affixes: Affixes) -> tuple[Manifest, ...]:
         """From the shared build where that serves, else from a build of its own."""
         if sharing.may_share(sources.build.fields, affixes):
             shared = await self._shared_build(sources, path, affixes)
-            texts = (*dict.fromkeys(sources.files.values()), as_text(sources.document))
-            if sharing.fits(shared.result, shared.stood_in, affixes, texts):
-                return sharing.substituted(shared.result, shared.stood_in, affixes)
-        return _read(await self._build(sources, path, affixes), sources.build)
+            if (found := await self._compute.run(sources.weight, _from_shared, shared, sources, affixes)) is not None:
+                return found
+        output = await self._build(sources, path, affixes)
+        return await self._compute.run(len(output), _read, output, sources.build)
 
     async def _shared_build(self, sources: _Sources, path: str, affixes: Affixes) -> _Shared:
         key = (sources.digest, path, tuple(map(bool, affixes)))
@@ -169,14 +188,14 @@ class Kustomize:
 
     async def _built_with_stand_ins(self, sources: _Sources, path: str, affixes: Affixes) -> _Shared:
         stood_in = sharing.stand_ins(affixes, secrets.token_hex(8))
-        objects = _read(await self._build(sources, path, stood_in), sources.build)
-        return _Shared(msgspec.json.encode(objects), stood_in)
+        output = await self._build(sources, path, stood_in)
+        return await self._compute.run(len(output), _shared_of, output, stood_in, sources.build)
 
     async def _build(self, sources: _Sources, path: str, affixes: Affixes) -> bytes:
-        document = sharing.merged_overlay(sources.document, affixes, ())
+        text = await self._compute.run(READING, _top, sources, affixes)
         program = Sandboxed(
             (self._located(), "build", sources.top, "--load-restrictor", "LoadRestrictionsRootOnly", *_IN_ORDER),
-            {**sources.files, os.path.join(sources.top, folders.NAMES[0]): as_text(document)},
+            {**sources.files, os.path.join(sources.top, folders.NAMES[0]): text},
             _ENVIRONMENT,
             self._limits,
             self._confinement,
@@ -216,6 +235,44 @@ class Kustomize:
         if program is None:
             raise RendererUnavailable(HOW_TO_GET)
         return os.path.abspath(program)
+
+
+def _gathered(
+    tree: Tree, overlay: Overlay, path: str, affixes: Affixes, token: str, known: _Sources | None
+) -> _Sources | tuple[Manifest, ...]:
+    """What there is to build, `known` if that is known, or the manifests of a folder that needs no build."""
+    prefix = f"{path}/" if path else ""
+    below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
+    if not below:
+        raise PathNotFound(f"kustomization path not found: no file below {path or '.'}")
+    if folders.is_plain(below) and not any(affixes) and not overlay.fields:
+        return read_manifests({prefix + name: tree[prefix + name] for name in _manifest_files(below, path)})
+    return known or _sources_of(tree, path, overlay, token)
+
+
+def _top(sources: _Sources, affixes: Affixes) -> bytes:
+    """The kustomization of the folder to build."""
+    return as_text(sharing.merged_overlay(sources.document, affixes, ()))
+
+
+def _shared_of(output: bytes, stood_in: Affixes, build: folders.Build) -> _Shared:
+    return _Shared(msgspec.json.encode(_read(output, build)), stood_in)
+
+
+def _from_shared(shared: _Shared, sources: _Sources, affixes: Affixes) -> tuple[Manifest, ...] | None:
+    """The objects with the real values in the place of the stand-ins; None where that may be something else."""
+    texts = (*dict.fromkeys(sources.files.values()), as_text(sources.document))
+    if not sharing.fits(shared.result, shared.stood_in, affixes, texts):
+        return None
+    return sharing.substituted(shared.result, shared.stood_in, affixes)
+
+
+def _written(manifests: tuple[Manifest, ...]) -> Written:
+    return tuple(map(msgspec.json.encode, manifests))
+
+
+def _manifests_of(kept: Written) -> tuple[Manifest, ...]:
+    return tuple(map(msgspec.json.decode, kept))
 
 
 def _read(output: bytes, build: folders.Build) -> tuple[Manifest, ...]:

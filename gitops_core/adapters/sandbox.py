@@ -133,7 +133,7 @@ class Sandboxed:
             OSError, SubprocessError: it cannot be started, or its files cannot be written.
             OutOfTime, TooMuchOutput, Stopped: it was killed.
         """
-        folder = os.path.realpath(tempfile.mkdtemp(prefix=PREFIX, dir=_memory()))
+        folder = os.path.realpath(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_memory()))
         try:
             _write(folder, self.files, self.confinement.user)
             finished = self._run(folder)

@@ -225,7 +225,7 @@ class Kustomization(Resource):
     CONTROLLER: ClassVar[str] = "kustomize-controller"
     # an applied Kustomization would lose its finalizer to the field manager that applies objects
     MANAGER: ClassVar[str] = "gotk-kustomize-controller"
-    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(own=("Healthy",))
+    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(own=("Healthy", "Contested"))
 
     spec: KustomizationSpec
     status: Annotated[KustomizationStatus, NOT_SEEN] = KustomizationStatus()

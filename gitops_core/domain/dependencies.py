@@ -3,10 +3,14 @@
 A dependency is ready when it was applied as it is now (its generation), says Ready, and, where both read the same
 source, applied the very revision that is to be applied: so that a commit that changes both is applied in order.
 
+Dependencies that go in a circle are named: none of them can ever be applied.
+
 Source: Flux, kustomize-controller, checkDependencies.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from gitops_core.api import Kustomization
 from gitops_core.meta import ObjectKey
@@ -20,6 +24,45 @@ def source_key(of: Kustomization) -> ObjectKey:
 
 def dependency_keys(of: Kustomization) -> tuple[ObjectKey, ...]:
     return tuple(ObjectKey(d.namespace or of.metadata.namespace, d.name) for d in of.spec.depends_on)
+
+
+def find_cycle(start: ObjectKey, edges: Mapping[ObjectKey, Sequence[ObjectKey]]) -> tuple[ObjectKey, ...]:
+    """The shortest way along dependencies from `start` back to itself, both ends included; empty when there is none.
+
+    >>> a, b = ObjectKey("x", "a"), ObjectKey("x", "b")
+    >>> [key.name for key in find_cycle(a, {a: [b], b: [a]})]
+    ['a', 'b', 'a']
+    """
+    came_from: dict[ObjectKey, ObjectKey] = {}
+    frontier = [start]
+    while frontier:
+        following: list[ObjectKey] = []
+        for key in frontier:
+            for needed in edges.get(key, ()):
+                if needed == start:
+                    return _way(start, key, came_from)
+                if needed not in came_from:
+                    came_from[needed] = key
+                    following.append(needed)
+        frontier = following
+    return ()
+
+
+def _way(start: ObjectKey, last: ObjectKey, came_from: Mapping[ObjectKey, ObjectKey]) -> tuple[ObjectKey, ...]:
+    back = [start]
+    while last != start:
+        back.append(last)
+        last = came_from[last]
+    return tuple(reversed([*back, start]))
+
+
+def told_cycle(cycle: Sequence[ObjectKey]) -> str:
+    """
+    >>> told_cycle([ObjectKey("x", "a"), ObjectKey("x", "b"), ObjectKey("x", "a")])
+    'a -> b -> a'
+    """
+    is_local = len({key.namespace for key in cycle}) == 1
+    return " -> ".join(key.name if is_local else str(key) for key in cycle)
 
 
 def why_not_ready(wanted: Kustomization, key: ObjectKey, dependency: Kustomization | None, revision: str) -> str:

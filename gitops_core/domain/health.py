@@ -9,7 +9,7 @@
 The generic rules come first (generation, conditions Reconciling and Stalled), then the rule of the kind; a kind without
 one is Current when its Ready condition is, or when it has none.
 
-Source: kubernetes-sigs/cli-utils, kstatus; fluxcd/pkg, runtime/statusreaders (Jobs).
+Source: kubernetes-sigs/cli-utils, kstatus; fluxcd/pkg, runtime/statusreaders (Jobs); argo-cd, health.lua (Rollouts).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _generic(live: Manifest) -> Health | None:
     metadata = live.get("metadata") or {}
     if metadata.get("deletionTimestamp"):
         return Health("Terminating", "Resource scheduled for deletion")
-    generation, observed = metadata.get("generation"), _status(live).get("observedGeneration")
+    generation, observed = metadata.get("generation"), _number(_status(live).get("observedGeneration"))
     if generation is not None and observed is not None and generation != observed:
         text = f"{live['kind']} generation is {generation}, but latest observed generation is {observed}"
         return Health("InProgress", text)
@@ -217,7 +217,10 @@ def _volume_claim(live: Manifest, now: datetime) -> Health:
 
 
 def _job(live: Manifest, now: datetime) -> Health:
-    """Flux's rule: a Job is done when it has completed, not when it has started."""
+    """A Job is done when it has completed (kstatus: started); one that is suspended has nothing to do.
+
+    The condition Suspended lags behind spec.suspend: a Job that was resumed keeps it until its controller looks.
+    """
     spec, status = _spec(live), _status(live)
     completions = spec.get("completions", spec.get("parallelism", 1))
     succeeded, active, failed = (status.get(key, 0) for key in ("succeeded", "active", "failed"))
@@ -225,11 +228,27 @@ def _job(live: Manifest, now: datetime) -> Health:
         return Health("Current", f"Job Completed. succeeded: {succeeded}/{completions}")
     if _holds(live, "Failed"):
         return Health("Failed", f"Job Failed. failed: {failed}/{completions}")
-    if _holds(live, "Suspended"):
+    if spec.get("suspend", _holds(live, "Suspended")):
         return Health("Current", "Job is suspended")
     if not status.get("startTime"):
         return Health("InProgress", "Job not started")
     return Health("InProgress", f"Job in progress. success:{succeeded}, active: {active}, failed: {failed}")
+
+
+def _rollout(live: Manifest, now: datetime) -> Health:
+    """An Argo Rollout's phase, which counts once its workload, where that is another object, was seen as it is."""
+    metadata, status = live.get("metadata") or {}, _status(live)
+    wanted = (metadata.get("annotations") or {}).get("rollout.argoproj.io/workload-generation")
+    if _spec(live).get("workloadRef") and _number(wanted) != _number(status.get("workloadObservedGeneration")):
+        return Health("InProgress", "Rollout has not seen its workload's latest generation")
+    phase, message = status.get("phase", ""), status.get("message", "")
+    match phase:
+        case "Healthy":
+            return Health("Current", "Rollout is healthy")
+        case "Degraded":
+            return Health("Failed", message or "Rollout is degraded")
+        case _:
+            return Health("InProgress", message or f"Rollout phase: {phase or 'unknown'}")
 
 
 def _service(live: Manifest, now: datetime) -> Health:
@@ -268,10 +287,26 @@ _RULES: Mapping[str, Callable[[Manifest, datetime], Health]] = {
     "apps/Deployment": _deployment,
     "apps/ReplicaSet": _replica_set,
     "apps/StatefulSet": _stateful_set,
+    "argoproj.io/Rollout": _rollout,
     "batch/CronJob": _always,
     "batch/Job": _job,
     "policy/PodDisruptionBudget": _disruption_budget,
 }
+
+
+def expires(manifest: Manifest) -> bool:
+    """Whether the object goes away by itself when it is done: then its absence is success."""
+    kind, spec = Kind.of_manifest(manifest), manifest.get("spec")
+    if (kind.group, kind.kind) != ("batch", "Job") or not isinstance(spec, Mapping):
+        return False
+    return _number(spec.get("ttlSecondsAfterFinished")) is not None
+
+
+def _number(value: Any) -> int | None:
+    """A whole number, also where it is written as a string; None for anything else."""
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.isdecimal() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _first_behind(*checks: tuple[bool, str]) -> Health | None:

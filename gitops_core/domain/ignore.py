@@ -262,20 +262,21 @@ class SelectedTree(Tree):
         self._tree = tree
         self._rules, self._prefix = rules, prefix
         self._paths = {path: path for path in tree if (whole := prefix + path) in kept or rules.keeps(whole)}
-        linked = followed(self._paths, tree.links)
+        self._links = tree.links
+        linked = followed(self._paths, self._links)
         self._paths.update((path, file) for path, file in linked.items() if rules.keeps(prefix + path))
 
     def __getitem__(self, path: str) -> bytes:
         return self._tree[self._paths[path]]
 
     def absence(self, path: str) -> str:
-        if path in self._tree or (path in self._tree.links and not self._rules.keeps(self._prefix + path)):
+        if path in self._tree or (path in self._links and not self._rules.keeps(self._prefix + path)):
             return "is ignored (.sourceignore, spec.ignore or the defaults for these)"
         return self._tree.absence(path)
 
     @property
     def links(self) -> Mapping[str, str]:
-        return self._tree.links
+        return self._links
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)

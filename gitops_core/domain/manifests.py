@@ -4,16 +4,17 @@ A file holds any number of documents, a document one object or a List of them. E
 and metadata.name, and no two may be the same object. Objects annotated `config.kubernetes.io/local-config` are for
 tools, not for the cluster, and are left out.
 
-What a stranger's file can do to us is bounded: nesting, the size after aliases are written out, and a value that
-contains itself are refused.
+What a stranger's file can do to us is bounded: nesting, how many values it holds, also after aliases and merges are
+written out, and a value that contains itself are refused. They are counted while they are read, so that a dense file
+ends as soon as it is one.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import yaml
@@ -25,6 +26,8 @@ from gitops_core.meta import Manifest, ObjectRef
 
 MAX_DEPTH = 200
 MAX_NODES = 200_000  # one object of the 1.5 MiB that etcd takes has fewer
+MAX_ALL_NODES = 2_000_000  # of all that one build or folder holds: it takes a minute and more to read
+DOCUMENT_NODES = 5  # what an empty document costs
 LOCAL_CONFIG = "config.kubernetes.io/local-config"
 CHARACTERS_OF_A_NODE = 64  # a long text counts as several nodes, as it does in memory
 _PLAIN = "!plain"
@@ -42,18 +45,60 @@ class Fault(NamedTuple):
         return f"{self.path}: {f'line {self.line}: ' if self.line else ''}{self.problem}"
 
 
-class _Loader(yaml.CSafeLoader):
-    """Leaves plain scalars unresolved: their meaning is `scalars.resolve`'s."""
-
-    yaml_implicit_resolvers = {None: [(_PLAIN, re.compile(r"(?s).*"))]}
-
-
 class Malformed(Exception):
     """One file is not YAML, or not objects; the caller says which file."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(problem)
         self.line, self.problem = line, problem
+
+
+class _Count:
+    """The values of a stream, counted while it is read, for who reads them and for all of the build."""
+
+    def __init__(self) -> None:
+        self.document, self.all = 0, 0
+
+    def begin_document(self) -> None:
+        self.document = 0
+        self.add(DOCUMENT_NODES)
+
+    def add(self, nodes: int, depth: int = 0) -> None:
+        """Raises Malformed: they are too many, or too deep."""
+        if depth > MAX_DEPTH + 1:
+            raise Malformed(0, f"nested more than {MAX_DEPTH} deep")
+        self.document += nodes
+        self.all += nodes
+        if self.document > MAX_NODES + DOCUMENT_NODES:
+            raise Malformed(0, f"more than {MAX_NODES} values when aliases are written out")
+        if self.all > MAX_ALL_NODES:
+            raise Malformed(0, f"more than {MAX_ALL_NODES} values in all: divide the folder among Kustomizations")
+
+
+class _Loader(yaml.CSafeLoader):
+    """Leaves plain scalars unresolved: their meaning is `scalars.resolve`'s.
+
+    The two methods that are called around each node count instead: composing recurses in C, which bears no depth.
+    """
+
+    count: _Count
+    depth = 0
+
+    def descend_resolver(self, parent: yaml.Node | None, index: object) -> None:
+        self.depth += 1
+        try:
+            self.count.add(1, self.depth)
+        except Malformed as error:
+            error.line = _line(parent) if parent is not None else 0
+            raise
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
+
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: tuple[bool, bool] | bool) -> str:
+        if kind is yaml.ScalarNode:
+            return _PLAIN if isinstance(implicit, tuple) and implicit[0] else f"{_CORE}str"
+        return f"{_CORE}seq" if kind is yaml.SequenceNode else f"{_CORE}map"
 
 
 Decode = Callable[[bytes], Iterator[tuple[int, Any]]]
@@ -64,13 +109,14 @@ def read_manifests(files: Mapping[str, bytes], decode: Decode | None = None) -> 
     """The objects of `files`, in the order of the mapping and of each file.
 
     Args:
-        decode: `documents` by default.
+        decode: `documents` by default, which counts the values of all files together.
 
     Raises:
         ManifestInvalid: names every file that is at fault.
     """
     faults: list[Fault] = []
     found: list[tuple[str, Manifest]] = []
+    decode = decode or partial(documents, count=_Count())
     for path, data in files.items():
         try:
             found.extend((path, manifest) for manifest in read_file(data, decode))
@@ -99,15 +145,20 @@ def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
                 yield manifest
 
 
-def documents(data: bytes) -> Iterator[tuple[int, Any]]:
+def documents(data: bytes, count: _Count | None = None) -> Iterator[tuple[int, Any]]:
     """The decoded documents of a YAML stream, each with the line it begins at; None for an empty one."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Malformed(0, "not UTF-8 text") from None
     try:
-        _check_depth(text)
-        for node in yaml.compose_all(text, Loader=_Loader):
+        loader = _Loader(text)
+        loader.count = count = count or _Count()
+        while True:
+            count.begin_document()
+            if not loader.check_node():
+                return
+            node: Any = loader.get_node()
             yield node.start_mark.line + 1, _Construction().value(node)
     except yaml.MarkedYAMLError as error:
         lines = [mark.line + 1 for mark in (error.problem_mark, error.context_mark) if mark is not None]
@@ -116,28 +167,13 @@ def documents(data: bytes) -> Iterator[tuple[int, Any]]:
         raise Malformed(0, str(error).splitlines()[0]) from None
 
 
-def _check_depth(text: str) -> None:
-    # composing recurses in C and would overflow the stack; parsing events does not
-    opening = max(text.count("[") + text.count("{"), text.count("- "), text.count("? "))
-    if opening < MAX_DEPTH and "\n" + " " * MAX_DEPTH not in text:
-        return
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            mark: Any = event.start_mark
-            raise Malformed(mark.line + 1, f"nested more than {MAX_DEPTH} deep")
-
-
 class _Construction:
     """Makes one document's values; aliases share them."""
 
     def __init__(self) -> None:
         self.made: dict[int, tuple[Any, int]] = {}  # value and how many nodes it is when written out
         self.open: set[int] = set()
+        self.merged = 0
 
     def value(self, node: yaml.Node) -> Any:
         return self._build(node)[0]
@@ -169,6 +205,9 @@ class _Construction:
             value, part = self._build(child)
             size += part + len(key.value) // CHARACTERS_OF_A_NODE
             if key.tag == _PLAIN and key.value == "<<":
+                self.merged += part
+                if self.merged > MAX_NODES:
+                    raise Malformed(_line(key), f"more than {MAX_NODES} values when aliases are written out")
                 _merge(merged, value, key)
                 continue
             name = _key(key)

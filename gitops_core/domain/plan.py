@@ -75,7 +75,8 @@ def plan_sync(
     manifests = {ObjectRef.of(manifest): manifest for manifest in wanted}
     known = tuple(known)
     excluded = tuple(ref for ref in stages.in_order(manifests) if labels.is_excluded(manifests[ref]))
-    applied = [ref for ref in manifests if ref not in set(excluded)]
+    left_alone = set(excluded)
+    applied = [ref for ref in manifests if ref not in left_alone]
     final = tuple(ref for stage in stages.staged(manifests) for ref in stage)
     stale = inventory.difference(known, final)
     if prune and not confirmed:

@@ -5,7 +5,10 @@
                              "50%"       refused: more than half
                              "none"      no limit; a build without any object is still refused
     sealoop.dev/confirm-prune: main@sha1:<hex>, or the commit alone    this one revision may delete what it deletes
+                               main@sha1:<hex>#7                       so may generation 7 of the spec, at a revision
+                                                                       that was applied before
 
+What was confirmed is used up when the revision is applied: a path that is mistaken later deletes at that revision, too.
 Both are annotations of the Kustomization. A mistake in Git (a wrong path, an emptied file) deletes many objects and
 most of them; taking out a few of a few is everyday work, and so is retiring a part of something large. Hence both.
 """
@@ -73,7 +76,13 @@ class PruneLimit(NamedTuple):
 DEFAULT_LIMIT = PruneLimit()
 
 
-def is_confirmed(annotations: Mapping[str, str], revision: str) -> bool:
-    """Whether a person confirmed what `revision` deletes: by its full name or its commit, never by a part of it."""
-    confirmed, commit = annotations.get(CONFIRM, "").strip(), Revision.parse(revision).commit
-    return confirmed in (revision, commit, str(Revision("", commit)))
+def confirmations(revision: str, applied: str, generation: int) -> tuple[str, ...]:
+    """What confirms the deletions of `revision`: its full name or its commit, never a part of it; the first is to tell.
+
+    Args:
+        applied: the revision that was applied last: if that is this one, then it is the spec that changed.
+        generation: of the spec.
+    """
+    commit = Revision.parse(revision).commit
+    names = (revision, commit, str(Revision("", commit)))
+    return names if revision != applied else tuple(f"{name}#{generation}" for name in names)

@@ -40,6 +40,10 @@ NAME_SENSITIVE = frozenset(
 )
 
 
+MOST_COMPARED = 1 << 30
+"""Bytes to look through for final names: what takes longer is built for itself, which takes no longer than that."""
+
+
 class Affixes(NamedTuple):
     """What distinguishes builds that can be one; "" is none."""
 
@@ -72,6 +76,8 @@ def may_share(fields: Collection[str], wanted: Affixes) -> bool:
 def fits(build: bytes, stood_in: Affixes, wanted: Affixes, sources: Iterable[bytes]) -> bool:
     """Whether the shared build serves `wanted`: no source says one of the final names, or the namespace.
 
+    Also False where finding that out would take longer than a build.
+
     Args:
         build: the shared result as JSON.
     """
@@ -79,6 +85,8 @@ def fits(build: bytes, stood_in: Affixes, wanted: Affixes, sources: Iterable[byt
     named = {name for name in _names(build) if stood_in.prefix in name and stood_in.suffix in name}
     final = {replace_text(name, stood_in, wanted) for name in named} if stood_in.prefix or stood_in.suffix else set()
     literals = [name.encode() for name in (*final, wanted.namespace) if name]
+    if len(literals) * sum(map(len, texts)) > MOST_COMPARED:
+        return False
     return not any(literal in text for literal in literals for text in texts)
 
 

@@ -21,7 +21,7 @@ import msgspec
 from gitops_core.domain import labels, stages
 from gitops_core.domain.fieldmanagers import MANAGER, entries_of, is_by
 from gitops_core.domain.health import Health, health
-from gitops_core.domain.namespaces import CREATOR, NAMESPACE, is_adopted, is_ours_to_delete, new_namespace
+from gitops_core.domain.namespaces import CREATOR, NAMESPACE, is_adopted, may_be_deleted, new_namespace
 from gitops_core.domain.plan import Action, SyncPlan
 from gitops_core.domain.takeover import takeover_patch
 from gitops_core.errors import (
@@ -127,8 +127,11 @@ class Before:
 
 @dataclass(frozen=True)
 class Applier:
+    """Made anew for each piece of work: it remembers how kinds are served by now."""
+
     cluster: Cluster
     clock: Clock
+    _served: dict[tuple[str, str], Kind] = field(default_factory=dict)
 
     async def scoped(self, objects: Iterable[Manifest]) -> tuple[Manifest, ...]:
         """`objects` with a namespace exactly where their kind has one.
@@ -324,7 +327,7 @@ class Applier:
         present, live = found
         if not labels.may_be_pruned(live, owner):
             return "kept"
-        if not is_ours_to_delete(live):
+        if not may_be_deleted(live, owner):
             return "spared"
         if is_terminating(live):
             return "gone"
@@ -343,8 +346,10 @@ class Applier:
         try:
             live = await self.cluster.get(ref)
         except KindUnknown:
-            served = (resource.kind for resource in await self.cluster.resources())
-            kind = next((k for k in served if (k.group, k.kind) == (ref.kind.group, ref.kind.kind)), None)
+            if not self._served:
+                kinds = [resource.kind for resource in await self.cluster.resources()]
+                self._served.update({(kind.group, kind.kind): kind for kind in kinds})
+            kind = self._served.get((ref.kind.group, ref.kind.kind))
             if kind is None or kind == ref.kind:
                 return None
             ref = ref._replace(kind=kind)

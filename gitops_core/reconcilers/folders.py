@@ -6,11 +6,9 @@ kustomization files reach above it, it comes with the whole repository.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import posixpath
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Container, Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,8 +18,10 @@ from gitops_core.domain.ignore import IgnoreRules, SelectedTree, ignore_files, i
 from gitops_core.domain.links import resolved
 from gitops_core.errors import PathNotFound
 from gitops_core.meta import Revision, Tree, seconds
-from gitops_core.ports import Cluster, Git, GitRemote
+from gitops_core.ports import Cluster, Compute, Git, GitRemote
+from gitops_core.runtime.computing import IN_PLACE, READING, on_account_of
 from gitops_core.runtime.credentials import git_access
+from gitops_core.runtime.flights import Flights
 
 REMEMBERED_FOLDERS = 4096
 REMEMBERED_ROOTS = 8
@@ -50,9 +50,10 @@ class _Root:
 class Folders:
     cluster: Cluster
     git: Git
+    compute: Compute = IN_PLACE
     _roots: OrderedDict[Key, _Root] = field(default_factory=OrderedDict)
     _folders: OrderedDict[Key, tuple[Key, Folder]] = field(default_factory=OrderedDict)
-    _locks: dict[Key, asyncio.Lock] = field(default_factory=dict)
+    _under_way: Flights[_Root] = field(default_factory=Flights)
 
     async def remote(self, source: GitRepository) -> GitRemote:
         """The repository, with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
@@ -74,13 +75,12 @@ class Folders:
         """
         inside, is_alone = inside_repository(path), not any(".." in name for name in beside)
         place, version = (str(source.key), inside, str(is_alone)), _version(source, revision)
-        async with self._lock(place):
-            known = self._folders.get(place)
-            if known is not None and known[0] == version:
-                return known[1]
-            found = await self._read(source, revision, inside, is_alone=is_alone)
-            _remember(self._folders, place, (version, found), REMEMBERED_FOLDERS)
-            return found
+        known = self._folders.get(place)
+        if known is not None and known[0] == version:
+            return known[1]
+        found = await self._read(source, revision, inside, is_alone=is_alone)
+        _remember(self._folders, place, (version, found), REMEMBERED_FOLDERS)
+        return found
 
     async def _read(self, source: GitRepository, revision: Revision, inside: str, *, is_alone: bool) -> Folder:
         root = await self._root(source, revision)
@@ -88,24 +88,29 @@ class Folders:
             return Folder(root.files, inside)
         remote = await self.remote(source)
         try:
-            own = SelectedTree(await remote.tree(revision, inside), root.rules, inside, kept=root.files)
+            tree = await remote.tree(revision, inside)
         except PathNotFound:
             raise PathNotFound(f"kustomization path not found: {inside} is not a folder of {revision}") from None
-        is_whole = is_alone and not reaches_out(own)
-        return Folder(folders.PlacedTree(own, inside) if is_whole else root.files, inside)
+        return await self.compute.run(READING, _folder_of, tree, root, inside, is_alone)
 
     async def _root(self, source: GitRepository, revision: Revision) -> _Root:
         version = _version(source, revision)
-        async with self._lock(version):
-            if (known := self._roots.get(version)) is not None:
-                return known
-            remote = await self.remote(source)
-            tree = await remote.tree(revision)
-            texts = {posixpath.dirname(path): tree[path].decode("utf-8", "replace") for path in ignore_files(tree)}
-            rules = ignore_rules(texts, source.spec.ignore)
-            found = _Root(SelectedTree(tree, rules, kept=self._kept(version, rules)), rules)
-            _remember(self._roots, version, found, REMEMBERED_ROOTS)
-            return found
+        if (known := self._roots.get(version)) is not None:
+            return known
+        remote = await self.remote(source)
+        tree = await remote.tree(revision)  # Git is asked once, whoever waits for it
+        if (known := self._roots.get(version)) is not None:
+            return known
+        return await self._under_way.join(version, lambda: self._selected(source, version, tree))
+
+    async def _selected(self, source: GitRepository, version: Key, tree: Tree) -> _Root:
+        """The files of `tree` that count; on the account of the source, as all that read it share them."""
+        with on_account_of(source.ref):
+            rules = await self.compute.run(READING, _rules_of, tree, source.spec.ignore)
+            kept = self._kept(version, rules)
+            found = await self.compute.run(READING, lambda: _Root(SelectedTree(tree, rules, kept=kept), rules))
+        _remember(self._roots, version, found, REMEMBERED_ROOTS)
+        return found
 
     def _kept(self, version: Key, rules: IgnoreRules) -> Container[str]:
         """What the same rules kept of an earlier revision: twenty thousand paths take 0.1 s to match."""
@@ -114,14 +119,16 @@ class Folders:
                 return root.files
         return ()
 
-    @contextlib.asynccontextmanager
-    async def _lock(self, key: Key) -> AsyncIterator[None]:
-        """Whoever asks for the same thing meanwhile waits and gets what the first one found."""
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
-            yield
-        if not lock.locked():
-            self._locks.pop(key, None)
+
+def _rules_of(tree: Tree, spec_ignore: str | None) -> IgnoreRules:
+    texts = {posixpath.dirname(path): tree[path].decode("utf-8", "replace") for path in ignore_files(tree)}
+    return ignore_rules(texts, spec_ignore)
+
+
+def _folder_of(tree: Tree, root: _Root, inside: str, is_alone: bool) -> Folder:
+    own = SelectedTree(tree, root.rules, inside, kept=root.files)
+    is_whole = is_alone and not reaches_out(own)
+    return Folder(folders.PlacedTree(own, inside) if is_whole else root.files, inside)
 
 
 def _version(source: GitRepository, revision: Revision) -> Key:

@@ -21,15 +21,16 @@ from typing import NoReturn
 import msgspec
 
 from gitops_core.api import GitRepository, Inventory, InventoryEntry, Kustomization, KustomizationStatus
-from gitops_core.domain import dependencies, inventory, labels, stages
+from gitops_core.domain import contests, dependencies, inventory, labels, stages
+from gitops_core.domain.health import health
 from gitops_core.domain.normalization import normalized
 from gitops_core.domain.plan import SyncPlan, plan_sync
 from gitops_core.domain.progress import go_duration, retry_interval_of, timeout_of, with_attempt
-from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, is_confirmed
-from gitops_core.errors import GitError, GitOpsError, NotLeader, StalledError, TransientError
+from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
+from gitops_core.errors import GitBusy, GitError, GitOpsError, NotLeader, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision, seconds
 from gitops_core.ports import Overlay, Renderer
-from gitops_core.reconcilers.applying import CRD, Applier, Before, Lives, Mark, PruneFailed, SyncFailed, is_terminating
+from gitops_core.reconcilers.applying import Applier, Before, Lives, Mark, PruneFailed, SyncFailed, is_terminating
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.waiting import (
     SERVED_POLL,
@@ -47,6 +48,9 @@ from gitops_core.runtime.refusing import refuse_unsupported
 
 HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
 GROUP = Kustomization.KIND.group
+OBJECT_WEIGHT = 200
+"""What one object counts where all of a plan are looked at."""
+CONTESTED = "Contested"
 CHANGES = ("created", "configured")
 
 
@@ -67,6 +71,7 @@ class _Attempt:
         began: on the monotonic clock.
         phase: what it is doing, for the condition Reconciling.
         changes: what was created or configured and is not told yet.
+        contested: that others apply some of the objects too; as it was told last, until the plan is known.
     """
 
     wanted: Kustomization
@@ -77,6 +82,7 @@ class _Attempt:
     digest: str = ""
     notices: list[Notice] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
+    contested: Condition | None = None
 
     @property
     def progress(self) -> str:
@@ -89,6 +95,10 @@ class _Attempt:
 
     def warn(self, reason: str, message: str) -> None:
         self.notices.append(Notice("Warning", reason, message, {f"{GROUP}/revision": self.revision}))
+
+    def stated(self, *conditions: Condition) -> tuple[Condition, ...]:
+        """These conditions, and that the objects are contested where they are."""
+        return (*conditions, self.contested) if self.contested else conditions
 
     def has_inventory(self, refs: Iterable[ObjectRef]) -> None:
         entries = tuple(InventoryEntry(id=inventory.format_id(ref), v=ref.kind.version) for ref in refs)
@@ -109,6 +119,7 @@ class KustomizationReconciler:
         refuse_unsupported(wanted, HARMLESS)
         source = await self._source(wanted)
         attempt = _Attempt(wanted, _revision_of(source), self.platform.clock.monotonic(), wanted.status)
+        attempt.contested = next((c for c in wanted.status.conditions if c.type == CONTESTED), None)
         limit = asyncio.timeout(timeout_of(wanted.spec))
         try:
             async with limit:
@@ -149,12 +160,21 @@ class KustomizationReconciler:
         for key in dependencies.dependency_keys(attempt.wanted):
             dependency = await self.platform.objects.get(Kustomization, key)
             if why := dependencies.why_not_ready(attempt.wanted, key, dependency, attempt.revision):
+                await self._refuse_cycle(attempt)
                 # a change of the dependency wakes us; the delay is for a change that nobody told us of
                 error = TransientError(
                     why, reason="DependencyNotReady", retry_after=seconds(attempt.wanted.spec.interval)
                 )
                 error.told("Normal", {f"{GROUP}/revision": attempt.revision})  # waiting is no fault
-                raise error.carrying(attempt.status, Condition(type="Reconciling", status="False"))
+                raise error.carrying(attempt.status, *attempt.stated(Condition(type="Reconciling", status="False")))
+
+    async def _refuse_cycle(self, attempt: _Attempt) -> None:
+        """Raises StalledError: what is waited for waits for this one."""
+        everyone = await self.platform.objects.list(Kustomization)
+        edges = {one.key: dependencies.dependency_keys(one) for one in everyone}
+        if cycle := dependencies.find_cycle(attempt.wanted.key, edges):
+            text = f"spec.dependsOn goes in a circle, and all in it wait for ever: {dependencies.told_cycle(cycle)}"
+            self._stall(attempt, StalledError(text, reason="DependencyCycle"))
 
     async def _planned(self, attempt: _Attempt, source: GitRepository) -> SyncPlan:
         wanted = attempt.wanted
@@ -164,11 +184,14 @@ class KustomizationReconciler:
             attempt.phase = "Building manifests"
             attempt.status = msgspec.structs.replace(attempt.status, last_attempted_revision=attempt.revision)
             rendered = await self.renderer.render(folder.tree, _overlay(wanted), folder.path)
+        except GitBusy as error:  # others find out whether the remote is well: no reason to wait for retryInterval
+            raise GitBusy(str(error), reason="ArtifactFailed").told("None", {}) from None
         except GitError as error:
             self._fail(attempt, "ArtifactFailed", str(error))
         except GitOpsError as error:
             self._fail(attempt, error.reason, str(error))
-        attempt.digest = f"sha256:{hashlib.sha256(msgspec.json.encode(rendered, order='deterministic')).hexdigest()}"
+        weight = len(rendered) * OBJECT_WEIGHT
+        attempt.digest = f"sha256:{await self.platform.compute.run(weight, _digest, rendered)}"
         attempt.phase = "Detecting drift"
         if encrypted := [str(ObjectRef.of(m)) for m in rendered if m["kind"] == "Secret" and "sops" in m]:
             message = f"{', '.join(encrypted)} is SOPS encrypted, and spec.decryption is not supported yet"
@@ -177,20 +200,25 @@ class KustomizationReconciler:
             scoped = await self._applier.scoped(rendered)
         except SyncFailed as error:
             self._fail(attempt, error.reason, str(error))
-        return self._decided(attempt, [_owned(normalized(manifest), wanted) for manifest in scoped])
+        return await self._decided(attempt, scoped)
 
-    def _decided(self, attempt: _Attempt, objects: Sequence[Manifest]) -> SyncPlan:
+    async def _decided(self, attempt: _Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
         wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
+        names = confirmations(attempt.revision, wanted.status.last_applied_revision, wanted.metadata.generation)
         try:
-            return plan_sync(
-                objects,
-                _known(wanted.status),
-                prune=wanted.spec.prune,
-                limit=PruneLimit.of(annotations),
-                confirmed=is_confirmed(annotations, attempt.revision),
+            known, limit = _known(wanted.status), PruneLimit.of(annotations)
+            return await self.platform.compute.run(
+                len(scoped) * OBJECT_WEIGHT,
+                lambda: plan_sync(
+                    [_owned(normalized(manifest), wanted) for manifest in scoped],
+                    known,
+                    prune=wanted.spec.prune,
+                    limit=limit,
+                    confirmed=annotations.get(CONFIRM, "").strip() in names,
+                ),
             )
         except PruneGuarded as error:
-            hint = f"mend Git, or confirm this revision with the annotation {CONFIRM}: {attempt.revision}"
+            hint = f"mend Git, or confirm this with the annotation {CONFIRM}: {names[0]}"
             self._stall(attempt, PruneGuarded(f"{error}; {hint}"))
         except StalledError as error:
             self._stall(attempt, error)
@@ -204,7 +232,8 @@ class KustomizationReconciler:
     async def _look(self, attempt: _Attempt, plan: SyncPlan) -> Before:
         """What there is, after the API server has accepted everything, with the inventory stored."""
         wanted, memory = attempt.wanted, self._memory.get(attempt.wanted.key)
-        is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, _fingerprint(plan))
+        fingerprint = await self._fingerprint(plan)
+        is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, fingerprint)
         try:
             before = await (
                 self._applier.read(plan, memory.marks) if memory and is_repeated else self._applier.try_out(plan)
@@ -219,13 +248,30 @@ class KustomizationReconciler:
             self._fail(attempt, "ReconciliationFailed", str(error), retry_after=_retry_after(error))
         return before
 
+    async def _compare(self, attempt: _Attempt, plan: SyncPlan) -> None:
+        """Find out whether others apply some of the objects too, and warn of it once."""
+        everyone = await self.platform.objects.list(Kustomization)
+        others = {other.key: other for other in everyone if other.key != attempt.wanted.key}
+        found = contests.shared((action.ref for action in plan.actions), others.values())
+        for key in tuple(found):
+            source = await self.platform.objects.get(GitRepository, dependencies.source_key(others[key]))
+            if not contests.has_come_to_its_source(others[key], source):
+                del found[key]
+        before, attempt.contested = attempt.contested, None
+        if found:
+            message = contests.told(found)
+            attempt.contested = Condition(type=CONTESTED, status="True", reason="AppliedByOthers", message=message)
+            if before is None or before.message != message:
+                attempt.warn("AppliedByOthers", message)
+
     async def _go_on(self, attempt: _Attempt, syncing: Syncing) -> Outcome:
         """Apply stage after stage as far as they are ready, then prune, then look after the health of it all."""
         attempt.phase = "Detecting drift"
+        earlier = frozenset(syncing.done)
         while True:
             if syncing.unready:
                 lives = await self._applier.lives(syncing.unready)
-                syncing = await self._settled(attempt, syncing, lives)
+                syncing = await self._settled(attempt, syncing.with_lives(lives), lives)
                 if syncing.unready:
                     return self._between_stages(attempt, syncing, lives)
             if syncing.stage == len(syncing.plan.stages):
@@ -233,11 +279,13 @@ class KustomizationReconciler:
             syncing = await self._apply(attempt, syncing)
         plan = syncing.plan
         await self._prune(attempt, plan)
-        self._remember(attempt, syncing)
+        await self._compare(attempt, plan)
+        await self._remember(attempt, syncing)
         changed = any(one.change in CHANGES for one in syncing.applied)
         refs, now = targets(attempt.wanted, plan, syncing.applied), self.platform.clock.monotonic()
         wait = Wait(syncing.identity, plan, syncing.digest, syncing.since, now, changed, refs, refs)
-        return await self._check_health(attempt, wait, {one.ref: one.live for one in syncing.applied})
+        known = {one.ref: one.live for one in syncing.applied if one.ref not in earlier}
+        return await self._check_health(attempt, wait, known)
 
     async def _apply(self, attempt: _Attempt, syncing: Syncing) -> Syncing:
         """The next stage, applied; the objects that the one after it has to wait for are unready."""
@@ -286,8 +334,8 @@ class KustomizationReconciler:
         self._waits[wanted.key] = syncing
         waiting = [lives.get(ref) for ref in syncing.unready]
         delay = next_look(wanted, syncing.since, waiting, now)
-        if any(live is not None and live["kind"] == CRD for live in waiting):
-            delay = min(delay, SERVED_POLL)
+        if any(health(live, self.platform.clock.now()).status == "Current" for live in waiting):
+            delay = min(delay, SERVED_POLL)  # established, and not served yet
         self._tell_changes(attempt)
         return self._unfinished(attempt, delay, syncing.unready, changed=bool(attempt.notices))
 
@@ -295,10 +343,13 @@ class KustomizationReconciler:
         if changes := self._changes(attempt):
             attempt.tell("Progressing", "\n".join(changes))
 
-    def _remember(self, attempt: _Attempt, syncing: Syncing) -> None:
+    async def _remember(self, attempt: _Attempt, syncing: Syncing) -> None:
         marks = {one.ref: one.mark for one in syncing.applied}
         key, uid = attempt.wanted.key, attempt.wanted.metadata.uid
-        self._memory[key] = _Memory(uid, _fingerprint(syncing.plan), marks)
+        self._memory[key] = _Memory(uid, await self._fingerprint(syncing.plan), marks)
+
+    async def _fingerprint(self, plan: SyncPlan) -> str:
+        return await self.platform.compute.run(len(plan.inventory) * OBJECT_WEIGHT, _fingerprint, plan)
 
     async def _track(self, attempt: _Attempt, refs: Sequence[ObjectRef]) -> None:
         """Store the inventory before the first write, if it is not stored already."""
@@ -330,7 +381,7 @@ class KustomizationReconciler:
         attempt.phase = "Running health checks"
         if unread := [ref for ref in wait.pending if ref not in lives]:
             lives = {**lives, **await self._applier.lives(unread)}
-        found = verdict(wait.pending, lives, self.platform.clock.now())
+        found = verdict(wait, lives, self.platform.clock.now())
         now = self.platform.clock.monotonic()
         waited = now - wait.checked
         if not found.waiting:
@@ -352,7 +403,7 @@ class KustomizationReconciler:
             attempt.progress,
             delay,
             ready="Unknown",
-            conditions=conditions,
+            conditions=attempt.stated(*conditions),
             changed=changed,
             watch=watch,
             notices=tuple(attempt.notices),
@@ -382,7 +433,7 @@ class KustomizationReconciler:
             f"Applied revision: {attempt.revision}",
             interval,
             reason="ReconciliationSucceeded",
-            conditions=conditions,
+            conditions=attempt.stated(*conditions),
             changed=wait.changed,
             notices=tuple(attempt.notices),
         )
@@ -408,8 +459,11 @@ class KustomizationReconciler:
 
     def _stall(self, attempt: _Attempt, error: StalledError) -> NoReturn:
         """Raise `error` with the status to store: nothing more is tried until somebody edits something."""
-        self._record(attempt, error.reason)
-        raise error.told("Warning", {f"{GROUP}/revision": attempt.revision}).carrying(attempt.status) from None
+        if attempt.digest:
+            self._record(attempt, error.reason)
+        raise error.told("Warning", {f"{GROUP}/revision": attempt.revision}).carrying(
+            attempt.status, *attempt.stated()
+        ) from None
 
     def _fail(
         self, attempt: _Attempt, reason: str, message: str, *conditions: Condition, retry_after: float | None = None
@@ -423,7 +477,7 @@ class KustomizationReconciler:
         phase = Condition(type="Reconciling", status="True", reason="ProgressingWithRetry", message=attempt.progress)
         error = TransientError(message, reason=reason, retry_after=delay)
         error.told("Warning", {f"{GROUP}/revision": attempt.revision})
-        raise error.carrying(attempt.status, phase, *conditions) from None
+        raise error.carrying(attempt.status, phase, *attempt.stated(*conditions)) from None
 
     # the end
 
@@ -446,7 +500,8 @@ class KustomizationReconciler:
 
     async def _await_termination(self, wanted: Kustomization, refs: Sequence[ObjectRef]) -> None:
         """Raises TransientError while some objects are there; after the time-out they are left to the cluster."""
-        found = [await self._applier.find(ref) for ref in refs]
+        applier = self._applier
+        found = [await applier.find(ref) for ref in refs]
         left = [str(one[0]) for one in found if one is not None and is_terminating(one[1])]
         if not left:
             return
@@ -500,8 +555,16 @@ def _owned(manifest: Manifest, wanted: Kustomization) -> Manifest:
 
 
 def _fingerprint(plan: SyncPlan) -> str:
-    manifests = [(action.manifest, action.create_only, action.take_over) for action in plan.actions]
-    return hashlib.sha256(msgspec.json.encode(manifests, order="deterministic")).hexdigest()
+    return _digest((action.manifest, action.create_only, action.take_over) for action in plan.actions)
+
+
+def _digest(items: Iterable[object]) -> str:
+    """Of a JSON array of `items`, written one by one: the writing of a whole array lets no other thread in."""
+    digest = hashlib.sha256(b"[")
+    for number, item in enumerate(items):
+        digest.update(b"," * bool(number) + msgspec.json.encode(item, order="deterministic"))
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def _entries(stored: Inventory | None) -> tuple[InventoryEntry, ...]:

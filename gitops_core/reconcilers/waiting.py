@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from gitops_core.api import Kustomization
 from gitops_core.domain import labels
-from gitops_core.domain.health import Health, health
+from gitops_core.domain.health import Health, expires, health
+from gitops_core.domain.inventory import identity
 from gitops_core.domain.plan import SyncPlan
 from gitops_core.domain.progress import timeout_of
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
@@ -57,6 +58,11 @@ class Syncing:
 
     def with_applied(self, applied: Iterable[Applied]) -> Syncing:
         return replace(self, done={**self.done, **{one.ref: one for one in applied}})
+
+    def with_lives(self, lives: Mapping[ObjectRef, Manifest | None]) -> Syncing:
+        """The same, with what was applied as it is now."""
+        fresh = {ref: self.done[ref]._replace(live=live) for ref, live in lives.items() if live and ref in self.done}
+        return replace(self, done={**self.done, **fresh})
 
     def without(self, gone: Collection[ObjectRef]) -> Syncing:
         """The same, back at the stage before: those that went away while it waited have to be applied again."""
@@ -121,9 +127,17 @@ def targets(wanted: Kustomization, plan: SyncPlan, applied: Iterable[Applied]) -
     return tuple(ref for ref in refs if (ref.kind.kind, ref.key) != (wanted.KIND.kind, wanted.key))
 
 
-def verdict(refs: Iterable[ObjectRef], lives: Mapping[ObjectRef, Manifest | None], now: datetime) -> Verdict:
-    states = {ref: health(lives.get(ref), now) for ref in refs}
-    return Verdict({ref: state for ref, state in states.items() if state.status != "Current"})
+def verdict(wait: Wait, lives: Mapping[ObjectRef, Manifest | None], now: datetime) -> Verdict:
+    """How what was not ready at the last look is now. A finished Job that its time to live removed is fine."""
+    expiring = {identity(action.ref) for action in wait.plan.actions if expires(action.manifest)}
+    states = {ref: health(lives.get(ref), now) for ref in wait.pending}
+    return Verdict(
+        {
+            ref: state
+            for ref, state in states.items()
+            if state.status != "Current" and not (state.status == "NotFound" and identity(ref) in expiring)
+        }
+    )
 
 
 def told(states: Mapping[ObjectRef, Health]) -> str:

@@ -15,7 +15,7 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -33,6 +33,7 @@ from gitops_core.errors import (
 )
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, Resource, Status
 from gitops_core.ports import Chance, Clock, Cluster, Events, PartialObject, Query
+from gitops_core.runtime.computing import on_account_of
 from gitops_core.runtime.conditions import REQUESTED_AT, UNSUPPORTED, refused_status, status_after, unsupported_message
 from gitops_core.runtime.fencing import WRITTEN
 from gitops_core.runtime.informers import Informer, Informers
@@ -42,6 +43,7 @@ from gitops_core.runtime.observing import Observer, wake_referrers
 from gitops_core.runtime.queue import Priority, WorkQueue
 from gitops_core.runtime.reconciling import Controller, Outcome, Watch
 from gitops_core.runtime.references import ReferenceIndex
+from gitops_core.runtime.repetition import Repetition
 from gitops_core.runtime.retry import delay_after
 from gitops_core.runtime.statuses import StatusWriter
 from gitops_core.runtime.timers import Timers
@@ -51,6 +53,8 @@ R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+KindState = Literal["ready", "not installed", "not read yet"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ class ControllerLoop(Generic[R]):
         self._running: dict[ObjectKey, _Run] = {}
         self._written: dict[ObjectKey, dict[ObjectRef, int]] = {}
         self._failures: dict[ObjectKey, int] = {}
+        self._troubles: dict[ObjectKey, Repetition] = {}
+        self._unstored: dict[ObjectKey, Repetition] = {}
         self._states: dict[ObjectKey, str] = {}
         self._workers: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -127,6 +133,13 @@ class ControllerLoop(Generic[R]):
         await self._informer.synced.wait()
         for source in self._sources:
             await source.settled.wait()
+
+    @property
+    def state(self) -> KindState:
+        if self._informer.is_missing:
+            return "not installed"
+        is_known = self._informer.synced.is_set() and all(source.settled.is_set() for source in self._sources)
+        return "ready" if is_known else "not read yet"
 
     async def finish(self) -> None:
         """Begin nothing new, and return when what is under way has ended."""
@@ -180,6 +193,8 @@ class ControllerLoop(Generic[R]):
         self._observer.forget(key)
         self._written.pop(key, None)
         self._failures.pop(key, None)
+        self._troubles.pop(key, None)
+        self._unstored.pop(key, None)
         if (state := self._states.pop(key, None)) is not None:
             self._around.metrics.objects.labels(self.kind.KIND.kind, state).dec()
 
@@ -214,7 +229,9 @@ class ControllerLoop(Generic[R]):
             for ref, version in run.written.items()
             if ref in named or _everything(ref) in named or self._observer.names(key, ref)
         }
-        if any(not _explained(version, run.written.get(ref)) for ref, version in run.causes.items()):
+        if key not in self._informer.objects:
+            self._forget(key)  # it went while it was looked at
+        elif any(not _explained(version, run.written.get(ref)) for ref, version in run.causes.items()):
             self._add(key)
         self.queue.done(key)
 
@@ -226,8 +243,8 @@ class ControllerLoop(Generic[R]):
         began = self._around.clock.monotonic()
         try:
             result = await self._result_for(wanted)
-        except Conflict:
-            self._add(key)  # the object changed while we wrote its finalizers: look at it as it is now
+        except Conflict as conflict:  # the object changed while we wrote its finalizers
+            self._schedule(key, conflict)
             return
         except GitOpsError as error:
             result = error
@@ -238,8 +255,7 @@ class ControllerLoop(Generic[R]):
         stored = await self._store(wanted, result)
         if stored is None:
             return
-        if isinstance(stored, Outcome):
-            self._observer.update(key, stored.watch, run.since)
+        self._observer.update(key, stored.watch if isinstance(stored, Outcome) else (), run.since)
         self._schedule(key, stored)
 
     async def _result_for(self, wanted: R) -> Outcome | Exception | None:
@@ -277,7 +293,8 @@ class ControllerLoop(Generic[R]):
         limit = asyncio.timeout(self._around.reconcile_timeout)
         try:
             async with limit:
-                return await work
+                with on_account_of(wanted.ref):
+                    return await work
         except GitOpsError as error:
             return error
         except asyncio.CancelledError:
@@ -291,7 +308,6 @@ class ControllerLoop(Generic[R]):
             if limit.expired():
                 seconds = self._around.reconcile_timeout
                 return TransientError(f"{wanted.ref} was given up after {seconds:g} s", reason="TimedOut")
-            log.exception("a reconciler broke", extra={"kind": self.kind.KIND.kind, "key": str(wanted.key)})
             return error
 
     # what is told
@@ -302,6 +318,8 @@ class ControllerLoop(Generic[R]):
         metrics.duration.labels(kind).observe(took)
         if isinstance(result, Outcome):
             metrics.results.labels(kind, "Progressing" if result.ready == "Unknown" else "Succeeded").inc()
+            if trouble := self._troubles.pop(wanted.key, None):
+                log.info("recovered", extra=about | {"failures": trouble.failures})
             log.log(logging.INFO if result.changed else logging.DEBUG, "reconciled", extra=about)
             for notice in result.notices:
                 self._around.events.emit(wanted, notice.type, notice.reason, notice.message, notice.metadata)
@@ -309,7 +327,11 @@ class ControllerLoop(Generic[R]):
         reason = result.reason if isinstance(result, GitOpsError) else "InternalError"
         message = str(result) if isinstance(result, GitOpsError) else type(result).__name__
         metrics.results.labels(kind, reason).inc()
-        log.warning("failed", extra=about | {"reason": reason, "cause": message})
+        trouble = self._troubles.setdefault(wanted.key, Repetition())
+        level = logging.WARNING if trouble.note((reason, message), self._around.clock.monotonic()) else logging.DEBUG
+        log.log(level, "failed", extra=about | {"reason": reason, "cause": message, "times": trouble.times})
+        if not isinstance(result, GitOpsError) and level == logging.WARNING:
+            log.error("a reconciler broke", extra=about, exc_info=result)
         told = result if isinstance(result, GitOpsError) else GitOpsError(message)
         if told.event != "None" and not isinstance(result, NotLeader):
             event = wanted.CONDITIONS.failure_event or reason
@@ -342,8 +364,13 @@ class ControllerLoop(Generic[R]):
             await self._around.statuses.write_whole(current, status)
         except ClusterError as error:
             self._around.metrics.api_errors.labels(self.kind.KIND.kind, error.reason).inc()
-            log.warning("cannot write a status", extra={"object": str(current.ref), "cause": str(error)})
+            trouble = self._unstored.setdefault(current.key, Repetition())
+            level = logging.WARNING if trouble.note(str(error), self._around.clock.monotonic()) else logging.DEBUG
+            extra = {"object": str(current.ref), "cause": str(error), "times": trouble.times}
+            log.log(level, "cannot write a status", extra=extra)
             return error
+        if self._unstored.pop(current.key, None):
+            log.info("a status is written again", extra={"object": str(current.ref)})
         return None
 
     def _tell_unsupported(self, wanted: R, paths: Sequence[str]) -> None:

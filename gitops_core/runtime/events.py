@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -21,13 +21,17 @@ from gitops_core.errors import ClusterUnavailable, NotFound
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, timestamp
 from gitops_core.ports import Chance, Clock, Cluster
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.recent import Recent
 from gitops_core.runtime.retry import backoff
 
 EVENT = Kind("", "v1", "Event")
 ATTEMPTS = 3
 MOST_MESSAGE = 1024
 QUEUED = 1000
-REMEMBERED = 4096
+REMEMBERED = 4 << 20
+"""Bytes of all notes that are remembered."""
+OVERHEAD = 1000
+"""Bytes that a note takes beside its message, roughly."""
 SAME_FOR = 3600.0
 """Seconds that an Event lives in the API server by default: after that a repetition is a new one."""
 COUNTED_EVERY = 180.0
@@ -69,7 +73,7 @@ class EventRecorder:
     def __init__(self, cluster: Cluster, clock: Clock, chance: Chance, metrics: Metrics, instance: str) -> None:
         self._cluster, self._clock, self._chance, self._metrics = cluster, clock, chance, metrics
         self._instance = instance
-        self._records: OrderedDict[_Note, _Record] = OrderedDict()
+        self._records: Recent[_Note, _Record] = Recent(REMEMBERED)
         self._queue: asyncio.Queue[_Item] = asyncio.Queue(QUEUED)
         self._last_name = 0
 
@@ -113,15 +117,9 @@ class EventRecorder:
                 return
         else:
             record = _Record(self._new_ref(about), now, now)
-            self._remember(note, record)
+            self._records.put(note, record, OVERHEAD + sys.getsizeof(message))
         record.queued, record.written_at = True, now
         self._put(_Item(note, record, self._manifest(note, record, about, metadata)))
-
-    def _remember(self, note: _Note, record: _Record) -> None:
-        self._records[note] = record
-        self._records.move_to_end(note)
-        while len(self._records) > REMEMBERED:
-            self._records.popitem(last=False)
 
     def _put(self, item: _Item) -> None:
         try:
@@ -132,7 +130,7 @@ class EventRecorder:
     def _drop(self, item: _Item, why: str) -> None:
         self._metrics.events_dropped.labels(why).inc()
         if self._records.get(item.note) is item.record:
-            del self._records[item.note]
+            self._records.drop(item.note)
 
     def _new_ref(self, about: Resource) -> ObjectRef:
         """A name of its own: the object's with the time in nanoseconds, as client-go makes it."""

@@ -6,7 +6,7 @@ reconciliation wrote, so that the echo of a write does not wake the writer again
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -25,6 +25,7 @@ from gitops_core.ports import (
     Query,
     Signer,
     WatchEvent,
+    no_commit,
 )
 from gitops_core.runtime.informers import version_of
 from gitops_core.runtime.leave import Fence, behind
@@ -152,9 +153,10 @@ class FencedRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
+        ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         with behind(self.fence):
-            return await self.inner.push(commit, branch, expected=expected, refspec=refspec, options=options)
+            return await self.inner.push(commit, branch, expected=expected, refspec=refspec, options=options, ours=ours)
 
 
 @dataclass(frozen=True)

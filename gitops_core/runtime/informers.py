@@ -23,6 +23,7 @@ from gitops_core.errors import ClusterError, Expired, KindUnknown
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Chance, Clock, Cluster, PartialObject, Query, Unreadable, WatchEvent
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.repetition import Repetition
 from gitops_core.runtime.retry import backoff
 from gitops_core.schema import from_manifest
 
@@ -61,6 +62,9 @@ class Informer(Generic[T]):
         self._highest = -1
         self._position = ""  # where the next watch goes on; "" to list first
         self._heard = 0  # events and bookmarks
+        self._trouble = Repetition()
+        self.is_missing = False
+        """Whether the API server says that it serves no such kind."""
 
     @property
     def version(self) -> int:
@@ -90,13 +94,14 @@ class Informer(Generic[T]):
                 if not self._position:
                     await self._list()
                 await self._watch()
+                self._note_success()
                 # A server that ends watches at once must not make us spin.
                 is_well = self._clock.monotonic() - began >= 1.0
             except Expired:
                 self._position, is_well = "", False
             except ClusterError as error:
                 is_well, asked = False, min(error.retry_after or 0.0, LAST_RETRY)
-                self._note_failure(error, failures + 1)
+                self._note_failure(error)
             except Exception:
                 is_well = False
                 log.exception("a watch broke", extra={"kind": self.query.kind.kind})
@@ -106,13 +111,19 @@ class Informer(Generic[T]):
             if failures:
                 await self._clock.sleep(max(asked, backoff(failures, self._chance.random(), last=LAST_RETRY)))
 
-    def _note_failure(self, error: ClusterError, failures: int) -> None:
+    def _note_failure(self, error: ClusterError) -> None:
         kind = self.query.kind.kind
+        self.is_missing = isinstance(error, KindUnknown)
         self._metrics.api_errors.labels(kind, error.reason).inc()
-        worth_telling = 1 if isinstance(error, KindUnknown) else 3  # a kind stays unknown until it is installed
-        level = logging.WARNING if failures <= worth_telling else logging.DEBUG
-        log.log(level, "cannot watch", extra={"kind": kind, "cause": str(error), "attempt": failures})
+        level = logging.WARNING if self._trouble.note(str(error), self._clock.monotonic()) else logging.DEBUG
+        extra = {"kind": kind, "cause": str(error), "times": self._trouble.times}
+        log.log(level, "cannot watch", extra=extra)
         self.settled.set()
+
+    def _note_success(self) -> None:
+        self.is_missing = False
+        if failures := self._trouble.end():
+            log.info("watching again", extra={"kind": self.query.kind.kind, "failures": failures})
 
     async def _list(self) -> None:
         """Read every page."""
@@ -137,6 +148,7 @@ class Informer(Generic[T]):
         self._metrics.informer_synced.labels(self.query.kind.kind).set(1)
         self._measure()
         self._position = version
+        self._note_success()
 
     async def _watch(self) -> None:
         """Follow the watch until the server ends it, or it breaks; the next one goes on from the last event."""
@@ -147,6 +159,7 @@ class Informer(Generic[T]):
                 async for event in events:
                     patience.reschedule(loop.time() + SILENCE)
                     self._heard += 1
+                    self._note_success()
                     self._observe(event)
                     self._position = event.resource_version or self._position
                     self._highest = max(self._highest, version_of(self._position))

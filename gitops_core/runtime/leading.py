@@ -20,10 +20,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from gitops_core.errors import AlreadyExists, ClusterError, Conflict, NotFound, NotLeader
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Chance, Clock, Cluster
+from gitops_core.runtime.repetition import Repetition
 
 LEASE = Kind("coordination.k8s.io", "v1", "Lease")
 FIELD_MANAGER = "sealoop"
@@ -36,7 +38,7 @@ class LeaseSettings:
     """Times in seconds, client-go's defaults.
 
     Attributes:
-        identity: ours among all candidates: two processes must never share one.
+        identity: what people know us by; the holder is this and something that no other process has.
     """
 
     namespace: str
@@ -56,11 +58,13 @@ class Leadership:
 
     def __init__(self, settings: LeaseSettings, cluster: Cluster, clock: Clock, chance: Chance) -> None:
         self._settings, self._cluster, self._clock, self._chance = settings, cluster, clock, chance
+        # Two processes may have been given one name (a copied Deployment, a fixed POD_NAME): both would lead.
+        self._identity = f"{settings.identity}_{uuid4()}"
         self._until = float("-inf")
         self._lease: Manifest | None = None
         self._seen_spec: Mapping[str, Any] | None = None
         self._seen_at = 0.0
-        self._trouble = ""
+        self._trouble = Repetition()
 
     @property
     def is_certain(self) -> bool:
@@ -69,13 +73,13 @@ class Leadership:
 
     def check(self) -> None:
         if not self.is_certain:
-            raise NotLeader(f"{self._settings.identity} no longer leads: it does not hold {self._settings.ref}")
+            raise NotLeader(f"{self._identity} no longer leads: it does not hold {self._settings.ref}")
 
     async def acquire(self) -> None:
         """Wait until the lease is ours."""
         while not await self._attempt():
             await self._clock.sleep(self._settings.retry * (1 + 0.2 * self._chance.random()))
-        log.info("leading", extra={"lease": str(self._settings.ref), "identity": self._settings.identity})
+        log.info("leading", extra={"lease": str(self._settings.ref), "identity": self._identity})
 
     async def keep(self) -> None:
         """Renew until the lease is lost; returns then, with every write already refused."""
@@ -84,7 +88,7 @@ class Leadership:
             if self.is_certain:
                 await self._attempt()
         self._until = float("-inf")
-        log.warning("lost the lease", extra={"lease": str(self._settings.ref), "identity": self._settings.identity})
+        log.warning("lost the lease", extra={"lease": str(self._settings.ref), "identity": self._identity})
 
     async def release(self) -> None:
         """Let the next one lead at once. Nothing is written if the lease is not certainly ours."""
@@ -118,15 +122,15 @@ class Leadership:
         except (ClusterError, TimeoutError) as error:
             self._note_trouble(str(error) or "no answer in time")
             return self.is_certain
-        self._trouble = ""
+        if self._trouble.end():
+            log.info("reached the lease again", extra={"lease": str(self._settings.ref)})
         self._until = sent + self._settings.renew_deadline if ours else float("-inf")
         return ours
 
     def _note_trouble(self, cause: str) -> None:
-        """Warn of it once, not at every attempt: a missing namespace stays missing until somebody makes it."""
-        level = logging.DEBUG if cause == self._trouble else logging.WARNING
-        log.log(level, "cannot reach the lease", extra={"lease": str(self._settings.ref), "cause": cause})
-        self._trouble = cause
+        level = logging.WARNING if self._trouble.note(cause, self._clock.monotonic()) else logging.DEBUG
+        extra = {"lease": str(self._settings.ref), "cause": cause, "times": self._trouble.times}
+        log.log(level, "cannot reach the lease", extra=extra)
 
     async def _take_or_renew(self) -> bool:
         if self._lease is not None and self.is_certain:
@@ -148,7 +152,7 @@ class Leadership:
         if spec != self._seen_spec:
             self._seen_spec, self._seen_at = spec, self._clock.monotonic()
         holder = spec.get("holderIdentity") or ""
-        if holder in ("", self._settings.identity):
+        if holder in ("", self._identity):
             return True
         # The holder's own promise counts: it may have been started with other times than we.
         duration = max(float(spec.get("leaseDurationSeconds") or 0), self._settings.duration)
@@ -178,10 +182,10 @@ class Leadership:
 
     def _spec(self, before: Mapping[str, Any]) -> dict[str, Any]:
         now = _micro_time(self._clock.now())
-        kept = before.get("holderIdentity") == self._settings.identity
+        kept = before.get("holderIdentity") == self._identity
         transitions = int(before.get("leaseTransitions") or 0)
         return {
-            "holderIdentity": self._settings.identity,
+            "holderIdentity": self._identity,
             "leaseDurationSeconds": int(self._settings.duration),
             "acquireTime": before.get("acquireTime") or now if kept else now,
             "renewTime": now,

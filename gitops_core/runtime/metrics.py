@@ -50,3 +50,15 @@ class Metrics:
             "sealoop_events_dropped_total", "Events not recorded.", ["reason"], registry=registry
         )
         self.leading = Gauge("sealoop_leader", "1 while this process leads.", registry=registry)
+        self.compute_seconds = Counter(
+            "sealoop_compute_seconds_total", "CPU seconds of work beside the loop.", registry=registry
+        )
+        self.compute_waiting = Gauge("sealoop_compute_waiting", "Pieces of such work that wait.", registry=registry)
+        self.compute_ended = Counter(
+            "sealoop_compute_ended_total", "Pieces of work that were ended: TooCostly, or given up.", registry=registry
+        )
+        self.loop_pause = Gauge(
+            "sealoop_loop_pause_seconds",
+            "Longest time that the event loop did nothing else, within the last one to two minutes.",
+            registry=registry,
+        )

@@ -29,6 +29,7 @@ class Observer:
         self._namespace, self._labels = namespace, labels
         self._index = ReferenceIndex()
         self._watching: dict[Kind, tuple[Informer[PartialObject], Listener]] = {}
+        self._leaving: set[Kind] = set()  # watched, though nobody names them any more
 
     def mark(self) -> dict[Kind, int]:
         """Where every watch stands: what to give to update() after a reconciliation that begins now."""
@@ -43,8 +44,12 @@ class Observer:
         self._index.update(key, watched)
         for kind in sorted(self._index.kinds - self._watching.keys()):
             self._start(kind)
-        for kind in sorted(self._watching.keys() - self._index.kinds):
+        for kind in sorted(self._watching.keys() - self._index.kinds - self._leaving):
+            self._leaving.add(kind)  # once: looks come more often than LINGER, and would put it off for ever
             self._timers.schedule((id(self), kind), LINGER, lambda kind=kind: self._stop(kind))  # type: ignore[misc]
+        for kind in sorted(self._leaving & self._index.kinds):
+            self._leaving.discard(kind)
+            self._timers.cancel((id(self), kind))
         for ref in sorted(self._index.references(key) - known):
             informer, _ = self._watching[ref.kind]
             present = informer.objects.get(ref.key)
@@ -67,8 +72,7 @@ class Observer:
         self._watching[kind] = (informer, listener)
 
     def _stop(self, kind: Kind) -> None:
-        if kind in self._index.kinds or kind not in self._watching:
-            return
+        self._leaving.discard(kind)
         informer, listener = self._watching.pop(kind)
         informer.unsubscribe(listener)
         self._informers.release(informer)

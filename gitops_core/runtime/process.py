@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gitops_core.ports import Chance, Clock, Cluster, Git
-from gitops_core.runtime.controlling import ControllerLoop, Surroundings
+from gitops_core.ports import Chance, Clock, Cluster, Compute, Git
+from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.controlling import ControllerLoop, KindState, Surroundings
 from gitops_core.runtime.events import EventRecorder
 from gitops_core.runtime.fencing import FencedCluster, FencedGit
 from gitops_core.runtime.informers import Informers, WatchedObjects
@@ -55,14 +56,35 @@ class Settings:
 
 @dataclass
 class Health:
-    """What the health endpoints tell. A candidate is ready too: it stands by for the leader."""
+    """What the health endpoints tell. A candidate is ready too: it stands by for the leader.
+
+    Attributes:
+        synced: whether all kinds are reconciled.
+        states: of each kind that is to be reconciled, by its name, now.
+    """
 
     leading: bool = False
     synced: bool = False
+    states: Callable[[], Mapping[str, KindState]] = dict
 
     @property
     def is_ready(self) -> bool:
-        return self.synced or not self.leading
+        """Whether what can be done is done: a kind that is not installed keeps nobody from the others."""
+        if not self.leading:
+            return True
+        states = set(self.states().values())
+        return "ready" in states and "not read yet" not in states
+
+    @property
+    def told(self) -> str:
+        """One line for people."""
+        found = self.states()
+        parts = [
+            f"{state}: {', '.join(kinds)}"
+            for state in ("not read yet", "not installed")
+            if (kinds := sorted(kind for kind, its in found.items() if its == state))
+        ]
+        return "; ".join(["ok" if self.is_ready else "not ready", *parts])
 
 
 async def run(
@@ -76,11 +98,12 @@ async def run(
     stop: asyncio.Event,
     metrics: Metrics,
     health: Health,
+    compute: Compute = IN_PLACE,
 ) -> None:
     """Reconcile until `stop` is set; returns when all is wound up and the lease released.
 
     Args:
-        assemble: the controllers, made of the ports it is given; called once.
+        assemble: the controllers, made of the ports it is given; anew for each term, which knows nothing of the last.
     """
     leadership = Leadership(settings.lease, cluster.apart(), clock, chance) if settings.lease else None
     fence = leadership or Open()
@@ -89,7 +112,7 @@ async def run(
     statuses = StatusWriter(fenced, informers.written)
     events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
     objects = WatchedObjects(informers, cluster)
-    controllers = assemble(Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects))
+    platform = Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, compute)
     around = Surroundings(
         cluster=fenced,
         fence=fence,
@@ -110,14 +133,15 @@ async def run(
         health.leading = True
         metrics.leading.set(1)
         try:
-            await _Term(controllers, around, events, leadership, settings.grace, health).serve(stop)
+            await _Term(assemble(platform), around, events, leadership, settings.grace, health).serve(stop)
         finally:
             health.leading = health.synced = False
+            health.states = dict
             metrics.leading.set(0)
 
 
 class _Term:
-    """One time of leading, with fresh mirrors and queues: what a predecessor remembers may be out of date."""
+    """One time of leading, all of it fresh: what a predecessor remembers, or we of an earlier time, may be outdated."""
 
     def __init__(
         self,
@@ -132,6 +156,7 @@ class _Term:
         self._loops = [ControllerLoop(controller, around) for controller in controllers]
         self._around, self._events, self._leadership = around, events, leadership
         self._grace, self._health = grace, health
+        health.states = lambda: {loop.kind.KIND.kind: loop.state for loop in self._loops}
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Reconcile until `stop` is set or the lease is lost."""

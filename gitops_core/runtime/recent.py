@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from threading import RLock
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -10,7 +11,9 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """Attributes:
+    """Threads may share it.
+
+    Attributes:
     weight: of all that is kept, in bytes.
     """
 
@@ -22,29 +25,33 @@ class Recent(Generic[K, V]):
         self.weight = 0
         self._capacity = capacity
         self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._turn = RLock()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def get(self, key: K) -> V | None:
         """The value, which is now the most recently used one; None where it is not kept (any more)."""
-        if (kept := self._kept.get(key)) is None:
-            return None
-        self._kept.move_to_end(key)
-        return kept[0]
+        with self._turn:
+            if (kept := self._kept.get(key)) is None:
+                return None
+            self._kept.move_to_end(key)
+            return kept[0]
 
     def put(self, key: K, value: V, weight: int) -> None:
         """Keeps `value` in place of the key's former one; a value heavier than the capacity is not kept at all."""
-        self.drop(key)
-        if weight > self._capacity:
-            return  # everything else would have to go, and then it itself
-        self._kept[key] = value, weight
-        self.weight += weight
-        while self.weight > self._capacity:
-            _, (_, freed) = self._kept.popitem(last=False)
-            self.weight -= freed
+        with self._turn:
+            self.drop(key)
+            if weight > self._capacity:
+                return  # everything else would have to go, and then it itself
+            self._kept[key] = value, weight
+            self.weight += weight
+            while self.weight > self._capacity:
+                _, (_, freed) = self._kept.popitem(last=False)
+                self.weight -= freed
 
     def drop(self, key: K) -> None:
         """Forgets the key's value, if there is one."""
-        _, freed = self._kept.pop(key, (None, 0))
-        self.weight -= freed
+        with self._turn:
+            _, freed = self._kept.pop(key, (None, 0))
+            self.weight -= freed

@@ -13,7 +13,8 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 import click
 
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Status
-from gitops_core.ports import Chance, Clock, Cluster, Events, Git, Objects, PartialObject, Query, Statuses
+from gitops_core.ports import Chance, Clock, Cluster, Compute, Events, Git, Objects, PartialObject, Query, Statuses
+from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.permissions import Permission
 
 R = TypeVar("R", bound=Resource)
@@ -130,6 +131,7 @@ class Platform:
     events: Events
     statuses: Statuses
     objects: Objects
+    compute: Compute = IN_PLACE
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
     StalledError     not at all: an edit wakes
     a bug            as TransientError
 
+Nothing is looked at sooner than after a second, whatever was asked for: `interval: 0s` is no loop.
 Trouble with our own API server is waited for no longer than a minute: when it is back, so are we.
 """
 
@@ -17,6 +18,7 @@ FIRST_RETRY = 0.75
 LAST_RETRY = 900.0
 LAST_CLUSTER_RETRY = 60.0
 INTERVAL_JITTER = 0.05
+LEAST = 1.0
 
 
 def delay_after(result: Outcome | Exception, failures: int, jitter: float) -> float | None:
@@ -30,9 +32,9 @@ def delay_after(result: Outcome | Exception, failures: int, jitter: float) -> fl
         case Outcome(requeue_after=None) | StalledError():
             return None
         case Outcome(requeue_after=float() | int() as delay):
-            return max(0.0, delay * (1 + INTERVAL_JITTER * (2 * jitter - 1)))
+            return max(LEAST, delay * (1 + INTERVAL_JITTER * (2 * jitter - 1)))
         case TransientError(retry_after=float() | int() as delay):
-            return max(0.0, delay * (1 + INTERVAL_JITTER * jitter))  # never sooner than the peer said
+            return max(LEAST, delay * (1 + INTERVAL_JITTER * jitter))  # never sooner than the peer said
         case ClusterUnavailable():
             return backoff(failures, jitter, last=LAST_CLUSTER_RETRY)
         case _:

@@ -91,6 +91,8 @@ def _prune(schema: Schema, value: Any, *, keep: Sequence[str], preserves: bool) 
 def validate(schema: Schema, value: Any, old: Any = None, besides: Iterable[FieldFault] = ()) -> tuple[FieldFault, ...]:
     """What is wrong with an object, defaulted and pruned; () when it may be stored.
 
+    Without the extra `cel` no rule is checked: who takes objects says so (cel.UNCHECKED).
+
     Args:
         old: the stored object that it replaces: what did not change since is not held against it.
         besides: what is wrong with it apart from its schema.
@@ -99,7 +101,7 @@ def validate(schema: Schema, value: Any, old: Any = None, besides: Iterable[Fiel
     faults = (*_validate(schema, value, before, ""), *besides)
     if any(fault.reason in _BLOCKING for fault in faults):
         return (*faults, UNCHECKED) if _has_rules(schema) else faults
-    return (*faults, *_rules(schema, value, before, ""))
+    return (*faults, *_rules(schema, value, before, "")) if cel.is_installed() else faults
 
 
 def refusal(kind: str, group: str, name: str, faults: tuple[FieldFault, ...]) -> str:

@@ -1,8 +1,8 @@
 """CEL rules of a schema (`x-kubernetes-validations`), evaluated as the API server does.
 
 `self` is the value that the rule stands at, `oldSelf` the value it replaces; a rule that names `oldSelf` is skipped
-where there was none. Programs are compiled once. The evaluator is loaded when the first rule is met: most commands
-never need it.
+where there was none. Programs are compiled once. The evaluator is an extra (docs/decisions/0008-cel-as-an-extra.md),
+and is loaded when the first rule is met: most commands never need it.
 
 Source: kubernetes.io, Custom Resources, validation rules.
 """
@@ -11,7 +11,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from importlib.util import find_spec
 from typing import Any, Protocol
+
+UNCHECKED = "rules of CRDs (x-kubernetes-validations) are not checked here: pip install 'sealoop[cel]'"
+"""What a person is told where objects are taken although the evaluator is not installed."""
 
 
 class Program(Protocol):
@@ -24,6 +28,12 @@ class RuleInvalid(ValueError):
 
 class Unevaluable(ValueError):
     """A rule without an answer for this value: a missing field, a division by zero. The message is the API server's."""
+
+
+@cache
+def is_installed() -> bool:
+    """Whether rules can be evaluated at all."""
+    return find_spec("cel_expr_python") is not None
 
 
 def evaluate(expression: str, value: Any, old: Any = None) -> Any:

@@ -17,7 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
-from image_updater.adapters.catalogfile import CatalogFile, OtherVersion, connect
+from gitops_core.runtime.recent import Recent
+from image_updater.adapters.catalogfile import CatalogFile, OtherVersion, connect, connect_read_only
 from image_updater.domain.history import SeenTag, TagEvent
 from image_updater.errors import CatalogUnavailable
 
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 BUDGET = 64 << 20
 IDENTITIES = 100
+IDENTITY = 300
+"""Bytes that it takes to remember when one identity listed a repository, roughly."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -32,7 +35,7 @@ DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 class _Copy:
     """A listing in memory: in descending order, as a set, and with times when somebody asked for these.
 
-    `size` is about how many bytes it takes: 140 a tag, and 150 for its times.
+    `size` is about how many bytes it takes: 140 a tag, and 150 for its times. The last one stays, however long it is.
     """
 
     tags: tuple[str, ...]
@@ -41,7 +44,7 @@ class _Copy:
 
     @property
     def size(self) -> int:
-        return len(self.tags) * (140 if self.seen is None else 290)
+        return min(500 + len(self.tags) * (140 if self.seen is None else 290), BUDGET)
 
 
 class SqliteCatalog:
@@ -51,14 +54,16 @@ class SqliteCatalog:
         self._path = path
         self._thread = ThreadPoolExecutor(1, "catalog") if path is not None else None
         self._file = self._opened()
-        self._copies: dict[str, _Copy] = {}
-        self._kept = 0
-        self._listed: dict[str, dict[str, datetime]] = {}
+        self._copies: Recent[str, _Copy] = Recent(BUDGET)
+        self._listed: dict[str, Recent[str, datetime]] = {}
 
     @classmethod
     def open(cls, path: Path | None) -> Self:
         """The catalog in the file `path`, made when it is missing and made anew when it is damaged; None: in memory."""
         return cls(path)
+
+    async def repositories(self) -> tuple[str, ...]:
+        return await self._read(lambda: self._file.repositories())
 
     async def tags(self, repository: str) -> tuple[str, ...] | None:
         copy = self._copies.get(repository) or await self._read(lambda: self._copy(repository))
@@ -71,18 +76,16 @@ class SqliteCatalog:
         return await self._read(lambda: self._seen(repository))
 
     async def listed_at(self, repository: str, identity: str) -> datetime | None:
-        return self._listed.get(repository, {}).get(identity)
+        identities = self._listed.get(repository)
+        return None if identities is None else identities.get(identity)
 
     async def store(
         self, repository: str, tags: Iterable[str], now: datetime, identity: str = "", began: datetime | None = None
     ) -> bool:
         wanted = frozenset(tags)
         news = await self._write(lambda: self._store(repository, wanted, now))
-        identities = self._listed.setdefault(repository, {})
-        identities.pop(identity, None)
-        identities[identity] = began or now
-        if len(identities) > IDENTITIES:
-            del identities[next(iter(identities))]
+        identities = self._listed.setdefault(repository, Recent(IDENTITIES * IDENTITY))
+        identities.put(identity, began or now, IDENTITY)
         return news
 
     async def observe(self, repository: str, tag: str, digest: str, now: datetime) -> str:
@@ -108,7 +111,7 @@ class SqliteCatalog:
     @property
     def remembered(self) -> int:
         """About how many bytes the listings in memory take."""
-        return self._kept
+        return self._copies.weight
 
     # in the thread
 
@@ -136,7 +139,7 @@ class SqliteCatalog:
             if not _is_damage(error):
                 raise CatalogUnavailable(f"the tag catalog {self._path} cannot be used: {error}") from None
             self._file.close()
-            self._copies, self._kept, self._listed = {}, 0, {}
+            self._copies, self._listed = Recent(BUDGET), {}
             self._file = self._made_anew()
             raise CatalogUnavailable(f"the tag catalog {self._path} was damaged and has been made anew") from None
 
@@ -179,26 +182,17 @@ class SqliteCatalog:
 
     def _restore(self, repository: str, seen: tuple[SeenTag, ...]) -> None:
         self._file.restore(repository, seen)
-        self._drop(repository)
+        self._copies.drop(repository)
 
     def _forget(self, repository: str) -> None:
         self._file.forget(repository)
-        self._drop(repository)
+        self._copies.drop(repository)
 
     # what is in memory
 
     def _keep(self, repository: str, copy: _Copy) -> _Copy:
-        """Remember `copy`, and forget the listings that were remembered first."""
-        self._drop(repository)
-        self._copies[repository] = copy
-        self._kept += copy.size
-        while self._kept > BUDGET and len(self._copies) > 1:
-            self._drop(next(iter(self._copies)))
+        self._copies.put(repository, copy, copy.size)
         return copy
-
-    def _drop(self, repository: str) -> None:
-        copy = self._copies.pop(repository, None)
-        self._kept -= 0 if copy is None else copy.size
 
     # the file
 
@@ -219,6 +213,20 @@ class SqliteCatalog:
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}{suffix}").unlink()
         return CatalogFile(connect(self._path))
+
+
+def recorded_history(path: Path, repository: str) -> tuple[TagEvent, ...]:
+    """What the catalog in `path`, which a service may have open, remembers of a repository; nothing is written.
+
+    Raises CatalogUnavailable: there is none, or none of this version.
+    """
+    try:
+        with contextlib.closing(connect_read_only(path)) as connection:
+            return CatalogFile(connection).history(repository)
+    except OtherVersion:
+        raise CatalogUnavailable(f"the tag catalog {path} is of another version of Sealoop: left as it is") from None
+    except sqlite3.DatabaseError as error:
+        raise CatalogUnavailable(f"the tag catalog {path} cannot be read: {error}") from None
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

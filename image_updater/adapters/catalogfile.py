@@ -19,7 +19,7 @@ from typing import Any
 
 from image_updater.domain.history import SeenTag, TagEvent, merged, moved
 
-VERSION = 2
+VERSION = 3
 AWAY = timedelta(days=7)
 """A tag that is listed again after more than this is a new one."""
 REMEMBERED = 100_000
@@ -66,6 +66,19 @@ def connect(path: Path | None) -> sqlite3.Connection:
     return connection
 
 
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Not one byte of the file changes. Raises sqlite3.DatabaseError, also when there is none; OtherVersion."""
+    # without a journal nobody has it open: then not even the journal's files are made
+    flags = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{flags}", uri=True)
+    try:
+        _check_version(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _check_version(connection: sqlite3.Connection) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
@@ -80,6 +93,9 @@ class CatalogFile:
 
     def close(self) -> None:
         self._connection.close()
+
+    def repositories(self) -> tuple[str, ...]:
+        return tuple(name for (name,) in self._connection.execute("SELECT name FROM repositories ORDER BY name"))
 
     def tags(self, repository: str) -> tuple[str, ...] | None:
         number = self._listed(repository)

@@ -18,7 +18,7 @@ from yarl import URL
 
 from image_updater.domain.sites import host_in, is_address, same_site
 
-_CHALLENGE = re.compile(r'([A-Za-z]+)\s+((?:[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]*)\s*,?\s*)+)')
+_CHALLENGE = re.compile(r'(?<![A-Za-z])([A-Za-z]+)\s+((?:[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]*)\s*,?\s*)+)')
 _ALIYUN = re.compile(r"[a-z0-9-]*registry[a-z0-9-]*\.([a-z0-9-]+)(?:\.cr)?\.aliyuncs\.com")
 """A registry of Alibaba Cloud, where customers choose names: its region has one token server for all of them."""
 _PARAMETER = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))')

@@ -20,6 +20,7 @@ import base64
 import binascii
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TypeVar
@@ -43,8 +44,8 @@ MOST_REFERRERS = 20
 MOST_PLATFORMS = 64
 MOST_LABELS = 64
 LONGEST_LABEL = 1024
-MOST_IMAGES = 2000
-MOST_SIGNED = 200
+MOST_REMEMBERED = 16 << 20
+"""Bytes of all remembered images, and as many of all remembered signatures."""
 SIGNATURES_LAST = 30.0
 
 INDEXES = frozenset(
@@ -72,6 +73,9 @@ SIGNATURE_ARTIFACTS = frozenset(
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _Body = TypeVar("_Body", bound=msgspec.Struct)
+_Asked = tuple[Repository, RegistryAccess, str]  # of whom, as who, and the digest
+_OVERHEAD = 1000
+"""Bytes that something remembered takes beside its texts, roughly."""
 
 
 class _Platform(msgspec.Struct):
@@ -130,9 +134,8 @@ class RegistryReader:
 
     def __init__(self, registry: OciRegistry) -> None:
         self._registry = registry
-        self._images: Remembered[tuple[Repository, RegistryAccess, str], Image | str] = Remembered(MOST_IMAGES)
-        self._claims: Remembered[tuple[Repository, RegistryAccess, str], tuple[SignedClaim, ...]]
-        self._claims = Remembered(MOST_SIGNED)
+        self._images: Remembered[_Asked, Image | str] = Remembered(MOST_REMEMBERED, _weight_of_image)
+        self._claims: Remembered[_Asked, tuple[SignedClaim, ...]] = Remembered(MOST_REMEMBERED, _weight_of_claims)
 
     async def close(self) -> None:
         await self._images.close()
@@ -347,3 +350,15 @@ def _same(body: bytes, digest: str, where: str) -> None:
     found = hashlib.new(algorithm, body).hexdigest()
     if found != wanted:
         raise RegistryUnavailable(f"the registry sent something else for {where}: {algorithm}:{found}")
+
+
+def _weight_of_image(image: Image | str) -> int:
+    """About how many bytes it takes in memory, be it an image or why it cannot be read."""
+    if isinstance(image, str):
+        return _OVERHEAD + sys.getsizeof(image)
+    texts = (image.digest, *image.platforms, *image.labels, *image.labels.values())
+    return _OVERHEAD + sum(map(sys.getsizeof, texts))
+
+
+def _weight_of_claims(claims: tuple[SignedClaim, ...]) -> int:
+    return _OVERHEAD + sum(sys.getsizeof(part) for claim in claims for part in claim)

@@ -18,6 +18,8 @@ from itertools import chain
 from typing import Self
 from urllib.parse import quote, urlencode
 
+from gitops_core.ports import Compute
+from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.flights import Flights
 from image_updater.adapters.answers import Answer
 from image_updater.adapters.links import next_query
@@ -28,6 +30,8 @@ from image_updater.domain.references import Repository
 from image_updater.errors import RegistryUnavailable
 
 PAGE = 1000
+BYTES_OF_WEIGHT = 8
+"""Bytes of JSON that C decodes while Python looks at one character."""
 MOST_TAGS = 1_000_000
 MOST_PAGES = 20_000
 LARGEST_PAGE = 32 << 20
@@ -55,8 +59,10 @@ class OciRegistry:
         environment: whose HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY count where an access names no proxy.
     """
 
-    def __init__(self, limits: Limits = LIMITS, environment: Mapping[str, str] = {}) -> None:
-        self._limits, self._environment = limits, environment
+    def __init__(
+        self, limits: Limits = LIMITS, environment: Mapping[str, str] = {}, compute: Compute = IN_PLACE
+    ) -> None:
+        self._limits, self._environment, self._compute = limits, environment, compute
         self._open: Transport | None = None
         self._pages = RememberedPages()
         self._listings: Flights[tuple[str, ...]] = Flights()
@@ -105,7 +111,7 @@ class OciRegistry:
         count = empty = 0
         while query is not None:
             answer = await self._page(repository, f"/v2/{repository.path}/tags/list?{query}", access)
-            pages[query] = tags = _tags_of(answer)
+            pages[query] = tags = await self._tags(answer)
             query, count, empty = _next_query(answer), count + len(tags), 0 if tags else empty + 1
             is_old = bool(tags) and tags[0] in firsts
             if query is not None and (query in pages or is_old or empty > MOST_EMPTY):
@@ -117,7 +123,7 @@ class OciRegistry:
                 raise RegistryUnavailable(f"{answer.request}: more than {MOST_TAGS} tags")
             if len(pages) > MOST_PAGES:
                 raise RegistryUnavailable(f"{answer.request}: more than {MOST_PAGES} pages")
-        return tuple(dict.fromkeys(chain.from_iterable(pages.values())))
+        return await self._compute.run(count, lambda: tuple(dict.fromkeys(chain.from_iterable(pages.values()))))
 
     async def _page(self, repository: Repository, path: str, access: RegistryAccess) -> Answer:
         """One page, as it is now; its body is the remembered one where the registry says that this is still right."""
@@ -130,11 +136,14 @@ class OciRegistry:
             kept.setdefault("Link", remembered.link)
             return answer._replace(headers=kept, body=remembered.body)
         if etag := answer.headers.get("ETag", ""):
-            _tags_of(answer)
-            self._pages.put(key, Page(etag, answer.body, ", ".join(answer.headers.getall("Link", []))))
+            tags = await self._tags(answer)
+            self._pages.put(key, Page(etag, answer.body, ", ".join(answer.headers.getall("Link", [])), len(tags)))
         elif remembered is not None:
             self._pages.forget(key)
         return answer
+
+    async def _tags(self, answer: Answer) -> list[str]:
+        return await self._compute.run(len(answer.body) // BYTES_OF_WEIGHT, _tags_of, answer)
 
     async def _look_up(self, repository: Repository, reference: str, access: RegistryAccess) -> str:
         path, headers = f"/v2/{repository.path}/manifests/{quote(reference, safe=':')}", {"Accept": MANIFESTS}

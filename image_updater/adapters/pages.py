@@ -6,11 +6,12 @@ the same with If-None-Match: "a"        304: the page is what it was
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import NamedTuple
 
 import msgspec
+
+from gitops_core.runtime.recent import Recent
 
 LONGEST_TAG = 128
 MOST_REMEMBERED = 16 << 20
@@ -21,11 +22,12 @@ _OVERHEAD = 500
 
 
 class Page(NamedTuple):
-    """A body as it was sent, what to ask for it again with, and the Link header."""
+    """A body as it was sent and how many tags it holds, what to ask for it again with, and the Link header."""
 
     etag: str
     body: bytes
     link: str
+    tags: int
 
 
 class _Tags(msgspec.Struct):
@@ -50,14 +52,10 @@ class RememberedPages:
     """The pages that were used last, MOST_REMEMBERED bytes of them."""
 
     def __init__(self, most: int = MOST_REMEMBERED) -> None:
-        self._most, self._size = most, 0
-        self._pages: OrderedDict[Hashable, Page] = OrderedDict()
+        self._pages: Recent[Hashable, Page] = Recent(most)
 
     def get(self, key: Hashable) -> Page | None:
-        page = self._pages.get(key)
-        if page is not None:
-            self._pages.move_to_end(key)
-        return page
+        return self._pages.get(key)
 
     def put(self, key: Hashable, page: Page) -> None:
         """Remember a page, unless it has no ETag or could hide a page after it.
@@ -65,20 +63,11 @@ class RememberedPages:
         A last page of a round number of tags may be just full: a registry that makes its ETag from the body alone would
         call it unchanged when another page follows.
         """
-        self.forget(key)
-        may_be_full = not page.link and len(tags_in(page.body)) % 10 == 0
-        if page.etag and len(page.etag) <= LONGEST_ETAG and not may_be_full and _size(page) <= self._most:
-            self._pages[key] = page
-            self._size += _size(page)
-        while self._size > self._most:
-            _, oldest = self._pages.popitem(last=False)
-            self._size -= _size(oldest)
+        may_be_full = not page.link and page.tags % 10 == 0
+        if page.etag and len(page.etag) <= LONGEST_ETAG and not may_be_full:
+            self._pages.put(key, page, len(page.body) + len(page.link) + _OVERHEAD)
+        else:
+            self._pages.drop(key)
 
     def forget(self, key: Hashable) -> None:
-        page = self._pages.pop(key, None)
-        if page is not None:
-            self._size -= _size(page)
-
-
-def _size(page: Page) -> int:
-    return len(page.body) + len(page.link) + _OVERHEAD
+        self._pages.drop(key)

@@ -3,18 +3,18 @@
     get("a") ─┬─ known and not too old ──> the answer
               └─ else ask (see flights); a failure is told to those who waited, and then forgotten
 
-Of more than `most` answers, those that were not asked for the longest go first.
+Of answers that weigh more than the capacity, those that were not asked for the longest go first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.recent import Recent
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -28,17 +28,22 @@ class Kept(NamedTuple, Generic[Value]):
 
 
 class Remembered(Generic[Key, Value]):
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._known: OrderedDict[Key, tuple[Value, float]] = OrderedDict()
+    """
+    Args:
+        capacity: how many bytes may be kept.
+        weigh: about how many bytes an answer takes, together with what it is asked for by.
+    """
+
+    def __init__(self, capacity: int, weigh: Callable[[Value], int]) -> None:
+        self._weigh = weigh
+        self._known: Recent[Key, tuple[Value, float]] = Recent(capacity)
         self._flights: Flights[Value] = Flights()
 
     async def get(self, key: Key, ask: Callable[[], Coroutine[Any, Any, Kept[Value]]]) -> Value:
         """Raises what `ask` raises."""
-        if key in self._known:
-            value, until = self._known[key]
+        if (known := self._known.get(key)) is not None:
+            value, until = known
             if asyncio.get_running_loop().time() < until:
-                self._known.move_to_end(key)
                 return value
         return await self._flights.join(key, lambda: self._ask(key, ask))
 
@@ -49,8 +54,5 @@ class Remembered(Generic[Key, Value]):
     async def _ask(self, key: Key, ask: Callable[[], Coroutine[Any, Any, Kept[Value]]]) -> Value:
         value, seconds = await ask()
         if seconds > 0:
-            self._known[key] = (value, asyncio.get_running_loop().time() + seconds)
-            self._known.move_to_end(key)
-        while len(self._known) > self._most:
-            self._known.popitem(last=False)
+            self._known.put(key, (value, asyncio.get_running_loop().time() + seconds), self._weigh(value))
         return value

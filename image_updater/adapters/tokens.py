@@ -11,10 +11,9 @@ pkg/v1/remote/transport/bearer.go (scopes).
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import aiohttp
@@ -22,20 +21,22 @@ import msgspec
 
 from gitops_core.meta import Sensitive
 from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.recent import Recent
 from image_updater.adapters.answers import Answer, failure
 from image_updater.adapters.challenges import Challenge, belongs, may_be_asked
 from image_updater.domain.credentials import Credentials, RegistryAccess
 from image_updater.domain.references import Repository
 from image_updater.errors import RegistryDenied, RegistryUnavailable
 
-MOST_TOKENS = 2000
+MOST_REMEMBERED = 8 << 20
+"""Bytes of all tokens, and as many of all scopes."""
 MOST_SCOPES = 5
 SHORTEST_LIFE, LONGEST_LIFE = 10.0, 3600.0
 USED = 0.8
 """The share of a token's life that it is used for."""
 
-K = TypeVar("K")
-V = TypeVar("V")
+_OVERHEAD = 1000
+"""Bytes that a token takes beside its value and its scopes, roughly: what it is for, and places in dicts."""
 Ask = Callable[[str, str, RegistryAccess, Mapping[str, str], Mapping[str, str] | None], Awaitable[Answer]]
 """(method, url, access, headers, form) -> the answer, whatever its status. Raises RegistryUnavailable."""
 
@@ -74,8 +75,8 @@ class Tokens:
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._tokens: OrderedDict[_Wanted, _Token] = OrderedDict()
-        self._scopes: OrderedDict[_Wanted, tuple[str, ...]] = OrderedDict()
+        self._tokens: Recent[_Wanted, _Token] = Recent(MOST_REMEMBERED)
+        self._scopes: Recent[_Wanted, tuple[str, ...]] = Recent(MOST_REMEMBERED)
         self._flights: Flights[_Token] = Flights()
 
     async def close(self) -> None:
@@ -122,10 +123,10 @@ class Tokens:
 
     def _scopes_of(self, wanted: _Wanted, asked: str) -> tuple[str, ...]:
         """What a token is asked for: everything that the registry wanted so far, the latest first."""
-        scopes = self._scopes.get(wanted, (f"repository:{wanted.path}:pull",))
+        scopes = self._scopes.get(wanted) or (f"repository:{wanted.path}:pull",)
         if asked and asked not in scopes:
             scopes = (asked, *scopes)[:MOST_SCOPES]
-            _keep(self._scopes, wanted, scopes)
+            self._scopes.put(wanted, scopes, _OVERHEAD + sum(map(len, scopes)))
         return scopes
 
     async def _fetch(self, wanted: _Wanted, scopes: tuple[str, ...]) -> _Token:
@@ -144,7 +145,7 @@ class Tokens:
             raise RegistryUnavailable(f"the token server {where} gave no token")
         life = 60.0 if said.expires_in is None else said.expires_in
         token = _Token(Sensitive(value), _now() + USED * min(max(life, SHORTEST_LIFE), LONGEST_LIFE), scopes)
-        _keep(self._tokens, wanted, token)
+        self._tokens.put(wanted, token, _OVERHEAD + len(value) + sum(map(len, scopes)))
         return token
 
     async def _request(self, wanted: _Wanted, scopes: tuple[str, ...]) -> Answer:
@@ -172,13 +173,6 @@ def _basic(credentials: Credentials) -> str:
         return ""
     password = credentials.password.text() if credentials.password is not None else ""
     return aiohttp.encode_basic_auth(credentials.username, password)
-
-
-def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > MOST_TOKENS:
-        kept.popitem(last=False)
 
 
 def _now() -> float:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
 from gitops_core.adapters.http import BodyTooLarge, Places, PlacesTaken, proxy_for, read_body
+from gitops_core.runtime.recent import Recent
 from image_updater.adapters.answers import Answer, connection_cause, failure
 from image_updater.adapters.challenges import Challenge, belongs
 from image_updater.adapters.pacing import Paces
@@ -30,10 +30,10 @@ from image_updater.errors import RegistryDenied, RegistryError, RegistryUnavaila
 LARGEST_ERROR = 64 << 10
 LARGEST_TOKEN = 1 << 20
 JSON = "application/json"
-MOST_SERVERS = 5000
-
-K = TypeVar("K")
-V = TypeVar("V")
+MOST_REMEMBERED = 1 << 20
+"""Bytes of what all servers want, and as many of how they are reached; both are found out again."""
+_OVERHEAD = 500
+"""Bytes that one server takes beside its texts, roughly."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Transport:
         self._places = Places(remote=None, per_host=limits.per_host, patience=limits.queue)
         self._paces = Paces(limits.rate, limits.burst, limits.queue)
         self._tokens = Tokens(self._ask_token_server)
-        self._schemes: dict[tuple[str, bool], str] = {}
-        self._challenges: dict[tuple[str, bool], Challenge] = {}
+        self._schemes: Recent[tuple[str, bool], str] = Recent(MOST_REMEMBERED)
+        self._challenges: Recent[tuple[str, bool], Challenge] = Recent(MOST_REMEMBERED)
 
     async def close(self) -> None:
         await self._tokens.close()
@@ -143,7 +143,8 @@ class Transport:
         challenges = answer.challenges if answer.status == HTTPStatus.UNAUTHORIZED else ()
         if not challenges or (known is not None and challenges[0].scheme == known.scheme == "basic"):
             return answer
-        _note(self._challenges, server, replace(challenges[0], scope=""))  # the scope is this repository's
+        wanted = replace(challenges[0], scope="")  # the scope is this repository's
+        self._challenges.put(server, wanted, _OVERHEAD + len(wanted.realm) + len(wanted.service))
         better = await self._proof(challenges[0], repository, access, refused=proof)
         if not better or better == proof:
             return answer
@@ -152,7 +153,7 @@ class Transport:
     async def _proof(
         self, challenge: Challenge | None, repository: Repository, access: RegistryAccess, refused: str = ""
     ) -> str:
-        over_http = self._schemes.get(_server(repository), "https") == "http"
+        over_http = self._schemes.get(_server(repository)) == "http"
         return await self._tokens.proof(challenge, repository, access, over_http=over_http, refused=refused)
 
     async def _send(
@@ -179,7 +180,7 @@ class Transport:
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 raise RegistryUnavailable(f"{method} {url}: {connection_cause(error, access.proxy)}") from None
             else:
-                _note(self._schemes, _server(repository), scheme)
+                self._schemes.put(_server(repository), scheme, _OVERHEAD)
                 return answer
         raise AssertionError("a repository has a scheme")
 
@@ -246,19 +247,13 @@ class Transport:
         return proxy if separator else f"http://{proxy}"
 
     def _url(self, repository: Repository, path: str) -> str:
-        scheme = self._schemes.get(_server(repository), repository.schemes[0])
+        scheme = self._schemes.get(_server(repository)) or repository.schemes[0]
         return f"{scheme}://{repository.registry}{path}"
 
 
 def _server(repository: Repository) -> tuple[str, bool]:
     """What scheme and challenge are remembered for: who asks for plain HTTP decides for nobody else."""
     return repository.registry, repository.insecure
-
-
-def _note(notes: dict[K, V], key: K, value: V) -> None:
-    if len(notes) >= MOST_SERVERS:
-        notes.clear()  # they are found out again
-    notes[key] = value
 
 
 def _with(headers: Mapping[str, str], proof: str) -> Mapping[str, str]:

@@ -205,17 +205,26 @@ class Quarantined(Wire):
 
 
 class Proven(Wire):
-    """An image that runs Healthy everywhere the policy's image runs, and since when; `until` when another one does."""
+    """An image that runs Healthy everywhere the policy's image runs, and since when without a break.
+
+    `digest` is missing when it is not known which image the tag named there. `down`: since when it is not Healthy.
+    `until`: when it ceased to run; `ended` says why, unless a newer image took its place.
+    """
 
     policy: str
     tag: str
     since: datetime
     digest: str = ""
     until: datetime | None = None
+    down: datetime | None = None
+    ended: Literal["", "failed", "gone", "set back"] = ""
 
 
 class Rollout(Wire):
-    """A bump that is on its way: which revision contains it, since when it is applied, and what it waits for."""
+    """A bump that is on its way: which revision contains it, since when it is applied, and what it waits for.
+
+    `moved`: the tag was moved while it ran, so it cannot be told which of its images runs.
+    """
 
     policy: str
     tag: str
@@ -223,6 +232,7 @@ class Rollout(Wire):
     digest: str = ""
     revision: str = ""
     message: str = ""
+    moved: bool = False
 
 
 class UpdateGuardStatus(FluxStatus):

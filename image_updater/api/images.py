@@ -299,8 +299,18 @@ class Reverted(Wire):
     refused: str
 
 
+class Pushing(Wire):
+    """A commit that is about to be pushed, before it has an id: its parent, and the id of its root folder."""
+
+    parent: str
+    tree: str
+
+
 class ImageUpdateAutomationStatus(FluxStatus):
-    """The last run and the last push; of the marked places how many there are, and the first that are not applied."""
+    """The last run and the last push; of the marked places how many there are, and the first that are not applied.
+
+    `pushing` is written before a push that gives up a commit of ours, so that a process that dies knows its own again.
+    """
 
     last_automation_run_time: datetime | None = None
     last_push_commit: str = ""
@@ -311,6 +321,7 @@ class ImageUpdateAutomationStatus(FluxStatus):
     unsettled: tuple[MarkerReport, ...] = ()
     reverted: tuple[Reverted, ...] = ()
     pull_request: str = ""
+    pushing: Pushing | None = None
 
 
 class ImageUpdateAutomation(Resource):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from gitops_core.meta import ObjectKey
 from image_updater.api import ImagePolicy, ImagePolicyStatus
 from image_updater.domain.filters import TagFilter
 from image_updater.domain.plan import image_text
 from image_updater.domain.policies import SKIP_UNPARSABLE, AlphabeticalPolicy, NumericalPolicy, Policy, SemVerPolicy
 from image_updater.errors import PolicyInvalid
+
+
+def repository_key(policy: ImagePolicy) -> ObjectKey:
+    """The ImageRepository whose tags it chooses from."""
+    reference = policy.spec.image_repository_ref
+    return ObjectKey(reference.namespace or policy.metadata.namespace, reference.name)
 
 
 def choice_of(wanted: ImagePolicy) -> Policy:

@@ -87,13 +87,15 @@ def _walk_runs(text: str, runs: tuple[Run, ...], tokens: list[int], base: int, l
     marked: list[Marked] = []
     claimed: list[int] = []
     beside: dict[int, str] = {}
+    inside: dict[int, str] = {}
     for piece, walked in zip(pieces, walk_entries(pieces), strict=True):
         start = piece.base - base
         marked += walked.marked
         claimed += (token + start for token in walked.claimed)
         beside |= {token + start: value for token, value in walked.beside.items()}
+        inside |= {token + start: style for token, style in walked.inside.items()}
         events += walked.events - _AROUND
-    return Walked(tuple(marked), frozenset(claimed), beside, b"", events)
+    return Walked(tuple(marked), frozenset(claimed), beside, inside, b"", events)
 
 
 def _piece(text: str, run: Run, tokens: list[int], base: int, line: int) -> Piece:

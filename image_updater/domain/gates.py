@@ -13,8 +13,9 @@ Each cause is one sentence, for the marker's report.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -22,9 +23,10 @@ from gitops_core.meta import timestamp
 from image_updater.api import Approval, ImagePolicy, ImageRef, Quarantined, Reverted, UpdateGuard
 from image_updater.domain.choices import choice_of, filter_of
 from image_updater.domain.filters import PatternInvalid, TagFilter
-from image_updater.domain.guards import Rules, is_current, rules_for
+from image_updater.domain.guards import Rules, Windows, is_current, rules_for
 from image_updater.domain.plan import CommitPlan, Sighting, Spot
 from image_updater.domain.policies import Policy, place
+from image_updater.domain.sightings import Setter, setter_of
 from image_updater.domain.windows import Closed, WindowInvalid, next_change, state
 from image_updater.errors import PolicyInvalid
 
@@ -41,23 +43,6 @@ class Gate:
     @property
     def latest(self) -> ImageRef | None:
         return self.policy.status.latest_ref
-
-
-class Setter(NamedTuple):
-    """`namespace:name` and the part that a marker sets: "", tag, name or digest."""
-
-    base: str
-    part: str
-
-
-def setter_of(text: str) -> Setter:
-    """
-    >>> setter_of("shop:web:tag"), setter_of("shop:web")
-    (Setter(base='shop:web', part='tag'), Setter(base='shop:web', part=''))
-    """
-    namespace, _, rest = text.partition(":")
-    name, _, part = rest.partition(":")
-    return Setter(f"{namespace}:{name}", part)
 
 
 def gates_for(policies: Iterable[ImagePolicy], guards: Iterable[UpdateGuard]) -> dict[str, Gate]:
@@ -81,6 +66,8 @@ class Gatekeeper:
     gates: Mapping[str, Gate]
     now: datetime
     reverted: tuple[Reverted, ...] = ()
+    _closed: dict[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
+    """Why the windows of a guard (namespace and name) are not open now: thousands of places may ask."""
 
     def hold(self, spot: Spot) -> str:
         """Why `spot` must not change now, "" when it may; a policy that no guard selects is never held."""
@@ -96,7 +83,7 @@ class Gatekeeper:
             self._refused(spot, gate)
             or _downgrade(spot, setter, gate, self.now)
             or _held(gate.rules, self.now)
-            or _closed(gate.rules, self.now)
+            or self._closed_windows(gate)
             or _unapproved(gate)
         )
 
@@ -114,16 +101,37 @@ class Gatekeeper:
         if gate is None or gate.latest is None:
             return None
         tag, digest = _image_of(spot.current, setter.part)
+        if tag and not digest:
+            digest = _chosen_with(tag, gate)
+        latest = gate.latest
         for entry in gate.rules.quarantine:
             same_digest = not (digest and entry.digest) or digest == entry.digest
             named = tag == entry.tag if tag else bool(digest and digest == entry.digest)
-            if named and same_digest and entry.tag != gate.latest.tag:
+            is_latest = entry.tag == latest.tag and not (
+                entry.digest and latest.digest and entry.digest != latest.digest
+            )
+            if named and same_digest and not is_latest:
                 return None if _goes_on(entry.tag, gate) else entry
         return None
 
     def next_change(self) -> datetime | None:
         """When the next gate that is closed now may open by itself; None: none does."""
-        return min((m for gate in self.gates.values() if (m := _opens(gate.rules, self.now)) is not None), default=None)
+        gates = self.gates.values()
+        moments = [hold.until for gate in gates for hold in gate.rules.holds if is_current(hold.until, self.now)]
+        known = {(gate.policy.metadata.namespace, each.guard): each for gate in gates for each in gate.rules.windows}
+        for windows in known.values():
+            with contextlib.suppress(WindowInvalid):
+                moments.append(next_change(windows.windows, windows.freezes, self.now))
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _closed_windows(self, gate: Gate) -> str:
+        for each in gate.rules.windows:
+            key = (gate.policy.metadata.namespace, each.guard)
+            if key not in self._closed:
+                self._closed[key] = _why_closed(each, self.now)
+            if cause := self._closed[key]:
+                return cause
+        return ""
 
     def _refused(self, spot: Spot, gate: Gate) -> str:
         if gate.rules.allow_reverted:
@@ -131,6 +139,13 @@ class Gatekeeper:
         if any((r.file, r.setter, r.refused) == (spot.file, spot.setter, spot.desired) for r in self.reverted):
             return f"somebody set it back from {spot.desired}: it is left until the policy chooses another one"
         return ""
+
+
+def _chosen_with(tag: str, gate: Gate) -> str:
+    """The digest of the image that the policy meant by `tag` when it chose it last, as far as it is known."""
+    status = gate.policy.status
+    known = (status.latest_ref, status.observed_previous_ref)
+    return next((ref.digest for ref in known if ref is not None and ref.tag == tag), "")
 
 
 def _goes_on(tag: str, gate: Gate) -> bool:
@@ -184,15 +199,12 @@ def _held(rules: Rules, now: datetime) -> str:
     return ""
 
 
-def _closed(rules: Rules, now: datetime) -> str:
-    for each in rules.windows:
-        try:
-            found = state(each.windows, each.freezes, now)
-        except WindowInvalid as error:
-            return f"UpdateGuard {each.guard!r}: {error}"
-        if isinstance(found, Closed):
-            return found.cause + _until(found.until)
-    return ""
+def _why_closed(windows: Windows, now: datetime) -> str:
+    try:
+        found = state(windows.windows, windows.freezes, now)
+    except WindowInvalid as error:
+        return f"UpdateGuard {windows.guard!r}: {error}"
+    return found.cause + _until(found.until) if isinstance(found, Closed) else ""
 
 
 def _unapproved(gate: Gate) -> str:
@@ -211,16 +223,6 @@ def _unapproved(gate: Gate) -> str:
 def _approves(approval: Approval, policy: str, latest: ImageRef) -> bool:
     meant = approval.policy in ("", policy) and approval.tag == latest.tag
     return meant and approval.digest in ("", latest.digest)
-
-
-def _opens(rules: Rules, now: datetime) -> datetime | None:
-    moments = [hold.until for hold in rules.holds if is_current(hold.until, now)]
-    for each in rules.windows:
-        try:
-            moments.append(next_change(each.windows, each.freezes, now))
-        except WindowInvalid:
-            continue
-    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _image_of(value: str, part: str) -> tuple[str, str]:
@@ -273,39 +275,20 @@ def regulated(keeper: Gatekeeper, make: Callable[[Callable[[Spot], str]], Commit
     """
     groups = groups_of(keeper.gates)
     held: dict[str, str] = {}
-    beside: dict[tuple[str, str], str] = {}
 
     def hold(spot: Spot) -> str:
-        base = setter_of(spot.setter).base
         if keeper.takes_back(spot):
             return ""
-        return keeper.hold(spot) or held.get(base, "") or beside.get((spot.file, base), "")
+        return keeper.hold(spot) or held.get(setter_of(spot.setter).base, "")
 
     plan = make(hold)
     for _ in range(len(keeper.gates) + 1):  # each round holds one policy more, or is the last
-        more, beside_them = group_holds(plan.sightings, groups), companion_holds(plan.sightings)
-        if more.keys() <= held.keys() and beside_them.keys() <= beside.keys():
+        more = group_holds(plan.sightings, groups)
+        if more.keys() <= held.keys():
             break
-        held, beside = {**more, **held}, {**beside_them, **beside}
+        held = {**more, **held}
         plan = make(hold)
     return plan
-
-
-def companion_holds(sightings: Iterable[Sighting]) -> dict[tuple[str, str], str]:
-    """Why the other values of a policy in a file must not move, by file and setter base: tag and digest are one image.
-
-    Of a policy that sets a tag and a digest apart, one alone would name an image that nobody chose.
-    """
-    parts: dict[tuple[str, str], set[str]] = {}
-    causes: dict[tuple[str, str], str] = {}
-    for sighting in sightings:
-        setter = setter_of(sighting.setter)
-        key = (sighting.file, setter.base)
-        if sighting.state in ("held", "pending", "applied"):
-            parts.setdefault(key, set()).add(setter.part)
-        if sighting.state == "held" and setter.part == "tag":
-            causes.setdefault(key, sighting.cause)
-    return {key: cause for key, cause in causes.items() if "digest" in parts[key]}
 
 
 def group_holds(sightings: Iterable[Sighting], groups: Iterable[GroupOf]) -> dict[str, str]:

@@ -70,6 +70,7 @@ class Rules:
         max_shrink: in percent; None for no limit.
         approvals: of each guard that wants them.
         quarantine: of this policy, oldest first.
+        is_promoted_from: whether somebody may ask which image ran here.
         faults: why some guard cannot be read: then nothing may change.
     """
 
@@ -89,18 +90,20 @@ class Rules:
     groups: tuple[Group, ...] = ()
     rollback: bool = False
     quarantine: tuple[Quarantined, ...] = ()
+    is_promoted_from: bool = False
     faults: tuple[str, ...] = ()
 
     @property
     def watches_digests(self) -> bool:
         """Whether the digest of what is chosen has to be looked up, now and again."""
-        return bool(self.min_age or self.verify or self.platforms or self.rollback or self.quarantine)
+        needed = self.min_age or self.verify or self.platforms or self.rollback or self.quarantine
+        return bool(needed or self.is_promoted_from)
 
 
 def rules_for(policy: ImagePolicy, guards: Iterable[UpdateGuard]) -> Rules:
     """What those of `guards` demand that are in the policy's namespace and select it. Never raises."""
-    rules = Rules()
-    for guard in sorted(guards, key=lambda guard: guard.key):
+    rules, known = Rules(), tuple(guards)
+    for guard in sorted(known, key=lambda guard: guard.key):
         if guard.metadata.namespace != policy.metadata.namespace or guard.spec.suspend:
             continue
         try:
@@ -110,7 +113,8 @@ def rules_for(policy: ImagePolicy, guards: Iterable[UpdateGuard]) -> Rules:
             rules = replace(rules, faults=(*rules.faults, f"UpdateGuard {guard.metadata.name!r}: {error}"))
             continue
         rules = _joined(rules, _rules_of(guard, policy))
-    return rules
+    asked = any(_promotes_from(guard) == policy.key for guard in known if not guard.spec.suspend)
+    return replace(rules, is_promoted_from=bool(rules.guards) and (rules.is_promoted_from or asked))
 
 
 def faults_of(spec: UpdateGuardSpec, now: datetime) -> tuple[str, ...]:
@@ -150,11 +154,9 @@ def candidate_faults(spec: UpdateGuardSpec) -> tuple[str, ...]:
 def _rules_of(guard: UpdateGuard, policy: ImagePolicy) -> Rules:
     spec, name, mine = guard.spec, policy.metadata.name, guard.metadata.name
     concerned = ("", name)
-    promotion = spec.promotion
     promotions: tuple[Promotion, ...] = ()
-    if promotion is not None:
-        key = ObjectKey(promotion.policy_ref.namespace or guard.metadata.namespace, promotion.policy_ref.name)
-        promotions = (Promotion(mine, key, _length(promotion.after) or 0.0),)
+    if spec.promotion is not None and (key := _promotes_from(guard)) is not None:
+        promotions = (Promotion(mine, key, _length(spec.promotion.after) or 0.0),)
     return Rules(
         guards=(mine,),
         min_age=_length(spec.min_age or "0") or 0.0,
@@ -172,8 +174,17 @@ def _rules_of(guard: UpdateGuard, policy: ImagePolicy) -> Rules:
         groups=(Group(mine, spec.group.same_tag),) if spec.group is not None else (),
         rollback=spec.rollback is not None,
         quarantine=tuple(entry for entry in guard.status.quarantine if entry.policy == name),
+        is_promoted_from=spec.access_from is not None,
         faults=tuple(f"UpdateGuard {mine!r}: {fault}" for fault in candidate_faults(spec)),  # windows hold when asked
     )
+
+
+def _promotes_from(guard: UpdateGuard) -> ObjectKey | None:
+    """The policy that a guard takes promotions from."""
+    if guard.spec.promotion is None:
+        return None
+    reference = guard.spec.promotion.policy_ref
+    return ObjectKey(reference.namespace or guard.metadata.namespace, reference.name)
 
 
 def _joined(one: Rules, other: Rules) -> Rules:
@@ -195,6 +206,7 @@ def _joined(one: Rules, other: Rules) -> Rules:
         groups=one.groups + other.groups,
         rollback=one.rollback or other.rollback,
         quarantine=tuple(sorted(one.quarantine + other.quarantine, key=lambda entry: (entry.since, entry.tag))),
+        is_promoted_from=one.is_promoted_from or other.is_promoted_from,
         faults=one.faults + other.faults,
     )
 

@@ -15,6 +15,7 @@ import re
 
 ACTION = "{{"
 
+LONGEST_HEADER = 200
 _MASK = "\ufffd"
 _ACTION = re.compile(
     r"""\{\{-?[ \t\r\n]*/\*(?:[^*{]|\*(?!/)|\{(?!\{/\*))*\*/[ \t\r\n]*-?\}\}"""
@@ -54,22 +55,24 @@ def was_masked(value: str) -> bool:
     return _MASK in value
 
 
-def is_in_block(text: str, line_start: int) -> bool:
-    """Whether the line at `line_start` may belong to a block scalar, judged by indentation alone."""
-    indent = _indent(text, line_start)
-    while line_start > 0 and indent > 0:
-        line_start = text.rfind("\n", 0, line_start - 1) + 1
-        end = text.find("\n", line_start)
-        line = text[line_start : end if end >= 0 else len(text)]
-        if line.strip() and (found := len(line) - len(line.lstrip(" "))) < indent:
-            indent = found
-            if _BLOCK.search(line):
-                return True
-    return False
+def lines_in_blocks(text: str) -> frozenset[int]:
+    """Where the lines begin that may belong to a block scalar, judged by indentation alone."""
+    found: list[int] = []
+    above: list[tuple[int, bool]] = []  # indentation of the lines this one is below, and whether a block is among them
+    start = 0
+    for line in text.split("\n"):
+        if line.strip():
+            indent = len(line) - len(line.lstrip(" "))
+            while above and above[-1][0] >= indent:
+                above.pop()
+            inside = bool(above) and above[-1][1]
+            if inside:
+                found.append(start)
+            above.append((indent, inside or _begins_block(line)))
+        start += len(line) + 1
+    return frozenset(found)
 
 
-def _indent(text: str, line_start: int) -> int:
-    end = line_start
-    while end < len(text) and text[end] == " ":
-        end += 1
-    return end - line_start
+def _begins_block(line: str) -> bool:
+    # the search takes the square of a line's length, and no block begins behind so much
+    return len(line) <= LONGEST_HEADER and _BLOCK.search(line) is not None

@@ -43,16 +43,15 @@ class TagEvent(NamedTuple):
 def merged(ours: SeenTag, theirs: SeenTag) -> SeenTag:
     """One tag as two memories know it: the older times, but a move that one of them saw is a move.
 
-    Where they know different digests, `ours` is the newer memory.
+    Where they know different digests, `ours` is the newer memory, unless `theirs` saw the tag move since.
     """
     first = min(ours.first_seen, theirs.first_seen)
-    if ours.digest and ours.digest != theirs.digest and (theirs.digest or ours.digest_seen):
-        since = ours.since  # it moved, in our time or between theirs and ours
-    elif theirs.digest_seen is not None and not ours.digest:
-        since = theirs.since
+    moves = [known.digest_seen for known in (ours, theirs) if known.digest and known.digest_seen is not None]
+    if ours.digest and theirs.digest and ours.digest != theirs.digest:
+        newer = theirs if theirs.digest_seen is not None and theirs.digest_seen > ours.since else ours
+        digest, since = newer.digest, newer.since
     else:
-        since = min(ours.since, theirs.since)
-    digest = ours.digest or theirs.digest
+        digest, since = ours.digest or theirs.digest, min(moves, default=first)
     return SeenTag(ours.tag, first, digest, since if digest and since != first else None)
 
 

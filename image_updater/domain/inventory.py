@@ -6,10 +6,13 @@ sightings -> MarkerCounts · the first places that are not applied · the polici
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from image_updater.api import ImageRef, MarkerCounts, MarkerReport, Reverted
 from image_updater.domain.plan import Sighting, State
+
+Place = TypeVar("Place", Sighting, MarkerReport)
 
 MOST_REPORTED = 20
 LONGEST_CAUSE, LONGEST_VALUE = 300, 200
@@ -28,9 +31,32 @@ def counts(sightings: Iterable[Sighting]) -> MarkerCounts:
     )
 
 
-def unsettled(sightings: Iterable[Sighting]) -> tuple[MarkerReport, ...]:
+def where(place: Sighting | MarkerReport) -> str:
+    return f"{place.file}:{place.line}" if place.line else place.file
+
+
+def told(place: Sighting | MarkerReport) -> str:
+    """A place's state in one line, as every command prints it.
+
+    >>> told(Sighting("a.yaml", 3, "shop:web", "1", "", "unmatched", "there is no such policy"))
+    'a.yaml:3: unmatched: shop:web: there is no such policy'
+    """
+    return f"{where(place)}: {verdict(place)}"
+
+
+def verdict(place: Sighting | MarkerReport) -> str:
+    """What `told` says behind the place."""
+    return ": ".join(part for part in (place.state, place.setter, place.cause) if part)
+
+
+def to_be_told(places: Iterable[Place]) -> tuple[Place, ...]:
+    """Those that a person should look at: all but the ones that follow, or will."""
+    return tuple(place for place in places if place.state not in ("applied", "pending"))
+
+
+def unsettled(sightings: Iterable[Sighting], most: int = MOST_REPORTED) -> tuple[MarkerReport, ...]:
     """The first places that do not say what their policy chose, in the order of files and lines."""
-    found = [sighting for sighting in sightings if sighting.state != "applied"][:MOST_REPORTED]
+    found = [sighting for sighting in sightings if sighting.state != "applied"][:most]
     return tuple(
         MarkerReport(
             file=shown(each.file, LONGEST_CAUSE),
@@ -82,6 +108,30 @@ def set_back(before: Iterable[Sighting], now: Iterable[Sighting]) -> tuple[Rever
     )
 
 
+class Step(NamedTuple):
+    """What a commit made of the places that a plan speaks of, and whether one of us made it."""
+
+    sightings: tuple[Sighting, ...]
+    is_ours: bool = False
+
+
+def refused(known: Iterable[Reverted], before: Sequence[Sighting], steps: Iterable[Step]) -> tuple[Reverted, ...]:
+    """What people refuse after the `steps`, oldest first, that led away from `before`; there they refused the `known`.
+
+    Our own commit sets nothing back: where it changes a place, what was refused there is over.
+    """
+    found = set(known)
+    for sightings, is_ours in steps:
+        if is_ours:
+            was, says = _said(before), _said(sightings)
+            changed = {place[:2] for place, number in was.items() if says[place] != number}
+            found = {each for each in found if (each.file, each.setter) not in changed}
+        else:
+            found.update(set_back(before, sightings))
+        before = sightings
+    return tuple(sorted(found, key=lambda each: (each.file, each.setter, each.refused)))
+
+
 def still_set_back(entries: Iterable[Reverted], sightings: Iterable[Sighting]) -> tuple[Reverted, ...]:
     """Those that still matter: the policy still chooses the refused value, and the place still says another one."""
     differing = {(s.file, s.setter, s.desired) for s in sightings if s.state in ("pending", "held", "ambiguous")}
@@ -98,6 +148,10 @@ def shown(text: str, longest: int) -> str:
 
 def _applied(sightings: Iterable[Sighting]) -> Counter[tuple[str, str, str]]:
     return Counter((s.file, s.setter, s.desired) for s in sightings if s.state == "applied")
+
+
+def _said(sightings: Iterable[Sighting]) -> Counter[tuple[str, str, str]]:
+    return Counter((s.file, s.setter, s.current) for s in sightings)
 
 
 def _policy(setter: str) -> tuple[str, str]:

@@ -8,18 +8,20 @@ their kind are there (`Given.complete`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 from gitops_core.gotemplate.regexps import parse_expansion
 from gitops_core.meta import ObjectKey, Resource
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard, UpdateGuardSpec
-from image_updater.domain.choices import choice_of, filter_of
+from image_updater.domain.choices import choice_of, filter_of, repository_key
+from image_updater.domain.doubts import doubt, near_misses
 from image_updater.domain.filters import PatternInvalid, TagFilter, compile_pattern
-from image_updater.domain.gates import setter_of
 from image_updater.domain.guards import faults_of
+from image_updater.domain.inventory import to_be_told, verdict, where
 from image_updater.domain.plan import Sighting
 from image_updater.domain.policies import NumericalPolicy, Policy, SemVerPolicy
 from image_updater.domain.references import parse_repository
@@ -41,6 +43,7 @@ class Given:
 
     Attributes:
         sightings: of the marked files, as a plan saw them.
+        texts: of the files that may hold markers, by the sightings' names for them.
         complete: whether every object that these could name is given, too.
     """
 
@@ -49,6 +52,7 @@ class Given:
     guards: tuple[UpdateGuard, ...] = ()
     sightings: tuple[Sighting, ...] = ()
     complete: bool = True
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def lint(given: Given, now: datetime) -> tuple[Finding, ...]:
@@ -58,7 +62,8 @@ def lint(given: Given, now: datetime) -> tuple[Finding, ...]:
         *(finding for each in given.policies for finding in _of_policy(each, given)),
         *(finding for each in given.guards for finding in _of_guard(each, given, now)),
         *_cycles(given),
-        *(finding for each in given.sightings for finding in _of_sighting(each, given)),
+        *(finding for each in given.sightings for finding in _of_place(each, given)),
+        *_near_misses(given),
     ]
     return tuple(sorted(set(found), key=lambda finding: (finding.severity, finding.about, finding.message)))
 
@@ -76,8 +81,7 @@ def _of_repository(repository: ImageRepository) -> Iterator[Finding]:
 
 
 def _of_policy(policy: ImagePolicy, given: Given) -> Iterator[Finding]:
-    reference = policy.spec.image_repository_ref
-    key = ObjectKey(reference.namespace or policy.metadata.namespace, reference.name)
+    key = repository_key(policy)
     if given.complete and key not in {repository.key for repository in given.repositories}:
         yield _error(policy, f"there is no ImageRepository {key}")
     tag_filter = filter_of(policy)
@@ -205,25 +209,33 @@ def _reached(start: ObjectKey, waits: dict[ObjectKey, set[ObjectKey]]) -> set[Ob
     return seen
 
 
-def _of_sighting(sighting: Sighting, given: Given) -> Iterator[Finding]:
-    place = f"{sighting.file}:{sighting.line}" if sighting.line else sighting.file
-    if sighting.state in ("unparsable", "ambiguous") or not sighting.setter:
-        yield Finding(place, "error", sighting.cause or sighting.state)
-        return
-    setter = setter_of(sighting.setter)
-    known = {f"{policy.metadata.namespace}:{policy.metadata.name}" for policy in given.policies}
-    if given.complete and setter.base not in known:
-        yield Finding(place, "error", f"the marker names ImagePolicy {setter.base!r}, which there is not")
-    elif setter.part not in ("", "tag", "name", "digest"):
-        yield Finding(place, "error", f"the marker ends with {setter.part!r}: there are tag, name and digest")
-    elif setter.part == "digest" and setter.base in set(_without_digest(given.policies)):
-        yield Finding(place, "warning", f"{setter.base} reflects no digest: the value stays held")
+def _of_place(place: Sighting, given: Given) -> Iterator[Finding]:
+    """What the plan says of it, in the plan's words; of a value that follows, whether that can be meant."""
+    if to_be_told([place]):
+        yield Finding(where(place), "warning" if place.state == "held" else "error", verdict(place))
+    if place.state in ("applied", "pending", "held") and place.line:
+        lines = given.texts.get(place.file, "").split("\n")
+        written = lines[place.line - 1] if place.line <= len(lines) else ""
+        value = re.split(r"\s#", written, maxsplit=1)[0]
+        before = value.rpartition(place.current)[0] if place.current else value.rstrip("\"' ") + " "
+        if doubted := doubt(place.setter, place.current, before, _image_of(place.setter, given)):
+            yield Finding(where(place), "warning", f"{place.setter}: {doubted}")
 
 
-def _without_digest(policies: Iterable[ImagePolicy]) -> Iterator[str]:
-    for policy in policies:
-        if policy.spec.digest_reflection_policy == "Never":
-            yield f"{policy.metadata.namespace}:{policy.metadata.name}"
+def _image_of(setter: str, given: Given) -> str:
+    """The image of the policy that a setter names; "" when it is not known."""
+    namespace, name = setter.split(":")[:2]
+    for policy in given.policies:
+        if policy.key == ObjectKey(namespace, name):
+            key = repository_key(policy)
+            return next((each.spec.image for each in given.repositories if each.key == key), "")
+    return ""
+
+
+def _near_misses(given: Given) -> Iterator[Finding]:
+    for file, text in given.texts.items():
+        for line, cause in near_misses(text):
+            yield Finding(f"{file}:{line}", "warning", cause)
 
 
 def _error(about: Resource, message: str) -> Finding:

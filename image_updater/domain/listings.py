@@ -3,16 +3,17 @@
     Listing (one for each list of tags and exclusions) -> Candidates (one for each filter) -> versions, numbers
 
 Many policies look at one long list that changes by a tag at a time, so everything here is made once for all of them,
-and made from the list before it where few tags changed. None of that can be seen from outside: a Listing is a value.
+and made from the list before it where few tags changed. None of that can be seen from outside: a Listing is a value,
+and several threads may look at one.
 """
 
 from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from functools import cached_property
 from itertools import islice
 from operator import gt
+from threading import Lock
 from typing import Self, TypeVar
 
 from image_updater.domain.filters import PatternInvalid, TagFilter, matching
@@ -38,20 +39,26 @@ class Candidates:
         """`texts` are in descending byte order; `tags` by their text, None where each stands for itself."""
         self.texts = texts
         self._tags = tags
+        self._versions: Ranked | None = None  # no cached_property: Python 3.11's has all lists wait for one
+        self._releases: Ranked | None = None
 
     def tag(self, text: str) -> str:
         return text if self._tags is None else self._tags[text]
 
-    @cached_property
+    @property
     def versions(self) -> Ranked:
-        found = [(version, text) for text in self.texts if (version := parse_tag(text)) is not None]
-        found.sort()
-        return found
+        if self._versions is None:
+            found = [(version, text) for text in self.texts if (version := parse_tag(text)) is not None]
+            found.sort()
+            self._versions = found
+        return self._versions
 
-    @cached_property
+    @property
     def releases(self) -> Ranked:
         """The versions that are no prereleases."""
-        return [pair for pair in self.versions if pair[0].prerelease is RELEASE]
+        if self._releases is None:
+            self._releases = [pair for pair in self.versions if pair[0].prerelease is RELEASE]
+        return self._releases
 
     def following(
         self, tags: Sequence[str], gone: Collection[str], new: Collection[str], tag_filter: TagFilter | None
@@ -72,10 +79,10 @@ class Candidates:
         return Candidates(texts, found)._with_versions_of(self, removed, added)
 
     def _with_versions_of(self, other: Candidates, removed: Collection[str], added: Collection[str]) -> Self:
-        if "versions" in other.__dict__:
-            self.__dict__["versions"] = _changed(other.versions, removed, added)
-        if "releases" in other.__dict__:
-            self.__dict__["releases"] = _changed(other.releases, removed, added, prereleases=False)
+        if other._versions is not None:
+            self._versions = _changed(other._versions, removed, added)
+        if other._releases is not None:
+            self._releases = _changed(other._releases, removed, added, prereleases=False)
         return self
 
 
@@ -148,6 +155,7 @@ class Listing:
         self.listed = descending(listed)
         self.exclusions = tuple(exclusions)
         self._candidates: dict[TagFilter | None, Candidates] = {}
+        self._lock = Lock()
         self._before: Listing | None = None
         self._gone: frozenset[str] = frozenset()
         self._new: frozenset[str] = frozenset()
@@ -167,15 +175,18 @@ class Listing:
 
     def candidates(self, tag_filter: TagFilter | None) -> Candidates:
         """Raises PolicyInvalid: the filter's pattern is not one."""
-        found = self._candidates.pop(tag_filter, None)
+        found = self._candidates.get(tag_filter)
         if found is None:
-            earlier = self._before._candidates.get(tag_filter) if self._before is not None else None
+            before = self._before
+            earlier = before._candidates.get(tag_filter) if before is not None else None
             if earlier is None:
                 found = candidates_of(self.tags, tag_filter)
             else:
                 found = earlier.following(self.tags, self._gone, self._new, tag_filter)
-        self._candidates[tag_filter] = found  # last used, last dropped
-        _drop(self._candidates, lambda kept: len(kept.texts))
+        with self._lock:
+            self._candidates.pop(tag_filter, None)
+            self._candidates[tag_filter] = found  # last used, last dropped
+            _drop(self._candidates, lambda kept: len(kept.texts))
         return found
 
 
@@ -184,6 +195,7 @@ class Listings:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, tuple[str, ...]], Listing] = {}
+        self._lock = Lock()
 
     def listing(self, repository: str, listed: Sequence[str], exclusions: Sequence[str]) -> Listing:
         """Raises PatternInvalid."""
@@ -191,9 +203,10 @@ class Listings:
         found = self._kept.get(key)
         if found is None or (found.listed is not listed and found.listed != tuple(listed)):
             found = Listing(listed, exclusions, found)
-        self._kept.pop(key, None)
-        self._kept[key] = found
-        _drop(self._kept, lambda kept: len(kept.listed))
+        with self._lock:
+            self._kept.pop(key, None)
+            self._kept[key] = found
+            _drop(self._kept, lambda kept: len(kept.listed))
         return found
 
 

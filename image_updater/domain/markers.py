@@ -31,6 +31,29 @@ _BEHIND = re.compile(r"[ \t]*,?[ \t]*#([^\r\n\x85\u2028\u2029]*)")
 _DASH = re.compile(r" *- +")
 _COMMENT = re.compile(r" *#([^\n]*)")
 _DECODER = json.JSONDecoder()
+_BLOCK = "the marker is inside a block scalar, where a comment is text"
+_QUOTED = "the marker is inside a quoted text, where a comment is text"
+_INSIDE = {
+    "|": _BLOCK,
+    ">": _BLOCK,
+    "'": _QUOTED,
+    '"': _QUOTED,
+    "plain": "the marker is part of the value: a comment needs a space in front of its #",
+}
+_BEFORE = tuple(
+    (re.compile(shape), f"the marker stands {cause}")
+    for shape, cause in (
+        (r"^[ \t]*(?:#|$)", "on a line of its own, as a comment above a value: it belongs behind the value"),
+        (r"(?:^|[ \t\[{,])\*[^ \t\[\]{},]+[ \t]*,?[ \t]*$", "behind an alias: mark the value at its anchor"),
+        (r"[]}][ \t]*,?[ \t]*$", "behind a flow sequence or mapping: give the value a line of its own"),
+        (
+            r"(?:^|[ \t])[|>][-+0-9]*[ \t]*$",
+            "behind the header of a block scalar: only a plain or quoted value carries one",
+        ),
+        (r"[:?-][ \t]*$", "in front of the value: it belongs behind it"),
+        (r"", "behind no plain or quoted value"),
+    )
+)
 
 
 class Unparsable(ValueError):
@@ -138,21 +161,34 @@ def comment_above(text: str, start: int, end: int) -> str | None:
     return None if has_more else comment[1]
 
 
-def stray(text: str, token: int, line: int, current: str | None) -> Stray:
+def stray(text: str, token: int, line: int, current: str | None, inside: str = "") -> Stray:
     """Why what stands at `token` (where `SCREEN` was found) marks nothing.
 
     Args:
         current: the value that it stands behind; None for none.
+        inside: the scalar that it is part of: `|`, a quote and so on, `plain`, or "" for none.
     """
     start = text.rfind("\n", 0, token) + 1
     end = text.find("\n", token)
     written = text[start : end if end >= 0 else len(text)]
     named = setters_in(written)
     setter = ", ".join(named)
-    if "#" not in written[: token - start]:
+    if inside:
+        return Stray(line, setter, "unmatched", _INSIDE[inside])
+    comment = written.rfind("#", 0, token - start)
+    if comment < 0:
         return Stray(line, setter, "unmatched", "the marker is not in a comment behind a value")
     if len(named) > 1 and current is not None:
         return Stray(line, setter, "ambiguous", "two policies want this value", current)
-    if len(named) == 1 and setter_of(written[written.find("#", 0, token - start) + 1 :]):
-        return Stray(line, setter, "unmatched", "the marker stands behind no plain or quoted value")
+    if len(named) == 1 and current is None and setter_of(written[comment + 1 :]):
+        return Stray(line, setter, "unmatched", _stands(written[:comment]))
     return Stray(line, setter, "unparsable", "the comment is not one marker and nothing else", current or "")
+
+
+def _stands(before: str) -> str:
+    """Why a marker behind `before`, of its line, has no value that it could set.
+
+    >>> _stands("image: *app ")
+    'the marker stands behind an alias: mark the value at its anchor'
+    """
+    return next(cause for shape, cause in _BEFORE if shape.search(before))

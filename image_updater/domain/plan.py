@@ -18,7 +18,7 @@ from image_updater.domain.edits import Edit, set_values
 from image_updater.domain.markers import ObjectIdentifier, Unparsable
 from image_updater.domain.placing import place_file
 from image_updater.domain.readings import REMEMBERED, Reading, Readings, blob_id, decode, kind_of, read
-from image_updater.domain.sightings import Judge, Sighting, Spot, State, hold_nothing
+from image_updater.domain.sightings import Judge, Sighting, Spot, State, hold_nothing, setter_of, torn
 from image_updater.domain.targets import DeclaredTarget, glob_pattern
 
 __all__ = ["Change", "CommitPlan", "Sighting", "Spot", "State", "image_text", "plan_commit", "setters"]
@@ -76,15 +76,24 @@ def plan_commit(
 
     Args:
         files: those that hold `SCREEN` and those that `targeted` names; others do no harm.
-        hold: why a value that would change must not; "" when it may. It is asked once for each.
+        hold: why a value that would change must not; "" when it may.
         readings: what is known from earlier plans, and learns from this one.
         blobs: Git's names for the files' contents. A file that has one and was read before is only asked for its
             content when it is to change.
     """
-    plan = _Plan(files, Judge(values, hold), tuple(targets), readings)
-    for path in sorted(files):
-        plan.add(path, blobs.get(path, ""))
-    return plan.complete()
+    declared = tuple(targets)
+
+    def plan(hold: Callable[[Spot], str]) -> CommitPlan:
+        made = _Plan(files, Judge(values, hold), declared, readings)
+        for path in sorted(files):
+            made.add(path, blobs.get(path, ""))
+        return made.complete()
+
+    first = plan(hold)
+    held = torn(first.sightings)
+    if not any(s.state == "pending" and (s.file, setter_of(s.setter).base) in held for s in first.sightings):
+        return first
+    return plan(lambda spot: held.get((spot.file, setter_of(spot.setter).base), "") or hold(spot))
 
 
 class _Plan:

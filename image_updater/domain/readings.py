@@ -16,11 +16,12 @@ import re
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
+from threading import Lock
 from typing import NamedTuple
 
 from image_updater.domain.entries import walk_document
-from image_updater.domain.helm import ACTION, is_in_block, mask, was_masked
+from image_updater.domain.helm import ACTION, lines_in_blocks, mask, was_masked
 from image_updater.domain.markers import (
     LARGEST,
     SCREEN,
@@ -59,27 +60,33 @@ class Reading(NamedTuple):
 
 
 class Readings:
-    """Readings by blob id; when they take more than `most` bytes, those not asked for the longest are forgotten."""
+    """Readings by blob id, for any thread.
+
+    When they take more than `most` bytes, those not asked for the longest are forgotten.
+    """
 
     def __init__(self, most: int = 64 * 2**20) -> None:
         self._most, self._size = most, 0
         self._found: dict[tuple[str, str], tuple[Reading, int]] = {}
+        self._lock = Lock()
 
     def get(self, kind: str, blob: str) -> Reading | None:
-        found = self._found.pop((kind, blob), None)
-        if found is None:
-            return None
-        self._found[kind, blob] = found
-        return found[0]
+        with self._lock:
+            found = self._found.pop((kind, blob), None)
+            if found is None:
+                return None
+            self._found[kind, blob] = found
+            return found[0]
 
     def put(self, kind: str, blob: str, reading: Reading) -> None:
-        _, before = self._found.pop((kind, blob), (reading, 0))
         size = ENTRY + size_of(reading)
-        self._found[kind, blob] = (reading, size)
-        self._size += size - before
-        while self._size > self._most:
-            _, freed = self._found.pop(next(iter(self._found)))
-            self._size -= freed
+        with self._lock:
+            _, before = self._found.pop((kind, blob), (reading, 0))
+            self._found[kind, blob] = (reading, size)
+            self._size += size - before
+            while self._size > self._most:
+                _, freed = self._found.pop(next(iter(self._found)))
+                self._size -= freed
 
 
 ENTRY = 400
@@ -188,6 +195,7 @@ class _Found:
         self.marked: list[Marked] = []
         self.digests: list[bytes] = []
         self.beside: dict[int, str] = {}
+        self.inside: dict[int, str] = {}
         self.claimed: set[int] = set()
         self.refused: dict[int, str] = {}
         self.events = 0
@@ -220,19 +228,20 @@ class _Found:
     def lines(self, text: str, tokens: list[int], error: Unparsable) -> None:
         """Read each marked line for itself, where it can be: not inside a block scalar."""
         number, counted = 0, 0
-        for token in tokens:
-            start = text.rfind("\n", 0, token) + 1
-            end = text.find("\n", token)
+        in_blocks = lines_in_blocks(text)
+        for start, group in groupby(tokens, key=lambda token: text.rfind("\n", 0, token) + 1):
+            inside = list(group)  # a line is read once, however many tokens it holds
+            end = text.find("\n", start)
             line = text[start : end if end >= 0 else len(text)]
             indent = len(line) - len(line.lstrip(" "))
             number, counted = number + len(_BREAK.findall(text, counted, start)), start
             first = start + indent
             try:
-                if is_in_block(text, start):
+                if start in in_blocks:
                     raise error
-                self.add(walk(line[indent:], [token - first], first, number), first)
+                self.add(walk(line[indent:], [token - first for token in inside], first, number), first)
             except Unparsable:
-                self.refused[token] = str(error)
+                self.refused |= dict.fromkeys(inside, str(error))
 
     def add(self, walked: Walked, start: int) -> None:
         self.marked += walked.marked
@@ -240,6 +249,7 @@ class _Found:
         self.events += walked.events
         self.claimed |= {token + start for token in walked.claimed}
         self.beside |= {token + start: value for token, value in walked.beside.items()}
+        self.inside |= {token + start: style for token, style in walked.inside.items()}
 
     def reading(self, tokens: list[int]) -> Reading:
         return Reading(
@@ -262,7 +272,7 @@ class _Found:
             if line == told:
                 continue
             told = line
-            found = stray(self.text, token, line, self.beside.get(token))
+            found = stray(self.text, token, line, self.beside.get(token), self.inside.get(token, ""))
             if token in self.refused:
                 found = found._replace(state="unparsable", cause=self.refused[token])
             yield found

@@ -1,6 +1,6 @@
 """What becomes of a bump once it is applied: it proves itself, or it is taken back.
 
-    a workload runs the chosen tag ── Healthy ──► proven since then
+    a workload runs the chosen image ── Healthy ──► proven since then, as long as it stays so; when it is not, from anew
                 │
                 └── fails within `rollback.within` ──► quarantined; what was proven before it is to be chosen again
 
@@ -13,15 +13,18 @@ input of the automation, and the automation commits the old value. Live objects 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from gitops_core.meta import seconds
 from image_updater.api import ImageRef, Proven, Quarantined, Rollout, UpdateGuardSpec, UpdateGuardStatus
+from image_updater.domain.filters import PatternInvalid, TagFilter
+from image_updater.domain.gates import is_older
+from image_updater.domain.policies import Policy
 from image_updater.domain.workloads import RunningImage, Workload
 
 MOST_PROVEN = 10
@@ -32,11 +35,14 @@ class Followed(NamedTuple):
     """A policy that a guard selects: its name, its repository's canonical name, and what it chose.
 
     `latest` has the digest that the tag names as far as it is known, also where the policy does not reflect it.
+    `order` and `tag_filter` say which of two tags the policy would rather have.
     """
 
     policy: str
     repository: str
     latest: ImageRef
+    order: Policy
+    tag_filter: TagFilter | None = None
 
 
 class Applied(NamedTuple):
@@ -91,8 +97,7 @@ def observe(
     ledgers: list[_Ledger] = []
     for each in followed:
         ledger = _ledger_of(status, each.policy, spec, now)
-        mine = [(found, found.workload) for found in workloads if _runs(found, each)]
-        trouble = _look(ledger, each, mine, spec, now, taken)
+        trouble = _look(ledger, each, [found for found in workloads if each.policy in found.policies], spec, now, taken)
         if trouble:
             troubles.append(trouble)
         ledgers.append(ledger)
@@ -113,15 +118,13 @@ def runs(workload: Workload, repository: str) -> bool:
     return any(image.repository == repository for image in workload.images)
 
 
-def _runs(applied: Applied, followed: Followed) -> bool:
-    is_its = followed.policy in applied.policies
-    return is_its and any(_is_chosen(image, followed) for image in applied.workload.images)
+def _images(applied: Applied, repository: str) -> Iterator[RunningImage]:
+    return (image for image in applied.workload.images if image.repository == repository)
 
 
-def _is_chosen(image: RunningImage, followed: Followed) -> bool:
-    latest = followed.latest
-    same_digest = not (image.digest and latest.digest) or image.digest == latest.digest
-    return image.repository == followed.repository and image.tag == latest.tag and same_digest
+def _is(image: RunningImage, tag: str, digest: str) -> bool:
+    """Whether a workload's image is this one, as far as digests are known."""
+    return image.tag == tag and (image.digest == digest or not (image.digest and digest))
 
 
 def _ledger_of(status: UpdateGuardStatus, policy: str, spec: UpdateGuardSpec, now: datetime) -> _Ledger:
@@ -148,47 +151,98 @@ def _left(status: UpdateGuardStatus, followed: Sequence[Followed], now: datetime
     names = {each.policy for each in followed}
     proven = [entry for entry in status.proven if entry.policy not in names]
     quarantine = [entry for entry in status.quarantine if entry.policy not in names]
-    return _Ledger(
-        [], [e if e.until is not None else msgspec.structs.replace(e, until=now) for e in proven], quarantine
-    )
+    return _Ledger([], [_ended(entry, now, "gone") for entry in proven], quarantine)
 
 
 def _look(
     ledger: _Ledger,
     followed: Followed,
-    mine: Sequence[tuple[Applied, Workload]],
+    applied: Sequence[Applied],
     spec: UpdateGuardSpec,
     now: datetime,
     taken: list[Quarantined],
 ) -> str:
-    """Bring one policy's ledger up to date; the trouble that nothing can be done about, or ""."""
+    """Bring one policy's ledger up to date; the trouble that nothing can be done about, or "".
+
+    Args:
+        applied: what is applied where the policy's image is written, of any image.
+    """
+    repository, latest = followed.repository, followed.latest
+    mine = [a for a in applied if any(_is(i, latest.tag, latest.digest) for i in _images(a, repository))]
+    ledger.proven = [_followed_up(entry, followed, applied, bool(mine), now) for entry in ledger.proven]
     if not mine:
         return ""  # it is not applied yet, or nothing runs it
-    rollout = _begun(ledger, followed, mine[0][0].revision, now)
-    failed = [workload for _, workload in mine if workload.state == "Failed"]
+    is_told = all(i.digest for a in mine for i in _images(a, repository) if i.tag == latest.tag)
+    rollout = _begun(ledger, followed, mine[0].revision, now, is_told=is_told)
+    failed = [found.workload for found in mine if found.workload.state == "Failed"]
     if failed:
         return _failed(ledger, followed, rollout, failed[0], spec, now, taken)
-    unready = [workload for _, workload in mine if workload.state == "Progressing"]
+    unready = [found.workload for found in mine if found.workload.state == "Progressing"]
     if unready:
         message = "" if _open(ledger, rollout) else f"{unready[0].ref}: {unready[0].message}"
         ledger.rollouts = [msgspec.structs.replace(rollout, message=message)]
         return ""
     if _open(ledger, rollout) is None:
-        ledger.proven.append(Proven(policy=followed.policy, tag=rollout.tag, digest=rollout.digest, since=now))
+        digest = "" if rollout.moved else rollout.digest
+        ledger.proven.append(Proven(policy=followed.policy, tag=rollout.tag, digest=digest, since=now))
     ledger.rollouts = [msgspec.structs.replace(rollout, message="")]
     return ""
 
 
-def _begun(ledger: _Ledger, followed: Followed, revision: str, now: datetime) -> Rollout:
-    """The rollout of what is chosen: the one under way, or a new one, which ends the reign of what was proven."""
+def _followed_up(
+    entry: Proven, followed: Followed, applied: Sequence[Applied], is_replaced: bool, now: datetime
+) -> Proven:
+    """The record after a look at what runs its image now.
+
+    Args:
+        is_replaced: whether what the policy chose runs somewhere: then a record of another image is ended by that.
+    """
+    if entry.until is not None:
+        return entry
+    runners = [
+        found.workload
+        for found in applied
+        if any(_is(image, entry.tag, entry.digest) for image in _images(found, followed.repository))
+    ]
+    states = {workload.state for workload in runners}
+    if not states:
+        is_other = any(True for found in applied for _ in _images(found, followed.repository))
+        return entry if is_replaced else _ended(entry, now, "set back" if is_other else "gone")
+    if "Failed" in states:
+        return _ended(entry, now, "failed")
+    if "Progressing" in states:
+        return entry if entry.down is not None else msgspec.structs.replace(entry, down=now)
+    return entry if entry.down is None else msgspec.structs.replace(entry, since=now, down=None)
+
+
+def _ended(entry: Proven, now: datetime, why: Literal["", "failed", "gone", "set back"]) -> Proven:
+    return entry if entry.until is not None else msgspec.structs.replace(entry, until=now, ended=why)
+
+
+def _begun(ledger: _Ledger, followed: Followed, revision: str, now: datetime, *, is_told: bool) -> Rollout:
+    """The rollout of what is chosen: the one under way, or a new one, which ends the reign of what was proven.
+
+    Args:
+        is_told: whether what runs says its digest itself.
+    """
     latest = followed.latest
     for rollout in ledger.rollouts:
         if _names(rollout, latest.tag, latest.digest):
             return msgspec.structs.replace(rollout, revision=revision, digest=rollout.digest or latest.digest)
     ledger.proven = [
-        entry if entry.until is not None else msgspec.structs.replace(entry, until=now) for entry in ledger.proven
+        _ended(entry, now, "set back" if _is_older(latest.tag, entry.tag, followed) else "") for entry in ledger.proven
     ]
-    return Rollout(policy=followed.policy, tag=latest.tag, digest=latest.digest, since=now, revision=revision)
+    moved = not is_told and any(rollout.tag == latest.tag for rollout in ledger.rollouts)
+    return Rollout(
+        policy=followed.policy, tag=latest.tag, digest=latest.digest, since=now, revision=revision, moved=moved
+    )
+
+
+def _is_older(tag: str, other: str, followed: Followed) -> bool:
+    try:
+        return is_older(tag, other, followed.order, followed.tag_filter)
+    except PatternInvalid:
+        return False
 
 
 def _open(ledger: _Ledger, rollout: Rollout) -> Proven | None:
@@ -212,9 +266,7 @@ def _failed(
 ) -> str:
     cause = f"{workload.ref}: {workload.message}"
     ledger.rollouts = [msgspec.structs.replace(rollout, message=cause)]
-    ledger.proven = [
-        msgspec.structs.replace(entry, until=now) if entry.until is None else entry for entry in ledger.proven
-    ]
+    ledger.proven = [_ended(entry, now, "failed") for entry in ledger.proven]
     name = f"{followed.policy} {rollout.tag}"
     if spec.rollback is None:
         return f"{name} fails: {cause}"
@@ -224,7 +276,8 @@ def _failed(
         return ""
     if now - rollout.since > timedelta(seconds=seconds(spec.rollback.within)):
         return f"{name} fails, too long after its bump to blame it: {cause}"
-    previous = next((e for e in reversed(ledger.proven) if e.until == rollout.since and e.tag != rollout.tag), None)
+    before = [e for e in ledger.proven if e.until == rollout.since and e.ended in ("", "set back")]
+    previous = next((e for e in reversed(before) if not _names(e, rollout.tag, rollout.digest)), None)
     if previous is None:
         return f"{name} fails, and nothing that ran before it was healthy until then: {cause}"
     entry = Quarantined(

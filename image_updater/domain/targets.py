@@ -1,6 +1,6 @@
 """Places that follow a policy because a guard says so: in files that cannot carry a marker, or should not.
 
-    path: spec.images[0].tag       the value there
+    path: spec.images[0].tag       the value there; a registry that stands beside a name keeps the host
     helmValues: {path: image}      repository (or name, with a registry beside it), tag and digest below it
     kustomizeImage: {name: app}    newTag, newName and digest of that entry of images
 
@@ -110,7 +110,11 @@ def places(
     if target.kustomize_image is not None:
         return _kustomize_places(leaves, target.kustomize_image.name, follow)
     part, path = "" if target.value == "image" else target.value, parse_path(target.path)
-    return (follow.place(part, settable(_document(leaves, path), path)),)
+    leaves = _document(leaves, path)
+    leaf = settable(leaves, path)
+    if part == "tag":
+        return (_tag_place(leaf, follow),)
+    return tuple(_name_places(leaves, path[:-1], leaf, follow)) if part == "name" else (follow.place(part, leaf),)
 
 
 def _document(leaves: tuple[Leaf, ...], path: Path) -> tuple[Leaf, ...]:

@@ -13,7 +13,7 @@ choice is exactly what ran before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -286,18 +286,29 @@ class Judge:
         known = self.request.proven.get(promotion.policy, ())
         if isinstance(known, str):
             return Verdict(tag, "not promoted", f"is not promoted: {known}")
-        mine = [entry for entry in known if entry.tag == tag]
-        if any(entry.digest for entry in mine) and not facts.digest:
-            return Need(tag, "digest")
-        mine = [entry for entry in mine if entry.digest in ("", facts.digest)]
-        if not mine:
+        named = [entry for entry in known if entry.tag == tag]
+        if not named:
             return Verdict(
                 tag, "not promoted", f"is not promoted: ImagePolicy {promotion.policy} was not seen healthy with it"
             )
-        healthy = max(((entry.until or self.request.now) - entry.since).total_seconds() for entry in mine)
+        if not facts.digest:
+            return Need(tag, "digest")
+        mine = [entry for entry in named if entry.digest == facts.digest]  # a tag alone says nothing of the image
+        if not mine:
+            ran = "another image of that tag" if all(entry.digest for entry in named) else "an image that is not known"
+            return Verdict(tag, "not promoted", f"is not promoted: ImagePolicy {promotion.policy} ran {ran}")
+        return self._healthy(tag, mine, promotion)
+
+    def _healthy(self, tag: str, mine: Sequence[Proven], promotion: Promotion) -> Verdict | None:
+        """What speaks against an image that ran there: it must have been Healthy for long enough, without a break."""
+        whole = [entry for entry in mine if entry.down is None and not entry.ended]
+        if not whole:
+            how = next((entry.ended for entry in reversed(mine) if entry.ended), "") or "not healthy now"
+            return Verdict(tag, "not promoted", f"is not promoted: with ImagePolicy {promotion.policy} it is {how}")
+        healthy = max(((entry.until or self.request.now) - entry.since).total_seconds() for entry in whole)
         if healthy >= promotion.after:
             return None
-        running = [entry.since for entry in mine if entry.until is None]
+        running = [entry.since for entry in whole if entry.until is None]
         at = _later(min(running), promotion.after) if running else None
         text = f"is not promoted: healthy with ImagePolicy {promotion.policy} for {span(max(0.0, healthy))}"
         return Verdict(tag, "not promoted", f"{text}, needs {span(promotion.after)}", at)
@@ -340,7 +351,7 @@ class Judge:
         text = "no candidate qualifies" + (f" {more}" if more else "") + (f": {causes}" if causes else "")
         return Nothing(text, tuple(self.passed), self.again)
 
-    def taken_back(self) -> Chosen | Nothing | None:
+    def taken_back(self) -> Chosen | Need | Nothing | None:
         """What ran before the newest quarantined image, where any is this policy's business."""
         entries = [entry for entry, _ in self._floors]
         if not entries:
@@ -354,8 +365,26 @@ class Judge:
         if before is not None or not entry.previous_tag:
             text = f"{entries[-1].tag} is quarantined ({entries[-1].reason}), and no good image before it is known"
             return Nothing(text, tuple(self.passed), self.again)
+        if (found := self._is_still(entries[-1], entry)) is not None:
+            return found
         others = tuple(verdict for verdict in self.passed if verdict.tag != entry.previous_tag)
         return Chosen(entry.previous_tag, entry.previous_digest, "taken back", others, self.again)
+
+    def _is_still(self, failed: Quarantined, entry: Quarantined) -> Need | Nothing | None:
+        """Why what ran before `entry` cannot be named by its tag, where the policy names no digest."""
+        tag, digest = entry.previous_tag, entry.previous_digest
+        if self.request.digest or not digest:
+            return None
+        facts = self.request.facts.get(tag, _UNKNOWN)
+        if not facts.digest and not facts.gone:
+            return Need(tag, "digest")
+        if facts.gone or facts.digest == digest:
+            return None
+        text = (
+            f"{failed.tag} is quarantined ({failed.reason}), and tag {tag} names another image than the one that ran "
+            f"before it ({digest}): set digestReflectionPolicy, or pin a tag"
+        )
+        return Nothing(text, tuple(self.passed), self.again)
 
 
 def _names(entry: Quarantined, tag: str, digest: str) -> bool:

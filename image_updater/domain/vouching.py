@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from gitops_core.api import GitRepository, Kustomization
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef
-from image_updater.api import ImageRepository, ImageUpdateAutomation
+from image_updater.api import ImageRepository, ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing
 from image_updater.domain.pushes import Push
 
 MANAGED_BY = {"app.kubernetes.io/managed-by": "sealoop"}
@@ -101,6 +101,17 @@ def is_of_image(checkpoint: Manifest, name: str) -> bool:
 
 
 # branches
+
+
+def is_recorded(commit: str, content: Pushing | None, statuses: Iterable[ImageUpdateAutomationStatus]) -> bool:
+    """A commit is ours when a status says so: by its id, or by what was about to be pushed. An author proves nothing.
+
+    Args:
+        content: the commit's only parent and its tree; None when it has several parents or none.
+    """
+    return any(
+        status.last_push_commit == commit or (content is not None and status.pushing == content) for status in statuses
+    )
 
 
 def holder(tip: str, wanted: ImageUpdateAutomation, others: Iterable[ImageUpdateAutomation]) -> ObjectKey | None:

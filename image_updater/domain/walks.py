@@ -51,6 +51,7 @@ class Walked(NamedTuple):
     Attributes:
         claimed: which of the tokens belong to `marked`.
         beside: by token, the value in front of a comment that is not a marker.
+        inside: by token, the style of the value that it is part of, as libyaml names it; "plain" for none.
         digest: of all that the text says but the marked values.
         events: how many `count_events` counts.
     """
@@ -58,6 +59,7 @@ class Walked(NamedTuple):
     marked: tuple[Marked, ...]
     claimed: frozenset[int]
     beside: dict[int, str]
+    inside: dict[int, str]
     digest: bytes
     events: int
 
@@ -165,6 +167,7 @@ class _Walk:
         self.marked: list[Marked] = []
         self.claimed: list[int] = []
         self.beside: dict[int, str] = {}
+        self.inside: dict[int, str] = {}
         self.said: list[Any] = []
         self.keys: list[Any] = []
         self.hidden = -1
@@ -176,7 +179,7 @@ class _Walk:
         self.next_line, self.next_token = self._reach()
 
     def found(self, digest: bytes) -> Walked:
-        return Walked(tuple(self.marked), frozenset(self.claimed), self.beside, digest, self.events)
+        return Walked(tuple(self.marked), frozenset(self.claimed), self.beside, self.inside, digest, self.events)
 
     def follow(self) -> None:
         try:
@@ -259,14 +262,17 @@ class _Walk:
 
     def look(self, event: Any) -> None:
         """Whether the value has a marker."""
-        if (event.style or "") not in ("", "'", '"') or event.tag not in STRING_TAGS:
-            return
         text, start, end = self.text, event.start_mark.index, event.end_mark.index
         if 0 <= self.settled < start:
             self.above = {}
         while 0 <= self.next_token < end:
-            self.ahead.pop()
+            passed = self.ahead.pop()
+            is_in_header = event.style in ("|", ">") and text.find("\n", start, passed) < 0
+            if passed > start and not is_in_header:
+                self.inside[passed] = event.style or "plain"
             self.next_line, self.next_token = self._reach()
+        if (event.style or "") not in ("", "'", '"') or event.tag not in STRING_TAGS:
+            return
         if self.next_token >= 0 and end >= self.next_line:
             self.judge(event, comment_behind(text, end), self.next_token)
         elif self.keys and self.keys[-1].__class__ is int:

@@ -7,7 +7,7 @@ writing.py    the loop: observe, plan, push    waking.py     the sources that ha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
@@ -17,8 +17,9 @@ from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import ObjectKey, Revision, seconds
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
-from image_updater.api import ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus
-from image_updater.domain.inventory import after_commit, counts, through, unsettled
+from gitops_core.schema import from_manifest
+from image_updater.api import ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing
+from image_updater.domain.inventory import MOST_REPORTED, after_commit, counts, through, unsettled
 from image_updater.domain.messages import push_notice
 from image_updater.domain.plan import Spot
 from image_updater.domain.pullrequests import PullRequest
@@ -52,10 +53,12 @@ class ImageUpdateAutomationReconciler:
 
     Attributes:
         proposals: None where no forge can be reached: who asks for a pull request is told.
+        most_reported: how many places that are not applied a status names.
     """
 
     platform: Platform
     proposals: PullRequests | None = None
+    most_reported: int = MOST_REPORTED
     _writers: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)
     _targets: dict[ObjectKey, tuple[DeclaredTarget, ...]] = field(default_factory=dict)
     """Those that the last run of an automation planned with; the status does not tell."""
@@ -64,12 +67,18 @@ class ImageUpdateAutomationReconciler:
         refuse_unsupported(wanted, harmless=())
         started = self.platform.clock.now().replace(microsecond=0)
         status = msgspec.structs.replace(wanted.status, last_automation_run_time=started)
+
+        async def announce(pushing: Pushing) -> None:
+            nonlocal status
+            await self.platform.statuses.write(wanted, msgspec.structs.replace(wanted.status, pushing=pushing))
+            status = msgspec.structs.replace(status, pushing=pushing)
+
         try:
             source = await open_source(self.platform, wanted)
             asked = await self._asked(wanted, source)
             # one writer a branch: our own automations need not race each other
             async with self._writers.setdefault((source.url, source.push_branch), asyncio.Lock()):
-                run = await Writer(self.platform, self._job(wanted, source, asked)).run()
+                run = await Writer(self.platform, self._job(wanted, source, asked, announce)).run()
         except GitOpsError as error:
             raise error.carrying(status) from None
         self._targets[wanted.key] = run.part.targets
@@ -98,7 +107,13 @@ class ImageUpdateAutomationReconciler:
 
     # what is wanted of the branch
 
-    def _job(self, wanted: ImageUpdateAutomation, source: Source, asked: Asked | None) -> Job:
+    def _job(
+        self,
+        wanted: ImageUpdateAutomation,
+        source: Source,
+        asked: Asked | None,
+        announce: Callable[[Pushing], Awaitable[None]],
+    ) -> Job:
         async def parts(tip: Revision | None) -> tuple[Part, ...]:
             found = (await read_part(self.platform, wanted), *await self._sharers(wanted, source, tip))
             if asked is None:
@@ -109,7 +124,12 @@ class ImageUpdateAutomationReconciler:
         def is_settled(part: Part, base: Revision, tip: Revision | None) -> bool:
             return asked is None and self._is_settled(part, source, base, tip)
 
-        return Job(wanted, source, parts, is_settled)
+        return Job(wanted, source, parts, is_settled, announce, self._statuses)
+
+    async def _statuses(self, automations: Iterable[ImageUpdateAutomation]) -> tuple[ImageUpdateAutomationStatus, ...]:
+        """As they are stored now: the watches may not know yet what another one pushed."""
+        found = [await self.platform.cluster.get(automation.ref) for automation in automations]
+        return tuple(from_manifest(ImageUpdateAutomation, m).status for m in found if m is not None)
 
     async def _sharers(self, wanted: ImageUpdateAutomation, source: Source, tip: Revision | None) -> tuple[Part, ...]:
         """What other automations want of a branch that is made anew.
@@ -186,9 +206,11 @@ class ImageUpdateAutomationReconciler:
         status = msgspec.structs.replace(status, observed_source_revision=str(run.observed))
         if run.pushed is not None:
             now = self.platform.clock.now().replace(microsecond=0)
-            status = msgspec.structs.replace(status, last_push_commit=run.pushed.commit, last_push_time=now)
+            status = msgspec.structs.replace(
+                status, last_push_commit=run.pushed.commit, last_push_time=now, pushing=None
+            )
         elif run.standing is not None:
-            status = msgspec.structs.replace(status, last_push_commit=run.standing.commit)
+            status = msgspec.structs.replace(status, last_push_commit=run.standing.commit, pushing=None)
         if run.planned is None:
             return status
         sightings = run.planned.plan.sightings
@@ -199,7 +221,7 @@ class ImageUpdateAutomationReconciler:
             status,
             observed_policies=through(namespace, run.part.images, former, sightings),
             markers=counts(sightings),
-            unsettled=unsettled(sightings),
+            unsettled=unsettled(sightings, self.most_reported),
             reverted=run.planned.reverted,
         )
 

@@ -17,7 +17,9 @@ from hashlib import sha256
 
 from gitops_core.errors import ClusterError, Forbidden
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import Clock, Cluster, Objects
+from gitops_core.ports import Clock, Cluster, Compute, Objects
+from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.recent import Recent
 from image_updater.api import ImageRepository
 from image_updater.domain.checkpoint import CheckpointInvalid, decode, encode
 from image_updater.domain.history import SeenTag
@@ -37,6 +39,12 @@ log = logging.getLogger(__name__)
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
 LARGE = 64 * 1024
 PAUSE = 60.0
+TAG_WEIGHT = 4
+"""What a tag counts that is hashed and written down."""
+ENCODED = 16 << 20
+"""Bytes of the records that are remembered, and of what they were made of."""
+SEEN = 290
+"""Bytes that a tag and its times take, roughly."""
 
 
 @dataclass
@@ -59,16 +67,17 @@ class Checkpoints:
 
     A `name` is what the catalog calls an image: in one namespace, whose own ConfigMaps alone are believed.
 
-    `_recalled` are the images whose checkpoints were read; `_encoded` holds the newest record of a few.
+    `_recalled` are the images whose checkpoints were read; `_encoded` holds the newest records.
     """
 
     cluster: Cluster
     objects: Objects
     clock: Clock
     catalog: TagCatalog
+    compute: Compute = IN_PLACE
     _recalled: set[str] = field(default_factory=set)
     _written: dict[ObjectKey, _Written] = field(default_factory=dict)
-    _encoded: dict[str, tuple[tuple[SeenTag, ...], bytes]] = field(default_factory=dict)
+    _encoded: Recent[str, tuple[tuple[SeenTag, ...], bytes]] = field(default_factory=lambda: Recent(ENCODED))
 
     async def recall(self, wanted: ImageRepository, name: str, listed: Iterable[str]) -> None:
         """Bring the times that the cluster remembers of an image into the catalog, once.
@@ -83,7 +92,7 @@ class Checkpoints:
             return
         tags, read = tuple(listed), set[bytes]()
         if is_known:  # on a disk that was not lost: then most likely nothing is to be done
-            read.add(sha256(self._record(name, await self.catalog.seen(name))).digest())
+            read.add(sha256(await self._record(name, await self.catalog.seen(name))).digest())
         for keeper in {found.key: found for found in (*await self._listers(wanted, name), wanted)}.values():
             record = await self._read(keeper, name)
             if record is None:
@@ -111,22 +120,32 @@ class Checkpoints:
             return
         await self.recall(wanted, name, await self.catalog.tags(name) or ())
         seen = await self.catalog.seen(name)
-        record = self._record(name, seen)
+        record = await self._record(name, seen)
         written, digest = self._written.get(wanted.key, _Written()), sha256(record).digest()
         if digest == written.digest:
             self._written[wanted.key] = _Written(seen, digest, len(record), written.at)
             return
-        now, trouble = self.clock.monotonic(), ""
+        now, place = self.clock.monotonic(), checkpoint_of(wanted.key)
         try:
-            trouble = await self._write(wanted, name, record)
+            live = await self.cluster.get(ObjectRef(CONFIG_MAP, place))
+            if live is not None and not is_checkpoint(live, wanted):
+                trouble = (
+                    f"configmap '{place}' is somebody else's: the ages of the tags of {wanted.spec.image} are not kept"
+                    " in the cluster; give that ConfigMap another name, or delete it"
+                )
+                self._written[wanted.key] = _Written(written.seen, written.digest, LARGE + 1, now, trouble)
+                return
+            theirs = _record_in(live, wanted, name)
+            if theirs is not None and sha256(theirs).digest() != written.digest:  # another process wrote it meanwhile
+                await self._restore(name, theirs, await self.catalog.tags(name) or (), wanted.key)
+                seen = await self.catalog.seen(name)
+                record = await self._record(name, seen)
+            await self._write(wanted, name, record, live)
         except ClusterError as error:
-            log.warning("no checkpoint", extra={"configmap": str(checkpoint_of(wanted.key)), "cause": str(error)})
+            log.warning("no checkpoint", extra={"configmap": str(place), "cause": str(error)})
             self._written[wanted.key] = _Written(written.seen, written.digest, LARGE + 1, now)
             return
-        if trouble:
-            self._written[wanted.key] = _Written(written.seen, written.digest, LARGE + 1, now, trouble)
-        else:
-            self._written[wanted.key] = _Written(seen, digest, len(record), now)
+        self._written[wanted.key] = _Written(seen, sha256(record).digest(), len(record), now)
 
     def trouble(self, wanted: ImageRepository) -> str:
         """Why its checkpoint is not written, "" when it is, or need not be."""
@@ -143,34 +162,23 @@ class Checkpoints:
         except Forbidden as error:
             log.warning("no checkpoint", extra={"configmap": str(place), "cause": str(error)})
             return None
-        if manifest is None or not (is_checkpoint(manifest, wanted) and is_of_image(manifest, name)):
-            return None
-        try:
-            return b64decode((manifest.get("binaryData") or {}).get(TAGS) or "", validate=True) or None
-        except (binascii.Error, ValueError):
-            log.warning("a checkpoint is left alone", extra={"configmap": str(place), "cause": "it is not base64"})
-            return None
+        return _record_in(manifest, wanted, name)
 
-    async def _write(self, wanted: ImageRepository, name: str, record: bytes) -> str:
-        """Why it may not be written, or "". Raises ClusterError: it cannot be, or somebody changed it just now."""
-        place, manifest = checkpoint_of(wanted.key), _manifest(wanted, name, record)
-        live = await self.cluster.get(ObjectRef(CONFIG_MAP, place))
+    async def _write(self, wanted: ImageRepository, name: str, record: bytes, live: Manifest | None) -> None:
+        """Over what was read as `live`. Raises ClusterError: it cannot be, or somebody changed it just now."""
+        manifest = _manifest(wanted, name, record)
         if live is None:
             await self.cluster.create(manifest, field_manager=wanted.CONTROLLER)
-            return ""
-        if not is_checkpoint(live, wanted):
-            return (
-                f"configmap '{place}' is somebody else's: the ages of the tags of {wanted.spec.image} are not kept in"
-                " the cluster; give that ConfigMap another name, or delete it"
-            )
+            return
         metadata = {**manifest["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}
         patch = {"metadata": metadata, "binaryData": manifest["binaryData"]}
-        await self.cluster.patch(ObjectRef(CONFIG_MAP, place), patch, field_manager=wanted.CONTROLLER)
-        return ""
+        place = ObjectRef(CONFIG_MAP, checkpoint_of(wanted.key))
+        await self.cluster.patch(place, patch, field_manager=wanted.CONTROLLER)
 
     async def _restore(self, name: str, record: bytes, tags: tuple[str, ...], key: ObjectKey) -> None:
         try:
-            seen = decode(record).among(tags, self.clock.now())
+            now = self.clock.now()
+            seen = await self.compute.run(len(record) + len(tags), lambda: decode(record).among(tags, now))
         except CheckpointInvalid as error:
             log.warning("a checkpoint is left alone", extra={"configmap": str(checkpoint_of(key)), "cause": str(error)})
         else:
@@ -186,13 +194,12 @@ class Checkpoints:
                 return (found,)
         return ()
 
-    def _record(self, name: str, seen: tuple[SeenTag, ...]) -> bytes:
-        known = self._encoded.pop(name, None)
-        record = known[1] if known is not None and known[0] is seen else encode(seen)
-        self._encoded[name] = (seen, record)
-        if len(self._encoded) > 2:
-            del self._encoded[next(iter(self._encoded))]
-        return record
+    async def _record(self, name: str, seen: tuple[SeenTag, ...]) -> bytes:
+        known = self._encoded.get(name)
+        if known is None or known[0] is not seen:
+            known = seen, await self.compute.run(len(seen) * TAG_WEIGHT, encode, seen)
+            self._encoded.put(name, known, min(len(known[1]) + SEEN * len(seen), ENCODED))  # the last one stays
+        return known[1]
 
 
 def checkpoint_of(key: ObjectKey) -> ObjectKey:
@@ -201,6 +208,18 @@ def checkpoint_of(key: ObjectKey) -> ObjectKey:
     if len(name) > 253:
         name = f"{name[:220]}-{sha256(name.encode()).hexdigest()[:32]}"
     return ObjectKey(key.namespace, name)
+
+
+def _record_in(manifest: Manifest | None, wanted: ImageRepository, name: str) -> bytes | None:
+    """The record of the image `name` in a ConfigMap that `wanted` keeps; None when there is none that is ours."""
+    if manifest is None or not (is_checkpoint(manifest, wanted) and is_of_image(manifest, name)):
+        return None
+    try:
+        return b64decode((manifest.get("binaryData") or {}).get(TAGS) or "", validate=True) or None
+    except (binascii.Error, ValueError):
+        place = checkpoint_of(wanted.key)
+        log.warning("a checkpoint is left alone", extra={"configmap": str(place), "cause": "it is not base64"})
+        return None
 
 
 def _manifest(wanted: ImageRepository, name: str, record: bytes) -> Manifest:

@@ -23,16 +23,18 @@ from gitops_core.runtime.informers import listed_manifests
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain import workloads
+from image_updater.domain.choices import choice_of, filter_of, repository_key
+from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.guards import faults_of
+from image_updater.domain.history import SeenTag
 from image_updater.domain.references import parse_repository
 from image_updater.domain.rollouts import Applied, Followed, observe, overview, runs
 from image_updater.domain.selectors import selects
 from image_updater.domain.vouching import Written, applies, catalog_name, is_of_release, stands_in
 from image_updater.domain.workloads import State, Workload
-from image_updater.errors import GuardInvalid, ImageInvalid, SelectorInvalid
+from image_updater.errors import GuardInvalid, ImageInvalid, PolicyInvalid, SelectorInvalid
 from image_updater.ports import HealthRule, TagCatalog
 from image_updater.reconcilers.automations import source_key
-from image_updater.reconcilers.policies import repository_key
 
 POD = Kind("", "v1", "Pod")
 RELEASE = Kind("helm.toolkit.fluxcd.io", "v2", "HelmRelease")
@@ -40,7 +42,13 @@ HELM_RELEASE = f"{RELEASE.group}_{RELEASE.kind}"
 DEFAULT_PATIENCE = 30.0
 LOOK = 5.0
 """Seconds between two looks at Pods that do not become ready: they are not watched."""
+SCHEDULE_WEIGHT, WORKLOAD_WEIGHT = 3000, 200
+"""What a window and a workload count that are looked at: the next time of a schedule may be years away."""
 _PODS_MATTER = (workloads.DEPLOYMENT, workloads.STATEFUL_SET, workloads.DAEMON_SET, workloads.ROLLOUT)
+
+
+def _digest_of(seen: Iterable[SeenTag], tag: str) -> str:
+    return next((each.digest for each in seen if each.tag == tag), "")
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,13 @@ class UpdateGuardReconciler:
 
     async def reconcile(self, wanted: UpdateGuard) -> Outcome:
         now = self.platform.clock.now().replace(microsecond=0)
-        if faults := faults_of(wanted.spec, now):
+        run = self.platform.compute.run
+        if faults := await run(len(wanted.spec.windows) * SCHEDULE_WEIGHT, faults_of, wanted.spec, now):
             raise GuardInvalid("; ".join(faults))
         followed = await self._followed(wanted)
         applied = await self._applied(wanted, followed) if followed else ()
-        seen = observe(wanted.spec, wanted.status, followed, applied, now)
+        weight = (len(followed) + len(applied)) * WORKLOAD_WEIGHT
+        seen = await run(weight, observe, wanted.spec, wanted.status, followed, applied, now)
         return Outcome(
             status=seen.status,
             message=overview(seen.status, seen.troubles),
@@ -85,14 +95,18 @@ class UpdateGuardReconciler:
             except ImageInvalid:
                 continue  # said by the ImageRepository
             latest = await self._with_digest(catalog_name(repository, canonical), policy.status.latest_ref)
-            found.append(Followed(policy.metadata.name, canonical, latest))
+            try:
+                found.append(Followed(policy.metadata.name, canonical, latest, choice_of(policy), filter_of(policy)))
+            except (PolicyInvalid, PatternInvalid):
+                continue  # said by the policy
         return tuple(found)
 
     async def _with_digest(self, name: str, latest: ImageRef) -> ImageRef:
         """What was chosen, with the digest that the policy saw: another image under the same tag is another one."""
         if latest.digest:
             return latest
-        digest = next((seen.digest for seen in await self.catalog.seen(name) if seen.tag == latest.tag), "")
+        seen = await self.catalog.seen(name)
+        digest = await self.platform.compute.run(len(seen), _digest_of, seen, latest.tag)
         return msgspec.structs.replace(latest, digest=digest)
 
     async def _applied(self, wanted: UpdateGuard, followed: Sequence[Followed]) -> tuple[Applied, ...]:
@@ -219,7 +233,8 @@ def _target(canary: Manifest) -> tuple[str, str, str]:
 
 
 def _taken_back(entry: Quarantined) -> Notice:
-    text = (
-        f"{entry.policy} {entry.tag} fails and is quarantined; {entry.previous_tag} is committed again: {entry.reason}"
-    )
+    failed, previous = entry.tag, entry.previous_tag
+    if failed == previous:  # the tag was moved
+        failed, previous = f"{failed}@{entry.digest}", f"{previous}@{entry.previous_digest}"
+    text = f"{entry.policy} {failed} fails and is quarantined; {previous} is committed again: {entry.reason}"
     return Notice("Warning", "TakenBack", text, {"sealoop.dev/revision": entry.revision})

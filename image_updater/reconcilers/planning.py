@@ -6,26 +6,30 @@ parts of all: none of them undoes what another one did.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TypeVar
 
 from gitops_core.errors import PathNotFound, RefNotFound
 from gitops_core.meta import ObjectKey, Revision, Tree
-from gitops_core.ports import GitRemote
+from gitops_core.ports import CommitInfo, GitRemote
+from gitops_core.runtime.computing import READING
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Reverted
-from image_updater.domain.gates import Gate, Gatekeeper, gates_for, regulated, setter_of
-from image_updater.domain.inventory import set_back, still_set_back
+from image_updater.domain.gates import Gate, Gatekeeper, gates_for, regulated
+from image_updater.domain.inventory import Step, refused, still_set_back
 from image_updater.domain.markers import SCREEN
 from image_updater.domain.plan import Change, CommitPlan, Sighting, Spot, plan_commit, setters
 from image_updater.domain.selectors import selector_text, selects
+from image_updater.domain.sightings import setter_of
 from image_updater.domain.targets import DeclaredTarget, targeted
 from image_updater.errors import UpdateFailed
 from image_updater.reconcilers.policies import guards_in
 
 InFile = TypeVar("InFile", Change, Sighting)
+
+MOST_READ = 30
+"""Commits between two runs of which each is looked at for what people set back; every one may cost a fetch."""
 
 
 def refuse_nothing(spot: Spot) -> str:
@@ -146,16 +150,16 @@ async def plan_part(
     platform: Platform, remote: GitRemote, base: Revision, part: Part, edited: Mapping[str, bytes]
 ) -> Planned:
     """The plan of one part on `base`, some of whose files have been edited already (by path below the root)."""
-    files = await _files(remote, base, part, edited)
+    files = await _files(platform, remote, base, part, edited)
     now = platform.clock.now()
-    known = part.automation.status.reverted
-    plan = _plan(part, files, Gatekeeper(part.gates, now, known))
-    fresh = await _fresh_reverts(remote, base, part, plan)
-    if fresh:
-        known = (*known, *fresh)
-        plan = _plan(part, files, Gatekeeper(part.gates, now, known))
-    keeper = Gatekeeper(part.gates, now)
-    opens = keeper.next_change() if any(sighting.state == "held" for sighting in plan.sightings) else None
+    known, run = part.automation.status.reverted, platform.compute.run
+    plan = await run(READING, _plan, part, files, Gatekeeper(part.gates, now, known))
+    fresh = await _refused(platform, remote, base, part, plan)
+    if fresh != known:
+        known = fresh
+        plan = await run(READING, _plan, part, files, Gatekeeper(part.gates, now, known))
+    held = any(sighting.state == "held" for sighting in plan.sightings)
+    opens = await run(READING, Gatekeeper(part.gates, now).next_change) if held else None
     return Planned(
         part,
         plan,
@@ -167,11 +171,16 @@ async def plan_part(
 
 @dataclass(frozen=True)
 class _Files(Mapping[str, bytes]):
-    """Some files of a tree, read when they are asked for; those edited already as they are by now."""
+    """Some files of a tree, read when they are asked for; those edited already as they are by now.
+
+    Attributes:
+        blobs: Git's names for the contents: a file that was read before need not be read again.
+    """
 
     tree: Tree
     paths: tuple[str, ...]
     edited: Mapping[str, bytes]
+    blobs: Mapping[str, str]
 
     def __getitem__(self, path: str) -> bytes:
         return self.edited[path] if path in self.edited else self.tree[path]
@@ -181,12 +190,6 @@ class _Files(Mapping[str, bytes]):
 
     def __len__(self) -> int:
         return len(self.paths)
-
-    @cached_property
-    def blobs(self) -> dict[str, str]:
-        """Git's names for the contents: a file that was read before need not be read again."""
-        found = {path: self.tree.blob(path) for path in self.paths if path not in self.edited}
-        return {path: blob for path, blob in found.items() if blob}
 
 
 def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
@@ -204,7 +207,9 @@ def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
     return regulated(keeper, make)
 
 
-async def _files(remote: GitRemote, revision: Revision, part: Part, edited: Mapping[str, bytes]) -> _Files:
+async def _files(
+    platform: Platform, remote: GitRemote, revision: Revision, part: Part, edited: Mapping[str, bytes]
+) -> _Files:
     """The files below the part's folder that hold a marker, or that a target names.
 
     Raises:
@@ -216,33 +221,88 @@ async def _files(remote: GitRemote, revision: Revision, part: Part, edited: Mapp
         tree = await remote.tree(revision, folder)
     except PathNotFound as error:
         raise UpdateFailed(str(error)) from None
+    return await platform.compute.run(READING, _files_of, tree, paths, part, edited)
+
+
+def _files_of(tree: Tree, found: tuple[str, ...], part: Part, edited: Mapping[str, bytes]) -> _Files:
     named = targeted(tree, part.targets) if part.targets else ()
-    here = {path: edited[whole] for path in (*paths, *named) if (whole := _below(part.folder, path)) in edited}
-    return _Files(tree, tuple(dict.fromkeys((*paths, *named))), here)
+    paths = tuple(dict.fromkeys((*found, *named)))
+    here = {path: edited[whole] for path in paths if (whole := _below(part.folder, path)) in edited}
+    blobs = {path: blob for path in paths if path not in here and (blob := tree.blob(path))}
+    return _Files(tree, paths, here, blobs)
 
 
-async def _fresh_reverts(remote: GitRemote, base: Revision, part: Part, plan: CommitPlan) -> tuple[Reverted, ...]:
-    """What people set back since the last run; only files in which something is to change are read again.
+async def _refused(
+    platform: Platform, remote: GitRemote, base: Revision, part: Part, plan: CommitPlan
+) -> tuple[Reverted, ...]:
+    """What people set back, also since the last run; only files in which something is to change are read again.
 
-    Also where the change is held for now: the next run compares with what this one has read.
+    Also where the change is held for now: the next run begins where this one has read.
     """
+    status = part.automation.status
     guarded = {base for base, gate in part.gates.items() if not gate.rules.allow_reverted}
     waiting = [sighting for sighting in plan.sightings if sighting.state in ("pending", "held") and sighting.desired]
-    files = {sighting.file for sighting in waiting if setter_of(sighting.setter).base in guarded}
-    last = part.automation.status.observed_source_revision.rpartition(":")[2]
-    if not files or not last or last == base.commit:
-        return ()
+    paths = {sighting.file for sighting in waiting if setter_of(sighting.setter).base in guarded}
+    last = status.observed_source_revision.rpartition(":")[2]
+    if not paths or last == base.commit:
+        return status.reverted
+    states = []
+    for commit, is_ours in await _way(remote, base, last, part.automation):
+        if commit == base.commit:
+            found = tuple(sighting for sighting in plan.sightings if sighting.file in paths)
+        else:
+            found = await _sighted(platform, remote, Revision(base.name, commit), part, paths)
+        states.append(Step(tuple(s for s in found if setter_of(s.setter).base in guarded), is_ours))
+    return refused(status.reverted, states[0].sightings, states[1:]) if states else status.reverted
+
+
+async def _way(
+    remote: GitRemote, base: Revision, last: str, automation: ImageUpdateAutomation
+) -> list[tuple[str, bool]]:
+    """The commits from the last one that is known to have been observed to `base`, and whether they are ours.
+
+    What we pushed may not be among those observed: whoever pushed it may have died before its status was written. So
+    what lies between is read one by one, MOST_READ at most; with more, or where the history was rewritten, there is
+    one step. An automation that observed nothing yet begins with the first commit of ours.
+    """
+    way: list[tuple[str, bool]] = []
+    commit = base.commit
+    while commit and commit != last and len(way) < MOST_READ:
+        try:
+            info = await remote.describe(Revision(base.name, commit))
+        except RefNotFound:
+            break
+        way.append((commit, _is_by(info, automation)))
+        commit = last if last in info.parents else next(iter(info.parents), "")
+    way.reverse()
+    if not last:
+        return way[next((place for place, (_, is_ours) in enumerate(way) if is_ours), len(way)) :]
+    return [(last, False), *(way if commit == last else way[-1:])]
+
+
+def _is_by(info: CommitInfo, automation: ImageUpdateAutomation) -> bool:
+    """Whether the automation's author made it, and nobody amended it since."""
+    author = automation.spec.git.commit.author if automation.spec.git is not None else None
+    if author is None or info.author != info.committer:
+        return False
+    return (info.author.name, info.author.email) == (author.name, author.email)
+
+
+async def _sighted(
+    platform: Platform, remote: GitRemote, revision: Revision, part: Part, paths: Iterable[str]
+) -> tuple[Sighting, ...]:
+    """What some files said at another commit; nothing where nobody knows any more."""
     try:
-        before = await remote.tree(Revision(base.name, last), part.automation.spec.update.path)
+        tree = await remote.tree(revision, part.automation.spec.update.path)
     except (PathNotFound, RefNotFound):
-        return ()  # the history was rewritten: nobody knows what it said
-    old = {path: before[path] for path in sorted(files) if path in before}
-    was = plan_commit(old, part.values, targets=part.targets).sightings
-    return tuple(
-        entry
-        for entry in set_back(was, [sighting for sighting in plan.sightings if sighting.file in files])
-        if setter_of(entry.setter).base in guarded
-    )
+        return ()
+    return await platform.compute.run(READING, _seen_in, tree, tuple(sorted(paths)), part)
+
+
+def _seen_in(tree: Tree, paths: Iterable[str], part: Part) -> tuple[Sighting, ...]:
+    there = tuple(path for path in paths if path in tree)
+    blobs = {path: blob for path in there if (blob := tree.blob(path))}
+    return plan_commit(_Files(tree, there, {}, blobs), part.values, targets=part.targets, blobs=blobs).sightings
 
 
 def with_refusals(part: Part, refused: Callable[[Spot], str]) -> Part:

@@ -8,19 +8,22 @@ Without guards and digests nothing but what the watches know is read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import msgspec
 
 from gitops_core.errors import GitOpsError, KindUnknown, StalledError, TransientError
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, seconds
-from gitops_core.ports import Clock, Cluster, Objects
+from gitops_core.ports import Clock, Cluster, Compute, Objects
+from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.reconciling import Notice, Outcome
 from image_updater.api import AccessFrom, ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
-from image_updater.domain.choices import choice_of, filter_of, ready_message, skips_unparsable
+from image_updater.domain.choices import choice_of, filter_of, ready_message, repository_key, skips_unparsable
 from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.guards import Rules, rules_for
+from image_updater.domain.history import SeenTag, TagEvent
 from image_updater.domain.listings import Listing, Listings
 from image_updater.domain.references import parse_repository
 from image_updater.domain.shrinking import disbelief
@@ -36,6 +39,8 @@ FIRST_LOOK = 1.0
 """Seconds until the next look for a repository that is being listed again; doubled up to DEPENDENCY_RETRY."""
 ELSEWHERE = 30.0
 """Seconds between two looks at what is proven in another namespace: its guards do not wake us."""
+TAG_WEIGHT = 4
+"""What a tag counts that is filtered, parsed and compared."""
 MOST_TOLD = 3
 """Candidates that were passed over and are named in the Ready condition."""
 
@@ -59,6 +64,7 @@ class ImagePolicyReconciler:
     reader: ImageReader
     listings: Listings
     logins: CloudLogins | None = None
+    compute: Compute = IN_PLACE
     _waits: dict[ObjectKey, float] = field(default_factory=dict)
 
     async def reconcile(self, wanted: ImagePolicy) -> Outcome:
@@ -145,6 +151,7 @@ class ImagePolicyReconciler:
             raise GuardInvalid("; ".join(rules.faults))
         if rules.max_shrink is not None:
             await self._check_shrinking(wanted, listing, name, rules.max_shrink, repository)
+        seen = await self.catalog.seen(name) if rules.min_age else ()
         return Request(
             policy=policy,
             listing=listing,
@@ -152,7 +159,7 @@ class ImagePolicyReconciler:
             tag_filter=filter_of(wanted),
             skip_unparsable=skips_unparsable(wanted),
             rules=rules,
-            seen={seen.tag: seen for seen in await self.catalog.seen(name)} if rules.min_age else {},
+            seen=await self.compute.run(len(seen), _by_tag, seen),
             proven={p.policy: await self._proven(p.policy, wanted.metadata.namespace) for p in rules.promotions},
             digest=wanted.spec.digest_reflection_policy != "Never",
             facts=_remembered(wanted, repository, rules),
@@ -167,7 +174,9 @@ class ImagePolicyReconciler:
         if scanned and listed is None:
             raise Relisted
         try:
-            listing = self.listings.listing(name, listed or (), status.observed_exclusion_list)
+            tags, excluded = listed or (), status.observed_exclusion_list
+            weight = len(tags) * (1 + len(excluded))
+            listing = await self.compute.run(weight, self.listings.listing, name, tags, excluded)
         except PatternInvalid as error:
             raise RepositoryNotReady(str(error), retry_after=DEPENDENCY_RETRY) from None
         if not listing.tags:
@@ -179,10 +188,9 @@ class ImagePolicyReconciler:
     ) -> None:
         """Raises ListShrank."""
         events = await self.catalog.history(name)
-        counted = Listing((event.tag for event in events), listing.exclusions).tags
-        kept = frozenset(counted)
-        relevant = [event for event in events if event.tag in kept]
-        cause = disbelief(listing.tags, relevant, share, wanted.metadata.annotations, self.clock.now())
+        annotations, now = wanted.metadata.annotations, self.clock.now()
+        weight = len(events) * (1 + len(listing.exclusions))
+        cause = await self.compute.run(weight, _shrank, events, listing, share, annotations, now)
         if cause:
             raise ListShrank(cause, retry_after=seconds(repository.spec.interval))
 
@@ -223,14 +231,22 @@ class ImagePolicyReconciler:
             strict=not rules.guards,
             notices=notices,
         )
-        while isinstance(found := decide(replace(request, facts=facts)), Need):
+        weight = len(request.listing.listed) * TAG_WEIGHT
+        while isinstance(found := await self.compute.run(weight, decide, replace(request, facts=facts)), Need):
             facts[found.tag] = await witness.answer(found, facts.get(found.tag, Facts()))
         return replace(request, facts=facts), found
 
 
-def repository_key(policy: ImagePolicy) -> ObjectKey:
-    reference = policy.spec.image_repository_ref
-    return ObjectKey(reference.namespace or policy.metadata.namespace, reference.name)
+def _by_tag(seen: Sequence[SeenTag]) -> dict[str, SeenTag]:
+    return {each.tag: each for each in seen}
+
+
+def _shrank(
+    events: Sequence[TagEvent], listing: Listing, share: int, annotations: Mapping[str, str], now: datetime
+) -> str:
+    """Why the listing is not believed, "" when it is."""
+    kept = frozenset(Listing((event.tag for event in events), listing.exclusions).tags)
+    return disbelief(listing.tags, [event for event in events if event.tag in kept], share, annotations, now)
 
 
 async def guards_in(objects: Objects, namespace: str) -> tuple[UpdateGuard, ...]:

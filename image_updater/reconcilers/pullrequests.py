@@ -22,6 +22,7 @@ from gitops_core.meta import ObjectKey
 from gitops_core.ports import Clock, Cluster, GitAccess, Objects
 from gitops_core.runtime.credentials import git_access
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
+from image_updater.domain.choices import repository_key
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.domain.plan import CommitPlan, Spot
 from image_updater.domain.proposals import (
@@ -53,7 +54,6 @@ from image_updater.domain.references import Repository, parse_repository
 from image_updater.domain.sites import same_forge
 from image_updater.errors import ForgeDenied, ForgeUnavailable
 from image_updater.ports import Forge, ForgeAddress, Forges, ImageReader
-from image_updater.reconcilers.policies import repository_key
 
 ANNOTATION = "sealoop.dev/pull-request"
 API, LABELS, SECRET = f"{ANNOTATION}-api", f"{ANNOTATION}-labels", f"{ANNOTATION}-secret"

@@ -7,8 +7,10 @@ takes that listing. Other credentials ask for themselves, because they may not b
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -17,8 +19,10 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from gitops_core.meta import Condition, ObjectKey, seconds
-from gitops_core.ports import Clock, Cluster
+from gitops_core.ports import Clock, Cluster, Compute
+from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.recent import Recent
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
 from image_updater.domain.credentials import RegistryAccess
@@ -28,7 +32,7 @@ from image_updater.domain.pushes import Push, pushed_since
 from image_updater.domain.references import Repository, parse_repository
 from image_updater.domain.scans import LATEST, LOST, Scan, Wait, checksum, is_shared, plan_scan
 from image_updater.domain.vouching import catalog_name, may_ask
-from image_updater.errors import ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable
+from image_updater.errors import ImageInvalid, ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable
 from image_updater.ports import CloudLogins, Registry, TagCatalog
 from image_updater.reconcilers.access import access_identity, registry_access
 from image_updater.reconcilers.checkpoints import Checkpoints
@@ -38,7 +42,8 @@ log = logging.getLogger(__name__)
 
 SOON = 1.0
 """Seconds after which a checkpoint is written: what was found is told first."""
-MOST_TAGS = 200_000
+MOST_REMEMBERED = 16 << 20
+"""Bytes of all listings as registries sent them, and as many of the tags that something was said of."""
 
 Asked = tuple[Repository, str]  # which repository is listed, and the identity of who asks
 
@@ -49,29 +54,6 @@ class Listed(NamedTuple):
     tags: tuple[str, ...]
     asked_at: datetime
     answered_at: datetime
-
-
-class Newest:
-    """The newest listings, by what was asked: of more than `most` tags in all, the oldest listings go."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._tags = 0
-        self._known: dict[Asked, Listed] = {}
-
-    def get(self, asked: Asked) -> Listed | None:
-        return self._known.get(asked)
-
-    def put(self, asked: Asked, listing: Listed) -> None:
-        self._drop(asked)
-        self._known[asked] = listing
-        self._tags += len(listing.tags) + 1
-        while self._tags > self._most and len(self._known) > 1:
-            self._drop(next(iter(self._known)))
-
-    def _drop(self, asked: Asked) -> None:
-        if (former := self._known.pop(asked, None)) is not None:
-            self._tags -= len(former.tags) + 1
 
 
 @dataclass(frozen=True)
@@ -89,9 +71,13 @@ class ImageRepositoryReconciler:
     logins: CloudLogins | None
     checkpoints: Checkpoints
     listings: Listings
-    newest: Newest = field(default_factory=lambda: Newest(MOST_TAGS))
+    compute: Compute = IN_PLACE
+    newest: Recent[Asked, Listed] = field(default_factory=lambda: Recent(MOST_REMEMBERED))
     _asked: dict[ObjectKey, tuple[datetime, frozenset[Push]]] = field(default_factory=dict)
-    _scanned: dict[tuple[str, tuple[str, ...]], tuple[Sequence[str], ScanResult]] = field(default_factory=dict)
+    _swept: set[str] = field(default_factory=set)
+    _scanned: Recent[tuple[str, tuple[str, ...]], tuple[Sequence[str], ScanResult]] = field(
+        default_factory=lambda: Recent(MOST_REMEMBERED)
+    )
     _listings_under_way: Flights[Listed] = field(default_factory=Flights)
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
@@ -99,6 +85,9 @@ class ImageRepositoryReconciler:
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
         canonical = str(repository)
         access = await registry_access(self.cluster, wanted, repository, self.logins)
+        if not self._swept:  # what was deleted while another process led
+            self._swept.add("")
+            await self._forget(await self.catalog.repositories())
         plan, name = plan_scan(wanted, canonical, self.clock.now()), catalog_name(wanted, canonical)
         known = await self.catalog.tags(name)
         if known is not None:
@@ -123,13 +112,24 @@ class ImageRepositoryReconciler:
         delay = plan.seconds if isinstance(plan, Wait) else self._until_next(wanted, result)
         if await self.checkpoints.is_due(wanted, name):
             delay = min(delay, SOON)
+        if wanted.status.canonical_image_name not in ("", canonical):
+            await self._forget(_names_of(wanted) - {name}, wanted)
         status = msgspec.structs.replace(wanted.status, last_scan_result=result)
         return _outcome(wanted, status, canonical, delay, self.checkpoints.trouble(wanted))
 
     async def finalize(self, wanted: ImageRepository) -> None:
-        """Nothing in the world: another ImageRepository may list the same repository."""
+        """Nothing in the world; the catalog forgets what nobody else of the namespace lists."""
         self.checkpoints.forget(wanted)
         self._asked.pop(wanted.key, None)
+        await self._forget(_names_of(wanted), wanted)
+
+    async def _forget(self, names: Iterable[str], without: ImageRepository | None = None) -> None:
+        """Forget those of these names in the catalog that no ImageRepository stands for any more."""
+        listed = await self.checkpoints.objects.list(ImageRepository)
+        used = {name for found in listed if without is None or found.key != without.key for name in _names_of(found)}
+        for name in names:
+            if name not in used:
+                await self.catalog.forget(name)
 
     async def _scan(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, plan: Scan
@@ -161,7 +161,7 @@ class ImageRepositoryReconciler:
         asked_at = self.clock.now()
         tags = await self.registry.tags(repository, access)
         listing = Listed(tags, asked_at, self.clock.now())
-        self.newest.put(asked, listing)
+        self.newest.put(asked, listing, _weight(tags))
         return listing
 
     async def _keep(self, wanted: ImageRepository, name: str, listing: Listed, identity: str) -> None:
@@ -209,15 +209,17 @@ class ImageRepositoryReconciler:
             return wanted.status.last_scan_result
         try:
             tags = await self.catalog.tags(name) or ()
-            kept = self.listings.listing(name, tags, wanted.spec.exclusion_list).tags
+            weight = len(tags) * (1 + len(wanted.spec.exclusion_list))
+            listing = await self.compute.run(weight, self.listings.listing, name, tags, wanted.spec.exclusion_list)
+            kept = listing.tags
         except PatternInvalid as error:
             raise RegistryError(str(error)) from None
         key = (name, wanted.spec.exclusion_list)
-        said = self._scanned.pop(key, None)
-        result = said[1] if said is not None and said[0] is kept else scan_result(kept, listed_at)
-        self._scanned[key] = (kept, result)
-        if len(self._scanned) > 100:
-            del self._scanned[next(iter(self._scanned))]
+        said = self._scanned.get(key)
+        if said is None or said[0] is not kept:
+            said = kept, await self.compute.run(len(kept), scan_result, kept, listed_at)
+            self._scanned.put(key, said, _weight(kept))
+        result = said[1]
         return msgspec.structs.replace(result, scan_time=listed_at.replace(microsecond=0))
 
     def _until_next(self, wanted: ImageRepository, result: ScanResult | None) -> float:
@@ -227,6 +229,19 @@ class ImageRepositoryReconciler:
             return interval
         age = (self.clock.now() - result.scan_time).total_seconds()
         return max(1.0, interval - age) if age >= 1 else interval
+
+
+def _names_of(wanted: ImageRepository) -> set[str]:
+    """What the catalog calls what it lists, and what it listed last."""
+    canonical = {wanted.status.canonical_image_name} - {""}
+    with contextlib.suppress(ImageInvalid):
+        canonical.add(str(parse_repository(wanted.spec.image)))
+    return {catalog_name(wanted, each) for each in canonical}
+
+
+def _weight(tags: Sequence[str]) -> int:
+    """About how many bytes they take; no more than may be kept, so that the last ones stay, however many they are."""
+    return min(1000 + 8 * len(tags) + sum(map(sys.getsizeof, tags)), MOST_REMEMBERED)
 
 
 def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:

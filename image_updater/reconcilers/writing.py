@@ -4,25 +4,28 @@
         the branch moved meanwhile: begin again at once, on what is there now
 
 Nothing is merged. A branch that is read is only ever added to. Another push branch is made anew from what is read, as
-one commit on top of it: what somebody else put there is never given up for that.
+one commit on top of it: what somebody else put there is never given up for that. Ours is what we recorded: the id of
+what was pushed, and before a push its parent and tree, for a process that dies between the two.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from gitops_core.errors import GitAccessDenied, GitError, PushConflict, PushDenied, RefNotFound, SigningFailed
 from gitops_core.meta import ObjectKey, ObjectRef, Revision, Sensitive, seconds
 from gitops_core.ports import Commit, CommitInfo, GitRef, Signature, Signer
+from gitops_core.runtime.computing import READING
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Platform
-from image_updater.api import ImageUpdateAutomation, SigningKey
+from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing, SigningKey
 from image_updater.domain.gates import Gatekeeper
 from image_updater.domain.messages import commit_message
 from image_updater.domain.sightings import Spot
+from image_updater.domain.vouching import is_recorded
 from image_updater.errors import BranchTaken
 from image_updater.reconcilers.planning import Part, Planned, Together, plan_together
 from image_updater.reconcilers.sources import Source
@@ -39,12 +42,16 @@ class Job:
     Attributes:
         parts: reads what is wanted of the branch now, the part of `wanted` first; it is told the branch's tip.
         is_settled: whether the last run saw just this base and tip and left nothing to do.
+        announce: records what is about to be pushed.
+        statuses: those of these automations as they are stored now.
     """
 
     wanted: ImageUpdateAutomation
     source: Source
     parts: Callable[[Revision | None], Awaitable[tuple[Part, ...]]]
     is_settled: Callable[[Part, Revision, Revision | None], bool]
+    announce: Callable[[Pushing], Awaitable[None]]
+    statuses: Callable[[Iterable[ImageUpdateAutomation]], Awaitable[tuple[ImageUpdateAutomationStatus, ...]]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class Writer:
             if tip is not None and source.switches and await self._stands(commit, tip, (own, *others)):
                 return Run(own, base, together, standing=tip)
             try:
-                pushed = await self._push(commit, tip)
+                pushed = await self._push(commit, tip, (own, *others))
             except PushConflict as conflict:
                 last = str(conflict)
             else:
@@ -119,12 +126,16 @@ class Writer:
     # the commit
 
     async def _commit(self, base: Revision, together: Together) -> Commit:
-        wanted, spec = self.job.wanted, self.job.source.git.commit
-        changes, back = together.plan.changes, self._taken_back(together)
-        message = commit_message(spec.message_template, wanted.key, changes, spec.message_template_values, back)
+        spec = self.job.source.git.commit
+        message = await self.platform.compute.run(READING, self._message, together)
         author = Signature(spec.author.name, spec.author.email, self.platform.clock.now().replace(microsecond=0))
         signer = await self._signer(spec.signing_key) if spec.signing_key is not None else None
         return Commit(base.commit, together.plan.edits, message, author, author, signer)
+
+    def _message(self, together: Together) -> str:
+        spec, changes = self.job.source.git.commit, together.plan.changes
+        back, values = self._taken_back(together), spec.message_template_values
+        return commit_message(spec.message_template, self.job.wanted.key, changes, values, back)
 
     def _taken_back(self, together: Together) -> tuple[str, ...]:
         """Why images are taken back, each once."""
@@ -161,23 +172,43 @@ class Writer:
         if tip.commit == commit.parent:
             return False
         info = await source.remote.describe(tip)
-        if not _is_ours(info, parts):
+        tree = await source.remote.preview(commit)
+        # who lost the status finds that there is just what would be pushed: nothing of anybody's can be lost
+        stands = _is_same(info, commit, tree)
+        if not stands and not await self._is_ours(info, parts):
             raise BranchTaken(
                 f"branch '{source.push_branch}' of {source.url} is at commit {tip.commit[:7]} by "
                 f"{info.author.email!r}, which is not ours: it is left as it is; merge it, or delete the branch",
                 retry_after=seconds(self.job.wanted.spec.interval),
             )
-        return info.parents == (commit.parent,) and info.tree == await source.remote.preview(commit)
+        return stands or (info.parents == (commit.parent,) and info.tree == tree)
+
+    async def _is_ours(self, info: CommitInfo, parts: tuple[Part, ...]) -> bool:
+        """Whether one of the automations that share the branch recorded it, as the watches or the cluster know."""
+        automations = [part.automation for part in parts]
+        content = _content_of(info)
+        return is_recorded(info.commit, content, (a.status for a in automations)) or is_recorded(
+            info.commit, content, await self.job.statuses(automations)
+        )
 
     # the push
 
-    async def _push(self, commit: Commit, tip: Revision | None) -> Revision:
+    async def _push(self, commit: Commit, tip: Revision | None, parts: tuple[Part, ...]) -> Revision:
         """Raises PushConflict: it has to be planned again."""
         source = self.job.source
         expected = tip.commit if tip is not None else ""
+        statuses: tuple[ImageUpdateAutomationStatus, ...] = ()
+        if source.switches or source.refspec:  # the next push is to give this commit up
+            statuses = await self.job.statuses(part.automation for part in parts)
+            await self.job.announce(Pushing(parent=commit.parent, tree=await source.remote.preview(commit)))
         try:
             return await source.remote.push(
-                commit, source.push_branch, expected=expected, refspec=source.refspec, options=source.options
+                commit,
+                source.push_branch,
+                expected=expected,
+                refspec=source.refspec,
+                options=source.options,
+                ours=lambda info: is_recorded(info.commit, _content_of(info), statuses),
             )
         except (PushConflict, PushDenied, GitAccessDenied, SigningFailed):
             raise
@@ -194,13 +225,20 @@ class Writer:
             info = await source.remote.describe(tip)
         except GitError:
             raise error from None
-        said = (info.parents, info.author, info.message.rstrip())
-        if said == ((commit.parent,), commit.author, commit.message.rstrip()):
+        if _is_same(info, commit, await source.remote.preview(commit)) and info.author == commit.author:
             return tip
         raise PushConflict(str(error))
 
 
-def _is_ours(info: CommitInfo, parts: tuple[Part, ...]) -> bool:
-    """Whether one of the automations that share the branch made it."""
-    specs = [part.automation.spec.git for part in parts]
-    return info.author.email in {spec.commit.author.email for spec in specs if spec is not None}
+def _is_same(info: CommitInfo, commit: Commit, tree: str) -> bool:
+    """Whether a commit is what making `commit` at its time would have made: one that somebody amended is not."""
+    said = info.parents, info.tree, info.message.rstrip(), info.author.name, info.author.email
+    ours = (commit.parent,), tree, commit.message.rstrip(), commit.author.name, commit.author.email
+    return said == ours and info.author == info.committer
+
+
+def _content_of(info: CommitInfo) -> Pushing | None:
+    """What it changes of which commit; None where it was amended since it was made, or is no commit of ours."""
+    if len(info.parents) != 1 or info.author != info.committer:
+        return None
+    return Pushing(parent=info.parents[0], tree=info.tree)

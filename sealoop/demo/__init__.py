@@ -3,6 +3,7 @@
     world.py      a Git remote, a registry and a secret store on loopback, and the folder that everything is left in
     observing.py  what the cluster says, as it says it
     story.py      the steps: each waits for something to be so, and fails when it does not come
+    serving.py    the three servers alone, for the loop by hand (docs/quickstart.md)
 
 Nothing is told that was not seen: the process under way is the ordinary `sealoop run`, and a step that does not happen
 in time ends the demo with exit code 1.
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from sealoop.demo.serving import PortTaken, serve
 from sealoop.demo.story import StepFailed, tell
 from sealoop.demo.world import FolderTaken, World
 
@@ -29,8 +31,10 @@ from sealoop.demo.world import FolderTaken, World
     show_default=True,
     help="Where everything is left; made anew by each run.",
 )
+@click.option("--servers", is_flag=True, help="Only serve Git repositories of DIR/git, a registry and a secret store.")
+@click.option("--port", default=8300, show_default=True, help="With --servers: the first of three in a row.")
 @click.option("--patience", default=60.0, show_default=True, help="Seconds that a step may take.")
-def demo(folder: Path, patience: float) -> None:
+def demo(folder: Path, servers: bool, port: int, patience: float) -> None:
     """Show the whole loop once, on an embedded cluster.
 
     Makes a Git remote, a registry and a secret store on loopback, starts the service, pushes a new image tag and
@@ -41,9 +45,11 @@ def demo(folder: Path, patience: float) -> None:
         async with World.made(folder) as world:
             await tell(world, patience)
 
+    if servers:
+        (folder / "git").mkdir(parents=True, exist_ok=True)
     try:
-        asyncio.run(work())
-    except (StepFailed, FolderTaken) as error:
+        asyncio.run(serve(folder / "git", port) if servers else work())
+    except (StepFailed, FolderTaken, PortTaken) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,7 +1,8 @@
-"""A secret store in the process: what Vault's key-value engine, version 2, answers to readers with a token.
+"""A secret store in the process: what Vault's key-value engine, version 2, answers to who has its token.
 
     PUT from Python:  vault.put("shop/db", {"password": "..."})
     GET /v1/secret/data/shop/db?version=1          X-Vault-Token: ...
+    POST, PUT /v1/secret/data/shop/db              {"data": {"password": "..."}}: a new version
     GET /v1/sys/internal/ui/mounts/secret/...      which engine is there
 
 For the demo and for trying things out; it forgets everything when it ends.
@@ -37,8 +38,8 @@ class EmbeddedVault:
         requests: how many requests were answered.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.token = Sensitive(secrets.token_urlsafe(24))
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, *, token: str = "") -> None:
+        self.token = Sensitive(token or secrets.token_urlsafe(24))
         self.url = ""
         self.requests = 0
         self._host, self._port = host, port
@@ -62,6 +63,8 @@ class EmbeddedVault:
         application.router.add_get("/v1/auth/token/lookup-self", self._lookup)
         application.router.add_get("/v1/sys/internal/ui/mounts/secret/{key:.*}", self._mount)
         application.router.add_get("/v1/secret/data/{key:.+}", self._read)
+        for method in ("POST", "PUT"):
+            application.router.add_route(method, "/v1/secret/data/{key:.+}", self._write)
         application.router.add_get("/v1/secret/{any:.+}", self._misplaced)
         application.router.add_route("*", "/{any:.*}", self._unknown)
         self._runner = web.AppRunner(application, access_log=None)
@@ -106,6 +109,18 @@ class EmbeddedVault:
         }
         body = {"data": {"data": version.data, "metadata": metadata}}
         return web.json_response(body, status=404 if version.data is None else 200)
+
+    async def _write(self, request: web.Request) -> web.Response:
+        if (refusal := self._refusal(request)) is not None:
+            return refusal
+        try:
+            body = await request.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or not isinstance(body.get("data"), dict):
+            return web.json_response({"errors": ["no data provided"]}, status=400)
+        version = self.put(request.match_info["key"], body["data"])
+        return web.json_response({"data": {"version": version, "destroyed": False}})
 
     async def _misplaced(self, request: web.Request) -> web.Response:
         warning = "Invalid path for a versioned K/V secrets engine."

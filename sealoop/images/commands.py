@@ -206,23 +206,26 @@ def lint(
     """Find what cannot work: before it is committed, or where nothing happens.
 
     Ranges that no version satisfies, patterns that are none, policies without a repository, guards that cannot be
-    read, promotions in a circle; in the files of FOLDER markers of unknown policies and two policies on one line.
+    read, promotions in a circle; in the files of FOLDER every place that cannot follow its policy, in the words of
+    `edit` and of the service, values of which a marker would take more than is meant, and comments that are almost
+    markers.
     """
 
     async def work() -> int:
         from dataclasses import replace
 
+        from sealoop.applying import tell_of_unchecked_rules
         from sealoop.files import manifests_in
         from sealoop.images import linting
 
         if files:
+            tell_of_unchecked_rules()
             given, refused = linting.given_in(manifests_in(files, recursive=recursive), complete=not partial)
         else:
             async with opened(connection) as (cluster, _):
                 given, refused = await linting.given_by(cluster, namespace), ()
             given = replace(given, complete=given.complete and not partial)
-        given = replace(given, sightings=linting.sightings_in(folders, given))
-        return linting.show(given, refused, output)
+        return linting.show(linting.looked_at(folders, given), refused, output)
 
     run(work())
 
@@ -231,7 +234,7 @@ def lint(
     "import",
     epilog="""\b
 Examples:
-  kubectl get applications,imageupdaters -n argocd -o yaml | sealoop images import -f - > images.yaml
+  kubectl get applications,applicationsets,imageupdaters -n argocd -o yaml | sealoop images import -f - > images.yaml
   sealoop images import -f apps/ -R -n fleet --path ./checkout
 \b
 Exit codes: 0 everything was translated, 1 something needs a person: it is said on standard error.""",
@@ -249,9 +252,9 @@ Exit codes: 0 everything was translated, 1 something needs a person: it is said 
 def import_(files: tuple[str, ...], recursive: bool, namespace: str, checkout: Path | None) -> None:
     """Turn Argo CD Image Updater's settings into objects.
 
-    Reads Applications with its annotations and ImageUpdater resources; prints the equivalent ImageRepository,
-    ImagePolicy, ImageUpdateAutomation and UpdateGuard, whose targets say where in Git the images stand; with --path,
-    markers in the files say it.
+    Reads Applications with its annotations, templates in ApplicationSets, and ImageUpdater resources; prints the
+    equivalent ImageRepository, ImagePolicy, ImageUpdateAutomation and UpdateGuard, whose targets say where in Git the
+    images stand; with --path, markers in the files say it.
     """
     import yaml
 

@@ -14,14 +14,14 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from image_updater.domain.plan import CommitPlan, Sighting
+    from image_updater.domain.plan import CommitPlan
     from image_updater.domain.targets import DeclaredTarget
 
 MOST_BYTES = 33 << 20
@@ -133,14 +133,28 @@ def declared_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
         except msgspec.ValidationError as error:
             name = manifest.get("metadata", {}).get("name", "")
             raise click.ClickException(f"UpdateGuard {name} is not valid: {error}") from None
+        if guard.spec.suspend:
+            continue
         namespace = guard.metadata.namespace or "default"
         found += (DeclaredTarget(namespace, target) for target in guard.spec.targets)
     return tuple(found)
 
 
-def found_files(path: Path, targets: Iterable[DeclaredTarget]) -> dict[str, bytes]:
-    """What below `path` (or `path` itself, a file) holds a marker or is a target, by path below it. Raises OSError."""
+def is_marked(name: str, content: bytes) -> bool:
+    """Whether a file holds what every marker holds."""
     from image_updater.domain.markers import SCREEN
+
+    return SCREEN.encode() in content
+
+
+def found_files(
+    path: Path, targets: Iterable[DeclaredTarget], screen: Callable[[str, bytes], bool] = is_marked
+) -> dict[str, bytes]:
+    """What below `path` (or `path` itself, a file) the screen lets through or is a target, by path below it.
+
+    Raises:
+        OSError.
+    """
     from image_updater.domain.targets import targeted
 
     names = [path.name] if path.is_file() else sorted(_walked(path))
@@ -149,7 +163,7 @@ def found_files(path: Path, targets: Iterable[DeclaredTarget]) -> dict[str, byte
     for name in names:
         with _place(path, name).open("rb") as file:
             content = file.read(MOST_BYTES)
-        if name in aimed or SCREEN.encode() in content:
+        if name in aimed or screen(name, content):
             found[name] = content
     return found
 
@@ -211,28 +225,21 @@ def inventory(plan: CommitPlan, *, written: bool) -> str:
     """What changed and every place that was seen, as JSON."""
     import msgspec
 
+    from image_updater.domain.inventory import after_commit
+
     changes = [{"file": c.file, "setter": c.setter, "old": c.old, "new": c.new} for c in plan.changes]
-    seen = [_as_json(sighting, written) for sighting in plan.sightings]
-    whole: Mapping[str, Any] = {"changes": changes, "inventory": seen}
+    seen = after_commit(plan.sightings) if written else plan.sightings
+    whole: Mapping[str, Any] = {"changes": changes, "inventory": [sighting._asdict() for sighting in seen]}
     return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()
-
-
-def _as_json(sighting: Sighting, written: bool) -> dict[str, Any]:
-    found = sighting._asdict()
-    if written and sighting.state == "pending":
-        found |= {"state": "applied", "current": sighting.desired}
-    return found
 
 
 def summary(plan: CommitPlan, *, written: bool) -> str:
     """How many places are in which state, and each that a person should look at."""
+    from image_updater.domain.inventory import to_be_told, told
+
     changed = len(plan.changes)
     values, files = "value" if changed == 1 else "values", "file" if len(plan.edits) == 1 else "files"
-    lines = [f"{changed} {values} in {len(plan.edits)} {files} {'set' if written else 'would be set'}"]
-    for sighting in plan.sightings:
-        if sighting.state in ("applied", "pending"):
-            continue
-        where = f"{sighting.file}:{sighting.line}" if sighting.line else sighting.file
-        lines.append(f"{where}: {sighting.state}: {f'{sighting.setter}: ' if sighting.setter else ''}{sighting.cause}")
+    done = f"{changed} {values} in {len(plan.edits)} {files} {'set' if written else 'would be set'}"
     counts = Counter(s.state for s in plan.sightings if s.state != "pending")
-    return "\n".join([*lines[1:], ", ".join([lines[0], *(f"{n} {state}" for state, n in sorted(counts.items()))])])
+    last = ", ".join([done, *(f"{n} {state}" for state, n in sorted(counts.items()))])
+    return "\n".join([*map(told, to_be_told(plan.sightings)), last])

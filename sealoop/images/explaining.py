@@ -17,9 +17,10 @@ from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
 from image_updater.domain.explaining import verdicts
-from image_updater.domain.gates import setter_of
+from image_updater.domain.inventory import where
 from image_updater.domain.plan import Sighting
 from image_updater.domain.selectors import selects
+from image_updater.domain.sightings import setter_of
 from image_updater.domain.verdicts import Chosen, Verdict
 from image_updater.reconcilers.planning import plan_part, read_part
 from image_updater.reconcilers.sources import open_source
@@ -137,8 +138,7 @@ def show(explanation: Explanation, output: str, everything: bool) -> None:
         if not followed.places and not followed.trouble:
             click.echo("  no file is marked for this policy")
         for place in followed.places:
-            where = f"{place.file}:{place.line}" if place.line else place.file
-            click.echo(f"  {where}  {place.state}  {_said(place)}")
+            click.echo(f"  {where(place)}  {place.state}  {_said(place)}")
     if not explanation.automations:
         click.echo("\nNo ImageUpdateAutomation of its namespace follows this policy: nothing is committed")
 

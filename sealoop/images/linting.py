@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,9 @@ from gitops_core.ports import Cluster
 from gitops_core.runtime.informers import listed
 from gitops_core.schema import default, from_manifest, object_schema, validate
 from image_updater.api import KINDS, ImagePolicy, ImageRef, ImageRepository, UpdateGuard
+from image_updater.domain.doubts import near_misses
 from image_updater.domain.lint import Finding, Given, lint
+from image_updater.domain.markers import SCREEN, is_considered
 from image_updater.domain.plan import Sighting, plan_commit, setters
 from image_updater.domain.targets import DeclaredTarget
 from sealoop.images.editing import found_files
@@ -69,20 +72,75 @@ def _of(kind: type[R], objects: Iterable[Resource]) -> tuple[R, ...]:
     return tuple(each for each in objects if isinstance(each, kind))
 
 
-def sightings_in(folders: Iterable[Path], given: Given) -> tuple[Sighting, ...]:
-    """The marked places of the folders' files, and those that the guards' targets lead to. Raises ClickException."""
-    values: dict[str, str] = {}
-    for policy in given.policies:
-        values |= setters(policy.metadata.namespace, {policy.metadata.name: ANY_IMAGE})
-    targets = [DeclaredTarget(g.metadata.namespace, target) for g in given.guards for target in g.spec.targets]
-    found: list[Sighting] = []
+def looked_at(folders: Sequence[Path], given: Given) -> Given:
+    """`given` with the marked places of the folders' files, and those that the guards' targets lead to.
+
+    Files are named by their path below their folder; where several folders are given, with the folder in front.
+
+    Raises:
+        ClickException: a file cannot be read.
+    """
+    targets = [
+        DeclaredTarget(guard.metadata.namespace, target)
+        for guard in given.guards
+        if not guard.spec.suspend
+        for target in guard.spec.targets
+    ]
+    values = {setter: value for policy in given.policies for setter, value in _values(policy).items()}
+    places: list[Sighting] = []
+    texts: dict[str, str] = {}
+    missing: list[set[Sighting]] = []
     for folder in folders:
         try:
-            files = found_files(folder, targets)
+            files = found_files(folder, targets, screen=may_be_marked)
         except OSError as error:
             raise click.ClickException(f"{error.filename or folder}: {error.strerror or error}") from None
-        found += plan_commit(files, values, targets=targets).sightings
-    return tuple(found)
+        seen = plan_commit(files, values, targets=targets).sightings
+        if not given.complete:
+            elsewhere = {base: "" for place in seen for base in _bases(place.setter) if base not in values}
+            seen = plan_commit(files, values | _of_any(elsewhere), targets=targets).sightings
+        front = f"{folder}/" if len(folders) > 1 else ""
+        nowhere = {place for place in seen if place.line == 0 and place.file not in files}
+        missing.append(nowhere)
+        places += (place._replace(file=front + place.file) for place in seen if place not in nowhere)
+        texts |= {
+            front + name: content.decode(errors="replace") for name, content in files.items() if is_considered(name)
+        }
+    everywhere = set.intersection(*missing) if missing else set()  # what is in one folder need not be in the others
+    return replace(given, sightings=(*places, *everywhere), texts=texts)
+
+
+def may_be_marked(name: str, content: bytes) -> bool:
+    """Whether a file holds a marker, or what may have been meant as one."""
+    if SCREEN.encode() in content:
+        return True
+    return is_considered(name) and any(near_misses(_text(content)))
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")
+
+
+def _values(policy: ImagePolicy) -> dict[str, str]:
+    """What its setters set: what it chose, or what it might."""
+    digest = "" if policy.spec.digest_reflection_policy == "Never" else ANY_IMAGE.digest
+    image = policy.status.latest_ref or msgspec.structs.replace(ANY_IMAGE, digest=digest)
+    return setters(policy.metadata.namespace, {policy.metadata.name: image})
+
+
+def _of_any(bases: Iterable[str]) -> dict[str, str]:
+    """What the setters of policies that are not given might set."""
+    values: dict[str, str] = {}
+    for base in bases:
+        namespace, _, name = base.partition(":")
+        values |= setters(namespace, {name: ANY_IMAGE})
+    return values
+
+
+def _bases(setter: str) -> Iterable[str]:
+    """The policies `namespace:name` that a place's setter names."""
+    split = (each.split(":") for each in setter.split(", "))
+    return [f"{parts[0]}:{parts[1]}" for parts in split if len(parts) > 1 and all(parts[:2])]
 
 
 def show(given: Given, refused: Sequence[Finding], output: str) -> int:

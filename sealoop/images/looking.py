@@ -27,6 +27,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.statuses import StatusWriter
 from image_updater.api import ImagePolicy, ImageRepository
+from image_updater.domain.choices import repository_key
 from image_updater.domain.listings import Listings
 from image_updater.domain.references import Repository, parse_repository
 from image_updater.domain.vouching import catalog_name
@@ -34,7 +35,6 @@ from image_updater.errors import RegistryError, RepositoryNotReady
 from image_updater.reconcilers import ImagePolicyReconciler
 from image_updater.reconcilers.access import registry_access
 from image_updater.reconcilers.checkpoints import Checkpoints
-from image_updater.reconcilers.policies import repository_key
 from sealoop.service import opened_ports
 from sealoop.wiring import Ports
 

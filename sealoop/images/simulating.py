@@ -5,7 +5,7 @@ The history is the service's own (--state-dir) or, without it, what the cluster 
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ import msgspec
 
 from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
-from image_updater.adapters.catalog import SqliteCatalog
+from image_updater.adapters.catalog import recorded_history
 from image_updater.api import ImagePolicy
 from image_updater.domain.history import TagEvent
 from image_updater.domain.replays import Step, replay
@@ -51,8 +51,7 @@ async def simulate(
         name = catalog_name(wanted, str(repository))
         events = await look.ports.catalog.history(name)
         if state_dir is not None:
-            with contextlib.closing(SqliteCatalog.open(state_dir / "tags.db")) as recorded:
-                events = await recorded.history(name)
+            events = await asyncio.to_thread(recorded_history, state_dir / "tags.db", name)
         if not events:
             where = f"in {state_dir}" if state_dir is not None else "in the cluster"
             raise RepositoryNotReady(f"no history of {repository} {where}: it was never listed there")

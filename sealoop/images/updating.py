@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
@@ -31,8 +32,9 @@ from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.informers import listed
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import crd
-from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from sealoop.applying import prepare
+from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, MarkerReport, UpdateGuard
+from image_updater.domain.inventory import to_be_told, told
+from sealoop.applying import prepare, tell_of_unchecked_rules
 from sealoop.clusters import Connection, opened
 from sealoop.images.lending import FIELD_MANAGER, Token, lend_logins, lend_token
 from sealoop.images.selecting import SERVED, among, in_cluster
@@ -65,13 +67,19 @@ class Once:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one object: `commit` is the one that this run pushed, "" for none."""
+    """What became of one object.
+
+    Attributes:
+        commit: the one that this run pushed, "" for none.
+        inventory: of an automation, the places that do not say what their policy chose.
+    """
 
     kind: str
     key: ObjectKey
     ok: bool
     message: str
     commit: str = ""
+    inventory: tuple[MarkerReport, ...] = ()
 
 
 async def update_once(once: Once) -> tuple[Result, ...]:
@@ -121,7 +129,9 @@ async def _working(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[
             clock=clock,
             chance=chance,
             # no UpdateGuard: it looks at workloads, which are not here
-            assemble=lambda platform: [c for c in image_controllers(platform, ports) if c.kind is not UpdateGuard],
+            assemble=lambda platform: [
+                c for c in image_controllers(platform, ports, sys.maxsize) if c.kind is not UpdateGuard
+            ],
             settings=process.Settings(grace=1.0),
             stop=stop,
             metrics=Metrics(CollectorRegistry()),
@@ -137,6 +147,7 @@ async def _working(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[
 
 async def _found(once: Once) -> list[Manifest]:
     if once.manifests:
+        tell_of_unchecked_rules()
         return await among(once.manifests, once.namespace)
     async with opened(once.connection) as (cluster, _):
         return await in_cluster(cluster, once.namespace)
@@ -206,7 +217,8 @@ async def _results(cluster: Cluster, before: Sequence[ImageUpdateAutomation]) ->
             message = ready.message if ready is not None else "it was not looked at"
             commit = getattr(item.status, "last_push_commit", "")
             new = commit if commit != pushed.get(item.key, "") else ""
-            results.append(Result(kind.KIND.kind, item.key, item.status.is_ready, message, new))
+            places: tuple[MarkerReport, ...] = getattr(item.status, "unsettled", ())
+            results.append(Result(kind.KIND.kind, item.key, item.status.is_ready, message, new, places))
     return tuple(results)
 
 
@@ -228,10 +240,16 @@ def docker_config(path: Path | None) -> bytes | None:
 def show(results: Sequence[Result], output: str) -> int:
     """Print what became of each object; how many failed."""
     if output == "json":
-        plain = [msgspec.to_builtins({**vars(r), "key": str(r.key)}) for r in results]
+        plain = [
+            {**vars(r), "key": str(r.key), "inventory": [msgspec.structs.asdict(place) for place in r.inventory]}
+            for r in results
+        ]
         click.echo(msgspec.json.format(msgspec.json.encode(plain), indent=2).decode())
     else:
         for result in results:
             state = f"pushed {result.commit[:7]}" if result.commit else "ok" if result.ok else "failed"
             click.echo(f"{result.kind.lower()}/{result.key.name}\t{state}\t{result.message}")
+    for result in results:
+        for place in to_be_told(result.inventory):
+            click.echo(told(place), err=True)
     return sum(not result.ok for result in results)

@@ -1,14 +1,15 @@
 """Providers of secrets, by the names that SecretStores give them."""
 
-from gitops_core.ports import Clock
+from gitops_core.ports import Clock, Compute
+from gitops_core.runtime.computing import IN_PLACE
 from secrets_sync.adapters.fake import FakeFactory
 from secrets_sync.adapters.vault import VaultFactory
 from secrets_sync.ports import ProviderFactories
 
 
-def provider_factories(clock: Clock) -> ProviderFactories:
+def provider_factories(clock: Clock, compute: Compute = IN_PLACE) -> ProviderFactories:
     """All providers that this version knows. Close each when the process ends."""
-    return {"fake": FakeFactory(), "vault": VaultFactory(clock)}
+    return {"fake": FakeFactory(), "vault": VaultFactory(clock, compute=compute)}
 
 
 __all__ = ["FakeFactory", "VaultFactory", "provider_factories"]

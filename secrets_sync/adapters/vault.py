@@ -12,13 +12,14 @@ import importlib
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 from weakref import WeakValueDictionary
 
 from gitops_core.adapters.http import Authorities
 from gitops_core.meta import ObjectKey, Sensitive
-from gitops_core.ports import Clock, Cluster
+from gitops_core.ports import Clock, Cluster, Compute
+from gitops_core.runtime.computing import IN_PLACE
 from secrets_sync.adapters.credentials import Credential, certificates, credential
 from secrets_sync.adapters.places import Places, all_threads
 from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
@@ -44,11 +45,12 @@ UNUSED = 900.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What Vault said: the status and the decoded body, numbers by their digits."""
+    """What Vault said: the status and the decoded body, numbers by their digits, and how many bytes that was."""
 
     status: int
     body: Any = field(repr=False)
     retry_after: float | None = None
+    size: int = 0
 
     def part(self, *names: str) -> Any:
         """What is under these keys of nested objects, or None."""
@@ -56,6 +58,15 @@ class Answer:
         for name in names:
             value = value.get(name) if isinstance(value, dict) else None
         return value
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """An answer as it came."""
+
+    status: int
+    content: bytes = field(repr=False)
+    retry_after: str | None
 
 
 @dataclass
@@ -101,10 +112,12 @@ class Connection:
         clock: Clock,
         places: Places,
         timeout: float,
+        compute: Compute,
     ) -> None:
         self.where = f"vault {settings.server}"
         self.settings, self.trust, self.access = settings, trust, access
         self._clock, self._places, self._timeout = clock, places, timeout
+        self.compute = compute
         self._client: Any = None
         self._login: Login | None = None
         self._logging_in = places.alone()
@@ -181,9 +194,10 @@ class Connection:
 
     async def _request(self, method: str, path: str, token: Sensitive | None, **parameters: Any) -> Answer:
         call = self._blocking_request
-        return await self._places.run(lambda: call(method, path, token, parameters), self._timeout)
+        raw = await self._places.run(lambda: call(method, path, token, parameters), self._timeout)
+        return await self.compute.run(len(raw.content), _answer, raw)
 
-    def _blocking_request(self, method: str, path: str, token: Sensitive | None, parameters: Any) -> Answer:
+    def _blocking_request(self, method: str, path: str, token: Sensitive | None, parameters: Any) -> _Raw:
         import hvac.adapters
         import requests
 
@@ -206,7 +220,7 @@ class Connection:
             raise NoAnswer(f"{self.where}: no answer in time") from None  # the cause could quote headers
         except (requests.RequestException, OSError) as error:
             raise ProviderUnavailable(f"{self.where}: {_trouble(error)}") from None
-        return _answer(response.status_code, response.content, response.headers.get("Retry-After"))
+        return _Raw(response.status_code, response.content, response.headers.get("Retry-After"))
 
     def _session(self, make: Callable[[ssl.SSLContext, float], T]) -> T:
         if self._client is None:
@@ -226,13 +240,13 @@ def _trouble(error: Exception) -> str:
     return f"{type(error).__name__}"
 
 
-def _answer(status: int, content: bytes, retry_after: str | None) -> Answer:
+def _answer(raw: _Raw) -> Answer:
     try:
-        body = gojson.decode(content.decode()) if content else None
+        body = gojson.decode(raw.content.decode()) if raw.content else None
     except ValueError:
         body = None
-    delay = float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else None
-    return Answer(status, body, delay)
+    delay = float(after) if (after := raw.retry_after) and after.isascii() and after.isdigit() else None
+    return Answer(raw.status, body, delay, len(raw.content))
 
 
 def _number(value: Any) -> float:
@@ -283,7 +297,10 @@ class Vault:
         refuse_failure(self.where, answer)
         if answer.status == 404:
             return await self._absent(answer, Place(settings.path, settings.version, path), key, version)
-        data = answer.part("data", "data") if settings.version == "v2" else answer.part("data")
+        return await self.connection.compute.run(answer.size, self._payload, answer, settings.version, key)
+
+    def _payload(self, answer: Answer, engine: Literal["v1", "v2"], key: str) -> Sensitive:
+        data = answer.part("data", "data") if engine == "v2" else answer.part("data")
         if not isinstance(data, dict):
             raise ProviderUnavailable(f"{self.where}: the answer for key {key!r} is not what a key-value engine says")
         return Sensitive(gojson.encode(data))
@@ -323,8 +340,10 @@ class Kept:
 class VaultFactory:
     """Implements secrets_sync.ports.ProviderFactory: one connection a store."""
 
-    def __init__(self, clock: Clock, timeout: float = TIMEOUT, unused: float = UNUSED) -> None:
-        self._clock, self._timeout, self._unused = clock, timeout, unused
+    def __init__(
+        self, clock: Clock, timeout: float = TIMEOUT, unused: float = UNUSED, compute: Compute = IN_PLACE
+    ) -> None:
+        self._clock, self._timeout, self._unused, self._compute = clock, timeout, unused, compute
         self._threads = all_threads()
         self._places: WeakValueDictionary[str, Places] = WeakValueDictionary()
         self._imported = False
@@ -360,7 +379,7 @@ class VaultFactory:
             if known is not None:
                 self._end(store.key, known)
             known = self._kept[store.key] = Kept(
-                Connection(settings, trust, access, self._clock, places, self._timeout)
+                Connection(settings, trust, access, self._clock, places, self._timeout, self._compute)
             )
         return self._used(store.key, known)
 

@@ -241,7 +241,7 @@ class ExternalSecretSpec(Wire):
     """Which secrets to read, how often, and what to make of them.
 
     Periodic reads again after every `refreshInterval` (never, when that is 0), OnChange only when the ExternalSecret
-    changes, CreatedOnce only until the Secret exists.
+    changes, CreatedOnce only until the Secret exists; a new value of the annotation `force-sync` always reads once.
     """
 
     secret_store_ref: StoreRef | None = None

@@ -19,7 +19,7 @@ from secrets_sync.api import RemoteRef
 from secrets_sync.domain import gjson, gojson, keys
 from secrets_sync.domain.decoding import Strategy, decoded
 from secrets_sync.domain.gjson import tokens
-from secrets_sync.errors import PropertyNotFound, ValueUnusable
+from secrets_sync.errors import PropertyNotFound, PropertyTooCostly, ValueUnusable
 
 
 class PropertyRule(Enum):
@@ -29,11 +29,17 @@ class PropertyRule(Enum):
     PATH = "a path"
 
 
+def weight_of(payload: Sensitive, ref: RemoteRef) -> int:
+    """About how much work `value_of` and `map_of` are: a path's parts may each look at the whole payload."""
+    return len(payload.reveal()) * (1 + len(ref.property)) // 2 + len(ref.property)
+
+
 def value_of(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) -> Sensitive:
     """The value of one `data` entry.
 
     Raises:
         PropertyNotFound: the payload has none.
+        PropertyTooCostly: the property's path is not followed to its end.
         ValueUnusable: it cannot be decoded.
     """
     picked = _picked(payload, ref, rule, where)
@@ -44,7 +50,7 @@ def map_of(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) -
     """The keys and values of one `dataFrom.extract` entry.
 
     Raises:
-        PropertyNotFound: the payload has none.
+        PropertyNotFound, PropertyTooCostly: as above.
         ValueUnusable: no JSON object, colliding or impossible keys, values that cannot be decoded.
     """
     place = f"{where}: key {ref.key!r}"
@@ -63,7 +69,10 @@ def _picked(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) 
     text = _text(payload)
     if rule is PropertyRule.LITERAL_FIRST and (literal := _literal(text, ref.property)) is not None:
         return literal
-    found = gjson.get(text, ref.property)
+    try:
+        found = gjson.get(text, ref.property)
+    except gjson.TooMuchWork as error:
+        raise PropertyTooCostly(where, ref.key, ref.property, str(error)) from None
     if found.exists:
         return _sensitive(found.text())
     raise PropertyNotFound(where, ref.key, ref.property)

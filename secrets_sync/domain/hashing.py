@@ -13,15 +13,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+import msgspec
+
 from gitops_core.meta import ObjectKey, ObjectMeta, Sensitive
+
+REQUESTS = ("force-sync", "external-secrets.io/force-sync")
+"""Annotations whose new value asks for a refresh."""
 
 PREFIX = "externalsecrets.external-secrets.io/"
 
 
 def data_hash(data: Mapping[str, Sensitive]) -> str:
     """The hash of a Secret's data; the order of keys plays no part."""
-    entries = (f"{key}:[{' '.join(map(str, data[key].reveal()))}]" for key in sorted(data, key=str.encode))
-    return _sha3(f"map[{' '.join(entries)}]")
+    digest = hashlib.sha3_224(b"map[")
+    for number, key in enumerate(sorted(data, key=str.encode)):
+        digest.update(b" " * bool(number) + key.encode() + b":[")
+        _add_numbers(digest, data[key].reveal())
+        digest.update(b"]")
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def created_by(key: ObjectKey) -> str:
@@ -35,10 +45,27 @@ def synced_version(metadata: ObjectMeta) -> str:
     return f"{metadata.generation}-{_sha3(text)}"
 
 
+def request_of(metadata: ObjectMeta) -> str:
+    """A hash of what is asked for by annotation, empty where nobody asks."""
+    asked = {key: value for key in REQUESTS if (value := metadata.annotations.get(key))}
+    return _sha3(_printed(asked)) if asked else ""
+
+
 def field_manager(name: str) -> str:
     """Under which field manager the Secret of ExternalSecret `name` is written."""
     plain = f"{PREFIX}{name}"
     return plain if len(plain) <= 63 else f"{PREFIX}sha3/{_sha3(name)}"
+
+
+def _add_numbers(digest: hashlib._Hash, value: bytes) -> None:
+    """Feed the bytes of `value` as numbers with blanks between them, as JSON without its commas: C writes it."""
+    for start in range(0, len(value), _PIECE):
+        numbers = msgspec.json.encode(list(value[start : start + _PIECE]))[1:-1].translate(_BLANKS)
+        digest.update(b" " * bool(start) + numbers)
+
+
+_PIECE = 1 << 16
+_BLANKS = bytes.maketrans(b",", b" ")
 
 
 def _printed(texts: Mapping[str, str]) -> str:

@@ -47,6 +47,12 @@ class Reading:
         return values
 
     @property
+    def size(self) -> int:
+        """How many bytes all values are."""
+        answers = (answer.values() for answer in self.answers if not isinstance(answer, Absent))
+        return sum(len(value.reveal()) for values in answers for value in values)
+
+    @property
     def is_gone(self) -> bool:
         """Whether the provider says of each entry that it is absent; no entries are no such word."""
         return bool(self.answers) and all(isinstance(answer, Absent) for answer in self.answers)

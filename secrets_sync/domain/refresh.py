@@ -5,7 +5,13 @@
     OnChange      yes            yes                                       no
     Periodic      yes            yes, unless the interval is 0             when the interval is about over
 
-A Secret that is not what the last refresh wrote is read for again whatever the policy says.
+Whatever the policy says, a Secret that is not what the last refresh wrote is read for again, and so is one for which
+somebody asks: a value of the annotation `force-sync` that no refresh has seen yet. Which one the last refresh saw
+stands behind the version in the status, where the original does not look at more than that there is one:
+
+    3-<hash>                     policies that every edit refreshes: the hash is of all annotations
+    3-<hash>/<hash of request>   CreatedOnce, and Periodic with interval 0
+
 Source: External Secrets, pkg/controllers/externalsecret.
 """
 
@@ -15,7 +21,7 @@ from datetime import datetime
 
 from gitops_core.meta import seconds
 from secrets_sync.api import ExternalSecret
-from secrets_sync.domain.hashing import synced_version
+from secrets_sync.domain.hashing import request_of, synced_version
 
 EARLY = 0.1
 """The share of the interval by which a look may come early: the runtime spreads looks by less than that."""
@@ -26,17 +32,35 @@ def is_due(wanted: ExternalSecret, now: datetime) -> bool:
     status = wanted.status
     if not status.synced_resource_version or status.refresh_time is None:
         return True
-    changed = status.synced_resource_version != synced_version(wanted.metadata)
+    changed = status.synced_resource_version != version_of(wanted)
     match wanted.spec.refresh_policy:
         case "CreatedOnce":
-            return False
+            return _is_asked_for(wanted)
         case "OnChange":
             return changed
     interval = interval_of(wanted)
     if interval <= 0:
-        return False
+        return _is_asked_for(wanted)
     elapsed = (now - status.refresh_time).total_seconds()
     return changed or elapsed < 0 or elapsed >= interval * (1 - EARLY)
+
+
+def version_of(wanted: ExternalSecret) -> str:
+    """What the status says of a refresh: of which generation and metadata it was, and of which request."""
+    plain, asked = synced_version(wanted.metadata), request_of(wanted.metadata)
+    return f"{plain}/{asked}" if asked and not _is_refreshed_by_edits(wanted) else plain
+
+
+def _is_asked_for(wanted: ExternalSecret) -> bool:
+    """Whether there is a request that the last refresh did not see."""
+    asked, recorded = request_of(wanted.metadata), wanted.status.synced_resource_version
+    unchanged = recorded == synced_version(wanted.metadata)  # recorded by the original, which ignores requests here
+    return bool(asked) and asked != recorded.partition("/")[2] and not unchanged
+
+
+def _is_refreshed_by_edits(wanted: ExternalSecret) -> bool:
+    policy = wanted.spec.refresh_policy
+    return policy == "OnChange" or (policy == "Periodic" and interval_of(wanted) > 0)
 
 
 def next_look(wanted: ExternalSecret, refreshed: datetime | None, now: datetime) -> float | None:

@@ -305,7 +305,11 @@ async def test_a_refspec_moves_a_second_ref_too(world: World) -> None:
     second = await remote.push(change(first, {"run.sh": b"1"}), "main", refspec="refs/heads/main:refs/heads/auto")
     await repository.commit({"readme.md": b"one"})
     tip = await repository.commit({"readme.md": b"two"})
-    third = await remote.push(change(tip, {"run.sh": b"2"}), "main", refspec="HEAD:auto")
+    with pytest.raises(PushConflict):  # the same author alone proves nothing
+        await remote.push(change(tip, {"run.sh": b"2"}), "main", refspec="HEAD:auto")
+    third = await remote.push(
+        change(tip, {"run.sh": b"2"}), "main", refspec="HEAD:auto", ours=lambda info: info.commit == second.commit
+    )
     fourth = await remote.push(change(third.commit, {"run.sh": b"3"}), "main", refspec="refs/heads/main")
 
     assert (await repository.log())[0] == fourth.commit

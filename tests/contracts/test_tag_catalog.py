@@ -266,3 +266,14 @@ async def test_any_history_is_what_a_dict_says(steps: list[tuple[object, ...]]) 
 def _replayed(events: Iterable[TagEvent]) -> set[str]:
     """The tags that were ever there."""
     return {event.tag for event in events if event.what == "appeared"}
+
+
+async def test_what_is_remembered_is_named_until_it_is_forgotten(catalog: TagCatalog) -> None:
+    await catalog.store("r/b", ["1.0"], NOW)
+    await catalog.observe("r/a", "1.0", "", NOW)
+
+    named = await catalog.repositories()
+    await catalog.forget("r/b")
+
+    assert named == ("r/a", "r/b")
+    assert await catalog.repositories() == ("r/a",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from gitops_core.adapters.git.objects import edit_tree, new_object
 from gitops_core.api import GitRepository
 from gitops_core.errors import GitError
 from gitops_core.meta import ObjectKey, ObjectRef
@@ -105,6 +107,74 @@ def test_what_a_person_pushed_to_our_branch_is_not_given_up() -> None:
         "it is left as it is; merge it, or delete the branch"
     )
     assert head["app/web.yaml"] == image_line("1.2.0")
+
+
+async def amend(world: World, *, message: str = "", again: bool = False, **files: bytes) -> str:
+    """A person changes our commit and keeps its author; with `again`, also its dates and committer."""
+    repository = world.repository
+    tip = (await repository.log("bumps"))[0]
+    body = repository.objects[tip].body
+    if files:
+        tree, objects = edit_tree(repository.entries, repository.tree_of(tip), dict(files), "sha1")
+        for item in objects:
+            repository.add(item)
+        body = body.replace(repository.tree_of(tip).encode(), tree.encode())
+    if message:
+        body = body.rpartition(b"\n\n")[0] + b"\n\n" + message.encode() + b"\n"
+    if not again:
+        body = re.sub(rb"\ncommitter .*", b"\ncommitter Ann <ann@example.com> 1800000000 +0000", body)
+    commit = repository.add(new_object("commit", body))
+    await repository.set_branch("bumps", commit)
+    return commit
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fix": b"mine\n"}, {"fix": b"mine\n", "again": True}, {"message": "my words"}, {"message": "x", "again": True}],
+)
+def test_a_commit_of_ours_that_a_person_amended_is_kept_and_told(change: dict[str, Any]) -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running():
+            await begun(world, git=BUMPS)
+            theirs = await amend(world, **change)
+            world.fakes.push(IMAGE, "1.2.0")
+            failed = await world.until(ImageUpdateAutomation, "fleet", has_failed)
+            await world.clock.sleep(900)
+            return theirs, failed, await world.repository.log("bumps")
+
+    theirs, failed, log = virtually(scenario())
+
+    assert log[0] == theirs
+    assert "by 'bot@example.com', which is not ours: it is left as it is" in ready_of(failed)["message"]
+
+
+def test_a_push_whose_record_was_lost_is_known_by_what_was_announced() -> None:
+    """The process died between the push and its status; then the base moved on."""
+
+    async def scenario() -> Any:
+        world = World()
+        stored: list[dict[str, Any]] = []
+
+        async def look(deed: str, moment: str) -> None:
+            if (deed, moment) == ("push", "after"):
+                stored.append((await world.get(ImageUpdateAutomation, "fleet"))["status"])
+
+        async with world.running(last=False):
+            world.git.fault = look
+            await begun(world, git=BUMPS)
+        ref = ObjectRef(ImageUpdateAutomation.KIND, ObjectKey("default", "fleet"))
+        lost = {"lastPushCommit": None, "pushing": stored[-1]["pushing"]}
+        await world.cluster.patch(ref, {"status": lost}, field_manager="test", subresource="status")
+        await world.repository.commit({"other.txt": b"the base moves"})
+        async with world.running():
+            await bumped(world, "1.2.0")
+            return await world.head("bumps"), await world.get(ImageUpdateAutomation, "fleet")
+
+    head, manifest = virtually(scenario())
+
+    assert head["app/web.yaml"] == image_line("1.2.0")
+    assert "pushing" not in manifest["status"]
 
 
 def test_a_lost_answer_about_a_rebuilt_branch_is_no_second_commit() -> None:

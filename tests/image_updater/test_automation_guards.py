@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from gitops_core.meta import ObjectKey, ObjectRef, timestamp
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.inventory import after_commit, counts, set_back, shown, still_set_back, through, unsettled
+from image_updater.domain.inventory import (
+    Step,
+    after_commit,
+    counts,
+    refused,
+    set_back,
+    shown,
+    still_set_back,
+    through,
+    unsettled,
+)
 from image_updater.domain.plan import Sighting, State
 from tests.image_updater.test_automation_branches import bumped
 from tests.image_updater.test_automations import begun
@@ -135,6 +145,59 @@ def test_a_persons_revert_is_a_pin_until_a_newer_tag() -> None:
     assert "reverted" not in newer["status"]
 
 
+async def lose_status(world: World, observed: str) -> None:
+    """The automation's status is the one from before its last run: it died between its push and its report."""
+    status = {"observedSourceRevision": observed, "lastPushCommit": None, "observedPolicies": None, "markers": None}
+    ref = ObjectRef(ImageUpdateAutomation.KIND, ObjectKey("default", "fleet"))
+    await world.cluster.patch(ref, {"status": status}, field_manager="test", subresource="status")
+
+
+def test_a_revert_of_a_bump_that_was_never_reported_is_a_pin_too() -> None:
+    async def scenario(observed_something: bool, later: int) -> Any:
+        world = World()
+        async with world.running(last=False):
+            await world.put(UpdateGuard, "guard")
+            await begun(world)
+        first = f"main@sha1:{(await world.repository.log())[-1]}"
+        await lose_status(world, first if observed_something else "")
+        await world.repository.commit({"README.md": b"between\n"})
+        await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
+        for number in range(later):
+            await world.repository.commit({"README.md": f"{number}\n".encode()})
+        async with world.running():
+            held = await world.until(ImageUpdateAutomation, "fleet", is_held)
+            return await world.head(), held
+
+    for observed_something, later in ((True, 0), (True, 5), (False, 0)):
+        head, held = virtually(scenario(observed_something, later))
+
+        assert head["app/web.yaml"] == image_line("1.0.0")
+        assert held["status"]["reverted"] == [
+            {"file": "app/web.yaml", "setter": "default:app", "refused": f"{IMAGE}:1.1.0"}
+        ]
+
+
+def test_what_we_took_back_ourselves_was_not_set_back_by_a_person() -> None:
+    async def scenario() -> Any:
+        world = World()
+        async with world.running(last=False):
+            await world.put(UpdateGuard, "guard", pins=[{"tag": "1.1.0"}])
+            await begun(world)
+            first = f"main@sha1:{(await world.repository.log())[-1]}"
+            await world.put(UpdateGuard, "guard", pins=[{"tag": "1.0.0"}])
+            await committed(world, image_line("1.0.0"))
+        await lose_status(world, first)
+        await world.repository.commit({"README.md": b"later\n"})
+        await world.put(UpdateGuard, "guard", pins=[{"tag": "1.1.0"}])
+        chosen = {"status": {"latestRef": {"name": IMAGE, "tag": "1.1.0"}}}
+        ref = ObjectRef(ImagePolicy.KIND, ObjectKey("default", "app"))
+        await world.cluster.patch(ref, chosen, field_manager="test", subresource="status")
+        async with world.running():
+            return await committed(world, image_line("1.1.0"))
+
+    assert virtually(scenario()) < 60
+
+
 def test_without_a_guard_a_revert_is_undone_as_the_original_does() -> None:
     async def scenario() -> Any:
         world = World()
@@ -242,6 +305,22 @@ def test_nothing_is_passed_over(seen: list[Sighting]) -> None:
 def test_what_did_not_change_was_not_set_back(seen: list[Sighting]) -> None:
     assert set_back(seen, seen) == ()
     assert all(entry in set_back(after_commit(seen), seen) for entry in still_set_back(set_back(seen, seen), seen))
+
+
+@given(sightings, sightings, st.lists(st.booleans(), min_size=1, max_size=4))
+def test_what_is_set_back_on_the_way_is_refused_and_our_own_changes_refuse_nothing(
+    before: list[Sighting], after: list[Sighting], ours: list[bool]
+) -> None:
+    way = [Step(tuple(after if number % 2 == 0 else before), is_ours) for number, is_ours in enumerate(ours)]
+    by_people = [step._replace(is_ours=False) for step in way]
+    by_us = [step._replace(is_ours=True) for step in way]
+
+    assert refused((), before, by_us) == ()
+    assert set(set_back(before, after)) <= set(refused((), before, by_people))
+    assert set(refused((), before, way)) <= set(refused((), before, by_people))
+    assert refused(set_back(before, after), after, [Step(tuple(after), is_ours) for is_ours in ours]) == refused(
+        set_back(before, after), after, ()
+    )
 
 
 @given(sightings)

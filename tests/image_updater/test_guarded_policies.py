@@ -7,17 +7,19 @@ from typing import Any, NamedTuple
 import pytest
 from prometheus_client import CollectorRegistry
 
+from gitops_core.api import GitRepository, Kustomization
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.runtime.informers import Informers, WatchedObjects
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
-from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
+from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.explaining import verdicts
 from image_updater.domain.listings import Listings
 from image_updater.errors import RegistryUnavailable
 from image_updater.reconcilers import ImagePolicyReconciler
-from tests.image_updater.world import IMAGE, World, conditions, has_failed, is_ready
+from tests.image_updater.test_guards import DEPLOYMENT, healthy, patch_status
+from tests.image_updater.world import IMAGE, URL, World, conditions, has_failed, is_ready
 from tests.simulation.fakes.registry import FakeRegistry
 from tests.simulation.loop import SeededChance, virtually
 
@@ -279,28 +281,65 @@ def test_a_pin_a_skip_and_labels_decide() -> None:
     ]
 
 
+STAGE = ObjectRef(DEPLOYMENT, ObjectKey("stage", "web"))
+
+
+async def run_on_stage(world: World, tag: str) -> None:
+    """A Deployment of that tag, applied by a Kustomization of what an automation of namespace stage writes."""
+    source = {"sourceRef": {"kind": "GitRepository", "name": "fleet"}, "interval": "10m"}
+    commit = {"git": {"commit": {"author": {"email": "bot@example.com"}}}}
+    await world.cluster.apply(crd(Kustomization), field_manager="test")
+    await world.put(GitRepository, "fleet", namespace="stage", url=URL, interval="10m", ref={"branch": "main"})
+    await world.put(ImageUpdateAutomation, "fleet", namespace="stage", **source, **commit)
+    await world.put(Kustomization, "app", namespace="stage", path="./", prune=True, **source)
+    inventory = {"entries": [{"id": "stage_web_apps_Deployment", "v": "v1"}]}
+    applied = {"lastAttemptedRevision": "main@sha1:1", "inventory": inventory}
+    await patch_status(world, ObjectRef(Kustomization.KIND, ObjectKey("stage", "app")), applied)
+    prefix = "kustomize.toolkit.fluxcd.io"
+    template = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "web", "image": f"{IMAGE}:{tag}"}]},
+    }
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {**names(STAGE), "labels": {f"{prefix}/name": "app", f"{prefix}/namespace": "stage"}},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template},
+    }
+    live = await world.cluster.apply(manifest, field_manager="kustomize-controller", force=True)
+    await patch_status(world, STAGE, {"observedGeneration": live["metadata"]["generation"], **healthy(tag)})
+
+
+def names(ref: ObjectRef) -> dict[str, str]:
+    return {"name": ref.key.name, "namespace": ref.key.namespace}
+
+
+async def two_namespaces(world: World) -> None:
+    """Production, which wants an hour of stage, and stage, which chose 1.0.0."""
+    for namespace in ("default", "stage"):
+        await world.namespace(namespace, {"name": namespace})
+    await world.scanned("1.0.0", "1.1.0")
+    promotion = {"policyRef": {"name": "app", "namespace": "stage"}, "after": "1h"}
+    await world.put(UpdateGuard, "prod", promotion=promotion)
+    await world.put(UpdateGuard, "stage", namespace="stage")
+    await world.put(ImageRepository, "app", namespace="stage", image=IMAGE, interval="1m")
+    spec = {"imageRepositoryRef": {"name": "app"}, "policy": {"semver": {"range": "1.0.0"}}}
+    await world.put(ImagePolicy, "app", namespace="stage", **spec)
+    await world.until(ImagePolicy, "app", is_ready, "stage")
+    await world.policy()
+
+
+OPENED = {"namespaceSelectors": [{"matchLabels": {"name": "default"}}]}
+
+
 def test_production_follows_what_stage_has_proven() -> None:
     async def scenario() -> tuple[Any, Any, Any]:
         world = World()
         async with world.running():
-            for namespace in ("default", "stage"):
-                await world.namespace(namespace, {"name": namespace})
-            await world.scanned("1.0.0", "1.1.0")
-            promotion = {"policyRef": {"name": "app", "namespace": "stage"}, "after": "1h"}
-            await world.put(UpdateGuard, "prod", promotion=promotion)
-            await world.put(UpdateGuard, "stage", namespace="stage")
-            await world.put(ImageRepository, "app", namespace="stage", image=IMAGE, interval="1m")
-            spec = {"imageRepositoryRef": {"name": "app"}, "policy": {"semver": {"range": "*"}}}
-            await world.put(ImagePolicy, "app", namespace="stage", **spec)
-            await world.until(ImagePolicy, "app", is_ready, "stage")
-            await world.policy()
+            await two_namespaces(world)
             closed = await world.until(ImagePolicy, "app", has_failed)
-            opened = {"namespaceSelectors": [{"matchLabels": {"name": "default"}}]}
-            await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=opened)
-            now = world.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-            ref = ObjectRef(UpdateGuard.KIND, ObjectKey("stage", "stage"))
-            proven = {"proven": [{"policy": "app", "tag": "1.0.0", "since": now}]}
-            await world.cluster.patch(ref, {"status": proven}, field_manager="test", subresource="status")
+            await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=OPENED)
+            await run_on_stage(world, "1.0.0")
             await world.clock.sleep(900)
             waiting = await world.get(ImagePolicy, "app")
             await world.clock.sleep(2900)
@@ -311,6 +350,35 @@ def test_production_follows_what_stage_has_proven() -> None:
     assert "no UpdateGuard of namespace 'stage' is open to namespace 'default' (accessFrom)" in message(closed)
     assert "1.0.0 is not promoted until 2026-" in message(waiting)
     assert "; 1.1.0 is not promoted: ImagePolicy stage/app was not seen healthy with it" in message(promoted)
+
+
+def test_what_went_down_was_deleted_or_set_back_on_stage_is_not_promoted() -> None:
+    async def scenario() -> list[str]:
+        world = World()
+        said = []
+        async with world.running():
+            await two_namespaces(world)
+            await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=OPENED)
+            await run_on_stage(world, "1.0.0")
+            await world.clock.sleep(1800)
+            await patch_status(world, STAGE, {"availableReplicas": 0, "readyReplicas": 0, "unavailableReplicas": 1})
+            await world.clock.sleep(2400)
+            said.append(message(await world.get(ImagePolicy, "app")))
+            await run_on_stage(world, "0.9.0")
+            await world.clock.sleep(60)
+            said.append(message(await world.get(ImagePolicy, "app")))
+            await run_on_stage(world, "1.0.0")
+            await world.clock.sleep(1800)
+            await world.cluster.delete(STAGE)
+            await world.clock.sleep(2400)
+            said.append(message(await world.get(ImagePolicy, "app")))
+        return said
+
+    down, set_back, deleted = virtually(scenario())
+
+    assert "1.0.0 is not promoted: with ImagePolicy stage/app it is not healthy now" in down
+    assert "1.0.0 is not promoted: with ImagePolicy stage/app it is set back" in set_back
+    assert "1.0.0 is not promoted: with ImagePolicy stage/app it is gone" in deleted
 
 
 def test_a_guard_that_cannot_be_read_lets_nothing_change() -> None:

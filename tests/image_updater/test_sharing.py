@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
+from datetime import timedelta
 from typing import Any
 
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from image_updater.api import ImagePolicy, ImageRepository
-from image_updater.domain.checkpoint import decode
+from image_updater.domain.checkpoint import decode, encode
 from image_updater.domain.history import SeenTag
 from tests.image_updater.world import HOST, IMAGE, World, has_failed, is_ready
 from tests.simulation.loop import virtually
@@ -138,6 +139,27 @@ def test_a_lost_disk_resets_no_age() -> None:
     virtually(scenario())
 
 
+def test_what_another_process_wrote_meanwhile_is_taken_in_and_not_overwritten() -> None:
+    async def scenario() -> None:
+        world = World()
+        async with world.running():
+            await world.scanned("1.0.0", "1.1.0")
+            before = await written(world, "1.0.0", "1.1.0")
+            earlier = world.clock.now() - timedelta(hours=2)
+            theirs = [SeenTag("1.0.0", earlier), SeenTag("1.1.0", before["1.1.0"].first_seen, "sha256:other")]
+            ref = ObjectRef(CONFIG_MAP, ObjectKey("default", "sealoop-tags-app"))
+            record = {"binaryData": {"tags": b64encode(encode(theirs)).decode()}}
+            await world.cluster.patch(ref, record, field_manager="another leader")
+            world.fakes.push(IMAGE, "1.2.0")
+            await world.request_scan("app")
+            after = await written(world, "1.0.0", "1.1.0", "1.2.0")
+
+        assert after["1.0.0"].first_seen == earlier
+        assert after["1.1.0"] == theirs[1]
+
+    virtually(scenario())
+
+
 def test_one_object_of_an_image_keeps_the_checkpoint_and_a_damaged_one_fails_no_scan() -> None:
     async def scenario() -> None:
         world = World()
@@ -166,3 +188,41 @@ async def written_again(world: World) -> dict[str, SeenTag]:
             break
         await world.clock.sleep(0.1)
     return await checkpoint(world)
+
+
+def test_the_catalog_forgets_what_nobody_lists_any_more() -> None:
+    async def scenario() -> list[tuple[str, ...]]:
+        world, seen = World(), []
+        async with world.running():
+            await world.scanned("1.0.0")
+            await world.scanned(name="same")
+            await world.scanned("1.0.0", name="other", image=f"{IMAGE}2")
+            for name in ("app", "same", "other"):
+                await world.until(ImageRepository, name, is_ready)
+            seen.append(await world.catalog.repositories())
+            await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "app")))
+            await world.scanned("1.0.0", name="other", image=f"{IMAGE}3")
+            await world.clock.sleep(60)
+            seen.append(await world.catalog.repositories())
+            await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "same")))
+            await world.clock.sleep(60)
+            seen.append(await world.catalog.repositories())
+        return seen
+
+    assert virtually(scenario()) == [
+        (f"{IMAGE} for default", f"{IMAGE}2 for default"),
+        (f"{IMAGE} for default", f"{IMAGE}3 for default"),
+        (f"{IMAGE}3 for default",),
+    ]
+
+
+def test_what_was_deleted_while_another_process_led_is_forgotten_at_the_start() -> None:
+    async def scenario() -> tuple[str, ...]:
+        world = World()
+        async with world.running():
+            await world.catalog.store(f"{IMAGE}9 for default", ["1.0.0"], world.clock.now())
+            await world.scanned("1.0.0")
+            await world.until(ImageRepository, "app", is_ready)
+            return await world.catalog.repositories()
+
+    assert virtually(scenario()) == (f"{IMAGE} for default",)

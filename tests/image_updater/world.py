@@ -39,7 +39,10 @@ class World:
         git: holds one repository, at URL, unless the process is given another Git.
         fakes: the registry, unless a process is given another one.
         forges: where pull requests are opened.
+        catalog: of the process that began last.
     """
+
+    catalog: SqliteCatalog
 
     def __init__(self, clock: Clock | None = None, git: Git | None = None) -> None:
         self.clock = clock or VirtualClock()
@@ -72,6 +75,7 @@ class World:
         for kind in kinds:
             await self.cluster.apply(crd(kind), field_manager="test")
         stop, catalog = asyncio.Event(), SqliteCatalog.open(None)
+        self.catalog = catalog
         process = asyncio.create_task(
             run(
                 cluster=self.cluster,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.servers.controlplane import ControlPlane
-from tests.servers.programs import Running, answers, clean_environment, free_port, start
+from tests.servers.programs import ROOT, Running, answers, clean_environment, free_port, start
 
 PATIENCE = 120.0
 """Seconds until a state that has to come is given up: of no weight but for one that fails, however busy the machine."""
@@ -58,13 +58,13 @@ class Surroundings:
         )
 
     def ready(self, what: str) -> bool:
-        return self.condition(what)["status"] == "True"
+        return bool(self.condition(what)["status"] == "True")
 
     def condition(self, what: str, type_: str = "Ready") -> dict[str, Any]:
         """A condition of the object `KIND/NAME`, as `condition` tells it."""
         return condition(self.get(what), type_)
 
-    def told(self) -> list[dict[str, Any]]:
+    def told(self) -> list[Mapping[str, Any]]:
         """Every Event about what is in a status by now.
 
         The service writes Events in the order in which things happen, and says a thing before its status does: when the
@@ -90,7 +90,7 @@ class Surroundings:
             *("--state-dir", self.folder / f"{name}-state", "--listen", f"127.0.0.1:{port}"),
             *("--lease-namespace", self.namespace, "--log-level", "info", "--hooks", "", *options),
         ]
-        environment = clean_environment(self.folder, POD_NAME=name)
+        environment = clean_environment(self.folder, POD_NAME=name, PYTHONPATH=str(ROOT))
         started = start(command, folder=self.folder, environment=environment, name=name)
         started.wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 60)
         return started
@@ -101,7 +101,7 @@ class Surroundings:
         try:
             yield started
         finally:
-            started.stop(20)
+            started.stop(60)
 
     def lease_holder(self) -> str:
         return str(((self.get("lease/sealoop").get("spec")) or {}).get("holderIdentity", ""))

@@ -77,7 +77,7 @@ async def test_a_killed_leader_is_replaced(around: Surroundings, remote: Remote)
             assert around.get("configmap/one")["data"] == {"a": "2"}
             assert time.monotonic() - killed < 40  # a lease of 15 s, and its candidates' retries
         finally:
-            candidate.stop(20)
+            candidate.stop(60)
         assert around.lease_holder() == ""  # given back at SIGTERM
 
     await asyncio.to_thread(story)

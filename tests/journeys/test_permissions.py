@@ -31,7 +31,6 @@ APPLIED = ("apps", "deployments")
 UNSEEN = {
     ("events", "patch"),  # an Event is counted on after three minutes
     ("deployments", "create"),  # asked for when an apply makes an object: the request itself is a patch
-    ("configmaps", "create"),
     ("externalsecrets/finalizers", "update"),  # asked for when a Secret gets an owner
 }
 """Writes that are no requests of this journey."""
@@ -187,7 +186,7 @@ async def test_every_job_is_done_with_the_printed_permissions(
             kinds = sorted({f"{each['kind'].lower()}/{each['metadata']['name']}" for each in objects})
             around.plane.kubectl("delete", "-n", around.namespace, "--timeout=60s", *kinds)
         finally:
-            service.stop(20)
+            service.stop(60)
 
     await asyncio.to_thread(story)
 

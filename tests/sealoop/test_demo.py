@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,18 @@ from sealoop.demo.observing import Observer
 from sealoop.demo.story import DEPLOYMENT, SECRET_KIND, WATCHED, image_of, rolled_out
 from sealoop.demo.world import IMAGE, SECRET, World
 from tests.servers.git import git
-from tests.servers.programs import clean_environment
+from tests.servers.programs import ROOT, clean_environment
 
 
 def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sealoop", "demo", "--dir", str(folder / "demo"), *options]
     return subprocess.run(
-        command, cwd=folder, env=clean_environment(folder), text=True, capture_output=True, timeout=120
+        command,
+        cwd=folder,
+        env=clean_environment(folder, PYTHONPATH=str(ROOT)),
+        text=True,
+        capture_output=True,
+        timeout=120,
     )
 
 
@@ -49,6 +55,19 @@ def test_the_demo_fails_when_a_step_does_not_happen(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "source fetched: not within" in done.stderr
+
+
+def test_the_servers_alone_say_that_a_port_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        done = run_demo(tmp_path, "--servers", "--port", str(port))
+
+    assert done.returncode == 1
+    assert f"('127.0.0.1', {port})" in done.stderr
+    assert "say --port" in done.stderr
 
 
 async def test_nothing_is_lost_or_doubled_under_kill_9(tmp_path: Path) -> None:

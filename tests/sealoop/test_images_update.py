@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from click.testing import CliRunner, Result
 
 from sealoop.embedded.githttp import GitServer, basic, create_repository
 from sealoop.embedded.registry import RegistryServer
+from sealoop.main import main
 from tests.journeys.surroundings import flux
 from tests.servers.certificates import Authority
 from tests.servers.git import BareRepository
@@ -103,6 +105,49 @@ async def test_one_round_pushes_and_another_has_nothing_to_do(job: Job) -> None:
     assert code == 0
     assert "repository up-to-date" in output
     assert (await job.repository.git("rev-parse", "main")).decode().strip() == pushed
+
+
+async def invoked(*words: str) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, main, ["images", *words])
+
+
+ODD = {
+    "a.yaml": 'image: HOST/web:1 # {"$imagepolicy": "shop:nobody"}\n',
+    "b.yaml": "a: 1 # " + " ".join(f'{{"$imagepolicy": "shop:{name}:tag"}}' for name in ("web", "other")) + "\n",
+    "c.yaml": 'a: [\nb: 1 # {"$imagepolicy": "shop:web:tag"}\n',
+    "d.yaml": 'a: &a 1 # no\nb: *a # {"$imagepolicy": "shop:web:tag"}\n',
+    "e.txt": 'a: 1 # {"$imagepolicy": "shop:web:tag"}\n',
+    "f.yaml": "".join(f'a{n}: sha256:{"0" * 64} # {{"$imagepolicy": "shop:web:digest"}}\n' for n in range(25)),
+}
+
+
+async def test_update_edit_and_lint_tell_the_same_of_each_place(job: Job) -> None:
+    files = {name: text.replace("HOST", job.registry.host) for name, text in ODD.items()}
+    good = f'image: {job.registry.host}/web:1.0.0 # {{"$imagepolicy": "shop:web"}}\n'
+    await job.repository.commit({name: text.encode() for name, text in {**files, "z.yaml": good}.items()})
+    job.registry.add("web", "1.2.0")
+    job.write(*objects(job))
+    fleet = job.folder / "fleet"
+    fleet.mkdir()
+    for name, text in files.items():
+        (fleet / name).write_text(text)
+    image = f"shop:web={job.registry.host}/web:1.2.0"
+
+    code, output, complaints = await job.run("-f", str(job.folder / "objects.yaml"), "-o", "json")
+    edited = await invoked("edit", "--set", image, str(fleet), "-o", "json")
+    linted = await invoked("lint", "-f", str(job.folder / "objects.yaml"), str(fleet))
+
+    assert code == 0, complaints
+    told = complaints.splitlines()
+    assert [line.split(": ")[1] for line in told] == [
+        *("unmatched", "ambiguous", "unparsable", "unmatched", "unmatched"),
+        *["held"] * 25,
+    ]
+    assert edited.stderr.splitlines()[:-1] == told
+    of_places = [line.partition(": ")[2] for line in linted.stdout.splitlines()]
+    assert sorted(of_places) == sorted(told)
+    (found,) = (each["inventory"] for each in json.loads(output) if each["kind"] == "ImageUpdateAutomation")
+    assert found == json.loads(edited.stdout)["inventory"]
 
 
 async def test_a_wrong_token_is_told_and_fails(job: Job) -> None:

@@ -114,6 +114,24 @@ async def test_an_edit_refreshes_at_once(world: World, change: dict[str, Any]) -
     assert provider(world).reads == reads + 1
 
 
+@pytest.mark.parametrize("spec", [{"refreshInterval": "0"}, {"refreshPolicy": "CreatedOnce"}])
+async def test_force_sync_brings_a_rotated_value_where_nothing_else_does(world: World, spec: dict[str, Any]) -> None:
+    await world.create(external_secret(**spec))
+    await world.step()
+    provider(world).put("db", "v2")
+    await world.patch(ExternalSecret.KIND, "db", {"metadata": {"annotations": {"team": "a"}}})
+    await world.step()
+    assert await world.data() == {"password": "v1"}
+
+    await world.patch(ExternalSecret.KIND, "db", {"metadata": {"annotations": {"force-sync": "1"}}})
+    await world.step()
+    assert await world.data() == {"password": "v2"}
+
+    reads = provider(world).reads
+    await world.step()
+    assert provider(world).reads == reads
+
+
 async def test_an_edited_store_refreshes_at_once(world: World) -> None:
     await world.create(external_secret())
     await world.step()

@@ -296,7 +296,7 @@ class ControlPlane:
         names = re.findall(r"(?m)^  name: (\S+\.\S+)$", "\n".join(f.read_text() for f in sorted(folder.glob("*.yaml"))))
         assert names, f"no CRDs in {folder}: `make generate` writes them"
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", folder)
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in names))
+        self.kubectl("wait", "--for=condition=Established", "--timeout=180s", *(f"crd/{name}" for name in names))
         self._crds = True
 
     def start_workloads(self) -> None:

@@ -41,6 +41,10 @@ _given: list[socket.socket] = []
 """The UDP ports of the same numbers, held while this process lives: no test process gives away what another gave."""
 
 
+PATIENCE = 180.0
+"""Seconds until a program that does not get ready is given up: a machine may be busy with something else."""
+
+
 class ProgramFailed(Exception):
     """A program ended, or was not ready in time. The message ends with the last lines of its log."""
 
@@ -92,7 +96,7 @@ class Running:
     def pid(self) -> int:
         return self.process.pid
 
-    def wait_until(self, ready: Callable[[], bool], timeout: float = 30.0) -> None:
+    def wait_until(self, ready: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """Ask `ready` every 30 ms. Raises ProgramFailed: the program ended, or `timeout` seconds went by."""
         deadline = time.monotonic() + timeout
         while not ready():
@@ -165,7 +169,7 @@ def running(
     ready: Callable[[], bool],
     environment: Mapping[str, str] | None = None,
     name: str = "",
-    timeout: float = 30.0,
+    timeout: float = PATIENCE,
 ) -> Iterator[Running]:
     """A program for the length of a `with` block: started, ready, and stopped afterwards."""
     started = start(command, folder=folder, environment=environment, name=name)

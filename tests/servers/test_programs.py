@@ -29,8 +29,8 @@ def test_two_test_processes_are_never_given_the_same_port() -> None:
         "print(*(programs.free_port() for _ in range(20)), flush=True); input()"
     )
     command = [sys.executable, "-c", script]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as one:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=pipe, stdout=pipe) as one:
         assert one.stdout is not None
         ours = one.stdout.readline().split()
         other = subprocess.run(command, cwd=ROOT, text=True, input="\n", capture_output=True, check=True)

@@ -35,9 +35,10 @@ class VaultServer:
     def put_v1(self, key: str, data: Any) -> None:
         self.call("POST", f"kv1/{key}", json.dumps(data))
 
-    def mount(self, path: str, version: int) -> None:
+    def mount(self, path: str, version: int, namespace: str = "") -> None:
         """Put a key-value engine of this version at `path`."""
-        self.call("POST", f"sys/mounts/{path}", json.dumps({"type": "kv", "options": {"version": str(version)}}))
+        place = f"{namespace}/sys/mounts/{path}".lstrip("/")
+        self.call("POST", place, json.dumps({"type": "kv", "options": {"version": str(version)}}))
 
     def upgrade(self, path: str) -> None:
         """Make a key-value engine of version 1 one of version 2, and wait until it is."""

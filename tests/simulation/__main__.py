@@ -1,4 +1,4 @@
-"""`make simulate SEEDS=n`: play more histories; print the seed that fails, and how to play it again."""
+"""`make simulate SEEDS=n`: play more histories; every seed that fails is told at once, and all of them at the end."""
 
 from __future__ import annotations
 
@@ -9,15 +9,50 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from tests.simulation.history import Report, play
 
 
-def tried(seed: int) -> Report | tuple[int, str]:
+class Failed(NamedTuple):
+    """A history that broke a promise, or could not be played to its end."""
+
+    seed: int
+    error: str
+    traceback: str
+
+
+def tried(seed: int) -> Report | Failed:
     try:
         return play(seed)
-    except BaseException:
-        return seed, traceback.format_exc()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return Failed(seed, f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def tell(results: Iterable[Report | Failed]) -> int:
+    """Print what there is to say of the histories as they come, and of all of them at the end; the exit code."""
+    started, held, failed, deeds = time.monotonic(), 0, list[Failed](), Counter[str]()
+    lives = bumps = 0
+    for number, result in enumerate(results, 1):
+        if isinstance(result, Failed):
+            failed.append(result)
+            print(result.traceback, flush=True)
+        else:
+            held, deeds = held + 1, deeds + result.deeds
+            lives, bumps = lives + result.lives, bumps + result.bumps
+        if number % 100 == 0:
+            rate = number / (time.monotonic() - started)
+            so_far = f"{number} histories, {len(failed)} failed, {lives} lives, {bumps} bumps, {rate:.1f} a second"
+            print(so_far, flush=True)
+    print(f"{held} histories held: {lives} lives, {bumps} bumps, {sum(deeds.values())} deeds")
+    if failed:
+        print(f"{len(failed)} failed:")
+    for seed, error, _ in sorted(failed):
+        print(f"make simulate SEED={seed}    {error.splitlines()[0]}")
+    return 1 if failed else 0
 
 
 def main() -> None:
@@ -25,23 +60,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1000, help="how many histories to play")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="play this one, and print its trace")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="how many to play at a time")
     arguments = parser.parse_args()
     if arguments.seed is not None:
-        print("\n".join(play(arguments.seed).trace))
+        result = tried(arguments.seed)
+        if isinstance(result, Failed):
+            sys.exit(result.traceback)
+        print("\n".join(result.trace))
         return
-    started, lives, bumps, deeds = time.monotonic(), 0, 0, Counter[str]()
-    with multiprocessing.Pool(os.cpu_count(), maxtasksperchild=200) as pool:
+    with multiprocessing.Pool(arguments.processes, maxtasksperchild=200) as pool:
         seeds = range(arguments.first, arguments.first + arguments.seeds)
-        for number, result in enumerate(pool.imap_unordered(tried, seeds), 1):
-            if isinstance(result, tuple):
-                pool.terminate()
-                print(result[1])
-                sys.exit(f"seed {result[0]} fails; play it again: make simulate SEED={result[0]}")
-            lives, bumps, deeds = lives + result.lives, bumps + result.bumps, deeds + result.deeds
-            if number % 100 == 0:
-                rate = number / (time.monotonic() - started)
-                print(f"{number} histories, {lives} lives, {bumps} bumps, {rate:.1f} a second", flush=True)
-    print(f"{arguments.seeds} histories held: {lives} lives, {bumps} bumps, {sum(deeds.values())} deeds")
+        sys.exit(tell(pool.imap_unordered(tried, seeds)))
 
 
 if __name__ == "__main__":

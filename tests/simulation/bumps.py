@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.simulation.files import value_in, with_value
-from tests.simulation.records import GRACE, Chronicle, Quarantine
+from tests.simulation.records import Chronicle, Quarantine
 from tests.simulation.safety import allows, version
 from tests.simulation.world import World
 
@@ -132,8 +132,9 @@ def _check_ages(world: World) -> None:
     for policy, image in zip(world.policies, world.images, strict=True):
         former = {entry.previous_tag for entry in chronicle.quarantined if entry.policy == policy}
         for choice in chronicle.choices.get(policy, []):
-            known = chronicle.remembered.get((f"sealoop-tags-{policy}", choice.tag), set())
-            moved = choice.looked if known - {choice.looked} else ""
+            known = chronicle.digests_kept(f"sealoop-tags-{policy}", choice.tag, choice.at)
+            meant = choice.digest or choice.looked
+            moved = meant if known - {meant} else ""
             age = choice.at - chronicle.since(image, choice.tag, moved)
             if choice.tag and age < needed and choice.tag not in former:
                 raise Broken(f"policy {policy} chose {choice.tag} at {choice.at:.1f}, {age:.1f}s old: minAge {needed}s")
@@ -155,7 +156,7 @@ def _check_image(chronicle: Chronicle, step: Step, policy: str, walk: Walk) -> b
     old, new = step.before[policy], step.after[policy]
     entries, is_pinned = chronicle.quarantine(step.at, policy), chronicle.was_pinned(policy, _tag(new), step.at)
     image = chronicle.image_of(policy, new, step.at)
-    if any(entry.is_of(image) and entry.at <= step.at - GRACE for entry in entries):
+    if any(entry.is_of(image) and entry.at <= chronicle.before(step.at) for entry in entries):
         raise Broken(f"{step}: {policy} {new} was quarantined")
     if version(_tag(new)) >= version(_tag(old)):
         return False
@@ -173,10 +174,10 @@ def _check_image(chronicle: Chronicle, step: Step, policy: str, walk: Walk) -> b
 
 def _check_gates(world: World, step: Step, policy: str) -> None:
     assert world.safety is not None
-    chronicle, late = world.chronicle, step.at - GRACE
+    chronicle, late = world.chronicle, world.chronicle.before(step.at)
     told = chronicle.told_at(step.commit, "UpdateGuard", "shop")
     specs = [guard.spec for guard in chronicle.guards if guard.generation >= told and guard.at <= step.at]
-    if not any(allows(spec, step.at, GRACE) for spec in specs):
+    if not any(allows(spec, step.at, step.at - late) for spec in specs):
         raise Broken(f"{step}: the guard did not let it through: {specs}")
     approved = {(each, tag) for at, each, tag in chronicle.approved if at <= step.at}
     if world.safety.demands.approvals and (policy, _tag(step.after[policy])) not in approved:
@@ -196,12 +197,13 @@ def _check_refusal(chronicle: Chronicle, step: Step, policy: str, walk: Walk) ->
 def _check_group(world: World, step: Step) -> None:
     assert world.safety is not None
     demands, chronicle = world.safety.demands, world.chronicle
+    late = chronicle.before(step.at)
     if not demands.group:
         return
-    members = {each: said for each, said in step.after.items() if not chronicle.is_gone(each, step.at - GRACE, step.at)}
+    members = {each: said for each, said in step.after.items() if not chronicle.is_gone(each, late, step.at)}
     for policy in members.keys() - set(step.changed):
-        recent = {chronicle.chosen_at(policy, at) for at in (step.at - GRACE, step.at)}
-        recent |= {c.text for c in chronicle.choices.get(policy, []) if step.at - GRACE <= c.at <= step.at}
+        recent = {chronicle.chosen_at(policy, at) for at in (late, step.at)}
+        recent |= {c.text for c in chronicle.choices.get(policy, []) if late <= c.at <= step.at}
         if step.after[policy] not in recent:
             raise Broken(f"{step}: its group stayed behind: {policy} says {step.after[policy]}, not {sorted(recent)}")
     if demands.same_tag and len({_tag(value) for value in members.values()}) > 1:

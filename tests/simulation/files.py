@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 
 IMAGE, OTHER_IMAGE = "registry.example.com/team/web", "registry.example.com/team/api"
+IMAGES = {"web": IMAGE, "api": OTHER_IMAGE}
+"""What each policy chooses tags of."""
 _MARKED = re.compile(rb"(?P<before>image: [^:\s]+:)(?P<value>\S+)(?P<after> # )")
 
 
@@ -24,7 +26,7 @@ def with_value(body: bytes, value: str) -> bytes:
 
 
 def deployment(value: str, policy: str = "web") -> bytes:
-    image = {"web": IMAGE, "api": OTHER_IMAGE}[policy]
+    image = IMAGES[policy]
     marker = f'# {{"$imagepolicy": "default:{policy}"}}'
     return f"""apiVersion: apps/v1
 kind: Deployment

@@ -15,6 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -29,8 +30,9 @@ from image_updater.errors import CatalogUnavailable, RegistryUnavailable
 from sealoop.wiring import Ports, controllers
 from secrets_sync.errors import ProviderUnavailable
 from tests.simulation.invariants import Invariants
-from tests.simulation.loop import SeededChance, VirtualClock, virtually
-from tests.simulation.mortal import Killed, Life, Mortal
+from tests.simulation.loop import SeededChance, VirtualClock, VirtualLoop, virtually
+from tests.simulation.mortal import Killed, Liar, Life, Mortal
+from tests.simulation.records import Interval
 from tests.simulation.safety import DEEDS, Demands, Safety
 from tests.simulation.world import World
 
@@ -62,6 +64,7 @@ class History:
         self.invariants = Invariants(self.world)
         self.report = Report(seed)
         self.trouble: dict[str, float] = {}
+        self.mischief = random.Random(f"mischief {seed}")
         self.peace = False
         self.broken: BaseException | None = None
 
@@ -72,7 +75,10 @@ class History:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(workloads.run(self.world.cluster, self.world.starting, self.clock))]
             running += [tasks.create_task(self._service(f"process-{n}", rivals > 1)) for n in range(rivals)]
+            mischief = tasks.create_task(self._mischief(rivals))
             await self._trouble()
+            mischief.cancel()
+            self.trouble.clear()
             self.peace = True
             if self.world.safety is not None:
                 await self.world.safety.make_peace(self.world)
@@ -102,7 +108,33 @@ class History:
                 await self._done(guarded := self.random.choice(DEEDS), guarded(safety, self.world))
             else:
                 await self._done(deed := self.random.choice(World.DEEDS), deed(self.world))
-        self.trouble.clear()
+
+    async def _mischief(self, rivals: int) -> None:
+        """In half of the histories more goes wrong: anybody dies, everybody stalls, and answers are late or lies."""
+        if self.mischief.random() < 0.5:
+            return
+        kinds = ["death", "stall", "statuses", "listings", *(["lease", "lease", "death"] if rivals > 1 else [])]
+        while True:
+            await self.clock.sleep(self.mischief.expovariate(1 / 30))
+            match self.mischief.choice(kinds):
+                case "death":
+                    living = [life for life in self.world.chronicle.lives if not life.dead]
+                    self._note("somebody is killed")
+                    for life in self.mischief.sample(living, min(1, len(living))):
+                        life.end()
+                case "stall":
+                    self._stall(self.mischief.choice([1.0, 4.0, 12.0, 20.0, 40.0]))
+                case trouble:
+                    self.trouble[trouble] = self.mischief.choice([0.0, 0.0, 0.3, 1.0])
+                    self._note(f"{trouble} fail {self.trouble[trouble]:.0%} of the time")
+
+    def _stall(self, seconds: float) -> None:
+        """Time passes, and nobody gets any of it."""
+        loop, start = asyncio.get_running_loop(), self.clock.monotonic()
+        assert isinstance(loop, VirtualLoop)
+        loop.jump(seconds)
+        self.world.chronicle.stalls.append(Interval(start, start + seconds))
+        self._note(f"nothing ran for {seconds:g}s")
 
     async def _done(self, deed: Callable[..., Any], doing: Awaitable[None]) -> None:
         self.report.deeds[deed.__name__] += 1
@@ -138,7 +170,10 @@ class History:
                 troubled=self.trouble,
                 on_write=self._after_write,
             )
-            await self._live(f"{identity}-{self.report.lives}", life, self._disk(identity), has_rivals)
+            name = f"{identity}-{self.report.lives}"
+            if has_rivals:
+                life.on_send = partial(self.world.chronicle.sends, name)
+            await self._live(name, life, self._disk(identity), has_rivals)
             self._note(f"{identity} died at checkpoint {life.checkpoints}")
             await self.clock.sleep(self.random.random() * 10)
 
@@ -168,7 +203,8 @@ class History:
     async def _process(self, identity: str, life: Life, catalog: SqliteCatalog, has_rivals: bool) -> None:
         world, lease = self.world, LeaseSettings("default", "sealoop", identity)
         mortal_store = Mortal(world.store, "provider", life, lambda deed: ProviderUnavailable(f"{deed}: away"))
-        mortal_registry = Mortal(world.observed_registry, "registry", life, lambda deed: _refused(deed, life.chance))
+        liar = Liar(world.observed_registry, life.chance, self.trouble)
+        mortal_registry = Mortal(liar, "registry", life, lambda deed: _refused(deed, life.chance))
         mortal_catalog = Mortal(catalog, "disk", life, lambda deed: CatalogUnavailable(f"{deed}: the disk is full"))
         ports = Ports(
             renderer=Kustomize(),

@@ -1,8 +1,10 @@
 """Ports that die with their process, and that fail and dawdle as seeded.
 
 A simulated process gets every port wrapped in `Mortal`. Each call is a checkpoint, before and after the deed: the
-`Life` may let time pass there, raise the port's own kind of error, or end. When a life has ended every further call
-raises `Killed`, so nothing that runs while the process unwinds can still write: kill -9, at any await.
+`Life` may let time pass there, raise the port's own kind of error, or end. Where `troubled` says so, answers about the
+lease come late, statuses are refused, and a `Liar` of a registry leaves tags out of its listings. When a life has ended
+every further call raises `Killed`, so nothing that runs while the process unwinds can still write: kill -9, at any
+await.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any
 
-from gitops_core.errors import ClusterUnavailable, GitError, GitOpsError
+from gitops_core.errors import ClusterUnavailable, Forbidden, GitError, GitOpsError
 from gitops_core.ports import Clock
 from image_updater.api import ImagePolicy, UpdateGuard
 
@@ -32,7 +34,7 @@ READS = (
         "fetch",
         "validate",
     }
-    | {"image", "claims", "seen", "listed_at", "history", "signer"}
+    | {"image", "claims", "seen", "listed_at", "repositories", "history", "signer"}
 )
 """Deeds that change nothing."""
 
@@ -49,6 +51,10 @@ def _kind_of(arguments: Sequence[Any]) -> str:
     )
 
 
+LATE = 12.0
+"""Seconds that an answer about the lease takes at most: longer than its holder may wait."""
+
+
 class Killed(BaseException):
     """The process this port belonged to is dead."""
 
@@ -60,6 +66,7 @@ class Life:
     Attributes:
         dies_at: the checkpoint (counted from 1) at which it ends; 0 for none.
         troubled: names of the peers that fail now, and how often (0 to 1).
+        on_send: called when a write leaves, with its verb; not for one of the lease, and not for a dry run.
         on_write: called after each write that succeeded.
         heard: when it was told which generation of a guard or a policy, by kind and name; -1 for: it is gone.
     """
@@ -68,6 +75,7 @@ class Life:
     chance: random.Random
     dies_at: int = 0
     troubled: dict[str, float] = field(default_factory=dict)
+    on_send: Callable[[str], None] = lambda deed: None
     on_write: Callable[[str], Awaitable[None]] | None = None
     on_death: Callable[[], None] = lambda: None
     checkpoints: int = 0
@@ -86,6 +94,16 @@ class Life:
             self.check()
         if self.chance.random() < self.troubled.get(peer, 0.0):
             raise raised(deed)
+
+    def suffers(self, trouble: str) -> bool:
+        share = self.troubled.get(trouble, 0.0)
+        return share > 0 and self.chance.random() < share
+
+    async def wait_for_lease(self) -> None:
+        """An answer about the lease may take longer than anybody has patience."""
+        if self.suffers("lease"):
+            await self.clock.sleep(self.chance.random() * LATE)
+            self.check()
 
     def hear(self, item: Any, *, gone: bool = False) -> None:
         """It is told of an object."""
@@ -122,9 +140,18 @@ class Mortal:
         return value
 
     async def _call(self, name: str, deed: Any, args: Any, options: Any) -> Any:
+        is_lease = _kind_of(args) == "Lease"
+        if name not in READS and self._peer in FAILURES and not is_lease and not options.get("dry_run"):
+            self._life.on_send(name)
+        if is_lease:
+            await self._life.wait_for_lease()
         await self._life.checkpoint(self._peer, name, self._raised)
+        if options.get("subresource") == "status" and self._life.suffers("statuses"):
+            raise Forbidden(f"{name}: statuses are refused")
         result = await deed(*args, **options)
         self._life.check()
+        if is_lease:
+            await self._life.wait_for_lease()
         if name == "open":
             return Mortal(result, self._peer, self._life, self._raised)
         if name == "list":
@@ -145,3 +172,25 @@ class Mortal:
             yield item
             if self._life.chance.random() < self._life.troubled.get(self._peer, 0.0) / 10:
                 return  # a watch that ends early
+
+
+@dataclass
+class Liar:
+    """A registry that lists nothing, half of it, or what it listed before, as often as `troubled` says."""
+
+    registry: Any
+    chance: random.Random
+    troubled: Mapping[str, float]
+    _listed: dict[Any, Sequence[str]] = field(default_factory=dict)
+
+    async def tags(self, repository: Any, *args: Any) -> Sequence[str]:
+        listed: Sequence[str] = await self.registry.tags(repository, *args)
+        former = self._listed.get(repository, ())
+        self._listed[repository] = listed
+        share = self.troubled.get("listings", 0.0)
+        if share > 0 and self.chance.random() < share:
+            return self.chance.choice([(), former, listed[::2]])
+        return listed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.registry, name)

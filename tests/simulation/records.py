@@ -10,6 +10,7 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from gitops_core.adapters.local import LocalCluster
@@ -20,6 +21,8 @@ from image_updater.domain.credentials import OPEN, RegistryAccess
 from image_updater.domain.references import Repository, parse_image
 from image_updater.ports import Image, SignedClaim
 from tests.simulation.fakes.registry import FakeRegistry
+from tests.simulation.files import IMAGES
+from tests.simulation.loop import BEGINNING
 from tests.simulation.mortal import Life
 
 GRACE = 10.0
@@ -93,8 +96,10 @@ class Chronicle:
         choices: by policy, oldest first.
         quarantined, released: what was put into quarantine, and when it was let out again.
         gone: when each policy was deleted, and until when.
-        checkpointed: by (ConfigMap, tag): since when a tag is what it is as the newest record says, and its digest.
-        remembered: digests of each tag that some checkpoint ever knew, by (ConfigMap, tag).
+        checkpointed: by (ConfigMap, tag): the age of a tag in the newest record, as the second of the epoch it began.
+        remembered: digests that the checkpoints named of each (ConfigMap, tag), oldest first; "" when it left them.
+        holder: who holds the lease, as it is stored; "" for nobody.
+        stalls: when no process got any time at all.
         faults: what was seen to be wrong at once.
     """
 
@@ -109,11 +114,26 @@ class Chronicle:
     quarantined: list[Quarantine] = field(default_factory=list)
     released: dict[Quarantine, float] = field(default_factory=dict)
     gone: dict[str, list[Interval]] = field(default_factory=dict)
-    checkpointed: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
-    remembered: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    checkpointed: dict[tuple[str, str], float] = field(default_factory=dict)
+    remembered: dict[tuple[str, str], list[Named]] = field(default_factory=dict)
     lives: list[Life] = field(default_factory=list)
+    holder: str = ""
+    stalls: list[Interval] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     _told: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
+
+    def before(self, at: float) -> float:
+        """GRACE before `at`, of the time in which processes could do anything."""
+        late = at - GRACE
+        for stall in reversed(self.stalls):
+            if late < stall.end <= at:
+                late -= stall.end - stall.start
+        return late
+
+    def sends(self, identity: str, deed: str) -> None:
+        """A process that has rivals begins to write."""
+        if self.holder.partition("_")[0] != identity:
+            self.faults.append(f"{identity} began to {deed}, and {self.holder or 'nobody'} held the lease")
 
     def chosen_at(self, policy: str, at: float) -> str:
         return next((c.text for c in reversed(self.choices.get(policy, [])) if c.at <= at), "")
@@ -175,19 +195,33 @@ class Chronicle:
         self.quarantined += [entry for entry in entries if entry[1:] not in known]
 
     def see_checkpoint(self, name: str, record: bytes) -> None:
-        """A tag that is in two records one after the other, with one digest, may only turn out older."""
-        seen = decode(record).seen
+        """A tag that is in two records one after the other may only turn out older, unless it was moved since."""
+        seen, now = decode(record).seen, self.clock.monotonic()
+        image = IMAGES[name.removeprefix("sealoop-tags-")]
         for tag, found in seen.items():
-            before = self.checkpointed.get((name, tag))
-            known = self.remembered.setdefault((name, tag), set())
-            since = found.since.timestamp()
-            is_same = before is not None and (not known or known <= {found.digest})
-            if before is not None and is_same and since > before[0] + 0.001:
-                self.faults.append(f"the age of {tag} in {name} was reset by {since - before[0]:.1f}s")
-            known |= {found.digest} - {""}
-            self.checkpointed[name, tag] = since, found.digest
+            before, since = self.checkpointed.get((name, tag)), found.since.timestamp()
+            if before is not None and since > before + 0.001 and not self._was_moved(image, tag, before, since):
+                self.faults.append(f"the age of {tag} in {name} was reset by {since - before:.1f}s")
+            self.checkpointed[name, tag] = since
+            if found.digest:
+                self.remembered.setdefault((name, tag), []).append(Named(now, found.digest))
         for key in [key for key in self.checkpointed if key[0] == name and key[1] not in seen]:
             del self.checkpointed[key]
+            self.remembered.setdefault(key, []).append(Named(now, ""))
+
+    def digests_kept(self, name: str, tag: str, at: float) -> set[str]:
+        """The digests of a tag that the checkpoint told of at that time, now or before, without a gap."""
+        found: set[str] = set()
+        for moment, digest in self.remembered.get((name, tag), ()):
+            if moment <= at:
+                found = found | {digest} if digest else set()
+        return found
+
+    def _was_moved(self, image: str, tag: str, after: float, until: float) -> bool:
+        """Whether the tag came to name another digest in that time (seconds of the epoch)."""
+        start = BEGINNING.timestamp()
+        named = [each for each in self.named.get((image, tag), ()) if each.digest]
+        return any(one.digest != two.digest and after < start + two.at <= until for one, two in pairwise(named))
 
     # what processes were told
 
@@ -204,7 +238,7 @@ class Chronicle:
         return self._told.get(commit, {}).get((kind, name), 0)
 
     def _least_told(self, key: tuple[str, str]) -> int:
-        late, told = self.clock.monotonic() - GRACE, []
+        late, told = self.before(self.clock.monotonic()), []
         for life in self.lives:
             heard = life.heard.get(key, ())
             if not life.dead and heard:  # one that heard nothing yet does nothing yet
@@ -224,6 +258,14 @@ class RecordedCluster(LocalCluster):
 
     async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
         stored = await super().create(manifest, field_manager=field_manager, dry_run=dry_run)
+        if not dry_run:
+            self._note(stored)
+        return stored
+
+    async def replace(
+        self, manifest: Manifest, *, field_manager: str, subresource: str = "", dry_run: bool = False
+    ) -> Manifest:
+        stored = await super().replace(manifest, field_manager=field_manager, subresource=subresource, dry_run=dry_run)
         if not dry_run:
             self._note(stored)
         return stored
@@ -252,6 +294,8 @@ class RecordedCluster(LocalCluster):
 
     def _note(self, stored: Manifest) -> None:
         match stored["kind"]:
+            case "Lease":
+                self.chronicle.holder = stored["spec"].get("holderIdentity") or ""
             case "ImagePolicy":
                 self.chronicle.see_policy(stored)
             case "UpdateGuard":

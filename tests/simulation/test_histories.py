@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.history import play
+from tests.simulation.__main__ import Failed, tell
+from tests.simulation.history import Report, play
 
 GROUPS, EACH = 20, 10
 
@@ -17,7 +18,31 @@ def test_every_history_keeps_its_promises(group: int) -> None:
     assert sum(report.lives for report in reports) > EACH  # somebody died on the way
 
 
+@pytest.mark.parametrize("seed", [319, 422, 652, 980, 1508, 1771, 1877])
+def test_a_history_that_once_broke_a_promise_keeps_it(seed: int) -> None:
+    play(seed)
+
+
 def test_a_seed_plays_the_same_history_again() -> None:
     first, second = play(4711), play(4711)
 
     assert first == second
+
+
+def test_a_run_goes_on_after_a_seed_that_fails_and_lists_all_that_did(capsys: pytest.CaptureFixture[str]) -> None:
+    code = tell([Failed(9, "Broken: late\nmore", "trace 9"), Report(1, lives=2), Failed(3, "Idle: x", "trace 3")])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 1
+    assert lines[0] == "trace 9"
+    assert lines[-4:] == [
+        "1 histories held: 2 lives, 0 bumps, 0 deeds",
+        "2 failed:",
+        "make simulate SEED=3    Idle: x",
+        "make simulate SEED=9    Broken: late",
+    ]
+
+
+def test_a_run_in_which_all_held_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tell([Report(1, lives=2, bumps=3)]) == 0
+    assert capsys.readouterr().out == "1 histories held: 2 lives, 3 bumps, 0 deeds\n"

@@ -6,23 +6,27 @@ import base64
 import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from gitops_core.api.fields import NamespacedReference
+from gitops_core.errors import Forbidden
 from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef
 from gitops_core.ports import Commit, GitRef, Signature
+from gitops_core.runtime.leading import LEASE
 from image_updater.api import ImagePolicy, UpdateGuard
 from image_updater.api.images import ImagePolicySpec, PolicyChoice
 from image_updater.domain.checkpoint import encode
 from image_updater.domain.history import SeenTag
+from image_updater.domain.references import parse_repository
 from tests.simulation.bumps import BOT, Broken
 from tests.simulation.fakes.git import SOMEBODY
 from tests.simulation.files import IMAGE, deployment
 from tests.simulation.invariants import Invariants
 from tests.simulation.loop import BEGINNING, VirtualClock, virtually
-from tests.simulation.mortal import Life
-from tests.simulation.records import GRACE
+from tests.simulation.mortal import LATE, Liar, Life, Mortal
+from tests.simulation.records import GRACE, Interval
 from tests.simulation.safety import Demands, Safety
 from tests.simulation.world import CONFIG_MAP, IMAGE_POLICY, SECRET, URL, World
 
@@ -72,9 +76,9 @@ async def bumped(world: World, *tags: str) -> None:
         await bump(world, deployment(tag))
 
 
-def told(world: World) -> Life:
-    """A process that knows every guard of now, and the policy `web`."""
-    life = Life(world.clock, random.Random(1))
+def told(world: World, life: Life | None = None) -> Life:
+    """A process that knows every guard of now."""
+    life = life or Life(world.clock, random.Random(1))
     generation = world.chronicle.guards[-1].generation
     life.hear(UpdateGuard(metadata=ObjectMeta(name="shop", namespace="default", generation=generation)))
     world.chronicle.lives.append(life)
@@ -184,6 +188,45 @@ def test_an_age_that_is_reset_is_noticed() -> None:
             await invariants.after_write("apply")
 
     in_a_world(work, Demands())
+
+
+def test_an_age_that_is_reset_is_noticed_although_the_tag_was_moved_before() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await world.clock.sleep(1)
+        digest = world.push(IMAGE, "1.0.0")
+        for second in (2, 5):
+            moment = BEGINNING + timedelta(seconds=second)
+            world.chronicle.see_checkpoint("sealoop-tags-web", encode([SeenTag("1.0.0", BEGINNING, digest, moment)]))
+        with pytest.raises(Broken, match=r"the age of 1\.0\.0 in sealoop-tags-web was reset by 3\.0s"):
+            await invariants.after_write("apply")
+
+    in_a_world(work, Demands())
+
+
+def test_a_tag_that_was_moved_is_young_again_also_when_no_checkpoint_knew_what_it_named() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        world.chronicle.see_checkpoint("sealoop-tags-web", encode([SeenTag("1.0.0", BEGINNING)]))
+        await world.clock.sleep(60)
+        digest, moment = world.push(IMAGE, "1.0.0"), BEGINNING + timedelta(seconds=61)
+        world.chronicle.see_checkpoint("sealoop-tags-web", encode([SeenTag("1.0.0", BEGINNING, digest, moment)]))
+        await invariants.after_write("apply")
+
+    in_a_world(work, Demands())
+
+
+def test_a_move_that_is_remembered_after_the_choice_only_is_no_fault() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await world.clock.sleep(60)
+        second = world.chronicle.answered[IMAGE, "1.0.0"] = world.push(IMAGE, "1.0.0")
+        await choose(world, "1.0.0")
+        await world.clock.sleep(60)
+        third, moment = world.push(IMAGE, "1.0.0"), BEGINNING + timedelta(seconds=120)
+        for known in (SeenTag("1.0.0", BEGINNING, second), SeenTag("1.0.0", BEGINNING, third, moment)):
+            world.chronicle.see_checkpoint("sealoop-tags-web", encode([known]))
+
+        assert await invariants.in_commits() == 0
+
+    in_a_world(work, Demands(min_age=45))
 
 
 @pytest.mark.parametrize("closing", [Safety.hold, Safety.freeze])
@@ -354,5 +397,97 @@ def test_a_policy_that_does_not_come_to_the_best_tag_is_noticed() -> None:
         await bumped(world, "1.0.1")
         with pytest.raises(Broken, match=r"policy web chose 1\.0\.1, and 1\.3\.0 is the best tag"):
             await invariants.at_rest()
+
+    in_a_world(work, Demands())
+
+
+# More than peers that are away
+
+
+async def lead(world: World, holder: str) -> None:
+    metadata = {"name": "sealoop", "namespace": "default"}
+    lease = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata}
+    await world.cluster.create({**lease, "spec": {"holderIdentity": holder}}, field_manager="test")
+
+
+def test_a_write_by_who_does_not_hold_the_lease_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await lead(world, "one_5f3a")
+        for name in ("one", "two"):
+            await invariants.after_write("patch")
+            life = Life(world.clock, random.Random(1), on_send=partial(world.chronicle.sends, name))
+            await Mortal(world.cluster, "cluster", life).get(ObjectRef(LEASE, ObjectKey("default", "sealoop")))
+            patch = {"metadata": {"labels": {"by": name}}}
+            ref = ObjectRef(IMAGE_POLICY, ObjectKey("default", "web"))
+            await Mortal(world.cluster, "cluster", life).patch(ref, patch, field_manager=name)
+        with pytest.raises(Broken, match="two began to patch, and one_5f3a held the lease"):
+            await invariants.after_write("patch")
+
+    in_a_world(work)
+
+
+def test_the_lease_is_answered_late_and_nothing_else_is() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await lead(world, "one_5f3a")
+        cluster = Mortal(world.cluster, "cluster", Life(world.clock, random.Random(1), troubled={"lease": 1.0}))
+        started = world.clock.monotonic()
+        await cluster.get(ObjectRef(IMAGE_POLICY, ObjectKey("default", "web")))
+        quick = world.clock.monotonic() - started
+        await cluster.get(ObjectRef(LEASE, ObjectKey("default", "sealoop")))
+
+        assert quick <= 1
+        assert quick + 1 < world.clock.monotonic() - started <= 2 * LATE + 2
+
+    in_a_world(work)
+
+
+def test_statuses_are_refused_and_other_writes_are_not() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        cluster = Mortal(world.cluster, "cluster", Life(world.clock, random.Random(1), troubled={"statuses": 1.0}))
+        ref = ObjectRef(IMAGE_POLICY, ObjectKey("default", "web"))
+        await cluster.patch(ref, {"metadata": {"labels": {"a": "b"}}}, field_manager="test")
+        status = {"status": {"latestRef": {"name": IMAGE, "tag": "1.0.0"}}}
+        with pytest.raises(Forbidden):
+            await cluster.patch(ref, status, field_manager="test", subresource="status")
+
+        assert (await world.object(IMAGE_POLICY, "web"))["metadata"]["labels"] == {"a": "b"}
+        assert "latestRef" not in (await world.object(IMAGE_POLICY, "web")).get("status", {})
+
+    in_a_world(work)
+
+
+def test_a_registry_that_lies_leaves_tags_out_and_makes_none_up() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        for number in range(5):
+            world.push(IMAGE, f"1.{number}.0")
+        liar = Liar(world.observed_registry, random.Random(1), trouble := {"listings": 0.0})
+        repository = parse_repository(IMAGE)
+        truth = await liar.tags(repository)
+        trouble["listings"] = 1.0
+        lies = {tuple(await liar.tags(repository)) for _ in range(20)}
+
+        assert len(truth) == 5
+        assert () in lies
+        assert any(0 < len(lie) < 5 for lie in lies)
+        assert all(set(lie) <= set(truth) for lie in lies)
+
+    in_a_world(work)
+
+
+@pytest.mark.parametrize(("stall", "is_blamed"), [(0.0, True), (60.0, False)])
+def test_nobody_is_blamed_for_what_he_had_no_time_to_hear(stall: float, is_blamed: bool) -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        assert world.safety is not None
+        life = told(world)
+        await world.safety.hold(world)
+        told(world, life)
+        start = world.clock.monotonic()
+        await world.clock.sleep(60.0)
+        world.chronicle.stalls.append(Interval(start, start + stall))
+        await bumped(world, "1.1.0")
+        if is_blamed:
+            await breaks(world, "the guard did not let it through")
+        else:
+            assert await invariants.in_commits() == 1
 
     in_a_world(work, Demands())

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from gitops_core.adapters.http import Places, PlacesTaken
-from gitops_core.errors import GitError
+from gitops_core.errors import GitBusy, GitError
 from gitops_core.runtime.leave import check_again
 
 MOST_OUTPUT = 64 << 20  # ls-remote of a million refs
@@ -118,7 +118,7 @@ class GitCommands:
                 finally:
                     await _end(process)
         except PlacesTaken as error:
-            raise GitError(str(error)) from None
+            raise GitBusy(str(error)) from None
         except TimeoutError:
             raise GitError(f"{what} took longer than {timeout:g} s") from None
         except OverflowError:

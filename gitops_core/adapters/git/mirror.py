@@ -16,17 +16,19 @@ import shutil
 import time
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gitops_core.adapters.git.answers import MirrorDamaged, gist, local_failure
 from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.objects import GitObject, algorithm_of, encode_loose, encode_pack
 from gitops_core.adapters.git.reading import Limits, MirrorTree, Readers, Shelf
-from gitops_core.errors import GitError
+from gitops_core.adapters.http import Line, PlacesTaken
+from gitops_core.errors import GitBusy, GitError
+from gitops_core.runtime.flights import Flights
 
 T = TypeVar("T")
 
@@ -64,6 +66,7 @@ FRESH = "refs/fresh"
 """Where a tip is fetched to whose id is not known before."""
 KEPT = 8
 MOST_SLOTS = 64
+MOST_WAITING, PATIENCE = 4, 10.0  # for one repository's remote; the rest wait so many seconds without an answer
 REMEMBERED_SEARCHES = 16
 MOST_LOOSE, MOST_LOOSE_BYTES = 50, 1 << 20  # new objects that are written one by one
 MOST_KEPT = 32  # commits; then all but the newest KEPT and those in use are pruned
@@ -78,6 +81,8 @@ class Mirror:
         self.url = url
         self.directory = state / f"{sha256(url.encode()).hexdigest()[:32]}.git"
         self.lock = asyncio.Lock()
+        self._room = Line(url, MOST_WAITING, PATIENCE)
+        self._brought: Flights[None] = Flights()
         self.shelf = Shelf(self.directory, readers, limits)
         self.branches: frozenset[str] | None = None  # full names, as last seen on the remote
         self.overtaken: set[str] = set()  # full names of branches that somebody else moved under a push of ours
@@ -114,6 +119,29 @@ class Mirror:
                 return await work()
             except MirrorDamaged as again:
                 raise GitError(f"{again}; also in a mirror made anew") from damage
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """What `work` returns or raises, which reads objects: a disk that hangs must not stop the event loop."""
+        return await self._readers.beside(work)
+
+    async def bring(self, wanted: Hashable, ask: Callable[[], Coroutine[Any, Any, None]], longest: float) -> None:
+        """Ask the remote, or wait for who asks the same already, and for the same end.
+
+        A few wait here, for whatever it is that they want of this repository; all others have something else to do when
+        its remote answers nobody. Without this a remote that hangs would in the end have every worker.
+
+        Args:
+            longest: seconds to wait for one's turn.
+
+        Raises:
+            GitBusy: the remote is not worth waiting for.
+            GitError: what `ask` raises.
+        """
+        try:
+            async with self._room.taken(longest):
+                await self._brought.join(wanted, ask)
+        except PlacesTaken as error:
+            raise GitBusy(str(error)) from None
 
     def has(self, commit: str) -> bool:
         """Whether the commit and everything below its tree is here."""
@@ -164,7 +192,7 @@ class Mirror:
         """Free the disk; the next use makes the mirror again."""
         async with self.lock:
             if self.directory.exists() and not self._held:
-                self._throw_away()
+                await self._throw_away()
 
     async def prepare(self, algorithm: str) -> None:
         """Make the mirror when there is none, or one of the other hash. To be called under the lock."""
@@ -172,7 +200,7 @@ class Mirror:
         if config.exists():
             if ("sha256" in config.read_text()) == (algorithm == "sha256"):
                 return
-            self._throw_away()
+            await self._throw_away()
         fresh = self.directory.with_suffix(".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -193,11 +221,10 @@ class Mirror:
         """Write new objects that were made here: a few by hand, as that is quicker than a process; else checked."""
         async with self.growing():
             if len(objects) <= MOST_LOOSE and sum(len(item.body) for item in objects) <= MOST_LOOSE_BYTES:
-                for item in objects:
-                    _write_loose(self.directory / "objects", item)
+                await self.beside(lambda: _write_loose(self.directory / "objects", objects))
                 return
             # a file for each of a thousand objects takes five times as long as one pack with its index
-            pack = encode_pack(objects, algorithm_of(objects[0].oid))
+            pack = await self.beside(lambda: encode_pack(objects, algorithm_of(objects[0].oid)))
             await self._git(f"--git-dir={self.directory}", "index-pack", "--stdin", "--fsck-objects", stdin=pack)
 
     async def search(self, oid: str, text: str) -> tuple[str, ...]:
@@ -208,8 +235,7 @@ class Mirror:
         )
         if result.code > 1 or result.stderr:
             raise local_failure(result, f"git grep in the mirror of {self.url}")
-        found = (name.decode("utf-8", "surrogateescape") for name in result.stdout.split(b"\0") if name)
-        return tuple(sorted(name.removeprefix(f"{oid}:") for name in found))
+        return await self.beside(lambda: _found(result.stdout, f"{oid}:"))
 
     async def is_whole(self) -> bool:
         """Whether every object that a kept commit needs is here."""
@@ -256,7 +282,7 @@ class Mirror:
                 self.directory.touch()  # in use: see GitMirrors, which removes those that nobody uses any more
                 _sweep(self.directory)
                 if not await self._take_over():
-                    self._throw_away()
+                    await self._throw_away()
             self._checked = True
 
     async def _take_over(self) -> bool:
@@ -270,11 +296,11 @@ class Mirror:
     async def _make_anew(self, generation: int) -> None:
         async with self.lock:
             if self._generation == generation:  # else somebody else did, while we waited
-                self._throw_away()
+                await self._throw_away()
 
-    def _throw_away(self) -> None:
+    async def _throw_away(self) -> None:
         self._readers.forget(self.directory)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        await self.beside(lambda: shutil.rmtree(self.directory, ignore_errors=True))
         if self.directory.exists():
             raise GitError(f"the damaged mirror {self.directory} cannot be removed: remove it")
         self._commits.clear()
@@ -289,7 +315,17 @@ class Mirror:
         return result.stdout
 
 
-def _write_loose(folder: Path, item: GitObject) -> None:
+def _found(output: bytes, prefix: str) -> tuple[str, ...]:
+    names = (name.decode("utf-8", "surrogateescape") for name in output.split(b"\0") if name)
+    return tuple(sorted(name.removeprefix(prefix) for name in names))
+
+
+def _write_loose(folder: Path, objects: Iterable[GitObject]) -> None:
+    for item in objects:
+        _write_file(folder, item)
+
+
+def _write_file(folder: Path, item: GitObject) -> None:
     place = folder / item.oid[:2] / item.oid[2:]
     if place.exists():
         return

@@ -191,15 +191,21 @@ def parse_commit(oid: str, body: bytes) -> CommitInfo:
     head, _, message = body.decode("utf-8", "replace").partition("\n\n")
     lines = [line.split(" ", 1) for line in head.split("\n") if " " in line and line[0] != " "]
     fields = dict(reversed(lines))
-    signature = _SIGNATURE.match(fields.get("author", ""))
-    if signature is None or "tree" not in fields:
+    author, committer = (_signature(fields.get(role, "")) for role in ("author", "committer"))
+    if author is None or "tree" not in fields:
         raise ValueError(f"{oid} is not a commit")
-    name, email, when, sign, hours, minutes = signature.groups()
+    parents = tuple(value for key, value in lines if key == "parent")
+    return CommitInfo(oid, author, committer or author, message, fields["tree"], parents)
+
+
+def _signature(text: str) -> Signature | None:
+    match = _SIGNATURE.match(text)
+    if match is None:
+        return None
+    name, email, when, sign, hours, minutes = match.groups()
     offset = timedelta(hours=int(hours), minutes=int(minutes)) * (-1 if sign == "-" else 1)
     zone = timezone(offset if abs(offset) < timedelta(days=1) else timedelta())
-    author = Signature(name, email, datetime.fromtimestamp(int(when), zone))
-    parents = tuple(value for key, value in lines if key == "parent")
-    return CommitInfo(oid, author, message, fields["tree"], parents)
+    return Signature(name, email, datetime.fromtimestamp(int(when), zone))
 
 
 def encode_loose(item: GitObject) -> bytes:

@@ -2,14 +2,17 @@
 
     ask  <id>LF     hear  <id> <type> <size>LF<body>LF     or  <id> missingLF
 
-A question takes some 50 microseconds, so it is asked and answered on the spot, from any thread. Trees are decoded here
-and remembered by id, which never goes stale. Only a few readers stay alive: the one used longest ago gives way.
+A question takes some 50 microseconds, unless the disk or the reader hangs: so it is asked from any thread but the event
+loop's, and who asks one mirror never waits for another. Trees are decoded here and remembered by id, which never goes
+stale. Only a few readers stay alive: the one used longest ago gives way. A reader that somebody stopped listening to in
+the middle of an answer is never asked again.
 
 Source: git-scm.com/docs/git-cat-file (batch output).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import select
@@ -17,12 +20,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple, TypeVar, cast
 
 from gitops_core.adapters.git.answers import MirrorDamaged
 from gitops_core.adapters.git.commands import git_environment
@@ -30,7 +33,11 @@ from gitops_core.adapters.git.objects import FOLDER, LINK, REGULAR, SUBMODULE, E
 from gitops_core.errors import GitError
 from gitops_core.meta import Tree
 
-ANSWER_SECONDS = 30.0
+T = TypeVar("T")
+
+CLOSED = "the mirrors are closed: this process is ending"
+ANSWER_SECONDS = 10.0
+THREADS = 16
 LIVE_READERS = 4
 REMEMBERED_ENTRIES = 50_000
 REMEMBERED_BYTES = 8 << 20  # of files
@@ -109,11 +116,14 @@ class _Pipe:
             raise _Interrupted
         self.buffer += chunk
 
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
     def close(self) -> None:
         with contextlib.suppress(BrokenPipeError):
             self.asking.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self.kill()
         self.process.wait(ANSWER_SECONDS)
         self.answers.close()
 
@@ -123,6 +133,9 @@ class Readers:
 
     def __init__(self, program: str = "git") -> None:
         self._program = program
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="git")
+        self._turns: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+        self._asked: dict[Path, _Pipe] = {}
         self._pipes: OrderedDict[Path, _Pipe] = OrderedDict()
         self._trees: OrderedDict[str, Entries] = OrderedDict()
         self._remembered = 0
@@ -139,21 +152,27 @@ class Readers:
             MirrorDamaged: it is there and cannot be read.
         """
         with self._lock:
-            if self._closed:
-                raise GitError("the mirrors are closed: this process is ending")
+            turn = self._turns[directory]
+        with turn:
             for _ in range(2):  # a second process, because the first one may have been killed for its memory
-                pipe = self._pipes.pop(directory, None) or _Pipe(self._program, directory)
+                pipe = self._taken(directory)
                 try:
                     stored = pipe.ask(name, most)
-                except (_Interrupted, OverflowError) as error:
-                    pipe.close()
-                    if isinstance(error, OverflowError):
-                        raise
+                except _Interrupted:
+                    self._part_with(directory, pipe)
                     continue
-                self._pipes[directory] = pipe
-                self._part_with_oldest()
+                except BaseException:
+                    self._part_with(directory, pipe)
+                    raise
+                self._give_back(directory, pipe)
                 return stored
         raise MirrorDamaged(f"object {name} cannot be read from the mirror")
+
+    async def beside(self, work: Callable[[], T]) -> T:
+        """What `work`, which reads, returns or raises, while the event loop goes on."""
+        if self._closed:
+            raise GitError(CLOSED)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def tree(self, directory: Path, oid: str, most: int) -> Entries:
         """The entries of a stored tree; to be read only. Raises MirrorDamaged; GitError: too large."""
@@ -161,18 +180,19 @@ class Readers:
             if oid in self._trees:
                 self._trees.move_to_end(oid)
                 return self._trees[oid]
-            try:
-                stored = self.read(directory, oid, most)
-            except OverflowError as error:
-                raise GitError(f"a folder's listing is {error.args[0]} bytes, the limit is {most}") from None
-            if stored is None or stored.type != "tree":
-                raise MirrorDamaged(f"tree {oid} is missing from the mirror")
-            try:
-                entries = parse_tree(stored.body, len(oid) // 2)
-            except ValueError as error:
-                raise MirrorDamaged(f"tree {oid} in the mirror: {error}") from error
+        try:
+            stored = self.read(directory, oid, most)
+        except OverflowError as error:
+            raise GitError(f"a folder's listing is {error.args[0]} bytes, the limit is {most}") from None
+        if stored is None or stored.type != "tree":
+            raise MirrorDamaged(f"tree {oid} is missing from the mirror")
+        try:
+            entries = parse_tree(stored.body, len(oid) // 2)
+        except ValueError as error:
+            raise MirrorDamaged(f"tree {oid} in the mirror: {error}") from error
+        with self._lock:
             self._remember(oid, entries)
-            return entries
+        return entries
 
     def recall(self, oid: str) -> bytes | None:
         """The contents of a file that somebody thought would be read soon."""
@@ -189,23 +209,54 @@ class Readers:
                 self._blob_bytes -= len(self._blobs.popitem(last=False)[1])
 
     def forget(self, directory: Path) -> None:
-        """End the reader of a mirror that is about to vanish."""
+        """End the reader of a mirror that is about to vanish; who is asking it hears no more."""
         with self._lock:
-            if pipe := self._pipes.pop(directory, None):
-                pipe.close()
+            idle = self._pipes.pop(directory, None)
+            if (asked := self._asked.pop(directory, None)) is not None:
+                asked.kill()
+        if idle is not None:
+            idle.close()
 
     def close(self) -> None:
-        self._closed = True
-        for directory in tuple(self._pipes):
+        with self._lock:
+            self._closed = True
+            directories = (*self._pipes, *self._asked)
+        for directory in directories:
             self.forget(directory)
+        self._threads.shutdown(wait=False)
 
-    def _part_with_oldest(self) -> None:
-        while len(self._pipes) > LIVE_READERS:
-            self._pipes.popitem(last=False)[1].close()
+    def _taken(self, directory: Path) -> _Pipe:
+        """The mirror's reader, which nobody else has now. To be called in the mirror's turn."""
+        with self._lock:
+            if self._closed:
+                raise GitError(CLOSED)
+            pipe = self._pipes.pop(directory, None)
+        if pipe is None:
+            pipe = _Pipe(self._program, directory)
+        with self._lock:
+            if not self._closed:
+                self._asked[directory] = pipe
+                return pipe
+        pipe.close()
+        raise GitError(CLOSED)
+
+    def _part_with(self, directory: Path, pipe: _Pipe) -> None:
+        with self._lock:
+            self._asked.pop(directory, None)  # from here on nobody else kills what may be another process by then
+        pipe.close()
+
+    def _give_back(self, directory: Path, pipe: _Pipe) -> None:
+        over: _Pipe | None = pipe  # if it was forgotten while it answered
+        with self._lock:
+            if self._asked.pop(directory, None) is pipe:
+                self._pipes[directory] = pipe
+                over = self._pipes.popitem(last=False)[1] if len(self._pipes) > LIVE_READERS else None
+        if over is not None:
+            over.close()
 
     def _remember(self, oid: str, entries: Entries) -> None:
+        self._remembered += len(entries) - len(self._trees.pop(oid, ()))
         self._trees[oid] = entries
-        self._remembered += len(entries)
         while self._remembered > REMEMBERED_ENTRIES:
             self._remembered -= len(self._trees.popitem(last=False)[1])
 
@@ -277,6 +328,8 @@ class MirrorTree(Tree):
     oid: str
     shelf: Shelf
     lost: list[MirrorDamaged] = field(default_factory=list)
+    _known: list[tuple[tuple[str, ...], dict[str, Entry]]] = field(default_factory=list)
+    _followed: list[Mapping[str, str]] = field(default_factory=list)
 
     def __getitem__(self, path: str) -> bytes:
         with self._noticing():
@@ -312,17 +365,25 @@ class MirrorTree(Tree):
                 )
         return super().absence(path)
 
-    @cached_property
+    @property
     def links(self) -> Mapping[str, str]:
-        with self._noticing():
-            return {
-                path: self.shelf.blob(entry.oid, path).decode("utf-8", "surrogateescape")
-                for path, entry in self._listing[1].items()
-            }
+        if not self._followed:  # read once, as the listing
+            with self._noticing():
+                links = self._listing[1].items()
+                self._followed.append({path: self._link(entry.oid, path) for path, entry in links})
+        return self._followed[0]
 
-    @cached_property
+    def _link(self, oid: str, path: str) -> str:
+        return self.shelf.blob(oid, path).decode("utf-8", "surrogateescape")
+
+    @property
     def _listing(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
-        """The paths of the regular files, sorted by their bytes, and the symbolic links."""
+        """The paths of the regular files, sorted by their bytes, and the symbolic links; read once."""
+        if not self._known:  # a cached_property of Python 3.11 would have all trees wait for one that hangs
+            self._known.append(self._listed())
+        return self._known[0]
+
+    def _listed(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
         files: list[str] = []
         links: dict[str, Entry] = {}
         folders = [("", self.oid)]

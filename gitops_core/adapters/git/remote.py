@@ -40,11 +40,13 @@ from gitops_core.adapters.git.reading import Limits, Readers
 from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, no_commit
+from gitops_core.runtime.recent import Recent
 
 ANONYMOUS = GitAccess()
 DEFAULT_LIMITS = Limits()
 MOST_CHANGED = 3000  # files that are looked into one by one; above, git grep is quicker
+PROVEN_BYTES, PROVEN_WEIGHT = 2 << 20, 256
 DISUSED_SECONDS = 7 * 24 * 3600.0
 
 
@@ -75,7 +77,7 @@ class GitMirrors:
         self._readers = Readers(program)
         self._mirrors: dict[str, Mirror] = {}
         self._slot: Slot | None = None
-        self._proven: set[bytes] = set()
+        self._proven = Proven()
         self._chores: set[asyncio.Task[None]] = set()
         self._resting: dict[Mirror, asyncio.Task[None]] = {}  # chores that wait for a quiet moment
 
@@ -130,6 +132,22 @@ class GitMirrors:
                 shutil.rmtree(directory, ignore_errors=True)
 
 
+class Proven:
+    """The identities that were let in lately; one that is forgotten is asked about again."""
+
+    def __init__(self, capacity: int = PROVEN_BYTES) -> None:
+        self._known: Recent[bytes, bool] = Recent(capacity)
+
+    def __contains__(self, fingerprint: bytes) -> bool:
+        return self._known.get(fingerprint) is not None
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, fingerprint: bytes) -> None:
+        self._known.put(fingerprint, True, PROVEN_WEIGHT)
+
+
 @dataclass(frozen=True)
 class _Threaded:
     """Implements Signer: a signature of a large key takes a while."""
@@ -153,7 +171,7 @@ class MirrorRemote:
     identity: Identity
     timeout: float
     commands: GitCommands
-    proven: set[bytes]
+    proven: Proven
     later: Callable[[Mirror], None]
 
     @property
@@ -202,10 +220,11 @@ class MirrorRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
+        ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         ref = full_ref(branch, "heads")
         target, told = target_of(refspec, branch), push_options(options)
-        made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, told))
+        made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, told, ours))
         return Revision(branch, made)
 
     async def _list(self, *only: str) -> dict[str, str]:
@@ -218,11 +237,10 @@ class MirrorRemote:
         if result.code:
             raise failure(result, self._what("ls-remote"))
         self.proven.add(self.identity.fingerprint)
-        lines = (line.partition("\t") for line in result.stdout.decode("utf-8", "replace").splitlines())
-        refs = {name: oid for oid, _, name in lines}
+        refs, peeled = await self.mirror.beside(lambda: _listed(result.stdout))
         if only == ("--heads",):
             self.mirror.branches = frozenset(refs)
-        return {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
+        return peeled
 
     def _pick(self, found: Mapping[str, str], shown: str, name: str, kind: str) -> Revision:
         if name not in found:
@@ -235,7 +253,7 @@ class MirrorRemote:
     async def _folder(self, revision: Revision, path: str) -> str:
         """The id of a folder's tree."""
         root = (await self._commit(revision)).tree
-        found = self.mirror.shelf.entry(root, folder_path(path))
+        found = await self.mirror.beside(lambda: self.mirror.shelf.entry(root, folder_path(path)))
         if found is None or found.mode != FOLDER:
             raise PathNotFound(f"{self.url} has no folder {path!r} at {revision}")
         return found.oid
@@ -246,11 +264,10 @@ class MirrorRemote:
     async def _commit(self, revision: Revision) -> CommitInfo:
         """What a commit says that is here, fetched when it was not."""
         commit = full_commit(revision.commit)
-        if self.mirror.has(commit):
-            await self._prove()
-        else:
-            await self._fetch(commit, revision.name)
-        body = self.mirror.shelf.commit(commit)
+        if not (self.mirror.has(commit) and self._is_proven()):
+            asked = (self.identity.fingerprint, commit)
+            await self.mirror.bring(asked, lambda: self._bring(commit, revision.name), self.timeout)
+        body = await self.mirror.beside(lambda: self.mirror.shelf.commit(commit))
         if body is None:
             raise MirrorDamaged(f"commit {commit} is missing from the mirror of {self.url}")
         try:
@@ -258,8 +275,14 @@ class MirrorRemote:
         except ValueError as error:
             raise GitError(f"commit {commit} of {self.url} cannot be read: {error}") from error
 
-    async def _prove(self) -> None:
-        if self.identity.address.scheme != "file" and self.identity.fingerprint not in self.proven:
+    def _is_proven(self) -> bool:
+        return self.identity.address.scheme == "file" or self.identity.fingerprint in self.proven
+
+    async def _bring(self, commit: str, name: str) -> None:
+        """The commit is here, and the remote has let us in. Quick for who waited for one that brought it."""
+        if not self.mirror.has(commit):
+            await self._fetch(commit, name)
+        elif not self._is_proven():
             await self._list("--heads")
 
     async def _fetch(self, commit: str, name: str) -> None:
@@ -302,7 +325,7 @@ class MirrorRemote:
         ]
         for depth, refspec in tips:
             result = await self._fetch_refs(depth, refspec)
-            if result.code == 0 and self.mirror.shelf.commit(commit) is not None:
+            if result.code == 0 and await self.mirror.beside(lambda: self.mirror.shelf.commit(commit)) is not None:
                 return result
         raise RefNotFound(f"{self._what('fetch')}: the remote has no such commit, or does not hand it out")
 
@@ -314,7 +337,9 @@ class MirrorRemote:
     async def _search(self, revision: Revision, text: str, path: str) -> tuple[str, ...]:
         folder = await self._folder(revision, path)
         last = self.mirror.searches.get((text, path))
-        found = self._search_changes(last, folder, text) if last and self.mirror.has(last.commit) else None
+        found = None
+        if last is not None and self.mirror.has(last.commit):
+            found = await self.mirror.beside(lambda: self._search_changes(last, folder, text))
         if found is None:
             found = await self.mirror.search(folder, text)
         self.mirror.remember_search((text, path), Search(revision.commit, folder, found))
@@ -335,16 +360,26 @@ class MirrorRemote:
     async def _edited(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
         """The tree of a commit to make, and the objects that are new."""
         parent = await self._commit(Revision("", commit.parent))
-        return edit_tree(self.mirror.shelf.tree, parent.tree, commit.edits, algorithm_of(commit.parent))
+        shelf, algorithm = self.mirror.shelf, algorithm_of(commit.parent)
+        return await self.mirror.beside(lambda: edit_tree(shelf.tree, parent.tree, commit.edits, algorithm))
 
-    async def _push(self, commit: Commit, ref: str, expected: str | None, target: str, options: Sequence[str]) -> str:
+    async def _push(
+        self,
+        commit: Commit,
+        ref: str,
+        expected: str | None,
+        target: str,
+        options: Sequence[str],
+        ours: Callable[[CommitInfo], bool],
+    ) -> str:
         tree, objects = await self._edited(commit)
         made = await signed_commit(commit, tree)
         await self.mirror.store((*objects, made))
         self.mirror.shelf.readers.remember({item.oid: item.body for item in objects if item.type == "blob"})
         self.mirror.kept(made.oid)  # before it is pushed: nothing else keeps it from being pruned meanwhile
         try:
-            await self._push_object(made.oid, ref, await self._leases(commit, made.oid, ref, expected, target), options)
+            leases = await self._leases(commit, made.oid, ref, expected, target, ours)
+            await self._push_object(made.oid, ref, leases, options)
         except GitError as error:
             self.mirror.forget(made.oid)
             self.mirror.branches = None  # the next push looks again whether the branch is there
@@ -367,7 +402,13 @@ class MirrorRemote:
             raise type(verdict)(self.identity.mute(str(verdict)))
 
     async def _leases(
-        self, commit: Commit, made: str, ref: str, expected: str | None, target: str
+        self,
+        commit: Commit,
+        made: str,
+        ref: str,
+        expected: str | None,
+        target: str,
+        ours: Callable[[CommitInfo], bool],
     ) -> dict[str, str | None]:
         """Where each ref that moves must be now; raises PushConflict when the refspec's target cannot be moved."""
         heads = {}
@@ -381,9 +422,10 @@ class MirrorRemote:
             return {ref: expected, target: None}
         tip = heads.get(target, "")
         if tip not in ("", made, expected, commit.parent):
-            author = (await self._commit(Revision("", tip))).author
-            if author.email != commit.author.email:
-                raise PushConflict(f"{self._what(f'push to {target}')}: it is at {tip}, a commit of {author.name!r}")
+            info = await self._commit(Revision("", tip))
+            if not ours(info):
+                who = info.author.name
+                raise PushConflict(f"{self._what(f'push to {target}')}: it is at {tip}, a commit of {who!r}")
         return {ref: expected, target: tip}
 
     async def _ask(self, verb: str, *arguments: str) -> Result:
@@ -410,6 +452,13 @@ class MirrorRemote:
 
     def _what(self, deed: str) -> str:
         return f"git {deed} of {self.url}"
+
+
+def _listed(output: bytes) -> tuple[dict[str, str], dict[str, str]]:
+    """What ls-remote says, as it says it, and with annotated tags peeled."""
+    lines = (line.partition("\t") for line in output.decode("utf-8", "replace").splitlines())
+    refs = {name: oid for oid, _, name in lines}
+    return refs, {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
 
 
 def _listing_of(ref: str) -> tuple[str, ...]:

@@ -12,13 +12,16 @@ from gitops_core.adapters.http import open_session, proxy_for
 from gitops_core.errors import StalledError
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
+from gitops_core.runtime.recent import Recent
 from image_updater.adapters.forges import gitea, github, gitlab
 from image_updater.adapters.forges.addresses import place_of
 from image_updater.adapters.forges.talking import Talk
 from image_updater.ports import Forge, ForgeAddress
 
 AGENT = {"User-Agent": "sealoop", "Accept": "application/json"}
-MOST_CONTEXTS = 100
+CONTEXT = 1 << 20
+"""Bytes that a TLS context with the system's authorities takes, roughly."""
+MOST_CONTEXTS = 64 * CONTEXT
 
 
 class _Kind(NamedTuple):
@@ -44,7 +47,7 @@ class HttpForges:
     def __init__(self, environment: Mapping[str, str], *, total: float = 30.0, read: float = 20.0) -> None:
         self._environment, self._total, self._read = environment, total, read
         self._open: aiohttp.ClientSession | None = None
-        self._contexts: dict[bytes, ssl.SSLContext] = {}
+        self._contexts: Recent[bytes, ssl.SSLContext] = Recent(MOST_CONTEXTS)
 
     async def __aenter__(self) -> Self:
         self._open = open_session(total=self._total, read=self._read, connections=16, headers=AGENT)
@@ -77,13 +80,12 @@ class HttpForges:
         """None for the system's certificates. Raises StalledError: no certificates."""
         if ca is None:
             return None
-        if ca not in self._contexts:
+        context = self._contexts.get(ca)
+        if context is None:
             context = ssl.create_default_context()
             try:
                 context.load_verify_locations(cadata=ca.decode("ascii"))
             except (ssl.SSLError, ValueError):
                 raise StalledError("the certificates to trust (ca.crt) are not PEM") from None
-            if len(self._contexts) >= MOST_CONTEXTS:
-                self._contexts.clear()
-            self._contexts[ca] = context
-        return self._contexts[ca]
+            self._contexts.put(ca, context, CONTEXT + len(ca))
+        return context

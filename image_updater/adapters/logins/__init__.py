@@ -31,7 +31,9 @@ Provider = Literal["aws", "azure", "gcp"]
 PATIENCE = 45.0
 EARLY = 300.0
 LONGEST = 12 * 3600.0
-MOST_LOGINS = 500
+LOGIN = 8 << 10
+"""Bytes that a login takes, roughly: the clouds' tokens have up to a few thousand characters."""
+MOST_REMEMBERED = 500 * LOGIN
 THREADS = 4
 
 
@@ -59,7 +61,7 @@ class SdkLogins:
     """Implements CloudLogins. To be closed."""
 
     def __init__(self) -> None:
-        self._logins: Remembered[tuple[str, str], Credentials] = Remembered(MOST_LOGINS)
+        self._logins: Remembered[tuple[str, str], Credentials] = Remembered(MOST_REMEMBERED, lambda _: LOGIN)
         self._threads: dict[str, ThreadPoolExecutor] = {}
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ space and order of keys included, and what comes after the value may be broken. 
 Source: github.com/tidwall/gjson, SYNTAX.md (version 1.18). Left out: the modifier @pretty.
 """
 
-from secrets_sync.domain.gjson.search import get
+from secrets_sync.domain.gjson.search import TooMuchWork, get
 from secrets_sync.domain.gjson.tokens import MISSING, Type, Value
 
-__all__ = ["MISSING", "Type", "Value", "get"]
+__all__ = ["MISSING", "TooMuchWork", "Type", "Value", "get"]

@@ -9,9 +9,6 @@ from typing import NamedTuple
 from secrets_sync.domain.gjson.modifiers import MODIFIERS
 from secrets_sync.domain.gjson.tokens import nested, unescape
 
-MAX_MATCHING = 1_000_000
-"""How many comparisons of characters one pattern may cost."""
-
 
 class Step(NamedTuple):
     """The first part of a path.
@@ -138,14 +135,14 @@ def _trim(text: str) -> str:
 def split_pipe(path: str) -> tuple[str, str] | None:
     """A path's parts before and after its first `|` that is not in a query or a selection, or None."""
     if path.startswith("{"):
-        end = nested(path, 0)
+        end = nested_string(path, 1) + 1 if path[1:2] == '"' else nested(path, 1)  # as the original has it
         return (path[:end], path[end + 1 :]) if path[end : end + 1] == "|" else None
     i = 0
     while i < len(path):
         if path[i] == "\\":
             i += 1
-        elif path.startswith((".#(", ".#["), i):
-            i = nested(path, i + 2) - 1
+        elif path.startswith(".#", i):  # what stands behind it is passed over, even a pipe
+            i = nested(path, i + 2) - 1 if path[i + 2 : i + 3] in ("(", "[") else i + 2
         elif path[i] == "|":
             return path[:i], path[i + 1 :]
         i += 1
@@ -196,10 +193,8 @@ def last_name(path: str) -> str:
 def matches(text: str, pattern: str) -> bool:
     """Whether `pattern` (`*` any characters, `?` one, `\\` escapes) describes all of `text`.
 
-    A pair of them that would cost more than MAX_MATCHING does not match.
+    It takes up to len(text) * len(pattern) steps.
     """
-    if len(text) * len(pattern) > MAX_MATCHING:
-        return False
     i = j = 0
     star = mark = -1
     while i < len(text):

@@ -37,10 +37,12 @@ MAX_WORK = 16 * 1024 * 1024
 STEP_WORK = 200
 ELEMENT_WORK = 50
 """What a step of a path, and a member or element passed by, cost beside their characters."""
+MODIFIER_WORK = 4
+"""How many characters one costs that a modifier reads or writes."""
 
 
-class _Exhausted(Exception):
-    """A path asked for more than MAX_WORK or MAX_DEPTH."""
+class TooMuchWork(ValueError):
+    """A path asks for more than MAX_WORK or MAX_DEPTH. Nobody knows then whether it leads to anything."""
 
 
 class _Walk:
@@ -51,13 +53,13 @@ class _Walk:
 
     def deeper(self) -> _Walk:
         if self.depth >= MAX_DEPTH:
-            raise _Exhausted
+            raise TooMuchWork(f"the path goes more than {MAX_DEPTH} levels deep")
         return _Walk(self.depth + 1, self._spent)
 
     def look_at(self, text: str, besides: int = 0) -> None:
         self._spent[0] += len(text) + besides
         if self._spent[0] > MAX_WORK:
-            raise _Exhausted
+            raise TooMuchWork("the path takes too long to follow in a text of this size")
 
 
 class _Found(NamedTuple):
@@ -68,11 +70,8 @@ class _Found(NamedTuple):
 
 
 def get(text: str, path: str) -> Value:
-    """The value that `path` leads to in `text`, or MISSING, also when it leads too far. Never raises."""
-    try:
-        return _get(text, path, _Walk())
-    except _Exhausted:
-        return MISSING
+    """The value that `path` leads to in `text`, or MISSING. Raises TooMuchWork."""
+    return _get(text, path, _Walk())
 
 
 def _get(text: str, path: str, walk: _Walk) -> Value:
@@ -130,7 +129,9 @@ def _modified(text: str, path: str, walk: _Walk) -> tuple[str, str] | None:
     if match[1] == "dig":
         made = "[" + ",".join(value.raw for value in _dig(parse(text), arg, walk.deeper())) + "]"
     else:
+        walk.look_at("", len(text) * MODIFIER_WORK)
         made = MODIFIERS[match[1]](text, arg)
+    walk.look_at("", len(made) * MODIFIER_WORK)
     return made, rest if rest == "" or rest[0] in ".|" else ""
 
 
@@ -147,15 +148,17 @@ def _argument(rest: str) -> int:
 
 
 def _static(path: str) -> tuple[str, str] | None:
+    """`!` and a literal: of a number or a string the original takes all that follows, to a bracket that closes."""
     body = path[1:]
-    if body[0] in "{[":
+    if body[0] in '{["+-0123456789':
         end = nested(body, 0)
-        return body[:end], body[end:]
-    match = re.match(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[^.|]*', body, re.DOTALL)
-    literal = match[0] if match else ""
-    if literal[:1] in ('"', "+", "-") or literal[:1].isdigit() or re.fullmatch("(?i)true|false|null|nan|inf", literal):
-        return literal, body[len(literal) :]
-    return None
+    else:
+        match = re.match("(?i)(?:true|false|null|nan|inf)(?=[.|]|\\Z)", body)
+        if match is None:
+            return None
+        end = match.end()
+    rest = body[end:]
+    return body[:end], rest if rest[:1] in (".", "|") else ""
 
 
 def _dig(value: Value, path: str, walk: _Walk) -> Iterable[Value]:
@@ -189,18 +192,20 @@ def _descend(text: str, start: int, bracket: str, path: str, walk: _Walk) -> _Fo
 def _in_object(text: str, start: int, path: str, walk: _Walk) -> _Found:
     """The first member that fits and, where the path goes on, leads somewhere."""
     step = object_step(path)
+    pipe = step.pipe
     for raw_key, value in members(text, start):
         key = string_of(raw_key)
-        walk.look_at(step.part if step.wild else "", ELEMENT_WORK)
+        walk.look_at("", ELEMENT_WORK + (len(step.part) * len(key) if step.wild else 0))
         if not (matches(key, step.part) if step.wild else key == step.part):
             continue
         if step.rest is None:
             return _Found(value, step.pipe)
         if value.type is Type.JSON:
             found = _descend(value.raw, 1, value.raw[0], step.rest, walk)
-            if found.value.exists or found.pipe is not None:
+            if found.value.exists:
                 return found
-    return _Found(pipe=step.pipe)
+            pipe = found.pipe if found.pipe is not None else pipe
+    return _Found(pipe=pipe)
 
 
 def _in_array(text: str, start: int, path: str, walk: _Walk) -> _Found:
@@ -241,12 +246,13 @@ def _queried(text: str, start: int, path: str, walk: _Walk) -> _Found:
     query, rest = parsed
     below = rest[1:] if rest.startswith(".") else None
     pipe = rest[1:] if rest.startswith("|") else None
-    if below is not None and (parts := split_pipe(below)) is not None:
-        below, pipe = parts
+    parts = split_pipe(below) if below is not None else None
     fitting = []
     for element in _passed(text, start, walk):
         if not _fits(query, element, walk):
             continue
+        if parts is not None:  # where nothing fits, the original never comes to this pipe
+            below, pipe = parts
         value = element if below is None else _get(element.raw, below, walk.deeper())
         if not query.every:
             return _Found(value, pipe)
@@ -270,6 +276,7 @@ def _fits(query: Query, element: Value, walk: _Walk) -> bool:
         value, wanted = Value(Type.TRUE if claim else Type.FALSE, "true" if claim else "false"), "true"
     if not value.exists or not query.op:
         return value.exists
+    walk.look_at("", len(wanted) * len(value.raw) if query.op in ("%", "!%") else 0)
     return _compares(query.op, value, wanted)
 
 

@@ -5,11 +5,14 @@ It does not validate. Garbage between values is skipped, a missing end is the en
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import Enum
 from typing import NamedTuple
+
+from gitops_core.gotemplate.constants import parse_float
 
 
 class Type(Enum):
@@ -77,9 +80,12 @@ _LITERALS = {"t": Type.TRUE, "f": Type.FALSE, "n": Type.NULL}
 
 
 def nested(text: str, start: int) -> int:
-    """Where the bracket that opens at `start` is closed (the index after it), or the end of the text."""
-    depth = 0
-    for token in _NESTING.finditer(text, start):
+    """Where the bracket that opens at `start` is closed (the index after it), or the end of the text.
+
+    Whatever stands at `start` counts as a bracket.
+    """
+    depth = 1
+    for token in _NESTING.finditer(text, start + 1):
         if token[0] in "[({":
             depth += 1
         elif token[0] in "])}":
@@ -140,7 +146,7 @@ def parse(text: str) -> Value:
     first = text[i : i + 1]
     if first and first in "{[":
         return Value(Type.JSON, text[i:])
-    if first and first in '"tfn-0123456789':
+    if first and first in '"tfn+-0123456789iIN':
         found = scan(text, i)
         return found[0] if found else MISSING
     return MISSING
@@ -158,6 +164,15 @@ def string_of(raw: str) -> str:
 
 def unescape(body: str) -> str:
     """`body` with JSON's escapes replaced. A lone surrogate becomes U+FFFD, as it does in Go."""
+    try:
+        plain: str = json.loads(f'"{body}"')
+    except ValueError:
+        return _unescaped(body)
+    return _unescaped(body) if _SURROGATE.search(plain) else plain
+
+
+def _unescaped(body: str) -> str:
+    """The same for what is no JSON string: up to the first character that none may hold."""
     out: list[str] = []
     i = 0
     while piece := _PIECE.match(body, i):
@@ -180,12 +195,11 @@ def _pair(high: int, low: int) -> int:
 
 
 def number_of(raw: str) -> float:
-    """The number written as `raw`, by Go's rules; 0 when it is none."""
-    if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", raw):
+    """The number written as `raw`, by Go's rules: 0 when it is none, infinite when it is too large."""
+    number = parse_float(raw)
+    if number is None and re.fullmatch(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+|[+-]?[0-9]+\.?[0-9]*", raw):
         return float(raw)
-    if re.fullmatch(r"[+-]?(inf|infinity)|nan", raw, re.IGNORECASE):
-        return float(raw)
-    return 0.0
+    return number or 0.0
 
 
 def plain_number(number: float) -> str:
@@ -202,16 +216,13 @@ def plain_number(number: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+_FURTHER = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
 def quoted(text: str) -> str:
     """`text` as Go's encoding/json writes a string: `<`, `>`, `&` and the line separators are escaped too."""
-    return '"' + re.sub(r'[\x00-\x1f"\\<>&\u2028\u2029\ud800-\udfff]', _escape, text) + '"'
-
-
-_SHORT = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
-
-
-def _escape(match: re.Match[str]) -> str:
-    character = match[0]
-    if "\ud800" <= character <= "\udfff":  # a byte that is not UTF-8
-        return "\\ufffd"
-    return _SHORT.get(character) or f"\\u{ord(character):04x}"
+    written = json.dumps(text, ensure_ascii=False)
+    for character, escape in _FURTHER.items():
+        written = written.replace(character, escape)
+    return _SURROGATE.sub(r"\\ufffd", written)  # bytes that are not UTF-8

@@ -473,11 +473,52 @@ async def test_an_error_of_kustomize_names_the_files_of_the_repository() -> None
             },
         ),
         ("secretGenerator: [{name: s, literals: ['hunter2-hunter2']}]\n", {}),
+        (
+            "resources: [s.yaml]\n",
+            {"top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {p: *hunter2-hunter2}\n"},
+        ),
         ("secretGenerator: [{name: s, envs: [e]}]\n", {"top/e": "A=\udcffhunter2-hunter2\n"}),
         ("resources: [s.yaml]\n", {"top/s.yaml": "kind: Secret\nstringData: {p: hunter2-hunter2\n"}),
         (
             'resources: [../base]\npatches: [{patch: \'{"kind": "Secret", "stringData": {"p": "hunter2-hunter2"}}\', path: x}]\n',
             {"top/x": ""},
+        ),
+        (  # the target alone says that it is for a Secret
+            'resources: [s.yaml]\npatches: [{patch: "- op: replace\\n  path: /data/p\\n value: hunter2-hunter2", target: {kind: Secret}}]\n',
+            {"top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"},
+        ),
+        (
+            "resources: [s.yaml]\npatches: [{patch: '{data: {p: hunter2-hunter2}', target: {name: s}}]\n",
+            {"top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"},
+        ),
+        (
+            """
+            resources: [s.yaml]
+            patches:
+            - target: {kind: Secret}
+              patch: |
+                stringData:
+                  key: |
+                    begin
+                    hunter2-hunter2
+                  "pass": 'it''s
+                    hunter2-hunter2'
+            """,
+            {"top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"},
+        ),
+        (
+            "resources: [s.yaml]\npatchesJson6902: [{path: p.yaml, target: {version: v1, kind: Secret, name: s}}]\n",
+            {
+                "top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n",
+                "top/p.yaml": "op: add\npath: /stringData/p\nvalue: hunter2-hunter2\n",
+            },
+        ),
+        (
+            "resources: [s.yaml]\npatchesJson6902: [{path: p.yaml, target: {version: v1, kind: Secret, name: s}}]\n",
+            {
+                "top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n",
+                "top/p.yaml": 'op: add\npath: /stringData\nvalue: {p: "\\"\\\\hunter2-hunter2"}\n',
+            },
         ),
     ],
 )
@@ -486,6 +527,17 @@ async def test_an_error_of_kustomize_does_not_quote_a_secret(document: str, file
         await Kustomize().render(FixedTree("x", repository(document, files)), Overlay(), "top")
 
     assert "hunter2-hunter2" not in str(refused.value)
+
+
+async def test_where_kustomize_panics_the_cause_is_told_and_no_stack() -> None:
+    mark = {"internal.config.kubernetes.io/previousNames": "a,b"}
+    panics = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "annotations": mark}})
+    files = repository("namePrefix: p-\nresources: [x.yaml]\n", {"top/x.yaml": panics})
+
+    with pytest.raises(ManifestInvalid, match="panic: number of previous names") as refused:
+        await Kustomize().render(FixedTree("x", files), Overlay(), "top")
+
+    assert "goroutine" not in str(refused.value)
 
 
 async def test_a_generated_secret_is_not_quoted_in_base64() -> None:

@@ -84,6 +84,7 @@ async def watched(cluster: KubernetesCluster) -> list[WatchEvent[dict[str, objec
         (says(429, "slow down", Retry_After="70"), 70.0),
         (says(503, "<html>we are hunter2</html>", Retry_After="90"), 90.0),
         (says(500, "<html>we are hunter2</html>", Retry_After="80"), 80.0),
+        (says(507, "<html>we are hunter2</html>", Retry_After="60"), 60.0),
         (says(429, '{"kind":"Status","message":"later","details":{"retryAfterSeconds":3}}'), 3.0),
         (says(502, "<html>bad gateway</html>"), None),
         (says(302, "", Location="http://evil.example/"), None),

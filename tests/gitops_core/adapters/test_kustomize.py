@@ -357,7 +357,7 @@ async def test_a_build_that_is_cancelled_ends_its_program_and_leaves_no_folder(t
 
 
 def left_folders() -> set[Path]:
-    return {*Path(sandbox.MEMORY).glob(f"{sandbox.PREFIX}*")}
+    return {*Path(sandbox.MEMORY).glob(f"{sandbox.PREFIX}{os.getpid()}-*")}
 
 
 def running(argument: str) -> bool:

@@ -47,9 +47,10 @@ def refusal(finished: Finished) -> str:
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
     place = Path(sandbox.MEMORY)
-    before = {*place.glob(f"{sandbox.PREFIX}*")}
+    ours = f"{sandbox.PREFIX}{os.getpid()}-*"  # other tests may build in processes of their own
+    before = {*place.glob(ours)}
     yield
-    assert not {*place.glob(f"{sandbox.PREFIX}*")} - before
+    assert not {*place.glob(ours)} - before
 
 
 def test_this_machine_can_confine_a_program_completely() -> None:

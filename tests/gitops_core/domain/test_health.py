@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.health import health
+from gitops_core.domain.health import expires, health
 from gitops_core.meta import Manifest, timestamp
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -22,6 +22,15 @@ def condition(type_: str, status: str = "True", reason: str = "R", message: str 
 def thing(api_version: str, kind: str, spec: Any = None, status: Any = None, **metadata: Any) -> Manifest:
     made: dict[str, Any] = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x", **metadata}}
     return made | {name: value for name, value in (("spec", spec), ("status", status)) if value is not None}
+
+
+ROLLOUT = ("argoproj.io/v1alpha1", "Rollout")
+
+
+def rollout_of_a_workload(*, seen: str, wanted: str) -> Manifest:
+    annotations = {"rollout.argoproj.io/workload-generation": wanted}
+    status = {"observedGeneration": "1", "workloadObservedGeneration": seen, "phase": "Healthy"}
+    return thing(*ROLLOUT, {"workloadRef": {"name": "web"}}, status, generation=1, annotations=annotations)
 
 
 def deployment(*conditions: Any, wanted: int = 1, replicas: int = 1, updated: int = 1, ready: int = 1) -> Manifest:
@@ -97,6 +106,22 @@ STS = ("apps/v1", "StatefulSet")
         (thing("batch/v1", "Job", {}, {"conditions": [condition("Complete")]}), "Current"),
         (thing("batch/v1", "Job", {}, {"conditions": [condition("Failed")]}), "Failed"),
         (thing("batch/v1", "Job", {}, {"conditions": [condition("Suspended")]}), "Current"),
+        (thing("batch/v1", "Job", {"suspend": True}, {}), "Current"),
+        (thing("batch/v1", "Job", {"suspend": True}, {"conditions": [condition("Suspended")]}), "Current"),
+        (thing("batch/v1", "Job", {"suspend": True}, {"conditions": [condition("Failed")]}), "Failed"),
+        (thing("batch/v1", "Job", {"suspend": False}, {"conditions": [condition("Suspended")]}), "InProgress"),
+        (thing("batch/v1", "Job", {"suspend": False}, {"conditions": [condition("Suspended", "False")]}), "InProgress"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "2", "phase": "Healthy"}, generation=2), "Current"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "1", "phase": "Healthy"}, generation=2), "InProgress"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "2", "phase": "Degraded"}, generation=2), "Failed"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "2", "phase": "Progressing"}, generation=2), "InProgress"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "2", "phase": "Paused"}, generation=2), "InProgress"),
+        (thing(*ROLLOUT, {}, {"observedGeneration": "7d9c6f", "phase": "Healthy"}, generation=2), "Current"),
+        (thing(*ROLLOUT, {}, {}, generation=1), "InProgress"),
+        (rollout_of_a_workload(seen="4", wanted="5"), "InProgress"),
+        (rollout_of_a_workload(seen="5", wanted="5"), "Current"),
+        (thing("example.org/v1", "Widget", {}, {"observedGeneration": "3"}, generation=3), "Current"),
+        (thing("example.org/v1", "Widget", {}, {"observedGeneration": "2"}, generation=3), "InProgress"),
         (thing("v1", "Service", {"type": "LoadBalancer"}), "InProgress"),
         (thing("v1", "Service", {"type": "LoadBalancer", "clusterIP": "10.0.0.1"}), "Current"),
         (thing(*CRD, {}, {"conditions": [condition("Established")]}), "Current"),
@@ -129,3 +154,46 @@ def test_what_is_being_deleted_is_terminating_whatever_else_it_says(
     live = thing(*kind, {}, {**status, "conditions": found}, deletionTimestamp="2026-01-01T00:00:00Z")
 
     assert health(live, NOW).status == "Terminating"
+
+
+def test_only_a_job_with_a_time_to_live_goes_away_by_itself() -> None:
+    assert expires(thing("batch/v1", "Job", {"ttlSecondsAfterFinished": 0}))
+    assert not expires(thing("batch/v1", "Job", {}))
+    assert not expires(thing("batch/v1", "Job"))
+    assert not expires(thing("batch/v1", "CronJob", {"ttlSecondsAfterFinished": 0}))
+    assert not expires(thing("example.org/v1", "Job", {"ttlSecondsAfterFinished": 0}))
+
+
+def stateful_set(*, partition: int | None, updated: int, replicas: int = 3, **more: Any) -> Manifest:
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {} if partition is None else {"partition": partition}}
+    counts = {"replicas": replicas, "readyReplicas": replicas, "currentReplicas": replicas - updated}
+    status = {**counts, "updatedReplicas": updated, "currentRevision": "a", "updateRevision": "b", **more}
+    return thing("apps/v1", "StatefulSet", {"replicas": 3, "updateStrategy": strategy}, status)
+
+
+@pytest.mark.parametrize(
+    ("partition", "updated", "expected"),
+    [
+        (2, 0, ("InProgress", "updated: 0/1")),
+        (2, 1, ("Current", "Partition rollout complete. updated: 1")),
+        (2, 2, ("Current", "Partition rollout complete. updated: 2")),
+        (0, 2, ("InProgress", "updated: 2/3")),
+        (0, 3, ("Current", "Partition rollout complete. updated: 3")),
+        (3, 0, ("Current", "Partition rollout complete. updated: 0")),
+        (4, 0, ("Current", "Partition rollout complete. updated: 0")),
+        (None, 3, ("InProgress", "current: 0/3")),
+    ],
+)
+def test_a_stateful_set_is_done_when_all_above_its_partition_are(
+    partition: int | None, updated: int, expected: tuple[str, str]
+) -> None:
+    """The replicas below the partition stay as they are. Source: kstatus, stsConditions."""
+    found = health(stateful_set(partition=partition, updated=updated), NOW)
+
+    assert (found.status, found.message) == expected
+
+
+def test_a_partitioned_stateful_set_waits_for_its_pods_first() -> None:
+    found = health(stateful_set(partition=2, updated=1, readyReplicas=2), NOW)
+
+    assert (found.status, found.message) == ("InProgress", "Ready: 2/3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.manifests import read_manifests
+from gitops_core.domain.manifests import Malformed, documents, read_manifests
 from gitops_core.domain.scalars import resolve
 from gitops_core.errors import ManifestInvalid
 
@@ -76,6 +77,41 @@ def test_bombs_are_refused_quickly() -> None:
     for bomb in (laughs, deep_flow, deep_block, "".join(f"{' ' * n}a:\n" for n in range(300))):
         with pytest.raises(ManifestInvalid):
             read_manifests({"f.yaml": (HEAD + bomb if bomb is not deep_block else bomb).encode()})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[" + "1," * 2_500_000 + "1]", "more than 200000 values"),
+        ("[" + "{}," * 1_600_000 + "1]", "more than 200000 values"),
+        ("".join(f"k{n}: v\n" for n in range(500_000)), "more than 200000 values"),
+        ("---\n" * 1_200_000, "more than 2000000 values in all"),
+        ("a: [1,2,3,4,5,6,7,8,9]\n---\n" * 200_000, "more than 2000000 values in all"),
+    ],
+    ids=["items", "maps", "keys", "empty documents", "documents"],
+)
+def test_reading_a_dense_file_ends_as_soon_as_it_is_known_to_be_one(text: str, problem: str) -> None:
+    broken_at_its_end = f"{text}\n}} }}"
+
+    with pytest.raises(Malformed, match=problem):
+        list(documents(broken_at_its_end.encode()))
+
+
+def test_merges_that_would_copy_a_map_again_and_again_are_refused_early() -> None:
+    large = ",".join(f"k{n}: 1" for n in range(20_000))
+    text = f"a: &a {{{large}}}\nb:\n" + "".join(f"  n{n}: {{<<: *a}}\n" for n in range(10_000))
+    began = time.thread_time()
+
+    with pytest.raises(Malformed, match="more than 200000 values"):
+        list(documents(text.encode()))
+
+    assert time.thread_time() - began < 20  # it was a minute
+
+
+def test_the_values_of_all_files_are_counted_together() -> None:
+    dense = (HEAD + "d: [" + "1," * 150_000 + "1]\n").encode()
+    with pytest.raises(ManifestInvalid, match="more than 2000000 values in all: divide the folder"):
+        read_manifests({f"f{n}.yaml": dense.replace(b"one", b"n%d" % n) for n in range(20)})
 
 
 def test_anchors_and_merges_are_written_out() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gitops_core.domain import inventory, labels, stages
 from gitops_core.domain.plan import plan_sync
-from gitops_core.domain.prunelimit import CONFIRM, LIMIT, PruneGuarded, PruneLimit, is_confirmed
+from gitops_core.domain.prunelimit import LIMIT, PruneGuarded, PruneLimit, confirmations
 from gitops_core.domain.takeover import takeover_patch
 from gitops_core.errors import StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
@@ -193,11 +193,15 @@ def test_a_confirmation_is_for_one_revision() -> None:
     commit, other = "a" * 40, "b" * 40
     revision = f"main@sha1:{commit}"
 
-    for text in (revision, commit, f"sha1:{commit}", f" {revision} "):
-        assert is_confirmed({CONFIRM: text}, revision)
-    for text in ("", "true", "main", commit[:12], f"main@sha1:{other}", f"other@sha1:{commit}"):
-        assert not is_confirmed({CONFIRM: text}, revision)
-    assert not is_confirmed({}, revision)
+    assert confirmations(revision, f"main@sha1:{other}", 7) == (revision, commit, f"sha1:{commit}")
+    assert confirmations(revision, "", 7) == (revision, commit, f"sha1:{commit}")
+
+
+def test_at_a_revision_that_was_applied_a_generation_of_the_spec_is_confirmed() -> None:
+    commit = "a" * 40
+    revision = f"main@sha1:{commit}"
+
+    assert confirmations(revision, revision, 7) == (f"{revision}#7", f"{commit}#7", f"sha1:{commit}#7")
 
 
 @given(refs, st.sampled_from(["disabled", "Disabled", "DISABLED"]))

@@ -394,6 +394,53 @@ def test_an_object_that_cannot_be_deleted_stays_in_the_inventory() -> None:
     virtually(main())
 
 
+def test_what_was_deleted_beside_what_could_not_be_leaves_the_inventory() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({**APP, "apps/three.yaml": config_map("three")})
+        await world.sync("apps", "./apps", retryInterval="10m")
+        async with world.running():
+            await asyncio.sleep(5)
+            world.cluster.refusals["ConfigMap/two"] = Forbidden("two must stay")
+
+            await world.commit({"apps/two.yaml": None, "apps/three.yaml": None})
+            await asyncio.sleep(70)
+
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[1] == "PruneFailed"
+            assert await world.live(CONFIG_MAP, "three") is None
+            assert inventory(live) == ["default_one__ConfigMap", "default_two__ConfigMap"]
+
+    virtually(main())
+
+
+def test_after_a_refused_apply_all_is_tried_out_again_before_anything_is_written() -> None:
+    """What is written without a trial is only what this process has applied as a whole."""
+
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", interval="1m", retryInterval="30s")
+        async with world.running():
+            await asyncio.sleep(5)
+            world.cluster.refusals["ConfigMap/two"] = Forbidden("two is full")
+            for name in ("one", "two"):
+                by_hand = {"data": {"a": "by hand"}}
+                ref = ObjectRef(CONFIG_MAP, ObjectKey("default", name))
+                await world.local.patch(ref, by_hand, field_manager="somebody")
+            await world.request(Kustomization, "apps", "now")
+            await asyncio.sleep(5)
+            assert condition(await world.kustomization("apps"), "Ready")[1] == "ReconciliationFailed"
+            moment = len(world.cluster.requests)
+
+            await asyncio.sleep(40)
+
+            applied = [(name, tried) for _, name, tried in world.cluster.since(moment, "apply")]
+            assert sorted(applied[: len(APP)]) == [("ConfigMap/one", True), ("ConfigMap/two", True)]
+
+    virtually(main())
+
+
 def test_bad_files_are_all_named_with_their_lines() -> None:
     async def main() -> None:
         world = World()
@@ -584,6 +631,78 @@ def test_a_dependency_comes_first_and_its_readiness_wakes() -> None:
             assert await world.live(CONFIG_MAP, "one") is not None
 
     virtually(main())
+
+
+def test_dependencies_in_a_circle_are_named_until_one_of_them_is_mended() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        for name, needed in (("a", "b"), ("b", "c"), ("c", "a")):
+            await world.sync(name, "./apps", namePrefix=f"{name}-", interval="1h", dependsOn=[{"name": needed}])
+        async with world.running():
+            await asyncio.sleep(20)
+
+            for name, circle in (("a", "a -> b -> c -> a"), ("b", "b -> c -> a -> b"), ("c", "c -> a -> b -> c")):
+                live = await world.kustomization(name)
+                status, reason, message = condition(live, "Ready")
+                assert (status, reason) == ("False", "DependencyCycle")
+                assert message.endswith(circle)
+                assert condition(live, "Stalled")[0] == "True"
+
+            await world.sync("c", "./apps", namePrefix="c-", interval="1h", dependsOn=[])
+            await asyncio.sleep(20)
+
+            states = {name: condition(await world.kustomization(name), "Ready")[0] for name in "abc"}
+            assert states == dict.fromkeys("abc", "True")
+
+    virtually(main())
+
+
+def test_what_depends_on_an_edited_one_waits_until_that_was_applied() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"base/web.yaml": WEB, "apps/one.yaml": config_map("one"), "ok/ok.yaml": config_map("ok")})
+        await world.sync("base", "./ok", interval="1h")
+        await world.sync("apps", "./apps", dependsOn=[{"name": "base"}], interval="1h")
+        async with world.running():
+            await asyncio.sleep(20)
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+
+            await world.sync("base", "./base", interval="1h", wait=True)
+            await world.request(Kustomization, "apps", "again")
+            await asyncio.sleep(20)
+
+            expected = ("False", "DependencyNotReady", "dependency 'default/base' is not ready")
+            assert condition(await world.kustomization("apps"), "Ready") == expected
+
+    virtually(main())
+
+
+def _job(spec: str) -> str:
+    template = "{spec: {restartPolicy: Never, containers: [{name: j, image: j}]}}"
+    return f"apiVersion: batch/v1\nkind: Job\nmetadata: {{name: j}}\nspec: {{{spec}template: {template}}}\n"
+
+
+def _absent_job(spec: str) -> str:
+    """The Ready status after a Job that was waited for is gone."""
+
+    async def main() -> str:
+        world = World()
+        await world.begin({"apps/job.yaml": _job(spec)})
+        await world.sync("apps", "./apps", wait=True, interval="1h")
+        async with world.running():
+            await asyncio.sleep(10)
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
+            await world.local.delete(ObjectRef(Kind("batch", "v1", "Job"), ObjectKey("default", "j")))
+            await asyncio.sleep(20)
+            return condition(await world.kustomization("apps"), "Ready")[0]
+
+    return virtually(main())
+
+
+def test_a_job_that_its_time_to_live_removed_is_done() -> None:
+    assert _absent_job("ttlSecondsAfterFinished: 10, ") == "True"
+    assert _absent_job("") == "Unknown"
 
 
 def test_a_suspended_one_is_left_alone_and_deleted_without_pruning() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ ONE = ObjectRef(CONFIG_MAP, ObjectKey("default", "one"))
 APP = {"apps/one.yaml": config_map("one"), "apps/two.yaml": config_map("two")}
 
 
-async def mark(world: World, *, place: str = "annotations", ref: ObjectRef = ONE, **marks: str | None) -> None:
+async def mark(world: World, marks: Mapping[str, str | None], place: str = "annotations", ref: ObjectRef = ONE) -> None:
     """As `kubectl annotate` (or label) does it."""
     names = {f"kustomize.toolkit.fluxcd.io/{name}": value for name, value in marks.items()}
     await world.local.patch(ref, {"metadata": {place: names}}, field_manager="kubectl-annotate")
@@ -35,7 +36,7 @@ def test_an_object_marked_by_hand_is_left_alone_until_the_mark_goes(how: dict[st
         await world.sync("apps", "./apps")
         async with world.running():
             await asyncio.sleep(5)
-            await mark(world, place=place, **how)
+            await mark(world, how, place)
             await world.local.patch(ONE, {"data": {"a": "by hand"}}, field_manager="kubectl-edit")
 
             await world.request(Kustomization, "apps", "again")  # what was applied before
@@ -49,7 +50,7 @@ def test_an_object_marked_by_hand_is_left_alone_until_the_mark_goes(how: dict[st
             assert condition(live, "Ready")[0] == "True"
             assert inventory(live) == ["default_one__ConfigMap", "default_two__ConfigMap"]
 
-            await mark(world, place=place, **dict.fromkeys(how))
+            await mark(world, dict.fromkeys(how), place)
             await world.request(Kustomization, "apps", "once more")
             await asyncio.sleep(5)
             assert await data(world) == {"a": "2"}
@@ -64,7 +65,7 @@ def test_an_object_that_was_marked_before_the_first_sync_is_left_alone(how: dict
         await world.begin(APP)
         theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "default"}}
         await world.local.create({**theirs, "data": {"a": "theirs"}}, field_manager="kubectl-create")
-        await mark(world, **how)
+        await mark(world, how)
         await world.sync("apps", "./apps")
         async with world.running():
             await asyncio.sleep(5)
@@ -85,7 +86,7 @@ def test_what_is_left_alone_is_neither_refused_nor_waited_for() -> None:
         await world.sync("apps", "./apps", wait=True)
         async with world.running():
             await asyncio.sleep(5)
-            await mark(world, reconcile="disabled")
+            await mark(world, {"reconcile": "disabled"})
 
             await world.commit({"apps/one.yaml": sealed, "apps/two.yaml": config_map("two", "2")})
             await asyncio.sleep(90)
@@ -103,7 +104,7 @@ def test_merge_set_by_hand_keeps_what_kubectl_owns() -> None:
         await world.sync("apps", "./apps")
         async with world.running():
             await asyncio.sleep(5)
-            await mark(world, ssa="Merge")
+            await mark(world, {"ssa": "Merge"})
             await world.local.patch(ONE, {"data": {"a": "by hand", "b": "by hand"}}, field_manager="kubectl-edit")
 
             await world.request(Kustomization, "apps", "again")
@@ -121,7 +122,7 @@ def test_prune_disabled_set_by_hand_survives_later_syncs_and_keeps_the_object() 
         await world.sync("apps", "./apps")
         async with world.running():
             await asyncio.sleep(5)
-            await mark(world, prune="disabled")
+            await mark(world, {"prune": "disabled"})
             await world.local.patch(ONE, {"data": {"b": "by hand"}}, field_manager="kubectl-edit")
             await world.commit({"apps/one.yaml": config_map("one", "2")})
             await asyncio.sleep(90)
@@ -183,7 +184,7 @@ spec:
         await world.sync("apps", "./apps")
         async with world.running():
             await asyncio.sleep(5)
-            await mark(world, ref=ObjectRef(kind, ObjectKey("default", "w")), reconcile="disabled")
+            await mark(world, {"reconcile": "disabled"}, ref=ObjectRef(kind, ObjectKey("default", "w")))
 
             await world.commit({"apps/w.yaml": widget(2)})
             await asyncio.sleep(90)

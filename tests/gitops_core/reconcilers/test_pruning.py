@@ -88,6 +88,63 @@ def test_an_empty_build_is_confirmed_for_one_revision_and_not_for_the_next() -> 
     virtually(main())
 
 
+@pytest.mark.parametrize("written", ["main@sha1:{}", " {} ", "sha1:{}"])
+def test_a_confirmation_by_the_commit_is_one_too(written: str) -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", interval="1h")
+        async with world.running():
+            await asyncio.sleep(5)
+            commit = await world.commit(EMPTIED["comments"])
+            await asyncio.sleep(90)
+            for wrong in ("", "true", "main", commit[:12], f"other@sha1:{commit}"):
+                await annotate(world, "apps", confirm_prune=wrong)
+                await asyncio.sleep(5)
+            assert await names(world, "one", "two") == {"one", "two"}
+
+            await annotate(world, "apps", confirm_prune=written.format(commit))
+            await asyncio.sleep(5)
+
+            assert await names(world, "one", "two") == set()
+
+    virtually(main())
+
+
+def test_what_was_confirmed_for_one_deletion_is_no_leave_for_a_later_mistake_in_the_spec() -> None:
+    """At the same revision: a path that was mistyped after the clearance."""
+
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", interval="1h")
+        async with world.running():
+            await asyncio.sleep(5)
+            commit = await world.commit(
+                {**EMPTIED["comments"], "more/three.yaml": config_map("three"), "x/y.yaml": "#"}
+            )
+            await asyncio.sleep(90)
+            await annotate(world, "apps", confirm_prune=f"main@sha1:{commit}")
+            await world.sync("apps", "./more", interval="1h")
+            await asyncio.sleep(5)
+            assert await names(world, "one", "two", "three") == {"three"}
+
+            await world.sync("apps", "./x", interval="1h")
+            await asyncio.sleep(5)
+
+            assert await names(world, "three") == {"three"}
+            live = await world.kustomization("apps")
+            wanted = f"sealoop.dev/confirm-prune: main@sha1:{commit}#{live['metadata']['generation']}"
+            assert condition(live, "Ready")[2].endswith(wanted)
+
+            await annotate(world, "apps", confirm_prune=wanted.partition(": ")[2])
+            await asyncio.sleep(5)
+
+            assert await names(world, "three") == set()
+
+    virtually(main())
+
+
 def test_a_commit_that_brings_the_objects_back_heals_a_refused_one() -> None:
     async def main() -> None:
         world = World()
@@ -239,6 +296,34 @@ def test_a_namespace_that_somebody_else_made_is_never_deleted(metadata: dict[str
             assert [e[:2] for e in await world.events("apps") if e[1] == "NamespaceKept"] == [
                 ("Warning", "NamespaceKept")
             ]
+
+    virtually(main())
+
+
+def test_a_namespace_that_another_kustomization_made_is_never_deleted() -> None:
+    """One who takes it into his folder, and out again, would take along what others keep in it."""
+
+    async def main() -> None:
+        world = World()
+        annotated = TEAM.replace("{name: team}", "{name: team, annotations: {sealoop.dev/created-by: default/other}}")
+        keeps = {"apps/x.yaml": config_map("x", namespace="default"), "other/y.yaml": config_map("y", namespace="team")}
+        await world.begin({**IN_TEAM, **keeps})
+        await world.sync("apps", "./apps", targetNamespace=None)
+        await world.sync("other", "./other", targetNamespace=None)
+        async with world.running():
+            await asyncio.sleep(60)
+            await world.commit({"other/ns.yaml": TEAM})
+            await asyncio.sleep(90)
+            assert [e[1] for e in await world.events("other") if e[0] == "Warning"].count("NamespaceAdopted") == 1
+
+            await world.commit({"other/ns.yaml": annotated})
+            await asyncio.sleep(90)
+            await world.commit({"other/ns.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await namespace_of(world) is not None
+            assert await world.live(CONFIG_MAP, "one", "team") is not None
+            assert "NamespaceKept" in [e[1] for e in await world.events("other") if e[0] == "Warning"]
 
     virtually(main())
 

@@ -32,14 +32,18 @@ class Counted:
 
     Attributes:
         refusals: an error to answer a real apply or delete of an object of that name with.
+        conflicts: an error to answer a patch of an object of that name with.
         meanwhile: what somebody else does right before such a request, once, by (method, object).
+        answers: what is made of the answer to such a request, by (method, object).
     """
 
     def __init__(self, inner: LocalCluster) -> None:
         self.inner = inner
         self.requests: list[tuple[str, str, bool]] = []
         self.refusals: dict[str, ClusterError] = {}
+        self.conflicts: dict[str, ClusterError] = {}
         self.meanwhile: dict[tuple[str, str], Callable[[], Awaitable[object]]] = {}
+        self.answers: dict[tuple[str, str], Callable[[Any], Any]] = {}
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.inner, name)
@@ -53,7 +57,11 @@ class Counted:
                 await deed()
             if name in ("apply", "delete") and not options.get("dry_run") and about in self.refusals:
                 raise self.refusals[about]
-            return await method(subject, *args, **options)
+            if name == "patch" and about in self.conflicts:
+                raise self.conflicts[about]
+            answer = await method(subject, *args, **options)
+            is_changed = (name, about) in self.answers and not options.get("dry_run")
+            return self.answers[name, about](answer) if is_changed else answer
 
         return request
 

@@ -10,7 +10,15 @@ from prometheus_client import CollectorRegistry
 from gitops_core.errors import Forbidden
 from gitops_core.meta import ObjectMeta
 from gitops_core.ports import Cluster
-from gitops_core.runtime.events import COUNTED_EVERY, QUEUED, SAME_FOR, EventRecorder
+from gitops_core.runtime.events import (
+    COUNTED_EVERY,
+    MOST_MESSAGE,
+    OVERHEAD,
+    QUEUED,
+    REMEMBERED,
+    SAME_FOR,
+    EventRecorder,
+)
 from gitops_core.runtime.metrics import Metrics
 from tests.gitops_core.runtime.kinds import Widget
 from tests.gitops_core.runtime.world import World
@@ -99,6 +107,25 @@ def test_a_full_queue_drops_and_counts() -> None:
             recorder.emit(ABOUT, "Normal", "Busy", f"message {number}", {})
 
         assert _dropped(metrics) == 25
+
+    virtually(main())
+
+
+def test_notes_are_remembered_by_their_size_the_last_used_ones_first() -> None:
+    many = REMEMBERED // (OVERHEAD + MOST_MESSAGE) + 1
+
+    async def main() -> None:
+        world = World()
+        await world.install()
+        recorder, _ = _recorder(world)
+        writing = asyncio.create_task(recorder.run())
+
+        for number in (*range(many), many - 1, 0):
+            recorder.emit(ABOUT, "Normal", "Busy", f"{number}".ljust(MOST_MESSAGE, "x"), {})
+            await recorder.flush(1.0)
+        writing.cancel()
+
+        assert world.cluster.requests["create Event"] == many + 1  # the first one was forgotten, the last one was not
 
     virtually(main())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -15,13 +16,14 @@ from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.leading import LEASE, Leadership
 from gitops_core.runtime.leave import check_again
-from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
+from gitops_core.runtime.reconciling import Controller, Outcome, Platform, Watch, names
 from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import World, condition, controller, lease, outcome, ref
 from tests.simulation.loop import SeededChance, virtually
 
 _CONFIGMAP = Kind("", "v1", "ConfigMap")
+_DEFINITION = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 _LEASE = ObjectRef(LEASE, ObjectKey("shop", "sealoop"))
 
 
@@ -235,6 +237,8 @@ def test_a_kind_that_is_not_installed_stops_no_other() -> None:
             await asyncio.sleep(5)
             assert widgets.of("a")
             assert not process.health.synced
+            assert process.health.is_ready
+            assert process.health.told == "ok; not installed: Gadget"
             await world.install(Gadget)
             await world.put(Gadget, "g", size=1)
             await asyncio.sleep(60)
@@ -242,28 +246,61 @@ def test_a_kind_that_is_not_installed_stops_no_other() -> None:
             assert gadgets.of("g")
             assert len(widgets.of("a")) > 1
             assert process.health.synced
+            assert process.health.told == "ok"
 
     virtually(main())
 
 
-def test_an_object_made_anew_does_not_inherit_its_predecessors_status() -> None:
+def test_a_leader_that_has_not_read_a_kind_is_not_ready_and_says_which() -> None:
     async def main() -> None:
         world = World()
 
-        async def script(wanted: Gadget, platform: Platform) -> Outcome:
-            if wanted.spec.size == 1:
-                await world.local.delete(ref(Gadget, "a"))
-                await world.put(Gadget, "a", size=2)
-            return outcome(wanted, None)
+        async def hangs(query: Query, type_: type[Any], **options: Any) -> Any:
+            if query.kind == Gadget.KIND:
+                await asyncio.sleep(100)
+            return await world.local.list(query, type_, **options)
 
-        await world.install()
-        await world.put(Gadget, "a", size=1)
-        async with world.process(controller(script, Gadget)):
+        world.cluster.override["list"] = hangs
+        await world.install(Widget, Gadget)
+        async with world.process(controller(Diary()), controller(Diary(), Gadget)) as process:
             await asyncio.sleep(5)
-            live = await world.get(Gadget, "a")
+            before = process.health.is_ready, process.health.told
+            await asyncio.sleep(100)
+            after = process.health.is_ready, process.health.told
 
-        assert live["status"]["size"] == 2
-        assert condition(live, "Ready")["message"] == "size 2"
+        assert before == (False, "not ready; not read yet: Gadget")
+        assert after == (True, "ok")
+
+    virtually(main())
+
+
+def test_a_leader_of_no_kind_at_all_is_not_ready() -> None:
+    async def main() -> None:
+        world = World()
+        async with world.process(controller(Diary()), controller(Diary(), Gadget)) as process:
+            await asyncio.sleep(5)
+
+            assert not process.health.is_ready
+            assert process.health.told == "not ready; not installed: Gadget, Widget"
+
+    virtually(main())
+
+
+def test_a_kind_that_is_taken_away_and_comes_back_is_told() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary()
+        await world.install(Widget, Gadget)
+        async with world.process(controller(diary), controller(Diary(), Gadget)) as process:
+            await asyncio.sleep(5)
+            name = f"{Gadget.PLURAL}.{Gadget.KIND.group}"
+            await world.local.delete(ObjectRef(_DEFINITION, ObjectKey("", name)))
+            await asyncio.sleep(60)
+            away = process.health.told
+            await world.install(Gadget)
+            await asyncio.sleep(120)
+
+            assert away == "ok; not installed: Gadget"
+            assert process.health.told == "ok"
 
     virtually(main())
 
@@ -340,8 +377,27 @@ def test_one_of_two_leads_and_the_other_takes_over_when_it_is_killed() -> None:
                 live = await world.local.get(_LEASE)
 
         assert live is not None
-        assert live["spec"]["holderIdentity"] == "two"
+        assert live["spec"]["holderIdentity"].startswith("two_")
         assert live["spec"]["leaseTransitions"] == 1
+
+    virtually(main())
+
+
+def test_of_two_processes_with_one_name_one_leads() -> None:
+    async def main() -> None:
+        world, first, second = World(), Diary(), Diary()
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        one = world.process(controller(first), lease=lease("same"))
+        two = world.process(controller(second), lease=lease("same"))
+        async with one as a, two as b:
+            for _ in range(120):
+                await asyncio.sleep(1)
+                assert [a.health.leading, b.health.leading].count(True) == 1
+            live = await world.local.get(_LEASE)
+
+        assert live is not None
+        assert live["spec"]["leaseTransitions"] == 0
 
     virtually(main())
 
@@ -388,6 +444,34 @@ def test_a_lease_stolen_between_plan_and_write_stops_the_write() -> None:
             await asyncio.sleep(40)  # the thief never renews: ours again
             assert planned == [1, 1]
             assert await world.local.get(ObjectRef(_CONFIGMAP, ObjectKey("shop", "a"))) is not None
+
+    virtually(main())
+
+
+def test_a_leader_that_leads_again_remembers_nothing_of_its_last_term() -> None:
+    async def main() -> None:
+        world = World()
+
+        def remembering(platform: Platform) -> Controller[Any]:
+            looks: list[int] = []
+
+            async def script(wanted: Widget, platform: Platform) -> Outcome:
+                looks.append(wanted.spec.size)
+                remembered.append(tuple(looks))
+                return outcome(wanted)
+
+            return controller(script)(platform)
+
+        remembered: list[tuple[int, ...]] = []
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(remembering, lease=lease("one")):
+            await asyncio.sleep(5)
+            stolen = {"spec": {"holderIdentity": "thief", "renewTime": "2026-01-01T01:00:00.000000Z"}}
+            await world.local.patch(_LEASE, stolen, field_manager="thief")
+            await asyncio.sleep(60)  # the thief never renews: ours again
+
+        assert remembered == [(1,), (1,)]
 
     virtually(main())
 
@@ -462,7 +546,7 @@ def test_a_leader_that_cannot_renew_stops_writing_before_another_may_begin() -> 
 
         assert 8.0 <= lost_at - 20 <= 10.2
         assert 3.0 <= taken_at - lost_at <= 9.0
-        with pytest.raises(NotLeader, match="one no longer leads"):
+        with pytest.raises(NotLeader, match=r"^one_.* no longer leads"):
             mine.check()
 
     virtually(main())
@@ -495,14 +579,46 @@ def test_the_lease_reads_as_client_go_writes_it() -> None:
         live: Any = await world.local.get(_LEASE)
 
         assert live["spec"] == {
-            "holderIdentity": "one",
+            "holderIdentity": live["spec"]["holderIdentity"],
             "leaseDurationSeconds": 15,
             "acquireTime": "2026-01-01T00:00:00.000000Z",
             "renewTime": "2026-01-01T00:00:00.000000Z",
             "leaseTransitions": 0,
         }
+        assert re.fullmatch("one_[0-9a-f-]{36}", live["spec"]["holderIdentity"])
         await mine.release()
         left: Any = await world.local.get(_LEASE)
         assert (left["spec"]["holderIdentity"], left["spec"]["leaseDurationSeconds"]) == ("", 1)
+
+    virtually(main())
+
+
+def test_an_object_made_anew_does_not_inherit_its_predecessors_status() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Gadget, platform: Platform) -> Outcome:
+            if wanted.spec.size == 2:
+                await release.wait()
+                return outcome(wanted, None)
+            await world.local.delete(ref(Gadget, "a"))
+            await world.put(Gadget, "a", size=2)
+            return outcome(wanted, None)
+
+        release = asyncio.Event()
+
+        await world.install()
+        await world.put(Gadget, "a", size=1)
+        async with world.process(controller(script, Gadget)):
+            await asyncio.sleep(5)
+            undecided = await world.get(Gadget, "a")
+            release.set()
+            await asyncio.sleep(5)
+            live = await world.get(Gadget, "a")
+
+        assert undecided["spec"]["size"] == 2
+        assert not undecided.get("status")  # nobody has looked at it yet to the end
+        assert live["status"]["size"] == 2
+        assert condition(live, "Ready")["message"] == "size 2"
 
     virtually(main())

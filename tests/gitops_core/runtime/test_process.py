@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import itertools
 from typing import Any
 
 from gitops_core.errors import StalledError, TransientError
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
+from gitops_core.runtime.controlling import ControllerLoop
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform, Watch, names
 from tests.gitops_core.runtime.kinds import Gadget, Plain, Widget, WidgetStatus
 from tests.gitops_core.runtime.world import World, condition, controller, outcome, ref
@@ -182,6 +185,69 @@ def test_a_bug_is_one_objects_failure_and_its_text_stays_in_the_log(caplog: Any)
         assert "hunter2" in caplog.text
         assert condition(good, "Ready")["status"] == "True"
         assert len(diary.of("bad")) > 3
+
+    virtually(main())
+
+
+def test_an_identical_failure_is_logged_at_growing_distances_and_its_end_once(caplog: Any) -> None:
+    async def main() -> None:
+        world, failing = World(), True
+        diary = Diary(
+            lambda wanted: (
+                TransientError("the registry is away", reason="Away", retry_after=1.0)
+                if failing
+                else outcome(wanted, 1.0)
+            )
+        )
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(1000)
+            failures = len(diary.looks)
+            failing = False
+            await asyncio.sleep(100)
+            failing = True
+            await asyncio.sleep(1.5)
+
+        told = [record for record in caplog.records if record.levelname == "WARNING"]
+        recovered = [record for record in caplog.records if record.getMessage() == "recovered"]
+        assert failures > 900
+        gaps = [b.times - a.times for a, b in itertools.pairwise(told[:-1])]
+        assert all(0.9 * 60 * 2**n <= gap <= 60 * 2**n + 2 for n, gap in enumerate(gaps)), "a failure a second"
+        assert len(gaps) == 4
+        assert told[-2].times > 800
+        assert told[-1].times == 1
+        assert [record.failures for record in recovered] == [failures]
+
+    with caplog.at_level("INFO"):
+        virtually(main())
+
+
+def test_another_failure_is_told_at_once(caplog: Any) -> None:
+    async def main() -> None:
+        world = World()
+        attempts = itertools.count()
+        diary = Diary(lambda wanted: TransientError(f"attempt {next(attempts) // 10}", retry_after=1.0))
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(29.5)
+
+        told = {record.cause for record in caplog.records if record.levelname == "WARNING"}
+        assert told == {"attempt 0", "attempt 1", "attempt 2"}
+
+    virtually(main())
+
+
+def test_an_interval_of_nothing_is_no_loop() -> None:
+    async def main() -> None:
+        world, diary = World(), Diary(lambda wanted: outcome(wanted, 0.0))
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(60)
+
+        assert 50 <= len(diary.looks) <= 61
 
     virtually(main())
 
@@ -397,6 +463,89 @@ def test_objects_that_an_outcome_names_wake_it_and_are_watched_only_then() -> No
         assert condition(done, "Ready")["status"] == "True"
         assert looks == 3
         assert len(diary.looks) == looks, "nobody names it any more"
+
+    virtually(main())
+
+
+def test_what_nobody_waits_for_any_more_is_not_watched_however_busy_the_others_are() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Widget) -> Outcome:
+            waits = wanted.key.name == "a" and wanted.spec.size == 1
+            return outcome(wanted, 5.0, watch=frozenset({ref(Gadget, "part")}) if waits else frozenset())
+
+        await world.install()
+        for name in ("a", "b", "c"):
+            await world.put(Widget, name, size=1)
+        async with world.process(controller(Diary(script))):
+            await asyncio.sleep(20)
+            assert world.cluster.watching["Gadget"] == 1
+            await world.put(Widget, "a", size=2)
+            await asyncio.sleep(30)
+            assert world.cluster.watching["Gadget"] == 1, "the next wave may come soon"
+            await asyncio.sleep(60)
+            assert world.cluster.watching["Gadget"] == 0
+
+    virtually(main())
+
+
+def test_what_is_waited_for_again_stays_watched() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Widget) -> Outcome:
+            waits = wanted.spec.size % 2 == 1
+            return outcome(wanted, None, watch=frozenset({ref(Gadget, "part")}) if waits else frozenset())
+
+        diary = Diary(script)
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(20)
+            for size in (2, 3):
+                await world.put(Widget, "a", size=size)
+                await asyncio.sleep(30)
+            await asyncio.sleep(120)
+            looks = len(diary.looks)
+            await world.put(Gadget, "part", size=1)
+            await asyncio.sleep(1)
+
+        assert world.cluster.requests["list Gadget"] == 1
+        assert len(diary.looks) == looks + 1
+
+    virtually(main())
+
+
+def test_objects_that_are_gone_leave_nothing_behind() -> None:
+    async def main() -> None:
+        world = World()
+
+        async def script(wanted: Gadget, platform: Platform) -> Outcome:
+            metadata = {"name": wanted.key.name, "namespace": "shop"}
+            made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+            await platform.cluster.apply(made, field_manager="m", force=True)
+            await platform.clock.sleep(wanted.spec.size)
+            if wanted.spec.size == 2:
+                raise TransientError("away")
+            named = ObjectRef(Kind("", "v1", "ConfigMap"), wanted.key)
+            return outcome(wanted, 3600.0, watch=frozenset({named}))
+
+        await world.install()
+        async with world.process(controller(script, Gadget)):
+            for number in range(30):
+                await world.put(Gadget, f"n{number}", size=number % 6)
+                await asyncio.sleep(3.5)
+                await world.local.delete(ref(Gadget, f"n{number}"))
+            await asyncio.sleep(200)
+            loops = [each for each in gc.get_objects() if type(each) is ControllerLoop]
+            (loop,) = (each for each in loops if each._around.clock is world.clock)
+            held = {name: len(value) for name, value in vars(loop).items() if isinstance(value, dict)}
+
+            assert len(loop._around.timers) == 0
+
+        assert len(held) >= 6
+        assert {name: count for name, count in held.items() if count} == {}
 
     virtually(main())
 

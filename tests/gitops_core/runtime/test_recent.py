@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +59,29 @@ def test_a_value_that_weighs_nothing_stays() -> None:
     recent.put("a", "A", 0)
 
     assert recent.get("a") == "A"
+
+
+def test_threads_that_share_it_neither_fail_nor_lose_count() -> None:
+    recent: Recent[int, str] = Recent(10)
+    before = sys.getswitchinterval()
+
+    def use(seed: int) -> None:
+        chance = Random(seed)
+        for _ in range(20_000):
+            recent.put(chance.randrange(12), "x", chance.randrange(1, 4))
+            recent.get(chance.randrange(12))
+            recent.drop(chance.randrange(12))
+
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(use, range(4)))
+    finally:
+        sys.setswitchinterval(before)
+
+    for key in range(12):
+        recent.drop(key)
+    assert recent.weight == len(recent) == 0
 
 
 KEYS = st.integers(0, 5)

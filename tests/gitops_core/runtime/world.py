@@ -46,6 +46,7 @@ class Flaky:
         delay: virtual seconds that every write takes on its way to the server.
         override: what to do instead, by method.
         watched_from: the versions that watches began at.
+        watching: how many watches are open, by kind.
         requests: how many requests were made, by method and kind.
     """
 
@@ -56,6 +57,7 @@ class Flaky:
         self.delay = 0.0
         self.requests: Counter[str] = Counter()
         self.watched_from: list[int] = []
+        self.watching: Counter[str] = Counter()
         self.override: dict[str, Callable[..., Any]] = {}
         self._cut = asyncio.Event()
 
@@ -92,6 +94,7 @@ class Flaky:
         events = self.inner.watch(query, type_, version)
         cutting = asyncio.create_task(_wait(self._cut))
         nexting: asyncio.Future[WatchEvent[Any]] | None = None
+        self.watching[query.kind.kind] += 1
         try:
             while True:
                 nexting = asyncio.ensure_future(anext(events))
@@ -104,6 +107,7 @@ class Flaky:
                     return
                 yield event
         finally:
+            self.watching[query.kind.kind] -= 1
             waiting = {task for task in (nexting, cutting) if task is not None and not task.done()}
             for task in waiting:
                 task.cancel()

@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from image_updater.adapters.inspecting import LARGEST_CONFIG, RegistryReader
+from image_updater.adapters.inspecting import (
+    LARGEST_CONFIG,
+    LONGEST_LABEL,
+    MOST_LABELS,
+    MOST_REMEMBERED,
+    RegistryReader,
+)
 from image_updater.adapters.oci import OciRegistry
 from image_updater.domain.cosign import SignedClaim
 from image_updater.domain.references import Repository
@@ -165,6 +171,23 @@ async def test_an_image_is_read_once(shelf: Shelf, reader: RegistryReader) -> No
         await reader.image(shelf.repository, reference)
 
     assert [request.partition(" ")[0] for request in shelf.requests] == ["HEAD", "GET", "GET", "HEAD", "HEAD"]
+
+
+async def test_images_are_remembered_by_their_size(shelf: Shelf, reader: RegistryReader) -> None:
+    one = MOST_LABELS * 2 * LONGEST_LABEL  # what the labels of one take
+    digests = [
+        shelf.image({"os": "linux", "architecture": "amd64", "config": {"Labels": _long_labels(image)}})
+        for image in range(MOST_REMEMBERED // one + 5)
+    ]
+    for digest in digests:
+        await reader.image(shelf.repository, digest)
+    shelf.requests.clear()
+
+    await reader.image(shelf.repository, digests[-1])
+    assert shelf.requests == []
+
+    await reader.image(shelf.repository, digests[0])
+    assert len(shelf.requests) == 2
 
 
 async def test_another_body_than_asked_for_is_not_believed(shelf: Shelf, reader: RegistryReader) -> None:
@@ -379,3 +402,7 @@ async def test_a_payload_that_is_not_what_it_is_named_is_not_believed(shelf: She
 
     with pytest.raises(RegistryUnavailable, match="sent something else"):
         await reader.claims(shelf.repository, digest)
+
+
+def _long_labels(image: int) -> dict[str, str]:
+    return {f"{image}-{number}-".ljust(LONGEST_LABEL, "x"): "y" * LONGEST_LABEL for number in range(MOST_LABELS)}

@@ -17,7 +17,7 @@ LINK = '</v2/a/tags/list?last=x>; rel="next"'
 def test_the_newest_pages_are_kept_within_the_bound(puts: list[tuple[int, int]]) -> None:
     pages = RememberedPages(most=10_000)
     for key, size in puts:
-        pages.put(key, Page("e", _body(size), LINK))
+        pages.put(key, Page("e", _body(size), LINK, 1))
 
     kept = {key: page for key in range(10) if (page := pages.get(key)) is not None}
 
@@ -31,11 +31,11 @@ def test_the_newest_pages_are_kept_within_the_bound(puts: list[tuple[int, int]])
 
 def test_a_page_without_etag_or_with_room_for_doubt_is_not_kept() -> None:
     pages = RememberedPages()
-    pages.put("no etag", Page("", _tags(3), LINK))
-    pages.put("full", Page("e", _tags(100), ""))
-    pages.put("empty", Page("e", _tags(0), ""))
-    pages.put("last", Page("e", _tags(33), ""))
-    pages.put("more", Page("e", _tags(100), LINK))
+    pages.put("no etag", Page("", _tags(3), LINK, 3))
+    pages.put("full", Page("e", _tags(100), "", 100))
+    pages.put("empty", Page("e", _tags(0), "", 0))
+    pages.put("last", Page("e", _tags(33), "", 33))
+    pages.put("more", Page("e", _tags(100), LINK, 100))
 
     assert [key for key in ("no etag", "full", "empty", "last", "more") if pages.get(key)] == ["last", "more"]
 

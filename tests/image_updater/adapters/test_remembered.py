@@ -19,7 +19,7 @@ def asking(value: str, asked: list[str], seconds: float = 60.0) -> Callable[[], 
 
 
 async def test_many_ask_once() -> None:
-    remembered, asked = Remembered[str, str](10), list[str]()
+    remembered, asked = Remembered[str, str](100, len), list[str]()
 
     answers = await asyncio.gather(*(remembered.get("a", asking("x", asked)) for _ in range(20)))
     later = await remembered.get("a", asking("y", asked))
@@ -29,7 +29,7 @@ async def test_many_ask_once() -> None:
 
 
 async def test_an_answer_that_is_too_old_is_asked_for_again() -> None:
-    remembered, asked = Remembered[str, str](10), list[str]()
+    remembered, asked = Remembered[str, str](100, len), list[str]()
 
     await remembered.get("a", asking("x", asked, seconds=0.02))
     await asyncio.sleep(0.03)
@@ -39,7 +39,7 @@ async def test_an_answer_that_is_too_old_is_asked_for_again() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, -5.0])
 async def test_an_answer_for_now_is_not_kept(seconds: float) -> None:
-    remembered, asked = Remembered[str, str](10), list[str]()
+    remembered, asked = Remembered[str, str](100, len), list[str]()
 
     await remembered.get("a", asking("x", asked, seconds))
 
@@ -47,7 +47,7 @@ async def test_an_answer_for_now_is_not_kept(seconds: float) -> None:
 
 
 async def test_what_was_not_asked_for_the_longest_goes_first() -> None:
-    remembered, asked = Remembered[str, str](2), list[str]()
+    remembered, asked = Remembered[str, str](2, len), list[str]()
 
     for key in ("a", "b", "a", "c", "a", "b"):
         await remembered.get(key, asking(key, asked))
@@ -55,8 +55,17 @@ async def test_what_was_not_asked_for_the_longest_goes_first() -> None:
     assert asked == ["a", "b", "c", "b"]
 
 
+async def test_one_heavy_answer_makes_room_by_as_many_as_it_takes() -> None:
+    remembered, asked = Remembered[str, str](10, len), list[str]()
+
+    for key in ("aaa", "bbb", "ccc", "heavy..", "ccc", "aaa"):
+        await remembered.get(key, asking(key, asked))
+
+    assert asked == ["aaa", "bbb", "ccc", "heavy..", "aaa"]
+
+
 async def test_a_failure_is_everybodys_and_then_forgotten() -> None:
-    remembered, asked = Remembered[str, str](10), list[str]()
+    remembered, asked = Remembered[str, str](100, len), list[str]()
 
     async def fail() -> Kept[str]:
         asked.append("failed")

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from gitops_core.meta import Sensitive
 from image_updater.adapters.answers import Answer
 from image_updater.adapters.challenges import Challenge
-from image_updater.adapters.tokens import Tokens
+from image_updater.adapters.tokens import MOST_REMEMBERED, Tokens
 from image_updater.domain.credentials import OPEN, Credentials, RegistryAccess
 from image_updater.domain.references import Repository
 from tests.simulation.loop import virtually
@@ -99,6 +99,21 @@ def test_each_repository_and_identity_has_a_token_of_its_own() -> None:
         )
 
     virtually(main())
+
+
+def test_tokens_are_remembered_by_their_size_the_last_used_ones_first() -> None:
+    long = "x" * (MOST_REMEMBERED // 4)
+
+    async def main() -> list[int]:
+        server = TokenServer(f', "ignored": "", "access_token": "", "token": "{long}"')
+        tokens = Tokens(server.ask)
+        asked = []
+        for name in "abcadb":  # three fit
+            await tokens.proof(CHALLENGE, Repository("ghcr.io", name), OPEN, over_http=False)
+            asked.append(len(server.asked))
+        return asked
+
+    assert virtually(main()) == [1, 2, 3, 3, 4, 5]
 
 
 def test_a_refresh_token_is_posted_and_never_part_of_a_url() -> None:

@@ -96,3 +96,27 @@ def test_any_bytes_are_a_record_or_are_refused(data: bytes) -> None:
             decode(attempt).among(["1.0"], NOW)
         except CheckpointInvalid:
             continue
+
+
+A, B = "sha256:a", "sha256:b"
+
+
+def test_what_two_memories_know_of_a_tag_is_one() -> None:
+    hour = timedelta(hours=1)
+    first, later, last = (SeenTag("1", NOW + number * hour) for number in range(3))
+
+    def of(known: SeenTag, digest: str, moved_at: datetime | None = None) -> SeenTag:
+        return known._replace(digest=digest, digest_seen=moved_at)
+
+    # nobody saw it move: the older time
+    assert merged(later, first) == merged(first, later) == first
+    assert merged(of(later, A), first) == of(first, A)
+    # one of them saw it move to what it names: it is as old as that
+    for ours, theirs in ((of(first, A), of(first, A, NOW + hour)), (of(first, A, NOW + hour), of(first, A))):
+        assert merged(ours, theirs).since == NOW + hour
+    # both saw the same move: the older time
+    assert merged(of(first, B, NOW + 2 * hour), of(first, B, NOW + hour)).since == NOW + hour
+    # they know different images: ours, unless they saw it move since
+    assert merged(of(last, B), of(first, A)) == of(first, B, NOW + 2 * hour)
+    assert merged(of(first, B, NOW + 2 * hour), of(first, A, NOW + hour)).digest == B
+    assert merged(of(first, A), of(first, B, NOW + hour)) == of(first, B, NOW + hour)

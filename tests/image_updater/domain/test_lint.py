@@ -34,7 +34,7 @@ def guard(**spec: Any) -> UpdateGuard:
 
 
 def sighting(setter: str, state: Any = "applied", cause: str = "") -> Sighting:
-    return Sighting("web.yaml", 3, setter, "1", "1", state, cause)
+    return Sighting("web.yaml", 3, setter, "1" if setter.count(":") > 1 else "r.io/app:1", "1", state, cause)
 
 
 def found(given: Given) -> list[str]:
@@ -113,21 +113,36 @@ def test_policies_that_wait_for_each_other() -> None:
     ]
 
 
-def test_places_that_cannot_follow() -> None:
+def test_places_that_cannot_follow_are_told_in_the_plans_words() -> None:
     places = (
-        sighting("shop:app:tga"),
-        sighting("shop:nobody"),
-        sighting("shop:app:digest"),
+        sighting("shop:app:tga", "unmatched", "there is no 'tga' of an image"),
         sighting("", "ambiguous", "two policies want this line"),
-        sighting("", "unmatched", "files of this name are not considered"),
+        sighting("", "unparsable", "not YAML"),
+        sighting("shop:app", "unmatched", "no file of this folder has such a name")._replace(file="*.env", line=0),
+        sighting("shop:app:digest", "held", "the policy has no such value: a value is never emptied")._replace(
+            current=""
+        ),
+        sighting("shop:app:tag", "pending"),
     )
 
     assert found(Given((repository(),), (policy(),), (), places)) == [
-        "error: web.yaml:3: files of this name are not considered",
-        "error: web.yaml:3: the marker ends with 'tga': there are tag, name and digest",
-        "error: web.yaml:3: the marker names ImagePolicy 'shop:nobody', which there is not",
-        "error: web.yaml:3: two policies want this line",
-        "warning: web.yaml:3: shop:app reflects no digest: the value stays held",
+        "error: *.env: unmatched: shop:app: no file of this folder has such a name",
+        "error: web.yaml:3: ambiguous: two policies want this line",
+        "error: web.yaml:3: unmatched: shop:app:tga: there is no 'tga' of an image",
+        "error: web.yaml:3: unparsable: not YAML",
+        "warning: web.yaml:3: held: shop:app:digest: the policy has no such value: a value is never emptied",
+    ]
+
+
+def test_a_value_that_a_marker_would_take_more_of_than_is_meant_is_a_warning() -> None:
+    mark = '# {"$imagepolicy": "shop:app"}'
+    texts = {"web.yaml": f"a: 1\nb: 2\ntag: 'main' {mark}\nd: 3 # {{$imagePolicy: shop:app}}"}
+    place = sighting("shop:app", "pending")._replace(current="main")
+
+    assert found(Given((repository(),), (policy(),), (), (place,), texts=texts)) == [
+        "warning: web.yaml:3: shop:app: only a tag, 'main', stands here, and the whole image would be set: the marker"
+        " lacks :tag",
+        'warning: web.yaml:4: this comment is no marker, though it looks like one: {"$imagepolicy": "namespace:name"}',
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
 
@@ -13,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from image_updater.api import ImageRef
-from image_updater.domain.helm import mask
+from image_updater.domain.helm import lines_in_blocks, mask
 from image_updater.domain.markers import LARGEST, SCREEN, Unparsable
 from image_updater.domain.plan import plan_commit, setters
 from image_updater.domain.readings import ENTRY, Readings, blob_id, find_markers, read, size_of
@@ -37,7 +38,12 @@ def told(content: str | bytes, path: str = "f.yaml") -> list[tuple[int, str, str
     return [(sighting.line, sighting.state, sighting.cause) for sighting in plan.sightings]
 
 
-BEHIND_NOTHING = "the marker stands behind no plain or quoted value"
+ABOVE = "the marker stands on a line of its own, as a comment above a value"
+ALIAS = "the marker stands behind an alias"
+FLOW = "the marker stands behind a flow sequence or mapping"
+HEADER = "the marker stands behind the header of a block scalar"
+BLOCK = "the marker is inside a block scalar"
+QUOTED = "the marker is inside a quoted text"
 NOT_A_MARKER = "the comment is not one marker and nothing else"
 
 
@@ -48,11 +54,32 @@ NOT_A_MARKER = "the comment is not one marker and nothing else"
         (f"a: 1.0 {MARK} {MARK}\n", (1, "unparsable", NOT_A_MARKER)),
         (f"a: 1.0 {MARK} and more\n", (1, "unparsable", NOT_A_MARKER)),
         ('\na: 1.0 # {"$imagepolicy": "shop:app:tag"\n', (2, "unparsable", NOT_A_MARKER)),
-        (f"{MARK}\na: 1.0\n", (1, "unmatched", BEHIND_NOTHING)),
-        (f"a: | {MARK}\n  1.0\n", (1, "unmatched", BEHIND_NOTHING)),
-        (f"x: &x 1\na: *x {MARK}\n", (2, "unmatched", BEHIND_NOTHING)),
-        (f"a: |\n  x: {MARK[2:]}\n", (2, "unmatched", "the marker is not in a comment behind a value")),
-        ('a: 1.0 # {"$imagepolicy": "other:app:tag"}\n', (1, "unmatched", "no policy of this namespace has ")),
+        (f"{MARK}\na: 1.0\n", (1, "unmatched", ABOVE)),
+        (f"a: 1.0\n{MARK}\n", (2, "unmatched", ABOVE)),
+        (f"- 1.0\n# why\n{MARK}\n- 1.0\n", (3, "unmatched", ABOVE)),
+        (f"a: {MARK}\n  1.0\n", (1, "unmatched", "the marker stands in front of the value")),
+        (f"a: | {MARK}\n  1.0\n", (1, "unmatched", HEADER)),
+        (f"a:\n  - b: !x >-2 {MARK}\n      1.0\n", (2, "unmatched", HEADER)),
+        (f"a: [1.0, 2.0] {MARK}\n", (1, "unmatched", FLOW)),
+        (f"a: {{b: 1.0}} {MARK}\n", (1, "unmatched", FLOW)),
+        (f"a: [\n  {{b: 1.0}}, {MARK}\n]\n", (2, "unmatched", FLOW)),
+        (f"a: |\n  x: 1.0 {MARK}\n", (2, "unmatched", BLOCK)),
+        (f"kind: X\nspec: 1\ndata:\n  f: >\n    # y\n    x: [1] {MARK} {OTHER}\n", (6, "unmatched", BLOCK)),
+        (f"a: 'x: 1.0 {MARK}'\n", (1, "unmatched", QUOTED)),
+        (f"a: 'x\n  y: *z {MARK}\n  '\n", (2, "unmatched", QUOTED)),
+        ('a: 1.0#{"$imagepolicy":"shop:app"}\n', (1, "unmatched", "the marker is part of the value")),
+        (f"a: !!int 1 {MARK}\n", (1, "unmatched", "the marker stands behind no plain or quoted value")),
+        (f"x: &x 1\na: *x {MARK}\n", (2, "unmatched", ALIAS)),
+        (f"x: &x 1\na: [*x, {MARK}\n]\n", (2, "unmatched", ALIAS)),
+        (f"x: &x 1\n'# a': *x {MARK}\n", (2, "unmatched", ALIAS)),
+        (f"a: |\n  x: {MARK[2:]}\n", (2, "unmatched", BLOCK)),
+        (f"a: {MARK[2:]}\n", (1, "unmatched", "the marker is not in a comment behind a value")),
+        (
+            'a: 1.0 # {"$imagepolicy": "other:app:tag"}\n',
+            (1, "unmatched", "no policy of this namespace has "),
+        ),
+        ('a: 1.0 # {"$imagepolicy": "shop:app:tga"}\n', (1, "unmatched", "there is no 'tga' of an image")),
+        ('a: 1.0 # {"$imagepolicy": "app"}\n', (1, "unmatched", "it is not of the form namespace:name")),
         (f'a: "{{{{ .Values.tag }}}}" {MARK}\n', (1, "held", "a template writes this value")),
         (f"a: {{{{ .Values.tag }}}} {MARK}\n{{{{- end }}}}", (1, "held", "a template writes this value")),
         (f"a: [\nb: 1.0 {MARK}\n", (2, "unparsable", "line 3: ")),
@@ -61,7 +88,7 @@ NOT_A_MARKER = "the comment is not one marker and nothing else"
         (f"a: 1.0 {MARK}\n" + "x" * LARGEST, (0, "unparsable", "the file is larger than 8 MiB")),
         (f"a: 1.0 {MARK}\n" * 10_001, (0, "unparsable", "the file has more than 10000 markers")),
         ("[" * 100_000 + MARK, (1, "unparsable", "it is nested too deeply")),
-        ("- " * 20_000 + f"\n {MARK}", (2, "unmatched", BEHIND_NOTHING)),
+        ("- " * 20_000 + f"\n {MARK}", (2, "unmatched", ABOVE)),
     ],
 )
 def test_what_sets_nothing_is_told_with_its_line_and_cause(text: str | bytes, expected: tuple[int, str, str]) -> None:
@@ -275,3 +302,36 @@ def test_a_reading_larger_than_all_that_may_be_kept_is_not_kept() -> None:
 def test_a_blobs_name_is_gits() -> None:
     assert blob_id(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
     assert blob_id(b"", "0" * 64) == "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813"
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["a:", "a: |", "- >-", "x", "", "# c"])), max_size=12))
+def test_a_line_is_in_a_block_when_one_of_the_lines_it_is_below_begins_one(lines: list[tuple[int, str]]) -> None:
+    text = "\n".join(" " * indent + word for indent, word in lines)
+    found = lines_in_blocks(text)
+
+    start = 0
+    for number, line in enumerate(text.split("\n")):
+        indent, inside = len(line) - len(line.lstrip(" ")), False
+        for above in reversed(text.split("\n")[:number]):
+            if above.strip() and len(above) - len(above.lstrip(" ")) < indent:
+                indent = len(above) - len(above.lstrip(" "))
+                inside = inside or above.endswith(("|", ">-"))
+        assert (start in found) == (inside and bool(line.strip())), line
+        start += len(line) + 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ if x }}\na: [\n{{ end }}\n" + f"  tag: 1.0.0 {MARK}\n" * 9_000,
+        "{{ if x }}\na: [\n{{ end }}\n" + "  tag: 1.0.0\n" * 100_000 + f"  tag: 1.0.0 {MARK}\n" * 2_000,
+        "{{ a: [ # " + MARK * 9_000,
+    ],
+    ids=["markers", "lines", "one line"],
+)
+def test_a_template_that_cannot_be_read_takes_time_in_proportion_to_its_size(text: str) -> None:
+    began = time.thread_time()
+
+    find_markers(text)
+
+    assert time.thread_time() - began < 10  # it was minutes

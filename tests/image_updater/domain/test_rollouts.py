@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from image_updater.api import ImageRef, Pin, Rollback, UpdateGuardSpec, UpdateGuardStatus
+from image_updater.domain.policies import SemVerPolicy
 from image_updater.domain.rollouts import Applied, Followed, Observation, observe
 from image_updater.domain.workloads import RunningImage, State, Workload
 
@@ -24,7 +25,7 @@ def at(minutes: float) -> datetime:
 
 
 def chosen(tag: str, digest: str = "") -> Followed:
-    return Followed("app", IMAGE, ImageRef(name=IMAGE, tag=tag, digest=digest))
+    return Followed("app", IMAGE, ImageRef(name=IMAGE, tag=tag, digest=digest), SemVerPolicy("*"))
 
 
 def running(tag: str, state: State, name: str = "web", digest: str = "") -> Applied:
@@ -64,7 +65,7 @@ def test_a_bump_that_fails_is_quarantined_with_what_was_proven_before() -> None:
 
 
 def test_nothing_is_said_before_the_bump_is_applied() -> None:
-    seen = look(proven(), "1.1.0", [running("1.0.0", "Failed")], 1)
+    seen = look(proven(), "1.1.0", [running("1.0.0", "Healthy")], 1)
 
     assert seen.taken_back == ()
     assert seen.status.proven == proven().proven
@@ -147,6 +148,16 @@ def test_another_digest_is_another_image() -> None:
     assert seen.taken_back == ()
 
 
+def test_what_runs_under_the_tag_but_is_another_image_proves_nothing() -> None:
+    followed = [chosen("1.1.0", "sha256:new")]
+
+    old = observe(GUARD, proven(), followed, [running("1.1.0", "Healthy", digest="sha256:old")], at(1))
+    new = observe(GUARD, old.status, followed, [running("1.1.0", "Healthy", digest="sha256:new")], at(2))
+
+    assert [entry.tag for entry in old.status.proven] == ["1.0.0"]
+    assert [entry.tag for entry in new.status.proven] == ["1.0.0", "1.1.0"]
+
+
 def test_a_digest_that_becomes_known_is_no_other_image() -> None:
     followed = [chosen("1.0.0", "sha256:a")]
 
@@ -204,3 +215,102 @@ def test_a_policy_that_goes_and_comes_back_is_not_forgiven() -> None:
     assert away.rollouts == ()
     assert [entry.until for entry in away.proven if entry.until is None] == []  # nobody watches it
     assert observe(GUARD, away, [], [], at(9)).status == away
+
+
+# without a break
+
+
+def stage(status: UpdateGuardStatus, latest: str, runs: dict[str, State], minutes: float) -> UpdateGuardStatus:
+    """After a look at workloads that run these tags, with the digest of each."""
+    applied = [running(tag, state, tag, f"sha256:{tag}") for tag, state in runs.items()]
+    return observe(GUARD, status, [chosen(latest, f"sha256:{latest}")], applied, at(minutes)).status
+
+
+def told(status: UpdateGuardStatus) -> list[tuple[str, float, bool, str]]:
+    """Tag, minutes since it is Healthy without a break, whether it still runs, and why it ended."""
+    return [
+        (e.tag, (e.since - START).total_seconds() / 60, e.until is None and e.down is None, e.ended)
+        for e in status.proven
+    ]
+
+
+def test_time_that_a_workload_is_not_ready_does_not_count() -> None:
+    healthy = stage(EMPTY, "1.0.0", {"1.0.0": "Healthy"}, 0)
+
+    down = stage(healthy, "1.0.0", {"1.0.0": "Progressing"}, 10)
+    still = stage(down, "1.0.0", {"1.0.0": "Progressing"}, 20)
+    again = stage(still, "1.0.0", {"1.0.0": "Healthy"}, 30)
+
+    assert told(down) == told(still) == [("1.0.0", 0, False, "")]
+    assert told(again) == [("1.0.0", 30, True, "")]
+
+
+def test_what_failed_is_deleted_or_set_back_is_no_longer_proven() -> None:
+    healthy = stage(EMPTY, "1.0.0", {"1.0.0": "Healthy"}, 0)
+
+    failed = stage(healthy, "1.0.0", {"1.0.0": "Failed"}, 10)
+    deleted = stage(healthy, "1.0.0", {}, 10)
+    set_back = stage(healthy, "1.0.0", {"0.9.0": "Healthy"}, 10)
+    ranged_back = stage(healthy, "0.9.0", {"0.9.0": "Healthy"}, 10)
+
+    assert told(failed) == [("1.0.0", 0, False, "failed")]
+    assert told(deleted) == [("1.0.0", 0, False, "gone")]
+    assert told(set_back) == [("1.0.0", 0, False, "set back")]
+    assert told(ranged_back) == [("1.0.0", 0, False, "set back"), ("0.9.0", 10, True, "")]
+
+
+def test_what_fails_while_the_next_bump_waits_is_no_longer_proven() -> None:
+    healthy = stage(EMPTY, "1.0.0", {"1.0.0": "Healthy"}, 0)
+
+    waiting = stage(healthy, "1.1.0", {"1.0.0": "Healthy"}, 10)
+    failed = stage(waiting, "1.1.0", {"1.0.0": "Failed"}, 20)
+
+    assert told(waiting) == [("1.0.0", 0, True, "")]
+    assert told(failed) == [("1.0.0", 0, False, "failed")]
+
+
+def test_what_a_newer_image_replaces_keeps_the_time_that_it_was_healthy() -> None:
+    healthy = stage(EMPTY, "1.0.0", {"1.0.0": "Healthy"}, 0)
+
+    replaced = stage(healthy, "1.1.0", {"1.1.0": "Progressing"}, 60)
+
+    assert [(e.until, e.down, e.ended) for e in replaced.proven] == [(at(60), None, "")]
+
+
+def test_a_policy_that_is_no_longer_followed_goes_on_proving_nothing() -> None:
+    left = observe(GUARD, stage(EMPTY, "1.0.0", {"1.0.0": "Healthy"}, 0), [], [], at(10)).status
+
+    assert told(left) == [("1.0.0", 0, False, "gone")]
+
+
+# a tag and its digest are one value
+
+
+def test_a_tag_that_moved_and_fails_is_taken_back_to_its_former_digest() -> None:
+    old = running("1.0.0", "Healthy", digest="sha256:a")
+    new = running("1.0.0", "Failed", digest="sha256:b")
+    healthy = observe(GUARD, EMPTY, [chosen("1.0.0", "sha256:a")], [old], at(0)).status
+
+    seen = observe(GUARD, healthy, [chosen("1.0.0", "sha256:b")], [new], at(10))
+
+    (entry,) = seen.taken_back
+    assert (entry.tag, entry.digest) == ("1.0.0", "sha256:b")
+    assert (entry.previous_tag, entry.previous_digest) == ("1.0.0", "sha256:a")
+    assert seen.troubles == ()
+
+
+def test_a_tag_that_moves_under_what_runs_proves_no_image() -> None:
+    healthy = observe(GUARD, EMPTY, [chosen("1.0.0", "sha256:a")], [running("1.0.0", "Healthy")], at(0)).status
+
+    moved = observe(GUARD, healthy, [chosen("1.0.0", "sha256:b")], [running("1.0.0", "Healthy")], at(10)).status
+    later = observe(GUARD, moved, [chosen("1.0.0", "sha256:b")], [running("1.0.0", "Healthy")], at(20)).status
+
+    assert [e.digest for e in healthy.proven] == ["sha256:a"]
+    assert later == moved
+    assert [(e.digest, e.until is None) for e in moved.proven] == [("sha256:a", False), ("", True)]
+
+
+def test_a_workload_that_others_update_says_nothing_of_a_policy() -> None:
+    theirs = running("1.0.0", "Healthy")._replace(policies=frozenset({"other"}))
+
+    assert observe(GUARD, EMPTY, [chosen("1.0.0")], [theirs], at(0)).status.proven == ()

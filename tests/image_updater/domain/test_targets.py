@@ -125,6 +125,13 @@ PLAIN_HELM = Target(file="*.yaml", policy="app", helm_values=HelmValues(path="im
         (HELM, "image: {name: x, tag: '6'}", "image: {name: org/web, tag: '7'}"),
         (HELM, "image: {tag: '6', digest: ''}", f"image: {{tag: '7', digest: '{DIGEST}'}}"),
         (HELM, "image: {tag: '6@sha256:0'}", f"image: {{tag: '7@{DIGEST}'}}"),
+        (at("image.tag", policy="web"), "image: {tag: '6@sha256:0'}", f"image: {{tag: '7@{DIGEST}'}}"),
+        (
+            at("image.img", value="name"),
+            "image: {registry: docker.io, img: org/app}",
+            "image: {registry: ghcr.io, img: org/app}",
+        ),
+        (at("image.img", value="name"), "image: {img: org/app}", "image: {img: ghcr.io/org/app}"),
         (
             PLAIN_HELM,
             "image:\n  registry: docker.io\n  repository: org/app\n  tag: 1.0\n  digest: ''\n",
@@ -227,6 +234,26 @@ def test_a_pair_of_which_one_part_is_stuck_stays_whole() -> None:
         "shop:app:tag": "held",
         "shop:app:digest": "held",
     }
+
+
+@pytest.mark.parametrize(
+    ("marked", "stuck"),
+    [
+        ({"newTag": ("1.0.0", "app:tag"), "digest": ("sha256:0", "app:digest")}, ""),  # the policy has no digest
+        ({"newTag": ("6", "web:tag"), "digest": ("sha256:0", "web:digest")}, "shop:web:digest"),
+        ({"newTag": ("6", "web:tag"), "digest": ("sha256:0", "web:digest")}, "shop:web:tag"),
+        ({"newName": ("old", "web:name"), "newTag": ("6", "web:tag")}, "shop:web:tag"),
+        ({"newTag": ("6", "web:tag"), "digest": ("'{{ .Values.x }}'", "web:digest")}, ""),
+    ],
+)
+def test_marked_parts_of_an_image_move_together_or_not_at_all(marked: dict[str, tuple[str, str]], stuck: str) -> None:
+    lines = [f'  {key}: {text} # {{"$imagepolicy": "shop:{setter}"}}' for key, (text, setter) in marked.items()]
+    text = "\n".join(["images:", "- name: x", *lines, ""]).encode()
+
+    found = plan_commit({"a.yaml": text}, VALUES, hold=lambda spot: "somebody" if spot.setter == stuck else "")
+
+    assert not found.edits
+    assert {s.state for s in found.sightings} == {"held"}
 
 
 def test_a_held_spot_holds_its_pair() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,7 +71,16 @@ rules = st.builds(
     promotions=st.sampled_from([(), (Promotion("guard", STAGE, 3600.0),)]),
     quarantine=quarantines,
 )
-runs = st.builds(lambda tag, hours: Proven(policy="app", tag=tag, since=NOW - hours * HOUR), a_tag, st.integers(0, 3))
+KINDS: list[dict[str, Any]] = [{}, {}, {"digest": ""}, {"digest": "sha256:other"}, {"down": NOW}]
+KINDS += [{"until": NOW, "ended": ended} for ended in ("", "failed", "gone", "set back")]
+runs = st.sampled_from(
+    [
+        Proven(policy="app", tag=tag, since=NOW - hours * HOUR, **{"digest": DIGESTS.get(tag, ""), **kind})
+        for tag in TAGS
+        for hours in (0, 3)
+        for kind in KINDS
+    ]
+)
 proven = st.lists(runs, max_size=3).map(tuple)
 requests = st.builds(
     lambda listed, ages, proven, **rest: Request(
@@ -147,7 +157,8 @@ def test_what_must_not_be_chosen_is_not(request: Request, world: Mapping[str, Fa
     if rules.promotions:
         known = request.proven[STAGE]
         assert not isinstance(known, str)
-        assert any(entry.tag == found.tag and NOW - entry.since >= HOUR for entry in known)
+        whole = [entry for entry in known if not entry.ended and entry.down is None and NOW - entry.since >= HOUR]
+        assert any((entry.tag, entry.digest) == (found.tag, facts.digest) and facts.digest for entry in whole)
     if (request.digest or rules.watches_digests) and found.tag in DIGESTS:
         assert found.digest == DIGESTS[found.tag]
 
@@ -314,14 +325,27 @@ def test_two_pins_that_disagree_choose_nothing() -> None:
     assert found == Nothing("pinned to 1.0.0 and to 1.1.0: there is no tag that is both")
 
 
-def test_what_stage_has_proven_long_enough_is_promoted() -> None:
+def stage_ran(*tags: str, **proven: Proven) -> Request:
+    """Production's request, which knows the digest of every tag; the records are by their names in order."""
     rules: dict[str, Any] = {"promotions": (Promotion("guard", STAGE, 3600.0),)}
-    records = (
-        Proven(policy="app", tag="1.0.0", since=NOW - 9 * HOUR, until=NOW - 6 * HOUR),
-        Proven(policy="app", tag="1.1.0", since=NOW - 6 * HOUR, until=NOW - 5.5 * HOUR),
-        Proven(policy="app", tag="1.2.0", since=NOW - 0.5 * HOUR),
+    facts = {tag: Facts(digest=f"sha256:{tag}") for tag in tags}
+    return replace(request_of(*tags, **rules), proven={STAGE: tuple(proven.values())}, facts=facts)
+
+
+def ran(tag: str, hours: float, **more: Any) -> Proven:
+    return Proven(policy="app", tag=tag, since=NOW - hours * HOUR, **{"digest": f"sha256:{tag}", **more})
+
+
+def test_what_stage_has_proven_long_enough_is_promoted() -> None:
+    request = stage_ran(
+        "1.0.0",
+        "1.1.0",
+        "1.2.0",
+        "1.3.0",
+        first=ran("1.0.0", 9, until=NOW - 6 * HOUR),
+        second=ran("1.1.0", 6, until=NOW - 5.5 * HOUR),
+        third=ran("1.2.0", 0.5),
     )
-    request = replace(request_of("1.0.0", "1.1.0", "1.2.0", "1.3.0", **rules), proven={STAGE: records})
 
     found = decide(request)
 
@@ -331,8 +355,52 @@ def test_what_stage_has_proven_long_enough_is_promoted() -> None:
         "1.3.0": "is not promoted: ImagePolicy stage/app was not seen healthy with it",
         "1.2.0": "is not promoted: healthy with ImagePolicy stage/app for 30m, needs 1h",
         "1.1.0": "is not promoted: healthy with ImagePolicy stage/app for 30m, needs 1h",
-        "1.0.0": "is chosen",
+        "1.0.0": "is chosen with digest sha256:1.0.0",
     }
+
+
+@pytest.mark.parametrize(
+    ("more", "cause"),
+    [
+        ({"down": NOW - 0.1 * HOUR}, "with ImagePolicy stage/app it is not healthy now"),
+        ({"until": NOW, "ended": "failed"}, "with ImagePolicy stage/app it is failed"),
+        ({"until": NOW, "ended": "gone"}, "with ImagePolicy stage/app it is gone"),
+        ({"until": NOW, "ended": "set back"}, "with ImagePolicy stage/app it is set back"),
+        ({"digest": "sha256:other"}, "ImagePolicy stage/app ran another image of that tag"),
+        ({"digest": ""}, "ImagePolicy stage/app ran an image that is not known"),
+    ],
+)
+def test_what_stage_does_not_run_well_any_more_or_never_ran_is_not_promoted(more: dict[str, Any], cause: str) -> None:
+    request = stage_ran("1.0.0", first=ran("1.0.0", 9, **more))
+
+    assert isinstance(decide(request), Nothing)
+    assert told(request) == {"1.0.0": f"is not promoted: {cause}"}
+
+
+def test_a_tag_that_came_back_as_another_image_is_not_taken_back_to() -> None:
+    entry = msgspec.structs.replace(quarantined("1.1.0", "1.0.0", "sha256:bad"), previous_digest="sha256:good")
+    request = request_of("1.0.0", "1.1.0", quarantine=(entry,))
+
+    same, _ = settled(request, {"1.0.0": Facts("sha256:good"), "1.1.0": Facts("sha256:bad")})
+    other, _ = settled(request, {"1.0.0": Facts("sha256:new"), "1.1.0": Facts("sha256:bad")})
+    named, _ = settled(replace(request, digest=True), {"1.0.0": Facts("sha256:new"), "1.1.0": Facts("sha256:bad")})
+
+    assert isinstance(same, Chosen)
+    assert (same.tag, same.how) == ("1.0.0", "taken back")
+    assert isinstance(other, Nothing)
+    assert "tag 1.0.0 names another image than the one that ran before it (sha256:good)" in other.message
+    assert isinstance(named, Chosen)
+    assert (named.tag, named.digest) == ("1.0.0", "sha256:good")
+
+
+def test_a_moved_tag_is_taken_back_by_its_digest() -> None:
+    entry = msgspec.structs.replace(quarantined("1.1.0", "1.1.0", "sha256:bad"), previous_digest="sha256:good")
+    request = replace(request_of("1.0.0", "1.1.0", quarantine=(entry,)), digest=True)
+
+    found, _ = settled(request, {"1.1.0": Facts("sha256:bad")})
+
+    assert isinstance(found, Chosen)
+    assert (found.tag, found.digest, found.how) == ("1.1.0", "sha256:good", "taken back")
 
 
 def test_a_registry_is_not_asked_about_every_tag() -> None:
@@ -386,3 +454,30 @@ def test_what_a_policy_alone_says_of_each_tag(
     listing = Listing(["1.0.0", "1.3.0", "1.2.0", "1.4.0-rc.1", "2.0.0", "latest"], ["^1.2"])
 
     assert told(Request(policy, listing, NOW, tag_filter)) == expected
+
+
+def test_a_pin_is_chosen_beside_a_quarantine_whatever_the_policy_can_compare() -> None:
+    """What an alphabetical policy compares is any text, also one that a pin does not have."""
+    rules: dict[str, Any] = {"pins": (Pin(tag="a"),), "quarantine": (quarantined("c", "b"),)}
+    request = replace(request_of("a", "b", "c", **rules), policy=AlphabeticalPolicy())
+
+    found, asked = settled(request, {tag: Facts(f"sha256:{tag}") for tag in "abc"})
+
+    assert isinstance(found, Chosen)
+    assert (found.tag, found.how) == ("a", "pinned")
+    assert [told(asked)[tag] for tag in "bc"] == ["is not the pinned a"] * 2
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0, "1.1.0"), (1, "1.0.0")])
+def test_a_tag_is_old_enough_at_the_very_moment_it_has_the_age(seconds: int, expected: str) -> None:
+    day, late = timedelta(days=1), timedelta(seconds=seconds)
+    seen = {
+        "1.0.0": SeenTag("1.0.0", NOW - 9 * day, "sha256:0"),
+        "1.1.0": SeenTag("1.1.0", NOW - day + late, "sha256:1"),
+    }
+    request = replace(request_of("1.0.0", "1.1.0", min_age=day.total_seconds()), seen=seen)
+
+    found, _ = settled(request, {"1.0.0": Facts("sha256:0"), "1.1.0": Facts("sha256:1")})
+
+    assert isinstance(found, Chosen)
+    assert (found.tag, found.again) == (expected, NOW + late if seconds else None)

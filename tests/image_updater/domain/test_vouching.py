@@ -9,7 +9,7 @@ import pytest
 
 from gitops_core.api import GitRepository, Kustomization
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource
-from image_updater.api import ImageRepository, ImageUpdateAutomation
+from image_updater.api import ImageRepository, ImageUpdateAutomation, Pushing
 from image_updater.domain.pushes import pushed_in
 from image_updater.domain.vouching import (
     MOST_ASKED,
@@ -20,6 +20,7 @@ from image_updater.domain.vouching import (
     is_checkpoint,
     is_of_image,
     is_of_release,
+    is_recorded,
     may_ask,
     stands_in,
 )
@@ -128,6 +129,18 @@ def test_the_ages_in_a_checkpoint_are_of_the_image_that_it_names() -> None:
     assert is_of_image(checkpoint(), catalog_name(repository(), IMAGE))
     assert not is_of_image(checkpoint(), catalog_name(repository(), f"{IMAGE}2"))
     assert not is_of_image(checkpoint(), catalog_name(repository(insecure=True), IMAGE))
+
+
+def test_a_commit_is_ours_by_its_id_or_by_what_was_about_to_be_pushed() -> None:
+    told = Pushing(parent="p", tree="t")
+    pushing = msgspec.structs.replace(automation("a").status, pushing=told)
+    pushed = automation("a", pushed="c1").status
+
+    assert is_recorded("c1", None, [pushing, pushed])
+    assert is_recorded("c2", told, [pushing, pushed])
+    assert not is_recorded("c2", None, [pushing, pushed])
+    assert not is_recorded("c2", Pushing(parent="p", tree="other"), [pushing, pushed])
+    assert not is_recorded("c1", told, [])
 
 
 def test_who_pushed_the_tip_holds_the_branch_within_its_namespace() -> None:

@@ -51,6 +51,40 @@ def test_a_window_that_is_closed_opens_when_it_says(window: UpdateWindow, now: d
         assert opened <= now
 
 
+@given(st.lists(windows, max_size=3), moments)
+def test_what_may_open_next_is_never_now(some: list[UpdateWindow], now: datetime) -> None:
+    """Else who waits for it would look again at once, for ever."""
+    openings = [moment for window in some if (moment := opening(window, now)) is not None]
+
+    for moment in (now, *openings):
+        coming = next_change(some, (), moment)
+        assert coming is None or coming > moment
+
+
+def test_a_window_is_open_from_its_first_second_to_before_its_last() -> None:
+    begins, ends = datetime(2026, 6, 1, 20, tzinfo=UTC), datetime(2026, 6, 2, 0, tzinfo=UTC)
+    second = timedelta(seconds=1)
+
+    found = [state((NIGHTLY,), (), moment) for moment in (begins - second, begins, ends - second, ends)]
+
+    assert [isinstance(each, Open) for each in found] == [False, True, True, False]
+    assert next_change((NIGHTLY,), (), begins - second) == begins
+    assert next_change((NIGHTLY,), (), begins) is None
+    assert next_change((NIGHTLY,), (Freeze(end=ends),), begins) == ends
+
+
+def test_a_window_in_the_hour_that_comes_twice_is_open_in_the_first_one() -> None:
+    """02:30 is at 00:30 and at 01:30 UTC on that day; cron runs a job once."""
+    half_past = UpdateWindow(schedule="30 2 * * *", duration="45m", time_zone="Europe/Berlin")
+    day = datetime(2026, 10, 25, tzinfo=UTC)
+    minutes = (29, 30, 74, 75, 90, 115)
+
+    found = [isinstance(state((half_past,), (), day + timedelta(minutes=m)), Open) for m in minutes]
+
+    assert found == [False, True, True, False, False, False]
+    assert opening(half_past, day + timedelta(minutes=115)) == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
+
+
 @given(windows, moments, st.integers(0, 3000))
 def test_looking_later_never_finds_an_earlier_opening(window: UpdateWindow, now: datetime, minutes: int) -> None:
     first, later = opening(window, now), opening(window, now + timedelta(minutes=minutes))

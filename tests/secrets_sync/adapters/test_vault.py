@@ -102,6 +102,19 @@ async def test_whoever_may_read_a_key_is_told_that_it_is_gone(
     assert isinstance(await provider.fetch("mine/nope"), Absent)
 
 
+@pytest.mark.parametrize("settings", [{"namespace": "team", "path": "kv"}, {"path": "team/kv"}, {"path": "/team/kv/"}])
+async def test_a_key_of_a_namespace_is_absent_however_the_namespace_is_named(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer, settings: dict[str, Any]
+) -> None:
+    vault_server.call("POST", "sys/namespaces/team")
+    if vault_server.status("team/kv/config") != 200:
+        vault_server.mount("kv", version=2, namespace="team")
+    await vault_token(cluster, vault_server.token)
+    provider = await factory.open(vault_store(vault_server.url, **settings), bound(cluster))
+
+    assert isinstance(await provider.fetch("mine/nope"), Absent)
+
+
 async def test_a_destroyed_version_is_absent(
     cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from gitops_core.meta import ObjectMeta
 from secrets_sync.api import ExternalSecret, ExternalSecretSpec, ExternalSecretStatus
 from secrets_sync.domain.hashing import synced_version
-from secrets_sync.domain.refresh import is_due, next_look
+from secrets_sync.domain.refresh import is_due, next_look, version_of
 
 SYNCED = datetime(2026, 1, 1, tzinfo=UTC)
 METADATA = ObjectMeta(name="db", namespace="shop", generation=3)
@@ -65,3 +66,57 @@ def test_the_next_look_finds_something_due(interval: float, share: float, jitter
 
 def test_a_refresh_time_in_the_future_is_not_believed() -> None:
     assert is_due(wanted(), SYNCED - timedelta(seconds=1))
+
+
+NEVER_AGAIN = pytest.mark.parametrize(
+    ("policy", "interval"), [("Periodic", "0"), ("Periodic", "0s"), ("CreatedOnce", "1h"), ("CreatedOnce", "0")]
+)
+
+
+def refreshed(subject: ExternalSecret) -> ExternalSecret:
+    status = ExternalSecretStatus(refresh_time=SYNCED, synced_resource_version=version_of(subject))
+    return msgspec.structs.replace(subject, status=status)
+
+
+def edited(subject: ExternalSecret, annotations: dict[str, str], *, generation: int = 3) -> ExternalSecret:
+    metadata = msgspec.structs.replace(subject.metadata, annotations=annotations, generation=generation)
+    return msgspec.structs.replace(subject, metadata=metadata)
+
+
+@NEVER_AGAIN
+@pytest.mark.parametrize("key", ["force-sync", "external-secrets.io/force-sync"])
+def test_a_new_value_of_force_sync_is_due_once_whatever_the_policy(policy: Any, interval: str, key: str) -> None:
+    asked = edited(wanted(policy, interval), {key: "1"})
+    done = refreshed(asked)
+    asked_again = edited(done, {key: "2"})
+
+    assert is_due(asked, SYNCED)
+    assert not is_due(done, SYNCED)
+    assert is_due(asked_again, SYNCED)
+    assert not is_due(refreshed(asked_again), SYNCED)
+
+
+@NEVER_AGAIN
+def test_an_edit_beside_an_old_request_is_no_request(policy: Any, interval: str) -> None:
+    done = refreshed(edited(wanted(policy, interval), {"force-sync": "1"}))
+
+    assert not is_due(edited(done, {"force-sync": "1", "team": "a"}, generation=4), SYNCED)
+    assert not is_due(edited(done, {}), SYNCED)
+    assert not is_due(edited(done, {"force-sync": ""}), SYNCED)
+
+
+@NEVER_AGAIN
+def test_a_request_that_was_there_when_the_original_synced_is_none(policy: Any, interval: str) -> None:
+    subject = edited(wanted(policy, interval), {"force-sync": "1"})
+    version = synced_version(subject.metadata)
+    status = ExternalSecretStatus(refresh_time=SYNCED, synced_resource_version=version)
+
+    assert not is_due(msgspec.structs.replace(subject, status=status), SYNCED)
+
+
+@pytest.mark.parametrize(("policy", "interval"), [("Periodic", "1h"), ("OnChange", "0")])
+def test_where_every_edit_refreshes_the_version_is_the_originals(policy: Any, interval: str) -> None:
+    subject = edited(wanted(policy, interval), {"force-sync": "1"})
+
+    assert version_of(subject) == synced_version(subject.metadata)
+    assert is_due(subject, SYNCED)

@@ -33,7 +33,7 @@ from gitops_core.adapters.git.remote import folder_path, push_options, target_of
 from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError
 from gitops_core.meta import FixedTree, Revision, Sensitive, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature, Signer
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature, Signer, no_commit
 
 T = TypeVar("T")
 Fault = Callable[[str, str], Awaitable[None]]
@@ -215,13 +215,14 @@ class FakeRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
+        ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         tree, objects = self._edited(commit)
         made = await signed_commit(commit, tree)
         ref, target, told = full_ref(branch, "heads"), target_of(refspec, branch), push_options(options)
 
         def push() -> Revision:
-            self._move(commit, made, ref, expected, target)
+            self._move(commit, made, ref, expected, target, ours)
             for item in (*objects, made):
                 self.repository.add(item)
             self.repository.options = told
@@ -285,15 +286,23 @@ class FakeRemote:
         parent = self._commit(Revision("", commit.parent))
         return edit_tree(self.repository.entries, parent.tree, commit.edits, "sha1")
 
-    def _move(self, commit: Commit, made: GitObject, ref: str, expected: str | None, target: str) -> None:
+    def _move(
+        self,
+        commit: Commit,
+        made: GitObject,
+        ref: str,
+        expected: str | None,
+        target: str,
+        ours: Callable[[CommitInfo], bool],
+    ) -> None:
         """All refs that the push moves, or none."""
         repository, what = self.repository, f"push to {ref} of {self.url}"
         refs = repository.refs
         allowed: dict[str, tuple[str, ...]] = {ref: ("", commit.parent) if expected is None else (expected,)}
         if target and target != ref:
             tip = refs.get(target, "")
-            ours = tip and self._commit(Revision("", tip)).author.email == commit.author.email
-            allowed[target] = (tip,) if ours else ("", commit.parent, expected or "")
+            is_ours = tip and ours(self._commit(Revision("", tip)))
+            allowed[target] = (tip,) if is_ours else ("", commit.parent, expected or "")
         for name, tips in allowed.items():
             if refs.get(name, "") not in (*tips, made.oid):
                 raise PushConflict(f"{what}: the branch is no longer where it was")

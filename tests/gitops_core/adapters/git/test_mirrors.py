@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from gitops_core.adapters.git import GitMirrors, Limits
 from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.mirror import KEPT, MOST_KEPT
+from gitops_core.adapters.git.reading import Readers
 from gitops_core.adapters.http import Places
 from gitops_core.errors import GitError, NotLeader, PushConflict, RefNotFound
 from gitops_core.meta import Revision
@@ -164,12 +166,70 @@ async def test_a_killed_reader_is_started_again(tmp_path: Path, place: GitPlace)
 
 def _kill_children(word: str) -> int:
     killed = 0
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    for pid in children:
-        if word in Path(f"/proc/{pid}/cmdline").read_text():
-            os.kill(int(pid), 9)
-            killed += 1
+    for pid in children(word):
+        os.kill(pid, signal.SIGKILL)
+        killed += 1
     return killed
+
+
+def children(word: str) -> list[int]:
+    """Child processes whose command line holds `word`, whichever thread began them."""
+    lists = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
+    pids = {int(pid) for found in lists for pid in found}
+    return sorted(pid for pid in pids if word in Path(f"/proc/{pid}/cmdline").read_text())
+
+
+async def test_a_reader_that_hangs_stops_neither_the_loop_nor_the_readers_of_other_mirrors(
+    tmp_path: Path, place: GitPlace
+) -> None:
+    await place.repository("apps.git", files=FILES)
+    await place.repository("other.git", files=FILES)
+    mirrors = mirrors_in(tmp_path)
+    hanging, other = (mirrors.remote(f"{place.url}/{name}.git") for name in ("apps", "other"))
+    revision = await hanging.resolve(MAIN)
+    await hanging.tree(revision)
+    (reader,) = children("cat-file")
+    os.kill(reader, signal.SIGSTOP)
+
+    waiting = asyncio.create_task(hanging.tree(revision))
+
+    tree = await other.tree(await other.resolve(MAIN))
+    found = await asyncio.to_thread(lambda: dict(tree))
+
+    assert found == FILES
+    assert not waiting.done()
+
+    await mirrors.close()  # which does not wait for it
+    with pytest.raises(GitError):
+        await waiting
+    assert children("cat-file") == []
+
+
+async def test_a_reader_that_answers_while_the_mirrors_close_is_ended_too(tmp_path: Path, place: GitPlace) -> None:
+    await place.repository(files=FILES)
+    mirrors = mirrors_in(tmp_path)
+    remote = mirrors.remote(f"{place.url}/apps.git")
+    revision = await remote.resolve(MAIN)
+    await remote.tree(revision)
+    await mirrors.close()
+    directory = mirror_of(tmp_path)
+
+    def read_on(readers: Readers) -> None:
+        while True:
+            readers.read(directory, revision.commit, 1 << 20)
+
+    def read_until_closed(readers: Readers) -> None:
+        with pytest.raises(GitError):
+            read_on(readers)
+
+    for _ in range(30):
+        readers = Readers()
+        readers.read(directory, revision.commit, 1 << 20)
+        reading = asyncio.create_task(asyncio.to_thread(read_until_closed, readers))
+        await asyncio.sleep(0.002)
+        readers.close()
+        await reading
+        assert children("cat-file") == []
 
 
 async def test_two_processes_do_not_share_a_mirror(tmp_path: Path, place: GitPlace) -> None:

@@ -1,0 +1,162 @@
+"""Where in Git an Application's images stand: its sources, and the Applications that an ApplicationSet makes.
+
+    source: {repoURL, path, helm: {valueFiles: [prod.yaml]}}     path/prod.yaml of that repository
+    sources: [{chart, helm: {valueFiles: [$values/prod.yaml]}},  prod.yaml of the repository with that ref: a chart
+              {repoURL, ref: values}]                            stands in no Git repository
+
+Source: argo-cd docs/user-guide/multiple_sources.md; argocd-image-updater pkg/argocd/argocd.go (getApplicationSource).
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from gitops_core.meta import Manifest
+
+TEMPLATE = "{{"
+_ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
+
+
+class Source(NamedTuple):
+    """What an Application is made from, as far as an image can be written there.
+
+    Attributes:
+        url: of the Git repository; "" where there is none.
+        folder: of the source in it.
+        values: the value files, by path from the repository's root; the last one wins.
+        left: what could not be followed.
+    """
+
+    url: str
+    revision: str
+    folder: str
+    kind: str
+    values: tuple[str, ...]
+    main: Mapping[str, Any]
+    left: tuple[str, ...] = ()
+
+
+def source_of(application: Manifest) -> Source:
+    """The source that images are written to: the first with Helm or Kustomize settings, as in the original."""
+    everything = _sources(application)
+    main = next((each for each in everything if "helm" in each or "kustomize" in each), None)
+    main = main or next((each for each in everything if each.get("path") is not None), None)
+    main = main or (everything[0] if everything else {})
+    refs = {str(each["ref"]): each for each in everything if each.get("ref")}
+    left: list[str] = []
+    is_chart = bool(main.get("chart"))
+    home: Mapping[str, Any] = {} if is_chart else main
+    folder = "" if is_chart else str(main.get("path") or "")
+    files: list[tuple[Mapping[str, Any], str]] = []
+    for file in map(str, (main.get("helm") or {}).get("valueFiles") or ()):
+        if "://" in file:
+            left.append(f"value file {file} is fetched from elsewhere and cannot be written")
+        elif not file.startswith("$"):
+            if not is_chart:
+                files.append((main, below(folder, file)))
+        else:
+            name, _, path = file[1:].partition("/")
+            if name in refs:
+                files.append((refs[name], below("", path)))
+            else:
+                left.append(f"value file {file} names a source with ref {name!r}, and there is none")
+    if files:
+        home = files[-1][0]  # the last one wins
+    others = [file for where, file in files if where is not home]
+    left += (f"value file {file} is of another repository than the last one and is not followed" for file in others)
+    left += _beside(everything, main, home)
+    return Source(
+        url=str(home.get("repoURL") or ""),
+        revision=str(home.get("targetRevision") or ""),
+        folder=folder if home is main else "",
+        kind=next((kind for kind in ("helm", "kustomize", "plugin") if kind in main), "helm" if is_chart else ""),
+        values=tuple(file for where, file in files if where is home),
+        main=main,
+        left=tuple(left),
+    )
+
+
+def _beside(everything: list[Mapping[str, Any]], main: Mapping[str, Any], home: Mapping[str, Any]) -> Iterator[str]:
+    """The sources that nothing leads into."""
+    for each in everything:
+        if each is not main and each is not home and (each.get("path") is not None or each.get("chart")):
+            what = f"chart {each['chart']}" if each.get("chart") else f"path {each['path']!r}"
+            yield f"another source, {what} of {each.get('repoURL', '')}, is not followed: declare targets there"
+
+
+def _sources(application: Manifest) -> list[Mapping[str, Any]]:
+    spec = application.get("spec") or {}
+    if several := [each for each in spec.get("sources") or () if isinstance(each, Mapping)]:
+        return several
+    hydrated = (spec.get("sourceHydrator") or {}).get("drySource")
+    return [each for each in (hydrated, spec.get("source")) if isinstance(each, Mapping)][:1]
+
+
+def below(folder: str, path: str) -> str:
+    """`path` below a folder of the repository; an absolute one is below its root."""
+    whole = path if path.startswith("/") else f"{folder}/{path}"
+    parts: list[str] = []
+    for part in whole.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+def as_glob(path: str) -> str:
+    """A path in which a template stands, as a glob of all that it may become.
+
+    >>> as_glob("apps/{{ .path.basename }}/values.yaml")
+    'apps/*/values.yaml'
+    """
+    return re.sub(r"\*{2,}", "*", _ACTION.sub("*", path))
+
+
+def template_of(applicationset: Manifest) -> tuple[Manifest, ...]:
+    """The Applications that an ApplicationSet makes: one for each element of a list, else its template as it stands."""
+    spec = applicationset.get("spec") or {}
+    metadata = applicationset["metadata"]
+    template = copy.deepcopy(spec.get("template") or {})
+    template.setdefault("metadata", {}).setdefault("namespace", metadata.get("namespace", "argocd"))
+    template["metadata"].setdefault("name", metadata["name"])
+    elements = _elements(spec.get("generators"))
+    if elements is not None:
+        return tuple(_filled(template, element) for element in elements)
+    if TEMPLATE in str(template["metadata"]["name"]):
+        template["metadata"]["name"] = metadata["name"]
+    return (template,)
+
+
+def _elements(generators: Any) -> list[Mapping[str, Any]] | None:
+    """The elements of list generators; None where other generators make what only Argo CD knows."""
+    found: list[Mapping[str, Any]] = []
+    for generator in generators or ():
+        elements = (generator.get("list") or {}).get("elements") if set(generator) == {"list"} else None
+        if not isinstance(elements, list):
+            return None
+        found += elements
+    return found or None
+
+
+def _filled(found: Any, element: Mapping[str, Any]) -> Any:
+    """The template with the element's values; what they do not say stays."""
+    if isinstance(found, Mapping):
+        return {key: _filled(value, element) for key, value in found.items()}
+    if isinstance(found, list):
+        return [_filled(each, element) for each in found]
+    if isinstance(found, str):
+        return _ACTION.sub(lambda match: str(_value(element, match[1], match[0])), found)
+    return found
+
+
+def _value(element: Mapping[str, Any], path: str, instead: str) -> Any:
+    found: Any = element
+    for step in path.removeprefix(".").split("."):
+        if not isinstance(found, Mapping) or step not in found:
+            return instead
+        found = found[step]
+    return instead if isinstance(found, Mapping | list) else found

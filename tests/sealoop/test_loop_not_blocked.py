@@ -1,0 +1,275 @@
+"""Hostile inputs of every kind through the real reconcilers: the event loop's own thread never computes for long.
+
+What counts is the CPU time of the thread in one callback of the loop, so a busy machine fails nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gitops_core.adapters.git import GitMirrors
+from gitops_core.adapters.git.remote import MirrorRemote
+from gitops_core.adapters.kustomize import Kustomize
+from gitops_core.adapters.local import LocalCluster
+from gitops_core.api import GitRepository, Kustomization
+from gitops_core.meta import ObjectKey, ObjectRef, Resource
+from gitops_core.ports import GitAccess
+from gitops_core.runtime.clock import SystemChance, SystemClock
+from gitops_core.runtime.computing import Threads
+from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.process import Health, Settings, run
+from gitops_core.schema import crd
+from image_updater.adapters.catalog import SqliteCatalog
+from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
+from sealoop.wiring import KINDS, Ports, controllers
+from secrets_sync.adapters import provider_factories
+from secrets_sync.api import ExternalSecret, SecretStore
+from tests.servers.git import BareRepository, file_place
+from tests.simulation.fakes.registry import FakeRegistry
+
+LONGEST = 0.1
+ANONYMOUS = GitAccess()
+URL = "https://git.example.com/fleet.git"
+
+
+class LocalMirrors(GitMirrors):
+    """Git on the disk beside us, whatever the URL: a server in this process would compute in its loop."""
+
+    place = ""
+
+    def remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
+        return super().remote(self.place, timeout=timeout)
+
+
+class Stretches:
+    """The longest CPU time that the loop's thread spent in one callback, and in which."""
+
+    def __init__(self) -> None:
+        self.longest, self.where = 0.0, ""
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        plain: Callable[[asyncio.Handle], None] = asyncio.Handle._run
+
+        def timed(handle: asyncio.Handle) -> None:
+            began = time.thread_time()
+            plain(handle)
+            took = time.thread_time() - began
+            if took > self.longest:
+                self.longest, self.where = took, repr(handle)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncio.Handle, "_run", timed)
+            yield
+
+
+class World:
+    def __init__(self, cluster: LocalCluster, repository: BareRepository, registry: FakeRegistry) -> None:
+        self.cluster, self.repository, self.registry = cluster, repository, registry
+
+    async def put(self, kind: type[Resource], name: str, **spec: Any) -> None:
+        manifest = {
+            "apiVersion": kind.KIND.api_version,
+            "kind": kind.KIND.kind,
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": spec,
+        }
+        await self.cluster.apply(manifest, field_manager="test", force=True)
+
+    async def ready(self, kind: type[Resource], name: str, want: Callable[[str, str], bool]) -> tuple[str, str, str]:
+        """Status, reason and message of Ready, once they are as wanted."""
+        async with asyncio.timeout(150):
+            while True:
+                found = await self.cluster.get(ObjectRef(kind.KIND, ObjectKey("default", name))) or {}
+                for condition in (found.get("status") or {}).get("conditions") or ():
+                    if condition["type"] == "Ready" and want(condition["status"], condition["reason"]):
+                        return condition["status"], condition["reason"], condition["message"]
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def service(tmp_path: Path) -> AsyncIterator[tuple[World, Stretches]]:
+    """The whole service on an embedded cluster, with real Git."""
+    clock, chance, metrics = SystemClock(), SystemChance(), Metrics(CollectorRegistry())
+    cluster = LocalCluster.open(None, clock, chance)
+    for kind in KINDS:
+        await cluster.create(crd(kind), field_manager="test")
+    (tmp_path / "served").mkdir()
+    git, registry = LocalMirrors(tmp_path / "git", allow_file=True), FakeRegistry()
+    stop, stretches = asyncio.Event(), Stretches()
+    async with file_place(tmp_path / "served") as place:
+        repository = await place.repository("fleet.git", {"README": b"x"})
+        git.place = f"{place.url}/fleet.git"
+        world = World(cluster, repository, registry)
+        with closing(Threads(metrics)) as compute, closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
+            ports = Ports(Kustomize(compute=compute), registry, registry, catalog, provider_factories(clock, compute))
+            work = asyncio.create_task(
+                run(
+                    cluster=cluster,
+                    git=git,
+                    clock=clock,
+                    chance=chance,
+                    assemble=lambda platform: controllers(platform, ports),
+                    settings=Settings(),
+                    stop=stop,
+                    metrics=metrics,
+                    health=Health(),
+                    compute=compute,
+                )
+            )
+            try:
+                yield world, stretches
+            finally:
+                stop.set()
+                await work
+                await git.close()
+                cluster.close()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[tuple[World, Stretches]]:
+    async with service(tmp_path) as made:
+        yield made
+
+
+async def test_a_path_that_doubles_a_large_secret(world: tuple[World, Stretches]) -> None:
+    at, stretches = world
+    value = '{"a":"' + '\\"' * 450_000 + '"}'
+    await at.put(SecretStore, "store", provider={"fake": {"data": [{"key": "k", "value": value}]}})
+    await at.ready(SecretStore, "store", lambda status, reason: status == "True")
+
+    with stretches.measured():
+        await at.put(ExternalSecret, "hostile", **secret("|".join(["@tostr"] * 50)))
+        _, _, message = await at.ready(ExternalSecret, "hostile", lambda status, reason: status == "False")
+
+    assert "shorten the path" in message
+    assert stretches.longest < LONGEST, stretches.where
+
+
+async def test_a_secret_of_nearly_a_megabyte_is_made_without_a_stop(world: tuple[World, Stretches]) -> None:
+    at, stretches = world
+    await at.put(SecretStore, "store", provider={"fake": {"data": [{"key": "k", "value": "x" * 700_000}]}})
+    await at.ready(SecretStore, "store", lambda status, reason: status == "True")
+
+    with stretches.measured():
+        await at.put(ExternalSecret, "large", **secret(""))
+        await at.ready(ExternalSecret, "large", lambda status, reason: status == "True")
+
+    assert stretches.longest < LONGEST, stretches.where
+
+
+def secret(path: str) -> dict[str, Any]:
+    return {
+        "refreshInterval": "1h",
+        "secretStoreRef": {"name": "store", "kind": "SecretStore"},
+        "data": [{"secretKey": "v", "remoteRef": {"key": "k", "property": path} if path else {"key": "k"}}],
+    }
+
+
+HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (HEAD + "d: [" + "1," * 2_500_000 + "1]\n", "more than 200000 values"),
+        ("".join(f"{HEAD.replace('one', f'n{n}')}---\n" for n in range(50_000)) + HEAD * 2, "already defined"),
+        ("a: " + "[" * 1_000_000, "nested more than"),
+    ],
+    ids=["dense", "many documents", "deep"],
+)
+async def test_hostile_yaml_in_a_folder(world: tuple[World, Stretches], text: str, problem: str) -> None:
+    at, stretches = world
+    await at.repository.commit({"apps/a.yaml": text.encode()})
+
+    with stretches.measured():
+        await at.put(GitRepository, "fleet", interval="1h", url=URL, ref={"branch": "main"})
+        source = {"kind": "GitRepository", "name": "fleet"}
+        await at.put(Kustomization, "apps", interval="1h", path="./apps", prune=True, sourceRef=source)
+        _, _, message = await at.ready(Kustomization, "apps", lambda status, reason: reason == "BuildFailed")
+
+    assert problem in message
+    assert stretches.longest < LONGEST, stretches.where
+
+
+async def test_twenty_thousand_files_behind_many_ignore_rules(world: tuple[World, Stretches]) -> None:
+    at, stretches = world
+    files = {f"other/{n}/f.txt": b"x" for n in range(20_000)}
+    rules = "".join(f"*a{n}*b*c*d\n!*e{n}*f\n" for n in range(20)).encode()
+    await at.repository.commit({**files, ".sourceignore": rules, "apps/a.yaml": HEAD.encode()})
+
+    with stretches.measured():
+        await at.put(GitRepository, "fleet", interval="1h", url=URL, ref={"branch": "main"})
+        source = {"kind": "GitRepository", "name": "fleet"}
+        await at.put(
+            Kustomization, "apps", interval="1h", path="./apps", prune=True, targetNamespace="default", sourceRef=source
+        )
+        await at.ready(Kustomization, "apps", lambda status, reason: status == "True")
+
+    assert stretches.longest < LONGEST, stretches.where
+
+
+async def test_a_hundred_thousand_tags(world: tuple[World, Stretches]) -> None:
+    at, stretches = world
+    for n in range(100_000):
+        at.registry.push("registry.example.com/app", f"1.{n // 1000}.{n % 1000}-rc.{n}", digest=f"sha256:{n:064x}")
+    filter_ = {"pattern": "^(1)\\.(.*)-(r*c*)*.*\\.([0-9]+)$", "extract": "$4"}
+
+    with stretches.measured():
+        await at.put(
+            ImageRepository, "app", image="registry.example.com/app", interval="1h", exclusionList=["^9.*", ".*x$"]
+        )
+        policy = {"imageRepositoryRef": {"name": "app"}}
+        await at.put(ImagePolicy, "semver", **policy, policy={"semver": {"range": " || ".join(["~1.2.3-0"] * 50)}})
+        await at.put(ImagePolicy, "number", **policy, filterTags=filter_, policy={"numerical": {"order": "asc"}})
+        guarded = {"maxShrink": 20, "minAge": "0s", "policySelector": {}}
+        await at.put(UpdateGuard, "guard", **guarded)
+        await at.ready(ImagePolicy, "number", lambda status, reason: status == "True")
+        await at.ready(ImagePolicy, "semver", lambda status, reason: status in ("True", "False"))
+
+    assert stretches.longest < LONGEST, stretches.where
+
+
+MARKER = '# {"$imagepolicy": "default:app"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ if x }}\na: [\n{{ end }}\n" + f"  image: registry.example.com/app:1.0.0 {MARKER}\n" * 9_000,
+        "{{ a: [ # " + MARKER * 9_000,
+        "a:\n" + f"- registry.example.com/app:1.0.0 {MARKER}\n" * 3_000,
+    ],
+    ids=["unreadable template", "one line", "many places behind windows"],
+)
+async def test_marked_files_that_are_costly_to_read(world: tuple[World, Stretches], text: str) -> None:
+    at, stretches = world
+    at.registry.push("registry.example.com/app", "1.1.0")
+    await at.repository.commit({"apps/a.yaml": text.encode()})
+    await at.put(ImageRepository, "app", image="registry.example.com/app", interval="1h")
+    ref = {"imageRepositoryRef": {"name": "app"}}
+    await at.put(ImagePolicy, "app", **ref, policy={"semver": {"range": "*"}})
+    windows = [{"schedule": f"0 0 29 2 {day}", "duration": "1h", "timeZone": "Europe/Berlin"} for day in range(7)]
+    await at.put(UpdateGuard, "guard", policySelector={}, windows=windows)
+    await at.ready(ImagePolicy, "app", lambda status, reason: status == "True")
+
+    with stretches.measured():
+        await at.put(GitRepository, "fleet", interval="1h", url=URL, ref={"branch": "main"})
+        await at.put(
+            ImageUpdateAutomation,
+            "fleet",
+            interval="1h",
+            sourceRef={"kind": "GitRepository", "name": "fleet"},
+            git={"commit": {"author": {"email": "bot@example.com"}}},
+        )
+        await at.ready(ImageUpdateAutomation, "fleet", lambda status, reason: status in ("True", "False"))
+
+    assert stretches.longest < LONGEST, stretches.where
