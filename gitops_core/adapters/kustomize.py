@@ -48,8 +48,11 @@ HOW_TO_GET = (
 _IN_ORDER = ("--reorder", "none")
 _NOWHERE = "http://127.0.0.1:9"
 _ENVIRONMENT = {
-    **{"PATH": "", "HTTP_PROXY": _NOWHERE, "HTTPS_PROXY": _NOWHERE},
-    **{"GOMEMLIMIT": "768MiB", "GOTRACEBACK": "none"},
+    "PATH": "",
+    "HTTP_PROXY": _NOWHERE,
+    "HTTPS_PROXY": _NOWHERE,
+    "GOMEMLIMIT": "768MiB",
+    "GOTRACEBACK": "none",
 }
 """No credentials, no program to call, a proxy that does not answer; where it panics, it says why and not where."""
 

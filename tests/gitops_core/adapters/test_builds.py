@@ -484,7 +484,7 @@ async def test_an_error_of_kustomize_names_the_files_of_the_repository() -> None
             {"top/x": ""},
         ),
         (  # the target alone says that it is for a Secret
-            "resources: [s.yaml]\npatches: [{patch: \"- op: replace\\n  path: /data/p\\n value: hunter2-hunter2\", target: {kind: Secret}}]\n",
+            'resources: [s.yaml]\npatches: [{patch: "- op: replace\\n  path: /data/p\\n value: hunter2-hunter2", target: {kind: Secret}}]\n',
             {"top/s.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"},
         ),
         (

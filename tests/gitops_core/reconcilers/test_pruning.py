@@ -120,7 +120,9 @@ def test_what_was_confirmed_for_one_deletion_is_no_leave_for_a_later_mistake_in_
         await world.sync("apps", "./apps", interval="1h")
         async with world.running():
             await asyncio.sleep(5)
-            commit = await world.commit({**EMPTIED["comments"], "more/three.yaml": config_map("three"), "x/y.yaml": "#"})
+            commit = await world.commit(
+                {**EMPTIED["comments"], "more/three.yaml": config_map("three"), "x/y.yaml": "#"}
+            )
             await asyncio.sleep(90)
             await annotate(world, "apps", confirm_prune=f"main@sha1:{commit}")
             await world.sync("apps", "./more", interval="1h")
