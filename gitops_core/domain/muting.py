@@ -120,7 +120,7 @@ def _stored(document: Any) -> Iterator[str]:
             found += [document.get("data"), document.get("stringData")]
         if str(document.get("path")).startswith(("/data", "/stringData")):  # an operation of a JSON patch
             found.append(document.get("value"))
-        for text in _strings(found):
+        for text in _texts(found):
             yield from (text, _decoded(text))
         yield from _stored(document.get("items"))
         yield from _stored(document.get("value"))
@@ -131,6 +131,15 @@ def _decoded(text: str) -> str:
         return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, ValueError):
         return ""
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in `value`, and the numbers: a password of digits is one to YAML, unless it is quoted."""
+    if isinstance(value, dict | list):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _texts(child)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield str(value)
 
 
 def _strings(value: Any) -> Iterator[str]:

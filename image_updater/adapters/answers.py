@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import socket
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -22,6 +23,8 @@ from image_updater.domain.credentials import RegistryAccess
 from image_updater.errors import ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
 
 LONGEST_CAUSE = 300
+_PROOF = re.compile(r"\b((?:bearer|basic) +)[\w.~+/=-]{16,}|\beyJ[\w-]{8,}(?:\.[\w-]*){1,4}", re.IGNORECASE | re.ASCII)
+"""A header's value, or a token of the form that most token servers give."""
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _NO_REFERRERS = frozenset({400, 405, 406, 501})
@@ -105,14 +108,14 @@ def _cause(answer: Answer) -> str:
 
 
 def _muted(text: str, access: RegistryAccess) -> str:
-    """A registry that repeats what it was sent must not bring a password into a status."""
+    """A registry that repeats what it was sent must not bring a password into a status, nor a token server's token."""
     credentials = access.credentials
     secrets = [secret.text() for secret in credentials.secrets]
     if credentials.password is not None:  # as the header has it
         secrets.append(base64.b64encode(f"{credentials.username}:{credentials.password.text()}".encode()).decode())
     for secret in secrets:
         text = text.replace(secret, "***")
-    return text
+    return _PROOF.sub(lambda match: f"{match[1] or ''}***", text)
 
 
 def _shortened(text: str) -> str:

@@ -125,8 +125,8 @@ class Identity:
     def mute(self, text: str) -> str:
         """`text` without any secret of ours: a remote's answer may repeat what it was sent."""
         for value in (self.access.password, self.access.bearer_token, self.access.passphrase):
-            if value:
-                text = text.replace(value.reveal().decode("utf-8", "replace"), "***")
+            if value and (secret := value.reveal().decode("utf-8", "replace").strip()):  # a token is sent like that
+                text = text.replace(secret, "***")
         if self.access.password is not None:
             text = text.replace(_basic(self.access), "***")
         return text

@@ -168,6 +168,9 @@ def _quiet(message: str, ref: ObjectRef) -> str:
     if ref.kind != _SECRET:
         return message
     message = re.sub(r'(denied (?:the )?request\b|failed calling webhook "[^"]*").*', r"\1", message, flags=re.DOTALL)
+    message = re.sub(r"error found in #\d+ byte of .*", "***", message, flags=re.DOTALL)  # decoders quote around it
     message = re.sub(r"got &.*", "got ***", message, flags=re.DOTALL)  # a value may hold any bracket: to the end
     message = re.sub(r"valueUnstructured\{.*\}", "***", message, flags=re.DOTALL)
-    return re.sub(r'((?:Invalid|Duplicate|Unsupported) value: )(?:"(?:[^"\\]|\\.)*"|[^\s:,]+)', r"\1***", message)
+    return re.sub(
+        r'((?:Invalid|Duplicate|Unsupported) value: )(?:"(?:[^"\\]|\\.)*"|[^\s:,]*\{.*\}|[^\s:,]+)', r"\1***", message
+    )

@@ -529,6 +529,18 @@ async def test_an_error_of_kustomize_does_not_quote_a_secret(document: str, file
     assert "hunter2-hunter2" not in str(refused.value)
 
 
+async def test_a_password_of_digits_is_not_quoted_either() -> None:
+    document = "resources: [s.yaml]\npatchesJson6902: [{path: p.yaml, target: {version: v1, kind: Secret, name: s}}]\n"
+    secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"
+    patch = "op: add\npath: /stringData\nvalue: {pin: 47114711}\n"
+    files = repository(document, {"top/s.yaml": secret, "top/p.yaml": patch})
+
+    with pytest.raises(ManifestInvalid, match=r'"pin":\*\*\*') as refused:
+        await Kustomize().render(FixedTree("x", files), Overlay(), "top")
+
+    assert "47114711" not in str(refused.value)
+
+
 async def test_where_kustomize_panics_the_cause_is_told_and_no_stack() -> None:
     mark = {"internal.config.kubernetes.io/previousNames": "a,b"}
     panics = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "annotations": mark}})

@@ -124,6 +124,24 @@ def test_a_header_that_is_repeated_is_not_told() -> None:
     assert str(failure(answer, RegistryAccess(ACCOUNT))).endswith("DENIED: not Basic ***")
 
 
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("Bearer 0a1B2c3D4e5F6a7B.8-_~+/= is no good", "Bearer *** is no good"),
+        ("token eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJib2IifQ.c2lnbmVk ends", "token *** ends"),
+        (
+            "bearer token of sha256:0a1b2c3d4e5f6a7b8c9d is missing",
+            "bearer token of sha256:0a1b2c3d4e5f6a7b8c9d is missing",
+        ),
+    ],
+)
+def test_a_token_that_a_token_server_gave_is_not_told_either(message: str, told: str) -> None:
+    said = json.dumps({"errors": [{"code": "DENIED", "message": message}]}).encode()
+    answer = Answer("GET", "https://registry/v2/app", 401, CIMultiDict(), said)
+
+    assert str(failure(answer, RegistryAccess(ACCOUNT))).endswith(f"DENIED: {told}")
+
+
 async def test_a_name_that_nobody_has_is_said() -> None:
     async with OciRegistry() as client:
         with pytest.raises(RegistryUnavailable, match=r"the host's name cannot be resolved$"):

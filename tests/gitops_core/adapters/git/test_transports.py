@@ -306,6 +306,24 @@ def test_a_token_cannot_smuggle_a_header(value: str, tmp_path: Path) -> None:
             GitMirrors(tmp_path).remote("https://example.com/a", access)
 
 
+async def test_a_token_with_a_space_at_its_end_is_not_repeated_as_it_was_sent(mirrors: GitMirrors) -> None:
+    async def repeats(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        sent = next(line for line in head.splitlines() if line.startswith("Authorization"))
+        said = f"{sent!r} may not do this"
+        headers = f"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: {len(said)}\r\n"
+        writer.write(f"{headers}Connection: close\r\n\r\n{said}".encode())
+        await writer.drain()
+        writer.close()
+
+    async with bad_server(repeats) as url:
+        with pytest.raises(GitError) as caught:
+            await mirrors.remote(f"{url}/apps.git", GitAccess(bearer_token=Sensitive("tok3n-4711 "))).resolve(MAIN)
+
+    assert "may not do this" in str(caught.value)
+    assert "tok3n-4711" not in str(caught.value)
+
+
 async def test_a_remote_that_hangs_is_given_up(tmp_path: Path, mirrors: GitMirrors) -> None:
     async with bad_server(hang) as url:
         before = asyncio.get_running_loop().time()
