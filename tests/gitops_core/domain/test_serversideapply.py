@@ -263,7 +263,7 @@ def test_owners_can_be_forgotten(reset: list[Any]) -> None:
 
 
 def holds_null(value: Any) -> bool:
-    """Whether a list in `value` holds a null somewhere: the API server's library keeps some of those, and drops others."""
+    """Whether a list in `value` holds a null: some of those are kept by the API server, and others dropped."""
     if isinstance(value, dict):
         return any(holds_null(item) for item in value.values())
     return isinstance(value, list) and "null" in json.dumps(value)
