@@ -269,12 +269,35 @@ def _expanded(document: Any, line: int) -> Iterator[Any]:
 
 
 def _check(manifest: Mapping[str, Any], line: int) -> None:
+    """Raises Malformed: it does not say what it is, or says so in values that are no texts."""
     metadata = manifest.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    fields = {"apiVersion": manifest.get("apiVersion"), "kind": manifest.get("kind"), "metadata.name": name}
-    missing = [field for field, value in fields.items() if not isinstance(value, str) or not value]
-    if missing:
+    about: Mapping[str, Any] = metadata if isinstance(metadata, dict) else {}
+    fields = {
+        "apiVersion": manifest.get("apiVersion"),
+        "kind": manifest.get("kind"),
+        "metadata.name": about.get("name"),
+    }
+    if missing := [field for field, value in fields.items() if value is None or value == ""]:
         raise Malformed(line, f"an object lacks {' and '.join(missing)}")
+    fields["metadata.namespace"] = about.get("namespace")
+    for place in ("labels", "annotations"):
+        found = about.get(place)
+        if found is not None and not isinstance(found, dict):
+            raise Malformed(line, f"metadata.{place} is {_kind_of(found)}: write a mapping of texts")
+        fields |= {f"metadata.{place}[{name!r}]": value for name, value in (found or {}).items()}
+    for field, value in fields.items():
+        if value is not None and not isinstance(value, str):
+            hint = "write a text" if isinstance(value, dict | list) else "quote it"
+            raise Malformed(line, f"{field} is {_kind_of(value)}: {hint}")
+
+
+def _kind_of(value: Any) -> str:
+    """
+    >>> [_kind_of(value) for value in (True, 1, 8.1e6, [], {}, "x")]
+    ['a boolean', 'a number', 'a number', 'a list', 'a mapping', 'a text']
+    """
+    kinds = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
+    return kinds.get(type(value), "a text")
 
 
 def _duplicates(found: Iterable[tuple[str, Manifest]]) -> Iterator[Fault]:

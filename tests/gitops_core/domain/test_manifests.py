@@ -41,6 +41,41 @@ def test_any_text_is_objects_or_a_fault_that_names_the_file(text: str) -> None:
         read_manifests({"some/file.yaml": text.encode("utf-8", "surrogatepass")})
 
 
+@pytest.mark.parametrize(
+    ("metadata", "problem"),
+    [
+        ("{name: 81111e1}", "metadata.name is a number: quote it"),
+        ("{name: true}", "metadata.name is a boolean: quote it"),
+        ("{name: [x]}", "metadata.name is a list: write a text"),
+        ("{name: x, namespace: 1234}", "metadata.namespace is a number: quote it"),
+        ("{name: x, labels: {build: 12}}", "metadata.labels['build'] is a number: quote it"),
+        ("{name: x, labels: {'on': true}}", "metadata.labels['on'] is a boolean: quote it"),
+        ("{name: x, labels: [a]}", "metadata.labels is a list: write a mapping of texts"),
+        ("{name: x, annotations: text}", "metadata.annotations is a text: write a mapping of texts"),
+        ("{name: x, annotations: {a: {b: c}}}", "metadata.annotations['a'] is a mapping: write a text"),
+        ("x", "an object lacks metadata.name"),
+    ],
+)
+def test_metadata_of_the_wrong_type_is_told_with_what_to_do(metadata: str, problem: str) -> None:
+    text = f"# of line 2\napiVersion: v1\nkind: ConfigMap\nmetadata: {metadata}\n"
+
+    with pytest.raises(ManifestInvalid) as refused:
+        read_manifests({"apps/one.yaml": text.encode()})
+
+    assert str(refused.value).endswith(f"apps/one.yaml: line 2: {problem}")
+
+
+def test_the_type_of_a_version_that_looks_like_a_number_is_told() -> None:
+    with pytest.raises(ManifestInvalid, match="apiVersion is a number: quote it"):
+        read_manifests({"x": b"apiVersion: 1\nkind: X\nmetadata: {name: x}\n"})
+
+
+def test_labels_and_annotations_may_be_null() -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, labels: null, annotations: {a: null}}\n"
+
+    assert read_manifests({"x": text.encode()})[0]["metadata"]["name"] == "x"
+
+
 @given(st.text(alphabet="0123456789+-._eExXoObBtTzZ: ", min_size=1, max_size=12))
 def test_every_plain_scalar_has_a_meaning_that_json_can_say(text: str) -> None:
     try:
