@@ -45,8 +45,8 @@ def test_the_same_values_change_as_with_the_original(name: str) -> None:
     after = {path: content.decode() for path, content in planned(row).items()}
 
     expected = row["after"] or row["before"]
-    if name == "kustomization":  # a value is never emptied
-        expected = {path: text.replace('digest: ""', "digest: sha256:0") for path, text in expected.items()}
+    if name == "kustomization":  # a value is never emptied, and a tag does not move without its digest
+        expected = row["before"]
     assert {path: values(text) for path, text in after.items()} == {
         path: values(text) for path, text in expected.items()
     }
