@@ -111,7 +111,7 @@ class Gatekeeper:
                 entry.digest and latest.digest and entry.digest != latest.digest
             )
             if named and same_digest and not is_latest:
-                return None if _goes_on(entry.tag, gate) else entry
+                return entry if _leads_back(gate) and not _goes_on(entry.tag, gate) else None
         return None
 
     def next_change(self) -> datetime | None:
@@ -146,6 +146,21 @@ def _chosen_with(tag: str, gate: Gate) -> str:
     status = gate.policy.status
     known = (status.latest_ref, status.observed_previous_ref)
     return next((ref.digest for ref in known if ref is not None and ref.tag == tag), "")
+
+
+def _leads_back(gate: Gate) -> bool:
+    """Whether the policy chose what ran before a quarantined image, or what a person pinned.
+
+    What it chose before it heard of the quarantine may be anything older, which never ran here.
+    """
+    latest = gate.latest
+    if latest is None:
+        return False
+    return any(pin.tag == latest.tag for pin in gate.rules.pins) or any(
+        entry.previous_tag in ("", latest.tag)
+        and (not (entry.previous_digest and latest.digest) or entry.previous_digest == latest.digest)
+        for entry in gate.rules.quarantine
+    )
 
 
 def _goes_on(tag: str, gate: Gate) -> bool:

@@ -214,6 +214,19 @@ def test_a_quarantined_image_is_taken_back_through_closed_gates() -> None:
     assert hold(spot("r.io/app:1.0.0"), shut) != ""
 
 
+def test_what_never_ran_before_a_quarantined_image_is_no_way_back() -> None:
+    """The policy chose it before it heard of the quarantine."""
+    record = {"policy": "app", "tag": "1.2.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
+    known = {**record, "previousTag": "1.0.0", "previousDigest": "sha256:good"}
+    open_, shut = (guard(status={"quarantine": [known]}, holds=holds) for holds in ([], [{}]))
+
+    assert hold(spot("r.io/app:1.2.0"), shut) == "1.1.0 is older than 1.2.0, and no guard allows a downgrade"
+    assert hold(spot("r.io/app:1.2.0"), open_) == "1.1.0 is older than 1.2.0, and no guard allows a downgrade"
+    assert hold(spot("r.io/app:1.2.0", "r.io/app:1.0.0"), shut, of=policy(tag="1.0.0")) == ""
+    other = policy(tag="1.0.0", digest="sha256:other")
+    assert hold(spot("r.io/app:1.2.0", "r.io/app:1.0.0@sha256:other"), shut, of=other) != ""
+
+
 def test_a_moved_tag_is_taken_back_by_its_digest_through_closed_gates() -> None:
     bad, good = f"sha256:{'b' * 64}", f"sha256:{'a' * 64}"
     record = {"policy": "app", "tag": "1.1.0", "digest": bad, "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
