@@ -218,7 +218,7 @@ def test_what_never_ran_before_a_quarantined_image_is_no_way_back() -> None:
     """The policy chose it before it heard of the quarantine."""
     record = {"policy": "app", "tag": "1.2.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
     known = {**record, "previousTag": "1.0.0", "previousDigest": "sha256:good"}
-    open_, shut = (guard(status={"quarantine": [known]}, holds=holds) for holds in ([], [{}]))
+    open_, shut = guard(status={"quarantine": [known]}), guard(status={"quarantine": [known]}, holds=[{}])
 
     assert hold(spot("r.io/app:1.2.0"), shut) == "1.1.0 is older than 1.2.0, and no guard allows a downgrade"
     assert hold(spot("r.io/app:1.2.0"), open_) == "1.1.0 is older than 1.2.0, and no guard allows a downgrade"
