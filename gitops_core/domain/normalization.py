@@ -23,6 +23,7 @@ from typing import Any
 from gitops_core.domain.secrets import with_encoded_strings
 from gitops_core.domain.takeover import REMOVED_ANNOTATIONS, REMOVED_LABELS
 from gitops_core.meta import Kind, Manifest
+from gitops_core.schema import without_nulls
 
 Fields = dict[str, Any]
 Change = Callable[[Fields], Fields]
@@ -82,7 +83,7 @@ def normalized(manifest: Manifest) -> Fields:
     found = {name: value for name, value in manifest.items() if name != "status"}
     found["metadata"] = _metadata(manifest["metadata"])
     if kind.group in NATIVE_GROUPS:
-        found = _without_nulls(found)
+        found = without_nulls(found)
     if kind == Kind("", "v1", "Secret"):
         found = _secret(found)
     if kind == Kind("", "v1", "Service"):
@@ -103,12 +104,6 @@ def _metadata(metadata: Manifest) -> Fields:
         if isinstance(present := found.get(place), Mapping) and any(name in present for name in removed):
             found[place] = {name: value for name, value in present.items() if name not in removed}
     return found
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _secret(secret: Fields) -> Fields:

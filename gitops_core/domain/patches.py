@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from gitops_core.schema import without_nulls
+
 
 class PatchFailed(ValueError):
     """The patch does not fit the document: a path that is not there, a test that fails."""
@@ -22,7 +24,7 @@ def merge_patched(document: Any, patch: Any) -> Any:
     {'b': {'c': 4, 'd': 3}}
     """
     if not isinstance(document, Mapping):
-        return _without_nulls(patch)
+        return without_nulls(patch)  # where nothing was, the API server's library drops nulls, also in lists
     if not isinstance(patch, Mapping):
         return patch
     merged = dict(document)
@@ -32,16 +34,6 @@ def merge_patched(document: Any, patch: Any) -> Any:
         else:
             merged[name] = merge_patched(merged.get(name), value)
     return merged
-
-
-def _without_nulls(value: Any) -> Any:
-    """What is put where nothing was: the API server's library drops nulls in the objects of lists too."""
-    match value:
-        case Mapping():
-            return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
-        case list():
-            return [_without_nulls(item) for item in value]
-    return value
 
 
 def json_patched(document: Any, operations: Iterable[Mapping[str, Any]]) -> Any:

@@ -5,7 +5,7 @@ it under that CRD. `markers` are what API classes write beside their fields' typ
 """
 
 from gitops_core.schema.admission import FieldFault, default, prune, refusal, validate
-from gitops_core.schema.manifests import from_manifest, to_manifest, unsupported
+from gitops_core.schema.manifests import from_manifest, to_manifest, unsupported, without_nulls
 from gitops_core.schema.markers import INT64, NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only, rules
 from gitops_core.schema.structural import Schema, crd, crds, object_schema
 
@@ -28,4 +28,5 @@ __all__ = [
     "to_manifest",
     "unsupported",
     "validate",
+    "without_nulls",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ def to_manifest(resource: Resource) -> Manifest:
     """The whole object: apiVersion, kind, metadata, and of spec and status what differs from the defaults."""
     body = msgspec.json.decode(msgspec.json.encode(resource))  # as JSON: lists, not tuples
     if "status" in body:
-        body["status"] = _without_nulls(body["status"])
+        body["status"] = without_nulls(body["status"])
     return {"apiVersion": resource.KIND.api_version, "kind": resource.KIND.kind, **body}
 
 
@@ -68,11 +68,16 @@ def _fields(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, Any, tuple[Any, 
     )
 
 
-def _without_nulls(value: Any) -> Any:
+def without_nulls(value: Any) -> Any:
+    """JSON without the nulls of its objects, also of those in lists; a null in a list stays.
+
+    >>> without_nulls({"a": None, "b": [{"c": None}, None]})
+    {'b': [{}, None]}
+    """
     match value:
-        case dict():
-            return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+        case Mapping():
+            return {name: without_nulls(inner) for name, inner in value.items() if inner is not None}
         case list():
-            return [_without_nulls(inner) for inner in value]
+            return [without_nulls(inner) for inner in value]
         case _:
             return value
