@@ -284,7 +284,7 @@ def test_a_pin_a_skip_and_labels_decide() -> None:
 STAGE = ObjectRef(DEPLOYMENT, ObjectKey("stage", "web"))
 
 
-async def run_on_stage(world: World, tag: str) -> None:
+async def run_on_stage(world: World, tag: str, replicas: int = 1) -> None:
     """A Deployment of that tag, applied by a Kustomization of what an automation of namespace stage writes."""
     source = {"sourceRef": {"kind": "GitRepository", "name": "fleet"}, "interval": "10m"}
     commit = {"git": {"commit": {"author": {"email": "bot@example.com"}}}}
@@ -304,10 +304,12 @@ async def run_on_stage(world: World, tag: str) -> None:
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {**names(STAGE), "labels": {f"{prefix}/name": "app", f"{prefix}/namespace": "stage"}},
-        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template},
     }
     live = await world.cluster.apply(manifest, field_manager="kustomize-controller", force=True)
-    await patch_status(world, STAGE, {"observedGeneration": live["metadata"]["generation"], **healthy(tag)})
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), replicas)
+    status = {"observedGeneration": live["metadata"]["generation"], **healthy(tag), **counts}
+    await patch_status(world, STAGE, status)
 
 
 def names(ref: ObjectRef) -> dict[str, str]:
@@ -379,6 +381,33 @@ def test_what_went_down_was_deleted_or_set_back_on_stage_is_not_promoted() -> No
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is not healthy now" in down
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is set back" in set_back
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is gone" in deleted
+
+
+def test_what_is_scaled_to_nothing_on_stage_proves_nothing() -> None:
+    async def scenario() -> list[str]:
+        world = World()
+        said = []
+        async with world.running():
+            await two_namespaces(world)
+            await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=OPENED)
+            await run_on_stage(world, "1.0.0", replicas=0)
+            await world.clock.sleep(7200)
+            said.append(message(await world.get(ImagePolicy, "app")))
+            await run_on_stage(world, "1.0.0")
+            await world.clock.sleep(1800)
+            await run_on_stage(world, "1.0.0", replicas=0)
+            await world.clock.sleep(2400)
+            said.append(message(await world.get(ImagePolicy, "app")))
+            await run_on_stage(world, "1.0.0")
+            await world.clock.sleep(2400)
+            said.append(message(await world.get(ImagePolicy, "app")))
+        return said
+
+    never, gone, again = virtually(scenario())
+
+    assert "1.0.0 is not promoted: ImagePolicy stage/app was not seen healthy with it" in never
+    assert "1.0.0 is not promoted: with ImagePolicy stage/app it is gone" in gone
+    assert "1.0.0 is not promoted until 2026-" in again
 
 
 def test_a_guard_that_cannot_be_read_lets_nothing_change() -> None:
