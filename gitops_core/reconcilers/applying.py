@@ -175,9 +175,11 @@ class Applier:
             ref = action.ref
             if ref.key.namespace in untried or (ref.kind.group, ref.kind.kind) in defined:
                 return
-            if action.create_only and (live := await self.cluster.get(ref)) is not None:
-                lives[ref] = live
-                return
+            if labels.may_hide_marks(action.manifest):  # the answer of a trial would not show what stands there now
+                live = await self.cluster.get(ref)
+                if live is not None and labels.is_left_alone(action.manifest, live):
+                    lives[ref] = live
+                    return
             answer = await self._tried(action)
             if ref.kind != NAMESPACE:  # of those we know more: who owned it before
                 lives[ref] = _timeless(answer) if _version(answer) else None

@@ -5,7 +5,8 @@
                 └── fails within `rollback.within` ──► quarantined; what was proven before it is to be chosen again
 
 Everything is judged by what workloads run (one that is idle runs nothing), so nothing depends on having seen the push:
-a tag reaches a workload only with a revision that contains it. A failure is blamed on the bump only when what ran until then was Healthy until then.
+a tag reaches a workload only with a revision that contains it. A failure is blamed on the bump only when what ran until
+then was Healthy until then.
 
 Deciding to take back is all that happens here: the quarantine is an input of the policy's next choice, the choice is an
 input of the automation, and the automation commits the old value. Live objects are never touched.
