@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeVar
@@ -137,7 +138,7 @@ class Applier:
         """`objects` with a namespace exactly where their kind has one.
 
         Raises:
-            SyncFailed: names the objects of unknown kinds and those without a namespace.
+            SyncFailed: names the objects of unknown kinds, those without a namespace, and those that are there twice.
         """
         objects = tuple(objects)
         scopes = _defined_scopes(objects)
@@ -150,6 +151,9 @@ class Applier:
                 causes.append(f"{ObjectRef.of(manifest)} dry-run failed: {error}")
             except ValueError as error:
                 causes.append(str(error))
+        counted = Counter(map(ObjectRef.of, scoped))
+        why = "its kind has no namespaces, whatever metadata.namespace says"
+        causes += (f"{ref} is there more than once: {why}" for ref, number in counted.items() if number > 1)
         if causes:
             raise SyncFailed(causes)
         return tuple(scoped)
