@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from gitops_core.domain import labels, stages
+from gitops_core.domain import inventory, labels, stages
 from gitops_core.domain.fieldmanagers import MANAGER, entries_of, is_by
 from gitops_core.domain.health import Health, health
 from gitops_core.domain.namespaces import CREATOR, NAMESPACE, is_adopted, may_be_deleted, new_namespace
@@ -360,6 +360,8 @@ class Applier:
                 return None
             ref = ref._replace(kind=kind)
             live = await self.cluster.get(ref)
+        if live is None and (other := inventory.literal(ref)) != ref:
+            ref, live = other, await self.cluster.get(other)
         return None if live is None else (ref, live)
 
     async def lives(

@@ -145,6 +145,30 @@ def test_what_was_confirmed_for_one_deletion_is_no_leave_for_a_later_mistake_in_
     virtually(main())
 
 
+def test_a_role_with_two_underscores_in_its_name_is_pruned() -> None:
+    kind = Kind("rbac.authorization.k8s.io", "v1", "ClusterRole")
+
+    def role(name: str) -> str:
+        head = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n"
+        return f"{head}metadata: {{name: '{name}'}}\nrules: []\n"
+
+    async def main() -> None:
+        world = World()
+        await world.begin({**APP, "apps/a.yaml": role("a__b"), "apps/b.yaml": role("a:c")})
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            assert await world.live(kind, "a__b", "") is not None
+
+            await world.commit({"apps/a.yaml": None, "apps/b.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await world.live(kind, "a__b", "") is None
+            assert await world.live(kind, "a:c", "") is None
+
+    virtually(main())
+
+
 def test_a_commit_that_brings_the_objects_back_heals_a_refused_one() -> None:
     async def main() -> None:
         world = World()
