@@ -203,15 +203,15 @@ def test_a_confirmation_is_for_one_revision() -> None:
     commit, other = "a" * 40, "b" * 40
     revision = f"main@sha1:{commit}"
 
-    assert confirmations(revision, f"main@sha1:{other}", 7) == (revision, commit, f"sha1:{commit}")
-    assert confirmations(revision, "", 7) == (revision, commit, f"sha1:{commit}")
+    assert confirmations(revision, {f"main@sha1:{other}"}, 7) == (revision, commit, f"sha1:{commit}")
+    assert confirmations(revision, (), 7) == (revision, commit, f"sha1:{commit}")
 
 
 def test_at_a_revision_that_was_applied_a_generation_of_the_spec_is_confirmed() -> None:
     commit = "a" * 40
     revision = f"main@sha1:{commit}"
 
-    assert confirmations(revision, revision, 7) == (f"{revision}#7", f"{commit}#7", f"sha1:{commit}#7")
+    assert confirmations(revision, {revision}, 7) == (f"{revision}#7", f"{commit}#7", f"sha1:{commit}#7")
 
 
 @given(refs, st.sampled_from(["disabled", "Disabled", "DISABLED"]))
