@@ -576,7 +576,7 @@ def _known(status: KustomizationStatus) -> tuple[ObjectRef, ...]:
     try:
         return tuple(inventory.parse_id(entry.id, entry.v) for entry in _entries(status.inventory))
     except ValueError as error:
-        raise StalledError(f"status.inventory: {error}") from None
+        raise StalledError(f"status.inventory: {error}: take it out (kubectl edit --subresource=status)") from None
 
 
 def _was_healthy(wanted: Kustomization) -> bool:
