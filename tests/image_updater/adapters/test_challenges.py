@@ -25,7 +25,9 @@ def test_any_challenge_is_read_or_ignored(headers: list[str]) -> None:
     assert [c.scheme for c in found] == sorted((c.scheme for c in found), reverse=True)
 
 
-@pytest.mark.parametrize("header", ["Basic", "basic ", "Negotiate, Basic", 'Bearer realm="", Basic', "Basic, X-Bearer a=b"])
+@pytest.mark.parametrize(
+    "header", ["Basic", "basic ", "Negotiate, Basic", 'Bearer realm="", Basic', "Basic, X-Bearer a=b"]
+)
 def test_a_password_is_asked_for_without_parameters(header: str) -> None:
     assert [challenge.scheme for challenge in parse_challenges([header])] == ["basic"]
 
