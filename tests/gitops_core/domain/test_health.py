@@ -157,10 +157,11 @@ def test_what_is_being_deleted_is_terminating_whatever_else_it_says(
 
 
 NUMBERS = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "numberAvailable", "currentReplicas")
-NAMES = st.sampled_from(
-    [*NUMBERS, "desiredNumberScheduled", "observedGeneration", "conditions", "containerStatuses", "phase", "message"]
-    + ["updateStrategy", "rollingUpdate", "partition", "workloadRef", "suspend", "type", "status", "reason", "state"]
+WORDS = (
+    "desiredNumberScheduled observedGeneration conditions containerStatuses phase message type status reason state "
+    "updateStrategy rollingUpdate partition workloadRef suspend"
 )
+NAMES = st.sampled_from([*NUMBERS, *WORDS.split()])
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers(-1, 3) | st.sampled_from(["", "1", "True", "Ready", "Running", "Degraded"]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=3),
