@@ -39,18 +39,20 @@ _INSIDE = {
     "'": _QUOTED,
     '"': _QUOTED,
     "plain": "the marker is part of the value: a comment needs a space in front of its #",
+    "empty": "the marker stands behind no value, and nothing is inserted: write one, such as the image of today",
 }
 _BEFORE = tuple(
     (re.compile(shape), f"the marker stands {cause}")
     for shape, cause in (
         (r"^[ \t]*(?:#|$)", "on a line of its own, as a comment above a value: it belongs behind the value"),
         (r"(?:^|[ \t\[{,])\*[^ \t\[\]{},]+[ \t]*,?[ \t]*$", "behind an alias: mark the value at its anchor"),
+        (r"\{\{[^{}]*\}\}[ \t]*$", "behind what a template writes: only what it leaves alone can be set"),
         (r"[]}][ \t]*,?[ \t]*$", "behind a flow sequence or mapping: give the value a line of its own"),
         (
             r"(?:^|[ \t])[|>][-+0-9]*[ \t]*$",
             "behind the header of a block scalar: only a plain or quoted value carries one",
         ),
-        (r"[:?-][ \t]*$", "in front of the value: it belongs behind it"),
+        (r"[:?\[{-][ \t]*$", "in front of the value: it belongs behind it"),
         (r"", "behind no plain or quoted value"),
     )
 )
@@ -166,7 +168,8 @@ def stray(text: str, token: int, line: int, current: str | None, inside: str = "
 
     Args:
         current: the value that it stands behind; None for none.
-        inside: the scalar that it is part of: `|`, a quote and so on, `plain`, or "" for none.
+        inside: the scalar that it is part of: `|`, a quote and so on, `plain`, `empty` for one that it stands behind, or
+            "" for none.
     """
     start = text.rfind("\n", 0, token) + 1
     end = text.find("\n", token)
