@@ -31,6 +31,7 @@ _BEHIND = re.compile(r"[ \t]*,?[ \t]*#([^\r\n\x85\u2028\u2029]*)")
 _DASH = re.compile(r" *- +")
 _COMMENT = re.compile(r" *#([^\n]*)")
 _DECODER = json.JSONDecoder()
+_HALF = re.compile("[\ud800-\udfff]")
 _BLOCK = "the marker is inside a block scalar, where a comment is text"
 _QUOTED = "the marker is inside a quoted text, where a comment is text"
 _INSIDE = {
@@ -106,6 +107,15 @@ def is_considered(path: str) -> bool:
     return name.endswith((".yaml", ".yml")) or name == "Kustomization"
 
 
+def mended(text: str) -> str:
+    """`text` as UTF-8 can say it: half a surrogate pair, which a JSON text or the name of a file may hold, is U+FFFD.
+
+    >>> mended("caf\\udce9.yaml") == "caf\\ufffd.yaml"
+    True
+    """
+    return _HALF.sub("\ufffd", text)
+
+
 def setter_of(comment: str) -> str:
     """The setter that a comment (without its first `#`) names, or "" when it is no marker.
 
@@ -140,7 +150,7 @@ def setters_in(comment: str) -> tuple[str, ...]:
 def _setter(found: object) -> str:
     if not isinstance(found, dict) or any(not isinstance(value, str | None) for value in found.values()):
         return ""
-    return found.get("$imagepolicy") or ""
+    return mended(found.get("$imagepolicy") or "")
 
 
 def comment_behind(text: str, end: int) -> str | None:
@@ -168,8 +178,8 @@ def stray(text: str, token: int, line: int, current: str | None, inside: str = "
 
     Args:
         current: the value that it stands behind; None for none.
-        inside: the scalar that it is part of: `|`, a quote and so on, `plain`, `empty` for one that it stands behind, or
-            "" for none.
+        inside: the scalar that it is part of: `|`, a quote and so on, `plain`; `empty` for one that it stands
+            behind, "" for none.
     """
     start = text.rfind("\n", 0, token) + 1
     end = text.find("\n", token)

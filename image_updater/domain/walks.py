@@ -51,8 +51,8 @@ class Walked(NamedTuple):
     Attributes:
         claimed: which of the tokens belong to `marked`.
         beside: by token, the value in front of a comment that is not a marker.
-        inside: by token, the style of the value that it is part of, as libyaml names it; "plain" for none, "empty" where
-            it is behind a value that is not there.
+        inside: by token, the style of the value that it is part of, as libyaml names it; "plain" for none, "empty"
+            where it is behind a value that is not there.
         digest: of all that the text says but the marked values.
         events: how many `count_events` counts.
     """
