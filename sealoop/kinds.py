@@ -121,7 +121,7 @@ def told(ref: ObjectRef, error: GitOpsError) -> str:
 
     text = str(error)
     if isinstance(error, KindUnknown):
-        ours = any(each.KIND == ref.kind for each in KINDS)
+        ours = any(ref.kind == each.KIND for each in KINDS)
         text += f"; {_INSTALL}" if ours else "; install its CustomResourceDefinition first"
     is_named = text.startswith(f"{ref.kind.kind}/") or f'"{ref.key.name}"' in text
     return text if is_named else f"{ref}: {text}"
