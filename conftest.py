@@ -2,6 +2,7 @@
 
 pytest_plugins: list[str] = [
     "tests.local",
+    "tests.properties",
     "tests.servers.aws",
     "tests.servers.controlplane",
     "tests.servers.gitea",

@@ -291,6 +291,23 @@ async def test_an_object_that_is_too_large_to_store_is_not_the_servers_trouble(m
             await cluster.patch(REF, {}, field_manager="m")
 
 
+@pytest.mark.parametrize(("code", "error"), [(503, ClusterUnavailable), (404, KindUnknown)])
+async def test_a_kind_missing_in_a_list_that_may_not_be_whole_is_asked_for_itself(
+    code: int, error: type[ClusterError]
+) -> None:
+    async def starting(request: web.Request) -> web.Response:
+        if request.path == "/apis":
+            return web.json_response({"kind": "APIGroupDiscoveryList", "items": []})
+        status = {"kind": "Status", "code": code, "message": "before all known HTTP paths have been installed"}
+        return web.json_response(status, status=code, headers={"Retry-After": "0"})
+
+    async with facing(starting) as cluster:
+        with pytest.raises(error) as refused:
+            await cluster.get(ObjectRef(Kind.of("shop.example/v1", "Basket"), ObjectKey("shop", "mine")))
+
+    assert type(refused.value) is error
+
+
 async def test_a_list_that_is_none_is_unavailable() -> None:
     async with facing(says(200, "<html>")) as cluster:
         with pytest.raises(ClusterUnavailable, match="answered a list with something else"):
