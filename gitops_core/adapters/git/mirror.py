@@ -26,10 +26,10 @@ from gitops_core.adapters.git.answers import MirrorDamaged, gist, local_failure
 from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.objects import GitObject, algorithm_of, encode_loose, encode_pack
 from gitops_core.adapters.git.reading import Limits, MirrorTree, Readers, Shelf
-from gitops_core.adapters.http import Line, PlacesTaken
 from gitops_core.errors import GitBusy, GitError
 from gitops_core.recent import Recent
 from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.places import Line, PlacesTaken
 
 T = TypeVar("T")
 

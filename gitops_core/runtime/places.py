@@ -68,6 +68,11 @@ class Line:
         self._running = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return len(self._waiting)
+
     async def enter(self, longest: float) -> None:
         """Wait for a place, at most `longest` seconds.
 
