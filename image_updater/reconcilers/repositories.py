@@ -20,9 +20,9 @@ import msgspec
 
 from gitops_core.meta import Condition, ObjectKey, seconds
 from gitops_core.ports import Clock, Cluster, Compute
+from gitops_core.recent import Recent
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.flights import Flights
-from gitops_core.runtime.recent import Recent
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
 from image_updater.domain.credentials import RegistryAccess
