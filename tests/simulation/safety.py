@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
 from image_updater.domain.gates import APPROVE
 from tests.simulation.files import value_in, with_value
+from tests.simulation.leases import Interval
 from tests.simulation.loop import BEGINNING
-from tests.simulation.records import Interval
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -20,7 +20,7 @@ def test_every_history_keeps_its_promises(group: int) -> None:
 
 @pytest.mark.parametrize("seed", [319, 422, 652, 980, 1508, 1771, 1877])
 def test_a_history_that_once_broke_a_promise_keeps_it(seed: int) -> None:
-    play(seed)
+    play(seed, frozenset())  # the faults of today came later
 
 
 def test_a_seed_plays_the_same_history_again() -> None:
