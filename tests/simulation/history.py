@@ -43,7 +43,7 @@ TROUBLE, REST = 300.0, 900.0
 RECOVERY = 90.0
 """Virtual seconds in which all is well again after a stall or a death: the longest of a restart (10), a takeover, and
 two intervals of what is asked for news (30 each)."""
-FAULTS = frozenset({"mischief", "digests", "drill"})
+FAULTS = frozenset({"mischief", "digests", "queues", "drill"})
 STALLS = (1.0, 4.0, 12.0, 20.0, 40.0)
 GUARDED = 0.5
 """How many worlds have a guard."""
@@ -73,7 +73,7 @@ class History:
         self.report = Report(seed)
         self.trouble: dict[str, float] = {}
         self.mischief = random.Random(f"mischief {seed}")
-        self.lies = random.Random(f"digests {seed}")
+        self.later = {fault: random.Random(f"{fault} {seed}") for fault in ("digests", "queues")}
         self.drill = random.Random(f"drill {seed}")
         self.peace = False
         self.broken: BaseException | None = None
@@ -85,7 +85,11 @@ class History:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(workloads.run(self.world.cluster, self.world.starting, self.clock))]
             running += [tasks.create_task(self._service(f"process-{n}", rivals > 1)) for n in range(rivals)]
-            faulty = [tasks.create_task(self._mischief(rivals)), tasks.create_task(self._lie())]
+            faulty = [tasks.create_task(self._mischief(rivals))]
+            if self.world.safety is not None:  # who else asks for digests?
+                faulty.append(tasks.create_task(self._now_and_then("digests")))
+            if rivals > 1:
+                faulty.append(tasks.create_task(self._now_and_then("queues")))
             await self._trouble()
             for task in faulty:
                 task.cancel()
@@ -140,13 +144,14 @@ class History:
                 case trouble:
                     self._fail(trouble, self.mischief.choice([0.0, 0.0, 0.3, 1.0]))
 
-    async def _lie(self) -> None:
-        """In half of the histories in which anybody asks for digests, registries lie about these now and then."""
-        if "digests" not in self.faults or self.world.safety is None or self.lies.random() < 0.5:
+    async def _now_and_then(self, peer: str) -> None:
+        """In half of the histories that it can mean anything to, it begins and ends to fail or lie."""
+        chance = self.later[peer]
+        if peer not in self.faults or chance.random() < 0.5:
             return
         while True:
-            await self.clock.sleep(self.lies.expovariate(1 / 20))
-            self._fail("digests", self.lies.choice([0.0, 0.0, 0.3, 1.0]))
+            await self.clock.sleep(chance.expovariate(1 / 20))
+            self._fail(peer, chance.choice([0.0, 0.0, 0.3, 1.0]))
 
     def _fail(self, peer: str, share: float) -> None:
         """From now on `peer` fails, or lies, as often as `share` says."""

@@ -2,9 +2,9 @@
 
 A simulated process gets every port wrapped in `Mortal`. Each call is a checkpoint, before and after the deed: the
 `Life` may let time pass there, raise the port's own kind of error, or end. Where `troubled` says so, answers about the
-lease come late, statuses are refused, and a `Liar` of a registry leaves tags out of its listings and says of a tag that
-it names another image. When a life has ended every further call raises `Killed`, so nothing that runs while the process
-unwinds can still write: kill -9, at any await.
+lease come late, writes wait in queues before they leave, statuses are refused, and a `Liar` of a registry leaves tags
+out of its listings and says of a tag that it names another image. When a life has ended every further call raises
+`Killed`, so nothing that runs while the process unwinds can still write: kill -9, at any await.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _kind_of(arguments: Sequence[Any]) -> str:
 
 
 LATE = 12.0
-"""Seconds that an answer about the lease takes at most: longer than its holder may wait."""
+"""Seconds that an answer about the lease takes at most, or that a write waits: longer than a holder may."""
 
 
 class Killed(BaseException):
@@ -114,9 +114,9 @@ class Life:
         share = self.troubled.get(trouble, 0.0)
         return share > 0 and self.chance.random() < share
 
-    async def wait_for_lease(self) -> None:
-        """An answer about the lease may take longer than anybody has patience."""
-        if self.suffers("lease"):
+    async def wait_for(self, trouble: str) -> None:
+        """An answer about the lease, or a place to write, may take longer than anybody has patience."""
+        if self.suffers(trouble):
             await self.clock.sleep(self.chance.random() * LATE)
             self.check()
 
@@ -165,18 +165,20 @@ class Mortal:
     async def _call(self, name: str, deed: Any, args: Any, options: Any) -> Any:
         is_lease = _kind_of(args) == "Lease"
         if is_lease:
-            await self._life.wait_for_lease()
+            await self._life.wait_for("lease")
         await self._life.checkpoint(self._peer, name, self._raised)
         if options.get("subresource") == "status" and self._life.suffers("statuses"):
             raise Forbidden(f"{name}: statuses are refused")
         if name in WRITES and not is_lease:
+            if self._peer == "cluster":
+                await self._life.wait_for("queues")
             check_again()  # as the adapters for real peers do, right before the first byte
             if not options.get("dry_run"):
                 self._life.on_send(name)
         result = await deed(*args, **options)
         self._life.check()
         if is_lease:
-            await self._life.wait_for_lease()
+            await self._life.wait_for("lease")
         if name == "open":
             return Mortal(result, self._peer, self._life, self._raised)
         if name == "list":

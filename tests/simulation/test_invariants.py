@@ -634,6 +634,22 @@ def test_the_lease_is_answered_late_and_nothing_else_is() -> None:
     in_a_world(work)
 
 
+def test_writes_wait_before_they_leave_and_nothing_else_does() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        sent: list[float] = []
+        life = Life(world.clock, random.Random(1), troubled={"queues": 1.0})
+        life.on_send = lambda deed: sent.append(world.clock.monotonic())
+        cluster, ref = Mortal(world.cluster, "cluster", life), ObjectRef(IMAGE_POLICY, ObjectKey("default", "web"))
+        await cluster.get(ref)
+        quick = world.clock.monotonic()
+        await cluster.patch(ref, {"metadata": {"labels": {"a": "b"}}}, field_manager="test")
+
+        assert quick <= 1
+        assert quick + 1 < sent[0] <= quick + LATE + 1
+
+    in_a_world(work)
+
+
 def test_statuses_are_refused_and_other_writes_are_not() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         cluster = Mortal(world.cluster, "cluster", Life(world.clock, random.Random(1), troubled={"statuses": 1.0}))
