@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 from gitops_core.errors import TransientError
 from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.ports import Cluster
+from gitops_core.ports import Clock, Cluster
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Notice
 from image_updater.api import ImageRepository
@@ -42,7 +41,7 @@ class Witness:
     repository: Repository
     namespace: str
     verify: tuple[str, ...]
-    now: datetime
+    clock: Clock
     strict: bool
     notices: list[Notice] = field(default_factory=list)
     _access: RegistryAccess | None = None
@@ -77,7 +76,8 @@ class Witness:
 
     async def _digest(self, tag: str, known: Facts, access: RegistryAccess) -> Facts:
         digest = await self.registry.digest(self.repository, tag, access)
-        former = await self.catalog.observe(catalog_name(self.wanted, str(self.repository)), tag, digest, self.now)
+        now = self.clock.now()  # the tag may have been moved while we asked
+        former = await self.catalog.observe(catalog_name(self.wanted, str(self.repository)), tag, digest, now)
         if former:
             text = f"tag {tag} of {self.wanted.spec.image} names another image now: {former} -> {digest}"
             self.notices.append(Notice("Warning", "TagMoved", text))

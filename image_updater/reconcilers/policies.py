@@ -227,7 +227,7 @@ class ImagePolicyReconciler:
             parse_repository(repository.spec.image, insecure=repository.spec.insecure),
             wanted.metadata.namespace,
             rules.verify,
-            request.now,
+            self.clock,
             strict=not rules.guards,
             notices=notices,
         )
