@@ -11,7 +11,7 @@ from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Clock, Cluster
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Notice
-from image_updater.api import ImageRepository
+from image_updater.api import ImageRef, ImageRepository
 from image_updater.domain.cosign import PublicKey, parse_keys, refusal
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.domain.references import Repository
@@ -28,6 +28,7 @@ class Witness:
 
     Attributes:
         namespace: of the policy, whose guards name the keys.
+        kept: what the policy names by a digest that stays: that image is judged, not what its tag names by now.
         strict: a tag that names no image is an error, as without guards, and not just no candidate.
         notices: of tags that name another image than before.
     """
@@ -42,6 +43,7 @@ class Witness:
     namespace: str
     verify: tuple[str, ...]
     clock: Clock
+    kept: ImageRef | None
     strict: bool
     notices: list[Notice] = field(default_factory=list)
     _access: RegistryAccess | None = None
@@ -81,6 +83,8 @@ class Witness:
         if former:
             text = f"tag {tag} of {self.wanted.spec.image} names another image now: {former} -> {digest}"
             self.notices.append(Notice("Warning", "TagMoved", text))
+        if self.kept is not None and self.kept.tag == tag:
+            digest = self.kept.digest
         return replace(known, digest=digest, moved=bool(former))
 
     async def _unsigned(self, digest: str, access: RegistryAccess) -> str:
