@@ -16,7 +16,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -43,7 +43,8 @@ TROUBLE, REST = 300.0, 900.0
 RECOVERY = 90.0
 """Virtual seconds in which all is well again after a stall or a death: the longest of a restart (10), a takeover, and
 two intervals of what is asked for news (30 each)."""
-FAULTS = frozenset({"mischief", "digests", "queues", "drill"})
+FAULTS = frozenset({"mischief", "digests", "queues", "drill", "kept"})
+"""Those that came later; "kept" is a policy that keeps a digest, whatever its tag names."""
 STALLS = (1.0, 4.0, 12.0, 20.0, 40.0)
 GUARDED = 0.5
 """How many worlds have a guard."""
@@ -67,16 +68,19 @@ class History:
         self.faults = faults
         self.random = random.Random(seed)
         self.clock = VirtualClock()
-        safety = Safety(Demands.drawn(self.random)) if self.random.random() < GUARDED else None
-        self.world = World(seed, self.clock, safety)
+        self.later = {fault: random.Random(f"{fault} {seed}") for fault in FAULTS}
+        self.world = World(seed, self.clock, self._safety() if self.random.random() < GUARDED else None)
         self.invariants = Invariants(self.world)
         self.report = Report(seed)
         self.trouble: dict[str, float] = {}
-        self.mischief = random.Random(f"mischief {seed}")
-        self.later = {fault: random.Random(f"{fault} {seed}") for fault in ("digests", "queues")}
-        self.drill = random.Random(f"drill {seed}")
+        self.mischief, self.drill = self.later["mischief"], self.later["drill"]
         self.peace = False
         self.broken: BaseException | None = None
+
+    def _safety(self) -> Safety:
+        demands = Demands.drawn(self.random)
+        is_kept = demands.digests and "kept" in self.faults and self.later["kept"].random() < 0.5
+        return Safety(replace(demands, kept=is_kept))
 
     async def play(self) -> Report:
         """Raises Broken when an invariant does not hold."""

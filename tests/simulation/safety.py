@@ -26,8 +26,9 @@ REFUSAL = "protected branch hook declined"
 
 @dataclass(frozen=True)
 class Demands:
-    """What a guard demands of its policies all the time; `digests` is the policies' own digestReflectionPolicy.
+    """What a guard demands of its policies all the time.
 
+    `digests` and `kept` are the policies' own digestReflectionPolicy: whether there is one, and is not Always.
     `windows`: every other minute, from the first on.
     """
 
@@ -39,6 +40,7 @@ class Demands:
     windows: bool = False
     max_shrink: int | None = None
     digests: bool = False
+    kept: bool = False
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Demands:

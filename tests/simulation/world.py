@@ -103,7 +103,9 @@ class World:
 
     def policy(self, name: str) -> Manifest:
         spec = {"imageRepositoryRef": {"name": name}, "policy": {"semver": {"range": ">=1.0.0"}}}
-        if self.safety is not None and self.safety.demands.digests:
+        if self.safety is not None and self.safety.demands.kept:
+            spec |= {"digestReflectionPolicy": "IfNotPresent"}
+        elif self.safety is not None and self.safety.demands.digests:
             spec |= {"digestReflectionPolicy": "Always", "interval": "30s"}
         manifest = _ours(IMAGE_GROUP, "ImagePolicy", name, spec)
         if self.safety is not None:
