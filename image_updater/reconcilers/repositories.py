@@ -194,7 +194,7 @@ class ImageRepositoryReconciler:
             if digest is None:
                 log.info("a pushed tag is not there", extra={"key": str(wanted.key), "tag": push.tag})
             else:
-                await self.catalog.observe(name, push.tag, digest, min(push.at, self.clock.now()))
+                await self.catalog.observe(name, push.tag, digest, self.clock.now())  # a webhook's time is a word, too
 
     async def _digest(self, repository: Repository, tag: str, access: RegistryAccess) -> str | None:
         """What the tag names, None when the registry names nothing to this credential. Raises RegistryUnavailable."""
