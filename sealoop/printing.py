@@ -358,13 +358,13 @@ class Table:
         metadata = manifest["metadata"]
         name = object_name(self.kind, metadata["name"]) if self._kinds else metadata["name"]
         first = [*([metadata.get("namespace", "")] if self._namespaces else []), *([name] if self._named else [])]
-        return [*first, *(_visible(column.cell(manifest, now)) for column in self._columns)]
+        return [*first, *(visible(column.cell(manifest, now)) for column in self._columns)]
 
 
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """One line that cannot steer a terminal: messages may quote what a stranger's server said."""
     return _INVISIBLE.sub(" ", text)
 

@@ -16,6 +16,7 @@ from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.explaining import verdicts
 from image_updater.domain.listings import Listings
+from image_updater.domain.references import parse_repository
 from image_updater.errors import RegistryUnavailable
 from image_updater.reconcilers import ImagePolicyReconciler
 from tests.image_updater.test_guards import DEPLOYMENT, healthy, patch_status
@@ -192,6 +193,60 @@ def test_a_tag_that_moves_raises_an_alarm_and_is_young_again() -> None:
 
     assert f"tag 1.1.0 of {IMAGE} names another image now: {old} -> {new}" in events
     assert "; 1.1.0 is too young until 2026-" in message(manifest)
+
+
+@pytest.mark.parametrize("refused_by", ["quarantine", "skip"])
+def test_a_digest_that_is_kept_is_judged_by_itself_and_not_by_what_its_tag_names_now(refused_by: str) -> None:
+    async def scenario() -> tuple[str, str, Any, Any]:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "loop", rollback={})
+            await world.scanned("1.0.0", "1.1.0")
+            await world.policy(digestReflectionPolicy="IfNotPresent")
+            chosen = await world.until(ImagePolicy, "app", chose("1.1.0"))
+            bad, good = latest(chosen)[1], world.fakes.push(IMAGE, "1.1.0", "mended")
+            await world.clock.sleep(700)
+            kept = await world.get(ImagePolicy, "app")
+            if refused_by == "skip":
+                await world.put(UpdateGuard, "loop", rollback={}, skips=[{"digest": bad}])
+            else:
+                record = {"policy": "app", "tag": "1.1.0", "digest": bad, "reason": "it crashed"}
+                before = {"previousTag": "1.0.0", "since": "2026-01-01T00:00:00Z"}
+                await quarantine(world, "loop", quarantine=[{**record, **before}])
+            await world.until(ImagePolicy, "app", chose("1.0.0"))
+            return bad, good, kept, await world.until(ImagePolicy, "app", chose("1.1.0"))
+
+    bad, good, kept, found = virtually(scenario())
+
+    assert latest(kept) == ("1.1.0", bad)
+    assert latest(found) == ("1.1.0", good)
+
+
+def test_a_tag_that_moves_while_it_is_asked_for_is_no_older_than_the_answer() -> None:
+    async def scenario() -> float:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "careful", minAge="1h")
+            await world.scanned("1.0.0")
+            await world.policy(digestReflectionPolicy="Always", interval="10m")
+            await world.clock.sleep(4000)
+            await world.until(ImagePolicy, "app", chose("1.0.0"))
+            moved: list[float] = []
+
+            async def slow(deed: str) -> None:
+                if deed == "digest" and not moved:
+                    await world.clock.sleep(500)
+                    world.fakes.push(IMAGE, "1.0.0", "another")
+                    moved.append(world.clock.monotonic())
+
+            world.fakes.fault = slow
+            await world.clock.sleep(1200)
+            new = await world.fakes.digest(parse_repository(IMAGE), "1.0.0")
+            await world.clock.sleep(2800)
+            await world.until(ImagePolicy, "app", lambda o: latest(o) == ("1.0.0", new))
+            return world.clock.monotonic() - moved[0]
+
+    assert virtually(scenario()) >= 3600
 
 
 def test_what_is_quarantined_is_taken_back_and_the_next_tag_goes_out() -> None:

@@ -43,11 +43,17 @@ def test_what_begins_with_a_brace_and_is_no_json_may_be_yaml() -> None:
     assert read("{a: 1, b: [x, y]}\n---\nc: 2") == [(1, {"a": 1, "b": ["x", "y"]}), (3, {"c": 2})]
 
 
+def test_half_a_surrogate_pair_is_read_as_go_reads_it() -> None:
+    assert read('{"a\\udc00": ["\\ud800", "\\ud83d\\ude00"]}') == [(1, {"a\ufffd": ["\ufffd", "😀"]})]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         ('{"a": 1}\n{"b": 1,\n"b": 2}', "mapping key 'b' already defined"),
-        ('{"a": NaN}', "NaN is no number of JSON"),
+        ('{"a": NaN}', "NaN is no number that JSON can say"),
+        ('{"a": -1e999}', "-1e999 is no number that JSON can say"),
+        ('{"a": ' + "9" * 5000 + "}", r"99999999999999999999\.\.\. is no number that JSON can say"),
         ('{"a": ' * 201 + "1" + "}" * 201, "nested more than 200 deep"),
         ('{"a": ' * 100_000 + "1" + "}" * 100_000, "nested more than 200 deep"),
     ],

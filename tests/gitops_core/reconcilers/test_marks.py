@@ -202,7 +202,7 @@ def test_a_mark_by_hand_holds_although_the_manifest_says_something_else_there(
     async def main() -> None:
         world = World()
         name, _, value = said.partition(": ")
-        manifest = config_map("one", **{place: {f"kustomize.toolkit.fluxcd.io/{name}": value}})
+        manifest = config_map("one", "1", **{place: {f"kustomize.toolkit.fluxcd.io/{name}": value}})
         await world.begin({"apps/one.yaml": manifest})
         await world.sync("apps", "./apps")
         async with world.running():
