@@ -16,6 +16,7 @@ import click
 from gitops_core.errors import BadRequest, GitOpsError, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import ApiResource, Cluster
+from sealoop.terminals import visible
 
 NAMESPACE = Kind("", "v1", "Namespace")
 CRD = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
@@ -114,12 +115,12 @@ async def placed(cluster: Cluster, manifest: Manifest, namespace: str, *, demand
 
 
 def told(ref: ObjectRef, error: GitOpsError) -> str:
-    """The error's sentence, which names the object."""
+    """The error's sentence, which names the object, for a terminal."""
     text = str(error)
     if isinstance(error, KindUnknown):
         text += "; install its CustomResourceDefinition first"
     is_named = text.startswith(f"{ref.kind.kind}/") or f'"{ref.key.name}"' in text
-    return text if is_named else f"{ref}: {text}"
+    return visible(text if is_named else f"{ref}: {text}")
 
 
 def ref_in(served: ApiResource, namespace: str, name: str) -> ObjectRef:
