@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
-from gitops_core.runtime.recent import Recent
+from gitops_core.recent import Recent
 from image_updater.adapters.catalogfile import CatalogFile, OtherVersion, connect, connect_read_only
 from image_updater.domain.history import SeenTag, TagEvent
 from image_updater.errors import CatalogUnavailable

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gitops_core.runtime.recent import Recent
+from gitops_core.recent import Recent
 
 LONGEST_TAG = 128
 MOST_REMEMBERED = 16 << 20

@@ -18,7 +18,7 @@ from gitops_core.gotemplate.regexps import parse_expansion
 from gitops_core.meta import ObjectKey, Resource
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard, UpdateGuardSpec
 from image_updater.domain.choices import choice_of, filter_of, repository_key
-from image_updater.domain.doubts import doubt, near_misses
+from image_updater.domain.doubts import doubt, lone_digest, near_misses
 from image_updater.domain.filters import PatternInvalid, TagFilter, compile_pattern
 from image_updater.domain.guards import faults_of
 from image_updater.domain.inventory import LONGEST_CAUSE, printable, shown, to_be_told, verdict, where
@@ -221,7 +221,9 @@ def _of_place(place: Sighting, given: Given) -> Iterator[Finding]:
         written = lines[place.line - 1] if place.line <= len(lines) else ""
         value = re.split(r"\s#", written, maxsplit=1)[0]
         before = value.rpartition(place.current)[0] if place.current else value.rstrip("\"' ") + " "
-        if doubted := doubt(place.setter, place.current, before, _image_of(place.setter, given)):
+        image = _image_of(place.setter, given)
+        doubted = doubt(place.setter, place.current, before, image) or lone_digest(place.setter, lines, place.line)
+        if doubted:
             yield Finding(where(printable(place)), "warning", shown(f"{place.setter}: {doubted}", LONGEST_DOUBT))
 
 

@@ -17,7 +17,7 @@ from image_updater.api import ImageRef
 from image_updater.domain.edits import Edit, set_values
 from image_updater.domain.markers import ObjectIdentifier, Unparsable, mended
 from image_updater.domain.placing import place_file
-from image_updater.domain.readings import REMEMBERED, Reading, Readings, blob_id, decode, kind_of, read
+from image_updater.domain.readings import REMEMBERED, Reading, Readings, blob_id, decode, kind_of, read, remember
 from image_updater.domain.sightings import Judge, Sighting, Spot, State, hold_nothing, setter_of, torn
 from image_updater.domain.targets import DeclaredTarget, glob_pattern
 
@@ -131,10 +131,10 @@ class _Plan:
         """What the file asks for, and Git's name for its content."""
         kind = kind_of(path)
         blob = blob or blob_id(self.files[path])
-        found = self.known.get(kind, blob)
+        found = self.known.get((kind, blob))
         if found is None:
             found = read(kind, self.files[path])
-            self.known.put(kind, blob, found)
+            remember(self.known, kind, blob, found)
         return found, blob
 
     def _marked(self, path: str, reading: Reading, blob: str) -> list[Sighting]:
@@ -150,7 +150,7 @@ class _Plan:
         except Unparsable as error:
             return [s._replace(state="unparsable", cause=str(error)) if s.state == "pending" else s for s in seen]
         self.edits[path] = edited = mark + text.encode()
-        self.known.put("yaml", blob_id(edited, like=blob), after)
+        remember(self.known, "yaml", blob_id(edited, like=blob), after)
         self.changes += (Change(name, m.object, m.value, value, m.setter) for m, value in pending)
         return seen
 

@@ -20,9 +20,9 @@ import msgspec
 
 from gitops_core.meta import Condition, ObjectKey, seconds
 from gitops_core.ports import Clock, Cluster, Compute
+from gitops_core.recent import Recent
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.flights import Flights
-from gitops_core.runtime.recent import Recent
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
 from image_updater.domain.credentials import RegistryAccess
@@ -194,7 +194,7 @@ class ImageRepositoryReconciler:
             if digest is None:
                 log.info("a pushed tag is not there", extra={"key": str(wanted.key), "tag": push.tag})
             else:
-                await self.catalog.observe(name, push.tag, digest, min(push.at, self.clock.now()))
+                await self.catalog.observe(name, push.tag, digest, self.clock.now())  # a webhook's time is a word, too
 
     async def _digest(self, repository: Repository, tag: str, access: RegistryAccess) -> str | None:
         """What the tag names, None when the registry names nothing to this credential. Raises RegistryUnavailable."""

@@ -74,6 +74,25 @@ def streams(*parts: bytes, cut: bool = False, length: int | None = None) -> Answ
     return answer
 
 
+async def test_all_who_ask_for_kinds_at_once_hear_of_one_failure() -> None:
+    asked, all_wait = [], asyncio.Event()
+
+    async def refuse(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        await all_wait.wait()
+        return web.Response(status=500)
+
+    async with facing(refuse) as cluster:
+        kinds = [Kind("apps", "v1", f"Kind{number}") for number in range(5)]
+        waiting = [asyncio.create_task(cluster.resource(kind)) for kind in kinds]
+        await asyncio.sleep(0)  # each has asked before the first is answered
+        all_wait.set()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert asked == ["/apis"]
+    assert all(isinstance(error, ClusterUnavailable) for error in found)
+
+
 async def watched(cluster: KubernetesCluster) -> list[WatchEvent[dict[str, object]]]:
     return [event async for event in cluster.watch(Query(CONFIG_MAP, "shop"), dict, "5")]
 

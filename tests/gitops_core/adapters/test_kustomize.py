@@ -149,7 +149,9 @@ async def built_with_real_values(files: FixedTree, overlay: Overlay, where: Path
     return read_output(output)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     names=st.sets(st.sampled_from(sorted(PARTS)), min_size=1),
     prefix=AFFIXES,

@@ -13,11 +13,12 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gitops_core.recent import Recent
 from image_updater.api import ImageRef
 from image_updater.domain.helm import lines_in_blocks, mask
 from image_updater.domain.markers import LARGEST, SCREEN, Unparsable
 from image_updater.domain.plan import plan_commit, setters
-from image_updater.domain.readings import ENTRY, Readings, blob_id, find_markers, read, size_of
+from image_updater.domain.readings import ENTRY, Readings, blob_id, find_markers, read, remember, size_of
 from image_updater.domain.walks import walk
 
 slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
@@ -267,7 +268,7 @@ class Counted(Mapping[str, bytes]):
 
 @pytest.mark.parametrize("like", ["", "0" * 64])
 def test_what_was_read_or_written_is_not_read_again(like: str) -> None:
-    readings = Readings()
+    readings: Readings = Recent(1 << 20)
     files = {f"{name}.yaml": f"a: 1.0 {MARK} {name}\nb: 1.0 {MARK}\n".encode() for name in "xyz"}
     edits = plan_commit(files, VALUES, readings=readings, blobs={p: blob_id(c, like) for p, c in files.items()}).edits
     files |= edits
@@ -284,42 +285,42 @@ def test_what_was_read_or_written_is_not_read_again(like: str) -> None:
 def test_readings_not_asked_for_the_longest_are_forgotten() -> None:
     files = {name: f"{name}: 1.0 {MARK}\n".encode() for name in "xyz"}
     found = {name: read("yaml", text) for name, text in files.items()}
-    readings = Readings(most=2 * (ENTRY + size_of(found["x"])))
+    readings: Readings = Recent(2 * (ENTRY + size_of(found["x"])))
 
     for name in "xy":
-        readings.put("yaml", name, found[name])
-    readings.get("yaml", "x")
-    readings.put("yaml", "z", found["z"])
-    readings.put("yaml", "z", found["z"])
+        remember(readings, "yaml", name, found[name])
+    readings.get(("yaml", "x"))
+    remember(readings, "yaml", "z", found["z"])
+    remember(readings, "yaml", "z", found["z"])
 
-    assert [name for name in "xyz" if readings.get("yaml", name) is not None] == ["x", "z"]
+    assert [name for name in "xyz" if readings.get(("yaml", name)) is not None] == ["x", "z"]
 
 
 def test_readings_are_bounded_by_what_they_take() -> None:
     """One file may hold thousands of markers."""
     most = 2**20
-    readings = Readings(most)
+    readings: Readings = Recent(most)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
 
     for number in range(40):
         lines = (f"k{line}: '{number}.{line}' {MARK.replace('app', f'app-{number}-{line}')}\n" for line in range(200))
-        readings.put("yaml", f"{number:040}", read("yaml", "".join(lines).encode()))
+        remember(readings, "yaml", f"{number:040}", read("yaml", "".join(lines).encode()))
 
     gc.collect()
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert most / 4 < taken < most
-    assert readings.get("yaml", f"{39:040}") is not None
-    assert readings.get("yaml", f"{0:040}") is None
+    assert readings.get(("yaml", f"{39:040}")) is not None
+    assert readings.get(("yaml", f"{0:040}")) is None
 
 
 def test_a_reading_larger_than_all_that_may_be_kept_is_not_kept() -> None:
-    readings = Readings(most=ENTRY)
+    readings: Readings = Recent(ENTRY)
 
-    readings.put("yaml", "x", read("yaml", f"a: 1.0 {MARK}\n".encode()))
+    remember(readings, "yaml", "x", read("yaml", f"a: 1.0 {MARK}\n".encode()))
 
-    assert readings.get("yaml", "x") is None
+    assert readings.get(("yaml", "x")) is None
 
 
 def test_a_blobs_name_is_gits() -> None:
