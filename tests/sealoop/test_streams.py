@@ -81,3 +81,21 @@ def test_a_stream_without_objects_is_an_error(tmp_path: Path, text: str) -> None
     applied = CliRunner().invoke(main, ["apply", "--local", str(tmp_path / "state"), "-f", "-"], input=text)
 
     assert (applied.exit_code, applied.stderr) == (1, "Error: no objects in standard input\n")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"name": "a\x1b[2Jb"}, {"name": "a", "namespace": "b\x1b[2J"}, {"name": "a", "labels": {"\x1b[2J": "b"}}],
+)
+def test_what_a_manifest_says_does_not_steer_the_terminal(tmp_path: Path, metadata: dict[str, Any]) -> None:
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    stream = json.dumps(manifest) * 2 + json.dumps({"apiVersion": "v1", "kind": "Thing\x1b[2J", "metadata": metadata})
+
+    refused = CliRunner().invoke(main, ["apply", "--local", str(tmp_path / "state"), "-f", "-"], input=stream)
+    once = stream[len(json.dumps(manifest)) :]
+    applied = CliRunner().invoke(main, ["apply", "--local", str(tmp_path / "state"), "-f", "-"], input=once)
+
+    assert (refused.exit_code, applied.exit_code) == (1, 1)
+    assert "already defined" in refused.stderr
+    assert "[2J" in applied.stderr
+    assert "\x1b" not in refused.output + applied.output
