@@ -8,5 +8,6 @@ pytest_plugins: list[str] = [
     "tests.servers.gitea",
     "tests.servers.registry",
     "tests.servers.vault",
+    "tests.signals",
     "tests.workers",
 ]

@@ -105,7 +105,7 @@ class Reader:
             if service.poll() is None:
                 service.send_signal(signal.SIGINT)
         for service in self._services:
-            service.wait(20)
+            service.wait(60)
 
     def _run(self, text: str) -> int:
         done = subprocess.run(

@@ -123,7 +123,7 @@ async def test_a_watch_shows_changes_and_ends_quietly_when_interrupted(tmp_path:
     await local.create(config_map("second", namespace="default"), field_manager="tests")
     lines.append(await asyncio.to_thread(watch.stdout.readline))
     watch.send_signal(signal.SIGINT)
-    out, err = await asyncio.to_thread(watch.communicate, None, 10)
+    out, err = await asyncio.to_thread(watch.communicate, None, 60)
     local.close()
 
     assert [line.split()[0] for line in lines] == ["NAME", "first", "second"]

@@ -321,7 +321,7 @@ async def test_a_program_that_prints_too_much_is_stopped(stream: int, tmp_path: 
     program = tmp_path / "kustomize"
     program.write_text(f"#!/bin/sh\nexec /usr/bin/yes >&{stream}\n")
     program.chmod(0o755)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(RendererUnavailable, match="printed more than"):
             await Kustomize(str(program)).render(folder("account.yaml"), Overlay(name_prefix="x-"))
 
