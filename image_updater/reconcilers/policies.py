@@ -26,6 +26,7 @@ from image_updater.domain.guards import Rules, rules_for
 from image_updater.domain.history import SeenTag, TagEvent
 from image_updater.domain.listings import Listing, Listings
 from image_updater.domain.references import parse_repository
+from image_updater.domain.scans import is_outdated
 from image_updater.domain.shrinking import disbelief
 from image_updater.domain.verdicts import Chosen, Facts, Need, Nothing, Request, decide
 from image_updater.domain.vouching import catalog_name
@@ -46,7 +47,7 @@ MOST_TOLD = 3
 
 
 class Relisted(Exception):
-    """The catalog was lost since the repository was listed: what was chosen holds until it is listed again."""
+    """The catalog does not have what was listed, or not yet: what was chosen holds until it is listed again."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class ImagePolicyReconciler:
         try:
             _check_interval(wanted)
             repository = await self._repository(wanted)
+            await self._check_catalog(repository)
             request = await self._request(wanted, repository)
             request, found = await self._decided(wanted, repository, request, notices)
             if isinstance(found, Nothing):
@@ -126,6 +128,12 @@ class ImagePolicyReconciler:
         if key.namespace != wanted.metadata.namespace:
             await self._check_access(repository, wanted.metadata.namespace, f"{trouble}: access denied")
         return repository
+
+    async def _check_catalog(self, repository: ImageRepository) -> None:
+        """Raises Relisted: another process led and listed since the catalog was filled."""
+        name = catalog_name(repository, repository.status.canonical_image_name)
+        if is_outdated(await self.catalog.newest(name), repository):
+            raise Relisted
 
     async def _check_access(self, repository: ImageRepository, namespace: str, trouble: str) -> None:
         access = repository.spec.access_from

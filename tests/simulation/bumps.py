@@ -2,6 +2,7 @@
 
 every bump      changes marked values, each to what its policy had chosen and not given up since, and no other byte; it
                 changes something
+without one     no downgrade, unless the registry has lied about what it has
 with a guard    a choice is as old as minAge asks, by the registry's own record
                 no bump while the guard says hold, freeze or a closed window, without a yes, of a deleted policy
                 no downgrade without a pin; no quarantined image; what is taken back, to what ran well before
@@ -77,6 +78,8 @@ async def check_bumps(world: World) -> int:
             _check_chosen(world.chronicle, step)
             if world.safety is not None:
                 _check_guarded(world, step, walk)
+            elif not world.chronicle.troubles.get("listings"):
+                _check_direction(step)
         _remember(world.chronicle, step, walk)
     return bumps
 
@@ -124,6 +127,13 @@ def _check_chosen(chronicle: Chronicle, step: Step) -> None:
         believed = chronicle.believed(step.commit, policy, step.at)
         if step.after[policy] not in believed:
             raise Broken(f"{step}: the policy had given it up for {sorted(believed)}")
+
+
+def _check_direction(step: Step) -> None:
+    """Where no tag is ever taken away the best one only gets better."""
+    for policy in step.changed:
+        if version(step.after[policy]) < version(step.before[policy]):
+            raise Broken(f"{step}: {policy} went back to an older tag")
 
 
 # what a guard demands

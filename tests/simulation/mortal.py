@@ -37,7 +37,7 @@ READS = (
         "fetch",
         "validate",
     }
-    | {"image", "claims", "seen", "listed_at", "repositories", "history", "signer"}
+    | {"image", "claims", "seen", "listed_at", "newest", "repositories", "history", "signer"}
 )
 """Deeds that change nothing."""
 

@@ -163,6 +163,17 @@ def test_a_bump_that_changes_more_or_nothing_is_noticed() -> None:
     in_a_world(work)
 
 
+def test_a_downgrade_without_a_guard_is_noticed_unless_the_registry_lied() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await bumped(world, "1.1.0", "1.0.0")
+        await breaks(world, "web went back to an older tag")
+        world.chronicle.trouble("listings", 0.3)
+
+        assert await invariants.in_commits() == 2
+
+    in_a_world(work)
+
+
 def test_a_bump_of_another_file_is_noticed() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         await bump(world, b"mine", "app/one.yaml")
