@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hmac
+import io
 import json
 import os
 import signal
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.git import GitMirrors
@@ -26,8 +29,9 @@ from gitops_core.adapters.git.remote import MirrorRemote
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.local.objects import Objects
-from gitops_core.api import GitRepository, Kustomization
-from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource
+from gitops_core.api import GitRepository, Kustomization, Receiver
+from gitops_core.domain.hooks import webhook_path
+from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource, Sensitive
 from gitops_core.ports import GitAccess
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.computing import Threads
@@ -36,6 +40,8 @@ from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
+from sealoop.hooks import LONGEST as HOOK_BYTES
+from sealoop.hooks import receiving
 from sealoop.wiring import KINDS, Ports, controllers
 from secrets_sync.adapters import provider_factories
 from secrets_sync.api import ExternalSecret, SecretStore
@@ -117,9 +123,15 @@ class Apart:
 
 class World:
     def __init__(
-        self, cluster: LocalCluster, repository: BareRepository, registry: FakeRegistry, catalog: SqliteCatalog
+        self,
+        cluster: LocalCluster,
+        repository: BareRepository,
+        registry: FakeRegistry,
+        catalog: SqliteCatalog,
+        compute: Threads,
     ) -> None:
         self.cluster, self.repository, self.registry, self.catalog = cluster, repository, registry, catalog
+        self.compute = compute
 
     async def put(self, kind: type[Resource], name: str, **spec: Any) -> None:
         manifest = {
@@ -164,7 +176,7 @@ async def service(tmp_path: Path) -> AsyncIterator[tuple[World, Stretches]]:
         repository = await place.repository("fleet.git", {"README": b"x"})
         git.place = f"{place.url}/fleet.git"
         with closing(Threads(metrics)) as compute, closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
-            world = World(cluster, repository, registry, catalog)
+            world = World(cluster, repository, registry, catalog, compute)
             ports = Ports(Kustomize(compute=compute), registry, registry, catalog, provider_factories(clock, compute))
             work = asyncio.create_task(
                 run(
@@ -418,4 +430,41 @@ async def test_a_reader_of_git_that_hangs_stops_only_who_reads_that_repository(
         await at.ready(Kustomization, "second", lambda status, reason: status == "True")
 
     assert stretches.passed < ANSWER_SECONDS / 2  # the loop itself never waited for it
+    assert stretches.longest < LONGEST, stretches.where
+
+
+def filled(head: str, unit: str, tail: str) -> bytes:
+    """As many units as a webhook's body may have."""
+    count = (HOOK_BYTES - len(head) - len(tail)) // len(unit)
+    return f"{head}{(unit * count).rstrip(',')}{tail}".encode()
+
+
+@pytest.mark.parametrize(
+    ("sender", "body"),
+    [
+        ("quay", filled('{"docker_url": "quay.io/a/b", "updated_tags": [', '"v1",', "]}")),
+        ("harbor", filled('{"type": "PUSH_ARTIFACT", "event_data": {"resources": [', "{},", "]}}")),
+        ("generic-hmac", filled('{"events": [', "{},", "]}")),
+        ("dockerhub", filled('{"push_data": {"tag": "v1"}, "x": [', "[],", "]}")),
+    ],
+    ids=["quay", "harbor", "generic-hmac", "dockerhub"],
+)
+async def test_bodies_of_webhooks_that_are_costly_to_read(
+    world: tuple[World, Stretches], sender: str, body: bytes
+) -> None:
+    at, stretches = world
+    token = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token", "namespace": "default"}}
+    await at.cluster.apply({**token, "stringData": {"token": "t"}}, field_manager="test")
+    resources = [{"kind": "ImageRepository", "name": "app"}]
+    await at.put(ImageRepository, "app", image="quay.io/a/b", interval="1h")
+    await at.put(Receiver, "hook", type=sender, secretRef={"name": "token"}, resources=resources)
+    await at.ready(Receiver, "hook", lambda status, reason: status == "True")
+    path = webhook_path(Sensitive(b"t"), ObjectKey("default", "hook"))
+    proof = {"X-Signature": f"sha256={hmac.new(b't', body, 'sha256').hexdigest()}", "Authorization": "t"}
+
+    with stretches.measured():
+        async with receiving("127.0.0.1:0", at.cluster, SystemClock(), at.compute) as port, ClientSession() as session:
+            answer = await session.post(f"http://127.0.0.1:{port}{path}", data=io.BytesIO(body), headers=proof)
+
+    assert answer.status == 200
     assert stretches.longest < LONGEST, stretches.where
