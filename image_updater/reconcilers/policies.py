@@ -228,6 +228,7 @@ class ImagePolicyReconciler:
             wanted.metadata.namespace,
             rules.verify,
             request.now,
+            self.compute,
             strict=not rules.guards,
             notices=notices,
         )
