@@ -23,10 +23,11 @@ from aiohttp import web
 from gitops_core.api import Receiver
 from gitops_core.api.receiver import ReceiverResource
 from gitops_core.domain.hooks import HookRefused, check, webhook_path
-from gitops_core.errors import ClusterError, GitOpsError
+from gitops_core.errors import GitOpsError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
-from gitops_core.ports import Clock, Cluster, PartialObject, Query
+from gitops_core.ports import Clock, Cluster, Compute, PartialObject, Query
 from gitops_core.reconcilers.receivers import TokenMissing, receiver_token
+from gitops_core.runtime.computing import IN_PLACE, on_account_of
 from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.informers import every_page, listed
 from gitops_core.schema import from_manifest
@@ -94,6 +95,7 @@ class Hooks:
 
     cluster: Cluster
     clock: Clock
+    compute: Compute = IN_PLACE
     _paths: dict[str, tuple[ObjectKey, ...]] = field(default_factory=dict)
     _budgets: dict[str, _Budget] = field(default_factory=dict)
     _strangers: _Budget = field(default_factory=lambda: _Budget(STRANGERS_AT_ONCE))
@@ -155,11 +157,12 @@ class Hooks:
             if not hmac.compare_digest(webhook_path(token, receiver.key), path):
                 return HTTPStatus.NOT_FOUND  # the token is another one by now
             check(receiver.spec, token, headers, body)
-            pushed = pushed_tags(receiver.spec.type, headers, body)
+            with on_account_of(ObjectRef(Receiver.KIND, receiver.key)):
+                pushed = await self.compute.run(len(body), pushed_tags, receiver.spec.type, headers, body)
         except (HookRefused, PayloadInvalid, TokenMissing) as error:
             log.warning("a webhook was refused", extra=about | {"cause": str(error)})
             return HTTPStatus.BAD_REQUEST
-        except ClusterError as error:
+        except GitOpsError as error:
             log.warning("a webhook failed", extra=about | {"cause": str(error)})
             return HTTPStatus.INTERNAL_SERVER_ERROR
         failed = False
@@ -215,13 +218,13 @@ def _age(receiver: Receiver) -> str:
 
 
 @contextlib.asynccontextmanager
-async def receiving(listen: str, cluster: Cluster, clock: Clock) -> AsyncIterator[int]:
+async def receiving(listen: str, cluster: Cluster, clock: Clock, compute: Compute = IN_PLACE) -> AsyncIterator[int]:
     """Receives webhooks while it is open; gives the port.
 
     Raises:
         ClickException: the address cannot be had.
     """
-    hooks = Hooks(cluster, clock)
+    hooks = Hooks(cluster, clock, compute)
     application = web.Application(client_max_size=LONGEST)
 
     async def receive(request: web.Request) -> web.Response:

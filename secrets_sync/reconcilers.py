@@ -35,7 +35,7 @@ from secrets_sync.api import ExternalSecret, ExternalSecretStatus, RemoteRef, Se
 from secrets_sync.api.externalsecret import CONTESTED, TOOK_OVER, Binding
 from secrets_sync.domain.extract import map_of, value_of, weight_of
 from secrets_sync.domain.hashing import created_by, field_manager
-from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret
+from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret, weight_of_manifest
 from secrets_sync.domain.plan import (
     DELETED,
     Create,
@@ -135,7 +135,7 @@ class ExternalSecretReconciler:
     async def reconcile(self, wanted: ExternalSecret) -> Outcome:
         started = self.clock.now().replace(microsecond=0)
         cluster = NamespaceBound(self.cluster, wanted.metadata.namespace)
-        live = await _live_secret(wanted, cluster)
+        live = await _live_secret(wanted, cluster, self.compute)
         try:
             store = await self._store(wanted)
             if not await self._must_read(wanted, store, live):
@@ -160,7 +160,7 @@ class ExternalSecretReconciler:
         if wanted.spec.target.deletion_policy != "Delete":
             return
         cluster = NamespaceBound(self.cluster, wanted.metadata.namespace)
-        live = await _live_secret(wanted, cluster)
+        live = await _live_secret(wanted, cluster, self.compute)
         if live is None or not is_ours(wanted, live):
             return
         try:
@@ -183,7 +183,7 @@ class ExternalSecretReconciler:
             return True
         if not _was_ready(wanted) or is_due(wanted, self.clock.now()):
             return True
-        return not await self.compute.run(_size(live), _is_in_order, wanted, live)
+        return not await self.compute.run(_weight(live), _is_in_order, wanted, live)
 
     async def _rivals(self, wanted: ExternalSecret) -> tuple[str, ...]:
         if wanted.spec.target.creation_policy not in SHARING:
@@ -202,7 +202,8 @@ class ExternalSecretReconciler:
         """What was done, and what is told of it. The Secret is there before one of an earlier name is deleted."""
         for attempt in range(WRITE_ATTEMPTS):
             yields = await self._yields(wanted, live, cluster)
-            plan = await self.compute.run(reading.size + _size(live), plan_target, wanted, reading, live, yields)
+            weight = reading.weight + _weight(live)
+            plan = await self.compute.run(weight, plan_target, wanted, reading, live, yields)
             if isinstance(plan, Refuse):
                 raise _refused(plan, wanted)
             try:
@@ -212,7 +213,7 @@ class ExternalSecretReconciler:
                 if attempt == WRITE_ATTEMPTS - 1:
                     failure = WriteFailed("somebody else keeps writing the Secret", retry_after=1.0)
                     raise _failed(failure, wanted, NO_UPDATE) from error
-                live = await _live_secret(wanted, cluster)
+                live = await _live_secret(wanted, cluster, self.compute)
             except NotLeader:
                 raise
             except ClusterError as error:
@@ -240,7 +241,7 @@ class ExternalSecretReconciler:
             if holder is None or uid in passed or not _moves_away(holder, held):
                 break
             passed.append(uid)
-            held = await _live_secret(holder, cluster)
+            held = await _live_secret(holder, cluster, self.compute)
         return ""
 
 
@@ -297,8 +298,8 @@ def _is_in_order(wanted: ExternalSecret, live: LiveSecret | None) -> bool:
     return live is not None and live.is_as_written
 
 
-def _size(live: LiveSecret | None) -> int:
-    return sum(len(value.reveal()) for value in live.data.values()) if live is not None else 0
+def _weight(live: LiveSecret | None) -> int:
+    return live.weight if live is not None else 0
 
 
 def _moved(wanted: ExternalSecret) -> bool:
@@ -306,9 +307,9 @@ def _moved(wanted: ExternalSecret) -> bool:
     return wanted.status.synced_resource_version != version_of(wanted)
 
 
-async def _live_secret(wanted: ExternalSecret, cluster: Cluster) -> LiveSecret | None:
+async def _live_secret(wanted: ExternalSecret, cluster: Cluster, compute: Compute) -> LiveSecret | None:
     manifest = await cluster.get(target_of(wanted))
-    return None if manifest is None else LiveSecret.of(manifest)
+    return None if manifest is None else await compute.run(weight_of_manifest(manifest), LiveSecret.of, manifest)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class OciRegistry:
     def __init__(
         self, limits: Limits = LIMITS, environment: Mapping[str, str] = {}, compute: Compute = IN_PLACE
     ) -> None:
-        self._limits, self._environment, self._compute = limits, environment, compute
+        self._limits, self._environment, self.compute = limits, environment, compute
         self._open: Transport | None = None
         self._pages = RememberedPages()
         self._listings: Flights[tuple[str, ...]] = Flights()
@@ -132,7 +132,7 @@ class OciRegistry:
                 raise RegistryUnavailable(f"{answer.request}: more than {MOST_TAGS} tags")
             if len(pages) > MOST_PAGES:
                 raise RegistryUnavailable(f"{answer.request}: more than {MOST_PAGES} pages")
-        return await self._compute.run(count, lambda: tuple(dict.fromkeys(chain.from_iterable(pages.values()))))
+        return await self.compute.run(count, lambda: tuple(dict.fromkeys(chain.from_iterable(pages.values()))))
 
     async def _page(self, repository: Repository, query: str, access: RegistryAccess) -> Answer:
         """One page, as it is now; its body is the remembered one where the registry says that this is still right.
@@ -158,7 +158,7 @@ class OciRegistry:
         return answer
 
     async def _tags(self, answer: Answer) -> list[str]:
-        return await self._compute.run(len(answer.body) // BYTES_OF_WEIGHT, _tags_of, answer)
+        return await self.compute.run(len(answer.body) // BYTES_OF_WEIGHT, _tags_of, answer)
 
     async def _look_up(self, repository: Repository, reference: str, access: RegistryAccess) -> str:
         path, headers = f"/v2/{repository.path}/manifests/{quote(reference, safe=':')}", {"Accept": MANIFESTS}

@@ -7,8 +7,8 @@ import binascii
 from dataclasses import dataclass, field, replace
 
 from gitops_core.errors import TransientError
-from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.ports import Clock, Cluster
+from gitops_core.meta import Manifest, ObjectKey, ObjectRef
+from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Notice
 from image_updater.api import ImageRef, ImageRepository
@@ -20,6 +20,11 @@ from image_updater.domain.vouching import catalog_name
 from image_updater.errors import GuardInvalid, ImageUnknown, ImageUnreadable, RegistryError
 from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.access import registry_access
+
+CHECK_WEIGHT = 1000
+"""What it counts to check one signature with one key."""
+KEY_WEIGHT = 5
+"""What a byte of a public key counts that is read."""
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Witness:
     namespace: str
     verify: tuple[str, ...]
     clock: Clock
+    compute: Compute
     kept: ImageRef | None
     strict: bool
     notices: list[Notice] = field(default_factory=list)
@@ -59,7 +65,9 @@ class Witness:
         image = f"{self.wanted.spec.image}:{need.tag}"
         try:
             if self._access is None:
-                self._access = await registry_access(self.cluster, self.wanted, self.repository, self.logins)
+                self._access = await registry_access(
+                    self.cluster, self.wanted, self.repository, self.logins, self.compute
+                )
             match need.what:
                 case "digest":
                     return await self._digest(need.tag, known, self._access)
@@ -92,7 +100,8 @@ class Witness:
         for secret in self.verify:
             if secret not in self._keys:
                 self._keys[secret] = await self._keys_of(secret)
-            why = refusal(claims, digest, self._keys[secret])
+            keys = self._keys[secret]
+            why = await self.compute.run(len(claims) * len(keys) * CHECK_WEIGHT, refusal, claims, digest, keys)
             if why:
                 return why
         return ""
@@ -102,10 +111,14 @@ class Witness:
         manifest = await self.cluster.get(ObjectRef(SECRET, key))
         if manifest is None:
             raise TransientError(f"secret '{key}' that a guard verifies with not found", reason="VerificationError")
+        size = sum(len(text or "") for text in (manifest.get("data") or {}).values())
         try:
-            data = {
-                name: base64.b64decode(text or "", validate=True) for name, text in (manifest.get("data") or {}).items()
-            }
-            return parse_keys(data)
+            return await self.compute.run(size * KEY_WEIGHT, _keys_in, manifest)
         except (binascii.Error, ValueError, GuardInvalid) as error:
             raise GuardInvalid(f"secret '{key}': {error}") from None
+
+
+def _keys_in(manifest: Manifest) -> tuple[PublicKey, ...]:
+    """Raises ValueError, GuardInvalid."""
+    data = manifest.get("data") or {}
+    return parse_keys({name: base64.b64decode(text or "", validate=True) for name, text in data.items()})

@@ -237,6 +237,7 @@ class ImagePolicyReconciler:
             wanted.metadata.namespace,
             rules.verify,
             self.clock,
+            self.compute,
             _kept(wanted, repository),
             strict=not rules.guards,
             notices=notices,

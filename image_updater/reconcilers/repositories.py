@@ -84,7 +84,7 @@ class ImageRepositoryReconciler:
     async def reconcile(self, wanted: ImageRepository) -> Outcome:
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
         canonical = str(repository)
-        access = await registry_access(self.cluster, wanted, repository, self.logins)
+        access = await registry_access(self.cluster, wanted, repository, self.logins, self.compute)
         if not self._swept:  # what was deleted while another process led
             self._swept.add("")
             await self._forget(await self.catalog.repositories())

@@ -208,3 +208,15 @@ def test_any_json_is_read_or_refused(type_: str, payload: Any) -> None:
     with contextlib.suppress(PayloadInvalid):
         found = pushed_tags(type_, {"x-github-event": "package"}, json.dumps(payload).encode())
         assert all(push.repository and push.tag for push in found)
+
+
+def test_of_a_body_that_names_tags_without_end_the_first_are_looked_at() -> None:
+    none = [""] * 1000
+
+    found = pushed_tags("quay", {}, json.dumps({"docker_url": "quay.io/a/b", "updated_tags": [*none, "v1"]}).encode())
+    first = pushed_tags(
+        "quay", {}, json.dumps({"docker_url": "quay.io/a/b", "updated_tags": [*none[1:], "v1"]}).encode()
+    )
+
+    assert found == ()
+    assert [push.tag for push in first] == ["v1"]
