@@ -76,7 +76,7 @@ def places(found: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int
 
 
 @given(st.lists(st.sampled_from(FOREIGN), min_size=1, max_size=3), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_whatever_stands_in_foreign_manifests_is_imported_or_left_out(several: list[Any], data: st.DataObject) -> None:
     annotations = {f"{PREFIX}image-list": "a=r.io/org/web:^1", f"{PREFIX}a.helm.image-tag": "image.tag"}
     manifests = []
