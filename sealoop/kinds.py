@@ -16,6 +16,7 @@ import click
 from gitops_core.errors import BadRequest, GitOpsError, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import ApiResource, Cluster
+from sealoop.terminals import visible
 
 NAMESPACE = Kind("", "v1", "Namespace")
 CRD = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
@@ -116,7 +117,7 @@ async def placed(cluster: Cluster, manifest: Manifest, namespace: str, *, demand
 
 
 def told(ref: ObjectRef, error: GitOpsError) -> str:
-    """The error's sentence, which names the object."""
+    """The error's sentence, which names the object, for a terminal."""
     from sealoop.wiring import KINDS
 
     text = str(error)
@@ -124,7 +125,7 @@ def told(ref: ObjectRef, error: GitOpsError) -> str:
         ours = any(ref.kind == each.KIND for each in KINDS)
         text += f"; {_INSTALL}" if ours else "; install its CustomResourceDefinition first"
     is_named = text.startswith(f"{ref.kind.kind}/") or f'"{ref.key.name}"' in text
-    return text if is_named else f"{ref}: {text}"
+    return visible(text if is_named else f"{ref}: {text}")
 
 
 def ref_in(served: ApiResource, namespace: str, name: str) -> ObjectRef:

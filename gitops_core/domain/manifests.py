@@ -28,6 +28,7 @@ MAX_DEPTH = 200
 MAX_NODES = 200_000  # one object of the 1.5 MiB that etcd takes has fewer
 MAX_ALL_NODES = 2_000_000  # of all that one build or folder holds: it takes a minute and more to read
 DOCUMENT_NODES = 5  # what an empty document costs
+TOO_MANY = f"more than {MAX_NODES} values, or as much text, when aliases are written out"
 LOCAL_CONFIG = "config.kubernetes.io/local-config"
 CHARACTERS_OF_A_NODE = 64  # a long text counts as several nodes, as it does in memory
 _PLAIN = "!plain"
@@ -192,7 +193,7 @@ class _Construction:
         self.open.add(id(node))
         built = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
         if built[1] > MAX_NODES:
-            raise Malformed(_line(node), f"more than {MAX_NODES} values, or as much text, when aliases are written out")
+            raise Malformed(_line(node), TOO_MANY)
         self.open.discard(id(node))
         self.made[id(node)] = built
         return built

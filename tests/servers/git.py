@@ -69,7 +69,7 @@ class BareRepository:
                 stream += b'D "%s"\n' % path.encode()
                 continue
             mode = (modes or {}).get(path, "100644").encode()
-            stream += b'M %s inline "%s"\ndata %d\n%s\n' % (mode, path.encode(), len(content), content)
+            stream += b'M %s inline "%s"\ndata %d\n%s\n' % (mode, os.fsencode(path), len(content), content)
         await self.git("fast-import", "--quiet", "--force", stdin=bytes(stream))
         return (await self.git("rev-parse", ref)).decode().strip()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,7 @@ from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, Invali
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Query, WatchEvent
 from gitops_core.runtime.fencing import FencedCluster
+from gitops_core.runtime.informers import every_page
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -72,6 +74,25 @@ def streams(*parts: bytes, cut: bool = False, length: int | None = None) -> Answ
         return response
 
     return answer
+
+
+async def test_all_who_ask_for_kinds_at_once_hear_of_one_failure() -> None:
+    asked, all_wait = [], asyncio.Event()
+
+    async def refuse(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        await all_wait.wait()
+        return web.Response(status=500)
+
+    async with facing(refuse) as cluster:
+        kinds = [Kind("apps", "v1", f"Kind{number}") for number in range(5)]
+        waiting = [asyncio.create_task(cluster.resource(kind)) for kind in kinds]
+        await asyncio.sleep(0)  # each has asked before the first is answered
+        all_wait.set()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert asked == ["/apis"]
+    assert all(isinstance(error, ClusterUnavailable) for error in found)
 
 
 async def watched(cluster: KubernetesCluster) -> list[WatchEvent[dict[str, object]]]:
@@ -316,6 +337,40 @@ async def test_a_list_that_is_none_is_unavailable() -> None:
     async with facing(says(200, "<html>")) as cluster:
         with pytest.raises(ClusterUnavailable, match="answered a list with something else"):
             await cluster.list(Query(CONFIG_MAP), dict)
+
+
+async def test_of_large_objects_few_are_asked_for_at_once_and_of_small_ones_many_again() -> None:
+    names = [f"{n:02}" for n in range(40)]
+    asked = []
+
+    async def answer(request: web.Request) -> web.Response:
+        begin, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
+        asked.append(limit)
+        items = [{"metadata": {"name": name}, "data": {"x": "x" * (3 << 20 if name == "00" else 9)}} for name in names]
+        end = begin + limit
+        metadata = {"resourceVersion": "7", "continue": str(end) if end < len(names) else ""}
+        return web.json_response({"metadata": metadata, "items": items[begin:end]})
+
+    async with facing(answer) as cluster:
+        found = await every_page(cluster, Query(CONFIG_MAP, "shop"), dict)
+
+    assert [item["metadata"]["name"] for item in found] == names
+    assert asked == [500, 125, 31, 7, 1, 2, 4, 8, 16, 32]
+
+
+async def test_a_long_answer_is_not_decoded_in_the_loop() -> None:
+    items = json.dumps([{"metadata": {"name": "a"}, "data": {"x": [[]] * 100_000}}] * 5)
+    body = f'{{"metadata": {{"resourceVersion": "7"}}, "items": {items}}}'
+    spent: list[float] = []
+
+    async with facing(says(200, body)) as cluster:
+        await cluster.resource(CONFIG_MAP)
+        before, all_before = time.thread_time(), time.process_time()
+        page = await cluster.list(Query(CONFIG_MAP, "shop"), dict)
+        spent += [time.thread_time() - before, time.process_time() - all_before]
+
+    assert len(page.items) == 5
+    assert spent[0] < spent[1] / 2
 
 
 async def test_an_endless_error_page_is_not_read_to_its_end() -> None:

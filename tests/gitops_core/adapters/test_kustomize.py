@@ -381,7 +381,7 @@ async def test_failed_builds_leave_nothing_behind() -> None:
     before = left_folders()
     renderer = Kustomize()
     for number in range(3):
-        files = {"kustomization.yaml": b"resources: [a.yaml]", "a.yaml": b"a: ["}
+        files = {"kustomization.yaml": b"resources: [a.yaml]", "a.yaml": b"a: 1"}
         with pytest.raises(ManifestInvalid, match="kustomize build failed"):
             await renderer.render(FixedTree(str(number), files), Overlay(name_prefix="x-"))
 

@@ -70,6 +70,10 @@ def test_the_type_of_a_version_that_looks_like_a_number_is_told() -> None:
         read_manifests({"x": b"apiVersion: 1\nkind: X\nmetadata: {name: x}\n"})
 
 
+def test_digits_that_are_no_number_of_go_are_a_text() -> None:
+    assert [resolve("9" * length) for length in (19, 5000)] == [10**19 - 1, "9" * 5000]
+
+
 def test_labels_and_annotations_may_be_null() -> None:
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, labels: null, annotations: {a: null}}\n"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitops_core.adapters.http import Places, PlacesTaken
+from gitops_core.runtime.places import Places, PlacesTaken
 from tests.simulation.loop import virtually
 
 TIMEOUT = 60.0
