@@ -46,7 +46,7 @@ def check_expansion(data: bytes) -> None:
                     size = 1 + len(event.value) // CHARACTERS_OF_A_NODE
                     _named(anchors, event, _Value(size, is_open=False))
                     _add(open_, size)
-                case yaml.AliasEvent() if (value := anchors.get(event.anchor)) is not None:
+                case yaml.AliasEvent() if (value := anchors.get(event.anchor or "")) is not None:
                     if value.is_open:
                         raise Malformed(_line(event), "a value contains itself")
                     aliased += value.size
@@ -72,4 +72,4 @@ def _add(open_: list[_Value], size: int) -> None:
 
 
 def _line(event: yaml.Event) -> int:
-    return int(event.start_mark.line) + 1
+    return int(event.start_mark.line) + 1 if event.start_mark is not None else 0
