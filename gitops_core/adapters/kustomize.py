@@ -31,8 +31,9 @@ from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
 from gitops_core.ports import Compute, Overlay
 from gitops_core.recent import Recent
-from gitops_core.runtime.computing import IN_PLACE, READING
+from gitops_core.runtime.computing import IN_PLACE, READING, namespace_at_work
 from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.slots import Slots
 
 Key = tuple[object, ...]
 Written = tuple[bytes, ...]
@@ -119,7 +120,7 @@ class Kustomize:
         Args:
             program: the kustomize binary; "" looks on PATH and in .tools/bin of the working directory.
             timeout: seconds that one build may take.
-            builds: how many run at the same time.
+            builds: how many run at the same time, shared by namespace.
             confinement: what builds are kept from; None for all that this machine can.
             compute: where files are read, decoded and compared.
         """
@@ -128,7 +129,7 @@ class Kustomize:
         self._limits = Limits(seconds=timeout)
         self._confinement = confinement or Confinement.of_this_machine()
         self._token = f"zq{secrets.token_hex(8)}"
-        self._slots = asyncio.Semaphore(builds)
+        self._slots = Slots(builds)
         self._contents: Recent[Key, Key] = Recent(KEPT_KEYS)  # what a folder of a tree stands for, of `_results`
         self._results: Recent[Key, Written] = Recent(KEPT_RESULTS)
         self._sources: Recent[Key, _Sources] = Recent(KEPT_SOURCES)
@@ -200,7 +201,7 @@ class Kustomize:
             self._limits,
             self._confinement,
         )
-        async with self._slots:
+        async with self._slots.taken(namespace_at_work()):
             running = asyncio.get_running_loop().run_in_executor(None, program.run)
             try:
                 finished = await asyncio.shield(running)

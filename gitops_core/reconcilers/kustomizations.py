@@ -27,7 +27,7 @@ from gitops_core.domain.normalization import normalized
 from gitops_core.domain.plan import SyncPlan, plan_sync
 from gitops_core.domain.progress import applied_revisions, go_duration, retry_interval_of, timeout_of, with_attempt
 from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
-from gitops_core.errors import GitBusy, GitError, GitOpsError, NotLeader, StalledError, TransientError
+from gitops_core.errors import GitBusy, GitError, GitOpsError, NotLeader, Postponed, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision, seconds
 from gitops_core.ports import Overlay, Renderer
 from gitops_core.reconcilers.applying import Applier, Before, Lives, Mark, PruneFailed, SyncFailed, is_terminating
@@ -184,6 +184,8 @@ class KustomizationReconciler:
             attempt.phase = "Building manifests"
             attempt.status = msgspec.structs.replace(attempt.status, last_attempted_revision=attempt.revision)
             rendered = await self.renderer.render(folder.tree, _overlay(wanted), folder.path)
+        except Postponed:
+            raise
         except GitBusy as error:  # others find out whether the remote is well: no reason to wait for retryInterval
             raise GitBusy(str(error), reason="ArtifactFailed").told("None", {}) from None
         except GitError as error:

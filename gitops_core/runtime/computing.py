@@ -95,6 +95,11 @@ def on_account_of(about: ObjectRef) -> Iterator[None]:
         ACCOUNT.reset(token)
 
 
+def namespace_at_work() -> str:
+    """The namespace on whose account this is; "" outside of a reconciliation."""
+    return (ACCOUNT.get() or Account()).owner
+
+
 class Inline:
     """Implements gitops_core.ports.Compute in place: for commands, and where time is virtual."""
 

@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from gitops_core.adapters import sandbox
 from gitops_core.adapters.kustomize import Kustomize, RendererUnavailable
 from gitops_core.adapters.sandbox import Limits
+from gitops_core.api import Kustomization
 from gitops_core.domain.folders import generated_resources
 from gitops_core.domain.manifests import read_output
-from gitops_core.errors import ManifestInvalid, PathNotFound
-from gitops_core.meta import FixedTree, Manifest
+from gitops_core.errors import ManifestInvalid, PathNotFound, Postponed
+from gitops_core.meta import FixedTree, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Overlay
+from gitops_core.runtime.computing import on_account_of
 
 PARTS: Mapping[str, str] = {
     "account.yaml": "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}\n",
@@ -375,6 +377,29 @@ async def test_a_build_that_needs_too_much_memory_says_so() -> None:
     renderer._limits = Limits(memory=48 * 2**20)
     with pytest.raises(RendererUnavailable, match="needs more than 48 MiB of memory"):
         await renderer.render(folder("account.yaml"), Overlay(name_prefix="x-"))
+
+
+async def test_the_slow_builds_of_a_namespace_delay_those_of_another_by_one_at_most() -> None:
+    renderer, finished = Kustomize(builds=2), list[str]()
+    objects = "---\n".join(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{n}}}\n" for n in range(300))
+    patch = {"patch": "- {op: add, path: /data, value: {a: b}}", "target": {"kind": "ConfigMap"}}
+
+    async def build(namespace: str, name: str, patches: int) -> None:
+        document = json.dumps({"namePrefix": name, "resources": ["a.yaml"], "patches": [patch] * patches})
+        tree = FixedTree(name, {"kustomization.yaml": document.encode(), "a.yaml": objects.encode()})
+        with on_account_of(ObjectRef(Kustomization.KIND, ObjectKey(namespace, name))):
+            while True:
+                with contextlib.suppress(Postponed):
+                    await renderer.render(tree, Overlay())
+                    finished.append(namespace)
+                    return
+
+    slow = [asyncio.create_task(build("slow", f"slow-{number}-", 4)) for number in range(6)]
+    await asyncio.sleep(0)  # all of them wait before the other comes
+    await build("other", "other-", 1)
+
+    assert len(finished) <= 4, "the two that were under way, and at most one that began with it"
+    await asyncio.gather(*slow)
 
 
 async def test_failed_builds_leave_nothing_behind() -> None:
