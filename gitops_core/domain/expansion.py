@@ -72,4 +72,4 @@ def _add(open_: list[_Value], size: int) -> None:
 
 
 def _line(event: yaml.Event) -> int:
-    return int(event.start_mark.line) + 1 if event.start_mark is not None else 0
+    return event.start_mark.line + 1 if event.start_mark is not None else 0

@@ -75,6 +75,10 @@ class _Count:
         if self.all > MAX_ALL_NODES:
             raise Malformed(0, f"more than {MAX_ALL_NODES} values in all: divide the folder among Kustomizations")
 
+    def end_document(self, nodes: int) -> None:
+        """Counts what aliases and long texts add to a document that has so many nodes when it is written out."""
+        self.add(max(0, nodes - self.document))
+
 
 class _Loader(yaml.CSafeLoader):
     """Leaves plain scalars unresolved: their meaning is `scalars.resolve`'s.
@@ -160,7 +164,9 @@ def documents(data: bytes, count: _Count | None = None) -> Iterator[tuple[int, A
             if not loader.check_node():
                 return
             node: Any = loader.get_node()
-            yield node.start_mark.line + 1, _Construction().value(node)
+            value, nodes = _Construction().build(node)
+            count.end_document(nodes)
+            yield node.start_mark.line + 1, value
     except yaml.MarkedYAMLError as error:
         lines = [mark.line + 1 for mark in (error.problem_mark, error.context_mark) if mark is not None]
         raise Malformed(lines[0] if lines else 0, error.problem or "not YAML") from None
@@ -172,14 +178,12 @@ class _Construction:
     """Makes one document's values; aliases share them."""
 
     def __init__(self) -> None:
-        self.made: dict[int, tuple[Any, int]] = {}  # value and how many nodes it is when written out
+        self.made: dict[int, tuple[Any, int]] = {}
         self.open: set[int] = set()
         self.merged = 0
 
-    def value(self, node: yaml.Node) -> Any:
-        return self._build(node)[0]
-
-    def _build(self, node: yaml.Node) -> tuple[Any, int]:
+    def build(self, node: yaml.Node) -> tuple[Any, int]:
+        """The value, and how many nodes it is when written out."""
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node), 1 + len(node.value) // CHARACTERS_OF_A_NODE
         if id(node) in self.made:
@@ -195,7 +199,7 @@ class _Construction:
         return built
 
     def _sequence(self, node: yaml.Node) -> tuple[list[Any], int]:
-        parts = [self._build(child) for child in node.value]
+        parts = [self.build(child) for child in node.value]
         return [value for value, _ in parts], 1 + sum(size for _, size in parts)
 
     def _mapping(self, node: yaml.Node) -> tuple[dict[str, Any], int]:
@@ -203,7 +207,7 @@ class _Construction:
         merged: dict[str, Any] = {}
         size = 1
         for key, child in node.value:
-            value, part = self._build(child)
+            value, part = self.build(child)
             size += part + len(key.value) // CHARACTERS_OF_A_NODE
             if key.tag == _PLAIN and key.value == "<<":
                 self.merged += part

@@ -241,10 +241,13 @@ class _Found:
         return marked
 
     def _strays(self, tokens: list[int]) -> Iterator[Stray]:
-        line, counted, told = 1, 0, 0
+        line, counted, told, claimed = 1, 0, 0, -1
         for token in tokens:
             if token in self.claimed:
+                claimed = token
                 continue
+            if claimed >= 0 and not _BREAK.search(self.text, claimed, token):
+                continue  # the same comment says it twice: the last one counts
             line, counted = line + len(_BREAK.findall(self.text, counted, token)), token
             if line == told:
                 continue

@@ -4,6 +4,9 @@ One request tells of all groups (aggregated discovery, Kubernetes 1.27 and newer
 asked for one group and version at a time. Answers are kept; a kind that is not among them is looked up again, because
 its CRD may have come since.
 
+That a kind is not served is believed of its own group and version only: the list of all of them is served before it is
+whole, while a server starts or an aggregated API is down, and the inventory forgets what is not served.
+
 Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery
 """
 
@@ -47,7 +50,6 @@ class _Resource(msgspec.Struct, rename="camel"):
 class _Version(msgspec.Struct):
     version: str
     resources: tuple[_Resource, ...] | None = None
-    freshness: str = ""
 
 
 class _Name(msgspec.Struct, frozen=True):
@@ -105,7 +107,6 @@ class Discovery:
         self._transport = transport
         self._known: dict[Kind, ApiResource] = {}  # of each group, the preferred version first
         self._etags: dict[Root, str] = {}
-        self._stale: set[tuple[str, str]] = set()
         self._looking: Flights[bool] = Flights()
 
     async def find(self, kind: Kind) -> ApiResource:
@@ -113,8 +114,8 @@ class Discovery:
         if (known := self._known.get(kind)) is not None:
             return known
         root: Root = "/apis" if kind.group else "/api"
-        spoken = await self._looking.join(root, lambda: self._look(root))
-        if kind not in self._known and (not spoken or kind[:2] in self._stale):
+        is_listed = await self._looking.join(root, lambda: self._look(root))
+        if not is_listed or kind not in self._known:
             await self._looking.join(kind[:2], lambda: self._look_at_version(*kind[:2]))
         try:
             return self._known[kind]
@@ -147,7 +148,6 @@ class Discovery:
         if found.kind != "APIGroupDiscoveryList":
             return False
         self._etags[root] = answer.headers.get("ETag", "")
-        self._stale = {(g, v.version) for g, v in _versions(found) if v.freshness == "Stale"}
         self._known = {kind: known for kind, known in self._known.items() if bool(kind.group) != (root == "/apis")}
         for group, version in _versions(found):
             for item in version.resources or ():

@@ -358,7 +358,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(section=st.sampled_from(["cluster", "user", "context"]), data=st.data())
 def test_whatever_stands_in_a_kubeconfig_it_is_used_or_refused(
     tmp_path: Path, section: str, data: st.DataObject

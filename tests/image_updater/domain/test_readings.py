@@ -41,6 +41,7 @@ def told(content: str | bytes, path: str = "f.yaml") -> list[tuple[int, str, str
 
 ABOVE = "the marker stands on a line of its own, as a comment above a value"
 ALIAS = "the marker stands behind an alias"
+EMPTY = "the marker stands behind no value, and nothing is inserted"
 FLOW = "the marker stands behind a flow sequence or mapping"
 HEADER = "the marker stands behind the header of a block scalar"
 BLOCK = "the marker is inside a block scalar"
@@ -59,6 +60,11 @@ NOT_A_MARKER = "the comment is not one marker and nothing else"
         (f"a: 1.0\n{MARK}\n", (2, "unmatched", ABOVE)),
         (f"- 1.0\n# why\n{MARK}\n- 1.0\n", (3, "unmatched", ABOVE)),
         (f"a: {MARK}\n  1.0\n", (1, "unmatched", "the marker stands in front of the value")),
+        (f"a: [ {MARK}\n  1.0]\n", (1, "unmatched", "the marker stands in front of the value")),
+        (f"a: {MARK}\n", (1, "unmatched", EMPTY)),
+        (f"b: 1\na: {{x: &y {MARK}\n}}\n", (2, "unmatched", EMPTY)),
+        (f"- {MARK}\n- 1\n", (1, "unmatched", EMPTY)),
+        (f"a: {{{{ .Values.tag }}}} {MARK}\n", (1, "unmatched", "the marker stands behind what a template writes")),
         (f"a: | {MARK}\n  1.0\n", (1, "unmatched", HEADER)),
         (f"a:\n  - b: !x >-2 {MARK}\n      1.0\n", (2, "unmatched", HEADER)),
         (f"a: [1.0, 2.0] {MARK}\n", (1, "unmatched", FLOW)),
@@ -97,6 +103,23 @@ def test_what_sets_nothing_is_told_with_its_line_and_cause(text: str | bytes, ex
 
     assert (line, state) == expected[:2]
     assert cause.startswith(expected[2])
+
+
+@pytest.mark.parametrize("text", ["a: 1.0 {}\n", "a: [1.0, {}\n]\n", "{}\n- 1.0\n", "a: 1.0 {}\rb: 1\n"])
+def test_a_marker_that_names_two_setters_follows_the_last_and_is_told_once(text: str) -> None:
+    twice = '# {"$imagepolicy": "shop:nobody", "x": "y", "$imagepolicy": "shop:app:tag"}'
+
+    plan = plan_commit({"f.yaml": text.format(twice).encode()}, VALUES)
+
+    assert [(s.state, s.setter, s.current) for s in plan.sightings] == [("pending", "shop:app:tag", "1.0")]
+
+
+def test_a_second_comment_on_what_only_looks_like_the_line_is_told() -> None:
+    text = f"a: 1.0 {MARK}\rb: 1.0 {MARK} {OTHER}\n"
+
+    plan = plan_commit({"f.yaml": text.encode()}, VALUES)
+
+    assert [(s.line, s.state) for s in plan.sightings] == [(1, "held"), (2, "ambiguous")]
 
 
 @pytest.mark.parametrize(
