@@ -20,9 +20,9 @@ from typing import Literal, NamedTuple, TypeVar
 import msgspec
 
 from gitops_core.domain import inventory, labels, stages
+from gitops_core.domain.creators import CREATOR, NAMESPACE, blank, holds_others, is_adopted, may_be_deleted
 from gitops_core.domain.fieldmanagers import MANAGER, entries_of, is_by
 from gitops_core.domain.health import Health, health
-from gitops_core.domain.namespaces import CREATOR, NAMESPACE, is_adopted, may_be_deleted, new_namespace
 from gitops_core.domain.plan import Action, SyncPlan
 from gitops_core.domain.takeover import takeover_patch
 from gitops_core.errors import (
@@ -91,7 +91,7 @@ def mark_of(live: Manifest) -> Mark:
 
 
 class Pruned(NamedTuple):
-    """What was deleted, and the Namespaces of ours that were not because somebody else made them; in order."""
+    """What was deleted, and what others' objects would go with and somebody else made; in order."""
 
     deleted: tuple[ObjectRef, ...]
     spared: tuple[ObjectRef, ...]
@@ -100,7 +100,7 @@ class Pruned(NamedTuple):
 class Applied(NamedTuple):
     """One object after its apply: as the API server returned it, and what that changed.
 
-    `is_adopted` says that it is a Namespace of somebody else, which we apply from now on.
+    `is_adopted` says that it is a Namespace or definition of somebody else, which we apply from now on.
     """
 
     ref: ObjectRef
@@ -170,9 +170,9 @@ class Applier:
 
     async def try_out(self, plan: SyncPlan) -> Before:
         """Ask the API server whether it would take everything. Raises SyncFailed, which names every refused object."""
-        namespaces = [action.ref for action in plan.actions if action.ref.kind == NAMESPACE]
-        lives = dict(await self.lives(namespaces))
-        untried = {ref.key.name for ref, live in lives.items() if live is None or is_terminating(live)}
+        lives = dict(await self.lives(action.ref for action in plan.actions if holds_others(action.ref.kind)))
+        coming = (ref for ref, live in lives.items() if live is None or is_terminating(live))
+        untried = {ref.key.name for ref in coming if ref.kind == NAMESPACE}
         defined = _defined_scopes(action.manifest for action in plan.actions if action.ref.kind.kind == CRD)
 
         async def one(action: Action) -> None:
@@ -185,7 +185,7 @@ class Applier:
                     lives[ref] = live
                     return
             answer = await self._tried(action)
-            if ref.kind != NAMESPACE:  # of those we know more: who owned it before
+            if not holds_others(ref.kind):  # of those we know more: who owned it before
                 lives[ref] = _timeless(answer) if _version(answer) else None
 
         failures = await _each(plan.actions, one)
@@ -241,19 +241,19 @@ class Applier:
         if old is not None and labels.is_left_alone(action.manifest, old):
             live = await self.cluster.get(ref) or old  # it may be the answer of a dry-run
             return Applied(ref, live, "skipped", mark_of(live))
-        if old is None and ref.kind == NAMESPACE:
-            old = await self._make(ref, owner)
+        if old is None and holds_others(ref.kind):
+            old = await self._make(action, owner)
         live = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True)
         if action.take_over:
             live = await self._take_over(action, live)
         return Applied(ref, live, _change(old, live), mark_of(live), is_adopted(old, owner))
 
-    async def _make(self, ref: ObjectRef, owner: ObjectKey) -> Manifest | None:
-        """Create a Namespace in a way that proves that we did; the one that is there if somebody else was faster."""
+    async def _make(self, action: Action, owner: ObjectKey) -> Manifest | None:
+        """Create it in a way that proves that we did; what is there if somebody else was faster."""
         try:
-            await self.cluster.create(new_namespace(ref, owner), field_manager=CREATOR)
+            await self.cluster.create(blank(action.manifest, owner), field_manager=CREATOR)
         except AlreadyExists:
-            return await self.cluster.get(ref)
+            return await self.cluster.get(action.ref)
         return None
 
     async def _take_over(self, action: Action, live: Manifest) -> Manifest:

@@ -51,6 +51,7 @@ GROUP = Kustomization.KIND.group
 OBJECT_WEIGHT = 200
 """What one object counts where all of a plan are looked at."""
 CONTESTED = "Contested"
+NOT_DELETED = "is not deleted: it was not made by us, and what belongs to others would go with it"
 CHANGES = ("created", "configured")
 
 
@@ -305,9 +306,9 @@ class KustomizationReconciler:
             self._fail(attempt, "ReconciliationFailed", str(error), retry_after=_retry_after(error))
         if changes := [str(one) for one in applied if one.change in CHANGES]:
             attempt.changes.extend(changes)
-        if adopted := [str(one.ref) for one in applied if one.is_adopted]:
-            text = "was there before: it is applied from now on, and never deleted with this Kustomization"
-            attempt.warn("NamespaceAdopted", f"{', '.join(adopted)} {text}")
+        text = "was there before: it is applied from now on, and never deleted with this Kustomization"
+        for kind, adopted in _by_kind(one.ref for one in applied if one.is_adopted):
+            attempt.warn(f"{kind}Adopted", f"{adopted} {text}")
         syncing = replace(syncing.with_applied(applied), stage=syncing.stage + 1)
         if syncing.stage == len(plan.stages):
             return syncing
@@ -370,8 +371,8 @@ class KustomizationReconciler:
         attempt.has_inventory(plan.inventory)
         if pruned.deleted:
             attempt.tell("Progressing", "\n".join(f"{ref} deleted" for ref in pruned.deleted))
-        if pruned.spared:
-            attempt.warn("NamespaceKept", _kept_message(pruned.spared))
+        for kind, kept in _by_kind(pruned.spared):
+            attempt.warn(f"{kind}Kept", f"{kept} {NOT_DELETED}")
 
     # health
 
@@ -495,8 +496,8 @@ class KustomizationReconciler:
         if pruned.deleted:
             text = "\n".join(f"{ref} deleted" for ref in pruned.deleted)
             self.platform.events.emit(wanted, "Normal", "ReconciliationSucceeded", text, metadata)
-        if pruned.spared:
-            self.platform.events.emit(wanted, "Warning", "NamespaceKept", _kept_message(pruned.spared), metadata)
+        for kind, kept in _by_kind(pruned.spared):
+            self.platform.events.emit(wanted, "Warning", f"{kind}Kept", f"{kept} {NOT_DELETED}", metadata)
         if wanted.spec.deletion_policy == "WaitForTermination":
             await self._await_termination(wanted, order)
 
@@ -515,8 +516,12 @@ class KustomizationReconciler:
         self.platform.events.emit(wanted, "Warning", "ReconciliationFailed", f"{text}: {', '.join(left)}", {})
 
 
-def _kept_message(refs: Iterable[ObjectRef]) -> str:
-    return f"{', '.join(map(str, refs))} is not deleted: it was not made by us, and all in it would go with it"
+def _by_kind(refs: Iterable[ObjectRef]) -> tuple[tuple[str, str], ...]:
+    """Each kind of what is named, and the names."""
+    found: dict[str, list[str]] = {}
+    for ref in refs:
+        found.setdefault(ref.kind.kind, []).append(str(ref))
+    return tuple((kind, ", ".join(names)) for kind, names in found.items())
 
 
 def _not_yet(wanted: Kustomization, message: str) -> TransientError:

@@ -120,3 +120,53 @@ async def test_a_definition_its_namespace_and_its_object_at_once(cluster: Kubern
 
     assert [a.change for a in applied] == ["created", "created", "created"]
     assert [a.ref.kind.kind for a in applied] == ["CustomResourceDefinition", "Namespace", "Gizmo"]
+
+
+async def test_a_definition_of_ours_is_what_the_manifest_says_and_may_be_deleted(cluster: KubernetesCluster) -> None:
+    def definition(*versions: str, **names: object) -> Manifest:
+        schema = {"openAPIV3Schema": {"type": "object"}}
+        served = [{"name": v, "served": True, "storage": v == versions[-1], "schema": schema} for v in versions]
+        about = {"name": "sprockets.test.sealoop.dev", "labels": OWNER}
+        called = {"kind": "Sprocket", "plural": "sprockets", "singular": "sprocket", "listKind": "SprocketList"}
+        spec = {"group": "test.sealoop.dev", "scope": "Namespaced", "names": called | names, "versions": served}
+        kind = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition"}
+        return {**kind, "metadata": about, "spec": spec}
+
+    ref = ObjectRef.of(definition("v1"))
+    (made,) = await synced(cluster, definition("v1", "v2", shortNames=["spr"]))
+    assert (made.change, made.is_adopted) == ("created", False)
+
+    await asyncio.sleep(1.1)  # managedFields keep whole seconds
+    (changed,) = await synced(cluster, definition("v2"))
+    assert (changed.change, changed.is_adopted) == ("configured", False)
+    assert [version["name"] for version in changed.live["spec"]["versions"]] == ["v2"]
+    assert "shortNames" not in changed.live["spec"]["names"]
+    (same,) = await synced(cluster, definition("v2"))
+    assert same.change == "unchanged"
+
+    pruned = await Applier(cluster, SystemClock()).prune([ref], OWNER_KEY)
+    assert (pruned.deleted, pruned.spared) == ((ref,), ())
+
+
+async def test_a_definition_of_somebody_else_is_adopted_and_spared(cluster: KubernetesCluster) -> None:
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    about = {"name": "levers.test.sealoop.dev"}
+    theirs: Manifest = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": about,
+        "spec": {
+            "group": "test.sealoop.dev",
+            "scope": "Namespaced",
+            "names": {"kind": "Lever", "plural": "levers", "singular": "lever", "listKind": "LeverList"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+    await cluster.create(theirs, field_manager="helm")
+
+    (adopted,) = await synced(cluster, {**theirs, "metadata": {**about, "labels": OWNER}})
+    pruned = await Applier(cluster, SystemClock()).prune([adopted.ref], OWNER_KEY)
+
+    assert adopted.is_adopted
+    assert (pruned.deleted, pruned.spared) == ((), (adopted.ref,))
+    await cluster.delete(adopted.ref)

@@ -482,6 +482,82 @@ spec:
 WIDGET = "apiVersion: example.org/v1\nkind: Widget\nmetadata: {name: w}\n"
 
 
+DEFINITION = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+
+
+async def definition_of(world: World) -> Any:
+    return await world.local.get(ObjectRef(DEFINITION, ObjectKey("", "widgets.example.org")))
+
+
+def test_a_definition_that_we_made_is_pruned_and_is_what_git_says_it_is() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/crd.yaml": WIDGETS, "apps/w.yaml": WIDGET, "apps/one.yaml": config_map("one")})
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            live = await definition_of(world)
+            assert live["metadata"]["annotations"] == {"sealoop.dev/created-by": "default/apps"}
+            assert live["spec"]["versions"] == yaml.safe_load(WIDGETS)["spec"]["versions"]
+            assert not [e for e in await world.events("apps") if e[0] == "Warning"]
+
+            fewer = yaml.safe_load(WIDGETS)
+            del fewer["spec"]["versions"][0]
+            await world.commit({"apps/crd.yaml": yaml.safe_dump(fewer), "apps/w.yaml": None})
+            await asyncio.sleep(90)
+            assert [version["name"] for version in (await definition_of(world))["spec"]["versions"]] == ["v2"]
+
+            await world.commit({"apps/crd.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await definition_of(world) is None
+
+    virtually(main())
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"labels": OWNER}, {"annotations": {"sealoop.dev/created-by": "default/apps"}}],
+    ids=["plain", "with our labels", "with our annotation"],
+)
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["leaves Git", "goes with the Kustomization"])
+def test_a_definition_that_somebody_else_made_is_never_deleted(metadata: dict[str, Any], is_deleted: bool) -> None:
+    """Everybody's objects of the kind would go with it."""
+
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/crd.yaml": WIDGETS, "apps/one.yaml": config_map("one")})
+        theirs = yaml.safe_load(WIDGETS)
+        theirs["metadata"] |= metadata
+        await world.local.create(theirs, field_manager="other")
+        widget = yaml.safe_load(WIDGET)
+        widget["metadata"]["namespace"] = "default"
+        await world.local.create(widget, field_manager="other")
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            name = "CustomResourceDefinition/widgets.example.org"
+            adopted = f"{name} was there before: it is applied from now on, and never deleted with this Kustomization"
+            told = [("Warning", "CustomResourceDefinitionAdopted", adopted)]
+            assert [e for e in await world.events("apps") if e[0] == "Warning"] == (
+                [] if "labels" in metadata else told
+            )
+
+            if is_deleted:
+                await world.local.delete(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps")))
+            else:
+                await world.commit({"apps/crd.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await definition_of(world) is not None
+            assert await world.live(Kind("example.org", "v1", "Widget"), "w") is not None
+            assert [e[1] for e in await world.events("apps") if "is not deleted" in e[2]] == [
+                "CustomResourceDefinitionKept"
+            ]
+
+    virtually(main())
+
+
 def test_an_object_is_deleted_though_its_version_is_served_no_more() -> None:
     kind = Kind("example.org", "v2", "Widget")
 
