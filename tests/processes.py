@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 
 def children(word: str) -> list[int]:
-    """Child processes whose command line holds `word`, whichever thread began them."""
-    lists = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
-    pids = {int(pid) for found in lists for pid in found}
-    return sorted(pid for pid in pids if word in Path(f"/proc/{pid}/cmdline").read_text())
+    """Child processes whose command line holds `word`, whichever thread began them; not those that just ended."""
+    found = set()
+    for thread in Path("/proc/self/task").glob("*/children"):
+        for pid in map(int, _text(thread).split()):
+            if word in _text(Path(f"/proc/{pid}/cmdline")):
+                found.add(pid)
+    return sorted(found)
+
+
+def _text(file: Path) -> str:
+    with suppress(OSError):  # the thread or process that it is about has ended meanwhile
+        return file.read_text()
+    return ""
