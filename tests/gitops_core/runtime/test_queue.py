@@ -129,6 +129,21 @@ def test_a_key_changed_while_taken_goes_before_periodic_looks_whatever_was_added
     virtually(main())
 
 
+def test_a_periodic_look_that_came_due_while_its_key_was_taken_stays_one() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()))
+        queue.add("x")
+        assert await queue.get() == "x"
+        queue.add("x", Priority.PERIODIC)
+
+        queue.done("x")
+        queue.add("y")
+
+        assert [await queue.get(), await queue.get()] == ["y", "x"]
+
+    virtually(main())
+
+
 def test_a_key_that_was_added_twice_does_not_overtake_others_when_it_comes_back() -> None:
     async def main() -> None:
         queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()))
