@@ -96,9 +96,11 @@ def controllers(
         logins,
         platform.compute,
     )
-    reach = partial(registry_access, platform.cluster, logins=logins)
+    reach = partial(registry_access, platform.cluster, logins=logins, compute=platform.compute)
     proposals = (
-        PullRequests(platform.cluster, platform.clock, platform.objects, forges, reader, reach) if forges else None
+        PullRequests(platform.cluster, platform.clock, platform.objects, forges, reader, reach, platform.compute)
+        if forges
+        else None
     )
     return (
         # most of them wait for a registry, some for one that hangs: these must not keep the others from their scans

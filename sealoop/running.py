@@ -108,6 +108,7 @@ def _run(settings: Settings) -> None:
     What can be refused by a look at the files is, before the service is imported, which takes a second.
     """
     import asyncio
+    import gc
 
     from gitops_core.errors import GitOpsError
     from sealoop.files import manifests_in
@@ -118,6 +119,8 @@ def _run(settings: Settings) -> None:
         manifests = manifests_in(settings.files, recursive=settings.recursive)
         from sealoop.service import serve
 
+        gc.collect()
+        gc.freeze()  # what was imported stays: collections, which stop everything, look at the rest alone
         try:
             asyncio.run(serve(settings, manifests))
         except GitOpsError as error:

@@ -102,7 +102,7 @@ async def reconcile(
     if settings.listen:
         await stack.enter_async_context(serving(settings.listen, metrics.registry, health))
     if settings.hooks:
-        await stack.enter_async_context(receiving(settings.hooks, cluster, clock))
+        await stack.enter_async_context(receiving(settings.hooks, cluster, clock, compute))
     git = GitMirrors(settings.state_dir / "git", allow_file=settings.connection.local is not None)
     stack.push_async_callback(git.close)
     prepare_for_builds()

@@ -6,7 +6,7 @@ Whatever it reads or writes lies in its own namespace: the cluster handle knows 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,7 +35,7 @@ from secrets_sync.api import ExternalSecret, ExternalSecretStatus, RemoteRef, Se
 from secrets_sync.api.externalsecret import CONTESTED, TOOK_OVER, Binding
 from secrets_sync.domain.extract import map_of, value_of, weight_of
 from secrets_sync.domain.hashing import created_by, field_manager
-from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret
+from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret, weight_of_manifest
 from secrets_sync.domain.plan import (
     DELETED,
     Create,
@@ -46,6 +46,7 @@ from secrets_sync.domain.plan import (
     Update,
     is_ours,
     plan_target,
+    released,
     target_of,
 )
 from secrets_sync.domain.reading import Absent, Reading
@@ -134,7 +135,7 @@ class ExternalSecretReconciler:
     async def reconcile(self, wanted: ExternalSecret) -> Outcome:
         started = self.clock.now().replace(microsecond=0)
         cluster = NamespaceBound(self.cluster, wanted.metadata.namespace)
-        live = await _live_secret(wanted, cluster)
+        live = await _live_secret(wanted, cluster, self.compute)
         try:
             store = await self._store(wanted)
             if not await self._must_read(wanted, store, live):
@@ -159,7 +160,7 @@ class ExternalSecretReconciler:
         if wanted.spec.target.deletion_policy != "Delete":
             return
         cluster = NamespaceBound(self.cluster, wanted.metadata.namespace)
-        live = await _live_secret(wanted, cluster)
+        live = await _live_secret(wanted, cluster, self.compute)
         if live is None or not is_ours(wanted, live):
             return
         try:
@@ -182,7 +183,7 @@ class ExternalSecretReconciler:
             return True
         if not _was_ready(wanted) or is_due(wanted, self.clock.now()):
             return True
-        return not await self.compute.run(_size(live), _is_in_order, wanted, live)
+        return not await self.compute.run(_weight(live), _is_in_order, wanted, live)
 
     async def _rivals(self, wanted: ExternalSecret) -> tuple[str, ...]:
         if wanted.spec.target.creation_policy not in SHARING:
@@ -200,7 +201,9 @@ class ExternalSecretReconciler:
     ) -> tuple[Plan, tuple[Notice, ...]]:
         """What was done, and what is told of it. The Secret is there before one of an earlier name is deleted."""
         for attempt in range(WRITE_ATTEMPTS):
-            plan = await self.compute.run(reading.size + _size(live), plan_target, wanted, reading, live)
+            yields = await self._yields(wanted, live, cluster)
+            weight = reading.weight + _weight(live)
+            plan = await self.compute.run(weight, plan_target, wanted, reading, live, yields)
             if isinstance(plan, Refuse):
                 raise _refused(plan, wanted)
             try:
@@ -210,14 +213,47 @@ class ExternalSecretReconciler:
                 if attempt == WRITE_ATTEMPTS - 1:
                     failure = WriteFailed("somebody else keeps writing the Secret", retry_after=1.0)
                     raise _failed(failure, wanted, NO_UPDATE) from error
-                live = await _live_secret(wanted, cluster)
+                live = await _live_secret(wanted, cluster, self.compute)
             except NotLeader:
                 raise
             except ClusterError as error:
                 raise _failed(_mute(error, "take the Secret"), wanted, NO_UPDATE) from None
         if wanted.spec.target.creation_policy == "Owner" and (_moved(wanted) or isinstance(plan, Create)):
-            notices += await _delete_orphans(wanted, plan, cluster)
+            everyone = await self.objects.list(ExternalSecret, wanted.metadata.namespace)
+            notices += await _delete_orphans(wanted, plan, cluster, _targets(wanted, everyone))
         return plan, notices
+
+    async def _yields(self, wanted: ExternalSecret, live: LiveSecret | None, cluster: Cluster) -> str:
+        """The uid of the other ExternalSecret that controls the Secret and gives it up to `wanted`; "" for none.
+
+        It does when it is to make another Secret, and waits for that in a circle that ends at `wanted`'s own.
+        """
+        if live is None or wanted.spec.target.creation_policy != "Owner" or is_ours(wanted, live):
+            return ""
+        everyone = {one.metadata.uid: one for one in await self.objects.list(ExternalSecret, wanted.metadata.namespace)}
+        held: LiveSecret | None = live
+        passed: list[str] = []
+        while held is not None and held.controller is not None:
+            uid = str(held.controller.get("uid"))
+            if uid == wanted.metadata.uid:
+                return passed[0]
+            holder = everyone.get(uid)
+            if holder is None or uid in passed or not _moves_away(holder, held):
+                break
+            passed.append(uid)
+            held = await _live_secret(holder, cluster, self.compute)
+        return ""
+
+
+def _moves_away(holder: ExternalSecret, held: LiveSecret) -> bool:
+    is_owner = holder.spec.target.creation_policy == "Owner" and holder.metadata.deletion_timestamp is None
+    return is_owner and target_of(holder) != held.ref
+
+
+def _targets(wanted: ExternalSecret, everyone: Iterable[ExternalSecret]) -> frozenset[str]:
+    """The names of the Secrets that others are to own."""
+    others = (one for one in everyone if one.key != wanted.key and one.metadata.deletion_timestamp is None)
+    return frozenset(target_of(one).key.name for one in others if one.spec.target.creation_policy == "Owner")
 
 
 def _refuse_unsupported(wanted: ExternalSecret) -> None:
@@ -262,8 +298,8 @@ def _is_in_order(wanted: ExternalSecret, live: LiveSecret | None) -> bool:
     return live is not None and live.is_as_written
 
 
-def _size(live: LiveSecret | None) -> int:
-    return sum(len(value.reveal()) for value in live.data.values()) if live is not None else 0
+def _weight(live: LiveSecret | None) -> int:
+    return live.weight if live is not None else 0
 
 
 def _moved(wanted: ExternalSecret) -> bool:
@@ -271,9 +307,9 @@ def _moved(wanted: ExternalSecret) -> bool:
     return wanted.status.synced_resource_version != version_of(wanted)
 
 
-async def _live_secret(wanted: ExternalSecret, cluster: Cluster) -> LiveSecret | None:
+async def _live_secret(wanted: ExternalSecret, cluster: Cluster, compute: Compute) -> LiveSecret | None:
     manifest = await cluster.get(target_of(wanted))
-    return None if manifest is None else LiveSecret.of(manifest)
+    return None if manifest is None else await compute.run(weight_of_manifest(manifest), LiveSecret.of, manifest)
 
 
 @dataclass(frozen=True)
@@ -363,8 +399,14 @@ async def _delete(cluster: Cluster, live: LiveSecret) -> None:
         return
 
 
-async def _delete_orphans(wanted: ExternalSecret, plan: Plan, cluster: Cluster) -> tuple[Notice, ...]:
-    """Delete what this ExternalSecret made under another name, if the Secret is there in its place."""
+async def _delete_orphans(
+    wanted: ExternalSecret, plan: Plan, cluster: Cluster, awaited: frozenset[str]
+) -> tuple[Notice, ...]:
+    """Delete what this ExternalSecret made under another name, if the Secret is there in its place.
+
+    Args:
+        awaited: the names of Secrets that others are to own: those are left to them.
+    """
     if not isinstance(plan, Create | Update) and plan != Keep():
         return ()
     selector = f"{CREATED_BY}={created_by(wanted.key)}"
@@ -378,6 +420,9 @@ async def _delete_orphans(wanted: ExternalSecret, plan: Plan, cluster: Cluster) 
             continue  # a copied label makes no owner
         ref = ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, found.name))
         try:
+            if found.name in awaited:
+                await _release(wanted, cluster, ref)
+                continue
             await cluster.delete(ref, uid=found.uid, resource_version=found.resource_version)
         except NotFound:
             continue
@@ -385,6 +430,13 @@ async def _delete_orphans(wanted: ExternalSecret, plan: Plan, cluster: Cluster) 
             raise _failed(_mute(error, f"delete {ref}"), wanted, "could not delete orphaned secrets") from None
         notices.append(Notice("Normal", "Deleted", "secret deleted because it was orphaned"))
     return tuple(notices)
+
+
+async def _release(wanted: ExternalSecret, cluster: Cluster, ref: ObjectRef) -> None:
+    """Give up the Secret, if it still is `wanted`'s. Raises ClusterError."""
+    manifest = await cluster.get(ref)
+    if manifest is not None and is_ours(wanted, live := LiveSecret.of(manifest)):
+        await cluster.replace(released(wanted, live), field_manager=field_manager(wanted.metadata.name))
 
 
 # what it came to

@@ -20,6 +20,9 @@ from gitops_core.gotemplate.errors import CallError
 
 MOST_SCANNED = 1 << 28
 """Bytes that the matches of one call may look at together."""
+MOST_AT_ONCE = 1 << 25
+"""Instructions of a pattern times bytes of one search: some seconds, in which nobody can end it."""
+TOO_LONG = "the pattern takes too long on this text"
 
 
 class PatternInvalid(ValueError):
@@ -37,6 +40,7 @@ class Pattern(Protocol):
 
     groups: int
     groupindex: Mapping[bytes, int]
+    programsize: int
 
     def search(self, text: bytes, position: int = 0) -> Match | None: ...
 
@@ -146,16 +150,23 @@ def _value(name: str, match: Match, groups: int, names: Mapping[str, int]) -> by
     return match.group(names[name]) or b"" if name in names else b""
 
 
+def first_match(pattern: Pattern, text: bytes, position: int = 0) -> Match | None:
+    """Raises CallError: the pattern is too large for so long a text."""
+    if pattern.programsize * (len(text) - position) > MOST_AT_ONCE:
+        raise CallError(TOO_LONG)
+    return pattern.search(text, position)
+
+
 def matches(pattern: Pattern, text: bytes) -> Iterator[Match]:
     """Each match as Go finds them all: after one that is empty the search goes on a character later.
 
     Raises:
-        CallError: the pattern looks at too much of the text again and again.
+        CallError: the pattern is too large for the text, or looks at too much of it again and again.
     """
     position, before, scanned = 0, -1, 0
     while position <= len(text):
         scanned += len(text) - position
-        match = pattern.search(text, position)
+        match = first_match(pattern, text, position)
         if match is None:
             return
         is_empty = match.end() == position
@@ -165,7 +176,7 @@ def matches(pattern: Pattern, text: bytes) -> Iterator[Match]:
         if accepted:
             yield match
         if scanned > MOST_SCANNED + len(text):
-            raise CallError("the pattern takes too long on this text")
+            raise CallError(TOO_LONG)
 
 
 def _width(text: bytes, position: int) -> int:

@@ -4,7 +4,8 @@
                                └> manifest ──GET──> config
 
 What has a digest never changes: an image is read once and remembered, also that it cannot be read. Every body is hashed
-and must be what its digest says. Signatures are looked for anew after some seconds: they come after their image.
+and must be what its digest says; a long one is read beside the event loop, and little of it kept. Signatures are looked
+for anew after some seconds: they come after their image.
 
     GET manifests/sha256-<hex>.sig                        cosign 2, by tag
     GET referrers/<digest>, or manifests/sha256-<hex>     cosign 3 and OCI 1.1
@@ -43,6 +44,8 @@ MOST_CLAIMS = 30
 MOST_REFERRERS = 20
 MOST_PLATFORMS = 64
 MOST_LABELS = 64
+MOST_ENTRIES = 500
+"""What is kept of an index at each of its ends: images stand at its begin, new referrers at its end."""
 LONGEST_LABEL = 1024
 MOST_REMEMBERED = 16 << 20
 """Bytes of all remembered images, and as many of all remembered signatures."""
@@ -133,7 +136,7 @@ class RegistryReader:
     """Implements ImageReader. To be closed."""
 
     def __init__(self, registry: OciRegistry) -> None:
-        self._registry = registry
+        self._registry, self._compute = registry, registry.compute
         self._images: Remembered[_Asked, Image | str] = Remembered(MOST_REMEMBERED, _weight_of_image)
         self._claims: Remembered[_Asked, tuple[SignedClaim, ...]] = Remembered(MOST_REMEMBERED, _weight_of_claims)
 
@@ -200,7 +203,7 @@ class RegistryReader:
         said = headers.get("Docker-Content-Digest", digest)
         if said != digest and said.partition(":")[0] == digest.partition(":")[0]:
             raise RegistryUnavailable(f"registry {repository.registry} answers {said!r} when asked for {where}")
-        return _manifest_in(body, headers, where)
+        return await self._compute.run(len(body), _manifest_in, body, headers, where)
 
     async def _config(
         self, repository: Repository, digest: str, manifest: _Manifest, access: RegistryAccess
@@ -210,7 +213,7 @@ class RegistryReader:
         if described is None or described.media_type not in CONFIGS:
             return None
         body = await self._blob(repository, described.digest, access, LARGEST_CONFIG)
-        return _decoded(body, _Config, f"the config of {repository}@{digest}")
+        return await self._compute.run(len(body), _config_in, body, f"the config of {repository}@{digest}")
 
     async def _blob(self, repository: Repository, digest: str, access: RegistryAccess, limit: int) -> bytes:
         where = f"{repository}@{digest}"
@@ -227,7 +230,8 @@ class RegistryReader:
         tag = f"{digest.replace(':', '-')}.sig"
         try:
             headers, body = await self._registry.fetch(repository, f"manifests/{tag}", access, limit=LARGEST_MANIFEST)
-            return await self._claims_in(_manifest_in(body, headers, f"{repository}:{tag}"), repository, access)
+            manifest = await self._compute.run(len(body), _manifest_in, body, headers, f"{repository}:{tag}")
+            return await self._claims_in(manifest, repository, access)
         except (ImageUnknown, ImageUnreadable):
             return []
 
@@ -249,7 +253,8 @@ class RegistryReader:
         for path in (f"referrers/{digest}", f"manifests/{digest.replace(':', '-')}"):
             try:
                 headers, body = await self._registry.fetch(repository, path, access, limit=LARGEST_MANIFEST)
-                return _manifest_in(body, headers, f"{repository}/{path}").manifests or []
+                where = f"{repository}/{path}"
+                return (await self._compute.run(len(body), _manifest_in, body, headers, where)).manifests or []
             except (RepositoryUnknown, ImageUnknown, ImageUnreadable):
                 continue
         return []
@@ -318,8 +323,16 @@ def _moment(text: str | None) -> datetime | None:
     return moment if moment.tzinfo is not None and moment.year > 1 else None
 
 
+def _config_in(body: bytes, where: str) -> _Config:
+    """With no more labels than are kept. Raises ImageUnreadable."""
+    config = _decoded(body, _Config, where)
+    if config.config is not None:
+        config.config.labels = _bounded(config.config.labels or {})
+    return config
+
+
 def _manifest_in(body: bytes, headers: Mapping[str, str], where: str) -> _Manifest:
-    """Raises ImageUnreadable."""
+    """With no more annotations and entries than are kept. Raises ImageUnreadable."""
     manifest = _decoded(body, _Manifest, where)
     if manifest.schema_version == 1:
         raise ImageUnreadable(f"{where} is an image of the obsolete format schema 1; push it again with a current tool")
@@ -327,6 +340,9 @@ def _manifest_in(body: bytes, headers: Mapping[str, str], where: str) -> _Manife
         manifest.media_type = headers.get("Content-Type", "").partition(";")[0].strip()
     if manifest.manifests is None and manifest.config is None and manifest.layers is None:
         raise ImageUnreadable(f"{where} is neither an image manifest nor an index")
+    manifest.annotations = _bounded(manifest.annotations or {})
+    if manifest.manifests is not None and len(manifest.manifests) > 2 * MOST_ENTRIES:
+        manifest.manifests = manifest.manifests[:MOST_ENTRIES] + manifest.manifests[-MOST_ENTRIES:]
     return manifest
 
 

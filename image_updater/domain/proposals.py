@@ -206,6 +206,7 @@ def _source(labels: Mapping[str, str]) -> str:
 
 def code(text: str) -> str:
     """`text` as a code span of one line that fits into a table; "" for nothing."""
+    text = text[: 10 * LONGEST_VALUE]  # more of it is not shown, however it is written
     shown = _bounded(" ".join(_printable(text).translate(_LOOKALIKES).split()), LONGEST_VALUE)
     shown = shown.replace("<!", "< !")  # what looks like our trailer is none
     return f"`{shown}`" if shown else ""

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -27,6 +28,8 @@ from image_updater.domain.references import parse_image, parse_repository
 from image_updater.errors import ImageInvalid
 
 MOST = 100
+MOST_READ = 1000
+"""Tags that are looked at in one body, whatever they are."""
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
@@ -64,7 +67,7 @@ def pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[Pu
         raise PayloadInvalid("the body is not JSON") from None
     if shape is not None and not _fits(payload, shape):
         raise PayloadInvalid(f"the body is not what {type_} sends")
-    found = dict.fromkeys(_clean(*told) for told in reader(_Part(payload), headers))
+    found = dict.fromkeys(_clean(*told) for told in islice(reader(_Part(payload), headers), MOST_READ))
     return tuple(push for push in found if push is not None)[:MOST]
 
 
@@ -85,7 +88,7 @@ def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_int=float)  # a whole number may have any length
 
 
 def _fits(value: Any, shape: Any) -> bool:

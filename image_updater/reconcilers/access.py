@@ -17,7 +17,8 @@ from hashlib import blake2b
 
 from gitops_core.errors import StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
-from gitops_core.ports import Cluster
+from gitops_core.ports import Cluster, Compute
+from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.credentials import SECRET
 from image_updater.api import ImageRepository
 from image_updater.domain.credentials import (
@@ -36,13 +37,19 @@ from image_updater.ports import CloudLogins, NoCloudLogins
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
 CONFIG_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
 MOST_PULL_SECRETS = 50
+ENTRY_WEIGHT = 20
+"""What an entry of a docker configuration counts that is compared with a repository."""
 TROUBLE = "failed to configure authentication options"
 
 _KEY = secrets.token_bytes(32)
 
 
 async def registry_access(
-    cluster: Cluster, wanted: ImageRepository, repository: Repository, logins: CloudLogins | None = None
+    cluster: Cluster,
+    wanted: ImageRepository,
+    repository: Repository,
+    logins: CloudLogins | None = None,
+    compute: Compute = IN_PLACE,
 ) -> RegistryAccess:
     """How to reach `repository`, which is `wanted`'s, with everything that `wanted` names.
 
@@ -63,7 +70,7 @@ async def registry_access(
             _refuse_impersonation(wanted)
             credentials = await (logins or NoCloudLogins()).login(spec.provider, repository)
         else:
-            credentials = await _credentials(cluster, wanted, repository)
+            credentials = await _credentials(cluster, wanted, repository, compute)
     except ProxyUnsupported as error:
         raise StalledError(f"{TROUBLE}: {error}", reason="AuthenticationFailed") from None
     except (ValueError, CredentialsInvalid) as error:
@@ -118,12 +125,14 @@ def _refuse_impersonation(wanted: ImageRepository) -> None:
         )
 
 
-async def _credentials(cluster: Cluster, wanted: ImageRepository, repository: Repository) -> Credentials:
+async def _credentials(
+    cluster: Cluster, wanted: ImageRepository, repository: Repository, compute: Compute
+) -> Credentials:
     """Raises ValueError."""
-    namespace, configs = wanted.metadata.namespace, []
+    namespace, configs = wanted.metadata.namespace, list[tuple[Entry, ...]]()
     if wanted.spec.secret_ref is not None:
         key = ObjectKey(namespace, wanted.spec.secret_ref.name)
-        configs.append(_entries(await _secret(cluster, key), key))
+        configs.append(await _entries(await _secret(cluster, key), key, compute))
     if wanted.spec.service_account_name:
         key = ObjectKey(namespace, wanted.spec.service_account_name)
         account = await cluster.get(ObjectRef(SERVICE_ACCOUNT, key))
@@ -133,8 +142,8 @@ async def _credentials(cluster: Cluster, wanted: ImageRepository, repository: Re
             secret = ObjectKey(namespace, name)
             manifest = await cluster.get(ObjectRef(SECRET, secret))
             if manifest is not None:  # the kubelet passes over those that are missing, too
-                configs.append(_entries(manifest, secret))
-    return credentials_among(configs, repository)
+                configs.append(await _entries(manifest, secret, compute))
+    return await compute.run(ENTRY_WEIGHT * sum(map(len, configs)), credentials_among, configs, repository)
 
 
 def _pull_secrets(account: Manifest) -> list[str]:
@@ -143,7 +152,13 @@ def _pull_secrets(account: Manifest) -> list[str]:
     return [name for name in dict.fromkeys(names) if name][:MOST_PULL_SECRETS]
 
 
-def _entries(manifest: Manifest, key: ObjectKey) -> tuple[Entry, ...]:
+async def _entries(manifest: Manifest, key: ObjectKey, compute: Compute) -> tuple[Entry, ...]:
+    """Raises ValueError."""
+    size = sum(len(value or "") for value in (manifest.get("data") or {}).values())
+    return await compute.run(size, _entries_in, manifest, key)
+
+
+def _entries_in(manifest: Manifest, key: ObjectKey) -> tuple[Entry, ...]:
     """Raises ValueError."""
     field = CONFIG_KEYS.get(manifest.get("type") or "")
     if field is None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 from gitops_core.errors import TransientError
-from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.ports import Cluster
+from gitops_core.meta import Manifest, ObjectKey, ObjectRef
+from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Notice
-from image_updater.api import ImageRepository
+from image_updater.api import ImageRef, ImageRepository
 from image_updater.domain.cosign import PublicKey, parse_keys, refusal
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.domain.references import Repository
@@ -22,6 +21,11 @@ from image_updater.errors import GuardInvalid, ImageUnknown, ImageUnreadable, Re
 from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.access import registry_access
 
+CHECK_WEIGHT = 1000
+"""What it counts to check one signature with one key."""
+KEY_WEIGHT = 5
+"""What a byte of a public key counts that is read."""
+
 
 @dataclass
 class Witness:
@@ -29,6 +33,7 @@ class Witness:
 
     Attributes:
         namespace: of the policy, whose guards name the keys.
+        kept: what the policy names by a digest that stays: that image is judged, not what its tag names by now.
         strict: a tag that names no image is an error, as without guards, and not just no candidate.
         notices: of tags that name another image than before.
     """
@@ -42,7 +47,9 @@ class Witness:
     repository: Repository
     namespace: str
     verify: tuple[str, ...]
-    now: datetime
+    clock: Clock
+    compute: Compute
+    kept: ImageRef | None
     strict: bool
     notices: list[Notice] = field(default_factory=list)
     _access: RegistryAccess | None = None
@@ -58,7 +65,9 @@ class Witness:
         image = f"{self.wanted.spec.image}:{need.tag}"
         try:
             if self._access is None:
-                self._access = await registry_access(self.cluster, self.wanted, self.repository, self.logins)
+                self._access = await registry_access(
+                    self.cluster, self.wanted, self.repository, self.logins, self.compute
+                )
             match need.what:
                 case "digest":
                     return await self._digest(need.tag, known, self._access)
@@ -77,10 +86,13 @@ class Witness:
 
     async def _digest(self, tag: str, known: Facts, access: RegistryAccess) -> Facts:
         digest = await self.registry.digest(self.repository, tag, access)
-        former = await self.catalog.observe(catalog_name(self.wanted, str(self.repository)), tag, digest, self.now)
+        now = self.clock.now()  # the tag may have been moved while we asked
+        former = await self.catalog.observe(catalog_name(self.wanted, str(self.repository)), tag, digest, now)
         if former:
             text = f"tag {tag} of {self.wanted.spec.image} names another image now: {former} -> {digest}"
             self.notices.append(Notice("Warning", "TagMoved", text))
+        if self.kept is not None and self.kept.tag == tag:
+            digest = self.kept.digest
         return replace(known, digest=digest, moved=bool(former))
 
     async def _unsigned(self, digest: str, access: RegistryAccess) -> str:
@@ -88,7 +100,8 @@ class Witness:
         for secret in self.verify:
             if secret not in self._keys:
                 self._keys[secret] = await self._keys_of(secret)
-            why = refusal(claims, digest, self._keys[secret])
+            keys = self._keys[secret]
+            why = await self.compute.run(len(claims) * len(keys) * CHECK_WEIGHT, refusal, claims, digest, keys)
             if why:
                 return why
         return ""
@@ -98,10 +111,14 @@ class Witness:
         manifest = await self.cluster.get(ObjectRef(SECRET, key))
         if manifest is None:
             raise TransientError(f"secret '{key}' that a guard verifies with not found", reason="VerificationError")
+        size = sum(len(text or "") for text in (manifest.get("data") or {}).values())
         try:
-            data = {
-                name: base64.b64decode(text or "", validate=True) for name, text in (manifest.get("data") or {}).items()
-            }
-            return parse_keys(data)
+            return await self.compute.run(size * KEY_WEIGHT, _keys_in, manifest)
         except (binascii.Error, ValueError, GuardInvalid) as error:
             raise GuardInvalid(f"secret '{key}': {error}") from None
+
+
+def _keys_in(manifest: Manifest) -> tuple[PublicKey, ...]:
+    """Raises ValueError, GuardInvalid."""
+    data = manifest.get("data") or {}
+    return parse_keys({name: base64.b64decode(text or "", validate=True) for name, text in data.items()})

@@ -14,12 +14,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import ObjectKey
-from gitops_core.ports import Clock, Cluster, GitAccess, Objects
+from gitops_core.ports import Clock, Cluster, Compute, GitAccess, Objects
+from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.credentials import git_access
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
 from image_updater.domain.choices import repository_key
@@ -64,6 +66,8 @@ MERGING = 3.0
 """Seconds until what looked open is looked at again, before it is closed."""
 MOST_IMAGES = 50
 """Images whose labels are read for one text."""
+PLACE_WEIGHT = 10
+"""What a place counts that is sorted and shown."""
 
 Reach = Callable[[ImageRepository, Repository], Awaitable[RegistryAccess]]
 """How the registry of an ImageRepository is reached."""
@@ -89,6 +93,7 @@ class PullRequests:
     forges: Forges
     reader: ImageReader
     reach: Reach
+    compute: Compute = IN_PLACE
 
     async def review(
         self, wanted: ImageUpdateAutomation, url: str, access: GitAccess, head: str, base: str
@@ -141,7 +146,8 @@ class PullRequests:
         """
         here = [each for each in found if each.base == review.base]
         bumps = await self._bumps(namespace, plan, policies)
-        url = is_current(here, proposal_digest(plan, bumps)) if bumps else ""
+        digest = await self.compute.run(_weight(plan), proposal_digest, plan, bumps)
+        url = is_current(here, digest) if bumps else ""
         if not url:
             url = await self._bring(review, here, plan, bumps, policies)
         for step in plan_outdated(found, review.base, url) if url else ():
@@ -159,14 +165,20 @@ class PullRequests:
         proposal = None
         if bumps:
             described, complete = await self._described(plan, bumps)
-            proposal = write_proposal(plan, described, complete=complete)
-        step = plan_pull_request(here, proposal, _why(plan))
+            proposal = await self.compute.run(
+                _weight(plan), partial(write_proposal, complete=complete), plan, described
+            )
+        step = await self._step(here, proposal, plan)
         if isinstance(step, Close):
             # Somebody may be merging it: the branch has the changes before the forge says that it is merged.
             await self.clock.sleep(MERGING)
             again = [each for each in await self.look(review) if each.base == review.base]
-            step = plan_pull_request(again, proposal, _why(plan))
+            step = await self._step(again, proposal, plan)
         return await self._carry_out(review, step)
+
+    async def _step(self, here: list[PullRequest], proposal: Proposal | None, plan: CommitPlan) -> Step:
+        weight = _weight(plan) + sum(len(each.body) for each in here)
+        return await self.compute.run(weight, lambda: plan_pull_request(here, proposal, _why(plan)))
 
     async def _carry_out(self, review: Review, step: Step) -> str:
         """The URL of the pull request that is open then."""
@@ -203,7 +215,7 @@ class PullRequests:
     async def _bumps(self, namespace: str, plan: CommitPlan, policies: Mapping[str, ImageRef]) -> tuple[Bump, ...]:
         """The image of each policy that the plan changes something for, without labels."""
         bumps = []
-        for policy in changed_policies(plan):
+        for policy in await self.compute.run(_weight(plan), changed_policies, plan):
             name = policy.partition(":")[2]
             image = policies.get(name)
             if image is None:
@@ -214,7 +226,7 @@ class PullRequests:
 
     async def _described(self, plan: CommitPlan, bumps: tuple[Bump, ...]) -> tuple[tuple[Bump, ...], bool]:
         """The same with labels, and whether all of them could be read: what is missing is no reason to wait."""
-        before = old_references(plan, bumps)
+        before = await self.compute.run(_weight(plan), old_references, plan, bumps)
         pairs = await asyncio.gather(
             *(self._labels_of(bump, before.get(bump.policy, "")) for bump in bumps[:MOST_IMAGES])
         )
@@ -279,6 +291,10 @@ def refusals(
 def _labels(text: str) -> tuple[str, ...]:
     names = (" ".join(name.split()) for name in text.split(","))
     return tuple(dict.fromkeys(filter(None, names)))[:MOST_LABELS]
+
+
+def _weight(plan: CommitPlan) -> int:
+    return PLACE_WEIGHT * (len(plan.changes) + len(plan.sightings))
 
 
 def _why(plan: CommitPlan) -> str:

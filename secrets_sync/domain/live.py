@@ -14,6 +14,7 @@ from typing import Any
 
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from secrets_sync.domain.hashing import data_hash
+from secrets_sync.domain.reading import KEY_WEIGHT, weight_of_values
 
 SECRET = Kind("", "v1", "Secret")
 MANAGED = "reconcile.external-secrets.io/managed"
@@ -41,6 +42,11 @@ class LiveSecret:
     def of(cls, manifest: Manifest) -> LiveSecret:
         encoded: Mapping[str, str] = manifest.get("data") or {}
         return cls(manifest, {key: Sensitive(base64.b64decode(value or "")) for key, value in encoded.items()})
+
+    @property
+    def weight(self) -> int:
+        """About how much work its data is."""
+        return weight_of_values(self.data)
 
     @property
     def ref(self) -> ObjectRef:
@@ -88,6 +94,11 @@ class LiveSecret:
             labels |= _names(metadata.get("f:labels"))
             annotations |= _names(metadata.get("f:annotations"))
         return Owned(frozenset(data), frozenset(labels), frozenset(annotations))
+
+
+def weight_of_manifest(manifest: Manifest) -> int:
+    """About how much work `LiveSecret.of` is."""
+    return sum(KEY_WEIGHT + len(value or "") for value in (manifest.get("data") or {}).values())
 
 
 def _names(fields: Mapping[str, Any] | None) -> set[str]:

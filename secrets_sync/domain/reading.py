@@ -32,6 +32,14 @@ class Absent:
         return f"{self.where}: no key {self.key!r}{version} ({self.proof})"
 
 
+KEY_WEIGHT = 20
+"""What a key counts, whatever its value: bytes that are as much work to hash and to encode."""
+
+
+def weight_of_values(values: Mapping[str, Sensitive]) -> int:
+    return sum(KEY_WEIGHT + len(value.reveal()) for value in values.values())
+
+
 @dataclass(frozen=True)
 class Reading:
     """One answer for each entry: of spec.dataFrom, then of spec.data; of equal keys the later wins."""
@@ -47,10 +55,9 @@ class Reading:
         return values
 
     @property
-    def size(self) -> int:
-        """How many bytes all values are."""
-        answers = (answer.values() for answer in self.answers if not isinstance(answer, Absent))
-        return sum(len(value.reveal()) for values in answers for value in values)
+    def weight(self) -> int:
+        """About how much work the values are."""
+        return sum(weight_of_values(answer) for answer in self.answers if not isinstance(answer, Absent))
 
     @property
     def is_gone(self) -> bool:

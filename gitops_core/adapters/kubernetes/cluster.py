@@ -1,20 +1,23 @@
 """The Cluster port on a real Kubernetes API server.
 
 Every method is one HTTP request. What is not an HTTP matter (what a refusal means, how a list decodes, who we are) is
-in the modules beside this one.
+in the modules beside this one. Users' objects may be large: a page of a list is asked for again with fewer of them when
+it is longer than LARGEST_PAGE, and what is long is decoded beside the event loop.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, TypeVarTuple, Unpack
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -22,16 +25,20 @@ import msgspec
 from gitops_core.adapters.kubernetes.decoding import decode_event, decode_page, lines
 from gitops_core.adapters.kubernetes.discovery import Discovery
 from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin, find_endpoint, in_cluster
-from gitops_core.adapters.kubernetes.transport import Headers, Request, Transport, until_cut
+from gitops_core.adapters.kubernetes.transport import MIB, AnswerTooLarge, Headers, Request, Transport, until_cut
 from gitops_core.errors import BadRequest, ClusterUnavailable, KindUnknown, NotFound
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import ApiResource, Page, Query, WatchEvent
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 AGENT = "sealoop"
 REQUEST_SECONDS = 65.0  # the API server gives up after 60 s and says so: better its words than ours
 WATCH_SECONDS = (300, 600)
+LARGEST_PAGE = 2 * MIB
+SMALL = 1 << 16
+"""Bytes of an answer that are decoded in the loop."""
 
 _decode = msgspec.json.Decoder(dict[str, Any])
 _encode = msgspec.json.Encoder()
@@ -59,6 +66,7 @@ class KubernetesCluster:
         self._transport = self._transports[0]
         self._discovery = Discovery(self._transport)
         self._identity: Headers = ()
+        self._fitting: dict[Kind, int] = {}  # how many objects of a kind the next page may have
 
     @classmethod
     async def from_environment(
@@ -121,12 +129,29 @@ class KubernetesCluster:
             return None
 
     async def list(self, query: Query, type_: type[T], *, limit: int = 500, continue_token: str = "") -> Page[T]:
+        fewer = min(limit, self._fitting.get(query.kind, limit))
+        while True:
+            try:
+                page = await self._page(query, type_, fewer, continue_token)
+            except AnswerTooLarge:
+                if fewer == 1:
+                    raise
+                fewer = max(1, fewer // 4)
+                continue
+            self._fitting[query.kind] = min(limit, 2 * fewer)  # one large object is no reason to ask for few for ever
+            return page
+
+    async def _page(self, query: Query, type_: type[T], limit: int, continue_token: str) -> Page[T]:
+        """Raises AnswerTooLarge: it has several objects and is longer than LARGEST_PAGE."""
         options = {**_selectors(query), "limit": str(limit)}
         if continue_token:
             options["continue"] = continue_token
         request = await self._question(query, options, "PartialObjectMetadataList")
+        if limit > 1:
+            request = replace(request, largest=LARGEST_PAGE)
         with self._forgetting(query.kind):
-            return decode_page(await self._transport.send(request), query, type_)
+            body = await self._transport.send(request)
+            return await _beside(decode_page, body, query, type_)
 
     async def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
         length = random.randint(*self._watch_seconds)  # noqa: S311 - spreads load, hides nothing
@@ -215,7 +240,7 @@ class KubernetesCluster:
         with self._forgetting(ref.kind):
             answer = await self._transport.send(Request(method, target, ref, headers, content))
         try:
-            return _decode.decode(answer)
+            return await _beside(_decode.decode, answer)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise ClusterUnavailable(f"{ref}: the API server answered with something that is no object") from None
 
@@ -245,6 +270,11 @@ class KubernetesCluster:
 
     async def _collection(self, kind: Kind, namespace: str) -> str:
         return _root(await self._discovery.find(kind), namespace)
+
+
+async def _beside(decode: Callable[[bytes, Unpack[Ts]], T], body: bytes, *args: *Ts) -> T:
+    """What `decode` makes of `body`: in a thread, where that takes more than some milliseconds."""
+    return decode(body, *args) if len(body) <= SMALL else await asyncio.to_thread(decode, body, *args)
 
 
 def _root(resource: ApiResource, namespace: str) -> str:

@@ -53,6 +53,7 @@ class Request:
     Attributes:
         about: the object (or, with no name, the kind) that errors speak of.
         target: path and query, already encoded.
+        largest: bytes of a success that are read; of a longer one nothing, and AnswerTooLarge is raised.
     """
 
     method: str
@@ -60,6 +61,11 @@ class Request:
     about: ObjectRef
     headers: Headers = ()
     body: bytes | None = None
+    largest: int = LARGEST_ANSWER
+
+
+class AnswerTooLarge(ClusterUnavailable):
+    """The answer is longer than the request allows."""
 
 
 class _Lost(ClusterUnavailable):
@@ -159,7 +165,7 @@ class Transport:
         async with self._open(request, identity, self._patience) as response:
             if response.status >= 400:
                 return await self._refusal(response)
-            return Answer(response.status, CIMultiDict(response.headers), await read_body(response, LARGEST_ANSWER))
+            return Answer(response.status, CIMultiDict(response.headers), await read_body(response, request.largest))
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> Answer:
         try:
@@ -209,7 +215,7 @@ class Transport:
             cause = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
             raise ClusterUnavailable(f"{where} cannot be reached: {cause}") from error
         except BodyTooLarge as error:
-            raise ClusterUnavailable(f"{where} sent too much: {error}") from error
+            raise AnswerTooLarge(f"{where} sent too much: {error}") from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise _Lost(f"{where} broke off: {type(error).__name__}") from error
         except (aiohttp.ClientError, OSError) as error:

@@ -17,6 +17,7 @@ from gitops_core.gotemplate.regexps import (
     PatternInvalid,
     compile_pattern,
     expand,
+    first_match,
     group_names,
     matches,
     parse_expansion,
@@ -28,11 +29,11 @@ _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
 def found(pattern: Pattern, text: str) -> bool:
-    return pattern.search(to_bytes(text)) is not None
+    return first_match(pattern, to_bytes(text)) is not None
 
 
 def find(pattern: Pattern, text: str) -> str:
-    match = pattern.search(to_bytes(text))
+    match = first_match(pattern, to_bytes(text))
     return to_text(match.group(0) or b"") if match else ""
 
 

@@ -7,6 +7,7 @@ token goes nowhere else.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from image_updater.errors import ForgeDenied, ForgeUnavailable
 T = TypeVar("T")
 LARGEST = 16 << 20
 LONGEST_CAUSE = 300
+LARGEST_COMPLAINT = SMALL = 1 << 16
+"""Bytes: an error that says more is not read; an answer that is longer is decoded in a thread."""
 MOST_REDIRECTS = 3
 _REDIRECTS = {301, 302, 307, 308}
 
@@ -95,7 +98,9 @@ class Talk:
         if not 200 <= status < 300:
             raise self._failure(request, status, headers, content)
         try:
-            return msgspec.json.decode(content, type=type_)
+            if len(content) <= SMALL:
+                return msgspec.json.decode(content, type=type_)
+            return await asyncio.to_thread(msgspec.json.decode, content, type=type_)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise ForgeUnavailable(f"{request}: the answer is not what a forge's API says") from None
 
@@ -180,11 +185,13 @@ def _delay(headers: Mapping[str, str]) -> float | None:
 
 def _cause(content: bytes) -> str:
     """What the forge says went wrong, on one line; a body that is not JSON is not quoted."""
+    if len(content) > LARGEST_COMPLAINT:
+        return ""
     try:
         said = msgspec.json.decode(content, type=_Complaint)
+        words = [*_words(said.message), *_words(said.errors), *_words(said.error), *_words(said.error_description)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
-    words = [*_words(said.message), *_words(said.errors), *_words(said.error), *_words(said.error_description)]
     return " ".join("; ".join(dict.fromkeys(words)).split())
 
 

@@ -16,6 +16,7 @@ from gitops_core.adapters.kubernetes.kubeconfig import find_endpoint
 from gitops_core.errors import BadRequest, ClusterError, ClusterUnavailable, Expired, Forbidden, Invalid, KindUnknown
 from gitops_core.meta import Kind, ObjectKey, ObjectMeta, ObjectRef, Resource, Sensitive, Wire
 from gitops_core.ports import PartialObject, Query, Unreadable
+from gitops_core.runtime.informers import every_page
 from tests.servers.controlplane import ControlPlane
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
@@ -227,6 +228,21 @@ async def test_a_watch_ends_when_its_time_is_over(control_plane: ControlPlane) -
     assert [event.type for event in events if event.type != "BOOKMARK"] == ["ADDED"]
 
 
+async def test_many_large_objects_of_one_namespace_are_listed(
+    control_plane: ControlPlane, cluster: KubernetesCluster
+) -> None:
+    namespace = control_plane.namespace()
+    for n in range(5):
+        await cluster.create(config_map(namespace, f"large-{n}", x="x" * 900_000), field_manager="test")
+
+    found = await every_page(cluster, Query(CONFIG_MAP, namespace), dict)
+
+    large = [item for item in found if item["metadata"]["name"].startswith("large-")]
+    assert [(item["metadata"]["name"], len(item["data"]["x"])) for item in large] == [
+        (f"large-{n}", 900_000) for n in range(5)
+    ]
+
+
 async def test_metadata_only_brings_no_data(control_plane: ControlPlane, cluster: KubernetesCluster) -> None:
     namespace = control_plane.namespace()
     await cluster.create(config_map(namespace, "a", x="1"), field_manager="tests")
@@ -295,7 +311,7 @@ async def test_a_policy_that_repeats_a_secrets_value_is_named_without_its_words(
 
 async def refused(cluster: KubernetesCluster, manifest: dict[str, Any]) -> Invalid:
     """The refusal, once the API server has noticed the policy."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await cluster.apply(manifest, field_manager="tests", dry_run=True)

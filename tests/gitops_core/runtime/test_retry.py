@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.errors import ClusterUnavailable, StalledError, TransientError
+from gitops_core.errors import ClusterUnavailable, Postponed, StalledError, TransientError
 from gitops_core.meta import Status
 from gitops_core.runtime.reconciling import Outcome
 from gitops_core.runtime.retry import FIRST_RETRY, LAST_RETRY, backoff, delay_after
@@ -40,6 +40,16 @@ def test_nobody_comes_back_before_the_peer_said(retry_after: float, failures: in
 
     assert delay is not None
     assert delay >= max(retry_after, 1.0)
+
+
+@given(st.integers(0, 100), JITTER, JITTER)
+def test_those_whose_turn_has_not_come_come_back_soon_and_apart(failures: int, one: float, other: float) -> None:
+    first, second = (delay_after(Postponed("many wait"), failures, jitter) for jitter in (one, other))
+
+    assert first is not None
+    assert second is not None
+    assert 1.0 <= first <= 3.0
+    assert abs(first - second) >= abs(one - other) - 1e-9
 
 
 def test_who_was_told_when_to_come_back_comes_soon_after() -> None:

@@ -6,13 +6,17 @@ import base64
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
+from gitops_core.runtime.computing import Threads
+from gitops_core.runtime.metrics import Metrics
 from image_updater.adapters.inspecting import (
     LARGEST_CONFIG,
     LONGEST_LABEL,
@@ -24,6 +28,7 @@ from image_updater.adapters.oci import OciRegistry
 from image_updater.domain.cosign import SignedClaim
 from image_updater.domain.references import Repository
 from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable
+from tests.stretches import LONGEST, Stretches
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -406,3 +411,29 @@ async def test_a_payload_that_is_not_what_it_is_named_is_not_believed(shelf: She
 
 def _long_labels(image: int) -> dict[str, str]:
     return {f"{image}-{number}-".ljust(LONGEST_LABEL, "x"): "y" * LONGEST_LABEL for number in range(MOST_LABELS)}
+
+
+async def test_a_long_manifest_is_not_read_in_the_loop(shelf: Shelf) -> None:
+    annotations = {f"{n}": "" for n in range(250_000)}
+    digest = shelf.manifest({"schemaVersion": 2, "manifests": [], "annotations": annotations}, media_type=INDEX)
+    stretches = Stretches()
+
+    with closing(Threads(Metrics(CollectorRegistry()))) as compute:
+        async with OciRegistry(compute=compute) as registry:
+            reader = RegistryReader(registry)
+            with stretches.measured():
+                image = await reader.image(shelf.repository, digest)
+            await reader.close()
+
+    assert len(image.labels) == MOST_LABELS
+    assert stretches.longest < LONGEST, stretches.where
+
+
+async def test_of_an_endless_index_the_first_images_are_read(shelf: Shelf, reader: RegistryReader) -> None:
+    first = {"digest": shelf.image({"os": "linux", "architecture": "arm64"}), "mediaType": DOCKER_MANIFEST}
+    rest = {"digest": f"sha256:{'0' * 64}", "platform": {"os": "linux", "architecture": "s390x"}}
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [first, *[rest] * 5000]}
+
+    image = await reader.image(shelf.repository, shelf.manifest(index, media_type=INDEX))
+
+    assert image.platforms == ("linux/arm64", "linux/s390x")

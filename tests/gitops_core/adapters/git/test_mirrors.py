@@ -16,13 +16,14 @@ from gitops_core.adapters.git import GitMirrors, Limits
 from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.mirror import KEPT, MOST_KEPT
 from gitops_core.adapters.git.reading import Readers
-from gitops_core.adapters.http import Places
 from gitops_core.errors import GitError, NotLeader, PushConflict, RefNotFound
 from gitops_core.meta import Revision
 from gitops_core.ports import GitRef
 from gitops_core.runtime.leave import FENCE
+from gitops_core.runtime.places import Places
 from sealoop.embedded.githttp import GitServer
 from tests.contracts.test_git import change
+from tests.processes import children
 from tests.servers.git import BareRepository, GitPlace, file_place
 
 MAIN = GitRef(branch="main")
@@ -170,13 +171,6 @@ def _kill_children(word: str) -> int:
         os.kill(pid, signal.SIGKILL)
         killed += 1
     return killed
-
-
-def children(word: str) -> list[int]:
-    """Child processes whose command line holds `word`, whichever thread began them."""
-    lists = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
-    pids = {int(pid) for found in lists for pid in found}
-    return sorted(pid for pid in pids if word in Path(f"/proc/{pid}/cmdline").read_text())
 
 
 async def test_a_reader_that_hangs_stops_neither_the_loop_nor_the_readers_of_other_mirrors(
