@@ -242,8 +242,7 @@ class KustomizationReconciler:
                 self._applier.read(plan, memory.marks) if memory and is_repeated else self._applier.try_out(plan)
             )
             await self._track(attempt, plan.tracked)
-        except SyncFailed as error:
-            self._memory.pop(wanted.key, None)
+        except SyncFailed as error:  # nothing is written yet: what was applied before is remembered still
             self._fail(attempt, error.reason, str(error))
         except NotLeader:
             raise

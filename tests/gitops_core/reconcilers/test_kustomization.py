@@ -441,6 +441,32 @@ def test_after_a_refused_apply_all_is_tried_out_again_before_anything_is_written
     virtually(main())
 
 
+def test_who_takes_back_a_commit_that_a_trial_refused_has_the_objects_read_and_not_tried_out() -> None:
+    """Nothing was written since: what was applied before is applied still."""
+
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", interval="10m", retryInterval="10m")
+        async with world.running():
+            await asyncio.sleep(5)
+            bad = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: two, labels: {x: 'not a label!'}}\n"
+            await world.commit({"apps/two.yaml": bad})
+            await asyncio.sleep(70)
+            assert condition(await world.kustomization("apps"), "Ready")[1] == "ReconciliationFailed"
+            moment = len(world.cluster.requests)
+
+            back = await world.commit(APP)
+            await asyncio.sleep(70)
+
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[0] == "True"
+            assert live["status"]["lastAppliedRevision"].endswith(back)
+            assert not [name for _, name, tried in world.cluster.since(moment, "apply") if tried]
+
+    virtually(main())
+
+
 def test_bad_files_are_all_named_with_their_lines() -> None:
     async def main() -> None:
         world = World()

@@ -112,6 +112,114 @@ def test_a_key_changed_while_taken_is_looked_at_again() -> None:
     virtually(main())
 
 
+def test_a_key_changed_while_taken_goes_before_periodic_looks_whatever_was_added_after() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()))
+        queue.add("x")
+        assert await queue.get() == "x"
+        queue.add("x", Priority.PERIODIC)
+        queue.add("x", Priority.CHANGED)
+        queue.add("x", Priority.PERIODIC)
+        queue.add("y", Priority.PERIODIC)
+
+        queue.done("x")
+
+        assert [await queue.get(), await queue.get()] == ["x", "y"]
+
+    virtually(main())
+
+
+def test_a_periodic_look_that_came_due_while_its_key_was_taken_stays_one() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()))
+        queue.add("x")
+        assert await queue.get() == "x"
+        queue.add("x", Priority.PERIODIC)
+
+        queue.done("x")
+        queue.add("y")
+
+        assert [await queue.get(), await queue.get()] == ["y", "x"]
+
+    virtually(main())
+
+
+def test_a_key_that_was_added_twice_does_not_overtake_others_when_it_comes_back() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()))
+        for key in ("x", "x", "y"):
+            queue.add(key)
+        assert await queue.get() == "x"
+        queue.done("x")
+
+        queue.add("x")
+
+        assert [await queue.get(), await queue.get()] == ["y", "x"]
+
+    virtually(main())
+
+
+def test_patience_begins_anew_after_each_periodic_look() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()))
+        for number in range(2 * PATIENCE + 1):
+            queue.add(f"changed {number}")
+        for key in ("first", "second"):
+            queue.add(key, Priority.PERIODIC)
+
+        order = [await queue.get() for _ in range(2 * PATIENCE + 3)]
+
+        assert [order.index(key) for key in ("first", "second")] == [PATIENCE, 2 * PATIENCE + 1]
+
+    virtually(main())
+
+
+def test_what_is_due_later_comes_as_a_periodic_look() -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        timers = Timers(clock)
+        queue: WorkQueue[str] = WorkQueue(timers)
+        ticking = asyncio.create_task(timers.run())
+        queue.add_after("due", 1.0)
+        await clock.sleep(2.0)
+        queue.add("changed")
+
+        assert [await queue.get(), await queue.get()] == ["changed", "due"]
+        ticking.cancel()
+
+    virtually(main())
+
+
+def test_unscheduling_leaves_what_waits() -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        timers = Timers(clock)
+        queue: WorkQueue[str] = WorkQueue(timers)
+        queue.add("x")
+        queue.add_after("x", 1.0)
+
+        queue.unschedule("x")
+
+        assert len(timers) == 0
+        assert await queue.get() == "x"
+
+    virtually(main())
+
+
+def test_a_closed_queue_hands_out_nothing_to_who_waits_and_to_who_comes() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()))
+        waiting = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+
+        queue.close()
+        queue.add("x")
+
+        assert [await waiting, await queue.get()] == [None, None]
+
+    virtually(main())
+
+
 def test_the_last_schedule_of_a_key_is_the_one_that_counts() -> None:
     async def main() -> None:
         clock = VirtualClock()
