@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check format generate lock tools install simulate mutate bench bench-images wheel clean
+.PHONY: help demo test check format generate lock tools install explore simulate mutate bench bench-images wheel clean
 
 help:            ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -29,6 +29,9 @@ format: install        ## Rewrite the code as the formatter wants it
 generate: install      ## Write the generated files again
 	$(BIN)/sealoop crds deploy/crds
 	$(BIN)/sealoop rbac --table docs/operations.md
+
+explore: install tools ## The property tests with new examples, and many: make explore ARGS=tests/image_updater
+	$(BIN)/python -m pytest -n auto -m hypothesis --hypothesis-profile=explore $(ARGS)
 
 simulate: install      ## More simulated histories: make simulate SEEDS=10000; SEED=n plays one again
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))

@@ -2,10 +2,12 @@
 
 pytest_plugins: list[str] = [
     "tests.local",
+    "tests.properties",
     "tests.servers.aws",
     "tests.servers.controlplane",
     "tests.servers.gitea",
     "tests.servers.registry",
     "tests.servers.vault",
+    "tests.signals",
     "tests.workers",
 ]

@@ -11,6 +11,7 @@ import importlib
 import sys
 
 from bench.table import show
+from tests.servers.programs import ProgramMissing
 
 BENCHMARKS = {
     "kustomizations": "100 Kustomizations of one path (Flux: 9.7 s, 24 requests; again 8.2-9.3 s, 17 requests each)",
@@ -27,7 +28,10 @@ def main() -> None:
     for each in wanted:
         name, _, group = each.partition(".")
         rows = importlib.import_module(f"bench.{name}").rows
-        show(BENCHMARKS[name], rows(group) if group else rows())
+        try:
+            show(BENCHMARKS[name], rows(group) if group else rows())
+        except ProgramMissing as error:
+            sys.exit(f"bench: {error}")
 
 
 main()

@@ -4,6 +4,7 @@
     ├── TransientError            the world may heal: Ready=False, retry with backoff
     │   ├── ClusterError          what a Kubernetes API answered
     │   ├── GitError              what a Git remote answered
+    │   ├── Postponed             nothing went wrong: others are before it
     │   └── ...
     └── StalledError              only an edit can help: Ready=False, Stalled=True, no retry
 
@@ -68,6 +69,12 @@ class TransientError(GitOpsError):
 
 class StalledError(GitOpsError):
     """Someone must edit the object, or something that it names."""
+
+
+class Postponed(TransientError):
+    """Its turn has not come yet: it is looked at again soon, nothing is told, and no attempt is counted."""
+
+    reason = "Postponed"
 
 
 class NotLeader(TransientError):

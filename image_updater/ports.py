@@ -124,6 +124,10 @@ class TagCatalog(Protocol):
         """When the last listing of the repository by who has this identity (`access_identity`) began."""
         ...
 
+    async def newest(self, repository: str) -> datetime | None:
+        """When the newest listing of the repository was answered; None when it was never listed."""
+        ...
+
     async def store(
         self, repository: str, tags: Iterable[str], now: datetime, identity: str = "", began: datetime | None = None
     ) -> bool:

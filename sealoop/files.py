@@ -16,6 +16,7 @@ from gitops_core.errors import GitOpsError
 from gitops_core.meta import Kind, Manifest
 from sealoop.kinds import CRD, NAMESPACE
 from sealoop.streams import json_or_yaml
+from sealoop.terminals import visible
 
 ENDINGS = (".yaml", ".yml", ".json")
 _KUSTOMIZE = "kustomize.config.k8s.io"
@@ -37,7 +38,7 @@ def manifests_in(places: Sequence[str], *, recursive: bool = False) -> list[Mani
     try:
         found = list(read_manifests(files, json_or_yaml))
     except GitOpsError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(visible(str(error))) from None
     if places and not found:
         raise click.ClickException(f"no objects in {', '.join(files)}")
     for manifest in found:

@@ -41,6 +41,8 @@ log = logging.getLogger("sealoop.hooks")
 LONGEST = 1 << 20
 RATE, BURST = 50.0, 200
 AT_ONCE, STRANGERS_AT_ONCE = 16, 64
+MOST_CLAIMS = 16
+"""Receivers that are asked whether a path is theirs which several claim."""
 PAUSE = 0.5
 """Seconds between two readings of the paths, which only who asks for an unknown one waits for."""
 MANAGER = "notification-controller"
@@ -94,7 +96,7 @@ class Hooks:
     cluster: Cluster
     clock: Clock
     compute: Compute = IN_PLACE
-    _paths: dict[str, ObjectKey] = field(default_factory=dict)
+    _paths: dict[str, tuple[ObjectKey, ...]] = field(default_factory=dict)
     _budgets: dict[str, _Budget] = field(default_factory=dict)
     _strangers: _Budget = field(default_factory=lambda: _Budget(STRANGERS_AT_ONCE))
     _read_at: float = -PAUSE
@@ -102,19 +104,31 @@ class Hooks:
 
     def place(self, path: str) -> contextlib.AbstractContextManager[bool]:
         """Whether one more request may be looked at now."""
-        known = _PATH.fullmatch(path) is not None and self._known(path) is not None
+        known = _PATH.fullmatch(path) is not None and self._known(path)
         budget = self._budgets.setdefault(path, _Budget(AT_ONCE)) if known else self._strangers
         return budget.place(self.clock.monotonic())
 
     async def receiver(self, path: str) -> Receiver | None:
         """The Receiver that is called at `path` now. Raises ClusterError."""
-        if self._known(path) is None:
+        if not self._known(path):
             await self._read(self.clock.monotonic())
-        key = self._known(path)
-        manifest = None if key is None else await self.cluster.get(ObjectRef(Receiver.KIND, key))
-        receiver = None if manifest is None else from_manifest(Receiver, manifest)
-        is_same = receiver is not None and hmac.compare_digest(receiver.status.webhook_path, path)
-        return receiver if is_same else None
+        claims = self._known(path)
+        for key in claims:
+            manifest = await self.cluster.get(ObjectRef(Receiver.KIND, key))
+            receiver = None if manifest is None else from_manifest(Receiver, manifest)
+            if receiver is None or not hmac.compare_digest(receiver.status.webhook_path, path):
+                continue
+            if len(claims) == 1 or await self._is_at(receiver, path):
+                return receiver
+        return None
+
+    async def _is_at(self, receiver: Receiver, path: str) -> bool:
+        """Whether the path is made of its token: that its status says so proves nothing. Raises ClusterError."""
+        try:
+            token = await receiver_token(self.cluster, receiver)
+        except TokenMissing:
+            return False
+        return hmac.compare_digest(webhook_path(token, receiver.key), path)
 
     async def _read(self, asked_at: float) -> None:
         """Know every path that a Receiver told before `asked_at`; who asks meanwhile waits for the same reading.
@@ -126,8 +140,12 @@ class Hooks:
                 return
             await self.clock.sleep(max(0.0, self._read_at + PAUSE - self.clock.monotonic()))
             began = self.clock.monotonic()
-            found = await listed(self.cluster, Receiver)
-            self._paths = {each.status.webhook_path: each.key for each in found if each.status.webhook_path}
+            paths: dict[str, tuple[ObjectKey, ...]] = {}
+            for each in sorted(await listed(self.cluster, Receiver), key=_age):
+                claims = paths.get(each.status.webhook_path, ())
+                if each.status.webhook_path and len(claims) < MOST_CLAIMS:
+                    paths[each.status.webhook_path] = (*claims, each.key)
+            self._paths = paths
             self._budgets = {path: budget for path, budget in self._budgets.items() if path in self._paths}
             self._read_at = began
 
@@ -187,10 +205,16 @@ class Hooks:
         patch = {"metadata": {"annotations": {REQUESTED_AT: moment}}}
         await self.cluster.patch(ref, patch, field_manager=MANAGER)
 
-    def _known(self, path: str) -> ObjectKey | None:
-        """Compares with every path, in the same time whichever it is."""
-        found = [key for known, key in self._paths.items() if hmac.compare_digest(known, path)]
-        return found[0] if found else None
+    def _known(self, path: str) -> tuple[ObjectKey, ...]:
+        """Who claims the path in a status. Compares with every path, in the same time whichever it is."""
+        found = [claims for known, claims in self._paths.items() if hmac.compare_digest(known, path)]
+        return found[0] if found else ()
+
+
+def _age(receiver: Receiver) -> str:
+    """Sorts the oldest first: who copies a path comes later than whose it is."""
+    created = receiver.metadata.creation_timestamp
+    return timestamp(created) if created is not None else ""
 
 
 @contextlib.asynccontextmanager

@@ -16,12 +16,15 @@ import click
 from gitops_core.errors import BadRequest, GitOpsError, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import ApiResource, Cluster
+from sealoop.terminals import visible
 
 NAMESPACE = Kind("", "v1", "Namespace")
 CRD = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 
 INSTALL = "sealoop crds - | kubectl apply --server-side -f -"
 """The command that makes a cluster know our kinds."""
+
+_INSTALL = f"install it: {INSTALL}, or on an embedded cluster: sealoop run --local DIR"
 
 
 class Asked(NamedTuple):
@@ -86,7 +89,7 @@ def _how_to_install(name: str) -> str:
     from sealoop.wiring import KINDS  # takes a second to import, and only here does somebody wait for it
 
     ours = {called for k in KINDS for called in (k.PLURAL, k.KIND.kind.lower(), *k.SHORT_NAMES)}
-    return f"; install it: {INSTALL}" if name in ours else ""
+    return f"; {_INSTALL}" if name in ours else ""
 
 
 def object_name(kind: Kind, name: str) -> str:
@@ -114,12 +117,15 @@ async def placed(cluster: Cluster, manifest: Manifest, namespace: str, *, demand
 
 
 def told(ref: ObjectRef, error: GitOpsError) -> str:
-    """The error's sentence, which names the object."""
+    """The error's sentence, which names the object, for a terminal."""
+    from sealoop.wiring import KINDS
+
     text = str(error)
     if isinstance(error, KindUnknown):
-        text += "; install its CustomResourceDefinition first"
+        ours = any(ref.kind == each.KIND for each in KINDS)
+        text += f"; {_INSTALL}" if ours else "; install its CustomResourceDefinition first"
     is_named = text.startswith(f"{ref.kind.kind}/") or f'"{ref.key.name}"' in text
-    return text if is_named else f"{ref}: {text}"
+    return visible(text if is_named else f"{ref}: {text}")
 
 
 def ref_in(served: ApiResource, namespace: str, name: str) -> ObjectRef:

@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 import click
 
 from sealoop.clusters import Connection, connection_options, opened
+from sealoop.terminals import visible
 
 _files = click.option(
     "-f", "--filename", "files", multiple=True, metavar="FILE", help="A file, a folder, or - for standard input."
@@ -44,7 +45,7 @@ def run(work: Coroutine[Any, Any, int]) -> None:
     try:
         failures = asyncio.run(work)
     except GitOpsError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(visible(str(error))) from error
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(1 if failures else 0)

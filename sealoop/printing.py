@@ -20,6 +20,7 @@ import yaml
 from gitops_core.domain.scalars import resolve
 from gitops_core.meta import Kind, Manifest
 from sealoop.kinds import object_name
+from sealoop.terminals import visible
 
 NONE = "<none>"
 
@@ -358,15 +359,7 @@ class Table:
         metadata = manifest["metadata"]
         name = object_name(self.kind, metadata["name"]) if self._kinds else metadata["name"]
         first = [*([metadata.get("namespace", "")] if self._namespaces else []), *([name] if self._named else [])]
-        return [*first, *(_visible(column.cell(manifest, now)) for column in self._columns)]
-
-
-_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-
-
-def _visible(text: str) -> str:
-    """One line that cannot steer a terminal: messages may quote what a stranger's server said."""
-    return _INVISIBLE.sub(" ", text)
+        return [*first, *(visible(column.cell(manifest, now)) for column in self._columns)]
 
 
 # libyaml's emitter is ten times faster; a wheel without it has the other one

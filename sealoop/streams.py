@@ -1,20 +1,25 @@
 r"""Streams of documents as kubectl reads them: what begins with a brace is JSON, one object behind the other.
 
-JSON is read as JSON, because YAML does not know how JSON spells what is beyond 16 bits ("\ud83d\ude00"). What begins
-with a brace and is no JSON may still be YAML in flow style.
+JSON is read as JSON, because YAML does not know how JSON spells what is beyond 16 bits ("\ud83d\ude00"); half of such a
+pair is U+FFFD. What begins with a brace and is no JSON may still be YAML in flow style.
 
-Source: k8s.io/apimachinery, pkg/util/yaml, YAMLOrJSONDecoder.
+Source: k8s.io/apimachinery, pkg/util/yaml, YAMLOrJSONDecoder; encoding/json.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any, NoReturn
 
 from gitops_core.domain.manifests import MAX_DEPTH, Malformed, documents
 
 _SPACE = " \t\r\n"
+_HALF = re.compile("[\ud800-\udfff]")
+MOST_DIGITS = 400
+"""Of a whole number; a longer one is larger than every float."""
 
 
 def json_or_yaml(data: bytes) -> Iterator[tuple[int, Any]]:
@@ -42,7 +47,7 @@ def _json(text: str) -> Iterator[tuple[int, Any]]:
             raise Malformed(line, f"nested more than {MAX_DEPTH} deep") from None
         if _depth(value) > MAX_DEPTH:
             raise Malformed(line, f"nested more than {MAX_DEPTH} deep")
-        yield line, value
+        yield line, _mended(value)
         line += text.count("\n", position, end)
         position = _behind_space(text, end)
 
@@ -63,9 +68,27 @@ def _decoder(line: int) -> json.JSONDecoder:
         return made
 
     def refuse(word: str) -> NoReturn:
-        raise Malformed(line, f"{word} is no number of JSON")
+        raise Malformed(line, f"{word} is no number that JSON can say")
 
-    return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=refuse)
+    def real(word: str) -> float:
+        number = float(word)
+        return number if isfinite(number) else refuse(word if len(word) <= MOST_DIGITS else f"{word[:20]}...")
+
+    def whole(word: str) -> int | float:
+        return int(word) if len(word) <= MOST_DIGITS else real(word)
+
+    return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=refuse, parse_float=real, parse_int=whole)
+
+
+def _mended(value: Any) -> Any:
+    match value:
+        case str():
+            return _HALF.sub("\ufffd", value)
+        case dict():
+            return {_HALF.sub("\ufffd", name): _mended(inner) for name, inner in value.items()}
+        case list():
+            return [_mended(inner) for inner in value]
+    return value
 
 
 def _depth(value: Any) -> int:

@@ -6,7 +6,7 @@ Whatever it reads or writes lies in its own namespace: the cluster handle knows 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -46,6 +46,7 @@ from secrets_sync.domain.plan import (
     Update,
     is_ours,
     plan_target,
+    released,
     target_of,
 )
 from secrets_sync.domain.reading import Absent, Reading
@@ -200,7 +201,9 @@ class ExternalSecretReconciler:
     ) -> tuple[Plan, tuple[Notice, ...]]:
         """What was done, and what is told of it. The Secret is there before one of an earlier name is deleted."""
         for attempt in range(WRITE_ATTEMPTS):
-            plan = await self.compute.run(reading.weight + _weight(live), plan_target, wanted, reading, live)
+            yields = await self._yields(wanted, live, cluster)
+            weight = reading.weight + _weight(live)
+            plan = await self.compute.run(weight, plan_target, wanted, reading, live, yields)
             if isinstance(plan, Refuse):
                 raise _refused(plan, wanted)
             try:
@@ -216,8 +219,41 @@ class ExternalSecretReconciler:
             except ClusterError as error:
                 raise _failed(_mute(error, "take the Secret"), wanted, NO_UPDATE) from None
         if wanted.spec.target.creation_policy == "Owner" and (_moved(wanted) or isinstance(plan, Create)):
-            notices += await _delete_orphans(wanted, plan, cluster)
+            everyone = await self.objects.list(ExternalSecret, wanted.metadata.namespace)
+            notices += await _delete_orphans(wanted, plan, cluster, _targets(wanted, everyone))
         return plan, notices
+
+    async def _yields(self, wanted: ExternalSecret, live: LiveSecret | None, cluster: Cluster) -> str:
+        """The uid of the other ExternalSecret that controls the Secret and gives it up to `wanted`; "" for none.
+
+        It does when it is to make another Secret, and waits for that in a circle that ends at `wanted`'s own.
+        """
+        if live is None or wanted.spec.target.creation_policy != "Owner" or is_ours(wanted, live):
+            return ""
+        everyone = {one.metadata.uid: one for one in await self.objects.list(ExternalSecret, wanted.metadata.namespace)}
+        held: LiveSecret | None = live
+        passed: list[str] = []
+        while held is not None and held.controller is not None:
+            uid = str(held.controller.get("uid"))
+            if uid == wanted.metadata.uid:
+                return passed[0]
+            holder = everyone.get(uid)
+            if holder is None or uid in passed or not _moves_away(holder, held):
+                break
+            passed.append(uid)
+            held = await _live_secret(holder, cluster, self.compute)
+        return ""
+
+
+def _moves_away(holder: ExternalSecret, held: LiveSecret) -> bool:
+    is_owner = holder.spec.target.creation_policy == "Owner" and holder.metadata.deletion_timestamp is None
+    return is_owner and target_of(holder) != held.ref
+
+
+def _targets(wanted: ExternalSecret, everyone: Iterable[ExternalSecret]) -> frozenset[str]:
+    """The names of the Secrets that others are to own."""
+    others = (one for one in everyone if one.key != wanted.key and one.metadata.deletion_timestamp is None)
+    return frozenset(target_of(one).key.name for one in others if one.spec.target.creation_policy == "Owner")
 
 
 def _refuse_unsupported(wanted: ExternalSecret) -> None:
@@ -363,8 +399,14 @@ async def _delete(cluster: Cluster, live: LiveSecret) -> None:
         return
 
 
-async def _delete_orphans(wanted: ExternalSecret, plan: Plan, cluster: Cluster) -> tuple[Notice, ...]:
-    """Delete what this ExternalSecret made under another name, if the Secret is there in its place."""
+async def _delete_orphans(
+    wanted: ExternalSecret, plan: Plan, cluster: Cluster, awaited: frozenset[str]
+) -> tuple[Notice, ...]:
+    """Delete what this ExternalSecret made under another name, if the Secret is there in its place.
+
+    Args:
+        awaited: the names of Secrets that others are to own: those are left to them.
+    """
     if not isinstance(plan, Create | Update) and plan != Keep():
         return ()
     selector = f"{CREATED_BY}={created_by(wanted.key)}"
@@ -378,6 +420,9 @@ async def _delete_orphans(wanted: ExternalSecret, plan: Plan, cluster: Cluster) 
             continue  # a copied label makes no owner
         ref = ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, found.name))
         try:
+            if found.name in awaited:
+                await _release(wanted, cluster, ref)
+                continue
             await cluster.delete(ref, uid=found.uid, resource_version=found.resource_version)
         except NotFound:
             continue
@@ -385,6 +430,13 @@ async def _delete_orphans(wanted: ExternalSecret, plan: Plan, cluster: Cluster) 
             raise _failed(_mute(error, f"delete {ref}"), wanted, "could not delete orphaned secrets") from None
         notices.append(Notice("Normal", "Deleted", "secret deleted because it was orphaned"))
     return tuple(notices)
+
+
+async def _release(wanted: ExternalSecret, cluster: Cluster, ref: ObjectRef) -> None:
+    """Give up the Secret, if it still is `wanted`'s. Raises ClusterError."""
+    manifest = await cluster.get(ref)
+    if manifest is not None and is_ours(wanted, live := LiveSecret.of(manifest)):
+        await cluster.replace(released(wanted, live), field_manager=field_manager(wanted.metadata.name))
 
 
 # what it came to

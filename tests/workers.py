@@ -3,12 +3,15 @@
     SHARED   a real control plane takes seconds to start and a core to run: at most two of them, whatever the workers
     SLOW     what takes longest begins first, so that no worker is alone with it at the end
 
+There is one worker more than there are cores: much of what tests do is to wait for programs and intervals.
+
 Everything else a test needs is its worker's own: ports (programs.free_port), folders (tmp_path), the servers that are
 cheap. `make test ARGS="-n 0"` runs all in one process, in this order.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -37,7 +40,7 @@ SHARED = {
 }
 """The files of each piece, by how their paths begin; a file is of the first that names it."""
 
-SLOW = ("tests/simulation/",)
+SLOW = ("tests/simulation/", "tests/docs/", "tests/contracts/test_git.py", "tests/sealoop/test_demo.py")
 
 
 def piece_of(nodeid: str) -> str:
@@ -51,6 +54,11 @@ def piece_of(nodeid: str) -> str:
     """
     file = nodeid.partition("::")[0]
     return next((name for name, begins in SHARED.items() if file.startswith(begins)), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    return (os.cpu_count() or 1) + 1
 
 
 class Pieces(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

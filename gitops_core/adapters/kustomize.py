@@ -30,9 +30,9 @@ from gitops_core.domain.sharing import Affixes
 from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
 from gitops_core.ports import Compute, Overlay
+from gitops_core.recent import Recent
 from gitops_core.runtime.computing import IN_PLACE, READING
 from gitops_core.runtime.flights import Flights
-from gitops_core.runtime.recent import Recent
 
 Key = tuple[object, ...]
 Written = tuple[bytes, ...]

@@ -85,6 +85,22 @@ def _type_name(value: Any) -> str:
             return "map" if isinstance(value, dict) else "list"
 
 
+def as_sent(value: Any) -> Any:
+    """`value` as Go reads it from a request: integers of more than 64 bits as floats, and lists for tuples.
+
+    >>> as_sent({"a": (1, 2.0, 2**63)})
+    {'a': [1, 2.0, 9.223372036854776e+18]}
+    """
+    match value:
+        case dict():
+            return {name: as_sent(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [as_sent(inner) for inner in value]
+        case int() if not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+            return float(value)
+    return value
+
+
 def with_plain_numbers(value: Any) -> Any:
     """`value` as JSON comes back: with every number as Go writes it, and lists for tuples.
 

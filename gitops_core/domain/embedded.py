@@ -5,6 +5,7 @@ Source: k8s.io/apiextensions-apiserver, pkg/apiserver/schema/objectmeta.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -45,16 +46,20 @@ def with_embedded_read(schema: Schema, value: Any, read: Read, path: str = "") -
     return made
 
 
-def embedded_faults(schema: Schema, value: Any, path: str = "") -> Iterator[FieldFault]:
+def embedded_faults(schema: Schema, value: Any, read: Read, path: str = "") -> Iterator[FieldFault]:
+    """
+    Args:
+        read: as of with_embedded_read; what an apply merged has not been read yet.
+    """
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from embedded_faults(schema.get("items") or {}, item, f"{path}[{index}]")
+            yield from embedded_faults(schema.get("items") or {}, item, read, f"{path}[{index}]")
     elif isinstance(value, Mapping):
         if schema.get(_MARK):
-            yield from _faults(value, path)
+            yield from _faults(value, read, path)
         for name, inner in value.items():
             here, known = _inside(schema, name, path)
-            yield from embedded_faults(known, inner, here)
+            yield from embedded_faults(known, inner, read, here)
 
 
 def _inside(schema: Schema, name: str, path: str) -> tuple[str, Schema]:
@@ -65,20 +70,35 @@ def _inside(schema: Schema, name: str, path: str) -> tuple[str, Schema]:
     return f"{path}.{name}" if path else name, properties.get(name) or {}
 
 
-def _faults(resource: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
-    for name in ("apiVersion", "kind"):
+def _faults(resource: Mapping[str, Any], read: Read, path: str) -> Iterator[FieldFault]:
+    for name, check in (("apiVersion", _version_faults), ("kind", _kind_faults)):
         text = resource.get(name)
-        if text is None:
+        if name not in resource:
             yield FieldFault(f"{path}.{name}", "FieldValueRequired", "Required value")
+        elif not isinstance(text, str):
+            yield _invalid(f"{path}.{name}", text, "must be a string")
         elif not text:
-            yield FieldFault(f"{path}.{name}", "FieldValueInvalid", 'Invalid value: "": must not be empty')
-    if resource.get("apiVersion", "").count("/") > 1:
-        text = f"unexpected GroupVersion string: {resource['apiVersion']}"
-        yield FieldFault(
-            f"{path}.apiVersion", "FieldValueInvalid", f'Invalid value: "{resource["apiVersion"]}": {text}'
-        )
-    kind = resource.get("kind") or "a"
+            yield _invalid(f"{path}.{name}", text, "must not be empty")
+        else:
+            yield from check(f"{path}.{name}", text)
+    try:
+        metadata = read(resource.get("metadata"), f"{path}.metadata")
+    except Undecodable as error:
+        yield FieldFault(f"{path}.metadata", "FieldValueInvalid", f"Invalid value: {error}")
+    else:
+        yield from embedded_metadata_faults(metadata or {}, f"{path}.metadata")
+
+
+def _version_faults(path: str, version: str) -> Iterator[FieldFault]:
+    if version.count("/") > 1:
+        yield _invalid(path, version, f"unexpected GroupVersion string: {version}")
+
+
+def _kind_faults(path: str, kind: str) -> Iterator[FieldFault]:
     if len(kind) > 63 or not _KIND.fullmatch(kind.lower()):
-        text = "may have mixed case, but should otherwise match: a DNS-1035 label of at most 63 characters"
-        yield FieldFault(f"{path}.kind", "FieldValueInvalid", f'Invalid value: "{kind}": {text}')
-    yield from embedded_metadata_faults(resource.get("metadata") or {}, f"{path}.metadata")
+        rule = "may have mixed case, but should otherwise match: a DNS-1035 label of at most 63 characters"
+        yield _invalid(path, kind, rule)
+
+
+def _invalid(path: str, value: Any, rule: str) -> FieldFault:
+    return FieldFault(path, "FieldValueInvalid", f"Invalid value: {json.dumps(value, ensure_ascii=False)}: {rule}")

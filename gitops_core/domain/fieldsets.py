@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
+from gitops_core.domain.decoding import with_plain_numbers
+
 Path = tuple[str, ...]
 """From the object's root; () is the object itself, which nobody owns."""
 
@@ -149,12 +151,12 @@ def key_element(keys: Mapping[str, Any]) -> str:
     >>> key_element({"protocol": "TCP", "containerPort": 80})
     'k:{"containerPort":80,"protocol":"TCP"}'
     """
-    return "k:" + _json({name: keys[name] for name in sorted(keys)})
+    return "k:" + _json({name: with_plain_numbers(keys[name]) for name in sorted(keys)})
 
 
 def value_element(value: Any) -> str:
     """The path element of an item of a set."""
-    return "v:" + _json(value)
+    return "v:" + _json(with_plain_numbers(value))
 
 
 def spelled(path: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gitops_core.domain.expansion import check_expansion
 from gitops_core.domain.kustomizations import Role, as_text, inline_documents, rewritten, rewritten_plugins
 from gitops_core.domain.manifests import Malformed, documents
 from gitops_core.errors import ManifestInvalid
@@ -105,6 +106,7 @@ class Build:
         places: what `t-f0`, `t-f1`, ... stand for: a file of the repository.
         copied: files that kustomize gets as they are: the path in the repository by that below the build.
         written: texts that it gets instead of files, likewise.
+        checked: files of the repository that are known to cost no more than they are long.
     """
 
     token: str
@@ -114,6 +116,7 @@ class Build:
     places: list[str] = field(default_factory=list)
     copied: dict[str, str] = field(default_factory=dict)
     written: dict[str, bytes] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)
     _numbers: dict[str, int] = field(default_factory=dict)
     _size: int = 0
 
@@ -206,6 +209,11 @@ class _Reader:
         match role:
             case Role.FILE:
                 return self._file(text, place) if text else ""
+            case Role.YAML:
+                return self._yaml(text, place) if text else ""
+            case Role.TEXT:
+                _check(text.encode(errors="replace"), place)
+                return text
             case Role.KEYED_FILE:
                 key, equals, path = text.rpartition("=")
                 if "=" in key or (equals and not (key and path)):
@@ -213,14 +221,14 @@ class _Reader:
                 return f"{key or posixpath.basename(text.rstrip('/'))}={self._file(path, place)}"
             case Role.PATCH:
                 if inline_documents(text) is None:
-                    return self._file(text, place)
+                    return self._yaml(text, place)
                 return self.build.add(self.here, self.path, text.encode())
             case Role.PLUGIN:
                 return self._plugins(text, place)
             case Role.RESOURCE | Role.FOLDER:
                 target = self._inside(text, place)
                 if role is Role.RESOURCE and target in self.files:
-                    return self._file(text, place)
+                    return self._yaml(text, place)
                 if target not in self.known:
                     raise self._absent(target, place)
                 if not target or f"{self.here}/".startswith(f"{target}/"):
@@ -234,6 +242,14 @@ class _Reader:
         if (False, target) not in self.seen:
             self.seen[False, target] = self.build.add(self.here, target)
         return self.seen[False, target]
+
+    def _yaml(self, text: str, place: str) -> str:
+        """As _file, of what kustomize decodes."""
+        name, target = self._file(text, place), self._inside(text, place)
+        if target not in self.build.checked:
+            _check(self.files[target], f"{place}: {target}")
+            self.build.checked.add(target)
+        return name
 
     def _plugins(self, text: str, place: str) -> str:
         inline = inline_documents(text)
@@ -268,6 +284,14 @@ class _Reader:
         if not reason:
             reason = "is not in the repository; remote bases and files of the machine are refused"
         return ManifestInvalid(f"{place}: {target} {reason}")
+
+
+def _check(data: bytes, place: str) -> None:
+    """Raises ManifestInvalid: kustomize would not be done with it soon."""
+    try:
+        check_expansion(data)
+    except Malformed as error:
+        raise ManifestInvalid(f"{place}: line {error.line}: {error.problem}") from None
 
 
 def read_kustomization(files: Mapping[str, bytes], path: str) -> Mapping[str, Any]:

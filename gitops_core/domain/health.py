@@ -47,7 +47,7 @@ def health(live: Manifest | None, now: datetime) -> Health:
 
 
 def _generic(live: Manifest) -> Health | None:
-    metadata = live.get("metadata") or {}
+    metadata = _mapping(live.get("metadata"))
     if metadata.get("deletionTimestamp"):
         return Health("Terminating", "Resource scheduled for deletion")
     generation, observed = metadata.get("generation"), _number(_status(live).get("observedGeneration"))
@@ -56,9 +56,9 @@ def _generic(live: Manifest) -> Health | None:
         return Health("InProgress", text)
     for condition in _conditions(live):
         if condition.get("status") == "True" and condition.get("type") == "Reconciling":
-            return Health("InProgress", condition.get("message", ""))
+            return Health("InProgress", _text(condition, "message"))
         if condition.get("status") == "True" and condition.get("type") == "Stalled":
-            return Health("Failed", condition.get("message", ""))
+            return Health("Failed", _text(condition, "message"))
     return None
 
 
@@ -68,7 +68,7 @@ def _by_ready_condition(live: Manifest) -> Health:
             continue
         if condition.get("status") == "True":
             return Health("Current", "Resource is Ready")
-        return Health("InProgress", condition.get("message", ""))
+        return Health("InProgress", _text(condition, "message"))
     return Health("Current", "Resource is current")
 
 
@@ -88,9 +88,9 @@ def _deployment(live: Manifest, now: datetime) -> Health:
             progressing |= holds and condition.get("reason") == "NewReplicaSetAvailable"
         if condition.get("type") == "Available":
             available |= holds
-    wanted = spec.get("replicas", 1)
-    replicas, updated, ready = (status.get(key, 0) for key in ("replicas", "updatedReplicas", "readyReplicas"))
-    running = status.get("availableReplicas", 0)
+    wanted = _count(spec, "replicas", 1)
+    replicas, updated, ready = (_count(status, key) for key in ("replicas", "updatedReplicas", "readyReplicas"))
+    running = _count(status, "availableReplicas")
     behind = _first_behind(
         (wanted > replicas, f"Replicas: {replicas}/{wanted}"),
         (wanted > updated, f"Updated: {updated}/{wanted}"),
@@ -105,12 +105,12 @@ def _deployment(live: Manifest, now: datetime) -> Health:
 
 def _stateful_set(live: Manifest, now: datetime) -> Health:
     spec, status = _spec(live), _status(live)
-    strategy = spec.get("updateStrategy") or {}
+    strategy = _mapping(spec.get("updateStrategy"))
     if strategy.get("type") == "OnDelete":
         return Health("Current", "StatefulSet is using the ondelete update strategy")
-    wanted = spec.get("replicas", 1)
+    wanted = _count(spec, "replicas", 1)
     replicas, ready, current, updated = (
-        status.get(key, 0) for key in ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas")
+        _count(status, key) for key in ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas")
     )
     behind = _first_behind(
         (wanted > replicas, f"Replicas: {replicas}/{wanted}"),
@@ -119,7 +119,7 @@ def _stateful_set(live: Manifest, now: datetime) -> Health:
     )
     if behind:
         return behind
-    partition = (strategy.get("rollingUpdate") or {}).get("partition")
+    partition = _number(_mapping(strategy.get("rollingUpdate")).get("partition"))
     if partition is not None:
         if updated < wanted - partition:
             return Health("InProgress", f"updated: {updated}/{wanted - partition}")
@@ -136,15 +136,15 @@ def _stateful_set(live: Manifest, now: datetime) -> Health:
 
 def _daemon_set(live: Manifest, now: datetime) -> Health:
     status = _status(live)
-    if (live.get("metadata") or {}).get("generation") is None:
+    if _mapping(live.get("metadata")).get("generation") is None:
         return Health("InProgress", "DaemonSet metadata.generation not found")
     if status.get("observedGeneration") is None:
         return Health("InProgress", "DaemonSet status.observedGeneration not found")
-    wanted = status.get("desiredNumberScheduled")
+    wanted = _number(status.get("desiredNumberScheduled"))
     if wanted is None:
         return Health("InProgress", "Missing .status.desiredNumberScheduled")
-    current, updated = status.get("currentNumberScheduled", 0), status.get("updatedNumberScheduled", 0)
-    available, ready = status.get("numberAvailable", 0), status.get("numberReady", 0)
+    current, updated = _count(status, "currentNumberScheduled"), _count(status, "updatedNumberScheduled")
+    available, ready = _count(status, "numberAvailable"), _count(status, "numberReady")
     behind = _first_behind(
         (wanted > current, f"Current: {current}/{wanted}"),
         (wanted > updated, f"Updated: {updated}/{wanted}"),
@@ -156,9 +156,9 @@ def _daemon_set(live: Manifest, now: datetime) -> Health:
 
 def _replica_set(live: Manifest, now: datetime) -> Health:
     status = _status(live)
-    wanted = _spec(live).get("replicas", 1)
-    replicas, labelled = status.get("replicas", 0), status.get("fullyLabeledReplicas", 0)
-    available, ready = status.get("availableReplicas", 0), status.get("readyReplicas", 0)
+    wanted = _count(_spec(live), "replicas", 1)
+    replicas, labelled = _count(status, "replicas"), _count(status, "fullyLabeledReplicas")
+    available, ready = _count(status, "availableReplicas"), _count(status, "readyReplicas")
     behind = _first_behind(
         (_holds(live, "ReplicaFailure"), "Replica Failure condition. Check Pods"),
         (wanted > labelled, f"Labelled: {labelled}/{wanted}"),
@@ -187,9 +187,9 @@ def _running_pod(live: Manifest) -> Health:
     if _holds(live, "Ready"):
         return Health("Current", "Pod is Ready")
     looping = [
-        container.get("name", "")
-        for container in _status(live).get("containerStatuses") or ()
-        if ((container.get("state") or {}).get("waiting") or {}).get("reason") == "CrashLoopBackOff"
+        _text(container, "name")
+        for container in _mappings(_status(live).get("containerStatuses"))
+        if _mapping(_mapping(container.get("state")).get("waiting")).get("reason") == "CrashLoopBackOff"
     ]
     if looping:
         return Health("Failed", f"Containers in CrashLoop state: {','.join(looping)}")
@@ -203,7 +203,7 @@ def _pending_pod(live: Manifest, now: datetime) -> Health:
     )
     if not unschedulable:
         return Health("InProgress", "Pod is in the Pending phase")
-    created = (live.get("metadata") or {}).get("creationTimestamp")
+    created = _text(_mapping(live.get("metadata")), "creationTimestamp")
     if created and now - datetime.fromisoformat(created) < SCHEDULE_WINDOW:
         return Health("InProgress", "Pod has not been scheduled")
     return Health("Failed", "Pod could not be scheduled")
@@ -223,7 +223,7 @@ def _job(live: Manifest, now: datetime) -> Health:
     """
     spec, status = _spec(live), _status(live)
     completions = spec.get("completions", spec.get("parallelism", 1))
-    succeeded, active, failed = (status.get(key, 0) for key in ("succeeded", "active", "failed"))
+    succeeded, active, failed = (_count(status, key) for key in ("succeeded", "active", "failed"))
     if _holds(live, "Complete"):
         return Health("Current", f"Job Completed. succeeded: {succeeded}/{completions}")
     if _holds(live, "Failed"):
@@ -237,11 +237,11 @@ def _job(live: Manifest, now: datetime) -> Health:
 
 def _rollout(live: Manifest, now: datetime) -> Health:
     """An Argo Rollout's phase, which counts once its workload, where that is another object, was seen as it is."""
-    metadata, status = live.get("metadata") or {}, _status(live)
-    wanted = (metadata.get("annotations") or {}).get("rollout.argoproj.io/workload-generation")
+    metadata, status = _mapping(live.get("metadata")), _status(live)
+    wanted = _mapping(metadata.get("annotations")).get("rollout.argoproj.io/workload-generation")
     if _spec(live).get("workloadRef") and _number(wanted) != _number(status.get("workloadObservedGeneration")):
         return Health("InProgress", "Rollout has not seen its workload's latest generation")
-    phase, message = status.get("phase", ""), status.get("message", "")
+    phase, message = _text(status, "phase"), _text(status, "message")
     match phase:
         case "Healthy":
             return Health("Current", "Rollout is healthy")
@@ -266,11 +266,11 @@ def _definition(live: Manifest, now: datetime) -> Health:
     for condition in _conditions(live):
         refused = condition.get("status") == "False"
         if condition.get("type") == "NamesAccepted" and refused:
-            return Health("Failed", condition.get("message", ""))
+            return Health("Failed", _text(condition, "message"))
         if condition.get("type") != "Established":
             continue
         if refused and condition.get("reason") != "Installing":
-            return Health("Failed", condition.get("message", ""))
+            return Health("Failed", _text(condition, "message"))
         if condition.get("status") == "True":
             return Health("Current", "CRD is established")
     return Health("InProgress", "Install in progress")
@@ -296,10 +296,9 @@ _RULES: Mapping[str, Callable[[Manifest, datetime], Health]] = {
 
 def expires(manifest: Manifest) -> bool:
     """Whether the object goes away by itself when it is done: then its absence is success."""
-    kind, spec = Kind.of_manifest(manifest), manifest.get("spec")
-    if (kind.group, kind.kind) != ("batch", "Job") or not isinstance(spec, Mapping):
-        return False
-    return _number(spec.get("ttlSecondsAfterFinished")) is not None
+    kind = Kind.of_manifest(manifest)
+    is_job = (kind.group, kind.kind) == ("batch", "Job")
+    return is_job and _number(_spec(manifest).get("ttlSecondsAfterFinished")) is not None
 
 
 def _number(value: Any) -> int | None:
@@ -313,18 +312,35 @@ def _first_behind(*checks: tuple[bool, str]) -> Health | None:
     return next((Health("InProgress", text) for behind, text in checks if behind), None)
 
 
+def _count(parent: Mapping[str, Any], name: str, default: int = 0) -> int:
+    """A number that is not there, or is none, counts as the default: kstatus, GetIntField."""
+    found = parent.get(name)
+    return found if isinstance(found, int) and not isinstance(found, bool) else default
+
+
+def _text(parent: Mapping[str, Any], name: str) -> str:
+    found = parent.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def _mapping(found: Any) -> Mapping[str, Any]:
+    return found if isinstance(found, Mapping) else {}
+
+
+def _mappings(found: Any) -> list[Mapping[str, Any]]:
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+
+
 def _spec(live: Manifest) -> Mapping[str, Any]:
-    return live.get("spec") or {}
+    return _mapping(live.get("spec"))
 
 
 def _status(live: Manifest) -> Mapping[str, Any]:
-    status = live.get("status")
-    return status if isinstance(status, Mapping) else {}
+    return _mapping(live.get("status"))
 
 
 def _conditions(live: Manifest) -> list[Mapping[str, Any]]:
-    found = _status(live).get("conditions")
-    return [c for c in found if isinstance(c, Mapping)] if isinstance(found, list) else []
+    return _mappings(_status(live).get("conditions"))
 
 
 def _holds(live: Manifest, type_: str) -> bool:

@@ -3,8 +3,9 @@
     <namespace>_<name>_<group>_<kind>      default_web_apps_Deployment
                                            _lab__reader_rbac.authorization.k8s.io_ClusterRole
 
-The namespace is empty for cluster-scoped objects, the group for core kinds; ":" in a name is written "__". The version
-is kept beside the id, because an object stays the same object when its manifest moves to another version.
+The namespace is empty for cluster-scoped objects, the group for core kinds; ":" in a name is written "__", and is so
+read, although a role may be named with two underscores, too. The version is kept beside the id, because an object stays
+the same object when its manifest moves to another version.
 
 Source: Flux's status.inventory, so that objects can be handed over from it and back to it.
 """
@@ -51,13 +52,18 @@ def parse_id(text: str, version: str) -> ObjectRef:
 
 def union(new: Iterable[ObjectRef], old: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
     """`new`, then what only `old` has, each in its order; of two versions of one object that of `new`."""
-    merged = {identity(ref): ref for ref in new}
+    merged = {format_id(ref): ref for ref in new}
     for ref in old:
-        merged.setdefault(identity(ref), ref)
+        merged.setdefault(format_id(ref), ref)
     return tuple(merged.values())
 
 
 def difference(old: Iterable[ObjectRef], new: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
     """What `old` has and `new` has not, in the order of `old`."""
-    kept = {identity(ref) for ref in new}
-    return tuple({identity(ref): ref for ref in old if identity(ref) not in kept}.values())
+    kept = {format_id(ref) for ref in new}
+    return tuple({format_id(ref): ref for ref in old if format_id(ref) not in kept}.values())
+
+
+def literal(ref: ObjectRef) -> ObjectRef:
+    """The object of the same id whose name has "__" where that of `ref` has ":"."""
+    return ref._replace(key=ref.key._replace(name=ref.key.name.replace(":", "__")))

@@ -27,10 +27,12 @@ class Role(Enum):
     """What a text in a kustomization stands for."""
 
     FILE = "a file"
+    YAML = "a file that kustomize reads as YAML"
     KEYED_FILE = "a file, as key=path or path"
     FOLDER = "a folder with a kustomization file"
     RESOURCE = "a file, or a folder with a kustomization file"
     PATCH = "a patch, or a file with one"
+    TEXT = "a patch"
     PLUGIN = "the configuration of plug-ins, or a file with one"
 
 
@@ -87,14 +89,14 @@ _CONFIG_MAP: dict[str, Shape] = {
 _SECRET = {**_CONFIG_MAP, **_plain("type")}
 _LABEL = _Fields({**_plain("pairs"), **_switches("includeSelectors includeTemplates"), "fields": _FIELD_SPECS})
 _PATCH: dict[str, Shape] = {
-    "path": Role.FILE,
-    "patch": ANY,
+    "path": Role.YAML,
+    "patch": Role.TEXT,
     "target": _SELECTOR,
     "options": _Fields(_switches("allowNameChange allowKindChange")),
 }
 _FIELD_OPTIONS = _Fields({**_plain("delimiter index encoding"), **_switches("create")})
 _REPLACEMENT: dict[str, Shape] = {
-    "path": Role.FILE,
+    "path": Role.YAML,
     "source": _Fields({**_ID, "fieldPath": ANY, "options": _FIELD_OPTIONS}),
     "sourceValue": ANY,
     "targets": _List(
@@ -115,7 +117,7 @@ KUSTOMIZATION = _Fields(
     {
         **_plain("apiVersion kind namePrefix nameSuffix namespace commonLabels commonAnnotations buildMetadata"),
         "metadata": _METADATA,
-        "openapi": _Fields({"path": Role.FILE, "version": ANY}),
+        "openapi": _Fields({"path": Role.YAML, "version": ANY}),
         "labels": _List(_LABEL),
         "patchesStrategicMerge": _List(Role.PATCH),
         "patchesJson6902": _List(_Fields(_PATCH)),
@@ -129,8 +131,8 @@ KUSTOMIZATION = _Fields(
         "resources": _List(Role.RESOURCE),
         "bases": _List(Role.RESOURCE),
         "components": _List(Role.FOLDER),
-        "crds": _List(Role.FILE),
-        "configurations": _List(Role.FILE),
+        "crds": _List(Role.YAML),
+        "configurations": _List(Role.YAML),
         "configMapGenerator": _List(_Fields(_CONFIG_MAP)),
         "secretGenerator": _List(_Fields(_SECRET)),
         "generatorOptions": _GENERATOR_OPTIONS,
@@ -154,8 +156,8 @@ _PLUGINS: Mapping[str, Mapping[str, Shape]] = {
     "ImageTagTransformer": {"imageTag": _IMAGE, **_SPECS},
     "LabelTransformer": {"labels": ANY, **_SPECS},
     "NamespaceTransformer": {**_plain("setRoleBindingSubjects"), **_switches("unsetOnly"), **_SPECS},
-    "PatchJson6902Transformer": {"target": _SELECTOR, "path": Role.FILE, "jsonOp": ANY},
-    "PatchStrategicMergeTransformer": {"paths": _List(Role.PATCH), "patches": ANY},
+    "PatchJson6902Transformer": {"target": _SELECTOR, "path": Role.YAML, "jsonOp": Role.TEXT},
+    "PatchStrategicMergeTransformer": {"paths": _List(Role.PATCH), "patches": Role.TEXT},
     "PatchTransformer": _PATCH,
     "PrefixSuffixTransformer": {"prefix": ANY, "suffix": ANY, **_SPECS},
     "PrefixTransformer": {"prefix": ANY, **_SPECS},

@@ -72,6 +72,13 @@ def is_left_alone(wanted: Manifest, live: Manifest) -> bool:
     return is_create_only(live) and not fieldmanagers.applies_metadata(live, f"{PREFIX}/ssa")
 
 
+def may_hide_marks(wanted: Manifest) -> bool:
+    """Whether applying the manifest would replace a mark by which others exclude the object."""
+    metadata = wanted.get("metadata") or {}
+    places = [metadata.get(place) or {} for place in ("annotations", "labels")]
+    return any(f"{PREFIX}/{key}" in place for key in ("reconcile", "ssa") for place in places)
+
+
 def is_create_only(manifest: Manifest) -> bool:
     return says(manifest, "ssa", "IfNotPresent")
 

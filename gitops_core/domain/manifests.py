@@ -28,6 +28,7 @@ MAX_DEPTH = 200
 MAX_NODES = 200_000  # one object of the 1.5 MiB that etcd takes has fewer
 MAX_ALL_NODES = 2_000_000  # of all that one build or folder holds: it takes a minute and more to read
 DOCUMENT_NODES = 5  # what an empty document costs
+TOO_MANY = f"more than {MAX_NODES} values, or as much text, when aliases are written out"
 LOCAL_CONFIG = "config.kubernetes.io/local-config"
 CHARACTERS_OF_A_NODE = 64  # a long text counts as several nodes, as it does in memory
 _PLAIN = "!plain"
@@ -73,6 +74,10 @@ class _Count:
             raise Malformed(0, f"more than {MAX_NODES} values when aliases are written out")
         if self.all > MAX_ALL_NODES:
             raise Malformed(0, f"more than {MAX_ALL_NODES} values in all: divide the folder among Kustomizations")
+
+    def end_document(self, nodes: int) -> None:
+        """Counts what aliases and long texts add to a document that has so many nodes when it is written out."""
+        self.add(max(0, nodes - self.document))
 
 
 class _Loader(yaml.CSafeLoader):
@@ -159,7 +164,9 @@ def documents(data: bytes, count: _Count | None = None) -> Iterator[tuple[int, A
             if not loader.check_node():
                 return
             node: Any = loader.get_node()
-            yield node.start_mark.line + 1, _Construction().value(node)
+            value, nodes = _Construction().build(node)
+            count.end_document(nodes)
+            yield node.start_mark.line + 1, value
     except yaml.MarkedYAMLError as error:
         lines = [mark.line + 1 for mark in (error.problem_mark, error.context_mark) if mark is not None]
         raise Malformed(lines[0] if lines else 0, error.problem or "not YAML") from None
@@ -171,14 +178,12 @@ class _Construction:
     """Makes one document's values; aliases share them."""
 
     def __init__(self) -> None:
-        self.made: dict[int, tuple[Any, int]] = {}  # value and how many nodes it is when written out
+        self.made: dict[int, tuple[Any, int]] = {}
         self.open: set[int] = set()
         self.merged = 0
 
-    def value(self, node: yaml.Node) -> Any:
-        return self._build(node)[0]
-
-    def _build(self, node: yaml.Node) -> tuple[Any, int]:
+    def build(self, node: yaml.Node) -> tuple[Any, int]:
+        """The value, and how many nodes it is when written out."""
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node), 1 + len(node.value) // CHARACTERS_OF_A_NODE
         if id(node) in self.made:
@@ -188,13 +193,13 @@ class _Construction:
         self.open.add(id(node))
         built = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
         if built[1] > MAX_NODES:
-            raise Malformed(_line(node), f"more than {MAX_NODES} values, or as much text, when aliases are written out")
+            raise Malformed(_line(node), TOO_MANY)
         self.open.discard(id(node))
         self.made[id(node)] = built
         return built
 
     def _sequence(self, node: yaml.Node) -> tuple[list[Any], int]:
-        parts = [self._build(child) for child in node.value]
+        parts = [self.build(child) for child in node.value]
         return [value for value, _ in parts], 1 + sum(size for _, size in parts)
 
     def _mapping(self, node: yaml.Node) -> tuple[dict[str, Any], int]:
@@ -202,7 +207,7 @@ class _Construction:
         merged: dict[str, Any] = {}
         size = 1
         for key, child in node.value:
-            value, part = self._build(child)
+            value, part = self.build(child)
             size += part + len(key.value) // CHARACTERS_OF_A_NODE
             if key.tag == _PLAIN and key.value == "<<":
                 self.merged += part

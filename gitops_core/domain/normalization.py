@@ -63,6 +63,7 @@ NATIVE_GROUPS = frozenset(
 )
 POD_SPECS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("", "Pod"): ("spec",),
+    ("", "ReplicationController"): ("spec", "template", "spec"),
     ("apps", "DaemonSet"): ("spec", "template", "spec"),
     ("apps", "Deployment"): ("spec", "template", "spec"),
     ("apps", "ReplicaSet"): ("spec", "template", "spec"),
@@ -125,8 +126,8 @@ def _with_protocols(owner: Fields) -> Fields:
 
 
 def _without_placeholder(config: Fields) -> Fields:
-    bundle = config.get("caBundle")
-    if not isinstance(bundle, str) or not bundle or _holds_certificates(bundle):
+    bundle = config.get("caBundle", "")
+    if not isinstance(bundle, str | None) or (bundle and _holds_certificates(bundle)):
         return config
     return {name: value for name, value in config.items() if name != "caBundle"}
 
@@ -137,7 +138,8 @@ def _holds_certificates(bundle: str) -> bool:
     False
     """
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=base64.b64decode(bundle).decode("ascii"))
+        text = base64.b64decode(bundle).decode("ascii", "ignore")  # comments between certificates are in any script
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, binascii.Error, ValueError):
         return False
     return True

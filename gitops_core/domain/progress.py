@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from gitops_core.api import KustomizationSpec, Snapshot
+from gitops_core.api import KustomizationSpec, KustomizationStatus, Snapshot
 from gitops_core.meta import seconds
 
 HISTORY = 5
@@ -49,6 +49,12 @@ def timeout_of(spec: KustomizationSpec) -> float:
 
 def retry_interval_of(spec: KustomizationSpec) -> float:
     return seconds(spec.retry_interval or spec.interval)
+
+
+def applied_revisions(status: KustomizationStatus) -> frozenset[str]:
+    """Every revision whose objects were applied, and the others pruned, as far back as the status tells."""
+    told = (s for s in status.history if s.last_reconciled_status in ("ReconciliationSucceeded", "HealthCheckFailed"))
+    return frozenset({status.last_applied_revision, *(s.metadata.get("revision", "") for s in told)} - {""})
 
 
 def with_attempt(

@@ -8,7 +8,9 @@
                                main@sha1:<hex>#7                       so may generation 7 of the spec, at a revision
                                                                        that was applied before
 
-What was confirmed is used up when the revision is applied: a path that is mistaken later deletes at that revision, too.
+What was confirmed is used up when the revision is applied: a path that is mistaken later deletes at that revision, too,
+and so does the revision itself when it comes back (a ref that is set back) after others. That a revision was applied is
+known as long as it stands among the last outcomes in the status.
 Both are annotations of the Kustomization. A mistake in Git (a wrong path, an emptied file) deletes many objects and
 most of them; taking out a few of a few is everyday work, and so is retiring a part of something large. Hence both.
 """
@@ -16,7 +18,7 @@ most of them; taking out a few of a few is everyday work, and so is retiring a p
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from gitops_core.errors import StalledError
@@ -76,13 +78,13 @@ class PruneLimit(NamedTuple):
 DEFAULT_LIMIT = PruneLimit()
 
 
-def confirmations(revision: str, applied: str, generation: int) -> tuple[str, ...]:
+def confirmations(revision: str, applied: Collection[str], generation: int) -> tuple[str, ...]:
     """What confirms the deletions of `revision`: its full name or its commit, never a part of it; the first is to tell.
 
     Args:
-        applied: the revision that was applied last: if that is this one, then it is the spec that changed.
+        applied: the revisions that were applied: if this one is among them, what was said of it then is used up.
         generation: of the spec.
     """
     commit = Revision.parse(revision).commit
     names = (revision, commit, str(Revision("", commit)))
-    return names if revision != applied else tuple(f"{name}#{generation}" for name in names)
+    return names if revision not in applied else tuple(f"{name}#{generation}" for name in names)

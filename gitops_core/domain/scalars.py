@@ -32,6 +32,8 @@ _TIME = re.compile(
     r"(?:(?P<sep>[Tt ])(?P<H>\d\d?):(?P<M>\d\d?):(?P<S>\d\d?)(?:\.(?P<f>\d{1,9}))?(?P<zone>Z|[-+]\d\d:\d\d)?)?"
 )
 _LARGEST_EXACT = 2**63
+MOST_DIGITS = 4000
+"""Of a whole number; a longer one is larger than every float, and a text."""
 
 
 def resolve(text: str) -> Scalar:
@@ -55,7 +57,7 @@ def resolve(text: str) -> Scalar:
 
 def _number(text: str) -> Scalar:
     plain = text.replace("_", "")
-    if _INTEGER.fullmatch(plain):
+    if len(plain) <= MOST_DIGITS and _INTEGER.fullmatch(plain):
         value = _integer(plain)
         if -_LARGEST_EXACT <= value < 2 * _LARGEST_EXACT:
             return value

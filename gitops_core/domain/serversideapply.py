@@ -214,7 +214,9 @@ def _bare(manifest: Manifest) -> dict[str, Any]:
 
 
 def _updated(live: Manifest, new: Manifest, managed: dict[Manager, Owned], writer: Writer) -> dict[Manager, Owned]:
-    managed = _reconciled(live, managed, writer.types)
+    for manifest in (new, live):
+        check(writer.type_, manifest, duplicates=True)
+    managed = _reconciled(live, managed, writer)
     managed, changes = _settle(live, new, managed, None, writer, force=True)
     taken = (changes.modified | changes.added).without(writer.ignored) - _NEVER_OWNED
     if taken:
@@ -292,14 +294,15 @@ def _applied(
 ) -> tuple[dict[str, Any], dict[Manager, Owned]]:
     type_, manager = writer.type_, writer.manager("Apply")
     check(type_, config)
-    settled = _reconciled(live, managed, writer.types)
+    check(type_, live, duplicates=True)
+    settled = _reconciled(live, managed, writer)
     merged = merge(type_, live, config)
     last = settled.get(manager)
     time = last.time if last is not None else ""
     wanted = fields_of(type_, config).without(writer.ignored)
     settled[manager] = Owned(wanted, writer.version, time)
-    if last is not None and last.fields - wanted:
-        merged = _pruned(merged, settled, last, writer.types)
+    if last is not None and (last.version != writer.version or last.fields - wanted):
+        merged = _pruned(merged, settled, last, writer)
     settled, _ = _settle(live, merged, settled, manager, writer, force=force)
     kept = (settled[manager].fields if manager in settled else NOTHING) - _NEVER_OWNED
     settled.pop(manager, None)
@@ -309,24 +312,43 @@ def _applied(
     return merged, settled
 
 
-def _pruned(merged: Any, managed: Managed, last: Owned, types: Types) -> Any:
-    """Without what the manager applied last time, except what it or anybody else still owns."""
-    type_ = types(last.version)
-    if type_ is None:
+def _converted(types: Types, before: str, after: str, *values: Any) -> Type | None:
+    """The type in the version `after` of values that are objects of the version `before`; None when it is not served.
+
+    Raises:
+        TypeFault: a value that is not of that type, or holds an item twice. Nothing is checked within one version.
+    """
+    type_ = types(after)
+    if type_ is not None and after != before:
+        for value in values:
+            check(type_, value)
+    return type_
+
+
+def _pruned(merged: Any, managed: Managed, last: Owned, writer: Writer) -> Any:
+    """Without what the manager applied last time, except what it or anybody else still owns.
+
+    Raises:
+        TypeFault: an object on the way is not of the type of a version that it must be converted to.
+    """
+    types = writer.types
+    type_ = _converted(types, writer.version, last.version, merged)
+    if type_ is None or not last.fields:
         return merged
     gone = with_named_fields(last.fields, type_)
-    pruned = remove(type_, merged, gone)
+    pruned, at = remove(type_, merged, gone), last.version
     for version in sorted({owned.version for owned in managed.values()}, key=lambda v: (v != last.version, v)):
-        pruned = _with_owned_items(merged, pruned, version, managed, types)
+        if (other := _converted(types, at, version, merged, pruned)) is not None:
+            pruned, at = _with_owned_items(merged, pruned, version, managed, other), version
+    _converted(types, at, last.version, pruned)
     before = with_named_fields(fields_of(type_, merged), type_)
     after = with_named_fields(fields_of(type_, pruned), type_)
-    return remove(type_, merged, (before - after) & gone)
+    left = remove(type_, merged, (before - after) & gone)
+    _converted(types, last.version, writer.version, left)
+    return left
 
 
-def _with_owned_items(merged: Any, pruned: Any, version: str, managed: Managed, types: Types) -> Any:
-    type_ = types(version)
-    if type_ is None:
-        return pruned
+def _with_owned_items(merged: Any, pruned: Any, version: str, managed: Managed, type_: Type) -> Any:
     owned = NOTHING
     for entry in managed.values():
         if entry.version == version:
@@ -336,11 +358,15 @@ def _with_owned_items(merged: Any, pruned: Any, version: str, managed: Managed, 
     return remove(type_, merged, with_named_fields(had, type_) - keep)
 
 
-def _reconciled(live: Manifest, managed: Managed, types: Types) -> dict[Manager, Owned]:
-    """Read each entry as today's schema does; entries of versions no longer served are forgotten."""
+def _reconciled(live: Manifest, managed: Managed, writer: Writer) -> dict[Manager, Owned]:
+    """Read each entry as today's schema does; entries of versions no longer served are forgotten.
+
+    Raises:
+        TypeFault: `live` is not of the type of a version that somebody has written.
+    """
     settled = {}
     for manager, owned in managed.items():
-        type_ = types(owned.version)
+        type_ = _converted(writer.types, writer.version, owned.version, live)
         if type_ is not None:
             settled[manager] = Owned(reconciled(owned.fields, type_), owned.version, owned.time)
     return settled
@@ -358,12 +384,7 @@ def _settle(
 
     def changes_in(version: str) -> Comparison:
         if version not in comparisons:
-            type_ = writer.types(version) or writer.type_
-            if (
-                version != writer.version
-            ):  # converting is stricter than comparing: it refuses items that are there twice
-                check(type_, live)
-                check(type_, new)
+            type_ = _converted(writer.types, writer.version, version, live, new) or writer.type_
             comparison = compare(type_, live, new)
             comparisons[version] = comparison.without(writer.ignored_in(version))
         return comparisons[version]
@@ -371,9 +392,9 @@ def _settle(
     conflicts: dict[Manager, FieldSet] = {}
     settled = dict(managed)
     for manager, owned in managed.items():
-        changes = changes_in(owned.version)
         if manager == workflow:
             continue
+        changes = changes_in(owned.version)
         if taken := owned.fields & (changes.modified | changes.added):
             conflicts[manager] = taken
         settled[manager] = Owned(owned.fields - taken - changes.removed, owned.version, owned.time)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gitops_core.domain.decoding import with_plain_numbers
 from gitops_core.errors import FieldFault
 
 
@@ -33,7 +34,7 @@ def duplicate_faults(schema: Mapping[str, Any], value: Any, path: str = "") -> I
 def _repeated(schema: Mapping[str, Any], items: Sequence[Any], path: str) -> Iterator[FieldFault]:
     match schema.get("x-kubernetes-list-type"):
         case "set":
-            identities = [*items]
+            identities = [with_plain_numbers(item) if isinstance(item, Mapping | list) else item for item in items]
         case "map":
             strangers = [n for n, item in enumerate(items) if not isinstance(item, Mapping | None)]
             if strangers:
@@ -42,6 +43,8 @@ def _repeated(schema: Mapping[str, Any], items: Sequence[Any], path: str) -> Ite
                 return
             keys = schema.get("x-kubernetes-list-map-keys", ())
             identities = [{key: (item or {})[key] for key in keys if key in (item or {})} for item in items]
+            if len(keys) > 1:
+                identities = with_plain_numbers(identities)  # one key is compared as a value, several as their JSON
         case _:
             return
     seen: dict[str, int] = {}

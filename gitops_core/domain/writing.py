@@ -24,6 +24,7 @@ from gitops_core.domain.serversideapply import OwnedByOthers, Types, Writer
 from gitops_core.domain.typedvalues import TypeFault, equal
 from gitops_core.errors import ApplyConflict, BadRequest, Conflict, FieldConflict, FieldFault, Invalid
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, timestamp
+from gitops_core.schema import identical
 
 Object = dict[str, Any]
 
@@ -166,8 +167,6 @@ def _begun(serving: Serving, new: Object, uid: str, now: datetime) -> Object:
     new = {**new, "metadata": metadata}
     if serving.has_status:
         new.pop("status", None)
-        if serving.custom:  # a status that was sent is dropped, and then its default counts
-            new = serving.admit(new, merged=True)
     _check(serving, new, None, subresource="")
     return new
 
@@ -205,7 +204,7 @@ def _same_but_metadata(serving: Serving, live: Manifest, new: Manifest) -> bool:
     if serving.kind.kind == "Deployment":  # its strategy counts changes of annotations too
         ours["annotations"] = live["metadata"].get("annotations") or {}
         theirs["annotations"] = new["metadata"].get("annotations") or {}
-    return equal(ours, theirs)
+    return identical(ours, theirs)
 
 
 def _with_old_times(live: Manifest, new: Object) -> Object:

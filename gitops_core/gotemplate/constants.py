@@ -151,12 +151,16 @@ def parse_integer(text: str, *, signed: bool = True) -> int | None:
     return number if low <= number < high else None
 
 
-def parse_decimal(text: str) -> int | None:
-    """Go's ParseInt with base 10 and 64 bits, or None."""
-    if not re.fullmatch(r"[+-]?[0-9]+", text, re.ASCII) or len(text) > 1000:
-        return None
-    number = int(text)
-    return number if -INT64 <= number < INT64 else None
+def decimal_or_zero(text: str) -> int:
+    """What Go's ParseInt with base 10 and 64 bits gives beside its error: 0, or the bound that the number is beyond.
+
+    >>> decimal_or_zero("-12"), decimal_or_zero("1x"), decimal_or_zero("9" * 5000)
+    (-12, 0, 9223372036854775807)
+    """
+    if not re.fullmatch(r"[+-]?[0-9]+", text, re.ASCII):
+        return 0
+    digits = text.lstrip("+-").lstrip("0")[:20] or "0"  # more of them are beyond the bounds, too
+    return max(-INT64, min(INT64 - 1, -int(digits) if text[0] == "-" else int(digits)))
 
 
 def parse_float(text: str) -> float | None:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from gitops_core.domain import labels, stages
+from gitops_core.domain import inventory, labels, stages
 from gitops_core.domain.fieldmanagers import MANAGER, entries_of, is_by
 from gitops_core.domain.health import Health, health
 from gitops_core.domain.namespaces import CREATOR, NAMESPACE, is_adopted, may_be_deleted, new_namespace
@@ -137,7 +138,7 @@ class Applier:
         """`objects` with a namespace exactly where their kind has one.
 
         Raises:
-            SyncFailed: names the objects of unknown kinds and those without a namespace.
+            SyncFailed: names the objects of unknown kinds, those without a namespace, and those that are there twice.
         """
         objects = tuple(objects)
         scopes = _defined_scopes(objects)
@@ -150,6 +151,9 @@ class Applier:
                 causes.append(f"{ObjectRef.of(manifest)} dry-run failed: {error}")
             except ValueError as error:
                 causes.append(str(error))
+        counted = Counter(map(ObjectRef.of, scoped))
+        why = "its kind has no namespaces, whatever metadata.namespace says"
+        causes += (f"{ref} is there more than once: {why}" for ref, number in counted.items() if number > 1)
         if causes:
             raise SyncFailed(causes)
         return tuple(scoped)
@@ -175,9 +179,11 @@ class Applier:
             ref = action.ref
             if ref.key.namespace in untried or (ref.kind.group, ref.kind.kind) in defined:
                 return
-            if action.create_only and (live := await self.cluster.get(ref)) is not None:
-                lives[ref] = live
-                return
+            if labels.may_hide_marks(action.manifest):  # the answer of a trial would not show what stands there now
+                live = await self.cluster.get(ref)
+                if live is not None and labels.is_left_alone(action.manifest, live):
+                    lives[ref] = live
+                    return
             answer = await self._tried(action)
             if ref.kind != NAMESPACE:  # of those we know more: who owned it before
                 lives[ref] = _timeless(answer) if _version(answer) else None
@@ -354,6 +360,8 @@ class Applier:
                 return None
             ref = ref._replace(kind=kind)
             live = await self.cluster.get(ref)
+        if live is None and (other := inventory.literal(ref)) != ref:
+            ref, live = other, await self.cluster.get(other)
         return None if live is None else (ref, live)
 
     async def lives(

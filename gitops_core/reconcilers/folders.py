@@ -7,10 +7,9 @@ kustomization files reach above it, it comes with the whole repository.
 from __future__ import annotations
 
 import posixpath
-from collections import OrderedDict
+import sys
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from gitops_core.api import GitRepository
 from gitops_core.domain import folders
@@ -19,14 +18,16 @@ from gitops_core.domain.links import resolved
 from gitops_core.errors import PathNotFound
 from gitops_core.meta import Revision, Tree, seconds
 from gitops_core.ports import Cluster, Compute, Git, GitRemote
+from gitops_core.recent import Recent
 from gitops_core.runtime.computing import IN_PLACE, READING, on_account_of
 from gitops_core.runtime.credentials import git_access
 from gitops_core.runtime.flights import Flights
 
-REMEMBERED_FOLDERS = 4096
-REMEMBERED_ROOTS = 8
+REMEMBERED_FOLDERS = 64 << 20
+REMEMBERED_ROOTS = 64 << 20
+TREE_WEIGHT, PATH_WEIGHT = 2000, 130
+"""Bytes that a tree takes, and each of its paths beside its characters."""
 
-V = TypeVar("V")
 Key = tuple[str, ...]
 
 
@@ -51,8 +52,9 @@ class Folders:
     cluster: Cluster
     git: Git
     compute: Compute = IN_PLACE
-    _roots: OrderedDict[Key, _Root] = field(default_factory=OrderedDict)
-    _folders: OrderedDict[Key, tuple[Key, Folder]] = field(default_factory=OrderedDict)
+    _roots: Recent[Key, _Root] = field(default_factory=lambda: Recent(REMEMBERED_ROOTS))
+    _folders: Recent[Key, tuple[Key, Folder | None]] = field(default_factory=lambda: Recent(REMEMBERED_FOLDERS))
+    """With None where the folder comes with the whole repository, which is kept for itself."""
     _under_way: Flights[_Root] = field(default_factory=Flights)
 
     async def remote(self, source: GitRepository) -> GitRemote:
@@ -76,22 +78,24 @@ class Folders:
         inside, is_alone = inside_repository(path), not any(".." in name for name in beside)
         place, version = (str(source.key), inside, str(is_alone)), _version(source, revision)
         known = self._folders.get(place)
-        if known is not None and known[0] == version:
-            return known[1]
-        found = await self._read(source, revision, inside, is_alone=is_alone)
-        _remember(self._folders, place, (version, found), REMEMBERED_FOLDERS)
-        return found
+        if known is None or known[0] != version:
+            own = await self._own(source, revision, inside, is_alone=is_alone) if inside else None
+            known = version, own
+            weight = await self.compute.run(READING, _weight, own.tree if own is not None else ())
+            self._folders.put(place, known, weight)
+        return known[1] or Folder(await self.root(source, revision), inside)
 
-    async def _read(self, source: GitRepository, revision: Revision, inside: str, *, is_alone: bool) -> Folder:
+    async def _own(self, source: GitRepository, revision: Revision, inside: str, *, is_alone: bool) -> Folder | None:
+        """The folder read alone; None where it does not stand for itself."""
         root = await self._root(source, revision)
-        if not inside or resolved(inside, root.files.links) != inside:
-            return Folder(root.files, inside)
+        if resolved(inside, root.files.links) != inside:
+            return None
         remote = await self.remote(source)
         try:
             tree = await remote.tree(revision, inside)
         except PathNotFound:
             raise PathNotFound(f"kustomization path not found: {inside} is not a folder of {revision}") from None
-        return await self.compute.run(READING, _folder_of, tree, root, inside, is_alone)
+        return await self.compute.run(READING, _folder_of, tree, root, inside) if is_alone else None
 
     async def _root(self, source: GitRepository, revision: Revision) -> _Root:
         version = _version(source, revision)
@@ -109,7 +113,8 @@ class Folders:
             rules = await self.compute.run(READING, _rules_of, tree, source.spec.ignore)
             kept = self._kept(version, rules)
             found = await self.compute.run(READING, lambda: _Root(SelectedTree(tree, rules, kept=kept), rules))
-        _remember(self._roots, version, found, REMEMBERED_ROOTS)
+            weight = await self.compute.run(READING, _weight, found.files)
+        self._roots.put(version, found, min(weight, REMEMBERED_ROOTS))
         return found
 
     def _kept(self, version: Key, rules: IgnoreRules) -> Container[str]:
@@ -125,22 +130,18 @@ def _rules_of(tree: Tree, spec_ignore: str | None) -> IgnoreRules:
     return ignore_rules(texts, spec_ignore)
 
 
-def _folder_of(tree: Tree, root: _Root, inside: str, is_alone: bool) -> Folder:
+def _folder_of(tree: Tree, root: _Root, inside: str) -> Folder | None:
     own = SelectedTree(tree, root.rules, inside, kept=root.files)
-    is_whole = is_alone and not reaches_out(own)
-    return Folder(folders.PlacedTree(own, inside) if is_whole else root.files, inside)
+    return None if reaches_out(own) else Folder(folders.PlacedTree(own, inside), inside)
+
+
+def _weight(paths: Iterable[str]) -> int:
+    return TREE_WEIGHT + sum(PATH_WEIGHT + sys.getsizeof(path) for path in paths)
 
 
 def _version(source: GitRepository, revision: Revision) -> Key:
     ignore = "-" if source.spec.ignore is None else f"+{source.spec.ignore}"
     return str(source.key), source.metadata.uid, source.spec.url, ignore, str(revision)
-
-
-def _remember(memory: OrderedDict[Key, V], key: Key, value: V, size: int) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    while len(memory) > size:
-        memory.popitem(last=False)
 
 
 def inside_repository(path: str) -> str:

@@ -25,7 +25,7 @@ from gitops_core.domain import contests, dependencies, inventory, labels, stages
 from gitops_core.domain.health import health
 from gitops_core.domain.normalization import normalized
 from gitops_core.domain.plan import SyncPlan, plan_sync
-from gitops_core.domain.progress import go_duration, retry_interval_of, timeout_of, with_attempt
+from gitops_core.domain.progress import applied_revisions, go_duration, retry_interval_of, timeout_of, with_attempt
 from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
 from gitops_core.errors import GitBusy, GitError, GitOpsError, NotLeader, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision, seconds
@@ -202,7 +202,7 @@ class KustomizationReconciler:
 
     async def _decided(self, attempt: _Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
         wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
-        names = confirmations(attempt.revision, wanted.status.last_applied_revision, wanted.metadata.generation)
+        names = confirmations(attempt.revision, applied_revisions(wanted.status), wanted.metadata.generation)
         try:
             known, limit = _known(wanted.status), PruneLimit.of(annotations)
             return await self.platform.compute.run(
@@ -575,7 +575,7 @@ def _known(status: KustomizationStatus) -> tuple[ObjectRef, ...]:
     try:
         return tuple(inventory.parse_id(entry.id, entry.v) for entry in _entries(status.inventory))
     except ValueError as error:
-        raise StalledError(f"status.inventory: {error}") from None
+        raise StalledError(f"status.inventory: {error}: take it out (kubectl edit --subresource=status)") from None
 
 
 def _was_healthy(wanted: Kustomization) -> bool:

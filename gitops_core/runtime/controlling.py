@@ -28,6 +28,7 @@ from gitops_core.errors import (
     Invalid,
     NotFound,
     NotLeader,
+    Postponed,
     StalledError,
     TransientError,
 )
@@ -251,6 +252,9 @@ class ControllerLoop(Generic[R]):
         if result is None:
             self.queue.unschedule(key)
             return
+        if isinstance(result, Postponed):
+            self._schedule(key, result)
+            return
         self._tell(wanted, result, self._around.clock.monotonic() - began)
         stored = await self._store(wanted, result)
         if stored is None:
@@ -385,9 +389,9 @@ class ControllerLoop(Generic[R]):
     # when next
 
     def _schedule(self, key: ObjectKey, result: Outcome | Exception) -> None:
-        if isinstance(result, Exception) and not isinstance(result, StalledError):
+        if isinstance(result, Exception) and not isinstance(result, StalledError | Postponed):
             self._failures[key] = self._failures.get(key, 0) + 1
-        else:
+        elif not isinstance(result, Postponed):
             self._failures.pop(key, None)
         delay = delay_after(result, self._failures.get(key, 0), self._around.chance.random())
         if delay is None:

@@ -20,8 +20,8 @@ from gitops_core.domain.texts import shortened
 from gitops_core.errors import ClusterUnavailable, NotFound
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, timestamp
 from gitops_core.ports import Chance, Clock, Cluster
+from gitops_core.recent import Recent
 from gitops_core.runtime.metrics import Metrics
-from gitops_core.runtime.recent import Recent
 from gitops_core.runtime.retry import backoff
 
 EVENT = Kind("", "v1", "Event")

@@ -3,6 +3,7 @@
     Outcome          requeue_after, 5 % sooner or later, so that equal intervals drift apart
     TransientError   what the peer asked for, or 0.75 s, 1.5 s, 3 s, ... 15 min, shortened by up to a half
     StalledError     not at all: an edit wakes
+    Postponed        1 to 3 s: those that wait for one thing do not come back together
     a bug            as TransientError
 
 Nothing is looked at sooner than after a second, whatever was asked for: `interval: 0s` is no loop.
@@ -11,7 +12,7 @@ Trouble with our own API server is waited for no longer than a minute: when it i
 
 from __future__ import annotations
 
-from gitops_core.errors import ClusterUnavailable, StalledError, TransientError
+from gitops_core.errors import ClusterUnavailable, Postponed, StalledError, TransientError
 from gitops_core.runtime.reconciling import Outcome
 
 FIRST_RETRY = 0.75
@@ -33,6 +34,8 @@ def delay_after(result: Outcome | Exception, failures: int, jitter: float) -> fl
             return None
         case Outcome(requeue_after=float() | int() as delay):
             return max(LEAST, delay * (1 + INTERVAL_JITTER * (2 * jitter - 1)))
+        case Postponed():
+            return LEAST + 2 * LEAST * jitter
         case TransientError(retry_after=float() | int() as delay):
             return max(LEAST, delay * (1 + INTERVAL_JITTER * jitter))  # never sooner than the peer said
         case ClusterUnavailable():

@@ -4,7 +4,8 @@
 it under that CRD. `markers` are what API classes write beside their fields' types.
 """
 
-from gitops_core.schema.admission import FieldFault, default, prune, refusal, validate
+from gitops_core.schema.admission import FieldFault, default, prune, refusal, validate, without_stray_nulls
+from gitops_core.schema.formats import identical
 from gitops_core.schema.manifests import from_manifest, to_manifest, unsupported, without_nulls
 from gitops_core.schema.markers import INT64, NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only, rules
 from gitops_core.schema.structural import Schema, crd, crds, object_schema
@@ -20,6 +21,7 @@ __all__ = [
     "crds",
     "default",
     "from_manifest",
+    "identical",
     "object_schema",
     "only",
     "prune",
@@ -29,4 +31,5 @@ __all__ = [
     "unsupported",
     "validate",
     "without_nulls",
+    "without_stray_nulls",
 ]

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitops_core.schema import cel, formats
+from gitops_core.schema.correlation import ABSENT, before_item, before_property, unchanged
 
 Schema = Mapping[str, Any]
 
-_ABSENT: Any = object()
 _META = ("apiVersion", "kind", "metadata")
 _BLOCKING = frozenset(
     {"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"}
@@ -56,7 +56,7 @@ def default(schema: Schema, value: Any, *, keep_nulls: bool = False) -> Any:
     Args:
         keep_nulls: as after a server-side apply, whose result the API server defaults but does not read anew.
     """
-    return _default(schema, value if keep_nulls else _without_nulls(schema, value))
+    return _default(schema, value if keep_nulls else without_stray_nulls(schema, value))
 
 
 def prune(schema: Schema, value: Any, *, root: bool = True) -> Any:
@@ -88,7 +88,9 @@ def _prune(schema: Schema, value: Any, *, keep: Sequence[str], preserves: bool) 
     return pruned
 
 
-def validate(schema: Schema, value: Any, old: Any = None, besides: Iterable[FieldFault] = ()) -> tuple[FieldFault, ...]:
+def validate(
+    schema: Schema, value: Any, old: Any = None, besides: Iterable[FieldFault] = (), *, field: str = ""
+) -> tuple[FieldFault, ...]:
     """What is wrong with an object, defaulted and pruned; () when it may be stored.
 
     Without the extra `cel` no rule is checked: who takes objects says so (cel.UNCHECKED).
@@ -96,9 +98,11 @@ def validate(schema: Schema, value: Any, old: Any = None, besides: Iterable[Fiel
     Args:
         old: the stored object that it replaces: what did not change since is not held against it.
         besides: what is wrong with it apart from its schema.
+        field: the only one of its fields that is looked at, but for rules: `status`, when its subresource is written.
     """
-    before = _ABSENT if old is None else old
-    faults = (*_validate(schema, value, before, ""), *besides)
+    before = ABSENT if old is None else old
+    shape = {"properties": {n: s for n, s in schema.get("properties", {}).items() if n == field}} if field else schema
+    faults = (*_validate(shape, value, before, ""), *besides)
     if any(fault.reason in _BLOCKING for fault in faults):
         return (*faults, UNCHECKED) if _has_rules(schema) else faults
     return (*faults, *_rules(schema, value, before, "")) if cel.is_installed() else faults
@@ -140,10 +144,11 @@ def _instead(schema: Schema, value: Any) -> Any:
     return schema.get("default") if _is_stray_null(schema, value) else value
 
 
-def _without_nulls(schema: Schema, value: Any) -> Any:
+def without_stray_nulls(schema: Schema, value: Any) -> Any:
+    """A copy of an object without the nulls of fields that may not be null and have no default."""
     if isinstance(value, list):
         items = schema.get("items", {})
-        return [_without_nulls(items, item) for item in value]
+        return [without_stray_nulls(items, item) for item in value]
     if not isinstance(value, Mapping):
         return value
     kept = {}
@@ -152,7 +157,7 @@ def _without_nulls(schema: Schema, value: Any) -> Any:
         if known is None:
             kept[key] = inner
         elif not _is_stray_null(known, inner) or known.get("default") is not None:
-            kept[key] = _without_nulls(known, inner)
+            kept[key] = without_stray_nulls(known, inner)
     return kept
 
 
@@ -172,7 +177,7 @@ def _field(schema: Schema, key: str) -> Schema | None:
 
 
 def _validate(schema: Schema, value: Any, old: Any, path: str) -> Iterator[FieldFault]:
-    if old is not _ABSENT and formats.same(old, value):
+    if old is not ABSENT and unchanged(schema, old, value):
         return  # what was accepted once and did not change stays, also under a stricter schema
     wrong_type = tuple(_type_faults(schema, value, path))
     yield from wrong_type
@@ -194,16 +199,18 @@ def _validate(schema: Schema, value: Any, old: Any, path: str) -> Iterator[Field
 
 def _type_faults(schema: Schema, value: Any, path: str) -> Iterator[FieldFault]:
     wanted, found = schema.get("type", ""), formats.type_of(value)
+    if value is None and schema.get("nullable"):
+        return
     if schema.get("x-kubernetes-int-or-string"):
         if not (found == "string" or formats.is_integer(value)):
             yield _not_of_type(path, "integer,string", found)
-            if "anyOf" in schema:
+            if "anyOf" in schema and value is not None:
                 text = f'Invalid value: "": "{path}" must validate at least one schema (anyOf)'
                 yield FieldFault("<nil>", "FieldValueInvalid", text)
-                yield from _validate({"type": "integer"}, value, _ABSENT, path)
+                yield from _validate({"type": "integer"}, value, ABSENT, path)
         return
     if found == "null":
-        fits = not wanted or schema.get("nullable", False)
+        fits = not wanted
     else:
         fits = wanted in ("", found) or ({wanted, found} == {"number", "integer"} and formats.fits_type(wanted, value))
     named = schema.get("format", "")
@@ -226,21 +233,18 @@ def _validate_object(schema: Schema, value: Mapping[str, Any], old: Any, path: s
         yield _invalid(path, len(value), f"should have at least {fewest} properties")
     if most is not None and len(value) > most:
         yield _too_many(path, len(value), most)
-    before = old if isinstance(old, Mapping) else {}
     for key, inner in value.items():
         known = _field(schema, key)
         if known is not None:
-            yield from _validate(known, inner, before.get(key, _ABSENT), _join(path, key))
+            yield from _validate(known, inner, before_property(old, key), _join(path, key))
     for key in schema.get("required", ()):
         if key not in value:
             yield FieldFault(_join(path, key), "FieldValueRequired", "Required value")
 
 
 def _validate_list(schema: Schema, value: list[Any], old: Any, path: str) -> Iterator[FieldFault]:
-    before = old if isinstance(old, list) else []
     for index, item in enumerate(value):
-        previous = before[index] if index < len(before) else _ABSENT
-        yield from _validate(schema.get("items", {}), item, previous, f"{path}[{index}]")
+        yield from _validate(schema.get("items", {}), item, before_item(schema, old, item), f"{path}[{index}]")
     fewest, most = schema.get("minItems", 0), schema.get("maxItems")
     if len(value) < fewest:
         yield _invalid(path, len(value), f"should have at least {fewest} items")
@@ -313,31 +317,34 @@ def _parts(schema: Schema) -> Iterator[Schema]:
             yield schema[key]
 
 
-def _rules(schema: Schema, value: Any, old: Any, path: str) -> Iterator[FieldFault]:
+def _rules(schema: Schema, value: Any, old: Any, path: str, *, same: bool = False) -> Iterator[FieldFault]:
+    """
+    Args:
+        same: whether the nearest value around this one that has an old value is unchanged.
+    """
     if value is None:
         return
+    if old is not ABSENT:
+        same = unchanged(schema, old, value)
     for rule in schema.get("x-kubernetes-validations", ()):
-        yield from _check(rule, value, old, path)
+        yield from _check(rule, value, old, path, same=same)
     match value:
         case Mapping():
-            before = old if isinstance(old, Mapping) else {}
             for key, inner in value.items():
                 known = _field(schema, key)
                 if known is not None:
-                    yield from _rules(known, inner, before.get(key, _ABSENT), _join(path, key))
+                    yield from _rules(known, inner, before_property(old, key), _join(path, key), same=same)
         case list():
             for index, item in enumerate(value):
-                # items of an atomic list have no counterpart in the old one
-                yield from _rules(schema.get("items", {}), item, _ABSENT, f"{path}[{index}]")
+                before = before_item(schema, old, item)
+                yield from _rules(schema.get("items", {}), item, before, f"{path}[{index}]", same=same)
 
 
-def _check(rule: Mapping[str, Any], value: Any, old: Any, path: str) -> Iterator[FieldFault]:
+def _check(rule: Mapping[str, Any], value: Any, old: Any, path: str, *, same: bool) -> Iterator[FieldFault]:
     transition = cel.compares(rule["rule"])
-    if old is _ABSENT and transition:
+    if (old is ABSENT) if transition else same:
         return
-    if old is not _ABSENT and formats.same(old, value) and not transition:
-        return
-    previous = None if old is _ABSENT else old
+    previous = None if old is ABSENT else old
     try:
         if cel.evaluate(rule["rule"], value, previous) is True:
             return

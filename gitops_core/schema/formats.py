@@ -53,6 +53,21 @@ def same(a: Any, b: Any) -> bool:
             return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
 
 
+def identical(a: Any, b: Any) -> bool:
+    """Whether two JSON values are the same to Go: 2.0 is not 2, which is told apart until it is stored.
+
+    >>> identical([1, {"a": None}], [1, {"a": None}]), identical(2.0, 2), identical(1e20, 10**20)
+    (True, False, True)
+    """
+    match a, b:
+        case Mapping(), Mapping():
+            return a.keys() == b.keys() and all(identical(inner, b[key]) for key, inner in a.items())
+        case list(), list():
+            return len(a) == len(b) and all(map(identical, a, b))
+        case _:
+            return type_of(a) == type_of(b) and bool(a == b)
+
+
 def go_format(value: Any) -> str:
     """The format that Go's validator sees in a value: of numbers their width, of anything else none."""
     return {"integer": "int64", "number": "float64"}.get(type_of(value), "")

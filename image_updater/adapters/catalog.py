@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
-from gitops_core.runtime.recent import Recent
+from gitops_core.recent import Recent
 from image_updater.adapters.catalogfile import CatalogFile, OtherVersion, connect, connect_read_only
 from image_updater.domain.history import SeenTag, TagEvent
 from image_updater.errors import CatalogUnavailable
@@ -56,6 +56,7 @@ class SqliteCatalog:
         self._file = self._opened()
         self._copies: Recent[str, _Copy] = Recent(BUDGET)
         self._listed: dict[str, Recent[str, datetime]] = {}
+        self._newest: dict[str, datetime | None] = {}
 
     @classmethod
     def open(cls, path: Path | None) -> Self:
@@ -78,6 +79,11 @@ class SqliteCatalog:
     async def listed_at(self, repository: str, identity: str) -> datetime | None:
         identities = self._listed.get(repository)
         return None if identities is None else identities.get(identity)
+
+    async def newest(self, repository: str) -> datetime | None:
+        if repository in self._newest:
+            return self._newest[repository]
+        return await self._read(lambda: self._newest.setdefault(repository, self._file.newest(repository)))
 
     async def store(
         self, repository: str, tags: Iterable[str], now: datetime, identity: str = "", began: datetime | None = None
@@ -139,7 +145,7 @@ class SqliteCatalog:
             if not _is_damage(error):
                 raise CatalogUnavailable(f"the tag catalog {self._path} cannot be used: {error}") from None
             self._file.close()
-            self._copies, self._listed = Recent(BUDGET), {}
+            self._copies, self._listed, self._newest = Recent(BUDGET), {}, {}
             self._file = self._made_anew()
             raise CatalogUnavailable(f"the tag catalog {self._path} was damaged and has been made anew") from None
 
@@ -163,6 +169,7 @@ class SqliteCatalog:
         members: frozenset[str] = copy.members if copy is not None else frozenset()
         new, gone = sorted(wanted - members), sorted(members - wanted)
         self._file.store(repository, new, gone, now)
+        self._newest[repository] = now
         if copy is None or new or gone:
             self._keep(repository, _listing(copy.tags if copy is not None else (), wanted, new, gone))
             return True
@@ -186,6 +193,7 @@ class SqliteCatalog:
 
     def _forget(self, repository: str) -> None:
         self._file.forget(repository)
+        self._newest.pop(repository, None)
         self._copies.drop(repository)
 
     # what is in memory

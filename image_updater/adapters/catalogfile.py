@@ -104,6 +104,11 @@ class CatalogFile:
         rows = self._connection.execute("SELECT tag FROM tags WHERE repository = ? ORDER BY tag DESC", (number,))
         return tuple(tag for (tag,) in rows)
 
+    def newest(self, repository: str) -> datetime | None:
+        query = "SELECT listed_at FROM repositories WHERE name = ?"
+        row = self._connection.execute(query, (repository,)).fetchone()
+        return None if row is None else _when(row[0])
+
     def seen(self, repository: str) -> tuple[SeenTag, ...]:
         number = self._listed(repository)
         if number is None:

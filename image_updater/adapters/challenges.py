@@ -18,7 +18,9 @@ from yarl import URL
 
 from image_updater.domain.sites import host_in, is_address, same_site
 
-_CHALLENGE = re.compile(r'(?<![A-Za-z])([A-Za-z]+)\s+((?:[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]*)\s*,?\s*)+)')
+_CHALLENGE = re.compile(
+    r'(?<![\w-])([A-Za-z]+)(?:\s+((?:[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]*)\s*,?\s*)+)|(?=\s*(?:,|\Z)))'
+)
 _ALIYUN = re.compile(r"[a-z0-9-]*registry[a-z0-9-]*\.([a-z0-9-]+)(?:\.cr)?\.aliyuncs\.com")
 """A registry of Alibaba Cloud, where customers choose names: its region has one token server for all of them."""
 _PARAMETER = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))')
@@ -35,7 +37,7 @@ class Challenge:
 
 
 def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
-    """The challenges that we understand, bearer first.
+    """The challenges that can be answered, bearer first: a name and a password need no parameters, a token a realm.
 
     >>> [c.scheme for c in parse_challenges(['Basic realm="x", Bearer realm="https://a/t",service="s"'])]
     ['bearer', 'basic']
@@ -44,10 +46,10 @@ def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
     for header in headers:
         for match in _CHALLENGE.finditer(header[:4096]):
             parameters = {
-                m[1].lower(): re.sub(r"\\(.)", r"\1", m[2] or m[3] or "") for m in _PARAMETER.finditer(match[2])
+                m[1].lower(): re.sub(r"\\(.)", r"\1", m[2] or m[3] or "") for m in _PARAMETER.finditer(match[2] or "")
             }
             known = {name: parameters.get(name, "") for name in ("realm", "service", "scope")}
-            if match[1].lower() in ("basic", "bearer"):
+            if match[1].lower() == "basic" or (match[1].lower() == "bearer" and known["realm"]):
                 found.append(Challenge(match[1].lower(), **known))
     return tuple(sorted(found, key=lambda challenge: challenge.scheme != "bearer"))
 

@@ -3,8 +3,8 @@
     Link: </v2/app/tags/list?last=1.9&n=1000>; rel="next"
 
 Only the query is taken: a registry behind a proxy, or below a path (Nexus, Artifactory), names paths and hosts that are
-its own. A link without `rel` is the next page, as for go-containerregistry. What cannot be read is an error and never
-the last page: the tags behind it would be gone.
+its own. A link that names no relation is the next page, as for go-containerregistry. What cannot be read is an error
+and never the last page: the tags behind it would be gone.
 
 Source: RFC 8288; go-containerregistry, pkg/v1/remote/list.go.
 """
@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable
 
 _SPACE = r"[ \t]*"
-_TARGET = re.compile(rf"{_SPACE}<([^<>]*)>")
+_TARGET = re.compile(r"[ \t,]*<([^<>]*)>")  # elements of a list may be empty
 _PARAMETER = re.compile(
     rf'{_SPACE};{_SPACE}(?:([\w!#$&+.^`|~*-]+){_SPACE}(?:={_SPACE}("(?:[^"\\]|\\.)*"|[^\s;,"]*))?)?'
 )
@@ -52,9 +52,16 @@ def _links(header: str) -> Iterable[tuple[str, frozenset[str] | None]]:
         while (parameter := _PARAMETER.match(header, place)) is not None:
             place = parameter.end()
             if (parameter[1] or "").lower() == "rel" and relations is None:  # of several, the first counts
-                relations = frozenset((parameter[2] or "").strip('"').lower().split())
+                relations = _relations(parameter[2] or "")
         end = _END.match(header, place)
         if end is None:
             raise ValueError("the Link header cannot be read")
         place = end.end()
-        yield target[1], relations
+        yield target[1], relations or None
+
+
+def _relations(value: str) -> frozenset[str]:
+    """The relation types that a parameter names; its quotes may be the wrong ones, and its characters escaped."""
+    if value.startswith('"'):
+        value = re.sub(r"\\(.)", r"\1", value[1:-1])
+    return frozenset(value.strip("'").lower().split())

@@ -1,6 +1,7 @@
 """Implements Registry: the distribution API over HTTP.
 
-    GET  /v2/<path>/tags/list?n=1000     all pages, by Link; pages with an ETag are asked for again on condition
+    GET  /v2/<path>/tags/list?n=1000     all pages, by Link; pages with an ETag are asked for again on condition;
+                                         without n where the registry gives fewer at once
     HEAD /v2/<path>/manifests/<tag>      Docker-Content-Digest
 
 A listing ends: pages, tags and bytes are bounded, and so is the time of each request. Who asks for what is being asked
@@ -12,6 +13,7 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import chain
@@ -30,6 +32,9 @@ from image_updater.domain.references import Repository
 from image_updater.errors import RegistryUnavailable
 
 PAGE = 1000
+FIRST = f"n={PAGE}"
+TOO_MANY = frozenset({400})
+"""What a registry answers whose pages hold fewer: distribution's PAGINATION_NUMBER_INVALID."""
 BYTES_OF_WEIGHT = 8
 """Bytes of JSON that C decodes while Python looks at one character."""
 MOST_TAGS = 1_000_000
@@ -50,6 +55,7 @@ NO_HEAD = frozenset({400, 403, 405, 501})
 MOST_EMPTY = 100
 """Pages without a tag in a row, each of which says that there are more."""
 _LISTING = {"Accept": JSON}
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 
 class OciRegistry:
@@ -105,12 +111,15 @@ class OciRegistry:
         return answer.headers, answer.body
 
     async def _list(self, repository: Repository, access: RegistryAccess) -> tuple[str, ...]:
-        query: str | None = f"n={PAGE}"
+        query: str | None = FIRST
         pages: dict[str, list[str]] = {}
         firsts: set[str] = set()
         count = empty = 0
         while query is not None:
-            answer = await self._page(repository, f"/v2/{repository.path}/tags/list?{query}", access)
+            answer = await self._page(repository, query, access)
+            if answer.status == HTTPStatus.BAD_REQUEST:
+                query = ""
+                continue
             pages[query] = tags = await self._tags(answer)
             query, count, empty = _next_query(answer), count + len(tags), 0 if tags else empty + 1
             is_old = bool(tags) and tags[0] in firsts
@@ -125,12 +134,18 @@ class OciRegistry:
                 raise RegistryUnavailable(f"{answer.request}: more than {MOST_PAGES} pages")
         return await self.compute.run(count, lambda: tuple(dict.fromkeys(chain.from_iterable(pages.values()))))
 
-    async def _page(self, repository: Repository, path: str, access: RegistryAccess) -> Answer:
-        """One page, as it is now; its body is the remembered one where the registry says that this is still right."""
-        key = (repository, access, path)
+    async def _page(self, repository: Repository, query: str, access: RegistryAccess) -> Answer:
+        """One page, as it is now; its body is the remembered one where the registry says that this is still right.
+
+        The first one may be refused, status 400: that many tags are more than the registry gives at once.
+        """
+        path = f"/v2/{repository.path}/tags/list?{query}".removesuffix("?")
+        key, refusal = (repository, access, path), TOO_MANY if query == FIRST else frozenset[int]()
         remembered = self._pages.get(key)
         headers = {**_LISTING, "If-None-Match": remembered.etag} if remembered is not None else _LISTING
-        answer = await self._transport.ask("GET", repository, path, access, headers, LARGEST_PAGE)
+        answer = await self._transport.ask("GET", repository, path, access, headers, LARGEST_PAGE, refusal)
+        if answer.status in refusal:
+            return answer
         if remembered is not None and answer.status == HTTPStatus.NOT_MODIFIED:
             kept = answer.headers.copy()
             kept.setdefault("Link", remembered.link)
@@ -148,7 +163,8 @@ class OciRegistry:
     async def _look_up(self, repository: Repository, reference: str, access: RegistryAccess) -> str:
         path, headers = f"/v2/{repository.path}/manifests/{quote(reference, safe=':')}", {"Accept": MANIFESTS}
         answer = await self._transport.ask("HEAD", repository, path, access, headers, LARGEST_MANIFEST, NO_HEAD)
-        if answer.status == HTTPStatus.OK and (digest := answer.headers.get("Docker-Content-Digest", "")):
+        digest = answer.headers.get("Docker-Content-Digest", "")
+        if answer.status == HTTPStatus.OK and _DIGEST.fullmatch(digest):
             return digest
         # the header is optional for a registry, and some, or what is before them, take no HEAD
         answer = await self._transport.ask("GET", repository, path, access, headers, LARGEST_MANIFEST)

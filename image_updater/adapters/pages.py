@@ -7,11 +7,11 @@ the same with If-None-Match: "a"        304: the page is what it was
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from gitops_core.runtime.recent import Recent
+from gitops_core.recent import Recent
 
 LONGEST_TAG = 128
 MOST_REMEMBERED = 16 << 20
@@ -32,6 +32,7 @@ class Page(NamedTuple):
 
 class _Tags(msgspec.Struct):
     tags: list[str] | None = None
+    errors: Any = None
 
 
 _DECODER = msgspec.json.Decoder(_Tags)
@@ -40,9 +41,12 @@ _DECODER = msgspec.json.Decoder(_Tags)
 def tags_in(body: bytes) -> list[str]:
     """The tags of one page. Raises ValueError: it is none, or holds what can be no tag."""
     try:
-        tags = _DECODER.decode(body).tags or []
+        said = _DECODER.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ValueError("the answer is not a list of tags") from None
+    if said.errors:
+        raise ValueError("the answer tells of errors, and not all tags")
+    tags = said.tags or []
     if tags and not ("".join(tags).isprintable() and 0 < min(map(len, tags)) <= max(map(len, tags)) <= LONGEST_TAG):
         raise ValueError("the answer holds names that are no tags")
     return tags

@@ -13,8 +13,8 @@ import math
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from gitops_core.recent import Recent
 from gitops_core.runtime.flights import Flights
-from gitops_core.runtime.recent import Recent
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")

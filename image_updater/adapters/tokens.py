@@ -20,8 +20,8 @@ import aiohttp
 import msgspec
 
 from gitops_core.meta import Sensitive
+from gitops_core.recent import Recent
 from gitops_core.runtime.flights import Flights
-from gitops_core.runtime.recent import Recent
 from image_updater.adapters.answers import Answer, failure
 from image_updater.adapters.challenges import Challenge, belongs, may_be_asked
 from image_updater.domain.credentials import Credentials, RegistryAccess

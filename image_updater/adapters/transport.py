@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from gitops_core.adapters.http import BodyTooLarge, Places, PlacesTaken, proxy_for, read_body
-from gitops_core.runtime.recent import Recent
+from gitops_core.adapters.http import BodyTooLarge, proxy_for, read_body
+from gitops_core.recent import Recent
+from gitops_core.runtime.places import Places, PlacesTaken
 from image_updater.adapters.answers import Answer, connection_cause, failure
 from image_updater.adapters.challenges import Challenge, belongs
 from image_updater.adapters.pacing import Paces

@@ -28,7 +28,17 @@ from typing import Any
 
 from gitops_core.meta import Manifest
 from image_updater.domain.argo_said import GROUP, PREFIX, Said, Settings, Updaters, by_annotations, pattern_of
-from image_updater.domain.argo_sources import TEMPLATE, Source, as_glob, below, source_of, template_of
+from image_updater.domain.argo_sources import (
+    TEMPLATE,
+    Source,
+    as_glob,
+    below,
+    mapping,
+    mappings,
+    sequence,
+    source_of,
+    template_of,
+)
 from image_updater.domain.filters import PatternInvalid, matching
 from image_updater.domain.references import parse_image, parse_repository
 from image_updater.domain.semver import parse_tag
@@ -132,7 +142,7 @@ def _applications(everything: Iterable[Manifest], notes: list[str]) -> Iterable[
     owners = {
         (m["metadata"].get("namespace"), owner.get("name"))
         for m in found
-        for owner in m["metadata"].get("ownerReferences") or ()
+        for owner in mappings(m["metadata"].get("ownerReferences"))
         if owner.get("kind") == "ApplicationSet"
     }
     for each in everything:
@@ -141,7 +151,7 @@ def _applications(everything: Iterable[Manifest], notes: list[str]) -> Iterable[
         name = each["metadata"]["name"]
         if (each["metadata"].get("namespace"), name) in owners:
             continue
-        if (each.get("spec") or {}).get("templatePatch"):
+        if mapping(each.get("spec")).get("templatePatch"):
             notes.append(f"ApplicationSet {name}: its templatePatch is not read")
         yield from ({**made, "kind": "ApplicationSet"} for made in template_of(each))
 
@@ -262,13 +272,13 @@ def _short_tag(draft: _Draft, settings: Settings, constraint: str) -> str:
 
 def _running(draft: _Draft, settings: Settings, base: str) -> Iterable[str]:
     """The tags of the image that the Application tells of."""
-    summary = (draft.application.get("status") or {}).get("summary") or {}
-    kustomized = (draft.source.main.get("kustomize") or {}).get("images") or ()
-    for text in (*summary.get("images", ()), *(str(each).rpartition("=")[2] for each in kustomized)):
+    summary = mapping(mapping(draft.application.get("status")).get("summary"))
+    kustomized = sequence(mapping(draft.source.main.get("kustomize")).get("images"))
+    for text in (*sequence(summary.get("images")), *(str(each).rpartition("=")[2] for each in kustomized)):
         name, tag, _ = _split(str(text))
         if tag and _same_image(name, base):
             yield tag
-    for parameter in (draft.source.main.get("helm") or {}).get("parameters") or ():
+    for parameter in mappings(mapping(draft.source.main.get("helm")).get("parameters")):
         if parameter.get("name") == (settings.get("helm.image-tag") or "image.tag"):
             yield str(parameter.get("value", "")).partition("@")[0]
 
@@ -329,7 +339,7 @@ def _target(draft: _Draft, settings: Settings, image: str, policy: str) -> None:
         kind = ""
     written = [settings.get(f"helm.image-{part}") for part in ("spec", "tag", "name")]
     kustomize = settings.get("kustomize.image-name")
-    sort = ((draft.application.get("status") or {}).get("sourceType") or "").lower()
+    sort = str(mapping(draft.application.get("status")).get("sourceType") or "").lower()
     is_helm = kind == "helmvalues" or any(written) or "helm" in (draft.source.kind, sort)
     if settings.get("update-strategy").lower() == "digest" and not written[0]:
         draft.note(f"{policy}: a digest is set where one stands: put it there once, tag@digest or digest: beside")
@@ -379,11 +389,13 @@ def _declare(draft: _Draft, settings: Settings, file: str, policy: str, **place:
         file = as_glob(file)
     draft.targets.append({"file": file, "policy": policy, **place})
     name = place.get("path") or f"{place.get('helmValues', {}).get('path')}.tag"
-    names = {parameter.get("name") for parameter in (draft.source.main.get("helm") or {}).get("parameters") or ()}
+    names = {
+        str(parameter.get("name")) for parameter in mappings(mapping(draft.source.main.get("helm")).get("parameters"))
+    }
     if "kustomizeImage" not in place and name in names:
         draft.note(f"{policy}: its helm.parameters sets {name!r} and wins over the file: take it out")
     base = _split(settings.image)[0]
-    for text in (draft.source.main.get("kustomize") or {}).get("images") or ():
+    for text in sequence(mapping(draft.source.main.get("kustomize")).get("images")):
         if "kustomizeImage" in place and _same_image(_split(str(text).rpartition("=")[2])[0], base):
             draft.note(f"{policy}: its kustomize.images sets {text!r} and wins over the file: take it out")
 

@@ -19,6 +19,7 @@ import msgspec
 
 from gitops_core.api import LabelSelector
 from gitops_core.meta import Manifest
+from image_updater.domain.argo_sources import mapping, mappings, sequence
 from image_updater.domain.filters import PatternInvalid, compile_pattern
 from image_updater.domain.selectors import selects
 from image_updater.errors import SelectorInvalid
@@ -82,14 +83,14 @@ class Updaters:
         for updater in self.manifests:
             if not _is_of_namespace(updater, application):
                 continue
-            for reference in _list((updater.get("spec") or {}).get("applicationRefs")):
+            for reference in mappings(mapping(updater.get("spec")).get("applicationRefs")):
                 score = _score(reference, application, note)
                 if score > 0:
                     self.used.add((str(updater["metadata"]["name"]), str(reference.get("namePattern"))))
                     if best is None or score > best[0]:
                         best = score, updater, reference
         if best is None:
-            if any(key.startswith(PREFIX) for key in application["metadata"].get("annotations") or {}):
+            if any(key.startswith(PREFIX) for key in mapping(application["metadata"].get("annotations"))):
                 note("its annotations count only where an ImageUpdater names it with useAnnotations; none does")
             return None
         _, updater, reference = best
@@ -97,13 +98,13 @@ class Updaters:
             found = by_annotations(application, note)
             key = _key(reference.get("imagesVerification"), note)
             return found and Said(found.wide, tuple(Settings(s.alias, s.image, s.values, key) for s in found.images))
-        return _of_reference(updater.get("spec") or {}, reference, note)
+        return _of_reference(mapping(updater.get("spec")), reference, note)
 
     def unused(self) -> Iterable[str]:
         """What names no Application that is there."""
         for updater in self.manifests:
             name = str(updater["metadata"]["name"])
-            for reference in _list((updater.get("spec") or {}).get("applicationRefs")):
+            for reference in mappings(mapping(updater.get("spec")).get("applicationRefs")):
                 pattern = str(reference.get("namePattern"))
                 if (name, pattern) not in self.used:
                     yield f"ImageUpdater {name}: {pattern!r} names no Application among the manifests"
@@ -111,7 +112,7 @@ class Updaters:
 
 def by_annotations(application: Manifest, note: Note) -> Said | None:
     """What the annotations say; None when they ask for nothing."""
-    annotations = application["metadata"].get("annotations") or {}
+    annotations = mapping(application["metadata"].get("annotations"))
     said = {key[len(PREFIX) :]: str(text).strip() for key, text in annotations.items() if key.startswith(PREFIX)}
     listed = [item.strip() for item in said.get("image-list", "").split(",") if item.strip()]
     if not listed:
@@ -134,15 +135,15 @@ def by_annotations(application: Manifest, note: Note) -> Said | None:
 
 
 def _of_reference(spec: Mapping[str, Any], reference: Mapping[str, Any], note: Note) -> Said:
-    configs = [_mapping(each.get("writeBackConfig")) for each in (spec, reference)]
+    configs = [mapping(each.get("writeBackConfig")) for each in (spec, reference)]
     wide: dict[str, str] = {}
     labels: tuple[str, ...] = ()
     for config in configs:
         wide.update(_write_back(config, note))
-        asked = _mapping(_mapping(config.get("gitConfig")).get("pullRequest"))
-        labels = tuple(str(label).strip() for label in _list(asked.get("labels"))) or labels
+        asked = mapping(mapping(config.get("gitConfig")).get("pullRequest"))
+        labels = tuple(str(label).strip() for label in sequence(asked.get("labels"))) or labels
     images = []
-    for image in _list(reference.get("images")):
+    for image in mappings(reference.get("images")):
         values = dict(wide)
         for layer in (spec, reference, image):
             values.update(_common(layer.get("commonUpdateSettings")))
@@ -156,13 +157,14 @@ def _of_reference(spec: Mapping[str, Any], reference: Mapping[str, Any], note: N
 def _is_of_namespace(updater: Manifest, application: Manifest) -> bool:
     """An ImageUpdater counts in its own namespace; the first versions let it name another."""
     mine = application["metadata"].get("namespace")
-    names = {updater["metadata"].get("namespace"), (updater.get("spec") or {}).get("namespace")} - {None, ""}
+    named = (updater["metadata"].get("namespace"), mapping(updater.get("spec")).get("namespace"))
+    names = {str(name) for name in named if name}
     return not mine or not names or mine in names
 
 
 def _score(reference: Mapping[str, Any], application: Manifest, note: Note) -> int:
     """How well a reference fits, 0 for not at all: an exact name, else as many literal characters as it has."""
-    name, labels = str(application["metadata"]["name"]), application["metadata"].get("labels") or {}
+    name, labels = str(application["metadata"]["name"]), mapping(application["metadata"].get("labels"))
     pattern = str(reference.get("namePattern", ""))
     selector = reference.get("labelSelectors")
     try:
@@ -210,7 +212,7 @@ def _regular(part: str) -> str:
 
 
 def _common(settings: Any) -> dict[str, str]:
-    settings = _mapping(settings)
+    settings = mapping(settings)
     names = {"updateStrategy": "update-strategy", "allowTags": "allow-tags", "pullSecret": "pull-secret"}
     found = {ours: str(settings[theirs]).strip() for theirs, ours in names.items() if settings.get(theirs)}
     for theirs, ours in (("ignoreTags", "ignore-tags"), ("platforms", "platforms")):
@@ -220,8 +222,8 @@ def _common(settings: Any) -> dict[str, str]:
 
 
 def _write_back(config: Mapping[str, Any], note: Note) -> dict[str, str]:
-    git = _mapping(config.get("gitConfig"))
-    asked = {str(name): value for name, value in _mapping(git.get("pullRequest")).items() if name != "labels"}
+    git = mapping(config.get("gitConfig"))
+    asked = {str(name): value for name, value in mapping(git.get("pullRequest")).items() if name != "labels"}
     found = {
         "write-back-method": config.get("method"),
         "git-repository": git.get("repository"),
@@ -236,31 +238,23 @@ def _write_back(config: Mapping[str, Any], note: Note) -> dict[str, str]:
 
 
 def _manifest_targets(targets: Any) -> dict[str, str]:
-    targets = _mapping(targets)
+    targets = mapping(targets)
     names = {"name": "image-name", "tag": "image-tag", "spec": "image-spec"}
     found: dict[str, str] = {}
     for kind in ("helm", "plugin"):
-        settings = _mapping(targets.get(kind))
+        settings = mapping(targets.get(kind))
         found |= {f"{kind}.{ours}": str(settings[key]).strip() for key, ours in names.items() if settings.get(key)}
-    kustomize = _mapping(targets.get("kustomize"))
+    kustomize = mapping(targets.get("kustomize"))
     return found | ({"kustomize.image-name": str(kustomize["name"]).strip()} if kustomize.get("name") else {})
 
 
 def _key(verification: Any, note: Note) -> tuple[str, str]:
     """The Secret of `imagesVerification` and the key's name in it."""
-    verification = _mapping(verification)
+    verification = mapping(verification)
     if not verification or verification.get("enabled") is False:
         return "", ""
-    key = _mapping(verification.get("cosignKey"))
+    key = mapping(verification.get("cosignKey"))
     if not key.get("secretName"):
         note("imagesVerification names no cosignKey.secretName; no signature is asked for")
         return "", ""
     return str(key["secretName"]), str(key.get("key") or "")
-
-
-def _mapping(found: Any) -> Mapping[str, Any]:
-    return found if isinstance(found, Mapping) else {}
-
-
-def _list(found: Any) -> list[Any]:
-    return found if isinstance(found, list) else []

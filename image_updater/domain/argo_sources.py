@@ -20,6 +20,20 @@ TEMPLATE = "{{"
 _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
 
 
+def mapping(found: Any) -> Mapping[str, Any]:
+    """What is no mapping says nothing: these manifests are other people's."""
+    return found if isinstance(found, Mapping) else {}
+
+
+def mappings(found: Any) -> list[Mapping[str, Any]]:
+    """The mappings of a list."""
+    return [each for each in sequence(found) if isinstance(each, Mapping)]
+
+
+def sequence(found: Any) -> list[Any]:
+    return found if isinstance(found, list) else []
+
+
 class Source(NamedTuple):
     """What an Application is made from, as far as an image can be written there.
 
@@ -51,7 +65,7 @@ def source_of(application: Manifest) -> Source:
     home: Mapping[str, Any] = {} if is_chart else main
     folder = "" if is_chart else str(main.get("path") or "")
     files: list[tuple[Mapping[str, Any], str]] = []
-    for file in map(str, (main.get("helm") or {}).get("valueFiles") or ()):
+    for file in map(str, sequence(mapping(main.get("helm")).get("valueFiles"))):
         if "://" in file:
             left.append(f"value file {file} is fetched from elsewhere and cannot be written")
         elif not file.startswith("$"):
@@ -88,10 +102,10 @@ def _beside(everything: list[Mapping[str, Any]], main: Mapping[str, Any], home: 
 
 
 def _sources(application: Manifest) -> list[Mapping[str, Any]]:
-    spec = application.get("spec") or {}
-    if several := [each for each in spec.get("sources") or () if isinstance(each, Mapping)]:
+    spec = mapping(application.get("spec"))
+    if several := mappings(spec.get("sources")):
         return several
-    hydrated = (spec.get("sourceHydrator") or {}).get("drySource")
+    hydrated = mapping(spec.get("sourceHydrator")).get("drySource")
     return [each for each in (hydrated, spec.get("source")) if isinstance(each, Mapping)][:1]
 
 
@@ -118,11 +132,11 @@ def as_glob(path: str) -> str:
 
 def template_of(applicationset: Manifest) -> tuple[Manifest, ...]:
     """The Applications that an ApplicationSet makes: one for each element of a list, else its template as it stands."""
-    spec = applicationset.get("spec") or {}
+    spec = mapping(applicationset.get("spec"))
     metadata = applicationset["metadata"]
-    template = copy.deepcopy(spec.get("template") or {})
-    template.setdefault("metadata", {}).setdefault("namespace", metadata.get("namespace", "argocd"))
-    template["metadata"].setdefault("name", metadata["name"])
+    template = dict(copy.deepcopy(mapping(spec.get("template"))))
+    usual = {"namespace": metadata.get("namespace", "argocd"), "name": metadata["name"]}
+    template["metadata"] = usual | {k: v for k, v in mapping(template.get("metadata")).items() if v is not None}
     elements = _elements(spec.get("generators"))
     if elements is not None:
         return tuple(_filled(template, element) for element in elements)
@@ -134,11 +148,12 @@ def template_of(applicationset: Manifest) -> tuple[Manifest, ...]:
 def _elements(generators: Any) -> list[Mapping[str, Any]] | None:
     """The elements of list generators; None where other generators make what only Argo CD knows."""
     found: list[Mapping[str, Any]] = []
-    for generator in generators or ():
-        elements = (generator.get("list") or {}).get("elements") if set(generator) == {"list"} else None
+    for generator in sequence(generators):
+        only = mapping(generator)
+        elements = mapping(only.get("list")).get("elements") if only.keys() == {"list"} else None
         if not isinstance(elements, list):
             return None
-        found += elements
+        found += mappings(elements)
     return found or None
 
 

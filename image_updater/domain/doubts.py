@@ -3,13 +3,16 @@
 newTag: 1.0.0          # {"$imagepolicy": "shop:web"}        the whole image would stand where a tag stands
 - IMAGE=org/web:1.0.0  # {"$imagepolicy": "shop:web"}        `IMAGE=` would go
 image: org/web:1.0.0   # {"$imagePolicy": "shop:web"}        no marker, though it looks like one
+
+newTag: 1.0.0          # {"$imagepolicy": "shop:web:tag"}    the tag would move, and the digest that counts would not
+digest: sha256:abc
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
@@ -21,6 +24,9 @@ _OF_IMAGES = re.compile(r"(?i)(?:image|img|repository|name)$")
 _LIKE_A_TAG = re.compile(r"v?[0-9]|(?:latest|main|master|stable|edge|dev)\b")
 _MORE = re.compile(r"""[\s=,;"'`$(){}<>|]|://""")
 
+_INDENT = re.compile(r"(?P<indent> *(?:- +)*)(?:[^\s#].*)?$")
+_DIGEST = re.compile(r"""["']?digest["']?\s*:\s+["']?sha\d+:[0-9a-f]""")
+
 _COMMENT = re.compile(r"(?:^|\s)#(?P<comment>.*)")
 _WORD = re.compile(r"(?P<dollar>\$?)\s*(?P<word>[A-Za-z][A-Za-z_.-]*(?: policy\b)?)")
 _NAMES_A_SETTER = re.compile(r"""["'`:=\s]*[:=]["'`\s]*[\w.-]+:[\w.-]+""")
@@ -28,6 +34,8 @@ _QUOTES = str.maketrans("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033\u2018\u2019\
 _MEANT = ("imagepolicy", "imagepolicies")
 ALIKE = 0.85
 """Of 1.0; `imagePullPolicy` is less."""
+FAR = 200
+"""Lines; what belongs together stands closer."""
 
 
 class NearMiss(NamedTuple):
@@ -78,6 +86,45 @@ def _is_bare_tag(value: str, before: str, image: str) -> bool:
     if _OF_TAGS.search(key):
         return True
     return bool(_LIKE_A_TAG.match(value)) if _OF_IMAGES.search(key) or not value else True
+
+
+def lone_digest(setter: str, lines: Sequence[str], line: int) -> str:
+    """What is said of a marked tag when a digest in the same mapping is not marked; "" when there is none.
+
+    Args:
+        lines: of the file, with the marked one at `line`, counted from 1.
+    """
+    if not setter.endswith(":tag") or line > len(lines):
+        return ""
+    for number in _beside(lines, line - 1):
+        if _DIGEST.match(lines[number].lstrip(" -")) and SCREEN not in lines[number]:
+            return (
+                f"the digest beside it (line {number + 1}) stays, and names the old image: it lacks a marker, :digest"
+            )
+    return ""
+
+
+def _beside(lines: Sequence[str], marked: int) -> Iterator[int]:
+    """The other lines of the mapping in block style that a line belongs to, as far as indentation tells."""
+    depth = _depth(lines[marked])
+    for way in (range(marked, max(-1, marked - FAR), -1), range(marked + 1, min(len(lines), marked + FAR))):
+        for number in way:
+            here, written = _depth(lines[number]), lines[number].strip()
+            is_new = written.startswith("- ") and here == depth
+            if not written or written.startswith("#"):
+                continue
+            if here < depth or (is_new and number > marked) or written in ("---", "..."):
+                break
+            if here == depth and number != marked:
+                yield number
+            if is_new:
+                break
+
+
+def _depth(written: str) -> int:
+    """The column at which the line's key begins, behind what makes it an item of a list."""
+    found = _INDENT.match(written)
+    return len(found["indent"]) if found else 0
 
 
 def near_misses(text: str) -> Iterator[NearMiss]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from image_updater.api import ImageRef, MarkerCounts, MarkerReport, Reverted
+from image_updater.domain.markers import mended
 from image_updater.domain.plan import Sighting, State
 
 Place = TypeVar("Place", Sighting, MarkerReport)
@@ -28,6 +29,17 @@ def counts(sightings: Iterable[Sighting]) -> MarkerCounts:
         unmatched=number["unmatched"],
         ambiguous=number["ambiguous"],
         unparsable=number["unparsable"],
+    )
+
+
+def printable(place: Sighting) -> Sighting:
+    """The same place in texts that a status, JSON and a terminal can hold."""
+    return place._replace(
+        file=shown(place.file, LONGEST_CAUSE),
+        setter=shown(place.setter, LONGEST_VALUE),
+        current=shown(place.current, LONGEST_VALUE),
+        desired=shown(place.desired, LONGEST_VALUE),
+        cause=shown(place.cause, LONGEST_CAUSE),
     )
 
 
@@ -57,18 +69,7 @@ def to_be_told(places: Iterable[Place]) -> tuple[Place, ...]:
 def unsettled(sightings: Iterable[Sighting], most: int = MOST_REPORTED) -> tuple[MarkerReport, ...]:
     """The first places that do not say what their policy chose, in the order of files and lines."""
     found = [sighting for sighting in sightings if sighting.state != "applied"][:most]
-    return tuple(
-        MarkerReport(
-            file=shown(each.file, LONGEST_CAUSE),
-            state=each.state,
-            line=each.line,
-            setter=shown(each.setter, LONGEST_VALUE),
-            current=shown(each.current, LONGEST_VALUE),
-            desired=shown(each.desired, LONGEST_VALUE),
-            cause=shown(each.cause, LONGEST_CAUSE),
-        )
-        for each in found
-    )
+    return tuple(MarkerReport(**printable(each)._asdict()) for each in found)
 
 
 def after_commit(sightings: Iterable[Sighting]) -> tuple[Sighting, ...]:
@@ -141,8 +142,7 @@ def still_set_back(entries: Iterable[Reverted], sightings: Iterable[Sighting]) -
 
 def shown(text: str, longest: int) -> str:
     """`text` as a status can hold it: UTF-8, in one line, not too long."""
-    plain = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    line = "".join(character if character.isprintable() else "?" for character in plain)
+    line = "".join(character if character.isprintable() else "?" for character in mended(text))
     return line if len(line) <= longest else line[: longest - 3] + "..."
 
 

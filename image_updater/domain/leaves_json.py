@@ -14,7 +14,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any, NoReturn
 
 from image_updater.domain.leaves import Format, Leaf, Path, Said, flattened
-from image_updater.domain.markers import LARGEST, Unparsable
+from image_updater.domain.markers import LARGEST, Unparsable, mended
 
 _TOKEN = re.compile(r'[ \t\r\n]*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>[\[\]{},:])|(?P<bare>[^\s\[\]{},:"]+))')
 _COLON = re.compile(r"[ \t\r\n]*:")
@@ -47,7 +47,7 @@ def leaves(text: str) -> tuple[Leaf, ...]:
 
 def _leaf(path: Path, written: str, start: int, line: int) -> Leaf:
     cause = _CAUSES.get(written, "")
-    value = json.loads(written) if written.startswith('"') else "" if cause else written
+    value = mended(json.loads(written)) if written.startswith('"') else "" if cause else written
     return Leaf(path, path, value, start, start + len(written), line, cause=cause)
 
 

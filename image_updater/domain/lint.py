@@ -18,15 +18,17 @@ from gitops_core.gotemplate.regexps import parse_expansion
 from gitops_core.meta import ObjectKey, Resource
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard, UpdateGuardSpec
 from image_updater.domain.choices import choice_of, filter_of, repository_key
-from image_updater.domain.doubts import doubt, near_misses
+from image_updater.domain.doubts import doubt, lone_digest, near_misses
 from image_updater.domain.filters import PatternInvalid, TagFilter, compile_pattern
 from image_updater.domain.guards import faults_of
-from image_updater.domain.inventory import to_be_told, verdict, where
+from image_updater.domain.inventory import LONGEST_CAUSE, printable, shown, to_be_told, verdict, where
 from image_updater.domain.plan import Sighting
 from image_updater.domain.policies import NumericalPolicy, Policy, SemVerPolicy
 from image_updater.domain.references import parse_repository
 from image_updater.domain.selectors import selects
 from image_updater.errors import ImageInvalid, PolicyInvalid, SelectorInvalid
+
+LONGEST_DOUBT = 1000
 
 
 class Finding(NamedTuple):
@@ -212,14 +214,17 @@ def _reached(start: ObjectKey, waits: dict[ObjectKey, set[ObjectKey]]) -> set[Ob
 def _of_place(place: Sighting, given: Given) -> Iterator[Finding]:
     """What the plan says of it, in the plan's words; of a value that follows, whether that can be meant."""
     if to_be_told([place]):
-        yield Finding(where(place), "warning" if place.state == "held" else "error", verdict(place))
+        told = printable(place)
+        yield Finding(where(told), "warning" if place.state == "held" else "error", verdict(told))
     if place.state in ("applied", "pending", "held") and place.line:
         lines = given.texts.get(place.file, "").split("\n")
         written = lines[place.line - 1] if place.line <= len(lines) else ""
         value = re.split(r"\s#", written, maxsplit=1)[0]
         before = value.rpartition(place.current)[0] if place.current else value.rstrip("\"' ") + " "
-        if doubted := doubt(place.setter, place.current, before, _image_of(place.setter, given)):
-            yield Finding(where(place), "warning", f"{place.setter}: {doubted}")
+        image = _image_of(place.setter, given)
+        doubted = doubt(place.setter, place.current, before, image) or lone_digest(place.setter, lines, place.line)
+        if doubted:
+            yield Finding(where(printable(place)), "warning", shown(f"{place.setter}: {doubted}", LONGEST_DOUBT))
 
 
 def _image_of(setter: str, given: Given) -> str:
@@ -235,7 +240,7 @@ def _image_of(setter: str, given: Given) -> str:
 def _near_misses(given: Given) -> Iterator[Finding]:
     for file, text in given.texts.items():
         for line, cause in near_misses(text):
-            yield Finding(f"{file}:{line}", "warning", cause)
+            yield Finding(f"{shown(file, LONGEST_CAUSE)}:{line}", "warning", cause)
 
 
 def _error(about: Resource, message: str) -> Finding:

@@ -10,23 +10,22 @@ and several threads may look at one.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import gt
-from threading import Lock
-from typing import Self, TypeVar
+from typing import Self
 
+from gitops_core.recent import Recent
 from image_updater.domain.filters import PatternInvalid, TagFilter, matching
 from image_updater.domain.semver import RELEASE, Version, parse_tag
 from image_updater.errors import PolicyInvalid
 
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
-
 FEW = 0.1
 """The share of changed tags up to which a listing is made from the one before."""
-MOST_KEPT = 400_000
-"""Tags in all that the Candidates of one Listing, and the Listings of one `Listings`, may hold."""
+KEPT_CANDIDATES, KEPT_LISTINGS = 128 << 20, 32 << 20
+"""Bytes that the Candidates of one Listing, and the Listings of one `Listings`, may take."""
+TAG, CANDIDATE = 80, 320
+"""Bytes that a tag takes in a Listing, and in Candidates, there with its version."""
 
 Ranked = list[tuple[Version, str]]
 """Versions with what spells them, in ascending order: of equal versions the one that is first in byte order."""
@@ -154,8 +153,7 @@ class Listing:
         """
         self.listed = descending(listed)
         self.exclusions = tuple(exclusions)
-        self._candidates: dict[TagFilter | None, Candidates] = {}
-        self._lock = Lock()
+        self._candidates: Recent[TagFilter | None, Candidates] = Recent(KEPT_CANDIDATES)
         self._before: Listing | None = None
         self._gone: frozenset[str] = frozenset()
         self._new: frozenset[str] = frozenset()
@@ -183,10 +181,7 @@ class Listing:
                 found = candidates_of(self.tags, tag_filter)
             else:
                 found = earlier.following(self.tags, self._gone, self._new, tag_filter)
-        with self._lock:
-            self._candidates.pop(tag_filter, None)
-            self._candidates[tag_filter] = found  # last used, last dropped
-            _drop(self._candidates, lambda kept: len(kept.texts))
+            self._candidates.put(tag_filter, found, min(CANDIDATE * len(found.texts), KEPT_CANDIDATES))
         return found
 
 
@@ -194,8 +189,7 @@ class Listings:
     """The newest listing of each repository and list of exclusions: those that were used last. They may be lost."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, tuple[str, ...]], Listing] = {}
-        self._lock = Lock()
+        self._kept: Recent[tuple[str, tuple[str, ...]], Listing] = Recent(KEPT_LISTINGS)
 
     def listing(self, repository: str, listed: Sequence[str], exclusions: Sequence[str]) -> Listing:
         """Raises PatternInvalid."""
@@ -203,10 +197,7 @@ class Listings:
         found = self._kept.get(key)
         if found is None or (found.listed is not listed and found.listed != tuple(listed)):
             found = Listing(listed, exclusions, found)
-        with self._lock:
-            self._kept.pop(key, None)
-            self._kept[key] = found
-            _drop(self._kept, lambda kept: len(kept.listed))
+            self._kept.put(key, found, min(TAG * len(found.listed), KEPT_LISTINGS))
         return found
 
 
@@ -229,10 +220,3 @@ def _without(tags: Sequence[str], exclusions: Iterable[str]) -> Sequence[str]:
         if excluded:
             left = [tag for tag in left if tag not in excluded]
     return left
-
-
-def _drop(kept: dict[K, V], size: Callable[[V], int]) -> None:
-    """Drop the first entries, but never the last one, until the others hold no more than MOST_KEPT tags."""
-    total = sum(map(size, kept.values()))
-    while total > MOST_KEPT and len(kept) > 1:
-        total -= size(kept.pop(next(iter(kept))))

@@ -31,6 +31,7 @@ _BEHIND = re.compile(r"[ \t]*,?[ \t]*#([^\r\n\x85\u2028\u2029]*)")
 _DASH = re.compile(r" *- +")
 _COMMENT = re.compile(r" *#([^\n]*)")
 _DECODER = json.JSONDecoder()
+_HALF = re.compile("[\ud800-\udfff]")
 _BLOCK = "the marker is inside a block scalar, where a comment is text"
 _QUOTED = "the marker is inside a quoted text, where a comment is text"
 _INSIDE = {
@@ -39,18 +40,20 @@ _INSIDE = {
     "'": _QUOTED,
     '"': _QUOTED,
     "plain": "the marker is part of the value: a comment needs a space in front of its #",
+    "empty": "the marker stands behind no value, and nothing is inserted: write one, such as the image of today",
 }
 _BEFORE = tuple(
     (re.compile(shape), f"the marker stands {cause}")
     for shape, cause in (
         (r"^[ \t]*(?:#|$)", "on a line of its own, as a comment above a value: it belongs behind the value"),
         (r"(?:^|[ \t\[{,])\*[^ \t\[\]{},]+[ \t]*,?[ \t]*$", "behind an alias: mark the value at its anchor"),
+        (r"\{\{[^{}]*\}\}[ \t]*$", "behind what a template writes: only what it leaves alone can be set"),
         (r"[]}][ \t]*,?[ \t]*$", "behind a flow sequence or mapping: give the value a line of its own"),
         (
             r"(?:^|[ \t])[|>][-+0-9]*[ \t]*$",
             "behind the header of a block scalar: only a plain or quoted value carries one",
         ),
-        (r"[:?-][ \t]*$", "in front of the value: it belongs behind it"),
+        (r"[:?\[{-][ \t]*$", "in front of the value: it belongs behind it"),
         (r"", "behind no plain or quoted value"),
     )
 )
@@ -104,6 +107,15 @@ def is_considered(path: str) -> bool:
     return name.endswith((".yaml", ".yml")) or name == "Kustomization"
 
 
+def mended(text: str) -> str:
+    """`text` as UTF-8 can say it: half a surrogate pair, which a JSON text or the name of a file may hold, is U+FFFD.
+
+    >>> mended("caf\\udce9.yaml") == "caf\\ufffd.yaml"
+    True
+    """
+    return _HALF.sub("\ufffd", text)
+
+
 def setter_of(comment: str) -> str:
     """The setter that a comment (without its first `#`) names, or "" when it is no marker.
 
@@ -138,7 +150,7 @@ def setters_in(comment: str) -> tuple[str, ...]:
 def _setter(found: object) -> str:
     if not isinstance(found, dict) or any(not isinstance(value, str | None) for value in found.values()):
         return ""
-    return found.get("$imagepolicy") or ""
+    return mended(found.get("$imagepolicy") or "")
 
 
 def comment_behind(text: str, end: int) -> str | None:
@@ -166,7 +178,8 @@ def stray(text: str, token: int, line: int, current: str | None, inside: str = "
 
     Args:
         current: the value that it stands behind; None for none.
-        inside: the scalar that it is part of: `|`, a quote and so on, `plain`, or "" for none.
+        inside: the scalar that it is part of: `|`, a quote and so on, `plain`; `empty` for one that it stands
+            behind, "" for none.
     """
     start = text.rfind("\n", 0, token) + 1
     end = text.find("\n", token)

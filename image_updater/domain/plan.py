@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from image_updater.api import ImageRef
 from image_updater.domain.edits import Edit, set_values
-from image_updater.domain.markers import ObjectIdentifier, Unparsable
+from image_updater.domain.markers import ObjectIdentifier, Unparsable, mended
 from image_updater.domain.placing import place_file
-from image_updater.domain.readings import REMEMBERED, Reading, Readings, blob_id, decode, kind_of, read
+from image_updater.domain.readings import REMEMBERED, Reading, Readings, blob_id, decode, kind_of, read, remember
 from image_updater.domain.sightings import Judge, Sighting, Spot, State, hold_nothing, setter_of, torn
 from image_updater.domain.targets import DeclaredTarget, glob_pattern
 
@@ -36,7 +36,10 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class CommitPlan:
-    """New contents by path (those that change), and everything that was seen. Without edits there is nothing to do."""
+    """New contents by path (those that change), and everything that was seen. Without edits there is nothing to do.
+
+    Changes and sightings name files in UTF-8 (`mended`), whatever bytes their paths have.
+    """
 
     edits: Mapping[str, bytes]
     changes: tuple[Change, ...]
@@ -114,7 +117,7 @@ class _Plan:
         reading, blob = self._reading(path, blob)
         declared = [target for glob, target in self.targets if glob.fullmatch(path)]
         seen = self._placed(path, reading, declared) if declared else self._marked(path, reading, blob)
-        seen += (Sighting(path, s.line, s.setter, s.current, "", s.state, s.cause) for s in reading.strays)
+        seen += (Sighting(mended(path), s.line, s.setter, s.current, "", s.state, s.cause) for s in reading.strays)
         self.sightings += sorted(seen, key=lambda sighting: sighting.line)
 
     def complete(self) -> CommitPlan:
@@ -128,15 +131,16 @@ class _Plan:
         """What the file asks for, and Git's name for its content."""
         kind = kind_of(path)
         blob = blob or blob_id(self.files[path])
-        found = self.known.get(kind, blob)
+        found = self.known.get((kind, blob))
         if found is None:
             found = read(kind, self.files[path])
-            self.known.put(kind, blob, found)
+            remember(self.known, kind, blob, found)
         return found, blob
 
     def _marked(self, path: str, reading: Reading, blob: str) -> list[Sighting]:
         """Plan a file that markers alone speak of."""
-        seen = [self.judge.marker(path, m.line, m.setter, m.value) for m in reading.marked]
+        name = mended(path)
+        seen = [self.judge.marker(name, m.line, m.setter, m.value) for m in reading.marked]
         pending = [Edit(m, s.desired) for m, s in zip(reading.marked, seen, strict=True) if s.state == "pending"]
         if not pending:
             return seen
@@ -146,22 +150,22 @@ class _Plan:
         except Unparsable as error:
             return [s._replace(state="unparsable", cause=str(error)) if s.state == "pending" else s for s in seen]
         self.edits[path] = edited = mark + text.encode()
-        self.known.put("yaml", blob_id(edited, like=blob), after)
-        self.changes += (Change(path, m.object, m.value, value, m.setter) for m, value in pending)
+        remember(self.known, "yaml", blob_id(edited, like=blob), after)
+        self.changes += (Change(name, m.object, m.value, value, m.setter) for m, value in pending)
         return seen
 
     def _placed(self, path: str, reading: Reading, declared: list[DeclaredTarget]) -> list[Sighting]:
         """Plan a file that targets speak of."""
         self.reached.update(declared)
-        content = self.files[path]
+        name, content = mended(path), self.files[path]
         try:
-            edited, placed, missing = place_file(path, content, reading, declared, self.judge)
+            edited, placed, missing = place_file(name, content, reading, declared, self.judge)
         except Unparsable as error:
-            unread = [Sighting(path, 0, target.setter, "", "", "unparsable", str(error)) for target in declared]
+            unread = [Sighting(name, 0, target.setter, "", "", "unparsable", str(error)) for target in declared]
             return unread + self._marked(path, reading, blob_id(content))
         if edited != content:
             self.edits[path] = edited
         for place, sighting, owner in placed:
             if sighting.state == "pending":
-                self.changes.append(Change(path, owner, place.leaf.value, sighting.desired, place.setter))
+                self.changes.append(Change(name, owner, place.leaf.value, sighting.desired, place.setter))
         return [*missing, *(p.sighting for p in placed)]

@@ -17,9 +17,9 @@ import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import groupby, pairwise
-from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
+from gitops_core.recent import Recent
 from image_updater.domain.entries import walk_document
 from image_updater.domain.helm import ACTION, lines_in_blocks, mask, was_masked
 from image_updater.domain.markers import (
@@ -59,35 +59,8 @@ class Reading(NamedTuple):
     events: int = 0
 
 
-class Readings:
-    """Readings by blob id, for any thread.
-
-    When they take more than `most` bytes, those not asked for the longest are forgotten.
-    """
-
-    def __init__(self, most: int = 64 * 2**20) -> None:
-        self._most, self._size = most, 0
-        self._found: dict[tuple[str, str], tuple[Reading, int]] = {}
-        self._lock = Lock()
-
-    def get(self, kind: str, blob: str) -> Reading | None:
-        with self._lock:
-            found = self._found.pop((kind, blob), None)
-            if found is None:
-                return None
-            self._found[kind, blob] = found
-            return found[0]
-
-    def put(self, kind: str, blob: str, reading: Reading) -> None:
-        size = ENTRY + size_of(reading)
-        with self._lock:
-            _, before = self._found.pop((kind, blob), (reading, 0))
-            self._found[kind, blob] = (reading, size)
-            self._size += size - before
-            while self._size > self._most:
-                _, freed = self._found.pop(next(iter(self._found)))
-                self._size -= freed
-
+Readings: TypeAlias = Recent[tuple[str, str], Reading]
+"""Readings by how a file is read and its blob id."""
 
 ENTRY = 400
 """Bytes that an entry takes beside its reading: the key, its texts, and a place in the dict."""
@@ -99,7 +72,11 @@ def size_of(value: object) -> int:
     return own + sum(map(size_of, value)) if isinstance(value, tuple) else own
 
 
-REMEMBERED = Readings()
+def remember(readings: Readings, kind: str, blob: str, reading: Reading) -> None:
+    readings.put((kind, blob), reading, ENTRY + size_of(reading))
+
+
+REMEMBERED: Readings = Recent(64 << 20)
 """A memo of `read`, which is pure: only a clock can tell that it is there."""
 
 
@@ -264,10 +241,13 @@ class _Found:
         return marked
 
     def _strays(self, tokens: list[int]) -> Iterator[Stray]:
-        line, counted, told = 1, 0, 0
+        line, counted, told, claimed = 1, 0, 0, -1
         for token in tokens:
             if token in self.claimed:
+                claimed = token
                 continue
+            if claimed >= 0 and not _BREAK.search(self.text, claimed, token):
+                continue  # the same comment says it twice: the last one counts
             line, counted = line + len(_BREAK.findall(self.text, counted, token)), token
             if line == told:
                 continue

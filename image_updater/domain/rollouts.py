@@ -4,8 +4,9 @@
                 │
                 └── fails within `rollback.within` ──► quarantined; what was proven before it is to be chosen again
 
-Everything is judged by what workloads run, so nothing depends on having seen the push: a tag reaches a workload only
-with a revision that contains it. A failure is blamed on the bump only when what ran until then was Healthy until then.
+Everything is judged by what workloads run (one that is idle runs nothing), so nothing depends on having seen the push:
+a tag reaches a workload only with a revision that contains it. A failure is blamed on the bump only when what ran until
+then was Healthy until then.
 
 Deciding to take back is all that happens here: the quarantine is an input of the policy's next choice, the choice is an
 input of the automation, and the automation commits the old value. Live objects are never touched.
@@ -91,7 +92,7 @@ def observe(
         applied: the workloads that the automations' sources were applied to, of any image.
         now: without fractions of a second, as timestamps are stored.
     """
-    workloads = tuple(applied)
+    workloads = tuple(found for found in applied if found.workload.state != "Idle")
     taken: list[Quarantined] = []
     troubles: list[str] = []
     ledgers: list[_Ledger] = []

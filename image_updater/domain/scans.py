@@ -38,7 +38,7 @@ class Scan(NamedTuple):
 
 
 LOST = Scan("no tags in database")
-"""The catalog does not know the repository any more."""
+"""The catalog does not know the repository any more, or as it was before another process led."""
 
 
 SHARE = 0.9
@@ -86,6 +86,14 @@ def _asked_at(requested: str, now: datetime) -> datetime:
 def is_shared(plan: Scan, listed_at: datetime | None, now: datetime) -> bool:
     """Whether the listing of `listed_at`, made with the same credentials, is as good as one of now."""
     return listed_at is not None and 0 <= (now - listed_at).total_seconds() < plan.patience
+
+
+def is_outdated(listed: datetime | None, wanted: ImageRepository) -> bool:
+    """Whether a catalog that was listed then lacks what the status speaks of: another process led and listed since."""
+    last = wanted.status.last_scan_result
+    if last is None or last.scan_time is None:
+        return False
+    return listed is None or listed < last.scan_time
 
 
 def without_excluded(tags: Iterable[str], patterns: Sequence[str]) -> tuple[str, ...]:

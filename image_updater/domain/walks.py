@@ -51,7 +51,8 @@ class Walked(NamedTuple):
     Attributes:
         claimed: which of the tokens belong to `marked`.
         beside: by token, the value in front of a comment that is not a marker.
-        inside: by token, the style of the value that it is part of, as libyaml names it; "plain" for none.
+        inside: by token, the style of the value that it is part of, as libyaml names it; "plain" for none, "empty"
+            where it is behind a value that is not there.
         digest: of all that the text says but the marked values.
         events: how many `count_events` counts.
     """
@@ -173,7 +174,7 @@ class _Walk:
         self.hidden = -1
         self.events = 0
         self.pending: list[tuple[Any, str, tuple[Any, ...]]] = []
-        self.above = {text.find("\n", token) + 1: token for token in tokens}
+        self.above = {text.find("\n", token) + 1: token for token in reversed(tokens)}  # a line's first
         self.settled = text.find("\n", max(self.above, default=0))  # behind it there is nothing to look at
         self.ahead = tokens[::-1]
         self.next_line, self.next_token = self._reach()
@@ -285,7 +286,10 @@ class _Walk:
             return
         setter = setter_of(comment)
         start = spelling(self.text, event)
-        if not setter or start >= event.end_mark.index:
+        if setter and start >= event.end_mark.index:
+            self.inside[token] = "empty"
+            return
+        if not setter:
             self.beside[token] = event.value
             return
         self.claimed.append(token)

@@ -88,7 +88,7 @@ def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_int=float)  # a whole number may have any length
 
 
 def _fits(value: Any, shape: Any) -> bool:

@@ -3,9 +3,12 @@
     Deployment, StatefulSet, DaemonSet   as the kernel's health rules say; Failed is failed
     Rollout (Argo)                       phase Degraded: aborted, past its deadline, or not a spec it can run
     Canary (Flagger)                     phase Failed; it speaks for the workload that it targets
+    Rollout with a workloadRef           likewise
     Pods of any of them                  an image that cannot be pulled, a container that crashes again and again
 
-A Rollout that is paused or a Canary that waits for somebody is neither: nothing is said until it goes on.
+A Rollout that is paused or a Canary that waits for somebody is neither: nothing is said until it goes on. A workload
+of whose template no Pod is there (scaled to 0, on no node, OnDelete and nobody deleted one) runs nothing, however well
+that is for the kernel's health rules: it is idle, and proves nothing.
 
 Source: argoproj/argo-rollouts, utils/rollout; fluxcd/flagger, apis/flagger/v1beta1; kubernetes.io, Deployments.
 """
@@ -20,7 +23,7 @@ from gitops_core.meta import Kind, Manifest, ObjectRef
 from image_updater.domain.references import parse_image
 from image_updater.errors import ImageInvalid
 
-State = Literal["Healthy", "Progressing", "Failed"]
+State = Literal["Healthy", "Progressing", "Failed", "Idle"]
 
 DEPLOYMENT = Kind("apps", "v1", "Deployment")
 STATEFUL_SET = Kind("apps", "v1", "StatefulSet")
@@ -90,10 +93,27 @@ def canary_state(manifest: Manifest) -> tuple[State, str]:
     return "Progressing", told or f"phase {phase or 'unknown'}"
 
 
-def canary_target(manifest: Manifest) -> tuple[str, str]:
-    """Kind and name of the workload that a Canary speaks for, in its own namespace."""
-    target = _mapping(manifest, "spec", "targetRef")
-    return str(target.get("kind", "")), str(target.get("name", ""))
+def running_state(manifest: Manifest) -> tuple[State, str]:
+    """What its Pods say of a workload that is Healthy by the rules."""
+    spec, status, kind = _mapping(manifest, "spec"), _mapping(manifest, "status"), manifest.get("kind")
+    if kind == DAEMON_SET.kind:
+        return ("Healthy", "") if status.get("updatedNumberScheduled") else ("Idle", "it runs on no node")
+    wanted = spec.get("replicas", 1)
+    if wanted == 0:
+        return "Idle", "it is scaled to 0"
+    if kind != STATEFUL_SET.kind:
+        return "Healthy", ""
+    ready = status.get("readyReplicas", 0)
+    if not status.get("updatedReplicas"):
+        return "Idle", "no Pod is of its present template"
+    return ("Healthy", "") if ready == wanted else ("Progressing", f"Ready: {ready}/{wanted}")
+
+
+def spoken_for(manifest: Manifest) -> tuple[str, str] | None:
+    """Kind and name of the workload that a Canary or a Rollout speaks for, in its own namespace."""
+    field = {CANARY.kind: "targetRef", ROLLOUT.kind: "workloadRef"}.get(str(manifest.get("kind")), "")
+    target = _mapping(manifest, "spec", field)
+    return (str(target.get("kind", "")), str(target.get("name", ""))) if target else None
 
 
 def pod_selector(manifest: Manifest) -> str:

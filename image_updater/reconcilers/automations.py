@@ -6,15 +6,15 @@ writing.py    the loop: observe, plan, push    waking.py     the sources that ha
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 import msgspec
 
-from gitops_core.errors import GitOpsError, StalledError
+from gitops_core.errors import GitBusy, GitOpsError, Postponed, StalledError
 from gitops_core.meta import ObjectKey, Revision, seconds
+from gitops_core.runtime.places import Line, PlacesTaken
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
 from gitops_core.schema import from_manifest
@@ -37,6 +37,10 @@ __all__ = ["ImageUpdateAutomationReconciler", "source_key"]
 
 UP_TO_DATE = "repository up-to-date"
 SHORTEST_WAIT = 1.0
+MOST_WAITING = 8
+"""Automations that wait for their turn at one branch; more of them give their workers back meanwhile."""
+PATIENCE, LONGEST_WAIT = 30.0, 300.0
+"""Seconds that they wait where no turn ends, and in all."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class ImageUpdateAutomationReconciler:
     platform: Platform
     proposals: PullRequests | None = None
     most_reported: int = MOST_REPORTED
-    _writers: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    _lines: WeakValueDictionary[tuple[str, str], Line] = field(default_factory=WeakValueDictionary)
     _targets: dict[ObjectKey, tuple[DeclaredTarget, ...]] = field(default_factory=dict)
     """Those that the last run of an automation planned with; the status does not tell."""
 
@@ -76,9 +80,7 @@ class ImageUpdateAutomationReconciler:
         try:
             source = await open_source(self.platform, wanted)
             asked = await self._asked(wanted, source)
-            # one writer a branch: our own automations need not race each other
-            async with self._writers.setdefault((source.url, source.push_branch), asyncio.Lock()):
-                run = await Writer(self.platform, self._job(wanted, source, asked, announce)).run()
+            run = await self._run(source, self._job(wanted, source, asked, announce))
         except GitOpsError as error:
             raise error.carrying(status) from None
         self._targets[wanted.key] = run.part.targets
@@ -104,6 +106,31 @@ class ImageUpdateAutomationReconciler:
     async def finalize(self, wanted: ImageUpdateAutomation) -> None:
         """Nothing in Git: commits stay."""
         self._targets.pop(wanted.key, None)
+
+    async def _run(self, source: Source, job: Job) -> Run:
+        """One writer a branch at a time: our own automations need not race each other.
+
+        Raises:
+            Postponed: many wait for the branch already.
+            GitBusy: the one whose turn it is gets no answer.
+        """
+        branch = (source.url, source.push_branch)
+        line = self._lines.setdefault(branch, Line(source.url, 1, PATIENCE))
+        if line.waiting >= MOST_WAITING:
+            raise Postponed(f"many wait for branch '{source.push_branch}' of {source.url}")
+        try:
+            await line.enter(LONGEST_WAIT)
+        except PlacesTaken:
+            raise GitBusy(
+                f"another ImageUpdateAutomation waits for an answer about branch '{source.push_branch}' of {source.url}"
+            ) from None
+        is_done = None
+        try:
+            run = await Writer(self.platform, job).run()
+            is_done = True
+        finally:
+            line.leave(answered=is_done)
+        return run
 
     # what is wanted of the branch
 

@@ -18,8 +18,8 @@ from hashlib import sha256
 from gitops_core.errors import ClusterError, Forbidden
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Clock, Cluster, Compute, Objects
+from gitops_core.recent import Recent
 from gitops_core.runtime.computing import IN_PLACE
-from gitops_core.runtime.recent import Recent
 from image_updater.api import ImageRepository
 from image_updater.domain.checkpoint import CheckpointInvalid, decode, encode
 from image_updater.domain.history import SeenTag

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 from gitops_core.errors import TransientError
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import Cluster, Compute
+from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Notice
-from image_updater.api import ImageRepository
+from image_updater.api import ImageRef, ImageRepository
 from image_updater.domain.cosign import PublicKey, parse_keys, refusal
 from image_updater.domain.credentials import RegistryAccess
 from image_updater.domain.references import Repository
@@ -34,6 +33,7 @@ class Witness:
 
     Attributes:
         namespace: of the policy, whose guards name the keys.
+        kept: what the policy names by a digest that stays: that image is judged, not what its tag names by now.
         strict: a tag that names no image is an error, as without guards, and not just no candidate.
         notices: of tags that name another image than before.
     """
@@ -47,8 +47,9 @@ class Witness:
     repository: Repository
     namespace: str
     verify: tuple[str, ...]
-    now: datetime
+    clock: Clock
     compute: Compute
+    kept: ImageRef | None
     strict: bool
     notices: list[Notice] = field(default_factory=list)
     _access: RegistryAccess | None = None
@@ -85,10 +86,13 @@ class Witness:
 
     async def _digest(self, tag: str, known: Facts, access: RegistryAccess) -> Facts:
         digest = await self.registry.digest(self.repository, tag, access)
-        former = await self.catalog.observe(catalog_name(self.wanted, str(self.repository)), tag, digest, self.now)
+        now = self.clock.now()  # the tag may have been moved while we asked
+        former = await self.catalog.observe(catalog_name(self.wanted, str(self.repository)), tag, digest, now)
         if former:
             text = f"tag {tag} of {self.wanted.spec.image} names another image now: {former} -> {digest}"
             self.notices.append(Notice("Warning", "TagMoved", text))
+        if self.kept is not None and self.kept.tag == tag:
+            digest = self.kept.digest
         return replace(known, digest=digest, moved=bool(former))
 
     async def _unsigned(self, digest: str, access: RegistryAccess) -> str:

@@ -167,9 +167,13 @@ class UpdateGuardReconciler:
             if id_.endswith(HELM_RELEASE):
                 namespace, _, rest = id_.partition("_")
                 found += await self._installed(ObjectKey(namespace, rest.removesuffix(f"_{HELM_RELEASE}")))
-        canaries = {_target(manifest): manifest for manifest in found if manifest.get("kind") == workloads.CANARY.kind}
+        speakers = {
+            (manifest["metadata"]["namespace"], *target): manifest
+            for manifest in found
+            if (target := workloads.spoken_for(manifest)) is not None
+        }
         for manifest in found:
-            workload = await self._judged(wanted, manifest, canaries.get(_place(manifest)))
+            workload = await self._judged(wanted, manifest, speakers.get(_place(manifest)))
             if any(runs(workload, image) for image in images):
                 yield workload
 
@@ -189,13 +193,11 @@ class UpdateGuardReconciler:
         labels = f"{prefix}/name={owner.name},{prefix}/namespace={owner.namespace}"
         return [manifest for kind in kinds for manifest in await self._listed(Query(kind, labels=labels))]
 
-    async def _judged(self, wanted: UpdateGuard, manifest: Manifest, canary: Manifest | None) -> Workload:
-        """The workload; one that a Canary targets is what the Canary says."""
+    async def _judged(self, wanted: UpdateGuard, manifest: Manifest, speaker: Manifest | None) -> Workload:
+        """The workload, which is as a Canary or Rollout says that speaks for it."""
         ref, images = ObjectRef.of(manifest), workloads.images_of(manifest)
-        if canary is not None:
-            return Workload(ref, images, *workloads.canary_state(canary))
-        state, message = self._state(manifest)
-        if state == "Progressing" and wanted.spec.rollback is not None and ref.kind in _PODS_MATTER:
+        state, message = self._state(speaker if speaker is not None else manifest)
+        if state == "Progressing" and wanted.spec.rollback and speaker is None and ref.kind in _PODS_MATTER:
             patience = seconds(wanted.spec.rollback.pull_errors)
             selector = workloads.pod_selector(manifest)
             query = Query(POD, namespace=ref.key.namespace, labels=selector)
@@ -205,12 +207,15 @@ class UpdateGuardReconciler:
         return Workload(ref, images, state, message)
 
     def _state(self, manifest: Manifest) -> tuple[State, str]:
+        if manifest.get("kind") == workloads.CANARY.kind:
+            return workloads.canary_state(manifest)
         if manifest.get("kind") == workloads.ROLLOUT.kind:
-            return workloads.rollout_state(manifest)
+            found = workloads.rollout_state(manifest)
+            return workloads.running_state(manifest) if found[0] == "Healthy" else found
         verdict, message = self.health(manifest, self.platform.clock.now())
         match verdict:
             case "Current":
-                return "Healthy", ""
+                return workloads.running_state(manifest)
             case "Failed":
                 return "Failed", message
             case _:
@@ -226,10 +231,6 @@ class UpdateGuardReconciler:
 def _place(manifest: Manifest) -> tuple[str, str, str]:
     ref = ObjectRef.of(manifest)
     return ref.key.namespace, ref.kind.kind, ref.key.name
-
-
-def _target(canary: Manifest) -> tuple[str, str, str]:
-    return (ObjectRef.of(canary).key.namespace, *workloads.canary_target(canary))
 
 
 def _taken_back(entry: Quarantined) -> Notice:

@@ -26,6 +26,7 @@ from image_updater.domain.guards import Rules, rules_for
 from image_updater.domain.history import SeenTag, TagEvent
 from image_updater.domain.listings import Listing, Listings
 from image_updater.domain.references import parse_repository
+from image_updater.domain.scans import is_outdated
 from image_updater.domain.shrinking import disbelief
 from image_updater.domain.verdicts import Chosen, Facts, Need, Nothing, Request, decide
 from image_updater.domain.vouching import catalog_name
@@ -46,7 +47,7 @@ MOST_TOLD = 3
 
 
 class Relisted(Exception):
-    """The catalog was lost since the repository was listed: what was chosen holds until it is listed again."""
+    """The catalog does not have what was listed, or not yet: what was chosen holds until it is listed again."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class ImagePolicyReconciler:
         try:
             _check_interval(wanted)
             repository = await self._repository(wanted)
+            await self._check_catalog(repository)
             request = await self._request(wanted, repository)
             request, found = await self._decided(wanted, repository, request, notices)
             if isinstance(found, Nothing):
@@ -127,6 +129,12 @@ class ImagePolicyReconciler:
             await self._check_access(repository, wanted.metadata.namespace, f"{trouble}: access denied")
         return repository
 
+    async def _check_catalog(self, repository: ImageRepository) -> None:
+        """Raises Relisted: another process led and listed since the catalog was filled."""
+        name = catalog_name(repository, repository.status.canonical_image_name)
+        if is_outdated(await self.catalog.newest(name), repository):
+            raise Relisted
+
     async def _check_access(self, repository: ImageRepository, namespace: str, trouble: str) -> None:
         access = repository.spec.access_from
         if access is None:
@@ -152,6 +160,7 @@ class ImagePolicyReconciler:
         if rules.max_shrink is not None:
             await self._check_shrinking(wanted, listing, name, rules.max_shrink, repository)
         seen = await self.catalog.seen(name) if rules.min_age else ()
+        kept = _kept(wanted, repository)  # without guards nobody wants to know whether its tag was moved
         return Request(
             policy=policy,
             listing=listing,
@@ -162,7 +171,7 @@ class ImagePolicyReconciler:
             seen=await self.compute.run(len(seen), _by_tag, seen),
             proven={p.policy: await self._proven(p.policy, wanted.metadata.namespace) for p in rules.promotions},
             digest=wanted.spec.digest_reflection_policy != "Never",
-            facts=_remembered(wanted, repository, rules),
+            facts={kept.tag: Facts(digest=kept.digest)} if kept is not None and not rules.guards else {},
         )
 
     async def _listing(self, repository: ImageRepository, canonical: str) -> Listing:
@@ -227,8 +236,9 @@ class ImagePolicyReconciler:
             parse_repository(repository.spec.image, insecure=repository.spec.insecure),
             wanted.metadata.namespace,
             rules.verify,
-            request.now,
+            self.clock,
             self.compute,
+            _kept(wanted, repository),
             strict=not rules.guards,
             notices=notices,
         )
@@ -266,23 +276,16 @@ def with_latest(status: ImagePolicyStatus, latest: ImageRef) -> ImagePolicyStatu
 
 def latest_of(decision: Chosen, wanted: ImagePolicy, repository: ImageRepository) -> ImageRef:
     """What status.latestRef says of the decision: the digest only where the policy reflects it."""
-    latest = ImageRef(name=repository.spec.image, tag=decision.tag)
-    known = wanted.status.latest_ref
-    match wanted.spec.digest_reflection_policy:
-        case "Never":
-            return latest
-        case "IfNotPresent" if known is not None and known.digest and decision.how != "taken back":
-            if (known.name, known.tag) == (latest.name, latest.tag):
-                return known
-    return msgspec.structs.replace(latest, digest=decision.digest)
+    digest = "" if wanted.spec.digest_reflection_policy == "Never" else decision.digest
+    return ImageRef(name=repository.spec.image, tag=decision.tag, digest=digest)
 
 
-def _remembered(wanted: ImagePolicy, repository: ImageRepository, rules: Rules) -> dict[str, Facts]:
-    """The digest that need not be looked up again."""
+def _kept(wanted: ImagePolicy, repository: ImageRepository) -> ImageRef | None:
+    """What was reflected and stays what its tag means here, whatever the tag names by now."""
     known = wanted.status.latest_ref
-    if wanted.spec.digest_reflection_policy != "IfNotPresent" or known is None or rules.guards:
-        return {}
-    return {known.tag: Facts(digest=known.digest)} if known.digest and known.name == repository.spec.image else {}
+    if wanted.spec.digest_reflection_policy != "IfNotPresent" or known is None or known.name != repository.spec.image:
+        return None
+    return known if known.digest else None
 
 
 def _check_interval(wanted: ImagePolicy) -> None:

@@ -20,9 +20,9 @@ import msgspec
 
 from gitops_core.meta import Condition, ObjectKey, seconds
 from gitops_core.ports import Clock, Cluster, Compute
+from gitops_core.recent import Recent
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.flights import Flights
-from gitops_core.runtime.recent import Recent
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
 from image_updater.domain.credentials import RegistryAccess
@@ -30,7 +30,7 @@ from image_updater.domain.filters import PatternInvalid
 from image_updater.domain.listings import Listings
 from image_updater.domain.pushes import Push, pushed_since
 from image_updater.domain.references import Repository, parse_repository
-from image_updater.domain.scans import LATEST, LOST, Scan, Wait, checksum, is_shared, plan_scan
+from image_updater.domain.scans import LATEST, LOST, Scan, Wait, checksum, is_outdated, is_shared, plan_scan
 from image_updater.domain.vouching import catalog_name, may_ask
 from image_updater.errors import ImageInvalid, ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable
 from image_updater.ports import CloudLogins, Registry, TagCatalog
@@ -89,8 +89,8 @@ class ImageRepositoryReconciler:
             self._swept.add("")
             await self._forget(await self.catalog.repositories())
         plan, name = plan_scan(wanted, canonical, self.clock.now()), catalog_name(wanted, canonical)
-        known = await self.catalog.tags(name)
-        if known is not None:
+        newest = await self.catalog.newest(name)
+        if newest is not None and not is_outdated(newest, wanted):
             await self.checkpoints.save(wanted, name)  # what the last look found: it was told first
         elif isinstance(plan, Wait):
             plan = LOST
@@ -194,7 +194,7 @@ class ImageRepositoryReconciler:
             if digest is None:
                 log.info("a pushed tag is not there", extra={"key": str(wanted.key), "tag": push.tag})
             else:
-                await self.catalog.observe(name, push.tag, digest, min(push.at, self.clock.now()))
+                await self.catalog.observe(name, push.tag, digest, self.clock.now())  # a webhook's time is a word, too
 
     async def _digest(self, repository: Repository, tag: str, access: RegistryAccess) -> str | None:
         """What the tag names, None when the registry names nothing to this credential. Raises RegistryUnavailable."""

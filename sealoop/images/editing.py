@@ -225,21 +225,24 @@ def inventory(plan: CommitPlan, *, written: bool) -> str:
     """What changed and every place that was seen, as JSON."""
     import msgspec
 
-    from image_updater.domain.inventory import after_commit
+    from image_updater.domain.inventory import after_commit, printable
 
     changes = [{"file": c.file, "setter": c.setter, "old": c.old, "new": c.new} for c in plan.changes]
     seen = after_commit(plan.sightings) if written else plan.sightings
-    whole: Mapping[str, Any] = {"changes": changes, "inventory": [sighting._asdict() for sighting in seen]}
+    whole: Mapping[str, Any] = {
+        "changes": changes,
+        "inventory": [printable(each)._asdict() for each in seen],
+    }
     return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()
 
 
 def summary(plan: CommitPlan, *, written: bool) -> str:
     """How many places are in which state, and each that a person should look at."""
-    from image_updater.domain.inventory import to_be_told, told
+    from image_updater.domain.inventory import printable, to_be_told, told
 
     changed = len(plan.changes)
     values, files = "value" if changed == 1 else "values", "file" if len(plan.edits) == 1 else "files"
     done = f"{changed} {values} in {len(plan.edits)} {files} {'set' if written else 'would be set'}"
     counts = Counter(s.state for s in plan.sightings if s.state != "pending")
     last = ", ".join([done, *(f"{n} {state}" for state, n in sorted(counts.items()))])
-    return "\n".join([*map(told, to_be_told(plan.sightings)), last])
+    return "\n".join([*map(told, map(printable, to_be_told(plan.sightings))), last])

@@ -17,7 +17,7 @@ from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
 from image_updater.domain.explaining import verdicts
-from image_updater.domain.inventory import where
+from image_updater.domain.inventory import printable, where
 from image_updater.domain.plan import Sighting
 from image_updater.domain.selectors import selects
 from image_updater.domain.sightings import setter_of
@@ -137,7 +137,7 @@ def show(explanation: Explanation, output: str, everything: bool) -> None:
             click.echo(f"  {followed.trouble}")
         if not followed.places and not followed.trouble:
             click.echo("  no file is marked for this policy")
-        for place in followed.places:
+        for place in map(printable, followed.places):
             click.echo(f"  {where(place)}  {place.state}  {_said(place)}")
     if not explanation.automations:
         click.echo("\nNo ImageUpdateAutomation of its namespace follows this policy: nothing is committed")
@@ -171,7 +171,7 @@ def _plain(explanation: Explanation) -> dict[str, Any]:
                 "automation": str(each.automation),
                 "repository": each.repository,
                 "trouble": each.trouble,
-                "places": [place._asdict() for place in each.places],
+                "places": [printable(place)._asdict() for place in each.places],
             }
             for each in explanation.automations
         ],

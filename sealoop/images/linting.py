@@ -18,7 +18,7 @@ from gitops_core.schema import default, from_manifest, object_schema, validate
 from image_updater.api import KINDS, ImagePolicy, ImageRef, ImageRepository, UpdateGuard
 from image_updater.domain.doubts import near_misses
 from image_updater.domain.lint import Finding, Given, lint
-from image_updater.domain.markers import SCREEN, is_considered
+from image_updater.domain.markers import SCREEN, is_considered, mended
 from image_updater.domain.plan import Sighting, plan_commit, setters
 from image_updater.domain.targets import DeclaredTarget
 from sealoop.images.editing import found_files
@@ -100,11 +100,14 @@ def looked_at(folders: Sequence[Path], given: Given) -> Given:
             elsewhere = {base: "" for place in seen for base in _bases(place.setter) if base not in values}
             seen = plan_commit(files, values | _of_any(elsewhere), targets=targets).sightings
         front = f"{folder}/" if len(folders) > 1 else ""
-        nowhere = {place for place in seen if place.line == 0 and place.file not in files}
+        names = {mended(name) for name in files}
+        nowhere = {place for place in seen if place.line == 0 and place.file not in names}
         missing.append(nowhere)
         places += (place._replace(file=front + place.file) for place in seen if place not in nowhere)
         texts |= {
-            front + name: content.decode(errors="replace") for name, content in files.items() if is_considered(name)
+            front + mended(name): content.decode(errors="replace")
+            for name, content in files.items()
+            if is_considered(name)
         }
     everywhere = set.intersection(*missing) if missing else set()  # what is in one folder need not be in the others
     return replace(given, sightings=(*places, *everywhere), texts=texts)

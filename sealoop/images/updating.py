@@ -41,6 +41,7 @@ from sealoop.images.lending import FIELD_MANAGER, Token, lend_logins, lend_token
 from sealoop.images.selecting import SERVED, among, in_cluster
 from sealoop.kinds import NAMESPACE
 from sealoop.service import opened_ports
+from sealoop.terminals import visible
 from sealoop.wiring import image_controllers
 
 LOOK = 0.05
@@ -252,7 +253,7 @@ def show(results: Sequence[Result], output: str) -> int:
     else:
         for result in results:
             state = f"pushed {result.commit[:7]}" if result.commit else "ok" if result.ok else "failed"
-            click.echo(f"{result.kind.lower()}/{result.key.name}\t{state}\t{result.message}")
+            click.echo(f"{result.kind.lower()}/{result.key.name}\t{state}\t{visible(result.message)}")
     for result in results:
         for place in to_be_told(result.inventory):
             click.echo(told(place), err=True)

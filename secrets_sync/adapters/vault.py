@@ -14,14 +14,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
-from weakref import WeakValueDictionary
 
 from gitops_core.adapters.http import Authorities
 from gitops_core.meta import ObjectKey, Sensitive
 from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime.computing import IN_PLACE
 from secrets_sync.adapters.credentials import Credential, certificates, credential
-from secrets_sync.adapters.places import Places, all_threads
+from secrets_sync.adapters.threads import Threads, turn
 from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
 from secrets_sync.domain import gojson
 from secrets_sync.domain.extract import PropertyRule
@@ -110,17 +109,18 @@ class Connection:
         trust: ssl.SSLContext,
         access: Access,
         clock: Clock,
-        places: Places,
+        threads: Threads,
         timeout: float,
         compute: Compute,
     ) -> None:
         self.where = f"vault {settings.server}"
         self.settings, self.trust, self.access = settings, trust, access
-        self._clock, self._places, self._timeout = clock, places, timeout
+        self._clock, self._threads, self._timeout = clock, threads, timeout
+        self._server = _server_of(settings)
         self.compute = compute
         self._client: Any = None
         self._login: Login | None = None
-        self._logging_in = places.alone()
+        self._logging_in = threads.one_by_one(self._server)
 
     async def ask(self, path: str, **parameters: str) -> Answer:
         """GET a path below /v1/. A login by which Vault refuses it is replaced, once, if another could do better."""
@@ -153,7 +153,7 @@ class Connection:
         return (await self._request("get", "auth/token/lookup-self", login.token)).status == 403
 
     async def _logged_in(self, instead_of: Login | None = None) -> Login:
-        async with self._places.taken(self._logging_in):
+        async with turn(self._logging_in, self._server):
             before, self._login = self._login, await self._current_login(instead_of)
             if before is not None and before is instead_of:
                 await self._revoke(before)
@@ -194,7 +194,7 @@ class Connection:
 
     async def _request(self, method: str, path: str, token: Sensitive | None, **parameters: Any) -> Answer:
         call = self._blocking_request
-        raw = await self._places.run(lambda: call(method, path, token, parameters), self._timeout)
+        raw = await self._threads.run(self._server, lambda: call(method, path, token, parameters), self._timeout)
         return await self.compute.run(len(raw.content), _answer, raw)
 
     def _blocking_request(self, method: str, path: str, token: Sensitive | None, parameters: Any) -> _Raw:
@@ -337,6 +337,12 @@ class Kept:
     is_over: bool = False
 
 
+def _server_of(settings: VaultProvider) -> str:
+    """One name for all stores of one server, whose places they share."""
+    address = urlsplit(settings.server)
+    return f"vault {address.scheme}://{address.netloc.rpartition('@')[2]}".lower()
+
+
 class VaultFactory:
     """Implements secrets_sync.ports.ProviderFactory: one connection a store."""
 
@@ -344,8 +350,7 @@ class VaultFactory:
         self, clock: Clock, timeout: float = TIMEOUT, unused: float = UNUSED, compute: Compute = IN_PLACE
     ) -> None:
         self._clock, self._timeout, self._unused, self._compute = clock, timeout, unused, compute
-        self._threads = all_threads()
-        self._places: WeakValueDictionary[str, Places] = WeakValueDictionary()
+        self._threads = Threads()
         self._imported = False
         self._authorities = Authorities()
         self._kept: dict[ObjectKey, Kept] = {}
@@ -375,11 +380,10 @@ class VaultFactory:
             trust,
             access.version,
         ):
-            places = self._places_at(settings.server)
             if known is not None:
                 self._end(store.key, known)
             known = self._kept[store.key] = Kept(
-                Connection(settings, trust, access, self._clock, places, self._timeout, self._compute)
+                Connection(settings, trust, access, self._clock, self._threads, self._timeout, self._compute)
             )
         return self._used(store.key, known)
 
@@ -421,17 +425,7 @@ class VaultFactory:
             if kept.unused is not None:
                 kept.unused.cancel()
         await asyncio.gather(*(kept.connection.close() for kept in ending), *self._closing)
-        for places in tuple(self._places.values()):
-            places.close()
-
-    def _places_at(self, server: str) -> Places:
-        """The places of the server that has this URL, which all its stores share."""
-        address = urlsplit(server)
-        name = f"vault {address.scheme}://{address.netloc.rpartition('@')[2]}".lower()
-        places = self._places.get(name)
-        if places is None:
-            self._places[name] = places = Places(name, self._threads)
-        return places
+        self._threads.close()
 
     async def _access(self, store: SecretStore, settings: VaultProvider, cluster: Cluster) -> Access:
         auth = settings.auth

@@ -11,7 +11,8 @@
 
 gone: the provider says of every entry that it is absent.
 
-A Secret that another ExternalSecret controls is nobody else's. An immutable one keeps its data.
+A Secret that another ExternalSecret controls is nobody else's, but where several exchange their names in a circle: then
+each is given the Secret of the next (`yields`). An immutable one keeps its data.
 Source: External Secrets, pkg/controllers/externalsecret.
 """
 
@@ -103,8 +104,12 @@ def target_of(wanted: ExternalSecret) -> ObjectRef:
     return ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.target.name or wanted.metadata.name))
 
 
-def plan_target(wanted: ExternalSecret, reading: Reading, live: LiveSecret | None) -> Plan:
-    """What to do. Planning again after carrying it out comes to Keep."""
+def plan_target(wanted: ExternalSecret, reading: Reading, live: LiveSecret | None, yields: str = "") -> Plan:
+    """What to do. Planning again after carrying it out comes to Keep.
+
+    Args:
+        yields: the uid of another ExternalSecret that gives the Secret up to `wanted`; "" for none.
+    """
     target, values = wanted.spec.target, reading.values
     if not values and target.deletion_policy == "Retain":
         return RETAINED
@@ -114,9 +119,23 @@ def plan_target(wanted: ExternalSecret, reading: Reading, live: LiveSecret | Non
         return NOT_WANTED
     if live is None:
         return NOT_CREATED if target.creation_policy == "Merge" else _created(wanted, values)
+    if yields:
+        live = _without_owner(live, yields)
     if (refusal := _refusal(wanted, live)) is not None:
         return refusal
     return _plan_update(wanted, values, live)
+
+
+def released(wanted: ExternalSecret, live: LiveSecret) -> Manifest:
+    """The Secret without the marks by which it is `wanted`'s: somebody else may take it as it is."""
+    freed = _without_owner(live, wanted.metadata.uid).manifest
+    labels = {name: text for name, text in live.labels.items() if name != CREATED_BY}
+    return {**freed, "metadata": {**freed["metadata"], "labels": labels}}
+
+
+def _without_owner(live: LiveSecret, uid: str) -> LiveSecret:
+    owners = [owner for owner in live.owners if owner.get("uid") != uid]
+    return LiveSecret({**live.manifest, "metadata": {**live.metadata, "ownerReferences": owners}}, live.data)
 
 
 def _plan_deletion(wanted: ExternalSecret, live: LiveSecret | None) -> Plan:

@@ -17,17 +17,18 @@ from typing import Literal
 
 
 def kv_path(mount: str | None, version: Literal["v1", "v2"], key: str) -> str:
-    """The path below /v1/ to read `key` at. Raises ValueError: the key would climb out of its place."""
+    """The path below /v1/ to read `key` at. Raises ValueError: the key names no secret, or climbs out of its place."""
     if any(part in (".", "..") for part in key.split("/")) or any(ord(character) < 32 for character in key):
         raise ValueError(f"the key {key!r} has a part that is no name")
     data = ["data"] if version == "v2" else []
     if mount is not None:
-        mount = mount.strip("/")
-        below = key.removeprefix(f"{mount}/")
+        first, below = mount.strip("/"), key.removeprefix(f"{mount.strip('/')}/")
         if below != key and data:
             below = below.removeprefix("data/")
-        return "/".join([mount, *data, below])
-    if not data or "/data/" in key:
-        return key
-    first, _, rest = key.partition("/")
-    return "/".join([first, *data, rest])
+    else:
+        first, _, below = key.partition("/")
+        if "/data/" in key:
+            data = []
+    if not below.strip("/"):
+        raise ValueError(f"the key {key!r} names no secret")
+    return "/".join([first, *data, below])

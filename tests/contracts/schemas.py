@@ -129,6 +129,28 @@ class Schemas:
     def object(self, depth: int = 3) -> Schema:
         return {"type": "object", "properties": {name: self._any(depth) for name in "abcdefgh"}}
 
+    def changed(self, schema: Schema) -> Schema:
+        """A schema like this one: some fields are gone, or have another type, another default or none."""
+        properties = {}
+        for name, inner in schema["properties"].items():
+            match self._chance.randrange(8):
+                case 0:
+                    continue
+                case 1:
+                    properties[name] = self._any(1)
+                case 2:
+                    properties[name] = {key: value for key, value in inner.items() if key != "default"}
+                case 3:
+                    properties[name] = {**inner, "default": self._default(inner)}
+                case 4:
+                    properties[name] = {**inner, "nullable": not inner.get("nullable")}
+                case _:
+                    properties[name] = self.changed(inner) if "properties" in inner else inner
+        if self._chance.random() < 0.3:
+            properties["z"] = self._any(1)
+        required = [name for name in schema.get("required", ()) if name in properties]
+        return {**schema, "properties": properties, **({"required": required} if "required" in schema else {})}
+
     def _any(self, depth: int) -> Schema:
         makers: list[Callable[[int], Schema]] = [self._scalar, self._scalar, self._scalar, self._free]
         if depth:

@@ -77,6 +77,18 @@ async def test_who_listed_when(catalog: TagCatalog) -> None:
     assert await catalog.listed_at("r/other", "one") is None
 
 
+async def test_how_new_what_it_knows_is(catalog: TagCatalog) -> None:
+    await catalog.observe("r/app", "1.0", "", NOW)
+    assert await catalog.newest("r/app") is None
+
+    await catalog.store("r/app", ["1.0"], NOW, "one", NOW - timedelta(seconds=9))
+    assert await catalog.newest("r/app") == NOW
+    await catalog.store("r/app", ["1.0"], LATER, "another")
+    assert await catalog.newest("r/app") == LATER
+    await catalog.forget("r/app")
+    assert await catalog.newest("r/app") is None
+
+
 async def test_a_tag_that_a_listing_left_out_is_as_old_as_before(catalog: TagCatalog) -> None:
     await catalog.store("r/app", ["1.0", "1.1"], NOW)
     await catalog.observe("r/app", "1.1", "sha256:one", NOW)

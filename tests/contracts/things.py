@@ -72,10 +72,10 @@ _STATUS: dict[str, Any] = {
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"spec": _SPEC, "status": _STATUS}}
 
 
-def definition(kind: str, schema: dict[str, Any]) -> Manifest:
-    """A CRD with the versions v1, which is stored, and v2."""
-    properties = schema["properties"]
-    return _crd(kind, "Namespaced", [_version("v1", properties), _version("v2", properties, storage=False)])
+def definition(kind: str, schema: dict[str, Any], second: dict[str, Any] | None = None) -> Manifest:
+    """A CRD with the versions v1, which is stored, and v2, which has `second` or the same schema."""
+    properties, others = schema["properties"], (second or schema)["properties"]
+    return _crd(kind, "Namespaced", [_version("v1", properties), _version("v2", others, storage=False)])
 
 
 def _version(name: str, schema: dict[str, Any], *, storage: bool = True, status: bool = True) -> dict[str, Any]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import signal
 import socket
 import subprocess
+import sys
+import sysconfig
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.docs.snippets import Snippet, shows
-from tests.servers.programs import ROOT, clean_environment
+from tests.servers.programs import ROOT, clean_environment, free_port
 
 PATIENCE = 90.0
 """Seconds until what a document shows must be there."""
@@ -24,6 +28,8 @@ trap 'code=$?; pwd > "$READER/place"; declare -px | grep -v "^declare -x \\(READ
 set -eo pipefail
 """
 
+_CLONE = ("LICENSE", "README.md", "deploy", "gitops_core", "image_updater", "pyproject.toml", "sealoop", "secrets_sync")
+"""What a clone of the repository has, as far as a reader uses it."""
 
 _PERSON = {
     f"GIT_{role}_{what}": value
@@ -37,13 +43,17 @@ class Reader:
     """Follows one document in `folder`.
 
     Attributes:
-        port: where the servers of `sealoop demo --servers` are, in the place of 8300.
+        port: where the servers of `sealoop demo --servers` are, in the place of 8300, and above them ports of others.
+        places: what stands for the places of the internet that the document names.
+        installs: the document installs Sealoop; else the command is there from the beginning.
         printed: what the last block printed.
     """
 
     folder: Path
     port: int
-    extra: Mapping[str, str] = field(default_factory=dict)
+    extra: dict[str, str] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    installs: bool = False
     printed: str = ""
     _looking: Snippet | None = None
     _log: Path | None = None
@@ -52,16 +62,21 @@ class Reader:
     def __post_init__(self) -> None:
         (self.folder / "reader").mkdir(parents=True)
         (self.folder / "work").mkdir()
-        (self.folder / "work" / "deploy").symlink_to(ROOT / "deploy")
+        for name in _CLONE:
+            (self.folder / "work" / name).symlink_to(ROOT / name)
+        (self.folder / "packages").mkdir()
+        for each in Path(sysconfig.get_path("purelib")).iterdir():
+            if "sealoop" not in each.name:
+                (self.folder / "packages" / each.name).symlink_to(each)
         (self.folder / "reader" / "place").write_text(f"{self.folder / 'work'}\n")
 
     def follow(self, snippet: Snippet) -> None:
         """Do what the block says. Raises AssertionError, with its place and what was printed."""
         text = self.adapted(snippet.text)
         if snippet.file:
-            place = self.folder / "work" / snippet.file
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text)
+            file = self._place() / snippet.file
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
         match snippet.language, snippet.mark:
             case "text", "output":
                 self._compare(snippet, text)
@@ -75,9 +90,14 @@ class Reader:
                 assert (code != 0) == (how == "fails"), f"{snippet}: exit code {code}\n{self.printed}"
 
     def adapted(self, text: str) -> str:
-        """The document's text with this run's ports in it."""
-        for number in range(3):
-            text = text.replace(f"127.0.0.1:{8300 + number}", f"127.0.0.1:{self.port + number}")
+        """The document's text with this run's ports and places in it."""
+        for number, usual in enumerate((8300, 8301, 8302, 9292, 8080)):
+            text = text.replace(f"127.0.0.1:{usual}", f"127.0.0.1:{self.port + number}")
+        for place, stand_in in self.places.items():
+            text = text.replace(place, stand_in)
+        hooks, listen = (f"127.0.0.1:{self.port + number}" for number in (3, 4))
+        text = re.sub(r"(?m)^sealoop run(?= *$| +#)", f"sealoop run --hooks {hooks} --listen {listen}", text)
+        text = text.replace(".venv/bin/python -m bench", f"{sys.executable} -m bench")
         return text.replace("sealoop demo --servers", f"sealoop demo --servers --port {self.port}")
 
     def stop(self) -> None:
@@ -85,7 +105,7 @@ class Reader:
             if service.poll() is None:
                 service.send_signal(signal.SIGINT)
         for service in self._services:
-            service.wait(20)
+            service.wait(60)
 
     def _run(self, text: str) -> int:
         done = subprocess.run(
@@ -103,11 +123,10 @@ class Reader:
 
     def _serve(self, snippet: Snippet, text: str) -> None:
         self._looking, self._log = None, self.folder / "reader" / f"{snippet.line}.log"
-        place = (self.folder / "reader" / "place").read_text().strip()
         with self._log.open("wb") as log:
             command = ["bash", "-c", f"exec {text.strip()}"]
             service = subprocess.Popen(
-                command, cwd=place, env=self._environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command, cwd=self._place(), env=self._environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self._services.append(service)
 
@@ -125,24 +144,30 @@ class Reader:
             self.printed = self._log.read_text()
         return self.printed
 
+    def _place(self) -> Path:
+        """The folder that the reader's shell is in."""
+        return Path((self.folder / "reader" / "place").read_text().strip())
+
     def logs(self) -> str:
         logs = sorted((self.folder / "reader").glob("*.log"))
         return "".join(f"\n{log.name}:\n{log.read_text()[-3000:]}" for log in logs)
 
     def _environment(self) -> dict[str, str]:
-        reader = str(self.folder / "reader")
-        return clean_environment(self.folder, PYTHONPATH=str(ROOT), READER=reader, **_PERSON, **self.extra)
+        reader, packages = str(self.folder / "reader"), str(self.folder / "packages")
+        # pip finds what the package needs beside it, builds with what is there, and asks nobody
+        pip = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0"}
+        python = packages if self.installs else str(ROOT)
+        return clean_environment(self.folder, PYTHONPATH=python, READER=reader, **_PERSON, **pip, **self.extra)
 
 
-def free_ports() -> int:
-    """The first of three ports in a row that nobody listens on."""
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on."""
     while True:
-        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
+        port = free_port()
+        with contextlib.ExitStack() as stack:
             try:
-                second.bind(("127.0.0.1", port + 1))
-                third.bind(("127.0.0.1", port + 2))
+                for number in range(count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port + number))
             except OSError:
                 continue
             return port

@@ -9,7 +9,6 @@ The word behind a block's language says it; a block of `sh` or `yaml` without on
     sh service    goes on to the end      (none), text    a picture
     sh cluster    as run, on the real control plane
     sh make       targets of the Makefile
-    sh elsewhere  not run here: ELSEWHERE in test_snippets.py says where it is
 
 A yaml block whose first line is a comment with a path is written there. In `output`, `...` stands for anything and for
 any number of lines; blanks, ages, dates and hashes need not be equal.
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 MARKS = {
-    "sh": {"run", "fails", "look", "service", "cluster", "make", "elsewhere"},
+    "sh": {"run", "fails", "look", "service", "cluster", "make"},
     "yaml": {"objects", "file"},
     "text": {"", "output"},
     "": {""},

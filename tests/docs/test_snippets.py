@@ -1,9 +1,10 @@
-"""Every fenced block of the documents is done as a reader would, or says why not."""
+"""Every fenced block of the documents is done as a reader would."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from image_updater.api import KINDS as IMAGES
 from secrets_sync.api import KINDS as SECRETS
 from tests.docs.reader import Reader, free_ports
 from tests.docs.snippets import Snippet, snippets
+from tests.docs.surroundings import git_server, push_images
 from tests.servers.controlplane import ControlPlane
 from tests.servers.programs import ROOT
+from tests.servers.registry import TlsRegistry
 
 DOCUMENTS = sorted(
     str(path.relative_to(ROOT))
@@ -26,29 +29,8 @@ DOCUMENTS = sorted(
     if "```" in path.read_text()
 )
 
-ELSEWHERE = {
-    ("README.md", "pip install ."): "tests/sealoop/test_install.py installs the wheel and runs the command",
-    ("README.md", "sealoop run"): "tests/sealoop/test_running.py runs it on a real control plane",
-    ("docs/quickstart.md", "python3 -m venv"): "tests/sealoop/test_install.py installs the wheel and runs the command",
-    ("docs/quickstart.md", "sealoop run "): "tests/sealoop/test_running.py runs it on a real control plane",
-    (
-        "docs/image-updates.md",
-        "export SEALOOP_GIT_TOKEN",
-    ): "tests/sealoop/test_images_update.py runs both, with servers that speak TLS",
-    ("docs/image-updates.md", "curl "): "tests/sealoop/test_hooks.py posts such bodies to a running service",
-    (
-        "docs/image-updates.md",
-        "sealoop images explain",
-    ): "tests/docs/test_snippets.py runs them in the quickstart, which has tags",
-    (
-        "docs/image-updates.md",
-        "kubectl get applications",
-    ): "tests/sealoop/test_images_import.py gives it Argo CD's objects",
-}
-"""Blocks that are not run here, by document and how they begin, and where what they say is proven."""
-
-GIVEN = {"docs/operations.md": "docs/quickstart.md"}
-"""Documents that take for granted that the cluster holds the objects of another."""
+GIVEN = {"docs/operations.md": "docs/quickstart.md", "docs/image-updates.md": "tests/docs/argocd.yaml"}
+"""Documents that take for granted that the cluster holds the objects of another, or of a file."""
 
 KINDS: dict[tuple[str, str], type[Resource]] = {
     (kind.KIND.api_version, kind.KIND.kind): kind for kind in (*CORE, *SECRETS, *IMAGES)
@@ -62,12 +44,13 @@ def test_every_block_says_how_it_is_proven(snippet: Snippet) -> None:
     assert snippet.is_known, f"{snippet}: say behind ```{snippet.language} which of tests/docs/snippets.py it is"
 
 
-def test_blocks_that_are_run_elsewhere_are_those_of_the_table() -> None:
-    begun = {s: [row for row in ELSEWHERE if row[0] == s.document and s.text.startswith(row[1])] for s in ALL}
+@pytest.mark.parametrize("document", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
+def test_a_document_says_what_is_needed_before_its_first_command_and_what_a_failure_looks_like(document: str) -> None:
+    text = (ROOT / "docs" / document).read_text()
 
-    assert {row for s, rows in begun.items() if s.mark == "elsewhere" for row in rows} == set(ELSEWHERE)
-    assert [str(s) for s, rows in begun.items() if s.mark == "elsewhere" and not rows] == []
-    assert [reason for reason in ELSEWHERE.values() if not (ROOT / reason.split()[0]).is_file()] == []
+    before, _, after = text.partition("```sh")
+    assert re.search(r"(?i)what (it|you) needs?\b", before)
+    assert "hat a first failure looks like" in before + after
 
 
 @pytest.mark.parametrize("snippet", [s for s in ALL if s.language == "sh" and s.mark == "make"], ids=str)
@@ -94,30 +77,57 @@ def test_yaml_is_what_an_api_server_takes(snippet: Snippet) -> None:
 
 
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if any(s.document == d and s.mark in DONE for s in ALL)])
-def test_a_reader_sees_what_the_document_says(document: str, tmp_path: Path, cluster: Path) -> None:
-    """From a folder that is empty but for `deploy/`, with a real API server behind kubectl."""
-    reader = Reader(tmp_path / "reader", free_ports(), {"KUBECONFIG": str(cluster)})
-    try:
-        for snippet in snippets(ROOT, document):
-            reader.follow(snippet)
-    finally:
-        reader.stop()
+def test_a_reader_sees_what_the_document_says(document: str, reader: Reader) -> None:
+    """From a clone of the repository, with a real API server behind kubectl."""
+    for snippet in snippets(ROOT, document):
+        reader.follow(snippet)
+
+
+@pytest.fixture
+def reader(document: str, cluster: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reader]:
+    text = (ROOT / document).read_text()
+    reader = Reader(tmp_path / "reader", free_ports(5), {"KUBECONFIG": str(cluster)}, installs="pip install ." in text)
+    with ExitStack() as stack:
+        if "git.example.com" in text:
+            registry: TlsRegistry = request.getfixturevalue("tls_registry")
+            push_images(registry)
+            reader.places["ghcr.io/org/app"] = f"{registry.host}/org/app"
+            marked = [s for s in ALL if s.file.startswith("fleet/apps/app/")]
+            files = {s.file.removeprefix("fleet/"): reader.adapted(s.text) for s in marked}
+            host, authority = stack.enter_context(git_server(tmp_path / "git", files))
+            reader.places["git.example.com"] = host
+            trusted = tmp_path / "trusted.crt"
+            trusted.write_bytes(registry.ca + authority.read_bytes())
+            reader.extra["SSL_CERT_FILE"] = str(trusted)
+        stack.callback(reader.stop)
+        yield reader
 
 
 @pytest.fixture
 def cluster(document: str, control_plane: ControlPlane) -> Iterator[Path]:
-    """A kubeconfig for a new namespace, in which are the objects that the document takes for granted."""
+    """A kubeconfig of a context `prod` with a new namespace, and on the cluster what the document takes for granted."""
     control_plane.install_crds()
     namespace = control_plane.namespace("docs")
-    given = [m for s in ALL if s.document == GIVEN.get(document) and s.mark == "objects" for m in manifests(s)]
-    for manifest in given:
-        manifest["metadata"]["namespace"] = namespace
-    objects = yaml.safe_dump_all(given)
-    if given:
-        control_plane.kubectl("apply", "-f", "-", stdin=objects)
-    yield control_plane.write_kubeconfig(namespace, {"token": control_plane.token}, namespace=namespace)
-    if given:
-        control_plane.kubectl("delete", "--wait=false", "-f", "-", stdin=objects)
+    objects = given(document, namespace)
+    definitions = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
+    if definitions:
+        control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(definitions))
+        names = (f"crd/{each['metadata']['name']}" for each in definitions)
+        control_plane.kubectl("wait", "--for=condition=Established", "--timeout=50s", *names)
+    if objects:
+        control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+    yield control_plane.write_kubeconfig("prod", {"token": control_plane.token}, namespace=namespace)
+    if objects:
+        control_plane.kubectl("delete", "--wait=false", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+
+def given(document: str, namespace: str) -> list[dict[str, Any]]:
+    """The manifests that the document takes for granted; those of another document are put into the namespace."""
+    source = GIVEN.get(document, "")
+    if source.endswith(".yaml"):
+        return [*yaml.safe_load_all((ROOT / source).read_text())]
+    found = [m for s in ALL if s.document == source and s.mark == "objects" for m in manifests(s)]
+    return [{**m, "metadata": {**m["metadata"], "namespace": namespace}} for m in found]
 
 
 def manifests(snippet: Snippet) -> list[dict[str, Any]]:

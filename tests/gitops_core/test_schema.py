@@ -63,17 +63,32 @@ def test_pruning_twice_is_pruning_once(sent: tuple[type[Resource], Any]) -> None
     assert prune(SCHEMAS[cls], once) == once
 
 
+def _strict(schema: Any) -> Any:
+    """A schema that preserves no unknown fields."""
+    match schema:
+        case dict():
+            names = schema.keys() - {"x-kubernetes-preserve-unknown-fields"}
+            return {name: _strict(schema[name]) for name in names}
+        case _:
+            return schema
+
+
 @QUICK
 @given(SENT)
 def test_what_is_stored_is_accepted_again(sent: tuple[type[Resource], Any]) -> None:
-    """Reading an object and writing it back unchanged is never refused, and changes nothing."""
+    """Reading an object and writing it back unchanged is never refused, and changes nothing.
+
+    Around a field that its schema does not know nothing is called unchanged: a rule that the object broke before is
+    broken still.
+    """
     cls, manifest = sent
     stored = prune(SCHEMAS[cls], default(SCHEMAS[cls], manifest))
 
     again = prune(SCHEMAS[cls], default(SCHEMAS[cls], stored))
 
     assert again == stored
-    assert validate(SCHEMAS[cls], again, stored) == ()
+    if prune(_strict(SCHEMAS[cls]), stored) == stored:
+        assert validate(SCHEMAS[cls], again, stored) == ()
     assert validate(SCHEMAS[cls], again) == validate(SCHEMAS[cls], stored)
 
 

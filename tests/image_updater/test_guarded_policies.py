@@ -16,6 +16,7 @@ from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.explaining import verdicts
 from image_updater.domain.listings import Listings
+from image_updater.domain.references import parse_repository
 from image_updater.errors import RegistryUnavailable
 from image_updater.reconcilers import ImagePolicyReconciler
 from tests.image_updater.test_guards import DEPLOYMENT, healthy, patch_status
@@ -194,6 +195,60 @@ def test_a_tag_that_moves_raises_an_alarm_and_is_young_again() -> None:
     assert "; 1.1.0 is too young until 2026-" in message(manifest)
 
 
+@pytest.mark.parametrize("refused_by", ["quarantine", "skip"])
+def test_a_digest_that_is_kept_is_judged_by_itself_and_not_by_what_its_tag_names_now(refused_by: str) -> None:
+    async def scenario() -> tuple[str, str, Any, Any]:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "loop", rollback={})
+            await world.scanned("1.0.0", "1.1.0")
+            await world.policy(digestReflectionPolicy="IfNotPresent")
+            chosen = await world.until(ImagePolicy, "app", chose("1.1.0"))
+            bad, good = latest(chosen)[1], world.fakes.push(IMAGE, "1.1.0", "mended")
+            await world.clock.sleep(700)
+            kept = await world.get(ImagePolicy, "app")
+            if refused_by == "skip":
+                await world.put(UpdateGuard, "loop", rollback={}, skips=[{"digest": bad}])
+            else:
+                record = {"policy": "app", "tag": "1.1.0", "digest": bad, "reason": "it crashed"}
+                before = {"previousTag": "1.0.0", "since": "2026-01-01T00:00:00Z"}
+                await quarantine(world, "loop", quarantine=[{**record, **before}])
+            await world.until(ImagePolicy, "app", chose("1.0.0"))
+            return bad, good, kept, await world.until(ImagePolicy, "app", chose("1.1.0"))
+
+    bad, good, kept, found = virtually(scenario())
+
+    assert latest(kept) == ("1.1.0", bad)
+    assert latest(found) == ("1.1.0", good)
+
+
+def test_a_tag_that_moves_while_it_is_asked_for_is_no_older_than_the_answer() -> None:
+    async def scenario() -> float:
+        world = World()
+        async with world.running():
+            await world.put(UpdateGuard, "careful", minAge="1h")
+            await world.scanned("1.0.0")
+            await world.policy(digestReflectionPolicy="Always", interval="10m")
+            await world.clock.sleep(4000)
+            await world.until(ImagePolicy, "app", chose("1.0.0"))
+            moved: list[float] = []
+
+            async def slow(deed: str) -> None:
+                if deed == "digest" and not moved:
+                    await world.clock.sleep(500)
+                    world.fakes.push(IMAGE, "1.0.0", "another")
+                    moved.append(world.clock.monotonic())
+
+            world.fakes.fault = slow
+            await world.clock.sleep(1200)
+            new = await world.fakes.digest(parse_repository(IMAGE), "1.0.0")
+            await world.clock.sleep(2800)
+            await world.until(ImagePolicy, "app", lambda o: latest(o) == ("1.0.0", new))
+            return world.clock.monotonic() - moved[0]
+
+    assert virtually(scenario()) >= 3600
+
+
 def test_what_is_quarantined_is_taken_back_and_the_next_tag_goes_out() -> None:
     async def scenario() -> tuple[Any, Any]:
         world = World()
@@ -284,7 +339,7 @@ def test_a_pin_a_skip_and_labels_decide() -> None:
 STAGE = ObjectRef(DEPLOYMENT, ObjectKey("stage", "web"))
 
 
-async def run_on_stage(world: World, tag: str) -> None:
+async def run_on_stage(world: World, tag: str, replicas: int = 1) -> None:
     """A Deployment of that tag, applied by a Kustomization of what an automation of namespace stage writes."""
     source = {"sourceRef": {"kind": "GitRepository", "name": "fleet"}, "interval": "10m"}
     commit = {"git": {"commit": {"author": {"email": "bot@example.com"}}}}
@@ -304,10 +359,12 @@ async def run_on_stage(world: World, tag: str) -> None:
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {**names(STAGE), "labels": {f"{prefix}/name": "app", f"{prefix}/namespace": "stage"}},
-        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template},
     }
     live = await world.cluster.apply(manifest, field_manager="kustomize-controller", force=True)
-    await patch_status(world, STAGE, {"observedGeneration": live["metadata"]["generation"], **healthy(tag)})
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), replicas)
+    status = {"observedGeneration": live["metadata"]["generation"], **healthy(tag), **counts}
+    await patch_status(world, STAGE, status)
 
 
 def names(ref: ObjectRef) -> dict[str, str]:
@@ -379,6 +436,33 @@ def test_what_went_down_was_deleted_or_set_back_on_stage_is_not_promoted() -> No
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is not healthy now" in down
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is set back" in set_back
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is gone" in deleted
+
+
+def test_what_is_scaled_to_nothing_on_stage_proves_nothing() -> None:
+    async def scenario() -> list[str]:
+        world = World()
+        said = []
+        async with world.running():
+            await two_namespaces(world)
+            await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=OPENED)
+            await run_on_stage(world, "1.0.0", replicas=0)
+            await world.clock.sleep(7200)
+            said.append(message(await world.get(ImagePolicy, "app")))
+            await run_on_stage(world, "1.0.0")
+            await world.clock.sleep(1800)
+            await run_on_stage(world, "1.0.0", replicas=0)
+            await world.clock.sleep(2400)
+            said.append(message(await world.get(ImagePolicy, "app")))
+            await run_on_stage(world, "1.0.0")
+            await world.clock.sleep(2400)
+            said.append(message(await world.get(ImagePolicy, "app")))
+        return said
+
+    never, gone, again = virtually(scenario())
+
+    assert "1.0.0 is not promoted: ImagePolicy stage/app was not seen healthy with it" in never
+    assert "1.0.0 is not promoted: with ImagePolicy stage/app it is gone" in gone
+    assert "1.0.0 is not promoted until 2026-" in again
 
 
 def test_a_guard_that_cannot_be_read_lets_nothing_change() -> None:

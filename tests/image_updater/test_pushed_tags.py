@@ -6,14 +6,14 @@ import asyncio
 from typing import Any
 
 from gitops_core.meta import ObjectKey
-from image_updater.api import ImagePolicy, ImageRepository
+from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
 from image_updater.domain.credentials import OPEN, RegistryAccess
 from image_updater.domain.references import Repository
 from image_updater.domain.webhooks import PushedTag
 from image_updater.errors import RegistryDenied, RegistryUnavailable
 from image_updater.reconcilers.pushes import Pushes
 from tests.image_updater.world import IMAGE, World, is_ready
-from tests.simulation.fakes.registry import FakeRegistry
+from tests.simulation.fakes.registry import FakeRegistry, no_fault
 from tests.simulation.loop import virtually
 
 APP = ObjectKey("default", "app")
@@ -164,3 +164,27 @@ def test_a_registry_that_is_away_or_denies_loses_no_push_and_believes_none() -> 
     assert is_ready(denied_one)
     assert denied_one["status"]["lastScanResult"]["tagCount"] == 1
     assert there["status"]["lastScanResult"]["latestTags"] == ["1.1.0", "1.0.0"]
+
+
+def test_a_tag_that_was_told_of_is_as_old_as_what_the_registry_says_of_it() -> None:
+    async def scenario() -> float:
+        world = World()
+        async with world.running():
+            await begun(world)
+            await world.put(UpdateGuard, "careful", minAge="10m")
+
+            async def away(deed: str) -> None:
+                if deed == "digest":
+                    raise RegistryUnavailable("HEAD failed: away")
+
+            world.fakes.fault = away
+            world.fakes.push(IMAGE, "1.1.0")
+            await tell(world, "1.1.0")
+            await world.clock.sleep(400)
+            world.fakes.push(IMAGE, "1.1.0", "another")  # nobody told of it
+            world.fakes.fault, moved = no_fault, world.clock.monotonic()
+            await world.clock.sleep(500)
+            await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
+            return world.clock.monotonic() - moved
+
+    assert virtually(scenario()) >= 600

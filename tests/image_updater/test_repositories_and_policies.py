@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import yaml
 
 from gitops_core.ports import Query
 from gitops_core.runtime.clock import SystemClock
+from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.oci import OciRegistry
 from image_updater.api import ImagePolicy, ImageRepository
+from image_updater.errors import RegistryUnavailable
 from sealoop.embedded.registry import RegistryServer
 from tests.image_updater.world import IMAGE, World, conditions, has_failed, is_ready
 from tests.servers.registry import hostile_registry
+from tests.simulation.fakes.registry import no_fault
 from tests.simulation.loop import virtually
 
 GOLDEN = Path(__file__).parents[1] / "golden/data/flux"
@@ -171,6 +175,45 @@ async def _watched(world: World, seen: list[Any]) -> None:
         live: Any = event.object
         ready = next(c["status"] for c in conditions(live) if c["type"] == "Ready")
         seen.append((live["metadata"]["name"], ready, (live["status"].get("latestRef") or {}).get("tag")))
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_who_leads_again_chooses_nothing_from_what_it_knew_before_another_led(is_away: bool) -> None:
+    async def scenario() -> tuple[set[Any], set[Any], Any]:
+        world, chosen, counted = World(), set(), set()
+
+        async def away(deed: str) -> None:
+            raise RegistryUnavailable("GET failed: away")
+
+        async def watch(seconds: int) -> None:
+            for _ in range(seconds):
+                chosen.add((await world.get(ImagePolicy, "app"))["status"]["latestRef"]["tag"])
+                counted.add((await world.get(ImageRepository, "app"))["status"]["lastScanResult"]["tagCount"])
+                await world.clock.sleep(1)
+
+        with closing(SqliteCatalog.open(None)) as ours:
+            async with world.running(catalog=ours, last=False):
+                await world.scanned("1.0.0", interval="1h")
+                await world.policy()
+                await world.until(ImagePolicy, "app", is_ready)
+            async with world.running(last=False):
+                await world.until(ImageRepository, "app", is_ready)
+                await world.clock.sleep(60)
+                world.fakes.push(IMAGE, "1.1.0")
+                await world.request_scan("app")
+                await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
+            async with world.running(catalog=ours):
+                world.fakes.fault = away if is_away else no_fault
+                await watch(60)
+                world.fakes.fault = no_fault
+                await watch(120)
+                return chosen, counted, await ours.tags(f"{IMAGE} for default")
+
+    chosen, counted, tags = virtually(scenario())
+
+    assert chosen == {"1.1.0"}
+    assert counted == {2}
+    assert tags == ("1.1.0", "1.0.0")
 
 
 def test_a_policy_that_appears_before_the_catalog_is_filled_waits() -> None:

@@ -19,10 +19,11 @@ from gitops_core.runtime.clock import SystemClock
 from image_updater.adapters.oci import OciRegistry
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation
 from image_updater.domain.scans import REQUESTED_AT
+from image_updater.reconcilers.automations import MOST_WAITING
 from sealoop.embedded.githttp import GitServer, create_repository
 from sealoop.embedded.registry import RegistryServer
 from tests.image_updater.world import World, has_failed, is_ready
-from tests.servers.git import BareRepository, http_place
+from tests.servers.git import BareRepository, bad_server, http_place
 from tests.servers.git import git as run_git
 
 BUMPS, WRITERS, TURNS = 3, 5, 4
@@ -62,11 +63,11 @@ async def at_work(
 
 
 async def settled(world: World, tag: str) -> Any:
-    def is_done(automation: Any) -> bool:
-        chosen = automation["status"].get("observedPolicies", {}).get("app", {})
-        return bool(chosen.get("tag") == tag) and is_ready(automation)
+    return await world.until(ImageUpdateAutomation, "fleet", lambda o: chosen_of(o) == tag and is_ready(o))
 
-    return await world.until(ImageUpdateAutomation, "fleet", is_done)
+
+def chosen_of(automation: Any) -> str:
+    return str((automation.get("status") or {}).get("observedPolicies", {}).get("app", {}).get("tag", ""))
 
 
 async def failed(world: World) -> str:
@@ -95,6 +96,48 @@ async def test_nothing_new_is_one_question(tmp_path: Path) -> None:
         # one conversation of ls-remote: what the server can do, and where its branches are
         assert [service for service in map(str, place.requests) if "receive-pack" in service] == []
         assert len(place.requests) == 2
+
+
+async def test_more_automations_than_workers_on_a_branch_that_hangs_delay_no_other(tmp_path: Path) -> None:
+    conversations, hangs_up = 0, asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal conversations
+        conversations += 1
+        await hangs_up.wait()
+
+    async with bad_server(silent) as url, at_work(tmp_path, {}) as (world, repository, server, _):
+        await settled(world, "1.0.0")
+        await world.put(GitRepository, "hung", url=f"{url}/a.git", interval="1h", timeout="10m", ref={"branch": "main"})
+        for number in range(80):
+            await world.automation(f"hung-{number}", sourceRef={"kind": "GitRepository", "name": "hung"}, interval="1h")
+        while not conversations:  # noqa: ASYNC110  # of the automation whose turn it is
+            await asyncio.sleep(0.01)
+
+        server.add("apps/app", "1.1.0")
+        await settled(world, "1.1.0")
+
+        assert len(await repository.log()) == 2
+        assert conversations == 1  # nobody gave up meanwhile, and nobody asked beside them
+        hangs_up.set()
+
+
+async def test_automations_of_one_branch_all_have_their_turns(tmp_path: Path) -> None:
+    """More of them than may wait: those that gave their workers back say nothing, and come again."""
+    async with at_work(tmp_path, {}) as (world, _, server, _):
+        names = [f"more-{number}" for number in range(3 * MOST_WAITING)]
+        for name in names:
+            await world.automation(name, interval="1h")
+        for name in names:
+            await world.until(ImageUpdateAutomation, name, is_ready)
+        server.add("apps/app", "1.1.0")
+
+        for name in names:
+            found = await world.until(ImageUpdateAutomation, name, lambda o: chosen_of(o) == "1.1.0" and is_ready(o))
+            assert found["status"]["observedGeneration"] == 1
+
+        told = await world.events("ImageUpdateAutomation")
+        assert [message for message in told if "wait" in message] == []
 
 
 async def test_a_protected_branch_says_so_in_the_servers_words(tmp_path: Path) -> None:

@@ -63,19 +63,21 @@ class World:
         registry: Registry | None = None,
         *,
         reader: ImageReader | None = None,
+        catalog: SqliteCatalog | None = None,
         last: bool = True,
         kinds: Sequence[type[Resource]] = (GitRepository, *KINDS),
     ) -> AsyncIterator[None]:
-        """The CRDs installed and a process with a new catalog at work, as long as the block lasts.
+        """The CRDs installed and a process at work, as long as the block lasts.
 
         Args:
+            catalog: what the process has on its disk, which outlives it; None for a new one.
             last: the cluster ends with it.
             kinds: those that are installed.
         """
         for kind in kinds:
             await self.cluster.apply(crd(kind), field_manager="test")
-        stop, catalog = asyncio.Event(), SqliteCatalog.open(None)
-        self.catalog = catalog
+        stop, own = asyncio.Event(), SqliteCatalog.open(None)
+        self.catalog = catalog or own
         process = asyncio.create_task(
             run(
                 cluster=self.cluster,
@@ -85,7 +87,7 @@ class World:
                 assemble=lambda platform: controllers(
                     platform,
                     registry or self.fakes,
-                    catalog,
+                    catalog or own,
                     health=health,
                     reader=reader or self.fakes,
                     forges=self.forges,
@@ -101,7 +103,7 @@ class World:
         finally:
             stop.set()
             await process
-            catalog.close()
+            own.close()
             if last:
                 self.cluster.close()
 

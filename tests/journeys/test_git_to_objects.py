@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from tests.journeys.surroundings import Surroundings, config_map, flux
 from tests.servers.git import BareRepository
@@ -70,12 +69,10 @@ async def test_a_killed_leader_is_replaced(around: Surroundings, remote: Remote)
         try:
             assert around.lease_holder().startswith("first")
             leader.kill()
-            killed = time.monotonic()
             commit = asyncio.run(repository.commit({"app/one.yaml": config_map("one", a="2")}))
             around.until(lambda: applied(around).endswith(commit), "the second process takes over")
             assert around.lease_holder().startswith("second")
             assert around.get("configmap/one")["data"] == {"a": "2"}
-            assert time.monotonic() - killed < 40  # a lease of 15 s, and its candidates' retries
         finally:
             candidate.stop(60)
         assert around.lease_holder() == ""  # given back at SIGTERM

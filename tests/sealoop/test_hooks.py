@@ -240,6 +240,22 @@ async def test_a_receiver_that_is_not_ready_or_has_another_token_acts_on_nothing
         assert not await told(world)
 
 
+async def test_a_path_that_others_claim_in_a_forged_status_stays_its_receivers() -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.put(ImageRepository, "app", image=IMAGE, interval="1h")
+        path = await caller.receiver("acr", name="mine")
+        for name in ("a", "z"):
+            await caller.receiver("generic", name=name, resources=[])
+            ref = ObjectRef(Receiver.KIND, ObjectKey("default", name))
+            forged = {"status": {"webhookPath": path}}
+            await world.cluster.patch(ref, forged, field_manager="test", subresource="status")
+
+        assert await caller.post(path, acr("1.1.0")) == 200
+
+        assert "1.1.0" in (await told(world))["sealoop.dev/pushed"]
+
+
 async def test_a_flood_is_slowed_down_and_keeps_nobody_out_who_knows_a_path() -> None:
     world = World(SystemClock())
     async with called(world) as caller:

@@ -117,6 +117,7 @@ ODD = {
     "c.yaml": 'a: [\nb: 1 # {"$imagepolicy": "shop:web:tag"}\n',
     "d.yaml": 'a: &a 1 # no\nb: *a # {"$imagepolicy": "shop:web:tag"}\n',
     "e.txt": 'a: 1 # {"$imagepolicy": "shop:web:tag"}\n',
+    "e\udce9.yaml": 'a: 1 # {"$imagepolicy": "shop:\\ud800\\u001b[2J"}\nb: 1 # {"$imagepolicy": "' + "x" * 300 + '"}\n',
     "f.yaml": "".join(f'a{n}: sha256:{"0" * 64} # {{"$imagepolicy": "shop:web:digest"}}\n' for n in range(25)),
 }
 
@@ -140,9 +141,10 @@ async def test_update_edit_and_lint_tell_the_same_of_each_place(job: Job) -> Non
     assert code == 0, complaints
     told = complaints.splitlines()
     assert [line.split(": ")[1] for line in told] == [
-        *("unmatched", "ambiguous", "unparsable", "unmatched", "unmatched"),
+        *("unmatched", "ambiguous", "unparsable", "unmatched", "unmatched", "unmatched", "unmatched"),
         *["held"] * 25,
     ]
+    assert "e\ufffd.yaml:1: unmatched: shop:\ufffd?[2J: no policy" in complaints
     assert edited.stderr.splitlines()[:-1] == told
     of_places = [line.partition(": ")[2] for line in linted.stdout.splitlines()]
     assert sorted(of_places) == sorted(told)

@@ -255,8 +255,17 @@ async def test_a_kind_answers_to_all_its_names(place: Place) -> None:
     assert "Deployment" in {r.kind.kind for r in matches(served, "all")}
 
 
+async def shows(capsys: pytest.CaptureFixture[str], expected: str) -> None:
+    """Wait until this has been printed."""
+    printed = ""
+    async with asyncio.timeout(60):
+        while expected not in printed:
+            await asyncio.sleep(0.05)
+            printed += "".join(capsys.readouterr())
+
+
 async def next_of(found: AsyncIterator[Manifest]) -> str:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for manifest in found:
             if manifest["metadata"]["name"] != "kube-root-ca.crt":  # a controller's, where controllers run
                 return f"{manifest['metadata']['name']}={manifest['data']['a']}"
@@ -312,12 +321,14 @@ async def test_a_watch_outlives_what_breaks_it(place: Place, capsys: pytest.Capt
     assert capsys.readouterr().err == "Warning: the API server is restarting; trying again\n"
 
 
-async def test_a_watch_ends_when_its_kind_does(tmp_path: Path) -> None:
+async def test_a_watch_ends_when_its_kind_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     local = LocalCluster.open(None, SystemClock(), SystemChance())
     place = Place(local, "default")
-    await place.apply(definition("example.com"))
+    gadget = {"apiVersion": "example.com/v1", "kind": "Gadget", "metadata": {"name": "shown"}}
+    await place.apply(definition("example.com"), gadget)
+    capsys.readouterr()
     watching = asyncio.create_task(place.show("gadgets", watch=True))
-    await asyncio.sleep(0.1)
+    await shows(capsys, "shown")
 
     await place.delete("crd", "gadgets.example.com")
 
@@ -361,14 +372,13 @@ async def test_a_deletion_waits_for_finalizers_and_says_so(place: Place, capsys:
     ref = ObjectRef(CONFIG_MAP, ObjectKey(place.namespace, "held"))
 
     with pytest.raises(click.ClickException, match="timed out: the objects are being deleted"):
-        await place.delete("cm/held", timeout=2.5)
+        await place.delete("cm/held", timeout=0.5)
     waiting = asyncio.create_task(place.delete("cm/held"))
-    await asyncio.sleep(0.3)
+    await shows(capsys, "waiting for configmap/held: its controller has yet to remove example.com/hold")
     assert not waiting.done()
     await place.cluster.patch(ref, {"metadata": {"finalizers": None}}, field_manager="tests")
 
     assert await asyncio.wait_for(waiting, 60) == 0
-    assert "waiting for configmap/held: its controller has yet to remove example.com/hold" in capsys.readouterr().err
 
 
 async def test_an_object_made_anew_is_not_waited_for(place: Place) -> None:

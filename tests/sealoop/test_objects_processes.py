@@ -52,6 +52,19 @@ def test_the_command_works_on_an_embedded_cluster(tmp_path: Path) -> None:
     assert (failed.returncode, failed.stderr) == (1, "Error: ConfigMap/default/b not found\n")
 
 
+@pytest.mark.parametrize("words", [("apply", "-f", "sync.json"), ("get", "kustomizations")])
+def test_a_new_embedded_cluster_says_how_it_gets_to_know_our_kinds(tmp_path: Path, words: tuple[str, ...]) -> None:
+    synced = {"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "metadata": {"name": "app"}}
+    (tmp_path / "sync.json").write_text(json.dumps(synced))
+    made = command("apply", "-f", "-", "--local", "state", home=tmp_path, stdin=json.dumps(config_map("a")))
+
+    done = command(*words, "--local", "state", home=tmp_path)
+
+    assert made.returncode == 0, made.stderr
+    assert done.returncode == 1
+    assert "on an embedded cluster: sealoop run --local DIR\n" in done.stderr
+
+
 def test_the_namespace_is_that_of_the_context(control_plane: ControlPlane, tmp_path: Path) -> None:
     usual = control_plane.namespace("context")
     config = tmp_path / "config"
@@ -110,7 +123,7 @@ async def test_a_watch_shows_changes_and_ends_quietly_when_interrupted(tmp_path:
     await local.create(config_map("second", namespace="default"), field_manager="tests")
     lines.append(await asyncio.to_thread(watch.stdout.readline))
     watch.send_signal(signal.SIGINT)
-    out, err = await asyncio.to_thread(watch.communicate, None, 10)
+    out, err = await asyncio.to_thread(watch.communicate, None, 60)
     local.close()
 
     assert [line.split()[0] for line in lines] == ["NAME", "first", "second"]

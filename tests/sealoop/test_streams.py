@@ -43,11 +43,17 @@ def test_what_begins_with_a_brace_and_is_no_json_may_be_yaml() -> None:
     assert read("{a: 1, b: [x, y]}\n---\nc: 2") == [(1, {"a": 1, "b": ["x", "y"]}), (3, {"c": 2})]
 
 
+def test_half_a_surrogate_pair_is_read_as_go_reads_it() -> None:
+    assert read('{"a\\udc00": ["\\ud800", "\\ud83d\\ude00"]}') == [(1, {"a\ufffd": ["\ufffd", "😀"]})]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         ('{"a": 1}\n{"b": 1,\n"b": 2}', "mapping key 'b' already defined"),
-        ('{"a": NaN}', "NaN is no number of JSON"),
+        ('{"a": NaN}', "NaN is no number that JSON can say"),
+        ('{"a": -1e999}', "-1e999 is no number that JSON can say"),
+        ('{"a": ' + "9" * 5000 + "}", r"99999999999999999999\.\.\. is no number that JSON can say"),
         ('{"a": ' * 201 + "1" + "}" * 201, "nested more than 200 deep"),
         ('{"a": ' * 100_000 + "1" + "}" * 100_000, "nested more than 200 deep"),
     ],
@@ -75,3 +81,21 @@ def test_a_stream_without_objects_is_an_error(tmp_path: Path, text: str) -> None
     applied = CliRunner().invoke(main, ["apply", "--local", str(tmp_path / "state"), "-f", "-"], input=text)
 
     assert (applied.exit_code, applied.stderr) == (1, "Error: no objects in standard input\n")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"name": "a\x1b[2Jb"}, {"name": "a", "namespace": "b\x1b[2J"}, {"name": "a", "labels": {"\x1b[2J": "b"}}],
+)
+def test_what_a_manifest_says_does_not_steer_the_terminal(tmp_path: Path, metadata: dict[str, Any]) -> None:
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    stream = json.dumps(manifest) * 2 + json.dumps({"apiVersion": "v1", "kind": "Thing\x1b[2J", "metadata": metadata})
+
+    refused = CliRunner().invoke(main, ["apply", "--local", str(tmp_path / "state"), "-f", "-"], input=stream)
+    once = stream[len(json.dumps(manifest)) :]
+    applied = CliRunner().invoke(main, ["apply", "--local", str(tmp_path / "state"), "-f", "-"], input=once)
+
+    assert (refused.exit_code, applied.exit_code) == (1, 1)
+    assert "already defined" in refused.stderr
+    assert "[2J" in applied.stderr
+    assert "\x1b" not in refused.output + applied.output

@@ -392,3 +392,29 @@ def test_the_old_secret_stays_until_the_new_one_is_there() -> None:
             assert await password(world) is None
 
     virtually(main())
+
+
+def test_two_exchange_their_secrets_as_soon_as_both_want_to() -> None:
+    async def main() -> None:
+        world = await installed()
+        named = {name: [{"secretKey": "password", "remoteRef": {"key": name}}] for name in ("a", "b")}
+        await create(world, fake(a="of a", b="of b"), *(external_secret(n, data=data) for n, data in named.items()))
+
+        async def passwords() -> list[str]:
+            found = [await world.local.get(ObjectRef(SECRET, ObjectKey(NAMESPACE, name))) or {} for name in named]
+            return [base64.b64decode(secret["data"]["password"]).decode() for secret in found]
+
+        async with world.process(*assembled({"fake": FakeFactory()})):
+            await asyncio.sleep(5)
+            await edit(world, ExternalSecret.KIND, "a", {"spec": {"target": {"name": "b"}}})
+            await asyncio.sleep(5)
+            assert (await ready(world, name="a"))[1].startswith("target is owned by another ExternalSecret")
+            assert await passwords() == ["of a", "of b"]
+
+            await edit(world, ExternalSecret.KIND, "b", {"spec": {"target": {"name": "a"}}})
+            await asyncio.sleep(5)
+
+            assert await passwords() == ["of b", "of a"]
+            assert {(await ready(world, name=name))[1] for name in named} == {"secret synced"}
+
+    virtually(main())

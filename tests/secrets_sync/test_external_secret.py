@@ -392,6 +392,50 @@ async def test_one_renamed_onto_anothers_secret_keeps_its_own(world: World) -> N
     assert await world.secret("one") is None
 
 
+@pytest.mark.parametrize("number", [2, 3])
+async def test_those_that_change_names_in_a_circle_all_get_there_and_nothing_is_ever_gone(
+    world: World, number: int
+) -> None:
+    names = [f"s{i}" for i in range(number)]
+    for name in names:
+        provider(world).put(name, f"of {name}")
+        await world.create(external_secret(name, data=[{"secretKey": "password", "remoteRef": {"key": name}}]))
+        await world.step(name)
+    uids = {name: (await world.secret(name) or {})["metadata"]["uid"] for name in names}
+
+    moves = dict(zip(names, [*names[1:], names[0]], strict=True))
+    for name, target in moves.items():
+        await world.patch(ExternalSecret.KIND, name, {"spec": {"target": {"name": target}}})
+    for name in names * number:
+        await world.step(name)
+        assert {n: (await world.secret(n) or {})["metadata"]["uid"] for n in names} == uids
+
+    for name, target in moves.items():
+        assert await world.data(target) == {"password": f"of {name}"}
+        secret = await world.secret(target) or {}
+        assert [(o["name"], o["controller"]) for o in secret["metadata"]["ownerReferences"]] == [(name, True)]
+        assert secret["metadata"]["labels"][CREATED_BY] == created_by(ObjectKey(NAMESPACE, name))
+        assert (await world.ready(name))[:2] == ("True", "SecretSynced")
+
+
+async def test_one_that_can_move_by_itself_is_waited_for(world: World) -> None:
+    """Its Secret holds what it has until the new one is there."""
+    await world.create(external_secret("one"), external_secret("two"))
+    await world.step("one")
+    await world.step("two")
+    await world.patch(ExternalSecret.KIND, "two", {"spec": {"target": {"name": "three"}}})
+    await world.patch(ExternalSecret.KIND, "one", {"spec": {"target": {"name": "two"}}})
+
+    assert is_stalled(await world.step("one"))
+    uid = (await world.secret("two") or {})["metadata"]["uid"]
+    await world.step("two")  # who waits for it gets it as it is
+    assert (await world.secret("two") or {})["metadata"]["uid"] == uid
+    await world.step("one")
+
+    assert await world.data("two") == await world.data("three") == {"password": "v1"}
+    assert await world.secret("one") is None
+
+
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
 async def test_what_had_no_values_at_the_rename_leaves_no_orphan_later(world: World, policy: str) -> None:
     extract = [{"extract": {"key": "empty"}}]

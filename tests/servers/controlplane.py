@@ -421,7 +421,7 @@ def _audited(event: Mapping[str, Any]) -> AuditedRequest:
 def kwok_stages(folder: Path) -> str:
     """kwok's own fast stages for nodes and Pods, and ours for images that cannot be pulled."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"the tests need kwok's stages in {folder}: `make tools` puts them there")
+        raise programs.ProgramMissing(f"the tests need kwok's stages in {folder}: `make tools` puts them there")
     files = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-complete", "pod/fast/pod-delete")
     stages = {file: (folder / f"{file}.yaml").read_text() for file in files}
     head, end, tail = stages["pod/fast/pod-ready"].partition("  next:\n")
@@ -430,7 +430,7 @@ def kwok_stages(folder: Path) -> str:
 
 
 def start_control_plane(folder: Path, *options: str) -> ControlPlane:
-    """etcd and kube-apiserver, ready; 3-6 s. Raises FileNotFoundError or ProgramFailed, and leaves nothing running.
+    """etcd and kube-apiserver, ready; 3-6 s. Raises ProgramMissing or ProgramFailed, and leaves nothing running.
 
     Args:
         options: of kube-apiserver, beside those that all have.

@@ -22,6 +22,7 @@ from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
 from sealoop.embedded.githttp import GitServer, basic, bearer, create_repository
 from tests.servers.certificates import Authority
+from tests.servers.programs import ProgramMissing
 
 USER, PASSWORD, TOKEN = "bob", "pass word/+:%", "token-0123456789"
 _ENVIRONMENT = {"HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "LC_ALL": "C"}
@@ -68,7 +69,7 @@ class BareRepository:
                 stream += b'D "%s"\n' % path.encode()
                 continue
             mode = (modes or {}).get(path, "100644").encode()
-            stream += b'M %s inline "%s"\ndata %d\n%s\n' % (mode, path.encode(), len(content), content)
+            stream += b'M %s inline "%s"\ndata %d\n%s\n' % (mode, os.fsencode(path), len(content), content)
         await self.git("fast-import", "--quiet", "--force", stdin=bytes(stream))
         return (await self.git("rev-parse", ref)).decode().strip()
 
@@ -196,7 +197,7 @@ async def mutual_place(folder: Path) -> AsyncIterator[GitPlace]:
 async def ssh_place(folder: Path) -> AsyncIterator[GitPlace]:
     """An ssh server that runs git-upload-pack and git-receive-pack for one key, which has a passphrase."""
     if shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
-        raise FileNotFoundError("the tests need the programs ssh and ssh-keygen (Debian: openssh-client)")
+        raise ProgramMissing("the tests need the programs ssh and ssh-keygen (Debian: openssh-client)")
     host_key = asyncssh.generate_private_key("ssh-ed25519")
     identity = folder / "identity"
     await _keygen(identity, PASSWORD)
@@ -226,7 +227,8 @@ async def ssh_place(folder: Path) -> AsyncIterator[GitPlace]:
 
 async def _keygen(path: Path, passphrase: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        "ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", "test", "-f", str(path)
+        *("ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", "test", "-f", str(path)),
+        *("-a", "1"),  # a passphrase that is read in a hundredth of the usual time: every connection reads it
     )
     if await process.wait():
         raise RuntimeError("ssh-keygen failed")

@@ -18,7 +18,15 @@ from typing import Any
 import pytest
 import requests
 
-from tests.servers.programs import ROOT, answers, clean_environment, free_port, program, running
+from tests.servers.programs import (
+    ROOT,
+    ProgramMissing,
+    answers,
+    clean_environment,
+    free_port,
+    program,
+    running,
+)
 
 USER, PASSWORD = "robot", "correct-horse-battery"
 SHARE = ROOT / ".tools" / "bin" / "gitea-share"
@@ -131,7 +139,7 @@ class GiteaServer:
 def gitea(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GiteaServer]:
     folder = tmp_path_factory.mktemp("gitea")
     if not SHARE.is_dir():
-        raise FileNotFoundError("the tests need what Gitea reads: `make tools` puts it into .tools/bin/gitea-share")
+        raise ProgramMissing("the tests need what Gitea reads: `make tools` puts it into .tools/bin/gitea-share")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     config = folder / "app.ini"

@@ -45,12 +45,16 @@ PATIENCE = 180.0
 """Seconds until a program that does not get ready is given up: a machine may be busy with something else."""
 
 
+class ProgramMissing(FileNotFoundError):
+    """A program is not on this machine. The message says how to get it."""
+
+
 class ProgramFailed(Exception):
     """A program ended, or was not ready in time. The message ends with the last lines of its log."""
 
 
 def program(name: str) -> Path:
-    """Where a program is. Raises FileNotFoundError, which names it and says how to get it."""
+    """Where a program is. Raises ProgramMissing."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     folders = [Path(assets)] if assets else []
     for folder in [*folders, ROOT / ".tools" / "bin", Path(sys.executable).parent]:
@@ -58,7 +62,7 @@ def program(name: str) -> Path:
             return folder / name
     if found := shutil.which(name):
         return Path(found)
-    raise FileNotFoundError(f"the tests need the program {name!r}: `make tools` builds it into .tools/bin")
+    raise ProgramMissing(f"the tests need the program {name!r}: `make tools` builds it into .tools/bin")
 
 
 def free_port() -> int:

@@ -305,6 +305,31 @@ async def _silent(request: web.Request) -> web.StreamResponse:
     return web.json_response({"tags": after[: int(request.query["n"])]})
 
 
+async def _modest(request: web.Request) -> web.StreamResponse:
+    """250 tags, of which it gives a hundred at once at most and refuses to give more: distribution's tags.maxtags."""
+    number = int(request.query.get("n", "100"))
+    if number > 100:
+        said = {"code": "PAGINATION_NUMBER_INVALID", "message": "invalid number of results requested"}
+        return web.json_response({"errors": [said]}, status=400)
+    tags = [f"1.{number:04}" for number in range(250) if f"1.{number:04}" > request.query.get("last", "")]
+    link = {"Link": f'<?last={tags[number - 1]}&n={number}>; rel="next"'} if len(tags) > number else {}
+    return web.json_response({"tags": tags[:number]}, headers=link)
+
+
+async def _choosy(request: web.Request) -> web.StreamResponse:
+    """Refuses whatever is asked, with the status of too large a page."""
+    return web.json_response({"errors": [{"code": "NAME_INVALID", "message": "no"}]}, status=400)
+
+
+async def _errors(request: web.Request) -> web.StreamResponse:
+    """What went wrong, with the status of success."""
+    return web.json_response({"errors": [{"code": "UNAVAILABLE", "message": "later"}]})
+
+
+async def _no_digest(request: web.Request) -> web.StreamResponse:
+    return web.Response(body=b"{}", headers={"Docker-Content-Digest": "sha256:latest"})
+
+
 async def _deaf(request: web.Request) -> web.StreamResponse:
     """1,000 tags, whatever is asked."""
     return web.json_response({"tags": [f"1.{number:04}" for number in range(1000)]})
@@ -386,6 +411,10 @@ BEHAVIOURS: dict[str, Misbehaviour] = {
     "elsewhere": _elsewhere,
     "moved": _moved,
     "silent": _silent,
+    "modest": _modest,
+    "choosy": _choosy,
+    "errors": _errors,
+    "no-digest": _no_digest,
     "deaf": _deaf,
     "garbled": _garbled,
     "empty": _empty,

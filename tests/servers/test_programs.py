@@ -77,7 +77,7 @@ def test_the_developers_own_settings_do_not_reach_a_program(tmp_path: Path, monk
     started = programs.start(
         [sys.executable, "-c", "import os; print(sorted(os.environ))"], folder=tmp_path, name="env"
     )
-    started.process.wait(10)
+    started.process.wait(60)
 
     assert "HOME" in started.last_lines()
     assert "KUBECONFIG" not in started.last_lines()

@@ -1,6 +1,8 @@
 """What must hold of the commits that processes make and, at rest, of what the policies chose.
 
-every bump      changes marked values, each to what its policy had chosen, and no other byte; it changes something
+every bump      changes marked values, each to what its policy had chosen and not given up since, and no other byte; it
+                changes something
+without one     no downgrade, unless the registry has lied about what it has
 with a guard    a choice is as old as minAge asks, by the registry's own record
                 no bump while the guard says hold, freeze or a closed window, without a yes, of a deleted policy
                 no downgrade without a pin; no quarantined image; what is taken back, to what ran well before
@@ -76,6 +78,8 @@ async def check_bumps(world: World) -> int:
             _check_chosen(world.chronicle, step)
             if world.safety is not None:
                 _check_guarded(world, step, walk)
+            elif not world.chronicle.troubles.get("listings"):
+                _check_direction(step)
         _remember(world.chronicle, step, walk)
     return bumps
 
@@ -120,6 +124,16 @@ def _check_chosen(chronicle: Chronicle, step: Step) -> None:
     for policy in step.changed:
         if step.after[policy] not in {c.text for c in chronicle.choices.get(policy, []) if c.at <= step.at}:
             raise Broken(f"{step}: the policy never chose it")
+        believed = chronicle.believed(step.commit, policy, step.at)
+        if step.after[policy] not in believed:
+            raise Broken(f"{step}: the policy had given it up for {sorted(believed)}")
+
+
+def _check_direction(step: Step) -> None:
+    """Where no tag is ever taken away the best one only gets better."""
+    for policy in step.changed:
+        if version(step.after[policy]) < version(step.before[policy]):
+            raise Broken(f"{step}: {policy} went back to an older tag")
 
 
 # what a guard demands
@@ -132,10 +146,7 @@ def _check_ages(world: World) -> None:
     for policy, image in zip(world.policies, world.images, strict=True):
         former = {entry.previous_tag for entry in chronicle.quarantined if entry.policy == policy}
         for choice in chronicle.choices.get(policy, []):
-            known = chronicle.digests_kept(f"sealoop-tags-{policy}", choice.tag, choice.at)
-            meant = choice.digest or choice.looked
-            moved = meant if known - {meant} else ""
-            age = choice.at - chronicle.since(image, choice.tag, moved)
+            age = choice.at - chronicle.since(image, policy, choice)
             if choice.tag and age < needed and choice.tag not in former:
                 raise Broken(f"policy {policy} chose {choice.tag} at {choice.at:.1f}, {age:.1f}s old: minAge {needed}s")
 

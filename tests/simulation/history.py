@@ -1,9 +1,11 @@
 """One simulated history: a seed decides what happens to the world, what fails, and at which await a process dies.
 
     virtual time   0 ... TROUBLE: deeds, failing peers, crashes and restarts      TROUBLE ...: nothing but work
-                                                                                            └─ invariants at rest
+                                                                                            ├─ invariants at rest
+                                                                a drill: a stall or a death ┴─ and again, soon
 
-The same seed plays the same history, step by step.
+The same seed plays the same history, step by step. Each of the FAULTS that came later is drawn from random numbers of
+its own and can be left out, so that a seed which once broke a promise goes on telling that history.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,14 +32,20 @@ from image_updater.errors import CatalogUnavailable, RegistryUnavailable
 from sealoop.wiring import Ports, controllers
 from secrets_sync.errors import ProviderUnavailable
 from tests.simulation.invariants import Invariants
+from tests.simulation.leases import Interval
 from tests.simulation.loop import SeededChance, VirtualClock, VirtualLoop, virtually
-from tests.simulation.mortal import Killed, Liar, Life, Mortal
-from tests.simulation.records import Interval
+from tests.simulation.mortal import ACTING, Killed, Life, Mortal
 from tests.simulation.safety import DEEDS, Demands, Safety
 from tests.simulation.world import World
 
 TROUBLE, REST = 300.0, 900.0
 """Virtual seconds of trouble, and of peace after it at most: more than any backoff."""
+RECOVERY = 90.0
+"""Virtual seconds in which all is well again after a stall or a death: the longest of a restart (10), a takeover, and
+two intervals of what is asked for news (30 each)."""
+FAULTS = frozenset({"mischief", "digests", "queues", "drill", "kept"})
+"""Those that came later; "kept" is a policy that keeps a digest, whatever its tag names."""
+STALLS = (1.0, 4.0, 12.0, 20.0, 40.0)
 GUARDED = 0.5
 """How many worlds have a guard."""
 
@@ -56,17 +64,23 @@ class Report:
 class History:
     """One seed, played in the running (virtual) loop."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, faults: frozenset[str] = FAULTS) -> None:
+        self.faults = faults
         self.random = random.Random(seed)
         self.clock = VirtualClock()
-        safety = Safety(Demands.drawn(self.random)) if self.random.random() < GUARDED else None
-        self.world = World(seed, self.clock, safety)
+        self.later = {fault: random.Random(f"{fault} {seed}") for fault in FAULTS}
+        self.world = World(seed, self.clock, self._safety() if self.random.random() < GUARDED else None)
         self.invariants = Invariants(self.world)
         self.report = Report(seed)
         self.trouble: dict[str, float] = {}
-        self.mischief = random.Random(f"mischief {seed}")
+        self.mischief, self.drill = self.later["mischief"], self.later["drill"]
         self.peace = False
         self.broken: BaseException | None = None
+
+    def _safety(self) -> Safety:
+        demands = Demands.drawn(self.random)
+        is_kept = demands.digests and "kept" in self.faults and self.later["kept"].random() < 0.5
+        return Safety(replace(demands, kept=is_kept))
 
     async def play(self) -> Report:
         """Raises Broken when an invariant does not hold."""
@@ -75,15 +89,26 @@ class History:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(workloads.run(self.world.cluster, self.world.starting, self.clock))]
             running += [tasks.create_task(self._service(f"process-{n}", rivals > 1)) for n in range(rivals)]
-            mischief = tasks.create_task(self._mischief(rivals))
+            faulty = [tasks.create_task(self._mischief(rivals))]
+            if self.world.safety is not None:  # who else asks for digests?
+                faulty.append(tasks.create_task(self._now_and_then("digests")))
+            if rivals > 1:
+                faulty.append(tasks.create_task(self._now_and_then("queues")))
             await self._trouble()
-            mischief.cancel()
+            for task in faulty:
+                task.cancel()
+            for peer in list(self.trouble):
+                self._fail(peer, 0.0)
             self.trouble.clear()
             self.peace = True
             if self.world.safety is not None:
                 await self.world.safety.make_peace(self.world)
             try:
                 await self._come_to_rest()
+                if "drill" in self.faults:
+                    await self._recover()
+                if rivals > 1:
+                    self.invariants.in_terms()
             except AssertionError as error:
                 self.broken = self.broken or error
             for task in running:
@@ -102,8 +127,7 @@ class History:
             await self.clock.sleep(self.random.expovariate(1 / 15))
             if self.random.random() < 0.3:
                 peer = self.random.choice(["cluster", "git", "registry", "provider", *(["disk"] if safety else [])])
-                self.trouble[peer] = self.random.choice([0.0, 0.0, 0.1, 1.0])
-                self._note(f"{peer} fails {self.trouble[peer]:.0%} of the time")
+                self._fail(peer, self.random.choice([0.0, 0.0, 0.1, 1.0]))
             if safety is not None and self.random.random() < 0.6:
                 await self._done(guarded := self.random.choice(DEEDS), guarded(safety, self.world))
             else:
@@ -111,22 +135,39 @@ class History:
 
     async def _mischief(self, rivals: int) -> None:
         """In half of the histories more goes wrong: anybody dies, everybody stalls, and answers are late or lies."""
-        if self.mischief.random() < 0.5:
+        if "mischief" not in self.faults or self.mischief.random() < 0.5:
             return
         kinds = ["death", "stall", "statuses", "listings", *(["lease", "lease", "death"] if rivals > 1 else [])]
         while True:
             await self.clock.sleep(self.mischief.expovariate(1 / 30))
             match self.mischief.choice(kinds):
                 case "death":
-                    living = [life for life in self.world.chronicle.lives if not life.dead]
-                    self._note("somebody is killed")
-                    for life in self.mischief.sample(living, min(1, len(living))):
-                        life.end()
+                    self._kill(self.mischief)
                 case "stall":
-                    self._stall(self.mischief.choice([1.0, 4.0, 12.0, 20.0, 40.0]))
+                    self._stall(self.mischief.choice(STALLS))
                 case trouble:
-                    self.trouble[trouble] = self.mischief.choice([0.0, 0.0, 0.3, 1.0])
-                    self._note(f"{trouble} fail {self.trouble[trouble]:.0%} of the time")
+                    self._fail(trouble, self.mischief.choice([0.0, 0.0, 0.3, 1.0]))
+
+    async def _now_and_then(self, peer: str) -> None:
+        """In half of the histories that it can mean anything to, it begins and ends to fail or lie."""
+        chance = self.later[peer]
+        if peer not in self.faults or chance.random() < 0.5:
+            return
+        while True:
+            await self.clock.sleep(chance.expovariate(1 / 20))
+            self._fail(peer, chance.choice([0.0, 0.0, 0.3, 1.0]))
+
+    def _fail(self, peer: str, share: float) -> None:
+        """From now on `peer` fails, or lies, as often as `share` says."""
+        self.trouble[peer] = share
+        self.world.chronicle.trouble(peer, share)
+        self._note(f"{peer} fails {share:.0%} of the time")
+
+    def _kill(self, chance: random.Random) -> None:
+        self._note("somebody is killed")
+        living = [life for life in self.world.chronicle.lives if not life.dead]
+        for life in chance.sample(living, min(1, len(living))):
+            life.end()
 
     def _stall(self, seconds: float) -> None:
         """Time passes, and nobody gets any of it."""
@@ -158,6 +199,22 @@ class History:
                 held = 0
                 if self.clock.monotonic() > deadline:
                     raise
+
+    async def _recover(self) -> None:
+        """A drill: in the midst of changes everybody stalls, or somebody dies, and soon all is as it should be.
+
+        Raises Broken: it is not, RECOVERY after it.
+        """
+        deeds = [World.rotate, World.commit_config, World.remove_config, World.commit_elsewhere, World.rotate]
+        for deed in self.drill.sample(deeds, 3):
+            await self._done(deed, deed(self.world))
+            await self.clock.sleep(self.drill.random() * 20)
+        if self.drill.random() < 0.5:
+            self._stall(self.drill.choice(STALLS))
+        else:
+            self._kill(self.drill)
+        await self.clock.sleep(RECOVERY)
+        await self.invariants.at_rest()
 
     async def _service(self, identity: str, has_rivals: bool) -> None:
         """A process that is started again whenever it dies."""
@@ -202,9 +259,9 @@ class History:
 
     async def _process(self, identity: str, life: Life, catalog: SqliteCatalog, has_rivals: bool) -> None:
         world, lease = self.world, LeaseSettings("default", "sealoop", identity)
+        ACTING.set(life)  # for every task that begins in this one
         mortal_store = Mortal(world.store, "provider", life, lambda deed: ProviderUnavailable(f"{deed}: away"))
-        liar = Liar(world.observed_registry, life.chance, self.trouble)
-        mortal_registry = Mortal(liar, "registry", life, lambda deed: _refused(deed, life.chance))
+        mortal_registry = Mortal(world.registry_of(life), "registry", life, lambda deed: _refused(deed, life.chance))
         mortal_catalog = Mortal(catalog, "disk", life, lambda deed: CatalogUnavailable(f"{deed}: the disk is full"))
         ports = Ports(
             renderer=Kustomize(),
@@ -242,12 +299,12 @@ def _refused(deed: str, chance: random.Random) -> RegistryUnavailable:
     return RegistryUnavailable(f"{deed}: {'away' if wait is None else 'too many requests'}", retry_after=wait)
 
 
-def play(seed: int) -> Report:
-    """Play one history. Raises Broken, with the trace as a note."""
+def play(seed: int, faults: frozenset[str] = FAULTS) -> Report:
+    """Play one history, with those of the FAULTS. Raises Broken, with the trace as a note."""
     history: list[History] = []
 
     async def played() -> Report:
-        history.append(History(seed))
+        history.append(History(seed, faults))
         return await history[0].play()
 
     logging.disable(logging.CRITICAL)  # failing peers are the point: thousands of warnings say nothing

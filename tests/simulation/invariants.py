@@ -1,9 +1,11 @@
 """What must hold in every history: after each write, in the whole history of commits, and at rest.
 
 after each write   the inventory names every object that carries our labels; the Secret's two values belong together;
-                   no tag's age is reset, no quarantine forgotten
+                   no tag's age is reset, no quarantine forgotten; no value comes back into the Secret; no digest is
+                   made up; who writes holds the lease, which has not run out
 in the commits     each bump changes marked values, to what the policies had chosen, and nothing else; see bumps.py for
                    what a guard demands of them
+in the terms       whoever leads, soon another one does; see leases.py
 at rest            Git, cluster, registry and secret store agree, and every object says Ready
 """
 
@@ -18,6 +20,7 @@ import yaml
 from sealoop.wiring import KINDS
 from tests.simulation.bumps import Broken, check_bumps, check_choices, may_stay_undecided
 from tests.simulation.files import value_in
+from tests.simulation.leases import Interval
 from tests.simulation.world import CONFIG_MAP, DEPLOYMENT, IMAGE_POLICY, KUSTOMIZATION, SECRET, World
 
 OWNER = "kustomize.toolkit.fluxcd.io/name"
@@ -59,6 +62,15 @@ class Invariants:
     async def in_commits(self) -> int:
         """How many bumps there were. Raises Broken."""
         return await check_bumps(self.world)
+
+    def in_terms(self) -> None:
+        """While anybody lives, somebody leads. Raises Broken."""
+        chronicle = self.world.chronicle
+        failed = [found for peer in ("cluster", "lease") for found in chronicle.troubles.get(peer, ())]
+        for life in chronicle.lives:
+            lived = Interval(life.born, min(life.died, self.world.clock.monotonic()))
+            if found := chronicle.lease.abandoned(lived, [*failed, *chronicle.stalls]):
+                raise Broken(f"nobody led from {found.start:.1f} to {found.end:.1f}, although somebody lived")
 
     async def at_rest(self) -> None:
         """Raises Broken."""

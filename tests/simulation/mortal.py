@@ -2,9 +2,9 @@
 
 A simulated process gets every port wrapped in `Mortal`. Each call is a checkpoint, before and after the deed: the
 `Life` may let time pass there, raise the port's own kind of error, or end. Where `troubled` says so, answers about the
-lease come late, statuses are refused, and a `Liar` of a registry leaves tags out of its listings. When a life has ended
-every further call raises `Killed`, so nothing that runs while the process unwinds can still write: kill -9, at any
-await.
+lease come late, writes wait in queues before they leave, statuses are refused, and a `Liar` of a registry leaves tags
+out of its listings and says of a tag that it names another image. When a life has ended every further call raises
+`Killed`, so nothing that runs while the process unwinds can still write: kill -9, at any await.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from gitops_core.errors import ClusterUnavailable, Forbidden, GitError, GitOpsError
 from gitops_core.ports import Clock
+from gitops_core.runtime.leave import check_again
 from image_updater.api import ImagePolicy, UpdateGuard
 
 Raised = Callable[[str], GitOpsError]
@@ -34,10 +37,12 @@ READS = (
         "fetch",
         "validate",
     }
-    | {"image", "claims", "seen", "listed_at", "repositories", "history", "signer"}
+    | {"image", "claims", "seen", "listed_at", "newest", "repositories", "history", "signer"}
 )
 """Deeds that change nothing."""
 
+WRITES = frozenset({"create", "replace", "apply", "patch", "delete", "push"})
+"""Deeds that change what others see."""
 
 UNINTERESTING = frozenset({"Lease", "Event"})
 """Kinds whose writes change nothing that an invariant speaks of."""
@@ -52,7 +57,7 @@ def _kind_of(arguments: Sequence[Any]) -> str:
 
 
 LATE = 12.0
-"""Seconds that an answer about the lease takes at most: longer than its holder may wait."""
+"""Seconds that an answer about the lease takes at most, or that a write waits: longer than a holder may."""
 
 
 class Killed(BaseException):
@@ -69,6 +74,9 @@ class Life:
         on_send: called when a write leaves, with its verb; not for one of the lease, and not for a dry run.
         on_write: called after each write that succeeded.
         heard: when it was told which generation of a guard or a policy, by kind and name; -1 for: it is gone.
+        chosen: when it was told that a policy chose what, by the policy's name, as a marked line says it.
+        answers: when a registry answered which digest of each (image, tag).
+        born, died: in virtual seconds.
     """
 
     clock: Clock
@@ -81,6 +89,13 @@ class Life:
     checkpoints: int = 0
     dead: bool = False
     heard: dict[tuple[str, str], list[tuple[float, int]]] = field(default_factory=dict)
+    chosen: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+    answers: dict[tuple[str, str], list[tuple[float, str]]] = field(default_factory=dict)
+    born: float = field(init=False)
+    died: float = float("inf")
+
+    def __post_init__(self) -> None:
+        self.born = self.clock.monotonic()
 
     async def checkpoint(self, peer: str, deed: str, raised: Raised) -> None:
         """Raises Killed, or what `raised` makes."""
@@ -99,9 +114,9 @@ class Life:
         share = self.troubled.get(trouble, 0.0)
         return share > 0 and self.chance.random() < share
 
-    async def wait_for_lease(self) -> None:
-        """An answer about the lease may take longer than anybody has patience."""
-        if self.suffers("lease"):
+    async def wait_for(self, trouble: str) -> None:
+        """An answer about the lease, or a place to write, may take longer than anybody has patience."""
+        if self.suffers(trouble):
             await self.clock.sleep(self.chance.random() * LATE)
             self.check()
 
@@ -111,6 +126,10 @@ class Life:
             generation = -1 if gone else item.metadata.generation
             heard = self.heard.setdefault((item.KIND.kind, item.metadata.name), [])
             heard.append((self.clock.monotonic(), generation))
+        if isinstance(item, ImagePolicy):
+            latest = None if gone else item.status.latest_ref
+            text = "" if latest is None else f"{latest.tag}@{latest.digest}" if latest.digest else latest.tag
+            self.chosen.setdefault(item.metadata.name, []).append((self.clock.monotonic(), text))
 
     def check(self) -> None:
         if self.dead:
@@ -118,8 +137,12 @@ class Life:
 
     def end(self) -> None:
         if not self.dead:
-            self.dead = True
+            self.dead, self.died = True, self.clock.monotonic()
             self.on_death()
+
+
+ACTING: ContextVar[Life | None] = ContextVar("ACTING", default=None)
+"""The process whose work the running task does; None for people, and for the world itself."""
 
 
 class Mortal:
@@ -141,17 +164,21 @@ class Mortal:
 
     async def _call(self, name: str, deed: Any, args: Any, options: Any) -> Any:
         is_lease = _kind_of(args) == "Lease"
-        if name not in READS and self._peer in FAILURES and not is_lease and not options.get("dry_run"):
-            self._life.on_send(name)
         if is_lease:
-            await self._life.wait_for_lease()
+            await self._life.wait_for("lease")
         await self._life.checkpoint(self._peer, name, self._raised)
         if options.get("subresource") == "status" and self._life.suffers("statuses"):
             raise Forbidden(f"{name}: statuses are refused")
+        if name in WRITES and not is_lease:
+            if self._peer == "cluster":
+                await self._life.wait_for("queues")
+            check_again()  # as the adapters for real peers do, right before the first byte
+            if not options.get("dry_run"):
+                self._life.on_send(name)
         result = await deed(*args, **options)
         self._life.check()
         if is_lease:
-            await self._life.wait_for_lease()
+            await self._life.wait_for("lease")
         if name == "open":
             return Mortal(result, self._peer, self._life, self._raised)
         if name == "list":
@@ -176,21 +203,38 @@ class Mortal:
 
 @dataclass
 class Liar:
-    """A registry that lists nothing, half of it, or what it listed before, as often as `troubled` says."""
+    """A registry that lies, as often as `troubled` says.
+
+    listings    nothing, half of the tags, or what it listed before
+    digests     what the tag named before, what another tag names, or an image that there is not
+    """
 
     registry: Any
     chance: random.Random
     troubled: Mapping[str, float]
-    _listed: dict[Any, Sequence[str]] = field(default_factory=dict)
+    _listed: dict[Any, tuple[str, ...]] = field(default_factory=dict)
+    _named: dict[Any, dict[str, str]] = field(default_factory=dict)
 
-    async def tags(self, repository: Any, *args: Any) -> Sequence[str]:
-        listed: Sequence[str] = await self.registry.tags(repository, *args)
+    async def tags(self, repository: Any, *args: Any) -> tuple[str, ...]:
+        listed: tuple[str, ...] = await self.registry.tags(repository, *args)
         former = self._listed.get(repository, ())
         self._listed[repository] = listed
-        share = self.troubled.get("listings", 0.0)
-        if share > 0 and self.chance.random() < share:
+        if self._lies("listings"):
             return self.chance.choice([(), former, listed[::2]])
         return listed
+
+    async def digest(self, repository: Any, reference: str, *args: Any) -> str:
+        digest: str = await self.registry.digest(repository, reference, *args)
+        named = self._named.setdefault(repository, {})
+        former, others = named.get(reference, digest), [named[tag] for tag in sorted(named) if tag != reference]
+        named[reference] = digest
+        if self._lies("digests"):
+            return self.chance.choice([former, *others[-2:], f"sha256:{sha256(digest.encode()).hexdigest()}"])
+        return digest
+
+    def _lies(self, about: str) -> bool:
+        share = self.troubled.get(about, 0.0)
+        return share > 0 and self.chance.random() < share
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.registry, name)

@@ -7,10 +7,11 @@ generation of a guard a process has been told.
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
 from gitops_core.adapters.local import LocalCluster
@@ -18,12 +19,14 @@ from gitops_core.meta import Manifest, ObjectRef
 from gitops_core.ports import Clock
 from image_updater.domain.checkpoint import decode
 from image_updater.domain.credentials import OPEN, RegistryAccess
+from image_updater.domain.history import SeenTag
 from image_updater.domain.references import Repository, parse_image
 from image_updater.ports import Image, SignedClaim
 from tests.simulation.fakes.registry import FakeRegistry
 from tests.simulation.files import IMAGES
+from tests.simulation.leases import Interval, LeaseRecord
 from tests.simulation.loop import BEGINNING
-from tests.simulation.mortal import Life
+from tests.simulation.mortal import ACTING, Liar, Life
 
 GRACE = 10.0
 """Virtual seconds that a commit may take from the last look at guards to its arrival."""
@@ -37,12 +40,18 @@ class Named(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A policy's latest from `at` on, "" for none; `looked`: what a registry had answered of the tag by then."""
+    """A policy's latest from `at` on, "" for none.
+
+    Attributes:
+        looked: what a registry had answered of the tag by then to the process that chose.
+        moved: what that process had been answered before, and since when in a row; then since when it was `looked`.
+    """
 
     at: float
     tag: str
     digest: str
     looked: str
+    moved: tuple[Named, float] | None = None
 
     @property
     def text(self) -> str:
@@ -79,18 +88,13 @@ class GuardSpec(NamedTuple):
     spec: Mapping[str, Any]
 
 
-class Interval(NamedTuple):
-    start: float
-    end: float = float("inf")
-
-
 @dataclass
 class Chronicle:
     """One world's records. Times are virtual seconds.
 
     Attributes:
         named: what each (image, tag) named, oldest first.
-        answered: the digest that a process was told last of each (image, tag).
+        answered: every digest that a process was told of each (image, tag), oldest first.
         bad: digests of images that do not start.
         commits: when each commit arrived in the repository.
         choices: by policy, oldest first.
@@ -98,14 +102,16 @@ class Chronicle:
         gone: when each policy was deleted, and until when.
         checkpointed: by (ConfigMap, tag): the age of a tag in the newest record, as the second of the epoch it began.
         remembered: digests that the checkpoints named of each (ConfigMap, tag), oldest first; "" when it left them.
-        holder: who holds the lease, as it is stored; "" for nobody.
+        lease: who held it when.
+        rotation: the number in the newest values that the Secret ever held.
         stalls: when no process got any time at all.
+        troubles: when each peer failed.
         faults: what was seen to be wrong at once.
     """
 
     clock: Clock
     named: dict[tuple[str, str], list[Named]] = field(default_factory=dict)
-    answered: dict[tuple[str, str], str] = field(default_factory=dict)
+    answered: dict[tuple[str, str], list[Named]] = field(default_factory=dict)
     bad: set[str] = field(default_factory=set)
     commits: dict[str, float] = field(default_factory=dict)
     guards: list[GuardSpec] = field(default_factory=list)
@@ -117,10 +123,13 @@ class Chronicle:
     checkpointed: dict[tuple[str, str], float] = field(default_factory=dict)
     remembered: dict[tuple[str, str], list[Named]] = field(default_factory=dict)
     lives: list[Life] = field(default_factory=list)
-    holder: str = ""
+    lease: LeaseRecord = field(default_factory=LeaseRecord)
+    rotation: int = 0
     stalls: list[Interval] = field(default_factory=list)
+    troubles: dict[str, list[Interval]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     _told: dict[str, dict[tuple[str, str], int]] = field(default_factory=dict)
+    _believed: dict[str, dict[str, set[str]]] = field(default_factory=dict)
 
     def before(self, at: float) -> float:
         """GRACE before `at`, of the time in which processes could do anything."""
@@ -132,8 +141,16 @@ class Chronicle:
 
     def sends(self, identity: str, deed: str) -> None:
         """A process that has rivals begins to write."""
-        if self.holder.partition("_")[0] != identity:
-            self.faults.append(f"{identity} began to {deed}, and {self.holder or 'nobody'} held the lease")
+        if fault := self.lease.fault_of(self.clock.monotonic(), identity):
+            self.faults.append(f"{identity} began to {deed}, and {fault}")
+
+    def trouble(self, peer: str, share: float) -> None:
+        """From now on the peer fails as often as `share` says."""
+        now, known = self.clock.monotonic(), self.troubles.setdefault(peer, [])
+        if known and known[-1].end > now:
+            known[-1] = Interval(known[-1].start, now)
+        if share:
+            known.append(Interval(now))
 
     def chosen_at(self, policy: str, at: float) -> str:
         return next((c.text for c in reversed(self.choices.get(policy, [])) if c.at <= at), "")
@@ -164,11 +181,26 @@ class Chronicle:
     def name(self, image: str, tag: str, digest: str) -> None:
         self.named.setdefault((image, tag), []).append(Named(self.clock.monotonic(), digest))
 
-    def since(self, image: str, tag: str, digest: str) -> float:
-        """Since when, at the earliest, the tag named this digest; of "", since when there is such a tag."""
-        return min(
-            (n.at for n in self.named.get((image, tag), ()) if n.digest and digest in ("", n.digest)), default=0.0
-        )
+    def there_is(self, image: str, digest: str) -> bool:
+        return any(each.digest == digest for key, names in self.named.items() if key[0] == image for each in names)
+
+    def since(self, image: str, policy: str, choice: Choice) -> float:
+        """Since when, at the earliest, what a policy chose was there.
+
+        That is since the registry had the tag. But who remembered that a registry had said something else of it has to
+        begin anew when it was told otherwise.
+        """
+        names, meant = self.named.get((image, choice.tag), ()), choice.digest or choice.looked
+        if choice.moved is not None and meant == choice.looked:
+            before, since = choice.moved
+            kept = self.remembered.get((f"sealoop-tags-{policy}", choice.tag), ())
+            if any(each.digest == before.digest and before.at <= each.at <= choice.at for each in kept):
+                return since
+        known = self.digests_kept(f"sealoop-tags-{policy}", choice.tag, choice.at)
+        first = [each.at for each in names if each.digest]
+        if known - {meant}:
+            first = [each.at for each in names if each.digest == meant]
+        return min(first, default=0.0)
 
     # what was written to the cluster
 
@@ -177,8 +209,21 @@ class Chronicle:
         choices = self.choices.setdefault(manifest["metadata"]["name"], [Choice(0.0, "", "", "")])
         tag, digest = latest.get("tag", ""), latest.get("digest", "")
         if (choices[-1].tag, choices[-1].digest) != (tag, digest):
-            looked = self.answered.get((latest.get("name", ""), tag), "")
-            choices.append(Choice(self.clock.monotonic(), tag, digest, looked))
+            key, life = (latest.get("name", ""), tag), ACTING.get()
+            if digest and digest not in {each.digest for each in self.answered.get(key, ())}:
+                self.faults.append(f"policy {manifest['metadata']['name']} chose {tag}@{digest}, which nobody told it")
+            answers = [] if life is None else life.answers.get(key, [])
+            looked = answers[-1][1] if answers else ""
+            choices.append(Choice(self.clock.monotonic(), tag, digest, looked, _move_in(answers)))
+
+    def see_secret(self, manifest: Manifest) -> None:
+        """Values that were replaced never come back."""
+        found = re.fullmatch(r"password-(\d+)", b64decode((manifest.get("data") or {}).get("password", "")).decode())
+        if found is None:
+            return
+        if int(found[1]) < self.rotation:
+            self.faults.append(f"the Secret went back from rotation {self.rotation} to {found[1]}")
+        self.rotation = max(self.rotation, int(found[1]))
 
     def see_guard(self, manifest: Manifest) -> None:
         generation, status = manifest["metadata"]["generation"], manifest.get("status") or {}
@@ -200,7 +245,7 @@ class Chronicle:
         image = IMAGES[name.removeprefix("sealoop-tags-")]
         for tag, found in seen.items():
             before, since = self.checkpointed.get((name, tag)), found.since.timestamp()
-            if before is not None and since > before + 0.001 and not self._was_moved(image, tag, before, since):
+            if before is not None and since > before + 0.001 and not self._was_moved(image, found, before):
                 self.faults.append(f"the age of {tag} in {name} was reset by {since - before:.1f}s")
             self.checkpointed[name, tag] = since
             if found.digest:
@@ -217,18 +262,27 @@ class Chronicle:
                 found = found | {digest} if digest else set()
         return found
 
-    def _was_moved(self, image: str, tag: str, after: float, until: float) -> bool:
-        """Whether the tag came to name another digest in that time (seconds of the epoch)."""
-        start = BEGINNING.timestamp()
-        named = [each for each in self.named.get((image, tag), ()) if each.digest]
-        return any(one.digest != two.digest and after < start + two.at <= until for one, two in pairwise(named))
+    def _was_moved(self, image: str, found: SeenTag, after: float) -> bool:
+        """Whether the tag came to name another digest after that second of the epoch, or a process was told so."""
+        start, until = BEGINNING.timestamp(), found.since.timestamp()
+        named = [each for each in self.named.get((image, found.tag), ()) if each.digest]
+        if any(one.digest != two.digest and after < start + two.at <= until for one, two in pairwise(named)):
+            return True
+        told = self.answered.get((image, found.tag), ())
+        others = [each.at for each in told if each.digest != found.digest]
+        since = [each.at for each in told if each.digest == found.digest and -0.001 < start + each.at - until < GRACE]
+        return any(other < at for other in others for at in since)
 
     # what processes were told
 
     def arrive(self, commit: str) -> None:
         """A process pushed it just now: what may it have known?"""
         self.commits[commit] = self.clock.monotonic()
-        self._told[commit] = {key: self._least_told(key) for life in self.lives for key in life.heard}
+        late = self.before(self.clock.monotonic())
+        pushed = ACTING.get()
+        lives = [life for life in self.lives if not life.dead] if pushed is None else [pushed]
+        self._told[commit] = {key: _least_told(lives, key, late) for life in lives for key in life.heard}
+        self._believed[commit] = {policy: _believed(lives, policy, late) for life in lives for policy in life.chosen}
 
     def told_at(self, commit: str, kind: str, name: str) -> int:
         """The oldest generation of an object that the process which pushed may have acted on, GRACE before.
@@ -237,13 +291,35 @@ class Chronicle:
         """
         return self._told.get(commit, {}).get((kind, name), 0)
 
-    def _least_told(self, key: tuple[str, str]) -> int:
-        late, told = self.before(self.clock.monotonic()), []
-        for life in self.lives:
-            heard = life.heard.get(key, ())
-            if not life.dead and heard:  # one that heard nothing yet does nothing yet
-                told.append(next((number for moment, number in reversed(heard) if moment <= late), heard[0][1]))
-        return min(told, default=0)
+    def believed(self, commit: str, policy: str, at: float) -> set[str]:
+        """What the process that pushed may have taken for the policy's choice, GRACE before or since."""
+        late = self.before(at)
+        since = {c.text for c in self.choices.get(policy, ()) if late <= c.at <= at}
+        told = self._believed.get(commit, {}).get(policy, set())
+        return told | since | {self.chosen_at(policy, late)}
+
+
+def _least_told(lives: Sequence[Life], key: tuple[str, str], late: float) -> int:
+    told = []
+    for life in lives:
+        if heard := life.heard.get(key, ()):  # one that heard nothing yet does nothing yet
+            told.append(next((number for moment, number in reversed(heard) if moment <= late), heard[0][1]))
+    return min(told, default=0)
+
+
+def _believed(lives: Sequence[Life], policy: str, late: float) -> set[str]:
+    found = set[str]()
+    for life in lives:
+        heard = life.chosen.get(policy, ())
+        known = sum(moment <= late for moment, _ in heard)
+        found |= {text for _, text in heard[max(0, known - 1) :]}
+    return found
+
+
+def _move_in(answers: Sequence[tuple[float, str]]) -> tuple[Named, float] | None:
+    """The digest before the last one and since when it was answered in a row, and since when the last one is."""
+    runs = [[*run] for _, run in groupby(answers, key=lambda answer: answer[1])]
+    return (Named(*runs[-2][0]), runs[-1][0][0]) if len(runs) > 1 else None
 
 
 def _entry(at: float, entry: Mapping[str, Any]) -> Quarantine:
@@ -295,7 +371,9 @@ class RecordedCluster(LocalCluster):
     def _note(self, stored: Manifest) -> None:
         match stored["kind"]:
             case "Lease":
-                self.chronicle.holder = stored["spec"].get("holderIdentity") or ""
+                self.chronicle.lease.see(self.chronicle.clock.monotonic(), stored)
+            case "Secret" if stored["metadata"]["name"] == "app":
+                self.chronicle.see_secret(stored)
             case "ImagePolicy":
                 self.chronicle.see_policy(stored)
             case "UpdateGuard":
@@ -306,17 +384,20 @@ class RecordedCluster(LocalCluster):
 
 @dataclass(frozen=True)
 class RecordedRegistry:
-    """Implements Registry and ImageReader: what processes are answered is written down."""
+    """Implements Registry and ImageReader: what a process is answered is written down."""
 
-    registry: FakeRegistry
+    registry: FakeRegistry | Liar
     chronicle: Chronicle
+    life: Life
 
     async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
         return await self.registry.tags(repository, access)
 
     async def digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
         digest = await self.registry.digest(repository, reference, access)
-        self.chronicle.answered[str(repository), reference] = digest
+        key, told = (str(repository), reference), Named(self.chronicle.clock.monotonic(), digest)
+        self.chronicle.answered.setdefault(key, []).append(told)
+        self.life.answers.setdefault(key, []).append(told)
         return digest
 
     async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
@@ -339,7 +420,6 @@ class StartingImages:
         name, reference = str(found.repository), found.reference
         named = self.chronicle.named
         if reference.startswith("sha256:"):
-            there = any(each.digest == reference for key in named if key[0] == name for each in named[key])
-            return there and reference not in self.chronicle.bad
+            return self.chronicle.there_is(name, reference) and reference not in self.chronicle.bad
         now = named.get((name, reference), [Named(0.0, "")])[-1].digest
         return bool(now) and now not in self.chronicle.bad

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
 from image_updater.domain.gates import APPROVE
 from tests.simulation.files import value_in, with_value
+from tests.simulation.leases import Interval
 from tests.simulation.loop import BEGINNING
-from tests.simulation.records import Interval
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -26,8 +26,9 @@ REFUSAL = "protected branch hook declined"
 
 @dataclass(frozen=True)
 class Demands:
-    """What a guard demands of its policies all the time; `digests` is the policies' own digestReflectionPolicy.
+    """What a guard demands of its policies all the time.
 
+    `digests` and `kept` are the policies' own digestReflectionPolicy: whether there is one, and is not Always.
     `windows`: every other minute, from the first on.
     """
 
@@ -39,6 +40,7 @@ class Demands:
     windows: bool = False
     max_shrink: int | None = None
     digests: bool = False
+    kept: bool = False
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Demands:

@@ -18,9 +18,17 @@ def test_every_history_keeps_its_promises(group: int) -> None:
     assert sum(report.lives for report in reports) > EACH  # somebody died on the way
 
 
-@pytest.mark.parametrize("seed", [319, 422, 652, 980, 1508, 1771, 1877])
-def test_a_history_that_once_broke_a_promise_keeps_it(seed: int) -> None:
-    play(seed)
+KEPT = {
+    "": (319, 422, 652, 980, 1508, 1771, 1877),
+    "mischief digests queues drill": (30070,),
+    "mischief digests queues drill kept": (70152,),
+}
+"""Seeds, by the faults that there were when they broke a promise."""
+
+
+@pytest.mark.parametrize(("seed", "faults"), [(seed, faults) for faults, seeds in KEPT.items() for seed in seeds])
+def test_a_history_that_once_broke_a_promise_keeps_it(seed: int, faults: str) -> None:
+    play(seed, frozenset(faults.split()))
 
 
 def test_a_seed_plays_the_same_history_again() -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
 import pytest
 
 from gitops_core.api.fields import NamespacedReference
-from gitops_core.errors import Forbidden
+from gitops_core.errors import Forbidden, NotLeader
 from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef
 from gitops_core.ports import Commit, GitRef, Signature
 from gitops_core.runtime.leading import LEASE
-from image_updater.api import ImagePolicy, UpdateGuard
+from gitops_core.runtime.leave import behind
+from image_updater.api import ImagePolicy, ImagePolicyStatus, ImageRef, UpdateGuard
 from image_updater.api.images import ImagePolicySpec, PolicyChoice
 from image_updater.domain.checkpoint import encode
 from image_updater.domain.history import SeenTag
@@ -23,10 +25,12 @@ from image_updater.domain.references import parse_repository
 from tests.simulation.bumps import BOT, Broken
 from tests.simulation.fakes.git import SOMEBODY
 from tests.simulation.files import IMAGE, deployment
+from tests.simulation.history import History
 from tests.simulation.invariants import Invariants
+from tests.simulation.leases import RENEWED_FOR, TAKEOVER, Interval
 from tests.simulation.loop import BEGINNING, VirtualClock, virtually
-from tests.simulation.mortal import LATE, Liar, Life, Mortal
-from tests.simulation.records import GRACE, Interval
+from tests.simulation.mortal import ACTING, LATE, Liar, Life, Mortal
+from tests.simulation.records import GRACE, Named
 from tests.simulation.safety import Demands, Safety
 from tests.simulation.world import CONFIG_MAP, IMAGE_POLICY, SECRET, URL, World
 
@@ -53,8 +57,9 @@ async def bump(world: World, body: bytes, path: str = "app/web.yaml") -> None:
     await remote.push(Commit(tip.commit, {path: body}, "Bump", bot, bot), "main")
 
 
-async def choose(world: World, tag: str, policy: str = "web") -> None:
-    status = {"status": {"latestRef": {"name": world.images[world.policies.index(policy)], "tag": tag}}}
+async def choose(world: World, tag: str, policy: str = "web", digest: str = "") -> None:
+    latest = {"name": world.images[world.policies.index(policy)], "tag": tag}
+    status = {"status": {"latestRef": {**latest, "digest": digest} if digest else latest}}
     ref = ObjectRef(IMAGE_POLICY, ObjectKey("default", policy))
     await world.cluster.patch(ref, status, field_manager="test", subresource="status")
 
@@ -83,6 +88,28 @@ def told(world: World, life: Life | None = None) -> Life:
     life.hear(UpdateGuard(metadata=ObjectMeta(name="shop", namespace="default", generation=generation)))
     world.chronicle.lives.append(life)
     return life
+
+
+@contextmanager
+def acting(life: Life) -> Iterator[None]:
+    token = ACTING.set(life)
+    yield
+    ACTING.reset(token)
+
+
+async def ask(world: World, life: Life, lie: str = "") -> str:
+    """The digest that a process is told of the first tag; it may be told another tag's."""
+    reference = lie or "1.0.0"
+    digest = await world.registry.digest(parse_repository(IMAGE), reference)
+    for answers in (life.answers, world.chronicle.answered):
+        answers.setdefault((IMAGE, "1.0.0"), []).append(Named(world.clock.monotonic(), digest))
+    return digest
+
+
+def remember(world: World, digest: str, since: float = 0.0) -> None:
+    """The checkpoint says so of the first tag."""
+    moved = BEGINNING + timedelta(seconds=since) if since else None
+    world.chronicle.see_checkpoint("sealoop-tags-web", encode([SeenTag("1.0.0", BEGINNING, digest, moved)]))
 
 
 async def breaks(world: World, why: str) -> None:
@@ -136,6 +163,17 @@ def test_a_bump_that_changes_more_or_nothing_is_noticed() -> None:
     in_a_world(work)
 
 
+def test_a_downgrade_without_a_guard_is_noticed_unless_the_registry_lied() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await bumped(world, "1.1.0", "1.0.0")
+        await breaks(world, "web went back to an older tag")
+        world.chronicle.trouble("listings", 0.3)
+
+        assert await invariants.in_commits() == 2
+
+    in_a_world(work)
+
+
 def test_a_bump_of_another_file_is_noticed() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         await bump(world, b"mine", "app/one.yaml")
@@ -171,8 +209,10 @@ def test_a_choice_of_a_tag_that_moved_is_noticed() -> None:
         first = world.chronicle.named[IMAGE, "1.0.0"][0].digest
         world.chronicle.see_checkpoint("sealoop-tags-web", encode([SeenTag("1.0.0", BEGINNING, first)]))
         await world.clock.sleep(60)
-        world.chronicle.answered[IMAGE, "1.0.0"] = world.push(IMAGE, "1.0.0")
-        await choose(world, "1.0.0")
+        world.push(IMAGE, "1.0.0")
+        with acting(life := Life(world.clock, random.Random(1))):
+            await ask(world, life)
+            await choose(world, "1.0.0")
         await breaks(world, r"0\.0s old")
 
     in_a_world(work, Demands(min_age=45))
@@ -217,8 +257,10 @@ def test_a_tag_that_was_moved_is_young_again_also_when_no_checkpoint_knew_what_i
 def test_a_move_that_is_remembered_after_the_choice_only_is_no_fault() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         await world.clock.sleep(60)
-        second = world.chronicle.answered[IMAGE, "1.0.0"] = world.push(IMAGE, "1.0.0")
-        await choose(world, "1.0.0")
+        second = world.push(IMAGE, "1.0.0")
+        with acting(life := Life(world.clock, random.Random(1))):
+            await ask(world, life)
+            await choose(world, "1.0.0")
         await world.clock.sleep(60)
         third, moment = world.push(IMAGE, "1.0.0"), BEGINNING + timedelta(seconds=120)
         for known in (SeenTag("1.0.0", BEGINNING, second), SeenTag("1.0.0", BEGINNING, third, moment)):
@@ -227,6 +269,93 @@ def test_a_move_that_is_remembered_after_the_choice_only_is_no_fault() -> None:
         assert await invariants.in_commits() == 0
 
     in_a_world(work, Demands(min_age=45))
+
+
+@pytest.mark.parametrize("is_remembered", [True, False])
+def test_a_choice_of_a_tag_that_was_said_to_name_another_image_meanwhile_is_noticed(is_remembered: bool) -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        world.push(IMAGE, "1.1.0")
+        life = Life(world.clock, random.Random(1))
+        remember(world, await ask(world, life))
+        await world.clock.sleep(60)
+        lie = await ask(world, life, lie="1.1.0")
+        if is_remembered:
+            remember(world, lie, since=60)
+        await world.clock.sleep(10)
+        await ask(world, life)
+        await world.clock.sleep(20)
+        with acting(life):
+            await choose(world, "1.0.0")
+        if is_remembered:
+            await breaks(world, r"web chose 1\.0\.0 at 90\.0, 20\.0s old: minAge 45s")
+        else:
+            assert await invariants.in_commits() == 0
+
+    in_a_world(work, Demands(min_age=45))
+
+
+def test_a_tag_that_was_said_to_name_another_image_meanwhile_is_young_again() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        world.push(IMAGE, "1.1.0")
+        life = Life(world.clock, random.Random(1))
+        for second, lie in ((0, ""), (20, "1.1.0"), (40, "")):
+            remember(world, digest := await ask(world, life, lie), since=second)
+            await invariants.after_write("apply")
+            await world.clock.sleep(20)
+        remember(world, digest, since=55)
+        with pytest.raises(Broken, match=r"the age of 1\.0\.0 in sealoop-tags-web was reset by 15\.0s"):
+            await invariants.after_write("apply")
+
+    in_a_world(work, Demands())
+
+
+def test_a_digest_that_no_registry_told_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        other = world.push(IMAGE, "1.1.0")
+        with acting(life := Life(world.clock, random.Random(1))):
+            await choose(world, "1.0.0", digest=await ask(world, life))
+            await invariants.after_write("patch")
+            await choose(world, "1.0.0", digest=other)
+        with pytest.raises(Broken, match=r"policy web chose 1\.0\.0@sha256:.* which nobody told it"):
+            await invariants.after_write("patch")
+
+    in_a_world(work, Demands(digests=True))
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_bump_to_what_the_policy_had_given_up_is_noticed(is_told: bool) -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        life = Life(world.clock, random.Random(1))
+        for tag in ("1.1.0", "1.2.0") if is_told else ("1.1.0",):
+            latest = ImageRef(name=IMAGE, tag=tag)
+            life.hear(
+                ImagePolicy(metadata=POLICY.metadata, spec=POLICY.spec, status=ImagePolicyStatus(latest_ref=latest))
+            )
+        await choose(world, "1.1.0")
+        await choose(world, "1.2.0")
+        await world.clock.sleep(GRACE + 1)
+        with acting(life):
+            await bump(world, deployment("1.1.0"))
+        if is_told:
+            await breaks(world, r"the policy had given it up for \['1\.2\.0'\]")
+        else:
+            assert await invariants.in_commits() == 1
+
+    in_a_world(work)
+
+
+def test_a_value_that_comes_back_into_the_secret_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        metadata = {"name": "app", "namespace": "default"}
+        manifest = {"apiVersion": SECRET.api_version, "kind": "Secret", "metadata": metadata}
+        for number in (1, 3, 2):
+            await invariants.after_write("apply")
+            data = {key: base64.b64encode(f"{key}-{number}".encode()).decode() for key in ("user", "password")}
+            await world.cluster.apply({**manifest, "data": data}, field_manager="test")
+        with pytest.raises(Broken, match="the Secret went back from rotation 3 to 2"):
+            await invariants.after_write("apply")
+
+    in_a_world(work)
 
 
 @pytest.mark.parametrize("closing", [Safety.hold, Safety.freeze])
@@ -426,6 +555,81 @@ def test_a_write_by_who_does_not_hold_the_lease_is_noticed() -> None:
     in_a_world(work)
 
 
+def test_a_write_by_whose_lease_has_run_out_is_noticed() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await lead(world, "one_5f3a")
+        world.chronicle.sends("one", "patch")
+        await world.clock.sleep(RENEWED_FOR - 1)
+        world.chronicle.sends("one", "patch")
+        await invariants.after_write("patch")
+        await world.clock.sleep(1)
+        world.chronicle.sends("one", "patch")
+        with pytest.raises(Broken, match=r"one began to patch, and its lease was renewed 10\.0s before"):
+            await invariants.after_write("patch")
+
+    in_a_world(work)
+
+
+def test_a_write_that_waited_until_its_lease_had_run_out_does_not_leave() -> None:
+    class Lease:
+        asked = 0
+
+        def check(self) -> None:
+            self.asked += 1
+            if self.asked > 1:
+                raise NotLeader("it ran out")
+
+    async def work(world: World, invariants: Invariants) -> None:
+        cluster = Mortal(world.cluster, "cluster", Life(world.clock, random.Random(1)))
+        ref = ObjectRef(IMAGE_POLICY, ObjectKey("default", "web"))
+        with behind(Lease()), pytest.raises(NotLeader):
+            await cluster.patch(ref, {"metadata": {"labels": {"a": "b"}}}, field_manager="test")
+
+        assert "labels" not in (await world.object(IMAGE_POLICY, "web"))["metadata"]
+
+    in_a_world(work)
+
+
+@pytest.mark.parametrize(
+    ("disturbance", "is_noticed"),
+    [
+        (lambda world: None, True),
+        (lambda world: world.chronicle.lives[0].end(), False),
+        (lambda world: world.chronicle.trouble("cluster", 0.1), False),
+        (lambda world: world.chronicle.trouble("lease", 1.0), False),
+        (lambda world: world.chronicle.trouble("git", 1.0), True),
+        (lambda world: world.chronicle.stalls.append(Interval(40.0, 41.0)), False),
+    ],
+    ids=["nothing", "death", "cluster", "lease", "git", "stall"],
+)
+def test_a_lease_that_nobody_takes_over_is_noticed(disturbance: Callable[[World], None], is_noticed: bool) -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        world.chronicle.lives.append(Life(world.clock, random.Random(1)))
+        await world.clock.sleep(20)
+        await lead(world, "one_5f3a")
+        await world.clock.sleep(20)
+        disturbance(world)
+        await world.clock.sleep(TAKEOVER - 19)
+        if is_noticed:
+            with pytest.raises(Broken, match=r"nobody led from 20\.0 to 45\.4, although somebody lived"):
+                invariants.in_terms()
+        else:
+            invariants.in_terms()
+
+    in_a_world(work)
+
+
+def test_a_world_that_nobody_mends_after_a_stall_or_a_death_is_noticed() -> None:
+    async def played() -> None:
+        history = History(1)
+        await history.world.begin()
+        with pytest.raises(Broken):
+            await history._recover()
+        history.world.cluster.close()
+
+    virtually(played())
+
+
 def test_the_lease_is_answered_late_and_nothing_else_is() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         await lead(world, "one_5f3a")
@@ -437,6 +641,22 @@ def test_the_lease_is_answered_late_and_nothing_else_is() -> None:
 
         assert quick <= 1
         assert quick + 1 < world.clock.monotonic() - started <= 2 * LATE + 2
+
+    in_a_world(work)
+
+
+def test_writes_wait_before_they_leave_and_nothing_else_does() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        sent: list[float] = []
+        life = Life(world.clock, random.Random(1), troubled={"queues": 1.0})
+        life.on_send = lambda deed: sent.append(world.clock.monotonic())
+        cluster, ref = Mortal(world.cluster, "cluster", life), ObjectRef(IMAGE_POLICY, ObjectKey("default", "web"))
+        await cluster.get(ref)
+        quick = world.clock.monotonic()
+        await cluster.patch(ref, {"metadata": {"labels": {"a": "b"}}}, field_manager="test")
+
+        assert quick <= 1
+        assert quick + 1 < sent[0] <= quick + LATE + 1
 
     in_a_world(work)
 
@@ -460,7 +680,7 @@ def test_a_registry_that_lies_leaves_tags_out_and_makes_none_up() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         for number in range(5):
             world.push(IMAGE, f"1.{number}.0")
-        liar = Liar(world.observed_registry, random.Random(1), trouble := {"listings": 0.0})
+        liar = Liar(world.registry, random.Random(1), trouble := {"listings": 0.0})
         repository = parse_repository(IMAGE)
         truth = await liar.tags(repository)
         trouble["listings"] = 1.0
@@ -470,6 +690,28 @@ def test_a_registry_that_lies_leaves_tags_out_and_makes_none_up() -> None:
         assert () in lies
         assert any(0 < len(lie) < 5 for lie in lies)
         assert all(set(lie) <= set(truth) for lie in lies)
+
+    in_a_world(work)
+
+
+def test_a_registry_that_lies_says_of_a_tag_what_it_was_or_another_is_or_nothing_is() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        liar = Liar(world.registry, random.Random(1), trouble := {"digests": 0.0})
+        repository, former = parse_repository(IMAGE), world.chronicle.named[IMAGE, "1.0.0"][0].digest
+        other = world.push(IMAGE, "1.1.0")
+        assert await liar.digest(repository, "1.0.0") == former
+        assert await liar.digest(repository, "1.1.0") == other
+        new, lies = world.push(IMAGE, "1.0.0"), set()
+        assert await liar.digest(repository, "1.0.0") == new
+        trouble["digests"] = 1.0
+        for _ in range(20):
+            world.push(IMAGE, "1.0.0", digest=former)
+            lies.add(await liar.digest(repository, "1.0.0"))
+            world.push(IMAGE, "1.0.0", digest=new)
+            lies.add(await liar.digest(repository, "1.0.0"))
+
+        assert {former, new, other} < lies
+        assert any(not world.chronicle.there_is(IMAGE, lie) for lie in lies)
 
     in_a_world(work)
 

@@ -24,6 +24,7 @@ from tests.simulation.fakes.provider import MemoryFactory
 from tests.simulation.fakes.registry import FakeRegistry
 from tests.simulation.files import IMAGE, OTHER_IMAGE, config_map, deployment
 from tests.simulation.loop import SeededChance
+from tests.simulation.mortal import Liar, Life
 from tests.simulation.records import Chronicle, RecordedCluster, RecordedRegistry, StartingImages
 from tests.simulation.safety import Safety
 
@@ -71,10 +72,9 @@ class World:
         """What the policies choose tags of, in their order."""
         return (IMAGE, OTHER_IMAGE)[: len(self.policies)]
 
-    @property
-    def observed_registry(self) -> RecordedRegistry:
-        """What processes ask."""
-        return RecordedRegistry(self.registry, self.chronicle)
+    def registry_of(self, life: Life) -> RecordedRegistry:
+        """What a process asks."""
+        return RecordedRegistry(Liar(self.registry, life.chance, life.troubled), self.chronicle, life)
 
     @property
     def starting(self) -> StartingImages:
@@ -103,7 +103,9 @@ class World:
 
     def policy(self, name: str) -> Manifest:
         spec = {"imageRepositoryRef": {"name": name}, "policy": {"semver": {"range": ">=1.0.0"}}}
-        if self.safety is not None and self.safety.demands.digests:
+        if self.safety is not None and self.safety.demands.kept:
+            spec |= {"digestReflectionPolicy": "IfNotPresent"}
+        elif self.safety is not None and self.safety.demands.digests:
             spec |= {"digestReflectionPolicy": "Always", "interval": "30s"}
         manifest = _ours(IMAGE_GROUP, "ImagePolicy", name, spec)
         if self.safety is not None:

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
-from gitops_core.adapters.http import Places, PlacesTaken
 from gitops_core.errors import GitBusy, GitError
 from gitops_core.runtime.leave import check_again
+from gitops_core.runtime.places import Places, PlacesTaken
 
 MOST_OUTPUT = 64 << 20  # ls-remote of a million refs
 MOST_COMPLAINT = 64 << 10

@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 import weakref
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -26,9 +26,10 @@ from gitops_core.adapters.git.answers import MirrorDamaged, gist, local_failure
 from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.objects import GitObject, algorithm_of, encode_loose, encode_pack
 from gitops_core.adapters.git.reading import Limits, MirrorTree, Readers, Shelf
-from gitops_core.adapters.http import Line, PlacesTaken
 from gitops_core.errors import GitBusy, GitError
+from gitops_core.recent import Recent
 from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.places import Line, PlacesTaken
 
 T = TypeVar("T")
 
@@ -67,7 +68,9 @@ FRESH = "refs/fresh"
 KEPT = 8
 MOST_SLOTS = 64
 MOST_WAITING, PATIENCE = 4, 10.0  # for one repository's remote; the rest wait so many seconds without an answer
-REMEMBERED_SEARCHES = 16
+REMEMBERED_SEARCHES = 2 << 20
+SEARCH_WEIGHT, PATH_WEIGHT = 600, 60
+"""Bytes that a search takes without what it found, and what each path takes beside its characters."""
 MOST_LOOSE, MOST_LOOSE_BYTES = 50, 1 << 20  # new objects that are written one by one
 MOST_KEPT = 32  # commits; then all but the newest KEPT and those in use are pruned
 QUIET_SECONDS, MOST_RESTS = 1.0, 60
@@ -87,7 +90,7 @@ class Mirror:
         self.branches: frozenset[str] | None = None  # full names, as last seen on the remote
         self.overtaken: set[str] = set()  # full names of branches that somebody else moved under a push of ours
         self.moved = False  # the remote answers with a redirect
-        self.searches: OrderedDict[tuple[str, str], Search] = OrderedDict()  # by text and folder
+        self.searches: Recent[tuple[str, str], Search] = Recent(REMEMBERED_SEARCHES)  # by text and folder
         self.used = time.monotonic()
         self._commands = commands
         self._readers = readers
@@ -183,10 +186,7 @@ class Mirror:
             del self._held[commit]
 
     def remember_search(self, asked: tuple[str, str], search: Search) -> None:
-        self.searches[asked] = search
-        self.searches.move_to_end(asked)
-        if len(self.searches) > REMEMBERED_SEARCHES:
-            self.searches.popitem(last=False)
+        self.searches.put(asked, search, SEARCH_WEIGHT + sum(map(len, search.found)) + PATH_WEIGHT * len(search.found))
 
     async def discard(self) -> None:
         """Free the disk; the next use makes the mirror again."""
@@ -305,7 +305,7 @@ class Mirror:
             raise GitError(f"the damaged mirror {self.directory} cannot be removed: remove it")
         self._commits.clear()
         self._lost.clear()
-        self.searches.clear()
+        self.searches = Recent(REMEMBERED_SEARCHES)
         self._generation += 1
 
     async def _git(self, *arguments: str, stdin: bytes = b"") -> bytes:

@@ -32,6 +32,7 @@ from gitops_core.adapters.git.commands import git_environment
 from gitops_core.adapters.git.objects import FOLDER, LINK, REGULAR, SUBMODULE, Entries, Entry, parse_tree
 from gitops_core.errors import GitError
 from gitops_core.meta import Tree
+from gitops_core.recent import Recent
 
 T = TypeVar("T")
 
@@ -39,8 +40,12 @@ CLOSED = "the mirrors are closed: this process is ending"
 ANSWER_SECONDS = 10.0
 THREADS = 16
 LIVE_READERS = 4
-REMEMBERED_ENTRIES = 50_000
-REMEMBERED_BYTES = 8 << 20  # of files
+REMEMBERED_TREES = 16 << 20
+REMEMBERED_FILES = 8 << 20
+ENTRY_WEIGHT = 270
+"""Bytes that an entry of a decoded tree takes beside what it takes in Git."""
+FILE_WEIGHT = 200
+"""Bytes that a remembered file takes beside its content."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +142,8 @@ class Readers:
         self._turns: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
         self._asked: dict[Path, _Pipe] = {}
         self._pipes: OrderedDict[Path, _Pipe] = OrderedDict()
-        self._trees: OrderedDict[str, Entries] = OrderedDict()
-        self._remembered = 0
-        self._blobs: OrderedDict[str, bytes] = OrderedDict()
-        self._blob_bytes = 0
+        self._trees: Recent[str, Entries] = Recent(REMEMBERED_TREES)
+        self._blobs: Recent[str, bytes] = Recent(REMEMBERED_FILES)
         self._closed = False
         self._lock = threading.RLock()
 
@@ -176,10 +179,8 @@ class Readers:
 
     def tree(self, directory: Path, oid: str, most: int) -> Entries:
         """The entries of a stored tree; to be read only. Raises MirrorDamaged; GitError: too large."""
-        with self._lock:
-            if oid in self._trees:
-                self._trees.move_to_end(oid)
-                return self._trees[oid]
+        if (known := self._trees.get(oid)) is not None:
+            return known
         try:
             stored = self.read(directory, oid, most)
         except OverflowError as error:
@@ -190,23 +191,17 @@ class Readers:
             entries = parse_tree(stored.body, len(oid) // 2)
         except ValueError as error:
             raise MirrorDamaged(f"tree {oid} in the mirror: {error}") from error
-        with self._lock:
-            self._remember(oid, entries)
+        self._trees.put(oid, entries, len(stored.body) + ENTRY_WEIGHT * len(entries))
         return entries
 
     def recall(self, oid: str) -> bytes | None:
         """The contents of a file that somebody thought would be read soon."""
-        with self._lock:
-            return self._blobs.get(oid)
+        return self._blobs.get(oid)
 
     def remember(self, blobs: Mapping[str, bytes]) -> None:
-        """Contents by id that will be read soon; the ones said first are forgotten first."""
-        with self._lock:
-            for oid, content in blobs.items():
-                self._blob_bytes += len(content) - len(self._blobs.pop(oid, b""))
-                self._blobs[oid] = content
-            while self._blob_bytes > REMEMBERED_BYTES:
-                self._blob_bytes -= len(self._blobs.popitem(last=False)[1])
+        """Contents by id that will be read soon."""
+        for oid, content in blobs.items():
+            self._blobs.put(oid, content, len(content) + FILE_WEIGHT)
 
     def forget(self, directory: Path) -> None:
         """End the reader of a mirror that is about to vanish; who is asking it hears no more."""
@@ -253,12 +248,6 @@ class Readers:
                 over = self._pipes.popitem(last=False)[1] if len(self._pipes) > LIVE_READERS else None
         if over is not None:
             over.close()
-
-    def _remember(self, oid: str, entries: Entries) -> None:
-        self._remembered += len(entries) - len(self._trees.pop(oid, ()))
-        self._trees[oid] = entries
-        while self._remembered > REMEMBERED_ENTRIES:
-            self._remembered -= len(self._trees.popitem(last=False)[1])
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
 from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, no_commit
-from gitops_core.runtime.recent import Recent
+from gitops_core.recent import Recent
 
 ANONYMOUS = GitAccess()
 DEFAULT_LIMITS = Limits()

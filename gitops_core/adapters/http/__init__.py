@@ -1,11 +1,7 @@
-"""HTTP as every adapter speaks it: sessions with limits, and who may ask a host now."""
+"""HTTP as every adapter speaks it: sessions with limits."""
 
 from gitops_core.adapters.http.certificates import Authorities as Authorities
 from gitops_core.adapters.http.certificates import show_certificate as show_certificate
-from gitops_core.adapters.http.places import Line as Line
-from gitops_core.adapters.http.places import Places as Places
-from gitops_core.adapters.http.places import PlacesTaken as PlacesTaken
-from gitops_core.adapters.http.places import Pulse as Pulse
 from gitops_core.adapters.http.proxies import proxy_for as proxy_for
 from gitops_core.adapters.http.sessions import BodyTooLarge as BodyTooLarge
 from gitops_core.adapters.http.sessions import open_session as open_session

@@ -30,6 +30,7 @@ from gitops_core.adapters.kubernetes.kubeconfig import (
 )
 from gitops_core.errors import ClusterUnavailable, Forbidden
 from gitops_core.meta import Sensitive
+from gitops_core.runtime.flights import Flights
 
 REREAD = 10.0
 EARLY = timedelta(seconds=60)
@@ -110,11 +111,11 @@ class _ExecCredential(msgspec.Struct, rename="camel"):
 
 
 class PluginCredentials:
-    """Runs the plugin, one at a time however many requests wait for it."""
+    """Runs the plugin, once however many requests wait for it."""
 
     def __init__(self, login: PluginLogin) -> None:
         self._login = login
-        self._turn = asyncio.Lock()
+        self._asking: Flights[Identity] = Flights()
         self._identity: Identity | None = None
         self._expires: datetime | None = None
 
@@ -126,11 +127,14 @@ class PluginCredentials:
         return fresh if fresh != refused else None
 
     async def _fresh(self, refused: Identity | None) -> Identity:
-        async with self._turn:
-            if self._identity is None or self._identity == refused or self._is_stale():
-                status = await self._ask()
-                self._identity, self._expires = _identity(status, self._login), status.expiration_timestamp
-            return self._identity
+        if self._identity is None or self._identity == refused or self._is_stale():
+            return await self._asking.join("", self._asked)
+        return self._identity
+
+    async def _asked(self) -> Identity:
+        status = await self._ask()
+        self._identity, self._expires = _identity(status, self._login), status.expiration_timestamp
+        return self._identity
 
     def _is_stale(self) -> bool:
         return self._expires is not None and datetime.now(UTC) > self._expires - EARLY

@@ -4,13 +4,14 @@ One request tells of all groups (aggregated discovery, Kubernetes 1.27 and newer
 asked for one group and version at a time. Answers are kept; a kind that is not among them is looked up again, because
 its CRD may have come since.
 
+That a kind is not served is believed of its own group and version only: the list of all of them is served before it is
+whole, while a server starts or an aggregated API is down, and the inventory forgets what is not served.
+
 Source: https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, TypeVar
 
@@ -20,6 +21,7 @@ from gitops_core.adapters.kubernetes.transport import Answer, Request, Transport
 from gitops_core.errors import ClusterUnavailable, KindUnknown
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import ApiResource
+from gitops_core.runtime.flights import Flights
 
 T = TypeVar("T")
 
@@ -48,7 +50,6 @@ class _Resource(msgspec.Struct, rename="camel"):
 class _Version(msgspec.Struct):
     version: str
     resources: tuple[_Resource, ...] | None = None
-    freshness: str = ""
 
 
 class _Name(msgspec.Struct, frozen=True):
@@ -106,22 +107,16 @@ class Discovery:
         self._transport = transport
         self._known: dict[Kind, ApiResource] = {}  # of each group, the preferred version first
         self._etags: dict[Root, str] = {}
-        self._stale: set[tuple[str, str]] = set()
-        self._turn = asyncio.Lock()
-        self._looked: Counter[Root] = Counter()
+        self._looking: Flights[bool] = Flights()
 
     async def find(self, kind: Kind) -> ApiResource:
         """Raises KindUnknown, and what a request raises."""
         if (known := self._known.get(kind)) is not None:
             return known
         root: Root = "/apis" if kind.group else "/api"
-        before = self._looked[root]
-        async with self._turn:
-            if self._looked[root] == before:  # else somebody looked there while we waited: that was late enough
-                spoken = await self._look(root)
-                if not spoken or (kind not in self._known and kind[:2] in self._stale):
-                    await self._look_at_version(kind.group, kind.version)
-                self._looked[root] += 1
+        is_listed = await self._looking.join(root, lambda: self._look(root))
+        if not is_listed or kind not in self._known:
+            await self._looking.join(kind[:2], lambda: self._look_at_version(*kind[:2]))
         try:
             return self._known[kind]
         except KeyError:
@@ -129,12 +124,10 @@ class Discovery:
 
     async def all(self) -> tuple[ApiResource, ...]:
         """Every kind in its group's preferred version of it, asked for now."""
-        async with self._turn:
-            for root in _ROOTS:
-                if not await self._look(root):
-                    for group, version in await self._versions(root):
-                        await self._look_at_version(group, version)
-                self._looked[root] += 1
+        for root in _ROOTS:
+            if not await self._look(root):
+                for group, version in await self._versions(root):
+                    await self._look_at_version(group, version)
         preferred: dict[tuple[str, str], ApiResource] = {}
         for kind, resource in self._known.items():
             preferred.setdefault((kind.group, kind.kind), resource)
@@ -155,14 +148,14 @@ class Discovery:
         if found.kind != "APIGroupDiscoveryList":
             return False
         self._etags[root] = answer.headers.get("ETag", "")
-        self._stale = {(g, v.version) for g, v in _versions(found) if v.freshness == "Stale"}
         self._known = {kind: known for kind, known in self._known.items() if bool(kind.group) != (root == "/apis")}
         for group, version in _versions(found):
             for item in version.resources or ():
                 self._keep(_served(group, version.version, item))
         return True
 
-    async def _look_at_version(self, group: str, version: str) -> None:
+    async def _look_at_version(self, group: str, version: str) -> bool:
+        """Whether it is served."""
         answer = await self._ask(f"/apis/{group}/{version}" if group else f"/api/{version}", ())
         items = _decode(answer, _Legacy).resources if answer.code == 200 else ()
         for item in items or ():
@@ -170,6 +163,7 @@ class Discovery:
                 kind = Kind(item.group or group, item.version or version, item.kind)
                 names = (item.short_names or (), item.categories or ())
                 self._keep(ApiResource(kind, item.name, item.namespaced, *names))
+        return answer.code == 200
 
     async def _versions(self, root: Root) -> list[tuple[str, str]]:
         answer = await self._ask(root, ())

@@ -8,6 +8,7 @@ resources are pruned, defaulted and validated by their schemas.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 
 from gitops_core.domain.crds import version_priority
-from gitops_core.domain.decoding import decoded
+from gitops_core.domain.decoding import Undecodable, decoded, with_plain_numbers
 from gitops_core.domain.embedded import embedded_faults, with_embedded_read
 from gitops_core.domain.fieldschemas import DEDUCED, UNTYPED, Atom, ListType, MapType, Named, Type, type_of_object
 from gitops_core.domain.immutables import immutable_faults
@@ -27,7 +28,7 @@ from gitops_core.domain.writing import Object, Serving
 from gitops_core.errors import FieldFault
 from gitops_core.meta import Kind, Manifest
 from gitops_core.ports import ApiResource
-from gitops_core.schema import default, prune, validate
+from gitops_core.schema import default, prune, validate, without_stray_nulls
 
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
@@ -111,7 +112,7 @@ _BYTES = {("v1", "Secret"): "data", ("v1", "ConfigMap"): "binaryData"}
 
 
 def _admit_builtin(type_: Type, manifest: Object, *, merged: bool) -> Object:
-    kind = manifest["apiVersion"], manifest["kind"]
+    kind, manifest = (manifest["apiVersion"], manifest["kind"]), with_plain_numbers(manifest)
     if kind in _BYTES:
         manifest = with_read_bytes(manifest, _BYTES[kind])
     manifest = decoded(type_, manifest)
@@ -171,29 +172,59 @@ def servings_of(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
             admit=partial(_admit_custom, schema),
             validate=partial(_custom_faults, schema),
             custom=True,
-            read=_reader(group, names["kind"], version),
-            keep=_reader(group, names["kind"], kept or version),
+            read=_converter(group, names["kind"], version, defaults=False),
+            keep=_converter(group, names["kind"], kept or version, defaults=True),
         )
         short_names, categories = tuple(names.get("shortNames", ())), tuple(names.get("categories", ()))
         yield serving, ApiResource(kind, names["plural"], namespaced, short_names, categories)
 
 
 def _admit_custom(schema: Mapping[str, Any], manifest: Object, *, merged: bool) -> Object:
-    known = with_embedded_read(schema, prune(schema, manifest), _read_metadata)
+    known = manifest if merged else _coerced(schema, manifest)
     return {
-        **default(schema, known, keep_nulls=merged),
+        **default(schema, known, keep_nulls=True),
         "metadata": _read_metadata(manifest["metadata"], "metadata"),
     }
 
 
+def _coerced(schema: Mapping[str, Any], manifest: Object) -> Object:
+    """What the API server reads of an object in a request or in its store: fields that it knows, and no stray nulls."""
+    known = without_stray_nulls(schema, prune(schema, manifest))
+    read: Object = with_embedded_read(schema, known, _read_metadata)
+    return read
+
+
 def _schema(version: Mapping[str, Any]) -> Mapping[str, Any]:
-    return (version.get("schema") or {}).get("openAPIV3Schema") or {}
+    """The schema of one version, its defaults read as objects are."""
+    schema: Mapping[str, Any] = _with_read_defaults((version.get("schema") or {}).get("openAPIV3Schema") or {})
+    return schema
 
 
-def _reader(group: str, kind: str, version: Mapping[str, Any]) -> Callable[[Object], Object]:
-    """Any version of an object -> the object as `version` has it."""
+def _with_read_defaults(schema: Any) -> Any:
+    if not isinstance(schema, Mapping):
+        return schema
+    read = dict(schema)
+    if "properties" in schema:
+        read["properties"] = {name: _with_read_defaults(inner) for name, inner in schema["properties"].items()}
+    for name in ("items", "additionalProperties"):
+        if name in schema:
+            read[name] = _with_read_defaults(schema[name])
+    if "default" in schema:
+        with suppress(Undecodable):  # a real API server does not take such a CRD
+            read["default"] = with_embedded_read(schema, prune(schema, schema["default"], root=False), _read_metadata)
+    return read
+
+
+def _converter(group: str, kind: str, version: Mapping[str, Any], *, defaults: bool) -> Callable[[Object], Object]:
+    """Any version of an object -> the object as `version` has it. Only the version that is stored has its defaults."""
     schema, api_version = _schema(version), Kind(group, version["name"], kind).api_version
-    return lambda manifest: _admit_custom(schema, {**manifest, "apiVersion": api_version}, merged=False)
+
+    def converted(manifest: Object) -> Object:
+        read = _coerced(schema, {**manifest, "apiVersion": api_version})
+        read = with_plain_numbers(default(schema, read, keep_nulls=True) if defaults else read)
+        return {**read, "metadata": _read_metadata(manifest["metadata"], "metadata")}
+
+    return converted
 
 
 def _read_metadata(metadata: Any, path: str) -> Any:
@@ -206,7 +237,7 @@ def _custom_faults(
 ) -> Iterable[FieldFault]:
     besides = [*metadata_faults(manifest, live)]
     if not subresource:
-        besides += embedded_faults(schema, manifest)
+        besides += embedded_faults(schema, manifest, _read_metadata)
     if live is None or not any(duplicate_faults(schema, live)):  # what was stored before the schema said so stays
         besides += duplicate_faults(schema, manifest)
-    return [FieldFault(*fault) for fault in validate(schema, manifest, live, besides)]
+    return [FieldFault(*fault) for fault in validate(schema, manifest, live, besides, field=subresource)]

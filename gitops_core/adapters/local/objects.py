@@ -15,7 +15,7 @@ import msgspec
 from gitops_core.adapters.local.kinds import CRD, NAMESPACE, builtins, servings_of
 from gitops_core.adapters.local.store import Row, Store
 from gitops_core.domain.crds import established
-from gitops_core.domain.decoding import Undecodable, with_plain_numbers
+from gitops_core.domain.decoding import Undecodable, as_sent
 from gitops_core.domain.patches import PatchFailed, json_patched, merge_patched
 from gitops_core.domain.writing import Object, Serving, applied, created, updated
 from gitops_core.errors import (
@@ -30,6 +30,7 @@ from gitops_core.errors import (
 )
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, timestamp
 from gitops_core.ports import ApiResource, Chance, Clock
+from gitops_core.schema import identical
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
@@ -114,7 +115,7 @@ class Objects:
         self._changed()
 
     def create(self, manifest: Manifest, field_manager: str, *, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_kind_of(manifest)), with_plain_numbers(manifest)
+        serving, manifest = self.serving(_kind_of(manifest)), as_sent(manifest)
         with self._writing(), _decoding(serving, manifest):
             return self._create(serving, manifest, field_manager, dry_run=dry_run)
 
@@ -139,7 +140,7 @@ class Objects:
                 return named
 
     def replace(self, manifest: Manifest, field_manager: str, subresource: str, *, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_kind_of(manifest)), with_plain_numbers(manifest)
+        serving, manifest = self.serving(_kind_of(manifest)), as_sent(manifest)
         ref = _required_namespace(serving, manifest)
         _must_have_subresource(serving, ref, subresource)
         with self._writing(), _decoding(serving, manifest):
@@ -153,7 +154,7 @@ class Objects:
             return self._store(serving, updated(serving, live, manifest, writer), body, live, dry_run=dry_run)
 
     def apply(self, manifest: Manifest, field_manager: str, *, force: bool, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_kind_of(manifest)), with_plain_numbers(manifest)
+        serving, manifest = self.serving(_kind_of(manifest)), as_sent(manifest)
         ref = _required_namespace(serving, manifest)
         with self._writing():
             live, body = self._live(serving, ref.key)
@@ -183,7 +184,7 @@ class Objects:
                 raise NotFound(ref)
             try:
                 new = merge_patched(live, patch) if isinstance(patch, Mapping) else json_patched(live, patch)
-                new = with_plain_numbers(new)
+                new = as_sent(new)
             except PatchFailed as failed:
                 raise Invalid(ref, f"the patch of {ref} does not fit: {failed}") from failed
             if not isinstance(new, dict) or serving.ref(new) != serving.ref(live):
@@ -214,9 +215,9 @@ class Objects:
         self, serving: Serving, new: Object, body: bytes, live: Manifest | None = None, *, dry_run: bool
     ) -> Object:
         """Write what changed, and let follow from it what has to. The object as it is shown from now on."""
-        if live is not None and new == live:
-            return new
         new = serving.keep(new)
+        if body and identical(new, msgspec.json.decode(body)):
+            return serving.shown(new)
         if dry_run:
             return serving.shown(new)
         if live is not None and live["metadata"].get("deletionTimestamp") and _is_final(new):
@@ -258,7 +259,10 @@ class Objects:
         if not holds:
             self._drop(serving, live, body)
             return
-        if not metadata.get("deletionTimestamp") or finalizers != (metadata.get("finalizers") or []):
+        is_marked = metadata.get("deletionTimestamp") and finalizers == (metadata.get("finalizers") or [])
+        if not is_marked or not identical(
+            serving.keep(live), msgspec.json.decode(body)
+        ):  # another version drops fields
             live, body = self._mark(serving, live, body, finalizers)
         self._clean(serving, live, body)
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
 
-from gitops_core.gotemplate.constants import parse_decimal, parse_float, parse_integer
+from gitops_core.gotemplate.constants import decimal_or_zero, parse_float, parse_integer
 from gitops_core.gotemplate.errors import CallError
 from gitops_core.gotemplate.functions import Function
 from gitops_core.gotemplate.printing import text_of
@@ -155,7 +155,7 @@ def _extreme(choose: Callable[..., float], values: Sequence[float]) -> float:
 
 
 NUMBERS: Mapping[str, Function] = {
-    "atoi": Function("string", lambda text: parse_decimal(text) or 0),
+    "atoi": Function("string", decimal_or_zero),
     "int64": Function("any", lambda value: Int64(to_int(value))),
     "int": Function("any", to_int),
     "float64": Function("any", to_float),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from gitops_core.gotemplate.constants import parse_decimal, quote
+from gitops_core.gotemplate.constants import decimal_or_zero, quote
 from gitops_core.gotemplate.errors import CallError
 from gitops_core.gotemplate.functions import Function
 from gitops_core.gotemplate.values import Int64, Object, Value
@@ -75,7 +75,7 @@ def parse_duration(text: str) -> int | None:
 def duration(seconds: Value) -> str:
     number = 0
     if isinstance(seconds, str):
-        number = parse_decimal(seconds) or 0
+        number = decimal_or_zero(seconds)
     elif isinstance(seconds, Int64):
         number = seconds
     return duration_text(Int64(number * 10**9))

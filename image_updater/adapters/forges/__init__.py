@@ -12,7 +12,7 @@ from gitops_core.adapters.http import open_session, proxy_for
 from gitops_core.errors import StalledError
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
-from gitops_core.runtime.recent import Recent
+from gitops_core.recent import Recent
 from image_updater.adapters.forges import gitea, github, gitlab
 from image_updater.adapters.forges.addresses import place_of
 from image_updater.adapters.forges.talking import Talk

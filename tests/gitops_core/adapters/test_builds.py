@@ -448,10 +448,91 @@ async def test_what_is_refused_is_named_with_its_file(document: str, said: str) 
     assert said in str(refused.value)
 
 
-async def test_an_error_of_kustomize_names_the_files_of_the_repository() -> None:
+def _bomb(levels: int) -> str:
+    return "a0: &a0 x\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, levels))
+
+
+GROWING = {
+    "a value contains itself": "a: &a [*a]\n",
+    "more than 200000 values, or as much text, when aliases are written out": _bomb(8),
+    "nested more than 200 deep": f"a: {'{a: ' * 5000}{'}' * 5000}\n",
+}
+DOORS: Mapping[str, str] = {
+    "a resource": "resources: [x.yaml]",
+    "a patch": f"resources: [conf.yaml]\npatches: [{{path: x.yaml, {TARGET}}}]",
+    "a strategic merge patch": "resources: [conf.yaml]\npatchesStrategicMerge: [x.yaml]",
+    "a JSON patch": f"resources: [conf.yaml]\npatchesJson6902: [{{path: x.yaml, {TARGET}}}]",
+    "a configuration": "resources: [conf.yaml]\nconfigurations: [x.yaml]",
+    "a CRD": "resources: [conf.yaml]\ncrds: [x.yaml]",
+    "a schema": "resources: [conf.yaml]\nopenapi: {path: x.yaml}",
+    "a replacement": "resources: [conf.yaml]\nreplacements: [{path: x.yaml}]",
+    "a component's patch": "resources: [conf.yaml]\ncomponents: [../component]",
+    "a transformer's patch": "resources: [conf.yaml]\ntransformers: ['{apiVersion: builtin, kind: PatchTransformer, metadata: {name: x}, path: x.yaml}']",
+    "a transformer's JSON patch": "resources: [conf.yaml]\ntransformers: ['{apiVersion: builtin, kind: PatchJson6902Transformer, metadata: {name: x}, path: x.yaml}']",
+    "a generator": "resources: [conf.yaml]\ngenerators: [x.yaml]",
+}
+
+
+@pytest.mark.parametrize("problem", GROWING)
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_file_that_would_grow_is_refused_before_kustomize_reads_it(door: str, problem: str) -> None:
+    component = (
+        f"apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\npatches: [{{path: ../top/x.yaml, {TARGET}}}]\n"
+    )
+    extra = {"top/conf.yaml": CONFIG, "top/x.yaml": GROWING[problem], "component/kustomization.yaml": component}
+
+    with pytest.raises(
+        ManifestInvalid, match=rf"^(top|component)/kustomization\.yaml: .*top/x\.yaml: line \d+: {problem}"
+    ):
+        await Kustomize().render(FixedTree("x", repository(DOORS[door], extra)), Overlay(), "top")
+
+
+@pytest.mark.parametrize("problem", GROWING)
+@pytest.mark.parametrize(
+    "door",
+    [
+        {"patches": [{"patch": "*", "target": {"kind": "ConfigMap"}}]},
+        {"patchesJson6902": [{"patch": "*", "target": {"kind": "ConfigMap"}}]},
+        {"transformers": [{"kind": "PatchTransformer", "patch": "*"}]},
+        {"transformers": [{"kind": "PatchJson6902Transformer", "jsonOp": "*"}]},
+        {"transformers": [{"kind": "PatchStrategicMergeTransformer", "patches": "*"}]},
+    ],
+)
+async def test_a_patch_that_would_grow_is_refused_where_it_stands(
+    door: dict[str, list[dict[str, str]]], problem: str
+) -> None:
+    text = GROWING[problem]
+    document = json.loads(json.dumps(door).replace('"*"', json.dumps(text)))
+    about = {"apiVersion": "builtin", "metadata": {"name": "x"}}
+    document |= {key: [json.dumps(about | item) for item in document[key]] for key in document if key == "transformers"}
+    files = repository(json.dumps({"resources": ["conf.yaml"], **document}), {"top/conf.yaml": CONFIG})
+
+    with pytest.raises(ManifestInvalid, match=rf"^top/kustomization\.yaml: .*: line \d+: {problem}"):
+        await Kustomize().render(FixedTree("x", files), Overlay(), "top")
+
+
+async def test_a_file_that_is_no_yaml_is_named_where_it_is_used() -> None:
     files = repository(
         "resources: [../base]\n",
         {"base/kustomization.yaml": "resources: [../shared/x.yaml]\n", "shared/x.yaml": "a: {"},
+    )
+
+    with pytest.raises(ManifestInvalid, match=r"^base/kustomization\.yaml: resources\[0\]: shared/x\.yaml: line 2: "):
+        await Kustomize().render(FixedTree("x", files), Overlay(), "top")
+
+
+async def test_data_that_is_no_yaml_is_taken_as_it_is() -> None:
+    files = repository("configMapGenerator: [{name: x, files: [f]}]\n", {"top/f": "&a [*a]: {\n"})
+
+    (made,) = await Kustomize().render(FixedTree("x", files), Overlay(), "top")
+
+    assert made["data"] == {"f": "&a [*a]: {\n"}
+
+
+async def test_an_error_of_kustomize_names_the_files_of_the_repository() -> None:
+    files = repository(
+        "resources: [../base]\n",
+        {"base/kustomization.yaml": "resources: [../shared/x.yaml]\n", "shared/x.yaml": "a: 1"},
     )
 
     with pytest.raises(ManifestInvalid, match=r"'shared/x\.yaml'") as refused:

@@ -311,7 +311,7 @@ async def test_a_policy_that_repeats_a_secrets_value_is_named_without_its_words(
 
 async def refused(cluster: KubernetesCluster, manifest: dict[str, Any]) -> Invalid:
     """The refusal, once the API server has noticed the policy."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await cluster.apply(manifest, field_manager="tests", dry_run=True)

@@ -202,6 +202,18 @@ async def test_a_plugin_is_asked_again_when_its_token_is_refused(
     assert len(calls(tmp_path)) == 2
 
 
+async def test_all_who_wait_for_a_plugin_that_fails_hear_of_one_failure(
+    control_plane: ControlPlane, plugin: Any, tmp_path: Path
+) -> None:
+    cluster = await KubernetesCluster.from_environment(plugin(3, {"token": control_plane.token}), environment={})
+
+    found = await asyncio.gather(*(cluster.resources() for _ in range(5)), return_exceptions=True)
+
+    assert {type(error) for error in found} == {ClusterUnavailable}
+    assert len(calls(tmp_path)) == 1
+    assert await _name(cluster) == "admin"
+
+
 async def test_a_plugin_is_asked_again_before_its_token_expires(
     control_plane: ControlPlane, plugin: Any, tmp_path: Path
 ) -> None:
@@ -346,7 +358,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(section=st.sampled_from(["cluster", "user", "context"]), data=st.data())
 def test_whatever_stands_in_a_kubeconfig_it_is_used_or_refused(
     tmp_path: Path, section: str, data: st.DataObject

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gitops_core.domain.health import expires, health
@@ -154,6 +154,51 @@ def test_what_is_being_deleted_is_terminating_whatever_else_it_says(
     live = thing(*kind, {}, {**status, "conditions": found}, deletionTimestamp="2026-01-01T00:00:00Z")
 
     assert health(live, NOW).status == "Terminating"
+
+
+NUMBERS = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "numberAvailable", "currentReplicas")
+WORDS = (
+    "desiredNumberScheduled observedGeneration conditions containerStatuses phase message type status reason state "
+    "updateStrategy rollingUpdate partition workloadRef suspend"
+)
+NAMES = st.sampled_from([*NUMBERS, *WORDS.split()])
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 3) | st.sampled_from(["", "1", "True", "Ready", "Running", "Degraded"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+RULED = st.sampled_from([("apps/v1", k) for k in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")]) | (
+    st.sampled_from([("v1", "Pod"), ("v1", "Service"), ("batch/v1", "Job"), ROLLOUT, CRD, ("example.org/v1", "Widget")])
+)
+CONTENT = st.dictionaries(NAMES, ANYTHING, max_size=4) | ANYTHING
+
+
+@given(RULED, CONTENT, CONTENT, st.dictionaries(st.sampled_from(["generation", "annotations"]), ANYTHING))
+@example(("apps/v1", "Deployment"), {"replicas": None}, {"readyReplicas": None}, {})
+@example(("apps/v1", "StatefulSet"), {"updateStrategy": "OnDelete"}, {}, {})
+@example(("v1", "Service"), "LoadBalancer", {}, {})
+@example(ROLLOUT, {}, {"phase": "Degraded", "message": ["x"]}, {"annotations": []})
+@example(("example.org/v1", "Widget"), {}, {"conditions": [{"type": "Ready", "message": None}]}, {})
+def test_whatever_an_object_says_it_has_a_health(
+    kind: tuple[str, str], spec: Any, status: Any, metadata: dict[str, Any]
+) -> None:
+    live = {**thing(*kind, **metadata), "spec": spec, "status": status}
+
+    found = health(live, NOW)
+
+    assert isinstance(found.message, str)
+    assert not expires(live) or kind[1] == "Job"
+
+
+@pytest.mark.parametrize("nothing", [None, "2", {}, [3]])
+def test_a_count_that_is_no_number_counts_as_its_default(nothing: Any) -> None:
+    live = deployment(AVAILABLE, ROLLED_OUT)
+
+    live["spec"]["replicas"] = nothing
+    assert health(live, NOW).status == "Current"
+
+    live["status"]["readyReplicas"] = nothing
+    assert health(live, NOW).message == "Ready: 0/1"
 
 
 def test_only_a_job_with_a_time_to_live_goes_away_by_itself() -> None:

@@ -19,7 +19,9 @@ PATHS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map("
 TARGETS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(links=st.dictionaries(PATHS, TARGETS, max_size=4), path=PATHS)
 def test_a_path_leads_where_it_leads_on_a_disk(
     links: dict[str, str], path: str, tmp_path_factory: pytest.TempPathFactory

@@ -109,6 +109,7 @@ def test_ports_name_their_protocol() -> None:
         ("v1", "Pod"): lambda spec: spec,
         ("apps/v1", "StatefulSet"): lambda spec: {"template": {"spec": spec}},
         ("batch/v1", "CronJob"): lambda spec: {"jobTemplate": {"spec": {"template": {"spec": spec}}}},
+        ("v1", "ReplicationController"): lambda spec: {"template": {"spec": spec}},
     }
     for (api_version, kind), place in places.items():
         manifest = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "spec": place(pod)}
@@ -123,7 +124,7 @@ def test_a_null_is_no_wish_in_a_kind_of_the_api_server_and_kept_in_others() -> N
     assert normalized(widget) == widget
 
 
-def definition(bundle: str) -> dict[str, Any]:
+def definition(bundle: str | None) -> dict[str, Any]:
     client = {"service": {"name": "w", "namespace": "n"}, "caBundle": bundle}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -139,28 +140,31 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_a_bundle_without_a_certificate_is_a_placeholder(authority: str) -> None:
-    def bundle_of(manifest: dict[str, Any]) -> Any:
-        return normalized(manifest)["spec"]["conversion"]["webhook"]["clientConfig"].get("caBundle")
+    def client_of(manifest: dict[str, Any]) -> Any:
+        return normalized(manifest)["spec"]["conversion"]["webhook"]["clientConfig"]
 
     broken = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").decode()
-    for placeholder in ("Cg==", "Cgo=", "invalid-cert-data", broken, base64.b64encode(b"\xff").decode()):
-        assert bundle_of(definition(placeholder)) is None
-    assert bundle_of(definition(authority)) == authority
-    assert bundle_of(definition("")) == ""
+    for placeholder in ("", None, "Cg==", "Cgo=", "invalid-cert-data", broken, base64.b64encode(b"\xff").decode()):
+        assert "caBundle" not in client_of(definition(placeholder))
+    assert client_of(definition(authority))["caBundle"] == authority
+    commented = base64.b64encode("# Főtanúsítvány\n".encode() + base64.b64decode(authority)).decode()
+    assert client_of(definition(commented))["caBundle"] == commented
 
 
 @pytest.mark.parametrize("kind", ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"])
 def test_webhooks_and_services_of_the_api_have_placeholders_too(kind: str, authority: str) -> None:
-    def hooks(bundle: str) -> dict[str, Any]:
+    def hooks(bundle: str | None) -> dict[str, Any]:
         client = {"url": "https://x", "caBundle": bundle}
         webhooks = [{"name": "a.b.c", "clientConfig": client}, {"name": "d.e.f"}]
         about = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "h"}}
         return {**about, "webhooks": webhooks}
 
-    assert normalized(hooks("Cg=="))["webhooks"][0]["clientConfig"] == {"url": "https://x"}
+    for placeholder in ("", None, "Cg=="):
+        assert normalized(hooks(placeholder))["webhooks"][0]["clientConfig"] == {"url": "https://x"}
     assert normalized(hooks(authority)) == hooks(authority)
     service = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "a"}}
-    assert normalized({**service, "spec": {"caBundle": "Cg==", "group": "g"}})["spec"] == {"group": "g"}
+    for placeholder in ("", None, "Cg=="):
+        assert normalized({**service, "spec": {"caBundle": placeholder, "group": "g"}})["spec"] == {"group": "g"}
 
 
 def test_what_kubectl_noted_on_an_object_is_not_applied() -> None:

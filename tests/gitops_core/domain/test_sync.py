@@ -55,6 +55,16 @@ def test_a_union_forgets_nothing_and_a_difference_is_what_the_union_adds(
     assert not inventory.difference(new, union)
 
 
+def test_a_name_with_two_underscores_is_not_another_object_when_it_is_read_again() -> None:
+    """Both are written `__`: the id of `a__b` reads as `a:b`."""
+    role = ObjectRef(Kind("rbac.authorization.k8s.io", "v1", "ClusterRole"), ObjectKey("", "a__b"))
+    known = inventory.parse_id(inventory.format_id(role), "v1")
+
+    plan = plan_sync([manifest(role)], [known], prune=True, limit=PruneLimit(0, None))
+
+    assert (plan.prune, plan.tracked) == ((), (role,))
+
+
 @given(inventories)
 def test_stages_partition_and_keep_the_order(wanted: list[ObjectRef]) -> None:
     staged = stages.staged(wanted)
@@ -193,15 +203,15 @@ def test_a_confirmation_is_for_one_revision() -> None:
     commit, other = "a" * 40, "b" * 40
     revision = f"main@sha1:{commit}"
 
-    assert confirmations(revision, f"main@sha1:{other}", 7) == (revision, commit, f"sha1:{commit}")
-    assert confirmations(revision, "", 7) == (revision, commit, f"sha1:{commit}")
+    assert confirmations(revision, {f"main@sha1:{other}"}, 7) == (revision, commit, f"sha1:{commit}")
+    assert confirmations(revision, (), 7) == (revision, commit, f"sha1:{commit}")
 
 
 def test_at_a_revision_that_was_applied_a_generation_of_the_spec_is_confirmed() -> None:
     commit = "a" * 40
     revision = f"main@sha1:{commit}"
 
-    assert confirmations(revision, revision, 7) == (f"{revision}#7", f"{commit}#7", f"sha1:{commit}#7")
+    assert confirmations(revision, {revision}, 7) == (f"{revision}#7", f"{commit}#7", f"sha1:{commit}#7")
 
 
 @given(refs, st.sampled_from(["disabled", "Disabled", "DISABLED"]))

@@ -64,3 +64,16 @@ def test_keys_and_values_come_in_order() -> None:
     text = Template("{{ keys . }}{{ values . }}", HERMETIC).render({"b": 1, "c": 2, "a": 3})
 
     assert text == "[a b c][3 1 2]"
+
+
+@pytest.mark.parametrize(
+    ("template", "answer"),  # Go's
+    [
+        ("{{ atoi `9223372036854775808` }} {{ atoi `-99999999999999999999` }}", f"{2**63 - 1} {-(2**63)}"),
+        ("{{ atoi `+5` }} {{ atoi `0007` }} {{ atoi `1_0` }} {{ atoi `9223372036854775808x` }}", "5 7 0 0"),
+        ("{{ duration `9223372036854775808` }} {{ duration `-9223372036854775809` }}", "-1s 0s"),
+        ("{{ duration `95` }} {{ duration `9s` }}", "1m35s 0s"),
+    ],
+)
+def test_digits_beyond_64_bits_are_the_bound(template: str, answer: str) -> None:
+    assert Template(template, HERMETIC).render({}) == answer

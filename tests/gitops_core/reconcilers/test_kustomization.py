@@ -502,6 +502,30 @@ def test_a_missing_path_an_unknown_kind_and_a_missing_source_are_told() -> None:
     virtually(main())
 
 
+def test_one_object_of_a_kind_without_namespaces_that_is_written_for_two_is_refused() -> None:
+    """Else one of the two would win in silence."""
+
+    def role(namespace: str, rules: str) -> str:
+        head = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n"
+        return f"{head}metadata: {{name: reader, namespace: {namespace}}}\nrules: {rules}\n"
+
+    async def main() -> None:
+        world = World()
+        other = config_map("c", namespace="default")
+        await world.begin({"apps/a.yaml": role("a", "[]"), "apps/b.yaml": role("b", "[]"), "apps/c.yaml": other})
+        await world.sync("apps", "./apps", targetNamespace=None)
+        async with world.running():
+            await asyncio.sleep(5)
+
+            said = condition(await world.kustomization("apps"), "Ready")
+            assert said[:2] == ("False", "ReconciliationFailed")
+            why = "its kind has no namespaces, whatever metadata.namespace says"
+            assert said[2] == f"ClusterRole/reader is there more than once: {why}"
+            assert await world.live(CONFIG_MAP, "c") is None
+
+    virtually(main())
+
+
 def test_a_definition_and_its_objects_come_in_one_commit() -> None:
     async def main() -> None:
         world = World()

@@ -192,3 +192,30 @@ spec:
             assert (await world.live(kind, "w"))["spec"] == {"size": 1}
 
     virtually(main())
+
+
+@pytest.mark.parametrize("place", ["annotations", "labels"])
+@pytest.mark.parametrize(("said", "by_hand"), [("reconcile: enabled", "disabled"), ("ssa: Override", "Ignore")])
+def test_a_mark_by_hand_holds_although_the_manifest_says_something_else_there(
+    said: str, by_hand: str, place: str
+) -> None:
+    async def main() -> None:
+        world = World()
+        name, _, value = said.partition(": ")
+        manifest = config_map("one", "1", **{place: {f"kustomize.toolkit.fluxcd.io/{name}": value}})
+        await world.begin({"apps/one.yaml": manifest})
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            await mark(world, {name: by_hand}, place)
+            await world.local.patch(ONE, {"data": {"a": "by hand"}}, field_manager="kubectl-edit")
+
+            await world.request(Kustomization, "apps", "again")
+            await asyncio.sleep(5)
+            assert await data(world) == {"a": "by hand"}
+            await world.commit({"apps/one.yaml": manifest.replace("'1'", "'2'")})
+            await asyncio.sleep(90)
+
+            assert await data(world) == {"a": "by hand"}
+
+    virtually(main())

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from gitops_core.api import Kustomization
+from gitops_core.api import GitRepository, Kustomization
 from gitops_core.errors import Forbidden
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
-from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, condition, config_map, inventory
+from tests.gitops_core.reconcilers.world import CONFIG_MAP, URL, World, condition, config_map, inventory
 from tests.simulation.loop import virtually
 
 APP = {"apps/one.yaml": config_map("one"), "apps/two.yaml": config_map("two")}
@@ -141,6 +141,91 @@ def test_what_was_confirmed_for_one_deletion_is_no_leave_for_a_later_mistake_in_
             await asyncio.sleep(5)
 
             assert await names(world, "three") == set()
+
+    virtually(main())
+
+
+def test_what_was_confirmed_once_is_no_leave_when_its_revision_comes_back() -> None:
+    """By a ref that is set back, or a push by force."""
+
+    async def main() -> None:
+        world = World()
+        await world.begin(APP)
+        await world.sync("apps", "./apps", interval="1h")
+        async with world.running():
+            await asyncio.sleep(5)
+            commit = await world.commit(EMPTIED["comments"])
+            await asyncio.sleep(90)
+            await annotate(world, "apps", confirm_prune=f"main@sha1:{commit}")
+            await asyncio.sleep(5)
+            await world.commit(APP)
+            await asyncio.sleep(90)
+            assert await names(world, "one", "two") == {"one", "two"}
+
+            await world.put(GitRepository, "r", interval="1m", url=URL, ref={"branch": "main", "commit": commit})
+            await asyncio.sleep(90)
+
+            assert await names(world, "one", "two") == {"one", "two"}
+            live = await world.kustomization("apps")
+            assert condition(live, "Ready")[1] == "PruneGuarded"
+            again = f"main@sha1:{commit}#{live['metadata']['generation']}"
+            assert condition(live, "Ready")[2].endswith(f"sealoop.dev/confirm-prune: {again}")
+            await annotate(world, "apps", confirm_prune=again)
+            await asyncio.sleep(5)
+            assert await names(world, "one", "two") == set()
+
+    virtually(main())
+
+
+def test_what_was_confirmed_is_used_up_although_nothing_becomes_healthy() -> None:
+    """A path that is mistyped while the health checks of the clearance still fail."""
+
+    async def main() -> None:
+        world = World()
+        check = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "none", "namespace": "default"}
+        spec = {"interval": "1h", "timeout": "30s", "healthChecks": [check]}
+        await world.begin(APP)
+        await world.sync("apps", "./apps", interval="1h")
+        async with world.running():
+            await asyncio.sleep(5)
+            commit = await world.commit(
+                {**EMPTIED["comments"], "more/three.yaml": config_map("three"), "x/y.yaml": "#"}
+            )
+            await annotate(world, "apps", confirm_prune=commit)
+            await world.sync("apps", "./more", **spec)
+            await asyncio.sleep(300)
+            assert await names(world, "one", "two", "three") == {"three"}
+            assert condition(await world.kustomization("apps"), "Ready")[1] == "HealthCheckFailed"
+
+            await world.sync("apps", "./x", **spec)
+            await asyncio.sleep(5)
+
+            assert await names(world, "three") == {"three"}
+            assert condition(await world.kustomization("apps"), "Ready")[1] == "PruneGuarded"
+
+    virtually(main())
+
+
+def test_a_role_with_two_underscores_in_its_name_is_pruned() -> None:
+    kind = Kind("rbac.authorization.k8s.io", "v1", "ClusterRole")
+
+    def role(name: str) -> str:
+        head = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n"
+        return f"{head}metadata: {{name: '{name}'}}\nrules: []\n"
+
+    async def main() -> None:
+        world = World()
+        await world.begin({**APP, "apps/a.yaml": role("a__b"), "apps/b.yaml": role("a:c")})
+        await world.sync("apps", "./apps")
+        async with world.running():
+            await asyncio.sleep(5)
+            assert await world.live(kind, "a__b", "") is not None
+
+            await world.commit({"apps/a.yaml": None, "apps/b.yaml": None})
+            await asyncio.sleep(90)
+
+            assert await world.live(kind, "a__b", "") is None
+            assert await world.live(kind, "a:c", "") is None
 
     virtually(main())
 

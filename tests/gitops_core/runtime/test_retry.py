@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.errors import StalledError, TransientError
+from gitops_core.errors import ClusterUnavailable, Postponed, StalledError, TransientError
 from gitops_core.meta import Status
 from gitops_core.runtime.reconciling import Outcome
 from gitops_core.runtime.retry import FIRST_RETRY, LAST_RETRY, backoff, delay_after
@@ -40,6 +40,38 @@ def test_nobody_comes_back_before_the_peer_said(retry_after: float, failures: in
 
     assert delay is not None
     assert delay >= max(retry_after, 1.0)
+
+
+@given(st.integers(0, 100), JITTER, JITTER)
+def test_those_whose_turn_has_not_come_come_back_soon_and_apart(failures: int, one: float, other: float) -> None:
+    first, second = (delay_after(Postponed("many wait"), failures, jitter) for jitter in (one, other))
+
+    assert first is not None
+    assert second is not None
+    assert 1.0 <= first <= 3.0
+    assert abs(first - second) >= abs(one - other) - 1e-9
+
+
+def test_who_was_told_when_to_come_back_comes_soon_after() -> None:
+    assert delay_after(TransientError("busy", retry_after=100.0), 1, 0.0) == 100.0
+    assert delay_after(TransientError("busy", retry_after=100.0), 1, 1.0) == 105.0
+
+
+def test_an_interval_is_drawn_from_five_percent_sooner_to_five_percent_later() -> None:
+    drawn = [delay_after(Outcome(Status(), "", 100.0), 0, jitter) for jitter in (0.0, 0.5, 1.0)]
+
+    assert drawn == [95.0, 100.0, 105.0]
+
+
+@given(st.integers(1, 10_000), JITTER)
+def test_trouble_with_the_own_api_server_is_waited_for_no_longer_than_a_minute(failures: int, jitter: float) -> None:
+    delay = delay_after(ClusterUnavailable("away"), failures, jitter)
+
+    assert delay == min(60.0, 0.75 * 2.0 ** min(failures - 1, 30)) * (1 - jitter / 2)
+
+
+def test_a_back_off_is_shortened_by_half_at_most() -> None:
+    assert [backoff(1, jitter) for jitter in (0.0, 0.5, 1.0)] == [0.75, 0.5625, 0.375]
 
 
 def test_a_stalled_object_waits_for_an_edit() -> None:

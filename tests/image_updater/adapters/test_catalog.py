@@ -27,6 +27,7 @@ async def test_it_is_still_there_the_next_time(tmp_path: Path) -> None:
         assert await second.tags("r/app") == ("1.0",)
         assert await second.seen("r/app") == (SeenTag("1.0", NOW, "sha256:one"),)
         assert await second.listed_at("r/app", "me") is None  # who asks now is somebody else
+        assert await second.newest("r/app") == NOW
 
 
 async def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:

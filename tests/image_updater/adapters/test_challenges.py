@@ -25,6 +25,18 @@ def test_any_challenge_is_read_or_ignored(headers: list[str]) -> None:
     assert [c.scheme for c in found] == sorted((c.scheme for c in found), reverse=True)
 
 
+@pytest.mark.parametrize(
+    "header", ["Basic", "basic ", "Negotiate, Basic", 'Bearer realm="", Basic', "Basic, X-Bearer a=b"]
+)
+def test_a_password_is_asked_for_without_parameters(header: str) -> None:
+    assert [challenge.scheme for challenge in parse_challenges([header])] == ["basic"]
+
+
+@pytest.mark.parametrize("header", ["Bearer", 'Bearer error="invalid_token"', 'X-Bearer realm="https://auth.example"'])
+def test_a_token_server_that_is_not_named_is_no_challenge(header: str) -> None:
+    assert parse_challenges([header, 'Digest realm="Basic", nonce=Bearer']) == ()
+
+
 @pytest.mark.parametrize("piece", ["a=", 'a="', "a=b,", "a ", 'a="\\"', "=", "Bearer ", ", "])
 def test_a_long_header_takes_no_long_time(piece: str) -> None:
     header = "Bearer " + piece * (100_000 // len(piece))

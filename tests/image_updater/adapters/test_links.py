@@ -24,6 +24,11 @@ HOSTILE = st.text(st.sampled_from(list('<>;,="/\\?#@:. relnxt%25')) | st.charact
         f'<?{QUERY}#top>; title="no rel"',
         f'<?n=1>; rel="first", <?n=2>; rel="prev" , <?{QUERY}>; rel="next", <?n=9>; rel="last"',
         f'<?{QUERY}>; rel="next"; rel="last",',
+        f"<?{QUERY}>; rel='next'",
+        f'<?{QUERY}>; rel="\\next"',
+        f'<?{QUERY}>; rel=""; title="none"',
+        f"<?n=1>; rel=prev, , <?{QUERY}>; rel",
+        f' , <?{QUERY}>; rel="next"',
         f'<?n=1>; title="x>; rel=\\"next\\""; rel=prev,<?{QUERY}>;title;rel=next;',
     ],
 )

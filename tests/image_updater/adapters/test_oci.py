@@ -49,7 +49,7 @@ async def test_all_pages_are_read(registry: OciRegistry, host: str, link: str) -
 
 @pytest.mark.parametrize(
     ("behaviour", "count"),
-    [("moved", 4), ("silent", 2500), ("deaf", 1000)],
+    [("moved", 4), ("silent", 2500), ("deaf", 1000), ("modest", 250)],
 )
 async def test_no_page_is_lost_however_a_registry_pages(
     registry: OciRegistry, host: str, behaviour: str, count: int
@@ -60,6 +60,17 @@ async def test_no_page_is_lost_however_a_registry_pages(
 @pytest.mark.parametrize("status", [400, 403, 405, 501])
 async def test_a_digest_is_read_by_get_where_head_is_refused(registry: OciRegistry, host: str, status: int) -> None:
     repository = Repository(host, f"no-head/{status}/app", insecure=True)
+
+    assert await registry.digest(repository, "1.0.0") == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
+
+
+async def test_what_is_refused_without_a_number_of_tags_is_told(registry: OciRegistry, host: str) -> None:
+    with pytest.raises(RegistryUnavailable, match=r"/v2/choosy/app/tags/list: NAME_INVALID: no$"):
+        await registry.tags(Repository(host, "choosy/app", insecure=True))
+
+
+async def test_what_is_no_digest_is_not_taken_for_one(registry: OciRegistry, host: str) -> None:
+    repository = Repository(host, "no-digest/app", insecure=True)
 
     assert await registry.digest(repository, "1.0.0") == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
 
@@ -87,6 +98,7 @@ async def test_ten_mebibytes_of_tags_are_read(registry: OciRegistry, host: str) 
         ("busy", RegistryUnavailable, "unexpected status code 429 Too Many Requests"),
         ("broken", RegistryUnavailable, "unexpected status code 500 Internal Server Error"),
         ("echo", RegistryDenied, "DENIED: not bob:***"),
+        ("errors", RegistryUnavailable, "the answer tells of errors, and not all tags"),
         ("html", RegistryUnavailable, "the answer is not a list of tags"),
         ("half", RegistryUnavailable, "the answer is not a list of tags"),
         ("odd-tags", RegistryUnavailable, "the answer is not a list of tags"),

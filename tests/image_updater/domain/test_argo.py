@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gitops_core.api import GitRepository
 from gitops_core.schema import default, object_schema, validate
@@ -42,6 +45,59 @@ def application(annotations: dict[str, str], **source: Any) -> dict[str, Any]:
 
 def found(imported: Imported, kind: str) -> list[Any]:
     return [dict(manifest["spec"]) for manifest in imported.objects if manifest["kind"] == kind]
+
+
+ODD: st.SearchStrategy[Any] = st.sampled_from([None, 5, True, "x", "", [], {}, ["x"], [None], {"a": 1}, [{"a": None}]])
+IMAGE = {"alias": "a", "imageName": "r.io/org/web:^1", "manifestTargets": {"helm": {"tag": "t", "name": "n"}}}
+WIDE = {"method": "git", "gitConfig": {"branch": "a:b", "pullRequest": {"github": {}, "labels": ["x"]}}}
+REFERENCES = [{"namePattern": "s*", "labelSelectors": {"matchLabels": {"a": "b"}}, "images": [IMAGE]}]
+FOREIGN: list[dict[str, Any]] = [
+    {
+        "kind": "Application",
+        "spec": {"source": {"helm": {"valueFiles": ["x.yaml"], "parameters": [{"name": "image.tag", "value": "1"}]}}},
+        "status": {"sourceType": "Helm", "summary": {"images": ["r.io/org/web:1.2"]}},
+    },
+    {"kind": "Application", "spec": {"sources": [{"chart": "c", "helm": {"valueFiles": ["$v/x"]}}, {"ref": "v"}]}},
+    {"kind": "Application", "spec": {"source": {"path": "p", "kustomize": {"images": ["r.io/org/web:1.2"]}}}},
+    {"kind": "ImageUpdater", "spec": {"namespace": "argocd", "writeBackConfig": WIDE, "applicationRefs": REFERENCES}},
+    {
+        "kind": "ApplicationSet",
+        "spec": {
+            "generators": [{"list": {"elements": [{"env": "p"}]}}],
+            "template": {"metadata": {"name": "shop-{{env}}"}, "spec": {"source": {"path": "{{env}}"}}},
+        },
+    },
+]
+
+
+def places(found: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    inner = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+    return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
+
+
+@given(st.lists(st.sampled_from(FOREIGN), min_size=1, max_size=3), st.data())
+@settings(max_examples=120, deadline=None)
+def test_whatever_stands_in_foreign_manifests_is_imported_or_left_out(several: list[Any], data: st.DataObject) -> None:
+    annotations = {f"{PREFIX}image-list": "a=r.io/org/web:^1", f"{PREFIX}a.helm.image-tag": "image.tag"}
+    manifests = []
+    for each in several:
+        group = "argocd-image-updater.argoproj.io" if each["kind"] == "ImageUpdater" else "argoproj.io"
+        metadata = {"name": "shop", "namespace": "argocd", "labels": {"a": "b"}, "annotations": annotations}
+        made = copy.deepcopy({"apiVersion": f"{group}/v1alpha1", "metadata": metadata, **each})
+        spot = data.draw(st.sampled_from(places(made["spec"], ("spec",))))
+        parent: Any = made
+        for key in spot[:-1]:
+            parent = parent[key]
+        parent[spot[-1]] = data.draw(ODD)
+        manifests.append(made)
+
+    argo.import_argo(manifests)
+
+
+def test_value_files_that_are_no_list_are_none() -> None:
+    imported = import_argo([application({"image-list": "r.io/org/web"}, helm={"valueFiles": "prod.yaml"})])
+
+    assert [target["file"] for target in found(imported, "UpdateGuard")[0]["targets"]] == ["apps/shop/values.yaml"]
 
 
 def test_an_annotated_application_becomes_flux_objects() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_updater.domain.doubts import doubt, near_misses
+from image_updater.domain.doubts import doubt, lone_digest, near_misses
 
 IMAGE = "ghcr.io/org/web"
 DIGEST = "sha256:" + "0" * 64
@@ -111,3 +111,39 @@ def test_a_comment_that_is_almost_a_marker_is_told_with_its_line(comment: str) -
 )
 def test_other_comments_are_not_told(text: str) -> None:
     assert list(near_misses(text)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"images:\n- name: web\n  newTag: 1.0.0 # MARKED\n  digest: {DIGEST}\n",
+        f"images:\n- digest: '{DIGEST}'\n  newTag: 1.0.0 # MARKED\n",
+        f"image:\n  tag: 1.0.0 # MARKED\n  # from the registry\n\n  pullSecrets:\n  - a\n  digest: {DIGEST}\n",
+    ],
+)
+def test_a_digest_beside_a_marked_tag_is_told_where_it_is_not_marked(text: str) -> None:
+    lines = text.splitlines()
+    (line,) = (number for number, written in enumerate(lines, start=1) if "MARKED" in written)
+    (digest,) = (number for number, written in enumerate(lines, start=1) if "sha256" in written)
+
+    assert f"the digest beside it (line {digest})" in lone_digest("shop:web:tag", lines, line)
+
+
+@pytest.mark.parametrize(
+    ("setter", "text"),
+    [
+        ("shop:web:tag", f'newTag: 1.0.0 # MARKED\ndigest: {DIGEST} # {{"$imagepolicy": "shop:web:digest"}}\n'),
+        ("shop:web:tag", f"- newTag: 1.0.0 # MARKED\n- digest: {DIGEST}\n"),
+        ("shop:web:tag", f"a:\n  tag: 1.0.0 # MARKED\nb:\n  digest: {DIGEST}\n"),
+        ("shop:web:tag", f"a:\n  tag: 1.0.0 # MARKED\n---\na:\n  digest: {DIGEST}\n"),
+        ("shop:web:tag", f"tag: 1.0.0 # MARKED\nbase:\n  digest: {DIGEST}\n"),
+        ("shop:web:tag", "tag: 1.0.0 # MARKED\ndigest: ''\n"),
+        ("shop:web:name", f"newName: a/b # MARKED\ndigest: {DIGEST}\n"),
+        ("shop:web", f"image: a/b:1.0.0 # MARKED\ndigest: {DIGEST}\n"),
+    ],
+)
+def test_a_digest_of_something_else_is_not(setter: str, text: str) -> None:
+    lines = text.splitlines()
+    (line,) = (number for number, written in enumerate(lines, start=1) if "MARKED" in written)
+
+    assert lone_digest(setter, lines, line) == ""

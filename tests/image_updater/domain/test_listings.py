@@ -116,12 +116,12 @@ def test_a_bad_exclusion_is_told_in_the_originals_words() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     kept = Listings()
-    size = listings.MOST_KEPT // 4
+    size = listings.KEPT_LISTINGS // listings.TAG // 4
 
     for number in range(12):
         kept.listing(f"r{number}", tuple(f"{n:08}" for n in range(size, 0, -1)), [])
 
-    assert sum(len(listing.listed) for listing in kept._kept.values()) <= listings.MOST_KEPT
+    assert [key for (key, _), _ in kept._kept.items()] == [f"r{number}" for number in range(8, 12)]
 
 
 def test_one_new_tag_of_very_many_costs_little() -> None:

@@ -13,11 +13,12 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gitops_core.recent import Recent
 from image_updater.api import ImageRef
 from image_updater.domain.helm import lines_in_blocks, mask
 from image_updater.domain.markers import LARGEST, SCREEN, Unparsable
 from image_updater.domain.plan import plan_commit, setters
-from image_updater.domain.readings import ENTRY, Readings, blob_id, find_markers, read, size_of
+from image_updater.domain.readings import ENTRY, Readings, blob_id, find_markers, read, remember, size_of
 from image_updater.domain.walks import walk
 
 slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
@@ -40,6 +41,7 @@ def told(content: str | bytes, path: str = "f.yaml") -> list[tuple[int, str, str
 
 ABOVE = "the marker stands on a line of its own, as a comment above a value"
 ALIAS = "the marker stands behind an alias"
+EMPTY = "the marker stands behind no value, and nothing is inserted"
 FLOW = "the marker stands behind a flow sequence or mapping"
 HEADER = "the marker stands behind the header of a block scalar"
 BLOCK = "the marker is inside a block scalar"
@@ -58,6 +60,11 @@ NOT_A_MARKER = "the comment is not one marker and nothing else"
         (f"a: 1.0\n{MARK}\n", (2, "unmatched", ABOVE)),
         (f"- 1.0\n# why\n{MARK}\n- 1.0\n", (3, "unmatched", ABOVE)),
         (f"a: {MARK}\n  1.0\n", (1, "unmatched", "the marker stands in front of the value")),
+        (f"a: [ {MARK}\n  1.0]\n", (1, "unmatched", "the marker stands in front of the value")),
+        (f"a: {MARK}\n", (1, "unmatched", EMPTY)),
+        (f"b: 1\na: {{x: &y {MARK}\n}}\n", (2, "unmatched", EMPTY)),
+        (f"- {MARK}\n- 1\n", (1, "unmatched", EMPTY)),
+        (f"a: {{{{ .Values.tag }}}} {MARK}\n", (1, "unmatched", "the marker stands behind what a template writes")),
         (f"a: | {MARK}\n  1.0\n", (1, "unmatched", HEADER)),
         (f"a:\n  - b: !x >-2 {MARK}\n      1.0\n", (2, "unmatched", HEADER)),
         (f"a: [1.0, 2.0] {MARK}\n", (1, "unmatched", FLOW)),
@@ -96,6 +103,23 @@ def test_what_sets_nothing_is_told_with_its_line_and_cause(text: str | bytes, ex
 
     assert (line, state) == expected[:2]
     assert cause.startswith(expected[2])
+
+
+@pytest.mark.parametrize("text", ["a: 1.0 {}\n", "a: [1.0, {}\n]\n", "{}\n- 1.0\n", "a: 1.0 {}\rb: 1\n"])
+def test_a_marker_that_names_two_setters_follows_the_last_and_is_told_once(text: str) -> None:
+    twice = '# {"$imagepolicy": "shop:nobody", "x": "y", "$imagepolicy": "shop:app:tag"}'
+
+    plan = plan_commit({"f.yaml": text.format(twice).encode()}, VALUES)
+
+    assert [(s.state, s.setter, s.current) for s in plan.sightings] == [("pending", "shop:app:tag", "1.0")]
+
+
+def test_a_second_comment_on_what_only_looks_like_the_line_is_told() -> None:
+    text = f"a: 1.0 {MARK}\rb: 1.0 {MARK} {OTHER}\n"
+
+    plan = plan_commit({"f.yaml": text.encode()}, VALUES)
+
+    assert [(s.line, s.state) for s in plan.sightings] == [(1, "held"), (2, "ambiguous")]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +268,7 @@ class Counted(Mapping[str, bytes]):
 
 @pytest.mark.parametrize("like", ["", "0" * 64])
 def test_what_was_read_or_written_is_not_read_again(like: str) -> None:
-    readings = Readings()
+    readings: Readings = Recent(1 << 20)
     files = {f"{name}.yaml": f"a: 1.0 {MARK} {name}\nb: 1.0 {MARK}\n".encode() for name in "xyz"}
     edits = plan_commit(files, VALUES, readings=readings, blobs={p: blob_id(c, like) for p, c in files.items()}).edits
     files |= edits
@@ -261,42 +285,42 @@ def test_what_was_read_or_written_is_not_read_again(like: str) -> None:
 def test_readings_not_asked_for_the_longest_are_forgotten() -> None:
     files = {name: f"{name}: 1.0 {MARK}\n".encode() for name in "xyz"}
     found = {name: read("yaml", text) for name, text in files.items()}
-    readings = Readings(most=2 * (ENTRY + size_of(found["x"])))
+    readings: Readings = Recent(2 * (ENTRY + size_of(found["x"])))
 
     for name in "xy":
-        readings.put("yaml", name, found[name])
-    readings.get("yaml", "x")
-    readings.put("yaml", "z", found["z"])
-    readings.put("yaml", "z", found["z"])
+        remember(readings, "yaml", name, found[name])
+    readings.get(("yaml", "x"))
+    remember(readings, "yaml", "z", found["z"])
+    remember(readings, "yaml", "z", found["z"])
 
-    assert [name for name in "xyz" if readings.get("yaml", name) is not None] == ["x", "z"]
+    assert [name for name in "xyz" if readings.get(("yaml", name)) is not None] == ["x", "z"]
 
 
 def test_readings_are_bounded_by_what_they_take() -> None:
     """One file may hold thousands of markers."""
     most = 2**20
-    readings = Readings(most)
+    readings: Readings = Recent(most)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
 
     for number in range(40):
         lines = (f"k{line}: '{number}.{line}' {MARK.replace('app', f'app-{number}-{line}')}\n" for line in range(200))
-        readings.put("yaml", f"{number:040}", read("yaml", "".join(lines).encode()))
+        remember(readings, "yaml", f"{number:040}", read("yaml", "".join(lines).encode()))
 
     gc.collect()
     taken = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert most / 4 < taken < most
-    assert readings.get("yaml", f"{39:040}") is not None
-    assert readings.get("yaml", f"{0:040}") is None
+    assert readings.get(("yaml", f"{39:040}")) is not None
+    assert readings.get(("yaml", f"{0:040}")) is None
 
 
 def test_a_reading_larger_than_all_that_may_be_kept_is_not_kept() -> None:
-    readings = Readings(most=ENTRY)
+    readings: Readings = Recent(ENTRY)
 
-    readings.put("yaml", "x", read("yaml", f"a: 1.0 {MARK}\n".encode()))
+    remember(readings, "yaml", "x", read("yaml", f"a: 1.0 {MARK}\n".encode()))
 
-    assert readings.get("yaml", "x") is None
+    assert readings.get(("yaml", "x")) is None
 
 
 def test_a_blobs_name_is_gits() -> None:

@@ -140,6 +140,12 @@ def test_what_is_no_json_is_refused_and_not_quoted(type_: str, body: bytes) -> N
         pushed_tags(type_, {}, body)
 
 
+def test_a_number_of_any_length_is_json() -> None:
+    body = b'{"push_data": {"pushed_at": ' + b"9" * 5000 + b', "tag": "1.0"}, "repository": {"repo_name": "org/app"}}'
+
+    assert [push.tag for push in pushed_tags("dockerhub", JSON, body)] == ["1.0"]
+
+
 @pytest.mark.parametrize("type_", ["github", "harbor", "generic-hmac"])
 @pytest.mark.parametrize("body", [*NO_JSON, b"[]", b"5", b'{"image": ":::"}', b'{"events": 5}'])
 def test_bodies_that_the_original_does_not_read_tell_nothing_and_are_taken(type_: str, body: bytes) -> None:

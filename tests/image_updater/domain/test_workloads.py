@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from image_updater.domain.workloads import (
     RunningImage,
     canary_state,
-    canary_target,
     images_of,
     pod_selector,
     pod_trouble,
     rollout_state,
+    running_state,
+    spoken_for,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -67,7 +68,47 @@ def test_a_canary_speaks_for_its_target(phase: str, state: str) -> None:
     canary = {"spec": {"targetRef": {"kind": "Deployment", "name": "web"}}, "status": {"phase": phase}}
 
     assert canary_state(canary)[0] == state
-    assert canary_target(canary) == ("Deployment", "web")
+    assert spoken_for({"kind": "Canary", **canary}) == ("Deployment", "web")
+
+
+ALL = dict.fromkeys(("replicas", "readyReplicas", "currentReplicas", "updatedReplicas"), 2)
+SCHEDULED = {"desiredNumberScheduled": 2, "numberReady": 2, "updatedNumberScheduled": 2}
+BY_HAND = {"replicas": 2, "updateStrategy": {"type": "OnDelete"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "status", "state"),
+    [
+        ("Deployment", {}, ALL, "Healthy"),
+        ("Deployment", {"replicas": 2}, ALL, "Healthy"),
+        ("Deployment", {"replicas": 0}, {}, "Idle"),
+        ("StatefulSet", {"replicas": 2}, ALL, "Healthy"),
+        ("StatefulSet", {"replicas": 0}, ALL, "Idle"),
+        ("StatefulSet", BY_HAND, ALL, "Healthy"),
+        ("StatefulSet", BY_HAND, {**ALL, "updatedReplicas": 0}, "Idle"),
+        ("StatefulSet", BY_HAND, {**ALL, "readyReplicas": 1}, "Progressing"),
+        (
+            "StatefulSet",
+            {"replicas": 2, "updateStrategy": {"rollingUpdate": {"partition": 2}}},
+            {"replicas": 2},
+            "Idle",
+        ),
+        ("DaemonSet", {}, SCHEDULED, "Healthy"),
+        ("DaemonSet", {}, {"desiredNumberScheduled": 0}, "Idle"),
+        ("Rollout", {"replicas": 0}, {"phase": "Healthy"}, "Idle"),
+        ("Rollout", {}, {"phase": "Healthy"}, "Healthy"),
+    ],
+)
+def test_what_no_pod_runs_is_not_healthy(kind: str, spec: dict[str, Any], status: dict[str, Any], state: str) -> None:
+    assert running_state({"kind": kind, "spec": spec, "status": status})[0] == state
+
+
+def test_a_rollout_speaks_for_the_deployment_that_it_refers_to() -> None:
+    spec = {"replicas": 2, "workloadRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}
+
+    assert spoken_for({"kind": "Rollout", "spec": spec}) == ("Deployment", "web")
+    assert spoken_for({"kind": "Rollout", "spec": {"template": {}}}) is None
+    assert spoken_for({"kind": "Deployment", "spec": spec}) is None
 
 
 def pod(image: str, reason: str, age: float = 60.0) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import ObjectMeta, Resource
-from gitops_core.runtime.recent import Recent
+from gitops_core.recent import Recent
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImageRepository, ImageRepositorySpec
 from image_updater.domain.listings import Listings

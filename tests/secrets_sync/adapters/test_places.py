@@ -13,7 +13,7 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.schema import from_manifest
 from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import VaultFactory, provider_factories
-from secrets_sync.adapters.places import PATIENCE, PLACES
+from secrets_sync.adapters.threads import PATIENCE, PLACES
 from secrets_sync.api import SecretStore
 from secrets_sync.component import AT_ONCE, component, controllers
 from secrets_sync.domain.live import SECRET

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -102,3 +103,13 @@ def test_long_names_have_a_hashed_field_manager() -> None:
 )
 def test_paths_of_vault(mount: str | None, version: str, key: str, path: str) -> None:
     assert kv_path(mount, version, key) == path  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize(
+    ("mount", "key"), [("kv", ""), ("kv", "/"), ("kv", "kv/"), ("/kv/", "//"), (None, "kv"), (None, "kv/"), (None, "")]
+)
+def test_a_key_that_names_the_engine_alone_is_a_mistake(mount: str | None, version: Any, key: str) -> None:
+    """An engine of version 1 answers "no such key" to it."""
+    with pytest.raises(ValueError, match="names no secret"):
+        kv_path(mount, version, key)

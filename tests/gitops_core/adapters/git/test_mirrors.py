@@ -16,11 +16,11 @@ from gitops_core.adapters.git import GitMirrors, Limits
 from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.mirror import KEPT, MOST_KEPT
 from gitops_core.adapters.git.reading import Readers
-from gitops_core.adapters.http import Places
 from gitops_core.errors import GitError, NotLeader, PushConflict, RefNotFound
 from gitops_core.meta import Revision
 from gitops_core.ports import GitRef
 from gitops_core.runtime.leave import FENCE
+from gitops_core.runtime.places import Places
 from sealoop.embedded.githttp import GitServer
 from tests.contracts.test_git import change
 from tests.processes import children

