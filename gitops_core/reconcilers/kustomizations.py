@@ -42,14 +42,13 @@ from gitops_core.reconcilers.waiting import (
     told,
     verdict,
 )
+from gitops_core.runtime.computing import weight_of
 from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
 
 HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
 GROUP = Kustomization.KIND.group
-OBJECT_WEIGHT = 200
-"""What one object counts where all of a plan are looked at."""
 CONTESTED = "Contested"
 NOT_DELETED = "is not deleted: it was not made by us, and what belongs to others would go with it"
 CHANGES = ("created", "configured")
@@ -193,8 +192,7 @@ class KustomizationReconciler:
             self._fail(attempt, "ArtifactFailed", str(error))
         except GitOpsError as error:
             self._fail(attempt, error.reason, str(error))
-        weight = len(rendered) * OBJECT_WEIGHT
-        attempt.digest = f"sha256:{await self.platform.compute.run(weight, _digest, rendered)}"
+        attempt.digest = f"sha256:{await self.platform.compute.run(weight_of(rendered), _digest, rendered)}"
         attempt.phase = "Detecting drift"
         if encrypted := [str(ObjectRef.of(m)) for m in rendered if m["kind"] == "Secret" and "sops" in m]:
             message = f"{', '.join(encrypted)} is SOPS encrypted, and spec.decryption is not supported yet"
@@ -211,7 +209,7 @@ class KustomizationReconciler:
         try:
             known, limit = _known(wanted.status), PruneLimit.of(annotations)
             return await self.platform.compute.run(
-                len(scoped) * OBJECT_WEIGHT,
+                weight_of(scoped),
                 lambda: plan_sync(
                     [_owned(normalized(manifest), wanted) for manifest in scoped],
                     known,
@@ -351,7 +349,8 @@ class KustomizationReconciler:
         self._memory[key] = _Memory(uid, await self._fingerprint(syncing.plan), marks)
 
     async def _fingerprint(self, plan: SyncPlan) -> str:
-        return await self.platform.compute.run(len(plan.inventory) * OBJECT_WEIGHT, _fingerprint, plan)
+        weight = weight_of(action.manifest for action in plan.actions)
+        return await self.platform.compute.run(weight, _fingerprint, plan)
 
     async def _track(self, attempt: _Attempt, refs: Sequence[ObjectRef]) -> None:
         """Store the inventory before the first write, if it is not stored already."""

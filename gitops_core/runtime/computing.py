@@ -19,14 +19,16 @@ import ctypes
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
+import msgspec
+
 from gitops_core.errors import TransientError
-from gitops_core.meta import ObjectRef
+from gitops_core.meta import Manifest, ObjectRef
 from gitops_core.runtime.metrics import Metrics
 
 T = TypeVar("T")
@@ -36,6 +38,8 @@ SMALL = 20_000
 """Weight up to which work is done in the loop: some milliseconds of Python, however it is used."""
 READING = SMALL + 1
 """Weight of what reads Git's objects: little work, which may hang."""
+BYTES_OF_WEIGHT = 4
+"""Bytes of an object's JSON that count one where its every value is looked at: one is hardly written in fewer."""
 AT_A_STRETCH = 40_000
 """Weight of small work after which the loop sees to everything else first."""
 ALLOWANCE = 60.0
@@ -48,6 +52,16 @@ LOOK = 0.05
 """Seconds between two looks at what the running work has used."""
 PATIENCE = 600.0
 """Seconds until work that was ended is tried again: its input may be another by then."""
+
+
+def weight_of(manifests: Iterable[Manifest]) -> int:
+    """How much work objects are, whatever their number; counted no further than it makes a difference."""
+    size = 0
+    for manifest in manifests:
+        size += len(msgspec.json.encode(manifest))
+        if size > SMALL * BYTES_OF_WEIGHT:
+            break
+    return size // BYTES_OF_WEIGHT
 
 
 class TooCostly(TransientError):

@@ -28,6 +28,7 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster
 from gitops_core.runtime import process
 from gitops_core.runtime.clock import SystemChance, SystemClock
+from gitops_core.runtime.computing import Threads
 from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.informers import listed
 from gitops_core.runtime.metrics import Metrics
@@ -121,9 +122,11 @@ async def _working(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[
     clock, chance, stop = SystemClock(), SystemChance(), asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealoop-once-")))
+        metrics = Metrics(CollectorRegistry())
+        compute = stack.enter_context(contextlib.closing(Threads(metrics)))
         git = GitMirrors(folder / "git", allow_file=allow_file)
         stack.push_async_callback(git.close)
-        ports = await opened_ports(folder, clock, stack)
+        ports = await opened_ports(folder, clock, stack, compute)
         work = process.run(
             cluster=cluster,
             git=git,
@@ -135,8 +138,9 @@ async def _working(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[
             ],
             settings=process.Settings(grace=1.0),
             stop=stop,
-            metrics=Metrics(CollectorRegistry()),
+            metrics=metrics,
             health=process.Health(),
+            compute=compute,
         )
         task = asyncio.create_task(work)
         try:

@@ -14,7 +14,17 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
-from gitops_core.runtime.computing import ACCOUNT, AT_A_STRETCH, SMALL, Account, Busy, Threads, TooCostly, on_account_of
+from gitops_core.runtime.computing import (
+    ACCOUNT,
+    AT_A_STRETCH,
+    SMALL,
+    Account,
+    Busy,
+    Threads,
+    TooCostly,
+    on_account_of,
+    weight_of,
+)
 from gitops_core.runtime.metrics import Metrics
 
 KIND = Kind("example.org", "v1", "Thing")
@@ -199,3 +209,11 @@ async def _cancelled(tasks: list[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_objects_weigh_by_their_bytes_and_not_by_their_number() -> None:
+    dense = {"apiVersion": "v1", "kind": "ConfigMap", "data": {f"{n}": "" for n in range(40_000)}}
+    small = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}}
+
+    assert weight_of([dense]) > SMALL
+    assert weight_of([small] * 100) < SMALL < weight_of([small] * 10_000)
