@@ -17,12 +17,15 @@ from pathlib import Path
 from tests.docs.snippets import Snippet, shows
 from tests.servers.programs import ROOT, clean_environment, free_port
 
-PATIENCE = 90.0
+PATIENCE = 180.0
 """Seconds until what a document shows must be there."""
 
-_WRAPPED = """\
-cd "$(cat "$READER/place")"
+_VARIABLES = """\
 [ ! -e "$READER/variables" ] || . "$READER/variables"
+"""
+_WRAPPED = f"""\
+cd "$(cat "$READER/place")"
+{_VARIABLES}\
 trap 'code=$?; pwd > "$READER/place"; declare -px | grep -v "^declare -x \\(READER\\|PWD\\|OLDPWD\\|SHLVL\\)=" \
   > "$READER/variables"; exit $code' EXIT
 set -eo pipefail
@@ -124,7 +127,7 @@ class Reader:
     def _serve(self, snippet: Snippet, text: str) -> None:
         self._looking, self._log = None, self.folder / "reader" / f"{snippet.line}.log"
         with self._log.open("wb") as log:
-            command = ["bash", "-c", f"exec {text.strip()}"]
+            command = ["bash", "-c", f"{_VARIABLES}exec {text.strip()}"]
             service = subprocess.Popen(
                 command, cwd=self._place(), env=self._environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )

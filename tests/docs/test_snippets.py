@@ -76,6 +76,7 @@ def test_yaml_is_what_an_api_server_takes(snippet: Snippet) -> None:
         assert unsupported(from_manifest(kind, filled).spec) == ()
 
 
+@pytest.mark.timeout(900)  # a document is long, and a machine may be busy
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if any(s.document == d and s.mark in DONE for s in ALL)])
 def test_a_reader_sees_what_the_document_says(document: str, reader: Reader) -> None:
     """From a clone of the repository, with a real API server behind kubectl."""
