@@ -162,3 +162,14 @@ def test_any_schedule_is_read_or_refused(schedule: str, zone: str) -> None:
     ):
         with suppress(WindowInvalid):
             opening(window, NOW)
+
+
+def test_a_closed_window_says_that_it_is_closed_and_when_it_opens() -> None:
+    opens = datetime(2026, 3, 10, 21, tzinfo=UTC)
+
+    assert state((NIGHTLY,), (), NOW) == Closed("no update window is open", opens)
+
+
+def test_a_freeze_is_on_from_the_moment_it_begins() -> None:
+    assert isinstance(state((), (Freeze(start=NOW),), NOW), Closed)
+    assert state((), (Freeze(start=NOW + timedelta(seconds=1)),), NOW) == Open()
