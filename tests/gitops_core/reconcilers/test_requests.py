@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gitops_core.api import Kustomization
-from gitops_core.errors import Conflict
+from gitops_core.errors import ClusterUnavailable, Conflict
 from gitops_core.meta import ObjectKey, ObjectRef
 from tests.gitops_core.reconcilers.test_kustomization import ROLLED_OUT, WEB
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, DEPLOYMENT, World, condition, config_map
@@ -90,6 +90,27 @@ def test_an_object_that_is_there_already_and_not_ours_is_looked_at_soon() -> Non
             await say(world, "web", ROLLED_OUT)
             await asyncio.sleep(7)
 
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+
+    virtually(main())
+
+
+def test_an_api_server_that_says_when_to_come_back_is_asked_no_sooner() -> None:
+    async def main() -> None:
+        world = World()
+        await world.begin({"apps/one.yaml": config_map("one")})
+        world.cluster.refusals["ConfigMap/one"] = ClusterUnavailable("busy", retry_after=300)
+        await world.sync("apps", "./apps", retryInterval="30s")
+        async with world.running():
+            await asyncio.sleep(10)
+            assert condition(await world.kustomization("apps"), "Ready")[0] == "False"
+            before = len(world.cluster.requests)
+            world.cluster.refusals.clear()
+
+            await asyncio.sleep(280)
+
+            assert [about for _, about, _ in world.cluster.since(before, "apply")] == []
+            await asyncio.sleep(40)
             assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
 
     virtually(main())

@@ -153,6 +153,26 @@ async def test_a_stateful_set_replaces_its_pods_one_by_one(local_cluster: LocalC
     assert {pod["spec"]["containers"][0]["image"] for pod in await pods(local_cluster)} == {"app:2"}
 
 
+async def test_a_stateful_set_keeps_the_pods_below_its_partition(local_cluster: LocalCluster) -> None:
+    shelf = Shelf("app:1", "app:2")
+    await local_cluster.apply(workload(STATEFUL_SET, "app:1", replicas=2), field_manager="tests")
+
+    async with running(local_cluster, shelf):
+        await eventually(local_cluster, STATEFUL_SET, is_current)
+        strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
+        for replicas in (2, 3):  # with the third, all are looked at once more after the second was replaced
+            wanted = workload(STATEFUL_SET, "app:2", replicas=replicas, updateStrategy=strategy)
+            await local_cluster.apply(wanted, field_manager="tests")
+            await eventually(
+                local_cluster,
+                STATEFUL_SET,
+                lambda s, ready=replicas: is_current(s) and s["status"]["readyReplicas"] == ready,  # type: ignore[misc]
+            )
+
+    images = {pod["metadata"]["name"]: pod["spec"]["containers"][0]["image"] for pod in await pods(local_cluster)}
+    assert images == {"web-0": "app:1", "web-1": "app:2", "web-2": "app:2"}
+
+
 async def test_a_job_completes(local_cluster: LocalCluster) -> None:
     await local_cluster.apply(workload(JOB, "app:1", completions=2), field_manager="tests")
 
