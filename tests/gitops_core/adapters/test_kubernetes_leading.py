@@ -28,6 +28,7 @@ from tests.servers.certificates import Authority
 LOGIN = StaticLogin(Sensitive("Bearer hunter2"))
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
 CONFIG_MAPS = [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True}]
+PLACES = 64  # that requests of one client share
 LEASES = [{"name": "leases", "kind": "Lease", "namespaced": True}]
 
 
@@ -36,11 +37,15 @@ class Crowded:
 
     Attributes:
         seconds: that each other request takes.
+        gate: while it is closed, nobody is answered.
+        is_full: as many requests arrived as a client may have under way.
         arrived: method and name of the requests for objects, in the order of their arrival.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
+        self.gate, self.is_full = asyncio.Event(), asyncio.Event()
+        self.gate.set()
         self.arrived: list[tuple[str, str]] = []
         self._lease: dict[str, Any] = {}
 
@@ -62,7 +67,10 @@ class Crowded:
     async def _answer(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         self.arrived.append((request.method, name))
+        if len(self.arrived) == PLACES:
+            self.is_full.set()
         await asyncio.sleep(self.seconds)
+        await self.gate.wait()
         metadata = {"name": name, "namespace": "shop", "resourceVersion": "7"}
         return web.json_response({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
 
@@ -129,8 +137,8 @@ async def outcomes(writes: list[asyncio.Task[Any]]) -> set[type]:
 
 
 async def test_two_hundred_and_fifty_six_slow_applies_do_not_cost_the_lease() -> None:
-    crowded = Crowded(seconds=1.0)
-    settings = LeaseSettings("shop", "sealoop", "one", duration=3.0, renew_deadline=2.0, retry=0.3)
+    crowded = Crowded(seconds=2.5)
+    settings = LeaseSettings("shop", "sealoop", "one", duration=7.0, renew_deadline=5.0, retry=0.3)
     async with crowded.served() as server, facing(str(server.make_url("")).rstrip("/")) as cluster:
         leadership = Leadership(settings, cluster.apart(), SystemClock(), SystemChance())
         await leadership.acquire()
@@ -148,20 +156,22 @@ async def test_two_hundred_and_fifty_six_slow_applies_do_not_cost_the_lease() ->
 
 @pytest.mark.parametrize("method", WRITES)
 async def test_what_waits_for_its_turn_when_the_leader_is_deposed_is_never_sent(method: str) -> None:
-    crowded, reign = Crowded(seconds=0.5), Reign()
+    crowded, reign = Crowded(), Reign()
     async with crowded.served() as server, facing(str(server.make_url("")).rstrip("/")) as cluster:
         fenced = FencedCluster(cluster, reign)
         await fenced.resource(CONFIG_MAP)
-        reads = [asyncio.create_task(fenced.get(ref("read"))) for _ in range(64)]
-        await asyncio.sleep(0.1)
+        crowded.gate.clear()
+        reads = [asyncio.create_task(fenced.get(ref("read"))) for _ in range(PLACES)]
+        await crowded.is_full.wait()
         writes = [asyncio.ensure_future(WRITES[method](fenced, f"n{number}")) for number in range(40)]
         await asyncio.sleep(0.1)
 
         reign.lasts = False
+        crowded.gate.set()
 
         assert await outcomes(writes) == {NotLeader}
         assert {type(read) for read in await asyncio.gather(*reads)} == {dict}
-        assert crowded.arrived == [("GET", "read")] * 64
+        assert crowded.arrived == [("GET", "read")] * PLACES
         assert await fenced.get(ref("read")) is not None
 
 
@@ -173,7 +183,7 @@ async def test_a_write_that_waits_for_its_credentials_meanwhile_is_never_sent(tm
     login = PluginLogin(
         sys.executable, ("-c", script), dict(os.environ), "client.authentication.k8s.io/v1", "", cluster=None
     )
-    crowded, reign = Crowded(seconds=0.0), Reign()
+    crowded, reign = Crowded(), Reign()
     async with crowded.served() as server, facing(str(server.make_url("")).rstrip("/"), login) as cluster:
         writing = asyncio.create_task(FencedCluster(cluster, reign).apply(config_map("a"), field_manager="m"))
         await asyncio.sleep(0.2)
@@ -190,7 +200,7 @@ async def test_a_write_that_waits_for_its_connection_meanwhile_is_never_sent(tmp
     pair = authority.server("127.0.0.1")
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(pair.certificate, pair.key)
-    crowded, reign, gate = Crowded(seconds=0.0), Reign(), asyncio.Event()
+    crowded, reign, gate = Crowded(), Reign(), asyncio.Event()
     async with (
         crowded.served(tls) as server,
         gated(server.port or 0, gate) as port,
