@@ -32,7 +32,7 @@ from image_updater.adapters.oci import OciRegistry
 from image_updater.adapters.remembered import Kept, Remembered
 from image_updater.domain.cosign import SignedClaim, claims_of_bundle
 from image_updater.domain.credentials import OPEN, RegistryAccess
-from image_updater.domain.references import Repository
+from image_updater.domain.references import DIGEST, Repository
 from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable, RepositoryUnknown
 from image_updater.ports import Image
 
@@ -73,7 +73,6 @@ SIGNATURE_ARTIFACTS = frozenset(
     {"", "application/vnd.dev.cosign.artifact.sig.v1+json", "application/vnd.oci.empty.v1+json"}
 )
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _Asked = tuple[Repository, RegistryAccess, str]  # of whom, as who, and the digest
@@ -146,7 +145,7 @@ class RegistryReader:
 
     async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
         digest = reference if ":" in reference else await self._registry.digest(repository, reference, access)
-        if not _DIGEST.fullmatch(digest):
+        if not DIGEST.fullmatch(digest):
             raise RegistryUnavailable(f"{repository} has no usable digest for {reference!r}")
 
         async def ask() -> Kept[Image | str]:
@@ -355,7 +354,7 @@ def _decoded(body: bytes, type_: type[_Body], where: str) -> _Body:
 
 def _checked(digest: str, where: str) -> str:
     """`digest`, which a manifest names: it becomes part of a URL. Raises ImageUnreadable."""
-    if not _DIGEST.fullmatch(digest):
+    if not DIGEST.fullmatch(digest):
         raise ImageUnreadable(f"{where[:200]!r} is not named by a digest")
     return digest
 

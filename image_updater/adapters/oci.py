@@ -13,7 +13,6 @@ Source: https://github.com/opencontainers/distribution-spec/blob/main/spec.md.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import chain
@@ -28,7 +27,7 @@ from image_updater.adapters.links import next_query
 from image_updater.adapters.pages import Page, RememberedPages, tags_in
 from image_updater.adapters.transport import JSON, Limits, Transport
 from image_updater.domain.credentials import OPEN, RegistryAccess
-from image_updater.domain.references import Repository
+from image_updater.domain.references import DIGEST, Repository
 from image_updater.errors import RegistryUnavailable
 
 PAGE = 1000
@@ -55,7 +54,6 @@ NO_HEAD = frozenset({400, 403, 405, 501})
 MOST_EMPTY = 100
 """Pages without a tag in a row, each of which says that there are more."""
 _LISTING = {"Accept": JSON}
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 
 class OciRegistry:
@@ -164,7 +162,7 @@ class OciRegistry:
         path, headers = f"/v2/{repository.path}/manifests/{quote(reference, safe=':')}", {"Accept": MANIFESTS}
         answer = await self._transport.ask("HEAD", repository, path, access, headers, LARGEST_MANIFEST, NO_HEAD)
         digest = answer.headers.get("Docker-Content-Digest", "")
-        if answer.status == HTTPStatus.OK and _DIGEST.fullmatch(digest):
+        if answer.status == HTTPStatus.OK and DIGEST.fullmatch(digest):
             return digest
         # the header is optional for a registry, and some, or what is before them, take no HEAD
         answer = await self._transport.ask("GET", repository, path, access, headers, LARGEST_MANIFEST)

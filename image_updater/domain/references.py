@@ -23,7 +23,7 @@ DOCKER_HUB = "index.docker.io"
 _AUTHORITY = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[0-9A-Za-z._~!$&'()*+,;=-]+)(?::[0-9]*)?")
 _PATH = re.compile(r"[a-z0-9_./-]{2,255}")
 _TAG = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _LOCAL_HOST = re.compile(r"localhost|127\.0\.0\.1|\[::1\]|.*\.localhost")
 _PRIVATE = tuple(ipaddress.ip_network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 
@@ -94,7 +94,7 @@ def parse_image(text: str, *, insecure: bool = False) -> Image:
     """
     base, at, digest = text.partition("@")
     if at:
-        if not _DIGEST.fullmatch(digest):
+        if not DIGEST.fullmatch(digest):
             raise _unreadable(text)
         base = _split_tag(base)[0]
         return Image(_repository(base, text, insecure), digest)

@@ -24,14 +24,13 @@ from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from image_updater.domain.references import parse_image, parse_repository
+from image_updater.domain.references import DIGEST, parse_image, parse_repository
 from image_updater.errors import ImageInvalid
 
 MOST = 100
 MOST_READ = 1000
 """Tags that are looked at in one body, whatever they are."""
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 
 class PushedTag(NamedTuple):
@@ -205,4 +204,4 @@ def _clean(image: str, tag: str, digest: str) -> PushedTag | None:
         repository = parse_repository(image)
     except ImageInvalid:
         return None
-    return PushedTag(str(repository), tag, digest if _DIGEST.fullmatch(digest) else "")
+    return PushedTag(str(repository), tag, digest if DIGEST.fullmatch(digest) else "")
