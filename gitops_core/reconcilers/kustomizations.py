@@ -140,8 +140,10 @@ class KustomizationReconciler:
                 attempt.digest = syncing.digest
                 return await self._go_on(attempt, syncing)
         plan = await self._planned(attempt, source)
-        before = await self._look(attempt, plan)
-        return await self._go_on(attempt, Syncing(identity, plan, attempt.digest, attempt.began, before))
+        weight = weight_of(action.manifest for action in plan.actions)
+        fingerprint = await self.platform.compute.run(weight, _fingerprint, plan)
+        before = await self._look(attempt, plan, fingerprint)
+        return await self._go_on(attempt, Syncing(identity, plan, attempt.digest, fingerprint, attempt.began, before))
 
     # what is to be applied
 
@@ -230,10 +232,9 @@ class KustomizationReconciler:
     def _applier(self) -> Applier:
         return Applier(self.platform.cluster, self.platform.clock)
 
-    async def _look(self, attempt: _Attempt, plan: SyncPlan) -> Before:
+    async def _look(self, attempt: _Attempt, plan: SyncPlan, fingerprint: str) -> Before:
         """What there is, after the API server has accepted everything, with the inventory stored."""
         wanted, memory = attempt.wanted, self._memory.get(attempt.wanted.key)
-        fingerprint = await self._fingerprint(plan)
         is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, fingerprint)
         try:
             before = await (
@@ -280,7 +281,7 @@ class KustomizationReconciler:
         plan = syncing.plan
         await self._prune(attempt, plan)
         await self._compare(attempt, plan)
-        await self._remember(attempt, syncing)
+        self._remember(attempt, syncing)
         changed = any(one.change in CHANGES for one in syncing.applied)
         refs, now = targets(attempt.wanted, plan, syncing.applied), self.platform.clock.monotonic()
         wait = Wait(syncing.identity, plan, syncing.digest, syncing.since, now, changed, refs, refs)
@@ -343,14 +344,10 @@ class KustomizationReconciler:
         if changes := self._changes(attempt):
             attempt.tell("Progressing", "\n".join(changes))
 
-    async def _remember(self, attempt: _Attempt, syncing: Syncing) -> None:
+    def _remember(self, attempt: _Attempt, syncing: Syncing) -> None:
         marks = {one.ref: one.mark for one in syncing.applied}
         key, uid = attempt.wanted.key, attempt.wanted.metadata.uid
-        self._memory[key] = _Memory(uid, await self._fingerprint(syncing.plan), marks)
-
-    async def _fingerprint(self, plan: SyncPlan) -> str:
-        weight = weight_of(action.manifest for action in plan.actions)
-        return await self.platform.compute.run(weight, _fingerprint, plan)
+        self._memory[key] = _Memory(uid, syncing.fingerprint, marks)
 
     async def _track(self, attempt: _Attempt, refs: Sequence[ObjectRef]) -> None:
         """Store the inventory before the first write, if it is not stored already."""

@@ -41,6 +41,7 @@ class Syncing:
 
     Attributes:
         digest: of the rendering.
+        fingerprint: of the plan, which is remembered when all of it is applied.
         since: when it began, on the monotonic clock: `spec.timeout` counts from here.
         done: what was applied, by object.
         stage: the number of the stage to apply next.
@@ -50,6 +51,7 @@ class Syncing:
     identity: Identity
     plan: SyncPlan
     digest: str
+    fingerprint: str
     since: float
     before: Before
     done: Mapping[ObjectRef, Applied] = field(default_factory=dict)
