@@ -154,6 +154,9 @@ class Checkpoints:
     def forget(self, wanted: ImageRepository) -> None:
         self._written.pop(wanted.key, None)
 
+    def forget_image(self, name: str) -> None:
+        self._recalled.discard(name)
+
     async def _read(self, wanted: ImageRepository, name: str) -> bytes | None:
         """The record of the image `name` that `wanted` keeps; None when there is none that is ours."""
         place = checkpoint_of(wanted.key)

@@ -130,6 +130,7 @@ class ImageRepositoryReconciler:
         for name in names:
             if name not in used:
                 await self.catalog.forget(name)
+                self.checkpoints.forget_image(name)
 
     async def _scan(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, plan: Scan

@@ -180,6 +180,27 @@ def test_one_object_of_an_image_keeps_the_checkpoint_and_a_damaged_one_fails_no_
     virtually(scenario())
 
 
+def test_the_checkpoint_of_an_object_that_is_made_anew_is_written_again() -> None:
+    """The first ImageRepository of an image keeps it, and its ConfigMap goes with it."""
+
+    async def scenario() -> tuple[dict[str, SeenTag], dict[str, SeenTag]]:
+        world = World()
+        async with world.running():
+            await world.scanned("1.0.0")
+            await world.scanned(name="same")
+            await world.until(ImageRepository, "same", is_ready)
+            before = await written(world, "1.0.0")
+            await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "app")))
+            await written(world)
+
+            await world.scanned()
+            return before, await written(world, "1.0.0")
+
+    before, after = virtually(scenario())
+
+    assert after == before
+
+
 async def written_again(world: World) -> dict[str, SeenTag]:
     ref = ObjectRef(CONFIG_MAP, ObjectKey("default", "sealoop-tags-app"))
     for _ in range(600):

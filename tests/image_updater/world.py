@@ -16,6 +16,7 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Clock, Git, Query
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
+from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
@@ -39,10 +40,11 @@ class World:
         git: holds one repository, at URL, unless the process is given another Git.
         fakes: the registry, unless a process is given another one.
         forges: where pull requests are opened.
-        catalog: of the process that began last.
+        catalog, controllers: of the process that began last.
     """
 
     catalog: SqliteCatalog
+    controllers: tuple[Controller[Any], ...]
 
     def __init__(self, clock: Clock | None = None, git: Git | None = None) -> None:
         self.clock = clock or VirtualClock()
@@ -78,20 +80,25 @@ class World:
             await self.cluster.apply(crd(kind), field_manager="test")
         stop, own = asyncio.Event(), SqliteCatalog.open(None)
         self.catalog = catalog or own
+
+        def assembled(platform: Platform) -> tuple[Controller[Any], ...]:
+            self.controllers = controllers(
+                platform,
+                registry or self.fakes,
+                self.catalog,
+                health=health,
+                reader=reader or self.fakes,
+                forges=self.forges,
+            )
+            return self.controllers
+
         process = asyncio.create_task(
             run(
                 cluster=self.cluster,
                 git=self.real_git or self.git,
                 clock=self.clock,
                 chance=SeededChance(2),
-                assemble=lambda platform: controllers(
-                    platform,
-                    registry or self.fakes,
-                    catalog or own,
-                    health=health,
-                    reader=reader or self.fakes,
-                    forges=self.forges,
-                ),
+                assemble=assembled,
                 settings=Settings(),
                 stop=stop,
                 metrics=Metrics(CollectorRegistry()),

@@ -17,6 +17,7 @@ from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.hashing import created_by
 from secrets_sync.domain.live import CREATED_BY, DATA_HASH, MANAGED, SECRET
 from secrets_sync.errors import AccessDenied, ProviderUnavailable
+from tests.memories import remembering
 from tests.secrets_sync.world import NAMESPACE, World, external_secret, fake, is_stalled, prepare, put_secret
 from tests.simulation.fakes.provider import MemoryFactory, MemoryProvider
 
@@ -663,6 +664,16 @@ async def test_deleting_takes_the_secret_along_only_if_it_is_ours(world: World) 
     await world.secrets.finalize(await world.get())
 
     assert await world.secret() is None
+
+
+async def test_nothing_is_remembered_of_what_was_deleted(world: World) -> None:
+    await world.create(external_secret("zebra"))
+    await world.step("zebra")
+    assert remembering(world.secrets, "zebra")
+
+    await world.secrets.finalize(await world.get("zebra"))
+
+    assert remembering(world.secrets, "zebra") == []
 
 
 @pytest.mark.parametrize(("policy", "reads"), [("CreatedOnce", 1), ("OnChange", 2), ("Periodic", 3)])

@@ -18,6 +18,7 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster, Git, Query
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
+from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.schema import crd
 from tests.simulation.fakes.git import FakeGit, FakeRepository
 from tests.simulation.loop import SeededChance, VirtualClock
@@ -78,6 +79,12 @@ def _name_of(subject: Any) -> str:
 
 
 class World:
+    """Attributes:
+    controllers: of the process that began last.
+    """
+
+    controllers: tuple[Controller[Any], ...]
+
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.local = LocalCluster.open(None, self.clock, SeededChance(1))
@@ -109,7 +116,7 @@ class World:
                 git=cast(Git, self.git),
                 clock=self.clock,
                 chance=SeededChance(2),
-                assemble=lambda platform: component.controllers(platform, Kustomize()),
+                assemble=self._assembled,
                 settings=Settings(),
                 stop=halt,
                 metrics=Metrics(CollectorRegistry()),
@@ -121,6 +128,10 @@ class World:
         finally:
             halt.set()
             await task
+
+    def _assembled(self, platform: Platform) -> tuple[Controller[Any], ...]:
+        self.controllers = component.controllers(platform, Kustomize())
+        return self.controllers
 
     async def put(self, kind: type[GitRepository | Kustomization], name: str, **spec: Any) -> Manifest:
         manifest = {
