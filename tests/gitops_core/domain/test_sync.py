@@ -189,6 +189,7 @@ def test_limits_are_read_from_the_annotation() -> None:
         "30%": PruneLimit(None, 30),
         "5, 30%": PruneLimit(5, 30),
         "0": PruneLimit(0, None),
+        "100%": PruneLimit(None, 100),
     }
     for text, limit in read.items():
         assert PruneLimit.of({LIMIT: text}) == limit
@@ -197,6 +198,57 @@ def test_limits_are_read_from_the_annotation() -> None:
         with pytest.raises(StalledError, match="prune-limit") as refused:
             PruneLimit.of({LIMIT: text})
         assert refused.value.reason == "InvalidPruneLimit"
+        assert str(refused.value).endswith(': write "10", "50%", "10,50%" or "none"')
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "gone", "told"),
+    [
+        ("5", 100, 5, ""),
+        ("5", 100, 6, "more than 5"),
+        ("50%", 4, 2, ""),
+        ("50%", 4, 3, "more than 50%"),
+        ("100%", 4, 3, ""),
+        ("5,50%", 100, 6, ""),
+        ("5,50%", 10, 6, "more than 5 and more than 50%"),
+        ("none", 100, 99, ""),
+    ],
+)
+def test_what_the_annotation_does_not_limit_is_not_limited(text: str, known: int, gone: int, told: str) -> None:
+    refs, limit = config_maps(known), PruneLimit.of({LIMIT: text})
+    wanted = [manifest(ref) for ref in refs[gone:]]
+
+    if told:
+        with pytest.raises(PruneGuarded, match=f"^{gone} of {known} applied objects would be deleted, {told}: "):
+            plan_sync(wanted, refs, prune=True, limit=limit)
+    else:
+        assert len(plan_sync(wanted, refs, prune=True, limit=limit).prune) == gone
+
+
+@pytest.mark.parametrize(("gone", "more"), [(2, ""), (5, ""), (6, " and 1 more"), (9, " and 4 more")])
+def test_a_refusal_names_five_objects_and_counts_the_others(gone: int, more: str) -> None:
+    refs = config_maps(gone)
+    named = ", ".join(f"ConfigMap/shop/c{number}" for number in range(min(gone, 5)))
+
+    with pytest.raises(PruneGuarded) as refused:
+        plan_sync([], refs, prune=True)
+
+    told = f"the build holds no objects, and would delete all {gone} that were applied"
+    assert str(refused.value) == f"{told}: {named}{more}"
+
+
+@pytest.mark.parametrize(
+    ("mark", "create_only", "take_over"),
+    [("Override", False, True), ("IfNotPresent", True, True), ("Merge", False, False)],
+)
+def test_a_mark_in_the_manifest_says_how_it_is_applied(mark: str, create_only: bool, take_over: bool) -> None:
+    ref = config_maps(1)[0]
+
+    (plain,) = plan_sync([manifest(ref)], (), prune=True).actions
+    (marked,) = plan_sync([manifest(ref, **{f"{LABEL}/ssa": mark})], (), prune=True).actions
+
+    assert (plain.create_only, plain.take_over) == (False, True)
+    assert (marked.create_only, marked.take_over) == (create_only, take_over)
 
 
 def test_a_confirmation_is_for_one_revision() -> None:

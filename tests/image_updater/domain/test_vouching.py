@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ from image_updater.domain.vouching import (
     is_of_release,
     is_recorded,
     may_ask,
+    same_repository,
     stands_in,
 )
 
@@ -131,6 +133,13 @@ def test_the_ages_in_a_checkpoint_are_of_the_image_that_it_names() -> None:
     assert not is_of_image(checkpoint(), catalog_name(repository(insecure=True), IMAGE))
 
 
+def test_an_image_has_the_name_that_earlier_checkpoints_gave_it() -> None:
+    wanted = repository(insecure=True, proxySecretRef={"name": "p"})
+    written = checkpoint(metadata={"annotations": {"sealoop.dev/image": f"{IMAGE} over http by proxy"}})
+
+    assert is_of_image(written, catalog_name(wanted, IMAGE))
+
+
 def test_a_commit_is_ours_by_its_id_or_by_what_was_about_to_be_pushed() -> None:
     told = Pushing(parent="p", tree="t")
     pushing = msgspec.structs.replace(automation("a").status, pushing=told)
@@ -164,3 +173,9 @@ def test_what_a_namespace_lists_counts_there_alone_and_each_way_apart() -> None:
     names = {catalog_name(repository(namespace, **way), IMAGE) for namespace in ("shop", "thief") for way in ways}
 
     assert len(names) == 6
+
+
+@pytest.mark.parametrize("letter", string.ascii_letters + string.digits)
+def test_repositories_are_two_when_one_letter_differs(letter: str) -> None:
+    assert not same_repository(f"{FLEET}{letter}", FLEET)
+    assert not same_repository(f"{FLEET}{letter}.git/", f"{FLEET}/")
