@@ -56,10 +56,6 @@ class Update:
 class Delete:
     """Delete the Secret that was read, and no other of that name."""
 
-    ref: ObjectRef
-    uid: str
-    resource_version: str
-
 
 @dataclass(frozen=True)
 class Keep:
@@ -147,7 +143,7 @@ def _plan_deletion(wanted: ExternalSecret, live: LiveSecret | None) -> Plan:
         return DELETED
     if not is_ours(wanted, live):
         return _taken(live) or DELETED  # nobody's Secret is not ours to delete
-    return Delete(live.ref, live.metadata.get("uid", ""), live.metadata.get("resourceVersion", ""))
+    return Delete()
 
 
 def is_ours(wanted: ExternalSecret, live: LiveSecret) -> bool:
