@@ -38,7 +38,8 @@ OWN_TESTS = {
     ),
     "gitops_core.domain.inventory": ("gitops_core/domain/test_sync.py",),
     "gitops_core.domain.labels": ("gitops_core/domain/test_sync.py", "gitops_core/reconcilers/test_kustomization.py"),
-    "gitops_core.domain.plan": ("gitops_core/domain/test_sync.py", "gitops_core/reconcilers/test_kustomization.py"),
+    "gitops_core.domain.plan": ("gitops_core/domain/test_sync.py",),
+    "gitops_core.domain.prunelimit": ("gitops_core/domain/test_sync.py",),
     "gitops_core.domain.stages": ("gitops_core/domain/test_sync.py", "gitops_core/reconcilers/test_kustomization.py"),
     "gitops_core.domain.workloads": (
         "gitops_core/domain/test_health.py",
@@ -61,7 +62,6 @@ OWN_TESTS = {
     "image_updater.domain.plan": ("image_updater/domain/test_edits.py", "image_updater/test_automations.py"),
     "image_updater.domain.sightings": ("image_updater/domain/test_scans.py", "image_updater/domain/test_checkpoint.py"),
     "secrets_sync.domain.live": ("secrets_sync/domain/test_plan.py", "secrets_sync/test_external_secret.py"),
-    "secrets_sync.domain.plan": ("secrets_sync/domain/test_plan.py", "secrets_sync/test_external_secret.py"),
 }
 REAL = ("test_real_cluster.py",)  # minutes for each change, and what they prove is proven without a server too
 
