@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+from collections import Counter
 from typing import Any
 
-from gitops_core.errors import StalledError, TransientError
+from gitops_core.errors import Forbidden, StalledError, TransientError
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.controlling import ControllerLoop
@@ -531,8 +532,15 @@ def test_objects_that_are_gone_leave_nothing_behind() -> None:
             named = ObjectRef(Kind("", "v1", "ConfigMap"), wanted.key)
             return outcome(wanted, 3600.0, watch=frozenset({named}))
 
+        async def refuse_some(subject: Any, *args: Any, **options: Any) -> Any:
+            if subject.kind == Gadget.KIND and int(subject.key.name[1:]) % 6 == 3:
+                raise Forbidden("not this status")
+            return await world.local.patch(subject, *args, **options)
+
         await world.install()
-        async with world.process(controller(script, Gadget)):
+        world.cluster.override["patch"] = refuse_some
+        all_alike = controller(script, Gadget, references=lambda gadget: names("shop", Widget, gadget.key.name))
+        async with world.process(all_alike):
             for number in range(30):
                 await world.put(Gadget, f"n{number}", size=number % 6)
                 await asyncio.sleep(3.5)
@@ -543,6 +551,8 @@ def test_objects_that_are_gone_leave_nothing_behind() -> None:
             held = {name: len(value) for name, value in vars(loop).items() if isinstance(value, dict)}
 
             assert len(loop._around.timers) == 0
+            assert loop._index.kinds == frozenset()
+            assert world.cluster.watching == Counter({"Gadget": 1})
 
         assert len(held) >= 6
         assert {name: count for name, count in held.items() if count} == {}
