@@ -104,6 +104,7 @@ def test_a_plan_applies_what_is_wanted_and_prunes_what_was_ours(old: list[Object
     plan = plan_sync(map(manifest, new), old, prune=True, confirmed=True)
 
     assert {action.ref for action in plan.actions} == set(new)
+    assert all(action.manifest == manifest(action.ref) for action in plan.actions)
     assert set(plan.prune) == set(inventory.difference(old, new))
     assert set(plan.inventory) == set(new)
     tracked = set(map(inventory.identity, plan.tracked))
