@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Outcome
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.hashing import created_by
@@ -655,6 +658,86 @@ async def test_a_write_that_lost_a_race_is_planned_again(world: World) -> None:
     await world.step()
 
     assert await world.data() == {"own": "kept", "late": "late", "password": "v1"}
+
+
+async def make_anew(world: World) -> None:
+    await world.cluster.delete(ObjectRef(SECRET, ObjectKey(NAMESPACE, "db")))
+    await put_secret(world.cluster, "db", own="kept")
+
+
+async def hand_over(world: World) -> None:
+    """Somebody else's from now on, and the same object."""
+    other = await put_secret(world.cluster, "owner", of="it")
+    owner = {"apiVersion": "v1", "kind": "Secret", "name": "owner", "uid": other["metadata"]["uid"], "controller": True}
+    patch = {"metadata": {"ownerReferences": [owner]}, "data": {"password": None, "own": "a2VwdA=="}}
+    await world.patch(SECRET, "db", patch)
+
+
+class Meanwhile:
+    """The cluster, where something happens once: right before a Secret is deleted, or right after some were listed."""
+
+    def __init__(self, inner: LocalCluster, moment: str, deed: Callable[[], Awaitable[None]]) -> None:
+        self._inner, self._deeds = inner, {moment: deed}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def delete(self, ref: ObjectRef, **options: Any) -> None:
+        await self._happens("delete")
+        await self._inner.delete(ref, **options)
+
+    async def list(self, query: Query, *args: Any, **options: Any) -> Any:
+        page = await self._inner.list(query, *args, **options)
+        await self._happens("list")
+        return page
+
+    async def _happens(self, moment: str) -> None:
+        if (deed := self._deeds.pop(moment, None)) is not None:
+            await deed()
+
+
+@pytest.mark.parametrize("deed", [make_anew, hand_over])
+@pytest.mark.parametrize("cause", ["gone", "finalized", "renamed"])
+async def test_a_secret_that_became_anothers_after_it_was_read_is_not_deleted(
+    world: World, cause: str, deed: Callable[[World], Awaitable[None]]
+) -> None:
+    await world.create(external_secret(target={"name": "db", "deletionPolicy": "Delete"}))
+    await world.step()
+    meanwhile: Any = Meanwhile(world.cluster, "delete", lambda: deed(world))
+    world.secrets = replace(world.secrets, cluster=meanwhile)
+
+    if cause == "gone":
+        provider(world).remove("db")
+        await world.clock.sleep(3600)
+        await world.step()
+    elif cause == "renamed":
+        await world.patch(ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
+        await world.step()
+    else:
+        with pytest.raises(GitOpsError):
+            await world.secrets.finalize(await world.get())
+        await world.secrets.finalize(await world.get())
+
+    assert await world.data() == {"own": "kept"}
+
+
+async def test_a_secret_that_the_next_one_took_already_is_not_given_up_again(world: World) -> None:
+    await world.create(external_secret())
+    await world.step()
+    await world.create(external_secret("next", target={"name": "db"}))
+    await world.patch(ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
+    owner = {"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "name": "next", "controller": True}
+    owner["uid"] = (await world.get("next")).metadata.uid
+    taken = {"ownerReferences": [owner], "labels": {CREATED_BY: created_by(ObjectKey(NAMESPACE, "next"))}}
+    meanwhile: Any = Meanwhile(world.cluster, "list", lambda: world.patch(SECRET, "db", {"metadata": taken}))
+    world.secrets = replace(world.secrets, cluster=meanwhile)
+
+    await world.step()
+
+    assert await world.data("db2") == {"password": "v1"}
+    secret = await world.secret()
+    assert secret is not None
+    assert secret["metadata"]["labels"][CREATED_BY] == created_by(ObjectKey(NAMESPACE, "next"))
 
 
 async def test_deleting_takes_the_secret_along_only_if_it_is_ours(world: World) -> None:
