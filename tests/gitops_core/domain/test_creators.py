@@ -13,7 +13,7 @@ from gitops_core.meta import Kind, Manifest, ObjectKey
 OWNER = ObjectKey("flux-system", "apps")
 MARK = "sealoop.dev/created-by"
 OURS = {"manager": "sealoop", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1"}
-MARKED = {"f:metadata": {"f:annotations": {".": {}, f"f:{MARK}": {}}}}
+MARKED: dict[str, Any] = {"f:metadata": {"f:annotations": {".": {}, f"f:{MARK}": {}}}}
 
 
 def namespace(

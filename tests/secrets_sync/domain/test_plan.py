@@ -174,7 +174,7 @@ def stored(
     data: dict[str, str], *, owners: Any = (OWNER,), wrote: tuple[str, ...] = (), immutable: bool = False, **more: Any
 ) -> LiveSecret:
     """A Secret `db` with these base64 values, of which our field manager wrote some."""
-    fields = {"f:data": {f"f:{key}": {} for key in wrote if key in data}} | {
+    fields: dict[str, Any] = {"f:data": {f"f:{key}": {} for key in wrote if key in data}} | {
         "f:metadata": {f"f:{place}": {f"f:{key}": {} for key in wrote if key in more.get(place, ())} for place in more}
     }
     metadata = {
