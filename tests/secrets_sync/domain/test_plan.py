@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitops_core.adapters.local import LocalCluster
-from gitops_core.meta import Manifest, ObjectKey, ObjectMeta, ObjectRef, Sensitive
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectMeta, ObjectRef, Sensitive
 from gitops_core.runtime.clock import SystemClock
 from secrets_sync.api import ExternalSecret, ExternalSecretSpec, Target
 from secrets_sync.domain.hashing import field_manager
 from secrets_sync.domain.live import CREATED_BY, DATA_HASH, MANAGED, SECRET, LiveSecret
-from secrets_sync.domain.plan import Create, Delete, Keep, Plan, Refuse, Update, plan_target, released
+from secrets_sync.domain.plan import Create, Delete, Keep, Plan, Refuse, Update, plan_target, released, target_of
 from secrets_sync.domain.reading import Absent, Reading
 from tests.secrets_sync.world import NAMESPACE, external_secret, prepare, put_secret
 
@@ -235,6 +235,9 @@ def test_the_secret_has_the_name_that_the_target_gives_it() -> None:
 
     assert isinstance(plan, Create)
     assert plan.manifest["metadata"]["name"] == "renamed"
+    secret = Kind("", "v1", "Secret")
+    assert target_of(wanted_with(Target(name="renamed"), {})) == ObjectRef(secret, ObjectKey("shop", "renamed"))
+    assert target_of(wanted_with(Target(), {})) == ObjectRef(secret, ObjectKey("shop", "db"))
 
 
 def test_what_is_not_to_be_made_is_not_made() -> None:
@@ -386,7 +389,7 @@ def in_order(**more: Any) -> dict[str, Any]:
     [
         (stored({"password": "djE="}, **in_order()), True),
         (
-            stored({"password": "djE="}, **in_order(ownerReferences=[{"kind": "A", "uid": "a", "x": False}, OWNER])),
+            stored({"password": "djE="}, **in_order(ownerReferences=[OWNER, {"kind": "A", "uid": "a", "x": False}])),
             True,
         ),
         (stored({"password": "eA=="}, **in_order()), False),
@@ -403,11 +406,12 @@ def test_only_what_differs_is_written(live: LiveSecret, is_kept: bool) -> None:
 
 
 def test_a_secret_that_is_to_be_immutable_becomes_so_and_keeps_its_data() -> None:
-    live = stored({"password": "eA=="}, **in_order())
+    live = stored({"password": "djE="}, **in_order())
     frozen = stored({"password": "djE="}, immutable=True, **in_order())
 
     assert updated(planned("Owner", live, immutable=True))["immutable"] is True
-    assert "immutable" not in updated(planned("Owner", live))
+    assert planned("Owner", live) == Keep()
+    assert "immutable" not in updated(planned("Owner", live, {"password": "v2"}))
     assert planned("Owner", frozen, immutable=True) == planned("Owner", frozen) == Keep()
     newer = planned("Owner", frozen, {"password": "v2"}, immutable=True)
     assert newer == Keep()
