@@ -19,12 +19,12 @@ from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
 from gitops_core.schema import from_manifest
 from image_updater.api import ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing
-from image_updater.domain.inventory import MOST_REPORTED, after_commit, counts, through, unsettled
-from image_updater.domain.messages import push_notice
-from image_updater.domain.plan import Spot
-from image_updater.domain.pullrequests import PullRequest
-from image_updater.domain.targets import DeclaredTarget
-from image_updater.domain.vouching import holder, same_repository
+from image_updater.domain.files.inventory import MOST_REPORTED, after_commit, counts, through, unsettled
+from image_updater.domain.files.messages import push_notice
+from image_updater.domain.files.plan import Spot
+from image_updater.domain.files.targets import DeclaredTarget
+from image_updater.domain.forges.pullrequests import PullRequest
+from image_updater.domain.guards.vouching import holder, same_repository
 from image_updater.errors import BranchTaken, SelectorInvalid, SourceInvalid, SourceMissing
 from image_updater.reconcilers.notices import ready_notices
 from image_updater.reconcilers.planning import Part, read_part, with_refusals

@@ -16,13 +16,13 @@ from gitops_core.ports import CommitInfo, GitRemote
 from gitops_core.runtime.computing import READING
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Reverted
-from image_updater.domain.gates import Gate, Gatekeeper, gates_for, regulated
-from image_updater.domain.inventory import Step, refused, still_set_back
-from image_updater.domain.markers import SCREEN
-from image_updater.domain.plan import Change, CommitPlan, Sighting, Spot, plan_commit, setters
-from image_updater.domain.selectors import selector_text, selects
-from image_updater.domain.sightings import setter_of
-from image_updater.domain.targets import DeclaredTarget, targeted
+from image_updater.domain.files.inventory import Step, refused, still_set_back
+from image_updater.domain.files.markers import SCREEN
+from image_updater.domain.files.plan import Change, CommitPlan, Sighting, Spot, plan_commit, setters
+from image_updater.domain.files.sightings import setter_of
+from image_updater.domain.files.targets import DeclaredTarget, targeted
+from image_updater.domain.guards.gates import Gate, Gatekeeper, gates_for, regulated
+from image_updater.domain.guards.selectors import selector_text, selects
 from image_updater.errors import UpdateFailed
 from image_updater.reconcilers.policies import guards_in
 

@@ -24,10 +24,8 @@ from gitops_core.ports import Clock, Cluster, Compute, GitAccess, Objects
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.credentials import git_access
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
-from image_updater.domain.choices import repository_key
-from image_updater.domain.credentials import RegistryAccess
-from image_updater.domain.plan import CommitPlan, Spot
-from image_updater.domain.proposals import (
+from image_updater.domain.files.plan import CommitPlan, Spot
+from image_updater.domain.forges.proposals import (
     Bump,
     changed_policies,
     code,
@@ -36,7 +34,7 @@ from image_updater.domain.proposals import (
     rule_text,
     write_proposal,
 )
-from image_updater.domain.pullrequests import (
+from image_updater.domain.forges.pullrequests import (
     NOTHING_LEFT,
     Close,
     Nothing,
@@ -52,8 +50,10 @@ from image_updater.domain.pullrequests import (
     plan_pull_request,
     refused,
 )
-from image_updater.domain.references import Repository, parse_repository
-from image_updater.domain.sites import same_forge
+from image_updater.domain.registry.credentials import RegistryAccess
+from image_updater.domain.registry.references import Repository, parse_repository
+from image_updater.domain.registry.sites import same_forge
+from image_updater.domain.tags.choices import repository_key
 from image_updater.errors import ForgeDenied, ForgeUnavailable
 from image_updater.ports import Forge, ForgeAddress, Forges, ImageReader
 

@@ -22,10 +22,10 @@ from gitops_core.runtime.computing import READING
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing, SigningKey
-from image_updater.domain.gates import Gatekeeper
-from image_updater.domain.messages import commit_message
-from image_updater.domain.sightings import Spot
-from image_updater.domain.vouching import is_recorded
+from image_updater.domain.files.messages import commit_message
+from image_updater.domain.files.sightings import Spot
+from image_updater.domain.guards.gates import Gatekeeper
+from image_updater.domain.guards.vouching import is_recorded
 from image_updater.errors import BranchTaken
 from image_updater.reconcilers.planning import Part, Planned, Together, plan_together
 from image_updater.reconcilers.sources import Source

@@ -19,9 +19,9 @@ from gitops_core.runtime.leading import LEASE
 from gitops_core.runtime.leave import behind
 from image_updater.api import ImagePolicy, ImagePolicyStatus, ImageRef, UpdateGuard
 from image_updater.api.images import ImagePolicySpec, PolicyChoice
-from image_updater.domain.checkpoint import encode
-from image_updater.domain.history import SeenTag
-from image_updater.domain.references import parse_repository
+from image_updater.domain.registry.references import parse_repository
+from image_updater.domain.tags.checkpoint import encode
+from image_updater.domain.tags.history import SeenTag
 from tests.simulation.bumps import BOT, Broken
 from tests.simulation.fakes.git import SOMEBODY
 from tests.simulation.files import IMAGE, deployment

@@ -9,7 +9,7 @@ from gitops_core.meta import ObjectMeta, Resource
 from gitops_core.recent import Recent
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImageRepository, ImageRepositorySpec
-from image_updater.domain.listings import Listings
+from image_updater.domain.tags.listings import Listings
 from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.repositories import ImageRepositoryReconciler
 from tests.simulation.fakes.registry import FakeRegistry
