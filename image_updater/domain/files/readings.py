@@ -15,12 +15,11 @@ import hashlib
 import re
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import groupby, pairwise
 from typing import NamedTuple, TypeAlias
 
 from gitops_core.recent import Recent
-from image_updater.domain.files.entries import walk_document
 from image_updater.domain.files.helm import ACTION, lines_in_blocks, mask, was_masked
 from image_updater.domain.files.markers import (
     LARGEST,
@@ -136,7 +135,7 @@ def find_markers(text: str, *, compares: bool = False) -> Reading:
         raise Unparsable(f"the file has more than {MOST} markers")
     found = _Found(text)
     try:
-        found.documents(text, tokens, walk if compares else walk_document)
+        found.documents(text, tokens, compares=compares)
         return found.reading(tokens)._replace(digests=tuple(found.digests) if compares else (), events=found.events)
     except Unparsable as error:
         if ACTION not in text:
@@ -181,7 +180,8 @@ class _Found:
         self,
         text: str,
         tokens: list[int],
-        walk: Callable[[str, list[int], int, int], Walked] = walk,
+        *,
+        compares: bool = True,
         skip: bool = False,
     ) -> None:
         """Read the documents that hold tokens. Raises Unparsable, unless those that cannot be read are to be skipped.
@@ -196,7 +196,7 @@ class _Found:
                 continue
             line, counted = line + len(_BREAK.findall(text, counted, start)), start
             try:
-                self.add(walk(text[start:end], inside, start, line), start)
+                self.add(walk(text[start:end], inside, start, line, compares=compares), start)
             except Unparsable as error:
                 if not skip:
                     raise

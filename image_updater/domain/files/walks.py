@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -127,36 +127,22 @@ def spelling(text: str, event: Any) -> int:
     return match.end() if match else event.start_mark.index
 
 
-class Piece(NamedTuple):
-    """Some text of a file.
-
-    Attributes:
-        tokens: where in it `SCREEN` stands, ascending.
-        base, line: characters and lines that stand before it in its file; what is found is counted from there.
-    """
-
-    text: str
-    tokens: list[int]
-    base: int = 0
-    line: int = 0
-
-
 def walk(text: str, tokens: list[int], base: int = 0, line: int = 0, *, compares: bool = True) -> Walked:
-    """What a piece asks for, with a digest if it `compares`, or else an empty one. Raises Unparsable."""
-    walk = _Walk(Piece(text, tokens, base, line), {})
-    walk.follow()
-    return walk.found(hashlib.blake2b(msgspec.msgpack.encode(walk.said), digest_size=16).digest() if compares else b"")
+    """Follow one document, or one line, and return what it asks for, with a digest if it `compares`.
 
+    Args:
+        tokens: where in `text` `SCREEN` stands, ascending.
+        base, line: characters and lines that stand before it in its file; what is found is counted from there.
 
-def walk_entries(pieces: Iterable[Piece]) -> tuple[Walked, ...]:
-    """What entries of one document's root mapping ask for, some in each piece, without digests. Raises Unparsable."""
-    named: dict[tuple[Any, ...], str] = {}
-    walks = [_Entries(piece, named) for piece in pieces]
-    for each in walks:
-        each.follow()
-    for each in walks:
-        each.identify()
-    return tuple(each.found(b"") for each in walks)
+    Raises:
+        Unparsable: it is no YAML.
+    """
+    walk = _Walk(text, tokens, base, line)
+    try:
+        walk.take(parse(text).get_event)
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise unparsable(error, line) from None
+    return walk.found(compares)
 
 
 class _Walk:
@@ -169,9 +155,9 @@ class _Walk:
         named: what identifies the document's objects, by path.
     """
 
-    def __init__(self, piece: Piece, named: dict[tuple[Any, ...], str]) -> None:
-        text, tokens, self.base, self.line = piece
-        self.text, self.named = text, named
+    def __init__(self, text: str, tokens: list[int], base: int, line: int) -> None:
+        self.text, self.base, self.line = text, base, line
+        self.named: dict[tuple[Any, ...], str] = {}
         self.marked: list[Marked] = []
         self.claimed: list[int] = []
         self.beside: dict[int, str] = {}
@@ -186,14 +172,9 @@ class _Walk:
         self.ahead = tokens[::-1]
         self.next_line, self.next_token = self._reach()
 
-    def found(self, digest: bytes) -> Walked:
-        return Walked(tuple(self.marked), frozenset(self.claimed), self.beside, self.inside, digest, self.events)
-
-    def follow(self) -> None:
-        try:
-            self.take(parse(self.text).get_event)
-        except (yaml.YAMLError, UnicodeError) as error:
-            raise unparsable(error, self.line) from None
+    def found(self, compares: bool) -> Walked:
+        said = hashlib.blake2b(msgspec.msgpack.encode(self.said), digest_size=16).digest() if compares else b""
+        return Walked(tuple(self.marked), frozenset(self.claimed), self.beside, self.inside, said, self.events)
 
     def take(self, take: Callable[[], Any]) -> None:
         say, keys = self.said.append, self.keys
@@ -221,9 +202,9 @@ class _Walk:
                 self.alias()
             elif kind is yaml.DocumentStartEvent:
                 say((event.version, event.tags))
-                self.begin_document()
+                self.named.clear()
             elif kind is yaml.DocumentEndEvent:
-                self.finish_document()
+                self.settle()
             elif kind is yaml.StreamEndEvent:
                 self.events = number
                 return
@@ -303,14 +284,8 @@ class _Walk:
         self.pending.append(((event, start), setter, tuple(self.keys)))
         self.said[-1] = ("marked", event.anchor, event.tag)
 
-    def begin_document(self) -> None:
-        self.named.clear()
-
-    def finish_document(self) -> None:
-        self.identify()
-
-    def identify(self) -> None:
-        """Know the pending values' objects."""
+    def settle(self) -> None:
+        """Name the objects of the pending values: all that identifies them has been read."""
         for (event, start), setter, path in self.pending:
             self.marked.append(
                 Marked(
@@ -339,13 +314,3 @@ class _Walk:
         if not self.ahead:
             return -1, -1
         return self.text.rfind("\n", 0, self.ahead[-1]) + 1, self.ahead[-1]
-
-
-class _Entries(_Walk):
-    """Follows some entries of a document: what the others say may name their object."""
-
-    def begin_document(self) -> None:
-        pass
-
-    def finish_document(self) -> None:
-        pass
