@@ -22,7 +22,8 @@ from image_updater.domain.files.sightings import setter_of
 from image_updater.domain.guards.explaining import verdicts
 from image_updater.domain.guards.selectors import selects
 from image_updater.domain.guards.verdicts import Chosen, Verdict
-from image_updater.reconcilers.planning import plan_part, read_part
+from image_updater.reconcilers.parts import read_part
+from image_updater.reconcilers.planning import plan_part
 from image_updater.reconcilers.sources import open_source
 from sealoop.images.looking import Look, looking
 
