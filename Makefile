@@ -36,7 +36,7 @@ explore: install tools ## The property tests with new examples, and many: make e
 simulate: install      ## More simulated histories: make simulate SEEDS=10000; SEED=n plays one again
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
 
-mutate: install        ## Score the tests by changes that they should notice: make mutate MODULES=gitops_core.domain.plan
+mutate: install        ## Score the tests by changes that they should notice: make mutate MODULES=gitops_core.domain.sync.plan
 	$(BIN)/python tools/mutate.py $(MODULES) $(ARGS)
 
 bench: install tools   ## Measure; prints tables

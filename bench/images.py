@@ -26,7 +26,7 @@ from typing import Any
 
 from bench.kustomizations import SOURCES, at_once, create, handled, ready, service, wait_until
 from bench.table import Row, usage_of
-from image_updater.domain.policies import SemVerPolicy, select_latest
+from image_updater.domain.tags.policies import SemVerPolicy, select_latest
 from sealoop.embedded.githttp import GitServer, create_repository
 from sealoop.embedded.registry import RegistryServer
 from tests.servers.controlplane import ControlPlane, start_control_plane

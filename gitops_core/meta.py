@@ -90,6 +90,11 @@ class ObjectRef(NamedTuple):
         metadata = manifest.get("metadata") or {}
         return cls(Kind.of_manifest(manifest), ObjectKey(metadata.get("namespace", ""), metadata.get("name", "")))
 
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """What makes an object the same object: group, kind, namespace and name, but no version."""
+        return self.kind.group, self.kind.kind, self.key.namespace, self.key.name
+
     def __str__(self) -> str:
         return f"{self.kind.kind}/{self.key}"
 

@@ -14,13 +14,13 @@ from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.choices import repository_key
-from image_updater.domain.gates import APPROVE
-from image_updater.domain.inventory import MOST_REPORTED
-from image_updater.domain.listings import Listings
-from image_updater.domain.policies import SKIP_UNPARSABLE
-from image_updater.domain.pushes import PUSHED
-from image_updater.domain.shrinking import BELIEVE
+from image_updater.domain.files.inventory import MOST_REPORTED
+from image_updater.domain.guards.gates import APPROVE
+from image_updater.domain.registry.pushes import PUSHED
+from image_updater.domain.tags.choices import repository_key
+from image_updater.domain.tags.listings import Listings
+from image_updater.domain.tags.policies import SKIP_UNPARSABLE
+from image_updater.domain.tags.shrinking import BELIEVE
 from image_updater.ports import CloudLogins, Forges, HealthRule, ImageReader, Registry, TagCatalog
 from image_updater.reconcilers import (
     ImagePolicyReconciler,

@@ -12,12 +12,12 @@ from typing import Literal, NamedTuple, Protocol
 
 from gitops_core.meta import Manifest
 from gitops_core.ports import GitAccess
-from image_updater.domain.cosign import SignedClaim as SignedClaim  # of ImageReader
-from image_updater.domain.credentials import OPEN, Credentials, RegistryAccess
-from image_updater.domain.history import SeenTag as SeenTag  # of TagCatalog
-from image_updater.domain.history import TagEvent as TagEvent
-from image_updater.domain.pullrequests import PullRequest as PullRequest
-from image_updater.domain.references import Repository
+from image_updater.domain.forges.pullrequests import PullRequest as PullRequest
+from image_updater.domain.registry.cosign import SignedClaim as SignedClaim  # of ImageReader
+from image_updater.domain.registry.credentials import OPEN, Credentials, RegistryAccess
+from image_updater.domain.registry.references import Repository
+from image_updater.domain.tags.history import SeenTag as SeenTag  # of TagCatalog
+from image_updater.domain.tags.history import TagEvent as TagEvent
 from image_updater.errors import CredentialsInvalid
 
 
@@ -171,7 +171,7 @@ class TagCatalog(Protocol):
 
 
 class HealthRule(Protocol):
-    """Whether an object has become what its spec says, as the kernel judges it (gitops_core.domain.health)."""
+    """Whether an object has become what its spec says, as the kernel judges it (gitops_core.domain.health.kstatus)."""
 
     def __call__(self, live: Manifest | None, now: datetime) -> tuple[str, str]:
         """Current, InProgress, Failed, Terminating or NotFound, and why."""

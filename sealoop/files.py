@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from gitops_core.domain.manifests import read_manifests
+from gitops_core.domain.render.manifests import read_manifests
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Kind, Manifest
 from sealoop.kinds import CRD, NAMESPACE

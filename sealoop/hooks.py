@@ -22,7 +22,7 @@ from aiohttp import web
 
 from gitops_core.api import Receiver
 from gitops_core.api.receiver import ReceiverResource
-from gitops_core.domain.hooks import HookRefused, check, webhook_path
+from gitops_core.domain.sources.hooks import HookRefused, check, webhook_path
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
 from gitops_core.ports import Clock, Cluster, Compute, PartialObject, Query
@@ -32,7 +32,7 @@ from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.informers import every_page, listed
 from gitops_core.schema import from_manifest
 from image_updater.api import ImageRepository
-from image_updater.domain.webhooks import PayloadInvalid, PushedTag, pushed_tags
+from image_updater.domain.registry.webhooks import PayloadInvalid, PushedTag, pushed_tags
 from image_updater.reconcilers.pushes import Pushes
 from sealoop.listening import PATIENCE, listening
 

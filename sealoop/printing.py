@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import yaml
 
-from gitops_core.domain.scalars import resolve
+from gitops_core.domain.render.scalars import resolve
 from gitops_core.meta import Kind, Manifest
 from sealoop.kinds import object_name
 from sealoop.terminals import visible

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import Any, NoReturn
 
-from gitops_core.domain.manifests import MAX_DEPTH, Malformed, documents
+from gitops_core.domain.render.manifests import MAX_DEPTH, Malformed, documents
 
 _SPACE = " \t\r\n"
 _HALF = re.compile("[\ud800-\udfff]")

@@ -49,8 +49,8 @@ def piece_of(nodeid: str) -> str:
     'workloads'
     >>> piece_of("tests/contracts/test_cluster_watching.py::test_label_selectors[real-app]")
     'control-plane'
-    >>> piece_of("tests/image_updater/domain/test_semver.py::test_order")
-    'tests/image_updater/domain/test_semver.py'
+    >>> piece_of("tests/image_updater/domain/tags/test_semver.py::test_order")
+    'tests/image_updater/domain/tags/test_semver.py'
     """
     file = nodeid.partition("::")[0]
     return next((name for name, begins in SHARED.items() if file.startswith(begins)), file)

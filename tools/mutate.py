@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Change the code in one small place after the other, and count the changes that no test notices.
 
-    make mutate MODULES="gitops_core.domain.plan image_updater.domain"
+    make mutate MODULES="gitops_core.domain.sync.plan image_updater.domain"
 
                                           mutants  killed  survived  untested  not tried   score
-    gitops_core.domain.plan                    58      51         7         0          0    88 %
+    gitops_core.domain.sync.plan                    58      51         7         0          0    88 %
 
 mutmut makes the changes, in a copy of the working tree, and runs for each those of the module's own tests that reach
 it. Modules are taken in order until the time is over; what survived is shown with --survivors.
@@ -32,17 +32,23 @@ ROLES = ("domain", "runtime")
 # What proves a module whose tests have another name than its own. Without a line: test_<name>.py beside its role's
 # other tests, else all of these.
 OWN_TESTS = {
-    "gitops_core.domain.dependencies": (
-        "gitops_core/domain/test_dependencies.py",
+    "gitops_core.domain.sync.dependencies": (
+        "gitops_core/domain/sync/test_dependencies.py",
         "gitops_core/reconcilers/test_kustomization.py",
     ),
-    "gitops_core.domain.inventory": ("gitops_core/domain/test_sync.py",),
-    "gitops_core.domain.labels": ("gitops_core/domain/test_sync.py", "gitops_core/reconcilers/test_kustomization.py"),
-    "gitops_core.domain.plan": ("gitops_core/domain/test_sync.py",),
-    "gitops_core.domain.prunelimit": ("gitops_core/domain/test_sync.py",),
-    "gitops_core.domain.stages": ("gitops_core/domain/test_sync.py", "gitops_core/reconcilers/test_kustomization.py"),
-    "gitops_core.domain.workloads": (
-        "gitops_core/domain/test_health.py",
+    "gitops_core.domain.sync.inventory": ("gitops_core/domain/sync/test_sync.py",),
+    "gitops_core.domain.sync.labels": (
+        "gitops_core/domain/sync/test_sync.py",
+        "gitops_core/reconcilers/test_kustomization.py",
+    ),
+    "gitops_core.domain.sync.plan": ("gitops_core/domain/sync/test_sync.py",),
+    "gitops_core.domain.sync.prunelimit": ("gitops_core/domain/sync/test_sync.py",),
+    "gitops_core.domain.sync.stages": (
+        "gitops_core/domain/sync/test_sync.py",
+        "gitops_core/reconcilers/test_kustomization.py",
+    ),
+    "gitops_core.domain.objects.controllermanager": (
+        "gitops_core/domain/health/test_kstatus.py",
         "gitops_core/adapters/local/test_workloads.py",
     ),
     "gitops_core.runtime.controlling": (
@@ -58,9 +64,18 @@ OWN_TESTS = {
         "gitops_core/runtime/test_faults.py",
         "gitops_core/runtime/test_promises.py",
     ),
-    "image_updater.domain.gates": ("image_updater/domain/test_guards.py", "image_updater/test_automation_guards.py"),
-    "image_updater.domain.plan": ("image_updater/domain/test_edits.py", "image_updater/test_automations.py"),
-    "image_updater.domain.sightings": ("image_updater/domain/test_scans.py", "image_updater/domain/test_checkpoint.py"),
+    "image_updater.domain.guards.gates": (
+        "image_updater/domain/guards/test_rules.py",
+        "image_updater/test_automation_guards.py",
+    ),
+    "image_updater.domain.files.plan": (
+        "image_updater/domain/files/test_edits.py",
+        "image_updater/test_automations.py",
+    ),
+    "image_updater.domain.files.sightings": (
+        "image_updater/domain/tags/test_scans.py",
+        "image_updater/domain/tags/test_checkpoint.py",
+    ),
     "secrets_sync.domain.live": ("secrets_sync/domain/test_plan.py", "secrets_sync/test_external_secret.py"),
 }
 REAL = ("test_real_cluster.py",)  # minutes for each change, and what they prove is proven without a server too
@@ -133,7 +148,7 @@ def tests_of(module: str) -> list[str]:
     package, role, *rest = module.split(".")
     own = [f"tests/{path}" for path in OWN_TESTS.get(module, ())]
     if not own:
-        named = f"tests/{package}/{role}/test_{rest[-1] if rest else role}.py"
+        named = f"tests/{package}/{'/'.join([role, *rest[:-1]])}/test_{rest[-1] if rest else role}.py"
         own = [named] if (ROOT / named).is_file() else [f"tests/{package}/{role}"]
     return [f"{module.replace('.', '/')}.py", *own]
 

@@ -22,11 +22,11 @@ from typing import Any
 import msgspec
 
 from gitops_core.adapters.sandbox import Confinement, Finished, Limits, OutOfTime, Sandboxed, TooMuchOutput
-from gitops_core.domain import folders, sharing
-from gitops_core.domain.kustomizations import as_text
-from gitops_core.domain.manifests import read_manifests, read_output
-from gitops_core.domain.muting import muted
-from gitops_core.domain.sharing import Affixes
+from gitops_core.domain.render import folders, sharing
+from gitops_core.domain.render.kustomizations import as_text
+from gitops_core.domain.render.manifests import read_manifests, read_output
+from gitops_core.domain.render.muting import muted
+from gitops_core.domain.render.sharing import Affixes
 from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
 from gitops_core.ports import Compute, Overlay

@@ -19,12 +19,12 @@ from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from gitops_core.domain import inventory, labels, stages
-from gitops_core.domain.creators import CREATOR, NAMESPACE, blank, holds_others, is_adopted, may_be_deleted
-from gitops_core.domain.fieldmanagers import MANAGER, entries_of, is_by
-from gitops_core.domain.health import Health, health
-from gitops_core.domain.plan import Action, SyncPlan
-from gitops_core.domain.takeover import takeover_patch
+from gitops_core.domain.health.kstatus import Health, health
+from gitops_core.domain.objects.fieldmanagers import MANAGER, entries_of, is_by
+from gitops_core.domain.sync import inventory, labels, stages
+from gitops_core.domain.sync.creators import CREATOR, NAMESPACE, blank, holds_others, is_adopted, may_be_deleted
+from gitops_core.domain.sync.plan import Action, SyncPlan
+from gitops_core.domain.sync.takeover import takeover_patch
 from gitops_core.errors import (
     AlreadyExists,
     BadRequest,

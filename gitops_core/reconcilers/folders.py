@@ -12,9 +12,9 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from gitops_core.api import GitRepository
-from gitops_core.domain import folders
-from gitops_core.domain.ignore import IgnoreRules, SelectedTree, ignore_files, ignore_rules
-from gitops_core.domain.links import resolved
+from gitops_core.domain.render import folders
+from gitops_core.domain.sources.ignore import IgnoreRules, SelectedTree, ignore_files, ignore_rules
+from gitops_core.domain.sources.links import resolved
 from gitops_core.errors import PathNotFound
 from gitops_core.meta import Revision, Tree, seconds
 from gitops_core.ports import Cluster, Compute, Git, GitRemote

@@ -21,12 +21,12 @@ from typing import NoReturn
 import msgspec
 
 from gitops_core.api import GitRepository, Inventory, InventoryEntry, Kustomization, KustomizationStatus
-from gitops_core.domain import contests, dependencies, inventory, labels, stages
-from gitops_core.domain.health import health
-from gitops_core.domain.normalization import normalized
-from gitops_core.domain.plan import SyncPlan, plan_sync
-from gitops_core.domain.progress import applied_revisions, go_duration, retry_interval_of, timeout_of, with_attempt
-from gitops_core.domain.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
+from gitops_core.domain.health.kstatus import health
+from gitops_core.domain.sync import contests, dependencies, inventory, labels, stages
+from gitops_core.domain.sync.normalization import normalized
+from gitops_core.domain.sync.plan import SyncPlan, plan_sync
+from gitops_core.domain.sync.progress import applied_revisions, go_duration, retry_interval_of, timeout_of, with_attempt
+from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
 from gitops_core.errors import GitBusy, GitError, GitOpsError, NotLeader, Postponed, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision, seconds
 from gitops_core.ports import Overlay, Renderer

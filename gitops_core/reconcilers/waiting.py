@@ -14,11 +14,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from gitops_core.api import Kustomization
-from gitops_core.domain import labels
-from gitops_core.domain.health import Health, expires, health
-from gitops_core.domain.inventory import identity
-from gitops_core.domain.plan import SyncPlan
-from gitops_core.domain.progress import timeout_of
+from gitops_core.domain.health.kstatus import Health, expires, health
+from gitops_core.domain.sync import labels
+from gitops_core.domain.sync.plan import SyncPlan
+from gitops_core.domain.sync.progress import timeout_of
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.reconcilers.applying import Applied, Before
 
@@ -131,13 +130,13 @@ def targets(wanted: Kustomization, plan: SyncPlan, applied: Iterable[Applied]) -
 
 def verdict(wait: Wait, lives: Mapping[ObjectRef, Manifest | None], now: datetime) -> Verdict:
     """How what was not ready at the last look is now. A finished Job that its time to live removed is fine."""
-    expiring = {identity(action.ref) for action in wait.plan.actions if expires(action.manifest)}
+    expiring = {action.ref.identity for action in wait.plan.actions if expires(action.manifest)}
     states = {ref: health(lives.get(ref), now) for ref in wait.pending}
     return Verdict(
         {
             ref: state
             for ref, state in states.items()
-            if state.status != "Current" and not (state.status == "NotFound" and identity(ref) in expiring)
+            if state.status != "Current" and not (state.status == "NotFound" and ref.identity in expiring)
         }
     )
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gitops_core.domain.texts import shortened
+from gitops_core.domain.objects.texts import shortened
 from gitops_core.errors import GitOpsError, StalledError, TransientError
 from gitops_core.meta import Condition, ConditionStatus, ConditionStyle, Resource, Status
 from gitops_core.runtime.reconciling import Outcome

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from gitops_core.domain.texts import shortened
+from gitops_core.domain.objects.texts import shortened
 from gitops_core.errors import ClusterUnavailable, NotFound
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, timestamp
 from gitops_core.ports import Chance, Clock, Cluster

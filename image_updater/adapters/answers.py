@@ -19,7 +19,7 @@ from gitops_core.adapters.http import retry_after
 from gitops_core.gotemplate.printing import text_of
 from gitops_core.meta import Sensitive
 from image_updater.adapters.challenges import Challenge, parse_challenges
-from image_updater.domain.credentials import RegistryAccess
+from image_updater.domain.registry.credentials import RegistryAccess
 from image_updater.errors import ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
 
 LONGEST_CAUSE = 300

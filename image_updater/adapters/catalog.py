@@ -19,7 +19,7 @@ from typing import Self, TypeVar
 
 from gitops_core.recent import Recent
 from image_updater.adapters.catalogfile import CatalogFile, OtherVersion, connect, connect_read_only
-from image_updater.domain.history import SeenTag, TagEvent
+from image_updater.domain.tags.history import SeenTag, TagEvent
 from image_updater.errors import CatalogUnavailable
 
 T = TypeVar("T")

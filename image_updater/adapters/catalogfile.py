@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from image_updater.domain.history import SeenTag, TagEvent, merged, moved
+from image_updater.domain.tags.history import SeenTag, TagEvent, merged, moved
 
 VERSION = 3
 AWAY = timedelta(days=7)

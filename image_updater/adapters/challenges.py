@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from image_updater.domain.sites import host_in, is_address, same_site
+from image_updater.domain.registry.sites import host_in, is_address, same_site
 
 _CHALLENGE = re.compile(
     r'(?<![\w-])([A-Za-z]+)(?:\s+((?:[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]*)\s*,?\s*)+)|(?=\s*(?:,|\Z)))'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from image_updater.domain.references import parse_image
+from image_updater.domain.registry.references import parse_image
 from image_updater.errors import ImageInvalid, ImageUnknown, RegistryDenied, RepositoryUnknown
 from image_updater.ports import Registry
 

@@ -30,9 +30,9 @@ import msgspec
 
 from image_updater.adapters.oci import OciRegistry
 from image_updater.adapters.remembered import Kept, Remembered
-from image_updater.domain.cosign import SignedClaim, claims_of_bundle
-from image_updater.domain.credentials import OPEN, RegistryAccess
-from image_updater.domain.references import DIGEST, Repository
+from image_updater.domain.registry.cosign import SignedClaim, claims_of_bundle
+from image_updater.domain.registry.credentials import OPEN, RegistryAccess
+from image_updater.domain.registry.references import DIGEST, Repository
 from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable, RepositoryUnknown
 from image_updater.ports import Image
 

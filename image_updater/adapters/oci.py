@@ -26,8 +26,8 @@ from image_updater.adapters.answers import Answer
 from image_updater.adapters.links import next_query
 from image_updater.adapters.pages import Page, RememberedPages, tags_in
 from image_updater.adapters.transport import JSON, Limits, Transport
-from image_updater.domain.credentials import OPEN, RegistryAccess
-from image_updater.domain.references import DIGEST, Repository
+from image_updater.domain.registry.credentials import OPEN, RegistryAccess
+from image_updater.domain.registry.references import DIGEST, Repository
 from image_updater.errors import RegistryUnavailable
 
 PAGE = 1000

@@ -15,7 +15,7 @@ import aiohttp
 
 from gitops_core.adapters.http import open_session, show_certificate
 from gitops_core.meta import Sensitive
-from image_updater.domain.credentials import RegistryAccess
+from image_updater.domain.registry.credentials import RegistryAccess
 from image_updater.errors import CredentialsInvalid
 
 UNUSED = 600.0

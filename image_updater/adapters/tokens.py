@@ -24,8 +24,8 @@ from gitops_core.recent import Recent
 from gitops_core.runtime.flights import Flights
 from image_updater.adapters.answers import Answer, failure
 from image_updater.adapters.challenges import Challenge, belongs, may_be_asked
-from image_updater.domain.credentials import Credentials, RegistryAccess
-from image_updater.domain.references import Repository
+from image_updater.domain.registry.credentials import Credentials, RegistryAccess
+from image_updater.domain.registry.references import Repository
 from image_updater.errors import RegistryDenied, RegistryUnavailable
 
 MOST_REMEMBERED = 8 << 20

@@ -22,10 +22,10 @@ from image_updater.adapters.challenges import Challenge, belongs
 from image_updater.adapters.pacing import Paces
 from image_updater.adapters.sessions import Sessions
 from image_updater.adapters.tokens import Tokens
-from image_updater.domain.credentials import RegistryAccess
-from image_updater.domain.reaching import PROXY_SCHEMES
-from image_updater.domain.references import Repository
-from image_updater.domain.sites import host_in
+from image_updater.domain.registry.credentials import RegistryAccess
+from image_updater.domain.registry.reaching import PROXY_SCHEMES
+from image_updater.domain.registry.references import Repository
+from image_updater.domain.registry.sites import host_in
 from image_updater.errors import RegistryDenied, RegistryError, RegistryUnavailable
 
 LARGEST_ERROR = 64 << 10

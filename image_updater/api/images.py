@@ -167,6 +167,9 @@ class ImageRef(Wire):
     tag: str
     digest: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.name}:{self.tag}" + (f"@{self.digest}" if self.digest else "")
+
 
 class ImagePolicyStatus(FluxStatus):
     """The tag that was chosen, and the one before it."""

@@ -16,7 +16,7 @@ import yaml
 
 from gitops_core.schema import from_manifest
 from image_updater.api import ImagePolicy
-from image_updater.domain.answers import INVALID, Answer, answer_line, choose
+from image_updater.domain.tags.answers import INVALID, Answer, answer_line, choose
 
 LONGEST_LINE = 64 << 20
 """Bytes; 10 MiB of tags and more fit in."""

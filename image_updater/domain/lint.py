@@ -17,15 +17,15 @@ from typing import Literal, NamedTuple
 from gitops_core.gotemplate.regexps import parse_expansion
 from gitops_core.meta import ObjectKey, Resource
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard, UpdateGuardSpec
-from image_updater.domain.choices import choice_of, filter_of, repository_key
-from image_updater.domain.doubts import doubt, lone_digest, near_misses
-from image_updater.domain.filters import PatternInvalid, TagFilter, compile_pattern
-from image_updater.domain.guards import faults_of
-from image_updater.domain.inventory import LONGEST_CAUSE, printable, shown, to_be_told, verdict, where
-from image_updater.domain.plan import Sighting
-from image_updater.domain.policies import NumericalPolicy, Policy, SemVerPolicy
-from image_updater.domain.references import parse_repository
-from image_updater.domain.selectors import selects
+from image_updater.domain.files.doubts import doubt, lone_digest, near_misses
+from image_updater.domain.files.inventory import LONGEST_CAUSE, printable, shown, to_be_told, verdict, where
+from image_updater.domain.files.plan import Sighting
+from image_updater.domain.guards.rules import faults_of
+from image_updater.domain.guards.selectors import selects
+from image_updater.domain.registry.references import parse_repository
+from image_updater.domain.tags.choices import choice_of, filter_of, repository_key
+from image_updater.domain.tags.filters import PatternInvalid, TagFilter, compile_pattern
+from image_updater.domain.tags.policies import NumericalPolicy, Policy, SemVerPolicy
 from image_updater.errors import ImageInvalid, PolicyInvalid, SelectorInvalid
 
 LONGEST_DOUBT = 1000

@@ -21,7 +21,7 @@ from gitops_core.ports import Cluster, Compute
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.credentials import SECRET
 from image_updater.api import ImageRepository
-from image_updater.domain.credentials import (
+from image_updater.domain.registry.credentials import (
     OPEN,
     Credentials,
     Entry,
@@ -29,8 +29,8 @@ from image_updater.domain.credentials import (
     credentials_among,
     entries_in,
 )
-from image_updater.domain.reaching import ProxyUnsupported, Trust, proxy_in, trust_in
-from image_updater.domain.references import Repository
+from image_updater.domain.registry.reaching import ProxyUnsupported, Trust, proxy_in, trust_in
+from image_updater.domain.registry.references import Repository
 from image_updater.errors import CredentialsInvalid
 from image_updater.ports import CloudLogins, NoCloudLogins
 

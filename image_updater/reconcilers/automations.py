@@ -1,35 +1,29 @@
 """ImageUpdateAutomation: what the policies chose, committed to Git wherever a file is marked for it.
 
-sources.py    where it reads and pushes        planning.py   what a commit would change, and what is held back
-writing.py    the loop: observe, plan, push    waking.py     the sources that have to look at a push of ours
+sources.py         where it reads and pushes         parts.py     what automations want of that branch
+pullrequests.py    what is proposed there            planning.py  what a commit would change, and what is held back
+writing.py         the loop: observe, plan, push     waking.py    the sources that have to look at a push of ours
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from gitops_core.errors import GitBusy, GitOpsError, Postponed, StalledError
-from gitops_core.meta import ObjectKey, Revision, seconds
+from gitops_core.meta import ObjectKey, seconds
 from gitops_core.runtime.places import Line, PlacesTaken
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
-from gitops_core.schema import from_manifest
-from image_updater.api import ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing
-from image_updater.domain.inventory import MOST_REPORTED, after_commit, counts, through, unsettled
-from image_updater.domain.messages import push_notice
-from image_updater.domain.plan import Spot
-from image_updater.domain.pullrequests import PullRequest
-from image_updater.domain.targets import DeclaredTarget
-from image_updater.domain.vouching import holder, same_repository
-from image_updater.errors import BranchTaken, SelectorInvalid, SourceInvalid, SourceMissing
+from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus
+from image_updater.domain.files.inventory import MOST_REPORTED, after_commit, counts, through, unsettled
+from image_updater.domain.files.messages import push_notice
+from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.reconcilers.notices import ready_notices
-from image_updater.reconcilers.planning import Part, read_part, with_refusals
-from image_updater.reconcilers.pullrequests import ANNOTATION, PullRequests, Review, refusals
-from image_updater.reconcilers.sources import Place, Source, open_source, place_of, source_key
+from image_updater.reconcilers.pullrequests import ANNOTATION, PullRequests, Review
+from image_updater.reconcilers.sources import Source, open_source, source_key
 from image_updater.reconcilers.waking import wake_sources
 from image_updater.reconcilers.writing import Job, Run, Writer
 
@@ -41,14 +35,6 @@ MOST_WAITING = 8
 """Automations that wait for their turn at one branch; more of them give their workers back meanwhile."""
 PATIENCE, LONGEST_WAIT = 30.0, 300.0
 """Seconds that they wait where no turn ends, and in all."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The pull requests of an automation that asks for one, as they were before anything was planned."""
-
-    review: Review
-    found: tuple[PullRequest, ...]
 
 
 @dataclass(frozen=True)
@@ -72,23 +58,21 @@ class ImageUpdateAutomationReconciler:
         started = self.platform.clock.now().replace(microsecond=0)
         status = msgspec.structs.replace(wanted.status, last_automation_run_time=started)
 
-        async def announce(pushing: Pushing) -> None:
-            nonlocal status
-            await self.platform.statuses.write(wanted, msgspec.structs.replace(wanted.status, pushing=pushing))
-            status = msgspec.structs.replace(status, pushing=pushing)
-
+        writer = None
         try:
             source = await open_source(self.platform, wanted)
-            asked = await self._asked(wanted, source)
-            run = await self._run(source, self._job(wanted, source, asked, announce))
+            review = await self._look(wanted, source)
+            writer = Writer(self.platform, self._job(wanted, source, review))
+            run = await self._run(writer)
         except GitOpsError as error:
-            raise error.carrying(status) from None
+            raise error.carrying(_announced(status, writer)) from None
+        status = _announced(status, writer)
         self._targets[wanted.key] = run.part.targets
         status = self._status(status, source, run)
         await self._wake(source, run)
         notices = self._notices(wanted, source, run, status)
         try:
-            status = msgspec.structs.replace(status, pull_request=await self._settle(wanted, asked, run))
+            status = msgspec.structs.replace(status, pull_request=await self._settle(wanted, review, run))
         except GitOpsError as error:
             for notice in notices if run.pushed is not None else ():  # what was done is told, whatever came next
                 self.platform.events.emit(wanted, notice.type, notice.reason, notice.message, notice.metadata)
@@ -107,13 +91,14 @@ class ImageUpdateAutomationReconciler:
         """Nothing in Git: commits stay."""
         self._targets.pop(wanted.key, None)
 
-    async def _run(self, source: Source, job: Job) -> Run:
+    async def _run(self, writer: Writer) -> Run:
         """One writer a branch at a time: our own automations need not race each other.
 
         Raises:
             Postponed: many wait for the branch already.
             GitBusy: the one whose turn it is gets no answer.
         """
+        source = writer.job.source
         branch = (source.url, source.push_branch)
         line = self._lines.setdefault(branch, Line(source.url, 1, PATIENCE))
         if line.waiting >= MOST_WAITING:
@@ -126,106 +111,32 @@ class ImageUpdateAutomationReconciler:
             ) from None
         is_done = None
         try:
-            run = await Writer(self.platform, job).run()
+            run = await writer.run()
             is_done = True
         finally:
             line.leave(answered=is_done)
         return run
 
-    # what is wanted of the branch
-
-    def _job(
-        self,
-        wanted: ImageUpdateAutomation,
-        source: Source,
-        asked: Asked | None,
-        announce: Callable[[Pushing], Awaitable[None]],
-    ) -> Job:
-        async def parts(tip: Revision | None) -> tuple[Part, ...]:
-            found = (await read_part(self.platform, wanted), *await self._sharers(wanted, source, tip))
-            if asked is None:
-                return found
-            refused = self._refused(wanted, asked, found)
-            return tuple(with_refusals(part, refused) for part in found)
-
-        def is_settled(part: Part, base: Revision, tip: Revision | None) -> bool:
-            return asked is None and self._is_settled(part, source, base, tip)
-
-        return Job(wanted, source, parts, is_settled, announce, self._statuses)
-
-    async def _statuses(self, automations: Iterable[ImageUpdateAutomation]) -> tuple[ImageUpdateAutomationStatus, ...]:
-        """As they are stored now: the watches may not know yet what another one pushed."""
-        found = [await self.platform.cluster.get(automation.ref) for automation in automations]
-        return tuple(from_manifest(ImageUpdateAutomation, m).status for m in found if m is not None)
-
-    async def _sharers(self, wanted: ImageUpdateAutomation, source: Source, tip: Revision | None) -> tuple[Part, ...]:
-        """What other automations want of a branch that is made anew.
-
-        Raises:
-            BranchTaken: one that cannot share it holds it.
-        """
-        parts, rivals = [], []
-        for other in await self.platform.objects.list(ImageUpdateAutomation):
-            if other.key == wanted.key or other.spec.suspend or other.metadata.deletion_timestamp is not None:
-                continue
-            try:
-                place = await place_of(self.platform.objects, other)
-            except (SourceInvalid, SourceMissing):
-                continue  # it says so itself
-            if not same_repository(place.url, source.url) or place.push_branch != source.push_branch:
-                continue
-            if _share(wanted, source, other, place):
-                try:
-                    parts.append(await read_part(self.platform, other))
-                except SelectorInvalid:
-                    continue
-            elif source.switches or place.switches:
-                rivals.append(other)
-        if (key := holder(tip.commit if tip is not None else "", wanted, rivals)) is not None:
-            raise BranchTaken(
-                f"branch '{source.push_branch}' of {source.url} is written by ImageUpdateAutomation '{key}' from"
-                " another base: give each of them a push branch of its own",
-                retry_after=seconds(wanted.spec.interval),
-            )
-        return tuple(parts)
-
-    def _is_settled(self, part: Part, source: Source, base: Revision, tip: Revision | None) -> bool:
-        """Whether the last run saw just this and left nothing to do: then nothing is read."""
-        wanted = part.automation
-        status = wanted.status
-        if source.switches and (tip is None or tip.commit != status.last_push_commit):
-            return False
-        return (
-            status.observed_generation == wanted.metadata.generation
-            and status.observed_source_revision == str(base)
-            and status.observed_policies == part.images
-            and self._targets.get(wanted.key, ()) == part.targets
-        )
+    def _job(self, wanted: ImageUpdateAutomation, source: Source, review: Review | None) -> Job:
+        if review is not None:
+            return Job(wanted, source, review.refused)
+        return Job(wanted, source, settled=self._targets.get(wanted.key, ()))
 
     # pull requests
 
-    async def _asked(self, wanted: ImageUpdateAutomation, source: Source) -> Asked | None:
-        if self.proposals is None:
-            if ANNOTATION in wanted.metadata.annotations:
-                raise StalledError(f"annotation {ANNOTATION}: pull requests cannot be made from here")
-            return None
-        ref = source.ref
-        base = "" if ref.name or ref.tag or ref.commit else ref.branch
-        review = await self.proposals.review(wanted, source.url, source.access, source.push_branch, base)
-        return Asked(review, await self.proposals.look(review)) if review is not None else None
+    async def _look(self, wanted: ImageUpdateAutomation, source: Source) -> Review | None:
+        if self.proposals is not None:
+            return await self.proposals.look(wanted, source)
+        if ANNOTATION in wanted.metadata.annotations:
+            raise StalledError(f"annotation {ANNOTATION}: pull requests cannot be made from here")
+        return None
 
-    def _refused(self, wanted: ImageUpdateAutomation, asked: Asked, parts: tuple[Part, ...]) -> Callable[[Spot], str]:
-        images: dict[str, ImageRef] = {}
-        for part in parts:
-            images |= part.images
-        return refusals(asked.review, asked.found, wanted.metadata.namespace, images)
-
-    async def _settle(self, wanted: ImageUpdateAutomation, asked: Asked | None, run: Run) -> str:
+    async def _settle(self, wanted: ImageUpdateAutomation, review: Review | None, run: Run) -> str:
         """The URL of the pull request that proposes what is on the branch by now, or ""."""
-        if self.proposals is None or asked is None or run.together is None:
+        if self.proposals is None or review is None or run.together is None:
             return ""
         plan, images = run.together.placed, run.together.images
-        return await self.proposals.settle(asked.review, asked.found, wanted.metadata.namespace, plan, images)
+        return await self.proposals.settle(review, wanted.metadata.namespace, plan, images)
 
     # what is told
 
@@ -277,7 +188,7 @@ def _message(status: ImageUpdateAutomationStatus) -> str:
     return f"{UP_TO_DATE}; {len(held)} held: {first.file}:{first.line} {first.setter}: {first.cause}"
 
 
-def _share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, place: Place) -> bool:
-    """Whether two automations make the same branch anew from the same base, with the same rights."""
-    same_source = place.repository.key == source.repository.key and place.ref == source.ref
-    return source.switches and same_source and other.metadata.namespace == wanted.metadata.namespace
+def _announced(status: ImageUpdateAutomationStatus, writer: Writer | None) -> ImageUpdateAutomationStatus:
+    if writer is None or writer.announced is None:
+        return status
+    return msgspec.structs.replace(status, pushing=writer.announced)

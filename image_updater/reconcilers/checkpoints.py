@@ -21,9 +21,7 @@ from gitops_core.ports import Clock, Cluster, Compute, Objects
 from gitops_core.recent import Recent
 from gitops_core.runtime.computing import IN_PLACE
 from image_updater.api import ImageRepository
-from image_updater.domain.checkpoint import CheckpointInvalid, decode, encode
-from image_updater.domain.history import SeenTag
-from image_updater.domain.vouching import (
+from image_updater.domain.guards.vouching import (
     IMAGE,
     MANAGED_BY,
     TAGS,
@@ -32,6 +30,8 @@ from image_updater.domain.vouching import (
     is_checkpoint,
     is_of_image,
 )
+from image_updater.domain.tags.checkpoint import CheckpointInvalid, decode, encode
+from image_updater.domain.tags.history import SeenTag
 from image_updater.ports import TagCatalog
 
 log = logging.getLogger(__name__)

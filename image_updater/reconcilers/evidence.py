@@ -12,11 +12,11 @@ from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Notice
 from image_updater.api import ImageRef, ImageRepository
-from image_updater.domain.cosign import PublicKey, parse_keys, refusal
-from image_updater.domain.credentials import RegistryAccess
-from image_updater.domain.references import Repository
-from image_updater.domain.verdicts import Facts, Need
-from image_updater.domain.vouching import catalog_name
+from image_updater.domain.guards.verdicts import Facts, Need
+from image_updater.domain.guards.vouching import catalog_name
+from image_updater.domain.registry.cosign import PublicKey, parse_keys, refusal
+from image_updater.domain.registry.credentials import RegistryAccess
+from image_updater.domain.registry.references import Repository
 from image_updater.errors import GuardInvalid, ImageUnknown, ImageUnreadable, RegistryError
 from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.access import registry_access

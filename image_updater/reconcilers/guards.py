@@ -22,16 +22,16 @@ from gitops_core.ports import Query
 from gitops_core.runtime.informers import listed_manifests
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
-from image_updater.domain import workloads
-from image_updater.domain.choices import choice_of, filter_of, repository_key
-from image_updater.domain.filters import PatternInvalid
-from image_updater.domain.guards import faults_of
-from image_updater.domain.history import SeenTag
-from image_updater.domain.references import parse_repository
-from image_updater.domain.rollouts import Applied, Followed, observe, overview, runs
-from image_updater.domain.selectors import selects
-from image_updater.domain.vouching import Written, applies, catalog_name, is_of_release, stands_in
-from image_updater.domain.workloads import State, Workload
+from image_updater.domain.guards import workloads
+from image_updater.domain.guards.rollouts import Applied, Followed, observe, overview, runs
+from image_updater.domain.guards.rules import faults_of
+from image_updater.domain.guards.selectors import selects
+from image_updater.domain.guards.vouching import Written, applies, catalog_name, is_of_release, stands_in
+from image_updater.domain.guards.workloads import State, Workload
+from image_updater.domain.registry.references import parse_repository
+from image_updater.domain.tags.choices import choice_of, filter_of, repository_key
+from image_updater.domain.tags.filters import PatternInvalid
+from image_updater.domain.tags.history import SeenTag
 from image_updater.errors import GuardInvalid, ImageInvalid, PolicyInvalid, SelectorInvalid
 from image_updater.ports import HealthRule, TagCatalog
 from image_updater.reconcilers.automations import source_key

@@ -1,13 +1,9 @@
-"""Reads what a plan needs, and makes it: which policies count, which guards, which files, and what people set back.
-
-A part is what one automation wants of a branch. Where several share a branch that is rebuilt, each of them commits the
-parts of all: none of them undoes what another one did.
-"""
+"""Reads what a plan needs and makes it: which files are marked, and what people set back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from gitops_core.errors import PathNotFound, RefNotFound
@@ -15,56 +11,21 @@ from gitops_core.meta import ObjectKey, Revision, Tree
 from gitops_core.ports import CommitInfo, GitRemote
 from gitops_core.runtime.computing import READING
 from gitops_core.runtime.reconciling import Platform
-from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Reverted
-from image_updater.domain.gates import Gate, Gatekeeper, gates_for, regulated
-from image_updater.domain.inventory import Step, refused, still_set_back
-from image_updater.domain.markers import SCREEN
-from image_updater.domain.plan import Change, CommitPlan, Sighting, Spot, plan_commit, setters
-from image_updater.domain.selectors import selector_text, selects
-from image_updater.domain.sightings import setter_of
-from image_updater.domain.targets import DeclaredTarget, targeted
+from image_updater.api import ImageRef, ImageUpdateAutomation, Reverted
+from image_updater.domain.files.inventory import Step, refused, still_set_back
+from image_updater.domain.files.markers import SCREEN
+from image_updater.domain.files.plan import Change, CommitPlan, Sighting, Spot, plan_commit
+from image_updater.domain.files.sightings import setter_of
+from image_updater.domain.files.targets import targeted
+from image_updater.domain.forges.pullrequests import holding
+from image_updater.domain.guards.gates import Gatekeeper, regulated
 from image_updater.errors import UpdateFailed
-from image_updater.reconcilers.policies import guards_in
+from image_updater.reconcilers.parts import Part
 
 InFile = TypeVar("InFile", Change, Sighting)
 
 MOST_READ = 30
 """Commits between two runs of which each is looked at for what people set back; every one may cost a fetch."""
-
-
-def refuse_nothing(spot: Spot) -> str:
-    return ""
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one automation wants of a branch.
-
-    Attributes:
-        policies: those selected that chose something, also if they are not Ready now.
-        refused: why a change must wait that no guard holds back; "" when it need not.
-    """
-
-    automation: ImageUpdateAutomation
-    policies: tuple[ImagePolicy, ...]
-    gates: Mapping[str, Gate]
-    targets: tuple[DeclaredTarget, ...]
-    refused: Callable[[Spot], str] = refuse_nothing
-
-    @property
-    def images(self) -> dict[str, ImageRef]:
-        """By policy name, in order."""
-        chosen = {policy.metadata.name: policy.status.latest_ref for policy in self.policies}
-        return {name: image for name, image in sorted(chosen.items()) if image is not None}
-
-    @property
-    def values(self) -> dict[str, str]:
-        return setters(self.automation.metadata.namespace, self.images)
-
-    @property
-    def folder(self) -> str:
-        """Without "./" and slashes at its ends; "" is the root."""
-        return "/".join(part for part in self.automation.spec.update.path.split("/") if part not in ("", "."))
 
 
 @dataclass(frozen=True)
@@ -91,29 +52,6 @@ class Together:
     plan: CommitPlan
     placed: CommitPlan
     images: Mapping[str, ImageRef]
-
-
-async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Part:
-    """What the watches know now: nobody is asked. Raises SelectorInvalid."""
-    namespace, selector = automation.metadata.namespace, automation.spec.policy_selector
-    selector_text(selector)  # says what is wrong with it, also where there are no policies yet
-    policies = tuple(
-        policy
-        for policy in await platform.objects.list(ImagePolicy, namespace)
-        if policy.metadata.deletion_timestamp is None and selects(selector, policy.metadata.labels)
-    )
-    decided = tuple(policy for policy in policies if policy.status.latest_ref is not None)
-    guards = await guards_in(platform.objects, namespace)
-    names = {policy.metadata.name for policy in decided}
-    targets = tuple(
-        DeclaredTarget(namespace, target)
-        for guard in guards
-        if not guard.spec.suspend
-        for target in guard.spec.targets
-        if target.policy in names
-    )
-    # who chose nothing yet moves nothing, but a group waits for it
-    return Part(automation, decided, gates_for(policies, guards), targets)
 
 
 async def plan_together(platform: Platform, remote: GitRemote, base: Revision, parts: Sequence[Part]) -> Together:
@@ -194,12 +132,13 @@ class _Files(Mapping[str, bytes]):
 
 def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
     values = part.values
+    refuse = holding(part.automation.metadata.namespace, part.images, part.refused)
 
     def make(hold: Callable[[Spot], str]) -> CommitPlan:
         return plan_commit(
             files,
             values,
-            hold=lambda spot: hold(spot) or part.refused(spot),
+            hold=lambda spot: hold(spot) or refuse(spot),
             targets=part.targets,
             blobs=files.blobs,
         )
@@ -303,10 +242,6 @@ def _seen_in(tree: Tree, paths: Iterable[str], part: Part) -> tuple[Sighting, ..
     there = tuple(path for path in paths if path in tree)
     blobs = {path: blob for path in there if (blob := tree.blob(path))}
     return plan_commit(_Files(tree, there, {}, blobs), part.values, targets=part.targets, blobs=blobs).sightings
-
-
-def with_refusals(part: Part, refused: Callable[[Spot], str]) -> Part:
-    return replace(part, refused=refused)
 
 
 def _placed(made: Planned, item: InFile) -> InFile:

@@ -20,16 +20,16 @@ from gitops_core.ports import Clock, Cluster, Compute, Objects
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.reconciling import Notice, Outcome
 from image_updater.api import AccessFrom, ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
-from image_updater.domain.choices import choice_of, filter_of, ready_message, repository_key, skips_unparsable
-from image_updater.domain.filters import PatternInvalid
-from image_updater.domain.guards import Rules, rules_for
-from image_updater.domain.history import SeenTag, TagEvent
-from image_updater.domain.listings import Listing, Listings
-from image_updater.domain.references import parse_repository
-from image_updater.domain.scans import is_outdated
-from image_updater.domain.shrinking import disbelief
-from image_updater.domain.verdicts import Chosen, Facts, Need, Nothing, Request, decide
-from image_updater.domain.vouching import catalog_name
+from image_updater.domain.guards.rules import Rules, rules_for
+from image_updater.domain.guards.verdicts import Chosen, Facts, Need, Nothing, Request, decide
+from image_updater.domain.guards.vouching import catalog_name
+from image_updater.domain.registry.references import parse_repository
+from image_updater.domain.tags.choices import choice_of, filter_of, ready_message, repository_key, skips_unparsable
+from image_updater.domain.tags.filters import PatternInvalid
+from image_updater.domain.tags.history import SeenTag, TagEvent
+from image_updater.domain.tags.listings import Listing, Listings
+from image_updater.domain.tags.scans import is_outdated
+from image_updater.domain.tags.shrinking import disbelief
 from image_updater.errors import AccessDenied, GuardInvalid, ListShrank, NoTagQualifies, RepositoryNotReady
 from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.evidence import Witness

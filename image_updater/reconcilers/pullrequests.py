@@ -5,14 +5,14 @@
     sealoop.dev/pull-request-labels   bumps, automated
     sealoop.dev/pull-request-secret   a Secret with the API's token, where the credential that pushes is not it
 
-In a run: `review` (is one asked for?), `look` (what is there, and so what people refused), plan and push, `settle`.
+In a run: `look` (is one asked for, what is there, and so what people refused), plan and push, `settle`.
 What fails here fails after the push: the commit is on its branch, and the next run goes on from there.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, cast
@@ -24,10 +24,8 @@ from gitops_core.ports import Clock, Cluster, Compute, GitAccess, Objects
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.credentials import git_access
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
-from image_updater.domain.choices import repository_key
-from image_updater.domain.credentials import RegistryAccess
-from image_updater.domain.plan import CommitPlan, Spot
-from image_updater.domain.proposals import (
+from image_updater.domain.files.plan import CommitPlan
+from image_updater.domain.forges.proposals import (
     Bump,
     changed_policies,
     code,
@@ -36,7 +34,7 @@ from image_updater.domain.proposals import (
     rule_text,
     write_proposal,
 )
-from image_updater.domain.pullrequests import (
+from image_updater.domain.forges.pullrequests import (
     NOTHING_LEFT,
     Close,
     Nothing,
@@ -45,17 +43,20 @@ from image_updater.domain.pullrequests import (
     PullRequest,
     Step,
     Update,
-    holding,
+    Version,
     is_current,
     is_same,
     plan_outdated,
     plan_pull_request,
     refused,
 )
-from image_updater.domain.references import Repository, parse_repository
-from image_updater.domain.sites import same_forge
+from image_updater.domain.registry.credentials import RegistryAccess
+from image_updater.domain.registry.references import Repository, parse_repository
+from image_updater.domain.registry.sites import same_forge
+from image_updater.domain.tags.choices import repository_key
 from image_updater.errors import ForgeDenied, ForgeUnavailable
 from image_updater.ports import Forge, ForgeAddress, Forges, ImageReader
+from image_updater.reconcilers.sources import Source
 
 ANNOTATION = "sealoop.dev/pull-request"
 API, LABELS, SECRET = f"{ANNOTATION}-api", f"{ANNOTATION}-labels", f"{ANNOTATION}-secret"
@@ -75,12 +76,22 @@ Reach = Callable[[ImageRepository, Repository], Awaitable[RegistryAccess]]
 
 @dataclass(frozen=True)
 class Review:
-    """Where an automation's changes are proposed."""
+    """Where an automation's changes are proposed, and what was there before anything was planned.
+
+    Attributes:
+        found: the pull requests of the branch, newest first.
+    """
 
     forge: Forge
     head: str
     base: str
     labels: tuple[str, ...] = ()
+    found: tuple[PullRequest, ...] = ()
+
+    @property
+    def refused(self) -> frozenset[Version]:
+        """What people do not want to be proposed again."""
+        return refused(self.found, self.base)
 
 
 @dataclass(frozen=True)
@@ -95,14 +106,8 @@ class PullRequests:
     reach: Reach
     compute: Compute = IN_PLACE
 
-    async def review(
-        self, wanted: ImageUpdateAutomation, url: str, access: GitAccess, head: str, base: str
-    ) -> Review | None:
-        """None for an automation that asks for no pull requests.
-
-        Args:
-            url: the repository's clone URL, reached with `access`.
-            head: the branch that is pushed to; `base`: the one that is read, "" when it is no branch.
+    async def look(self, wanted: ImageUpdateAutomation, source: Source) -> Review | None:
+        """Return what is proposed already; None for an automation that asks for no pull requests.
 
         Raises:
             StalledError: there cannot be one.
@@ -114,25 +119,23 @@ class PullRequests:
             return None
         if asked not in KINDS:
             raise StalledError(f"annotation {ANNOTATION} is {asked!r}: it has to be one of {', '.join(KINDS)}")
+        ref, url, head = source.ref, source.url, source.push_branch
+        base = "" if ref.name or ref.tag or ref.commit else ref.branch
         if not base:
             raise StalledError("a pull request needs a base: check out a branch, not a tag or commit")
         if head == base:
             raise StalledError(
                 f"a pull request needs a branch of its own: set spec.git.push.branch to another one than '{base}'"
             )
-        access = await self._access(wanted, url, access)
+        access = await self._access(wanted, url, source.access)
         kind = cast("Literal['gitea', 'github', 'gitlab']", KINDS[asked])
         forge = self.forges.forge(ForgeAddress(kind, url, annotations.get(API, ""), access))
-        return Review(forge, head, base, _labels(annotations.get(LABELS, "")))
-
-    async def look(self, review: Review) -> tuple[PullRequest, ...]:
-        """What is there of the branch, newest first."""
-        return await review.forge.find(review.head, "")
+        labels = _labels(annotations.get(LABELS, ""))
+        return Review(forge, head, base, labels, await forge.find(head, ""))
 
     async def settle(
         self,
         review: Review,
-        found: tuple[PullRequest, ...],
         namespace: str,
         plan: CommitPlan,
         policies: Mapping[str, ImageRef],
@@ -140,17 +143,16 @@ class PullRequests:
         """Bring the pull requests to what `plan`, which is on the branch by now, changes; the open one's URL, or "".
 
         Args:
-            found: what `look` saw.
             plan: everything that the branch changes of its base.
             policies: what the policies of `namespace` chose, by name.
         """
-        here = [each for each in found if each.base == review.base]
+        here = [each for each in review.found if each.base == review.base]
         bumps = await self._bumps(namespace, plan, policies)
         digest = await self.compute.run(_weight(plan), proposal_digest, plan, bumps)
         url = is_current(here, digest) if bumps else ""
         if not url:
             url = await self._bring(review, here, plan, bumps, policies)
-        for step in plan_outdated(found, review.base, url) if url else ():
+        for step in plan_outdated(review.found, review.base, url) if url else ():
             await self._carry_out(review, step)
         return url
 
@@ -172,7 +174,7 @@ class PullRequests:
         if isinstance(step, Close):
             # Somebody may be merging it: the branch has the changes before the forge says that it is merged.
             await self.clock.sleep(MERGING)
-            again = [each for each in await self.look(review) if each.base == review.base]
+            again = [each for each in await review.forge.find(review.head, "") if each.base == review.base]
             step = await self._step(again, proposal, plan)
         return await self._carry_out(review, step)
 
@@ -279,13 +281,6 @@ class PullRequests:
                 f" nowhere else: name a Secret with username and password, or bearerToken, in annotation {SECRET}"
             )
         return access
-
-
-def refusals(
-    review: Review, found: Iterable[PullRequest], namespace: str, policies: Mapping[str, ImageRef]
-) -> Callable[[Spot], str]:
-    """For `plan_commit`: why a value must not be proposed again."""
-    return holding(namespace, policies, refused(found, review.base))
 
 
 def _labels(text: str) -> tuple[str, ...]:

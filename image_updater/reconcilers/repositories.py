@@ -25,13 +25,13 @@ from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.flights import Flights
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
-from image_updater.domain.credentials import RegistryAccess
-from image_updater.domain.filters import PatternInvalid
-from image_updater.domain.listings import Listings
-from image_updater.domain.pushes import Push, pushed_since
-from image_updater.domain.references import Repository, parse_repository
-from image_updater.domain.scans import LATEST, LOST, Scan, Wait, checksum, is_outdated, is_shared, plan_scan
-from image_updater.domain.vouching import catalog_name, may_ask
+from image_updater.domain.guards.vouching import catalog_name, may_ask
+from image_updater.domain.registry.credentials import RegistryAccess
+from image_updater.domain.registry.pushes import Push, pushed_since
+from image_updater.domain.registry.references import Repository, parse_repository
+from image_updater.domain.tags.filters import PatternInvalid
+from image_updater.domain.tags.listings import Listings
+from image_updater.domain.tags.scans import LATEST, LOST, Scan, Wait, checksum, is_outdated, is_shared, plan_scan
 from image_updater.errors import ImageInvalid, ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable
 from image_updater.ports import CloudLogins, Registry, TagCatalog
 from image_updater.reconcilers.access import access_identity, registry_access

@@ -8,7 +8,7 @@ from gitops_core.api import GitRepository
 from gitops_core.errors import ClusterError
 from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.reconciling import Platform
-from image_updater.domain.vouching import same_repository
+from image_updater.domain.guards.vouching import same_repository
 from image_updater.reconcilers.sources import tracks
 
 FIELD_MANAGER = "image-automation-controller"

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+
+import msgspec
 
 from gitops_core.errors import GitAccessDenied, GitError, PushConflict, PushDenied, RefNotFound, SigningFailed
 from gitops_core.meta import ObjectKey, ObjectRef, Revision, Sensitive, seconds
@@ -22,12 +23,15 @@ from gitops_core.runtime.computing import READING
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing, SigningKey
-from image_updater.domain.gates import Gatekeeper
-from image_updater.domain.messages import commit_message
-from image_updater.domain.sightings import Spot
-from image_updater.domain.vouching import is_recorded
+from image_updater.domain.files.messages import commit_message
+from image_updater.domain.files.sightings import Spot
+from image_updater.domain.files.targets import DeclaredTarget
+from image_updater.domain.forges.pullrequests import Version
+from image_updater.domain.guards.gates import Gatekeeper
+from image_updater.domain.guards.vouching import is_recorded
 from image_updater.errors import BranchTaken
-from image_updater.reconcilers.planning import Part, Planned, Together, plan_together
+from image_updater.reconcilers.parts import Part, is_settled, read_parts, stored_statuses
+from image_updater.reconcilers.planning import Planned, Together, plan_together
 from image_updater.reconcilers.sources import Source
 
 TRIES = 20
@@ -40,18 +44,14 @@ class Job:
     """What to bring to which branch.
 
     Attributes:
-        parts: reads what is wanted of the branch now, the part of `wanted` first; it is told the branch's tip.
-        is_settled: whether the last run saw just this base and tip and left nothing to do.
-        announce: records what is about to be pushed.
-        statuses: those of these automations as they are stored now.
+        refused: what people do not want to be proposed again.
+        settled: the targets that the last run planned with; None: it is planned in any case.
     """
 
     wanted: ImageUpdateAutomation
     source: Source
-    parts: Callable[[Revision | None], Awaitable[tuple[Part, ...]]]
-    is_settled: Callable[[Part, Revision, Revision | None], bool]
-    announce: Callable[[Pushing], Awaitable[None]]
-    statuses: Callable[[Iterable[ImageUpdateAutomation]], Awaitable[tuple[ImageUpdateAutomationStatus, ...]]]
+    refused: frozenset[Version] = frozenset()
+    settled: tuple[DeclaredTarget, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,17 @@ class Run:
         return self.together.own if self.together is not None else None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Writer:
-    """Does one job; to be run by one task for each repository and branch."""
+    """Does one job; to be run by one task for each repository and branch.
+
+    Attributes:
+        announced: what was about to be pushed at last, as the status says since.
+    """
 
     platform: Platform
     job: Job
+    announced: Pushing | None = None
 
     async def run(self) -> Run:
         """Raises GitError, UpdateFailed, BranchTaken, TemplateFieldRemoved, GitOperationFailed, SigningFailed."""
@@ -91,8 +96,8 @@ class Writer:
         for number in range(TRIES):
             base = await source.remote.resolve(source.ref)
             tip = await self._tip(base)
-            own, *others = await self.job.parts(tip)
-            if self.job.is_settled(own, base, tip):
+            own, *others = await read_parts(self.platform, self.job.wanted, source, tip, self.job.refused)
+            if self.job.settled is not None and is_settled(own, self.job.settled, source, base, tip):
                 return Run(own, base, standing=tip if source.switches else None)
             together = await plan_together(self.platform, source.remote, base, (own, *others))
             if not together.plan.edits:
@@ -188,7 +193,7 @@ class Writer:
         automations = [part.automation for part in parts]
         content = _content_of(info)
         return is_recorded(info.commit, content, (a.status for a in automations)) or is_recorded(
-            info.commit, content, await self.job.statuses(automations)
+            info.commit, content, await stored_statuses(self.platform, automations)
         )
 
     # the push
@@ -199,8 +204,8 @@ class Writer:
         expected = tip.commit if tip is not None else ""
         statuses: tuple[ImageUpdateAutomationStatus, ...] = ()
         if source.switches or source.refspec:  # the next push is to give this commit up
-            statuses = await self.job.statuses(part.automation for part in parts)
-            await self.job.announce(Pushing(parent=commit.parent, tree=await source.remote.preview(commit)))
+            statuses = await stored_statuses(self.platform, (part.automation for part in parts))
+            await self._announce(Pushing(parent=commit.parent, tree=await source.remote.preview(commit)))
         try:
             return await source.remote.push(
                 commit,
@@ -214,6 +219,12 @@ class Writer:
             raise
         except GitError as error:
             return await self._after_lost_answer(commit, expected, error)
+
+    async def _announce(self, pushing: Pushing) -> None:
+        """Record what is about to be pushed, for a process that dies before it can say that it was."""
+        wanted = self.job.wanted
+        await self.platform.statuses.write(wanted, msgspec.structs.replace(wanted.status, pushing=pushing))
+        self.announced = pushing
 
     async def _after_lost_answer(self, commit: Commit, expected: str, error: GitError) -> Revision:
         """The remote may have taken the commit although its answer was lost: look."""

@@ -258,8 +258,8 @@ def import_(files: tuple[str, ...], recursive: bool, namespace: str, checkout: P
     """
     import yaml
 
-    from image_updater.domain.argo import import_argo
     from sealoop.files import manifests_in
+    from sealoop.images.argo.translation import import_argo
 
     imported = import_argo(manifests_in(files, recursive=recursive), namespace)
     for note in imported.notes:

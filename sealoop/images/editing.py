@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from image_updater.domain.plan import CommitPlan
-    from image_updater.domain.targets import DeclaredTarget
+    from image_updater.domain.files.plan import CommitPlan
+    from image_updater.domain.files.targets import DeclaredTarget
 
 MOST_BYTES = 33 << 20
 """Of a larger file only so much is read, which is more than any file that is edited may have."""
@@ -53,7 +53,7 @@ def edit(images: tuple[str, ...], guards: tuple[str, ...], dry_run: bool, output
     Says what an ImageUpdateAutomation would commit if the policy NAMESPACE/NAME had chosen that image: only the marked
     values' bytes change. What could not be set is told on standard error.
     """
-    from image_updater.domain.plan import plan_commit
+    from image_updater.domain.files.plan import plan_commit
 
     values = wanted_values(images)
     targets = declared_targets(guards)
@@ -87,8 +87,8 @@ def wanted_values(images: Sequence[str]) -> dict[str, str]:
         ClickException.
     """
     from image_updater.api import ImageRef
-    from image_updater.domain.plan import setters
-    from image_updater.domain.references import parse_image
+    from image_updater.domain.files.plan import setters
+    from image_updater.domain.registry.references import parse_image
     from image_updater.errors import ImageInvalid
 
     if not images:
@@ -121,7 +121,7 @@ def declared_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
     import msgspec
 
     from image_updater.api import UpdateGuard
-    from image_updater.domain.targets import DeclaredTarget
+    from image_updater.domain.files.targets import DeclaredTarget
     from sealoop.files import manifests_in
 
     found: list[DeclaredTarget] = []
@@ -142,7 +142,7 @@ def declared_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
 
 def is_marked(name: str, content: bytes) -> bool:
     """Whether a file holds what every marker holds."""
-    from image_updater.domain.markers import SCREEN
+    from image_updater.domain.files.markers import SCREEN
 
     return SCREEN.encode() in content
 
@@ -155,7 +155,7 @@ def found_files(
     Raises:
         OSError.
     """
-    from image_updater.domain.targets import targeted
+    from image_updater.domain.files.targets import targeted
 
     names = [path.name] if path.is_file() else sorted(_walked(path))
     aimed = set(targeted(names, targets))
@@ -225,7 +225,7 @@ def inventory(plan: CommitPlan, *, written: bool) -> str:
     """What changed and every place that was seen, as JSON."""
     import msgspec
 
-    from image_updater.domain.inventory import after_commit, printable
+    from image_updater.domain.files.inventory import after_commit, printable
 
     changes = [{"file": c.file, "setter": c.setter, "old": c.old, "new": c.new} for c in plan.changes]
     seen = after_commit(plan.sightings) if written else plan.sightings
@@ -238,7 +238,7 @@ def inventory(plan: CommitPlan, *, written: bool) -> str:
 
 def summary(plan: CommitPlan, *, written: bool) -> str:
     """How many places are in which state, and each that a person should look at."""
-    from image_updater.domain.inventory import printable, to_be_told, told
+    from image_updater.domain.files.inventory import printable, to_be_told, told
 
     changed = len(plan.changes)
     values, files = "value" if changed == 1 else "values", "file" if len(plan.edits) == 1 else "files"

@@ -16,13 +16,14 @@ from gitops_core.errors import GitOpsError
 from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
-from image_updater.domain.explaining import verdicts
-from image_updater.domain.inventory import printable, where
-from image_updater.domain.plan import Sighting
-from image_updater.domain.selectors import selects
-from image_updater.domain.sightings import setter_of
-from image_updater.domain.verdicts import Chosen, Verdict
-from image_updater.reconcilers.planning import plan_part, read_part
+from image_updater.domain.files.inventory import printable, where
+from image_updater.domain.files.plan import Sighting
+from image_updater.domain.files.sightings import setter_of
+from image_updater.domain.guards.explaining import verdicts
+from image_updater.domain.guards.selectors import selects
+from image_updater.domain.guards.verdicts import Chosen, Verdict
+from image_updater.reconcilers.parts import read_part
+from image_updater.reconcilers.planning import plan_part
 from image_updater.reconcilers.sources import open_source
 from sealoop.images.looking import Look, looking
 

@@ -11,9 +11,9 @@ import msgspec
 
 from gitops_core.meta import Manifest
 from image_updater.api import Target, UpdateGuard
-from image_updater.domain.markers import Unparsable
-from image_updater.domain.marking import with_markers
-from image_updater.domain.targets import DeclaredTarget
+from image_updater.domain.files.markers import Unparsable
+from image_updater.domain.files.marking import with_markers
+from image_updater.domain.files.targets import DeclaredTarget
 from sealoop.images.editing import found_files, replace_file
 
 

@@ -19,7 +19,7 @@ from gitops_core.ports import Cluster
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.informers import listed
 from image_updater.api import ImageRepository, ImageUpdateAutomation
-from image_updater.domain.sites import host_in
+from image_updater.domain.registry.sites import host_in
 from image_updater.reconcilers.sources import WRITE_SECRET, source_key
 
 FIELD_MANAGER = "sealoop"

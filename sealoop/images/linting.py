@@ -16,11 +16,11 @@ from gitops_core.ports import Cluster
 from gitops_core.runtime.informers import listed
 from gitops_core.schema import default, from_manifest, object_schema, validate
 from image_updater.api import KINDS, ImagePolicy, ImageRef, ImageRepository, UpdateGuard
-from image_updater.domain.doubts import near_misses
+from image_updater.domain.files.doubts import near_misses
+from image_updater.domain.files.markers import SCREEN, is_considered, mended
+from image_updater.domain.files.plan import Sighting, plan_commit, setters
+from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.lint import Finding, Given, lint
-from image_updater.domain.markers import SCREEN, is_considered, mended
-from image_updater.domain.plan import Sighting, plan_commit, setters
-from image_updater.domain.targets import DeclaredTarget
 from sealoop.images.editing import found_files
 
 R = TypeVar("R", bound=Resource)

@@ -27,10 +27,10 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.statuses import StatusWriter
 from image_updater.api import ImagePolicy, ImageRepository
-from image_updater.domain.choices import repository_key
-from image_updater.domain.listings import Listings
-from image_updater.domain.references import Repository, parse_repository
-from image_updater.domain.vouching import catalog_name
+from image_updater.domain.guards.vouching import catalog_name
+from image_updater.domain.registry.references import Repository, parse_repository
+from image_updater.domain.tags.choices import repository_key
+from image_updater.domain.tags.listings import Listings
 from image_updater.errors import RegistryError, RepositoryNotReady
 from image_updater.reconcilers import ImagePolicyReconciler
 from image_updater.reconcilers.access import registry_access

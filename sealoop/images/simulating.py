@@ -18,9 +18,9 @@ from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
 from image_updater.adapters.catalog import recorded_history
 from image_updater.api import ImagePolicy
-from image_updater.domain.history import TagEvent
-from image_updater.domain.replays import Step, replay
-from image_updater.domain.vouching import catalog_name
+from image_updater.domain.guards.replays import Step, replay
+from image_updater.domain.guards.vouching import catalog_name
+from image_updater.domain.tags.history import TagEvent
 from image_updater.errors import RepositoryNotReady
 from sealoop.images.looking import looking
 

@@ -34,7 +34,7 @@ from gitops_core.runtime.informers import listed
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import crd
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, MarkerReport, UpdateGuard
-from image_updater.domain.inventory import to_be_told, told
+from image_updater.domain.files.inventory import to_be_told, told
 from sealoop.applying import prepare, tell_of_unchecked_rules
 from sealoop.clusters import Connection, opened
 from sealoop.images.lending import FIELD_MANAGER, Token, lend_logins, lend_token

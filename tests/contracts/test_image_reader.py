@@ -13,8 +13,8 @@ import pytest
 from gitops_core.meta import Sensitive
 from image_updater.adapters.inspecting import RegistryReader
 from image_updater.adapters.oci import OciRegistry
-from image_updater.domain.credentials import Credentials, RegistryAccess
-from image_updater.domain.references import Repository
+from image_updater.domain.registry.credentials import Credentials, RegistryAccess
+from image_updater.domain.registry.references import Repository
 from image_updater.errors import ImageUnknown, RegistryDenied
 from image_updater.ports import ImageReader, SignedClaim
 from sealoop.embedded.registry import RegistryServer

@@ -12,8 +12,8 @@ import pytest
 from gitops_core.meta import Sensitive
 from image_updater.adapters.images import RegistryImages
 from image_updater.adapters.oci import OciRegistry
-from image_updater.domain.credentials import ANONYMOUS, OPEN, Credentials, RegistryAccess
-from image_updater.domain.references import Repository
+from image_updater.domain.registry.credentials import ANONYMOUS, OPEN, Credentials, RegistryAccess
+from image_updater.domain.registry.references import Repository
 from image_updater.errors import ImageUnknown, RegistryDenied, RegistryUnavailable, RepositoryUnknown
 from image_updater.ports import Registry
 from sealoop.embedded.registry import Account, RegistryServer

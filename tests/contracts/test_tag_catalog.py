@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.catalogfile import AWAY
-from image_updater.domain.history import merged, moved
+from image_updater.domain.tags.history import merged, moved
 from image_updater.ports import SeenTag, TagCatalog, TagEvent
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from image_updater.api import ImageRef
-from image_updater.domain.plan import plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, setters
 
 ROWS = {
     row["name"]: row

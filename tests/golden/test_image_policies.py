@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from gitops_core.errors import GitOpsError
 from image_updater.commands.pick import pick
-from image_updater.domain.filters import TagFilter
-from image_updater.domain.policies import AlphabeticalPolicy, NumericalPolicy, Policy, SemVerPolicy, select_latest
+from image_updater.domain.tags.filters import TagFilter
+from image_updater.domain.tags.policies import AlphabeticalPolicy, NumericalPolicy, Policy, SemVerPolicy, select_latest
 from image_updater.errors import NoTagQualifies
 
 ROWS = [json.loads(line) for line in (Path(__file__).parent / "data/image-policies.jsonl").read_text().splitlines()]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from image_updater.domain.readings import find_markers
-from image_updater.domain.scalars import reads_as_text
+from image_updater.domain.files.readings import find_markers
+from image_updater.domain.files.scalars import reads_as_text
 
 DATA = Path(__file__).parent / "data"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from image_updater.domain.semver import parse_constraint, parse_version
+from image_updater.domain.tags.semver import parse_constraint, parse_version
 
 LINES = (Path(__file__).parent / "data/semver-constraints.txt").read_text().splitlines()[1:]
 VERSIONS = LINES[0].split()

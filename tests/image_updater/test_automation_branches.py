@@ -16,7 +16,7 @@ from gitops_core.api import GitRepository
 from gitops_core.errors import GitError
 from gitops_core.meta import ObjectKey, ObjectRef
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
-from image_updater.domain.scans import REQUESTED_AT
+from image_updater.domain.tags.scans import REQUESTED_AT
 from image_updater.reconcilers.sources import tracks
 from tests.image_updater.test_automations import begun, ready_of
 from tests.image_updater.world import IMAGE, URL, World, has_failed, image_line, is_ready

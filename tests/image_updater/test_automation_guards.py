@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gitops_core.meta import ObjectKey, ObjectRef, timestamp
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.inventory import (
+from image_updater.domain.files.inventory import (
     Step,
     after_commit,
     counts,
@@ -21,7 +21,7 @@ from image_updater.domain.inventory import (
     through,
     unsettled,
 )
-from image_updater.domain.plan import Sighting, State
+from image_updater.domain.files.plan import Sighting, State
 from tests.image_updater.test_automation_branches import bumped
 from tests.image_updater.test_automations import begun
 from tests.image_updater.world import IMAGE, World, image_line, is_ready

@@ -16,7 +16,7 @@ from gitops_core.errors import GitError
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import GitRef
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation
-from image_updater.domain.scans import REQUESTED_AT
+from image_updater.domain.tags.scans import REQUESTED_AT
 from tests.image_updater.world import IMAGE, URL, World, conditions, has_failed, image_line, is_ready
 from tests.simulation.loop import virtually
 

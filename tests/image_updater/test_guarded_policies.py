@@ -14,9 +14,9 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.explaining import verdicts
-from image_updater.domain.listings import Listings
-from image_updater.domain.references import parse_repository
+from image_updater.domain.guards.explaining import verdicts
+from image_updater.domain.registry.references import parse_repository
+from image_updater.domain.tags.listings import Listings
 from image_updater.errors import RegistryUnavailable
 from image_updater.reconcilers import ImagePolicyReconciler
 from tests.image_updater.test_guards import DEPLOYMENT, healthy, patch_status

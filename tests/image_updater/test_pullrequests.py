@@ -9,7 +9,7 @@ import pytest
 
 from gitops_core.meta import ObjectKey, ObjectRef
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation
-from image_updater.domain.proposals import LABEL
+from image_updater.domain.forges.proposals import LABEL
 from image_updater.errors import ForgeUnavailable, RegistryUnavailable
 from tests.image_updater.world import IMAGE, URL, World, has_failed, image_line, is_ready
 from tests.simulation.fakes.forge import FakeForge

@@ -9,8 +9,8 @@ from typing import Any
 
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from image_updater.api import ImagePolicy, ImageRepository
-from image_updater.domain.checkpoint import decode, encode
-from image_updater.domain.history import SeenTag
+from image_updater.domain.tags.checkpoint import decode, encode
+from image_updater.domain.tags.history import SeenTag
 from tests.image_updater.world import HOST, IMAGE, World, has_failed, is_ready
 from tests.simulation.loop import virtually
 

@@ -9,8 +9,8 @@ from typing import Any
 from gitops_core.api import GitRepository
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.checkpoint import encode
-from image_updater.domain.history import SeenTag
+from image_updater.domain.tags.checkpoint import encode
+from image_updater.domain.tags.history import SeenTag
 from tests.image_updater.test_automation_branches import BUMPS, bumped
 from tests.image_updater.test_automations import begun
 from tests.image_updater.test_guards import DEPLOYMENT, OWNER, patch_status, played, proven, stuck, until_deployed

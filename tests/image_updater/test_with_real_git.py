@@ -18,7 +18,7 @@ from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.runtime.clock import SystemClock
 from image_updater.adapters.oci import OciRegistry
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation
-from image_updater.domain.scans import REQUESTED_AT
+from image_updater.domain.tags.scans import REQUESTED_AT
 from image_updater.reconcilers.automations import MOST_WAITING
 from sealoop.embedded.githttp import GitServer, create_repository
 from sealoop.embedded.registry import RegistryServer

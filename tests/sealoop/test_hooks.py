@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from gitops_core.api import GitRepository, Receiver
-from gitops_core.domain.hooks import webhook_path
+from gitops_core.domain.sources.hooks import webhook_path
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
 from gitops_core.runtime.clock import SystemClock
 from gitops_core.schema import crd

@@ -27,7 +27,7 @@ from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.local.objects import Objects
 from gitops_core.api import GitRepository, Kustomization, Receiver
-from gitops_core.domain.hooks import webhook_path
+from gitops_core.domain.sources.hooks import webhook_path
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource, Sensitive
 from gitops_core.ports import GitAccess
 from gitops_core.runtime.clock import SystemChance, SystemClock
@@ -37,7 +37,7 @@ from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.cosign import SignedClaim
+from image_updater.domain.registry.cosign import SignedClaim
 from sealoop.hooks import LONGEST as HOOK_BYTES
 from sealoop.hooks import receiving
 from sealoop.wiring import KINDS, Ports, controllers

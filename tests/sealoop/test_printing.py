@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.manifests import documents
-from gitops_core.domain.selectors import parse_selector
+from gitops_core.domain.objects.selectors import parse_selector
+from gitops_core.domain.render.manifests import documents
 from gitops_core.meta import Kind, timestamp
 from sealoop import printing
 from sealoop.printing import BUILT_IN, Column, Table

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gitops_core.runtime.permissions import Permission
 from image_updater.component import WORKLOADS
-from image_updater.domain import workloads
+from image_updater.domain.guards import workloads
 from sealoop.main import main
 from sealoop.rbac import BEGIN, END, merged, roles, table
 from sealoop.wiring import KINDS

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.manifests import Malformed
+from gitops_core.domain.render.manifests import Malformed
 from sealoop.main import main
 from sealoop.streams import json_or_yaml
 

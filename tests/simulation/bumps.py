@@ -274,6 +274,18 @@ def may_stay_undecided(world: World) -> frozenset[str]:
     return frozenset(policy for policy in world.policies if not _best(world, policy))
 
 
+def may_stay_failing(world: World, head: Mapping[str, bytes]) -> bool:
+    """Whether a policy keeps a digest that its registry made up: until a rollback or a person comes, no Pod starts."""
+    if world.safety is None or not world.safety.demands.kept or world.safety.demands.rollback:
+        return False
+    written = [
+        (image, value_in(head[f"app/{policy}.yaml"]))
+        for image, policy in zip(world.images, world.policies, strict=True)
+    ]
+    digests = [(image, value.partition("@")[2]) for image, value in written]
+    return any(digest and not world.chronicle.there_is(image, digest) for image, digest in digests)
+
+
 def _best(world: World, policy: str) -> str:
     """The tag that a policy must have chosen by now; "" when none is good enough, or there is no guard to say so."""
     if world.safety is None:

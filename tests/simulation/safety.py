@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
-from image_updater.domain.gates import APPROVE
+from image_updater.domain.guards.gates import APPROVE
 from tests.simulation.files import value_in, with_value
 from tests.simulation.leases import Interval
 from tests.simulation.loop import BEGINNING

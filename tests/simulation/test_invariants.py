@@ -19,10 +19,10 @@ from gitops_core.runtime.leading import LEASE
 from gitops_core.runtime.leave import behind
 from image_updater.api import ImagePolicy, ImagePolicyStatus, ImageRef, UpdateGuard
 from image_updater.api.images import ImagePolicySpec, PolicyChoice
-from image_updater.domain.checkpoint import encode
-from image_updater.domain.history import SeenTag
-from image_updater.domain.references import parse_repository
-from tests.simulation.bumps import BOT, Broken
+from image_updater.domain.registry.references import parse_repository
+from image_updater.domain.tags.checkpoint import encode
+from image_updater.domain.tags.history import SeenTag
+from tests.simulation.bumps import BOT, Broken, may_stay_failing
 from tests.simulation.fakes.git import SOMEBODY
 from tests.simulation.files import IMAGE, deployment
 from tests.simulation.history import History
@@ -528,6 +528,26 @@ def test_a_policy_that_does_not_come_to_the_best_tag_is_noticed() -> None:
             await invariants.at_rest()
 
     in_a_world(work, Demands())
+
+
+@pytest.mark.parametrize(
+    ("demands", "made_up", "may"),
+    [
+        (Demands(digests=True, kept=True), True, True),
+        (Demands(digests=True, kept=True), False, False),
+        (Demands(digests=True), True, False),  # it is looked up again
+        (Demands(digests=True, kept=True, rollback=True), True, False),  # it is taken back
+    ],
+)
+def test_only_a_digest_that_was_made_up_and_is_kept_may_leave_the_application_failing(
+    demands: Demands, made_up: bool, may: bool
+) -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        digest = "sha256:" + 64 * "0" if made_up else world.push(IMAGE, "1.1.0")
+        await bump(world, deployment(f"1.1.0@{digest}"))
+        assert may_stay_failing(world, await world.head()) is may
+
+    in_a_world(work, demands)
 
 
 # More than peers that are away

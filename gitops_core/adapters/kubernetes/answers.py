@@ -18,7 +18,7 @@ import re
 
 import msgspec
 
-from gitops_core.domain.texts import abridged, shortened
+from gitops_core.domain.objects.texts import abridged, shortened
 from gitops_core.errors import (
     AlreadyExists,
     ApplyConflict,

@@ -20,8 +20,8 @@ import msgspec
 
 from gitops_core.adapters.local.objects import Objects
 from gitops_core.adapters.local.store import Change, GroupKind, Row, Store
-from gitops_core.domain.selectors import Selector, parse_selector, selects
-from gitops_core.domain.writing import Serving
+from gitops_core.domain.objects.selectors import Selector, parse_selector, selects
+from gitops_core.domain.objects.writing import Serving
 from gitops_core.errors import BadRequest, ClusterUnavailable, Expired, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import ApiResource, Chance, Clock, Cluster, Page, Query, Unreadable, WatchEvent

@@ -15,16 +15,25 @@ from typing import Any
 
 import msgspec
 
-from gitops_core.domain.crds import version_priority
-from gitops_core.domain.decoding import Undecodable, decoded, with_plain_numbers
-from gitops_core.domain.embedded import embedded_faults, with_embedded_read
-from gitops_core.domain.fieldschemas import DEDUCED, UNTYPED, Atom, ListType, MapType, Named, Type, type_of_object
-from gitops_core.domain.immutables import immutable_faults
-from gitops_core.domain.objectmeta import metadata_faults
-from gitops_core.domain.rolebindings import role_binding_faults, with_groups
-from gitops_core.domain.secrets import config_map_faults, secret_faults, with_encoded_strings, with_read_bytes
-from gitops_core.domain.uniqueness import duplicate_faults
-from gitops_core.domain.writing import Object, Serving
+from gitops_core.domain.objects.crds import version_priority
+from gitops_core.domain.objects.decoding import Undecodable, decoded, with_plain_numbers
+from gitops_core.domain.objects.embedded import embedded_faults, with_embedded_read
+from gitops_core.domain.objects.fieldschemas import (
+    DEDUCED,
+    UNTYPED,
+    Atom,
+    ListType,
+    MapType,
+    Named,
+    Type,
+    type_of_object,
+)
+from gitops_core.domain.objects.immutables import immutable_faults
+from gitops_core.domain.objects.objectmeta import metadata_faults
+from gitops_core.domain.objects.rolebindings import role_binding_faults, with_groups
+from gitops_core.domain.objects.secrets import config_map_faults, secret_faults, with_encoded_strings, with_read_bytes
+from gitops_core.domain.objects.uniqueness import duplicate_faults
+from gitops_core.domain.objects.writing import Object, Serving
 from gitops_core.errors import FieldFault
 from gitops_core.meta import Kind, Manifest
 from gitops_core.ports import ApiResource

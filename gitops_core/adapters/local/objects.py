@@ -14,10 +14,10 @@ import msgspec
 
 from gitops_core.adapters.local.kinds import CRD, NAMESPACE, builtins, servings_of
 from gitops_core.adapters.local.store import Row, Store
-from gitops_core.domain.crds import established
-from gitops_core.domain.decoding import Undecodable, as_sent
-from gitops_core.domain.patches import PatchFailed, json_patched, merge_patched
-from gitops_core.domain.writing import Object, Serving, applied, created, updated
+from gitops_core.domain.objects.crds import established
+from gitops_core.domain.objects.decoding import Undecodable, as_sent
+from gitops_core.domain.objects.patches import PatchFailed, json_patched, merge_patched
+from gitops_core.domain.objects.writing import Object, Serving, applied, created, updated
 from gitops_core.errors import (
     AlreadyExists,
     BadRequest,

@@ -2,8 +2,8 @@
 
     await workloads.run(cluster, images, clock)     # until it is cancelled
 
-What to do is decided in gitops_core.domain.workloads; this module lists, asks for images, and writes. It keeps no
-state: stopped anywhere and started again, it goes on.
+What to do is decided in gitops_core.domain.objects.controllermanager; this module lists, asks for images, and writes.
+It keeps no state: stopped anywhere and started again, it goes on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from gitops_core.domain.workloads import (
+from gitops_core.domain.objects.controllermanager import (
     KINDS,
     Action,
     Create,

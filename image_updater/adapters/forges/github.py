@@ -24,7 +24,7 @@ import msgspec
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
 from image_updater.adapters.forges.talking import AlreadyThere, Talk
-from image_updater.domain.pullrequests import PullRequest
+from image_updater.domain.forges.pullrequests import PullRequest
 from image_updater.errors import ForgeDenied
 
 MOST = 100

@@ -23,8 +23,8 @@ from gitops_core.errors import StalledError
 from image_updater.adapters.logins import aws, azure, gcp
 from image_updater.adapters.logins.login import Login, SdkMissing
 from image_updater.adapters.remembered import Kept, Remembered
-from image_updater.domain.credentials import Credentials
-from image_updater.domain.references import Repository
+from image_updater.domain.registry.credentials import Credentials
+from image_updater.domain.registry.references import Repository
 from image_updater.errors import CredentialsInvalid
 
 Provider = Literal["aws", "azure", "gcp"]

@@ -16,7 +16,7 @@ import msgspec
 
 from gitops_core.meta import Sensitive
 from image_updater.adapters.logins.login import CONNECT, READ, Login, SdkMissing, told
-from image_updater.domain.credentials import Credentials
+from image_updater.domain.registry.credentials import Credentials
 from image_updater.errors import CredentialsInvalid
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gitops_core.meta import Sensitive
 from image_updater.adapters.logins.login import READ, Login, SdkMissing, told
-from image_updater.domain.credentials import Credentials
+from image_updater.domain.registry.credentials import Credentials
 from image_updater.errors import CredentialsInvalid
 
 HOSTS = "<location>-docker.pkg.dev, gcr.io, <location>.gcr.io"

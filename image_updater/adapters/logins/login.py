@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from image_updater.domain.credentials import Credentials
+from image_updater.domain.registry.credentials import Credentials
 
 CONNECT, READ = 5.0, 10.0
 """Seconds that an SDK waits for a connection, and for an answer."""

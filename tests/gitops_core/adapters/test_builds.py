@@ -17,7 +17,7 @@ import pytest
 
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.sandbox import Confinement, Limits, Sandboxed
-from gitops_core.domain.manifests import read_output
+from gitops_core.domain.render.manifests import read_output
 from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import FixedTree, Manifest
 from gitops_core.ports import Overlay

@@ -18,8 +18,8 @@ from gitops_core.adapters import sandbox
 from gitops_core.adapters.kustomize import Kustomize, RendererUnavailable
 from gitops_core.adapters.sandbox import Limits
 from gitops_core.api import Kustomization
-from gitops_core.domain.folders import generated_resources
-from gitops_core.domain.manifests import read_output
+from gitops_core.domain.render.folders import generated_resources
+from gitops_core.domain.render.manifests import read_output
 from gitops_core.errors import ManifestInvalid, PathNotFound, Postponed
 from gitops_core.meta import FixedTree, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Overlay

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gitops_core.adapters.kubernetes import KubernetesCluster
-from gitops_core.domain.plan import plan_sync
+from gitops_core.domain.sync.plan import plan_sync
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.reconcilers.applying import Applied, Applier, Mark, SyncFailed
 from gitops_core.runtime.clock import SystemClock

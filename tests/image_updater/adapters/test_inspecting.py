@@ -25,8 +25,8 @@ from image_updater.adapters.inspecting import (
     RegistryReader,
 )
 from image_updater.adapters.oci import OciRegistry
-from image_updater.domain.cosign import SignedClaim
-from image_updater.domain.references import Repository
+from image_updater.domain.registry.cosign import SignedClaim
+from image_updater.domain.registry.references import Repository
 from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable
 from tests.stretches import LONGEST, Stretches
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gitops_core.errors import StalledError
 from image_updater.adapters.logins import Provider, SdkLogins, aws, azure, gcp
-from image_updater.domain.references import Repository
+from image_updater.domain.registry.references import Repository
 from image_updater.errors import CredentialsInvalid
 from tests.servers.clouds import CloudServer, azure_cloud, cloud_server
 
@@ -283,7 +283,7 @@ def test_a_missing_sdk_stalls_and_says_what_to_install(provider: str, sdk: str, 
     program = (
         f"import asyncio, sys\nsys.modules[{sdk!r}] = None\n"
         "from image_updater.adapters.logins import SdkLogins\n"
-        "from image_updater.domain.references import Repository\n"
+        "from image_updater.domain.registry.references import Repository\n"
         "from gitops_core.errors import StalledError\n"
         f"try:\n    asyncio.run(SdkLogins().login({provider!r}, Repository({hosts[provider]!r}, 'app')))\n"
         "except StalledError as error:\n    print(error.reason, error)\n"

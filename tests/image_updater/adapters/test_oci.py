@@ -17,8 +17,8 @@ from image_updater.adapters.answers import LONGEST_CAUSE, Answer, failure
 from image_updater.adapters.challenges import belongs, parse_challenges
 from image_updater.adapters.oci import OciRegistry
 from image_updater.adapters.transport import Limits
-from image_updater.domain.credentials import Credentials, RegistryAccess
-from image_updater.domain.references import Repository, parse_repository
+from image_updater.domain.registry.credentials import Credentials, RegistryAccess
+from image_updater.domain.registry.references import Repository, parse_repository
 from image_updater.errors import RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
 from sealoop.embedded.registry import Account, RegistryServer
 from tests.servers.programs import free_port

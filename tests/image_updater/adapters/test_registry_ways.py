@@ -14,8 +14,8 @@ import pytest
 from gitops_core.meta import Sensitive
 from image_updater.adapters.oci import OciRegistry
 from image_updater.adapters.transport import Limits
-from image_updater.domain.credentials import Credentials, RegistryAccess
-from image_updater.domain.references import Repository
+from image_updater.domain.registry.credentials import Credentials, RegistryAccess
+from image_updater.domain.registry.references import Repository
 from image_updater.errors import CredentialsInvalid, RegistryDenied, RegistryUnavailable
 from sealoop.embedded.registry import Account, RegistryServer
 from tests.servers.certificates import Authority

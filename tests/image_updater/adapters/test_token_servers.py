@@ -13,8 +13,8 @@ from aiohttp import web
 
 from gitops_core.meta import Sensitive
 from image_updater.adapters.oci import OciRegistry
-from image_updater.domain.credentials import Credentials, RegistryAccess
-from image_updater.domain.references import Repository
+from image_updater.domain.registry.credentials import Credentials, RegistryAccess
+from image_updater.domain.registry.references import Repository
 from image_updater.errors import RegistryDenied, RegistryError
 
 DIGEST = f"sha256:{'a' * 64}"

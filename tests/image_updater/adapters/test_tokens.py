@@ -12,8 +12,8 @@ from gitops_core.meta import Sensitive
 from image_updater.adapters.answers import Answer
 from image_updater.adapters.challenges import Challenge
 from image_updater.adapters.tokens import MOST_REMEMBERED, Tokens
-from image_updater.domain.credentials import OPEN, Credentials, RegistryAccess
-from image_updater.domain.references import Repository
+from image_updater.domain.registry.credentials import OPEN, Credentials, RegistryAccess
+from image_updater.domain.registry.references import Repository
 from tests.simulation.loop import virtually
 
 CHALLENGE = Challenge("bearer", "https://ghcr.io/token?account=x", "ghcr.io")

@@ -10,8 +10,8 @@ from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef, Resource
 from gitops_core.recent import Recent
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageRepositorySpec, ImageUpdateAutomation
-from image_updater.domain.listings import Listings
-from image_updater.domain.webhooks import PushedTag
+from image_updater.domain.registry.webhooks import PushedTag
+from image_updater.domain.tags.listings import Listings
 from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.pushes import Pushes
 from image_updater.reconcilers.repositories import ImageRepositoryReconciler

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from gitops_core.ports import GitAccess
-from image_updater.domain.pullrequests import PullRequest
+from image_updater.domain.forges.pullrequests import PullRequest
 from image_updater.errors import ForgeDenied
 from image_updater.ports import ForgeAddress
 

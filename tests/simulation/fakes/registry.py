@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 from image_updater.adapters.images import RegistryImages
-from image_updater.domain.credentials import OPEN, Credentials, RegistryAccess
-from image_updater.domain.references import Repository, parse_repository
+from image_updater.domain.registry.credentials import OPEN, Credentials, RegistryAccess
+from image_updater.domain.registry.references import Repository, parse_repository
 from image_updater.errors import ImageUnknown, RegistryDenied, RepositoryUnknown
 from image_updater.ports import Image, SignedClaim
 

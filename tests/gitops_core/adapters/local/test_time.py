@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from gitops_core.adapters.local import LocalCluster, workloads
-from gitops_core.domain.workloads import KINDS
+from gitops_core.domain.objects.controllermanager import KINDS
 from gitops_core.meta import Kind
 from gitops_core.ports import Query
 from tests.gitops_core.adapters.local.test_workloads import DEPLOYMENT, Shelf, workload

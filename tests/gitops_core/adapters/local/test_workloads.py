@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gitops_core.adapters.local import LocalCluster, workloads
-from gitops_core.domain.health import health
-from gitops_core.domain.workloads import DAEMON_SET, JOB, POD, STATEFUL_SET, VOLUME_CLAIM
+from gitops_core.domain.health.kstatus import health
+from gitops_core.domain.objects.controllermanager import DAEMON_SET, JOB, POD, STATEFUL_SET, VOLUME_CLAIM
 from gitops_core.errors import TransientError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Query, Unreadable

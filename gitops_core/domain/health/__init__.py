@@ -1,0 +1,1 @@
+"""Whether an object has become what its spec says."""

@@ -1,0 +1,151 @@
+"""What a build said, without the values of Secrets: kustomize quotes what it cannot read or place.
+
+A value is what stands in `data` or `stringData` of a Secret, as written and decoded, what a patch puts there, or what a
+secretGenerator takes from literals and files. A patch need not say that it is for a Secret: its target does. So one
+without a kind counts, and so does every line of a patch in the kustomization itself, which kustomize quotes as a whole.
+Of a file that cannot be read as YAML and speaks of a Secret, every word after a colon counts, and of lines without one
+every word: what begins with `*` is taken for the name of an anchor, and told.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from gitops_core.domain.render.folders import Build
+from gitops_core.domain.render.manifests import Malformed, documents
+
+_SPEAKS_OF_ONE = re.compile(rb"Secret|stringData|/data/")
+_MAY_HOLD = re.compile(rb"Secret|stringData|\bdata\b")
+SHORTEST = 3  # what is shorter is no secret, and would mute half a sentence
+MOST = 10_000
+MUTED = "***"
+WITHHELD = "what kustomize said is withheld, because this build holds more Secrets than can be looked for in it"
+
+
+def muted(text: str, build: Build, files: Mapping[str, bytes]) -> str:
+    """`text` with *** for every value of a Secret that `files` or the kustomizations of `build` hold, in whatever form.
+
+    Args:
+        files: what kustomize was given, by the path below the build.
+    """
+    values: set[str] = set()
+    for folder, kustomization in build.rewritten.items():
+        values.update(_generated(kustomization.get("secretGenerator"), build.name(folder), files))
+        values.update(line for text in _strings(kustomization) for line in _quoted(text))
+        values.update(word for data in _patches(kustomization, build.name(folder), files) for word in _patched(data))
+    for path, data in files.items():
+        values.update(_stored_in(data))
+        if b"SecretGenerator" in data and path in build.written:
+            generators = [document for _, document in documents(data)]
+            values.update(_generated(generators, path.partition("/")[0], files))
+    pieces = {form for value in values for form in _forms(value) if len(form) >= SHORTEST}
+    if len(pieces) > MOST:
+        return WITHHELD
+    for piece in sorted(pieces, key=len, reverse=True):
+        text = text.replace(piece, MUTED)
+    return text
+
+
+def _forms(value: str) -> Iterator[str]:
+    """How a value may be quoted: whole or a line of it, in base64, or as a literal of Go or JSON."""
+    yield base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
+    for piece in (value, *value.splitlines()):
+        once = _escaped(piece.strip())
+        yield from (piece.strip(), once, _escaped(once))  # twice: JSON in a text that is quoted
+
+
+def _escaped(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _generated(generators: Any, folder: str, files: Mapping[str, bytes]) -> Iterator[str]:
+    for generator in generators if isinstance(generators, list) else []:
+        if not isinstance(generator, dict):
+            continue
+        for literal in _strings(generator.get("literals")):
+            value = literal.partition("=")[2] or literal
+            yield from (value, value.strip("\"'"))
+        for source in _strings([generator.get(key) for key in ("files", "envs", "env")]):
+            data = files.get(f"{folder}/{source.rpartition('=')[2]}", b"")
+            yield base64.b64encode(data).decode()
+            text = data.decode("utf-8", "replace")
+            yield text
+            for line in text.splitlines():
+                yield from (line, line.partition("=")[2])
+
+
+def _quoted(text: str) -> Iterator[str]:
+    """What counts of a text that stands in a kustomization: of a patch that may hold a value, every line."""
+    data = text.encode("utf-8", "replace")
+    if ("\n" in text or text.startswith(("{", "["))) and _MAY_HOLD.search(data):
+        yield from text.splitlines()
+    yield from _patched(data)
+
+
+def _patches(kustomization: Mapping[str, Any], folder: str, files: Mapping[str, bytes]) -> Iterator[bytes]:
+    """The files with patches whose target the kustomization says."""
+    for field in ("patches", "patchesJson6902"):
+        entries = kustomization.get(field)
+        for entry in entries if isinstance(entries, list) else []:
+            yield files.get(f"{folder}/{entry.get('path')}", b"")
+
+
+def _patched(patch: bytes) -> Iterator[str]:
+    return _stored_in(patch, _MAY_HOLD)
+
+
+def _stored_in(data: bytes, sign: re.Pattern[bytes] = _SPEAKS_OF_ONE) -> Iterator[str]:
+    if not sign.search(data):
+        return
+    try:
+        for _, document in documents(data):
+            yield from _stored(document)
+    except Malformed:
+        for line in data.decode("utf-8", "replace").splitlines():
+            yield from (word.strip("\"'{},*&!") for word in (line.partition(":")[2] or line).split())
+
+
+def _stored(document: Any) -> Iterator[str]:
+    if isinstance(document, list):
+        for item in document:
+            yield from _stored(item)
+    elif isinstance(document, dict):
+        found: list[Any] = []
+        if document.get("kind") in ("Secret", None):
+            found += [document.get("data"), document.get("stringData")]
+        if str(document.get("path")).startswith(("/data", "/stringData")):  # an operation of a JSON patch
+            found.append(document.get("value"))
+        for text in _texts(found):
+            yield from (text, _decoded(text))
+        yield from _stored(document.get("items"))
+        yield from _stored(document.get("value"))
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in `value`, and the numbers: a password of digits is one to YAML, unless it is quoted."""
+    if isinstance(value, dict | list):
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _texts(child)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield str(value)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        children: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        for child in children:
+            yield from _strings(child)

@@ -1,0 +1,288 @@
+"""Which files of a repository belong to its artifact: Flux's source-ignore.
+
+Patterns are .gitignore's, and the last that matches decides. With none given, version control's own files, pictures,
+archives, CI definitions and a few others are left out; as soon as there is a pattern in any `.sourceignore`, or in
+spec.ignore, those count instead of the defaults, and only version control's own files stay ignored. A pattern that
+matches a folder matches everything below it; unlike Git, a later `!pattern` may take a file of such a folder back in.
+
+    .sourceignore of a/  ->  patterns below a/
+    spec.ignore          ->  patterns for the whole repository, after all files
+
+What one pattern matches is what it matches for Git, byte by byte: a class never matches "/", and a pattern with a
+malformed class matches nothing.
+
+Source: fluxcd/pkg, sourceignore; git, dir.c and wildmatch.c.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import re2
+
+from gitops_core.domain.sources.links import followed
+from gitops_core.errors import StalledError
+from gitops_core.meta import Tree
+
+IGNORE_FILE = ".sourceignore"
+VERSION_CONTROL = (".git/", ".gitignore", ".gitmodules", ".gitattributes")
+DEFAULTS = (
+    *("*.jpg", "*.jpeg", "*.gif", "*.png", "*.wmv", "*.flv", "*.tar.gz", "*.zip"),
+    *(".github/", ".circleci/", ".travis.yml", ".gitlab-ci.yml", "appveyor.yml", ".drone.yml", "cloudbuild.yaml"),
+    *("codeship-services.yml", "codeship-steps.yml"),
+    *("**/.goreleaser.yml", "**/.sops.yaml", "**/.flux.yaml"),
+)
+MAX_LINES = 10_000
+MAX_LINE = 4_096  # bytes; no path of a file is longer
+
+
+class IgnoreRulesInvalid(StalledError):
+    """Ignore patterns that are too many or too long to be matched against every path."""
+
+    reason = "SourceIgnoreError"
+
+
+@dataclass(frozen=True)
+class IgnoreRules:
+    """Attributes:
+    fingerprint: equal fingerprints keep equal files.
+    groups: (whether a match is left out, the pattern), the most important first.
+    """
+
+    fingerprint: str
+    groups: tuple[tuple[bool, Any], ...]
+
+    def keeps(self, path: str) -> bool:
+        name = _bytes(path)
+        return not next((ignored for ignored, pattern in self.groups if pattern.fullmatch(name)), False)
+
+
+def ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> IgnoreRules:
+    """The rules of a repository.
+
+    Args:
+        files: the text of each `.sourceignore` by the folder that holds it ("" is the root).
+        spec_ignore: the GitRepository's spec.ignore.
+
+    Raises:
+        IgnoreRulesInvalid
+    """
+    given: list[tuple[str, str]] = []
+    for folder in sorted(files, key=lambda name: name.split("/") if name else []):
+        given += [(folder, line) for line in _lines(files[folder], f"{folder}/{IGNORE_FILE}".lstrip("/"))]
+    given += [("", line) for line in _lines(spec_ignore or "", "spec.ignore")]
+    if len(given) > MAX_LINES:
+        raise IgnoreRulesInvalid(f"there are more than {MAX_LINES:,} ignore patterns: join some, for example by folder")
+    # An empty spec.ignore is how users say that nothing is to be left out; a file of comments says nothing.
+    defaults = () if given or spec_ignore == "" else DEFAULTS
+    patterns = [*(("", line) for line in (*VERSION_CONTROL, *defaults)), *given]
+    compiled = [
+        (not line.startswith("!"), expression)
+        for folder, line in patterns
+        if (expression := _expression(folder, line)) is not None
+    ]
+    groups = tuple(
+        (ignored, re2.compile(b"|".join(expression for _, expression in group), _options()))
+        for ignored, group in groupby(reversed(compiled), key=lambda item: item[0])
+    )
+    return IgnoreRules(hashlib.sha256(repr(compiled).encode()).hexdigest(), groups)
+
+
+def ignore_files(paths: Iterable[str]) -> tuple[str, ...]:
+    """Those of `paths` that hold ignore patterns."""
+    return tuple(path for path in paths if path == IGNORE_FILE or path.endswith(f"/{IGNORE_FILE}"))
+
+
+def _lines(text: str, where: str) -> Iterator[str]:
+    """The patterns of a file. A line ends at a newline and nowhere else: other separators may stand in a name."""
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+        pattern = line.removesuffix("\r")
+        if len(_bytes(pattern)) > MAX_LINE:
+            raise IgnoreRulesInvalid(f"{where}: line {number} is longer than {MAX_LINE:,} bytes: no path is")
+        if pattern.strip(" \t") and not pattern.startswith("#"):
+            yield pattern
+
+
+def _options() -> Any:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # bytes are characters, as for Git
+    options.dot_nl = True
+    options.never_capture = True
+    options.max_mem = 64 << 20
+    return options
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _expression(folder: str, line: str) -> bytes | None:
+    """A regular expression for the paths of files that `line` matches, or that are below a folder it matches.
+
+    None where it matches nothing.
+    """
+    pattern = _without_trailing_spaces(_bytes(line.removeprefix("!")))
+    below_only = pattern.endswith(b"/")
+    pattern = pattern[:-1] if below_only else pattern
+    if not pattern:
+        return None
+    anywhere = b"" if b"/" in pattern else b"(?:.*/)?"
+    body = _glob(pattern.removeprefix(b"/"))
+    if body is None:
+        return None
+    start = b"".join(map(_literal, _bytes(f"{folder}/"))) if folder else b""
+    return b"(?:" + start + anywhere + body + (b"/.*" if below_only else b"(?:/.*)?") + b")"
+
+
+def _without_trailing_spaces(pattern: bytes) -> bytes:
+    """A space at the end counts only behind a backslash that is not escaped itself."""
+    end = len(pattern.rstrip(b" "))
+    escapes = len(pattern[:end]) - len(pattern[:end].rstrip(b"\\"))
+    return pattern[: end + 1] if escapes % 2 and end < len(pattern) else pattern[:end]
+
+
+def _glob(pattern: bytes) -> bytes | None:
+    """The regular expression of a pattern with *, **, ?, [...] and backslashes; None where it matches nothing."""
+    out: list[bytes] = []
+    index = 0
+    while index < len(pattern):
+        match pattern[index : index + 1]:
+            case b"*":
+                end = len(pattern) - len(pattern[index:].lstrip(b"*"))
+                begins = (
+                    not any(special in pattern[:index] for special in b"*?[\\") or pattern[index - 1 : index] == b"/"
+                )
+                if end - index == 1 or not begins or pattern[end : end + 1] not in (b"", b"/"):
+                    out.append(b"[^/]*")
+                elif end == len(pattern):
+                    out.append(b".*")
+                else:
+                    out.append(b"(?:.*/)?")
+                    end += 1
+                index = end
+            case b"?":
+                out.append(b"[^/]")
+                index += 1
+            case b"\\":
+                if index + 1 == len(pattern):
+                    return None
+                out.append(_literal(pattern[index + 1]))
+                index += 2
+            case b"[":
+                found = _class(pattern, index + 1)
+                if found is None:
+                    return None
+                expression, index = found
+                out.append(expression)
+            case char:
+                out.append(_literal(char[0]))
+                index += 1
+    return b"".join(out)
+
+
+_PRINTABLE = frozenset(range(0x20, 0x7F))
+_CLASSES: Mapping[bytes, frozenset[int]] = {
+    b"alnum": frozenset(string.ascii_letters.encode() + string.digits.encode()),
+    b"alpha": frozenset(string.ascii_letters.encode()),
+    b"blank": frozenset(b" \t"),
+    b"cntrl": frozenset((*range(0x20), 0x7F)),
+    b"digit": frozenset(string.digits.encode()),
+    b"graph": _PRINTABLE - {0x20},
+    b"lower": frozenset(string.ascii_lowercase.encode()),
+    b"print": _PRINTABLE,
+    b"punct": frozenset(string.punctuation.encode()),
+    b"space": frozenset(b" \t\n\r"),
+    b"upper": frozenset(string.ascii_uppercase.encode()),
+    b"xdigit": frozenset(string.hexdigits.encode()),
+}
+
+
+def _class(pattern: bytes, index: int) -> tuple[bytes, int] | None:
+    """What the class whose bracket stands before `index` matches, and where it ends; None if it is malformed."""
+    is_negated = pattern[index : index + 1] in (b"!", b"^")
+    index += is_negated
+    members: set[int] = set()
+    previous: int | None = None  # what a range may begin with
+    first = index
+    while pattern[index : index + 1] != b"]" or index == first:
+        char = pattern[index : index + 1]
+        if char == b"[" and pattern[index + 1 : index + 2] == b":":
+            end = pattern.find(b"]", index + 2)
+            if end < 0:
+                return None
+            if pattern[end - 1 : end] == b":" and end > index + 2:
+                if (named := _CLASSES.get(pattern[index + 2 : end - 1])) is None:
+                    return None
+                members |= named
+                previous, index = None, end + 1
+                continue
+        if char == b"-" and previous is not None and pattern[index + 1 : index + 2] not in (b"", b"]"):
+            index += 1
+            if pattern[index : index + 1] == b"\\":
+                index += 1
+            if index == len(pattern):
+                return None
+            members.update(range(previous, pattern[index] + 1))
+            previous = None
+        else:
+            if char == b"\\":
+                index += 1
+            if index >= len(pattern):
+                return None
+            previous = pattern[index]
+            members.add(previous)
+        index += 1
+    matched = (frozenset(range(1, 256)) - members if is_negated else members) - {ord("/")}
+    return (_alternatives(matched), index + 1) if matched else None
+
+
+def _alternatives(members: Iterable[int]) -> bytes:
+    return b"[" + b"".join(map(_literal, sorted(members))) + b"]"
+
+
+def _literal(char: int) -> bytes:
+    return b"\\x%02x" % char
+
+
+class SelectedTree(Tree):
+    """A folder of a repository without the files that are ignored.
+
+    Links that stay inside the folder are followed: their paths are files like others. Others are left out.
+    """
+
+    def __init__(self, tree: Tree, rules: IgnoreRules, folder: str = "", kept: Container[str] = ()) -> None:
+        """`folder` is where in the repository `tree` begins; of the paths in `kept`, `rules` are known to keep all."""
+        prefix = f"{folder}/" if folder else ""
+        self.oid = f"{tree.oid}-{hashlib.sha256(f'{rules.fingerprint} {prefix}'.encode()).hexdigest()[:16]}"
+        self._tree = tree
+        self._rules, self._prefix = rules, prefix
+        self._paths = {path: path for path in tree if (whole := prefix + path) in kept or rules.keeps(whole)}
+        self._links = tree.links
+        linked = followed(self._paths, self._links)
+        self._paths.update((path, file) for path, file in linked.items() if rules.keeps(prefix + path))
+
+    def __getitem__(self, path: str) -> bytes:
+        return self._tree[self._paths[path]]
+
+    def absence(self, path: str) -> str:
+        if path in self._tree or (path in self._links and not self._rules.keeps(self._prefix + path)):
+            return "is ignored (.sourceignore, spec.ignore or the defaults for these)"
+        return self._tree.absence(path)
+
+    @property
+    def links(self) -> Mapping[str, str]:
+        return self._links
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._paths

@@ -1,0 +1,109 @@
+"""The decision of a sync: what is applied in which order, what is forgotten, what is deleted.
+
+`plan_sync` is all there is to decide. The reconciler carries it out; the command line prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gitops_core.domain.sync import inventory, labels, stages
+from gitops_core.domain.sync.prunelimit import DEFAULT_LIMIT, PruneGuarded, PruneLimit
+from gitops_core.meta import Manifest, ObjectRef
+
+NAMED = 5  # objects that a refusal names
+
+
+@dataclass(frozen=True)
+class Action:
+    """What is to be done with one wanted object.
+
+    Attributes:
+        create_only: leave the object alone when it exists.
+        take_over: fields that kubectl owns become ours, so that what the manifest does not say goes away.
+    """
+
+    ref: ObjectRef
+    manifest: Manifest
+    create_only: bool = False
+    take_over: bool = True
+
+
+@dataclass(frozen=True)
+class SyncPlan:
+    """Attributes:
+    stages: what to apply; a stage begins when the one before is ready.
+    excluded: wanted objects that are not touched, but stay in the inventory.
+    prune: what was ours and is wanted no more, in the order of deletion. Each is deleted only if it still carries the
+        owner's labels.
+    tracked: the inventory to store before the first write: everything that exists or may come to exist.
+    inventory: the inventory to store when all is done.
+    """
+
+    stages: tuple[tuple[Action, ...], ...]
+    excluded: tuple[ObjectRef, ...]
+    prune: tuple[ObjectRef, ...]
+    tracked: tuple[ObjectRef, ...]
+    inventory: tuple[ObjectRef, ...]
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return tuple(action for stage in self.stages for action in stage)
+
+
+def plan_sync(
+    wanted: Iterable[Manifest],
+    known: Iterable[ObjectRef],
+    *,
+    prune: bool,
+    limit: PruneLimit = DEFAULT_LIMIT,
+    confirmed: bool = False,
+) -> SyncPlan:
+    """Decide how the cluster becomes what `wanted` says.
+
+    Args:
+        wanted: complete manifests, one for each object.
+        known: the inventory of the last sync.
+        prune: whether objects that are wanted no more are deleted; else they are only forgotten.
+        limit: how many may be deleted.
+        confirmed: a person has said that whatever is deleted is meant to be.
+
+    Raises:
+        PruneGuarded: nothing is wanted and something is known, or more would be deleted than `limit` allows.
+    """
+    manifests = {ObjectRef.of(manifest): manifest for manifest in wanted}
+    known = tuple(known)
+    excluded = tuple(ref for ref in stages.in_order(manifests) if labels.is_excluded(manifests[ref]))
+    left_alone = set(excluded)
+    applied = [ref for ref in manifests if ref not in left_alone]
+    final = tuple(ref for stage in stages.staged(manifests) for ref in stage)
+    stale = inventory.difference(known, final)
+    if prune and not confirmed:
+        _guard(stale, len(inventory.union(known, ())), limit, is_empty=not manifests)
+    return SyncPlan(
+        stages=tuple(tuple(_action(ref, manifests[ref]) for ref in stage) for stage in stages.staged(applied)),
+        excluded=excluded,
+        prune=stages.prune_order(stale) if prune else (),
+        tracked=inventory.union(final, known),
+        inventory=final,
+    )
+
+
+def _guard(stale: Sequence[ObjectRef], known: int, limit: PruneLimit, *, is_empty: bool) -> None:
+    if not stale:
+        return
+    named = ", ".join(map(str, stale[:NAMED])) + (f" and {len(stale) - NAMED} more" if len(stale) > NAMED else "")
+    if is_empty:
+        raise PruneGuarded(f"the build holds no objects, and would delete all {known} that were applied: {named}")
+    if limit.is_exceeded(len(stale), known):
+        raise PruneGuarded(f"{len(stale)} of {known} applied objects would be deleted, {limit}: {named}")
+
+
+def _action(ref: ObjectRef, manifest: Manifest) -> Action:
+    return Action(
+        ref,
+        manifest,
+        create_only=labels.is_create_only(manifest),
+        take_over=not labels.keeps_other_managers(manifest),
+    )

@@ -1,0 +1,106 @@
+"""Fields that kubectl applied become ours, so that what the manifest does not say goes away.
+
+An object made by `kubectl apply` and then taken into Git has its fields twice: kubectl's and ours. A field that Git
+drops would stay, because kubectl still owns it. So kubectl's entries in managedFields are merged into ours; the next
+apply then removes what the manifest does not say.
+
+    kubectl* (Apply, Update), before-first-apply (Update)  ->  kustomize-controller (Apply)
+    kustomize-controller (Update)                          ->  kustomize-controller (Apply)
+
+The names are prefixes: kubectl signs as kubectl-client-side-apply, kubectl-edit, kubectl-patch and more. Marks that
+somebody set by hand (`kustomize.toolkit.fluxcd.io/prune: disabled`, see labels.py) stay his: they are meant for us.
+
+Source: Flux, ApplyCleanupOptions of kustomize-controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gitops_core.domain.objects.fieldmanagers import MANAGER, Entry, entries_of, is_by
+from gitops_core.domain.sync.labels import MARKS
+from gitops_core.meta import Manifest
+
+TAKEN_OVER = {"Apply": ("kubectl",), "Update": ("kubectl", "before-first-apply", MANAGER)}
+REMOVED_ANNOTATIONS = (
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "kustomize.toolkit.fluxcd.io/checksum",
+    "fluxcd.io/sync-checksum",
+)
+REMOVED_LABELS = ("fluxcd.io/sync-gc-mark",)
+
+Fields = dict[str, Any]
+
+
+def takeover_patch(live: Manifest) -> list[dict[str, Any]]:
+    """A JSON patch that gives the fields of the managers above to us; empty when there is nothing to do.
+
+    Args:
+        live: as the API server returned it from our own apply, so that there is an entry of ours.
+    """
+    metadata, entries = live["metadata"], entries_of(live)
+    places = (("annotations", REMOVED_ANNOTATIONS), ("labels", REMOVED_LABELS))
+    removed = [(place, name) for place, names in places for name in names if name in (metadata.get(place) or {})]
+    if not any(is_by(entry, MANAGER, "Apply") for entry in entries):
+        return []
+    taken: Fields = {}
+    others: list[Entry] = []
+    for entry in entries:
+        kept, given = _split(entry) if _is_taken(entry) else (entry, {})
+        taken = _merged(taken, given)
+        if kept:
+            others.append(kept)
+    if not (taken or removed):
+        return []
+    left = [
+        {**entry, "fieldsV1": _merged(entry.get("fieldsV1") or {}, taken)} if is_by(entry, MANAGER, "Apply") else entry
+        for entry in others
+    ]
+    patch: list[dict[str, Any]] = [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        {"op": "replace", "path": "/metadata/managedFields", "value": left},
+    ]
+    return patch + [{"op": "remove", "path": f"/metadata/{place}/{_pointer(name)}"} for place, name in removed]
+
+
+def _is_taken(entry: Entry) -> bool:
+    prefixes = TAKEN_OVER.get(entry.get("operation", ""), ())
+    return str(entry.get("manager", "")).startswith(prefixes) and not entry.get("subresource")
+
+
+def _split(entry: Entry) -> tuple[Entry | None, Fields]:
+    """What stays of an entry (its marks), and the fields that are taken from it."""
+    fields = entry.get("fieldsV1") or {}
+    metadata = fields.get("f:metadata") or {}
+    marks: Fields = {}
+    for place in ("f:annotations", "f:labels"):
+        found: Fields = {f"f:{name}": {} for name in MARKS if f"f:{name}" in (metadata.get(place) or {})}
+        if found:
+            marks[place] = found
+    if not marks:
+        return None, fields
+    kept = {**entry, "fieldsV1": {"f:metadata": marks}}
+    return kept, _without(fields, {"f:metadata": marks})
+
+
+def _without(fields: Mapping[str, Any], kept: Mapping[str, Any]) -> Fields:
+    """`fields` less `kept`, and less what holds nothing else (`.` stands for the map itself)."""
+    rest: Fields = {}
+    for name, value in fields.items():
+        if name not in kept:
+            rest[name] = value
+        elif kept[name] and (inner := _without(value or {}, kept[name])) and set(inner) != {"."}:
+            rest[name] = inner
+    return rest
+
+
+def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Fields:
+    merged = dict(one)
+    for name, value in other.items():
+        merged[name] = _merged(merged.get(name) or {}, value or {})
+    return merged
+
+
+def _pointer(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,266 @@
+"""What a file asks for: its markers, what merely looks like one, and a digest of everything else it says.
+
+    file  ->  documents that hold a marker  ->  one walk each
+              not YAML, but a template      ->  the same with its actions masked
+              still not YAML                ->  its marked lines, each for itself
+
+A reading is small and depends on the file's bytes alone, so `Readings` keeps it by Git's name for them: what was read
+once is not read again, whoever's commit brings it back.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import re
+import sys
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import groupby, pairwise
+from typing import NamedTuple, TypeAlias
+
+from gitops_core.recent import Recent
+from image_updater.domain.files.helm import ACTION, lines_in_blocks, mask, was_masked
+from image_updater.domain.files.markers import (
+    LARGEST,
+    SCREEN,
+    Marked,
+    ObjectIdentifier,
+    Stray,
+    Unparsable,
+    is_considered,
+    stray,
+)
+from image_updater.domain.files.walks import Walked, walk
+from image_updater.domain.files.walks import count_events as count_in_document
+
+_DOCUMENT = re.compile(r"\n---(?=[ \t\r\n]|\Z)")
+_BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
+MOST = 10_000
+"""Markers in one file; of more, none is read."""
+
+_ELSEWHERE = {"json": "JSON carries no comments: declare a target in an UpdateGuard"}
+
+
+class Reading(NamedTuple):
+    """What one file asks for.
+
+    Attributes:
+        marked: in the order of the text.
+        digests: of what its read parts say beside the marked values; none for a text that was read as it stands, unless
+            it `compares`.
+        events: how many `count_events` counts; 0 for a text that was not read as it stands.
+    """
+
+    marked: tuple[Marked, ...] = ()
+    strays: tuple[Stray, ...] = ()
+    digests: tuple[bytes, ...] = ()
+    events: int = 0
+
+
+Readings: TypeAlias = Recent[tuple[str, str], Reading]
+"""Readings by how a file is read and its blob id."""
+
+ENTRY = 400
+"""Bytes that an entry takes beside its reading: the key, its texts, and a place in the dict."""
+
+
+def size_of(value: object) -> int:
+    """Bytes that a reading takes, at most: texts that it shares with others are counted each time."""
+    own = sys.getsizeof(value)
+    return own + sum(map(size_of, value)) if isinstance(value, tuple) else own
+
+
+def remember(readings: Readings, kind: str, blob: str, reading: Reading) -> None:
+    readings.put((kind, blob), reading, ENTRY + size_of(reading))
+
+
+REMEMBERED: Readings = Recent(64 << 20)
+"""A memo of `read`, which is pure: only a clock can tell that it is there."""
+
+
+def blob_id(content: bytes, like: str = "") -> str:
+    """Git's name for a file's content, by SHA-256 when `like` (a name of the same repository) is one of those."""
+    digest = hashlib.sha256 if len(like) == 64 else hashlib.sha1  # names, not proof: every edit is checked again
+    return digest(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
+
+
+def kind_of(path: str) -> str:
+    """How a file of this name is read for markers."""
+    return "yaml" if is_considered(path) else "json" if path.endswith(".json") else "other"
+
+
+def read(kind: str, content: bytes) -> Reading:
+    """What a file of `kind` asks for; without the screened word: nothing."""
+    if SCREEN.encode() not in content:
+        return Reading()
+    if kind != "yaml":
+        line = content[: content.index(SCREEN.encode())].count(b"\n") + 1
+        cause = _ELSEWHERE.get(kind, "files of this name are not considered")
+        return Reading(strays=(Stray(line, "", "unparsable" if kind == "json" else "unmatched", cause),))
+    try:
+        return find_markers(decode(content)[1])
+    except Unparsable as error:
+        return Reading(strays=(Stray(0, "", "unparsable", str(error)),))
+
+
+def decode(content: bytes) -> tuple[bytes, str]:
+    """The byte order mark, or nothing, and the text behind it.
+
+    Raises:
+        Unparsable: not UTF-8.
+    """
+    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+    try:
+        return mark, content[len(mark) :].decode()
+    except UnicodeDecodeError as error:
+        raise Unparsable(f"not UTF-8 text: byte {len(mark) + error.start}") from None
+
+
+def find_markers(text: str, *, compares: bool = False) -> Reading:
+    """What `text`, which must not begin with a byte order mark, asks for. Without the screened word it is not parsed.
+
+    Args:
+        compares: whether the digests are wanted, which take time.
+
+    Raises:
+        Unparsable: it is too large.
+    """
+    tokens = [match.start() for match in re.finditer(re.escape(SCREEN), text)]
+    if not tokens:
+        return Reading()
+    if len(text) > LARGEST:
+        raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
+    if len(tokens) > MOST:
+        raise Unparsable(f"the file has more than {MOST} markers")
+    found = _Found(text)
+    try:
+        found.documents(text, tokens, compares=compares)
+        return found.reading(tokens)._replace(digests=tuple(found.digests) if compares else (), events=found.events)
+    except Unparsable as error:
+        if ACTION not in text:
+            found = _Found(text)
+            found.documents(text, tokens, skip=True)
+        else:
+            found = _found_in_template(text, tokens, error)
+    return found.reading(tokens)
+
+
+def count_events(text: str) -> int:
+    """How many events the documents of `text` that hold the screened word are parsed into. Raises Unparsable."""
+    documents = (text[start:end] for start, end in _documents(text))
+    return sum(count_in_document(document) for document in documents if SCREEN in document)
+
+
+def _found_in_template(text: str, tokens: list[int], error: Unparsable) -> _Found:
+    masked = mask(text)
+    found = _Found(text)
+    try:
+        found.documents(masked, tokens)
+    except Unparsable:
+        found = _Found(text)
+        found.lines(masked, tokens, error)
+    return found
+
+
+class _Found:
+    """What was found so far in the parts of one text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.marked: list[Marked] = []
+        self.digests: list[bytes] = []
+        self.beside: dict[int, str] = {}
+        self.inside: dict[int, str] = {}
+        self.claimed: set[int] = set()
+        self.refused: dict[int, str] = {}
+        self.events = 0
+
+    def documents(
+        self,
+        text: str,
+        tokens: list[int],
+        *,
+        compares: bool = True,
+        skip: bool = False,
+    ) -> None:
+        """Read the documents that hold tokens. Raises Unparsable, unless those that cannot be read are to be skipped.
+
+        Args:
+            text: to parse in the place of the file's own, of the same length.
+        """
+        line, counted = 0, 0
+        for start, end in _documents(text):
+            inside = [token - start for token in tokens[bisect_left(tokens, start) : bisect_left(tokens, end)]]
+            if not inside:
+                continue
+            line, counted = line + len(_BREAK.findall(text, counted, start)), start
+            try:
+                self.add(walk(text[start:end], inside, start, line, compares=compares), start)
+            except Unparsable as error:
+                if not skip:
+                    raise
+                self.refused |= {token + start: str(error) for token in inside}
+
+    def lines(self, text: str, tokens: list[int], error: Unparsable) -> None:
+        """Read each marked line for itself, where it can be: not inside a block scalar."""
+        number, counted = 0, 0
+        in_blocks = lines_in_blocks(text)
+        for start, group in groupby(tokens, key=lambda token: text.rfind("\n", 0, token) + 1):
+            inside = list(group)  # a line is read once, however many tokens it holds
+            end = text.find("\n", start)
+            line = text[start : end if end >= 0 else len(text)]
+            indent = len(line) - len(line.lstrip(" "))
+            number, counted = number + len(_BREAK.findall(text, counted, start)), start
+            first = start + indent
+            try:
+                if start in in_blocks:
+                    raise error
+                self.add(walk(line[indent:], [token - first for token in inside], first, number), first)
+            except Unparsable:
+                self.refused |= dict.fromkeys(inside, str(error))
+
+    def add(self, walked: Walked, start: int) -> None:
+        self.marked += walked.marked
+        self.digests.append(walked.digest)
+        self.events += walked.events
+        self.claimed |= {token + start for token in walked.claimed}
+        self.beside |= {token + start: value for token, value in walked.beside.items()}
+        self.inside |= {token + start: style for token, style in walked.inside.items()}
+
+    def reading(self, tokens: list[int]) -> Reading:
+        return Reading(
+            tuple(self._as_written(m) for m in self.marked), tuple(self._strays(tokens)), tuple(self.digests)
+        )
+
+    def _as_written(self, marked: Marked) -> Marked:
+        if any(was_masked(part) for part in marked.object):
+            marked = marked._replace(object=ObjectIdentifier(*("" if was_masked(p) else p for p in marked.object)))
+        if was_masked(marked.value):
+            return marked._replace(value=self.text[marked.start : marked.end])
+        return marked
+
+    def _strays(self, tokens: list[int]) -> Iterator[Stray]:
+        line, counted, told, claimed = 1, 0, 0, -1
+        for token in tokens:
+            if token in self.claimed:
+                claimed = token
+                continue
+            if claimed >= 0 and not _BREAK.search(self.text, claimed, token):
+                continue  # the same comment says it twice: the last one counts
+            line, counted = line + len(_BREAK.findall(self.text, counted, token)), token
+            if line == told:
+                continue
+            told = line
+            found = stray(self.text, token, line, self.beside.get(token), self.inside.get(token, ""))
+            if token in self.refused:
+                found = found._replace(state="unparsable", cause=self.refused[token])
+            yield found
+
+
+def _documents(text: str) -> Iterator[tuple[int, int]]:
+    """Where the documents of `text` begin and end: `---` at a line's start is never anything else. Directives belong to
+    the document behind them, so a text with directives is kept whole."""
+    starts = [] if text.startswith("%") or "\n%" in text else [match.start() + 1 for match in _DOCUMENT.finditer(text)]
+    edges = [0, *starts, len(text)]
+    yield from pairwise(edges)

@@ -1,0 +1,220 @@
+"""Places that follow a policy because a guard says so: in files that cannot carry a marker, or should not.
+
+    path: spec.images[0].tag       the value there; a registry that stands beside a name keeps the host
+    helmValues: {path: image}      repository (or name, with a registry beside it), tag and digest below it
+    kustomizeImage: {name: app}    newTag, newName and digest of that entry of images
+
+What a target needs must be there: nothing is inserted. A digest that stands beside a tag wins over it, in charts as in
+kustomize, so one is never set without the other: who has a digest there needs a policy that reflects digests.
+
+A target's `file` is a glob: `*` and `?` stay within a folder, `**` does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from image_updater.api.guards import Target
+from image_updater.domain.files.leaves import (
+    Format,
+    Leaf,
+    NoPlace,
+    Path,
+    by_document,
+    find,
+    parse_path,
+    settable,
+    shown,
+)
+from image_updater.domain.files.leaves_env import ENV
+from image_updater.domain.files.leaves_json import JSON
+from image_updater.domain.files.leaves_toml import TOML
+from image_updater.domain.files.leaves_yaml import YAML
+
+_DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
+
+NO_DIGEST = "a digest stands there, and the policy has none: a value is never emptied"
+
+
+class DeclaredTarget(NamedTuple):
+    """A target, and the namespace of the guard that declares it and of the policy it follows."""
+
+    namespace: str
+    target: Target
+
+    @property
+    def setter(self) -> str:
+        """What a marker would name to follow the same policy."""
+        part = self.target.value if self.target.path else "image"
+        return f"{self.namespace}:{self.target.policy}" + ("" if part == "image" else f":{part}")
+
+
+class Place(NamedTuple):
+    """A value that follows a policy.
+
+    Attributes:
+        desired: "" when the policy has no such value, None when there is no such policy.
+        group: places with the same number change together or not at all.
+        obstacle: why it must not be set, whatever is desired.
+    """
+
+    setter: str
+    desired: str | None
+    leaf: Leaf
+    group: int
+    obstacle: str = ""
+
+
+def targeted(paths: Iterable[str], targets: Iterable[DeclaredTarget]) -> tuple[str, ...]:
+    """Those of `paths` (relative to the automation's folder) that a target's `file` names, in their order."""
+    globs = [glob_pattern(declared.target.file) for declared in targets]
+    return tuple(path for path in paths if any(glob.fullmatch(path) for glob in globs)) if globs else ()
+
+
+@lru_cache(maxsize=1024)
+def glob_pattern(glob: str) -> re.Pattern[str]:
+    """What `file` of a target matches.
+
+    >>> glob = glob_pattern("apps/**/values-?.yaml")
+    >>> [bool(glob.fullmatch(path)) for path in ("apps/values-a.yaml", "apps/b/c/values-a.yaml", "values-a.yaml")]
+    [True, True, False]
+    """
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob.removeprefix("./").lstrip("/"))
+    meaning = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(meaning.get(part) or re.escape(part) for part in parts), re.DOTALL)
+
+
+def format_of(path: str) -> Format | None:
+    """How a file of this name is read for targets; None where it cannot be.
+
+    >>> [format_of(name) is not None for name in ("a/values.yaml", "prod.env", ".env.local", "x.toml", "x.md")]
+    [True, True, True, True, False]
+    """
+    name = path.rpartition("/")[2]
+    if name == ".env" or name.startswith(".env.") or name.endswith(".env"):
+        return ENV
+    if name == "Kustomization":
+        return YAML
+    return {"yaml": YAML, "yml": YAML, "json": JSON, "toml": TOML}.get(name.rpartition(".")[2].lower())
+
+
+def places(
+    declared: DeclaredTarget, leaves: tuple[Leaf, ...], values: Mapping[str, str], group: int
+) -> tuple[Place, ...]:
+    """What of a file's leaves the target sets.
+
+    Args:
+        values: what each setter sets.
+
+    Raises:
+        NoPlace.
+    """
+    target = declared.target
+    follow = _Following(f"{declared.namespace}:{target.policy}", values, group)
+    if target.helm_values is not None:
+        path = parse_path(target.helm_values.path)
+        return _helm_places(_document(leaves, path or ("tag",)), path, follow)
+    if target.kustomize_image is not None:
+        return _kustomize_places(leaves, target.kustomize_image.name, follow)
+    part, path = "" if target.value == "image" else target.value, parse_path(target.path)
+    leaves = _document(leaves, path)
+    leaf = settable(leaves, path)
+    if part == "tag":
+        return (_tag_place(leaf, follow),)
+    return tuple(_name_places(leaves, path[:-1], leaf, follow)) if part == "name" else (follow.place(part, leaf),)
+
+
+def _document(leaves: tuple[Leaf, ...], path: Path) -> tuple[Leaf, ...]:
+    """The leaves of the document that has something at `path`; of the first where none has.
+
+    Raises:
+        NoPlace: several have.
+    """
+    documents = by_document(leaves)
+    found = [document for document in documents if any(leaf.path == path for leaf in document)]
+    if len(found) > 1:
+        raise NoPlace(f"{shown(path)!r} is there in {len(found)} documents of the file", "ambiguous")
+    return next(iter(found or documents), ())
+
+
+class _Following(NamedTuple):
+    """The policy that a target follows."""
+
+    policy: str
+    values: Mapping[str, str]
+    group: int
+
+    def desired(self, part: str) -> str | None:
+        return self.values.get(f"{self.policy}:{part}" if part else self.policy)
+
+    def place(self, part: str, leaf: Leaf, desired: str | None = None, obstacle: str = "") -> Place:
+        setter = f"{self.policy}:{part}" if part else self.policy
+        return Place(setter, self.desired(part) if desired is None else desired, leaf, self.group, obstacle)
+
+    def digest(self, leaf: Leaf) -> tuple[Place, ...]:
+        """A digest beside a tag; one that is empty stays so when there is none to set."""
+        if leaf.cause or (leaf.value in ("", "null", "~") and not self.desired("digest")):
+            return ()
+        return (self.place("digest", leaf, obstacle="" if self.desired("digest") != "" else NO_DIGEST),)
+
+
+def _helm_places(leaves: tuple[Leaf, ...], path: Path, follow: _Following) -> tuple[Place, ...]:
+    if path and find(leaves, path) is None:
+        raise NoPlace(f"there is no {shown(path)!r}, and nothing is inserted")
+    tag = settable(leaves, (*path, "tag"))
+    found = [_tag_place(tag, follow)]
+    key: Literal["repository", "name"] = "repository" if find(leaves, (*path, "repository")) else "name"
+    if find(leaves, (*path, key)) is not None:
+        found += _name_places(leaves, path, settable(leaves, (*path, key)), follow)
+    digest = find(leaves, (*path, "digest"))
+    return (*found, *(follow.digest(digest) if digest is not None else ()))
+
+
+def _tag_place(tag: Leaf, follow: _Following) -> Place:
+    """A tag; one that carries a digest (`1.0@sha256:...`) keeps carrying one."""
+    wanted, digest = follow.desired("tag"), follow.desired("digest")
+    if "@" not in tag.value or not wanted:
+        return follow.place("tag", tag)
+    return follow.place("tag", tag, f"{wanted}@{digest}", "" if digest else NO_DIGEST)
+
+
+def _name_places(leaves: tuple[Leaf, ...], path: Path, repository: Leaf, follow: _Following) -> Iterable[Place]:
+    """The repository, and the registry where the chart keeps it apart."""
+    name = follow.desired("name")
+    registry = find(leaves, (*path, "registry"))
+    if registry is None or registry.cause or registry.value == "" or name is None:
+        yield follow.place("name", repository)
+        return
+    host, slash, rest = name.partition("/")
+    is_host = bool(slash) and ("." in host or ":" in host or host == "localhost")
+    hub = registry.value if registry.value in _DOCKER_HUB else "docker.io"
+    yield follow.place("name", registry, host if is_host else hub)
+    yield follow.place("name", repository, rest if is_host else name)
+
+
+def _kustomize_places(leaves: tuple[Leaf, ...], name: str, follow: _Following) -> tuple[Place, ...]:
+    entries = [
+        (document, leaf.path[:2])
+        for document in by_document(leaves)
+        for leaf in document
+        if len(leaf.path) == 3 and leaf.path[0] == "images" and leaf.path[2] == "name" and leaf.value == name
+    ]
+    if not entries:
+        raise NoPlace(f"images has no entry of the name {name!r}, and nothing is inserted")
+    if len(entries) > 1:
+        raise NoPlace(f"images has {len(entries)} entries of the name {name!r}", "ambiguous")
+    leaves, entry = entries[0]
+    tag, new_name, digest = (find(leaves, (*entry, key)) for key in ("newTag", "newName", "digest"))
+    found: list[Place] = []
+    if tag is not None:
+        found.append(follow.place("tag", settable(leaves, tag.path)))
+    if new_name is not None:
+        found.append(follow.place("name", settable(leaves, new_name.path)))
+    if digest is not None:
+        found += follow.digest(digest)
+    if not found:
+        raise NoPlace(f"the entry {name!r} of images has no newTag, and nothing is inserted")
+    return tuple(found)

@@ -1,0 +1,316 @@
+"""One pass over a YAML text: its marked values, and a digest of everything else that it says.
+
+    text  ->  libyaml's events  ->  marked values with their objects · what stands beside other comments · digest
+
+Two texts with equal digests differ in their marked values at most: anchors, tags, types, order and structure are in it,
+comments, spacing and styles are not. Speed matters here, hence one loop and no path built before it is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from itertools import count
+from typing import Any, NamedTuple
+
+import msgspec
+import yaml
+from yaml._yaml import CParser
+
+from image_updater.domain.files.markers import (
+    Marked,
+    ObjectIdentifier,
+    Unparsable,
+    comment_above,
+    comment_behind,
+    setter_of,
+)
+
+STRING_TAGS = (None, "!", "tag:yaml.org,2002:str")
+
+_PROPERTIES = re.compile(r"(?:[&!]\S*(?:\s+|\Z)(?:#.*\s+)*)*")  # the parser counts anchor and tag to the scalar
+_OPENS = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
+_CLOSES = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
+_SOLE = [
+    yaml.StreamStartEvent,
+    yaml.DocumentStartEvent,
+    yaml.SequenceStartEvent,
+    yaml.ScalarEvent,
+    yaml.SequenceEndEvent,
+    yaml.DocumentEndEvent,
+    yaml.StreamEndEvent,
+]
+_AWAITED: Any = object()
+_IDENTITY: tuple[tuple[Any, ...], ...] = (("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"))
+_LAST = frozenset(path[-1] for path in _IDENTITY)
+_BRACKET = re.compile(r"[\[\]{}]")
+DEEPEST_FLOW = 1000
+"""Brackets that may be open at once."""
+
+_DEEPEST = 4
+"""Of paths that identify: items, number, metadata, name."""
+
+
+class Walked(NamedTuple):
+    """What one pass found.
+
+    Attributes:
+        claimed: which of the tokens belong to `marked`.
+        beside: by token, the value in front of a comment that is not a marker.
+        inside: by token, the style of the value that it is part of, as libyaml names it; "plain" for none, "empty"
+            where it is behind a value that is not there.
+        digest: of all that the text says but the marked values.
+        events: how many `count_events` counts.
+    """
+
+    marked: tuple[Marked, ...]
+    claimed: frozenset[int]
+    beside: dict[int, str]
+    inside: dict[int, str]
+    digest: bytes
+    events: int
+
+
+def parse(text: str) -> CParser:
+    """A parser to take events from, until StreamEndEvent. Its errors are for `unparsable`.
+
+    Raises:
+        Unparsable: too many brackets are open at once; libyaml needs time in the square of them.
+    """
+    if text.count("[") + text.count("{") > DEEPEST_FLOW:
+        depth = 0
+        for bracket in _BRACKET.findall(text):
+            depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+            if depth > DEEPEST_FLOW:
+                raise Unparsable("it is nested too deeply")
+    return CParser(text)
+
+
+def count_events(text: str) -> int:
+    """How many events libyaml parses `text` into, without making Python objects of them. Raises Unparsable."""
+    try:
+        return parse(text).raw_parse()
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise unparsable(error) from None
+
+
+def sole_value(spelled: str) -> str | None:
+    """The value of the one scalar that `spelled` is to its last character; None: it is not, or not in every style.
+
+    Its comment is behind it, in flow style: what is one scalar there is the same in block style.
+    """
+    parser = parse(f"[{spelled} #\n]")
+    try:
+        found: list[Any] = [parser.get_event() for _ in _SOLE]
+    except (yaml.YAMLError, UnicodeError):
+        return None
+    kinds = [event.__class__ for event in found]
+    if kinds != _SOLE or found[3].anchor is not None or found[3].tag is not None:
+        return None
+    start, end = found[3].start_mark.index, found[3].end_mark.index
+    value: str = found[3].value
+    return value if (start, end) == (1, 1 + len(spelled)) else None
+
+
+def unparsable(error: yaml.YAMLError | UnicodeError, line: int = 0) -> Unparsable:
+    """What a parser's error says, with the line it is at; `line` lines stand before the text that was parsed."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        where = f"line {line + error.problem_mark.line + 1}: " if error.problem_mark else ""
+        return Unparsable(f"{where}{error.problem or error.context or 'not YAML'}")
+    return Unparsable(str(error).replace("\n", " "))
+
+
+def spelling(text: str, event: Any) -> int:
+    """Where the value of a scalar itself begins, behind its anchor and tag."""
+    match = _PROPERTIES.match(text, event.start_mark.index, event.end_mark.index)
+    return match.end() if match else event.start_mark.index
+
+
+def walk(text: str, tokens: list[int], base: int = 0, line: int = 0, *, compares: bool = True) -> Walked:
+    """Follow one document, or one line, and return what it asks for, with a digest if it `compares`.
+
+    Args:
+        tokens: where in `text` `SCREEN` stands, ascending.
+        base, line: characters and lines that stand before it in its file; what is found is counted from there.
+
+    Raises:
+        Unparsable: it is no YAML.
+    """
+    walk = _Walk(text, tokens, base, line)
+    try:
+        walk.take(parse(text).get_event)
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise unparsable(error, line) from None
+    return walk.found(compares)
+
+
+class _Walk:
+    """Follows the events and knows where in its document each stands.
+
+    Attributes:
+        keys: for each open mapping the key whose value comes next (`_AWAITED`: a key comes next; None: the key was no
+            scalar), for each open sequence the number of its last item.
+        hidden: how many containers were open when a key began that is itself a container; -1 outside of such.
+        named: what identifies the document's objects, by path.
+    """
+
+    def __init__(self, text: str, tokens: list[int], base: int, line: int) -> None:
+        self.text, self.base, self.line = text, base, line
+        self.named: dict[tuple[Any, ...], str] = {}
+        self.marked: list[Marked] = []
+        self.claimed: list[int] = []
+        self.beside: dict[int, str] = {}
+        self.inside: dict[int, str] = {}
+        self.said: list[Any] = []
+        self.keys: list[Any] = []
+        self.hidden = -1
+        self.events = 0
+        self.pending: list[tuple[Any, str, tuple[Any, ...]]] = []
+        self.above = {text.find("\n", token) + 1: token for token in reversed(tokens)}  # a line's first
+        self.settled = text.find("\n", max(self.above, default=0))  # behind it there is nothing to look at
+        self.ahead = tokens[::-1]
+        self.next_line, self.next_token = self._reach()
+
+    def found(self, compares: bool) -> Walked:
+        said = hashlib.blake2b(msgspec.msgpack.encode(self.said), digest_size=16).digest() if compares else b""
+        return Walked(tuple(self.marked), frozenset(self.claimed), self.beside, self.inside, said, self.events)
+
+    def take(self, take: Callable[[], Any]) -> None:
+        say, keys = self.said.append, self.keys
+        for number in count(1):
+            event = take()
+            kind = event.__class__
+            if kind is yaml.ScalarEvent:
+                value = event.value
+                if event.anchor is None and event.tag is None:
+                    say(value if event.implicit[0] else (value,))
+                else:
+                    say((value, event.implicit, event.anchor, event.tag))
+                if keys and keys[-1] is _AWAITED:  # half of all events are keys: they need no call
+                    keys[-1] = value
+                else:
+                    self.value(event)
+            elif kind in _OPENS:
+                say((kind is _OPENS[0], event.anchor, event.tag) if event.anchor or event.tag else kind is _OPENS[0])
+                self.open(kind is _OPENS[0])
+            elif kind in _CLOSES:
+                say(None)
+                self.close()
+            elif kind is yaml.AliasEvent:
+                say(("*", event.anchor))
+                self.alias()
+            elif kind is yaml.DocumentStartEvent:
+                say((event.version, event.tags))
+                self.named.clear()
+            elif kind is yaml.DocumentEndEvent:
+                self.settle()
+            elif kind is yaml.StreamEndEvent:
+                self.events = number
+                return
+
+    def value(self, event: Any) -> None:
+        keys = self.keys
+        last = keys[-1] if keys else None
+        if last.__class__ is int:
+            keys[-1] = last + 1
+        if self.hidden < 0:
+            if last in _LAST and len(keys) <= _DEEPEST:
+                self.named.setdefault(tuple(keys), event.value)
+            if self.next_token >= 0 or self.above:
+                self.look(event)
+        if keys and last.__class__ is not int:
+            keys[-1] = _AWAITED
+
+    def alias(self) -> None:
+        keys = self.keys
+        if not keys:
+            return
+        if keys[-1].__class__ is int:
+            keys[-1] += 1
+        else:
+            keys[-1] = None if keys[-1] is _AWAITED else _AWAITED
+
+    def open(self, mapping: bool) -> None:
+        keys = self.keys
+        if keys:
+            if keys[-1].__class__ is int:
+                keys[-1] += 1
+            elif keys[-1] is _AWAITED and self.hidden < 0:
+                self.hidden = len(keys)
+        keys.append(_AWAITED if mapping else -1)
+
+    def close(self) -> None:
+        keys = self.keys
+        keys.pop()
+        if len(keys) == self.hidden:
+            self.hidden = -1
+            keys[-1] = None
+        elif keys and keys[-1].__class__ is not int:
+            keys[-1] = None if keys[-1] is _AWAITED else _AWAITED
+
+    def look(self, event: Any) -> None:
+        """Whether the value has a marker."""
+        text, start, end = self.text, event.start_mark.index, event.end_mark.index
+        if 0 <= self.settled < start:
+            self.above = {}
+        while 0 <= self.next_token < end:
+            passed = self.ahead.pop()
+            is_in_header = event.style in ("|", ">") and text.find("\n", start, passed) < 0
+            if passed > start and not is_in_header:
+                self.inside[passed] = event.style or "plain"
+            self.next_line, self.next_token = self._reach()
+        if (event.style or "") not in ("", "'", '"') or event.tag not in STRING_TAGS:
+            return
+        if self.next_token >= 0 and end >= self.next_line:
+            self.judge(event, comment_behind(text, end), self.next_token)
+        elif self.keys and self.keys[-1].__class__ is int:
+            token = self.above.get(text.rfind("\n", 0, start) + 1)
+            if token is not None:
+                self.judge(event, comment_above(text, start, end), token)
+
+    def judge(self, event: Any, comment: str | None, token: int) -> None:
+        if comment is None:
+            return
+        setter = setter_of(comment)
+        start = spelling(self.text, event)
+        if setter and start >= event.end_mark.index:
+            self.inside[token] = "empty"
+            return
+        if not setter:
+            self.beside[token] = event.value
+            return
+        self.claimed.append(token)
+        self.pending.append(((event, start), setter, tuple(self.keys)))
+        self.said[-1] = ("marked", event.anchor, event.tag)
+
+    def settle(self) -> None:
+        """Name the objects of the pending values: all that identifies them has been read."""
+        for (event, start), setter, path in self.pending:
+            self.marked.append(
+                Marked(
+                    setter,
+                    event.value,
+                    event.style or "",
+                    self.base + start,
+                    self.base + event.end_mark.index,
+                    self.line + event.end_mark.line + 1,
+                    self.object_of(path),
+                )
+            )
+        self.pending = []
+
+    def object_of(self, path: tuple[Any, ...]) -> ObjectIdentifier:
+        """The object that the value at `path` belongs to."""
+        prefix: tuple[Any, ...] = ()
+        if len(path) > 1 and isinstance(path[0], int):
+            prefix = path[:1]
+        elif len(path) > 2 and path[0] == "items" and isinstance(path[1], int):
+            prefix = path[:2] if self.named.get(("kind",), "").endswith("List") else ()
+        return ObjectIdentifier(*(self.named.get(prefix + end, "") for end in _IDENTITY))
+
+    def _reach(self) -> tuple[int, int]:
+        """Where the line of the next token begins, and the token; -1 for none."""
+        if not self.ahead:
+            return -1, -1
+        return self.text.rfind("\n", 0, self.ahead[-1]) + 1, self.ahead[-1]

@@ -1,0 +1,1 @@
+"""What an UpdateGuard forbids, delays, proves and takes back."""

@@ -1,0 +1,347 @@
+"""Which of the changes that policies want may be committed now, and why the others may not.
+
+    desired = current                                     never asked
+    the current image is quarantined, for an older one    taken back, always
+    a guard cannot be read                                held
+    a person set it back from just this                   held until the policy chooses another one
+    older than what is there, and not pinned              held, unless the guard allows it
+    hold · freeze · no window open · not approved         held, mostly until a time
+    a member of a group that cannot move                  the whole group is held
+
+Each cause is one sentence, for the marker's report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from gitops_core.meta import timestamp
+from image_updater.api import Approval, ImagePolicy, ImageRef, Quarantined, Reverted, UpdateGuard
+from image_updater.domain.files.plan import CommitPlan, Sighting, Spot
+from image_updater.domain.files.sightings import Setter, setter_of
+from image_updater.domain.guards.rules import Rules, Windows, is_current, rules_for
+from image_updater.domain.guards.windows import Closed, WindowInvalid, next_change, state
+from image_updater.domain.tags.choices import choice_of, filter_of
+from image_updater.domain.tags.filters import PatternInvalid, TagFilter
+from image_updater.domain.tags.policies import Policy, place
+from image_updater.errors import PolicyInvalid
+
+APPROVE = "sealoop.dev/approve"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One policy at commit time: what is demanded of it, what it chose, and which tag a person said yes to."""
+
+    policy: ImagePolicy
+    rules: Rules
+
+    @property
+    def latest(self) -> ImageRef | None:
+        return self.policy.status.latest_ref
+
+
+def gates_for(policies: Iterable[ImagePolicy], guards: Iterable[UpdateGuard]) -> dict[str, Gate]:
+    """The gate of each policy, by setter base, as the guards of the policies' namespaces make it."""
+    known = tuple(guards)
+    return {
+        f"{policy.metadata.namespace}:{policy.metadata.name}": Gate(policy, rules_for(policy, known))
+        for policy in policies
+    }
+
+
+@dataclass(frozen=True)
+class Gatekeeper:
+    """Says which changes must wait.
+
+    Attributes:
+        gates: by setter base, `namespace:name`.
+        reverted: what people set back, of the automation that asks.
+    """
+
+    gates: Mapping[str, Gate]
+    now: datetime
+    reverted: tuple[Reverted, ...] = ()
+    _closed: dict[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
+    """Why the windows of a guard (namespace and name) are not open now: thousands of places may ask."""
+
+    def hold(self, spot: Spot) -> str:
+        """Why `spot` must not change now, "" when it may; a policy that no guard selects is never held."""
+        setter = setter_of(spot.setter)
+        gate = self.gates.get(setter.base)
+        if gate is None or not (gate.rules.guards or gate.rules.faults) or gate.latest is None:
+            return ""
+        if self.takes_back(spot):
+            return ""
+        if gate.rules.faults:
+            return gate.rules.faults[0]
+        return (
+            self._refused(spot, gate)
+            or _downgrade(spot, setter, gate, self.now)
+            or _held(gate.rules, self.now)
+            or self._closed_windows(gate)
+            or _unapproved(gate)
+        )
+
+    def takes_back(self, spot: Spot) -> bool:
+        """Whether the change takes back a quarantined image: that may be done at any time.
+
+        Going on from it to a newer tag is a bump like any other.
+        """
+        return self.taken_back(spot) is not None
+
+    def taken_back(self, spot: Spot) -> Quarantined | None:
+        """The quarantined image that the change takes back, if it does."""
+        setter = setter_of(spot.setter)
+        gate = self.gates.get(setter.base)
+        if gate is None or gate.latest is None:
+            return None
+        tag, digest = _image_of(spot.current, setter.part)
+        if tag and not digest:
+            digest = _chosen_with(tag, gate)
+        latest = gate.latest
+        for entry in gate.rules.quarantine:
+            same_digest = not (digest and entry.digest) or digest == entry.digest
+            named = tag == entry.tag if tag else bool(digest and digest == entry.digest)
+            is_latest = entry.tag == latest.tag and not (
+                entry.digest and latest.digest and entry.digest != latest.digest
+            )
+            if named and same_digest and not is_latest:
+                return entry if _leads_back(gate) and not _goes_on(entry.tag, gate) else None
+        return None
+
+    def next_change(self) -> datetime | None:
+        """When the next gate that is closed now may open by itself; None: none does."""
+        gates = self.gates.values()
+        moments = [hold.until for gate in gates for hold in gate.rules.holds if is_current(hold.until, self.now)]
+        known = {(gate.policy.metadata.namespace, each.guard): each for gate in gates for each in gate.rules.windows}
+        for windows in known.values():
+            with contextlib.suppress(WindowInvalid):
+                moments.append(next_change(windows.windows, windows.freezes, self.now))
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _closed_windows(self, gate: Gate) -> str:
+        for each in gate.rules.windows:
+            key = (gate.policy.metadata.namespace, each.guard)
+            if key not in self._closed:
+                self._closed[key] = _why_closed(each, self.now)
+            if cause := self._closed[key]:
+                return cause
+        return ""
+
+    def _refused(self, spot: Spot, gate: Gate) -> str:
+        if gate.rules.allow_reverted:
+            return ""
+        if any((r.file, r.setter, r.refused) == (spot.file, spot.setter, spot.desired) for r in self.reverted):
+            return f"somebody set it back from {spot.desired}: it is left until the policy chooses another one"
+        return ""
+
+
+def _chosen_with(tag: str, gate: Gate) -> str:
+    """The digest of the image that the policy meant by `tag` when it chose it last, as far as it is known."""
+    status = gate.policy.status
+    known = (status.latest_ref, status.observed_previous_ref)
+    return next((ref.digest for ref in known if ref is not None and ref.tag == tag), "")
+
+
+def _leads_back(gate: Gate) -> bool:
+    """Whether the policy chose what ran before a quarantined image, or what a person pinned.
+
+    What it chose before it heard of the quarantine may be anything older, which never ran here.
+    """
+    latest = gate.latest
+    if latest is None:
+        return False
+    return any(pin.tag == latest.tag for pin in gate.rules.pins) or any(
+        entry.previous_tag in ("", latest.tag)
+        and (not (entry.previous_digest and latest.digest) or entry.previous_digest == latest.digest)
+        for entry in gate.rules.quarantine
+    )
+
+
+def _goes_on(tag: str, gate: Gate) -> bool:
+    """Whether the policy chose something newer than `tag`."""
+    if gate.latest is None:
+        return False
+    try:
+        return is_older(tag, gate.latest.tag, choice_of(gate.policy), filter_of(gate.policy))
+    except (PolicyInvalid, PatternInvalid):
+        return False
+
+
+def _downgrade(spot: Spot, setter: Setter, gate: Gate, now: datetime) -> str:
+    if gate.rules.allow_downgrade or gate.latest is None:
+        return ""
+    if any(pin.tag == gate.latest.tag and is_current(pin.until, now) for pin in gate.rules.pins):
+        return ""  # a person asked for it
+    current = _image_of(spot.current, setter.part)[0]
+    try:
+        older = is_older(gate.latest.tag, current, choice_of(gate.policy), filter_of(gate.policy))
+    except (PolicyInvalid, PatternInvalid):
+        return ""  # the policy says so itself, and chooses nothing
+    return f"{gate.latest.tag} is older than {current}, and no guard allows a downgrade" if older else ""
+
+
+def is_older(tag: str, other: str, policy: Policy, tag_filter: TagFilter | None) -> bool:
+    """Whether `policy` would rather have `other` than `tag`; False when it cannot compare them.
+
+    Raises:
+        PatternInvalid.
+    """
+    places = [_place(text, policy, tag_filter) for text in (tag, other)]
+    if places[0] is None or places[1] is None:
+        return False
+    return places[0] < places[1]
+
+
+def _place(tag: str, policy: Policy, tag_filter: TagFilter | None) -> tuple[object, ...] | None:
+    if not tag:
+        return None
+    if tag_filter is None:
+        return place(tag, policy)
+    text = next(iter(tag_filter.apply((tag,))), None)
+    return None if text is None else place(text, policy)
+
+
+def _held(rules: Rules, now: datetime) -> str:
+    for hold in rules.holds:
+        if is_current(hold.until, now):
+            return "updates are held" + _until(hold.until) + (f": {hold.reason}" if hold.reason else "")
+    return ""
+
+
+def _why_closed(windows: Windows, now: datetime) -> str:
+    try:
+        found = state(windows.windows, windows.freezes, now)
+    except WindowInvalid as error:
+        return f"UpdateGuard {windows.guard!r}: {error}"
+    return found.cause + _until(found.until) if isinstance(found, Closed) else ""
+
+
+def _unapproved(gate: Gate) -> str:
+    latest = gate.latest
+    if latest is None:
+        return ""
+    said = gate.policy.metadata.annotations.get(APPROVE, "").strip()
+    tag, _, digest = said.partition("@")
+    granted = Approval(tag=tag, digest=digest)
+    for approvals in gate.rules.approvals:
+        if not any(_approves(each, gate.policy.metadata.name, latest) for each in (granted, *approvals.granted)):
+            return f"{latest.tag} waits for approval: annotation {APPROVE}: {latest.tag} on the ImagePolicy"
+    return ""
+
+
+def _approves(approval: Approval, policy: str, latest: ImageRef) -> bool:
+    meant = approval.policy in ("", policy) and approval.tag == latest.tag
+    return meant and approval.digest in ("", latest.digest)
+
+
+def _image_of(value: str, part: str) -> tuple[str, str]:
+    """Tag and digest of a marked value, each "" when it does not say."""
+    if part == "tag":
+        return value, ""
+    if part == "digest":
+        return "", value
+    if part == "name":
+        return "", ""
+    rest, _, digest = value.partition("@")
+    _, colon, tag = rest.rpartition(":")
+    return (tag if colon and "/" not in tag else ""), digest
+
+
+def _until(moment: datetime | None) -> str:
+    return f" until {timestamp(moment)}" if moment is not None else ""
+
+
+# Groups
+
+
+class GroupOf(NamedTuple):
+    """Policies that move together.
+
+    Attributes:
+        tags: what each policy chose, "" for nothing, by setter base.
+    """
+
+    name: str
+    same_tag: bool
+    tags: Mapping[str, str]
+
+
+def groups_of(gates: Mapping[str, Gate]) -> tuple[GroupOf, ...]:
+    """The groups that the gates' guards make of their policies."""
+    members: dict[tuple[str, bool], dict[str, str]] = {}
+    for base, gate in sorted(gates.items()):
+        for group in gate.rules.groups:
+            latest = gate.latest
+            members.setdefault((group.guard, group.same_tag), {})[base] = latest.tag if latest is not None else ""
+    return tuple(GroupOf(name, same_tag, tags) for (name, same_tag), tags in members.items())
+
+
+def regulated(keeper: Gatekeeper, make: Callable[[Callable[[Spot], str]], CommitPlan]) -> CommitPlan:
+    """The plan that `make` makes with every change held that must wait, also for others of its group.
+
+    Args:
+        make: plans with the given answer to whether a change must wait.
+    """
+    groups = groups_of(keeper.gates)
+    held: dict[str, str] = {}
+
+    def hold(spot: Spot) -> str:
+        if keeper.takes_back(spot):
+            return ""
+        return keeper.hold(spot) or held.get(setter_of(spot.setter).base, "")
+
+    plan = make(hold)
+    for _ in range(len(keeper.gates) + 1):  # each round holds one policy more, or is the last
+        more = group_holds(plan.sightings, groups)
+        if more.keys() <= held.keys():
+            break
+        held = {**more, **held}
+        plan = make(hold)
+    return plan
+
+
+def group_holds(sightings: Iterable[Sighting], groups: Iterable[GroupOf]) -> dict[str, str]:
+    """Why policies must not move, by setter base: a member of their group does not.
+
+    A plan that is made again with these holds moves all members of a group, or none.
+    """
+    stuck = _stuck(sightings)
+    held: dict[str, str] = {}
+    waiting = list(groups)
+    changed = True
+    while changed:  # a policy may be in two groups, which then wait for each other's members
+        changed = False
+        for group in waiting:
+            cause = _cause(group, stuck)
+            for base in group.tags if cause else ():
+                if base not in held:
+                    held[base] = cause
+                    changed = base not in stuck or changed
+                    stuck.setdefault(base, cause)
+    return held
+
+
+def _stuck(sightings: Iterable[Sighting]) -> dict[str, str]:
+    """Why a policy does not move, of those with a place that stays behind."""
+    found: dict[str, str] = {}
+    for sighting in sightings:
+        if sighting.state in ("held", "unmatched", "ambiguous") and sighting.setter:
+            found.setdefault(setter_of(sighting.setter).base, sighting.cause or sighting.state)
+    return found
+
+
+def _cause(group: GroupOf, stuck: Mapping[str, str]) -> str:
+    for base in sorted(group.tags):
+        if base in stuck:
+            return f"group {group.name!r} moves together, and {base} does not: {stuck[base]}"
+    if group.same_tag and len(set(group.tags.values())) > 1:
+        chosen = ", ".join(f"{base} {tag or 'nothing'}" for base, tag in sorted(group.tags.items()))
+        return f"group {group.name!r} moves to one tag, and its policies chose {chosen}"
+    missing = [base for base, tag in sorted(group.tags.items()) if not tag]
+    return f"group {group.name!r} moves together, and {missing[0]} chose nothing" if missing else ""

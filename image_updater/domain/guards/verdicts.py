@@ -1,0 +1,415 @@
+"""Which tag a policy chooses under the rules of its guards, and what is said of every other tag.
+
+    policy    excluded · filtered · not a version · out of range · prerelease                 (the order of candidates)
+    guards    pinned away · skipped · quarantined · older than what is quarantined · too young · not promoted
+              · gone · wrong platform · unsigned                              (the first candidate without any wins)
+
+What only a registry knows is asked for: `decide` answers `Need`, the caller adds the fact and asks again. Candidates
+are tried from the best one down and a fact is asked only of one that passes everything cheaper: mostly of one image.
+
+A quarantined image is never chosen, and nothing that is not newer than it goes out by itself: without a newer one, the
+choice is exactly what ran before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+from gitops_core.meta import ObjectKey, timestamp
+from image_updater.api import Proven, Quarantined, Skip
+from image_updater.domain.guards.rules import Promotion, Rules, is_current
+from image_updater.domain.registry.platforms import missing
+from image_updater.domain.tags.filters import Pattern, TagFilter, compile_pattern
+from image_updater.domain.tags.history import SeenTag
+from image_updater.domain.tags.listings import Listing
+from image_updater.domain.tags.policies import Policy, place, ranked
+from image_updater.errors import NoTagQualifies
+
+MOST_LOOKED_AT = 20
+"""Candidates of one decision that a registry is asked about."""
+MOST_PASSED = 10
+"""Verdicts that a decision carries; `verdicts` has them all."""
+
+What = Literal["digest", "platforms", "signature"]
+Kind = Literal[
+    "chosen", "pinned", "taken back", "lower", "excluded", "filtered", "not a version", "not a number", "out of range",
+    "prerelease", "pinned away", "skipped", "quarantined", "older than quarantined", "too young", "not promoted",
+    "gone", "wrong platform", "unsigned", "not looked at", "not compared",
+]  # fmt: skip
+
+
+class Verdict(NamedTuple):
+    """What is said of one tag: `1.3.0` `is too young (needs 24h, has 2h10m)`; `at`: when that may change by itself."""
+
+    tag: str
+    kind: Kind
+    text: str
+    at: datetime | None = None
+
+    def __str__(self) -> str:
+        return f"{self.tag} {self.text}"
+
+    @property
+    def steady(self) -> str:
+        """The same in words that stay the same while time passes: each look at a status would write it again."""
+        if self.at is not None and self.kind in ("too young", "not promoted"):
+            return f"{self.tag} is {self.kind} until {timestamp(self.at)}"
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a registry said of a tag, as far as it was asked.
+
+    Attributes:
+        digest: "" for not asked.
+        moved: whether the tag named another image until now: its age begins anew.
+        platforms: None for not asked.
+        unsigned: why no wanted key signed it, "" when all did; None for not asked.
+        gone: why there is no such image.
+    """
+
+    digest: str = ""
+    moved: bool = False
+    platforms: tuple[str, ...] | None = None
+    unsigned: str | None = None
+    gone: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that a decision depends on.
+
+    Attributes:
+        seen: since when each tag is what it is, needed with `rules.min_age` only; a tag that is not in it is new.
+        proven: what ran Healthy where each policy of `rules.promotions` decides, or why we may not know.
+        digest: whether the digest of what is chosen is wanted in any case.
+        facts: by tag; what is known so far.
+    """
+
+    policy: Policy
+    listing: Listing
+    now: datetime
+    tag_filter: TagFilter | None = None
+    skip_unparsable: bool = False
+    rules: Rules = field(default=Rules())
+    seen: Mapping[str, SeenTag] = field(default_factory=dict)
+    proven: Mapping[ObjectKey, tuple[Proven, ...] | str] = field(default_factory=dict)
+    digest: bool = False
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+
+
+class Need(NamedTuple):
+    """Ask the registry this of `tag`, and decide again."""
+
+    tag: str
+    what: What
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """This tag it is.
+
+    Attributes:
+        digest: as far as it is known.
+        passed: the best candidates that were passed over for it, and why; at most MOST_PASSED.
+        again: when time alone may change the decision.
+    """
+
+    tag: str
+    digest: str
+    how: Literal["chosen", "pinned", "taken back"]
+    passed: tuple[Verdict, ...] = ()
+    again: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No tag can be chosen now; what was chosen before stays."""
+
+    message: str
+    passed: tuple[Verdict, ...] = ()
+    again: datetime | None = None
+
+
+def decide(request: Request) -> Chosen | Need | Nothing:
+    """
+    Raises:
+        PolicyInvalid: the range or the filter's pattern is not one.
+    """
+    if request.rules.faults:
+        return Nothing("; ".join(request.rules.faults))
+    judge = Judge(request)
+    try:
+        candidates = judge.candidates()
+    except NoTagQualifies as error:
+        return judge.taken_back() or Nothing(str(error), again=judge.again)
+    for text, tag in candidates:
+        found = judge.judge(tag, text)
+        if isinstance(found, Need):
+            return found if judge.may_ask(tag) else judge.nothing(f"among the best {MOST_LOOKED_AT}")
+        if found is None:
+            return judge.choice(tag)
+        judge.note(found)
+        if found.kind == "older than quarantined" and judge.is_below(text):
+            break  # so are all that follow
+    return judge.taken_back() or judge.nothing()
+
+
+class Judge:
+    """Holds one request while its tags are judged, and remembers what was passed over."""
+
+    def __init__(self, request: Request, *, asks: bool = True) -> None:
+        """`asks`: whether a fact may be asked for that changes nothing but what is remembered."""
+        self.request = request
+        self.asks = asks
+        self.rules = request.rules
+        self.passed: list[Verdict] = []
+        self.again: datetime | None = None
+        self.pins = [pin for pin in self.rules.pins if is_current(pin.until, request.now)]
+        self.skips = [skip for skip in self.rules.skips if is_current(skip.until, request.now)]
+        for pin in self.pins:
+            self._wait_for(pin.until)
+
+    # which tags, in which order
+
+    def candidates(self) -> Iterator[tuple[str, str]]:
+        """What is compared and the tag that it stands for, best first. Raises PolicyInvalid, NoTagQualifies."""
+        request = self.request
+        if self.pins:
+            return iter((("", self._pinned()),))
+        found = request.listing.candidates(request.tag_filter)
+        texts = ranked(found, request.policy, skip_unparsable=request.skip_unparsable)
+        return ((text, found.tag(text)) for text in texts)
+
+    def _pinned(self) -> str:
+        """The one tag that every pin names. Raises NoTagQualifies."""
+        tags = sorted({pin.tag for pin in self.pins})
+        if len(tags) > 1:
+            raise NoTagQualifies(f"pinned to {' and to '.join(tags)}: there is no tag that is both")
+        if tags[0] not in self.request.listing.tags:
+            raise NoTagQualifies(f"pinned to {tags[0]}, which the repository does not have")
+        return tags[0]
+
+    # what is said of one of them
+
+    def judge(self, tag: str, text: str) -> Verdict | Need | None:
+        """What speaks against a candidate, what must be known first, or None."""
+        facts = self.request.facts.get(tag, _UNKNOWN)
+        if facts.gone:
+            return Verdict(tag, "gone", f"names no image: {facts.gone}")
+        cheap = self._skipped(tag, facts) or self._quarantined(tag, text, facts) or self._age(tag, facts)
+        found = cheap or self._promotion(tag, facts)
+        if found is not None:
+            return found
+        if (self.request.digest or self.rules.watches_digests) and not facts.digest:
+            return Need(tag, "digest")
+        return self._platforms(tag, facts) or self._signature(tag, facts)
+
+    def _skipped(self, tag: str, facts: Facts) -> Verdict | Need | None:
+        for skip, pattern in self._patterns:
+            by_text = skip.tag == tag if skip.tag else False
+            if not by_text and pattern is not None:
+                by_text = pattern.search(tag.encode("utf-8", "replace")) is not None
+            if not by_text and skip.digest and not facts.digest:
+                return Need(tag, "digest")
+            if by_text or (skip.digest and skip.digest == facts.digest):
+                reason = f": {skip.reason}" if skip.reason else ""
+                until = f" until {timestamp(skip.until)}" if skip.until is not None else ""
+                return Verdict(tag, "skipped", f"is skipped{until}{reason}", skip.until)
+        return None
+
+    @cached_property
+    def _patterns(self) -> list[tuple[Skip, Pattern | None]]:
+        return [(skip, compile_pattern(skip.pattern) if skip.pattern else None) for skip in self.skips]
+
+    def _quarantined(self, tag: str, text: str, facts: Facts) -> Verdict | Need | None:
+        for entry in self.rules.quarantine:
+            if entry.tag != tag:
+                continue
+            if entry.digest and not facts.digest:
+                return Need(tag, "digest")
+            if entry.digest in ("", facts.digest):
+                return Verdict(tag, "quarantined", f"is quarantined: {entry.reason}")
+        if self.pins:
+            return None  # a person chose it
+        here = place(text, self.request.policy) if self._floors else None
+        for entry, floor in self._floors:
+            if entry.tag != tag and here is not None and here <= floor:
+                return Verdict(tag, "older than quarantined", f"is not newer than {entry.tag}, which is quarantined")
+        return None
+
+    def is_below(self, text: str) -> bool:
+        """Whether a candidate is older than some quarantined one, and not just as new."""
+        here = place(text, self.request.policy)
+        return here is not None and any(here < floor for _, floor in self._floors)
+
+    @cached_property
+    def _floors(self) -> list[tuple[Quarantined, tuple[object, ...]]]:
+        """The quarantined tags that this policy can compare with others."""
+        found = [(entry, self._place(entry.tag)) for entry in self.rules.quarantine]
+        return [(entry, where) for entry, where in found if where is not None]
+
+    def _place(self, tag: str) -> tuple[object, ...] | None:
+        tag_filter = self.request.tag_filter
+        if tag_filter is None:
+            return place(tag, self.request.policy)
+        text = next(iter(tag_filter.apply((tag,))), None)
+        return None if text is None else place(text, self.request.policy)
+
+    def _age(self, tag: str, facts: Facts) -> Verdict | Need | None:
+        needed, now = self.rules.min_age, self.request.now
+        if not needed:
+            return None
+        seen = self.request.seen.get(tag)
+        since = now if facts.moved or seen is None else seen.since
+        age = (now - since).total_seconds()
+        if age >= needed:
+            return None
+        if not (facts.digest or (seen is not None and seen.digest)) and self.asks and self.may_ask(tag):
+            return Need(tag, "digest")  # to be remembered: else it could be moved unseen while it grows old
+        text = f"is too young (needs {span(needed)}, has {span(max(0.0, age))})"
+        return Verdict(tag, "too young", text, _later(since, needed))
+
+    def _promotion(self, tag: str, facts: Facts) -> Verdict | Need | None:
+        for promotion in self.rules.promotions:
+            found = self._promoted(tag, facts, promotion)
+            if found is not None:
+                return found
+        return None
+
+    def _promoted(self, tag: str, facts: Facts, promotion: Promotion) -> Verdict | Need | None:
+        known = self.request.proven.get(promotion.policy, ())
+        if isinstance(known, str):
+            return Verdict(tag, "not promoted", f"is not promoted: {known}")
+        named = [entry for entry in known if entry.tag == tag]
+        if not named:
+            return Verdict(
+                tag, "not promoted", f"is not promoted: ImagePolicy {promotion.policy} was not seen healthy with it"
+            )
+        if not facts.digest:
+            return Need(tag, "digest")
+        mine = [entry for entry in named if entry.digest == facts.digest]  # a tag alone says nothing of the image
+        if not mine:
+            ran = "another image of that tag" if all(entry.digest for entry in named) else "an image that is not known"
+            return Verdict(tag, "not promoted", f"is not promoted: ImagePolicy {promotion.policy} ran {ran}")
+        return self._healthy(tag, mine, promotion)
+
+    def _healthy(self, tag: str, mine: Sequence[Proven], promotion: Promotion) -> Verdict | None:
+        """What speaks against an image that ran there: it must have been Healthy for long enough, without a break."""
+        whole = [entry for entry in mine if entry.down is None and not entry.ended]
+        if not whole:
+            how = next((entry.ended for entry in reversed(mine) if entry.ended), "") or "not healthy now"
+            return Verdict(tag, "not promoted", f"is not promoted: with ImagePolicy {promotion.policy} it is {how}")
+        healthy = max(((entry.until or self.request.now) - entry.since).total_seconds() for entry in whole)
+        if healthy >= promotion.after:
+            return None
+        running = [entry.since for entry in whole if entry.until is None]
+        at = _later(min(running), promotion.after) if running else None
+        text = f"is not promoted: healthy with ImagePolicy {promotion.policy} for {span(max(0.0, healthy))}"
+        return Verdict(tag, "not promoted", f"{text}, needs {span(promotion.after)}", at)
+
+    def _platforms(self, tag: str, facts: Facts) -> Verdict | Need | None:
+        if not self.rules.platforms:
+            return None
+        if facts.platforms is None:
+            return Need(tag, "platforms")
+        lacking = missing(facts.platforms, self.rules.platforms)
+        return Verdict(tag, "wrong platform", f"does not offer {', '.join(lacking)}") if lacking else None
+
+    def _signature(self, tag: str, facts: Facts) -> Verdict | Need | None:
+        if not self.rules.verify:
+            return None
+        if facts.unsigned is None:
+            return Need(tag, "signature")
+        return Verdict(tag, "unsigned", f"is not signed: {facts.unsigned}") if facts.unsigned else None
+
+    # what comes of it
+
+    def may_ask(self, tag: str) -> bool:
+        return tag in self.request.facts or len(self.request.facts) < MOST_LOOKED_AT
+
+    def note(self, verdict: Verdict) -> None:
+        if len(self.passed) < MOST_PASSED:
+            self.passed.append(verdict)
+        self._wait_for(verdict.at)
+
+    def _wait_for(self, moment: datetime | None) -> None:
+        if moment is not None and (self.again is None or moment < self.again):
+            self.again = moment
+
+    def choice(self, tag: str) -> Chosen:
+        digest = self.request.facts.get(tag, _UNKNOWN).digest
+        return Chosen(tag, digest, "pinned" if self.pins else "chosen", tuple(self.passed), self.again)
+
+    def nothing(self, more: str = "") -> Nothing:
+        causes = "; ".join(verdict.steady for verdict in self.passed[:3]) + ("; ..." if len(self.passed) > 3 else "")
+        text = "no candidate qualifies" + (f" {more}" if more else "") + (f": {causes}" if causes else "")
+        return Nothing(text, tuple(self.passed), self.again)
+
+    def taken_back(self) -> Chosen | Need | Nothing | None:
+        """What ran before the newest quarantined image, where any is this policy's business."""
+        entries = [entry for entry, _ in self._floors]
+        if not entries:
+            return None
+        entry = entries[-1]
+        for _ in entries:
+            before = next((e for e in reversed(entries) if _names(e, entry.previous_tag, entry.previous_digest)), None)
+            if before is None:
+                break
+            entry = before  # what ran before it failed as well
+        if before is not None or not entry.previous_tag:
+            text = f"{entries[-1].tag} is quarantined ({entries[-1].reason}), and no good image before it is known"
+            return Nothing(text, tuple(self.passed), self.again)
+        if (found := self._is_still(entries[-1], entry)) is not None:
+            return found
+        others = tuple(verdict for verdict in self.passed if verdict.tag != entry.previous_tag)
+        return Chosen(entry.previous_tag, entry.previous_digest, "taken back", others, self.again)
+
+    def _is_still(self, failed: Quarantined, entry: Quarantined) -> Need | Nothing | None:
+        """Why what ran before `entry` cannot be named by its tag, where the policy names no digest."""
+        tag, digest = entry.previous_tag, entry.previous_digest
+        if self.request.digest or not digest:
+            return None
+        facts = self.request.facts.get(tag, _UNKNOWN)
+        if not facts.digest and not facts.gone:
+            return Need(tag, "digest")
+        if facts.gone or facts.digest == digest:
+            return None
+        text = (
+            f"{failed.tag} is quarantined ({failed.reason}), and tag {tag} names another image than the one that ran "
+            f"before it ({digest}): set digestReflectionPolicy, or pin a tag"
+        )
+        return Nothing(text, tuple(self.passed), self.again)
+
+
+def _names(entry: Quarantined, tag: str, digest: str) -> bool:
+    return entry.tag == tag and (digest == "" or entry.digest in ("", digest))
+
+
+def _later(moment: datetime, length: float) -> datetime | None:
+    """None when it is beyond what can be written."""
+    try:
+        return moment + timedelta(seconds=length)
+    except OverflowError:
+        return None
+
+
+def span(length: float) -> str:
+    """Seconds as a person says them.
+
+    >>> span(86400), span(7800), span(45), span(0.2)
+    ('24h', '2h10m', '45s', '0s')
+    """
+    minutes, rest = divmod(int(length), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h" + (f"{minutes}m" if minutes else "")
+    return f"{minutes}m" + (f"{rest}s" if rest else "") if minutes else f"{rest}s"
+
+
+_UNKNOWN = Facts()

@@ -1,0 +1,187 @@
+"""Which images a workload runs, and whether it fails: what the closed loop looks at.
+
+    Deployment, StatefulSet, DaemonSet   as the kernel's health rules say; Failed is failed
+    Rollout (Argo)                       phase Degraded: aborted, past its deadline, or not a spec it can run
+    Canary (Flagger)                     phase Failed; it speaks for the workload that it targets
+    Rollout with a workloadRef           likewise
+    Pods of any of them                  an image that cannot be pulled, a container that crashes again and again
+
+A Rollout that is paused or a Canary that waits for somebody is neither: nothing is said until it goes on. A workload
+of whose template no Pod is there (scaled to 0, on no node, OnDelete and nobody deleted one) runs nothing, however well
+that is for the kernel's health rules: it is idle, and proves nothing.
+
+Source: argoproj/argo-rollouts, utils/rollout; fluxcd/flagger, apis/flagger/v1beta1; kubernetes.io, Deployments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from gitops_core.meta import Kind, Manifest, ObjectRef
+from image_updater.domain.registry.references import parse_image
+from image_updater.errors import ImageInvalid
+
+State = Literal["Healthy", "Progressing", "Failed", "Idle"]
+
+DEPLOYMENT = Kind("apps", "v1", "Deployment")
+STATEFUL_SET = Kind("apps", "v1", "StatefulSet")
+DAEMON_SET = Kind("apps", "v1", "DaemonSet")
+ROLLOUT = Kind("argoproj.io", "v1alpha1", "Rollout")
+CANARY = Kind("flagger.app", "v1beta1", "Canary")
+KINDS = (DEPLOYMENT, STATEFUL_SET, DAEMON_SET, ROLLOUT, CANARY)
+
+CANNOT_PULL = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"})
+CRASHES = frozenset({"CrashLoopBackOff", "CreateContainerError", "RunContainerError"})
+
+
+class RunningImage(NamedTuple):
+    """An image that a workload's Pods are to run: the repository's canonical name, and tag or digest or both."""
+
+    repository: str
+    tag: str
+    digest: str = ""
+
+
+class Workload(NamedTuple):
+    """One workload as it is now; `message` says why it is not Healthy."""
+
+    ref: ObjectRef
+    images: tuple[RunningImage, ...]
+    state: State
+    message: str = ""
+
+
+def images_of(manifest: Manifest) -> tuple[RunningImage, ...]:
+    """The images of a workload's Pod template, each once; one that cannot be read is left out."""
+    found: dict[RunningImage, None] = {}
+    for text in _image_texts(_mapping(manifest, "spec", "template", "spec")):
+        base, _, digest = text.partition("@")
+        try:
+            image = parse_image(base)
+        except ImageInvalid:
+            continue
+        found.setdefault(RunningImage(str(image.repository), image.reference, digest))
+    return tuple(found)
+
+
+def rollout_state(manifest: Manifest) -> tuple[State, str]:
+    """What an Argo Rollout says of itself, as soon as it has seen its present spec."""
+    status, metadata = _mapping(manifest, "status"), _mapping(manifest, "metadata")
+    if str(status.get("observedGeneration", "")) != str(metadata.get("generation", "")):
+        return "Progressing", "its controller has not seen this spec yet"
+    message = str(status.get("message", ""))
+    match status.get("phase"):
+        case "Healthy":
+            return "Healthy", ""
+        case "Degraded":
+            return "Failed", message or "the Rollout is degraded"
+        case phase:
+            return "Progressing", message or f"phase {phase or 'unknown'}"
+
+
+def canary_state(manifest: Manifest) -> tuple[State, str]:
+    """What a Flagger Canary says of the workload that it targets."""
+    status = _mapping(manifest, "status")
+    phase = str(status.get("phase", ""))
+    told = next((str(c.get("message", "")) for c in _sequence(status, "conditions") if c.get("type") == "Promoted"), "")
+    if phase == "Failed":
+        return "Failed", told or "the Canary failed"
+    if phase in ("Succeeded", "Initialized"):
+        return "Healthy", ""
+    return "Progressing", told or f"phase {phase or 'unknown'}"
+
+
+def running_state(manifest: Manifest) -> tuple[State, str]:
+    """What its Pods say of a workload that is Healthy by the rules."""
+    spec, status, kind = _mapping(manifest, "spec"), _mapping(manifest, "status"), manifest.get("kind")
+    if kind == DAEMON_SET.kind:
+        return ("Healthy", "") if status.get("updatedNumberScheduled") else ("Idle", "it runs on no node")
+    wanted = spec.get("replicas", 1)
+    if wanted == 0:
+        return "Idle", "it is scaled to 0"
+    if kind != STATEFUL_SET.kind:
+        return "Healthy", ""
+    ready = status.get("readyReplicas", 0)
+    if not status.get("updatedReplicas"):
+        return "Idle", "no Pod is of its present template"
+    return ("Healthy", "") if ready == wanted else ("Progressing", f"Ready: {ready}/{wanted}")
+
+
+def spoken_for(manifest: Manifest) -> tuple[str, str] | None:
+    """Kind and name of the workload that a Canary or a Rollout speaks for, in its own namespace."""
+    field = {CANARY.kind: "targetRef", ROLLOUT.kind: "workloadRef"}.get(str(manifest.get("kind")), "")
+    target = _mapping(manifest, "spec", field)
+    return (str(target.get("kind", "")), str(target.get("name", ""))) if target else None
+
+
+def pod_selector(manifest: Manifest) -> str:
+    """The label selector of a workload's Pods, "" when it has none that could be asked for."""
+    labels = _mapping(manifest, "spec", "selector", "matchLabels")
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def pod_trouble(pods: Iterable[Manifest], images: Iterable[RunningImage], now: datetime, patience: float) -> str:
+    """Why Pods that are to run `images` cannot, once one has been trying for `patience` seconds; "" when they can."""
+    wanted = frozenset(images)
+    for pod in pods:
+        started = _started(pod)
+        if started is None or (now - started).total_seconds() < patience:
+            continue
+        if trouble := _trouble(pod, wanted):
+            return trouble
+    return ""
+
+
+def _trouble(pod: Manifest, wanted: frozenset[RunningImage]) -> str:
+    spec = _mapping(pod, "spec")
+    texts = {str(c.get("name")): str(c.get("image", "")) for c in _containers(spec)}
+    status = _mapping(pod, "status")
+    for entry in (*_sequence(status, "initContainerStatuses"), *_sequence(status, "containerStatuses")):
+        waiting = _mapping(entry, "state", "waiting")
+        reason, text = str(waiting.get("reason", "")), texts.get(str(entry.get("name")), "")
+        if reason in CANNOT_PULL | CRASHES and wanted.intersection(_parsed(text)):
+            return f"Pod {_mapping(pod, 'metadata').get('name')}: {reason}"
+    return ""
+
+
+def _parsed(text: str) -> tuple[RunningImage, ...]:
+    return images_of({"spec": {"template": {"spec": {"containers": [{"image": text}]}}}})
+
+
+def _started(pod: Manifest) -> datetime | None:
+    text = _mapping(pod, "metadata").get("creationTimestamp")
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _image_texts(pod_spec: Mapping[str, Any]) -> Iterator[str]:
+    for container in _containers(pod_spec):
+        if isinstance(text := container.get("image"), str):
+            yield text
+    for volume in _sequence(pod_spec, "volumes"):
+        if isinstance(text := _mapping(volume, "image").get("reference"), str):
+            yield text
+
+
+def _containers(pod_spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for field in ("initContainers", "containers"):
+        yield from _sequence(pod_spec, field)
+
+
+def _mapping(value: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """What `path` leads to, {} when it leads nowhere: these objects are other people's."""
+    for key in path:
+        found = value.get(key)
+        if not isinstance(found, Mapping):
+            return {}
+        value = found
+    return value
+
+
+def _sequence(value: Mapping[str, Any], key: str) -> tuple[Mapping[str, Any], ...]:
+    found = value.get(key)
+    return tuple(item for item in found if isinstance(item, Mapping)) if isinstance(found, list | tuple) else ()

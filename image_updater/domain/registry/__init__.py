@@ -1,0 +1,1 @@
+"""What registries say and are told: names of images, credentials, webhooks, platforms, signatures."""

@@ -1,0 +1,1 @@
+"""Which tags there are, since when, and which of them a policy chooses."""

@@ -1,0 +1,121 @@
+"""When to list a repository's tags, and what to remember of the list.
+
+Source: fluxcd/image-reflector-controller, internal/controller/imagerepository_controller.go and internal/database.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from gitops_core.meta import seconds
+from image_updater.api import ImageRepository
+from image_updater.domain.tags.filters import PatternInvalid, matching
+
+REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
+LATEST = 10
+
+
+FRESH = 10.0
+
+
+class Scan(NamedTuple):
+    """List the tags now, and why.
+
+    Attributes:
+        patience: a listing that was made with the same credentials at most so many seconds ago will do: then many who
+            want one image's tags ask for them once a cycle. 0 where somebody waits for what is there now.
+        since: when somebody asked for what is there: a listing that began before will not do, as it may lack that. None
+            where nobody asked.
+    """
+
+    reason: str
+    patience: float = 0.0
+    since: datetime | None = None
+
+
+LOST = Scan("no tags in database")
+"""The catalog does not know the repository any more, or as it was before another process led."""
+
+
+SHARE = 0.9
+"""Of an interval: who takes a listing of that age has its next look when that listing is an interval old, so those who
+began apart come together."""
+
+
+class Wait(NamedTuple):
+    """Seconds until the tags are to be listed again."""
+
+    seconds: float
+
+
+def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | Wait:
+    """Whether to list the tags now, as far as the object itself tells: the catalog may have been lost.
+
+    Args:
+        canonical: the repository's canonical name, as spec.image names it now.
+    """
+    status, interval = wanted.status, seconds(wanted.spec.interval)
+    last = status.last_scan_result
+    if last is None or last.scan_time is None:
+        return Scan("first scan", min(FRESH, SHARE * interval))
+    requested = wanted.metadata.annotations.get(REQUESTED_AT, "")
+    if requested and requested != status.last_handled_reconcile_at:
+        return Scan("reconcile requested", since=_asked_at(requested, now))
+    if canonical != status.canonical_image_name:
+        return Scan("new image name")
+    if sorted(wanted.spec.exclusion_list) != sorted(status.observed_exclusion_list):
+        return Scan("updated exclusion list")
+    remaining = interval - (now - last.scan_time).total_seconds()
+    # a clock that was set back must not make us wait for more than an interval
+    return Scan("triggered by interval", SHARE * interval) if remaining < 1 else Wait(min(remaining, interval))
+
+
+def _asked_at(requested: str, now: datetime) -> datetime:
+    """When it was asked for, as far as the annotation tells: webhooks and `flux reconcile` write the time."""
+    try:
+        moment = datetime.fromisoformat(requested)
+    except ValueError:
+        return now
+    return now if moment.tzinfo is None else min(moment, now)
+
+
+def is_shared(plan: Scan, listed_at: datetime | None, now: datetime) -> bool:
+    """Whether the listing of `listed_at`, made with the same credentials, is as good as one of now."""
+    return listed_at is not None and 0 <= (now - listed_at).total_seconds() < plan.patience
+
+
+def is_outdated(listed: datetime | None, wanted: ImageRepository) -> bool:
+    """Whether a catalog that was listed then lacks what the status speaks of: another process led and listed since."""
+    last = wanted.status.last_scan_result
+    if last is None or last.scan_time is None:
+        return False
+    return listed is None or listed < last.scan_time
+
+
+def without_excluded(tags: Iterable[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    """The tags that no pattern is found in, each once, in descending byte order.
+
+    Raises:
+        PatternInvalid: in the original's words.
+    """
+    left = set(tags)
+    for pattern in patterns:
+        try:
+            left.difference_update(matching(pattern, left))
+        except PatternInvalid as error:
+            raise PatternInvalid(f"failed to compile regex {pattern}: {error}") from None
+    return tuple(sorted(left, reverse=True))
+
+
+def checksum(tags: Sequence[str]) -> str:
+    """What status.lastScanResult.revision says of a list in descending order.
+
+    >>> checksum(["1.1.0", "1.0.0"]), checksum([])
+    ('495453000', '18153657')
+    """
+    encoded = json.dumps(list(tags), ensure_ascii=False, separators=(",", ":"))
+    return str(zlib.adler32(encoded.encode()))

@@ -1,0 +1,1 @@
+"""From Argo CD Image Updater to objects of ours: what `sealoop images import` decides."""

@@ -1,0 +1,97 @@
+"""Laws of dependencies: circles are found, and what was edited and not applied yet is not ready."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops_core.api import Kustomization
+from gitops_core.domain.sync.dependencies import find_cycle, told_cycle, why_not_ready
+from gitops_core.meta import ObjectKey
+from gitops_core.schema import from_manifest
+
+keys = st.builds(ObjectKey, st.just("default"), st.sampled_from("abcdef"))
+graphs = st.dictionaries(keys, st.lists(keys, max_size=3), max_size=6)
+
+
+def key(name: str, namespace: str = "default") -> ObjectKey:
+    return ObjectKey(namespace, name)
+
+
+@given(graphs, keys)
+def test_a_cycle_is_a_way_back_and_is_found_when_there_is_one(
+    edges: dict[ObjectKey, list[ObjectKey]], start: ObjectKey
+) -> None:
+    reached: set[ObjectKey] = set()
+    frontier = set(edges.get(start, ()))
+    while frontier - reached:
+        reached |= frontier
+        frontier = {needed for one in frontier for needed in edges.get(one, ())}
+
+    cycle = find_cycle(start, edges)
+
+    assert bool(cycle) == (start in reached)
+    if cycle:
+        assert cycle[0] == cycle[-1] == start
+        assert all(after in edges[before] for before, after in itertools.pairwise(cycle))
+        assert len(set(cycle)) == len(cycle) - 1
+
+
+def test_the_shortest_cycle_is_told_by_names() -> None:
+    a, b, c = key("a"), key("b"), key("c")
+
+    assert told_cycle(find_cycle(a, {a: [b, c], b: [c], c: [a]})) == "a -> c -> a"
+    assert told_cycle(find_cycle(a, {a: [a]})) == "a -> a"
+    other = key("b", "team")
+    assert told_cycle(find_cycle(a, {a: [other], other: [a]})) == "default/a -> team/b -> default/a"
+
+
+def kustomization(
+    name: str, *, generation: int = 1, observed: int = 1, ready: str = "True", **spec: Any
+) -> Kustomization:
+    source = {"kind": "GitRepository", "name": "r"}
+    status = {
+        "observedGeneration": observed,
+        "conditions": [{"type": "Ready", "status": ready}],
+        "lastAppliedRevision": "main@sha1:" + "a" * 40,
+    }
+    manifest = {
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+        "kind": "Kustomization",
+        "metadata": {"name": name, "namespace": "default", "generation": generation},
+        "spec": {"interval": "1m", "prune": True, "sourceRef": source, **spec},
+        "status": status,
+    }
+    return from_manifest(Kustomization, manifest)
+
+
+@pytest.mark.parametrize(
+    ("dependency", "why"),
+    [
+        (kustomization("base"), ""),
+        (kustomization("base", generation=2, observed=1), "dependency 'default/base' is not ready"),
+        (kustomization("base", ready="False"), "dependency 'default/base' is not ready"),
+        (kustomization("base", ready="Unknown"), "dependency 'default/base' is not ready"),
+    ],
+)
+def test_a_dependency_is_ready_when_it_was_applied_as_it_is_now(dependency: Kustomization, why: str) -> None:
+    assert why_not_ready(kustomization("apps"), key("base"), dependency, "main@sha1:" + "a" * 40) == why
+
+
+def test_a_dependency_on_the_same_source_has_applied_the_same_revision() -> None:
+    behind = "dependency 'default/base' revision is not up to date"
+    elsewhere = kustomization("base", sourceRef={"kind": "GitRepository", "name": "other"})
+
+    assert why_not_ready(kustomization("apps"), key("base"), kustomization("base"), "main@sha1:" + "b" * 40) == behind
+    assert why_not_ready(kustomization("apps"), key("base"), elsewhere, "main@sha1:" + "b" * 40) == ""
+
+
+def test_a_dependency_that_is_not_there_is_named() -> None:
+    why = why_not_ready(kustomization("apps"), key("base"), None, "main@sha1:" + "a" * 40)
+
+    kinds = "kustomizations.kustomize.toolkit.fluxcd.io"
+    assert why == f"dependency 'default/base' not found: {kinds} \"base\" not found"

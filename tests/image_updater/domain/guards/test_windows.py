@@ -1,0 +1,175 @@
+"""Laws of update windows and freezes, on the days when clocks change too."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from image_updater.api import Freeze, UpdateWindow
+from image_updater.domain.guards.windows import Closed, Open, WindowInvalid, next_change, opening, state
+
+NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+NIGHTLY = UpdateWindow(schedule="0 22 * * *", duration="4h", time_zone="Europe/Berlin")
+
+windows = st.builds(
+    UpdateWindow,
+    schedule=st.sampled_from(
+        ["0 22 * * *", "30 2 * * *", "*/20 1-3 * * 1-5", "0 0 1 * *", "15 * * * 0", "0 9 L * *", "0 3 * * 2#1"]
+    ),
+    duration=st.sampled_from(["1m", "45m", "4h", "25h", "400000h"]),
+    time_zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]),
+)
+CHANGES = ("2026-03-29T01:00", "2026-10-25T01:00", "2026-03-08T07:00", "2026-11-01T06:00")
+"""When clocks change, in Europe and America."""
+moments = st.one_of(
+    st.integers(0, 3 * 366 * 24 * 60).map(lambda minutes: NOW + timedelta(minutes=minutes)),
+    st.builds(
+        lambda change, minutes: datetime.fromisoformat(change + "Z") + timedelta(minutes=minutes),
+        st.sampled_from(CHANGES),
+        st.integers(-300, 300),
+    ),
+)
+
+
+@given(windows, moments)
+def test_a_window_that_is_closed_opens_when_it_says(window: UpdateWindow, now: datetime) -> None:
+    found = state((window,), (), now)
+
+    if isinstance(found, Closed):
+        assert found.until is not None
+        assert found.until > now
+        assert state((window,), (), found.until) == Open()
+        assert isinstance(state((window,), (), found.until - timedelta(seconds=1)), Closed)
+        assert next_change((window,), (), now) == found.until
+    else:
+        opened = opening(window, now)
+        assert opened is not None
+        assert opened <= now
+
+
+@given(st.lists(windows, max_size=3), moments)
+def test_what_may_open_next_is_never_now(some: list[UpdateWindow], now: datetime) -> None:
+    """Else who waits for it would look again at once, for ever."""
+    openings = [moment for window in some if (moment := opening(window, now)) is not None]
+
+    for moment in (now, *openings):
+        coming = next_change(some, (), moment)
+        assert coming is None or coming > moment
+
+
+def test_a_window_is_open_from_its_first_second_to_before_its_last() -> None:
+    begins, ends = datetime(2026, 6, 1, 20, tzinfo=UTC), datetime(2026, 6, 2, 0, tzinfo=UTC)
+    second = timedelta(seconds=1)
+
+    found = [state((NIGHTLY,), (), moment) for moment in (begins - second, begins, ends - second, ends)]
+
+    assert [isinstance(each, Open) for each in found] == [False, True, True, False]
+    assert next_change((NIGHTLY,), (), begins - second) == begins
+    assert next_change((NIGHTLY,), (), begins) is None
+    assert next_change((NIGHTLY,), (Freeze(end=ends),), begins) == ends
+
+
+def test_a_window_in_the_hour_that_comes_twice_is_open_in_the_first_one() -> None:
+    """02:30 is at 00:30 and at 01:30 UTC on that day; cron runs a job once."""
+    half_past = UpdateWindow(schedule="30 2 * * *", duration="45m", time_zone="Europe/Berlin")
+    day = datetime(2026, 10, 25, tzinfo=UTC)
+    minutes = (29, 30, 74, 75, 90, 115)
+
+    found = [isinstance(state((half_past,), (), day + timedelta(minutes=m)), Open) for m in minutes]
+
+    assert found == [False, True, True, False, False, False]
+    assert opening(half_past, day + timedelta(minutes=115)) == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
+
+
+@given(windows, moments, st.integers(0, 3000))
+def test_looking_later_never_finds_an_earlier_opening(window: UpdateWindow, now: datetime, minutes: int) -> None:
+    first, later = opening(window, now), opening(window, now + timedelta(minutes=minutes))
+
+    assert first is not None
+    assert later is not None
+    assert first <= later
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_open"),
+    [
+        ("2026-03-28T20:59:59+00:00", False),  # 21:59:59 in winter
+        ("2026-03-28T21:00:00+00:00", True),
+        ("2026-03-29T00:59:59+00:00", True),  # four hours pass although the clock shows five: 03:59 in summer
+        ("2026-03-29T01:00:00+00:00", False),
+        ("2026-03-29T20:00:00+00:00", True),  # 22:00 in summer
+        ("2026-10-24T20:00:00+00:00", True),
+        ("2026-10-24T23:59:59+00:00", True),
+        ("2026-10-25T00:00:00+00:00", False),
+        ("2026-10-25T21:00:00+00:00", True),
+    ],
+)
+def test_a_nightly_window_follows_the_clocks_of_its_zone(moment: str, is_open: bool) -> None:
+    found = state((NIGHTLY,), (), datetime.fromisoformat(moment))
+
+    assert (found == Open()) == is_open
+
+
+def test_a_window_in_the_skipped_hour_opens_after_it_and_one_in_the_repeated_hour_once() -> None:
+    window = UpdateWindow(schedule="30 2 * * *", duration="10m", time_zone="Europe/Berlin")
+
+    assert opening(window, datetime(2026, 3, 29, 0, 30, tzinfo=UTC)) == datetime(2026, 3, 29, 1, 0, tzinfo=UTC)
+    assert opening(window, datetime(2026, 10, 25, 0, 0, tzinfo=UTC)) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert opening(window, datetime(2026, 10, 25, 1, 0, tzinfo=UTC)) == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
+
+
+def test_any_open_window_is_enough_and_any_freeze_too_much() -> None:
+    noon = UpdateWindow(schedule="0 12 * * *", duration="1h")
+    holidays = Freeze(start=NOW - timedelta(days=1), end=NOW + timedelta(days=1), reason="holidays")
+    past = Freeze(end=NOW)
+
+    assert state((NIGHTLY, noon), (past,), NOW) == Open()
+    assert state((), (), NOW) == Open()
+    assert state((noon,), (holidays,), NOW) == Closed("updates are frozen (holidays)", holidays.end)
+    assert state((noon,), (holidays, Freeze()), NOW) == Closed("updates are frozen", None)
+    assert next_change((noon,), (holidays,), NOW) == holidays.end
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        (UpdateWindow(schedule="0 22 * *", duration="1h"), "'0 22 * *' is not a cron expression of five fields"),
+        (UpdateWindow(schedule="0 0 22 * * *", duration="1h"), "is not a cron expression of five fields"),
+        (UpdateWindow(schedule="61 * * * *", duration="1h"), "'61 * * * *' is not a cron expression of five fields"),
+        (UpdateWindow(schedule="0 0 31 2 *", duration="1h"), "'0 0 31 2 *' is not a cron expression of five fields"),
+        (UpdateWindow(schedule="0 0 * * *", duration="1h", time_zone="Mars/Base"), "there is no time zone 'Mars/Base'"),
+        (UpdateWindow(schedule="0 0 * * *", duration="1h", time_zone="../etc/passwd"), "there is no time zone"),
+        (UpdateWindow(schedule="0 0 * * *", duration="0s"), "a window of 0s is never open"),
+        (UpdateWindow(schedule="0 0 * * *", duration="soon"), "not a duration: 'soon'"),
+    ],
+)
+def test_a_window_that_cannot_be_read_says_what_is_wrong(window: UpdateWindow, message: str) -> None:
+    with pytest.raises(WindowInvalid) as caught:
+        state((window,), (), NOW)
+
+    assert message in str(caught.value)
+
+
+@given(st.text(alphabet="0123456789*/,-#LW MON", max_size=24), st.text(max_size=8))
+def test_any_schedule_is_read_or_refused(schedule: str, zone: str) -> None:
+    for window in (
+        UpdateWindow(schedule=schedule, duration="1h"),
+        UpdateWindow(schedule="0 0 * * *", duration="1h", time_zone=zone),
+    ):
+        with suppress(WindowInvalid):
+            opening(window, NOW)
+
+
+def test_a_closed_window_says_that_it_is_closed_and_when_it_opens() -> None:
+    opens = datetime(2026, 3, 10, 21, tzinfo=UTC)
+
+    assert state((NIGHTLY,), (), NOW) == Closed("no update window is open", opens)
+
+
+def test_a_freeze_is_on_from_the_moment_it_begins() -> None:
+    assert isinstance(state((), (Freeze(start=NOW),), NOW), Closed)
+    assert state((), (Freeze(start=NOW + timedelta(seconds=1)),), NOW) == Open()
