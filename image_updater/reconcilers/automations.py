@@ -119,7 +119,7 @@ class ImageUpdateAutomationReconciler:
         if line.waiting >= MOST_WAITING:
             raise Postponed(f"many wait for branch '{source.push_branch}' of {source.url}")
         try:
-            await line.enter(LONGEST_WAIT)
+            owner = await line.enter(LONGEST_WAIT)
         except PlacesTaken:
             raise GitBusy(
                 f"another ImageUpdateAutomation waits for an answer about branch '{source.push_branch}' of {source.url}"
@@ -129,7 +129,7 @@ class ImageUpdateAutomationReconciler:
             run = await Writer(self.platform, job).run()
             is_done = True
         finally:
-            line.leave(answered=is_done)
+            line.leave(owner, answered=is_done)
         return run
 
     # what is wanted of the branch
