@@ -35,14 +35,12 @@ component = Component(name="gitops", kinds=KINDS, permissions=(*RUNTIME, *PERMIS
 
 def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any], ...]:
     folders = Folders(platform.cluster, platform.git, platform.compute)
-    # many, because some wait for a remote that hangs: those must not keep the others from their work
     return (
         Controller(
             GitRepository,
             GitRepositoryReconciler(folders, platform.clock),
             references=_repository_references,
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
-            concurrency=64,
         ),
         Controller(
             Kustomization,
@@ -52,7 +50,6 @@ def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any]
                 Watch(Query(GitRepository.KIND), GitRepository, _artifact_changed),
                 Watch(Query(Kustomization.KIND), Kustomization, _readiness_changed),
             ),
-            concurrency=64,
             significant=_is_asked_for,
             observed_labels=OWNER_NAME,
         ),

@@ -103,13 +103,11 @@ def controllers(
         else None
     )
     return (
-        # most of them wait for a registry, some for one that hangs: these must not keep the others from their scans
         Controller(
             kind=ImageRepository,
             reconciler=repositories,
             references=named_for_access,
             watches=(Watch(Query(SECRET)), Watch(Query(SERVICE_ACCOUNT))),  # mended credentials are tried at once
-            concurrency=64,
             significant=is_pushed_or_wanted,
         ),
         Controller(
@@ -138,7 +136,6 @@ def _automations(reconciler: ImageUpdateAutomationReconciler) -> Controller[Imag
             Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=guards_otherwise),
         ),
         significant=is_another_automation,
-        concurrency=64,  # a Git remote that hangs must not keep the others from theirs
     )
 
 

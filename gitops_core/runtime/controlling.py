@@ -101,7 +101,7 @@ class ControllerLoop(Generic[R]):
     def __init__(self, controller: Controller[R], around: Surroundings) -> None:
         self.controller, self._around = controller, around
         self.kind = controller.kind
-        self.queue: WorkQueue[ObjectKey] = WorkQueue(around.timers)
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(around.timers, controller.concurrency, lambda key: key.namespace)
         self._index = ReferenceIndex()
         self._observer = Observer(
             around.informers, around.timers, around.namespace, controller.observed_labels, self.wake

@@ -2,6 +2,7 @@
 
     a host          so many at the same time, and no more for all hosts together
     this machine    places of their own for what touches no network
+    a namespace     of all these places, never all (see shares.py)
 
 Who finds all places taken waits in line, as long as the host answers somebody now and then. When it answers nobody,
 the line gives up: whoever waited for a host that hangs is free to do something else, and tries again later.
@@ -15,6 +16,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from typing import NamedTuple
 from weakref import WeakValueDictionary
+
+from gitops_core.runtime.computing import namespace_at_work
+from gitops_core.runtime.shares import Shares
 
 
 class PlacesTaken(Exception):
@@ -51,8 +55,13 @@ class Pulse:
         self._asking -= 1
 
 
+class _Turn(NamedTuple):
+    owner: str
+    come: asyncio.Future[None]
+
+
 class Line:
-    """Places, and those who wait for one, first come first served.
+    """Places, and those who wait for one, first come first served among those whose namespace may have another.
 
     Args:
         name: what is waited for, for the message.
@@ -65,39 +74,41 @@ class Line:
         self._name, self._size, self._patience = name, size, patience
         self._host = host  # two lines of one host share its pulse for as long as one of them is there
         self._pulse: Pulse = host._pulse if host is not None else Pulse()
-        self._running = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._shares = Shares(size)
+        self._waiting: deque[_Turn] = deque()
 
     @property
     def waiting(self) -> int:
         """How many wait for a place."""
         return len(self._waiting)
 
-    async def enter(self, longest: float) -> None:
-        """Wait for a place, at most `longest` seconds.
+    async def enter(self, longest: float) -> str:
+        """Wait for a place, at most `longest` seconds; on whose account it is, for `leave`.
 
         Raises:
             PlacesTaken: nobody was answered for so long that it is not worth waiting, or it took too long.
         """
-        if self._running < self._size:
+        owner = namespace_at_work()
+        if self._shares.may_take(owner):
             self._pulse.begin()
-            self._running += 1
-            return
-        turn = asyncio.get_running_loop().create_future()
+            self._shares.take(owner)
+            return owner
+        turn = _Turn(owner, asyncio.get_running_loop().create_future())
         self._waiting.append(turn)
         try:
             await self._wait(turn, _now() + longest)
         except BaseException:
-            if turn.done():
-                self._make_room()
+            if turn.come.done():
+                self._make_room(owner)
             else:
                 self._waiting.remove(turn)
             raise
+        return owner
 
-    def leave(self, *, answered: bool | None) -> None:
+    def leave(self, owner: str, *, answered: bool | None) -> None:
         """Give the place free. `answered`: whether the host did; None when that is not known."""
         self._pulse.hear(answered=answered)
-        self._make_room()
+        self._make_room(owner)
 
     @asynccontextmanager
     async def taken(self, longest: float) -> AsyncIterator[None]:
@@ -106,7 +117,7 @@ class Line:
         Raises:
             PlacesTaken: see `enter`.
         """
-        await self.enter(longest)
+        owner = await self.enter(longest)
         answered: bool | None = None
         try:
             yield
@@ -115,37 +126,43 @@ class Line:
             answered = False
             raise
         finally:
-            self.leave(answered=answered)
+            self.leave(owner, answered=answered)
 
-    async def _wait(self, turn: asyncio.Future[None], end: float) -> None:
-        while not turn.done():
+    async def _wait(self, turn: _Turn, end: float) -> None:
+        while not turn.come.done():
             left = min(end, self._pulse.since + self._patience) - _now()
             if left <= 0:
-                taken = f"all {self._size} places are taken"
+                mine = f"all places that namespace {turn.owner!r} may have are taken"
+                taken = f"all {self._size} places are taken" if self._shares.are_taken else mine
                 if _now() >= end:
                     raise PlacesTaken(f"waiting for {self._name}: {taken}, and it answers too slowly")
                 silent = f"none was answered within {self._patience:g} s"
                 raise PlacesTaken(f"waiting for {self._name}: {taken}, and {silent}")
-            await asyncio.wait({turn}, timeout=left)
+            await asyncio.wait({turn.come}, timeout=left)
 
-    def _make_room(self) -> None:
-        if not self._waiting:
-            self._running -= 1
+    def _make_room(self, owner: str) -> None:
+        self._shares.give_back(owner)
+        handed = 0
+        while (turn := next((turn for turn in self._waiting if self._shares.may_take(turn.owner)), None)) is not None:
+            self._waiting.remove(turn)
+            self._shares.take(turn.owner)
+            turn.come.set_result(None)
+            handed += 1
+            self._pulse.begin() if handed > 1 else self._pulse.go_on()
+        if not handed:
             self._pulse.end()
-            return
-        self._waiting.popleft().set_result(None)
-        self._pulse.go_on()
 
 
 class Place(NamedTuple):
     """What who asks a host holds, for as long as it is asked."""
 
     lines: tuple[Line, ...]
+    owner: str
 
     def leave(self, *, answered: bool | None) -> None:
         """See Line.leave."""
         for line in self.lines:
-            line.leave(answered=answered)
+            line.leave(self.owner, answered=answered)
 
 
 class Places:
@@ -185,15 +202,15 @@ class Places:
     async def enter(self, host: str, longest: float) -> Place:
         """A place to be left by who is done, which may be another than who waited for it. Raises PlacesTaken."""
         line = self.line(host)
-        await line.enter(longest)
+        owner = await line.enter(longest)
         if self._remote is None:
-            return Place((line,))
+            return Place((line,), owner)
         try:
             await self._remote.enter(longest)
         except BaseException:
-            line.leave(answered=None)
+            line.leave(owner, answered=None)
             raise
-        return Place((line, self._remote))
+        return Place((line, self._remote), owner)
 
     def line(self, host: str) -> Line:
         return self._hosts.setdefault(host, Line(host, self._per_host, self._patience))

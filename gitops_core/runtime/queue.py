@@ -4,17 +4,20 @@ A key is in at most one of three places: waiting to be taken, taken by one worke
 may be in one of the others as well). Adding a key that waits does nothing but raise its priority; adding one that is
 taken has it looked at once more afterwards.
 
+Namespaces take turns, and none has all the workers (see shares.py): what hangs holds up its own namespace alone.
+
 Source: client-go, util/workqueue.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Hashable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
 from enum import IntEnum
 from typing import Generic, TypeVar
 
+from gitops_core.runtime.shares import Shares
 from gitops_core.runtime.timers import Timers
 
 K = TypeVar("K", bound=Hashable)
@@ -30,11 +33,22 @@ class Priority(IntEnum):
     PERIODIC = 1
 
 
+def nobodys(key: object) -> str:
+    return ""
+
+
 class WorkQueue(Generic[K]):
-    def __init__(self, timers: Timers) -> None:
+    """
+    Args:
+        workers: how many take from it.
+        owner_of: the namespace that a key is of; "" for none.
+    """
+
+    def __init__(self, timers: Timers, workers: int = 1, owner_of: Callable[[K], str] = nobodys) -> None:
         self._timers = timers
+        self._shares, self._owner_of = Shares(workers), owner_of
         self._waiting: dict[K, Priority] = {}
-        self._lines: dict[Priority, deque[K]] = {priority: deque() for priority in Priority}
+        self._lines: dict[Priority, OrderedDict[str, deque[K]]] = {priority: OrderedDict() for priority in Priority}
         self._taken: set[K] = set()
         self._again: dict[K, Priority] = {}
         self._available = asyncio.Event()
@@ -52,7 +66,7 @@ class WorkQueue(Generic[K]):
         present = self._waiting.get(key)
         if present is None or priority < present:
             self._waiting[key] = priority
-            self._lines[priority].append(key)
+            self._lines[priority].setdefault(self._owner_of(key), deque()).append(key)
             self._available.set()
 
     def add_after(self, key: K, delay: float, priority: Priority = Priority.PERIODIC) -> None:
@@ -85,6 +99,8 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         self._taken.discard(key)
+        self._shares.give_back(self._owner_of(key))
+        self._available.set()  # for those that wait for their namespace's turn
         if (priority := self._again.pop(key, None)) is not None:
             self.add(key, priority)
 
@@ -98,13 +114,19 @@ class WorkQueue(Generic[K]):
             self._changes_in_a_row = self._changes_in_a_row + 1 if priority is Priority.CHANGED else 0
             del self._waiting[key]
             self._taken.add(key)
+            self._shares.take(self._owner_of(key))
             return key
         return None
 
     def _first(self, priority: Priority) -> K | None:
-        line = self._lines[priority]
-        while line:
-            key = line.popleft()
-            if self._waiting.get(key) is priority:  # else: promoted or forgotten since
-                return key
+        """The next key of the namespace that had its turn the longest ago, of those that may have another worker."""
+        lines = self._lines[priority]
+        for owner, line in tuple(lines.items()):
+            while line and self._waiting.get(line[0]) is not priority:  # promoted or forgotten since
+                line.popleft()
+            if not line:
+                del lines[owner]
+            elif not owner or self._shares.may_take(owner):
+                lines.move_to_end(owner)
+                return line.popleft()
         return None

@@ -102,7 +102,8 @@ class Controller(Generic[R]):
         references: every object that an object names: its source, its dependencies, its store, the Secret it makes.
             The name "*" stands for all objects of that kind in that namespace, which may be "*" as well.
         watches: the kinds among the references whose changes wake.
-        concurrency: how many objects of this kind are reconciled at the same time; one at a time for each object.
+        concurrency: how many objects of this kind are reconciled at the same time; one at a time for each object. Many,
+            because some wait for a peer that hangs; of one namespace never all (see shares.py).
         significant: (old, new) -> does this change of the object itself need a reconciliation? None for the default:
             its generation, its deletion, or its reconcile request changed.
         observed_labels: label selector of the objects that `Outcome.watch` names: only these are watched.
@@ -112,7 +113,7 @@ class Controller(Generic[R]):
     reconciler: Reconciler[R]
     references: Callable[[R], Iterable[ObjectRef]] = lambda _: ()
     watches: tuple[Watch, ...] = ()
-    concurrency: int = 4
+    concurrency: int = 64
     significant: Callable[[R, R], bool] | None = None
     observed_labels: str = ""
 

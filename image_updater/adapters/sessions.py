@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from gitops_core.adapters.http import open_session, show_certificate
+from gitops_core.adapters.http import is_slow, open_session, show_certificate
 from gitops_core.meta import Sensitive
 from image_updater.domain.registry.credentials import RegistryAccess
 from image_updater.errors import CredentialsInvalid
@@ -82,7 +82,7 @@ def tls_context(access: RegistryAccess) -> ssl.SSLContext | bool:
     """What a connection trusts and shows; True for what everybody does.
 
     Raises:
-        CredentialsInvalid: not PEM, or certificate and key are not a pair.
+        CredentialsInvalid: not PEM, certificate and key are not a pair, or a key that takes long to use.
     """
     if not (access.ca or access.client_certificate):
         return True
@@ -96,6 +96,8 @@ def tls_context(access: RegistryAccess) -> ssl.SSLContext | bool:
         except ssl.SSLError:
             raise CredentialsInvalid(f"{trouble} CA certificate: it is not PEM") from None
     if access.client_certificate and access.client_key:
+        if is_slow(access.client_certificate, access.client_key.reveal()):
+            raise CredentialsInvalid("failed to configure authentication options: TLS key: more than 4,096 bits of RSA")
         try:
             show_certificate(context, access.client_certificate, access.client_key)
         except ValueError:

@@ -104,7 +104,7 @@ class ImageUpdateAutomationReconciler:
         if line.waiting >= MOST_WAITING:
             raise Postponed(f"many wait for branch '{source.push_branch}' of {source.url}")
         try:
-            await line.enter(LONGEST_WAIT)
+            owner = await line.enter(LONGEST_WAIT)
         except PlacesTaken:
             raise GitBusy(
                 f"another ImageUpdateAutomation waits for an answer about branch '{source.push_branch}' of {source.url}"
@@ -114,7 +114,7 @@ class ImageUpdateAutomationReconciler:
             run = await writer.run()
             is_done = True
         finally:
-            line.leave(answered=is_done)
+            line.leave(owner, answered=is_done)
         return run
 
     def _job(self, wanted: ImageUpdateAutomation, source: Source, review: Review | None) -> Job:

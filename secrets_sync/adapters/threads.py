@@ -86,11 +86,11 @@ class Threads:
 async def turn(line: Line, server: str) -> AsyncIterator[None]:
     """A place in a line of `server` while the block runs. Raises ProviderUnavailable: it hangs."""
     with _in_words_of(server):
-        await line.enter(LONGEST_WAIT)
+        owner = await line.enter(LONGEST_WAIT)
     try:
         yield
     finally:
-        line.leave(answered=None)
+        line.leave(owner, answered=None)
 
 
 @contextmanager

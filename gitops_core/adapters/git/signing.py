@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from gitops_core.adapters.git.keyfiles import TooSlow, refuse_slow
 from gitops_core.errors import SigningFailed
 from gitops_core.meta import Sensitive
 
@@ -115,7 +116,10 @@ def _load_ssh(values: Mapping[str, Sensitive], about: str) -> SshSigningKey:
     secret = password.reveal() if password else None
     load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in identity else load_pem_private_key
     try:
+        refuse_slow(identity)
         key = load(identity.strip() + b"\n", secret)
+    except TooSlow as error:
+        raise SigningFailed(f"{about}: the key in identity {error}") from None
     except TypeError:
         said = "it has a passphrase, and the Secret has no 'password'" if secret is None else "it has no passphrase"
         raise SigningFailed(f"{about}: the key in identity cannot be opened: {said}") from None

@@ -1,6 +1,7 @@
 """HTTP as every adapter speaks it: sessions with limits."""
 
 from gitops_core.adapters.http.certificates import Authorities as Authorities
+from gitops_core.adapters.http.certificates import is_slow as is_slow
 from gitops_core.adapters.http.certificates import show_certificate as show_certificate
 from gitops_core.adapters.http.proxies import proxy_for as proxy_for
 from gitops_core.adapters.http.sessions import BodyTooLarge as BodyTooLarge

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import sys
 import tempfile
@@ -11,6 +12,11 @@ from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
 from gitops_core.meta import Sensitive
+
+MOST_KEY = 3600
+"""Characters of a private key in PEM. RSA of 4,096 bits has close to 3,300; of 32,768 it takes 12 s a handshake."""
+
+_KEY = re.compile(rb"-----BEGIN [^\n-]*PRIVATE KEY-----(.*?)(?:-----END|\Z)", re.DOTALL)
 
 
 class Authorities:
@@ -32,6 +38,14 @@ class Authorities:
                 raise ValueError("not PEM certificates") from None
             self._contexts[ca] = context
         return context
+
+
+def is_slow(*pem: bytes) -> bool:
+    """Whether these files hold a private key that is too large to be used in the event loop.
+
+    Nobody can end what a handshake computes with it, and OpenSSL bounds public keys alone.
+    """
+    return any(len(match[1]) > MOST_KEY for match in _KEY.finditer(b"\n".join(pem)))
 
 
 def show_certificate(context: ssl.SSLContext, chain: bytes, key: Sensitive) -> None:

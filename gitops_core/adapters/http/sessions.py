@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
 
+from gitops_core.adapters.http.lookups import Lookups
 from gitops_core.runtime.leave import check_again
 
 CHUNK = 256 * 1024
@@ -38,7 +38,6 @@ def open_session(
     idle: float = 60.0,
     headers: Mapping[str, str] | None = None,
     ssl_context: ssl.SSLContext | bool = True,
-    resolver: AbstractResolver | None = None,
 ) -> aiohttp.ClientSession:
     """A session whose every request ends, one way or another. To be made where an event loop runs, and closed.
 
@@ -48,14 +47,13 @@ def open_session(
         read: seconds without a single byte.
         connections: at the same time to all hosts together; 0 for no limit.
         idle: seconds that an unused connection is kept.
-        resolver: turns host names into addresses, e.g. one that refuses private ones.
     """
     connector = _Connector(
         limit=connections,
         keepalive_timeout=idle,
         ssl=ssl_context,
         socket_factory=_probing_socket,
-        resolver=resolver,
+        resolver=Lookups(),
     )
     return aiohttp.ClientSession(
         connector=connector,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.runtime.computing import on_account_of
 from gitops_core.runtime.places import Places, PlacesTaken
 from tests.simulation.loop import virtually
 
@@ -124,6 +127,57 @@ def test_many_hosts_that_hang_leave_the_machine_alone() -> None:
     virtually(main())
 
 
+async def on_account(namespace: str, work: Awaitable[None]) -> None:
+    with on_account_of(ObjectRef(Kind("", "v1", "Thing"), ObjectKey(namespace, "x"))):
+        await work
+
+
+def test_a_namespace_whose_hundred_hosts_hang_keeps_nobody_elses_places() -> None:
+    async def main() -> None:
+        work = Work(Places())
+        hanging = [
+            asyncio.create_task(on_account("theirs", work.command(f"{n}", f"silent-{n}:80", 3600))) for n in range(100)
+        ]
+        await asyncio.sleep(30)
+
+        await on_account("ours", work.command("good", "good:80", 0.5))
+
+        assert work.done == {"good": 30.5}
+        assert work.most[""] == 49
+        theirs = "all places that namespace 'theirs' may have are taken"
+        assert work.words == {f"waiting for any remote: {theirs}, and none was answered within 10 s"}
+        await asyncio.gather(*hanging)
+
+    virtually(main())
+
+
+def test_a_namespace_that_keeps_a_host_busy_leaves_places_to_the_others() -> None:
+    async def main() -> None:
+        work = Work(Places(per_host=8))
+        busy = [asyncio.create_task(on_account("theirs", work.command(f"{n}", "busy:443", 50))) for n in range(20)]
+        await asyncio.sleep(5)
+
+        await on_account("ours", work.command("good", "busy:443", 1))
+
+        assert work.done == {"good": 6}
+        await asyncio.gather(*busy)
+        assert work.most["busy:443"] == 7
+
+    virtually(main())
+
+
+def test_who_waits_for_its_namespaces_share_is_next_when_one_of_it_leaves() -> None:
+    async def main() -> None:
+        work = Work(Places(per_host=4))
+        tasks = [asyncio.create_task(on_account("a", work.command(f"{n}", "busy:443", 5))) for n in range(7)]
+
+        await asyncio.gather(*tasks)
+
+        assert work.done == {"0": 5, "1": 5, "2": 5, "3": 10, "4": 10, "5": 10, "6": 15}
+
+    virtually(main())
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0.1, 4, 30, 999]), st.integers(0, 40)), max_size=40),
@@ -136,7 +190,7 @@ def test_no_place_is_lost_or_given_twice(commands: list[tuple[str, float, int]],
 
         async def later(number: int, host: str, takes: float, begins: int) -> None:
             await asyncio.sleep(begins)
-            await work.command(f"{number}", host, takes)
+            await on_account("xy"[number % 3 : number % 3 + 1], work.command(f"{number}", host, takes))
 
         tasks = [asyncio.create_task(later(n, *command)) for n, command in enumerate(commands)]
         for number in range(40):

@@ -14,7 +14,7 @@ from gitops_core.ports import Query
 from gitops_core.runtime.controlling import ControllerLoop
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform, Watch, names
 from tests.gitops_core.runtime.kinds import Gadget, Plain, Widget, WidgetStatus
-from tests.gitops_core.runtime.world import World, condition, controller, outcome, ref
+from tests.gitops_core.runtime.world import World, condition, controller, manifest, outcome, ref
 from tests.simulation.loop import virtually
 
 _CONFIGMAP = Kind("", "v1", "ConfigMap")
@@ -339,6 +339,36 @@ def test_what_hangs_is_given_up_and_frees_its_worker() -> None:
 
         assert condition(hangs, "Ready")["reason"] == "TimedOut"
         assert condition(waits, "Ready")["status"] == "True"
+
+    virtually(main())
+
+
+def test_a_namespace_whose_every_object_hangs_stops_no_other_and_a_few_that_hang_stop_nobody() -> None:
+    async def main() -> None:
+        world = World()
+        diary = Diary(lambda wanted: asyncio.sleep(1e9) if wanted.key.name.startswith("hangs") else outcome(wanted))
+        await world.install()
+        for number in range(40):
+            await world.put(Widget, f"hangs-{number}", size=1)
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
+        await world.local.apply(namespace, field_manager="test")
+        async with world.process(controller(diary)):
+            await asyncio.sleep(1)
+            await world.put(Widget, "waits", size=1)
+            await asyncio.sleep(1)
+            beside = await world.get(Widget, "waits")
+            for number in range(40, 200):
+                await world.put(Widget, f"hangs-{number}", size=1)
+            await asyncio.sleep(1)
+            theirs = manifest(Widget, "waits", size=1)
+            theirs["metadata"]["namespace"] = "other"
+            await world.local.apply(theirs, field_manager="test")
+            await asyncio.sleep(1)
+            elsewhere = await world.local.get(ObjectRef(Widget.KIND, ObjectKey("other", "waits")))
+
+        assert condition(beside, "Ready")["status"] == "True"
+        assert elsewhere is not None
+        assert condition(elsewhere, "Ready")["status"] == "True"
 
     virtually(main())
 

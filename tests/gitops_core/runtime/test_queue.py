@@ -251,3 +251,56 @@ def test_rescheduling_does_not_grow_the_heap() -> None:
         assert len(timers._heap) <= 2 * 50 + 64 + 1
 
     virtually(main())
+
+
+def _of_letter(key: str) -> str:
+    return key[0]
+
+
+def test_one_namespace_never_has_all_the_workers_however_long_it_keeps_them() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()), 64, _of_letter)
+        for owner, number in (("a", 100), ("b", 100), ("c", 1)):
+            for key in range(number):
+                queue.add(f"{owner}{key}")
+            waiting = [asyncio.create_task(queue.get()) for _ in range(64)]
+            await asyncio.sleep(1)
+            taken = [task.result() for task in waiting if task.done()]
+            for task in waiting:
+                task.cancel()
+
+            assert taken, f"nothing of {owner} has its turn"
+
+        assert len(queue) > 0
+
+    virtually(main())
+
+
+def test_a_namespace_goes_on_when_it_gives_a_worker_back() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()), 4, _of_letter)
+        for key in range(6):
+            queue.add(f"a{key}")
+        held = [await queue.get() for _ in range(3)]
+        fourth = asyncio.create_task(queue.get())
+        await asyncio.sleep(1)
+        assert not fourth.done()
+
+        queue.done(str(held[0]))
+
+        assert await fourth == "a3"
+
+    virtually(main())
+
+
+def test_namespaces_take_turns_and_the_keys_of_each_keep_their_order() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()), 64, _of_letter)
+        for key in ("a0", "a1", "a2", "b0", "b1", "c0"):
+            queue.add(key)
+
+        order = [await queue.get() for _ in range(6)]
+
+        assert order == ["a0", "b0", "c0", "a1", "b1", "a2"]
+
+    virtually(main())

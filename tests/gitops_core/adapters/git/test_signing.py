@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -211,6 +212,66 @@ def test_an_ssh_key_that_cannot_sign_is_said_without_showing_it(case: str) -> No
 
     assert "Secret default/key" in str(raised.value)
     assert "TOPSECRET" not in str(raised.value)
+
+
+def openssh(rounds: int) -> Sensitive:
+    """A key with a passphrase that says that so many rounds of bcrypt open it."""
+    encryption = PrivateFormat.OpenSSH.encryption_builder().kdf_rounds(16).build(b"x")
+    written = KEYS["ed25519"]().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, encryption)
+    content = base64.b64decode(b"".join(written.splitlines()[1:-1]))
+    salt = content.index(b"bcrypt") + len(b"bcrypt") + 4
+    place = salt + 4 + int.from_bytes(content[salt : salt + 4], "big")
+    assert content[place : place + 4] == (16).to_bytes(4, "big")
+    return armored("OPENSSH", content[:place] + rounds.to_bytes(4, "big") + content[place + 4 :])
+
+
+def armored(label: str, content: bytes) -> Sensitive:
+    name = f"{label} PRIVATE KEY".encode()
+    return Sensitive(b"-----BEGIN %s-----\n%s-----END %s-----\n" % (name, base64.encodebytes(content), name))
+
+
+def pkcs8(*options: str) -> bytes:
+    """A key with a passphrase as openssl writes it, in DER."""
+    plain = pem(KEYS["ed25519"]()).reveal()
+    command = ["openssl", "pkcs8", "-topk8", "-outform", "DER", "-passout", "pass:x", *options]
+    return subprocess.run(command, input=plain, capture_output=True, check=True, timeout=60).stdout
+
+
+def test_keys_with_usual_passphrases_open() -> None:
+    for identity in (
+        openssh(16),
+        armored("ENCRYPTED", pkcs8("-iter", "600000")),
+        armored("ENCRYPTED", pkcs8("-scrypt")),
+    ):
+        load_signer("ssh", {"identity": identity, "password": Sensitive("x")}, "Secret default/key")
+
+
+def test_keys_that_take_for_ever_to_open_are_refused_before_anything_is_computed() -> None:
+    few, scrypt = pkcs8("-iter", "16909060"), pkcs8("-scrypt")
+    assert b"\x02\x04\x01\x02\x03\x04" in few
+    assert scrypt.count(b"\x02\x01\x08\x02\x01\x01") == 1
+    many = few.replace(b"\x02\x04\x01\x02\x03\x04", b"\x02\x04\x7f\xff\xff\xff")
+    wide = scrypt.replace(b"\x02\x01\x08\x02\x01\x01", b"\x02\x01\x7f\x02\x01\x7f")
+    cases = {
+        "4294967295 rounds": openssh(2**32 - 1),
+        "1001 rounds": openssh(1001),
+        "2147483647 iterations": armored("ENCRYPTED", many),
+        "too much memory": armored("ENCRYPTED", wide),
+        "longer than": Sensitive(b"-----BEGIN PRIVATE KEY-----\n" + b"TOPSECRET" * 2000),
+    }
+    for said, identity in cases.items():
+        with pytest.raises(SigningFailed, match=said) as raised:
+            load_signer("ssh", {"identity": identity, "password": Sensitive("x")}, "Secret default/key")
+        assert "TOPSECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x30", b"\x30\x80", b"\x30\x84\xff\xff\xff\xff", b"\x30\x03\x30\x01\x02"])
+@pytest.mark.parametrize("label", ["OPENSSH", "ENCRYPTED"])
+def test_a_key_file_that_is_cut_off_is_no_key(label: str, content: bytes) -> None:
+    values = {"identity": armored(label, content), "password": Sensitive("x")}
+
+    with pytest.raises(SigningFailed, match="is not a private key"):
+        load_signer("ssh", values, "Secret default/key")
 
 
 def test_an_openpgp_key_that_cannot_sign_is_said_without_showing_it() -> None:
