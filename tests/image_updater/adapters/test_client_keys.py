@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from gitops_core.meta import Sensitive
 from image_updater.adapters.sessions import tls_context
-from image_updater.domain.credentials import RegistryAccess
+from image_updater.domain.registry.credentials import RegistryAccess
 from image_updater.errors import CredentialsInvalid
 
 
