@@ -26,7 +26,7 @@ from tests.gitops_core.runtime.world import EVENT, World
 from tests.secrets_sync.world import NAMESPACE, external_secret, fake, store
 from tests.servers.vault import VaultServer
 from tests.simulation.fakes.provider import MemoryFactory, MemoryProvider
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time, virtually
 
 MARKED = "marked-4711-value"
 
@@ -62,205 +62,187 @@ async def edit(world: World, kind: Kind, name: str, patch: dict[str, Any]) -> No
     await world.local.patch(ObjectRef(kind, ObjectKey(NAMESPACE, name)), patch, field_manager="tests")
 
 
-def test_in_whatever_order_they_appear() -> None:
-    async def main() -> None:
-        world = await installed()
-        async with world.process(*assembled({"fake": FakeFactory()})):
-            await create(world, external_secret())
-            await asyncio.sleep(5)
-            assert await ready(world) == (
-                "False",
-                'could not get secret data from provider: could not get SecretStore "fake", '
-                'SecretStore.external-secrets.io "fake" not found',
-            )
-            await create(world, fake(db="v1"))
-            await asyncio.sleep(2)
+@in_virtual_time
+async def test_in_whatever_order_they_appear() -> None:
+    world = await installed()
+    async with world.process(*assembled({"fake": FakeFactory()})):
+        await create(world, external_secret())
+        await asyncio.sleep(5)
+        assert await ready(world) == (
+            "False",
+            'could not get secret data from provider: could not get SecretStore "fake", '
+            'SecretStore.external-secrets.io "fake" not found',
+        )
+        await create(world, fake(db="v1"))
+        await asyncio.sleep(2)
 
-            assert await ready(world, SecretStore.KIND, "fake") == ("True", "store validated")
-            assert await ready(world) == ("True", "secret synced")
-            assert await password(world) == "v1"
-
-    virtually(main())
+        assert await ready(world, SecretStore.KIND, "fake") == ("True", "store validated")
+        assert await ready(world) == ("True", "secret synced")
+        assert await password(world) == "v1"
 
 
-def test_what_is_applied_together_is_not_warned_about() -> None:
+@in_virtual_time
+async def test_what_is_applied_together_is_not_warned_about() -> None:
     """The ExternalSecret may be looked at first: its store is not validated yet, and nothing is wrong."""
 
-    async def main() -> None:
-        world, provider = await installed(), MemoryProvider({"db": "v1"})
-        reached, goes_on = asyncio.Event(), asyncio.Event()
+    world, provider = await installed(), MemoryProvider({"db": "v1"})
+    reached, goes_on = asyncio.Event(), asyncio.Event()
 
-        class Slow(MemoryFactory):
-            async def open(self, store: SecretStore, cluster: Any) -> Any:
-                reached.set()
-                await goes_on.wait()
-                return await super().open(store, cluster)
+    class Slow(MemoryFactory):
+        async def open(self, store: SecretStore, cluster: Any) -> Any:
+            reached.set()
+            await goes_on.wait()
+            return await super().open(store, cluster)
 
-        await create(world, fake(x="y"), external_secret())
-        async with world.process(*assembled({"fake": Slow(provider)})):
-            await reached.wait()
-            await asyncio.sleep(5)
-            assert await ready(world) == (
-                "False",
-                'could not get secret data from provider: SecretStore "fake" is not ready',
-            )
-            goes_on.set()
-            await asyncio.sleep(5)
-            assert await ready(world) == ("True", "secret synced")
-            assert {event["type"] for event in await world.events()} == {"Normal"}
-
-    virtually(main())
+    await create(world, fake(x="y"), external_secret())
+    async with world.process(*assembled({"fake": Slow(provider)})):
+        await reached.wait()
+        await asyncio.sleep(5)
+        assert await ready(world) == (
+            "False",
+            'could not get secret data from provider: SecretStore "fake" is not ready',
+        )
+        goes_on.set()
+        await asyncio.sleep(5)
+        assert await ready(world) == ("True", "secret synced")
+        assert {event["type"] for event in await world.events()} == {"Normal"}
 
 
-def test_an_edited_store_and_an_edited_secret_are_answered_at_once() -> None:
-    async def main() -> None:
-        world = await installed()
-        await create(world, fake(db="v1"), external_secret())
-        async with world.process(*assembled({"fake": FakeFactory()})):
-            await asyncio.sleep(3)
-            await edit(world, SECRET, "db", {"data": {"password": "aGFja2Vk"}})
-            await asyncio.sleep(1)
-            assert await password(world) == "v1"
-            await edit(world, SECRET, "db", {"metadata": {"labels": {MANAGED: None}}})
-            await asyncio.sleep(1)
-            await world.local.delete(ObjectRef(SECRET, ObjectKey(NAMESPACE, "db")))
-            await asyncio.sleep(1)
-            assert await password(world) == "v1"
-            data = [{"key": "db", "value": "v2"}]
-            await edit(world, SecretStore.KIND, "fake", {"spec": {"provider": {"fake": {"data": data}}}})
-            await asyncio.sleep(1)
+@in_virtual_time
+async def test_an_edited_store_and_an_edited_secret_are_answered_at_once() -> None:
+    world = await installed()
+    await create(world, fake(db="v1"), external_secret())
+    async with world.process(*assembled({"fake": FakeFactory()})):
+        await asyncio.sleep(3)
+        await edit(world, SECRET, "db", {"data": {"password": "aGFja2Vk"}})
+        await asyncio.sleep(1)
+        assert await password(world) == "v1"
+        await edit(world, SECRET, "db", {"metadata": {"labels": {MANAGED: None}}})
+        await asyncio.sleep(1)
+        await world.local.delete(ObjectRef(SECRET, ObjectKey(NAMESPACE, "db")))
+        await asyncio.sleep(1)
+        assert await password(world) == "v1"
+        data = [{"key": "db", "value": "v2"}]
+        await edit(world, SecretStore.KIND, "fake", {"spec": {"provider": {"fake": {"data": data}}}})
+        await asyncio.sleep(1)
 
-            assert await password(world) == "v2"
-
-    virtually(main())
+        assert await password(world) == "v2"
 
 
-def test_a_store_that_heals_wakes_its_external_secrets() -> None:
-    async def main() -> None:
-        world, provider = await installed(), MemoryProvider({"db": "v1"})
-        provider.fails = AccessDenied("memory: wrong password")
-        await create(world, fake(x="y"), external_secret())
-        async with world.process(*assembled({"fake": MemoryFactory(provider)})):
-            await asyncio.sleep(20)
-            assert (await ready(world))[0] == "False"
-            provider.fails = None
-            await edit(world, SecretStore.KIND, "fake", {"metadata": {"annotations": {"look": "again"}}})
-            await asyncio.sleep(2)
+@in_virtual_time
+async def test_a_store_that_heals_wakes_its_external_secrets() -> None:
+    world, provider = await installed(), MemoryProvider({"db": "v1"})
+    provider.fails = AccessDenied("memory: wrong password")
+    await create(world, fake(x="y"), external_secret())
+    async with world.process(*assembled({"fake": MemoryFactory(provider)})):
+        await asyncio.sleep(20)
+        assert (await ready(world))[0] == "False"
+        provider.fails = None
+        await edit(world, SecretStore.KIND, "fake", {"metadata": {"annotations": {"look": "again"}}})
+        await asyncio.sleep(2)
 
-            assert await ready(world) == ("True", "secret synced")
-
-    virtually(main())
+        assert await ready(world) == ("True", "secret synced")
 
 
-def test_a_store_that_fails_disturbs_no_secret_in_order() -> None:
-    async def main() -> None:
-        world, provider = await installed(), MemoryProvider({"db": "v1"})
-        await create(world, fake(x="y"), external_secret())
-        async with world.process(*assembled({"fake": MemoryFactory(provider)})):
-            await asyncio.sleep(5)
-            provider.fails = ProviderUnavailable("memory: HTTP 503")
-            await asyncio.sleep(900)
-            assert (await ready(world, SecretStore.KIND, "fake"))[0] == "False"
-            assert await ready(world) == ("True", "secret synced")
-            await asyncio.sleep(3600)
-            assert (await ready(world))[0] == "False"
+@in_virtual_time
+async def test_a_store_that_fails_disturbs_no_secret_in_order() -> None:
+    world, provider = await installed(), MemoryProvider({"db": "v1"})
+    await create(world, fake(x="y"), external_secret())
+    async with world.process(*assembled({"fake": MemoryFactory(provider)})):
+        await asyncio.sleep(5)
+        provider.fails = ProviderUnavailable("memory: HTTP 503")
+        await asyncio.sleep(900)
+        assert (await ready(world, SecretStore.KIND, "fake"))[0] == "False"
+        assert await ready(world) == ("True", "secret synced")
+        await asyncio.sleep(3600)
+        assert (await ready(world))[0] == "False"
 
-            assert await password(world) == "v1"
-
-    virtually(main())
+        assert await password(world) == "v1"
 
 
-def test_a_credential_that_is_mended_wakes_its_store() -> None:
-    async def main() -> None:
-        world = await installed()
-        auth = {"tokenSecretRef": {"name": "token", "key": "token"}}
-        await create(world, store("vault", {"vault": {"server": "http://127.0.0.1:1", "auth": auth}}))
-        opened: list[str] = []
+@in_virtual_time
+async def test_a_credential_that_is_mended_wakes_its_store() -> None:
+    world = await installed()
+    auth = {"tokenSecretRef": {"name": "token", "key": "token"}}
+    await create(world, store("vault", {"vault": {"server": "http://127.0.0.1:1", "auth": auth}}))
+    opened: list[str] = []
 
-        class Opening(MemoryFactory):
-            async def open(self, store: SecretStore, cluster: Any) -> Any:
-                opened.append(store.key.name)
-                return await super().open(store, cluster)
+    class Opening(MemoryFactory):
+        async def open(self, store: SecretStore, cluster: Any) -> Any:
+            opened.append(store.key.name)
+            return await super().open(store, cluster)
 
-        async with world.process(*assembled({"vault": Opening()})):
-            await asyncio.sleep(2)
-            before = len(opened)
-            await create(world, secret("token", token="t"))
-            await asyncio.sleep(2)
+    async with world.process(*assembled({"vault": Opening()})):
+        await asyncio.sleep(2)
+        before = len(opened)
+        await create(world, secret("token", token="t"))
+        await asyncio.sleep(2)
 
-            assert len(opened) == before + 1
-
-    virtually(main())
+        assert len(opened) == before + 1
 
 
-def test_deleting_takes_the_finalizer_and_the_secret_along() -> None:
-    async def main() -> None:
-        world = await installed()
-        await create(world, fake(db="v1"), external_secret())
-        ref = ObjectRef(ExternalSecret.KIND, ObjectKey(NAMESPACE, "db"))
-        async with world.process(*assembled({"fake": FakeFactory()})):
-            await asyncio.sleep(3)
-            await edit(world, SecretStore.KIND, "fake", {"metadata": {"annotations": {"gone": "soon"}}})
-            await world.local.delete(ObjectRef(SecretStore.KIND, ObjectKey(NAMESPACE, "fake")))
-            await world.local.delete(ref)
-            await asyncio.sleep(3)
+@in_virtual_time
+async def test_deleting_takes_the_finalizer_and_the_secret_along() -> None:
+    world = await installed()
+    await create(world, fake(db="v1"), external_secret())
+    ref = ObjectRef(ExternalSecret.KIND, ObjectKey(NAMESPACE, "db"))
+    async with world.process(*assembled({"fake": FakeFactory()})):
+        await asyncio.sleep(3)
+        await edit(world, SecretStore.KIND, "fake", {"metadata": {"annotations": {"gone": "soon"}}})
+        await world.local.delete(ObjectRef(SecretStore.KIND, ObjectKey(NAMESPACE, "fake")))
+        await world.local.delete(ref)
+        await asyncio.sleep(3)
 
-            assert await world.local.get(ref) is None
-            assert await password(world) is None
-
-    virtually(main())
+        assert await world.local.get(ref) is None
+        assert await password(world) is None
 
 
-def test_a_refresh_that_changes_nothing_takes_two_requests() -> None:
+@in_virtual_time
+async def test_a_refresh_that_changes_nothing_takes_two_requests() -> None:
     """The original takes four: LIST, GET twice, PUT."""
 
-    async def main() -> None:
-        world = await installed()
-        await create(world, fake(db="v1"), external_secret(refreshInterval="10m"))
-        async with world.process(*assembled({"fake": FakeFactory()})):
-            await asyncio.sleep(30)
-            before = Counter(world.cluster.requests)
-            await asyncio.sleep(601 * 1.2)
-            made = world.cluster.requests - before
+    world = await installed()
+    await create(world, fake(db="v1"), external_secret(refreshInterval="10m"))
+    async with world.process(*assembled({"fake": FakeFactory()})):
+        await asyncio.sleep(30)
+        before = Counter(world.cluster.requests)
+        await asyncio.sleep(601 * 1.2)
+        made = world.cluster.requests - before
 
-        about = {kind: count for kind, count in made.items() if "Secret" in kind and "SecretStore" not in kind}
-        assert about == {"get Secret": 1, "patch ExternalSecret": 1}
-
-    virtually(main())
+    about = {kind: count for kind, count in made.items() if "Secret" in kind and "SecretStore" not in kind}
+    assert about == {"get Secret": 1, "patch ExternalSecret": 1}
 
 
-def test_vault_from_a_wrong_token_to_a_rotated_value(vault_server: VaultServer) -> None:
-    async def main() -> None:
-        world = await installed()
-        vault_server.put("journey/db", {"password": "v1"})
-        auth = {"tokenSecretRef": {"name": "token", "key": "token"}}
-        settings = {"server": vault_server.url, "path": "secret", "auth": auth}
-        ref = {"key": "journey/db", "property": "password"}
-        wanted = external_secret(
-            secretStoreRef={"name": "vault"},
-            refreshInterval="1m",
-            data=[{"secretKey": "password", "remoteRef": ref}],
+@in_virtual_time
+async def test_vault_from_a_wrong_token_to_a_rotated_value(vault_server: VaultServer) -> None:
+    world = await installed()
+    vault_server.put("journey/db", {"password": "v1"})
+    auth = {"tokenSecretRef": {"name": "token", "key": "token"}}
+    settings = {"server": vault_server.url, "path": "secret", "auth": auth}
+    ref = {"key": "journey/db", "property": "password"}
+    wanted = external_secret(
+        secretStoreRef={"name": "vault"},
+        refreshInterval="1m",
+        data=[{"secretKey": "password", "remoteRef": ref}],
+    )
+    await create(world, secret("token", token="wrong"), store("vault", {"vault": settings}), wanted)
+    factories = provider_factories(world.clock)
+    async with world.process(*assembled(factories)):
+        await asyncio.sleep(5)
+        assert await ready(world, SecretStore.KIND, "vault") == (
+            "False",
+            f"unable to validate store: vault {vault_server.url}: the credentials are wrong or may not do this",
         )
-        await create(world, secret("token", token="wrong"), store("vault", {"vault": settings}), wanted)
-        factories = provider_factories(world.clock)
-        async with world.process(*assembled(factories)):
-            await asyncio.sleep(5)
-            assert await ready(world, SecretStore.KIND, "vault") == (
-                "False",
-                f"unable to validate store: vault {vault_server.url}: the credentials are wrong or may not do this",
-            )
-            token = base64.b64encode(vault_server.token.encode()).decode()
-            await edit(world, SECRET, "token", {"data": {"token": token}})
-            await asyncio.sleep(2)
-            assert await ready(world) == ("True", "secret synced")
-            assert await password(world) == "v1"
-            vault_server.put("journey/db", {"password": "v2"})
-            await asyncio.sleep(65)
-            assert await password(world) == "v2"
-        for factory in factories.values():
-            await factory.close()
-
-    virtually(main())
+        token = base64.b64encode(vault_server.token.encode()).decode()
+        await edit(world, SECRET, "token", {"data": {"token": token}})
+        await asyncio.sleep(2)
+        assert await ready(world) == ("True", "secret synced")
+        assert await password(world) == "v1"
+        vault_server.put("journey/db", {"password": "v2"})
+        await asyncio.sleep(65)
+        assert await password(world) == "v2"
+    for factory in factories.values():
+        await factory.close()
 
 
 def secret(name: str, **data: str) -> Manifest:
@@ -374,47 +356,43 @@ def test_a_refusal_that_quotes_the_value_is_told_without_it(
         assert base64.b64encode(MARKED.encode()).decode()[:16] not in text
 
 
-def test_the_old_secret_stays_until_the_new_one_is_there() -> None:
-    async def main() -> None:
-        world = await installed()
-        await create(world, fake(db="v1"), external_secret())
-        async with world.process(*assembled({"fake": FakeFactory()})):
-            await asyncio.sleep(5)
-            quoting(world, "create", Forbidden)
-            await edit(world, ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
-            await asyncio.sleep(5)
-            assert (await ready(world))[0] == "False"
-            assert await password(world) == "v1"
-            world.cluster.override.clear()
-            await asyncio.sleep(60)
+@in_virtual_time
+async def test_the_old_secret_stays_until_the_new_one_is_there() -> None:
+    world = await installed()
+    await create(world, fake(db="v1"), external_secret())
+    async with world.process(*assembled({"fake": FakeFactory()})):
+        await asyncio.sleep(5)
+        quoting(world, "create", Forbidden)
+        await edit(world, ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
+        await asyncio.sleep(5)
+        assert (await ready(world))[0] == "False"
+        assert await password(world) == "v1"
+        world.cluster.override.clear()
+        await asyncio.sleep(60)
 
-            assert await ready(world) == ("True", "secret synced")
-            assert await password(world) is None
-
-    virtually(main())
+        assert await ready(world) == ("True", "secret synced")
+        assert await password(world) is None
 
 
-def test_two_exchange_their_secrets_as_soon_as_both_want_to() -> None:
-    async def main() -> None:
-        world = await installed()
-        named = {name: [{"secretKey": "password", "remoteRef": {"key": name}}] for name in ("a", "b")}
-        await create(world, fake(a="of a", b="of b"), *(external_secret(n, data=data) for n, data in named.items()))
+@in_virtual_time
+async def test_two_exchange_their_secrets_as_soon_as_both_want_to() -> None:
+    world = await installed()
+    named = {name: [{"secretKey": "password", "remoteRef": {"key": name}}] for name in ("a", "b")}
+    await create(world, fake(a="of a", b="of b"), *(external_secret(n, data=data) for n, data in named.items()))
 
-        async def passwords() -> list[str]:
-            found = [await world.local.get(ObjectRef(SECRET, ObjectKey(NAMESPACE, name))) or {} for name in named]
-            return [base64.b64decode(secret["data"]["password"]).decode() for secret in found]
+    async def passwords() -> list[str]:
+        found = [await world.local.get(ObjectRef(SECRET, ObjectKey(NAMESPACE, name))) or {} for name in named]
+        return [base64.b64decode(secret["data"]["password"]).decode() for secret in found]
 
-        async with world.process(*assembled({"fake": FakeFactory()})):
-            await asyncio.sleep(5)
-            await edit(world, ExternalSecret.KIND, "a", {"spec": {"target": {"name": "b"}}})
-            await asyncio.sleep(5)
-            assert (await ready(world, name="a"))[1].startswith("target is owned by another ExternalSecret")
-            assert await passwords() == ["of a", "of b"]
+    async with world.process(*assembled({"fake": FakeFactory()})):
+        await asyncio.sleep(5)
+        await edit(world, ExternalSecret.KIND, "a", {"spec": {"target": {"name": "b"}}})
+        await asyncio.sleep(5)
+        assert (await ready(world, name="a"))[1].startswith("target is owned by another ExternalSecret")
+        assert await passwords() == ["of a", "of b"]
 
-            await edit(world, ExternalSecret.KIND, "b", {"spec": {"target": {"name": "a"}}})
-            await asyncio.sleep(5)
+        await edit(world, ExternalSecret.KIND, "b", {"spec": {"target": {"name": "a"}}})
+        await asyncio.sleep(5)
 
-            assert await passwords() == ["of b", "of a"]
-            assert {(await ready(world, name=name))[1] for name in named} == {"secret synced"}
-
-    virtually(main())
+        assert await passwords() == ["of b", "of a"]
+        assert {(await ready(world, name=name))[1] for name in named} == {"secret synced"}

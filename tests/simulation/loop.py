@@ -8,13 +8,15 @@ the loop is deterministic.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -118,3 +120,13 @@ def virtually(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` in virtual time and return its result."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
+
+
+def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Let a test that awaits run in virtual time."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        virtually(test(*args, **kwargs))
+
+    return run

@@ -8,7 +8,7 @@ from gitops_core.api import Kustomization
 from gitops_core.errors import Forbidden
 from gitops_core.ports import Query
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, EVENT, World, condition, config_map
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 BOTH = {"a/one.yaml": config_map("one"), "a/a.yaml": config_map("a"), "b/one.yaml": config_map("one", "2")}
 
@@ -20,76 +20,71 @@ async def warnings(world: World, name: str) -> list[str]:
     return [item["message"] for item in found if item["type"] == "Warning" for _ in range(item.get("count") or 1)]
 
 
-def test_an_object_in_two_kustomizations_is_told_once_by_both() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin(BOTH)
-        await world.sync("a", "./a", interval="1m")
-        await world.sync("b", "./b", interval="1m")
-        async with world.running():
-            await asyncio.sleep(600)
+@in_virtual_time
+async def test_an_object_in_two_kustomizations_is_told_once_by_both() -> None:
+    world = World()
+    await world.begin(BOTH)
+    await world.sync("a", "./a", interval="1m")
+    await world.sync("b", "./b", interval="1m")
+    async with world.running():
+        await asyncio.sleep(600)
 
-            for name, other in (("a", "b"), ("b", "a")):
-                message = f"ConfigMap/default/one is applied by Kustomization/default/{other} too: "
-                message += "take it out of all but one"
-                live = await world.kustomization(name)
-                assert condition(live, "Contested") == ("True", "AppliedByOthers", message)
-                assert condition(live, "Ready")[0] == "True"
-                assert await warnings(world, name) == [message]
-
-    virtually(main())
+        for name, other in (("a", "b"), ("b", "a")):
+            message = f"ConfigMap/default/one is applied by Kustomization/default/{other} too: "
+            message += "take it out of all but one"
+            live = await world.kustomization(name)
+            assert condition(live, "Contested") == ("True", "AppliedByOthers", message)
+            assert condition(live, "Ready")[0] == "True"
+            assert await warnings(world, name) == [message]
 
 
-def test_the_condition_stays_through_a_failure_and_goes_with_its_cause() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin(BOTH)
-        await world.sync("a", "./a", interval="1m")
-        await world.sync("b", "./b", interval="1m")
-        async with world.running():
-            await asyncio.sleep(200)
-            await world.commit({"a/bad.yaml": "kind: ["})
-            await asyncio.sleep(200)
-            live = await world.kustomization("a")
-            assert condition(live, "Ready")[1] == "BuildFailed"
-            assert condition(live, "Contested")[0] == "True"
-            assert len([text for text in await warnings(world, "a") if "too: take" in text]) == 1
+@in_virtual_time
+async def test_the_condition_stays_through_a_failure_and_goes_with_its_cause() -> None:
+    world = World()
+    await world.begin(BOTH)
+    await world.sync("a", "./a", interval="1m")
+    await world.sync("b", "./b", interval="1m")
+    async with world.running():
+        await asyncio.sleep(200)
+        await world.commit({"a/bad.yaml": "kind: ["})
+        await asyncio.sleep(200)
+        live = await world.kustomization("a")
+        assert condition(live, "Ready")[1] == "BuildFailed"
+        assert condition(live, "Contested")[0] == "True"
+        assert len([text for text in await warnings(world, "a") if "too: take" in text]) == 1
 
-            await world.commit({"a/bad.yaml": None, "b/one.yaml": None, "b/b.yaml": config_map("b")})
-            await asyncio.sleep(400)
+        await world.commit({"a/bad.yaml": None, "b/one.yaml": None, "b/b.yaml": config_map("b")})
+        await asyncio.sleep(400)
 
-            assert condition(await world.kustomization("a"), "Contested") == ("", "", "")
-            assert condition(await world.kustomization("b"), "Contested") == ("", "", "")
-            assert (await world.live(CONFIG_MAP, "one"))["data"] == {"a": "1"}
-
-    virtually(main())
+        assert condition(await world.kustomization("a"), "Contested") == ("", "", "")
+        assert condition(await world.kustomization("b"), "Contested") == ("", "", "")
+        assert (await world.live(CONFIG_MAP, "one"))["data"] == {"a": "1"}
 
 
-def test_an_object_that_moves_from_one_to_the_other_is_no_contest() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({"b/one.yaml": config_map("one"), "a/a.yaml": config_map("a"), "b/b.yaml": config_map("b")})
-        await world.sync("a", "./a", interval="1m")
-        await world.sync("b", "./b", interval="1m", retryInterval="30s")
-        async with world.running():
-            await asyncio.sleep(10)
-            world.cluster.refusals["ConfigMap/b"] = Forbidden("not now")  # so that "a" is far ahead
+@in_virtual_time
+async def test_an_object_that_moves_from_one_to_the_other_is_no_contest() -> None:
+    world = World()
+    await world.begin({"b/one.yaml": config_map("one"), "a/a.yaml": config_map("a"), "b/b.yaml": config_map("b")})
+    await world.sync("a", "./a", interval="1m")
+    await world.sync("b", "./b", interval="1m", retryInterval="30s")
+    async with world.running():
+        await asyncio.sleep(10)
+        world.cluster.refusals["ConfigMap/b"] = Forbidden("not now")  # so that "a" is far ahead
 
-            moved = {"b/one.yaml": None, "b/b.yaml": config_map("b", "2"), "a/one.yaml": config_map("one", "2")}
-            await world.commit(moved)
-            await asyncio.sleep(100)
-            assert await warnings(world, "a") == []
-            world.cluster.refusals.clear()
-            await asyncio.sleep(100)
+        moved = {"b/one.yaml": None, "b/b.yaml": config_map("b", "2"), "a/one.yaml": config_map("one", "2")}
+        await world.commit(moved)
+        await asyncio.sleep(100)
+        assert await warnings(world, "a") == []
+        world.cluster.refusals.clear()
+        await asyncio.sleep(100)
 
-            assert (await world.live(CONFIG_MAP, "one"))["data"] == {"a": "2"}
-            assert condition(await world.kustomization("b"), "Ready")[0] == "True"
-            assert await warnings(world, "a") == []
-
-    virtually(main())
+        assert (await world.live(CONFIG_MAP, "one"))["data"] == {"a": "2"}
+        assert condition(await world.kustomization("b"), "Ready")[0] == "True"
+        assert await warnings(world, "a") == []
 
 
-def test_one_object_in_two_versions_is_one_object() -> None:
+@in_virtual_time
+async def test_one_object_in_two_versions_is_one_object() -> None:
     def policy(version: str) -> str:
         return f"apiVersion: example.org/{version}\nkind: Widget\nmetadata: {{name: w}}\n"
 
@@ -106,19 +101,16 @@ spec:
   - {name: v2, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
 """
 
-    async def main() -> None:
-        world = World()
-        await world.begin({"crd/crd.yaml": definition, "a/w.yaml": policy("v1"), "b/w.yaml": policy("v2")})
-        await world.sync("crd", "./crd")
+    world = World()
+    await world.begin({"crd/crd.yaml": definition, "a/w.yaml": policy("v1"), "b/w.yaml": policy("v2")})
+    await world.sync("crd", "./crd")
+    for name in ("a", "b"):
+        await world.sync(name, f"./{name}", interval="1m", dependsOn=[{"name": "crd"}])
+    async with world.running():
+        await asyncio.sleep(300)
+
         for name in ("a", "b"):
-            await world.sync(name, f"./{name}", interval="1m", dependsOn=[{"name": "crd"}])
-        async with world.running():
-            await asyncio.sleep(300)
-
-            for name in ("a", "b"):
-                assert condition(await world.kustomization(name), "Contested")[0] == "True"
-            await world.request(Kustomization, "a", "again")
-            await asyncio.sleep(5)
-            assert len(await warnings(world, "a")) == 1
-
-    virtually(main())
+            assert condition(await world.kustomization(name), "Contested")[0] == "True"
+        await world.request(Kustomization, "a", "again")
+        await asyncio.sleep(5)
+        assert len(await warnings(world, "a")) == 1

@@ -10,130 +10,118 @@ from gitops_core.errors import GitError
 from gitops_core.ports import GitAccess, GitRemote
 from tests.gitops_core.reconcilers.world import URL, World, condition, config_map
 from tests.simulation.fakes.git import FakeGit
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 
-def test_the_commit_is_told_with_an_event() -> None:
-    async def main() -> None:
-        world = World()
-        commit = await world.begin({"a.yaml": config_map("a")}, message="first\n\nwith a body")
-        async with world.running():
-            await asyncio.sleep(5)
+@in_virtual_time
+async def test_the_commit_is_told_with_an_event() -> None:
+    world = World()
+    commit = await world.begin({"a.yaml": config_map("a")}, message="first\n\nwith a body")
+    async with world.running():
+        await asyncio.sleep(5)
 
-            live = await world.repository_object()
-            revision = f"main@sha1:{commit}"
-            text = f"stored artifact for revision '{revision}'"
-            assert condition(live, "Ready") == ("True", "Succeeded", text)
-            assert condition(live, "ArtifactInStorage") == ("True", "Succeeded", text)
-            artifact = live["status"]["artifact"]
-            assert artifact["revision"] == revision
-            assert artifact["path"] == f"gitrepository/default/r/{commit}.tar.gz"
-            assert artifact["digest"].startswith("sha256:")
-            assert await world.events("r") == [("Normal", "NewArtifact", "stored artifact for commit 'first'")]
-
-    virtually(main())
+        live = await world.repository_object()
+        revision = f"main@sha1:{commit}"
+        text = f"stored artifact for revision '{revision}'"
+        assert condition(live, "Ready") == ("True", "Succeeded", text)
+        assert condition(live, "ArtifactInStorage") == ("True", "Succeeded", text)
+        artifact = live["status"]["artifact"]
+        assert artifact["revision"] == revision
+        assert artifact["path"] == f"gitrepository/default/r/{commit}.tar.gz"
+        assert artifact["digest"].startswith("sha256:")
+        assert await world.events("r") == [("Normal", "NewArtifact", "stored artifact for commit 'first'")]
 
 
-def test_the_remote_is_asked_once_an_interval_and_nothing_is_written_while_nothing_changes() -> None:
-    async def main() -> None:
-        world = World()
-        deeds: Counter[str] = Counter()
+@in_virtual_time
+async def test_the_remote_is_asked_once_an_interval_and_nothing_is_written_while_nothing_changes() -> None:
+    world = World()
+    deeds: Counter[str] = Counter()
 
-        async def count(deed: str, moment: str) -> None:
-            deeds[deed] += moment == "before"
+    async def count(deed: str, moment: str) -> None:
+        deeds[deed] += moment == "before"
 
-        world.git.fault = count
-        await world.begin({"a.yaml": config_map("a")})
-        async with world.running():
-            await asyncio.sleep(5)
-            deeds.clear()
-            before = len(world.cluster.requests)
+    world.git.fault = count
+    await world.begin({"a.yaml": config_map("a")})
+    async with world.running():
+        await asyncio.sleep(5)
+        deeds.clear()
+        before = len(world.cluster.requests)
 
-            await asyncio.sleep(600)
+        await asyncio.sleep(600)
 
-            assert set(deeds) == {"resolve"}
-            assert 9 <= deeds["resolve"] <= 11
-            assert world.cluster.since(before) == []
-
-    virtually(main())
+        assert set(deeds) == {"resolve"}
+        assert 9 <= deeds["resolve"] <= 11
+        assert world.cluster.since(before) == []
 
 
-def test_a_new_commit_is_a_new_artifact_and_its_digest_follows_the_files() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({"a.yaml": config_map("a")})
-        async with world.running():
-            await asyncio.sleep(5)
-            first = (await world.repository_object())["status"]["artifact"]
+@in_virtual_time
+async def test_a_new_commit_is_a_new_artifact_and_its_digest_follows_the_files() -> None:
+    world = World()
+    await world.begin({"a.yaml": config_map("a")})
+    async with world.running():
+        await asyncio.sleep(5)
+        first = (await world.repository_object())["status"]["artifact"]
 
-            await world.commit({"photo.png": "ignored"}, message="a picture")
-            await asyncio.sleep(90)
-            second = (await world.repository_object())["status"]["artifact"]
-            await world.commit({"a.yaml": config_map("a", "2")}, message="x" * 60)
-            await asyncio.sleep(90)
-            third = (await world.repository_object())["status"]["artifact"]
+        await world.commit({"photo.png": "ignored"}, message="a picture")
+        await asyncio.sleep(90)
+        second = (await world.repository_object())["status"]["artifact"]
+        await world.commit({"a.yaml": config_map("a", "2")}, message="x" * 60)
+        await asyncio.sleep(90)
+        third = (await world.repository_object())["status"]["artifact"]
 
-            assert first["revision"] != second["revision"] != third["revision"]
-            assert second["digest"] != third["digest"]
-            long = f"stored artifact for commit '{'x' * 47}...'"
-            assert ("Normal", "NewArtifact", long) in await world.events("r")
-
-    virtually(main())
+        assert first["revision"] != second["revision"] != third["revision"]
+        assert second["digest"] != third["digest"]
+        long = f"stored artifact for commit '{'x' * 47}...'"
+        assert ("Normal", "NewArtifact", long) in await world.events("r")
 
 
-def test_a_missing_branch_is_told_and_what_is_there_stays() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({"a.yaml": config_map("a")})
-        async with world.running():
-            await asyncio.sleep(5)
-            await world.put(GitRepository, "r", interval="1m", url=URL, ref={"branch": "gone"})
-            await asyncio.sleep(5)
+@in_virtual_time
+async def test_a_missing_branch_is_told_and_what_is_there_stays() -> None:
+    world = World()
+    await world.begin({"a.yaml": config_map("a")})
+    async with world.running():
+        await asyncio.sleep(5)
+        await world.put(GitRepository, "r", interval="1m", url=URL, ref={"branch": "gone"})
+        await asyncio.sleep(5)
 
-            live = await world.repository_object()
-            assert condition(live, "Ready")[:2] == ("False", "GitOperationFailed")
-            assert condition(live, "FetchFailed")[:2] == ("True", "GitOperationFailed")
-            assert condition(live, "ArtifactInStorage")[0] == "True"
-            assert live["status"]["artifact"]["revision"].startswith("main@")
-            await world.put(GitRepository, "r", interval="1m", url=URL, ref={"branch": "main"})
-            await asyncio.sleep(5)
-            live = await world.repository_object()
-            assert condition(live, "Ready")[0] == "True"
-            assert condition(live, "FetchFailed") == ("", "", "")
-
-    virtually(main())
+        live = await world.repository_object()
+        assert condition(live, "Ready")[:2] == ("False", "GitOperationFailed")
+        assert condition(live, "FetchFailed")[:2] == ("True", "GitOperationFailed")
+        assert condition(live, "ArtifactInStorage")[0] == "True"
+        assert live["status"]["artifact"]["revision"].startswith("main@")
+        await world.put(GitRepository, "r", interval="1m", url=URL, ref={"branch": "main"})
+        await asyncio.sleep(5)
+        live = await world.repository_object()
+        assert condition(live, "Ready")[0] == "True"
+        assert condition(live, "FetchFailed") == ("", "", "")
 
 
-def test_an_empty_repository_and_a_missing_secret_have_their_own_reasons() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({"a.yaml": config_map("a")})
-        empty = "http://git.example.com/team/empty.git"
-        await world.put(GitRepository, "empty", interval="1m", url=empty, ref={"branch": "main"})
-        await world.put(GitRepository, "locked", interval="1m", url=URL, secretRef={"name": "nope"})
-        async with world.running():
-            await asyncio.sleep(5)
+@in_virtual_time
+async def test_an_empty_repository_and_a_missing_secret_have_their_own_reasons() -> None:
+    world = World()
+    await world.begin({"a.yaml": config_map("a")})
+    empty = "http://git.example.com/team/empty.git"
+    await world.put(GitRepository, "empty", interval="1m", url=empty, ref={"branch": "main"})
+    await world.put(GitRepository, "locked", interval="1m", url=URL, secretRef={"name": "nope"})
+    async with world.running():
+        await asyncio.sleep(5)
 
-            assert condition(await world.repository_object("empty"), "Ready")[:2] == ("False", "EmptyGitRepository")
-            expected = ("False", "AuthenticationFailed", "failed to get secret 'default/nope': not found")
-            assert condition(await world.repository_object("locked"), "Ready") == expected
-
-    virtually(main())
+        assert condition(await world.repository_object("empty"), "Ready")[:2] == ("False", "EmptyGitRepository")
+        expected = ("False", "AuthenticationFailed", "failed to get secret 'default/nope': not found")
+        assert condition(await world.repository_object("locked"), "Ready") == expected
 
 
-def test_what_cannot_be_ignored_stops_it() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({"a.yaml": config_map("a")})
-        await world.put(GitRepository, "v", interval="1m", url=URL, verify={"secretRef": {"name": "keys"}})
-        async with world.running():
-            await asyncio.sleep(5)
+@in_virtual_time
+async def test_what_cannot_be_ignored_stops_it() -> None:
+    world = World()
+    await world.begin({"a.yaml": config_map("a")})
+    await world.put(GitRepository, "v", interval="1m", url=URL, verify={"secretRef": {"name": "keys"}})
+    async with world.running():
+        await asyncio.sleep(5)
 
-            live = await world.repository_object("v")
-            assert condition(live, "Stalled")[:2] == ("True", "FieldsNotSupported")
-            assert "artifact" not in live["status"]
-
-    virtually(main())
+        live = await world.repository_object("v")
+        assert condition(live, "Stalled")[:2] == ("True", "FieldsNotSupported")
+        assert "artifact" not in live["status"]
 
 
 class _OneSilentHost(FakeGit):
@@ -147,21 +135,19 @@ class _OneSilentHost(FakeGit):
         return FakeGit(hang).remote(url) if "silent" in url else super().remote(url, access)
 
 
-def test_repositories_on_a_host_that_hangs_keep_no_other_waiting() -> None:
-    async def main() -> None:
-        world = World()
-        world.git = _OneSilentHost()
-        await world.begin({"a.yaml": config_map("a")})
-        for number in range(40):
-            url = f"http://silent.example.com/{number}.git"
-            await world.put(GitRepository, f"a{number}", interval="1m", url=url, ref={"branch": "main"})
-        async with world.running():
-            for _ in range(30):
-                await asyncio.sleep(20)
-                commit = await world.commit({"a.yaml": config_map("a", f"{asyncio.get_running_loop().time()}")})
-                await world.request(GitRepository, "r", commit)
-                await asyncio.sleep(2)
-                assert commit in (await world.repository_object())["status"]["artifact"]["revision"]
-            assert condition(await world.repository_object("a7"), "Ready")[1] == "GitOperationFailed"
-
-    virtually(main())
+@in_virtual_time
+async def test_repositories_on_a_host_that_hangs_keep_no_other_waiting() -> None:
+    world = World()
+    world.git = _OneSilentHost()
+    await world.begin({"a.yaml": config_map("a")})
+    for number in range(40):
+        url = f"http://silent.example.com/{number}.git"
+        await world.put(GitRepository, f"a{number}", interval="1m", url=url, ref={"branch": "main"})
+    async with world.running():
+        for _ in range(30):
+            await asyncio.sleep(20)
+            commit = await world.commit({"a.yaml": config_map("a", f"{asyncio.get_running_loop().time()}")})
+            await world.request(GitRepository, "r", commit)
+            await asyncio.sleep(2)
+            assert commit in (await world.repository_object())["status"]["artifact"]["revision"]
+        assert condition(await world.repository_object("a7"), "Ready")[1] == "GitOperationFailed"

@@ -8,7 +8,7 @@ from gitops_core.api import GitRepository, Kustomization
 from gitops_core.meta import ObjectKey, ObjectRef
 from tests.gitops_core.reconcilers.world import World
 from tests.memories import remembering
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 NEVER_READY = """
 apiVersion: apps/v1
@@ -22,22 +22,20 @@ spec:
 """
 
 
-def test_nothing_is_remembered_of_what_was_deleted_while_it_was_waited_for() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({"app/web.yaml": NEVER_READY})
-        await world.sync("zebra", "./app", wait=True, timeout="1h")
-        async with world.running():
-            await asyncio.sleep(60)
-            assert any(remembering(each.reconciler, "zebra") for each in world.controllers)
+@in_virtual_time
+async def test_nothing_is_remembered_of_what_was_deleted_while_it_was_waited_for() -> None:
+    world = World()
+    await world.begin({"app/web.yaml": NEVER_READY})
+    await world.sync("zebra", "./app", wait=True, timeout="1h")
+    async with world.running():
+        await asyncio.sleep(60)
+        assert any(remembering(each.reconciler, "zebra") for each in world.controllers)
 
-            for kind, name in ((Kustomization, "zebra"), (GitRepository, "r")):
-                await world.local.delete(ObjectRef(kind.KIND, ObjectKey("default", name)))
-            await asyncio.sleep(60)
+        for kind, name in ((Kustomization, "zebra"), (GitRepository, "r")):
+            await world.local.delete(ObjectRef(kind.KIND, ObjectKey("default", name)))
+        await asyncio.sleep(60)
 
-            assert await world.kustomization("zebra") is None
-            assert await world.repository_object() is None
-            for each in world.controllers:
-                assert remembering(each.reconciler, "zebra") == []
-
-    virtually(main())
+        assert await world.kustomization("zebra") is None
+        assert await world.repository_object() is None
+        for each in world.controllers:
+            assert remembering(each.reconciler, "zebra") == []

@@ -8,7 +8,7 @@ from gitops_core.api import Receiver
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.schema import crd
 from tests.gitops_core.reconcilers.world import World, condition
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 SPEC = {"type": "github", "secretRef": {"name": "token"}, "resources": [{"kind": "GitRepository", "name": "r"}]}
 
@@ -47,39 +47,35 @@ def path(token: str) -> str:
     return f"/hook/{hashlib.sha256(f'{token}hookdefault'.encode()).hexdigest()}"
 
 
-def test_the_path_is_made_of_the_token_and_follows_it() -> None:
-    async def scenario() -> None:
-        world = World()
-        await put(world)
-        async with world.running():
-            missing = await until(world, "False")
-            await secret(world, "first")
-            made = await until(world, "True")
-            await secret(world, "second")
-            await world.clock.sleep(5)
-            renewed = await until(world, "True")
-
-        assert condition(missing, "Ready")[1:] == (
-            "TokenNotFound",
-            "unable to read token from secret 'default/token' error: Secret \"token\" not found",
-        )
-        assert made["status"]["webhookPath"] == path("first")
-        assert condition(made, "Ready")[1:] == ("Succeeded", f"Receiver initialized for path: {path('first')}")
-        assert renewed["status"]["webhookPath"] == path("second")
-
-    virtually(scenario())
-
-
-def test_a_type_that_nothing_acts_on_is_said_to_be_so() -> None:
-    async def scenario() -> None:
-        world = World()
-        await put(world, type="nexus")
+@in_virtual_time
+async def test_the_path_is_made_of_the_token_and_follows_it() -> None:
+    world = World()
+    await put(world)
+    async with world.running():
+        missing = await until(world, "False")
         await secret(world, "first")
-        async with world.running():
-            found = await until(world, "False")
+        made = await until(world, "True")
+        await secret(world, "second")
+        await world.clock.sleep(5)
+        renewed = await until(world, "True")
 
-        assert condition(found, "Stalled")[:2] == ("True", "FieldsNotSupported")
-        assert "spec.type" in condition(found, "Ready")[2]
-        assert "webhookPath" not in found["status"]
+    assert condition(missing, "Ready")[1:] == (
+        "TokenNotFound",
+        "unable to read token from secret 'default/token' error: Secret \"token\" not found",
+    )
+    assert made["status"]["webhookPath"] == path("first")
+    assert condition(made, "Ready")[1:] == ("Succeeded", f"Receiver initialized for path: {path('first')}")
+    assert renewed["status"]["webhookPath"] == path("second")
 
-    virtually(scenario())
+
+@in_virtual_time
+async def test_a_type_that_nothing_acts_on_is_said_to_be_so() -> None:
+    world = World()
+    await put(world, type="nexus")
+    await secret(world, "first")
+    async with world.running():
+        found = await until(world, "False")
+
+    assert condition(found, "Stalled")[:2] == ("True", "FieldsNotSupported")
+    assert "spec.type" in condition(found, "Ready")[2]
+    assert "webhookPath" not in found["status"]

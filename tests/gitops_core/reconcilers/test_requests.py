@@ -12,7 +12,7 @@ from gitops_core.errors import ClusterUnavailable, Conflict
 from gitops_core.meta import ObjectKey, ObjectRef
 from tests.gitops_core.reconcilers.test_kustomization import ROLLED_OUT, WEB
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, DEPLOYMENT, World, condition, config_map
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 ONE = ObjectRef(CONFIG_MAP, ObjectKey("default", "one"))
 
@@ -27,160 +27,144 @@ async def say(world: World, name: str, status: dict[str, Any]) -> None:
     await world.local.patch(ref, {"status": status}, field_manager="kubelet", subresource="status")
 
 
-def test_while_a_rollout_is_waited_for_only_what_is_not_ready_is_read() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({f"apps/web-{n}.yaml": web(n) for n in range(10)})
-        await world.sync("apps", "./apps", wait=True)
-        async with world.running():
-            await asyncio.sleep(5)
-            before = len(world.cluster.requests)
+@in_virtual_time
+async def test_while_a_rollout_is_waited_for_only_what_is_not_ready_is_read() -> None:
+    world = World()
+    await world.begin({f"apps/web-{n}.yaml": web(n) for n in range(10)})
+    await world.sync("apps", "./apps", wait=True)
+    async with world.running():
+        await asyncio.sleep(5)
+        before = len(world.cluster.requests)
 
-            for number in range(10):
-                await say(world, f"web-{number}", ROLLED_OUT)
-                await asyncio.sleep(2)
+        for number in range(10):
+            await say(world, f"web-{number}", ROLLED_OUT)
+            await asyncio.sleep(2)
 
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-            reads = [name for _, name, _ in world.cluster.since(before, "get")]
-            assert len(reads) <= 10 + 9 + 8 + 7 + 6 + 5 + 4 + 3 + 2 + 1
-            assert reads.count("Deployment/web-0") == 1
-            assert reads.count("Deployment/web-9") == 10
-
-    virtually(main())
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+        reads = [name for _, name, _ in world.cluster.since(before, "get")]
+        assert len(reads) <= 10 + 9 + 8 + 7 + 6 + 5 + 4 + 3 + 2 + 1
+        assert reads.count("Deployment/web-0") == 1
+        assert reads.count("Deployment/web-9") == 10
 
 
-def test_after_a_failed_health_check_changes_of_the_objects_wake_nobody() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({"apps/web.yaml": WEB})
-        await world.sync("apps", "./apps", wait=True, timeout="30s", retryInterval="1h", interval="1h")
-        async with world.running():
-            await asyncio.sleep(40)
-            assert condition(await world.kustomization("apps"), "Ready")[1] == "HealthCheckFailed"
-            before = len(world.cluster.requests)
+@in_virtual_time
+async def test_after_a_failed_health_check_changes_of_the_objects_wake_nobody() -> None:
+    world = World()
+    await world.begin({"apps/web.yaml": WEB})
+    await world.sync("apps", "./apps", wait=True, timeout="30s", retryInterval="1h", interval="1h")
+    async with world.running():
+        await asyncio.sleep(40)
+        assert condition(await world.kustomization("apps"), "Ready")[1] == "HealthCheckFailed"
+        before = len(world.cluster.requests)
 
-            for number in range(60):
-                await say(world, "web", {"replicas": number % 2})
-                await asyncio.sleep(10)
+        for number in range(60):
+            await say(world, "web", {"replicas": number % 2})
+            await asyncio.sleep(10)
 
-            requests = [
-                request for request in world.cluster.since(before) if not request[1].startswith(("Git", "Event"))
-            ]
-            assert requests == []
-
-    virtually(main())
+        requests = [request for request in world.cluster.since(before) if not request[1].startswith(("Git", "Event"))]
+        assert requests == []
 
 
-def test_an_object_that_is_there_already_and_not_ours_is_looked_at_soon() -> None:
+@in_virtual_time
+async def test_an_object_that_is_there_already_and_not_ours_is_looked_at_soon() -> None:
     """`ssa: IfNotPresent` gives it no label, so nobody watches it."""
     once = WEB.replace("{name: web}", "{name: web, annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}}", 1)
 
-    async def main() -> None:
-        world = World()
-        await world.begin({"apps/web.yaml": once})
-        theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}}
-        template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "w"}]}}
-        spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template}
-        await world.local.create({**theirs, "spec": spec}, field_manager="other")
-        await world.sync("apps", "./apps", wait=True)
-        async with world.running():
-            await asyncio.sleep(20)
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
+    world = World()
+    await world.begin({"apps/web.yaml": once})
+    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}}
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "w"}]}}
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template}
+    await world.local.create({**theirs, "spec": spec}, field_manager="other")
+    await world.sync("apps", "./apps", wait=True)
+    async with world.running():
+        await asyncio.sleep(20)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
 
-            await say(world, "web", ROLLED_OUT)
-            await asyncio.sleep(7)
+        await say(world, "web", ROLLED_OUT)
+        await asyncio.sleep(7)
 
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-
-    virtually(main())
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
 
 
-def test_an_api_server_that_says_when_to_come_back_is_asked_no_sooner() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({"apps/one.yaml": config_map("one")})
-        world.cluster.refusals["ConfigMap/one"] = ClusterUnavailable("busy", retry_after=300)
-        await world.sync("apps", "./apps", retryInterval="30s")
-        async with world.running():
-            await asyncio.sleep(10)
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "False"
-            before = len(world.cluster.requests)
-            world.cluster.refusals.clear()
+@in_virtual_time
+async def test_an_api_server_that_says_when_to_come_back_is_asked_no_sooner() -> None:
+    world = World()
+    await world.begin({"apps/one.yaml": config_map("one")})
+    world.cluster.refusals["ConfigMap/one"] = ClusterUnavailable("busy", retry_after=300)
+    await world.sync("apps", "./apps", retryInterval="30s")
+    async with world.running():
+        await asyncio.sleep(10)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "False"
+        before = len(world.cluster.requests)
+        world.cluster.refusals.clear()
 
-            await asyncio.sleep(280)
+        await asyncio.sleep(280)
 
-            assert [about for _, about, _ in world.cluster.since(before, "apply")] == []
-            await asyncio.sleep(40)
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-
-    virtually(main())
+        assert [about for _, about, _ in world.cluster.since(before, "apply")] == []
+        await asyncio.sleep(40)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
 
 
 @pytest.mark.parametrize("races", [1, 3])
-def test_taking_over_from_kubectl_survives_a_race_with_a_controller(races: int) -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({"apps/one.yaml": config_map("one")})
-        theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "default"}}
-        await world.local.apply({**theirs, "data": {"a": "0", "old": "x"}}, field_manager="kubectl")
-        left = iter(range(races))
+@in_virtual_time
+async def test_taking_over_from_kubectl_survives_a_race_with_a_controller(races: int) -> None:
+    world = World()
+    await world.begin({"apps/one.yaml": config_map("one")})
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "default"}}
+    await world.local.apply({**theirs, "data": {"a": "0", "old": "x"}}, field_manager="kubectl")
+    left = iter(range(races))
 
-        async def interfere() -> None:
-            if (number := next(left, None)) is not None:
-                await world.local.patch(ONE, {"data": {"theirs": str(number)}}, field_manager="some-controller")
-                world.cluster.meanwhile["patch", "ConfigMap/one"] = interfere
+    async def interfere() -> None:
+        if (number := next(left, None)) is not None:
+            await world.local.patch(ONE, {"data": {"theirs": str(number)}}, field_manager="some-controller")
+            world.cluster.meanwhile["patch", "ConfigMap/one"] = interfere
 
-        world.cluster.meanwhile["patch", "ConfigMap/one"] = interfere
+    world.cluster.meanwhile["patch", "ConfigMap/one"] = interfere
+    await world.sync("apps", "./apps")
+    async with world.running():
+        await asyncio.sleep(5)
+
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+        assert (await world.live(CONFIG_MAP, "one"))["data"] == {"a": "1", "theirs": str(races - 1)}
+
+
+@in_virtual_time
+async def test_a_finalizer_that_meets_a_conflict_is_tried_again_at_growing_distances() -> None:
+    world = World()
+    await world.begin({"apps/one.yaml": config_map("one")})
+    async with world.running():
+        await asyncio.sleep(5)
+        before = len(world.cluster.requests)
+        world.cluster.conflicts["Kustomization/apps"] = Conflict("somebody else writes it all the time")
+
         await world.sync("apps", "./apps")
-        async with world.running():
-            await asyncio.sleep(5)
+        await asyncio.sleep(30)
 
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-            assert (await world.live(CONFIG_MAP, "one"))["data"] == {"a": "1", "theirs": str(races - 1)}
-
-    virtually(main())
-
-
-def test_a_finalizer_that_meets_a_conflict_is_tried_again_at_growing_distances() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({"apps/one.yaml": config_map("one")})
-        async with world.running():
-            await asyncio.sleep(5)
-            before = len(world.cluster.requests)
-            world.cluster.conflicts["Kustomization/apps"] = Conflict("somebody else writes it all the time")
-
-            await world.sync("apps", "./apps")
-            await asyncio.sleep(30)
-
-            assert 2 <= len(world.cluster.since(before, "patch")) <= 10
-            world.cluster.conflicts.clear()
-            await asyncio.sleep(60)
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-
-    virtually(main())
+        assert 2 <= len(world.cluster.since(before, "patch")) <= 10
+        world.cluster.conflicts.clear()
+        await asyncio.sleep(60)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
 
 
-def test_a_rollout_that_fails_is_not_applied_again_before_its_retry() -> None:
-    async def main() -> None:
-        world = World()
-        await world.begin({"apps/web.yaml": WEB})
-        await world.sync("apps", "./apps", wait=True, retryInterval="5m", interval="1h")
-        async with world.running():
+@in_virtual_time
+async def test_a_rollout_that_fails_is_not_applied_again_before_its_retry() -> None:
+    world = World()
+    await world.begin({"apps/web.yaml": WEB})
+    await world.sync("apps", "./apps", wait=True, retryInterval="5m", interval="1h")
+    async with world.running():
+        await asyncio.sleep(10)
+        stuck = {"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}
+        await say(world, "web", stuck)
+        await asyncio.sleep(10)
+        assert condition(await world.kustomization("apps"), "Ready")[1] == "HealthCheckFailed"
+        before = len(world.cluster.requests)
+
+        for number in range(10):
+            await say(world, "web", {**stuck, "replicas": number})
             await asyncio.sleep(10)
-            stuck = {"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}
-            await say(world, "web", stuck)
-            await asyncio.sleep(10)
-            assert condition(await world.kustomization("apps"), "Ready")[1] == "HealthCheckFailed"
-            before = len(world.cluster.requests)
 
-            for number in range(10):
-                await say(world, "web", {**stuck, "replicas": number})
-                await asyncio.sleep(10)
-
-            assert world.cluster.since(before, "apply") == []
-            await world.request(Kustomization, "apps", "now")
-            await asyncio.sleep(5)
-            assert world.cluster.since(before, "get")
-
-    virtually(main())
+        assert world.cluster.since(before, "apply") == []
+        await world.request(Kustomization, "apps", "now")
+        await asyncio.sleep(5)
+        assert world.cluster.since(before, "get")

@@ -10,7 +10,7 @@ import yaml
 from gitops_core.api import Kustomization
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, condition, config_map, inventory
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 TEAM = ObjectRef(Kind("", "v1", "Namespace"), ObjectKey("", "team"))
 NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n"
@@ -36,142 +36,131 @@ async def new_world() -> World:
     return world
 
 
-def test_a_namespace_that_ends_is_waited_for_and_made_anew() -> None:
-    async def main() -> None:
-        world = await new_world()
-        async with world.running():
-            await asyncio.sleep(5)
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-            await end_slowly(world)
-
-            await world.request(Kustomization, "apps", "again")
-            await asyncio.sleep(5)
-
-            live = await world.kustomization("apps")
-            assert condition(live, "Ready") == ("Unknown", "Progressing", "Reconciliation in progress")
-            assert condition(live, "Reconciling")[:2] == ("True", "Progressing")
-            assert inventory(live) == ["_team__Namespace", "team_one__ConfigMap"]
-            before = len(world.cluster.requests)
-            await asyncio.sleep(100)
-            assert world.cluster.since(before) == []  # nobody looks again and again
-            await let_go(world)
-            await asyncio.sleep(5)
-            live = await world.kustomization("apps")
-            assert condition(live, "Ready")[:2] == ("True", "ReconciliationSucceeded")
-            assert condition(live, "Reconciling") == ("", "", "")
-            assert await world.live(CONFIG_MAP, "one", "team") is not None
-
-    virtually(main())
-
-
-def test_a_first_sync_into_a_namespace_that_ends_waits_too() -> None:
-    async def main() -> None:
-        world = await new_world()
-        await world.local.create(yaml.safe_load(NAMESPACE), field_manager="other")
+@in_virtual_time
+async def test_a_namespace_that_ends_is_waited_for_and_made_anew() -> None:
+    world = await new_world()
+    async with world.running():
+        await asyncio.sleep(5)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
         await end_slowly(world)
-        async with world.running():
-            await asyncio.sleep(20)
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
 
-            await let_go(world)
-            await asyncio.sleep(10)
+        await world.request(Kustomization, "apps", "again")
+        await asyncio.sleep(5)
 
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-            assert await world.live(CONFIG_MAP, "one", "team") is not None
-
-    virtually(main())
-
-
-def test_many_that_wait_keep_nobody_from_his_work() -> None:
-    async def main() -> None:
-        world = await new_world()
-        for number in range(70):  # more than there are workers
-            await world.sync(f"apps-{number}", "./apps", targetNamespace=None, interval="1h", timeout="5m")
-        await world.local.create(yaml.safe_load(NAMESPACE), field_manager="other")
-        await end_slowly(world)
-        async with world.running():
-            await asyncio.sleep(20)
-
-            await world.sync("other", "./other")
-            await asyncio.sleep(5)
-
-            assert condition(await world.kustomization("other"), "Ready")[0] == "True"
-            states = {condition(await world.kustomization(f"apps-{n}"), "Ready")[0] for n in range(70)}
-            assert states == {"Unknown"}
-
-    virtually(main())
+        live = await world.kustomization("apps")
+        assert condition(live, "Ready") == ("Unknown", "Progressing", "Reconciliation in progress")
+        assert condition(live, "Reconciling")[:2] == ("True", "Progressing")
+        assert inventory(live) == ["_team__Namespace", "team_one__ConfigMap"]
+        before = len(world.cluster.requests)
+        await asyncio.sleep(100)
+        assert world.cluster.since(before) == []  # nobody looks again and again
+        await let_go(world)
+        await asyncio.sleep(5)
+        live = await world.kustomization("apps")
+        assert condition(live, "Ready")[:2] == ("True", "ReconciliationSucceeded")
+        assert condition(live, "Reconciling") == ("", "", "")
+        assert await world.live(CONFIG_MAP, "one", "team") is not None
 
 
-def test_the_timeout_bounds_the_wait_between_stages() -> None:
-    async def main() -> None:
-        world = await new_world()
-        await world.local.create(yaml.safe_load(NAMESPACE), field_manager="other")
-        await end_slowly(world)
-        await world.sync("apps", "./apps", targetNamespace=None, interval="1h", timeout="1m")
-        async with world.running():
-            await asyncio.sleep(50)
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
+@in_virtual_time
+async def test_a_first_sync_into_a_namespace_that_ends_waits_too() -> None:
+    world = await new_world()
+    await world.local.create(yaml.safe_load(NAMESPACE), field_manager="other")
+    await end_slowly(world)
+    async with world.running():
+        await asyncio.sleep(20)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
 
-            await asyncio.sleep(20)
+        await let_go(world)
+        await asyncio.sleep(10)
 
-            status, reason, message = condition(await world.kustomization("apps"), "Ready")
-            assert (status, reason) == ("False", "ReconciliationFailed")
-            assert message.startswith("Namespace/team is not ready after 1m")
-            assert "Resource scheduled for deletion" in message
-
-    virtually(main())
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+        assert await world.live(CONFIG_MAP, "one", "team") is not None
 
 
-def test_a_new_revision_ends_the_wait() -> None:
-    async def main() -> None:
-        world = await new_world()
-        await world.local.create(yaml.safe_load(NAMESPACE), field_manager="other")
-        await end_slowly(world)
-        async with world.running():
-            await asyncio.sleep(10)
+@in_virtual_time
+async def test_many_that_wait_keep_nobody_from_his_work() -> None:
+    world = await new_world()
+    for number in range(70):  # more than there are workers
+        await world.sync(f"apps-{number}", "./apps", targetNamespace=None, interval="1h", timeout="5m")
+    await world.local.create(yaml.safe_load(NAMESPACE), field_manager="other")
+    await end_slowly(world)
+    async with world.running():
+        await asyncio.sleep(20)
 
-            commit = await world.commit({"apps/ns.yaml": None, "apps/one.yaml": config_map("one", namespace="default")})
-            await asyncio.sleep(90)
+        await world.sync("other", "./other")
+        await asyncio.sleep(5)
 
-            live = await world.kustomization("apps")
-            assert condition(live, "Ready") == (
-                "True",
-                "ReconciliationSucceeded",
-                f"Applied revision: main@sha1:{commit}",
-            )
-
-    virtually(main())
+        assert condition(await world.kustomization("other"), "Ready")[0] == "True"
+        states = {condition(await world.kustomization(f"apps-{n}"), "Ready")[0] for n in range(70)}
+        assert states == {"Unknown"}
 
 
-def test_the_timeout_bounds_what_hangs() -> None:
+@in_virtual_time
+async def test_the_timeout_bounds_the_wait_between_stages() -> None:
+    world = await new_world()
+    await world.local.create(yaml.safe_load(NAMESPACE), field_manager="other")
+    await end_slowly(world)
+    await world.sync("apps", "./apps", targetNamespace=None, interval="1h", timeout="1m")
+    async with world.running():
+        await asyncio.sleep(50)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
+
+        await asyncio.sleep(20)
+
+        status, reason, message = condition(await world.kustomization("apps"), "Ready")
+        assert (status, reason) == ("False", "ReconciliationFailed")
+        assert message.startswith("Namespace/team is not ready after 1m")
+        assert "Resource scheduled for deletion" in message
+
+
+@in_virtual_time
+async def test_a_new_revision_ends_the_wait() -> None:
+    world = await new_world()
+    await world.local.create(yaml.safe_load(NAMESPACE), field_manager="other")
+    await end_slowly(world)
+    async with world.running():
+        await asyncio.sleep(10)
+
+        commit = await world.commit({"apps/ns.yaml": None, "apps/one.yaml": config_map("one", namespace="default")})
+        await asyncio.sleep(90)
+
+        live = await world.kustomization("apps")
+        assert condition(live, "Ready") == (
+            "True",
+            "ReconciliationSucceeded",
+            f"Applied revision: main@sha1:{commit}",
+        )
+
+
+@in_virtual_time
+async def test_the_timeout_bounds_what_hangs() -> None:
     """An API server that takes a request and never answers it."""
 
-    async def main() -> None:
-        world = await new_world()
+    world = await new_world()
 
-        async def never() -> Any:
-            await asyncio.sleep(10_000)
+    async def never() -> Any:
+        await asyncio.sleep(10_000)
 
-        await world.sync("apps", "./apps", targetNamespace=None, interval="1h", timeout="1m", retryInterval="10s")
-        async with world.running():
-            await asyncio.sleep(70)
-            world.cluster.meanwhile["apply", "ConfigMap/one"] = never
-            await world.local.delete(ObjectRef(CONFIG_MAP, ObjectKey("team", "one")))
+    await world.sync("apps", "./apps", targetNamespace=None, interval="1h", timeout="1m", retryInterval="10s")
+    async with world.running():
+        await asyncio.sleep(70)
+        world.cluster.meanwhile["apply", "ConfigMap/one"] = never
+        await world.local.delete(ObjectRef(CONFIG_MAP, ObjectKey("team", "one")))
 
-            await world.request(Kustomization, "apps", "again")
-            await asyncio.sleep(62)
+        await world.request(Kustomization, "apps", "again")
+        await asyncio.sleep(62)
 
-            status, reason, message = condition(await world.kustomization("apps"), "Ready")
-            assert (status, reason) == ("False", "ReconciliationFailed")
-            assert message.startswith("timed out: Detecting drift for revision main@sha1:")
-            await asyncio.sleep(20)
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-            assert await world.live(CONFIG_MAP, "one", "team") is not None
-
-    virtually(main())
+        status, reason, message = condition(await world.kustomization("apps"), "Ready")
+        assert (status, reason) == ("False", "ReconciliationFailed")
+        assert message.startswith("timed out: Detecting drift for revision main@sha1:")
+        await asyncio.sleep(20)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+        assert await world.live(CONFIG_MAP, "one", "team") is not None
 
 
-def test_health_and_stages_share_one_timeout() -> None:
+@in_virtual_time
+async def test_health_and_stages_share_one_timeout() -> None:
     web = """
 apiVersion: apps/v1
 kind: Deployment
@@ -183,23 +172,20 @@ spec:
     spec: {containers: [{name: web, image: "registry.example.com/web:1"}]}
 """
 
-    async def main() -> None:
-        world = await new_world()
-        await world.local.create(yaml.safe_load(NAMESPACE), field_manager="other")
-        await end_slowly(world)
-        await world.commit({"apps/web.yaml": web})
-        await world.sync("apps", "./apps", targetNamespace=None, interval="1h", timeout="1m", wait=True)
-        async with world.running():
-            await asyncio.sleep(40)
-            await let_go(world)
-            await asyncio.sleep(10)
-            assert condition(await world.kustomization("apps"), "Healthy")[0] == "Unknown"
+    world = await new_world()
+    await world.local.create(yaml.safe_load(NAMESPACE), field_manager="other")
+    await end_slowly(world)
+    await world.commit({"apps/web.yaml": web})
+    await world.sync("apps", "./apps", targetNamespace=None, interval="1h", timeout="1m", wait=True)
+    async with world.running():
+        await asyncio.sleep(40)
+        await let_go(world)
+        await asyncio.sleep(10)
+        assert condition(await world.kustomization("apps"), "Healthy")[0] == "Unknown"
 
-            await asyncio.sleep(20)
+        await asyncio.sleep(20)
 
-            assert condition(await world.kustomization("apps"), "Ready")[1] == "HealthCheckFailed"
-
-    virtually(main())
+        assert condition(await world.kustomization("apps"), "Ready")[1] == "HealthCheckFailed"
 
 
 DEFINITION = """
@@ -218,49 +204,45 @@ WIDGETS = ObjectRef(
 )
 
 
-def test_what_an_earlier_stage_made_is_healthy_as_it_is_now_not_as_it_was_applied() -> None:
+@in_virtual_time
+async def test_what_an_earlier_stage_made_is_healthy_as_it_is_now_not_as_it_was_applied() -> None:
     """An API server answers before a definition is established."""
 
-    async def main() -> None:
-        world = World()
+    world = World()
 
-        def not_established(stored: Manifest) -> Manifest:
-            return {**stored, "status": {}}
+    def not_established(stored: Manifest) -> Manifest:
+        return {**stored, "status": {}}
 
-        world.cluster.answers["apply", "CustomResourceDefinition/widgets.example.org"] = not_established
-        await world.begin({"apps/crd.yaml": DEFINITION, "apps/one.yaml": config_map("one")})
-        await world.sync("apps", "./apps", interval="1h", timeout="5m", wait=True)
-        async with world.running():
-            await asyncio.sleep(10)
+    world.cluster.answers["apply", "CustomResourceDefinition/widgets.example.org"] = not_established
+    await world.begin({"apps/crd.yaml": DEFINITION, "apps/one.yaml": config_map("one")})
+    await world.sync("apps", "./apps", interval="1h", timeout="5m", wait=True)
+    async with world.running():
+        await asyncio.sleep(10)
 
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-
-    virtually(main())
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
 
 
-def test_a_definition_that_ends_is_not_asked_for_again_and_again() -> None:
+@in_virtual_time
+async def test_a_definition_that_ends_is_not_asked_for_again_and_again() -> None:
     about = {"name": "w", "namespace": "default", "finalizers": ["example.org/slow"]}
     widget = {"apiVersion": "example.org/v1", "kind": "Widget", "metadata": about}
 
-    async def main() -> None:
-        world = World()
-        await world.begin({"apps/crd.yaml": DEFINITION, "apps/one.yaml": config_map("one")})
-        await world.sync("apps", "./apps", interval="1h", timeout="5m")
-        async with world.running():
-            await asyncio.sleep(5)
-            await world.local.create(widget, field_manager="other")
-            await world.local.delete(WIDGETS)
-            await world.request(Kustomization, "apps", "again")
-            await asyncio.sleep(5)
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
-            before = len(world.cluster.requests)
+    world = World()
+    await world.begin({"apps/crd.yaml": DEFINITION, "apps/one.yaml": config_map("one")})
+    await world.sync("apps", "./apps", interval="1h", timeout="5m")
+    async with world.running():
+        await asyncio.sleep(5)
+        await world.local.create(widget, field_manager="other")
+        await world.local.delete(WIDGETS)
+        await world.request(Kustomization, "apps", "again")
+        await asyncio.sleep(5)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
+        before = len(world.cluster.requests)
 
-            await asyncio.sleep(100)
+        await asyncio.sleep(100)
 
-            assert world.cluster.since(before) == []
-            await world.local.patch(ObjectRef.of(widget), {"metadata": {"finalizers": None}}, field_manager="other")
-            await asyncio.sleep(10)
-            assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
-            assert await world.local.get(WIDGETS) is not None
-
-    virtually(main())
+        assert world.cluster.since(before) == []
+        await world.local.patch(ObjectRef.of(widget), {"metadata": {"finalizers": None}}, field_manager="other")
+        await asyncio.sleep(10)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+        assert await world.local.get(WIDGETS) is not None

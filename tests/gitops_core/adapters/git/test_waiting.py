@@ -19,7 +19,7 @@ from gitops_core.runtime.reconciling import Outcome, Platform
 from tests.gitops_core.runtime.kinds import Widget
 from tests.gitops_core.runtime.world import World, controller, outcome
 from tests.servers.git import file_place
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 COMMITS = [f"{number:040x}" for number in range(30)]
 
@@ -29,67 +29,63 @@ def mirror(folder: Path) -> Mirror:
 
 
 @pytest.mark.parametrize("revisions", [1, 30])
-def test_a_repository_that_hangs_after_a_restart_delays_nobody_else(revisions: int, tmp_path: Path) -> None:
-    async def main() -> None:
-        world, silent = World(), mirror(tmp_path)
+@in_virtual_time
+async def test_a_repository_that_hangs_after_a_restart_delays_nobody_else(revisions: int, tmp_path: Path) -> None:
+    world, silent = World(), mirror(tmp_path)
 
-        async def hangs() -> None:
-            async with silent.lock:
-                await asyncio.sleep(60)
-                raise GitError("git fetch took longer than 60 s")
+    async def hangs() -> None:
+        async with silent.lock:
+            await asyncio.sleep(60)
+            raise GitError("git fetch took longer than 60 s")
 
-        async def script(wanted: Widget, platform: Platform) -> Outcome:
-            number = int(wanted.key.name[1:])
-            if wanted.key.name.startswith("a"):
-                await silent.bring(number % revisions, hangs, 60.0)
-            done.setdefault(wanted.key.name, world.clock.monotonic())
-            return outcome(wanted)
+    async def script(wanted: Widget, platform: Platform) -> Outcome:
+        number = int(wanted.key.name[1:])
+        if wanted.key.name.startswith("a"):
+            await silent.bring(number % revisions, hangs, 60.0)
+        done.setdefault(wanted.key.name, world.clock.monotonic())
+        return outcome(wanted)
 
-        done: dict[str, float] = {}
-        await world.install()
-        for number in range(40):
-            await world.put(Widget, f"a{number}", size=1)
-        for number in range(5):
-            await world.put(Widget, f"b{number}", size=1)
-        async with world.process(controller(script, concurrency=16)):
-            await asyncio.sleep(15)
-            assert sorted(done) == [f"b{number}" for number in range(5)]
-            for number in range(4):
-                await world.put(Widget, f"c{number}", size=1)
-                before = world.clock.monotonic()
-                await asyncio.sleep(31)
-                assert done[f"c{number}"] - before <= 11
-            assert not any(name.startswith("a") for name in done)
-
-    virtually(main())
+    done: dict[str, float] = {}
+    await world.install()
+    for number in range(40):
+        await world.put(Widget, f"a{number}", size=1)
+    for number in range(5):
+        await world.put(Widget, f"b{number}", size=1)
+    async with world.process(controller(script, concurrency=16)):
+        await asyncio.sleep(15)
+        assert sorted(done) == [f"b{number}" for number in range(5)]
+        for number in range(4):
+            await world.put(Widget, f"c{number}", size=1)
+            before = world.clock.monotonic()
+            await asyncio.sleep(31)
+            assert done[f"c{number}"] - before <= 11
+        assert not any(name.startswith("a") for name in done)
 
 
-def test_a_repository_that_answers_again_is_read_by_all_who_gave_up(tmp_path: Path) -> None:
-    async def main() -> None:
-        world, moody = World(), mirror(tmp_path)
+@in_virtual_time
+async def test_a_repository_that_answers_again_is_read_by_all_who_gave_up(tmp_path: Path) -> None:
+    world, moody = World(), mirror(tmp_path)
 
-        async def asks() -> None:
-            asked.append(world.clock.monotonic())
-            await asyncio.sleep(60 if asked[-1] < 100 else 1)
-            if asked[-1] < 100:
-                raise GitError("git fetch took longer than 60 s")
+    async def asks() -> None:
+        asked.append(world.clock.monotonic())
+        await asyncio.sleep(60 if asked[-1] < 100 else 1)
+        if asked[-1] < 100:
+            raise GitError("git fetch took longer than 60 s")
 
-        async def script(wanted: Widget, platform: Platform) -> Outcome:
-            await moody.bring("main", asks, 60.0)
-            done.add(wanted.key.name)
-            return outcome(wanted)
+    async def script(wanted: Widget, platform: Platform) -> Outcome:
+        await moody.bring("main", asks, 60.0)
+        done.add(wanted.key.name)
+        return outcome(wanted)
 
-        asked: list[float] = []
-        done: set[str] = set()
-        await world.install()
-        for number in range(40):
-            await world.put(Widget, f"a{number}", size=1)
-        async with world.process(controller(script, concurrency=16)):
-            await asyncio.sleep(900)
+    asked: list[float] = []
+    done: set[str] = set()
+    await world.install()
+    for number in range(40):
+        await world.put(Widget, f"a{number}", size=1)
+    async with world.process(controller(script, concurrency=16)):
+        await asyncio.sleep(900)
 
-        assert len(done) == 40
-
-    virtually(main())
+    assert len(done) == 40
 
 
 async def counting_server(connections: list[float]) -> asyncio.Server:
