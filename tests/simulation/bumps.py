@@ -100,7 +100,8 @@ async def _steps(world: World) -> Sequence[tuple[Step, Mapping[str, bytes], Mapp
 def _remember(chronicle: Chronicle, step: Step, walk: Walk) -> None:
     for policy in step.changed:
         walk.refused.pop(policy, None)
-        if not step.is_bump and chronicle.chosen_at(policy, step.at) == step.before[policy]:
+        known = {chronicle.chosen_at(policy, at) for at in (chronicle.before(step.at), step.at)}
+        if not step.is_bump and known == {step.before[policy]}:  # what was chosen just then, nobody need have known
             walk.refused[policy] = step.before[policy], step.at
 
 

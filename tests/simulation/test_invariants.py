@@ -487,6 +487,20 @@ def test_a_quarantine_that_is_forgotten_is_noticed() -> None:
     in_a_world(work, Demands(rollback=True))
 
 
+def test_a_revert_refuses_nothing_that_was_chosen_in_the_same_moment() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        await bumped(world, "1.1.0")
+        await choose(world, "1.0.0")
+        await world.clock.sleep(GRACE + 1)
+        await choose(world, "1.1.0")
+        await world.revert_bump()  # to what the policy had chosen, as far as anybody could know
+        await world.clock.sleep(1)
+        await bump(world, deployment("1.1.0"))
+        assert await invariants.in_commits() == 2
+
+    in_a_world(work, Demands())
+
+
 def test_a_revert_that_is_undone_is_noticed() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         await bumped(world, "1.1.0")
@@ -494,6 +508,7 @@ def test_a_revert_that_is_undone_is_noticed() -> None:
         await world.clock.sleep(1)
         await bumped(world, "1.2.0")
         assert await invariants.in_commits() == 2  # another tag may go out
+        await world.clock.sleep(GRACE + 1)  # until everybody knows what was chosen
         await world.revert_bump()
         await bump(world, deployment("1.2.0"))
         await breaks(world, r"somebody had set web back from 1\.2\.0")
