@@ -8,7 +8,7 @@ from typing import Any
 
 from gitops_core.api import GitRepository, Kustomization
 from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.ports import Query
+from gitops_core.ports import CloudLogins, Query
 from gitops_core.runtime.controlling import is_significant
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.permissions import READ, Permission
@@ -21,7 +21,7 @@ from image_updater.domain.tags.choices import repository_key
 from image_updater.domain.tags.listings import Listings
 from image_updater.domain.tags.policies import SKIP_UNPARSABLE
 from image_updater.domain.tags.shrinking import BELIEVE
-from image_updater.ports import CloudLogins, Forges, HealthRule, ImageReader, Registry, TagCatalog
+from image_updater.ports import Forges, HealthRule, ImageReader, Registry, TagCatalog
 from image_updater.reconcilers import (
     ImagePolicyReconciler,
     ImageRepositoryReconciler,

@@ -28,12 +28,13 @@ from typing import TypeVar
 
 import msgspec
 
-from image_updater.adapters.oci import OciRegistry
-from image_updater.adapters.remembered import Kept, Remembered
+from gitops_core.adapters.oci import OciRegistry
+from gitops_core.errors import ImageUnknown, RegistryDenied, RegistryUnavailable, RepositoryUnknown
+from gitops_core.oci.credentials import OPEN, RegistryAccess
+from gitops_core.oci.references import DIGEST, Repository
+from gitops_core.runtime.remembered import Kept, Remembered
 from image_updater.domain.registry.cosign import SignedClaim, claims_of_bundle
-from image_updater.domain.registry.credentials import OPEN, RegistryAccess
-from image_updater.domain.registry.references import DIGEST, Repository
-from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable, RepositoryUnknown
+from image_updater.errors import ImageUnreadable
 from image_updater.ports import Image
 
 LARGEST_MANIFEST = 4 << 20

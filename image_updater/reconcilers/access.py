@@ -15,13 +15,9 @@ import secrets
 from collections.abc import Iterator
 from hashlib import blake2b
 
-from gitops_core.errors import StalledError
+from gitops_core.errors import CredentialsInvalid, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
-from gitops_core.ports import Cluster, Compute
-from gitops_core.runtime.computing import IN_PLACE
-from gitops_core.runtime.credentials import SECRET
-from image_updater.api import ImageRepository
-from image_updater.domain.registry.credentials import (
+from gitops_core.oci.credentials import (
     OPEN,
     Credentials,
     Entry,
@@ -29,10 +25,12 @@ from image_updater.domain.registry.credentials import (
     credentials_among,
     entries_in,
 )
-from image_updater.domain.registry.reaching import ProxyUnsupported, Trust, proxy_in, trust_in
-from image_updater.domain.registry.references import Repository
-from image_updater.errors import CredentialsInvalid
-from image_updater.ports import CloudLogins, NoCloudLogins
+from gitops_core.oci.reaching import ProxyUnsupported, Trust, proxy_in, trust_in
+from gitops_core.oci.references import Repository
+from gitops_core.ports import CloudLogins, Cluster, Compute, NoCloudLogins
+from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.credentials import SECRET
+from image_updater.api import ImageRepository
 
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
 CONFIG_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}

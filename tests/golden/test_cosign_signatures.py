@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gitops_core.oci.references import Repository
 from image_updater.domain.registry.cosign import SignedClaim, claims_of_bundle, parse_keys, verified
-from image_updater.domain.registry.references import Repository
 
 LINES = (Path(__file__).parent / "data/cosign-signatures.jsonl").read_text().splitlines()
 CASES = [json.loads(line) for line in LINES]

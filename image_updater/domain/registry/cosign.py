@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from image_updater.domain.registry.references import Repository, parse_image
-from image_updater.errors import GuardInvalid, ImageInvalid
+from gitops_core.errors import ImageInvalid
+from gitops_core.oci.references import Repository, parse_image
+from image_updater.errors import GuardInvalid
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey

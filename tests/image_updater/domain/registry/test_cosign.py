@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitops_core.oci.references import Repository
 from image_updater.domain.registry.cosign import SignedClaim, claims_of_bundle, parse_keys, refusal, verified
-from image_updater.domain.registry.references import Repository
 from image_updater.errors import GuardInvalid
 
 DIGEST = "sha256:" + 64 * "a"
