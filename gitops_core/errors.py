@@ -243,7 +243,11 @@ class RepositoryUnknown(RegistryError):
 
 
 class ImageUnknown(RegistryError):
-    """404: the repository has no such tag."""
+    """404: the repository has no such tag, manifest or blob."""
+
+
+class ImageUnreadable(RegistryError):
+    """What a tag names cannot be read as an image, now or later: another push must replace it."""
 
 
 class ImageInvalid(StalledError):

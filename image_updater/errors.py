@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from gitops_core.errors import RegistryError, StalledError, TransientError
+from gitops_core.errors import StalledError, TransientError
 
 # Registries
-
-
-class ImageUnreadable(RegistryError):
-    """What a tag names cannot be read as an image, now or later: another push must replace it."""
 
 
 class CatalogUnavailable(TransientError):

@@ -1,4 +1,4 @@
-"""How to reach a registry, from the decoded `data` of the Secrets that an ImageRepository names.
+"""How to reach a registry, from the decoded `data` of the Secrets that an object names for it.
 
     certSecretRef     ca.crt, tls.crt + tls.key           older names: caFile, certFile + keyFile
     proxySecretRef    address (http://proxy:3128), username, password

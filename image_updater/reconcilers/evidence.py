@@ -6,7 +6,7 @@ import base64
 import binascii
 from dataclasses import dataclass, field, replace
 
-from gitops_core.errors import ImageUnknown, RegistryError, TransientError
+from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryError, TransientError
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef
 from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.references import Repository
@@ -17,7 +17,7 @@ from image_updater.api import ImageRef, ImageRepository
 from image_updater.domain.guards.verdicts import Facts, Need
 from image_updater.domain.guards.vouching import catalog_name
 from image_updater.domain.registry.cosign import PublicKey, parse_keys, refusal
-from image_updater.errors import GuardInvalid, ImageUnreadable
+from image_updater.errors import GuardInvalid
 from image_updater.ports import ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.access import registry_access
 

@@ -1,8 +1,9 @@
-"""Implements Registry: the distribution API over HTTP.
+"""Asks registries, by the distribution API over HTTP, and believes what is what its digest says.
 
     GET  /v2/<path>/tags/list?n=1000     all pages, by Link; pages with an ETag are asked for again on condition;
                                          without n where the registry gives fewer at once
     HEAD /v2/<path>/manifests/<tag>      Docker-Content-Digest
+    GET  /v2/<path>/manifests/<tag or digest>, /v2/<path>/blobs/<digest>
 
 A listing ends: pages, tags and bytes are bounded, and so is the time of each request. Who asks for what is being asked
 already gets the same answer.
@@ -16,14 +17,14 @@ import hashlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from itertools import chain
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 from gitops_core.adapters.oci.answers import Answer
 from gitops_core.adapters.oci.links import next_query
 from gitops_core.adapters.oci.pages import Page, RememberedPages, tags_in
 from gitops_core.adapters.oci.transport import JSON, Limits, Transport
-from gitops_core.errors import RegistryUnavailable
+from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryUnavailable, RepositoryUnknown
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import DIGEST, Repository
 from gitops_core.ports import Compute
@@ -56,8 +57,20 @@ MOST_EMPTY = 100
 _LISTING = {"Accept": JSON}
 
 
+class FetchedManifest(NamedTuple):
+    """A manifest or an index as it was sent, by the digest of its bytes. Nobody decoded it.
+
+    Attributes:
+        media_type: what the registry calls it, "" for nothing.
+    """
+
+    digest: str
+    media_type: str
+    body: bytes
+
+
 class OciRegistry:
-    """Implements Registry, inside `async with`.
+    """The registries, inside `async with`.
 
     Args:
         environment: whose HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY count where an access names no proxy.
@@ -95,18 +108,62 @@ class OciRegistry:
         asked = (repository, reference, access)
         return await self._digests.join(asked, lambda: self._look_up(repository, reference, access))
 
-    async def fetch(
-        self, repository: Repository, path: str, access: RegistryAccess = OPEN, *, limit: int
-    ) -> tuple[Mapping[str, str], bytes]:
-        """Headers and body of `GET /v2/<repository>/<path>`, a manifest, a blob or a list of referrers.
+    async def manifest(
+        self, repository: Repository, reference: str, access: RegistryAccess = OPEN, *, limit: int = LARGEST_MANIFEST
+    ) -> FetchedManifest:
+        """Return the manifest that a tag or a digest names; by a digest, it is what the digest says.
+
+        Raises:
+            RegistryUnavailable: also for a body of more than `limit` bytes, and for another one than was asked for.
+            ImageUnknown.
+            ImageUnreadable: `reference` has a colon and is no digest.
+        """
+        where = f"{repository}@{reference}"
+        if ":" in reference:
+            _check_digest(reference, where)
+        answer = await self._get(repository, f"manifests/{quote(reference, safe=':')}", access, limit)
+        digest, said = reference, answer.headers.get("Docker-Content-Digest", reference)
+        if ":" not in reference:
+            digest = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+        else:
+            _check_body(answer.body, digest, where)
+            if said != digest and said.partition(":")[0] == digest.partition(":")[0]:
+                raise RegistryUnavailable(f"registry {repository.registry} answers {said!r} when asked for {where}")
+        return FetchedManifest(digest, _media_type(answer), answer.body)
+
+    async def blob(self, repository: Repository, digest: str, access: RegistryAccess = OPEN, *, limit: int) -> bytes:
+        """Return the layer or configuration that a manifest names; it is what its digest says.
+
+        Raises:
+            RegistryUnavailable: also for more than `limit` bytes, and for other ones than were asked for.
+            ImageUnknown: the repository has no such blob.
+            ImageUnreadable: `digest` is none.
+        """
+        where = f"{repository}@{digest}"
+        _check_digest(digest, where)
+        try:
+            answer = await self._get(repository, f"blobs/{digest}", access, limit)
+        except RepositoryUnknown as error:
+            raise ImageUnknown(str(error)) from None
+        await self.compute.run(len(answer.body) // BYTES_OF_WEIGHT, _check_body, answer.body, digest, where)
+        return answer.body
+
+    async def referrers(
+        self, repository: Repository, digest: str, access: RegistryAccess = OPEN, *, limit: int = LARGEST_MANIFEST
+    ) -> FetchedManifest:
+        """Return the index of the manifests that refer to `digest`.
 
         Raises:
             RegistryUnavailable: also for a body of more than `limit` bytes.
-            ImageUnknown, RepositoryUnknown: 404, for a manifest and for anything else.
+            RepositoryUnknown: also where a registry is older than this question.
         """
+        answer = await self._get(repository, f"referrers/{digest}", access, limit)
+        found = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+        return FetchedManifest(found, _media_type(answer), answer.body)
+
+    async def _get(self, repository: Repository, path: str, access: RegistryAccess, limit: int) -> Answer:
         headers = {"Accept": "*/*" if path.startswith("blobs/") else MANIFESTS}
-        answer = await self._transport.ask("GET", repository, f"/v2/{repository.path}/{path}", access, headers, limit)
-        return answer.headers, answer.body
+        return await self._transport.ask("GET", repository, f"/v2/{repository.path}/{path}", access, headers, limit)
 
     async def _list(self, repository: Repository, access: RegistryAccess) -> tuple[str, ...]:
         query: str | None = FIRST
@@ -167,6 +224,24 @@ class OciRegistry:
         # the header is optional for a registry, and some, or what is before them, take no HEAD
         answer = await self._transport.ask("GET", repository, path, access, headers, LARGEST_MANIFEST)
         return f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+
+
+def _media_type(answer: Answer) -> str:
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip()
+
+
+def _check_digest(digest: str, where: str) -> None:
+    """Raise ImageUnreadable unless `digest`, which a manifest may name, can become a part of a URL."""
+    if not DIGEST.fullmatch(digest):
+        raise ImageUnreadable(f"{where[:200]!r} is not named by a digest")
+
+
+def _check_body(body: bytes, digest: str, where: str) -> None:
+    """Raise RegistryUnavailable unless `body` is what was asked for."""
+    algorithm, _, wanted = digest.partition(":")
+    found = hashlib.new(algorithm, body).hexdigest()
+    if found != wanted:
+        raise RegistryUnavailable(f"the registry sent something else for {where}: {algorithm}:{found}")
 
 
 def _tags_of(answer: Answer) -> list[str]:

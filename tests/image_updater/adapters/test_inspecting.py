@@ -16,7 +16,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.oci import OciRegistry
-from gitops_core.errors import ImageUnknown, RegistryDenied, RegistryUnavailable
+from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable
 from gitops_core.oci.references import Repository
 from gitops_core.runtime.computing import Threads
 from gitops_core.runtime.metrics import Metrics
@@ -28,7 +28,6 @@ from image_updater.adapters.inspecting import (
     RegistryReader,
 )
 from image_updater.domain.registry.cosign import SignedClaim
-from image_updater.errors import ImageUnreadable
 from tests.stretches import LONGEST, Stretches
 
 INDEX = "application/vnd.oci.image.index.v1+json"
