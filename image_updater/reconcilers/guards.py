@@ -39,7 +39,6 @@ from image_updater.reconcilers.automations import source_key
 POD = Kind("", "v1", "Pod")
 RELEASE = Kind("helm.toolkit.fluxcd.io", "v2", "HelmRelease")
 HELM_RELEASE = f"{RELEASE.group}_{RELEASE.kind}"
-DEFAULT_PATIENCE = 30.0
 LOOK = 5.0
 """Seconds between two looks at Pods that do not become ready: they are not watched."""
 SCHEDULE_WEIGHT, WORKLOAD_WEIGHT = 3000, 200
