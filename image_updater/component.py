@@ -13,6 +13,7 @@ from gitops_core.runtime.controlling import is_significant
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
+from gitops_core.runtime.registries import SERVICE_ACCOUNT, named_for_access, registry_access
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.files.inventory import MOST_REPORTED
 from image_updater.domain.guards.gates import APPROVE
@@ -28,7 +29,6 @@ from image_updater.reconcilers import (
     ImageUpdateAutomationReconciler,
     UpdateGuardReconciler,
 )
-from image_updater.reconcilers.access import SERVICE_ACCOUNT, named_for_access, registry_access
 from image_updater.reconcilers.automations import source_key
 from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.pullrequests import PullRequests

@@ -13,13 +13,13 @@ from gitops_core.oci.references import Repository
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Notice
+from gitops_core.runtime.registries import registry_access
 from image_updater.api import ImageRef, ImageRepository
 from image_updater.domain.guards.verdicts import Facts, Need
 from image_updater.domain.guards.vouching import catalog_name
 from image_updater.domain.registry.cosign import PublicKey, parse_keys, refusal
 from image_updater.errors import GuardInvalid
 from image_updater.ports import ImageReader, Registry, TagCatalog
-from image_updater.reconcilers.access import registry_access
 
 CHECK_WEIGHT = 1000
 """What it counts to check one signature with one key."""

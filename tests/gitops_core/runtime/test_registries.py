@@ -14,16 +14,15 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import CredentialsInvalid, StalledError
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
 from gitops_core.oci.credentials import ANONYMOUS, OPEN, Credentials, RegistryAccess
-from gitops_core.oci.references import Repository
+from gitops_core.oci.references import Repository, parse_image
 from gitops_core.runtime.credentials import SECRET
+from gitops_core.runtime.registries import SERVICE_ACCOUNT, access_identity, named_for_access, registry_access
 from gitops_core.schema import crd, from_manifest
 from image_updater.api import ImageRepository
-from image_updater.domain.registry.references import parse_repository
-from image_updater.reconcilers.access import SERVICE_ACCOUNT, access_identity, named_for_access, registry_access
 from tests.servers.certificates import Authority
 
 IMAGE = "ghcr.io/org/app"
-REPOSITORY = parse_repository(IMAGE)
+REPOSITORY = parse_image(IMAGE).repository
 TROUBLE = "failed to configure authentication options: "
 
 

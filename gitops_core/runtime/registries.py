@@ -1,4 +1,4 @@
-"""How an ImageRepository says its registry is reached: the Secrets and the ServiceAccount that it names, together.
+"""How an object says its registry is reached: the Secrets and the ServiceAccount that it names, together.
 
     secretRef, serviceAccountName   one docker configuration; of entries that fit equally well, secretRef's
     certSecretRef, proxySecretRef   whom to trust, which certificate to show, which way to go
@@ -14,9 +14,11 @@ import binascii
 import secrets
 from collections.abc import Iterator
 from hashlib import blake2b
+from typing import Literal, Protocol
 
+from gitops_core.api.fields import LocalReference
 from gitops_core.errors import CredentialsInvalid, StalledError
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectMeta, ObjectRef, Sensitive
 from gitops_core.oci.credentials import (
     OPEN,
     Credentials,
@@ -30,7 +32,6 @@ from gitops_core.oci.references import Repository
 from gitops_core.ports import CloudLogins, Cluster, Compute, NoCloudLogins
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.credentials import SECRET
-from image_updater.api import ImageRepository
 
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
 CONFIG_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
@@ -42,9 +43,33 @@ TROUBLE = "failed to configure authentication options"
 _KEY = secrets.token_bytes(32)
 
 
+class Reach(Protocol):
+    """What Flux's kinds say of a registry in their spec, each in the same words."""
+
+    @property
+    def secret_ref(self) -> LocalReference | None: ...
+    @property
+    def cert_secret_ref(self) -> LocalReference | None: ...
+    @property
+    def proxy_secret_ref(self) -> LocalReference | None: ...
+    @property
+    def service_account_name(self) -> str: ...
+    @property
+    def provider(self) -> Literal["generic", "aws", "azure", "gcp"]: ...
+
+
+class InRegistry(Protocol):
+    """An object that is about something in a registry."""
+
+    @property
+    def metadata(self) -> ObjectMeta: ...
+    @property
+    def spec(self) -> Reach: ...
+
+
 async def registry_access(
     cluster: Cluster,
-    wanted: ImageRepository,
+    wanted: InRegistry,
     repository: Repository,
     logins: CloudLogins | None = None,
     compute: Compute = IN_PLACE,
@@ -103,7 +128,7 @@ def access_identity(access: RegistryAccess) -> str:
     return digest.hexdigest()
 
 
-def named_for_access(wanted: ImageRepository) -> Iterator[ObjectRef]:
+def named_for_access(wanted: InRegistry) -> Iterator[ObjectRef]:
     """The objects that it names to reach its registry; "*" for those that a ServiceAccount names."""
     spec, namespace = wanted.spec, wanted.metadata.namespace
     for reference in (spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref):
@@ -114,7 +139,7 @@ def named_for_access(wanted: ImageRepository) -> Iterator[ObjectRef]:
         yield ObjectRef(SECRET, ObjectKey(namespace, "*"))
 
 
-def _refuse_impersonation(wanted: ImageRepository) -> None:
+def _refuse_impersonation(wanted: InRegistry) -> None:
     if wanted.spec.service_account_name:
         raise StalledError(
             "spec.serviceAccountName with a cloud provider is not supported: leave it out, and give the identity to"
@@ -123,9 +148,7 @@ def _refuse_impersonation(wanted: ImageRepository) -> None:
         )
 
 
-async def _credentials(
-    cluster: Cluster, wanted: ImageRepository, repository: Repository, compute: Compute
-) -> Credentials:
+async def _credentials(cluster: Cluster, wanted: InRegistry, repository: Repository, compute: Compute) -> Credentials:
     """Raises ValueError."""
     namespace, configs = wanted.metadata.namespace, list[tuple[Entry, ...]]()
     if wanted.spec.secret_ref is not None:
