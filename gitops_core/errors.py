@@ -4,6 +4,7 @@
     ├── TransientError            the world may heal: Ready=False, retry with backoff
     │   ├── ClusterError          what a Kubernetes API answered
     │   ├── GitError              what a Git remote answered
+    │   ├── RegistryError         what an OCI registry answered
     │   ├── Postponed             nothing went wrong: others are before it
     │   └── ...
     └── StalledError              only an edit can help: Ready=False, Stalled=True, no retry
@@ -221,3 +222,41 @@ class ManifestInvalid(TransientError):
     """The files of a folder are not manifests. The message names every bad file, in one error."""
 
     reason = "BuildFailed"
+
+
+class RegistryError(TransientError):
+    """A registry refused or could not answer. The message begins with the request, never with a credential."""
+
+    reason = "ReadOperationFailed"
+
+
+class RegistryUnavailable(RegistryError):
+    """Network trouble, time-out, 429, 5xx, or an answer that is none; `retry_after` where the registry said so."""
+
+
+class RegistryDenied(RegistryError):
+    """401 or 403: the credentials are wrong, missing or too weak."""
+
+
+class RepositoryUnknown(RegistryError):
+    """404: the registry has no such repository."""
+
+
+class ImageUnknown(RegistryError):
+    """404: the repository has no such tag, manifest or blob."""
+
+
+class ImageUnreadable(RegistryError):
+    """What a tag names cannot be read as an image, now or later: another push must replace it."""
+
+
+class ImageInvalid(StalledError):
+    """What should name an image repository does not."""
+
+    reason = "ImageURLInvalid"
+
+
+class CredentialsInvalid(TransientError):
+    """A Secret that should hold registry credentials is missing or does not."""
+
+    reason = "AuthenticationFailed"

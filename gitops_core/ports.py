@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
 
+from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import (
     Kind,
     Manifest,
@@ -24,6 +25,8 @@ from gitops_core.meta import (
     Tree,
     Wire,
 )
+from gitops_core.oci.credentials import Credentials
+from gitops_core.oci.references import Repository
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
@@ -449,6 +452,29 @@ class Git(Protocol):
             SigningFailed: a key is missing, cannot be read or opened, or is too weak.
         """
         ...
+
+
+# Registries
+
+
+class CloudLogins(Protocol):
+    """The registries of the big clouds, whose passwords are short-lived and made by the cloud's own API."""
+
+    async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
+        """What this process's own cloud identity may use at the repository's registry; kept while it lasts.
+
+        Raises:
+            CredentialsInvalid: the cloud gave none.
+            StalledError: the registry is none of this provider's, or the provider's SDK is not installed.
+        """
+        ...
+
+
+class NoCloudLogins:
+    """Implements CloudLogins where there are none."""
+
+    async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
+        raise CredentialsInvalid(f"no login of provider {provider!r} is set up for registry {repository.registry}")
 
 
 # Rendering

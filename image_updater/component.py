@@ -8,11 +8,12 @@ from typing import Any
 
 from gitops_core.api import GitRepository, Kustomization
 from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.ports import Query
+from gitops_core.ports import CloudLogins, Query
 from gitops_core.runtime.controlling import is_significant
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
+from gitops_core.runtime.registries import SERVICE_ACCOUNT, named_for_access, registry_access
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.files.inventory import MOST_REPORTED
 from image_updater.domain.guards.gates import APPROVE
@@ -21,14 +22,13 @@ from image_updater.domain.tags.choices import repository_key
 from image_updater.domain.tags.listings import Listings
 from image_updater.domain.tags.policies import SKIP_UNPARSABLE
 from image_updater.domain.tags.shrinking import BELIEVE
-from image_updater.ports import CloudLogins, Forges, HealthRule, ImageReader, Registry, TagCatalog
+from image_updater.ports import Forges, HealthRule, ImageReader, Registry, TagCatalog
 from image_updater.reconcilers import (
     ImagePolicyReconciler,
     ImageRepositoryReconciler,
     ImageUpdateAutomationReconciler,
     UpdateGuardReconciler,
 )
-from image_updater.reconcilers.access import SERVICE_ACCOUNT, named_for_access, registry_access
 from image_updater.reconcilers.automations import source_key
 from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.pullrequests import PullRequests

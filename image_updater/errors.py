@@ -7,44 +7,6 @@ from gitops_core.errors import StalledError, TransientError
 # Registries
 
 
-class RegistryError(TransientError):
-    """A registry refused or could not answer. The message begins with the request, never with a credential."""
-
-    reason = "ReadOperationFailed"
-
-
-class RegistryUnavailable(RegistryError):
-    """Network trouble, time-out, 429, 5xx, or an answer that is none; `retry_after` where the registry said so."""
-
-
-class RegistryDenied(RegistryError):
-    """401 or 403: the credentials are wrong, missing or too weak."""
-
-
-class RepositoryUnknown(RegistryError):
-    """404: the registry has no such repository."""
-
-
-class ImageUnknown(RegistryError):
-    """404: the repository has no such tag."""
-
-
-class ImageUnreadable(RegistryError):
-    """What a tag names cannot be read as an image, now or later: another push must replace it."""
-
-
-class ImageInvalid(StalledError):
-    """What should name an image repository does not."""
-
-    reason = "ImageURLInvalid"
-
-
-class CredentialsInvalid(TransientError):
-    """A Secret that should hold registry credentials is missing or does not."""
-
-    reason = "AuthenticationFailed"
-
-
 class CatalogUnavailable(TransientError):
     """The tag catalog cannot be written, or was found damaged and made anew."""
 

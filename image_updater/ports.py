@@ -11,14 +11,13 @@ from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
 from gitops_core.meta import Manifest
+from gitops_core.oci.credentials import OPEN, RegistryAccess
+from gitops_core.oci.references import Repository
 from gitops_core.ports import GitAccess
 from image_updater.domain.forges.pullrequests import PullRequest as PullRequest
 from image_updater.domain.registry.cosign import SignedClaim as SignedClaim  # of ImageReader
-from image_updater.domain.registry.credentials import OPEN, Credentials, RegistryAccess
-from image_updater.domain.registry.references import Repository
 from image_updater.domain.tags.history import SeenTag as SeenTag  # of TagCatalog
 from image_updater.domain.tags.history import TagEvent as TagEvent
-from image_updater.errors import CredentialsInvalid
 
 
 class Image(NamedTuple):
@@ -61,26 +60,6 @@ class Registry(Protocol):
             ImageUnknown: the repository has no such tag, or there is no such repository.
         """
         ...
-
-
-class CloudLogins(Protocol):
-    """The registries of the big clouds, whose passwords are short-lived and made by the cloud's own API."""
-
-    async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
-        """What this process's own cloud identity may use at the repository's registry; kept while it lasts.
-
-        Raises:
-            CredentialsInvalid: the cloud gave none.
-            StalledError: the registry is none of this provider's, or the provider's SDK is not installed.
-        """
-        ...
-
-
-class NoCloudLogins:
-    """Implements CloudLogins where there are none."""
-
-    async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
-        raise CredentialsInvalid(f"no login of provider {provider!r} is set up for registry {repository.registry}")
 
 
 class ImageReader(Protocol):

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
+from gitops_core.adapters.oci import OciRegistry, SdkLogins
 from gitops_core.adapters.sandbox import Confinement, remove_stale_folders
 from gitops_core.meta import Manifest
 from gitops_core.ports import Clock, Cluster, Compute
@@ -37,8 +38,6 @@ from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.forges import HttpForges
 from image_updater.adapters.images import RegistryImages
 from image_updater.adapters.inspecting import RegistryReader
-from image_updater.adapters.logins import SdkLogins
-from image_updater.adapters.oci import OciRegistry
 from sealoop.applying import prepare
 from sealoop.clusters import opened
 from sealoop.endpoints import serving

@@ -11,11 +11,11 @@ from typing import Any
 from gitops_core import component as gitops
 from gitops_core.domain.health.kstatus import health
 from gitops_core.meta import Resource
-from gitops_core.ports import Renderer
+from gitops_core.ports import CloudLogins, NoCloudLogins, Renderer
 from gitops_core.runtime.reconciling import Component, Controller, Platform
 from image_updater import component as images
 from image_updater.domain.files.inventory import MOST_REPORTED
-from image_updater.ports import CloudLogins, Forges, ImageReader, NoCloudLogins, Registry, TagCatalog
+from image_updater.ports import Forges, ImageReader, Registry, TagCatalog
 from secrets_sync import component as secrets
 from secrets_sync.ports import ProviderFactories
 

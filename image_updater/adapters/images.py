@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from image_updater.domain.registry.references import parse_image
-from image_updater.errors import ImageInvalid, ImageUnknown, RegistryDenied, RepositoryUnknown
+from gitops_core.errors import ImageInvalid, ImageUnknown, RegistryDenied, RepositoryUnknown
+from gitops_core.oci.references import parse_image
 from image_updater.ports import Registry
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,15 +27,14 @@ from typing import TypeVar
 
 import msgspec
 
-from image_updater.adapters.oci import OciRegistry
-from image_updater.adapters.remembered import Kept, Remembered
+from gitops_core.adapters.oci import FetchedManifest, OciRegistry
+from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable, RepositoryUnknown
+from gitops_core.oci.credentials import OPEN, RegistryAccess
+from gitops_core.oci.references import DIGEST, Repository
+from gitops_core.runtime.remembered import Kept, Remembered
 from image_updater.domain.registry.cosign import SignedClaim, claims_of_bundle
-from image_updater.domain.registry.credentials import OPEN, RegistryAccess
-from image_updater.domain.registry.references import DIGEST, Repository
-from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable, RepositoryUnknown
 from image_updater.ports import Image
 
-LARGEST_MANIFEST = 4 << 20
 LARGEST_CONFIG = 1 << 20
 LARGEST_BUNDLE = 64 << 10
 LARGEST_CLAIM = 8 << 10
@@ -195,14 +193,13 @@ class RegistryReader:
     async def _manifest(self, repository: Repository, digest: str, access: RegistryAccess) -> _Manifest:
         """Raises ImageUnknown, ImageUnreadable."""
         where = f"{repository}@{digest}"
-        headers, body = await self._registry.fetch(
-            repository, f"manifests/{_checked(digest, where)}", access, limit=LARGEST_MANIFEST
-        )
-        _same(body, digest, where)
-        said = headers.get("Docker-Content-Digest", digest)
-        if said != digest and said.partition(":")[0] == digest.partition(":")[0]:
-            raise RegistryUnavailable(f"registry {repository.registry} answers {said!r} when asked for {where}")
-        return await self._compute.run(len(body), _manifest_in, body, headers, where)
+        if not DIGEST.fullmatch(digest):  # an index may say anything: no tag is looked up in its place
+            raise ImageUnreadable(f"{where[:200]!r} is not named by a digest")
+        return await self._read_manifest(await self._registry.manifest(repository, digest, access), where)
+
+    async def _read_manifest(self, fetched: FetchedManifest, where: str) -> _Manifest:
+        """Raises ImageUnreadable."""
+        return await self._compute.run(len(fetched.body), _manifest_in, fetched, where)
 
     async def _config(
         self, repository: Repository, digest: str, manifest: _Manifest, access: RegistryAccess
@@ -211,25 +208,16 @@ class RegistryReader:
         described = manifest.config
         if described is None or described.media_type not in CONFIGS:
             return None
-        body = await self._blob(repository, described.digest, access, LARGEST_CONFIG)
+        body = await self._registry.blob(repository, described.digest, access, limit=LARGEST_CONFIG)
         return await self._compute.run(len(body), _config_in, body, f"the config of {repository}@{digest}")
-
-    async def _blob(self, repository: Repository, digest: str, access: RegistryAccess, limit: int) -> bytes:
-        where = f"{repository}@{digest}"
-        try:
-            _, body = await self._registry.fetch(repository, f"blobs/{_checked(digest, where)}", access, limit=limit)
-        except RepositoryUnknown as error:
-            raise ImageUnknown(str(error)) from None
-        _same(body, digest, where)
-        return body
 
     # signatures
 
     async def _claims_by_tag(self, repository: Repository, digest: str, access: RegistryAccess) -> list[SignedClaim]:
         tag = f"{digest.replace(':', '-')}.sig"
         try:
-            headers, body = await self._registry.fetch(repository, f"manifests/{tag}", access, limit=LARGEST_MANIFEST)
-            manifest = await self._compute.run(len(body), _manifest_in, body, headers, f"{repository}:{tag}")
+            fetched = await self._registry.manifest(repository, tag, access)
+            manifest = await self._read_manifest(fetched, f"{repository}:{tag}")
             return await self._claims_in(manifest, repository, access)
         except (ImageUnknown, ImageUnreadable):
             return []
@@ -249,14 +237,17 @@ class RegistryReader:
 
     async def _referrers(self, repository: Repository, digest: str, access: RegistryAccess) -> list[_Descriptor]:
         """What refers to `digest`, from the registry's own list or from the tag that stands for one."""
-        for path in (f"referrers/{digest}", f"manifests/{digest.replace(':', '-')}"):
-            try:
-                headers, body = await self._registry.fetch(repository, path, access, limit=LARGEST_MANIFEST)
-                where = f"{repository}/{path}"
-                return (await self._compute.run(len(body), _manifest_in, body, headers, where)).manifests or []
-            except (RepositoryUnknown, ImageUnknown, ImageUnreadable):
-                continue
-        return []
+        try:
+            fetched = await self._registry.referrers(repository, digest, access)
+            return (await self._read_manifest(fetched, f"{repository}/referrers/{digest}")).manifests or []
+        except (RepositoryUnknown, ImageUnreadable):
+            pass
+        tag = digest.replace(":", "-")
+        try:
+            fetched = await self._registry.manifest(repository, tag, access)
+            return (await self._read_manifest(fetched, f"{repository}/manifests/{tag}")).manifests or []
+        except (ImageUnknown, ImageUnreadable):
+            return []
 
     async def _claims_in(
         self, manifest: _Manifest, repository: Repository, access: RegistryAccess
@@ -265,10 +256,11 @@ class RegistryReader:
         found: list[SignedClaim] = []
         for layer in (manifest.layers or ())[-MOST_CLAIMS:]:  # the newest: cosign appends
             if layer.media_type == SIMPLE_SIGNING and layer.note(SIGNATURE) and layer.size <= LARGEST_CLAIM:
-                payload = await self._blob(repository, layer.digest, access, LARGEST_CLAIM)
+                payload = await self._registry.blob(repository, layer.digest, access, limit=LARGEST_CLAIM)
                 found += _claim(payload, layer.note(SIGNATURE))
             elif layer.media_type.startswith(BUNDLE) and layer.size <= LARGEST_BUNDLE:
-                found += claims_of_bundle(await self._blob(repository, layer.digest, access, LARGEST_BUNDLE))
+                body = await self._registry.blob(repository, layer.digest, access, limit=LARGEST_BUNDLE)
+                found += claims_of_bundle(body)
         return [claim for claim in found if len(claim.payload) + len(claim.signature) <= 2 * LARGEST_CLAIM]
 
 
@@ -330,13 +322,13 @@ def _config_in(body: bytes, where: str) -> _Config:
     return config
 
 
-def _manifest_in(body: bytes, headers: Mapping[str, str], where: str) -> _Manifest:
+def _manifest_in(fetched: FetchedManifest, where: str) -> _Manifest:
     """With no more annotations and entries than are kept. Raises ImageUnreadable."""
-    manifest = _decoded(body, _Manifest, where)
+    manifest = _decoded(fetched.body, _Manifest, where)
     if manifest.schema_version == 1:
         raise ImageUnreadable(f"{where} is an image of the obsolete format schema 1; push it again with a current tool")
     if not manifest.media_type:
-        manifest.media_type = headers.get("Content-Type", "").partition(";")[0].strip()
+        manifest.media_type = fetched.media_type
     if manifest.manifests is None and manifest.config is None and manifest.layers is None:
         raise ImageUnreadable(f"{where} is neither an image manifest nor an index")
     manifest.annotations = _bounded(manifest.annotations or {})
@@ -350,21 +342,6 @@ def _decoded(body: bytes, type_: type[_Body], where: str) -> _Body:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ImageUnreadable(f"{where} is not what the image specification says") from None
-
-
-def _checked(digest: str, where: str) -> str:
-    """`digest`, which a manifest names: it becomes part of a URL. Raises ImageUnreadable."""
-    if not DIGEST.fullmatch(digest):
-        raise ImageUnreadable(f"{where[:200]!r} is not named by a digest")
-    return digest
-
-
-def _same(body: bytes, digest: str, where: str) -> None:
-    """Raises RegistryUnavailable: what came is not what was asked for."""
-    algorithm, _, wanted = digest.partition(":")
-    found = hashlib.new(algorithm, body).hexdigest()
-    if found != wanted:
-        raise RegistryUnavailable(f"the registry sent something else for {where}: {algorithm}:{found}")
 
 
 def _weight_of_image(image: Image | str) -> int:

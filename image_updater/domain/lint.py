@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from gitops_core.errors import ImageInvalid
 from gitops_core.gotemplate.regexps import parse_expansion
 from gitops_core.meta import ObjectKey, Resource
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard, UpdateGuardSpec
@@ -26,7 +27,7 @@ from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.choices import choice_of, filter_of, repository_key
 from image_updater.domain.tags.filters import PatternInvalid, TagFilter, compile_pattern
 from image_updater.domain.tags.policies import NumericalPolicy, Policy, SemVerPolicy
-from image_updater.errors import ImageInvalid, PolicyInvalid, SelectorInvalid
+from image_updater.errors import PolicyInvalid, SelectorInvalid
 
 LONGEST_DOUBT = 1000
 

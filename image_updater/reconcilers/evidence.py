@@ -6,20 +6,20 @@ import base64
 import binascii
 from dataclasses import dataclass, field, replace
 
-from gitops_core.errors import TransientError
+from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryError, TransientError
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef
-from gitops_core.ports import Clock, Cluster, Compute
+from gitops_core.oci.credentials import RegistryAccess
+from gitops_core.oci.references import Repository
+from gitops_core.ports import Clock, CloudLogins, Cluster, Compute
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Notice
+from gitops_core.runtime.registries import registry_access
 from image_updater.api import ImageRef, ImageRepository
 from image_updater.domain.guards.verdicts import Facts, Need
 from image_updater.domain.guards.vouching import catalog_name
 from image_updater.domain.registry.cosign import PublicKey, parse_keys, refusal
-from image_updater.domain.registry.credentials import RegistryAccess
-from image_updater.domain.registry.references import Repository
-from image_updater.errors import GuardInvalid, ImageUnknown, ImageUnreadable, RegistryError
-from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
-from image_updater.reconcilers.access import registry_access
+from image_updater.errors import GuardInvalid
+from image_updater.ports import ImageReader, Registry, TagCatalog
 
 CHECK_WEIGHT = 1000
 """What it counts to check one signature with one key."""

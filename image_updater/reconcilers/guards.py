@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gitops_core.api import GitRepository, Kustomization
-from gitops_core.errors import KindUnknown
+from gitops_core.errors import ImageInvalid, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, seconds
 from gitops_core.ports import Query
 from gitops_core.runtime.informers import listed_manifests
@@ -32,14 +32,13 @@ from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.choices import choice_of, filter_of, repository_key
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.history import SeenTag
-from image_updater.errors import GuardInvalid, ImageInvalid, PolicyInvalid, SelectorInvalid
+from image_updater.errors import GuardInvalid, PolicyInvalid, SelectorInvalid
 from image_updater.ports import HealthRule, TagCatalog
 from image_updater.reconcilers.automations import source_key
 
 POD = Kind("", "v1", "Pod")
 RELEASE = Kind("helm.toolkit.fluxcd.io", "v2", "HelmRelease")
 HELM_RELEASE = f"{RELEASE.group}_{RELEASE.kind}"
-DEFAULT_PATIENCE = 30.0
 LOOK = 5.0
 """Seconds between two looks at Pods that do not become ready: they are not watched."""
 SCHEDULE_WEIGHT, WORKLOAD_WEIGHT = 3000, 200

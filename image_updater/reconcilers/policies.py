@@ -16,7 +16,7 @@ import msgspec
 
 from gitops_core.errors import GitOpsError, KindUnknown, StalledError, TransientError
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, seconds
-from gitops_core.ports import Clock, Cluster, Compute, Objects
+from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, Objects
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.reconciling import Notice, Outcome
 from image_updater.api import AccessFrom, ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
@@ -31,7 +31,7 @@ from image_updater.domain.tags.listings import Listing, Listings
 from image_updater.domain.tags.scans import is_outdated
 from image_updater.domain.tags.shrinking import disbelief
 from image_updater.errors import AccessDenied, GuardInvalid, ListShrank, NoTagQualifies, RepositoryNotReady
-from image_updater.ports import CloudLogins, ImageReader, Registry, TagCatalog
+from image_updater.ports import ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.evidence import Witness
 
 NAMESPACE = Kind("", "v1", "Namespace")

@@ -20,6 +20,9 @@ from urllib.parse import urlsplit
 
 from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import ObjectKey
+from gitops_core.oci.credentials import RegistryAccess
+from gitops_core.oci.references import Repository
+from gitops_core.oci.sites import same_forge
 from gitops_core.ports import Clock, Cluster, Compute, GitAccess, Objects
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.credentials import git_access
@@ -50,9 +53,7 @@ from image_updater.domain.forges.pullrequests import (
     plan_pull_request,
     refused,
 )
-from image_updater.domain.registry.credentials import RegistryAccess
-from image_updater.domain.registry.references import Repository, parse_repository
-from image_updater.domain.registry.sites import same_forge
+from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.choices import repository_key
 from image_updater.errors import ForgeDenied, ForgeUnavailable
 from image_updater.ports import Forge, ForgeAddress, Forges, ImageReader

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gitops_core.errors import Conflict, NotFound
+from gitops_core.errors import Conflict, ImageInvalid, NotFound
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Clock, Cluster
 from image_updater.api import ImageRepository
 from image_updater.domain.registry.pushes import PUSHED, Push, with_pushes
 from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.registry.webhooks import PushedTag
-from image_updater.errors import ImageInvalid
 
 ATTEMPTS = 5
 MANAGER = "notification-controller"

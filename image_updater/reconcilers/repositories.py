@@ -18,23 +18,24 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from gitops_core.errors import ImageInvalid, ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable
 from gitops_core.meta import Condition, ObjectKey, seconds
-from gitops_core.ports import Clock, Cluster, Compute
+from gitops_core.oci.credentials import RegistryAccess
+from gitops_core.oci.references import Repository
+from gitops_core.ports import Clock, CloudLogins, Cluster, Compute
 from gitops_core.recent import Recent
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.flights import Flights
 from gitops_core.runtime.reconciling import Outcome
+from gitops_core.runtime.registries import access_identity, registry_access
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
 from image_updater.domain.guards.vouching import catalog_name, may_ask
-from image_updater.domain.registry.credentials import RegistryAccess
 from image_updater.domain.registry.pushes import Push, pushed_since
-from image_updater.domain.registry.references import Repository, parse_repository
+from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.listings import Listings
 from image_updater.domain.tags.scans import LATEST, LOST, Scan, Wait, checksum, is_outdated, is_shared, plan_scan
-from image_updater.errors import ImageInvalid, ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable
-from image_updater.ports import CloudLogins, Registry, TagCatalog
-from image_updater.reconcilers.access import access_identity, registry_access
+from image_updater.ports import Registry, TagCatalog
 from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.notices import ready_notices
 

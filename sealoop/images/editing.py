@@ -86,10 +86,10 @@ def wanted_values(images: Sequence[str]) -> dict[str, str]:
     Raises:
         ClickException.
     """
+    from gitops_core.errors import ImageInvalid
+    from gitops_core.oci.references import parse_image
     from image_updater.api import ImageRef
     from image_updater.domain.files.plan import setters
-    from image_updater.domain.registry.references import parse_image
-    from image_updater.errors import ImageInvalid
 
     if not images:
         raise click.ClickException("say what to set: --set NAMESPACE:NAME=IMAGE:TAG")

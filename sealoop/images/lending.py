@@ -15,11 +15,11 @@ from yarl import URL
 
 from gitops_core.api import GitRepository
 from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.oci.sites import host_in
 from gitops_core.ports import Cluster
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.informers import listed
 from image_updater.api import ImageRepository, ImageUpdateAutomation
-from image_updater.domain.registry.sites import host_in
 from image_updater.reconcilers.sources import WRITE_SECRET, source_key
 
 FIELD_MANAGER = "sealoop"

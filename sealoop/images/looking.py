@@ -17,23 +17,24 @@ from typing import Literal
 from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.git import GitMirrors
-from gitops_core.errors import StalledError
+from gitops_core.errors import RegistryError, StalledError
 from gitops_core.meta import ObjectKey, Resource
+from gitops_core.oci.references import Repository
 from gitops_core.ports import Cluster
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.fencing import FencedCluster, FencedGit
 from gitops_core.runtime.informers import Informers, WatchedObjects
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.reconciling import Platform
+from gitops_core.runtime.registries import registry_access
 from gitops_core.runtime.statuses import StatusWriter
 from image_updater.api import ImagePolicy, ImageRepository
 from image_updater.domain.guards.vouching import catalog_name
-from image_updater.domain.registry.references import Repository, parse_repository
+from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.choices import repository_key
 from image_updater.domain.tags.listings import Listings
-from image_updater.errors import RegistryError, RepositoryNotReady
+from image_updater.errors import RepositoryNotReady
 from image_updater.reconcilers import ImagePolicyReconciler
-from image_updater.reconcilers.access import registry_access
 from image_updater.reconcilers.checkpoints import Checkpoints
 from sealoop.service import opened_ports
 from sealoop.wiring import Ports

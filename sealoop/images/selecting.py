@@ -19,8 +19,8 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster, Query
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.informers import listed_manifests
+from gitops_core.runtime.registries import SERVICE_ACCOUNT
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
-from image_updater.reconcilers.access import SERVICE_ACCOUNT
 from image_updater.reconcilers.checkpoints import CONFIG_MAP, checkpoint_of
 from image_updater.reconcilers.pullrequests import SECRET as PULL_REQUEST_SECRET
 from image_updater.reconcilers.sources import WRITE_SECRET

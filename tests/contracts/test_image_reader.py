@@ -10,12 +10,12 @@ from itertools import count
 
 import pytest
 
+from gitops_core.adapters.oci import OciRegistry
+from gitops_core.errors import ImageUnknown, RegistryDenied
 from gitops_core.meta import Sensitive
+from gitops_core.oci.credentials import Credentials, RegistryAccess
+from gitops_core.oci.references import Repository
 from image_updater.adapters.inspecting import RegistryReader
-from image_updater.adapters.oci import OciRegistry
-from image_updater.domain.registry.credentials import Credentials, RegistryAccess
-from image_updater.domain.registry.references import Repository
-from image_updater.errors import ImageUnknown, RegistryDenied
 from image_updater.ports import ImageReader, SignedClaim
 from sealoop.embedded.registry import RegistryServer
 from tests.servers.images import Pusher

@@ -9,12 +9,12 @@ from itertools import count
 
 import pytest
 
+from gitops_core.adapters.oci import OciRegistry
+from gitops_core.errors import ImageUnknown, RegistryDenied, RegistryUnavailable, RepositoryUnknown
 from gitops_core.meta import Sensitive
+from gitops_core.oci.credentials import ANONYMOUS, OPEN, Credentials, RegistryAccess
+from gitops_core.oci.references import Repository
 from image_updater.adapters.images import RegistryImages
-from image_updater.adapters.oci import OciRegistry
-from image_updater.domain.registry.credentials import ANONYMOUS, OPEN, Credentials, RegistryAccess
-from image_updater.domain.registry.references import Repository
-from image_updater.errors import ImageUnknown, RegistryDenied, RegistryUnavailable, RepositoryUnknown
 from image_updater.ports import Registry
 from sealoop.embedded.registry import Account, RegistryServer
 from tests.servers.proxy import forward_proxy

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gitops_core.api import GitRepository, Kustomization
+from gitops_core.errors import RegistryUnavailable
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.runtime.informers import Informers, WatchedObjects
 from gitops_core.runtime.metrics import Metrics
@@ -17,7 +18,6 @@ from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomatio
 from image_updater.domain.guards.explaining import verdicts
 from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.listings import Listings
-from image_updater.errors import RegistryUnavailable
 from image_updater.reconcilers import ImagePolicyReconciler
 from tests.image_updater.test_guards import DEPLOYMENT, healthy, patch_status
 from tests.image_updater.world import IMAGE, URL, World, conditions, has_failed, is_ready

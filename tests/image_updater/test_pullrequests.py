@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from gitops_core.errors import RegistryUnavailable
 from gitops_core.meta import ObjectKey, ObjectRef
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation
 from image_updater.domain.forges.proposals import LABEL
-from image_updater.errors import ForgeUnavailable, RegistryUnavailable
+from image_updater.errors import ForgeUnavailable
 from tests.image_updater.world import IMAGE, URL, World, has_failed, image_line, is_ready
 from tests.simulation.fakes.forge import FakeForge
 from tests.simulation.fakes.registry import no_fault

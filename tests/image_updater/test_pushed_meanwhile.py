@@ -6,9 +6,9 @@ import asyncio
 from datetime import timedelta
 
 from gitops_core.meta import ObjectKey, ObjectRef, timestamp
+from gitops_core.oci.credentials import OPEN, RegistryAccess
+from gitops_core.oci.references import Repository
 from image_updater.api import ImageRepository
-from image_updater.domain.registry.credentials import OPEN, RegistryAccess
-from image_updater.domain.registry.references import Repository
 from image_updater.domain.registry.webhooks import PushedTag
 from image_updater.reconcilers.pushes import Pushes
 from tests.image_updater.world import IMAGE, World, is_ready

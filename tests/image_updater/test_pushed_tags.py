@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from gitops_core.errors import RegistryDenied, RegistryUnavailable
 from gitops_core.meta import ObjectKey
+from gitops_core.oci.credentials import OPEN, RegistryAccess
+from gitops_core.oci.references import Repository
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
-from image_updater.domain.registry.credentials import OPEN, RegistryAccess
-from image_updater.domain.registry.references import Repository
 from image_updater.domain.registry.webhooks import PushedTag
-from image_updater.errors import RegistryDenied, RegistryUnavailable
 from image_updater.reconcilers.pushes import Pushes
 from tests.image_updater.world import IMAGE, World, is_ready
 from tests.simulation.fakes.registry import FakeRegistry, no_fault

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
+from gitops_core.adapters.oci import OciRegistry
+from gitops_core.errors import RegistryUnavailable
 from gitops_core.ports import Query
 from gitops_core.runtime.clock import SystemClock
 from image_updater.adapters.catalog import SqliteCatalog
-from image_updater.adapters.oci import OciRegistry
 from image_updater.api import ImagePolicy, ImageRepository
-from image_updater.errors import RegistryUnavailable
 from sealoop.embedded.registry import RegistryServer
 from tests.image_updater.world import IMAGE, World, conditions, has_failed, is_ready
 from tests.servers.registry import hostile_registry

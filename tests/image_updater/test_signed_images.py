@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from gitops_core.adapters.oci import OciRegistry
 from gitops_core.runtime.clock import SystemClock
 from image_updater.adapters.inspecting import RegistryReader
-from image_updater.adapters.oci import OciRegistry
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
 from tests.image_updater.world import World
 from tests.servers.images import Pusher

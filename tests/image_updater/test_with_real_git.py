@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from gitops_core.adapters.git import GitMirrors
+from gitops_core.adapters.oci import OciRegistry
 from gitops_core.api import GitRepository
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.runtime.clock import SystemClock
-from image_updater.adapters.oci import OciRegistry
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation
 from image_updater.domain.tags.scans import REQUESTED_AT
 from image_updater.reconcilers.automations import MOST_WAITING

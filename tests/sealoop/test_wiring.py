@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
+from gitops_core.adapters.oci import OciRegistry
 from gitops_core.meta import Resource
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.events import EventRecorder
@@ -26,7 +27,6 @@ from gitops_core.schema import crd
 from gitops_core.schema.structural import markers
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.inspecting import RegistryReader
-from image_updater.adapters.oci import OciRegistry
 from sealoop.wiring import COMPONENTS, KINDS, Ports, controllers
 from secrets_sync.adapters import provider_factories
 from secrets_sync.api import SecretStoreProvider

@@ -26,24 +26,24 @@ class Pusher:
 
     def __init__(self, host: str, repository: str) -> None:
         self._url = f"http://{host}/v2/{repository}"
-        self._session = requests.Session()
-        self._session.trust_env = False
+        self.session = requests.Session()
+        self.session.trust_env = False
 
     def __enter__(self) -> Pusher:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._session.close()
+        self.session.close()
 
     def blob(self, content: bytes, media_type: str, **more: object) -> Descriptor:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        upload = self._session.post(f"{self._url}/blobs/uploads/", timeout=10)
+        upload = self.session.post(f"{self._url}/blobs/uploads/", timeout=10)
         upload.raise_for_status()
         location = upload.headers["Location"]
         if location.startswith("/"):
             location = f"{self._url.partition('/v2/')[0]}{location}"
         url = f"{location}{'&' if '?' in location else '?'}digest={digest}"
-        self._session.put(url, data=content, timeout=10).raise_for_status()
+        self.session.put(url, data=content, timeout=10).raise_for_status()
         return {"mediaType": media_type, "digest": digest, "size": len(content), **more}
 
     def manifest(self, reference: str, body: Mapping[str, Any], **more: object) -> Descriptor:
@@ -51,7 +51,7 @@ class Pusher:
         content = json.dumps(body).encode()
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         url = f"{self._url}/manifests/{reference or digest}"
-        put = self._session.put(url, data=content, headers={"Content-Type": body["mediaType"]}, timeout=10)
+        put = self.session.put(url, data=content, headers={"Content-Type": body["mediaType"]}, timeout=10)
         put.raise_for_status()
         return {"mediaType": body["mediaType"], "digest": digest, "size": len(content), **more}
 

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tests.servers.certificates import Authority, KeyPair
+from tests.servers.images import Pusher
 from tests.servers.programs import answers, free_port, listens, running
 
 USER, PASSWORD = "puller", "s3cret"
@@ -74,6 +75,13 @@ class RealRegistry:
             put = session.put(f"{url}/manifests/{tag}", data=manifest, headers={"Content-Type": _MANIFEST}, timeout=10)
             put.raise_for_status()
             return str(put.headers["Docker-Content-Digest"])
+
+    @contextmanager
+    def pusher(self, repository: str) -> Iterator[Pusher]:
+        """Who pushes other things than images of one tag."""
+        with Pusher(self.host, repository) as pusher:
+            self._identify(pusher.session, repository)
+            yield pusher
 
     def _identify(self, session: requests.Session, repository: str) -> None:
         if self.token_url:

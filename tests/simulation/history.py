@@ -24,11 +24,12 @@ from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
+from gitops_core.errors import RegistryUnavailable
 from gitops_core.runtime import process
 from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from image_updater.adapters.catalog import SqliteCatalog
-from image_updater.errors import CatalogUnavailable, RegistryUnavailable
+from image_updater.errors import CatalogUnavailable
 from sealoop.wiring import Ports, controllers
 from secrets_sync.errors import ProviderUnavailable
 from tests.simulation.invariants import Invariants

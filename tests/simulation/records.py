@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Manifest, ObjectRef
+from gitops_core.oci.credentials import OPEN, RegistryAccess
+from gitops_core.oci.references import Repository, parse_image
 from gitops_core.ports import Clock
-from image_updater.domain.registry.credentials import OPEN, RegistryAccess
-from image_updater.domain.registry.references import Repository, parse_image
 from image_updater.domain.tags.checkpoint import decode
 from image_updater.domain.tags.history import SeenTag
 from image_updater.ports import Image, SignedClaim

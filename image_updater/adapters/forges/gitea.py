@@ -25,7 +25,7 @@ import msgspec
 
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
-from image_updater.adapters.forges.talking import AlreadyThere, NotThere, Talk
+from image_updater.adapters.forges.talking import AlreadyThere, NotThere, Talk, find_open, find_refused
 from image_updater.domain.forges.pullrequests import PullRequest
 from image_updater.errors import ForgeDenied
 
@@ -87,11 +87,10 @@ class Gitea:
             error.retry_after = 0.5  # the branch may be new: Gitea learns of a push a moment later
             raise
         except AlreadyThere as error:
-            live = next((each for each in await self.find(head, base) if each.state == "open"), None)
-            if live is not None:
-                return live
             if not error.is_conflict:
-                raise ForgeDenied(str(error)) from None
+                return await find_refused(self, head, base, error)
+            if (live := await find_open(self, head, base)) is not None:
+                return live
         return _read(await self._ask("GET", f"{self._repository}/pulls/{quote(base, safe='')}/{quote(head)}", _Pull))
 
     async def update(self, number: int, title: str, body: str) -> None:

@@ -23,7 +23,7 @@ import msgspec
 
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
-from image_updater.adapters.forges.talking import AlreadyThere, Talk
+from image_updater.adapters.forges.talking import AlreadyThere, Talk, find_refused
 from image_updater.domain.forges.pullrequests import PullRequest
 from image_updater.errors import ForgeDenied
 
@@ -65,10 +65,7 @@ class GitHub:
         try:
             made = _read(await self.talk.ask("POST", f"{self._repository}/pulls", _Pull, body=wanted))
         except AlreadyThere as error:
-            live = next((each for each in await self.find(head, base) if each.state == "open"), None)
-            if live is None:
-                raise ForgeDenied(str(error)) from None
-            return live
+            return await find_refused(self, head, base, error)
         if names := sorted(labels):
             with contextlib.suppress(ForgeDenied):  # the pull request is there: a label is no reason to fail
                 await self._ask("POST", f"/issues/{made.number}/labels", list[Any], body={"labels": names})

@@ -21,7 +21,7 @@ import msgspec
 
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
-from image_updater.adapters.forges.talking import AlreadyThere, Talk
+from image_updater.adapters.forges.talking import AlreadyThere, Talk, find_refused
 from image_updater.domain.forges.pullrequests import PullRequest
 from image_updater.errors import ForgeDenied
 
@@ -63,10 +63,7 @@ class GitLab:
         try:
             return _read(await self.talk.ask("POST", self._merges, _Merge, body=wanted))
         except AlreadyThere as error:
-            live = next((each for each in await self.find(head, base) if each.state == "open"), None)
-            if live is None:
-                raise ForgeDenied(str(error)) from None
-            return live
+            return await find_refused(self, head, base, error)
 
     async def update(self, number: int, title: str, body: str) -> None:
         await self._ask("PUT", f"/{number}", _Merge, body={"title": title, "description": body})

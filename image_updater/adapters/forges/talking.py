@@ -22,7 +22,9 @@ from yarl import URL
 
 from gitops_core.adapters.http import BodyTooLarge, read_body, retry_after
 from gitops_core.meta import Sensitive
+from image_updater.domain.forges.pullrequests import PullRequest
 from image_updater.errors import ForgeDenied, ForgeUnavailable
+from image_updater.ports import Forge
 
 T = TypeVar("T")
 LARGEST = 16 << 20
@@ -43,6 +45,19 @@ class AlreadyThere(Exception):
     def __init__(self, message: str, *, is_conflict: bool) -> None:
         super().__init__(message)
         self.is_conflict = is_conflict
+
+
+async def find_open(forge: Forge, head: str, base: str) -> PullRequest | None:
+    """Return the pull request that is in the way of a new one, if any."""
+    return next((each for each in await forge.find(head, base) if each.state == "open"), None)
+
+
+async def find_refused(forge: Forge, head: str, base: str, refusal: AlreadyThere) -> PullRequest:
+    """Return the open pull request that `refusal` is about. Raises ForgeDenied: it is about none."""
+    live = await find_open(forge, head, base)
+    if live is None:
+        raise ForgeDenied(str(refusal)) from None
+    return live
 
 
 class _Complaint(msgspec.Struct):

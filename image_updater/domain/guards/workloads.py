@@ -19,9 +19,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from gitops_core.errors import ImageInvalid
 from gitops_core.meta import Kind, Manifest, ObjectRef
-from image_updater.domain.registry.references import parse_image
-from image_updater.errors import ImageInvalid
+from gitops_core.oci.references import parse_image
 
 State = Literal["Healthy", "Progressing", "Failed", "Idle"]
 

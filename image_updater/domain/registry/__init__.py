@@ -1,1 +1,1 @@
-"""What registries say and are told: names of images, credentials, webhooks, platforms, signatures."""
+"""What registries say and are told of tags: pushes, webhooks, platforms, signatures."""

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from image_updater.domain.registry.references import Repository, parse_image
-from image_updater.errors import GuardInvalid, ImageInvalid
+from image_updater.errors import GuardInvalid
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -54,13 +53,6 @@ class PublicKey:
 
     name: str
     key: EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey
-
-
-class _Says(NamedTuple):
-    """What a claim is about: image digests, and the names that the image is given, if any."""
-
-    digests: tuple[str, ...]
-    names: tuple[str, ...]
 
 
 class _Identity(msgspec.Struct, frozen=True):
@@ -118,20 +110,9 @@ def parse_keys(values: Mapping[str, bytes]) -> tuple[PublicKey, ...]:
     return keys
 
 
-def verified(
-    claim: SignedClaim, digest: str, keys: Iterable[PublicKey], *, repository: Repository | None = None
-) -> bool:
-    """Whether the claim is about this image and one of `keys` signed it.
-
-    Args:
-        repository: when given, the claim must name it, too. cosign itself does not ask for that: images are copied.
-    """
-    says = _said(claim.payload)
-    if says is None or digest not in says.digests:
-        return False
-    if repository is not None and not any(_names(name, repository) for name in says.names):
-        return False
-    return any(_signed(claim, key) for key in keys)
+def verified(claim: SignedClaim, digest: str, keys: Iterable[PublicKey]) -> bool:
+    """Whether the claim is about this image, under whatever name: images are copied; and one of `keys` signed it."""
+    return digest in _digests_in(claim.payload) and any(_signed(claim, key) for key in keys)
 
 
 def refusal(claims: Iterable[SignedClaim], digest: str, keys: Iterable[PublicKey]) -> str:
@@ -161,46 +142,36 @@ def claims_of_bundle(body: bytes) -> tuple[SignedClaim, ...]:
 # what is claimed
 
 
-def _said(payload: bytes) -> _Says | None:
+def _digests_in(payload: bytes) -> tuple[str, ...]:
+    """Return the digests of the images that a claim is about; () for one that claims something else."""
     try:
-        return _said_by_envelope(payload) if payload.startswith(_DSSE) else _said_by_simple_signing(payload)
+        return _digests_by_envelope(payload) if payload.startswith(_DSSE) else _digests_by_simple_signing(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None
+        return ()
 
 
-def _said_by_simple_signing(payload: bytes) -> _Says | None:
+def _digests_by_simple_signing(payload: bytes) -> tuple[str, ...]:
     critical = msgspec.json.decode(payload, type=_SimpleSigning).critical
-    if critical.type != SIMPLE_SIGNING:
-        return None
-    return _Says((critical.image.docker_manifest_digest,), (critical.identity.docker_reference,))
+    return (critical.image.docker_manifest_digest,) if critical.type == SIMPLE_SIGNING else ()
 
 
-def _said_by_envelope(payload: bytes) -> _Says | None:
+def _digests_by_envelope(payload: bytes) -> tuple[str, ...]:
     """Raises ValueError."""
     _, length, rest = payload.split(b" ", 2)
     type_, rest = rest[: int(length)], rest[int(length) :].removeprefix(b" ")
     _, _, body = rest.partition(b" ")
     if payload != _encoded(type_.decode(), body) or type_.decode() != _IN_TOTO:
-        return None
+        return ()
     statement = msgspec.json.decode(body, type=_Statement)
     if statement.predicate_type != SIGN_PREDICATE or not statement.type.startswith(_STATEMENT):
-        return None
-    digests = (f"{algorithm}:{value}" for subject in statement.subject for algorithm, value in subject.digest.items())
-    return _Says(tuple(digests), tuple(subject.name for subject in statement.subject))
+        return ()
+    return tuple(f"{algorithm}:{value}" for subject in statement.subject for algorithm, value in subject.digest.items())
 
 
 def _encoded(payload_type: str, body: bytes) -> bytes:
     """DSSE's pre-authentication encoding: what is signed of an envelope."""
     type_ = payload_type.encode()
     return b"%b%d %b %d %b" % (_DSSE, len(type_), type_, len(body), body)
-
-
-def _names(name: str, repository: Repository) -> bool:
-    try:
-        found = parse_image(name).repository
-    except ImageInvalid:
-        return False
-    return (found.registry, found.path) == (repository.registry, repository.path)
 
 
 # who signed

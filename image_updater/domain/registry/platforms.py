@@ -65,16 +65,6 @@ def parse_platform(text: str) -> Platform:
     return Platform("darwin" if os == "macos" else os, architecture, variant)
 
 
-def offers(available: Iterable[str], wanted: str) -> bool:
-    """Whether one of an image's platforms runs on a node that is `wanted`. What cannot be read offers nothing.
-
-    Raises:
-        GuardInvalid: `wanted` cannot be read.
-    """
-    node = parse_platform(wanted)
-    return any(_runs(platform, node) for platform in _readable(available))
-
-
 def missing(available: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
     """Those of `wanted`, as they are written, that no platform of the image offers, in their order.
 

@@ -24,8 +24,9 @@ from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from image_updater.domain.registry.references import DIGEST, parse_image, parse_repository
-from image_updater.errors import ImageInvalid
+from gitops_core.errors import ImageInvalid
+from gitops_core.oci.references import DIGEST, parse_image
+from image_updater.domain.registry.references import parse_repository
 
 MOST = 100
 MOST_READ = 1000

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from gitops_core.meta import seconds
 from image_updater.api import ImageRepository
-from image_updater.domain.tags.filters import PatternInvalid, matching
 
 REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
 LATEST = 10
@@ -94,21 +93,6 @@ def is_outdated(listed: datetime | None, wanted: ImageRepository) -> bool:
     if last is None or last.scan_time is None:
         return False
     return listed is None or listed < last.scan_time
-
-
-def without_excluded(tags: Iterable[str], patterns: Sequence[str]) -> tuple[str, ...]:
-    """The tags that no pattern is found in, each once, in descending byte order.
-
-    Raises:
-        PatternInvalid: in the original's words.
-    """
-    left = set(tags)
-    for pattern in patterns:
-        try:
-            left.difference_update(matching(pattern, left))
-        except PatternInvalid as error:
-            raise PatternInvalid(f"failed to compile regex {pattern}: {error}") from None
-    return tuple(sorted(left, reverse=True))
 
 
 def checksum(tags: Sequence[str]) -> str:

@@ -26,11 +26,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gitops_core.errors import ImageInvalid
 from gitops_core.meta import Manifest
-from image_updater.domain.registry.references import parse_image, parse_repository
+from gitops_core.oci.references import parse_image
+from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.filters import PatternInvalid, matching
 from image_updater.domain.tags.semver import parse_tag
-from image_updater.errors import ImageInvalid
 from sealoop.images.argo.settings import GROUP, PREFIX, Said, Settings, Updaters, by_annotations, pattern_of
 from sealoop.images.argo.sources import (
     TEMPLATE,

@@ -15,6 +15,9 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.oci import OciRegistry
+from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable
+from gitops_core.oci.references import Repository
 from gitops_core.runtime.computing import Threads
 from gitops_core.runtime.metrics import Metrics
 from image_updater.adapters.inspecting import (
@@ -24,10 +27,7 @@ from image_updater.adapters.inspecting import (
     MOST_REMEMBERED,
     RegistryReader,
 )
-from image_updater.adapters.oci import OciRegistry
 from image_updater.domain.registry.cosign import SignedClaim
-from image_updater.domain.registry.references import Repository
-from image_updater.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable
 from tests.stretches import LONGEST, Stretches
 
 INDEX = "application/vnd.oci.image.index.v1+json"

@@ -7,10 +7,11 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
+from gitops_core.errors import ImageUnknown, RegistryDenied, RepositoryUnknown
+from gitops_core.oci.credentials import OPEN, Credentials, RegistryAccess
+from gitops_core.oci.references import Repository
 from image_updater.adapters.images import RegistryImages
-from image_updater.domain.registry.credentials import OPEN, Credentials, RegistryAccess
-from image_updater.domain.registry.references import Repository, parse_repository
-from image_updater.errors import ImageUnknown, RegistryDenied, RepositoryUnknown
+from image_updater.domain.registry.references import parse_repository
 from image_updater.ports import Image, SignedClaim
 
 Fault = Callable[[str], Awaitable[None]]

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_updater.domain.registry.cosign import SignedClaim, claims_of_bundle, parse_keys, refusal, verified
-from image_updater.domain.registry.references import Repository
 from image_updater.errors import GuardInvalid
 
 DIGEST = "sha256:" + 64 * "a"
@@ -86,14 +85,6 @@ def test_a_claim_counts_for_the_key_that_signed_it(payload: bytes) -> None:
 )
 def test_what_our_key_signed_for_something_else_is_no_signature_of_the_image(payload: bytes) -> None:
     assert not verified(signed(payload), DIGEST, OURS)
-
-
-def test_a_claim_can_be_asked_to_name_the_repository() -> None:
-    claim = signed(simple(name="alpine"))
-
-    assert verified(claim, DIGEST, OURS, repository=Repository("index.docker.io", "library/alpine", insecure=True))
-    assert not verified(claim, DIGEST, OURS, repository=Repository("ghcr.io", "library/alpine"))
-    assert not verified(signed(simple(name="")), DIGEST, OURS, repository=Repository("ghcr.io", "a/b"))
 
 
 @given(st.integers(0, 400), st.integers(1, 255))

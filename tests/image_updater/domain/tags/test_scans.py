@@ -4,13 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gitops_core.meta import ObjectMeta
 from image_updater.api import ImageRepository, ImageRepositorySpec, ImageRepositoryStatus, ScanResult
-from image_updater.domain.tags.filters import PatternInvalid
-from image_updater.domain.tags.scans import REQUESTED_AT, Scan, Wait, checksum, is_shared, plan_scan, without_excluded
+from image_updater.domain.tags.scans import REQUESTED_AT, Scan, Wait, is_shared, plan_scan
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SCANNED = ImageRepository(
@@ -56,24 +53,6 @@ def with_exclusions(*patterns: str) -> ImageRepository:
 )
 def test_why_a_repository_is_listed(decided: Scan | Wait, expected: Scan | Wait) -> None:
     assert decided == expected
-
-
-@given(st.lists(st.text(max_size=5), max_size=10).flatmap(lambda t: st.tuples(st.just(t), st.permutations(t))))
-def test_the_checksum_knows_no_order(pair: tuple[list[str], list[str]]) -> None:
-    listed, shuffled = pair
-
-    assert checksum(without_excluded(listed, ())) == checksum(without_excluded(shuffled, ()))
-
-
-def test_excluded_tags_are_left_out() -> None:
-    assert without_excluded(["a.sig", "b", "c.sig.d", "b"], [r"^.*\.sig$", "^x"]) == ("c.sig.d", "b")
-
-
-def test_a_bad_exclusion_is_explained() -> None:
-    with pytest.raises(PatternInvalid) as caught:
-        without_excluded(["a"], ["("])
-
-    assert str(caught.value) == "failed to compile regex (: error parsing regexp: missing closing ): `(`"
 
 
 @pytest.mark.parametrize(("age", "shared"), [(0, True), (539, True), (540, False), (-1, False)])

@@ -1,0 +1,94 @@
+"""Implements CloudLogins with the clouds' own SDKs: passwords for ECR, Artifact Registry (GAR, GCR) and ACR.
+
+    aws     <account>.dkr.ecr.<region>.amazonaws.com, public.ecr.aws
+    gcp     <location>-docker.pkg.dev, gcr.io, <location>.gcr.io
+    azure   <name>.azurecr.io
+
+The identity is this process's own, wherever its SDK finds one: the node's, the ServiceAccount's, the environment's.
+What a cloud gave is sent to hosts of that cloud only, so a registry of another name is refused. An SDK blocks, so it
+runs in a thread; each is imported by the first login that needs it.
+
+Source: github.com/fluxcd/pkg, auth/{aws,azure,gcp}/provider.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from gitops_core.adapters.oci.logins import aws, azure, gcp
+from gitops_core.adapters.oci.logins.login import Login, SdkMissing
+from gitops_core.errors import CredentialsInvalid, StalledError
+from gitops_core.oci.credentials import Credentials
+from gitops_core.oci.references import Repository
+from gitops_core.runtime.remembered import Kept, Remembered
+
+Provider = Literal["aws", "azure", "gcp"]
+PATIENCE = 45.0
+EARLY = 300.0
+LONGEST = 12 * 3600.0
+LOGIN = 8 << 10
+"""Bytes that a login takes, roughly: the clouds' tokens have up to a few thousand characters."""
+MOST_REMEMBERED = 500 * LOGIN
+THREADS = 4
+
+
+class _Cloud(NamedTuple):
+    """One provider.
+
+    Attributes:
+        scope: what a login is good for, from the registry's host; "" when the host is none of this provider's.
+        login: asks the cloud; blocks.
+    """
+
+    scope: Callable[[str], str]
+    login: Callable[[str], Login]
+    hosts: str
+
+
+CLOUDS: Mapping[str, _Cloud] = {
+    "aws": _Cloud(aws.scope, aws.login, aws.HOSTS),
+    "azure": _Cloud(azure.scope, azure.login, azure.HOSTS),
+    "gcp": _Cloud(gcp.scope, gcp.login, gcp.HOSTS),
+}
+
+
+class SdkLogins:
+    """Implements CloudLogins. To be closed."""
+
+    def __init__(self) -> None:
+        self._logins: Remembered[tuple[str, str], Credentials] = Remembered(MOST_REMEMBERED, lambda _: LOGIN)
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+
+    async def close(self) -> None:
+        """Without waiting for a cloud that does not answer."""
+        await self._logins.close()
+        for threads in self._threads.values():
+            threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.clear()
+
+    async def login(self, provider: Provider, repository: Repository) -> Credentials:
+        cloud = CLOUDS[provider]
+        scope = cloud.scope(repository.registry)
+        if not scope or repository.insecure:
+            cause = "is asked over plain HTTP" if scope else f"is none of provider {provider!r} ({cloud.hosts})"
+            raise StalledError(f"registry {repository.registry!r} {cause}", reason=CredentialsInvalid.reason)
+        return await self._logins.get((provider, scope), lambda: self._ask(provider, cloud, scope))
+
+    async def _ask(self, provider: Provider, cloud: _Cloud, scope: str) -> Kept[Credentials]:
+        # threads of its own for each cloud: one that hangs keeps no other one waiting
+        threads = self._threads.setdefault(provider, ThreadPoolExecutor(THREADS, f"login-{provider}"))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                login = await asyncio.get_running_loop().run_in_executor(threads, cloud.login, scope)
+        except TimeoutError:
+            raise CredentialsInvalid(f"{provider} gave no credentials for {scope} within {PATIENCE:g}s") from None
+        except SdkMissing as error:
+            raise StalledError(
+                f"provider {provider!r} needs {error}: install sealoop[{provider}]", reason=CredentialsInvalid.reason
+            ) from None
+        left = (login.expires - datetime.now(UTC)).total_seconds()
+        return Kept(login.credentials, min(max(left - EARLY, left / 2), LONGEST))

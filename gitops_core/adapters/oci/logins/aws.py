@@ -1,0 +1,63 @@
+"""ECR: a password for twelve hours, for all registries of a region that the identity may read.
+
+    123456789012.dkr.ecr.eu-central-1.amazonaws.com  ──>  ecr:GetAuthorizationToken in eu-central-1
+    public.ecr.aws                                   ──>  ecr-public:GetAuthorizationToken in us-east-1
+
+Source: https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html,
+github.com/awslabs/amazon-ecr-credential-helper, ecr-login/api/client.go (the pattern of host names).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from gitops_core.adapters.oci.logins.login import CONNECT, READ, Login, SdkMissing, told
+from gitops_core.errors import CredentialsInvalid
+from gitops_core.meta import Sensitive
+from gitops_core.oci.credentials import Credentials
+
+HOSTS = "<account>.dkr.ecr.<region>.amazonaws.com, public.ecr.aws"
+PUBLIC = "public.ecr.aws"
+
+_HOST = re.compile(
+    r"[0-9]{12}\.dkr[.-]ecr(?:-fips)?\.([a-z0-9][a-z0-9-]*)\."
+    r"(?:amazonaws\.(?:com(?:\.cn)?|eu)|on\.(?:aws|amazonwebservices\.com\.cn)|sc2s\.sgov\.gov|c2s\.ic\.gov"
+    r"|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)"
+)
+
+
+def scope(registry: str) -> str:
+    """The region, or PUBLIC; "" for a host that is no registry of AWS."""
+    if registry == PUBLIC:
+        return PUBLIC
+    match = _HOST.fullmatch(registry)
+    return match[1] if match else ""
+
+
+def login(region: str) -> Login:
+    """Raises CredentialsInvalid, SdkMissing."""
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        raise SdkMissing("boto3") from None
+    limits = Config(connect_timeout=CONNECT, read_timeout=READ, retries={"total_max_attempts": 2})
+    try:
+        # a session of its own: boto3's default one is not made for several threads
+        session = boto3.session.Session()
+        if region == PUBLIC:
+            client: Any = session.client("ecr-public", region_name="us-east-1", config=limits)
+            said = client.get_authorization_token()["authorizationData"]
+        else:
+            client = session.client("ecr", region_name=region, config=limits)
+            said = client.get_authorization_token()["authorizationData"][0]
+        username, _, password = base64.b64decode(said["authorizationToken"], validate=True).decode().partition(":")
+    except (BotoCoreError, ClientError) as error:
+        raise CredentialsInvalid(f"aws gave no credentials for ECR in {region}: {told(error)}") from None
+    except (LookupError, TypeError, binascii.Error, UnicodeDecodeError):
+        raise CredentialsInvalid(f"aws gave something else than credentials for ECR in {region}") from None
+    return Login(Credentials(username, Sensitive(password)), said["expiresAt"])

@@ -1,0 +1,108 @@
+"""ACR: a Microsoft Entra token is exchanged for the registry's own refresh token, good for three hours.
+
+    azure-identity ──> access token ──POST https://<registry>/oauth2/exchange──> refresh token
+
+Source: https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md, github.com/fluxcd/pkg, auth/azure/provider.go.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gitops_core.adapters.oci.logins.login import CONNECT, READ, Login, SdkMissing, told
+from gitops_core.errors import CredentialsInvalid
+from gitops_core.meta import Sensitive
+from gitops_core.oci.credentials import Credentials
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
+HOSTS = "<name>.azurecr.io, .cn, .us or .de"
+USER = "00000000-0000-0000-0000-000000000000"
+LARGEST_ANSWER = 64 << 10
+
+_HOST = re.compile(r"[a-z0-9][a-z0-9.-]*\.azurecr\.(io|cn|us|de)")
+_MANAGEMENT = {
+    "cn": "https://management.chinacloudapi.cn/.default",
+    "us": "https://management.usgovcloudapi.net/.default",
+}
+_PUBLIC = "https://management.azure.com/.default"
+
+
+class _Exchanged(msgspec.Struct):
+    refresh_token: str
+
+
+class _Claims(msgspec.Struct):
+    exp: float
+
+
+def scope(registry: str) -> str:
+    """The host itself: a refresh token is good for one registry."""
+    return registry if _HOST.fullmatch(registry) else ""
+
+
+def login(registry: str) -> Login:
+    """Raises CredentialsInvalid, SdkMissing."""
+    try:
+        from azure.core.exceptions import AzureError
+        from azure.identity import DefaultAzureCredential
+    except ImportError:
+        raise SdkMissing("azure-identity") from None
+    wanted = _MANAGEMENT.get(registry.rpartition(".")[2], _PUBLIC)
+    try:
+        # environment, workload identity, managed identity: what starts programs or reads a developer's files stays out
+        with DefaultAzureCredential(
+            exclude_cli_credential=True,
+            exclude_developer_cli_credential=True,
+            exclude_powershell_credential=True,
+            exclude_shared_token_cache_credential=True,
+            exclude_visual_studio_code_credential=True,
+            exclude_interactive_browser_credential=True,
+            exclude_broker_credential=True,
+            connection_timeout=CONNECT,
+            read_timeout=READ,
+            retry_total=1,
+        ) as credential:
+            token = credential.get_token(wanted)
+    except (AzureError, ValueError) as error:
+        raise CredentialsInvalid(f"azure gave no credentials for {registry}: {told(error)}") from None
+    return exchange(registry, Sensitive(token.token))
+
+
+def exchange(registry: str, token: Sensitive) -> Login:
+    """The registry's refresh token for a Microsoft Entra access token. Raises CredentialsInvalid."""
+    import requests  # azure-identity brought it already
+
+    url = f"https://{registry}/oauth2/exchange"
+    form = {"grant_type": "access_token", "service": registry, "access_token": token.text()}
+    try:
+        with (
+            requests.Session() as session,
+            session.post(
+                url, form, auth=_as_it_is, timeout=(CONNECT, READ), allow_redirects=False, stream=True
+            ) as said,
+        ):
+            status, body = said.status_code, said.raw.read(LARGEST_ANSWER, decode_content=True)
+    except (requests.RequestException, OSError) as error:
+        raise CredentialsInvalid(f"POST {url}: {type(error).__name__}") from None
+    if status != requests.codes.ok:
+        raise CredentialsInvalid(f"POST {url}: the registry refuses this identity: HTTP {status}")
+    try:
+        refresh = msgspec.json.decode(body, type=_Exchanged).refresh_token
+        claims = refresh.split(".")[1]
+        padded = base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))
+        expires = datetime.fromtimestamp(msgspec.json.decode(padded, type=_Claims).exp, UTC)
+    except (msgspec.MsgspecError, ValueError, LookupError, OverflowError, OSError, RecursionError):
+        raise CredentialsInvalid(f"POST {url}: the answer is no refresh token") from None
+    return Login(Credentials(USER, Sensitive(refresh)), expires)
+
+
+def _as_it_is(request: PreparedRequest) -> PreparedRequest:
+    """No password from ~/.netrc is added to the request."""
+    return request

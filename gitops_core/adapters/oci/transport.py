@@ -1,0 +1,261 @@
+"""One request to a registry, with whatever proof it needs, along the way that its RegistryAccess says.
+
+a token of the host's bucket ──► one of the host's places ──► session of the TLS setting ──► (proxy) ──► registry
+      └── it asked for silence         └── it answers nobody: both are refused at once, for this host only
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from gitops_core.adapters.http import BodyTooLarge, proxy_for, read_body
+from gitops_core.adapters.oci.answers import Answer, connection_cause, failure
+from gitops_core.adapters.oci.challenges import Challenge, belongs
+from gitops_core.adapters.oci.pacing import Paces
+from gitops_core.adapters.oci.sessions import Sessions
+from gitops_core.adapters.oci.tokens import Tokens
+from gitops_core.errors import RegistryDenied, RegistryError, RegistryUnavailable
+from gitops_core.oci.credentials import RegistryAccess
+from gitops_core.oci.reaching import PROXY_SCHEMES
+from gitops_core.oci.references import Repository
+from gitops_core.oci.sites import host_in
+from gitops_core.recent import Recent
+from gitops_core.runtime.places import Places, PlacesTaken
+
+LARGEST_ERROR = 64 << 10
+LARGEST_TOKEN = 1 << 20
+JSON = "application/json"
+MOST_REMEMBERED = 1 << 20
+"""Bytes of what all servers want, and as many of how they are reached; both are found out again."""
+_OVERHEAD = 500
+"""Bytes that one server takes beside its texts, roughly."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a registry may cost.
+
+    Attributes:
+        per_host: requests to one host at the same time.
+        total, read: seconds for one request, and without a single byte.
+        queue: seconds until a request gives up because those before it are not answered.
+        rate, burst: requests a second to one host, and how many without waiting after a pause.
+        sessions: open ones that nobody uses, each with certificates of its own.
+    """
+
+    per_host: int = 8
+    total: float = 60.0
+    read: float = 30.0
+    queue: float = 10.0
+    rate: float = 50.0
+    burst: float = 500.0
+    sessions: int = 64
+
+
+class Transport:
+    """The connections to all registries. To be made where an event loop runs, and closed.
+
+    Args:
+        environment: whose proxy variables count where an access names no proxy.
+    """
+
+    def __init__(self, limits: Limits, environment: Mapping[str, str]) -> None:
+        self._limits = limits
+        self._environment = {name: text for name, text in environment.items() if name.lower().endswith("_proxy")}
+        self._sessions = Sessions(limits.total, limits.read, limits.sessions)
+        self._places = Places(remote=None, per_host=limits.per_host, patience=limits.queue)
+        self._paces = Paces(limits.rate, limits.burst, limits.queue)
+        self._tokens = Tokens(self._ask_token_server)
+        self._schemes: Recent[tuple[str, bool], str] = Recent(MOST_REMEMBERED)
+        self._challenges: Recent[tuple[str, bool], Challenge] = Recent(MOST_REMEMBERED)
+
+    async def close(self) -> None:
+        await self._tokens.close()
+        await self._sessions.close()
+
+    async def ask(
+        self,
+        method: str,
+        repository: Repository,
+        path: str,
+        access: RegistryAccess,
+        headers: Mapping[str, str],
+        limit: int,
+        besides: frozenset[int] = frozenset(),
+    ) -> Answer:
+        """An answer of status 200, or 304 where `headers` hold a condition, or one of `besides`.
+
+        Args:
+            path: with its query.
+            limit: bytes of the body.
+
+        Raises:
+            RegistryError.
+            CredentialsInvalid: certificate or key cannot be used.
+        """
+        try:
+            answer = await self._proven(method, repository, path, access, headers, limit)
+        except BodyTooLarge as error:
+            raise RegistryUnavailable(f"{method} {self._url(repository, path)}: {error}") from None
+        except RegistryDenied as error:
+            raise self._explained(error, repository, access) from None
+        if answer.status in {HTTPStatus.OK, *besides} or (
+            answer.status == HTTPStatus.NOT_MODIFIED and "If-None-Match" in headers
+        ):
+            return answer
+        raise self._explained(failure(answer, access), repository, access)
+
+    def _explained(self, error: RegistryError, repository: Repository, access: RegistryAccess) -> RegistryError:
+        """With the reason where it was refused because our credentials stayed here."""
+        challenge = self._challenges.get(_server(repository))
+        if not isinstance(error, RegistryDenied) or not access.credentials.is_exchanged or challenge is None:
+            return error
+        over_http = self._schemes.get(_server(repository)) == "http"
+        if challenge.scheme != "bearer" or belongs(challenge.realm, repository.registry, over_http=over_http):
+            return error
+        where = host_in(challenge.realm)
+        return RegistryDenied(
+            f"{error}; the registry names a token server of another owner ({where!r}),"
+            " which was not given the credentials"
+        )
+
+    async def _proven(
+        self,
+        method: str,
+        repository: Repository,
+        path: str,
+        access: RegistryAccess,
+        headers: Mapping[str, str],
+        limit: int,
+    ) -> Answer:
+        server = _server(repository)
+        known = self._challenges.get(server)
+        try:
+            proof = await self._proof(known, repository, access)
+        except RegistryError:
+            proof = ""  # what the host asked for elsewhere need not be asked for here: then it will say so
+        answer = await self._send(method, repository, path, access, _with(headers, proof), limit)
+        challenges = answer.challenges if answer.status == HTTPStatus.UNAUTHORIZED else ()
+        if not challenges or (known is not None and challenges[0].scheme == known.scheme == "basic"):
+            return answer
+        wanted = replace(challenges[0], scope="")  # the scope is this repository's
+        self._challenges.put(server, wanted, _OVERHEAD + len(wanted.realm) + len(wanted.service))
+        better = await self._proof(challenges[0], repository, access, refused=proof)
+        if not better or better == proof:
+            return answer
+        return await self._send(method, repository, path, access, _with(headers, better), limit)
+
+    async def _proof(
+        self, challenge: Challenge | None, repository: Repository, access: RegistryAccess, refused: str = ""
+    ) -> str:
+        over_http = self._schemes.get(_server(repository)) == "http"
+        return await self._tokens.proof(challenge, repository, access, over_http=over_http, refused=refused)
+
+    async def _send(
+        self,
+        method: str,
+        repository: Repository,
+        path: str,
+        access: RegistryAccess,
+        headers: Mapping[str, str],
+        limit: int,
+    ) -> Answer:
+        """The answer over the first scheme that connects, which is remembered."""
+        known = self._schemes.get(_server(repository))
+        schemes = (known,) if known else repository.schemes
+        for scheme in schemes:
+            url = f"{scheme}://{repository.registry}{path}"
+            try:
+                answer = await self._request(method, url, access, headers, limit)
+            except aiohttp.ClientConnectorError as error:
+                # who shows a certificate speaks TLS: nothing is said to it in the clear, whatever is wrong with it
+                is_tls = isinstance(error, aiohttp.ClientConnectorCertificateError)
+                if is_tls or scheme == schemes[-1]:
+                    raise RegistryUnavailable(f"{method} {url}: {connection_cause(error, access.proxy)}") from None
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                raise RegistryUnavailable(f"{method} {url}: {connection_cause(error, access.proxy)}") from None
+            else:
+                self._schemes.put(_server(repository), scheme, _OVERHEAD)
+                return answer
+        raise AssertionError("a repository has a scheme")
+
+    async def _ask_token_server(
+        self,
+        method: str,
+        url: str,
+        access: RegistryAccess,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None,
+    ) -> Answer:
+        try:
+            return await self._request(method, url, access, {"Accept": JSON, **headers}, LARGEST_TOKEN, form)
+        except (aiohttp.ClientError, TimeoutError, BodyTooLarge, ValueError) as error:
+            cause = connection_cause(error, access.proxy)
+            raise RegistryUnavailable(f"the token server {urlsplit(url).netloc} did not answer: {cause}") from None
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        access: RegistryAccess,
+        headers: Mapping[str, str],
+        limit: int,
+        form: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Raises what aiohttp does, TimeoutError, ValueError, BodyTooLarge and RegistryUnavailable."""
+        address = URL(url)
+        host = address.host_port_subcomponent or ""
+        pace = self._paces.of(host)
+        await pace.turn()
+        try:
+            async with (
+                self._places.taken(host, self._limits.total),
+                self._sessions.used(access) as session,
+                session.request(
+                    method,
+                    address,
+                    headers=headers,
+                    data=form,
+                    allow_redirects=method != "POST",
+                    max_redirects=4,
+                    proxy=self._proxy(url, access),
+                ) as response,
+            ):
+                most = limit if response.status == HTTPStatus.OK else LARGEST_ERROR
+                body = b"" if method == "HEAD" else await read_body(response, most)
+        except PlacesTaken as error:
+            raise RegistryUnavailable(f"registry {host} is busy or hangs: {error}") from None
+        if not response.history:  # the end of a redirect is another host
+            pace.learn(response.status, response.headers)
+        return Answer(method, url, response.status, response.headers, body)
+
+    def _proxy(self, url: str, access: RegistryAccess) -> str | None:
+        if access.proxy is not None:
+            return access.proxy.text()
+        proxy = proxy_for(url, self._environment) if self._environment else None
+        if proxy is None:
+            return None
+        scheme, separator, _ = proxy.partition("://")
+        if separator and scheme.lower() not in PROXY_SCHEMES:
+            where = urlsplit(url).netloc
+            raise RegistryUnavailable(f"registry {where}: the environment names a proxy that is not http: {scheme!r}")
+        return proxy if separator else f"http://{proxy}"
+
+    def _url(self, repository: Repository, path: str) -> str:
+        scheme = self._schemes.get(_server(repository)) or repository.schemes[0]
+        return f"{scheme}://{repository.registry}{path}"
+
+
+def _server(repository: Repository) -> tuple[str, bool]:
+    """What scheme and challenge are remembered for: who asks for plain HTTP decides for nobody else."""
+    return repository.registry, repository.insecure
+
+
+def _with(headers: Mapping[str, str], proof: str) -> Mapping[str, str]:
+    return {**headers, "Authorization": proof} if proof else headers

@@ -1,0 +1,1 @@
+"""Says how an OCI registry is named, reached and trusted with what proves us to it. Nothing here asks a registry."""
