@@ -39,10 +39,11 @@ class World:
         git: holds one repository, at URL, unless the process is given another Git.
         fakes: the registry, unless a process is given another one.
         forges: where pull requests are opened.
-        catalog: of the process that began last.
+        catalog, metrics: of the process that began last.
     """
 
     catalog: SqliteCatalog
+    metrics: Metrics
 
     def __init__(self, clock: Clock | None = None, git: Git | None = None) -> None:
         self.clock = clock or VirtualClock()
@@ -76,6 +77,7 @@ class World:
         """
         for kind in kinds:
             await self.cluster.apply(crd(kind), field_manager="test")
+        self.metrics = Metrics(CollectorRegistry())
         stop, own = asyncio.Event(), SqliteCatalog.open(None)
         self.catalog = catalog or own
         process = asyncio.create_task(
@@ -94,7 +96,7 @@ class World:
                 ),
                 settings=Settings(),
                 stop=stop,
-                metrics=Metrics(CollectorRegistry()),
+                metrics=self.metrics,
                 health=Health(),
             )
         )
