@@ -6,31 +6,27 @@ reconciliation wrote, so that the echo of a write does not wake the writer again
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from gitops_core.meta import Kind, Manifest, ObjectRef, Revision, Sensitive, Tree
+from gitops_core.meta import Manifest, ObjectRef, Revision, Sensitive, Tree
 from gitops_core.ports import (
-    ApiResource,
-    Cluster,
     Commit,
     CommitInfo,
     Git,
     GitAccess,
     GitRef,
     GitRemote,
-    Page,
-    Query,
     Signer,
-    WatchEvent,
     no_commit,
 )
+from gitops_core.runtime.forwarding import Forwarding, Request
 from gitops_core.runtime.informers import version_of
 from gitops_core.runtime.leave import Fence, behind
 
-T = TypeVar("T")
+A = TypeVar("A")
 
 _ANONYMOUS = GitAccess()
 
@@ -38,89 +34,25 @@ WRITTEN: ContextVar[dict[ObjectRef, int] | None] = ContextVar("WRITTEN", default
 """Where the running reconciliation's writes are noted: the resourceVersion by object. Tasks it starts inherit it."""
 
 
-def _note(manifest: Manifest, dry_run: bool) -> Manifest:
-    written = WRITTEN.get()
-    if written is not None and not dry_run:
-        written[ObjectRef.of(manifest)] = version_of(manifest["metadata"].get("resourceVersion", ""))
-    return manifest
+def _note(stored: Manifest) -> None:
+    if (written := WRITTEN.get()) is not None:
+        written[ObjectRef.of(stored)] = version_of(stored["metadata"].get("resourceVersion", ""))
 
 
 @dataclass(frozen=True)
-class FencedCluster:
+class FencedCluster(Forwarding):
     """Implements gitops_core.ports.Cluster."""
 
-    inner: Cluster
     fence: Fence
 
-    async def resource(self, kind: Kind) -> ApiResource:
-        return await self.inner.resource(kind)
-
-    async def resources(self) -> Sequence[ApiResource]:
-        return await self.inner.resources()
-
-    async def get(self, ref: ObjectRef) -> Manifest | None:
-        return await self.inner.get(ref)
-
-    async def list(self, query: Query, type_: type[T], *, limit: int = 500, continue_token: str = "") -> Page[T]:
-        return await self.inner.list(query, type_, limit=limit, continue_token=continue_token)
-
-    def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
-        return self.inner.watch(query, type_, resource_version)
-
-    async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
+    async def carry(self, request: Request, send: Callable[[], Awaitable[A]]) -> A:
+        if not request.is_write:
+            return await send()
         with behind(self.fence):
-            return _note(await self.inner.create(manifest, field_manager=field_manager, dry_run=dry_run), dry_run)
-
-    async def replace(
-        self, manifest: Manifest, *, field_manager: str, subresource: str = "", dry_run: bool = False
-    ) -> Manifest:
-        with behind(self.fence):
-            stored = await self.inner.replace(
-                manifest, field_manager=field_manager, subresource=subresource, dry_run=dry_run
-            )
-        return _note(stored, dry_run)
-
-    async def apply(
-        self, manifest: Manifest, *, field_manager: str, force: bool = False, dry_run: bool = False
-    ) -> Manifest:
-        with behind(self.fence):
-            stored = await self.inner.apply(manifest, field_manager=field_manager, force=force, dry_run=dry_run)
-        return _note(stored, dry_run)
-
-    async def patch(
-        self,
-        ref: ObjectRef,
-        patch: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-        *,
-        field_manager: str,
-        subresource: str = "",
-        dry_run: bool = False,
-    ) -> Manifest:
-        with behind(self.fence):
-            stored = await self.inner.patch(
-                ref, patch, field_manager=field_manager, subresource=subresource, dry_run=dry_run
-            )
-        return _note(stored, dry_run)
-
-    async def delete(
-        self,
-        ref: ObjectRef,
-        *,
-        uid: str = "",
-        resource_version: str = "",
-        propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
-        dry_run: bool = False,
-    ) -> None:
-        with behind(self.fence):
-            await self.inner.delete(
-                ref, uid=uid, resource_version=resource_version, propagation=propagation, dry_run=dry_run
-            )
-
-    def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
-        return FencedCluster(self.inner.impersonate(user, groups), self.fence)
-
-    def apart(self) -> Cluster:
-        return FencedCluster(self.inner.apart(), self.fence)
+            answer = await send()
+        if isinstance(answer, Mapping) and not request.dry_run:
+            _note(answer)
+        return answer
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ async def run(
     statuses = StatusWriter(fenced, informers.written)
     events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
     objects = WatchedObjects(informers, cluster)
-    platform = Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, compute)
+    platform = Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, metrics, compute)
     around = Surroundings(
         cluster=fenced,
         fence=fence,

@@ -15,6 +15,7 @@ import click
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Status
 from gitops_core.ports import Chance, Clock, Cluster, Compute, Events, Git, Objects, PartialObject, Query, Statuses
 from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.permissions import Permission
 
 R = TypeVar("R", bound=Resource)
@@ -132,6 +133,7 @@ class Platform:
     events: Events
     statuses: Statuses
     objects: Objects
+    metrics: Metrics
     compute: Compute = IN_PLACE
 
 

@@ -92,7 +92,7 @@ class Writer:
 
     async def run(self) -> Run:
         """Raises GitError, UpdateFailed, BranchTaken, TemplateFieldRemoved, GitOperationFailed, SigningFailed."""
-        source, last = self.job.source, ""
+        source, last, pushes = self.job.source, "", self.platform.metrics.pushes
         for number in range(TRIES):
             base = await source.remote.resolve(source.ref)
             tip = await self._tip(base)
@@ -108,8 +108,13 @@ class Writer:
             try:
                 pushed = await self._push(commit, tip, (own, *others))
             except PushConflict as conflict:
+                pushes.labels("Conflict").inc()
                 last = str(conflict)
+            except GitError as error:
+                pushes.labels(error.reason).inc()
+                raise
             else:
+                pushes.labels("Succeeded").inc()
                 return Run(own, base if source.switches else pushed, together, pushed, commit.message)
             pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 1.5**number)
             await self.platform.clock.sleep(pause * self.platform.chance.random())

@@ -144,5 +144,6 @@ async def looking(cluster: Cluster) -> AsyncIterator[Look]:
             Silent(),
             StatusWriter(fenced, informers.written),
             WatchedObjects(informers, cluster),
+            metrics,
         )
         yield Look(platform, ports)

@@ -487,3 +487,25 @@ def test_a_policy_that_fails_now_still_counts_with_what_it_chose() -> None:
             return await world.head()
 
     assert virtually(scenario())["app/web.yaml"] == image_line("1.1.0")
+
+
+def test_pushes_are_counted_by_their_result() -> None:
+    async def scenario() -> dict[str, float | None]:
+        world = World()
+        troubles = ["race", "race", "away"]
+
+        async def trouble(deed: str, moment: str) -> None:
+            if (deed, moment) == ("push", "before") and troubles:
+                if troubles.pop(0) == "away":
+                    raise GitError("git push: the remote is away")
+                await world.repository.commit({f"other{len(troubles)}.txt": b"mine\n"})
+
+        async with world.running():
+            world.git.fault = trouble
+            await begun(world)
+            await world.until(ImageUpdateAutomation, "fleet", is_ready)
+            sample = world.metrics.registry.get_sample_value
+            results = ("Conflict", "GitOperationFailed", "Succeeded")
+            return {result: sample("sealoop_git_pushes_total", {"result": result}) for result in results}
+
+    assert virtually(scenario()) == {"Conflict": 2, "GitOperationFailed": 1, "Succeeded": 1}

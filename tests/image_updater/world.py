@@ -40,10 +40,11 @@ class World:
         git: holds one repository, at URL, unless the process is given another Git.
         fakes: the registry, unless a process is given another one.
         forges: where pull requests are opened.
-        catalog, controllers: of the process that began last.
+        catalog, metrics, controllers: of the process that began last.
     """
 
     catalog: SqliteCatalog
+    metrics: Metrics
     controllers: tuple[Controller[Any], ...]
 
     def __init__(self, clock: Clock | None = None, git: Git | None = None) -> None:
@@ -78,6 +79,7 @@ class World:
         """
         for kind in kinds:
             await self.cluster.apply(crd(kind), field_manager="test")
+        self.metrics = Metrics(CollectorRegistry())
         stop, own = asyncio.Event(), SqliteCatalog.open(None)
         self.catalog = catalog or own
 
@@ -101,7 +103,7 @@ class World:
                 assemble=assembled,
                 settings=Settings(),
                 stop=stop,
-                metrics=Metrics(CollectorRegistry()),
+                metrics=self.metrics,
                 health=Health(),
             )
         )

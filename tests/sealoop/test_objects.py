@@ -18,6 +18,7 @@ from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, KindUn
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster, Query, WatchEvent
 from gitops_core.runtime.clock import SystemChance, SystemClock
+from gitops_core.runtime.forwarding import Forwarding
 from sealoop.applying import Applying, apply_all
 from sealoop.deleting import Deleting, delete_all
 from sealoop.files import in_order, manifests_in
@@ -287,19 +288,17 @@ async def test_a_watch_that_knows_no_place_to_go_on_shows_what_differs(place: Pl
     assert told == ["changed=2", "new=1", "seen=5"]
 
 
-class Unsteady:
+class Unsteady(Forwarding):
     """A cluster whose watches break before they begin, each for the next reason in line."""
 
     def __init__(self, cluster: Cluster, *reasons: ClusterError) -> None:
-        self._cluster, self._reasons = cluster, list(reasons)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._cluster, name)
+        super().__init__(cluster)
+        self._reasons = list(reasons)
 
     async def watch(self, query: Query, type_: type[Any], resource_version: str) -> AsyncIterator[WatchEvent[Any]]:
         if self._reasons:
             raise self._reasons.pop(0)
-        async for event in self._cluster.watch(query, type_, resource_version):
+        async for event in self.inner.watch(query, type_, resource_version):
             yield event
 
 
@@ -308,7 +307,7 @@ async def test_a_watch_outlives_what_breaks_it(place: Place, capsys: pytest.Capt
     query = Query(CONFIG_MAP, place.namespace)
     page = await place.cluster.list(query, dict[str, Any])
     shown = [item for item in page.items if isinstance(item, dict)]
-    unsteady: Any = Unsteady(place.cluster, ClusterUnavailable("the API server is restarting"), Expired("too old"))
+    unsteady = Unsteady(place.cluster, ClusterUnavailable("the API server is restarting"), Expired("too old"))
     capsys.readouterr()
 
     found = changes(unsteady, query, shown, page.resource_version)

@@ -45,6 +45,7 @@ async def wired(tmp_path: Path, local_cluster: LocalCluster) -> tuple[Controller
         events=EventRecorder(local_cluster, clock, chance, metrics, "tests"),
         statuses=StatusWriter(local_cluster, informers.written),
         objects=WatchedObjects(informers, local_cluster),
+        metrics=metrics,
     )
     async with OciRegistry() as registry:
         with closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:

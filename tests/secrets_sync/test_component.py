@@ -15,6 +15,7 @@ import pytest
 from gitops_core.errors import BadRequest, ClusterError, ClusterUnavailable, FieldFault, Forbidden, Invalid
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Query
+from gitops_core.runtime.forwarding import Request
 from gitops_core.runtime.reconciling import Controller, Platform
 from secrets_sync.adapters import FakeFactory, provider_factories
 from secrets_sync.api import ExternalSecret, SecretStore
@@ -22,7 +23,7 @@ from secrets_sync.component import component, controllers
 from secrets_sync.domain.live import MANAGED, SECRET
 from secrets_sync.errors import AccessDenied, ProviderUnavailable
 from secrets_sync.ports import ProviderFactories
-from tests.gitops_core.runtime.world import EVENT, World
+from tests.gitops_core.runtime.world import EVENT, Send, World, kind_of
 from tests.secrets_sync.world import NAMESPACE, external_secret, fake, store
 from tests.servers.vault import VaultServer
 from tests.simulation.fakes.provider import MemoryFactory, MemoryProvider
@@ -296,10 +297,9 @@ def test_a_value_is_seen_in_the_secret_and_nowhere_else(caplog: pytest.LogCaptur
 def quoting(world: World, deed: str, failure: Callable[[str], ClusterError]) -> None:
     """From now on the API server refuses to do this to Secrets, and repeats the value, as a webhook may."""
 
-    async def refuse(subject: Any, **options: Any) -> Any:
-        kind = subject.kind.kind if isinstance(subject, ObjectRef) else subject["kind"]
-        if kind != "Secret":
-            return await getattr(world.local, deed)(subject, **options)
+    async def refuse(request: Request, send: Send) -> Any:
+        if kind_of(request) != "Secret":
+            return await send()
         raise failure(f"password {MARKED} ({base64.b64encode(MARKED.encode()).decode()}) is too weak")
 
     world.cluster.override[deed] = refuse

@@ -154,7 +154,7 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._target, name)
-        if inspect.isasyncgenfunction(value):
+        if name == "watch":
             return lambda *args, **options: self._iterate(name, value(*args, **options))
         if inspect.iscoroutinefunction(value):
             return lambda *args, **options: self._call(name, value, args, options)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from gitops_core.adapters.local import LocalCluster
-from gitops_core.meta import Manifest, ObjectRef
+from gitops_core.meta import Manifest
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import Repository, parse_image
 from gitops_core.ports import Clock
+from gitops_core.runtime.forwarding import Forwarding, Request
 from image_updater.domain.tags.checkpoint import decode
 from image_updater.domain.tags.history import SeenTag
 from image_updater.ports import Image, SignedClaim
@@ -27,6 +28,8 @@ from tests.simulation.files import IMAGES
 from tests.simulation.leases import Interval, LeaseRecord
 from tests.simulation.loop import BEGINNING
 from tests.simulation.mortal import ACTING, Liar, Life
+
+A = TypeVar("A")
 
 GRACE = 10.0
 """Virtual seconds that a commit may take from the last look at guards to its arrival."""
@@ -327,46 +330,21 @@ def _entry(at: float, entry: Mapping[str, Any]) -> Quarantine:
     return Quarantine(at, entry["policy"], entry["tag"], *digests)
 
 
-class RecordedCluster(LocalCluster):
+@dataclass(frozen=True)
+class RecordedCluster(Forwarding):
     """The embedded cluster, which writes down what an invariant asks for at the moment it is stored."""
 
+    inner: LocalCluster
     chronicle: Chronicle
 
-    async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
-        stored = await super().create(manifest, field_manager=field_manager, dry_run=dry_run)
-        if not dry_run:
-            self._note(stored)
-        return stored
+    def close(self) -> None:
+        self.inner.close()
 
-    async def replace(
-        self, manifest: Manifest, *, field_manager: str, subresource: str = "", dry_run: bool = False
-    ) -> Manifest:
-        stored = await super().replace(manifest, field_manager=field_manager, subresource=subresource, dry_run=dry_run)
-        if not dry_run:
-            self._note(stored)
-        return stored
-
-    async def apply(
-        self, manifest: Manifest, *, field_manager: str, force: bool = False, dry_run: bool = False
-    ) -> Manifest:
-        stored = await super().apply(manifest, field_manager=field_manager, force=force, dry_run=dry_run)
-        if not dry_run:
-            self._note(stored)
-        return stored
-
-    async def patch(
-        self,
-        ref: ObjectRef,
-        patch: Mapping[str, Any] | Sequence[Mapping[str, Any]],
-        *,
-        field_manager: str,
-        subresource: str = "",
-        dry_run: bool = False,
-    ) -> Manifest:
-        stored = await super().patch(ref, patch, field_manager=field_manager, subresource=subresource, dry_run=dry_run)
-        if not dry_run:
-            self._note(stored)
-        return stored
+    async def carry(self, request: Request, send: Callable[[], Awaitable[A]]) -> A:
+        answer = await send()
+        if request.is_write and isinstance(answer, Mapping) and not request.dry_run:
+            self._note(answer)
+        return answer
 
     def _note(self, stored: Manifest) -> None:
         match stored["kind"]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import NotFound
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Clock, Query
@@ -50,8 +51,8 @@ class World:
         self.git = FakeGit()
         self.registry = FakeRegistry()
         self.store = MemoryFactory()
-        self.cluster = RecordedCluster.open(None, clock, SeededChance(seed))
-        self.chronicle = self.cluster.chronicle = Chronicle(clock)
+        self.chronicle = Chronicle(clock)
+        self.cluster = RecordedCluster(LocalCluster.open(None, clock, SeededChance(seed)), self.chronicle)
         self.git.fault = self._arrived
         self.safety = safety
         self.disks: dict[str, SqliteCatalog] = {}

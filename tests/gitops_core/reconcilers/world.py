@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from gitops_core.api import KINDS, GitRepository, Kustomization
 from gitops_core.errors import ClusterError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster, Git, Query
+from gitops_core.runtime.forwarding import Forwarding, Request
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Platform
@@ -25,10 +26,9 @@ from tests.simulation.loop import SeededChance, VirtualClock
 
 URL = "http://git.example.com/team/fleet.git"
 CONFIG_MAP, DEPLOYMENT, EVENT = Kind("", "v1", "ConfigMap"), Kind("apps", "v1", "Deployment"), Kind("", "v1", "Event")
-WRITES = ("create", "replace", "apply", "patch", "delete")
 
 
-class Counted:
+class Counted(Forwarding):
     """The cluster, and a diary of what was asked of it: (method, object, whether it was only tried).
 
     Attributes:
@@ -39,32 +39,31 @@ class Counted:
     """
 
     def __init__(self, inner: LocalCluster) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.requests: list[tuple[str, str, bool]] = []
         self.refusals: dict[str, ClusterError] = {}
         self.conflicts: dict[str, ClusterError] = {}
         self.meanwhile: dict[tuple[str, str], Callable[[], Awaitable[object]]] = {}
         self.answers: dict[tuple[str, str], Callable[[Any], Any]] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.inner, name)
-        if name not in (*WRITES, "get", "list"):
-            return method
+    async def carry(self, request: Request, send: Callable[[], Awaitable[Any]]) -> Any:
+        name, about = request.method, _name_of(request.about)
+        self.requests.append((name, about, request.dry_run))
+        if not request.dry_run and (deed := self.meanwhile.pop((name, about), None)) is not None:
+            await deed()
+        if name in ("apply", "delete") and not request.dry_run and about in self.refusals:
+            raise self.refusals[about]
+        if name == "patch" and about in self.conflicts:
+            raise self.conflicts[about]
+        answer = await send()
+        is_changed = (name, about) in self.answers and not request.dry_run
+        return self.answers[name, about](answer) if is_changed else answer
 
-        async def request(subject: Any, *args: Any, **options: Any) -> Any:
-            about = _name_of(subject)
-            self.requests.append((name, about, bool(options.get("dry_run"))))
-            if not options.get("dry_run") and (deed := self.meanwhile.pop((name, about), None)) is not None:
-                await deed()
-            if name in ("apply", "delete") and not options.get("dry_run") and about in self.refusals:
-                raise self.refusals[about]
-            if name == "patch" and about in self.conflicts:
-                raise self.conflicts[about]
-            answer = await method(subject, *args, **options)
-            is_changed = (name, about) in self.answers and not options.get("dry_run")
-            return self.answers[name, about](answer) if is_changed else answer
+    def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
+        return self
 
-        return request
+    def apart(self) -> Cluster:
+        return self
 
     def since(self, moment: int, *methods: str) -> list[tuple[str, str, bool]]:
         return [request for request in self.requests[moment:] if not methods or request[0] in methods]
@@ -112,7 +111,7 @@ class World:
         halt = asyncio.Event()
         task = asyncio.create_task(
             run(
-                cluster=cast(Cluster, self.cluster),
+                cluster=self.cluster,
                 git=cast(Git, self.git),
                 clock=self.clock,
                 chance=SeededChance(2),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from gitops_core.errors import Forbidden
 from gitops_core.meta import ObjectMeta
-from gitops_core.ports import Cluster
 from gitops_core.runtime.events import (
     COUNTED_EVERY,
     MOST_MESSAGE,
@@ -19,9 +18,10 @@ from gitops_core.runtime.events import (
     SAME_FOR,
     EventRecorder,
 )
+from gitops_core.runtime.forwarding import Request
 from gitops_core.runtime.metrics import Metrics
 from tests.gitops_core.runtime.kinds import Widget
-from tests.gitops_core.runtime.world import World
+from tests.gitops_core.runtime.world import Send, World
 from tests.simulation.loop import SeededChance, virtually
 
 ABOUT = Widget(metadata=ObjectMeta(name="a", namespace="shop", uid="1", resource_version="7"))
@@ -29,7 +29,7 @@ ABOUT = Widget(metadata=ObjectMeta(name="a", namespace="shop", uid="1", resource
 
 def _recorder(world: World) -> tuple[EventRecorder, Metrics]:
     metrics = Metrics(CollectorRegistry())
-    cluster = cast(Cluster, world.cluster)
+    cluster = world.cluster
     return EventRecorder(cluster, world.clock, SeededChance(5), metrics, "sealoop-0"), metrics
 
 
@@ -155,12 +155,11 @@ def test_an_api_server_that_will_not_have_it_stops_nothing() -> None:
         world = World()
         await world.install()
         recorder, metrics = _recorder(world)
-        create = world.local.create
 
-        async def refuse(*args: Any, **options: Any) -> Any:
-            if args[0]["message"] == "bad":
+        async def refuse(request: Request, send: Send) -> Any:
+            if isinstance(request.about, dict) and request.about["message"] == "bad":
                 raise Forbidden("events is forbidden")
-            return await create(*args, **options)
+            return await send()
 
         world.cluster.override["create"] = refuse
         writing = asyncio.create_task(recorder.run())

@@ -14,12 +14,13 @@ from gitops_core.api.gitrepository import GitRepositoryStatus
 from gitops_core.errors import ClusterUnavailable, Invalid, NotLeader, TransientError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
+from gitops_core.runtime.forwarding import Forwarding, Request
 from gitops_core.runtime.leading import LEASE, Leadership
 from gitops_core.runtime.leave import check_again
 from gitops_core.runtime.reconciling import Controller, Outcome, Platform, Watch, names
 from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
-from tests.gitops_core.runtime.world import World, condition, controller, lease, outcome, ref
+from tests.gitops_core.runtime.world import Flaky, Send, World, condition, controller, kind_of, lease, outcome, ref
 from tests.simulation.loop import SeededChance, virtually
 
 _CONFIGMAP = Kind("", "v1", "ConfigMap")
@@ -83,12 +84,12 @@ def test_a_watch_that_is_turned_away_comes_back_when_the_api_server_says() -> No
     async def main() -> None:
         world, diary = World(), Diary()
 
-        async def busy(query: Query, type_: type[Any], **options: Any) -> Any:
-            if query.kind == Widget.KIND:
+        async def busy(request: Request, send: Send) -> Any:
+            if kind_of(request) == "Widget":
                 asked.append(world.clock.monotonic())
                 if len(asked) < 4:
                     raise ClusterUnavailable("too many requests", retry_after=20.0)
-            return await world.local.list(query, type_, **options)
+            return await send()
 
         asked: list[float] = []
         world.cluster.override["list"] = busy
@@ -188,13 +189,14 @@ def test_a_status_that_the_api_server_refuses_is_replaced_by_a_short_one(fails: 
                 )
             return outcome(wanted, None)
 
-        async def picky(subject: ObjectRef, patch: Any, **options: Any) -> Any:
-            if (patch.get("status") or {}).get("size") == 2:
-                raise Invalid(subject, "Widget/shop/a: status.size: Invalid value: 2: too large: " + "x" * 9000)
-            return await world.local.patch(subject, patch, **options)
+        class Picky(Forwarding):
+            async def patch(self, ref: ObjectRef, patch: Any, **options: Any) -> Any:
+                if (patch.get("status") or {}).get("size") == 2:
+                    raise Invalid(ref, "Widget/shop/a: status.size: Invalid value: 2: too large: " + "x" * 9000)
+                return await super().patch(ref, patch, **options)
 
         looks: list[float] = []
-        world.cluster.override["patch"] = picky
+        world.cluster = Flaky(Picky(world.local))
         await world.install()
         await world.put(Widget, "a", size=1)
         async with world.process(controller(script)):
@@ -255,10 +257,10 @@ def test_a_leader_that_has_not_read_a_kind_is_not_ready_and_says_which() -> None
     async def main() -> None:
         world = World()
 
-        async def hangs(query: Query, type_: type[Any], **options: Any) -> Any:
-            if query.kind == Gadget.KIND:
+        async def hangs(request: Request, send: Send) -> Any:
+            if kind_of(request) == "Gadget":
                 await asyncio.sleep(100)
-            return await world.local.list(query, type_, **options)
+            return await send()
 
         world.cluster.override["list"] = hangs
         await world.install(Widget, Gadget)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from gitops_core.errors import NotFound
 from gitops_core.meta import ObjectKey
-from gitops_core.ports import Cluster, PartialObject, Query
+from gitops_core.ports import PartialObject, Query
 from gitops_core.runtime.informers import Informer, Informers, WatchedObjects
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import from_manifest
@@ -52,9 +52,7 @@ class History:
 
 
 def _informer(world: World, query: Query = Query(Widget.KIND), type_: Any = Widget) -> Informer[Any]:  # noqa: B008
-    return Informer(
-        query, type_, cast(Cluster, world.cluster), world.clock, SeededChance(4), Metrics(CollectorRegistry())
-    )
+    return Informer(query, type_, world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
 
 
 async def _step(world: World, informer: Informer[Any], kind: str, name: str, number: int) -> None:
@@ -123,7 +121,7 @@ def test_everyone_who_asks_the_same_shares_one_informer_and_the_last_one_ends_it
     async def main() -> None:
         world = World()
         await world.install()
-        informers = Informers(cast(Cluster, world.cluster), world.clock, SeededChance(4), Metrics(CollectorRegistry()))
+        informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
         async with asyncio.TaskGroup() as group:
             informers.start(group)
             one, two = (informers.acquire(Query(Widget.KIND), Widget) for _ in range(2))
@@ -153,7 +151,7 @@ def test_watched_objects_cost_no_request_and_others_are_asked_for() -> None:
         await world.install()
         await world.put(Widget, "a", size=1)
         await world.put(Gadget, "g", size=2)
-        cluster = cast(Cluster, world.cluster)
+        cluster = world.cluster
         informers = Informers(cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
         objects = WatchedObjects(informers, cluster)
         async with asyncio.TaskGroup() as group:
@@ -192,7 +190,7 @@ def test_an_api_server_restored_from_a_backup_is_believed() -> None:
         running = asyncio.create_task(informer.run())
         await asyncio.sleep(1)
 
-        world.cluster.inner = backup.local
+        world.cluster.become(backup.local)
         world.cluster.expire = True
         world.cluster.cut_watches()
         await asyncio.sleep(60)

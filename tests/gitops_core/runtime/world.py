@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import ClusterUnavailable, Expired
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
 from gitops_core.ports import Cluster, Git, GitAccess, GitRemote, Query, Signer, WatchEvent
+from gitops_core.runtime.forwarding import Forwarding, Request
 from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
@@ -23,8 +24,7 @@ from tests.gitops_core.runtime.kinds import Gadget, Plain, Widget, WidgetStatus
 from tests.simulation.loop import SeededChance, VirtualClock
 
 EVENT = Kind("", "v1", "Event")
-READS = ("get", "list")
-WRITES = ("create", "replace", "apply", "patch", "delete")
+Send = Callable[[], Awaitable[Any]]
 
 
 class NoGit:
@@ -37,29 +37,33 @@ class NoGit:
         raise NotImplementedError("nothing here signs")
 
 
-class Flaky:
+class Flaky(Forwarding):
     """A cluster behind a bad network.
 
     Attributes:
         down: every request fails.
         expire: the next watch is told that its version is forgotten.
         delay: virtual seconds that every write takes on its way to the server.
-        override: what to do instead, by method.
+        override: what to do with such a request instead of sending it, by method.
         watched_from: the versions that watches began at.
         watching: how many watches are open, by kind.
         requests: how many requests were made, by method and kind.
     """
 
-    def __init__(self, inner: LocalCluster) -> None:
-        self.inner = inner
+    def __init__(self, inner: Cluster) -> None:
+        super().__init__(inner)
         self.down = False
         self.expire = False
         self.delay = 0.0
         self.requests: Counter[str] = Counter()
         self.watched_from: list[int] = []
         self.watching: Counter[str] = Counter()
-        self.override: dict[str, Callable[..., Any]] = {}
+        self.override: dict[str, Callable[[Request, Send], Awaitable[Any]]] = {}
         self._cut = asyncio.Event()
+
+    def become(self, inner: Cluster) -> None:
+        """Answer for another cluster from now on, as one that is restored from a backup."""
+        object.__setattr__(self, "inner", inner)
 
     def cut_watches(self) -> None:
         self._cut.set()
@@ -68,30 +72,25 @@ class Flaky:
     def apart(self) -> Flaky:
         return self
 
-    def __getattr__(self, name: str) -> Any:
-        method = self.override.get(name) or getattr(self.inner, name)
-        if name not in (*READS, *WRITES):
-            return method
+    async def carry(self, request: Request, send: Send) -> Any:
+        self.requests[f"{request.method} {kind_of(request)}"] += 1
+        if self.down:
+            raise ClusterUnavailable("connection refused")
+        if request.is_write and self.delay:
+            await asyncio.sleep(self.delay)
+        if (instead := self.override.get(request.method)) is not None:
+            return await instead(request, send)
+        return await send()
 
-        async def request(subject: Any, *args: Any, **options: Any) -> Any:
-            self.requests[f"{name} {_kind_of(subject)}"] += 1
-            if self.down:
-                raise ClusterUnavailable("connection refused")
-            if name in WRITES and self.delay:
-                await asyncio.sleep(self.delay)
-            return await method(subject, *args, **options)
-
-        return request
-
-    async def watch(self, query: Query, type_: type[Any], version: str) -> AsyncIterator[WatchEvent[Any]]:
+    async def watch(self, query: Query, type_: type[Any], resource_version: str) -> AsyncIterator[WatchEvent[Any]]:
         self.requests[f"watch {query.kind.kind}"] += 1
-        self.watched_from.append(int(version))
+        self.watched_from.append(int(resource_version))
         if self.down:
             raise ClusterUnavailable("connection refused")
         if self.expire:
             self.expire = False
             raise Expired("too old")
-        events = self.inner.watch(query, type_, version)
+        events = self.inner.watch(query, type_, resource_version)
         cutting = asyncio.create_task(_wait(self._cut))
         nexting: asyncio.Future[WatchEvent[Any]] | None = None
         self.watching[query.kind.kind] += 1
@@ -119,10 +118,9 @@ async def _wait(event: asyncio.Event) -> None:
     await event.wait()
 
 
-def _kind_of(subject: Any) -> str:
-    if isinstance(subject, ObjectRef | Query):
-        return subject.kind.kind
-    return str(subject["kind"])
+def kind_of(request: Request) -> str:
+    about = request.about
+    return about.kind.kind if isinstance(about, ObjectRef | Query) else str(about["kind"])
 
 
 Work = Callable[[Any, Platform], Any]
@@ -197,7 +195,7 @@ class Process:
 
         self.task = asyncio.create_task(
             run(
-                cluster=cast(Cluster, world.cluster),
+                cluster=world.cluster,
                 git=cast(Git, NoGit()),
                 clock=world.clock,
                 chance=SeededChance(2),
