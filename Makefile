@@ -21,6 +21,7 @@ check: install         ## Format, lint, types, import contracts, generated files
 	$(BIN)/mypy
 	$(BIN)/sealoop crds --check deploy/crds
 	$(BIN)/sealoop rbac --check --table docs/operations.md
+	$(BIN)/sealoop fields --check docs/kinds
 
 format: install        ## Rewrite the code as the formatter wants it
 	$(BIN)/ruff format .
@@ -29,6 +30,7 @@ format: install        ## Rewrite the code as the formatter wants it
 generate: install      ## Write the generated files again
 	$(BIN)/sealoop crds deploy/crds
 	$(BIN)/sealoop rbac --table docs/operations.md
+	$(BIN)/sealoop fields docs/kinds
 
 explore: install tools ## The property tests with new examples, and many: make explore ARGS=tests/image_updater
 	$(BIN)/python -m pytest -n auto -m hypothesis --hypothesis-profile=explore $(ARGS)

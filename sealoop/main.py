@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "images": ("sealoop.images", "Look at, try out and make image updates."),
     "rbac": ("sealoop.rbac", "Print the roles that the service needs."),
     "crds": ("sealoop.crds", "Write the CustomResourceDefinitions, or print them."),
+    "fields": ("sealoop.fields", "Write the tables of fields into the pages of the kinds."),
 }
 
 

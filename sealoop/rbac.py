@@ -15,9 +15,9 @@ import click
 
 from gitops_core.meta import Manifest
 from gitops_core.runtime.permissions import Permission, Verb, of_kinds
+from sealoop.tables import begin, end, markdown, with_table
 
-BEGIN = "<!-- begin: sealoop rbac -->"
-END = "<!-- end: sealoop rbac -->"
+BEGIN, END = begin("rbac"), end("rbac")
 ORDER: tuple[Verb, ...] = ("get", "list", "watch", "create", "update", "patch", "delete")
 API = "rbac.authorization.k8s.io/v1"
 
@@ -47,7 +47,7 @@ def rbac(lease_namespace: str, document: Path | None, check: bool) -> None:
         click.echo(_printed(roles(needed, applied, lease_namespace)), nl=False)
         return
     present = document.read_text(encoding="utf-8")
-    wanted = with_table(present, table(needed, applied))
+    wanted = with_table(present, "rbac", table(needed, applied))
     if wanted is None:
         raise click.ClickException(f"{document}: no lines {BEGIN!r} and {END!r} to write between")
     if check and present != wanted:
@@ -75,15 +75,8 @@ def table(needed: Iterable[Permission], applied: Iterable[Permission]) -> str:
             place = owner if grant.place == "cluster" else f"{owner}, in the Lease's namespace"
             named = "everything" if grant.resource == "*" else grant.resource
             rows.setdefault((place, ", ".join(grant.verbs), grant.why), []).append(named)
-    lines = [f"| {place} | {', '.join(names)} | {verbs} | {why} |" for (place, verbs, why), names in rows.items()]
-    return "\n".join(["| for | resources | verbs | why |", "|---|---|---|---|", *lines])
-
-
-def with_table(text: str, written: str) -> str | None:
-    """`text` with the table between the two comments; None without them."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    return f"{before}{begin}\n{written}\n{end}{after}" if begin and end else None
+    lines = ((place, ", ".join(names), verbs, why) for (place, verbs, why), names in rows.items())
+    return markdown(("for", "resources", "verbs", "why"), lines)
 
 
 def merged(permissions: Iterable[Permission]) -> list[Permission]:
