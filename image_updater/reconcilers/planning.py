@@ -16,12 +16,12 @@ from gitops_core.ports import CommitInfo, GitRemote
 from gitops_core.runtime.computing import READING
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Reverted
-from image_updater.domain.files.inventory import Step, refused, still_set_back
+from image_updater.domain.files.inventory import Step, find_refused_values, keep_set_back
 from image_updater.domain.files.markers import SCREEN
 from image_updater.domain.files.plan import Change, CommitPlan, Sighting, Spot, plan_commit, setters
-from image_updater.domain.files.sightings import setter_of
-from image_updater.domain.files.targets import DeclaredTarget, targeted
-from image_updater.domain.guards.gates import Gate, Gatekeeper, gates_for, regulated
+from image_updater.domain.files.sightings import parse_setter
+from image_updater.domain.files.targets import DeclaredTarget, select_targeted
+from image_updater.domain.guards.gates import Gate, Gatekeeper, gates_for, regulate
 from image_updater.domain.guards.selectors import selector_text, selects
 from image_updater.errors import UpdateFailed
 from image_updater.reconcilers.policies import guards_in
@@ -164,7 +164,7 @@ async def plan_part(
         part,
         plan,
         {_below(part.folder, path): content for path, content in plan.edits.items()},
-        still_set_back(known, plan.sightings),
+        keep_set_back(known, plan.sightings),
         None if opens is None else max(0.0, (opens - now).total_seconds()),
     )
 
@@ -204,7 +204,7 @@ def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
             blobs=files.blobs,
         )
 
-    return regulated(keeper, make)
+    return regulate(keeper, make)
 
 
 async def _files(
@@ -225,7 +225,7 @@ async def _files(
 
 
 def _files_of(tree: Tree, found: tuple[str, ...], part: Part, edited: Mapping[str, bytes]) -> _Files:
-    named = targeted(tree, part.targets) if part.targets else ()
+    named = select_targeted(tree, part.targets) if part.targets else ()
     paths = tuple(dict.fromkeys((*found, *named)))
     here = {path: edited[whole] for path in paths if (whole := _below(part.folder, path)) in edited}
     blobs = {path: blob for path in paths if path not in here and (blob := tree.blob(path))}
@@ -242,7 +242,7 @@ async def _refused(
     status = part.automation.status
     guarded = {base for base, gate in part.gates.items() if not gate.rules.allow_reverted}
     waiting = [sighting for sighting in plan.sightings if sighting.state in ("pending", "held") and sighting.desired]
-    paths = {sighting.file for sighting in waiting if setter_of(sighting.setter).base in guarded}
+    paths = {sighting.file for sighting in waiting if parse_setter(sighting.setter).base in guarded}
     last = status.observed_source_revision.rpartition(":")[2]
     if not paths or last == base.commit:
         return status.reverted
@@ -252,8 +252,8 @@ async def _refused(
             found = tuple(sighting for sighting in plan.sightings if sighting.file in paths)
         else:
             found = await _sighted(platform, remote, Revision(base.name, commit), part, paths)
-        states.append(Step(tuple(s for s in found if setter_of(s.setter).base in guarded), is_ours))
-    return refused(status.reverted, states[0].sightings, states[1:]) if states else status.reverted
+        states.append(Step(tuple(s for s in found if parse_setter(s.setter).base in guarded), is_ours))
+    return find_refused_values(status.reverted, states[0].sightings, states[1:]) if states else status.reverted
 
 
 async def _way(

@@ -43,12 +43,12 @@ from image_updater.domain.forges.pullrequests import (
     PullRequest,
     Step,
     Update,
-    holding,
+    find_refused_versions,
+    hold_refused,
     is_current,
     is_same,
     plan_outdated,
     plan_pull_request,
-    refused,
 )
 from image_updater.domain.registry.credentials import RegistryAccess
 from image_updater.domain.registry.references import Repository, parse_repository
@@ -285,7 +285,7 @@ def refusals(
     review: Review, found: Iterable[PullRequest], namespace: str, policies: Mapping[str, ImageRef]
 ) -> Callable[[Spot], str]:
     """For `plan_commit`: why a value must not be proposed again."""
-    return holding(namespace, policies, refused(found, review.base))
+    return hold_refused(namespace, policies, find_refused_versions(found, review.base))
 
 
 def _labels(text: str) -> tuple[str, ...]:
