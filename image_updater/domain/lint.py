@@ -19,7 +19,14 @@ from gitops_core.gotemplate.regexps import parse_expansion
 from gitops_core.meta import ObjectKey, Resource
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard, UpdateGuardSpec
 from image_updater.domain.files.doubts import doubt, lone_digest, near_misses
-from image_updater.domain.files.inventory import LONGEST_CAUSE, printable, shown, to_be_told, verdict, where
+from image_updater.domain.files.inventory import (
+    LONGEST_CAUSE,
+    describe_state,
+    printable,
+    select_noteworthy,
+    shown,
+    where,
+)
 from image_updater.domain.files.plan import Sighting
 from image_updater.domain.guards.rules import faults_of
 from image_updater.domain.guards.selectors import selects
@@ -214,9 +221,9 @@ def _reached(start: ObjectKey, waits: dict[ObjectKey, set[ObjectKey]]) -> set[Ob
 
 def _of_place(place: Sighting, given: Given) -> Iterator[Finding]:
     """What the plan says of it, in the plan's words; of a value that follows, whether that can be meant."""
-    if to_be_told([place]):
+    if select_noteworthy([place]):
         told = printable(place)
-        yield Finding(where(told), "warning" if place.state == "held" else "error", verdict(told))
+        yield Finding(where(told), "warning" if place.state == "held" else "error", describe_state(told))
     if place.state in ("applied", "pending", "held") and place.line:
         lines = given.texts.get(place.file, "").split("\n")
         written = lines[place.line - 1] if place.line <= len(lines) else ""

@@ -18,7 +18,13 @@ from gitops_core.runtime.places import Line, PlacesTaken
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus
-from image_updater.domain.files.inventory import MOST_REPORTED, after_commit, counts, through, unsettled
+from image_updater.domain.files.inventory import (
+    MOST_REPORTED,
+    counts,
+    find_settled_images,
+    mark_applied,
+    report_unsettled,
+)
 from image_updater.domain.files.messages import push_notice
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.reconcilers.notices import ready_notices
@@ -153,13 +159,13 @@ class ImageUpdateAutomationReconciler:
             return status
         sightings = run.planned.plan.sightings
         if run.pushed is not None and not source.switches:
-            sightings = after_commit(sightings)
+            sightings = mark_applied(sightings)
         namespace, former = run.part.automation.metadata.namespace, status.observed_policies
         return msgspec.structs.replace(
             status,
-            observed_policies=through(namespace, run.part.images, former, sightings),
+            observed_policies=find_settled_images(namespace, run.part.images, former, sightings),
             markers=counts(sightings),
-            unsettled=unsettled(sightings, self.most_reported),
+            unsettled=report_unsettled(sightings, self.most_reported),
             reverted=run.planned.reverted,
         )
 

@@ -12,13 +12,13 @@ from gitops_core.ports import CommitInfo, GitRemote
 from gitops_core.runtime.computing import READING
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageRef, ImageUpdateAutomation, Reverted
-from image_updater.domain.files.inventory import Step, refused, still_set_back
+from image_updater.domain.files.inventory import Step, find_refused_values, keep_set_back
 from image_updater.domain.files.markers import SCREEN
 from image_updater.domain.files.plan import Change, CommitPlan, Sighting, Spot, plan_commit
-from image_updater.domain.files.sightings import setter_of
-from image_updater.domain.files.targets import targeted
-from image_updater.domain.forges.pullrequests import holding
-from image_updater.domain.guards.gates import Gatekeeper, regulated
+from image_updater.domain.files.sightings import parse_setter
+from image_updater.domain.files.targets import select_targeted
+from image_updater.domain.forges.pullrequests import hold_refused
+from image_updater.domain.guards.gates import Gatekeeper, regulate
 from image_updater.errors import UpdateFailed
 from image_updater.reconcilers.parts import Part
 
@@ -102,7 +102,7 @@ async def plan_part(
         part,
         plan,
         {_below(part.folder, path): content for path, content in plan.edits.items()},
-        still_set_back(known, plan.sightings),
+        keep_set_back(known, plan.sightings),
         None if opens is None else max(0.0, (opens - now).total_seconds()),
     )
 
@@ -132,7 +132,7 @@ class _Files(Mapping[str, bytes]):
 
 def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
     values = part.values
-    refuse = holding(part.automation.metadata.namespace, part.images, part.refused)
+    refuse = hold_refused(part.automation.metadata.namespace, part.images, part.refused)
 
     def make(hold: Callable[[Spot], str]) -> CommitPlan:
         return plan_commit(
@@ -143,7 +143,7 @@ def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
             blobs=files.blobs,
         )
 
-    return regulated(keeper, make)
+    return regulate(keeper, make)
 
 
 async def _files(
@@ -164,7 +164,7 @@ async def _files(
 
 
 def _files_of(tree: Tree, found: tuple[str, ...], part: Part, edited: Mapping[str, bytes]) -> _Files:
-    named = targeted(tree, part.targets) if part.targets else ()
+    named = select_targeted(tree, part.targets) if part.targets else ()
     paths = tuple(dict.fromkeys((*found, *named)))
     here = {path: edited[whole] for path in paths if (whole := _below(part.folder, path)) in edited}
     blobs = {path: blob for path in paths if path not in here and (blob := tree.blob(path))}
@@ -181,7 +181,7 @@ async def _refused(
     status = part.automation.status
     guarded = {base for base, gate in part.gates.items() if not gate.rules.allow_reverted}
     waiting = [sighting for sighting in plan.sightings if sighting.state in ("pending", "held") and sighting.desired]
-    paths = {sighting.file for sighting in waiting if setter_of(sighting.setter).base in guarded}
+    paths = {sighting.file for sighting in waiting if parse_setter(sighting.setter).base in guarded}
     last = status.observed_source_revision.rpartition(":")[2]
     if not paths or last == base.commit:
         return status.reverted
@@ -191,8 +191,8 @@ async def _refused(
             found = tuple(sighting for sighting in plan.sightings if sighting.file in paths)
         else:
             found = await _sighted(platform, remote, Revision(base.name, commit), part, paths)
-        states.append(Step(tuple(s for s in found if setter_of(s.setter).base in guarded), is_ours))
-    return refused(status.reverted, states[0].sightings, states[1:]) if states else status.reverted
+        states.append(Step(tuple(s for s in found if parse_setter(s.setter).base in guarded), is_ours))
+    return find_refused_values(status.reverted, states[0].sightings, states[1:]) if states else status.reverted
 
 
 async def _way(

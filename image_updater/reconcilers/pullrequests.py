@@ -47,11 +47,11 @@ from image_updater.domain.forges.pullrequests import (
     Step,
     Update,
     Version,
+    find_refused_versions,
     is_current,
     is_same,
     plan_outdated,
     plan_pull_request,
-    refused,
 )
 from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.choices import repository_key
@@ -92,7 +92,7 @@ class Review:
     @property
     def refused(self) -> frozenset[Version]:
         """What people do not want to be proposed again."""
-        return refused(self.found, self.base)
+        return find_refused_versions(self.found, self.base)
 
 
 @dataclass(frozen=True)

@@ -155,10 +155,10 @@ def found_files(
     Raises:
         OSError.
     """
-    from image_updater.domain.files.targets import targeted
+    from image_updater.domain.files.targets import select_targeted
 
     names = [path.name] if path.is_file() else sorted(_walked(path))
-    aimed = set(targeted(names, targets))
+    aimed = set(select_targeted(names, targets))
     found: dict[str, bytes] = {}
     for name in names:
         with _place(path, name).open("rb") as file:
@@ -225,10 +225,10 @@ def inventory(plan: CommitPlan, *, written: bool) -> str:
     """What changed and every place that was seen, as JSON."""
     import msgspec
 
-    from image_updater.domain.files.inventory import after_commit, printable
+    from image_updater.domain.files.inventory import mark_applied, printable
 
     changes = [{"file": c.file, "setter": c.setter, "old": c.old, "new": c.new} for c in plan.changes]
-    seen = after_commit(plan.sightings) if written else plan.sightings
+    seen = mark_applied(plan.sightings) if written else plan.sightings
     whole: Mapping[str, Any] = {
         "changes": changes,
         "inventory": [printable(each)._asdict() for each in seen],
@@ -238,11 +238,11 @@ def inventory(plan: CommitPlan, *, written: bool) -> str:
 
 def summary(plan: CommitPlan, *, written: bool) -> str:
     """How many places are in which state, and each that a person should look at."""
-    from image_updater.domain.files.inventory import printable, to_be_told, told
+    from image_updater.domain.files.inventory import describe_place, printable, select_noteworthy
 
     changed = len(plan.changes)
     values, files = "value" if changed == 1 else "values", "file" if len(plan.edits) == 1 else "files"
     done = f"{changed} {values} in {len(plan.edits)} {files} {'set' if written else 'would be set'}"
     counts = Counter(s.state for s in plan.sightings if s.state != "pending")
     last = ", ".join([done, *(f"{n} {state}" for state, n in sorted(counts.items()))])
-    return "\n".join([*map(told, map(printable, to_be_told(plan.sightings))), last])
+    return "\n".join([*map(describe_place, map(printable, select_noteworthy(plan.sightings))), last])

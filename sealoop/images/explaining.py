@@ -18,7 +18,7 @@ from gitops_core.ports import Cluster
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
 from image_updater.domain.files.inventory import printable, where
 from image_updater.domain.files.plan import Sighting
-from image_updater.domain.files.sightings import setter_of
+from image_updater.domain.files.sightings import parse_setter
 from image_updater.domain.guards.explaining import verdicts
 from image_updater.domain.guards.selectors import selects
 from image_updater.domain.guards.verdicts import Chosen, Verdict
@@ -115,7 +115,7 @@ async def _followed(look: Look, automation: ImageUpdateAutomation, policy: Image
 def _may_follow(place: Sighting, base: str) -> bool:
     """Whether a place follows the policy `namespace:name`, or could not be read far enough to tell that it does not."""
     setters = [text for text in place.setter.split(", ") if text]
-    return not setters or any(setter_of(setter).base == base for setter in setters)
+    return not setters or any(parse_setter(setter).base == base for setter in setters)
 
 
 def show(explanation: Explanation, output: str, everything: bool) -> None:

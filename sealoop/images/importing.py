@@ -12,7 +12,7 @@ import msgspec
 from gitops_core.meta import Manifest
 from image_updater.api import Target, UpdateGuard
 from image_updater.domain.files.markers import Unparsable
-from image_updater.domain.files.marking import with_markers
+from image_updater.domain.files.marking import add_markers
 from image_updater.domain.files.targets import DeclaredTarget
 from sealoop.images.editing import found_files, replace_file
 
@@ -41,7 +41,7 @@ def _marked(guard: Manifest, checkout: Path) -> Manifest:
         targets = [target for _, target in together]
         try:
             content = _content(checkout, name, targets)
-            after = with_markers(name, content, targets)
+            after = add_markers(name, content, targets)
         except Unparsable as error:
             click.echo(f"{name}: a target is kept: {error}", err=True)
             kept += [plain for plain, _ in together]

@@ -17,7 +17,7 @@ from gitops_core.runtime.informers import listed
 from gitops_core.schema import default, from_manifest, object_schema, validate
 from image_updater.api import KINDS, ImagePolicy, ImageRef, ImageRepository, UpdateGuard
 from image_updater.domain.files.doubts import near_misses
-from image_updater.domain.files.markers import SCREEN, is_considered, mended
+from image_updater.domain.files.markers import SCREEN, is_considered, mend
 from image_updater.domain.files.plan import Sighting, plan_commit, setters
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.lint import Finding, Given, lint
@@ -100,12 +100,12 @@ def looked_at(folders: Sequence[Path], given: Given) -> Given:
             elsewhere = {base: "" for place in seen for base in _bases(place.setter) if base not in values}
             seen = plan_commit(files, values | _of_any(elsewhere), targets=targets).sightings
         front = f"{folder}/" if len(folders) > 1 else ""
-        names = {mended(name) for name in files}
+        names = {mend(name) for name in files}
         nowhere = {place for place in seen if place.line == 0 and place.file not in names}
         missing.append(nowhere)
         places += (place._replace(file=front + place.file) for place in seen if place not in nowhere)
         texts |= {
-            front + mended(name): content.decode(errors="replace")
+            front + mend(name): content.decode(errors="replace")
             for name, content in files.items()
             if is_considered(name)
         }

@@ -34,7 +34,7 @@ from gitops_core.runtime.informers import listed
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import crd
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, MarkerReport, UpdateGuard
-from image_updater.domain.files.inventory import to_be_told, told
+from image_updater.domain.files.inventory import describe_place, select_noteworthy
 from sealoop.applying import prepare, tell_of_unchecked_rules
 from sealoop.clusters import Connection, opened
 from sealoop.images.lending import FIELD_MANAGER, Token, lend_logins, lend_token
@@ -255,6 +255,6 @@ def show(results: Sequence[Result], output: str) -> int:
             state = f"pushed {result.commit[:7]}" if result.commit else "ok" if result.ok else "failed"
             click.echo(f"{result.kind.lower()}/{result.key.name}\t{state}\t{visible(result.message)}")
     for result in results:
-        for place in to_be_told(result.inventory):
-            click.echo(told(place), err=True)
+        for place in select_noteworthy(result.inventory):
+            click.echo(describe_place(place), err=True)
     return sum(not result.ok for result in results)

@@ -12,14 +12,14 @@ from gitops_core.meta import ObjectKey, ObjectRef, timestamp
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.files.inventory import (
     Step,
-    after_commit,
     counts,
-    refused,
-    set_back,
+    find_refused_values,
+    find_set_back,
+    find_settled_images,
+    keep_set_back,
+    mark_applied,
+    report_unsettled,
     shown,
-    still_set_back,
-    through,
-    unsettled,
 )
 from image_updater.domain.files.plan import Sighting, State
 from tests.image_updater.test_automation_branches import bumped
@@ -297,14 +297,16 @@ def test_nothing_is_passed_over(seen: list[Sighting]) -> None:
 
     total = sum(getattr(counted, name) for name in counted.__struct_fields__)
     assert total == len(seen)
-    assert len(unsettled(seen)) == min(20, total - counted.applied)
-    assert counts(after_commit(seen)).pending == 0
+    assert len(report_unsettled(seen)) == min(20, total - counted.applied)
+    assert counts(mark_applied(seen)).pending == 0
 
 
 @given(sightings)
 def test_what_did_not_change_was_not_set_back(seen: list[Sighting]) -> None:
-    assert set_back(seen, seen) == ()
-    assert all(entry in set_back(after_commit(seen), seen) for entry in still_set_back(set_back(seen, seen), seen))
+    assert find_set_back(seen, seen) == ()
+    assert all(
+        entry in find_set_back(mark_applied(seen), seen) for entry in keep_set_back(find_set_back(seen, seen), seen)
+    )
 
 
 @given(sightings, sightings, st.lists(st.booleans(), min_size=1, max_size=4))
@@ -315,12 +317,12 @@ def test_what_is_set_back_on_the_way_is_refused_and_our_own_changes_refuse_nothi
     by_people = [step._replace(is_ours=False) for step in way]
     by_us = [step._replace(is_ours=True) for step in way]
 
-    assert refused((), before, by_us) == ()
-    assert set(set_back(before, after)) <= set(refused((), before, by_people))
-    assert set(refused((), before, way)) <= set(refused((), before, by_people))
-    assert refused(set_back(before, after), after, [Step(tuple(after), is_ours) for is_ours in ours]) == refused(
-        set_back(before, after), after, ()
-    )
+    assert find_refused_values((), before, by_us) == ()
+    assert set(find_set_back(before, after)) <= set(find_refused_values((), before, by_people))
+    assert set(find_refused_values((), before, way)) <= set(find_refused_values((), before, by_people))
+    assert find_refused_values(
+        find_set_back(before, after), after, [Step(tuple(after), is_ours) for is_ours in ours]
+    ) == find_refused_values(find_set_back(before, after), after, ())
 
 
 @given(sightings)
@@ -328,7 +330,7 @@ def test_a_policy_is_through_only_without_a_held_place(seen: list[Sighting]) -> 
     images = {name: ImageRef(name=name, tag="2") for name in "ab"}
     former = {"a": ImageRef(name="a", tag="1"), "b": images["b"]}
 
-    done = through("n", images, former, seen)
+    done = find_settled_images("n", images, former, seen)
 
     held = {s.setter for s in seen if s.state == "held"}
     assert {name for name, image in done.items() if image == images[name]} == {n for n in "ab" if f"n:{n}" not in held}

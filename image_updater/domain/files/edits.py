@@ -66,11 +66,11 @@ def set_values(text: str, before: Reading, edits: Iterable[Edit]) -> tuple[str, 
     """
     wanted = {edit.marked.start: edit for edit in edits}
     result = splice(text, (Splice(m.start, m.end, spell(value, m.style)) for m, value in wanted.values()))
-    after = counted(text, result, before, wanted) or compared(text, result, before, wanted)
+    after = read_by_counting(text, result, before, wanted) or read_by_comparing(text, result, before, wanted)
     return result, after
 
 
-def counted(text: str, result: str, before: Reading, wanted: Mapping[int, Edit]) -> Reading | None:
+def read_by_counting(text: str, result: str, before: Reading, wanted: Mapping[int, Edit]) -> Reading | None:
     """The reading of `result` where counting its events proves it, or None: compare.
 
     Args:
@@ -121,7 +121,7 @@ def _reads_back(spelled: str, value: str) -> bool:
     return sole_value(spelled) == value
 
 
-def compared(text: str, result: str, before: Reading, wanted: Mapping[int, Edit]) -> Reading:
+def read_by_comparing(text: str, result: str, before: Reading, wanted: Mapping[int, Edit]) -> Reading:
     """The reading of `result`, which differs from `before` in the wanted values alone. Raises Unparsable."""
     digests = before.digests or find_markers(text, compares=True).digests
     after = find_markers(result, compares=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from image_updater.api import ImageRef, MarkerCounts, MarkerReport, Reverted
-from image_updater.domain.files.markers import mended
+from image_updater.domain.files.markers import mend
 from image_updater.domain.files.plan import Sighting, State
 
 Place = TypeVar("Place", Sighting, MarkerReport)
@@ -47,38 +47,38 @@ def where(place: Sighting | MarkerReport) -> str:
     return f"{place.file}:{place.line}" if place.line else place.file
 
 
-def told(place: Sighting | MarkerReport) -> str:
+def describe_place(place: Sighting | MarkerReport) -> str:
     """A place's state in one line, as every command prints it.
 
-    >>> told(Sighting("a.yaml", 3, "shop:web", "1", "", "unmatched", "there is no such policy"))
+    >>> describe_place(Sighting("a.yaml", 3, "shop:web", "1", "", "unmatched", "there is no such policy"))
     'a.yaml:3: unmatched: shop:web: there is no such policy'
     """
-    return f"{where(place)}: {verdict(place)}"
+    return f"{where(place)}: {describe_state(place)}"
 
 
-def verdict(place: Sighting | MarkerReport) -> str:
-    """What `told` says behind the place."""
+def describe_state(place: Sighting | MarkerReport) -> str:
+    """What `describe_place` says behind the place."""
     return ": ".join(part for part in (place.state, place.setter, place.cause) if part)
 
 
-def to_be_told(places: Iterable[Place]) -> tuple[Place, ...]:
+def select_noteworthy(places: Iterable[Place]) -> tuple[Place, ...]:
     """Those that a person should look at: all but the ones that follow, or will."""
     return tuple(place for place in places if place.state not in ("applied", "pending"))
 
 
-def unsettled(sightings: Iterable[Sighting], most: int = MOST_REPORTED) -> tuple[MarkerReport, ...]:
+def report_unsettled(sightings: Iterable[Sighting], most: int = MOST_REPORTED) -> tuple[MarkerReport, ...]:
     """The first places that do not say what their policy chose, in the order of files and lines."""
     found = [sighting for sighting in sightings if sighting.state != "applied"][:most]
     return tuple(MarkerReport(**printable(each)._asdict()) for each in found)
 
 
-def after_commit(sightings: Iterable[Sighting]) -> tuple[Sighting, ...]:
+def mark_applied(sightings: Iterable[Sighting]) -> tuple[Sighting, ...]:
     """The same places once the commit is there."""
     applied: State = "applied"
     return tuple(s._replace(state=applied, current=s.desired) if s.state == "pending" else s for s in sightings)
 
 
-def through(
+def find_settled_images(
     namespace: str, images: Mapping[str, ImageRef], former: Mapping[str, ImageRef], sightings: Iterable[Sighting]
 ) -> dict[str, ImageRef]:
     """What each policy (by name) is done with: its image, or the former one while one of its places is held back.
@@ -95,7 +95,7 @@ def through(
     return done
 
 
-def set_back(before: Iterable[Sighting], now: Iterable[Sighting]) -> tuple[Reverted, ...]:
+def find_set_back(before: Iterable[Sighting], now: Iterable[Sighting]) -> tuple[Reverted, ...]:
     """Values that were there before and were taken out since, by somebody else: nobody but we sets them.
 
     A new place that says another value takes nothing out.
@@ -116,7 +116,9 @@ class Step(NamedTuple):
     is_ours: bool = False
 
 
-def refused(known: Iterable[Reverted], before: Sequence[Sighting], steps: Iterable[Step]) -> tuple[Reverted, ...]:
+def find_refused_values(
+    known: Iterable[Reverted], before: Sequence[Sighting], steps: Iterable[Step]
+) -> tuple[Reverted, ...]:
     """What people refuse after the `steps`, oldest first, that led away from `before`; there they refused the `known`.
 
     Our own commit sets nothing back: where it changes a place, what was refused there is over.
@@ -128,12 +130,12 @@ def refused(known: Iterable[Reverted], before: Sequence[Sighting], steps: Iterab
             changed = {place[:2] for place, number in was.items() if says[place] != number}
             found = {each for each in found if (each.file, each.setter) not in changed}
         else:
-            found.update(set_back(before, sightings))
+            found.update(find_set_back(before, sightings))
         before = sightings
     return tuple(sorted(found, key=lambda each: (each.file, each.setter, each.refused)))
 
 
-def still_set_back(entries: Iterable[Reverted], sightings: Iterable[Sighting]) -> tuple[Reverted, ...]:
+def keep_set_back(entries: Iterable[Reverted], sightings: Iterable[Sighting]) -> tuple[Reverted, ...]:
     """Those that still matter: the policy still chooses the refused value, and the place still says another one."""
     differing = {(s.file, s.setter, s.desired) for s in sightings if s.state in ("pending", "held", "ambiguous")}
     kept = {(each.file, each.setter, each.refused): each for each in entries}
@@ -142,7 +144,7 @@ def still_set_back(entries: Iterable[Reverted], sightings: Iterable[Sighting]) -
 
 def shown(text: str, longest: int) -> str:
     """`text` as a status can hold it: UTF-8, in one line, not too long."""
-    line = "".join(character if character.isprintable() else "?" for character in mended(text))
+    line = "".join(character if character.isprintable() else "?" for character in mend(text))
     return line if len(line) <= longest else line[: longest - 3] + "..."
 
 

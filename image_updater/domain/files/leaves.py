@@ -85,7 +85,7 @@ def parse_path(text: str) -> Path:
     return tuple(steps)
 
 
-def shown(path: Path) -> str:
+def spell_path(path: Path) -> str:
     """A path as a target spells it."""
     steps = (f"[{step}]" if isinstance(step, int) else f'["{step}"]' if "." in step else f".{step}" for step in path)
     return "".join(steps).removeprefix(".")
@@ -110,17 +110,17 @@ def find(leaves: Iterable[Leaf], path: Path) -> Leaf | None:
             if len(leaf.path) == len(path):
                 found = leaf
     if found is not None and twice:
-        raise NoPlace(f"{shown(path)!r} is there more than once", "ambiguous")
+        raise NoPlace(f"{spell_path(path)!r} is there more than once", "ambiguous")
     return found
 
 
-def settable(leaves: Iterable[Leaf], path: Path) -> Leaf:
+def find_settable(leaves: Iterable[Leaf], path: Path) -> Leaf:
     """The value at `path`, which can be set. Raises NoPlace."""
     leaf = find(leaves, path)
     if leaf is None:
-        raise NoPlace(f"there is no {shown(path)!r}, and nothing is inserted")
+        raise NoPlace(f"there is no {spell_path(path)!r}, and nothing is inserted")
     if leaf.cause:
-        raise NoPlace(f"{shown(path)!r} {leaf.cause}")
+        raise NoPlace(f"{spell_path(path)!r} {leaf.cause}")
     return leaf
 
 
@@ -139,16 +139,16 @@ def check(form: Format, before: str, after: str, intended: Mapping[Hashable, str
         raise Unparsable("the edit would change more than the intended value")
 
 
-def flattened(data: Any, scalar: Callable[[Any], Said], path: Path = ()) -> dict[Hashable, Said]:
+def flatten(data: Any, scalar: Callable[[Any], Said], path: Path = ()) -> dict[Hashable, Said]:
     """What nested dicts and lists say, by path; containers are there, too."""
     if isinstance(data, dict):
         found: dict[Hashable, Said] = {path: Said(None, "table")}
         for key, value in data.items():
-            found |= flattened(value, scalar, (*path, key))
+            found |= flatten(value, scalar, (*path, key))
         return found
     if isinstance(data, list):
         found = {path: Said(None, ("array", len(data)))}
         for number, value in enumerate(data):
-            found |= flattened(value, scalar, (*path, number))
+            found |= flatten(value, scalar, (*path, number))
         return found
     return {path: scalar(data)}

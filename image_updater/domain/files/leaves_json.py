@@ -13,8 +13,8 @@ import re
 from collections.abc import Hashable, Mapping
 from typing import Any, NoReturn
 
-from image_updater.domain.files.leaves import Format, Leaf, Path, Said, flattened
-from image_updater.domain.files.markers import LARGEST, Unparsable, mended
+from image_updater.domain.files.leaves import Format, Leaf, Path, Said, flatten
+from image_updater.domain.files.markers import LARGEST, Unparsable, mend
 
 _TOKEN = re.compile(r'[ \t\r\n]*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<sign>[\[\]{},:])|(?P<bare>[^\s\[\]{},:"]+))')
 _COLON = re.compile(r"[ \t\r\n]*:")
@@ -47,7 +47,7 @@ def leaves(text: str) -> tuple[Leaf, ...]:
 
 def _leaf(path: Path, written: str, start: int, line: int) -> Leaf:
     cause = _CAUSES.get(written, "")
-    value = mended(json.loads(written)) if written.startswith('"') else "" if cause else written
+    value = mend(json.loads(written)) if written.startswith('"') else "" if cause else written
     return Leaf(path, path, value, start, start + len(written), line, cause=cause)
 
 
@@ -56,7 +56,7 @@ def says(text: str) -> Mapping[Hashable, Said]:
     if len(text) > LARGEST:
         raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
     try:
-        return flattened(json.loads(text, parse_constant=_refuse, parse_float=Number, parse_int=Number), _said)
+        return flatten(json.loads(text, parse_constant=_refuse, parse_float=Number, parse_int=Number), _said)
     except json.JSONDecodeError as error:
         raise Unparsable(f"line {error.lineno}: {error.msg[:1].lower()}{error.msg[1:]}") from None
     except RecursionError:

@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Hashable, Mapping
 
-from image_updater.domain.files.leaves import Format, Leaf, Path, Said, flattened
+from image_updater.domain.files.leaves import Format, Leaf, Path, Said, flatten
 from image_updater.domain.files.markers import LARGEST, Unparsable
 from image_updater.domain.files.scalars import can_spell
 
@@ -37,7 +37,7 @@ def says(text: str) -> Mapping[Hashable, Said]:
     if len(text) > LARGEST:
         raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
     try:
-        return flattened(tomllib.loads(text), lambda value: Said(str(value), type(value).__name__))
+        return flatten(tomllib.loads(text), lambda value: Said(str(value), type(value).__name__))
     except tomllib.TOMLDecodeError as error:
         raise Unparsable(f"not TOML: {str(error)[:1].lower()}{str(error)[1:]}") from None
     except RecursionError:

@@ -107,10 +107,10 @@ def is_considered(path: str) -> bool:
     return name.endswith((".yaml", ".yml")) or name == "Kustomization"
 
 
-def mended(text: str) -> str:
+def mend(text: str) -> str:
     """`text` as UTF-8 can say it: half a surrogate pair, which a JSON text or the name of a file may hold, is U+FFFD.
 
-    >>> mended("caf\\udce9.yaml") == "caf\\ufffd.yaml"
+    >>> mend("caf\\udce9.yaml") == "caf\\ufffd.yaml"
     True
     """
     return _HALF.sub("\ufffd", text)
@@ -150,7 +150,7 @@ def setters_in(comment: str) -> tuple[str, ...]:
 def _setter(found: object) -> str:
     if not isinstance(found, dict) or any(not isinstance(value, str | None) for value in found.values()):
         return ""
-    return mended(found.get("$imagepolicy") or "")
+    return mend(found.get("$imagepolicy") or "")
 
 
 def comment_behind(text: str, end: int) -> str | None:
@@ -173,7 +173,7 @@ def comment_above(text: str, start: int, end: int) -> str | None:
     return None if has_more else comment[1]
 
 
-def stray(text: str, token: int, line: int, current: str | None, inside: str = "") -> Stray:
+def explain_stray(text: str, token: int, line: int, current: str | None, inside: str = "") -> Stray:
     """Why what stands at `token` (where `SCREEN` was found) marks nothing.
 
     Args:
@@ -194,14 +194,14 @@ def stray(text: str, token: int, line: int, current: str | None, inside: str = "
     if len(named) > 1 and current is not None:
         return Stray(line, setter, "ambiguous", "two policies want this value", current)
     if len(named) == 1 and current is None and setter_of(written[comment + 1 :]):
-        return Stray(line, setter, "unmatched", _stands(written[:comment]))
+        return Stray(line, setter, "unmatched", _explain_missing_value(written[:comment]))
     return Stray(line, setter, "unparsable", "the comment is not one marker and nothing else", current or "")
 
 
-def _stands(before: str) -> str:
+def _explain_missing_value(before: str) -> str:
     """Why a marker behind `before`, of its line, has no value that it could set.
 
-    >>> _stands("image: *app ")
+    >>> _explain_missing_value("image: *app ")
     'the marker stands behind an alias: mark the value at its anchor'
     """
     return next(cause for shape, cause in _BEFORE if shape.search(before))

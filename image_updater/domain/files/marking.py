@@ -15,12 +15,12 @@ from image_updater.domain.files.edits import Splice, splice
 from image_updater.domain.files.leaves import NoPlace
 from image_updater.domain.files.markers import Unparsable, is_considered
 from image_updater.domain.files.readings import decode, find_markers
-from image_updater.domain.files.targets import DeclaredTarget, format_of, places
+from image_updater.domain.files.targets import DeclaredTarget, find_places, format_of
 
 _REST = re.compile(r"[ \t]*(?=\r?\n|\Z)")
 
 
-def with_markers(path: str, content: bytes, targets: Sequence[DeclaredTarget]) -> bytes:
+def add_markers(path: str, content: bytes, targets: Sequence[DeclaredTarget]) -> bytes:
     """The file with a marker behind every value of `targets`.
 
     Raises:
@@ -35,7 +35,7 @@ def with_markers(path: str, content: bytes, targets: Sequence[DeclaredTarget]) -
         policy = f"{target.namespace}:{target.target.policy}"
         values = {policy: "x:1", f"{policy}:tag": "1", f"{policy}:name": "x", f"{policy}:digest": ""}
         try:
-            found = places(target, form.leaves(text), values, 0)
+            found = find_places(target, form.leaves(text), values, 0)
         except NoPlace as error:
             raise Unparsable(str(error)) from None
         for place in found:

@@ -15,7 +15,7 @@ from image_updater.domain.files.leaves import Format, Leaf, NoPlace, check
 from image_updater.domain.files.markers import ObjectIdentifier, Unparsable
 from image_updater.domain.files.readings import Reading, decode
 from image_updater.domain.files.sightings import Judge, Sighting
-from image_updater.domain.files.targets import DeclaredTarget, Place, format_of, places
+from image_updater.domain.files.targets import DeclaredTarget, Place, find_places, format_of
 
 
 class Placed(NamedTuple):
@@ -61,7 +61,7 @@ def _declared_places(
     missing: list[Sighting] = []
     for group, target in enumerate(declared):
         try:
-            found += places(target, leaves, values, group)
+            found += find_places(target, leaves, values, group)
         except NoPlace as error:
             missing.append(Sighting(path, 0, target.setter, "", "", error.state, str(error)))
     return found, tuple(missing)

@@ -15,10 +15,18 @@ from typing import NamedTuple
 
 from image_updater.api import ImageRef
 from image_updater.domain.files.edits import Edit, set_values
-from image_updater.domain.files.markers import ObjectIdentifier, Unparsable, mended
+from image_updater.domain.files.markers import ObjectIdentifier, Unparsable, mend
 from image_updater.domain.files.placing import place_file
 from image_updater.domain.files.readings import REMEMBERED, Reading, Readings, blob_id, decode, kind_of, read, remember
-from image_updater.domain.files.sightings import Judge, Sighting, Spot, State, hold_nothing, setter_of, torn
+from image_updater.domain.files.sightings import (
+    Judge,
+    Sighting,
+    Spot,
+    State,
+    find_torn_images,
+    hold_nothing,
+    parse_setter,
+)
 from image_updater.domain.files.targets import DeclaredTarget, glob_pattern
 
 __all__ = ["Change", "CommitPlan", "Sighting", "Spot", "State", "plan_commit", "setters"]
@@ -38,7 +46,7 @@ class Change(NamedTuple):
 class CommitPlan:
     """New contents by path (those that change), and everything that was seen. Without edits there is nothing to do.
 
-    Changes and sightings name files in UTF-8 (`mended`), whatever bytes their paths have.
+    Changes and sightings name files in UTF-8 (`mend`), whatever bytes their paths have.
     """
 
     edits: Mapping[str, bytes]
@@ -74,7 +82,7 @@ def plan_commit(
     """The edits that bring every marked value of `files` to `values`, which `setters` made.
 
     Args:
-        files: those that hold `SCREEN` and those that `targeted` names; others do no harm.
+        files: those that hold `SCREEN` and those that `select_targeted` names; others do no harm.
         hold: why a value that would change must not; "" when it may.
         readings: what is known from earlier plans, and learns from this one.
         blobs: Git's names for the files' contents. A file that has one and was read before is only asked for its
@@ -89,10 +97,10 @@ def plan_commit(
         return made.complete()
 
     first = plan(hold)
-    held = torn(first.sightings)
-    if not any(s.state == "pending" and (s.file, setter_of(s.setter).base) in held for s in first.sightings):
+    held = find_torn_images(first.sightings)
+    if not any(s.state == "pending" and (s.file, parse_setter(s.setter).base) in held for s in first.sightings):
         return first
-    return plan(lambda spot: held.get((spot.file, setter_of(spot.setter).base), "") or hold(spot))
+    return plan(lambda spot: held.get((spot.file, parse_setter(spot.setter).base), "") or hold(spot))
 
 
 class _Plan:
@@ -113,7 +121,7 @@ class _Plan:
         reading, blob = self._reading(path, blob)
         declared = [target for glob, target in self.targets if glob.fullmatch(path)]
         seen = self._placed(path, reading, declared) if declared else self._marked(path, reading, blob)
-        seen += (Sighting(mended(path), s.line, s.setter, s.current, "", s.state, s.cause) for s in reading.strays)
+        seen += (Sighting(mend(path), s.line, s.setter, s.current, "", s.state, s.cause) for s in reading.strays)
         self.sightings += sorted(seen, key=lambda sighting: sighting.line)
 
     def complete(self) -> CommitPlan:
@@ -135,7 +143,7 @@ class _Plan:
 
     def _marked(self, path: str, reading: Reading, blob: str) -> list[Sighting]:
         """Plan a file that markers alone speak of."""
-        name = mended(path)
+        name = mend(path)
         seen = [self.judge.marker(name, m.line, m.setter, m.value) for m in reading.marked]
         pending = [Edit(m, s.desired) for m, s in zip(reading.marked, seen, strict=True) if s.state == "pending"]
         if not pending:
@@ -153,7 +161,7 @@ class _Plan:
     def _placed(self, path: str, reading: Reading, declared: list[DeclaredTarget]) -> list[Sighting]:
         """Plan a file that targets speak of."""
         self.reached.update(declared)
-        name, content = mended(path), self.files[path]
+        name, content = mend(path), self.files[path]
         try:
             edited, placed, missing = place_file(name, content, reading, declared, self.judge)
         except Unparsable as error:

@@ -28,8 +28,8 @@ from image_updater.domain.files.markers import (
     ObjectIdentifier,
     Stray,
     Unparsable,
+    explain_stray,
     is_considered,
-    stray,
 )
 from image_updater.domain.files.walks import Walked, walk
 from image_updater.domain.files.walks import count_events as count_in_document
@@ -252,7 +252,7 @@ class _Found:
             if line == told:
                 continue
             told = line
-            found = stray(self.text, token, line, self.beside.get(token), self.inside.get(token, ""))
+            found = explain_stray(self.text, token, line, self.beside.get(token), self.inside.get(token, ""))
             if token in self.refused:
                 found = found._replace(state="unparsable", cause=self.refused[token])
             yield found

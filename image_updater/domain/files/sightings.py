@@ -20,9 +20,10 @@ class Setter(NamedTuple):
     part: str
 
 
-def setter_of(text: str) -> Setter:
-    """
-    >>> setter_of("shop:web:tag"), setter_of("shop:web")
+def parse_setter(text: str) -> Setter:
+    """Split the text of a setter into its policy and its part.
+
+    >>> parse_setter("shop:web:tag"), parse_setter("shop:web")
     (Setter(base='shop:web', part='tag'), Setter(base='shop:web', part=''))
     """
     namespace, _, rest = text.partition(":")
@@ -98,7 +99,7 @@ class Judge(NamedTuple):
         return "no policy of this namespace has this name and chose an image"
 
 
-def torn(sightings: Iterable[Sighting]) -> dict[tuple[str, str], str]:
+def find_torn_images(sightings: Iterable[Sighting]) -> dict[tuple[str, str], str]:
     """Why the values of a policy in a file must not move, by file and setter base: name, tag and digest are one image.
 
     Of a policy that sets these apart, one alone would name an image that nobody chose.
@@ -106,7 +107,7 @@ def torn(sightings: Iterable[Sighting]) -> dict[tuple[str, str], str]:
     parts: dict[tuple[str, str], set[str]] = {}
     causes: dict[tuple[str, str], str] = {}
     for sighting in sightings:
-        setter = setter_of(sighting.setter)
+        setter = parse_setter(sighting.setter)
         key = sighting.file, setter.base
         if setter.part and sighting.state != "unparsable":
             parts.setdefault(key, set()).add(setter.part)

@@ -25,9 +25,9 @@ from image_updater.domain.files.leaves import (
     Path,
     by_document,
     find,
+    find_settable,
     parse_path,
-    settable,
-    shown,
+    spell_path,
 )
 from image_updater.domain.files.leaves_env import ENV
 from image_updater.domain.files.leaves_json import JSON
@@ -68,7 +68,7 @@ class Place(NamedTuple):
     obstacle: str = ""
 
 
-def targeted(paths: Iterable[str], targets: Iterable[DeclaredTarget]) -> tuple[str, ...]:
+def select_targeted(paths: Iterable[str], targets: Iterable[DeclaredTarget]) -> tuple[str, ...]:
     """Those of `paths` (relative to the automation's folder) that a target's `file` names, in their order."""
     globs = [glob_pattern(declared.target.file) for declared in targets]
     return tuple(path for path in paths if any(glob.fullmatch(path) for glob in globs)) if globs else ()
@@ -101,7 +101,7 @@ def format_of(path: str) -> Format | None:
     return {"yaml": YAML, "yml": YAML, "json": JSON, "toml": TOML}.get(name.rpartition(".")[2].lower())
 
 
-def places(
+def find_places(
     declared: DeclaredTarget, leaves: tuple[Leaf, ...], values: Mapping[str, str], group: int
 ) -> tuple[Place, ...]:
     """What of a file's leaves the target sets.
@@ -121,7 +121,7 @@ def places(
         return _kustomize_places(leaves, target.kustomize_image.name, follow)
     part, path = "" if target.value == "image" else target.value, parse_path(target.path)
     leaves = _document(leaves, path)
-    leaf = settable(leaves, path)
+    leaf = find_settable(leaves, path)
     if part == "tag":
         return (_tag_place(leaf, follow),)
     return tuple(_name_places(leaves, path[:-1], leaf, follow)) if part == "name" else (follow.place(part, leaf),)
@@ -136,7 +136,7 @@ def _document(leaves: tuple[Leaf, ...], path: Path) -> tuple[Leaf, ...]:
     documents = by_document(leaves)
     found = [document for document in documents if any(leaf.path == path for leaf in document)]
     if len(found) > 1:
-        raise NoPlace(f"{shown(path)!r} is there in {len(found)} documents of the file", "ambiguous")
+        raise NoPlace(f"{spell_path(path)!r} is there in {len(found)} documents of the file", "ambiguous")
     return next(iter(found or documents), ())
 
 
@@ -163,12 +163,12 @@ class _Following(NamedTuple):
 
 def _helm_places(leaves: tuple[Leaf, ...], path: Path, follow: _Following) -> tuple[Place, ...]:
     if path and find(leaves, path) is None:
-        raise NoPlace(f"there is no {shown(path)!r}, and nothing is inserted")
-    tag = settable(leaves, (*path, "tag"))
+        raise NoPlace(f"there is no {spell_path(path)!r}, and nothing is inserted")
+    tag = find_settable(leaves, (*path, "tag"))
     found = [_tag_place(tag, follow)]
     key: Literal["repository", "name"] = "repository" if find(leaves, (*path, "repository")) else "name"
     if find(leaves, (*path, key)) is not None:
-        found += _name_places(leaves, path, settable(leaves, (*path, key)), follow)
+        found += _name_places(leaves, path, find_settable(leaves, (*path, key)), follow)
     digest = find(leaves, (*path, "digest"))
     return (*found, *(follow.digest(digest) if digest is not None else ()))
 
@@ -210,9 +210,9 @@ def _kustomize_places(leaves: tuple[Leaf, ...], name: str, follow: _Following) -
     tag, new_name, digest = (find(leaves, (*entry, key)) for key in ("newTag", "newName", "digest"))
     found: list[Place] = []
     if tag is not None:
-        found.append(follow.place("tag", settable(leaves, tag.path)))
+        found.append(follow.place("tag", find_settable(leaves, tag.path)))
     if new_name is not None:
-        found.append(follow.place("name", settable(leaves, new_name.path)))
+        found.append(follow.place("name", find_settable(leaves, new_name.path)))
     if digest is not None:
         found += follow.digest(digest)
     if not found:

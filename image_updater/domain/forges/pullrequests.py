@@ -148,7 +148,7 @@ def is_same(live: PullRequest, wanted: Proposal) -> bool:
     return (live.title.strip(), _lines(live.body)) == (wanted.title.strip(), _lines(wanted.body))
 
 
-def refused(found: Iterable[PullRequest], base: str) -> frozenset[Version]:
+def find_refused_versions(found: Iterable[PullRequest], base: str) -> frozenset[Version]:
     """What people do not want on `base`: the versions of pull requests of ours that they closed without merging."""
     versions: set[Version] = set()
     for each in found:
@@ -158,7 +158,7 @@ def refused(found: Iterable[PullRequest], base: str) -> frozenset[Version]:
     return frozenset(versions)
 
 
-def holding(namespace: str, images: Mapping[str, ImageRef], no: frozenset[Version]) -> Callable[[Spot], str]:
+def hold_refused(namespace: str, images: Mapping[str, ImageRef], no: frozenset[Version]) -> Callable[[Spot], str]:
     """For `plan_commit`: why a value must not become what the policies (by name) of one namespace chose.
 
     A version that was refused without a digest is refused whatever its digest is.

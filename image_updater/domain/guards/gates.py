@@ -22,7 +22,7 @@ from typing import NamedTuple
 from gitops_core.meta import timestamp
 from image_updater.api import Approval, ImagePolicy, ImageRef, Quarantined, Reverted, UpdateGuard
 from image_updater.domain.files.plan import CommitPlan, Sighting, Spot
-from image_updater.domain.files.sightings import Setter, setter_of
+from image_updater.domain.files.sightings import Setter, parse_setter
 from image_updater.domain.guards.rules import Rules, Windows, is_current, rules_for
 from image_updater.domain.guards.windows import Closed, WindowInvalid, next_change, state
 from image_updater.domain.tags.choices import choice_of, filter_of
@@ -71,7 +71,7 @@ class Gatekeeper:
 
     def hold(self, spot: Spot) -> str:
         """Why `spot` must not change now, "" when it may; a policy that no guard selects is never held."""
-        setter = setter_of(spot.setter)
+        setter = parse_setter(spot.setter)
         gate = self.gates.get(setter.base)
         if gate is None or not (gate.rules.guards or gate.rules.faults) or gate.latest is None:
             return ""
@@ -96,7 +96,7 @@ class Gatekeeper:
 
     def taken_back(self, spot: Spot) -> Quarantined | None:
         """The quarantined image that the change takes back, if it does."""
-        setter = setter_of(spot.setter)
+        setter = parse_setter(spot.setter)
         gate = self.gates.get(setter.base)
         if gate is None or gate.latest is None:
             return None
@@ -282,7 +282,7 @@ def groups_of(gates: Mapping[str, Gate]) -> tuple[GroupOf, ...]:
     return tuple(GroupOf(name, same_tag, tags) for (name, same_tag), tags in members.items())
 
 
-def regulated(keeper: Gatekeeper, make: Callable[[Callable[[Spot], str]], CommitPlan]) -> CommitPlan:
+def regulate(keeper: Gatekeeper, make: Callable[[Callable[[Spot], str]], CommitPlan]) -> CommitPlan:
     """The plan that `make` makes with every change held that must wait, also for others of its group.
 
     Args:
@@ -294,7 +294,7 @@ def regulated(keeper: Gatekeeper, make: Callable[[Callable[[Spot], str]], Commit
     def hold(spot: Spot) -> str:
         if keeper.takes_back(spot):
             return ""
-        return keeper.hold(spot) or held.get(setter_of(spot.setter).base, "")
+        return keeper.hold(spot) or held.get(parse_setter(spot.setter).base, "")
 
     plan = make(hold)
     for _ in range(len(keeper.gates) + 1):  # each round holds one policy more, or is the last
@@ -332,7 +332,7 @@ def _stuck(sightings: Iterable[Sighting]) -> dict[str, str]:
     found: dict[str, str] = {}
     for sighting in sightings:
         if sighting.state in ("held", "unmatched", "ambiguous") and sighting.setter:
-            found.setdefault(setter_of(sighting.setter).base, sighting.cause or sighting.state)
+            found.setdefault(parse_setter(sighting.setter).base, sighting.cause or sighting.state)
     return found
 
 

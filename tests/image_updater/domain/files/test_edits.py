@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_updater.api import ImageRef
-from image_updater.domain.files.edits import Edit, Splice, compared, counted, splice
+from image_updater.domain.files.edits import Edit, Splice, read_by_comparing, read_by_counting, splice
 from image_updater.domain.files.markers import Unparsable, setter_of
 from image_updater.domain.files.plan import Sighting, plan_commit, setters
 from image_updater.domain.files.readings import find_markers
@@ -208,10 +208,10 @@ def test_what_is_proven_by_counting_is_what_comparing_finds(pieces: list[str], c
     edits = {m.start: Edit(m, values[i % len(values)]) for i, m in enumerate(before.marked) if i % 3 != 2}
     result = splice(text, (Splice(m.start, m.end, spell(value, m.style)) for m, value in edits.values()))
 
-    after = counted(text, result, before, edits)
+    after = read_by_counting(text, result, before, edits)
 
     if after is not None:
-        assert after == compared(text, result, before, edits)._replace(digests=()) == find_markers(result)
+        assert after == read_by_comparing(text, result, before, edits)._replace(digests=()) == find_markers(result)
 
 
 @pytest.mark.parametrize("text", ["a: 1.0 MARK\n", "a: {b: '1.0', MARK\n}\n", "- x: 1.0 MARK\r\n  y: [1.0 MARK\n  ]\n"])
@@ -222,10 +222,10 @@ def test_values_on_one_line_are_proven_by_counting(text: str) -> None:
     result = splice(text, (Splice(m.start, m.end, spell(value, m.style)) for m, value in edits.values()))
 
     assert edits
-    assert counted(text, result, before, edits) == find_markers(result)
-    assert counted(text, result + "x: y\n", before, edits) is None
-    assert counted(text.replace("1.0", "1.1"), result, before, edits) is None
-    assert counted(text.replace("shop:app", "shop:web"), result, before, edits) is None
+    assert read_by_counting(text, result, before, edits) == find_markers(result)
+    assert read_by_counting(text, result + "x: y\n", before, edits) is None
+    assert read_by_counting(text.replace("1.0", "1.1"), result, before, edits) is None
+    assert read_by_counting(text.replace("shop:app", "shop:web"), result, before, edits) is None
 
 
 @slowly

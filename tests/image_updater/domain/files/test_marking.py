@@ -6,7 +6,7 @@ import pytest
 
 from image_updater.api import HelmValues, KustomizeImage, Target
 from image_updater.domain.files.markers import Unparsable
-from image_updater.domain.files.marking import with_markers
+from image_updater.domain.files.marking import add_markers
 from image_updater.domain.files.targets import DeclaredTarget
 
 
@@ -17,7 +17,7 @@ def declared(**target: object) -> DeclaredTarget:
 def test_a_kustomize_entry_is_marked_byte_for_byte() -> None:
     before = b"images:\r\n- name: ghcr.io/o/web\r\n  newTag: '1.0'   \r\n# end\r\n"
 
-    after = with_markers("kustomization.yaml", before, [declared(kustomize_image=KustomizeImage(name="ghcr.io/o/web"))])
+    after = add_markers("kustomization.yaml", before, [declared(kustomize_image=KustomizeImage(name="ghcr.io/o/web"))])
 
     marker = b'\'1.0\' # {"$imagepolicy": "shop:web:tag"}\r\n'
     assert after == before.replace(b"'1.0'   \r\n", marker)
@@ -26,7 +26,7 @@ def test_a_kustomize_entry_is_marked_byte_for_byte() -> None:
 def test_a_pair_of_helm_values_is_marked() -> None:
     before = b"image:\n  repository: ghcr.io/o/web\n  tag: 1.0.0"
 
-    after = with_markers("values.yaml", before, [declared(helm_values=HelmValues(path="image"))])
+    after = add_markers("values.yaml", before, [declared(helm_values=HelmValues(path="image"))])
 
     assert after.decode().splitlines()[1:] == [
         '  repository: ghcr.io/o/web # {"$imagepolicy": "shop:web:name"}',
@@ -45,4 +45,4 @@ def test_a_pair_of_helm_values_is_marked() -> None:
 )
 def test_what_cannot_be_marked_is_left(path: str, text: str, cause: str) -> None:
     with pytest.raises(Unparsable, match=cause):
-        with_markers(path, text.encode(), [declared(helm_values=HelmValues(path="image"))])
+        add_markers(path, text.encode(), [declared(helm_values=HelmValues(path="image"))])

@@ -32,12 +32,12 @@ from image_updater.domain.forges.pullrequests import (
     Trailer,
     Update,
     Version,
-    holding,
+    find_refused_versions,
+    hold_refused,
     is_current,
     plan_outdated,
     plan_pull_request,
     read_trailer,
-    refused,
     write_trailer,
 )
 
@@ -275,7 +275,7 @@ def test_an_open_one_with_nothing_left_is_closed_as_superseded() -> None:
     assert trailer.superseded
     assert step.proposal.title == LIVE.title
     assert step.proposal.body.startswith("Newer images")
-    assert refused([LIVE._replace(body=step.proposal.body, state="closed")], "main") == frozenset()
+    assert find_refused_versions([LIVE._replace(body=step.proposal.body, state="closed")], "main") == frozenset()
 
 
 def test_a_persons_own_is_never_closed() -> None:
@@ -308,15 +308,15 @@ def test_the_same_proposal_needs_no_text() -> None:
 
 
 def test_a_closed_one_means_not_this_version() -> None:
-    no = refused([LIVE._replace(state="closed")], "main")
+    no = find_refused_versions([LIVE._replace(state="closed")], "main")
 
     assert no == {Version("default:app", "1.2.0")}
-    hold = holding("default", IMAGES, no)
+    hold = hold_refused("default", IMAGES, no)
     assert "1.2.0 was closed" in hold(Spot("a.yaml", "default:app", "1", "2"))
     assert "1.2.0 was closed" in hold(Spot("a.yaml", "default:app:tag", "1", "2"))
     assert hold(Spot("a.yaml", "default:web", "1", "2")) == ""
     newer = {"app": ImageRef(name=APP.name, tag="1.3.0")}
-    assert holding("default", newer, no)(Spot("a.yaml", "default:app", "1", "2")) == ""
+    assert hold_refused("default", newer, no)(Spot("a.yaml", "default:app", "1", "2")) == ""
 
 
 def test_only_the_digest_that_was_refused_is() -> None:
@@ -324,10 +324,10 @@ def test_only_the_digest_that_was_refused_is() -> None:
     spot = Spot("a.yaml", "default:app", "1", "2")
     no = frozenset({Version("default:app", "1.2.0", first)})
 
-    assert holding("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=first)}, no)(spot)
-    assert not holding("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, no)(spot)
+    assert hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=first)}, no)(spot)
+    assert not hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, no)(spot)
     anything = frozenset({Version("default:app", "1.2.0")})
-    assert holding("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, anything)(spot)
+    assert hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, anything)(spot)
 
 
 def test_open_merged_and_foreign_ones_refuse_nothing() -> None:
@@ -338,11 +338,11 @@ def test_open_merged_and_foreign_ones_refuse_nothing() -> None:
         pull("closed, and not ours", state="closed"),
     ]
 
-    assert refused(others, "main") == frozenset()
+    assert find_refused_versions(others, "main") == frozenset()
 
 
 def test_a_plan_holds_back_what_was_refused() -> None:
-    hold = holding("default", IMAGES, refused([LIVE._replace(state="closed")], "main"))
+    hold = hold_refused("default", IMAGES, find_refused_versions([LIVE._replace(state="closed")], "main"))
 
     plan = plan_commit({"apps/web.yaml": MARKED}, setters("default", IMAGES), hold=hold)
 

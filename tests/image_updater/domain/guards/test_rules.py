@@ -27,7 +27,7 @@ from image_updater.domain.guards.gates import (
     group_holds,
     groups_of,
     is_older,
-    regulated,
+    regulate,
 )
 from image_updater.domain.guards.rules import Rules, rules_for
 from image_updater.domain.tags.policies import AlphabeticalPolicy, NumericalPolicy, SemVerPolicy
@@ -314,7 +314,7 @@ def test_a_group_moves_together_or_not_at_all(
     keeper = Gatekeeper(gates_for(policies, guards), NOW)
     plan = world(*((f"shop:{name}:tag", current, chosen[name]) for name, current in placed))
 
-    settled = regulated(keeper, plan)
+    settled = regulate(keeper, plan)
 
     moved = {s.setter.split(":")[1] for s in settled.sightings if s.state == "pending"}
     stuck = {s.setter.split(":")[1]: s.cause for s in settled.sightings if s.state == "held"}
@@ -329,7 +329,7 @@ def test_the_cause_names_the_member_that_does_not_move() -> None:
     together = guard(group={})
     policies = [policy("app"), policy("web", "2.0.0")]
     keeper = Gatekeeper(gates_for(policies, [together]), NOW)
-    plan = regulated(keeper, world(("shop:app:tag", "1.0.0", "1.1.0"), ("shop:web:tag", "3.0.0", "2.0.0")))
+    plan = regulate(keeper, world(("shop:app:tag", "1.0.0", "1.1.0"), ("shop:web:tag", "3.0.0", "2.0.0")))
 
     assert [(s.state, s.cause) for s in plan.sightings] == [
         (
