@@ -159,10 +159,9 @@ class Chronicle:
         return next((c.text for c in reversed(self.choices.get(policy, [])) if c.at <= at), "")
 
     def image_of(self, policy: str, text: str, at: float) -> str:
-        """What a marked value meant when its policy chose it: with the digest that a registry had answered."""
-        tag = text.partition("@")[0]
+        """What a marked value meant when its policy chose it: its own digest, else the one a registry had answered."""
         choices = [c for c in self.choices.get(policy, []) if c.at <= at and c.text == text]
-        return f"{tag}@{choices[-1].looked}" if choices and choices[-1].looked else text
+        return f"{text}@{choices[-1].looked}" if "@" not in text and choices and choices[-1].looked else text
 
     def quarantine(self, at: float, policy: str = "") -> list[Quarantine]:
         """What was in quarantine then, of one policy or of all."""

@@ -442,6 +442,24 @@ def test_a_downgrade_that_a_pin_asks_for_is_no_fault() -> None:
     in_a_world(work, Demands())
 
 
+def test_a_value_with_a_digest_means_that_image_whatever_its_tag_names_by_now() -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        life = told(world)
+        with acting(life):
+            former = await ask(world, life)
+            world.push(IMAGE, "1.0.0")
+            now = await ask(world, life)
+            await choose(world, "1.0.0")
+            await choose(world, "1.0.0", digest=former)
+
+        at = world.clock.monotonic()
+        assert former != now
+        assert world.chronicle.image_of("web", f"1.0.0@{former}", at) == f"1.0.0@{former}"
+        assert world.chronicle.image_of("web", "1.0.0", at) == f"1.0.0@{now}"
+
+    in_a_world(work, Demands(rollback=True))
+
+
 def test_a_quarantined_image_that_is_committed_again_is_noticed() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         await bumped(world, "1.1.0")
