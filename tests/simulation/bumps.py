@@ -100,8 +100,7 @@ async def _steps(world: World) -> Sequence[tuple[Step, Mapping[str, bytes], Mapp
 def _remember(chronicle: Chronicle, step: Step, walk: Walk) -> None:
     for policy in step.changed:
         walk.refused.pop(policy, None)
-        known = {chronicle.chosen_at(policy, at) for at in (chronicle.before(step.at), step.at)}
-        if not step.is_bump and known == {step.before[policy]}:  # what was chosen just then, nobody need have known
+        if not step.is_bump and chronicle.chosen_at(policy, step.at) == step.before[policy]:
             walk.refused[policy] = step.before[policy], step.at
 
 
@@ -201,6 +200,8 @@ def _check_gates(world: World, step: Step, policy: str) -> None:
 
 def _check_refusal(chronicle: Chronicle, step: Step, policy: str, walk: Walk) -> None:
     value, since = walk.refused.get(policy, ("", 0.0))
+    if chronicle.chosen_at(policy, chronicle.before(since)) != value:
+        return  # chosen just then: who saw the revert first saw nobody refuse anything
     others = [c for c in chronicle.choices[policy] if since < c.at <= step.at and c.text != value]
     if step.after[policy] == value and not others:
         raise Broken(f"{step}: somebody had set {policy} back from {value} at {since:.1f}")
