@@ -142,14 +142,17 @@ class Line:
 
     def _make_room(self, owner: str) -> None:
         self._shares.give_back(owner)
-        handed = 0
+        is_handed_on = False
         while (turn := next((turn for turn in self._waiting if self._shares.may_take(turn.owner)), None)) is not None:
             self._waiting.remove(turn)
             self._shares.take(turn.owner)
             turn.come.set_result(None)
-            handed += 1
-            self._pulse.begin() if handed > 1 else self._pulse.go_on()
-        if not handed:
+            if is_handed_on:
+                self._pulse.begin()
+            else:
+                self._pulse.go_on()
+                is_handed_on = True
+        if not is_handed_on:
             self._pulse.end()
 
 

@@ -100,7 +100,8 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         self._taken.discard(key)
         self._shares.give_back(self._owner_of(key))
-        self._available.set()  # for those that wait for their namespace's turn
+        if self._waiting:
+            self._available.set()  # for those that waited for their namespace's turn
         if (priority := self._again.pop(key, None)) is not None:
             self.add(key, priority)
 
@@ -120,13 +121,19 @@ class WorkQueue(Generic[K]):
 
     def _first(self, priority: Priority) -> K | None:
         """The next key of the namespace that had its turn the longest ago, of those that may have another worker."""
-        lines = self._lines[priority]
-        for owner, line in tuple(lines.items()):
+        lines, empty = self._lines[priority], list[str]()
+        found = None
+        for owner, line in lines.items():
             while line and self._waiting.get(line[0]) is not priority:  # promoted or forgotten since
                 line.popleft()
             if not line:
-                del lines[owner]
+                empty.append(owner)
             elif not owner or self._shares.may_take(owner):
-                lines.move_to_end(owner)
-                return line.popleft()
-        return None
+                found = owner
+                break
+        for owner in empty:
+            del lines[owner]
+        if found is None:
+            return None
+        lines.move_to_end(found)
+        return lines[found].popleft()
