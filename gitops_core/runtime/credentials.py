@@ -12,7 +12,6 @@ Source: Flux, the Secret of GitRepository.spec.secretRef.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 
 from gitops_core.errors import GitAccessDenied
@@ -35,7 +34,11 @@ async def git_access(cluster: Cluster, namespace: str, secret_name: str, url: st
     manifest = await cluster.get(ObjectRef(SECRET, key))
     if manifest is None:
         raise GitAccessDenied(f"failed to get secret '{key}': not found")
-    return access_from(_values(manifest, key), key, url)
+    try:
+        values = decode_data(manifest)
+    except ValueError:
+        raise GitAccessDenied(f"secret '{key}' holds data that is not base64") from None
+    return access_from(values, key, url)
 
 
 def access_from(values: Mapping[str, bytes], key: ObjectKey, url: str) -> GitAccess:
@@ -76,10 +79,10 @@ def _ssh(values: Mapping[str, bytes], key: ObjectKey) -> GitAccess:
     )
 
 
-def _values(manifest: Manifest, key: ObjectKey) -> dict[str, bytes]:
+def decode_data(secret: Manifest) -> dict[str, bytes]:
+    """Return the values of a Secret, by key. Raises ValueError, which quotes none of them: one is not base64."""
+    encoded = (secret.get("data") or {}).items()
     try:
-        return {
-            name: base64.b64decode(text or "", validate=True) for name, text in (manifest.get("data") or {}).items()
-        }
-    except (binascii.Error, TypeError):
-        raise GitAccessDenied(f"secret '{key}' holds data that is not base64") from None
+        return {name: base64.b64decode(text or "", validate=True) for name, text in encoded}
+    except (ValueError, TypeError):
+        raise ValueError("data is not base64") from None

@@ -9,8 +9,6 @@ Source: github.com/fluxcd/image-reflector-controller, internal/registry/options.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import secrets
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -31,7 +29,7 @@ from gitops_core.oci.reaching import ProxyUnsupported, Trust, proxy_in, trust_in
 from gitops_core.oci.references import Repository
 from gitops_core.ports import CloudLogins, Cluster, Compute, NoCloudLogins
 from gitops_core.runtime.computing import IN_PLACE
-from gitops_core.runtime.credentials import SECRET
+from gitops_core.runtime.credentials import SECRET, decode_data
 
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
 CONFIG_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
@@ -207,7 +205,6 @@ async def _secret(cluster: Cluster, key: ObjectKey) -> Manifest:
 
 def _data(manifest: Manifest, key: ObjectKey) -> dict[str, bytes]:
     try:
-        encoded = (manifest.get("data") or {}).items()
-        return {name: base64.b64decode(value or "", validate=True) for name, value in encoded}
-    except (binascii.Error, ValueError):
-        raise ValueError(f"secret '{key}': data is not base64") from None
+        return decode_data(manifest)
+    except ValueError as error:
+        raise ValueError(f"secret '{key}': {error}") from None

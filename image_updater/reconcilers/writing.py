@@ -10,8 +10,6 @@ what was pushed, and before a push its parent and tree, for a process that dies 
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 
 import msgspec
@@ -20,7 +18,7 @@ from gitops_core.errors import GitAccessDenied, GitError, PushConflict, PushDeni
 from gitops_core.meta import ObjectKey, ObjectRef, Revision, Sensitive, seconds
 from gitops_core.ports import Commit, CommitInfo, GitRef, Signature, Signer
 from gitops_core.runtime.computing import READING
-from gitops_core.runtime.credentials import SECRET
+from gitops_core.runtime.credentials import SECRET, decode_data
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing, SigningKey
 from image_updater.domain.files.messages import commit_message
@@ -164,11 +162,8 @@ class Writer:
         if manifest is None:
             raise SigningFailed(f"signing key: failed to get secret '{where}': not found")
         try:
-            values = {
-                name: Sensitive(base64.b64decode(text or "", validate=True))
-                for name, text in (manifest.get("data") or {}).items()
-            }
-        except (binascii.Error, ValueError):
+            values = {name: Sensitive(value) for name, value in decode_data(manifest).items()}
+        except ValueError:
             raise SigningFailed(f"signing key: secret '{where}' holds data that is not base64") from None
         return await self.platform.git.signer(key.type, values, f"signing key: secret '{where}'")
 
