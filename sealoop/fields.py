@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -19,9 +20,10 @@ import msgspec
 from gitops_core.api.fields import Duration, ShortDuration
 from gitops_core.meta import Resource
 from gitops_core.schema.structural import markers
-from sealoop.tables import begin, end, markdown, with_table
+from sealoop.tables import markdown, with_table
 
 COMMAND = "fields"
+IGNORED = "**not acted on yet**"
 _NAMES: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", bytes: "bytes, base64"}
 
 
@@ -50,9 +52,7 @@ def fields(folder: Path, check: bool) -> None:
     for kind in KINDS:
         page = folder / page_of(kind)
         present = page.read_text(encoding="utf-8") if page.exists() else ""
-        wanted = with_table(present, COMMAND, table(kind))
-        if wanted is None:
-            raise click.ClickException(f"{page}: no lines {begin(COMMAND)!r} and {end(COMMAND)!r} to write between")
+        wanted = with_table(page, present, COMMAND, table(kind))
         if wanted != present:
             stale.append(page.name)
             if not check:
@@ -71,7 +71,7 @@ def page_of(kind: type[Resource]) -> str:
 def table(kind: type[Resource]) -> str:
     """Return what the kind's spec says of itself, and the table of its fields."""
     (spec,) = (field.type for field in msgspec.structs.fields(kind) if field.name == "spec")
-    rows = [(f"`{'`, `'.join(paths)}`", *rest) for *rest, paths in _joined(spec_fields(spec))]
+    rows = [(_listed(paths), *rest) for paths, rest in _joined(spec_fields(spec))]
     return f"{_described(spec)}\n\n{markdown(('field of `spec`', 'type', 'when missing', 'what'), rows)}"
 
 
@@ -83,7 +83,7 @@ def spec_fields(struct: type[msgspec.Struct], above: str = "") -> Iterator[Field
         item = _bare(get_args(inner)[0]) if get_origin(inner) is tuple else inner
         is_object = isinstance(item, type) and issubclass(item, msgspec.Struct)
         if supported == ():
-            what = "**not acted on yet**"
+            what = IGNORED
         elif supported is not None:
             what = f"only {_listed(supported)} is acted on yet"
         else:
@@ -93,18 +93,12 @@ def spec_fields(struct: type[msgspec.Struct], above: str = "") -> Iterator[Field
             yield from spec_fields(item, f"{path}[]." if item is not inner else f"{path}.")
 
 
-def _joined(rows: Iterator[Field]) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Yield rows, those that follow each other and are not acted on alike as one."""
-    open_row: tuple[str, str, str, list[str]] | None = None
-    for path, *rest in rows:
-        if open_row and [*open_row[:3]] == rest and "not acted on" in open_row[2]:
-            open_row[3].append(path)
-            continue
-        if open_row:
-            yield open_row
-        open_row = (*rest, [path])  # type: ignore[assignment]
-    if open_row:
-        yield open_row
+def _joined(rows: Iterable[Field]) -> Iterator[tuple[tuple[str, ...], tuple[str, str, str]]]:
+    """Yield paths and what is said of them: those that follow each other and are not acted on alike together."""
+    for said, alike in groupby(rows, key=lambda row: (row.type, row.default, row.what)):
+        paths = tuple(row.path for row in alike)
+        for group in (paths,) if said[2] == IGNORED else ((path,) for path in paths):
+            yield group, said
 
 
 def _bare(t: Any) -> Any:

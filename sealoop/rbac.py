@@ -47,9 +47,7 @@ def rbac(lease_namespace: str, document: Path | None, check: bool) -> None:
         click.echo(_printed(roles(needed, applied, lease_namespace)), nl=False)
         return
     present = document.read_text(encoding="utf-8")
-    wanted = with_table(present, "rbac", table(needed, applied))
-    if wanted is None:
-        raise click.ClickException(f"{document}: no lines {BEGIN!r} and {END!r} to write between")
+    wanted = with_table(document, present, "rbac", table(needed, applied))
     if check and present != wanted:
         raise click.ClickException(f"{document}: the table is out of date; run `sealoop rbac --table {document}`")
     if not check:

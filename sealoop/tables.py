@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
 
 
 def begin(command: str) -> str:
@@ -20,8 +23,14 @@ def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" if row else "|---" * len(titles) + "|" for row in (titles, (), *rows))
 
 
-def with_table(text: str, command: str, written: str) -> str | None:
-    """Return `text` with `written` between the two comments of `command`; None without them."""
+def with_table(document: Path, text: str, command: str, written: str) -> str:
+    """Return `text`, which is the document's, with `written` between the two comments of `command`.
+
+    Raises:
+        ClickException: it does not have them.
+    """
     before, first, rest = text.partition(begin(command))
     _, last, after = rest.partition(end(command))
-    return f"{before}{first}\n{written}\n{last}{after}" if first and last else None
+    if not (first and last):
+        raise click.ClickException(f"{document}: no lines {begin(command)!r} and {end(command)!r} to write between")
+    return f"{before}{first}\n{written}\n{last}{after}"
