@@ -58,9 +58,10 @@ _LISTING = {"Accept": JSON}
 
 
 class FetchedManifest(NamedTuple):
-    """A manifest or an index as it was sent, by the digest of its bytes. Nobody decoded it.
+    """A manifest or an index as it was sent. Nobody decoded it.
 
     Attributes:
+        digest: of its bytes; "" for a list of referrers, which nobody names.
         media_type: what the registry calls it, "" for nothing.
     """
 
@@ -158,8 +159,7 @@ class OciRegistry:
             RepositoryUnknown: also where a registry is older than this question.
         """
         answer = await self._get(repository, f"referrers/{digest}", access, limit)
-        found = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
-        return FetchedManifest(found, _media_type(answer), answer.body)
+        return FetchedManifest("", _media_type(answer), answer.body)
 
     async def _get(self, repository: Repository, path: str, access: RegistryAccess, limit: int) -> Answer:
         headers = {"Accept": "*/*" if path.startswith("blobs/") else MANIFESTS}
