@@ -374,3 +374,27 @@ def test_a_policy_deleted_before_the_push_is_not_committed() -> None:
     assert head["app/web.yaml"] == image_line("1.0.0")
     assert manifest["status"]["markers"] == {"unmatched": 1}
     assert manifest["status"]["unsettled"][0]["file"] == "app/web.yaml"
+
+
+def test_what_was_announced_stays_in_the_status_when_nobody_knows_whether_it_arrived() -> None:
+    async def scenario() -> Any:
+        world = World()
+        is_gone = False
+
+        async def go(deed: str, moment: str) -> None:
+            nonlocal is_gone
+            is_gone |= (deed, moment) == ("push", "after")
+            if is_gone:
+                raise GitError("git: the connection was reset")
+
+        async with world.running():
+            world.git.fault = go
+            await begun(world, git=BUMPS)
+            failed = await world.until(ImageUpdateAutomation, "fleet", has_failed)
+            main, bumps = await world.repository.log("main"), await world.repository.log("bumps")
+            return failed["status"], main[0], bumps[0], world.repository.tree_of(bumps[0])
+
+    status, base, pushed, tree = virtually(scenario())
+
+    assert status["pushing"] == {"parent": base, "tree": tree}
+    assert status.get("lastPushCommit") != pushed

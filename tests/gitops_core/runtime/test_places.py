@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.runtime.computing import on_account_of
-from gitops_core.runtime.places import Places, PlacesTaken
+from gitops_core.runtime.places import Line, Places, PlacesTaken
 from tests.simulation.loop import virtually
 
 TIMEOUT = 60.0
@@ -225,3 +225,35 @@ async def test_a_turn_that_came_while_its_command_was_cancelled_goes_to_the_next
     assert list(work.done) == ["third"]
     with pytest.raises(asyncio.CancelledError):
         await second
+
+
+def test_one_that_leaves_can_make_room_for_two_and_who_asks_is_counted_right() -> None:
+    async def main() -> None:
+        line = Line("git.example", 7, 10.0)
+        leaving = {owner: asyncio.Event() for owner in "ab"}
+
+        async def stay(owner: str) -> None:
+            async with line.taken(TIMEOUT):
+                await leaving[owner].wait()
+
+        async def short() -> None:
+            async with line.taken(TIMEOUT):
+                await asyncio.sleep(1)
+
+        first = asyncio.create_task(on_account("a", short()))
+        staying = [asyncio.create_task(on_account(owner, stay(owner))) for owner in "aabbb"]
+        await asyncio.sleep(0.5)
+        staying += [asyncio.create_task(on_account(owner, stay(owner))) for owner in "ba"]
+        await asyncio.sleep(0.1)
+        assert line.waiting == 2
+
+        await first
+        await asyncio.sleep(0)
+
+        assert line.waiting == 0
+        for event in leaving.values():
+            event.set()
+        await asyncio.gather(*staying)
+        assert line._pulse._asking == 0
+
+    virtually(main())

@@ -304,3 +304,19 @@ def test_namespaces_take_turns_and_the_keys_of_each_keep_their_order() -> None:
         assert order == ["a0", "b0", "c0", "a1", "b1", "a2"]
 
     virtually(main())
+
+
+def test_of_a_namespace_of_which_nothing_waits_nothing_is_kept() -> None:
+    async def main() -> None:
+        queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()), 64, lambda key: key)
+        for number in range(100):
+            queue.add(f"namespace-{number}")
+        for _ in range(100):
+            queue.done(str(await queue.get()))
+        queue.add("another")
+
+        await queue.get()
+
+        assert not any("namespace-" in owner for lines in queue._lines.values() for owner in lines)
+
+    virtually(main())
