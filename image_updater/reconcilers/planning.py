@@ -14,8 +14,8 @@ from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageRef, ImageUpdateAutomation, Reverted
 from image_updater.domain.files.inventory import Step, find_refused_values, keep_set_back
 from image_updater.domain.files.markers import SCREEN
+from image_updater.domain.files.places import parse_setter
 from image_updater.domain.files.plan import Change, CommitPlan, Sighting, Spot, plan_commit
-from image_updater.domain.files.sightings import parse_setter
 from image_updater.domain.files.targets import select_targeted
 from image_updater.domain.forges.pullrequests import hold_refused
 from image_updater.domain.guards.gates import Gatekeeper, regulate

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from gitops_core.meta import timestamp
 from image_updater.api import Approval, ImagePolicy, ImageRef, Quarantined, Reverted, UpdateGuard
+from image_updater.domain.files.places import Setter, parse_setter
 from image_updater.domain.files.plan import CommitPlan, Sighting, Spot
-from image_updater.domain.files.sightings import Setter, parse_setter
 from image_updater.domain.guards.rules import Rules, Windows, is_current, rules_for
 from image_updater.domain.guards.windows import Closed, WindowInvalid, next_change, state
 from image_updater.domain.tags.choices import choice_of, filter_of

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_updater.api import ImagePolicy, ImageRef
-from image_updater.domain.files.markers import ObjectIdentifier
+from image_updater.domain.files.places import ObjectIdentifier
 from image_updater.domain.files.plan import Change, CommitPlan, Sighting, Spot, plan_commit, setters
 from image_updater.domain.forges.proposals import (
     LABEL,
