@@ -66,7 +66,7 @@ class Given:
 
 
 def lint(given: Given, now: datetime) -> tuple[Finding, ...]:
-    """The findings, errors first, in the order of what they are about."""
+    """Return the findings, errors first, in the order of the objects that they are about."""
     found = [
         *(finding for each in given.repositories for finding in _of_repository(each)),
         *(finding for each in given.policies for finding in _of_policy(each, given)),
@@ -166,7 +166,7 @@ def _of_guard(guard: UpdateGuard, given: Given, now: datetime) -> Iterator[Findi
 
 
 def _named(spec: UpdateGuardSpec) -> Iterator[tuple[str, str]]:
-    """The policies that a guard's fields name, with the fields' paths."""
+    """Yield the policies that a guard's fields name, with the fields' paths."""
     for number, pin in enumerate(spec.pins):
         yield f"spec.pins[{number}]", pin.policy
     for number, skip in enumerate(spec.skips):
@@ -190,7 +190,7 @@ def _promoted_from(guard: UpdateGuard) -> ObjectKey | None:
 
 
 def _cycles(given: Given) -> Iterator[Finding]:
-    """Policies that wait for each other's proof, which none of them can give."""
+    """Yield policies that wait for each other's proof, which none of them can give."""
     waits: dict[ObjectKey, set[ObjectKey]] = {}
     for guard in given.guards:
         before = _promoted_from(guard)
@@ -220,7 +220,7 @@ def _reached(start: ObjectKey, waits: dict[ObjectKey, set[ObjectKey]]) -> set[Ob
 
 
 def _of_place(place: Sighting, given: Given) -> Iterator[Finding]:
-    """What the plan says of it, in the plan's words; of a value that follows, whether that can be meant."""
+    """Yield what the plan says of a place; of a value that follows, also whether that can be meant."""
     if select_noteworthy([place]):
         told = printable(place)
         yield Finding(where(told), "warning" if place.state == "held" else "error", describe_state(told))
@@ -236,7 +236,7 @@ def _of_place(place: Sighting, given: Given) -> Iterator[Finding]:
 
 
 def _image_of(setter: str, given: Given) -> str:
-    """The image of the policy that a setter names; "" when it is not known."""
+    """Return the image of the policy that a setter names; "" when it is not known."""
     namespace, name = setter.split(":")[:2]
     for policy in given.policies:
         if policy.key == ObjectKey(namespace, name):

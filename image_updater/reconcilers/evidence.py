@@ -56,7 +56,7 @@ class Witness:
     _keys: dict[str, tuple[PublicKey, ...]] = field(default_factory=dict)
 
     async def answer(self, need: Need, known: Facts) -> Facts:
-        """`known` with what was asked for.
+        """Return `known` with the facts that are needed.
 
         Raises:
             TransientError: the registry or a Secret cannot be asked.
@@ -119,6 +119,6 @@ class Witness:
 
 
 def _keys_in(manifest: Manifest) -> tuple[PublicKey, ...]:
-    """Raises ValueError, GuardInvalid."""
+    """Parse the keys in a Secret. Raises ValueError, GuardInvalid."""
     data = manifest.get("data") or {}
     return parse_keys({name: base64.b64decode(text or "", validate=True) for name, text in data.items()})

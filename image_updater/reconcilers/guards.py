@@ -76,12 +76,12 @@ class UpdateGuardReconciler:
         )
 
     async def finalize(self, wanted: UpdateGuard) -> None:
-        """Nothing: a guard makes nothing."""
+        """Do nothing: a guard makes nothing."""
 
     # what is read
 
     async def _followed(self, wanted: UpdateGuard) -> tuple[Followed, ...]:
-        """The selected policies that chose something."""
+        """Return the selected policies that chose something."""
         found = []
         for policy in await self.platform.objects.list(ImagePolicy, wanted.metadata.namespace):
             if policy.status.latest_ref is None or not selects(wanted.spec.policy_selector, policy.metadata.labels):
@@ -101,7 +101,7 @@ class UpdateGuardReconciler:
         return tuple(found)
 
     async def _with_digest(self, name: str, latest: ImageRef) -> ImageRef:
-        """What was chosen, with the digest that the policy saw: another image under the same tag is another one."""
+        """Return the chosen image with the digest that the policy saw: the tag may name another image by now."""
         if latest.digest:
             return latest
         seen = await self.catalog.seen(name)
@@ -109,7 +109,7 @@ class UpdateGuardReconciler:
         return msgspec.structs.replace(latest, digest=digest)
 
     async def _applied(self, wanted: UpdateGuard, followed: Sequence[Followed]) -> tuple[Applied, ...]:
-        """The workloads with images of the policies, wherever what their automations update is applied."""
+        """Return the workloads with images of the policies, wherever what their automations update is applied."""
         images = {each.repository for each in followed}
         found: list[Applied] = []
         for kustomization, policies in await self._kustomizations(wanted.metadata.namespace, followed):
@@ -122,7 +122,7 @@ class UpdateGuardReconciler:
     async def _kustomizations(
         self, namespace: str, followed: Sequence[Followed]
     ) -> list[tuple[Kustomization, frozenset[str]]]:
-        """Those that apply what automations of followed policies update, each with the policies that it is one for."""
+        """Return those that apply what automations of followed policies update, each with these policies."""
         places = await self._places(namespace, followed)
         found = []
         for kustomization in await self.platform.objects.list(Kustomization) if places else ():
@@ -133,7 +133,7 @@ class UpdateGuardReconciler:
         return found
 
     async def _places(self, namespace: str, followed: Sequence[Followed]) -> list[tuple[Written, str]]:
-        """Where the automations of the namespace write, each with a followed policy that it selects."""
+        """Return the places that the namespace's automations write, each with a followed policy that it selects."""
         labels = {p.metadata.name: p.metadata.labels for p in await self.platform.objects.list(ImagePolicy, namespace)}
         found = []
         for automation in await self.platform.objects.list(ImageUpdateAutomation, namespace):
@@ -177,7 +177,7 @@ class UpdateGuardReconciler:
                 yield workload
 
     async def _installed(self, release: ObjectKey) -> list[Manifest]:
-        """The workloads of a HelmRelease."""
+        """Return the workloads of a HelmRelease."""
         try:
             manifest = await self.platform.cluster.get(ObjectRef(RELEASE, release))
         except KindUnknown:
@@ -188,12 +188,12 @@ class UpdateGuardReconciler:
         return [found for found in labelled if is_of_release(ObjectRef.of(found), manifest)]
 
     async def _labelled(self, prefix: str, owner: ObjectKey, kinds: Iterable[Kind]) -> list[Manifest]:
-        """What carries the labels of an owner's objects, which proves nothing."""
+        """Return the objects that carry the labels of an owner's objects, which proves nothing."""
         labels = f"{prefix}/name={owner.name},{prefix}/namespace={owner.namespace}"
         return [manifest for kind in kinds for manifest in await self._listed(Query(kind, labels=labels))]
 
     async def _judged(self, wanted: UpdateGuard, manifest: Manifest, speaker: Manifest | None) -> Workload:
-        """The workload, which is as a Canary or Rollout says that speaks for it."""
+        """Return the workload with the state that a Canary or Rollout reports that speaks for it."""
         ref, images = ObjectRef.of(manifest), workloads.images_of(manifest)
         state, message = self._state(speaker if speaker is not None else manifest)
         if state == "Progressing" and wanted.spec.rollback and speaker is None and ref.kind in _PODS_MATTER:

@@ -73,7 +73,7 @@ async def read_parts(
 
 
 async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Part:
-    """What the watches know now: nobody is asked. Raises SelectorInvalid."""
+    """Read a part from what the watches know now: nobody is asked. Raises SelectorInvalid."""
     namespace, selector = automation.metadata.namespace, automation.spec.policy_selector
     selector_text(selector)  # says what is wrong with it, also where there are no policies yet
     policies = tuple(
@@ -130,7 +130,7 @@ async def _sharers(
 
 
 def _share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, place: Place) -> bool:
-    """Whether two automations make the same branch anew from the same base, with the same rights."""
+    """Tell whether two automations make the same branch anew from the same base, with the same rights."""
     same_source = place.repository.key == source.repository.key and place.ref == source.ref
     return source.switches and same_source and other.metadata.namespace == wanted.metadata.namespace
 

@@ -91,7 +91,7 @@ class Review:
 
     @property
     def refused(self) -> frozenset[Version]:
-        """What people do not want to be proposed again."""
+        """Return the versions that people do not want to be proposed again."""
         return find_refused_versions(self.found, self.base)
 
 
@@ -184,7 +184,7 @@ class PullRequests:
         return await self.compute.run(weight, lambda: plan_pull_request(here, proposal, _why(plan)))
 
     async def _carry_out(self, review: Review, step: Step) -> str:
-        """The URL of the pull request that is open then."""
+        """Carry out a step; return the URL of the pull request that is open then, or ""."""
         forge = review.forge
         match step:
             case Nothing(url=url):
@@ -203,7 +203,7 @@ class PullRequests:
                 return ""
 
     async def _opened(self, review: Review, proposal: Proposal) -> PullRequest:
-        """A forge needs a moment until it knows a branch that was just pushed: it is asked again, TRIES times."""
+        """Open a pull request, in up to TRIES tries: a forge may need a moment to know the pushed branch."""
         for number in range(1, TRIES + 1):
             try:
                 return await review.forge.open(review.head, review.base, proposal.title, proposal.body, review.labels)
@@ -216,7 +216,7 @@ class PullRequests:
     # what the text is made of
 
     async def _bumps(self, namespace: str, plan: CommitPlan, policies: Mapping[str, ImageRef]) -> tuple[Bump, ...]:
-        """The image of each policy that the plan changes something for, without labels."""
+        """Return the image of each policy that the plan changes something for, without labels."""
         bumps = []
         for policy in await self.compute.run(_weight(plan), changed_policies, plan):
             name = policy.partition(":")[2]
@@ -228,7 +228,7 @@ class PullRequests:
         return tuple(bumps)
 
     async def _described(self, plan: CommitPlan, bumps: tuple[Bump, ...]) -> tuple[tuple[Bump, ...], bool]:
-        """The same with labels, and whether all of them could be read: what is missing is no reason to wait."""
+        """Return the bumps with labels, and whether all of them could be read: what is missing is no reason to wait."""
         before = await self.compute.run(_weight(plan), old_references, plan, bumps)
         pairs = await asyncio.gather(
             *(self._labels_of(bump, before.get(bump.policy, "")) for bump in bumps[:MOST_IMAGES])
@@ -239,7 +239,7 @@ class PullRequests:
         return described + bumps[MOST_IMAGES:], all(new is not None for new, _ in pairs)
 
     async def _labels_of(self, bump: Bump, before: str) -> tuple[Mapping[str, str] | None, Mapping[str, str] | None]:
-        """Labels of the image and of the one that the files name now; None for what cannot be read."""
+        """Return labels of the image and of the one that the files name now; None for those that cannot be read."""
         namespace, _, name = bump.policy.partition(":")
         policy = await self.objects.get(ImagePolicy, ObjectKey(namespace, name))
         if policy is None:
@@ -265,7 +265,7 @@ class PullRequests:
     # annotations
 
     async def _access(self, wanted: ImageUpdateAutomation, url: str, access: GitAccess) -> GitAccess:
-        """What the API is asked with: the annotation's Secret, else what pushes."""
+        """Return the credentials for the API: those of the annotation's Secret, else those that push."""
         name = wanted.metadata.annotations.get(SECRET, "")
         if name:
             own = await git_access(self.cluster, wanted.metadata.namespace, name, "https://")
@@ -294,7 +294,7 @@ def _weight(plan: CommitPlan) -> int:
 
 
 def _why(plan: CommitPlan) -> str:
-    """Why there is nothing to propose (any more)."""
+    """Say why there is nothing to propose (any more)."""
     causes = dict.fromkeys(seen.cause for seen in plan.sightings if seen.state == "held" and seen.cause)
     if not causes:
         return NOTHING_LEFT

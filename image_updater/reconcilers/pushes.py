@@ -28,7 +28,7 @@ class Pushes:
     clock: Clock
 
     async def tell(self, key: ObjectKey, pushed: Iterable[PushedTag]) -> bool:
-        """Whether some of these tags are of its image; it knows them then.
+        """Record pushed tags for an ImageRepository; return whether some of them are of its image.
 
         Raises:
             Conflict: it is being written all the time.

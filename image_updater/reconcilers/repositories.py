@@ -119,7 +119,7 @@ class ImageRepositoryReconciler:
         return _outcome(wanted, status, canonical, delay, self.checkpoints.trouble(wanted))
 
     async def finalize(self, wanted: ImageRepository) -> None:
-        """Nothing in the world; the catalog forgets what nobody else of the namespace lists."""
+        """Forget in the catalog what nobody else of the namespace lists; nothing was made in the world."""
         self.checkpoints.forget(wanted)
         self._asked.pop(wanted.key, None)
         await self._forget(_names_of(wanted), wanted)
@@ -151,7 +151,7 @@ class ImageRepositoryReconciler:
     async def _listed(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, asked: Asked
     ) -> Listed:
-        """A new listing; who asks for it meanwhile gets the same one."""
+        """Return a new listing; who asks for it meanwhile gets the same one."""
         limit = max(1.0, seconds(wanted.spec.timeout or wanted.spec.interval))
         try:
             async with asyncio.timeout(limit):
@@ -178,7 +178,7 @@ class ImageRepositoryReconciler:
     async def _look_for_pushed(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, listed_at: datetime
     ) -> None:
-        """What webhooks told of since the listing, as far as the registry says so, too."""
+        """Observe the tags that webhooks reported since the listing, as far as the registry has them, too."""
         name, pushes = catalog_name(wanted, str(repository)), pushed_since(wanted.metadata.annotations, listed_at)
         since, asked = self._asked.get(wanted.key, (listed_at, frozenset()))
         asked = asked if since == listed_at else frozenset()
@@ -199,14 +199,14 @@ class ImageRepositoryReconciler:
                 await self.catalog.observe(name, push.tag, digest, self.clock.now())  # a webhook's time is a word, too
 
     async def _digest(self, repository: Repository, tag: str, access: RegistryAccess) -> str | None:
-        """What the tag names, None when the registry names nothing to this credential. Raises RegistryUnavailable."""
+        """Return the digest that the tag names, None when this credential sees none. Raises RegistryUnavailable."""
         try:
             return await self.registry.digest(repository, tag, access)
         except (ImageUnknown, RegistryDenied):
             return None
 
     async def _result(self, wanted: ImageRepository, name: str, listed_at: datetime | None) -> ScanResult | None:
-        """What status says of the listing in the catalog, which was asked for at `listed_at`."""
+        """Return the scan result of the listing in the catalog, which was asked for at `listed_at`."""
         if listed_at is None:
             return wanted.status.last_scan_result
         try:
@@ -225,7 +225,7 @@ class ImageRepositoryReconciler:
         return msgspec.structs.replace(result, scan_time=listed_at.replace(microsecond=0))
 
     def _until_next(self, wanted: ImageRepository, result: ScanResult | None) -> float:
-        """Seconds until an interval after the listing, which may be another one's."""
+        """Return the seconds until one interval after the listing, which another object may have made."""
         interval = seconds(wanted.spec.interval)
         if result is None or result.scan_time is None:
             return interval
@@ -234,7 +234,7 @@ class ImageRepositoryReconciler:
 
 
 def _names_of(wanted: ImageRepository) -> set[str]:
-    """What the catalog calls what it lists, and what it listed last."""
+    """Return the names in the catalog of what the object lists, and of what it listed last."""
     canonical = {wanted.status.canonical_image_name} - {""}
     with contextlib.suppress(ImageInvalid):
         canonical.add(str(parse_repository(wanted.spec.image)))
@@ -242,12 +242,12 @@ def _names_of(wanted: ImageRepository) -> set[str]:
 
 
 def _weight(tags: Sequence[str]) -> int:
-    """About how many bytes they take; no more than may be kept, so that the last ones stay, however many they are."""
+    """Return about how many bytes tags take; no more than may be kept, so that the last ones always stay."""
     return min(1000 + 8 * len(tags) + sum(map(sys.getsizeof, tags)), MOST_REMEMBERED)
 
 
 def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:
-    """What status says of a listing in descending order."""
+    """Return the scan result of a listing in descending order."""
     moment = now.replace(microsecond=0)
     return ScanResult(tag_count=len(tags), revision=checksum(tags), scan_time=moment, latest_tags=tuple(tags[:LATEST]))
 

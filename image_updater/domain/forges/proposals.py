@@ -66,7 +66,7 @@ class _Row(NamedTuple):
 
 
 def rule_text(policy: ImagePolicy) -> str:
-    """How a policy chooses: `semver ^1.0`, `alphabetical asc`."""
+    """Write how a policy chooses: `semver ^1.0`, `alphabetical asc`."""
     choice, filter_ = policy.spec.policy, policy.spec.filter_tags
     if choice.semver is not None:
         rule = f"semver {choice.semver.range}"
@@ -78,17 +78,17 @@ def rule_text(policy: ImagePolicy) -> str:
 
 
 def proposal_digest(plan: CommitPlan, bumps: Iterable[Bump]) -> str:
-    """Of everything that the text says but for the labels: the same digest, the same proposal."""
+    """Return the digest of all that the text says but for the labels: the same digest, the same proposal."""
     return text_digest(_rows(plan), [(bump.policy, str(bump.image), bump.rule) for bump in _sorted(bumps)])
 
 
 def changed_policies(plan: CommitPlan) -> tuple[str, ...]:
-    """`namespace:name` of every policy that the plan changes something for, sorted."""
+    """Return `namespace:name` of each policy that the plan changes something for, sorted."""
     return tuple(sorted({policy_of(change.setter) for change in plan.changes}))
 
 
 def old_references(plan: CommitPlan, bumps: Iterable[Bump]) -> dict[str, str]:
-    """By policy, the tag or digest that its first changed place names now, if it is one of the same repository."""
+    """Return, by policy, the tag or digest that its first changed place names, if it is of the same repository."""
     names = {bump.policy: bump.image.name for bump in bumps}
     found: dict[str, str] = {}
     for row in _rows(plan):
@@ -104,7 +104,7 @@ def old_references(plan: CommitPlan, bumps: Iterable[Bump]) -> dict[str, str]:
 
 
 def write_proposal(plan: CommitPlan, bumps: Iterable[Bump], *, complete: bool = True) -> Proposal:
-    """What proposes the plan's changes.
+    """Write the title and the body that propose the plan's changes.
 
     Args:
         bumps: the image of each policy that the plan changes something for.
@@ -171,14 +171,14 @@ def _about(bump: Bump) -> str:
 
 
 def _addresses(bump: Bump) -> Iterable[tuple[str, str]]:
-    """Names of links and where they lead."""
+    """Yield names of links with their addresses."""
     for name in ("source", "url", "documentation"):
         yield name, bump.labels.get(LABEL + name, "")
     yield "changes", compare_url(bump.before, bump.labels)
 
 
 def compare_url(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Where a known forge shows what changed between two images' revisions; "" where it is not known.
+    """Return the page of a known forge that compares two images' revisions; "" where none is known.
 
     >>> labels = {LABEL + "source": "https://github.com/org/app.git", LABEL + "revision": "1f2e3d4"}
     >>> compare_url({**labels, LABEL + "revision": "0a1b2c3"}, labels)
@@ -196,7 +196,7 @@ def compare_url(before: Mapping[str, str], after: Mapping[str, str]) -> str:
 
 
 def _source(labels: Mapping[str, str]) -> str:
-    """The repository that the labels name as source, without what some builders add to it; "" without a URL."""
+    """Return the repository that the labels name as source, without what some builders add to it; "" without a URL."""
     address = safe_url(labels.get(LABEL + "source", ""))
     return address.partition("?")[0].partition("#")[0].rstrip("/").removesuffix(".git")
 
@@ -205,7 +205,7 @@ def _source(labels: Mapping[str, str]) -> str:
 
 
 def code(text: str) -> str:
-    """`text` as a code span of one line that fits into a table; "" for nothing."""
+    """Write `text` as a code span of one line that fits into a table; "" for nothing."""
     text = text[: 10 * LONGEST_VALUE]  # more of it is not shown, however it is written
     shown = _bounded(" ".join(_printable(text).translate(_LOOKALIKES).split()), LONGEST_VALUE)
     shown = shown.replace("<!", "< !")  # what looks like our trailer is none
@@ -213,12 +213,12 @@ def code(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Only what names of images and tags are made of: letters, digits, `.`, `_`, `/`, `:`, `+` and `-`."""
+    """Keep only what names of images and tags are made of: letters, digits, `.`, `_`, `/`, `:`, `+` and `-`."""
     return re.sub(r"[^0-9A-Za-z._/:+-]+", "", text)
 
 
 def safe_url(text: str) -> str:
-    """An http or https URL that ends nowhere but at its end, or "".
+    """Return an http or https URL that cannot end before its end, or "".
 
     >>> safe_url("https://example.com/a b)")
     ''
@@ -245,7 +245,7 @@ def safe_url(text: str) -> str:
 
 
 def _link(name: str, address: str) -> str:
-    """A link; where an address is no good, what it says."""
+    """Write a link; only its name where the address is not safe."""
     url = safe_url(address)
     if not url or _REFERENCES.search(urlsplit(url).path):
         return f"{name} {code(address)}" if code(address) else ""
@@ -268,7 +268,7 @@ def _sorted(bumps: Iterable[Bump]) -> list[Bump]:
 
 
 def _rows(plan: CommitPlan) -> tuple[_Row, ...]:
-    """Every changed place, in the order of files and lines."""
+    """Return every changed place, in the order of files and lines."""
     lines: dict[tuple[str, str, str, str], list[int]] = {}
     for seen in plan.sightings:
         if seen.state == "pending":
@@ -281,7 +281,7 @@ def _rows(plan: CommitPlan) -> tuple[_Row, ...]:
 
 
 def _olds(bump: Bump, rows: Sequence[_Row]) -> str:
-    """What the places of a policy say now: each tag once."""
+    """Write the tags that a policy's places name now, each once."""
     olds = {
         _tag_of(row.old) if row.setter == bump.policy else _short(row.old)
         for row in rows

@@ -11,7 +11,7 @@ from image_updater.errors import NoTagQualifies
 
 
 def verdicts(request: Request) -> tuple[Verdict, ...]:
-    """What is said of every listed tag, each once: candidates first, best first; then the others in descending order.
+    """Return a verdict for each listed tag: candidates first, best first; then the others in descending order.
 
     A tag that is taken back to and no longer listed comes before all others. As far as `request.facts` tells: what else
     had to be asked for first is "not looked at".

@@ -46,7 +46,7 @@ class Gate:
 
 
 def gates_for(policies: Iterable[ImagePolicy], guards: Iterable[UpdateGuard]) -> dict[str, Gate]:
-    """The gate of each policy, by setter base, as the guards of the policies' namespaces make it."""
+    """Return the gate of each policy, by setter base, as the guards in the policies' namespaces make it."""
     known = tuple(guards)
     return {
         f"{policy.metadata.namespace}:{policy.metadata.name}": Gate(policy, rules_for(policy, known))
@@ -70,7 +70,7 @@ class Gatekeeper:
     """Why the windows of a guard (namespace and name) are not open now: thousands of places may ask."""
 
     def hold(self, spot: Spot) -> str:
-        """Why `spot` must not change now, "" when it may; a policy that no guard selects is never held."""
+        """Say why `spot` must not change now, "" when it may; a policy that no guard selects is never held."""
         setter = parse_setter(spot.setter)
         gate = self.gates.get(setter.base)
         if gate is None or not (gate.rules.guards or gate.rules.faults) or gate.latest is None:
@@ -88,14 +88,14 @@ class Gatekeeper:
         )
 
     def takes_back(self, spot: Spot) -> bool:
-        """Whether the change takes back a quarantined image: that may be done at any time.
+        """Tell whether the change takes back a quarantined image, which is allowed at any time.
 
         Going on from it to a newer tag is a bump like any other.
         """
         return self.taken_back(spot) is not None
 
     def taken_back(self, spot: Spot) -> Quarantined | None:
-        """The quarantined image that the change takes back, if it does."""
+        """Return the quarantined image that the change takes back, if it does."""
         setter = parse_setter(spot.setter)
         gate = self.gates.get(setter.base)
         if gate is None or gate.latest is None:
@@ -115,7 +115,7 @@ class Gatekeeper:
         return None
 
     def next_change(self) -> datetime | None:
-        """When the next gate that is closed now may open by itself; None: none does."""
+        """Return when the next gate that is closed now may open by itself; None: none does."""
         gates = self.gates.values()
         moments = [hold.until for gate in gates for hold in gate.rules.holds if is_current(hold.until, self.now)]
         known = {(gate.policy.metadata.namespace, each.guard): each for gate in gates for each in gate.rules.windows}
@@ -142,14 +142,14 @@ class Gatekeeper:
 
 
 def _chosen_with(tag: str, gate: Gate) -> str:
-    """The digest of the image that the policy meant by `tag` when it chose it last, as far as it is known."""
+    """Return the digest that `tag` had when the policy chose it last, "" when it is not known."""
     status = gate.policy.status
     known = (status.latest_ref, status.observed_previous_ref)
     return next((ref.digest for ref in known if ref is not None and ref.tag == tag), "")
 
 
 def _leads_back(gate: Gate) -> bool:
-    """Whether the policy chose what ran before a quarantined image, or what a person pinned.
+    """Tell whether the policy chose what ran before a quarantined image, or a tag that a person pinned.
 
     What it chose before it heard of the quarantine may be anything older, which never ran here.
     """
@@ -164,7 +164,7 @@ def _leads_back(gate: Gate) -> bool:
 
 
 def _goes_on(tag: str, gate: Gate) -> bool:
-    """Whether the policy chose something newer than `tag`."""
+    """Tell whether the policy chose something newer than `tag`."""
     if gate.latest is None:
         return False
     try:
@@ -187,7 +187,7 @@ def _downgrade(spot: Spot, setter: Setter, gate: Gate, now: datetime) -> str:
 
 
 def is_older(tag: str, other: str, policy: Policy, tag_filter: TagFilter | None) -> bool:
-    """Whether `policy` would rather have `other` than `tag`; False when it cannot compare them.
+    """Tell whether `policy` prefers `other` to `tag`; False when it cannot compare them.
 
     Raises:
         PatternInvalid.
@@ -241,7 +241,7 @@ def _approves(approval: Approval, policy: str, latest: ImageRef) -> bool:
 
 
 def _image_of(value: str, part: str) -> tuple[str, str]:
-    """Tag and digest of a marked value, each "" when it does not say."""
+    """Return tag and digest of a marked value, each "" when it does not say."""
     if part == "tag":
         return value, ""
     if part == "digest":
@@ -273,7 +273,7 @@ class GroupOf(NamedTuple):
 
 
 def groups_of(gates: Mapping[str, Gate]) -> tuple[GroupOf, ...]:
-    """The groups that the gates' guards make of their policies."""
+    """Return the groups that the gates' guards make of their policies."""
     members: dict[tuple[str, bool], dict[str, str]] = {}
     for base, gate in sorted(gates.items()):
         for group in gate.rules.groups:
@@ -283,7 +283,7 @@ def groups_of(gates: Mapping[str, Gate]) -> tuple[GroupOf, ...]:
 
 
 def regulate(keeper: Gatekeeper, make: Callable[[Callable[[Spot], str]], CommitPlan]) -> CommitPlan:
-    """The plan that `make` makes with every change held that must wait, also for others of its group.
+    """Return the plan that `make` makes, with each change held that must wait, also for other members of its group.
 
     Args:
         make: plans with the given answer to whether a change must wait.
@@ -307,7 +307,7 @@ def regulate(keeper: Gatekeeper, make: Callable[[Callable[[Spot], str]], CommitP
 
 
 def group_holds(sightings: Iterable[Sighting], groups: Iterable[GroupOf]) -> dict[str, str]:
-    """Why policies must not move, by setter base: a member of their group does not.
+    """Say why policies must not move, by setter base: a member of their group does not.
 
     A plan that is made again with these holds moves all members of a group, or none.
     """
@@ -328,7 +328,7 @@ def group_holds(sightings: Iterable[Sighting], groups: Iterable[GroupOf]) -> dic
 
 
 def _stuck(sightings: Iterable[Sighting]) -> dict[str, str]:
-    """Why a policy does not move, of those with a place that stays behind."""
+    """Say why policies do not move, for those with a place that stays behind."""
     found: dict[str, str] = {}
     for sighting in sightings:
         if sighting.state in ("held", "unmatched", "ambiguous") and sighting.setter:

@@ -86,7 +86,7 @@ def observe(
     applied: Iterable[Applied],
     now: datetime,
 ) -> Observation:
-    """The guard's status after a look at the workloads, and what is taken back.
+    """Return the guard's status after a look at the workloads, and what is taken back.
 
     Args:
         applied: the workloads that the automations' sources were applied to, of any image.
@@ -115,7 +115,7 @@ def observe(
 
 
 def runs(workload: Workload, repository: str) -> bool:
-    """Whether the workload runs an image of that repository, of whatever tag."""
+    """Tell whether the workload runs an image of that repository, with any tag."""
     return any(image.repository == repository for image in workload.images)
 
 
@@ -124,12 +124,12 @@ def _images(applied: Applied, repository: str) -> Iterator[RunningImage]:
 
 
 def _is(image: RunningImage, tag: str, digest: str) -> bool:
-    """Whether a workload's image is this one, as far as digests are known."""
+    """Tell whether a workload's image is this one, as far as digests are known."""
     return image.tag == tag and (image.digest == digest or not (image.digest and digest))
 
 
 def _ledger_of(status: UpdateGuardStatus, policy: str, spec: UpdateGuardSpec, now: datetime) -> _Ledger:
-    """The policy's records; a person who pins a quarantined tag lets it out."""
+    """Return the policy's records; a person who pins a quarantined tag lets it out."""
     pinned = _pinned(spec, policy, now)
     return _Ledger(
         [entry for entry in status.rollouts if entry.policy == policy],
@@ -145,7 +145,7 @@ def _pinned(spec: UpdateGuardSpec, policy: str, now: datetime) -> frozenset[str]
 
 
 def _left(status: UpdateGuardStatus, followed: Sequence[Followed], now: datetime) -> _Ledger:
-    """The records of policies that are not followed now: one that is deleted and made again forgets no failure.
+    """Return the records of policies that are not followed now, so that a policy that is made again forgets no failure.
 
     Nobody watches what they run, so nothing goes on being proven.
     """
@@ -193,7 +193,7 @@ def _look(
 def _followed_up(
     entry: Proven, followed: Followed, applied: Sequence[Applied], is_replaced: bool, now: datetime
 ) -> Proven:
-    """The record after a look at what runs its image now.
+    """Return the record after a look at the workloads that run its image now.
 
     Args:
         is_replaced: whether what the policy chose runs somewhere: then a record of another image is ended by that.
@@ -221,7 +221,7 @@ def _ended(entry: Proven, now: datetime, why: Literal["", "failed", "gone", "set
 
 
 def _begun(ledger: _Ledger, followed: Followed, revision: str, now: datetime, *, is_told: bool) -> Rollout:
-    """The rollout of what is chosen: the one under way, or a new one, which ends the reign of what was proven.
+    """Return the rollout of the chosen image: the one under way, or a new one, which ends the time of the proven image.
 
     Args:
         is_told: whether what runs says its digest itself.
@@ -247,12 +247,12 @@ def _is_older(tag: str, other: str, followed: Followed) -> bool:
 
 
 def _open(ledger: _Ledger, rollout: Rollout) -> Proven | None:
-    """The record that says that the rollout has proven itself, and still does."""
+    """Return the record that shows that the rollout has proven itself and still does; None without one."""
     return next((e for e in ledger.proven if e.until is None and _names(e, rollout.tag, rollout.digest)), None)
 
 
 def _names(entry: Rollout | Proven | Quarantined, tag: str, digest: str) -> bool:
-    """Whether a record is of this image, as far as digests are known."""
+    """Tell whether a record is of this image, as far as digests are known."""
     return entry.tag == tag and (entry.digest == digest or not (entry.digest and digest))
 
 
@@ -297,7 +297,7 @@ def _failed(
 
 
 def overview(status: UpdateGuardStatus, troubles: Sequence[str]) -> str:
-    """What the guard's Ready condition says.
+    """Return the message of the guard's Ready condition.
 
     >>> overview(UpdateGuardStatus(policies=("app", "web")), ())
     'guards 2 policies'

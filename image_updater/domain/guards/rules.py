@@ -95,13 +95,13 @@ class Rules:
 
     @property
     def watches_digests(self) -> bool:
-        """Whether the digest of what is chosen has to be looked up, now and again."""
+        """Tell whether the digest of the chosen tag has to be looked up again and again."""
         needed = self.min_age or self.verify or self.platforms or self.rollback or self.quarantine
         return bool(needed or self.is_promoted_from)
 
 
 def rules_for(policy: ImagePolicy, guards: Iterable[UpdateGuard]) -> Rules:
-    """What those of `guards` demand that are in the policy's namespace and select it. Never raises."""
+    """Return the rules of those of `guards` that are in the policy's namespace and select it. Never raises."""
     rules, known = Rules(), tuple(guards)
     for guard in sorted(known, key=lambda guard: guard.key):
         if guard.metadata.namespace != policy.metadata.namespace or guard.spec.suspend:
@@ -118,7 +118,7 @@ def rules_for(policy: ImagePolicy, guards: Iterable[UpdateGuard]) -> Rules:
 
 
 def faults_of(spec: UpdateGuardSpec, now: datetime) -> tuple[str, ...]:
-    """What cannot be read of a guard, each with the field's path."""
+    """Return the faults in a guard's fields, each with the field's path."""
     found = list(candidate_faults(spec))
     for number, window in enumerate(spec.windows):
         try:
@@ -132,7 +132,7 @@ def faults_of(spec: UpdateGuardSpec, now: datetime) -> tuple[str, ...]:
 
 
 def candidate_faults(spec: UpdateGuardSpec) -> tuple[str, ...]:
-    """What cannot be read of the fields that say what a candidate must be."""
+    """Return the faults in the fields that say what a candidate must be."""
     found = []
     for number, skip in enumerate(spec.skips):
         try:
@@ -180,7 +180,7 @@ def _rules_of(guard: UpdateGuard, policy: ImagePolicy) -> Rules:
 
 
 def _promotes_from(guard: UpdateGuard) -> ObjectKey | None:
-    """The policy that a guard takes promotions from."""
+    """Return the policy that a guard takes promotions from."""
     if guard.spec.promotion is None:
         return None
     reference = guard.spec.promotion.policy_ref
@@ -212,12 +212,12 @@ def _joined(one: Rules, other: Rules) -> Rules:
 
 
 def is_current(until: datetime | None, now: datetime) -> bool:
-    """Whether a pin, a skip or a hold that ends at `until` still counts."""
+    """Tell whether a pin, a skip or a hold that ends at `until` still counts."""
     return until is None or now < until
 
 
 def _length(duration: str) -> float | None:
-    """Seconds, None when it is not a duration."""
+    """Return a duration in seconds, None when it is not a duration."""
     try:
         return min(LONGEST, seconds(duration))
     except (ValueError, OverflowError):

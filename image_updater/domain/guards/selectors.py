@@ -13,7 +13,7 @@ _VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 
 
 def selector_text(selector: LabelSelector | None) -> str:
-    """The selector's text; "" selects everything.
+    """Return the selector's text; "" selects everything.
 
     >>> selector_text(LabelSelector(match_labels={"app": "web"}))
     'app=web'
@@ -51,7 +51,7 @@ def _value(key: str, value: str) -> str:
 
 
 def selects(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
-    """Whether an object with these labels is selected; a missing selector selects everything.
+    """Tell whether an object with these labels is selected; a missing selector selects everything.
 
     >>> selects(LabelSelector(match_labels={"app": "web"}), {"app": "web", "tier": "1"}), selects(None, {})
     (True, True)

@@ -178,7 +178,7 @@ class Judge:
     # which tags, in which order
 
     def candidates(self) -> Iterator[tuple[str, str]]:
-        """What is compared and the tag that it stands for, best first. Raises PolicyInvalid, NoTagQualifies."""
+        """Return the texts that are compared with their tags, best first. Raises PolicyInvalid, NoTagQualifies."""
         request = self.request
         if self.pins:
             return iter((("", self._pinned()),))
@@ -187,7 +187,7 @@ class Judge:
         return ((text, found.tag(text)) for text in texts)
 
     def _pinned(self) -> str:
-        """The one tag that every pin names. Raises NoTagQualifies."""
+        """Return the one tag that every pin names. Raises NoTagQualifies."""
         tags = sorted({pin.tag for pin in self.pins})
         if len(tags) > 1:
             raise NoTagQualifies(f"pinned to {' and to '.join(tags)}: there is no tag that is both")
@@ -198,7 +198,7 @@ class Judge:
     # what is said of one of them
 
     def judge(self, tag: str, text: str) -> Verdict | Need | None:
-        """What speaks against a candidate, what must be known first, or None."""
+        """Return the verdict against a candidate, or what must be known first; None when nothing speaks against it."""
         facts = self.request.facts.get(tag, _UNKNOWN)
         if facts.gone:
             return Verdict(tag, "gone", f"names no image: {facts.gone}")
@@ -244,7 +244,7 @@ class Judge:
         return None
 
     def is_below(self, text: str) -> bool:
-        """Whether a candidate is older than some quarantined one, and not just as new."""
+        """Tell whether a candidate is older than some quarantined one, and not just as new."""
         here = place(text, self.request.policy)
         return here is not None and any(here < floor for _, floor in self._floors)
 
@@ -300,7 +300,7 @@ class Judge:
         return self._healthy(tag, mine, promotion)
 
     def _healthy(self, tag: str, mine: Sequence[Proven], promotion: Promotion) -> Verdict | None:
-        """What speaks against an image that ran there: it must have been Healthy for long enough, without a break."""
+        """Return the verdict against an image that ran there and was not Healthy for long enough without a break."""
         whole = [entry for entry in mine if entry.down is None and not entry.ended]
         if not whole:
             how = next((entry.ended for entry in reversed(mine) if entry.ended), "") or "not healthy now"
@@ -352,7 +352,7 @@ class Judge:
         return Nothing(text, tuple(self.passed), self.again)
 
     def taken_back(self) -> Chosen | Need | Nothing | None:
-        """What ran before the newest quarantined image, where any is this policy's business."""
+        """Return the image that ran before the newest quarantined one, where this policy followed any such image."""
         entries = [entry for entry, _ in self._floors]
         if not entries:
             return None
@@ -371,7 +371,7 @@ class Judge:
         return Chosen(entry.previous_tag, entry.previous_digest, "taken back", others, self.again)
 
     def _is_still(self, failed: Quarantined, entry: Quarantined) -> Need | Nothing | None:
-        """Why what ran before `entry` cannot be named by its tag, where the policy names no digest."""
+        """Return why the image before `entry` cannot be named by its tag, or what to find out first; None: it can."""
         tag, digest = entry.previous_tag, entry.previous_digest
         if self.request.digest or not digest:
             return None
@@ -392,7 +392,7 @@ def _names(entry: Quarantined, tag: str, digest: str) -> bool:
 
 
 def _later(moment: datetime, length: float) -> datetime | None:
-    """None when it is beyond what can be written."""
+    """Return a moment later by `length`; None when it cannot be written any more."""
     try:
         return moment + timedelta(seconds=length)
     except OverflowError:
@@ -400,7 +400,7 @@ def _later(moment: datetime, length: float) -> datetime | None:
 
 
 def span(length: float) -> str:
-    """Seconds as a person says them.
+    """Write seconds as a person says them.
 
     >>> span(86400), span(7800), span(45), span(0.2)
     ('24h', '2h10m', '45s', '0s')

@@ -43,7 +43,7 @@ class WindowInvalid(ValueError):
 
 
 def state(windows: Sequence[UpdateWindow], freezes: Iterable[Freeze], now: datetime) -> Open | Closed:
-    """Whether a bump may be made: no freeze is on, and some window is open, where there are windows at all.
+    """Decide whether a bump may be made: no freeze is on, and a window is open if there are any.
 
     Raises:
         WindowInvalid.
@@ -59,7 +59,7 @@ def state(windows: Sequence[UpdateWindow], freezes: Iterable[Freeze], now: datet
 
 
 def opening(window: UpdateWindow, now: datetime) -> datetime | None:
-    """When the window opens that is open now or comes next; at most `now` when it is open; None: never.
+    """Return when the window that is open now or comes next opens; at most `now` when it is open; None for never.
 
     >>> nightly = UpdateWindow(schedule="0 22 * * *", duration="4h", time_zone="Europe/Berlin")
     >>> opening(nightly, datetime(2026, 6, 1, 21, 0, tzinfo=UTC)).isoformat()
@@ -85,7 +85,7 @@ def is_on(freeze: Freeze, now: datetime) -> bool:
 
 
 def next_change(windows: Iterable[UpdateWindow], freezes: Iterable[Freeze], now: datetime) -> datetime | None:
-    """The next moment after `now` at which something that is closed now may open. Raises WindowInvalid."""
+    """Return the next moment after `now` at which something that is closed now may open. Raises WindowInvalid."""
     moments = [freeze.end for freeze in freezes if is_on(freeze, now)]
     moments += [opening(window, now) for window in windows]
     return min((moment for moment in moments if moment is not None and moment > now), default=None)

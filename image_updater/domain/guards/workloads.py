@@ -54,7 +54,7 @@ class Workload(NamedTuple):
 
 
 def images_of(manifest: Manifest) -> tuple[RunningImage, ...]:
-    """The images of a workload's Pod template, each once; one that cannot be read is left out."""
+    """Return the images of a workload's Pod template, each once; one that cannot be read is left out."""
     found: dict[RunningImage, None] = {}
     for text in _image_texts(_mapping(manifest, "spec", "template", "spec")):
         base, _, digest = text.partition("@")
@@ -67,7 +67,7 @@ def images_of(manifest: Manifest) -> tuple[RunningImage, ...]:
 
 
 def rollout_state(manifest: Manifest) -> tuple[State, str]:
-    """What an Argo Rollout says of itself, as soon as it has seen its present spec."""
+    """Return the state that an Argo Rollout reports, as soon as it has seen its present spec."""
     status, metadata = _mapping(manifest, "status"), _mapping(manifest, "metadata")
     if str(status.get("observedGeneration", "")) != str(metadata.get("generation", "")):
         return "Progressing", "its controller has not seen this spec yet"
@@ -82,7 +82,7 @@ def rollout_state(manifest: Manifest) -> tuple[State, str]:
 
 
 def canary_state(manifest: Manifest) -> tuple[State, str]:
-    """What a Flagger Canary says of the workload that it targets."""
+    """Return the state that a Flagger Canary reports of the workload that it targets."""
     status = _mapping(manifest, "status")
     phase = str(status.get("phase", ""))
     told = next((str(c.get("message", "")) for c in _sequence(status, "conditions") if c.get("type") == "Promoted"), "")
@@ -94,7 +94,7 @@ def canary_state(manifest: Manifest) -> tuple[State, str]:
 
 
 def running_state(manifest: Manifest) -> tuple[State, str]:
-    """What its Pods say of a workload that is Healthy by the rules."""
+    """Return the state of a workload that is Healthy by the rules, as its Pods report it."""
     spec, status, kind = _mapping(manifest, "spec"), _mapping(manifest, "status"), manifest.get("kind")
     if kind == DAEMON_SET.kind:
         return ("Healthy", "") if status.get("updatedNumberScheduled") else ("Idle", "it runs on no node")
@@ -110,20 +110,20 @@ def running_state(manifest: Manifest) -> tuple[State, str]:
 
 
 def spoken_for(manifest: Manifest) -> tuple[str, str] | None:
-    """Kind and name of the workload that a Canary or a Rollout speaks for, in its own namespace."""
+    """Return kind and name of the workload that a Canary or a Rollout speaks for, in its own namespace."""
     field = {CANARY.kind: "targetRef", ROLLOUT.kind: "workloadRef"}.get(str(manifest.get("kind")), "")
     target = _mapping(manifest, "spec", field)
     return (str(target.get("kind", "")), str(target.get("name", ""))) if target else None
 
 
 def pod_selector(manifest: Manifest) -> str:
-    """The label selector of a workload's Pods, "" when it has none that could be asked for."""
+    """Return the label selector of a workload's Pods, "" when it has none that can be sent."""
     labels = _mapping(manifest, "spec", "selector", "matchLabels")
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 def pod_trouble(pods: Iterable[Manifest], images: Iterable[RunningImage], now: datetime, patience: float) -> str:
-    """Why Pods that are to run `images` cannot, once one has been trying for `patience` seconds; "" when they can."""
+    """Say why Pods that are to run `images` cannot, once one has tried for `patience` seconds; "" when they can."""
     wanted = frozenset(images)
     for pod in pods:
         started = _started(pod)
@@ -173,7 +173,7 @@ def _containers(pod_spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _mapping(value: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
-    """What `path` leads to, {} when it leads nowhere: these objects are other people's."""
+    """Return the mapping at `path`, {} when there is none: these objects are other people's."""
     for key in path:
         found = value.get(key)
         if not isinstance(found, Mapping):

@@ -99,7 +99,7 @@ class _Bundle(msgspec.Struct, rename="camel"):
 
 
 def parse_keys(values: Mapping[str, bytes]) -> tuple[PublicKey, ...]:
-    """The keys of a Secret's entries `*.pub` (PEM), by name.
+    """Return the keys of a Secret's entries `*.pub` (PEM), by name.
 
     Raises:
         GuardInvalid: there are none, or one is none, of an unknown kind or weak.
@@ -111,12 +111,12 @@ def parse_keys(values: Mapping[str, bytes]) -> tuple[PublicKey, ...]:
 
 
 def verified(claim: SignedClaim, digest: str, keys: Iterable[PublicKey]) -> bool:
-    """Whether the claim is about this image, under whatever name: images are copied; and one of `keys` signed it."""
+    """Tell whether the claim is about this image, by whatever name (images are copied), and one of `keys` signed it."""
     return digest in _digests_in(claim.payload) and any(_signed(claim, key) for key in keys)
 
 
 def refusal(claims: Iterable[SignedClaim], digest: str, keys: Iterable[PublicKey]) -> str:
-    """Why an image does not count as signed, "" when one of the claims is verified."""
+    """Return why an image does not count as signed, "" when one of the claims is verified."""
     claims, keys = tuple(claims), tuple(keys)
     if any(verified(claim, digest, keys) for claim in claims):
         return ""
@@ -127,7 +127,7 @@ def refusal(claims: Iterable[SignedClaim], digest: str, keys: Iterable[PublicKey
 
 
 def claims_of_bundle(body: bytes) -> tuple[SignedClaim, ...]:
-    """The claims of a Sigstore bundle; () for one that holds no DSSE envelope, or is none."""
+    """Return the claims of a Sigstore bundle; () for one that holds no DSSE envelope, or is none."""
     try:
         envelope = msgspec.json.decode(body, type=_Bundle).dsse_envelope
         if envelope is None:
@@ -156,7 +156,7 @@ def _digests_by_simple_signing(payload: bytes) -> tuple[str, ...]:
 
 
 def _digests_by_envelope(payload: bytes) -> tuple[str, ...]:
-    """Raises ValueError."""
+    """Return the digests that an in-toto statement is about; () for another one. Raises ValueError."""
     _, length, rest = payload.split(b" ", 2)
     type_, rest = rest[: int(length)], rest[int(length) :].removeprefix(b" ")
     _, _, body = rest.partition(b" ")
@@ -169,7 +169,7 @@ def _digests_by_envelope(payload: bytes) -> tuple[str, ...]:
 
 
 def _encoded(payload_type: str, body: bytes) -> bytes:
-    """DSSE's pre-authentication encoding: what is signed of an envelope."""
+    """Return DSSE's pre-authentication encoding, which is what is signed of an envelope."""
     type_ = payload_type.encode()
     return b"%b%d %b %d %b" % (_DSSE, len(type_), type_, len(body), body)
 
@@ -200,7 +200,7 @@ def _parse_key(name: str, pem: bytes) -> EllipticCurvePublicKey | RSAPublicKey |
 
 
 def _signed(claim: SignedClaim, by: PublicKey) -> bool:
-    """cosign hashes with SHA-256 whatever the key; its bundles with what is usual for the curve."""
+    """Tell whether `by` made the signature: cosign hashes with SHA-256, its bundles as is usual for the curve."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa

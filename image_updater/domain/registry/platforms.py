@@ -46,7 +46,7 @@ class Platform(NamedTuple):
 
 
 def parse_platform(text: str) -> Platform:
-    """The platform that `os/architecture[/variant]` names.
+    """Return the platform that `os/architecture[/variant]` names.
 
     Raises:
         GuardInvalid.
@@ -66,7 +66,7 @@ def parse_platform(text: str) -> Platform:
 
 
 def missing(available: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
-    """Those of `wanted`, as they are written, that no platform of the image offers, in their order.
+    """Return the texts of `wanted` that no platform of the image offers, in their order.
 
     Raises:
         GuardInvalid.
@@ -96,6 +96,6 @@ def _runs(image: Platform, node: Platform) -> bool:
 
 
 def _level(platform: Platform) -> tuple[int, int] | None:
-    """The variant as something that can be compared; None for those that only equal themselves."""
+    """Return the variant as numbers that can be compared; None for a variant that only equals itself."""
     match = _LEVEL.fullmatch(platform.variant) if platform.architecture in _DEFAULT_VARIANTS else None
     return (int(match[1]), int(match[2] or 0)) if match else None

@@ -35,7 +35,7 @@ class Push(NamedTuple):
 
 
 def pushed_in(annotation: str) -> tuple[Push, ...]:
-    """The pushes in their order; what is none is passed over.
+    """Return the pushes that an annotation lists, in its order; what is not a push is passed over.
 
     >>> pushed_in("2026-03-04T05:06:07.000000Z=1.2.0 nonsense")
     (Push(at=datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.timezone.utc), tag='1.2.0', digest=''),)
@@ -44,12 +44,12 @@ def pushed_in(annotation: str) -> tuple[Push, ...]:
 
 
 def pushed_since(annotations: Mapping[str, str], moment: datetime) -> tuple[Push, ...]:
-    """The pushes that a listing of `moment` may not have."""
+    """Return the pushes that a listing of `moment` may not have."""
     return tuple(push for push in pushed_in(annotations.get(PUSHED, "")) if push.at >= moment)
 
 
 def with_pushes(annotation: str, pushes: Iterable[Push]) -> str:
-    """The annotation with the newest pushes, the newest last: of a tag its newest alone."""
+    """Return the annotation with the newest pushes added, the newest last; of each tag only its newest push stays."""
     newest = {push.tag: push for push in sorted((*pushed_in(annotation), *pushes))}
     return " ".join(map(str, sorted(newest.values())[-MOST:]))
 

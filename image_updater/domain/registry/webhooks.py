@@ -47,7 +47,7 @@ class PayloadInvalid(ValueError):
 
 
 def pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[PushedTag, ...]:
-    """The tags, each once; () when it tells of something else, and for senders that never tell.
+    """Return the tags that a webhook reports, each once; () for another event, and for senders that report no tags.
 
     Args:
         type_: a Receiver's spec.type.
@@ -72,7 +72,7 @@ def pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[Pu
 
 
 def _json(headers: Mapping[str, str], body: bytes) -> bytes:
-    """GitHub sends a form with the JSON in `payload` when not told to send JSON; curl calls everything a form."""
+    """Return the JSON of a body: GitHub may send a form with it in `payload`, and curl calls everything a form."""
     is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     if not is_form or body.lstrip().startswith(b"{"):
         return body
@@ -80,7 +80,7 @@ def _json(headers: Mapping[str, str], body: bytes) -> bytes:
 
 
 def _first_value(body: bytes) -> Any:
-    """The first JSON value; what follows it is not looked at, as by Go's decoder. Raises ValueError, RecursionError."""
+    """Decode the first JSON value and ignore what follows, as Go's decoder does. Raises ValueError, RecursionError."""
     return _DECODER.raw_decode(body.decode("utf-8", "replace").lstrip(" \t\r\n"))[0]
 
 
@@ -92,7 +92,7 @@ _DECODER = json.JSONDecoder(parse_constant=_no_number, parse_int=float)  # a who
 
 
 def _fits(value: Any, shape: Any) -> bool:
-    """Whether Go would decode `value` into a struct of that shape: names in any case, null for anything."""
+    """Tell whether Go would decode `value` into a struct of that shape: names in any case, null for anything."""
     match shape:
         case dict():
             parts = ((shape.get(name.lower()), part) for name, part in value.items()) if isinstance(value, dict) else ()
@@ -198,7 +198,7 @@ _READERS: dict[str, Callable[[_Part, Mapping[str, str]], Told]] = {
 
 
 def _clean(image: str, tag: str, digest: str) -> PushedTag | None:
-    """What was said, in our words; None when it names no image and tag."""
+    """Return the push that the texts name; None when they name no image and tag."""
     if not _TAG.fullmatch(tag):
         return None
     try:

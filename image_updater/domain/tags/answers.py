@@ -37,7 +37,7 @@ class Answer(Wire):
 
 
 def answer_line(line: bytes) -> bytes:
-    """The answer to one line, without a newline.
+    """Return the answer to one line, without a newline.
 
     >>> answer_line(b'{"tags": ["b-9", "a-10"], "policy": {"numerical": {}}, "filterTags": {"pattern": "[0-9]+"}}')[:20]
     b'{"reason":"Failure",'
@@ -64,7 +64,7 @@ def answer(question: Question) -> Answer:
 
 
 def choose(policy: ImagePolicy, tags: tuple[str, ...]) -> Answer:
-    """What the policy alone chooses, without guards."""
+    """Return what the policy alone chooses, without guards."""
     try:
         chosen = select_latest(tags, choice_of(policy), filter_of(policy), skip_unparsable=skips_unparsable(policy))
     except GitOpsError as error:

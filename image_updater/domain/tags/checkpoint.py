@@ -53,7 +53,7 @@ class Checkpoint:
     old_since: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def among(self, tags: Iterable[str], now: datetime) -> tuple[SeenTag, ...]:
-        """What is known of `tags`, and of other tags that are known by name; nothing that would be in the future."""
+        """Return what is known of `tags`, and of other tags that are known by name; nothing that lies in the future."""
         found = dict(self.seen)
         if self.hashes:
             for tag in tags:
@@ -63,7 +63,7 @@ class Checkpoint:
 
 
 def encode(seen: Sequence[SeenTag], limit: int = LIMIT) -> bytes:
-    """A record of at most `limit` bytes; the same for the same tags in the same order."""
+    """Encode tags as a record of at most `limit` bytes: the same bytes for the same tags in the same order."""
     whole = _packed(seen, None)
     if len(whole) <= limit:
         return whole
@@ -77,7 +77,7 @@ def encode(seen: Sequence[SeenTag], limit: int = LIMIT) -> bytes:
 
 
 def decode(data: bytes) -> Checkpoint:
-    """Raises CheckpointInvalid."""
+    """Decode a record. Raises CheckpointInvalid."""
     try:
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(data, LONGEST)
@@ -94,7 +94,7 @@ def decode(data: bytes) -> Checkpoint:
 
 
 def _checkpoint(record: _Record) -> Checkpoint:
-    """Raises ValueError, OverflowError, OSError: a time that is none, hashes that are none."""
+    """Build the checkpoint of a record. Raises ValueError, OverflowError, OSError: a time or a hash is not one."""
     seen: dict[str, SeenTag] = {}
     for moment, tags in record.groups:
         first = datetime.fromtimestamp(moment, UTC)
@@ -117,7 +117,7 @@ def _unknown(tag: str) -> SeenTag:
 
 
 def _shortened(by_age: Sequence[SeenTag], count: int, width: int) -> bytes:
-    """A record that has the first `count` tags as hashes."""
+    """Encode a record that keeps its `count` first tags as hashes."""
     old = by_age[:count]
     hashes = b"".join(sorted({_hash(found.tag, width) for found in old}))
     since = min(found.first_seen for found in old).timestamp()

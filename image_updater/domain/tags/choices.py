@@ -16,13 +16,13 @@ from image_updater.errors import PolicyInvalid
 
 
 def repository_key(policy: ImagePolicy) -> ObjectKey:
-    """The ImageRepository whose tags it chooses from."""
+    """Return the key of the ImageRepository whose tags the policy chooses from."""
     reference = policy.spec.image_repository_ref
     return ObjectKey(reference.namespace or policy.metadata.namespace, reference.name)
 
 
 def choice_of(wanted: ImagePolicy) -> Policy:
-    """The policy that spec.policy sets; of several, the first in the order semver, alphabetical, numerical.
+    """Return the policy that spec.policy sets; of several, the first in the order semver, alphabetical, numerical.
 
     Raises:
         PolicyInvalid: none is set, or its range is not one.
@@ -45,12 +45,12 @@ def filter_of(wanted: ImagePolicy) -> TagFilter | None:
 
 
 def skips_unparsable(wanted: ImagePolicy) -> bool:
-    """Whether a numerical policy passes over what is no number: the annotation says so."""
+    """Tell whether a numerical policy passes over tags that are not numbers: an annotation says so."""
     return wanted.metadata.annotations.get(SKIP_UNPARSABLE, "").strip().lower() == "true"
 
 
 def ready_message(status: ImagePolicyStatus) -> str:
-    """What the Ready condition says of the chosen tag."""
+    """Return what the Ready condition says of the chosen tag."""
     latest, previous = status.latest_ref, status.observed_previous_ref
     if latest is None:
         return ""

@@ -37,7 +37,7 @@ class TagFilter:
     extract: str = ""
 
     def apply(self, tags: Iterable[str]) -> dict[str, str]:
-        """The tag by the text to compare, for the tags that match; of tags that extract alike, the last one stays.
+        """Map the text to compare to its tag, for the tags that match; of tags with the same text the last one stays.
 
         Raises:
             PatternInvalid.
@@ -45,7 +45,7 @@ class TagFilter:
         return {text: tag for tag, text in self.compared(tags)}
 
     def compared(self, tags: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Each tag that matches, and the text to compare. Raises PatternInvalid."""
+        """Yield each tag that matches, with the text to compare. Raises PatternInvalid."""
         compiled = compile_pattern(self.pattern)
         expansion = parse_expansion(self.extract)
         names = group_names(compiled)
@@ -59,7 +59,7 @@ class TagFilter:
 
 
 def matching(pattern: str, tags: Iterable[str]) -> list[str]:
-    """The tags that `pattern` is found in. Raises PatternInvalid."""
+    """Return the tags that `pattern` is found in. Raises PatternInvalid."""
     if pattern == SIGNATURES:
         return [tag for tag in tags if tag.endswith(".sig") and "\n" not in tag]
     compiled = compile_pattern(pattern)

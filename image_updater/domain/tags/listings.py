@@ -62,7 +62,7 @@ class Candidates:
     def following(
         self, tags: Sequence[str], gone: Collection[str], new: Collection[str], tag_filter: TagFilter | None
     ) -> Candidates:
-        """What `candidates_of(tags, tag_filter)` is, where `tags` are those of these candidates save for a few."""
+        """Return what `candidates_of(tags, tag_filter)` returns, when few of `tags` differ from these candidates."""
         if tag_filter is None:
             return Candidates(tags)._with_versions_of(self, gone, new)
         if self._tags is None or (gone and tag_filter.extract):
@@ -99,7 +99,7 @@ def _changed(versions: Ranked, removed: Iterable[str], added: Iterable[str], *, 
 
 
 def _with(texts: Sequence[str], removed: Iterable[str], added: Iterable[str]) -> Sequence[str]:
-    """Texts in descending order without some of them (which must be among them) and with others (which must not)."""
+    """Return `texts` in descending order without `removed` (all are in it) and with `added` (none is in it)."""
     result = list(texts)
     for text in removed:
         del result[_before(result, text)]
@@ -109,13 +109,13 @@ def _with(texts: Sequence[str], removed: Iterable[str], added: Iterable[str]) ->
 
 
 def _place(texts: Sequence[str], text: str) -> int | None:
-    """Where `text` stands among texts in descending order; None when it does not."""
+    """Return the index of `text` among texts in descending order; None when it is not there."""
     place = _before(texts, text)
     return place if place < len(texts) and texts[place] == text else None
 
 
 def _before(texts: Sequence[str], text: str) -> int:
-    """The first place in descending order whose text is not greater than `text`."""
+    """Return the first index in descending order whose text is not greater than `text`."""
     low, high = 0, len(texts)
     while low < high:
         middle = (low + high) // 2
@@ -127,7 +127,7 @@ def _before(texts: Sequence[str], text: str) -> int:
 
 
 def candidates_of(tags: Sequence[str], tag_filter: TagFilter | None) -> Candidates:
-    """What is compared of tags in descending byte order.
+    """Return the candidates among tags in descending byte order.
 
     Raises:
         PolicyInvalid: the filter's pattern is not one; in the original's words.
@@ -172,7 +172,7 @@ class Listing:
         return True
 
     def candidates(self, tag_filter: TagFilter | None) -> Candidates:
-        """Raises PolicyInvalid: the filter's pattern is not one."""
+        """Return the candidates that `tag_filter` leaves. Raises PolicyInvalid: the filter's pattern is not one."""
         found = self._candidates.get(tag_filter)
         if found is None:
             before = self._before
@@ -192,7 +192,7 @@ class Listings:
         self._kept: Recent[tuple[str, tuple[str, ...]], Listing] = Recent(KEPT_LISTINGS)
 
     def listing(self, repository: str, listed: Sequence[str], exclusions: Sequence[str]) -> Listing:
-        """Raises PatternInvalid."""
+        """Return the listing of a repository without excluded tags, kept if nothing changed. Raises PatternInvalid."""
         key = (repository, tuple(exclusions))
         found = self._kept.get(key)
         if found is None or (found.listed is not listed and found.listed != tuple(listed)):
@@ -202,7 +202,7 @@ class Listings:
 
 
 def descending(tags: Iterable[str]) -> tuple[str, ...]:
-    """The tags in descending byte order, each once; the same object when it is a tuple that is so already."""
+    """Sort tags in descending byte order, each once; return the same object when it is such a tuple already."""
     listed = tags if isinstance(tags, tuple) else tuple(tags)
     if all(map(gt, listed, islice(listed, 1, None))):
         return listed
@@ -210,7 +210,7 @@ def descending(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def _without(tags: Sequence[str], exclusions: Iterable[str]) -> Sequence[str]:
-    """The tags that no pattern is found in, in their order."""
+    """Return the tags that no pattern is found in, in their order."""
     left = tags
     for pattern in exclusions:
         try:

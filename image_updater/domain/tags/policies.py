@@ -37,7 +37,7 @@ class SemVerPolicy:
     range: str
 
     def constraint(self) -> Constraint:
-        """Raises PolicyInvalid."""
+        """Parse the range. Raises PolicyInvalid."""
         try:
             return parse_constraint(self.range)
         except ValueError as error:
@@ -60,7 +60,7 @@ Policy = SemVerPolicy | AlphabeticalPolicy | NumericalPolicy
 def select_latest(
     tags: Iterable[str], policy: Policy, tag_filter: TagFilter | None = None, *, skip_unparsable: bool = False
 ) -> str:
-    """The tag that `policy` chooses.
+    """Return the tag that `policy` chooses.
 
     >>> select_latest(["1.0.0", "1.2.0", "2.0.0"], SemVerPolicy("^1"))
     '1.2.0'
@@ -81,7 +81,7 @@ def select_latest(
 
 
 def ranked(candidates: Candidates, policy: Policy, *, skip_unparsable: bool = False) -> Iterator[str]:
-    """The texts that qualify, best first; at least one.
+    """Return the texts that qualify, best first; at least one.
 
     Raises:
         PolicyInvalid: the range is not one.
@@ -99,7 +99,7 @@ def ranked(candidates: Candidates, policy: Policy, *, skip_unparsable: bool = Fa
 
 
 def place(text: str, policy: Policy) -> tuple[object, ...] | None:
-    """Where a text stands: of two, the greater is the better one; None for a text that the policy cannot compare.
+    """Return a sort key for a text: the greater one is better; None for a text that the policy cannot compare.
 
     Whether it is in range plays no part. Equal places are equally good.
     """
@@ -145,7 +145,7 @@ def _by_number(texts: Sequence[str], order: Order, skip_unparsable: bool) -> lis
 
 
 def _advice(unparsable: Sequence[str], total: int) -> str:
-    """Which texts are no numbers, and how to leave them out."""
+    """Say which texts are not numbers, and how to leave them out."""
     named = ", ".join(repr(text[:60]) for text in unparsable[:3])
     more = ", ..." if len(unparsable) > 3 else ""
     if len(unparsable) < total:
@@ -163,7 +163,7 @@ def _not_numeric(text: str) -> str:
 
 
 def number_of(text: str) -> float:
-    """The number that Go's strconv.ParseFloat reads. Raises NoTagQualifies, which names the text."""
+    """Parse a number as Go's strconv.ParseFloat does. Raises NoTagQualifies, which names the text."""
     number = parse_float(text)
     if number is None:
         raise NoTagQualifies(_not_numeric(text))

@@ -27,7 +27,7 @@ def disbelief(
     annotations: Mapping[str, str],
     now: datetime,
 ) -> str:
-    """Why the tags that are listed now are not believed, "" when they are.
+    """Say why the tags that are listed now are not believed, "" when they are.
 
     Args:
         history: of the tags that count, oldest first.
@@ -49,7 +49,7 @@ def disbelief(
 
 
 def _losses(listed: frozenset[str], history: Iterable[TagEvent]) -> Iterable[tuple[int, set[str]]]:
-    """How many tags were known before each listing in which some vanished, newest first, and which did."""
+    """Yield each listing in which tags vanished, newest first: how many tags were known before, and which vanished."""
     size = len(listed)
     newest_first = reversed([event for event in history if event.what != "moved"])
     for _, events in groupby(newest_first, key=_moment):
