@@ -18,7 +18,7 @@ from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAu
 from image_updater.domain.files.inventory import MOST_REPORTED
 from image_updater.domain.guards.gates import APPROVE
 from image_updater.domain.registry.pushes import PUSHED
-from image_updater.domain.tags.choices import repository_key
+from image_updater.domain.tags.choices import get_repository_key
 from image_updater.domain.tags.listings import Listings
 from image_updater.domain.tags.policies import SKIP_UNPARSABLE
 from image_updater.domain.tags.shrinking import BELIEVE
@@ -193,7 +193,7 @@ def is_another_automation(old: ImageUpdateAutomation, new: ImageUpdateAutomation
 
 
 def _named_by_policy(policy: ImagePolicy) -> Iterable[ObjectRef]:
-    yield ObjectRef(ImageRepository.KIND, repository_key(policy))
+    yield ObjectRef(ImageRepository.KIND, get_repository_key(policy))
     yield ObjectRef(UpdateGuard.KIND, ObjectKey(policy.metadata.namespace, "*"))
 
 

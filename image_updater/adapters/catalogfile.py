@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from image_updater.domain.tags.history import SeenTag, TagEvent, merged, moved
+from image_updater.domain.tags.history import SeenTag, TagEvent, merge, record_digest
 
 VERSION = 3
 AWAY = timedelta(days=7)
@@ -151,7 +151,7 @@ class CatalogFile:
             other = before.digest if before is not None and digest not in ("", before.digest) else ""
             if other:
                 self._tell(number, [(now.timestamp(), tag, "moved", digest)])
-            after = moved(before or SeenTag(tag, now), digest, now)
+            after = record_digest(before or SeenTag(tag, now), digest, now)
             self._put(table, number, [after])
             self._trim(number)
         return other, after
@@ -166,7 +166,7 @@ class CatalogFile:
                 ours = listed.get(theirs.tag) or away.get(theirs.tag)
                 if ours is None or theirs.first_seen < ours.first_seen:
                     events.append((theirs.first_seen.timestamp(), theirs.tag, "appeared", ""))
-                both = theirs if ours is None else merged(ours, theirs)
+                both = theirs if ours is None else merge(ours, theirs)
                 kept["tags" if theirs.tag in listed else "away"].append(both)
             for table, tags in kept.items():
                 self._put(table, number, tags)

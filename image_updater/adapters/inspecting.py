@@ -32,7 +32,7 @@ from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryDenied, Re
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import DIGEST, Repository
 from gitops_core.runtime.remembered import Kept, Remembered
-from image_updater.domain.registry.cosign import SignedClaim, claims_of_bundle
+from image_updater.domain.registry.cosign import SignedClaim, read_bundle
 from image_updater.ports import Image
 
 LARGEST_CONFIG = 1 << 20
@@ -260,7 +260,7 @@ class RegistryReader:
                 found += _claim(payload, layer.note(SIGNATURE))
             elif layer.media_type.startswith(BUNDLE) and layer.size <= LARGEST_BUNDLE:
                 body = await self._registry.blob(repository, layer.digest, access, limit=LARGEST_BUNDLE)
-                found += claims_of_bundle(body)
+                found += read_bundle(body)
         return [claim for claim in found if len(claim.payload) + len(claim.signature) <= 2 * LARGEST_CLAIM]
 
 

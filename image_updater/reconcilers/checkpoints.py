@@ -25,10 +25,10 @@ from image_updater.domain.guards.vouching import (
     IMAGE,
     MANAGED_BY,
     TAGS,
-    catalog_name,
-    image_of,
+    get_image,
     is_checkpoint,
     is_of_image,
+    make_catalog_name,
 )
 from image_updater.domain.tags.checkpoint import CheckpointInvalid, decode, encode
 from image_updater.domain.tags.history import SeenTag
@@ -181,7 +181,7 @@ class Checkpoints:
     async def _restore(self, name: str, record: bytes, tags: tuple[str, ...], key: ObjectKey) -> None:
         try:
             now = self.clock.now()
-            seen = await self.compute.run(len(record) + len(tags), lambda: decode(record).among(tags, now))
+            seen = await self.compute.run(len(record) + len(tags), lambda: decode(record).select(tags, now))
         except CheckpointInvalid as error:
             log.warning("a checkpoint is left alone", extra={"configmap": str(checkpoint_of(key)), "cause": str(error)})
         else:
@@ -193,7 +193,7 @@ class Checkpoints:
     async def _listers(self, wanted: ImageRepository, name: str) -> tuple[ImageRepository, ...]:
         """Return the first ImageRepository of the namespace that lists this image and is well, if there is one."""
         for found in await self.objects.list(ImageRepository, wanted.metadata.namespace):
-            if catalog_name(found, found.status.canonical_image_name) == name and found.status.is_ready:
+            if make_catalog_name(found, found.status.canonical_image_name) == name and found.status.is_ready:
                 return (found,)
         return ()
 
@@ -240,7 +240,7 @@ def _manifest(wanted: ImageRepository, name: str, record: bytes) -> Manifest:
             "name": place.name,
             "namespace": place.namespace,
             "labels": dict(MANAGED_BY),
-            "annotations": {IMAGE: image_of(name)},
+            "annotations": {IMAGE: get_image(name)},
             "ownerReferences": [owner],
         },
         "binaryData": {TAGS: b64encode(record).decode()},

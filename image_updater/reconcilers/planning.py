@@ -97,7 +97,7 @@ async def plan_part(
         known = fresh
         plan = await run(READING, _plan, part, files, Gatekeeper(part.gates, now, known))
     held = any(sighting.state == "held" for sighting in plan.sightings)
-    opens = await run(READING, Gatekeeper(part.gates, now).next_change) if held else None
+    opens = await run(READING, Gatekeeper(part.gates, now).find_next_change) if held else None
     return Planned(
         part,
         plan,

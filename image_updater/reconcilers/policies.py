@@ -20,16 +20,22 @@ from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, Objects
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.reconciling import Notice, Outcome
 from image_updater.api import AccessFrom, ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
-from image_updater.domain.guards.rules import Rules, rules_for
+from image_updater.domain.guards.rules import Rules, collect_rules
 from image_updater.domain.guards.verdicts import Chosen, Facts, Need, Nothing, Request, decide
-from image_updater.domain.guards.vouching import catalog_name
+from image_updater.domain.guards.vouching import make_catalog_name
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import choice_of, filter_of, ready_message, repository_key, skips_unparsable
+from image_updater.domain.tags.choices import (
+    get_choice,
+    get_filter,
+    get_repository_key,
+    skips_unparsable,
+    write_ready_message,
+)
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.history import SeenTag, TagEvent
 from image_updater.domain.tags.listings import Listing, Listings
 from image_updater.domain.tags.scans import is_outdated
-from image_updater.domain.tags.shrinking import disbelief
+from image_updater.domain.tags.shrinking import explain_disbelief
 from image_updater.errors import AccessDenied, GuardInvalid, ListShrank, NoTagQualifies, RepositoryNotReady
 from image_updater.ports import ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.evidence import Witness
@@ -89,7 +95,7 @@ class ImagePolicyReconciler:
         except GitOpsError as error:  # status.latestRef stays: what was chosen stays in use
             raise error.carrying(wanted.status, _progress(wanted)) from None
         self._waits.pop(wanted.key, None)
-        message = ready_message(status)
+        message = write_ready_message(status)
         return Outcome(
             status=status,
             message=message + _beside(decision, request.rules),
@@ -117,7 +123,7 @@ class ImagePolicyReconciler:
 
     async def _repository(self, wanted: ImagePolicy) -> ImageRepository:
         """Return the ImageRepository, which has to exist and to let this namespace in."""
-        key = repository_key(wanted)
+        key = get_repository_key(wanted)
         trouble = "failed to get the referred ImageRepository"
         repository = await self.objects.get(ImageRepository, key)
         if repository is None:
@@ -131,7 +137,7 @@ class ImagePolicyReconciler:
 
     async def _check_catalog(self, repository: ImageRepository) -> None:
         """Raise Relisted when another process has led and listed since the catalog was filled."""
-        name = catalog_name(repository, repository.status.canonical_image_name)
+        name = make_catalog_name(repository, repository.status.canonical_image_name)
         if is_outdated(await self.catalog.newest(name), repository):
             raise Relisted
 
@@ -150,11 +156,11 @@ class ImagePolicyReconciler:
 
     async def _request(self, wanted: ImagePolicy, repository: ImageRepository) -> Request:
         """Return all that the decision depends on, as far as it is known here."""
-        policy = choice_of(wanted)  # a policy that cannot be is said to be wrong also before there are tags
+        policy = get_choice(wanted)  # a policy that cannot be is said to be wrong also before there are tags
         canonical = str(parse_repository(repository.spec.image))
-        name = catalog_name(repository, canonical)
+        name = make_catalog_name(repository, canonical)
         listing = await self._listing(repository, canonical)
-        rules = rules_for(wanted, await guards_in(self.objects, wanted.metadata.namespace))
+        rules = collect_rules(wanted, await guards_in(self.objects, wanted.metadata.namespace))
         if rules.faults:
             raise GuardInvalid("; ".join(rules.faults))
         if rules.max_shrink is not None:
@@ -165,7 +171,7 @@ class ImagePolicyReconciler:
             policy=policy,
             listing=listing,
             now=self.clock.now(),
-            tag_filter=filter_of(wanted),
+            tag_filter=get_filter(wanted),
             skip_unparsable=skips_unparsable(wanted),
             rules=rules,
             seen=await self.compute.run(len(seen), _by_tag, seen),
@@ -178,14 +184,14 @@ class ImagePolicyReconciler:
         """Return the listed tags. Raises Relisted, or RepositoryNotReady: it was not listed yet, or is empty."""
         status = repository.status
         scanned = status.last_scan_result is not None and status.canonical_image_name == canonical
-        name = catalog_name(repository, canonical)
+        name = make_catalog_name(repository, canonical)
         listed = await self.catalog.tags(name) if scanned else None
         if scanned and listed is None:
             raise Relisted
         try:
             tags, excluded = listed or (), status.observed_exclusion_list
             weight = len(tags) * (1 + len(excluded))
-            listing = await self.compute.run(weight, self.listings.listing, name, tags, excluded)
+            listing = await self.compute.run(weight, self.listings.get_listing, name, tags, excluded)
         except PatternInvalid as error:
             raise RepositoryNotReady(str(error), retry_after=DEPENDENCY_RETRY) from None
         if not listing.tags:
@@ -257,7 +263,7 @@ def _shrank(
 ) -> str:
     """Say why the listing is not believed, "" when it is."""
     kept = frozenset(Listing((event.tag for event in events), listing.exclusions).tags)
-    return disbelief(listing.tags, [event for event in events if event.tag in kept], share, annotations, now)
+    return explain_disbelief(listing.tags, [event for event in events if event.tag in kept], share, annotations, now)
 
 
 async def guards_in(objects: Objects, namespace: str) -> tuple[UpdateGuard, ...]:

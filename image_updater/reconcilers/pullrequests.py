@@ -30,12 +30,12 @@ from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdat
 from image_updater.domain.files.plan import CommitPlan
 from image_updater.domain.forges.proposals import (
     Bump,
-    changed_policies,
-    code,
-    old_references,
-    proposal_digest,
-    rule_text,
+    compute_proposal_digest,
+    find_old_references,
+    list_changed_policies,
+    write_code,
     write_proposal,
+    write_rule,
 )
 from image_updater.domain.forges.pullrequests import (
     NOTHING_LEFT,
@@ -47,14 +47,14 @@ from image_updater.domain.forges.pullrequests import (
     Step,
     Update,
     Version,
+    find_current,
     find_refused_versions,
-    is_current,
     is_same,
     plan_outdated,
     plan_pull_request,
 )
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import repository_key
+from image_updater.domain.tags.choices import get_repository_key
 from image_updater.errors import ForgeDenied, ForgeUnavailable
 from image_updater.ports import Forge, ForgeAddress, Forges, ImageReader
 from image_updater.reconcilers.sources import Source
@@ -149,8 +149,8 @@ class PullRequests:
         """
         here = [each for each in review.found if each.base == review.base]
         bumps = await self._bumps(namespace, plan, policies)
-        digest = await self.compute.run(_weight(plan), proposal_digest, plan, bumps)
-        url = is_current(here, digest) if bumps else ""
+        digest = await self.compute.run(_weight(plan), compute_proposal_digest, plan, bumps)
+        url = find_current(here, digest) if bumps else ""
         if not url:
             url = await self._bring(review, here, plan, bumps, policies)
         for step in plan_outdated(review.found, review.base, url) if url else ():
@@ -218,18 +218,18 @@ class PullRequests:
     async def _bumps(self, namespace: str, plan: CommitPlan, policies: Mapping[str, ImageRef]) -> tuple[Bump, ...]:
         """Return the image of each policy that the plan changes something for, without labels."""
         bumps = []
-        for policy in await self.compute.run(_weight(plan), changed_policies, plan):
+        for policy in await self.compute.run(_weight(plan), list_changed_policies, plan):
             name = policy.partition(":")[2]
             image = policies.get(name)
             if image is None:
                 continue
             live = await self.objects.get(ImagePolicy, ObjectKey(namespace, name))
-            bumps.append(Bump(policy, image, rule_text(live) if live is not None else ""))
+            bumps.append(Bump(policy, image, write_rule(live) if live is not None else ""))
         return tuple(bumps)
 
     async def _described(self, plan: CommitPlan, bumps: tuple[Bump, ...]) -> tuple[tuple[Bump, ...], bool]:
         """Return the bumps with labels, and whether all of them could be read: what is missing is no reason to wait."""
-        before = await self.compute.run(_weight(plan), old_references, plan, bumps)
+        before = await self.compute.run(_weight(plan), find_old_references, plan, bumps)
         pairs = await asyncio.gather(
             *(self._labels_of(bump, before.get(bump.policy, "")) for bump in bumps[:MOST_IMAGES])
         )
@@ -244,7 +244,7 @@ class PullRequests:
         policy = await self.objects.get(ImagePolicy, ObjectKey(namespace, name))
         if policy is None:
             return None, None
-        live = await self.objects.get(ImageRepository, repository_key(policy))
+        live = await self.objects.get(ImageRepository, get_repository_key(policy))
         # what is not Ready may be shut out of another namespace's repository by now, and of its credentials
         if live is None or (live.metadata.namespace != namespace and not policy.status.is_ready):
             return None, None
@@ -298,4 +298,4 @@ def _why(plan: CommitPlan) -> str:
     causes = dict.fromkeys(seen.cause for seen in plan.sightings if seen.state == "held" and seen.cause)
     if not causes:
         return NOTHING_LEFT
-    return "Nothing is proposed for now: " + "; ".join(code(cause) for cause in list(causes)[:5]) + "."
+    return "Nothing is proposed for now: " + "; ".join(write_code(cause) for cause in list(causes)[:5]) + "."

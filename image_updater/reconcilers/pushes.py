@@ -12,7 +12,7 @@ from gitops_core.errors import Conflict, ImageInvalid, NotFound
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Clock, Cluster
 from image_updater.api import ImageRepository
-from image_updater.domain.registry.pushes import PUSHED, Push, with_pushes
+from image_updater.domain.registry.pushes import PUSHED, Push, add_pushes
 from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.registry.webhooks import PushedTag
 
@@ -41,7 +41,7 @@ class Pushes:
             if manifest is None or not pushes:
                 return False
             metadata = manifest["metadata"]
-            text = with_pushes((metadata.get("annotations") or {}).get(PUSHED, ""), pushes)
+            text = add_pushes((metadata.get("annotations") or {}).get(PUSHED, ""), pushes)
             patch = {"metadata": {"annotations": {PUSHED: text}, "resourceVersion": metadata["resourceVersion"]}}
             try:
                 await self.cluster.patch(ObjectRef(ImageRepository.KIND, key), patch, field_manager=MANAGER)

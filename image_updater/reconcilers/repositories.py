@@ -29,12 +29,21 @@ from gitops_core.runtime.flights import Flights
 from gitops_core.runtime.reconciling import Outcome
 from gitops_core.runtime.registries import access_identity, registry_access
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
-from image_updater.domain.guards.vouching import catalog_name, may_ask
-from image_updater.domain.registry.pushes import Push, pushed_since
+from image_updater.domain.guards.vouching import make_catalog_name, may_ask
+from image_updater.domain.registry.pushes import Push, select_since
 from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.listings import Listings
-from image_updater.domain.tags.scans import LATEST, LOST, Scan, Wait, checksum, is_outdated, is_shared, plan_scan
+from image_updater.domain.tags.scans import (
+    LATEST,
+    LOST,
+    Scan,
+    Wait,
+    compute_checksum,
+    is_outdated,
+    is_shared,
+    plan_scan,
+)
 from image_updater.ports import Registry, TagCatalog
 from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.notices import ready_notices
@@ -89,7 +98,7 @@ class ImageRepositoryReconciler:
         if not self._swept:  # what was deleted while another process led
             self._swept.add("")
             await self._forget(await self.catalog.repositories())
-        plan, name = plan_scan(wanted, canonical, self.clock.now()), catalog_name(wanted, canonical)
+        plan, name = plan_scan(wanted, canonical, self.clock.now()), make_catalog_name(wanted, canonical)
         newest = await self.catalog.newest(name)
         if newest is not None and not is_outdated(newest, wanted):
             await self.checkpoints.save(wanted, name)  # what the last look found: it was told first
@@ -145,7 +154,7 @@ class ImageRepositoryReconciler:
             listing = await self._listed(wanted, repository, access, asked)
             if plan.since is not None and listing.asked_at < min(plan.since, began):  # it was under way before
                 listing = await self._listed(wanted, repository, access, asked)
-        await self._keep(wanted, catalog_name(wanted, str(repository)), listing, asked[1])
+        await self._keep(wanted, make_catalog_name(wanted, str(repository)), listing, asked[1])
         return listing.asked_at
 
     async def _listed(
@@ -179,7 +188,7 @@ class ImageRepositoryReconciler:
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, listed_at: datetime
     ) -> None:
         """Observe the tags that webhooks reported since the listing, as far as the registry has them, too."""
-        name, pushes = catalog_name(wanted, str(repository)), pushed_since(wanted.metadata.annotations, listed_at)
+        name, pushes = make_catalog_name(wanted, str(repository)), select_since(wanted.metadata.annotations, listed_at)
         since, asked = self._asked.get(wanted.key, (listed_at, frozenset()))
         asked = asked if since == listed_at else frozenset()
         for push in pushes:
@@ -212,7 +221,7 @@ class ImageRepositoryReconciler:
         try:
             tags = await self.catalog.tags(name) or ()
             weight = len(tags) * (1 + len(wanted.spec.exclusion_list))
-            listing = await self.compute.run(weight, self.listings.listing, name, tags, wanted.spec.exclusion_list)
+            listing = await self.compute.run(weight, self.listings.get_listing, name, tags, wanted.spec.exclusion_list)
             kept = listing.tags
         except PatternInvalid as error:
             raise RegistryError(str(error)) from None
@@ -238,7 +247,7 @@ def _names_of(wanted: ImageRepository) -> set[str]:
     canonical = {wanted.status.canonical_image_name} - {""}
     with contextlib.suppress(ImageInvalid):
         canonical.add(str(parse_repository(wanted.spec.image)))
-    return {catalog_name(wanted, each) for each in canonical}
+    return {make_catalog_name(wanted, each) for each in canonical}
 
 
 def _weight(tags: Sequence[str]) -> int:
@@ -249,7 +258,9 @@ def _weight(tags: Sequence[str]) -> int:
 def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:
     """Return the scan result of a listing in descending order."""
     moment = now.replace(microsecond=0)
-    return ScanResult(tag_count=len(tags), revision=checksum(tags), scan_time=moment, latest_tags=tuple(tags[:LATEST]))
+    return ScanResult(
+        tag_count=len(tags), revision=compute_checksum(tags), scan_time=moment, latest_tags=tuple(tags[:LATEST])
+    )
 
 
 def _outcome(

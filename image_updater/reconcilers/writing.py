@@ -152,7 +152,7 @@ class Writer:
         keeper = Gatekeeper(together.own.part.gates, self.platform.clock.now())
         found = {}
         for change in together.plan.changes:
-            entry = keeper.taken_back(Spot(change.file, change.setter, change.old, change.new))
+            entry = keeper.find_taken_back(Spot(change.file, change.setter, change.old, change.new))
             if entry is not None:
                 found[entry.policy, entry.tag] = f"Takes back {entry.tag} of {entry.policy}: {entry.reason}"
         return tuple(found.values())

@@ -117,7 +117,7 @@ def plan_pull_request(found: Sequence[PullRequest], wanted: Proposal | None, why
     if wanted is None:
         if open_ is None or read_trailer(open_.body) is None:
             return Nothing(open_.url if open_ is not None else "")
-        return Close(open_.number, _superseded(open_), why)
+        return Close(open_.number, _write_superseded(open_), why)
     if open_ is None:
         return Open(wanted)
     if is_same(open_, wanted):
@@ -128,13 +128,13 @@ def plan_pull_request(found: Sequence[PullRequest], wanted: Proposal | None, why
 def plan_outdated(found: Iterable[PullRequest], base: str, url: str) -> tuple[Close, ...]:
     """Plan to close our pull requests into another base than `base`, in favour of the one at `url`."""
     return tuple(
-        Close(each.number, _superseded(each), f"Superseded by {url}.")
+        Close(each.number, _write_superseded(each), f"Superseded by {url}.")
         for each in found
         if each.state == "open" and each.base != base and read_trailer(each.body) is not None
     )
 
 
-def is_current(found: Iterable[PullRequest], digest: str) -> str:
+def find_current(found: Iterable[PullRequest], digest: str) -> str:
     """Return the URL of the open pull request whose text has this digest and is complete; "" when there is none."""
     for each in found:
         trailer = read_trailer(each.body) if each.state == "open" else None
@@ -145,7 +145,7 @@ def is_current(found: Iterable[PullRequest], digest: str) -> str:
 
 def is_same(live: PullRequest, wanted: Proposal) -> bool:
     """Tell whether the text is there already; forges change line ends and the spaces around a text."""
-    return (live.title.strip(), _lines(live.body)) == (wanted.title.strip(), _lines(wanted.body))
+    return (live.title.strip(), _split_lines(live.body)) == (wanted.title.strip(), _split_lines(wanted.body))
 
 
 def find_refused_versions(found: Iterable[PullRequest], base: str) -> frozenset[Version]:
@@ -169,13 +169,13 @@ def hold_refused(namespace: str, images: Mapping[str, ImageRef], no: frozenset[V
         for setter in [f"{namespace}:{policy}"]
         if no & {Version(setter, image.tag), Version(setter, image.tag, image.digest)}
     }
-    return lambda spot: held.get(policy_of(spot.setter), "")
+    return lambda spot: held.get(get_policy(spot.setter), "")
 
 
-def policy_of(setter: str) -> str:
+def get_policy(setter: str) -> str:
     """Return the `namespace:policy` of a setter.
 
-    >>> policy_of("default:app:tag")
+    >>> get_policy("default:app:tag")
     'default:app'
     """
     return ":".join(setter.split(":")[:2])
@@ -187,10 +187,10 @@ def policy_of(setter: str) -> str:
 def write_trailer(trailer: Trailer) -> str:
     """Write the trailer as one line. Versions that would make it too long are left out, the last ones by name first."""
     versions = dict(sorted(trailer.versions.items()))
-    text = _encoded(msgspec.structs.replace(trailer, versions=versions))
+    text = _encode(msgspec.structs.replace(trailer, versions=versions))
     while len(text) > LONGEST_TRAILER and versions:
         versions = dict(list(versions.items())[: len(versions) * 3 // 4])
-        text = _encoded(msgspec.structs.replace(trailer, versions=versions))
+        text = _encode(msgspec.structs.replace(trailer, versions=versions))
     return f"{BEGIN}{text}{END}"
 
 
@@ -211,23 +211,23 @@ def read_trailer(body: str) -> Trailer | None:
     return trailer if all(1 <= len(version) <= 2 for version in trailer.versions.values()) else None
 
 
-def text_digest(*parts: object) -> str:
+def compute_digest(*parts: object) -> str:
     """Return the digest of all that a text is made of. The parts' repr is their value."""
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _superseded(live: PullRequest) -> Proposal:
+def _write_superseded(live: PullRequest) -> Proposal:
     trailer = read_trailer(live.body) or Trailer()
     before = live.body[: live.body.rfind(BEGIN)]
     return Proposal(live.title, before + write_trailer(msgspec.structs.replace(trailer, superseded=True)))
 
 
-def _encoded(trailer: Trailer) -> str:
+def _encode(trailer: Trailer) -> str:
     text = msgspec.json.encode(trailer).decode()
     for character in "<>&":  # none of these stands outside of strings: nothing in it can end the comment
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip().splitlines()]

@@ -44,7 +44,7 @@ def applies(kustomization: Kustomization, url: str, written: Written) -> bool:
     """
     automation, source = written
     is_near = kustomization.metadata.namespace in (automation.metadata.namespace, source.metadata.namespace)
-    is_same = bool(url) and same_repository(url, source.spec.url)
+    is_same = bool(url) and is_same_repository(url, source.spec.url)
     return is_near and is_same and overlap(kustomization.spec.path, automation.spec.update.path)
 
 
@@ -59,7 +59,7 @@ def overlap(one: str, other: str) -> bool:
     return parts[0][:shorter] == parts[1][:shorter]
 
 
-def stands_in(ref: ObjectRef, inventory: Collection[str]) -> bool:
+def is_in_inventory(ref: ObjectRef, inventory: Collection[str]) -> bool:
     """Tell whether an inventory holds a workload, which makes it its owner's, whatever the labels say.
 
     Args:
@@ -70,11 +70,11 @@ def stands_in(ref: ObjectRef, inventory: Collection[str]) -> bool:
 
 def is_of_release(ref: ObjectRef, release: Manifest) -> bool:
     """Tell whether a workload is a HelmRelease's: it is in its inventory or, without one, where it installs to."""
-    inventory = _at(release, "status", "inventory")
+    inventory = _get_at(release, "status", "inventory")
     if isinstance(inventory, dict):
         entries = inventory.get("entries") or ()
-        return stands_in(ref, frozenset(str(entry.get("id", "")) for entry in entries if isinstance(entry, dict)))
-    namespace = _at(release, "spec", "targetNamespace") or _at(release, "metadata", "namespace")
+        return is_in_inventory(ref, frozenset(str(entry.get("id", "")) for entry in entries if isinstance(entry, dict)))
+    namespace = _get_at(release, "spec", "targetNamespace") or _get_at(release, "metadata", "namespace")
     return bool(ref.key.namespace == namespace)
 
 
@@ -86,7 +86,7 @@ def is_checkpoint(manifest: Manifest, wanted: ImageRepository) -> bool:
     metadata = manifest.get("metadata") or {}
     owners = metadata.get("ownerReferences") or ()
     is_owned = any((o.get("kind"), o.get("name")) == (wanted.KIND.kind, wanted.metadata.name) for o in owners)
-    is_marked = MANAGED_BY.items() <= (metadata.get("labels") or {}).items() and IMAGE in _annotations(manifest)
+    is_marked = MANAGED_BY.items() <= (metadata.get("labels") or {}).items() and IMAGE in _get_annotations(manifest)
     is_alone = not manifest.get("data") and (manifest.get("binaryData") or {}).keys() <= {TAGS}
     return metadata.get("namespace") == wanted.metadata.namespace and is_owned and is_marked and is_alone
 
@@ -97,7 +97,7 @@ def is_of_image(checkpoint: Manifest, name: str) -> bool:
     Args:
         name: what the catalog calls it.
     """
-    return _annotations(checkpoint).get(IMAGE) == image_of(name)
+    return _get_annotations(checkpoint).get(IMAGE) == get_image(name)
 
 
 # branches
@@ -114,7 +114,7 @@ def is_recorded(commit: str, content: Pushing | None, statuses: Iterable[ImageUp
     )
 
 
-def holder(tip: str, wanted: ImageUpdateAutomation, others: Iterable[ImageUpdateAutomation]) -> ObjectKey | None:
+def find_holder(tip: str, wanted: ImageUpdateAutomation, others: Iterable[ImageUpdateAutomation]) -> ObjectKey | None:
     """Return who pushed the tip of a branch that two cannot share, and so holds it, in the same namespace; or None.
 
     Args:
@@ -138,19 +138,19 @@ def may_ask(asked: Collection[Push]) -> bool:
     return len(asked) < MOST_ASKED
 
 
-def same_repository(one: str, other: str) -> bool:
+def is_same_repository(one: str, other: str) -> bool:
     """Tell whether two URLs name one repository, as far as their text tells.
 
-    >>> same_repository("https://git.example.com/apps.git", "https://git.example.com/apps/")
+    >>> is_same_repository("https://git.example.com/apps.git", "https://git.example.com/apps/")
     True
     """
-    return _plain(one) == _plain(other)
+    return _strip(one) == _strip(other)
 
 
 # the catalog
 
 
-def catalog_name(wanted: ImageRepository, canonical: str) -> str:
+def make_catalog_name(wanted: ImageRepository, canonical: str) -> str:
     """Return the name in the catalog: a namespace's own, and another one for plain HTTP or a proxy.
 
     Anybody may answer there. What others list with the same credentials would be the same: that may be taken over,
@@ -160,24 +160,24 @@ def catalog_name(wanted: ImageRepository, canonical: str) -> str:
     return f"{canonical}{''.join(ways)} for {wanted.metadata.namespace}"
 
 
-def image_of(name: str) -> str:
+def get_image(name: str) -> str:
     """Return the image in a catalog's name, without its namespace.
 
-    >>> image_of("ghcr.io/org/app over http for shop")
+    >>> get_image("ghcr.io/org/app over http for shop")
     'ghcr.io/org/app over http'
     """
     return name.rpartition(" for ")[0]
 
 
-def _annotations(manifest: Manifest) -> dict[str, Any]:
+def _get_annotations(manifest: Manifest) -> dict[str, Any]:
     return (manifest.get("metadata") or {}).get("annotations") or {}
 
 
-def _plain(url: str) -> str:
+def _strip(url: str) -> str:
     return url.rstrip("/").removesuffix(".git")
 
 
-def _at(manifest: Manifest, *path: str) -> Any:
+def _get_at(manifest: Manifest, *path: str) -> Any:
     found: Any = manifest
     for key in path:
         found = found.get(key) if isinstance(found, dict) else None

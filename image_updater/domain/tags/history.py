@@ -40,7 +40,7 @@ class TagEvent(NamedTuple):
     digest: str = ""
 
 
-def merged(ours: SeenTag, theirs: SeenTag) -> SeenTag:
+def merge(ours: SeenTag, theirs: SeenTag) -> SeenTag:
     """Merge what two memories know of a tag: the older times, and a move when one of them saw it.
 
     Where they know different digests, `ours` is the newer memory, unless `theirs` saw the tag move since.
@@ -55,7 +55,7 @@ def merged(ours: SeenTag, theirs: SeenTag) -> SeenTag:
     return SeenTag(ours.tag, first, digest, since if digest and since != first else None)
 
 
-def moved(known: SeenTag, digest: str, now: datetime) -> SeenTag:
+def record_digest(known: SeenTag, digest: str, now: datetime) -> SeenTag:
     """Return `known` after a look that found the tag to name `digest`."""
     if digest in ("", known.digest):
         return known

@@ -63,7 +63,7 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
         return Scan("first scan", min(FRESH, SHARE * interval))
     requested = wanted.metadata.annotations.get(REQUESTED_AT, "")
     if requested and requested != status.last_handled_reconcile_at:
-        return Scan("reconcile requested", since=_asked_at(requested, now))
+        return Scan("reconcile requested", since=_read_requested_at(requested, now))
     if canonical != status.canonical_image_name:
         return Scan("new image name")
     if sorted(wanted.spec.exclusion_list) != sorted(status.observed_exclusion_list):
@@ -73,7 +73,7 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
     return Scan("triggered by interval", SHARE * interval) if remaining < 1 else Wait(min(remaining, interval))
 
 
-def _asked_at(requested: str, now: datetime) -> datetime:
+def _read_requested_at(requested: str, now: datetime) -> datetime:
     """Return when a scan was requested, as the annotation says: webhooks and `flux reconcile` write the time."""
     try:
         moment = datetime.fromisoformat(requested)
@@ -95,10 +95,10 @@ def is_outdated(listed: datetime | None, wanted: ImageRepository) -> bool:
     return listed is None or listed < last.scan_time
 
 
-def checksum(tags: Sequence[str]) -> str:
+def compute_checksum(tags: Sequence[str]) -> str:
     """Return status.lastScanResult.revision of a list in descending order.
 
-    >>> checksum(["1.1.0", "1.0.0"]), checksum([])
+    >>> compute_checksum(["1.1.0", "1.0.0"]), compute_checksum([])
     ('495453000', '18153657')
     """
     encoded = json.dumps(list(tags), ensure_ascii=False, separators=(",", ":"))
