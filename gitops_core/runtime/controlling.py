@@ -103,9 +103,7 @@ class ControllerLoop(Generic[R]):
         self.kind = controller.kind
         self.queue: WorkQueue[ObjectKey] = WorkQueue(around.timers, controller.concurrency, lambda key: key.namespace)
         self._index = ReferenceIndex()
-        self._observer = Observer(
-            around.informers, around.timers, around.namespace, controller.observed_labels, self.wake
-        )
+        self._observer = Observer(around.informers, around.timers, controller.observed_labels, self.wake)
         self._running: dict[ObjectKey, _Run] = {}
         self._written: dict[ObjectKey, dict[ObjectRef, int]] = {}
         self._failures: dict[ObjectKey, int] = {}
