@@ -2,7 +2,7 @@
 
     its store and its Secret ── must the provider be read? ──no──> as it was
                                        yes
-    the provider's values ── plan_target ──> one write ──> Secrets of earlier names go
+    plan_reads ──> the provider's values ── plan_target ──> one write ──> Secrets of earlier names go
 
 Whatever it reads or writes lies in its own namespace: the cluster handle knows no other.
 """
@@ -23,6 +23,7 @@ from secrets_sync.domain.acceptance import refuse_unsupported
 from secrets_sync.domain.live import LiveSecret
 from secrets_sync.domain.plan import Plan, Refuse, is_ours, plan_target
 from secrets_sync.domain.reading import Reading
+from secrets_sync.domain.reads import ReadPlan, plan_reads
 from secrets_sync.domain.refresh import is_due, is_edited, is_in_order
 from secrets_sync.domain.rivals import SHARING, rivals
 from secrets_sync.domain.succession import find_orphans, may_leave_orphans
@@ -71,8 +72,9 @@ class ExternalSecretReconciler:
             if not await self._must_read(wanted, store, live):
                 return tell_undisturbed(wanted, started)
             store = require_ready(store, wanted)
-            reading = await self._read(wanted, store)
-            missing = tell_missing(wanted, reading)
+            reads = plan_reads(wanted.spec)
+            reading = await self._read(reads, store)
+            missing = tell_missing(wanted, reads, reading)
             is_shared = wanted.spec.target.creation_policy in SHARING
             others = rivals(wanted, await around.list_external_secrets()) if is_shared else ()
         except NotLeader:
@@ -110,9 +112,9 @@ class ExternalSecretReconciler:
             return True
         return not await self.compute.run(_weight(live), is_in_order, wanted, live)
 
-    async def _read(self, wanted: ExternalSecret, store: SecretStore) -> Reading:
+    async def _read(self, reads: ReadPlan, store: SecretStore) -> Reading:
         async with aclosing(await open_store(store, self.cluster, self.factories)) as provider:
-            return await read_provider(wanted, provider, self.compute)
+            return await read_provider(reads, provider, self.compute)
 
     async def _carry_out(
         self, around: Surroundings, reading: Reading, live: LiveSecret | None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gitops_core.errors import GitOpsError, StalledError, TransientError
+from gitops_core.errors import GitOpsError
 from gitops_core.meta import ObjectMeta, Sensitive
 from gitops_core.ports import Cluster, Compute, Objects, PartialObject, Query
 from gitops_core.runtime.informers import every_page
-from secrets_sync.api import ExternalSecret, RemoteRef
-from secrets_sync.domain.extract import map_of, value_of, weight_of
+from secrets_sync.api import ExternalSecret
+from secrets_sync.domain.extract import weight_of
 from secrets_sync.domain.hashing import created_by
 from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret, weight_of_manifest
+from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.plan import target_of
 from secrets_sync.domain.reading import Absent, Reading
+from secrets_sync.domain.reads import ReadPlan
 from secrets_sync.domain.succession import is_contested, moves_away
 from secrets_sync.ports import SecretProvider
 
@@ -65,52 +67,31 @@ class Surroundings:
         return ""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An entry of spec.dataFrom or spec.data: what to read, and the key to keep it under (None: its own keys)."""
-
-    path: str
-    ref: RemoteRef
-    secret_key: str | None = None
-
-    def values_in(self, payload: Sensitive, provider: SecretProvider) -> Mapping[str, Sensitive]:
-        if self.secret_key is None:
-            return map_of(payload, self.ref, provider.rule, provider.where)
-        return {self.secret_key: value_of(payload, self.ref, provider.rule, provider.where)}
-
-
-def entries_of(wanted: ExternalSecret) -> Iterator[Entry]:
-    for i, source in enumerate(wanted.spec.data_from):
-        if source.extract is not None:
-            yield Entry(f"spec.dataFrom[{i}]", source.extract)
-    for i, entry in enumerate(wanted.spec.data):
-        yield Entry(f"spec.data[{i}]", entry.remote_ref, entry.secret_key)
-
-
-async def read_provider(wanted: ExternalSecret, provider: SecretProvider, compute: Compute) -> Reading:
-    """Read all that `wanted` names: each distinct key and version once."""
-    payloads: dict[tuple[str, str], Sensitive | Absent] = {}
+async def read_provider(plan: ReadPlan, provider: SecretProvider, compute: Compute) -> Reading:
+    """Read what is planned, and return what each entry is. Raises the first entry's failure, which says where it is."""
+    payloads = await _payloads(plan, provider)
     answers: list[Mapping[str, Sensitive] | Absent] = []
-    for entry in entries_of(wanted):
-        known = (entry.ref.key, entry.ref.version)
+    for entry in plan.entries:
+        payload = payloads[entry.ref]
+        if isinstance(payload, Absent):
+            answers.append(payload)
+            continue
         try:
-            if known not in payloads:
-                payloads[known] = await provider.fetch(*known)
-            payload = payloads[known]
-            if isinstance(payload, Absent):
-                answers.append(payload)
-            else:
-                weight = weight_of(payload, entry.ref)
-                answers.append(await compute.run(weight, entry.values_in, payload, provider))
+            if isinstance(payload, GitOpsError):
+                raise payload
+            answers.append(await compute.run(weight_of(payload, entry.wants), entry.take, payload, provider.where))
         except GitOpsError as error:
-            raise located(error, entry) from error
+            raise entry.locate(error) from error
     return Reading(tuple(answers))
 
 
-def located(error: GitOpsError, entry: Entry) -> GitOpsError:
-    """Return the same kind of failure, which also says which entry it was."""
-    place = f"{entry.path}.extract" if entry.secret_key is None else f"{entry.path} (key: {entry.ref.key})"
-    message = f"error processing {place}, err: {error}"
-    if isinstance(error, StalledError):
-        return StalledError(message, reason=error.reason)
-    return TransientError(message, reason=error.reason, retry_after=getattr(error, "retry_after", None))
+async def _payloads(plan: ReadPlan, provider: SecretProvider) -> dict[SecretRef, Payload | Absent | GitOpsError]:
+    """Read one after the other, up to the first failure: an entry before it may still be what is told of."""
+    payloads: dict[SecretRef, Payload | Absent | GitOpsError] = {}
+    for ref in plan.refs:
+        try:
+            payloads[ref] = await provider.fetch(ref)
+        except GitOpsError as error:
+            payloads[ref] = error
+            break
+    return payloads

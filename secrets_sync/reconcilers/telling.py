@@ -14,9 +14,9 @@ from secrets_sync.api import ExternalSecret, ExternalSecretStatus
 from secrets_sync.api.externalsecret import CONTESTED, TOOK_OVER, Binding
 from secrets_sync.domain.plan import DELETED, Delete, Keep, Plan, Refuse, Update, target_of
 from secrets_sync.domain.reading import Absent, Reading
+from secrets_sync.domain.reads import ReadPlan
 from secrets_sync.domain.refresh import is_edited, next_look, version_of
 from secrets_sync.errors import SecretNotFound, TargetImmutable, TargetTaken
-from secrets_sync.reconcilers.reading import entries_of, located
 
 E_ = TypeVar("E_", bound=GitOpsError)
 
@@ -60,15 +60,15 @@ def tell_synced(
     )
 
 
-def tell_missing(wanted: ExternalSecret, reading: Reading) -> tuple[Notice, ...]:
+def tell_missing(wanted: ExternalSecret, reads: ReadPlan, reading: Reading) -> tuple[Notice, ...]:
     """Return what is told of entries that are absent. Raises SecretNotFound: the deletionPolicy is Retain."""
     notices = []
-    for entry, answer in zip(entries_of(wanted), reading.answers, strict=True):
+    for entry, answer in zip(reads.entries, reading.answers, strict=True):
         if not isinstance(answer, Absent):
             continue
         if wanted.spec.target.deletion_policy == "Retain":
-            raise located(SecretNotFound(str(answer)), entry)
-        short = entry.path if entry.secret_key is None else f"{entry.path} (key={entry.ref.key})"
+            raise entry.locate(SecretNotFound(str(answer)))
+        short = entry.path if entry.secret_key is None else f"{entry.path} (key={entry.wants.key})"
         notices.append(Notice("Normal", "MissingProviderSecret", f"secret does not exist at provider using {short}"))
     return tuple(notices)
 
