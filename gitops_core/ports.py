@@ -163,10 +163,16 @@ class Cluster(Protocol):
         """
         ...
 
-    def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
+    def watch(
+        self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[T]]:
         """Every change after `resource_version`, in order, with bookmarks; ends when the server ends it.
 
         An object whose labels stop to match a selector is DELETED, one that begins to match ADDED.
+
+        Args:
+            seconds: after how many to end it, three at least. Servers send a bookmark before an end that they know, two
+                seconds before it: who wants to know soon how far a quiet kind is asks for a short watch.
 
         Raises:
             Expired: that version is no longer remembered; list again.

@@ -85,7 +85,9 @@ class Flaky(Forwarding):
             return await instead(request, send)
         return await send()
 
-    async def watch(self, query: Query, type_: type[Any], resource_version: str) -> AsyncIterator[WatchEvent[Any]]:
+    async def watch(
+        self, query: Query, type_: type[Any], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[Any]]:
         self.requests[f"watch {query.kind.kind}"] += 1
         self.watched_from.append(int(resource_version))
         if self.down:
@@ -93,7 +95,7 @@ class Flaky(Forwarding):
         if self.expire:
             self.expire = False
             raise Expired("too old")
-        events = self.inner.watch(query, type_, resource_version)
+        events = self.inner.watch(query, type_, resource_version, seconds=seconds)
         cutting = asyncio.create_task(_wait(self._cut))
         nexting: asyncio.Future[WatchEvent[Any]] | None = None
         self.watching[query.kind.kind] += 1
