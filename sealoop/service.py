@@ -116,7 +116,7 @@ async def reconcile(
         namespace = settings.lease_namespace if settings.leader_election else ""
         beside = asyncio.create_task(tell_what_is_missing(cluster, [kind.KIND for kind in KINDS], namespace))
     stack.push_async_callback(ended, beside)
-    lease = LeaseSettings(settings.lease_namespace, "sealoop", settings.identity)
+    lease = LeaseSettings(settings.lease_namespace, settings.shard.lease, settings.identity)
     await process.run(
         cluster=cluster,
         git=git,
@@ -126,6 +126,8 @@ async def reconcile(
         settings=process.Settings(
             lease=lease if settings.leader_election else None,
             instance=settings.identity,
+            namespace=settings.shard.namespace,
+            labels=settings.shard.labels,
             grace=settings.grace_period,
         ),
         stop=stop,

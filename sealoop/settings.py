@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from sealoop.clusters import Connection
+from sealoop.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Settings:
         state_dir: where Git mirrors and the tag catalog live; it may be lost without harm.
         listen: HOST:PORT of /metrics, /healthz and /readyz; "" for none.
         hooks: HOST:PORT of /hook/, which webhooks are sent to; "" for none.
-        leader_election: only one of several processes on one cluster works at a time.
+        shard: the objects to reconcile.
+        leader_election: only one of several processes on one shard works at a time.
         lease_namespace: where the Lease lives.
         grace_period: seconds that running reconciliations have to finish when the process is asked to stop.
     """
@@ -33,6 +35,7 @@ class Settings:
     state_dir: Path
     listen: str
     hooks: str
+    shard: Shard
     leader_election: bool
     lease_namespace: str
     identity: str
@@ -55,6 +58,7 @@ class Settings:
             "state": str(self.state_dir),
             "listen": self.listen or "none",
             "hooks": self.hooks or "none",
+            "shard": str(self.shard),
         }
 
 
