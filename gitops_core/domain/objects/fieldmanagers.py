@@ -26,13 +26,13 @@ def is_by(entry: Entry, manager: str, operation: str) -> bool:
 
 
 def owns_metadata(entry: Entry, name: str) -> bool:
-    """Whether an entry owns the annotation or label `name`."""
+    """Tell whether an entry owns the annotation or label `name`."""
     metadata = (entry.get("fieldsV1") or {}).get("f:metadata") or {}
     return any(f"f:{name}" in (metadata.get(place) or {}) for place in ("f:annotations", "f:labels"))
 
 
 def applies_metadata(live: Manifest, name: str) -> bool:
-    """Whether we applied the annotation or label `name` of `live`."""
+    """Tell whether we applied the annotation or label `name` of `live`."""
     return any(owns_metadata(entry, name) for entry in _ours(live))
 
 
