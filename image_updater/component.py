@@ -70,7 +70,8 @@ def controllers(
     forges: Forges | None = None,
     most_reported: int = MOST_REPORTED,
 ) -> tuple[Controller[Any], ...]:
-    """
+    """Make the controllers of all four kinds.
+
     Args:
         most_reported: how many places that are not applied the status of an automation names.
     """
