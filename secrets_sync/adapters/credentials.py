@@ -10,9 +10,8 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Cluster
 from secrets_sync.api import CaProvider, SecretKeySelector, SecretStore
 from secrets_sync.domain.live import SECRET
+from secrets_sync.domain.references import CONFIG_MAP
 from secrets_sync.errors import StoreInvalid
-
-CONFIG_MAP = Kind("", "v1", "ConfigMap")
 
 
 class Credential(NamedTuple):
