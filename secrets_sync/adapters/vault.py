@@ -21,9 +21,10 @@ from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime.computing import IN_PLACE
 from secrets_sync.adapters.credentials import Credential, certificates, credential
 from secrets_sync.adapters.threads import Threads, turn
-from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
+from secrets_sync.api import VaultAppRole, VaultProvider
 from secrets_sync.domain import gojson
 from secrets_sync.domain.extract import members_of
+from secrets_sync.domain.openings import Opening, Reach
 from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 from secrets_sync.domain.vaultmounts import Place, denial_of, mount_of
@@ -33,6 +34,7 @@ from secrets_sync.ports import SecretProvider
 
 T = TypeVar("T")
 
+PATH = "spec.provider.vault"
 TIMEOUT = 15.0
 """Seconds that one request may take, from connecting to the last byte."""
 EARLY = 0.25
@@ -174,7 +176,7 @@ class Connection:
             return Login(self.access.token)
         role = self.access.role
         if role is None:
-            raise StoreInvalid(f"{self.where}: spec.provider.vault.auth names no way to log in that is supported")
+            raise StoreInvalid(f"{self.where}: {PATH}.auth names no way to log in that is supported")
         body = {"role_id": role.role.text(), "secret_id": role.secret.text()}
         answer = await self._request("post", f"auth/{role.path.strip('/')}/login", None, json=body)
         if answer.status in (400, 401, 403):
@@ -316,7 +318,7 @@ class Vault:
         except ValueError as error:
             raise ProviderUnavailable(
                 f"{self.where}: cannot tell whether there is a key {ref.key!r}: {error}; "
-                "check path, version and namespace of spec.provider.vault"
+                f"check path, version and namespace of {PATH}"
             ) from None
         return Absent(self.where, *ref, f"{denial}, said by {mount}")
 
@@ -359,35 +361,33 @@ class VaultFactory:
         self._over: set[Kept] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
-        settings = store.spec.provider.vault
-        if settings is None:
-            raise StoreInvalid("spec.provider.vault is not set")
+    async def open(self, opening: Opening[VaultProvider], cluster: Cluster) -> SecretProvider:
+        settings, key = opening.settings, opening.key
         if urlsplit(settings.server).scheme not in ("http", "https"):
-            raise StoreInvalid("spec.provider.vault.server is no http or https URL")
+            raise StoreInvalid(f"{PATH}.server is no http or https URL")
         if not self._imported:
             await asyncio.to_thread(importlib.import_module, "hvac.adapters")  # takes longer than many a request
             self._imported = True
-        access = await self._access(store, settings, cluster)
+        access = await self._access(opening, cluster)
         ca = settings.ca_bundle
         if not ca and settings.ca_provider is not None:
-            ca = await certificates(cluster, store, "spec.provider.vault.caProvider", settings.ca_provider)
+            ca = await certificates(cluster, opening.reach, f"{PATH}.caProvider", settings.ca_provider)
         try:
             trust = self._authorities.trusting(ca)
         except ValueError as error:
             raise StoreInvalid(f"vault {settings.server}: caBundle or caProvider: {error}") from None
-        known = self._kept.get(store.key)
+        known = self._kept.get(key)
         if known is None or (known.connection.settings, known.connection.trust, known.connection.access.version) != (
             settings,
             trust,
             access.version,
         ):
             if known is not None:
-                self._end(store.key, known)
-            known = self._kept[store.key] = Kept(
+                self._end(key, known)
+            known = self._kept[key] = Kept(
                 Connection(settings, trust, access, self._clock, self._threads, self._timeout, self._compute)
             )
-        return self._used(store.key, known)
+        return self._used(key, known)
 
     def _used(self, key: ObjectKey, kept: Kept) -> Vault:
         """A handle; the connection is not closed before the handle is."""
@@ -429,25 +429,23 @@ class VaultFactory:
         await asyncio.gather(*(kept.connection.close() for kept in ending), *self._closing)
         self._threads.close()
 
-    async def _access(self, store: SecretStore, settings: VaultProvider, cluster: Cluster) -> Access:
-        auth = settings.auth
-        field_ = "spec.provider.vault.auth"
-        version = (store.metadata.uid, str(store.metadata.generation))
+    async def _access(self, opening: Opening[VaultProvider], cluster: Cluster) -> Access:
+        auth, reach, field_ = opening.settings.auth, opening.reach, f"{PATH}.auth"
+        version = (opening.uid, str(opening.generation))
         if auth is not None and auth.token_secret_ref is not None:
-            token = await credential(cluster, store, f"{field_}.tokenSecretRef", auth.token_secret_ref)
+            token = await credential(cluster, reach, f"{field_}.tokenSecretRef", auth.token_secret_ref)
             return Access((*version, token.version), token=token.value)
         if auth is not None and auth.app_role is not None:
-            role, secret = await self._role(store, auth.app_role, cluster, f"{field_}.appRole")
+            role, secret = await _role(auth.app_role, cluster, reach, f"{field_}.appRole")
             pair = AppRole(auth.app_role.path, role.value, secret.value)
             return Access((*version, role.version, secret.version), role=pair)
         raise StoreInvalid(f"{field_} names no way to log in that is supported: tokenSecretRef or appRole")
 
-    async def _role(
-        self, store: SecretStore, role: VaultAppRole, cluster: Cluster, field_: str
-    ) -> tuple[Credential, Credential]:
-        secret = await credential(cluster, store, f"{field_}.secretRef", role.secret_ref)
-        if role.role_ref is not None:
-            return await credential(cluster, store, f"{field_}.roleRef", role.role_ref), secret
-        if not role.role_id:
-            raise StoreInvalid(f"{field_} has neither roleId nor roleRef")
-        return Credential(Sensitive(role.role_id), ""), secret
+
+async def _role(role: VaultAppRole, cluster: Cluster, reach: Reach, field_: str) -> tuple[Credential, Credential]:
+    secret = await credential(cluster, reach, f"{field_}.secretRef", role.secret_ref)
+    if role.role_ref is not None:
+        return await credential(cluster, reach, f"{field_}.roleRef", role.role_ref), secret
+    if not role.role_id:
+        raise StoreInvalid(f"{field_} has neither roleId nor roleRef")
+    return Credential(Sensitive(role.role_id), ""), secret
