@@ -50,8 +50,8 @@ class SecretProvider(Protocol):
 class ProviderFactory(Protocol):
     """Opens stores of one provider.
 
-    Keeps what is worth keeping between reconciliations, such as a login, and gives it back when the store is another
-    one by then, or was not opened for a while because it is gone.
+    Keeps what is worth keeping between reconciliations, such as a login, for all stores of one identity, and gives it
+    back when none of them needs it (see runtime/connections.py).
     """
 
     async def open(self, opening: Opening[Any], cluster: Cluster) -> SecretProvider:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import NamedTuple
 
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Cluster
@@ -15,14 +14,7 @@ from secrets_sync.domain.references import CONFIG_MAP
 from secrets_sync.errors import StoreInvalid
 
 
-class Credential(NamedTuple):
-    """A value and the version of the object it is from: another version may be another value."""
-
-    value: Sensitive
-    version: str
-
-
-async def credential(cluster: Cluster, reach: Reach, field: str, selector: SecretKeySelector) -> Credential:
+async def credential(cluster: Cluster, reach: Reach, field: str, selector: SecretKeySelector) -> Sensitive:
     """The trimmed text under a Secret's key, fit for an HTTP header.
 
     Args:
@@ -37,8 +29,7 @@ async def credential(cluster: Cluster, reach: Reach, field: str, selector: Secre
         raise StoreInvalid(
             f"{field}: key {selector.key!r} of Secret {selector.name!r} is empty or not plain ASCII text"
         )
-    metadata = manifest["metadata"]
-    return Credential(value, f"{metadata.get('uid', '')}/{metadata.get('resourceVersion', '')}/{selector.key}")
+    return value
 
 
 async def certificates(cluster: Cluster, reach: Reach, field: str, source: CaProvider) -> bytes:

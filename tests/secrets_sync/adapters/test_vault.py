@@ -23,7 +23,8 @@ from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef
 from gitops_core.ports import Cluster
 from gitops_core.runtime.bounded import NamespaceBound, OutsideNamespace
 from secrets_sync.adapters import VaultFactory, bounded_http
-from secrets_sync.api import SecretStore
+from secrets_sync.adapters.vault import Vault
+from secrets_sync.api import SecretStore, SecretStoreProvider
 from secrets_sync.domain.live import SECRET
 from secrets_sync.domain.openings import opening_of
 from secrets_sync.domain.payload import Payload, SecretRef
@@ -193,6 +194,11 @@ async def test_an_answer_says_which_version_it_is(
 # AppRole
 
 
+async def edit_secret(cluster: LocalCluster, name: str, **data: str) -> None:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    await cluster.patch(ObjectRef(SECRET, ObjectKey(NAMESPACE, name)), {"data": encoded}, field_manager="tests")
+
+
 async def app_role_store(
     cluster: LocalCluster, server: VaultServer, name: str, ttl: str = "1h", secret_id: str = ""
 ) -> Any:
@@ -309,8 +315,8 @@ async def test_a_connection_is_not_closed_while_somebody_uses_it(
     await first.fetch(SecretRef("mine/a"))
     used = vault_server.accessors() - before
 
-    edited = msgspec.structs.replace(store, metadata=msgspec.structs.replace(store.metadata, generation=2))
-    second = await factory.open(opening_of(edited), bound(cluster))
+    await edit_secret(cluster, "app-role", id=vault_server.app_role("in-use", "mine")[1])
+    second = await factory.open(opening_of(store), bound(cluster))
     await second.fetch(SecretRef("mine/a"))
     assert used <= vault_server.accessors()
     await first.fetch(SecretRef("mine/a"))
@@ -320,6 +326,72 @@ async def test_a_connection_is_not_closed_while_somebody_uses_it(
 
     assert len(vault_server.accessors() - before) == 1
     assert isinstance(await second.fetch(SecretRef("mine/a")), Payload)
+    await factory.close()
+
+
+async def test_two_stores_of_one_identity_make_one_login(cluster: LocalCluster, vault_server: VaultServer) -> None:
+    """In two namespaces, with Secrets of their own, and with another engine at the same server."""
+    store = await app_role_store(cluster, vault_server, "shared")
+    secret = await cluster.get(ObjectRef(SECRET, ObjectKey(NAMESPACE, "app-role"))) or {}
+    await cluster.create({**secret, "metadata": {"name": "app-role", "namespace": "other"}}, field_manager="tests")
+    elsewhere = msgspec.structs.replace(store, metadata=ObjectMeta(name="theirs", namespace="other", uid="u2"))
+    factory = VaultFactory(FixedClock(), unused=0.5)
+    before = vault_server.accessors()
+
+    first = await factory.open(opening_of(store), bound(cluster))
+    second = await factory.open(opening_of(elsewhere), NamespaceBound(cluster, "other"))
+    await asyncio.gather(*(provider.fetch(SecretRef("mine/a")) for provider in (first, second)))
+    login = vault_server.accessors() - before
+    await first.aclose()
+    await asyncio.sleep(1)  # longer than a store holds what nobody uses
+    assert len(login) == 1
+    assert login <= vault_server.accessors()  # it is the other store's too
+    await second.aclose()
+
+    await until(lambda: not login & vault_server.accessors())
+    await factory.close()
+
+
+@pytest.mark.parametrize("change", [{"path": "kv1", "version": "v1"}, {}], ids=["engine", "nothing"])
+async def test_an_edit_that_concerns_no_credential_makes_no_login(
+    cluster: LocalCluster, vault_server: VaultServer, change: dict[str, Any]
+) -> None:
+    store = await app_role_store(cluster, vault_server, "edited")
+    assert store.spec.provider.vault is not None
+    factory = VaultFactory(FixedClock())
+    before = vault_server.accessors()
+    await (await factory.open(opening_of(store), bound(cluster))).validate()
+
+    settings = msgspec.structs.replace(store.spec.provider.vault, **change)
+    spec = msgspec.structs.replace(store.spec, provider=SecretStoreProvider(vault=settings))
+    metadata = msgspec.structs.replace(store.metadata, generation=2)
+    edited = msgspec.structs.replace(store, spec=spec, metadata=metadata)
+    await (await factory.open(opening_of(edited), bound(cluster))).validate()
+
+    assert len(vault_server.accessors() - before) == 1
+    await factory.close()
+
+
+@pytest.mark.parametrize("change", [{"namespace": "team"}, {"role": "another"}, {"secret": "another"}], ids=str)
+async def test_whatever_an_identity_is_made_of_makes_another_login(
+    cluster: LocalCluster, vault_server: VaultServer, change: dict[str, str]
+) -> None:
+    store = await app_role_store(cluster, vault_server, "one")
+    factory = VaultFactory(FixedClock())
+    first = await factory.open(opening_of(store), bound(cluster))
+    role, secret = vault_server.app_role(change.get("role", "one"), "mine")
+    if "role" in change or "secret" in change:
+        await edit_secret(cluster, "app-role", id=secret)
+    auth = {"appRole": {"path": "approle", "roleId": role, "secretRef": {"name": "app-role", "key": "id"}}}
+
+    other = vault_store(vault_server.url, auth=auth, namespace=change.get("namespace", ""))
+    second = await factory.open(opening_of(other), bound(cluster))
+
+    assert isinstance(first, Vault)
+    assert isinstance(second, Vault)
+    assert first.connection is not second.connection
+    assert first.connection.identity != second.connection.identity
+    assert secret not in f"{second!r} {second.connection.identity!r}"
     await factory.close()
 
 
