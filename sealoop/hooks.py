@@ -30,6 +30,7 @@ from gitops_core.reconcilers.receivers import TokenMissing, receiver_token
 from gitops_core.runtime.computing import IN_PLACE, on_account_of
 from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.informers import every_page, listed
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.schema import from_manifest
 from image_updater.api import ImageRepository
 from image_updater.domain.registry.webhooks import PayloadInvalid, PushedTag, pushed_tags
@@ -38,8 +39,6 @@ from sealoop.listening import PATIENCE, listening
 
 log = logging.getLogger("sealoop.hooks")
 
-LONGEST = 1 << 20
-RATE, BURST = 50.0, 200
 AT_ONCE, STRANGERS_AT_ONCE = 16, 64
 MOST_CLAIMS = 16
 """Receivers that are asked whether a path is theirs which several claim."""
@@ -63,17 +62,19 @@ _PATH = re.compile(r"/hook/[0-9a-f]{64}")
 
 @dataclass
 class _Budget:
-    """What one caller may cost: RATE requests a second, BURST without waiting, `most` at the same time."""
+    """What one caller may cost: `rate` requests a second, `burst` without waiting, `most` at the same time."""
 
     most: int
-    tokens: float = BURST
+    rate: int
+    burst: int
+    tokens: float
     filled_at: float = 0.0
     under_way: int = 0
 
     @contextlib.contextmanager
     def place(self, now: float) -> Iterator[bool]:
         """Whether one more request may be looked at; it is while the block runs."""
-        self.tokens = min(BURST, self.tokens + (now - self.filled_at) * RATE)
+        self.tokens = min(self.burst, self.tokens + (now - self.filled_at) * self.rate)
         self.filled_at = now
         if self.tokens < 1 or self.under_way >= self.most:
             yield False
@@ -96,16 +97,23 @@ class Hooks:
     cluster: Cluster
     clock: Clock
     compute: Compute = IN_PLACE
+    policy: Policy = DEFAULT_POLICY
     _paths: dict[str, tuple[ObjectKey, ...]] = field(default_factory=dict)
     _budgets: dict[str, _Budget] = field(default_factory=dict)
-    _strangers: _Budget = field(default_factory=lambda: _Budget(STRANGERS_AT_ONCE))
+    _strangers: _Budget = field(init=False)
     _read_at: float = -PAUSE
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self._strangers = self._budget(STRANGERS_AT_ONCE)
+
+    def _budget(self, most: int) -> _Budget:
+        return _Budget(most, self.policy.webhook_rate, self.policy.webhook_burst, self.policy.webhook_burst)
 
     def place(self, path: str) -> contextlib.AbstractContextManager[bool]:
         """Whether one more request may be looked at now."""
         known = _PATH.fullmatch(path) is not None and self._known(path)
-        budget = self._budgets.setdefault(path, _Budget(AT_ONCE)) if known else self._strangers
+        budget = self._budgets.setdefault(path, self._budget(AT_ONCE)) if known else self._strangers
         return budget.place(self.clock.monotonic())
 
     async def receiver(self, path: str) -> Receiver | None:
@@ -218,14 +226,16 @@ def _age(receiver: Receiver) -> str:
 
 
 @contextlib.asynccontextmanager
-async def receiving(listen: str, cluster: Cluster, clock: Clock, compute: Compute = IN_PLACE) -> AsyncIterator[int]:
+async def receiving(
+    listen: str, cluster: Cluster, clock: Clock, compute: Compute = IN_PLACE, policy: Policy = DEFAULT_POLICY
+) -> AsyncIterator[int]:
     """Receives webhooks while it is open; gives the port.
 
     Raises:
         ClickException: the address cannot be had.
     """
-    hooks = Hooks(cluster, clock, compute)
-    application = web.Application(client_max_size=LONGEST)
+    hooks = Hooks(cluster, clock, compute, policy)
+    application = web.Application(client_max_size=policy.webhook_size)
 
     async def receive(request: web.Request) -> web.Response:
         with hooks.place(request.rel_url.raw_path) as admitted:

@@ -14,7 +14,6 @@ from gitops_core.meta import Resource
 from gitops_core.ports import CloudLogins, NoCloudLogins, Renderer
 from gitops_core.runtime.reconciling import Component, Controller, Platform
 from image_updater import component as images
-from image_updater.domain.files.inventory import MOST_REPORTED
 from image_updater.ports import Forges, ImageReader, Registry, TagCatalog
 from secrets_sync import component as secrets
 from secrets_sync.ports import ProviderFactories
@@ -49,9 +48,7 @@ def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]
     )
 
 
-def image_controllers(
-    platform: Platform, ports: Ports, most_reported: int = MOST_REPORTED
-) -> tuple[Controller[Any], ...]:
+def image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
     """Those of image_updater alone, for a run that does nothing else."""
     return images.controllers(
         platform,
@@ -61,5 +58,4 @@ def image_controllers(
         reader=ports.reader,
         logins=ports.logins,
         forges=ports.forges,
-        most_reported=most_reported,
     )

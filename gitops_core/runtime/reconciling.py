@@ -17,6 +17,7 @@ from gitops_core.ports import Chance, Clock, Cluster, Compute, Events, Git, Obje
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.permissions import Permission
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 
 R = TypeVar("R", bound=Resource)
 R_contra = TypeVar("R_contra", bound=Resource, contravariant=True)
@@ -135,6 +136,7 @@ class Platform:
     objects: Objects
     metrics: Metrics
     compute: Compute = IN_PLACE
+    policy: Policy = DEFAULT_POLICY
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,12 @@ from gitops_core.ports import GitAccess
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.computing import Threads
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.registry.cosign import SignedClaim
-from sealoop.hooks import LONGEST as HOOK_BYTES
 from sealoop.hooks import receiving
 from sealoop.wiring import KINDS, Ports, controllers
 from secrets_sync.adapters import provider_factories
@@ -394,7 +394,7 @@ async def test_a_reader_of_git_that_hangs_stops_only_who_reads_that_repository(
 
 def filled(head: str, unit: str, tail: str) -> bytes:
     """As many units as a webhook's body may have."""
-    count = (HOOK_BYTES - len(head) - len(tail)) // len(unit)
+    count = (Policy().webhook_size - len(head) - len(tail)) // len(unit)
     return f"{head}{(unit * count).rstrip(',')}{tail}".encode()
 
 
