@@ -12,7 +12,7 @@ from typing import Any
 
 from gitops_core.api import KINDS, GitRepository, Kustomization, Receiver
 from gitops_core.domain.sync.dependencies import dependency_keys, source_key
-from gitops_core.domain.sync.labels import OWNER_NAME
+from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query, Renderer

@@ -163,10 +163,16 @@ class Cluster(Protocol):
         """
         ...
 
-    def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
+    def watch(
+        self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[T]]:
         """Every change after `resource_version`, in order, with bookmarks; ends when the server ends it.
 
         An object whose labels stop to match a selector is DELETED, one that begins to match ADDED.
+
+        Args:
+            seconds: after how many to end it, three at least. Servers send a bookmark before an end that they know, two
+                seconds before it: who wants to know soon how far a quiet kind is asks for a short watch.
 
         Raises:
             Expired: that version is no longer remembered; list again.
@@ -433,6 +439,29 @@ class GitRemote(Protocol):
         ...
 
 
+class Trees(Protocol):
+    """Files that come from no commit (the layers of an image, a bucket, a chart), kept as Git keeps a folder.
+
+    Equal files have equal ids. What is kept may be lost at any time: who needs it brings it again.
+    """
+
+    async def add(self, files: Mapping[str, bytes]) -> str:
+        """Keep `files`, by path, and return the id of their tree.
+
+        Raises:
+            GitError: a path leaves the folder, or is below a file; the disk is full.
+        """
+        ...
+
+    async def tree(self, oid: str, path: str = "") -> Tree:
+        """Return the folder `path` of a tree that was added; "" is all of it.
+
+        Raises:
+            PathNotFound: it has no such folder; TreeLost: it is not kept, or not any more.
+        """
+        ...
+
+
 class Git(Protocol):
     def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:
         """A handle; nothing happens yet. Raises StalledError: the URL is not one of http, https, ssh (or file).
@@ -440,6 +469,10 @@ class Git(Protocol):
         Args:
             timeout: seconds that each Git command may take.
         """
+        ...
+
+    def trees(self, name: str) -> Trees:
+        """Return what is kept under `name`, which no other name shares; nothing happens yet."""
         ...
 
     async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:

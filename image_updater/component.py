@@ -17,7 +17,7 @@ from gitops_core.runtime.registries import SERVICE_ACCOUNT, named_for_access, re
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.guards.gates import APPROVE
 from image_updater.domain.registry.pushes import PUSHED
-from image_updater.domain.tags.choices import repository_key
+from image_updater.domain.tags.choices import get_repository_key
 from image_updater.domain.tags.listings import Listings
 from image_updater.domain.tags.policies import SKIP_UNPARSABLE
 from image_updater.domain.tags.shrinking import BELIEVE
@@ -147,47 +147,47 @@ def _guards(platform: Platform, catalog: TagCatalog, health: HealthRule) -> Cont
 
 
 def is_pushed_or_wanted(old: ImageRepository, new: ImageRepository) -> bool:
-    """The runtime's own rule, and what a webhook told of tags that were pushed."""
+    """Tell whether the runtime's own rule says so, or a webhook reported pushed tags."""
     return is_significant(old, new) or old.metadata.annotations.get(PUSHED) != new.metadata.annotations.get(PUSHED)
 
 
 def concerns_policies(old: ImageRepository | None, new: ImageRepository | None) -> bool:
-    """Whether other tags may be chosen now."""
+    """Tell whether other tags may be chosen now."""
     return _listing(old) != _listing(new)
 
 
 def concerns_automations(old: ImagePolicy | None, new: ImagePolicy | None) -> bool:
-    """Whether another image is chosen, or the policy is (not) selected any more."""
+    """Tell whether another image is chosen, or the policy is (not) selected any more."""
     return _choice(old) != _choice(new)
 
 
 def is_new_source(old: GitRepository | None, new: GitRepository | None) -> bool:
-    """Whether there is another commit to look at, or another place to look for it."""
+    """Tell whether there is another commit to look at, or another place to look for it."""
     return _source(old) != _source(new)
 
 
 def is_applied_anew(old: Kustomization | None, new: Kustomization | None) -> bool:
-    """Whether other objects, or the same ones from another revision, were applied."""
+    """Tell whether other objects, or the same ones from another revision, were applied."""
     return _applied(old) != _applied(new)
 
 
 def guards_otherwise(old: UpdateGuard | None, new: UpdateGuard | None) -> bool:
-    """Whether other tags may be chosen: other rules, or another thing proven or quarantined."""
+    """Tell whether other tags may be chosen: other rules, or another thing proven or quarantined."""
     return _rules(old) != _rules(new)
 
 
 def is_another_policy(old: ImagePolicy, new: ImagePolicy) -> bool:
-    """Beside the runtime's own rule: labels, which guards select by, and annotations that say how to choose."""
+    """Tell whether the runtime's rule says so, labels changed (guards select by them), or annotations that choose."""
     return is_significant(old, new) or _wishes(old) != _wishes(new)
 
 
 def is_another_automation(old: ImageUpdateAutomation, new: ImageUpdateAutomation) -> bool:
-    """Beside the runtime's own rule: our annotations, which say who pushes and whether a pull request is made."""
+    """Tell whether the runtime's rule says so, or our annotations changed: who pushes, whether by pull request."""
     return is_significant(old, new) or _annotations(old) != _annotations(new)
 
 
 def _named_by_policy(policy: ImagePolicy) -> Iterable[ObjectRef]:
-    yield ObjectRef(ImageRepository.KIND, repository_key(policy))
+    yield ObjectRef(ImageRepository.KIND, get_repository_key(policy))
     yield ObjectRef(UpdateGuard.KIND, ObjectKey(policy.metadata.namespace, "*"))
 
 

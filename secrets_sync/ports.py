@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
 from secrets_sync.api import SecretStore
-from secrets_sync.domain.extract import PropertyRule
+from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 
 
@@ -17,15 +16,11 @@ class SecretProvider(Protocol):
 
     Attributes:
         where: what messages call it: `vault https://vault.example`.
-        rule: how a property is looked up in what `fetch` answers.
         capabilities: of the store's status: ReadOnly, WriteOnly or ReadWrite.
     """
 
     @property
     def where(self) -> str: ...
-
-    @property
-    def rule(self) -> PropertyRule: ...
 
     @property
     def capabilities(self) -> str: ...
@@ -34,8 +29,8 @@ class SecretProvider(Protocol):
         """Prove that the store can be used: log in. Raises StoreInvalid, AccessDenied, ProviderUnavailable."""
         ...
 
-    async def fetch(self, key: str, version: str = "") -> Sensitive | Absent:
-        """The payload stored under `key`, whole: a property is looked up by the caller.
+    async def fetch(self, ref: SecretRef) -> Payload | Absent:
+        """What is stored there, whole: a property is looked up by the caller.
 
         Absent costs a Secret its values, so it needs proof: the server says that there is no such key, or no such
         version of it, or a deleted one, and confirms that it was asked at the place that the store means. A wrong

@@ -37,7 +37,7 @@ OWN_TESTS = {
         "gitops_core/reconcilers/test_kustomization.py",
     ),
     "gitops_core.domain.sync.inventory": ("gitops_core/domain/sync/test_sync.py",),
-    "gitops_core.domain.sync.labels": (
+    "gitops_core.domain.sync.ownership": (
         "gitops_core/domain/sync/test_sync.py",
         "gitops_core/reconcilers/test_kustomization.py",
     ),

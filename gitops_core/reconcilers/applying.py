@@ -20,9 +20,10 @@ from typing import Literal, NamedTuple, TypeVar
 import msgspec
 
 from gitops_core.domain.health.kstatus import Health, health
-from gitops_core.domain.objects.fieldmanagers import MANAGER, entries_of, is_by
-from gitops_core.domain.sync import inventory, labels, stages
+from gitops_core.domain.objects.fieldmanagers import entries_of, is_by
+from gitops_core.domain.sync import inventory, stages
 from gitops_core.domain.sync.creators import CREATOR, NAMESPACE, blank, holds_others, is_adopted, may_be_deleted
+from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.plan import Action, SyncPlan
 from gitops_core.domain.sync.takeover import takeover_patch
 from gitops_core.errors import (
@@ -37,7 +38,7 @@ from gitops_core.errors import (
     NotLeader,
     TransientError,
 )
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
+from gitops_core.meta import Kind, Manifest, ObjectRef
 from gitops_core.ports import Clock, Cluster
 
 T = TypeVar("T")
@@ -128,10 +129,15 @@ class Before:
 
 @dataclass(frozen=True)
 class Applier:
-    """Made anew for each piece of work: it remembers how kinds are served by now."""
+    """Made anew for each piece of work: it remembers how kinds are served by now.
+
+    Attributes:
+        ownership: of the one on whose behalf it applies and prunes.
+    """
 
     cluster: Cluster
     clock: Clock
+    ownership: Ownership
     _served: dict[tuple[str, str], Kind] = field(default_factory=dict)
 
     async def scoped(self, objects: Iterable[Manifest]) -> tuple[Manifest, ...]:
@@ -179,9 +185,11 @@ class Applier:
             ref = action.ref
             if ref.key.namespace in untried or (ref.kind.group, ref.kind.kind) in defined:
                 return
-            if labels.may_hide_marks(action.manifest):  # the answer of a trial would not show what stands there now
+            if self.ownership.may_hide_directives(
+                action.manifest
+            ):  # the answer of a trial would not show what stands there now
                 live = await self.cluster.get(ref)
-                if live is not None and labels.is_left_alone(action.manifest, live):
+                if live is not None and self.ownership.is_left_alone(action.manifest, live):
                     lives[ref] = live
                     return
             answer = await self._tried(action)
@@ -196,10 +204,12 @@ class Applier:
     async def _tried(self, action: Action) -> Manifest:
         """What an apply would make of the object; the object itself where it is left alone and would be refused."""
         try:
-            return await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True, dry_run=True)
+            return await self.cluster.apply(
+                action.manifest, field_manager=self.ownership.manager, force=True, dry_run=True
+            )
         except (Invalid, Conflict):
             live = await self.cluster.get(action.ref)
-            if live is None or not labels.is_left_alone(action.manifest, live):
+            if live is None or not self.ownership.is_left_alone(action.manifest, live):
                 raise
             return live
 
@@ -216,7 +226,7 @@ class Applier:
 
     # stage by stage
 
-    async def apply(self, stage: Sequence[Action], before: Before, owner: ObjectKey) -> tuple[Applied, ...]:
+    async def apply(self, stage: Sequence[Action], before: Before) -> tuple[Applied, ...]:
         """Apply the objects of one stage, a few at the same time.
 
         Raises:
@@ -225,7 +235,7 @@ class Applier:
         done: dict[ObjectRef, Applied] = {}
 
         async def one(action: Action) -> None:
-            done[action.ref] = await self._apply(action, before, owner)
+            done[action.ref] = await self._apply(action, before)
 
         failures = await _each(stage, one)
         applied = tuple(done[action.ref] for action in stage if action.ref in done)
@@ -233,25 +243,26 @@ class Applier:
             raise SyncFailed((_told(action.ref, "apply", error) for action, error in failures), applied)
         return applied
 
-    async def _apply(self, action: Action, before: Before, owner: ObjectKey) -> Applied:
+    async def _apply(self, action: Action, before: Before) -> Applied:
         ref = action.ref
         old = before.lives[ref] if ref in before.lives else await self.cluster.get(ref)
         if old is not None and ref in before.settled:
             return Applied(ref, old, "unchanged", before.settled[ref])
-        if old is not None and labels.is_left_alone(action.manifest, old):
+        if old is not None and self.ownership.is_left_alone(action.manifest, old):
             live = await self.cluster.get(ref) or old  # it may be the answer of a dry-run
             return Applied(ref, live, "skipped", mark_of(live))
         if old is None and holds_others(ref.kind):
-            old = await self._make(action, owner)
-        live = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True)
+            old = await self._make(action)
+        live = await self.cluster.apply(action.manifest, field_manager=self.ownership.manager, force=True)
         if action.take_over:
             live = await self._take_over(action, live)
-        return Applied(ref, live, _change(old, live), mark_of(live), is_adopted(old, owner))
+        change = _change(old, live, self.ownership.manager)
+        return Applied(ref, live, change, mark_of(live), is_adopted(old, self.ownership))
 
-    async def _make(self, action: Action, owner: ObjectKey) -> Manifest | None:
+    async def _make(self, action: Action) -> Manifest | None:
         """Create it in a way that proves that we did; what is there if somebody else was faster."""
         try:
-            await self.cluster.create(blank(action.manifest, owner), field_manager=CREATOR)
+            await self.cluster.create(blank(action.manifest, self.ownership), field_manager=CREATOR)
         except AlreadyExists:
             return await self.cluster.get(action.ref)
         return None
@@ -259,17 +270,17 @@ class Applier:
     async def _take_over(self, action: Action, live: Manifest) -> Manifest:
         """The object after kubectl's fields became ours, read again whenever its controllers wrote it meanwhile."""
         for attempt in range(1, TRIES + 1):
-            if labels.keeps_other_managers(live) or not (patch := takeover_patch(live)):
+            if self.ownership.is_shared(live) or not (patch := takeover_patch(live, self.ownership)):
                 return live
             try:
-                await self.cluster.patch(action.ref, patch, field_manager=MANAGER)
+                await self.cluster.patch(action.ref, patch, field_manager=self.ownership.manager)
             except (Conflict, Invalid, BadRequest):
                 fresh = await self.cluster.get(action.ref)
                 if fresh is None or attempt == TRIES or _version(fresh) == _version(live):
                     raise
                 live = fresh
             else:
-                live = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True)
+                live = await self.cluster.apply(action.manifest, field_manager=self.ownership.manager, force=True)
         return live
 
     async def unsettled(self, lives: Lives) -> dict[ObjectRef, Health]:
@@ -302,7 +313,7 @@ class Applier:
 
     # what is stale
 
-    async def prune(self, refs: Iterable[ObjectRef], owner: ObjectKey) -> Pruned:
+    async def prune(self, refs: Iterable[ObjectRef]) -> Pruned:
         """Delete those of `refs` that are still the owner's, what others need last.
 
         Definitions are deleted only when everything before them was: with them goes what may be meant to stay.
@@ -315,7 +326,7 @@ class Applier:
         failures: list[tuple[ObjectRef, ClusterError]] = []
 
         async def one(ref: ObjectRef) -> None:
-            verdicts[ref] = await self._delete(ref, owner)
+            verdicts[ref] = await self._delete(ref)
 
         for part in stages.prune_stages(order):
             if failures and stages.stage_of(part[0].kind) == 0:
@@ -327,13 +338,13 @@ class Applier:
         deleted, spared = (tuple(r for r in order if verdicts[r] == verdict) for verdict in ("deleted", "spared"))
         return Pruned(deleted, spared)
 
-    async def _delete(self, ref: ObjectRef, owner: ObjectKey, tries: int = TRIES) -> Verdict:
+    async def _delete(self, ref: ObjectRef, tries: int = TRIES) -> Verdict:
         if (found := await self.find(ref)) is None:
             return "gone"
         present, live = found
-        if not labels.may_be_pruned(live, owner):
+        if not self.ownership.may_prune(live):
             return "kept"
-        if not may_be_deleted(live, owner):
+        if not may_be_deleted(live, self.ownership):
             return "spared"
         if is_terminating(live):
             return "gone"
@@ -344,7 +355,7 @@ class Applier:
         except Conflict:  # another object has that name by now: judge that one
             if tries == 1:
                 raise
-            return await self._delete(ref, owner, tries - 1)
+            return await self._delete(ref, tries - 1)
         return "deleted"
 
     async def find(self, ref: ObjectRef) -> tuple[ObjectRef, Manifest] | None:
@@ -427,10 +438,10 @@ def _told(ref: ObjectRef, deed: str, error: ClusterError) -> str:
     return f"{ref} {deed} failed ({error.reason}): {error}"
 
 
-def _change(old: Manifest | None, live: Manifest) -> Change:
+def _change(old: Manifest | None, live: Manifest, manager: str) -> Change:
     if old is None or old["metadata"].get("uid") != live["metadata"].get("uid"):
         return "created"
-    same_time = _applied_at(old) == _applied_at(live) != ""
+    same_time = _applied_at(old, manager) == _applied_at(live, manager) != ""
     return "unchanged" if _version(old) == _version(live) or same_time else "configured"
 
 
@@ -438,8 +449,8 @@ def _version(live: Manifest) -> str:
     return str(live["metadata"].get("resourceVersion", ""))
 
 
-def _applied_at(live: Manifest) -> str:
-    return next((entry.get("time", "") for entry in entries_of(live) if is_by(entry, MANAGER, "Apply")), "")
+def _applied_at(live: Manifest, manager: str) -> str:
+    return next((entry.get("time", "") for entry in entries_of(live) if is_by(entry, manager, "Apply")), "")
 
 
 def _timeless(answer: Manifest) -> Manifest:

@@ -22,8 +22,10 @@ import msgspec
 
 from gitops_core.api import GitRepository, Inventory, InventoryEntry, Kustomization, KustomizationStatus
 from gitops_core.domain.health.kstatus import health
-from gitops_core.domain.sync import contests, dependencies, inventory, labels, stages
+from gitops_core.domain.sync import contests, dependencies, inventory, stages
 from gitops_core.domain.sync.normalization import normalized
+from gitops_core.domain.sync.owners import kustomization
+from gitops_core.domain.sync.ownership import with_metadata
 from gitops_core.domain.sync.plan import SyncPlan, plan_sync
 from gitops_core.domain.sync.progress import applied_revisions, go_duration, retry_interval_of, timeout_of, with_attempt
 from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
@@ -200,7 +202,7 @@ class KustomizationReconciler:
             message = f"{', '.join(encrypted)} is SOPS encrypted, and spec.decryption is not supported yet"
             self._fail(attempt, "ReconciliationFailed", message)
         try:
-            scoped = await self._applier.scoped(rendered)
+            scoped = await self._applier(wanted).scoped(rendered)
         except SyncFailed as error:
             self._fail(attempt, error.reason, str(error))
         return await self._decided(attempt, scoped)
@@ -215,6 +217,7 @@ class KustomizationReconciler:
                 lambda: plan_sync(
                     [_owned(normalized(manifest), wanted) for manifest in scoped],
                     known,
+                    kustomization(wanted.key),
                     prune=wanted.spec.prune,
                     limit=limit,
                     confirmed=annotations.get(CONFIRM, "").strip() in names,
@@ -228,9 +231,8 @@ class KustomizationReconciler:
 
     # carrying it out
 
-    @property
-    def _applier(self) -> Applier:
-        return Applier(self.platform.cluster, self.platform.clock)
+    def _applier(self, wanted: Kustomization) -> Applier:
+        return Applier(self.platform.cluster, self.platform.clock, kustomization(wanted.key))
 
     async def _look(self, attempt: _Attempt, plan: SyncPlan, fingerprint: str) -> Before:
         """What there is, after the API server has accepted everything, with the inventory stored."""
@@ -238,7 +240,9 @@ class KustomizationReconciler:
         is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, fingerprint)
         try:
             before = await (
-                self._applier.read(plan, memory.marks) if memory and is_repeated else self._applier.try_out(plan)
+                self._applier(wanted).read(plan, memory.marks)
+                if memory and is_repeated
+                else self._applier(wanted).try_out(plan)
             )
             await self._track(attempt, plan.tracked)
         except SyncFailed as error:  # nothing is written yet: what was applied before is remembered still
@@ -271,7 +275,7 @@ class KustomizationReconciler:
         earlier = frozenset(syncing.done)
         while True:
             if syncing.unready:
-                lives = await self._applier.lives(syncing.unready)
+                lives = await self._applier(attempt.wanted).lives(syncing.unready)
                 syncing = await self._settled(attempt, syncing.with_lives(lives), lives)
                 if syncing.unready:
                     return self._between_stages(attempt, syncing, lives)
@@ -283,19 +287,22 @@ class KustomizationReconciler:
         await self._compare(attempt, plan)
         self._remember(attempt, syncing)
         changed = any(one.change in CHANGES for one in syncing.applied)
-        refs, now = targets(attempt.wanted, plan, syncing.applied), self.platform.clock.monotonic()
+        refs, now = (
+            targets(attempt.wanted, plan, syncing.applied, kustomization(attempt.wanted.key)),
+            self.platform.clock.monotonic(),
+        )
         wait = Wait(syncing.identity, plan, syncing.digest, syncing.since, now, changed, refs, refs)
         known = {one.ref: one.live for one in syncing.applied if one.ref not in earlier}
         return await self._check_health(attempt, wait, known)
 
     async def _apply(self, attempt: _Attempt, syncing: Syncing) -> Syncing:
         """The next stage, applied; the objects that the one after it has to wait for are unready."""
-        plan, owner = syncing.plan, attempt.wanted.key
+        plan, key = syncing.plan, attempt.wanted.key
         stage = plan.stages[syncing.stage]
         try:
-            applied = await self._applier.apply(stage, syncing.before, owner)
+            applied = await self._applier(attempt.wanted).apply(stage, syncing.before)
         except SyncFailed as error:
-            self._memory.pop(owner, None)
+            self._memory.pop(key, None)
             changes = [str(one) for one in (*syncing.applied, *error.applied) if one.change in CHANGES]
             self._fail(attempt, error.reason, "\n".join((str(error), *changes)))
         except NotLeader:
@@ -315,7 +322,7 @@ class KustomizationReconciler:
 
     async def _settled(self, attempt: _Attempt, syncing: Syncing, lives: Lives) -> Syncing:
         """The same, with what is unready as `lives` are now. Fails when the time is up."""
-        states = await self._applier.unsettled(lives)
+        states = await self._applier(attempt.wanted).unsettled(lives)
         if gone := [ref for ref, state in states.items() if state.status == "NotFound"]:
             return syncing.without(gone)
         waited = self.platform.clock.monotonic() - syncing.since
@@ -334,7 +341,7 @@ class KustomizationReconciler:
         wanted, now = attempt.wanted, self.platform.clock.monotonic()
         self._waits[wanted.key] = syncing
         waiting = [lives.get(ref) for ref in syncing.unready]
-        delay = next_look(wanted, syncing.since, waiting, now)
+        delay = next_look(wanted, syncing.since, waiting, now, kustomization(wanted.key))
         if any(health(live, self.platform.clock.now()).status == "Current" for live in waiting):
             delay = min(delay, SERVED_POLL)  # established, and not served yet
         self._tell_changes(attempt)
@@ -359,7 +366,7 @@ class KustomizationReconciler:
     async def _prune(self, attempt: _Attempt, plan: SyncPlan) -> None:
         self._tell_changes(attempt)
         try:
-            pruned = await self._applier.prune(plan.prune, attempt.wanted.key)
+            pruned = await self._applier(attempt.wanted).prune(plan.prune)
         except PruneFailed as error:
             attempt.has_inventory((*plan.inventory, *error.left))
             self._fail(attempt, error.reason, str(error))
@@ -378,7 +385,7 @@ class KustomizationReconciler:
     async def _check_health(self, attempt: _Attempt, wait: Wait, lives: Lives) -> Outcome:
         attempt.phase = "Running health checks"
         if unread := [ref for ref in wait.pending if ref not in lives]:
-            lives = {**lives, **await self._applier.lives(unread)}
+            lives = {**lives, **await self._applier(attempt.wanted).lives(unread)}
         found = verdict(wait, lives, self.platform.clock.now())
         now = self.platform.clock.monotonic()
         waited = now - wait.checked
@@ -389,7 +396,9 @@ class KustomizationReconciler:
         if now - wait.since >= timeout_of(attempt.wanted.spec):
             self._unhealthy(attempt, waited, f"timeout waiting for: {told(found.waiting)}")
         self._waits[attempt.wanted.key] = replace(wait, pending=tuple(found.waiting))
-        delay = next_look(attempt.wanted, wait.since, (lives[ref] for ref in found.waiting), now)
+        delay = next_look(
+            attempt.wanted, wait.since, (lives[ref] for ref in found.waiting), now, kustomization(attempt.wanted.key)
+        )
         healthy = Condition(type="Healthy", status="Unknown", reason="Progressing", message=attempt.progress)
         return self._unfinished(attempt, delay, frozenset(found.waiting), healthy, changed=wait.changed)
 
@@ -486,7 +495,7 @@ class KustomizationReconciler:
         if wanted.spec.suspend or not refs or not _deletes(wanted):
             return
         order = stages.prune_order(refs)
-        pruned = await self._applier.prune(order, wanted.key)
+        pruned = await self._applier(wanted).prune(order)
         metadata = {f"{GROUP}/revision": wanted.status.last_applied_revision}
         if pruned.deleted:
             text = "\n".join(f"{ref} deleted" for ref in pruned.deleted)
@@ -498,7 +507,7 @@ class KustomizationReconciler:
 
     async def _await_termination(self, wanted: Kustomization, refs: Sequence[ObjectRef]) -> None:
         """Raises TransientError while some objects are there; after the time-out they are left to the cluster."""
-        applier = self._applier
+        applier = self._applier(wanted)
         found = [await applier.find(ref) for ref in refs]
         left = [str(one[0]) for one in found if one is not None and is_terminating(one[1])]
         if not left:
@@ -550,10 +559,10 @@ def _overlay(wanted: Kustomization) -> Overlay:
 
 
 def _owned(manifest: Manifest, wanted: Kustomization) -> Manifest:
-    """`manifest` with the owner's labels, and the common metadata, which wins."""
-    manifest = labels.with_metadata(manifest, labels.owner_labels(wanted.key), {})
+    """`manifest` with the owner's mark, and the common metadata, which wins."""
+    manifest = kustomization(wanted.key).marked(manifest)
     common = wanted.spec.common_metadata
-    return labels.with_metadata(manifest, common.labels, common.annotations) if common else manifest
+    return with_metadata(manifest, common.labels, common.annotations) if common else manifest
 
 
 def _fingerprint(plan: SyncPlan) -> str:

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from gitops_core.api import Kustomization
 from gitops_core.domain.health.kstatus import Health, expires, health
-from gitops_core.domain.sync import labels
+from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.plan import SyncPlan
 from gitops_core.domain.sync.progress import timeout_of
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.reconcilers.applying import Applied, Before
 
-POLL = 5.0  # seconds, for objects that carry no label of ours and so are not watched
+POLL = 5.0  # seconds, for objects that carry no mark of ours and so are not watched
 SERVED_POLL = 0.5  # seconds, for what discovery alone tells
 
 
@@ -112,13 +112,15 @@ class Verdict:
         return {ref: state for ref, state in self.waiting.items() if state.status == "Failed"}
 
 
-def targets(wanted: Kustomization, plan: SyncPlan, applied: Iterable[Applied]) -> tuple[ObjectRef, ...]:
+def targets(
+    wanted: Kustomization, plan: SyncPlan, applied: Iterable[Applied], ownership: Ownership
+) -> tuple[ObjectRef, ...]:
     """What must be healthy: everything that was applied, or what spec.healthChecks names; never the object itself.
 
-    What somebody excluded by a mark in the cluster is nobody's to wait for.
+    What somebody excluded by a directive in the cluster is nobody's to wait for.
     """
     if wanted.spec.wait:
-        excluded = {one.ref for one in applied if one.change == "skipped" and labels.is_excluded(one.live)}
+        excluded = {one.ref for one in applied if one.change == "skipped" and ownership.is_excluded(one.live)}
         refs = tuple(action.ref for action in plan.actions if action.ref not in excluded)
     else:
         refs = tuple(
@@ -150,13 +152,15 @@ def told(states: Mapping[ObjectRef, Health]) -> str:
     return f"[{', '.join(f'{ref} status: {state.status!r}' for ref, state in states.items())}]"
 
 
-def next_look(wanted: Kustomization, since: float, lives: Iterable[Manifest | None], now: float) -> float:
+def next_look(
+    wanted: Kustomization, since: float, lives: Iterable[Manifest | None], now: float, ownership: Ownership
+) -> float:
     """Seconds until the next look at the latest: when the time is up, or sooner for what is not watched.
 
     Args:
         since: when the sync began.
-        lives: what is waited for; what carries our labels is watched.
+        lives: what is waited for; what carries a mark of ours is watched.
     """
     remaining = max(0.0, since + timeout_of(wanted.spec) - now)
-    watched = all(live is not None and labels.is_owned(live) for live in lives)
+    watched = all(live is not None and ownership.is_watched(live) for live in lives)
     return remaining if watched else min(POLL, remaining)

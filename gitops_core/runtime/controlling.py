@@ -350,7 +350,7 @@ class ControllerLoop(Generic[R]):
         if current is None or current.metadata.uid != wanted.metadata.uid:
             return None  # gone, or another object of that name, which its arrival has put into the queue
         seen = msgspec.structs.replace(wanted, status=current.status)
-        paths = unsupported(wanted.spec)
+        paths = unsupported(wanted.spec, self.controller.acts_on)
         self._tell_unsupported(seen, paths)
         failure = await self._write(current, status_after(result, seen, self._around.clock.now(), paths))
         if isinstance(failure, Invalid | BadRequest):

@@ -6,7 +6,7 @@ package's face. That is all the dependency injection there is: constructors take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
@@ -109,6 +109,7 @@ class Controller(Generic[R]):
         significant: (old, new) -> does this change of the object itself need a reconciliation? None for the default:
             its generation, its deletion, or its reconcile request changed.
         observed_labels: label selector of the objects that `Outcome.watch` names: only these are watched.
+        acts_on: the values of fields that are acted on, by path, where a table says it and not the marker in `api`.
     """
 
     kind: type[R]
@@ -118,6 +119,7 @@ class Controller(Generic[R]):
     concurrency: int = 64
     significant: Callable[[R, R], bool] | None = None
     observed_labels: str = ""
+    acts_on: Mapping[str, Collection[object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

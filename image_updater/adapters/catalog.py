@@ -60,7 +60,7 @@ class SqliteCatalog:
 
     @classmethod
     def open(cls, path: Path | None) -> Self:
-        """The catalog in the file `path`, made when it is missing and made anew when it is damaged; None: in memory."""
+        """Open the catalog in the file `path`, made when missing and made anew when damaged; None: in memory."""
         return cls(path)
 
     async def repositories(self) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ class SqliteCatalog:
         await self._write(lambda: self._forget(repository))
 
     def close(self) -> None:
-        """What is under way is finished before."""
+        """Finish what is under way, and close the file."""
         if self._thread is not None:
             self._thread.shutdown()
         self._file.close()
@@ -122,18 +122,18 @@ class SqliteCatalog:
     # in the thread
 
     async def _read(self, work: Callable[[], T]) -> T:
-        """`work` in the thread; once more on a new file when this one is damaged."""
+        """Run `work` in the thread; once more on a new file when this one is damaged."""
         try:
             return await self._done(work)
         except CatalogUnavailable:
             return await self._done(work)
 
     async def _write(self, work: Callable[[], T]) -> T:
-        """`work` in the thread. Not again on a new file: times that it was to keep are not there."""
+        """Run `work` in the thread. Not again on a new file: times that it was to keep are not there."""
         return await self._done(work)
 
     async def _done(self, work: Callable[[], T]) -> T:
-        """Raises CatalogUnavailable."""
+        """Run `work` in the thread. Raises CatalogUnavailable."""
         if self._thread is None:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, work)
@@ -224,7 +224,7 @@ class SqliteCatalog:
 
 
 def recorded_history(path: Path, repository: str) -> tuple[TagEvent, ...]:
-    """What the catalog in `path`, which a service may have open, remembers of a repository; nothing is written.
+    """Return the history of a repository in the file `path`, which a service may have open; write nothing.
 
     Raises CatalogUnavailable: there is none, or none of this version.
     """
@@ -238,12 +238,12 @@ def recorded_history(path: Path, repository: str) -> tuple[TagEvent, ...]:
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Not a full disk or a lock: these leave what was stored as it is."""
+    """Tell whether the file is damaged: a full disk or a lock leaves what was stored as it is."""
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in DAMAGED
 
 
 def _listing(before: tuple[str, ...], members: frozenset[str], new: Sequence[str], gone: Sequence[str]) -> _Copy:
-    """A listing made of the one before it: a few new tags are put into their places, many are sorted in."""
+    """Make a listing of the one before it: a few new tags are put into their places, many are sorted in."""
     if len(new) + len(gone) > 100:
         return _Copy(tuple(sorted(members, reverse=True)), members)
     ascending = list(before[::-1])

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from image_updater.domain.tags.history import SeenTag, TagEvent, merged, moved
+from image_updater.domain.tags.history import SeenTag, TagEvent, merge, record_digest
 
 VERSION = 3
 AWAY = timedelta(days=7)
@@ -53,7 +53,7 @@ class OtherVersion(Exception):
 
 
 def connect(path: Path | None) -> sqlite3.Connection:
-    """Raises sqlite3.DatabaseError, OtherVersion."""
+    """Open the file, made when it is missing. Raises sqlite3.DatabaseError, OtherVersion."""
     connection = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
     try:
         _check_version(connection)
@@ -67,7 +67,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Not one byte of the file changes. Raises sqlite3.DatabaseError, also when there is none; OtherVersion."""
+    """Open the file without changing a byte. Raises sqlite3.DatabaseError, also when there is none; OtherVersion."""
     # without a journal nobody has it open: then not even the journal's files are made
     flags = "mode=ro" if Path(f"{path}-wal").exists() else "mode=ro&immutable=1"
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{flags}", uri=True)
@@ -126,7 +126,7 @@ class CatalogFile:
         return tuple(TagEvent(times(at), tag, what, digest) for at, tag, what, digest in rows)
 
     def store(self, repository: str, new: Sequence[str], gone: Sequence[str], now: datetime) -> None:
-        """The repository is listed now, with `new` tags and without those that are `gone`."""
+        """Record that the repository is listed now, with `new` tags and without those that are `gone`."""
         with self._transaction() as connection:
             number = self._number(repository)
             connection.execute("UPDATE repositories SET listed_at = ? WHERE id = ?", (now.timestamp(), number))
@@ -135,7 +135,7 @@ class CatalogFile:
             self._trim(number)
 
     def observe(self, repository: str, tag: str, digest: str, now: datetime) -> tuple[str, SeenTag]:
-        """The other digest that the tag named before or "", and the tag as it is known now."""
+        """Record a tag's digest; return the other one that it named before or "", and the tag as it is known now."""
         listed = self._listed(repository)
         known = None if listed is None else self._one("tags", listed, tag)
         if known is not None and digest in ("", known.digest):
@@ -151,7 +151,7 @@ class CatalogFile:
             other = before.digest if before is not None and digest not in ("", before.digest) else ""
             if other:
                 self._tell(number, [(now.timestamp(), tag, "moved", digest)])
-            after = moved(before or SeenTag(tag, now), digest, now)
+            after = record_digest(before or SeenTag(tag, now), digest, now)
             self._put(table, number, [after])
             self._trim(number)
         return other, after
@@ -166,7 +166,7 @@ class CatalogFile:
                 ours = listed.get(theirs.tag) or away.get(theirs.tag)
                 if ours is None or theirs.first_seen < ours.first_seen:
                     events.append((theirs.first_seen.timestamp(), theirs.tag, "appeared", ""))
-                both = theirs if ours is None else merged(ours, theirs)
+                both = theirs if ours is None else merge(ours, theirs)
                 kept["tags" if theirs.tag in listed else "away"].append(both)
             for table, tags in kept.items():
                 self._put(table, number, tags)
@@ -183,7 +183,7 @@ class CatalogFile:
     # the parts of a change
 
     def _arrive(self, number: int, tags: Sequence[str], now: datetime) -> None:
-        """These tags are listed: with the times of those that were remembered."""
+        """Record tags as listed, with the times of those that were remembered."""
         query = "SELECT tag, first_seen, digest, digest_seen, gone FROM away WHERE repository = ?"
         away = {row[0]: row for row in self._connection.execute(query, (number,))} if tags else {}
         arrived, events = [], []
@@ -200,7 +200,7 @@ class CatalogFile:
         self._connection.executemany("DELETE FROM away WHERE repository = ? AND tag = ?", back)
 
     def _leave(self, number: int, tags: Iterable[str], now: datetime) -> None:
-        """These tags are listed no more; those that were restored and are not listed have gone, too."""
+        """Record tags as listed no more; those that were restored and are not listed have gone, too."""
         connection, moment = self._connection, now.timestamp()
         unseen = connection.execute("SELECT tag FROM away WHERE repository = ? AND gone IS NULL", (number,)).fetchall()
         connection.execute("UPDATE away SET gone = ? WHERE repository = ? AND gone IS NULL", (moment, number))
@@ -235,7 +235,7 @@ class CatalogFile:
         self._connection.execute(query, (len(events), number))
 
     def _trim(self, number: int) -> None:
-        """Nobody's registry fills our disk: of what is only remembered, the newest stays."""
+        """Drop the oldest of what is only remembered, so that nobody's registry fills our disk."""
         connection = self._connection
         count = connection.execute("SELECT events FROM repositories WHERE id = ?", (number,)).fetchone()[0]
         if count > EVENTS * 1.1:
@@ -253,7 +253,7 @@ class CatalogFile:
     # the smallest parts
 
     def _listed(self, repository: str) -> int | None:
-        """The repository's number when it was listed."""
+        """Return the repository's number if it was listed."""
         query = "SELECT id FROM repositories WHERE name = ? AND listed_at IS NOT NULL"
         row = self._connection.execute(query, (repository,)).fetchone()
         return None if row is None else int(row[0])

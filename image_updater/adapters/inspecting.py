@@ -32,7 +32,7 @@ from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryDenied, Re
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import DIGEST, Repository
 from gitops_core.runtime.remembered import Kept, Remembered
-from image_updater.domain.registry.cosign import SignedClaim, claims_of_bundle
+from image_updater.domain.registry.cosign import SignedClaim, read_bundle
 from image_updater.ports import Image
 
 LARGEST_CONFIG = 1 << 20
@@ -191,20 +191,20 @@ class RegistryReader:
         return _image(digest, platforms, config, first, top)
 
     async def _manifest(self, repository: Repository, digest: str, access: RegistryAccess) -> _Manifest:
-        """Raises ImageUnknown, ImageUnreadable."""
+        """Fetch a manifest by its digest. Raises ImageUnknown, ImageUnreadable."""
         where = f"{repository}@{digest}"
         if not DIGEST.fullmatch(digest):  # an index may say anything: no tag is looked up in its place
             raise ImageUnreadable(f"{where[:200]!r} is not named by a digest")
         return await self._read_manifest(await self._registry.manifest(repository, digest, access), where)
 
     async def _read_manifest(self, fetched: FetchedManifest, where: str) -> _Manifest:
-        """Raises ImageUnreadable."""
+        """Decode a manifest beside the loop. Raises ImageUnreadable."""
         return await self._compute.run(len(fetched.body), _manifest_in, fetched, where)
 
     async def _config(
         self, repository: Repository, digest: str, manifest: _Manifest, access: RegistryAccess
     ) -> _Config | None:
-        """None for what is no container image: a Helm chart, a signature."""
+        """Fetch the configuration; None for what is not a container image: a Helm chart, a signature."""
         described = manifest.config
         if described is None or described.media_type not in CONFIGS:
             return None
@@ -236,7 +236,7 @@ class RegistryReader:
         return found[:MOST_CLAIMS]
 
     async def _referrers(self, repository: Repository, digest: str, access: RegistryAccess) -> list[_Descriptor]:
-        """What refers to `digest`, from the registry's own list or from the tag that stands for one."""
+        """Return the referrers of `digest`, from the registry's own list or from the tag that stands for it."""
         try:
             fetched = await self._registry.referrers(repository, digest, access)
             return (await self._read_manifest(fetched, f"{repository}/referrers/{digest}")).manifests or []
@@ -252,7 +252,7 @@ class RegistryReader:
     async def _claims_in(
         self, manifest: _Manifest, repository: Repository, access: RegistryAccess
     ) -> list[SignedClaim]:
-        """Those of a size that a signature has: a bundle may also hold a list of all packages."""
+        """Return the claims of a size that a signature has: a bundle may also hold a list of all packages."""
         found: list[SignedClaim] = []
         for layer in (manifest.layers or ())[-MOST_CLAIMS:]:  # the newest: cosign appends
             if layer.media_type == SIMPLE_SIGNING and layer.note(SIGNATURE) and layer.size <= LARGEST_CLAIM:
@@ -260,7 +260,7 @@ class RegistryReader:
                 found += _claim(payload, layer.note(SIGNATURE))
             elif layer.media_type.startswith(BUNDLE) and layer.size <= LARGEST_BUNDLE:
                 body = await self._registry.blob(repository, layer.digest, access, limit=LARGEST_BUNDLE)
-                found += claims_of_bundle(body)
+                found += read_bundle(body)
         return [claim for claim in found if len(claim.payload) + len(claim.signature) <= 2 * LARGEST_CLAIM]
 
 
@@ -272,7 +272,7 @@ def _claim(payload: bytes, signature: str) -> Iterator[SignedClaim]:
 
 
 def _is_image(entry: _Descriptor) -> bool:
-    """Whether an index's entry is one of a platform's images: build attestations stand beside them."""
+    """Tell whether an index's entry is a platform's image: build attestations are entries, too."""
     if entry.note("vnd.docker.reference.type"):
         return False
     return entry.platform is None or bool(entry.platform.name)
@@ -285,7 +285,7 @@ def _may_sign(entry: _Descriptor) -> bool:
 
 
 def _image(digest: str, platforms: Iterable[str], config: _Config | None, *manifests: _Manifest) -> Image:
-    """What is known of the image. Of `manifests` a later one's annotations win."""
+    """Build the image from its parts. Of `manifests` a later one's annotations win."""
     process = config.config if config is not None else None
     labels = dict((process.labels if process is not None else None) or {})
     for manifest in manifests:
@@ -299,14 +299,14 @@ def _image(digest: str, platforms: Iterable[str], config: _Config | None, *manif
 
 
 def _bounded(labels: Mapping[str, str]) -> dict[str, str]:
-    """The labels of a size that somebody wrote; the standard ones first when there are too many."""
+    """Keep the labels of a size that somebody wrote; the standard ones first when there are too many."""
     names = sorted(labels, key=lambda name: (not name.startswith("org.opencontainers."), name))
     short = (name for name in names if len(name) <= LONGEST_LABEL and len(labels[name]) <= LONGEST_LABEL)
     return {name: labels[name] for _, name in zip(range(MOST_LABELS), short, strict=False)}
 
 
 def _moment(text: str | None) -> datetime | None:
-    """None for what is no moment, or the year 1 that reproducible builds write."""
+    """Parse a moment; None for a text that is not one, or the year 1 that reproducible builds write."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
@@ -315,7 +315,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _config_in(body: bytes, where: str) -> _Config:
-    """With no more labels than are kept. Raises ImageUnreadable."""
+    """Decode a configuration with no more labels than are kept. Raises ImageUnreadable."""
     config = _decoded(body, _Config, where)
     if config.config is not None:
         config.config.labels = _bounded(config.config.labels or {})
@@ -323,7 +323,7 @@ def _config_in(body: bytes, where: str) -> _Config:
 
 
 def _manifest_in(fetched: FetchedManifest, where: str) -> _Manifest:
-    """With no more annotations and entries than are kept. Raises ImageUnreadable."""
+    """Decode a manifest with no more annotations and entries than are kept. Raises ImageUnreadable."""
     manifest = _decoded(fetched.body, _Manifest, where)
     if manifest.schema_version == 1:
         raise ImageUnreadable(f"{where} is an image of the obsolete format schema 1; push it again with a current tool")
@@ -345,7 +345,7 @@ def _decoded(body: bytes, type_: type[_Body], where: str) -> _Body:
 
 
 def _weight_of_image(image: Image | str) -> int:
-    """About how many bytes it takes in memory, be it an image or why it cannot be read."""
+    """Return about how many bytes it takes in memory, be it an image or why it cannot be read."""
     if isinstance(image, str):
         return _OVERHEAD + sys.getsizeof(image)
     texts = (image.digest, *image.platforms, *image.labels, *image.labels.values())

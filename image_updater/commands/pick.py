@@ -76,7 +76,7 @@ def _answer_all(questions: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _lines(questions: BinaryIO) -> Iterator[bytes | None]:
-    """The lines; None for one that is too long."""
+    """Yield the lines; None for one that is too long."""
     while line := questions.readline(LONGEST_LINE + 1):
         if len(line) <= LONGEST_LINE or line.endswith(b"\n"):
             yield line
@@ -87,7 +87,7 @@ def _lines(questions: BinaryIO) -> Iterator[bytes | None]:
 
 
 def policy_in(path: Path, name: str) -> ImagePolicy:
-    """Raises ClickException: the file has no such ImagePolicy, or several."""
+    """Read the ImagePolicy from a file. Raises ClickException: the file has no such ImagePolicy, or several."""
     try:
         text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         documents = list(yaml.load_all(text, yaml.CSafeLoader))

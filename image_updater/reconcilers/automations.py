@@ -91,11 +91,11 @@ class ImageUpdateAutomationReconciler:
         )
 
     async def finalize(self, wanted: ImageUpdateAutomation) -> None:
-        """Nothing in Git: commits stay."""
+        """Forget the automation's targets. In Git nothing changes: commits stay."""
         self._targets.pop(wanted.key, None)
 
     async def _run(self, writer: Writer) -> Run:
-        """One writer a branch at a time: our own automations need not race each other.
+        """Run one writer a branch at a time: our own automations need not race each other.
 
         Raises:
             Postponed: many wait for the branch already.
@@ -135,7 +135,7 @@ class ImageUpdateAutomationReconciler:
         return None
 
     async def _settle(self, wanted: ImageUpdateAutomation, review: Review | None, run: Run) -> str:
-        """The URL of the pull request that proposes what is on the branch by now, or ""."""
+        """Settle the pull request that proposes what is on the branch by now; return its URL, or ""."""
         if self.proposals is None or review is None or run.together is None:
             return ""
         plan, images = run.together.placed, run.together.images
@@ -183,7 +183,7 @@ class ImageUpdateAutomationReconciler:
 
 
 def _message(status: ImageUpdateAutomationStatus) -> str:
-    """What Ready says: the original's words, and behind them what is held back and why."""
+    """Return the message of Ready: the original's words, followed by what is held back and why."""
     held = [place for place in status.unsettled if place.state == "held" and place.desired]
     if not held:
         return UP_TO_DATE

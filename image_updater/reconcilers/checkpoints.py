@@ -25,10 +25,10 @@ from image_updater.domain.guards.vouching import (
     IMAGE,
     MANAGED_BY,
     TAGS,
-    catalog_name,
-    image_of,
+    get_image,
     is_checkpoint,
     is_of_image,
+    make_catalog_name,
 )
 from image_updater.domain.tags.checkpoint import CheckpointInvalid, decode, encode
 from image_updater.domain.tags.history import SeenTag
@@ -105,7 +105,7 @@ class Checkpoints:
         self._recalled.add(name)
 
     async def is_due(self, wanted: ImageRepository, name: str) -> bool:
-        """Whether `save` would write now."""
+        """Tell whether `save` would write now."""
         written = self._written.get(wanted.key, _Written())
         if written.size > LARGE and self.clock.monotonic() - written.at < PAUSE:
             return False
@@ -148,7 +148,7 @@ class Checkpoints:
         self._written[wanted.key] = _Written(seen, sha256(record).digest(), len(record), now)
 
     def trouble(self, wanted: ImageRepository) -> str:
-        """Why its checkpoint is not written, "" when it is, or need not be."""
+        """Say why the object's checkpoint is not written, "" when it is, or need not be."""
         return self._written.get(wanted.key, _Written()).trouble
 
     def forget(self, wanted: ImageRepository) -> None:
@@ -158,7 +158,7 @@ class Checkpoints:
         self._recalled.discard(name)
 
     async def _read(self, wanted: ImageRepository, name: str) -> bytes | None:
-        """The record of the image `name` that `wanted` keeps; None when there is none that is ours."""
+        """Return the record of the image `name` that `wanted` keeps; None when there is none that is ours."""
         place = checkpoint_of(wanted.key)
         try:
             manifest = await self.cluster.get(ObjectRef(CONFIG_MAP, place))
@@ -168,7 +168,7 @@ class Checkpoints:
         return _record_in(manifest, wanted, name)
 
     async def _write(self, wanted: ImageRepository, name: str, record: bytes, live: Manifest | None) -> None:
-        """Over what was read as `live`. Raises ClusterError: it cannot be, or somebody changed it just now."""
+        """Write a record over the one read as `live`. Raises ClusterError, also when somebody has changed it."""
         manifest = _manifest(wanted, name, record)
         if live is None:
             await self.cluster.create(manifest, field_manager=wanted.CONTROLLER)
@@ -181,7 +181,7 @@ class Checkpoints:
     async def _restore(self, name: str, record: bytes, tags: tuple[str, ...], key: ObjectKey) -> None:
         try:
             now = self.clock.now()
-            seen = await self.compute.run(len(record) + len(tags), lambda: decode(record).among(tags, now))
+            seen = await self.compute.run(len(record) + len(tags), lambda: decode(record).select(tags, now))
         except CheckpointInvalid as error:
             log.warning("a checkpoint is left alone", extra={"configmap": str(checkpoint_of(key)), "cause": str(error)})
         else:
@@ -191,9 +191,9 @@ class Checkpoints:
         return all(wanted.key <= found.key for found in await self._listers(wanted, name))
 
     async def _listers(self, wanted: ImageRepository, name: str) -> tuple[ImageRepository, ...]:
-        """The first ImageRepository of the namespace that lists this image and is well, if there is one."""
+        """Return the first ImageRepository of the namespace that lists this image and is well, if there is one."""
         for found in await self.objects.list(ImageRepository, wanted.metadata.namespace):
-            if catalog_name(found, found.status.canonical_image_name) == name and found.status.is_ready:
+            if make_catalog_name(found, found.status.canonical_image_name) == name and found.status.is_ready:
                 return (found,)
         return ()
 
@@ -206,7 +206,7 @@ class Checkpoints:
 
 
 def checkpoint_of(key: ObjectKey) -> ObjectKey:
-    """The ConfigMap of the ImageRepository `key`; a name that would be too long is shortened."""
+    """Return the ConfigMap of the ImageRepository `key`; a name that would be too long is shortened."""
     name = f"sealoop-tags-{key.name}"
     if len(name) > 253:
         name = f"{name[:220]}-{sha256(name.encode()).hexdigest()[:32]}"
@@ -214,7 +214,7 @@ def checkpoint_of(key: ObjectKey) -> ObjectKey:
 
 
 def _record_in(manifest: Manifest | None, wanted: ImageRepository, name: str) -> bytes | None:
-    """The record of the image `name` in a ConfigMap that `wanted` keeps; None when there is none that is ours."""
+    """Return the record of the image `name` in a ConfigMap that `wanted` keeps; None when none of ours is there."""
     if manifest is None or not (is_checkpoint(manifest, wanted) and is_of_image(manifest, name)):
         return None
     try:
@@ -240,7 +240,7 @@ def _manifest(wanted: ImageRepository, name: str, record: bytes) -> Manifest:
             "name": place.name,
             "namespace": place.namespace,
             "labels": dict(MANAGED_BY),
-            "annotations": {IMAGE: image_of(name)},
+            "annotations": {IMAGE: get_image(name)},
             "ownerReferences": [owner],
         },
         "binaryData": {TAGS: b64encode(record).decode()},

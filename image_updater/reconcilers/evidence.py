@@ -16,8 +16,8 @@ from gitops_core.runtime.reconciling import Notice
 from gitops_core.runtime.registries import registry_access
 from image_updater.api import ImageRef, ImageRepository
 from image_updater.domain.guards.verdicts import Facts, Need
-from image_updater.domain.guards.vouching import catalog_name
-from image_updater.domain.registry.cosign import PublicKey, parse_keys, refusal
+from image_updater.domain.guards.vouching import make_catalog_name
+from image_updater.domain.registry.cosign import PublicKey, explain_refusal, parse_keys
 from image_updater.errors import GuardInvalid
 from image_updater.ports import ImageReader, Registry, TagCatalog
 
@@ -56,7 +56,7 @@ class Witness:
     _keys: dict[str, tuple[PublicKey, ...]] = field(default_factory=dict)
 
     async def answer(self, need: Need, known: Facts) -> Facts:
-        """`known` with what was asked for.
+        """Return `known` with the facts that are needed.
 
         Raises:
             TransientError: the registry or a Secret cannot be asked.
@@ -87,7 +87,7 @@ class Witness:
     async def _digest(self, tag: str, known: Facts, access: RegistryAccess) -> Facts:
         digest = await self.registry.digest(self.repository, tag, access)
         now = self.clock.now()  # the tag may have been moved while we asked
-        former = await self.catalog.observe(catalog_name(self.wanted, str(self.repository)), tag, digest, now)
+        former = await self.catalog.observe(make_catalog_name(self.wanted, str(self.repository)), tag, digest, now)
         if former:
             text = f"tag {tag} of {self.wanted.spec.image} names another image now: {former} -> {digest}"
             self.notices.append(Notice("Warning", "TagMoved", text))
@@ -101,7 +101,7 @@ class Witness:
             if secret not in self._keys:
                 self._keys[secret] = await self._keys_of(secret)
             keys = self._keys[secret]
-            why = await self.compute.run(len(claims) * len(keys) * CHECK_WEIGHT, refusal, claims, digest, keys)
+            why = await self.compute.run(len(claims) * len(keys) * CHECK_WEIGHT, explain_refusal, claims, digest, keys)
             if why:
                 return why
         return ""
@@ -119,6 +119,6 @@ class Witness:
 
 
 def _keys_in(manifest: Manifest) -> tuple[PublicKey, ...]:
-    """Raises ValueError, GuardInvalid."""
+    """Parse the keys in a Secret. Raises ValueError, GuardInvalid."""
     data = manifest.get("data") or {}
     return parse_keys({name: base64.b64decode(text or "", validate=True) for name, text in data.items()})

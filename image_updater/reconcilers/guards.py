@@ -23,13 +23,13 @@ from gitops_core.runtime.informers import listed_manifests
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain.guards import workloads
-from image_updater.domain.guards.rollouts import Applied, Followed, observe, overview, runs
-from image_updater.domain.guards.rules import faults_of
+from image_updater.domain.guards.rollouts import Applied, Followed, observe, runs, write_overview
+from image_updater.domain.guards.rules import find_faults
 from image_updater.domain.guards.selectors import selects
-from image_updater.domain.guards.vouching import Written, applies, catalog_name, is_of_release, stands_in
+from image_updater.domain.guards.vouching import Written, applies, is_in_inventory, is_of_release, make_catalog_name
 from image_updater.domain.guards.workloads import State, Workload
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import choice_of, filter_of, repository_key
+from image_updater.domain.tags.choices import get_choice, get_filter, get_repository_key
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.history import SeenTag
 from image_updater.errors import GuardInvalid, PolicyInvalid, SelectorInvalid
@@ -61,7 +61,7 @@ class UpdateGuardReconciler:
     async def reconcile(self, wanted: UpdateGuard) -> Outcome:
         now = self.platform.clock.now().replace(microsecond=0)
         run = self.platform.compute.run
-        if faults := await run(len(wanted.spec.windows) * SCHEDULE_WEIGHT, faults_of, wanted.spec, now):
+        if faults := await run(len(wanted.spec.windows) * SCHEDULE_WEIGHT, find_faults, wanted.spec, now):
             raise GuardInvalid("; ".join(faults))
         followed = await self._followed(wanted)
         applied = await self._applied(wanted, followed) if followed else ()
@@ -69,39 +69,39 @@ class UpdateGuardReconciler:
         seen = await run(weight, observe, wanted.spec, wanted.status, followed, applied, now)
         return Outcome(
             status=seen.status,
-            message=overview(seen.status, seen.troubles),
+            message=write_overview(seen.status, seen.troubles),
             requeue_after=LOOK if seen.waiting and wanted.spec.rollback is not None else None,
             watch=frozenset(found.workload.ref for found in applied),
             notices=tuple(map(_taken_back, seen.taken_back)),
         )
 
     async def finalize(self, wanted: UpdateGuard) -> None:
-        """Nothing: a guard makes nothing."""
+        """Do nothing: a guard makes nothing."""
 
     # what is read
 
     async def _followed(self, wanted: UpdateGuard) -> tuple[Followed, ...]:
-        """The selected policies that chose something."""
+        """Return the selected policies that chose something."""
         found = []
         for policy in await self.platform.objects.list(ImagePolicy, wanted.metadata.namespace):
             if policy.status.latest_ref is None or not selects(wanted.spec.policy_selector, policy.metadata.labels):
                 continue
-            repository = await self.platform.objects.get(ImageRepository, repository_key(policy))
+            repository = await self.platform.objects.get(ImageRepository, get_repository_key(policy))
             if repository is None:
                 continue
             try:
                 canonical = str(parse_repository(repository.spec.image))
             except ImageInvalid:
                 continue  # said by the ImageRepository
-            latest = await self._with_digest(catalog_name(repository, canonical), policy.status.latest_ref)
+            latest = await self._with_digest(make_catalog_name(repository, canonical), policy.status.latest_ref)
             try:
-                found.append(Followed(policy.metadata.name, canonical, latest, choice_of(policy), filter_of(policy)))
+                found.append(Followed(policy.metadata.name, canonical, latest, get_choice(policy), get_filter(policy)))
             except (PolicyInvalid, PatternInvalid):
                 continue  # said by the policy
         return tuple(found)
 
     async def _with_digest(self, name: str, latest: ImageRef) -> ImageRef:
-        """What was chosen, with the digest that the policy saw: another image under the same tag is another one."""
+        """Return the chosen image with the digest that the policy saw: the tag may name another image by now."""
         if latest.digest:
             return latest
         seen = await self.catalog.seen(name)
@@ -109,7 +109,7 @@ class UpdateGuardReconciler:
         return msgspec.structs.replace(latest, digest=digest)
 
     async def _applied(self, wanted: UpdateGuard, followed: Sequence[Followed]) -> tuple[Applied, ...]:
-        """The workloads with images of the policies, wherever what their automations update is applied."""
+        """Return the workloads with images of the policies, wherever what their automations update is applied."""
         images = {each.repository for each in followed}
         found: list[Applied] = []
         for kustomization, policies in await self._kustomizations(wanted.metadata.namespace, followed):
@@ -122,7 +122,7 @@ class UpdateGuardReconciler:
     async def _kustomizations(
         self, namespace: str, followed: Sequence[Followed]
     ) -> list[tuple[Kustomization, frozenset[str]]]:
-        """Those that apply what automations of followed policies update, each with the policies that it is one for."""
+        """Return those that apply what automations of followed policies update, each with these policies."""
         places = await self._places(namespace, followed)
         found = []
         for kustomization in await self.platform.objects.list(Kustomization) if places else ():
@@ -133,7 +133,7 @@ class UpdateGuardReconciler:
         return found
 
     async def _places(self, namespace: str, followed: Sequence[Followed]) -> list[tuple[Written, str]]:
-        """Where the automations of the namespace write, each with a followed policy that it selects."""
+        """Return the places that the namespace's automations write, each with a followed policy that it selects."""
         labels = {p.metadata.name: p.metadata.labels for p in await self.platform.objects.list(ImagePolicy, namespace)}
         found = []
         for automation in await self.platform.objects.list(ImageUpdateAutomation, namespace):
@@ -161,7 +161,7 @@ class UpdateGuardReconciler:
         ids = frozenset(entry.id for entry in inventory.entries) if inventory is not None else frozenset[str]()
         kinds = [kind for kind in workloads.KINDS if any(i.endswith(f"_{kind.group}_{kind.kind}") for i in ids)]
         manifests = await self._labelled("kustomize.toolkit.fluxcd.io", kustomization.key, kinds)
-        found = [manifest for manifest in manifests if stands_in(ObjectRef.of(manifest), ids)]
+        found = [manifest for manifest in manifests if is_in_inventory(ObjectRef.of(manifest), ids)]
         for id_ in sorted(ids):
             if id_.endswith(HELM_RELEASE):
                 namespace, _, rest = id_.partition("_")
@@ -169,7 +169,7 @@ class UpdateGuardReconciler:
         speakers = {
             (manifest["metadata"]["namespace"], *target): manifest
             for manifest in found
-            if (target := workloads.spoken_for(manifest)) is not None
+            if (target := workloads.find_spoken_for(manifest)) is not None
         }
         for manifest in found:
             workload = await self._judged(wanted, manifest, speakers.get(_place(manifest)))
@@ -177,7 +177,7 @@ class UpdateGuardReconciler:
                 yield workload
 
     async def _installed(self, release: ObjectKey) -> list[Manifest]:
-        """The workloads of a HelmRelease."""
+        """Return the workloads of a HelmRelease."""
         try:
             manifest = await self.platform.cluster.get(ObjectRef(RELEASE, release))
         except KindUnknown:
@@ -188,33 +188,33 @@ class UpdateGuardReconciler:
         return [found for found in labelled if is_of_release(ObjectRef.of(found), manifest)]
 
     async def _labelled(self, prefix: str, owner: ObjectKey, kinds: Iterable[Kind]) -> list[Manifest]:
-        """What carries the labels of an owner's objects, which proves nothing."""
+        """Return the objects that carry the labels of an owner's objects, which proves nothing."""
         labels = f"{prefix}/name={owner.name},{prefix}/namespace={owner.namespace}"
         return [manifest for kind in kinds for manifest in await self._listed(Query(kind, labels=labels))]
 
     async def _judged(self, wanted: UpdateGuard, manifest: Manifest, speaker: Manifest | None) -> Workload:
-        """The workload, which is as a Canary or Rollout says that speaks for it."""
-        ref, images = ObjectRef.of(manifest), workloads.images_of(manifest)
+        """Return the workload with the state that a Canary or Rollout reports that speaks for it."""
+        ref, images = ObjectRef.of(manifest), workloads.read_images(manifest)
         state, message = self._state(speaker if speaker is not None else manifest)
         if state == "Progressing" and wanted.spec.rollback and speaker is None and ref.kind in _PODS_MATTER:
             patience = seconds(wanted.spec.rollback.pull_errors)
-            selector = workloads.pod_selector(manifest)
+            selector = workloads.write_pod_selector(manifest)
             query = Query(POD, namespace=ref.key.namespace, labels=selector)
             pods = await self._listed(query) if selector else []
-            trouble = workloads.pod_trouble(pods, images, self.platform.clock.now(), patience)
+            trouble = workloads.explain_pod_trouble(pods, images, self.platform.clock.now(), patience)
             state, message = ("Failed", trouble) if trouble else (state, message)
         return Workload(ref, images, state, message)
 
     def _state(self, manifest: Manifest) -> tuple[State, str]:
         if manifest.get("kind") == workloads.CANARY.kind:
-            return workloads.canary_state(manifest)
+            return workloads.read_canary_state(manifest)
         if manifest.get("kind") == workloads.ROLLOUT.kind:
-            found = workloads.rollout_state(manifest)
-            return workloads.running_state(manifest) if found[0] == "Healthy" else found
+            found = workloads.read_rollout_state(manifest)
+            return workloads.read_running_state(manifest) if found[0] == "Healthy" else found
         verdict, message = self.health(manifest, self.platform.clock.now())
         match verdict:
             case "Current":
-                return workloads.running_state(manifest)
+                return workloads.read_running_state(manifest)
             case "Failed":
                 return "Failed", message
             case _:

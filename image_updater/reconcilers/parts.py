@@ -16,9 +16,9 @@ from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Imag
 from image_updater.domain.files.plan import setters
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.forges.pullrequests import Version
-from image_updater.domain.guards.gates import Gate, gates_for
-from image_updater.domain.guards.selectors import selector_text, selects
-from image_updater.domain.guards.vouching import holder, same_repository
+from image_updater.domain.guards.gates import Gate, make_gates
+from image_updater.domain.guards.selectors import selects, write_selector
+from image_updater.domain.guards.vouching import find_holder, is_same_repository
 from image_updater.errors import BranchTaken, SelectorInvalid, SourceInvalid, SourceMissing
 from image_updater.reconcilers.policies import guards_in
 from image_updater.reconcilers.sources import Place, Source, place_of
@@ -73,9 +73,9 @@ async def read_parts(
 
 
 async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Part:
-    """What the watches know now: nobody is asked. Raises SelectorInvalid."""
+    """Read a part from what the watches know now: nobody is asked. Raises SelectorInvalid."""
     namespace, selector = automation.metadata.namespace, automation.spec.policy_selector
-    selector_text(selector)  # says what is wrong with it, also where there are no policies yet
+    write_selector(selector)  # says what is wrong with it, also where there are no policies yet
     policies = tuple(
         policy
         for policy in await platform.objects.list(ImagePolicy, namespace)
@@ -92,7 +92,7 @@ async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Pa
         if target.policy in names
     )
     # who chose nothing yet moves nothing, but a group waits for it
-    return Part(automation, decided, gates_for(policies, guards), targets)
+    return Part(automation, decided, make_gates(policies, guards), targets)
 
 
 async def _sharers(
@@ -111,7 +111,7 @@ async def _sharers(
             place = await place_of(platform.objects, other)
         except (SourceInvalid, SourceMissing):
             continue  # it says so itself
-        if not same_repository(place.url, source.url) or place.push_branch != source.push_branch:
+        if not is_same_repository(place.url, source.url) or place.push_branch != source.push_branch:
             continue
         if _share(wanted, source, other, place):
             try:
@@ -120,7 +120,7 @@ async def _sharers(
                 continue
         elif source.switches or place.switches:
             rivals.append(other)
-    if (key := holder(tip.commit if tip is not None else "", wanted, rivals)) is not None:
+    if (key := find_holder(tip.commit if tip is not None else "", wanted, rivals)) is not None:
         raise BranchTaken(
             f"branch '{source.push_branch}' of {source.url} is written by ImageUpdateAutomation '{key}' from"
             " another base: give each of them a push branch of its own",
@@ -130,7 +130,7 @@ async def _sharers(
 
 
 def _share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, place: Place) -> bool:
-    """Whether two automations make the same branch anew from the same base, with the same rights."""
+    """Tell whether two automations make the same branch anew from the same base, with the same rights."""
     same_source = place.repository.key == source.repository.key and place.ref == source.ref
     return source.switches and same_source and other.metadata.namespace == wanted.metadata.namespace
 

@@ -55,7 +55,7 @@ class Together:
 
 
 async def plan_together(platform: Platform, remote: GitRemote, base: Revision, parts: Sequence[Part]) -> Together:
-    """The plans of all parts on one commit, the first part being the automation's that runs.
+    """Plan all parts on one commit, the first part being that of the automation that runs.
 
     They are made in the order of the automations' names, so that it does not matter which of them runs.
 
@@ -87,7 +87,7 @@ async def plan_together(platform: Platform, remote: GitRemote, base: Revision, p
 async def plan_part(
     platform: Platform, remote: GitRemote, base: Revision, part: Part, edited: Mapping[str, bytes]
 ) -> Planned:
-    """The plan of one part on `base`, some of whose files have been edited already (by path below the root)."""
+    """Plan one part on `base`, some of whose files have been edited already (by path below the root)."""
     files = await _files(platform, remote, base, part, edited)
     now = platform.clock.now()
     known, run = part.automation.status.reverted, platform.compute.run
@@ -97,7 +97,7 @@ async def plan_part(
         known = fresh
         plan = await run(READING, _plan, part, files, Gatekeeper(part.gates, now, known))
     held = any(sighting.state == "held" for sighting in plan.sightings)
-    opens = await run(READING, Gatekeeper(part.gates, now).next_change) if held else None
+    opens = await run(READING, Gatekeeper(part.gates, now).find_next_change) if held else None
     return Planned(
         part,
         plan,
@@ -149,7 +149,7 @@ def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
 async def _files(
     platform: Platform, remote: GitRemote, revision: Revision, part: Part, edited: Mapping[str, bytes]
 ) -> _Files:
-    """The files below the part's folder that hold a marker, or that a target names.
+    """Return the files below the part's folder that hold a marker, or that a target names.
 
     Raises:
         UpdateFailed: there is no such folder.
@@ -174,7 +174,7 @@ def _files_of(tree: Tree, found: tuple[str, ...], part: Part, edited: Mapping[st
 async def _refused(
     platform: Platform, remote: GitRemote, base: Revision, part: Part, plan: CommitPlan
 ) -> tuple[Reverted, ...]:
-    """What people set back, also since the last run; only files in which something is to change are read again.
+    """Return the images that people set back since the last run; only files with something to change are read again.
 
     Also where the change is held for now: the next run begins where this one has read.
     """
@@ -198,7 +198,7 @@ async def _refused(
 async def _way(
     remote: GitRemote, base: Revision, last: str, automation: ImageUpdateAutomation
 ) -> list[tuple[str, bool]]:
-    """The commits from the last one that is known to have been observed to `base`, and whether they are ours.
+    """Return the commits from the last one known to have been observed up to `base`, and whether each is ours.
 
     What we pushed may not be among those observed: whoever pushed it may have died before its status was written. So
     what lies between is read one by one, MOST_READ at most; with more, or where the history was rewritten, there is
@@ -220,7 +220,7 @@ async def _way(
 
 
 def _is_by(info: CommitInfo, automation: ImageUpdateAutomation) -> bool:
-    """Whether the automation's author made it, and nobody amended it since."""
+    """Tell whether the automation's author made the commit, and nobody amended it since."""
     author = automation.spec.git.commit.author if automation.spec.git is not None else None
     if author is None or info.author != info.committer:
         return False
@@ -230,7 +230,7 @@ def _is_by(info: CommitInfo, automation: ImageUpdateAutomation) -> bool:
 async def _sighted(
     platform: Platform, remote: GitRemote, revision: Revision, part: Part, paths: Iterable[str]
 ) -> tuple[Sighting, ...]:
-    """What some files said at another commit; nothing where nobody knows any more."""
+    """Return the sightings in some files at another commit; () when nobody knows them any more."""
     try:
         tree = await remote.tree(revision, part.automation.spec.update.path)
     except (PathNotFound, RefNotFound):

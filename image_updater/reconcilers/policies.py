@@ -20,16 +20,22 @@ from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, Objects
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.reconciling import Notice, Outcome
 from image_updater.api import AccessFrom, ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
-from image_updater.domain.guards.rules import Rules, rules_for
+from image_updater.domain.guards.rules import Rules, collect_rules
 from image_updater.domain.guards.verdicts import Chosen, Facts, Need, Nothing, Request, decide
-from image_updater.domain.guards.vouching import catalog_name
+from image_updater.domain.guards.vouching import make_catalog_name
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import choice_of, filter_of, ready_message, repository_key, skips_unparsable
+from image_updater.domain.tags.choices import (
+    get_choice,
+    get_filter,
+    get_repository_key,
+    skips_unparsable,
+    write_ready_message,
+)
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.history import SeenTag, TagEvent
 from image_updater.domain.tags.listings import Listing, Listings
 from image_updater.domain.tags.scans import is_outdated
-from image_updater.domain.tags.shrinking import disbelief
+from image_updater.domain.tags.shrinking import explain_disbelief
 from image_updater.errors import AccessDenied, GuardInvalid, ListShrank, NoTagQualifies, RepositoryNotReady
 from image_updater.ports import ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.evidence import Witness
@@ -89,7 +95,7 @@ class ImagePolicyReconciler:
         except GitOpsError as error:  # status.latestRef stays: what was chosen stays in use
             raise error.carrying(wanted.status, _progress(wanted)) from None
         self._waits.pop(wanted.key, None)
-        message = ready_message(status)
+        message = write_ready_message(status)
         return Outcome(
             status=status,
             message=message + _beside(decision, request.rules),
@@ -98,7 +104,7 @@ class ImagePolicyReconciler:
         )
 
     async def explain(self, wanted: ImagePolicy) -> tuple[Request, Chosen | Nothing]:
-        """The decision, and everything that it depends on, with what registries were asked for it; writes nothing.
+        """Return the decision and all that it depends on, with what registries were asked for it; write nothing.
 
         Raises:
             GitOpsError: it cannot be decided; Relisted: the catalog does not know the repository.
@@ -107,7 +113,7 @@ class ImagePolicyReconciler:
         return await self._decided(wanted, repository, await self._request(wanted, repository), [])
 
     async def finalize(self, wanted: ImagePolicy) -> None:
-        """Nothing in the world: a policy makes nothing."""
+        """Forget what the policy waits for; it made nothing in the world."""
         self._waits.pop(wanted.key, None)
 
     def _next_wait(self, key: ObjectKey) -> float:
@@ -116,8 +122,8 @@ class ImagePolicyReconciler:
         return wait
 
     async def _repository(self, wanted: ImagePolicy) -> ImageRepository:
-        """The ImageRepository, when there is one and this namespace may use it."""
-        key = repository_key(wanted)
+        """Return the ImageRepository, which has to exist and to let this namespace in."""
+        key = get_repository_key(wanted)
         trouble = "failed to get the referred ImageRepository"
         repository = await self.objects.get(ImageRepository, key)
         if repository is None:
@@ -130,8 +136,8 @@ class ImagePolicyReconciler:
         return repository
 
     async def _check_catalog(self, repository: ImageRepository) -> None:
-        """Raises Relisted: another process led and listed since the catalog was filled."""
-        name = catalog_name(repository, repository.status.canonical_image_name)
+        """Raise Relisted when another process has led and listed since the catalog was filled."""
+        name = make_catalog_name(repository, repository.status.canonical_image_name)
         if is_outdated(await self.catalog.newest(name), repository):
             raise Relisted
 
@@ -149,12 +155,12 @@ class ImagePolicyReconciler:
     # what is read before anything is decided
 
     async def _request(self, wanted: ImagePolicy, repository: ImageRepository) -> Request:
-        """Everything that the decision depends on, as far as it is known here."""
-        policy = choice_of(wanted)  # a policy that cannot be is said to be wrong also before there are tags
+        """Return all that the decision depends on, as far as it is known here."""
+        policy = get_choice(wanted)  # a policy that cannot be is said to be wrong also before there are tags
         canonical = str(parse_repository(repository.spec.image))
-        name = catalog_name(repository, canonical)
+        name = make_catalog_name(repository, canonical)
         listing = await self._listing(repository, canonical)
-        rules = rules_for(wanted, await guards_in(self.objects, wanted.metadata.namespace))
+        rules = collect_rules(wanted, await guards_in(self.objects, wanted.metadata.namespace))
         if rules.faults:
             raise GuardInvalid("; ".join(rules.faults))
         if rules.max_shrink is not None:
@@ -165,7 +171,7 @@ class ImagePolicyReconciler:
             policy=policy,
             listing=listing,
             now=self.clock.now(),
-            tag_filter=filter_of(wanted),
+            tag_filter=get_filter(wanted),
             skip_unparsable=skips_unparsable(wanted),
             rules=rules,
             seen=await self.compute.run(len(seen), _by_tag, seen),
@@ -175,17 +181,17 @@ class ImagePolicyReconciler:
         )
 
     async def _listing(self, repository: ImageRepository, canonical: str) -> Listing:
-        """Raises Relisted, or RepositoryNotReady: it was not listed yet, or is empty."""
+        """Return the listed tags. Raises Relisted, or RepositoryNotReady: it was not listed yet, or is empty."""
         status = repository.status
         scanned = status.last_scan_result is not None and status.canonical_image_name == canonical
-        name = catalog_name(repository, canonical)
+        name = make_catalog_name(repository, canonical)
         listed = await self.catalog.tags(name) if scanned else None
         if scanned and listed is None:
             raise Relisted
         try:
             tags, excluded = listed or (), status.observed_exclusion_list
             weight = len(tags) * (1 + len(excluded))
-            listing = await self.compute.run(weight, self.listings.listing, name, tags, excluded)
+            listing = await self.compute.run(weight, self.listings.get_listing, name, tags, excluded)
         except PatternInvalid as error:
             raise RepositoryNotReady(str(error), retry_after=DEPENDENCY_RETRY) from None
         if not listing.tags:
@@ -195,7 +201,7 @@ class ImagePolicyReconciler:
     async def _check_shrinking(
         self, wanted: ImagePolicy, listing: Listing, name: str, share: int, repository: ImageRepository
     ) -> None:
-        """Raises ListShrank."""
+        """Raise ListShrank when so many tags have vanished that the listing is not believed."""
         events = await self.catalog.history(name)
         annotations, now = wanted.metadata.annotations, self.clock.now()
         weight = len(events) * (1 + len(listing.exclusions))
@@ -204,7 +210,7 @@ class ImagePolicyReconciler:
             raise ListShrank(cause, retry_after=seconds(repository.spec.interval))
 
     async def _proven(self, policy: ObjectKey, namespace: str) -> tuple[Proven, ...] | str:
-        """What ran Healthy where `policy` decides, as its guards saw it; or why this namespace may not know."""
+        """Return what ran Healthy where `policy` decides, as its guards saw it; or why this namespace cannot see it."""
         guards = [guard for guard in await guards_in(self.objects, policy.namespace) if not guard.spec.suspend]
         if policy.namespace != namespace:
             labels = await self._labels(namespace)
@@ -224,7 +230,7 @@ class ImagePolicyReconciler:
     async def _decided(
         self, wanted: ImagePolicy, repository: ImageRepository, request: Request, notices: list[Notice]
     ) -> tuple[Request, Chosen | Nothing]:
-        """The decision, and the request with the facts that it took. Raises what the registry answers."""
+        """Return the decision, and the request with the facts that it took. Raises the registry's errors."""
         rules, facts = request.rules, dict(request.facts)
         witness = Witness(
             self.cluster,
@@ -255,9 +261,9 @@ def _by_tag(seen: Sequence[SeenTag]) -> dict[str, SeenTag]:
 def _shrank(
     events: Sequence[TagEvent], listing: Listing, share: int, annotations: Mapping[str, str], now: datetime
 ) -> str:
-    """Why the listing is not believed, "" when it is."""
+    """Say why the listing is not believed, "" when it is."""
     kept = frozenset(Listing((event.tag for event in events), listing.exclusions).tags)
-    return disbelief(listing.tags, [event for event in events if event.tag in kept], share, annotations, now)
+    return explain_disbelief(listing.tags, [event for event in events if event.tag in kept], share, annotations, now)
 
 
 async def guards_in(objects: Objects, namespace: str) -> tuple[UpdateGuard, ...]:
@@ -268,20 +274,20 @@ async def guards_in(objects: Objects, namespace: str) -> tuple[UpdateGuard, ...]
 
 
 def with_latest(status: ImagePolicyStatus, latest: ImageRef) -> ImagePolicyStatus:
-    """The status that names `latest`, and what was named before it."""
+    """Return the status that names `latest`, and what was named before it."""
     if status.latest_ref == latest:
         return status
     return msgspec.structs.replace(status, latest_ref=latest, observed_previous_ref=status.latest_ref)
 
 
 def latest_of(decision: Chosen, wanted: ImagePolicy, repository: ImageRepository) -> ImageRef:
-    """What status.latestRef says of the decision: the digest only where the policy reflects it."""
+    """Return status.latestRef of the decision: with a digest only where the policy reflects it."""
     digest = "" if wanted.spec.digest_reflection_policy == "Never" else decision.digest
     return ImageRef(name=repository.spec.image, tag=decision.tag, digest=digest)
 
 
 def _kept(wanted: ImagePolicy, repository: ImageRepository) -> ImageRef | None:
-    """What was reflected and stays what its tag means here, whatever the tag names by now."""
+    """Return the image that was reflected before and stays, whatever its tag names by now."""
     known = wanted.status.latest_ref
     if wanted.spec.digest_reflection_policy != "IfNotPresent" or known is None or known.name != repository.spec.image:
         return None
@@ -299,7 +305,7 @@ def _check_interval(wanted: ImagePolicy) -> None:
 def _next_look(
     wanted: ImagePolicy, repository: ImageRepository, request: Request, decision: Chosen | Nothing
 ) -> float | None:
-    """Seconds, None to wait for a change."""
+    """Return the seconds until the next look, None to wait for a change."""
     looks = []
     if wanted.spec.digest_reflection_policy == "Always" and wanted.spec.interval is not None:
         looks.append(seconds(wanted.spec.interval))
@@ -314,7 +320,7 @@ def _next_look(
 
 
 def _beside(decision: Chosen, rules: Rules) -> str:
-    """What the Ready condition says behind the original's words: why better tags were passed over."""
+    """Say why better tags were passed over, to follow the original's words in the Ready condition."""
     if not rules.guards:
         return ""
     causes = [verdict.steady for verdict in decision.passed[:MOST_TOLD]]
@@ -325,7 +331,7 @@ def _beside(decision: Chosen, rules: Rules) -> str:
 
 
 def _ready(wanted: ImagePolicy, message: str) -> Sequence[Notice]:
-    """The notice of a choice, unless it was told before: what is said of other tags is no news."""
+    """Return the notice of a choice, unless it was sent before: what is said of other tags is no news."""
     ready = wanted.status.ready
     if ready is not None and ready.status == "True" and f"{ready.message};".startswith(f"{message};"):
         return ()
@@ -333,12 +339,12 @@ def _ready(wanted: ImagePolicy, message: str) -> Sequence[Notice]:
 
 
 def _is_open(access: AccessFrom, labels: dict[str, str]) -> bool:
-    """Whether a namespace with these labels is let in."""
+    """Tell whether a namespace with these labels is let in."""
     return any(selector.match_labels.items() <= labels.items() for selector in access.namespace_selectors)
 
 
 def _as_before(wanted: ImagePolicy, delay: float) -> Outcome:
-    """What the policy said before of this generation, and a look in `delay` seconds; raises the failure that it was."""
+    """Return the former outcome of this generation and a look in `delay` seconds; raises the failure that it was."""
     status, generation = wanted.status, wanted.metadata.generation
     ready = next((c for c in status.conditions if c.type == "Ready" and c.observed_generation == generation), None)
     if ready is not None and ready.status == "True":

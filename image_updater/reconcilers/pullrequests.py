@@ -30,12 +30,12 @@ from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdat
 from image_updater.domain.files.plan import CommitPlan
 from image_updater.domain.forges.proposals import (
     Bump,
-    changed_policies,
-    code,
-    old_references,
-    proposal_digest,
-    rule_text,
+    compute_proposal_digest,
+    find_old_references,
+    list_changed_policies,
+    write_code,
     write_proposal,
+    write_rule,
 )
 from image_updater.domain.forges.pullrequests import (
     NOTHING_LEFT,
@@ -47,14 +47,14 @@ from image_updater.domain.forges.pullrequests import (
     Step,
     Update,
     Version,
+    find_current,
     find_refused_versions,
-    is_current,
     is_same,
     plan_outdated,
     plan_pull_request,
 )
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import repository_key
+from image_updater.domain.tags.choices import get_repository_key
 from image_updater.errors import ForgeDenied, ForgeUnavailable
 from image_updater.ports import Forge, ForgeAddress, Forges, ImageReader
 from image_updater.reconcilers.sources import Source
@@ -91,7 +91,7 @@ class Review:
 
     @property
     def refused(self) -> frozenset[Version]:
-        """What people do not want to be proposed again."""
+        """Return the versions that people do not want to be proposed again."""
         return find_refused_versions(self.found, self.base)
 
 
@@ -149,8 +149,8 @@ class PullRequests:
         """
         here = [each for each in review.found if each.base == review.base]
         bumps = await self._bumps(namespace, plan, policies)
-        digest = await self.compute.run(_weight(plan), proposal_digest, plan, bumps)
-        url = is_current(here, digest) if bumps else ""
+        digest = await self.compute.run(_weight(plan), compute_proposal_digest, plan, bumps)
+        url = find_current(here, digest) if bumps else ""
         if not url:
             url = await self._bring(review, here, plan, bumps, policies)
         for step in plan_outdated(review.found, review.base, url) if url else ():
@@ -184,7 +184,7 @@ class PullRequests:
         return await self.compute.run(weight, lambda: plan_pull_request(here, proposal, _why(plan)))
 
     async def _carry_out(self, review: Review, step: Step) -> str:
-        """The URL of the pull request that is open then."""
+        """Carry out a step; return the URL of the pull request that is open then, or ""."""
         forge = review.forge
         match step:
             case Nothing(url=url):
@@ -203,7 +203,7 @@ class PullRequests:
                 return ""
 
     async def _opened(self, review: Review, proposal: Proposal) -> PullRequest:
-        """A forge needs a moment until it knows a branch that was just pushed: it is asked again, TRIES times."""
+        """Open a pull request, in up to TRIES tries: a forge may need a moment to know the pushed branch."""
         for number in range(1, TRIES + 1):
             try:
                 return await review.forge.open(review.head, review.base, proposal.title, proposal.body, review.labels)
@@ -216,20 +216,20 @@ class PullRequests:
     # what the text is made of
 
     async def _bumps(self, namespace: str, plan: CommitPlan, policies: Mapping[str, ImageRef]) -> tuple[Bump, ...]:
-        """The image of each policy that the plan changes something for, without labels."""
+        """Return the image of each policy that the plan changes something for, without labels."""
         bumps = []
-        for policy in await self.compute.run(_weight(plan), changed_policies, plan):
+        for policy in await self.compute.run(_weight(plan), list_changed_policies, plan):
             name = policy.partition(":")[2]
             image = policies.get(name)
             if image is None:
                 continue
             live = await self.objects.get(ImagePolicy, ObjectKey(namespace, name))
-            bumps.append(Bump(policy, image, rule_text(live) if live is not None else ""))
+            bumps.append(Bump(policy, image, write_rule(live) if live is not None else ""))
         return tuple(bumps)
 
     async def _described(self, plan: CommitPlan, bumps: tuple[Bump, ...]) -> tuple[tuple[Bump, ...], bool]:
-        """The same with labels, and whether all of them could be read: what is missing is no reason to wait."""
-        before = await self.compute.run(_weight(plan), old_references, plan, bumps)
+        """Return the bumps with labels, and whether all of them could be read: what is missing is no reason to wait."""
+        before = await self.compute.run(_weight(plan), find_old_references, plan, bumps)
         pairs = await asyncio.gather(
             *(self._labels_of(bump, before.get(bump.policy, "")) for bump in bumps[:MOST_IMAGES])
         )
@@ -239,12 +239,12 @@ class PullRequests:
         return described + bumps[MOST_IMAGES:], all(new is not None for new, _ in pairs)
 
     async def _labels_of(self, bump: Bump, before: str) -> tuple[Mapping[str, str] | None, Mapping[str, str] | None]:
-        """Labels of the image and of the one that the files name now; None for what cannot be read."""
+        """Return labels of the image and of the one that the files name now; None for those that cannot be read."""
         namespace, _, name = bump.policy.partition(":")
         policy = await self.objects.get(ImagePolicy, ObjectKey(namespace, name))
         if policy is None:
             return None, None
-        live = await self.objects.get(ImageRepository, repository_key(policy))
+        live = await self.objects.get(ImageRepository, get_repository_key(policy))
         # what is not Ready may be shut out of another namespace's repository by now, and of its credentials
         if live is None or (live.metadata.namespace != namespace and not policy.status.is_ready):
             return None, None
@@ -265,7 +265,7 @@ class PullRequests:
     # annotations
 
     async def _access(self, wanted: ImageUpdateAutomation, url: str, access: GitAccess) -> GitAccess:
-        """What the API is asked with: the annotation's Secret, else what pushes."""
+        """Return the credentials for the API: those of the annotation's Secret, else those that push."""
         name = wanted.metadata.annotations.get(SECRET, "")
         if name:
             own = await git_access(self.cluster, wanted.metadata.namespace, name, "https://")
@@ -294,8 +294,8 @@ def _weight(plan: CommitPlan) -> int:
 
 
 def _why(plan: CommitPlan) -> str:
-    """Why there is nothing to propose (any more)."""
+    """Say why there is nothing to propose (any more)."""
     causes = dict.fromkeys(seen.cause for seen in plan.sightings if seen.state == "held" and seen.cause)
     if not causes:
         return NOTHING_LEFT
-    return "Nothing is proposed for now: " + "; ".join(code(cause) for cause in list(causes)[:5]) + "."
+    return "Nothing is proposed for now: " + "; ".join(write_code(cause) for cause in list(causes)[:5]) + "."

@@ -12,7 +12,7 @@ from gitops_core.errors import Conflict, ImageInvalid, NotFound
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Clock, Cluster
 from image_updater.api import ImageRepository
-from image_updater.domain.registry.pushes import PUSHED, Push, with_pushes
+from image_updater.domain.registry.pushes import PUSHED, Push, add_pushes
 from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.registry.webhooks import PushedTag
 
@@ -28,7 +28,7 @@ class Pushes:
     clock: Clock
 
     async def tell(self, key: ObjectKey, pushed: Iterable[PushedTag]) -> bool:
-        """Whether some of these tags are of its image; it knows them then.
+        """Record pushed tags for an ImageRepository; return whether some of them are of its image.
 
         Raises:
             Conflict: it is being written all the time.
@@ -41,7 +41,7 @@ class Pushes:
             if manifest is None or not pushes:
                 return False
             metadata = manifest["metadata"]
-            text = with_pushes((metadata.get("annotations") or {}).get(PUSHED, ""), pushes)
+            text = add_pushes((metadata.get("annotations") or {}).get(PUSHED, ""), pushes)
             patch = {"metadata": {"annotations": {PUSHED: text}, "resourceVersion": metadata["resourceVersion"]}}
             try:
                 await self.cluster.patch(ObjectRef(ImageRepository.KIND, key), patch, field_manager=MANAGER)

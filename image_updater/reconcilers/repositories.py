@@ -29,12 +29,21 @@ from gitops_core.runtime.flights import Flights
 from gitops_core.runtime.reconciling import Outcome
 from gitops_core.runtime.registries import access_identity, registry_access
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
-from image_updater.domain.guards.vouching import catalog_name, may_ask
-from image_updater.domain.registry.pushes import Push, pushed_since
+from image_updater.domain.guards.vouching import make_catalog_name, may_ask
+from image_updater.domain.registry.pushes import Push, select_since
 from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.listings import Listings
-from image_updater.domain.tags.scans import LATEST, LOST, Scan, Wait, checksum, is_outdated, is_shared, plan_scan
+from image_updater.domain.tags.scans import (
+    LATEST,
+    LOST,
+    Scan,
+    Wait,
+    compute_checksum,
+    is_outdated,
+    is_shared,
+    plan_scan,
+)
 from image_updater.ports import Registry, TagCatalog
 from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.notices import ready_notices
@@ -89,7 +98,7 @@ class ImageRepositoryReconciler:
         if not self._swept:  # what was deleted while another process led
             self._swept.add("")
             await self._forget(await self.catalog.repositories())
-        plan, name = plan_scan(wanted, canonical, self.clock.now()), catalog_name(wanted, canonical)
+        plan, name = plan_scan(wanted, canonical, self.clock.now()), make_catalog_name(wanted, canonical)
         newest = await self.catalog.newest(name)
         if newest is not None and not is_outdated(newest, wanted):
             await self.checkpoints.save(wanted, name)  # what the last look found: it was told first
@@ -119,7 +128,7 @@ class ImageRepositoryReconciler:
         return _outcome(wanted, status, canonical, delay, self.checkpoints.trouble(wanted))
 
     async def finalize(self, wanted: ImageRepository) -> None:
-        """Nothing in the world; the catalog forgets what nobody else of the namespace lists."""
+        """Forget in the catalog what nobody else of the namespace lists; nothing was made in the world."""
         self.checkpoints.forget(wanted)
         self._asked.pop(wanted.key, None)
         await self._forget(_names_of(wanted), wanted)
@@ -145,13 +154,13 @@ class ImageRepositoryReconciler:
             listing = await self._listed(wanted, repository, access, asked)
             if plan.since is not None and listing.asked_at < min(plan.since, began):  # it was under way before
                 listing = await self._listed(wanted, repository, access, asked)
-        await self._keep(wanted, catalog_name(wanted, str(repository)), listing, asked[1])
+        await self._keep(wanted, make_catalog_name(wanted, str(repository)), listing, asked[1])
         return listing.asked_at
 
     async def _listed(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, asked: Asked
     ) -> Listed:
-        """A new listing; who asks for it meanwhile gets the same one."""
+        """Return a new listing; who asks for it meanwhile gets the same one."""
         limit = max(1.0, seconds(wanted.spec.timeout or wanted.spec.interval))
         try:
             async with asyncio.timeout(limit):
@@ -178,8 +187,8 @@ class ImageRepositoryReconciler:
     async def _look_for_pushed(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, listed_at: datetime
     ) -> None:
-        """What webhooks told of since the listing, as far as the registry says so, too."""
-        name, pushes = catalog_name(wanted, str(repository)), pushed_since(wanted.metadata.annotations, listed_at)
+        """Observe the tags that webhooks reported since the listing, as far as the registry has them, too."""
+        name, pushes = make_catalog_name(wanted, str(repository)), select_since(wanted.metadata.annotations, listed_at)
         since, asked = self._asked.get(wanted.key, (listed_at, frozenset()))
         asked = asked if since == listed_at else frozenset()
         for push in pushes:
@@ -199,20 +208,20 @@ class ImageRepositoryReconciler:
                 await self.catalog.observe(name, push.tag, digest, self.clock.now())  # a webhook's time is a word, too
 
     async def _digest(self, repository: Repository, tag: str, access: RegistryAccess) -> str | None:
-        """What the tag names, None when the registry names nothing to this credential. Raises RegistryUnavailable."""
+        """Return the digest that the tag names, None when this credential sees none. Raises RegistryUnavailable."""
         try:
             return await self.registry.digest(repository, tag, access)
         except (ImageUnknown, RegistryDenied):
             return None
 
     async def _result(self, wanted: ImageRepository, name: str, listed_at: datetime | None) -> ScanResult | None:
-        """What status says of the listing in the catalog, which was asked for at `listed_at`."""
+        """Return the scan result of the listing in the catalog, which was asked for at `listed_at`."""
         if listed_at is None:
             return wanted.status.last_scan_result
         try:
             tags = await self.catalog.tags(name) or ()
             weight = len(tags) * (1 + len(wanted.spec.exclusion_list))
-            listing = await self.compute.run(weight, self.listings.listing, name, tags, wanted.spec.exclusion_list)
+            listing = await self.compute.run(weight, self.listings.get_listing, name, tags, wanted.spec.exclusion_list)
             kept = listing.tags
         except PatternInvalid as error:
             raise RegistryError(str(error)) from None
@@ -225,7 +234,7 @@ class ImageRepositoryReconciler:
         return msgspec.structs.replace(result, scan_time=listed_at.replace(microsecond=0))
 
     def _until_next(self, wanted: ImageRepository, result: ScanResult | None) -> float:
-        """Seconds until an interval after the listing, which may be another one's."""
+        """Return the seconds until one interval after the listing, which another object may have made."""
         interval = seconds(wanted.spec.interval)
         if result is None or result.scan_time is None:
             return interval
@@ -234,22 +243,24 @@ class ImageRepositoryReconciler:
 
 
 def _names_of(wanted: ImageRepository) -> set[str]:
-    """What the catalog calls what it lists, and what it listed last."""
+    """Return the names in the catalog of what the object lists, and of what it listed last."""
     canonical = {wanted.status.canonical_image_name} - {""}
     with contextlib.suppress(ImageInvalid):
         canonical.add(str(parse_repository(wanted.spec.image)))
-    return {catalog_name(wanted, each) for each in canonical}
+    return {make_catalog_name(wanted, each) for each in canonical}
 
 
 def _weight(tags: Sequence[str]) -> int:
-    """About how many bytes they take; no more than may be kept, so that the last ones stay, however many they are."""
+    """Return about how many bytes tags take; no more than may be kept, so that the last ones always stay."""
     return min(1000 + 8 * len(tags) + sum(map(sys.getsizeof, tags)), MOST_REMEMBERED)
 
 
 def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:
-    """What status says of a listing in descending order."""
+    """Return the scan result of a listing in descending order."""
     moment = now.replace(microsecond=0)
-    return ScanResult(tag_count=len(tags), revision=checksum(tags), scan_time=moment, latest_tags=tuple(tags[:LATEST]))
+    return ScanResult(
+        tag_count=len(tags), revision=compute_checksum(tags), scan_time=moment, latest_tags=tuple(tags[:LATEST])
+    )
 
 
 def _outcome(

@@ -36,7 +36,7 @@ class Place:
 
     @property
     def switches(self) -> bool:
-        """Whether commits go to another branch than the one that is read."""
+        """Tell whether commits go to another branch than the one that is read."""
         return self.push_branch != self.ref.branch or bool(self.ref.name or self.ref.tag or self.ref.commit)
 
     @property
@@ -62,7 +62,7 @@ def source_key(automation: ImageUpdateAutomation) -> ObjectKey:
 
 
 async def place_of(objects: Objects, wanted: ImageUpdateAutomation) -> Place:
-    """Raises SourceInvalid, SourceMissing."""
+    """Return where the automation reads and pushes. Raises SourceInvalid, SourceMissing."""
     git = wanted.spec.git
     if git is None:
         raise SourceInvalid("source kind 'GitRepository' necessitates field .spec.git: invalid source configuration")
@@ -82,7 +82,7 @@ async def place_of(objects: Objects, wanted: ImageUpdateAutomation) -> Place:
 
 
 async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Source:
-    """Raises SourceInvalid, SourceMissing, GitAccessDenied, ClusterError."""
+    """Open what is read and pushed to. Raises SourceInvalid, SourceMissing, GitAccessDenied, ClusterError."""
     place = await place_of(platform.objects, wanted)
     spec = place.repository.spec
     namespace, secret = place.repository.metadata.namespace, spec.secret_ref.name if spec.secret_ref else ""
@@ -106,7 +106,7 @@ def git_ref(reference: GitReference | None) -> GitRef:
 
 
 def tracks(repository: GitRepository, branch: str) -> bool:
-    """Whether a GitRepository looks at that branch itself."""
+    """Tell whether a GitRepository looks at that branch itself."""
     ref = repository.spec.ref
     if ref is None:
         return branch == "master"

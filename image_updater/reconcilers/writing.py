@@ -89,7 +89,9 @@ class Writer:
     announced: Pushing | None = None
 
     async def run(self) -> Run:
-        """Raises GitError, UpdateFailed, BranchTaken, TemplateFieldRemoved, GitOperationFailed, SigningFailed."""
+        """Plan, commit and push. Raises GitError, UpdateFailed, BranchTaken, TemplateFieldRemoved, GitOperationFailed,
+        SigningFailed.
+        """
         source, last, pushes = self.job.source, "", self.platform.metrics.pushes
         for number in range(TRIES):
             base = await source.remote.resolve(source.ref)
@@ -122,7 +124,7 @@ class Writer:
         )
 
     async def _tip(self, base: Revision) -> Revision | None:
-        """Where the push branch is, or None when it is still to be made."""
+        """Return the tip of the push branch, or None when it is still to be made."""
         source = self.job.source
         if not source.switches:
             return base
@@ -146,17 +148,17 @@ class Writer:
         return commit_message(spec.message_template, self.job.wanted.key, changes, values, back)
 
     def _taken_back(self, together: Together) -> tuple[str, ...]:
-        """Why images are taken back, each once."""
+        """Say why images are taken back, each once."""
         keeper = Gatekeeper(together.own.part.gates, self.platform.clock.now())
         found = {}
         for change in together.plan.changes:
-            entry = keeper.taken_back(Spot(change.file, change.setter, change.old, change.new))
+            entry = keeper.find_taken_back(Spot(change.file, change.setter, change.old, change.new))
             if entry is not None:
                 found[entry.policy, entry.tag] = f"Takes back {entry.tag} of {entry.policy}: {entry.reason}"
         return tuple(found.values())
 
     async def _signer(self, key: SigningKey) -> Signer:
-        """Raises SigningFailed, ClusterError."""
+        """Return what signs with the key of the Secret. Raises SigningFailed, ClusterError."""
         where = ObjectKey(self.job.wanted.metadata.namespace, key.secret_ref.name)
         manifest = await self.platform.cluster.get(ObjectRef(SECRET, where))
         if manifest is None:
@@ -168,7 +170,7 @@ class Writer:
         return await self.platform.git.signer(key.type, values, f"signing key: secret '{where}'")
 
     async def _stands(self, commit: Commit, tip: Revision, parts: tuple[Part, ...]) -> bool:
-        """Whether the push branch says already what `commit` would.
+        """Tell whether the push branch has the very content of `commit` already.
 
         Raises:
             BranchTaken: somebody else committed there.
@@ -189,7 +191,7 @@ class Writer:
         return stands or (info.parents == (commit.parent,) and info.tree == tree)
 
     async def _is_ours(self, info: CommitInfo, parts: tuple[Part, ...]) -> bool:
-        """Whether one of the automations that share the branch recorded it, as the watches or the cluster know."""
+        """Tell whether one of the automations that share the branch recorded it, as the watches or the cluster know."""
         automations = [part.automation for part in parts]
         content = _content_of(info)
         return is_recorded(info.commit, content, (a.status for a in automations)) or is_recorded(
@@ -199,7 +201,7 @@ class Writer:
     # the push
 
     async def _push(self, commit: Commit, tip: Revision | None, parts: tuple[Part, ...]) -> Revision:
-        """Raises PushConflict: it has to be planned again."""
+        """Push a commit. Raises PushConflict: it has to be planned again."""
         source = self.job.source
         expected = tip.commit if tip is not None else ""
         statuses: tuple[ImageUpdateAutomationStatus, ...] = ()
@@ -227,7 +229,7 @@ class Writer:
         self.announced = pushing
 
     async def _after_lost_answer(self, commit: Commit, expected: str, error: GitError) -> Revision:
-        """The remote may have taken the commit although its answer was lost: look."""
+        """Look whether the remote took the commit although its answer was lost."""
         source = self.job.source
         try:
             tip = await source.remote.resolve(GitRef(branch=source.push_branch))
@@ -242,14 +244,14 @@ class Writer:
 
 
 def _is_same(info: CommitInfo, commit: Commit, tree: str) -> bool:
-    """Whether a commit is what making `commit` at its time would have made: one that somebody amended is not."""
+    """Tell whether a commit is what making `commit` at its time gives: one that somebody amended is not."""
     said = info.parents, info.tree, info.message.rstrip(), info.author.name, info.author.email
     ours = (commit.parent,), tree, commit.message.rstrip(), commit.author.name, commit.author.email
     return said == ours and info.author == info.committer
 
 
 def _content_of(info: CommitInfo) -> Pushing | None:
-    """What it changes of which commit; None where it was amended since it was made, or is no commit of ours."""
+    """Return the parent and the tree of a commit; None where it was amended since, or has not one parent."""
     if len(info.parents) != 1 or info.author != info.committer:
         return None
     return Pushing(parent=info.parents[0], tree=info.tree)

@@ -29,9 +29,9 @@ from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.registries import registry_access
 from gitops_core.runtime.statuses import StatusWriter
 from image_updater.api import ImagePolicy, ImageRepository
-from image_updater.domain.guards.vouching import catalog_name
+from image_updater.domain.guards.vouching import make_catalog_name
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import repository_key
+from image_updater.domain.tags.choices import get_repository_key
 from image_updater.domain.tags.listings import Listings
 from image_updater.errors import RepositoryNotReady
 from image_updater.reconcilers import ImagePolicyReconciler
@@ -102,12 +102,12 @@ class Look:
         Raises:
             RepositoryNotReady: there is no ImageRepository, or its tags are not known at all.
         """
-        key = repository_key(policy)
+        key = get_repository_key(policy)
         wanted = await self.platform.objects.get(ImageRepository, key)
         if wanted is None:
             raise RepositoryNotReady(f"there is no ImageRepository '{key}', which ImagePolicy '{policy.key}' names")
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
-        name, now, note, trouble = catalog_name(wanted, str(repository)), self.platform.clock.now(), "", ""
+        name, now, note, trouble = make_catalog_name(wanted, str(repository)), self.platform.clock.now(), "", ""
         cluster, catalog = self.platform.cluster, self.ports.catalog
         checkpoints = Checkpoints(cluster, self.platform.objects, self.platform.clock, catalog)
         tags: tuple[str, ...] = ()

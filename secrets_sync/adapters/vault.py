@@ -23,7 +23,8 @@ from secrets_sync.adapters.credentials import Credential, certificates, credenti
 from secrets_sync.adapters.threads import Threads, turn
 from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
 from secrets_sync.domain import gojson
-from secrets_sync.domain.extract import PropertyRule
+from secrets_sync.domain.extract import members_of
+from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 from secrets_sync.domain.vaultmounts import Place, denial_of, mount_of
 from secrets_sync.domain.vaultpaths import kv_path
@@ -272,7 +273,6 @@ class Vault:
 
     connection: Connection = field(repr=False)
     release: Callable[[], Awaitable[None]] = field(repr=False)
-    rule: PropertyRule = PropertyRule.LITERAL_FIRST
     capabilities: str = "ReadWrite"
 
     @property
@@ -285,27 +285,29 @@ class Vault:
         if answer.status != 200:
             raise ProviderUnavailable(f"{self.where}: this is no Vault API: HTTP {answer.status}")
 
-    async def fetch(self, key: str, version: str = "") -> Sensitive | Absent:
+    async def fetch(self, ref: SecretRef) -> Payload | Absent:
         settings = self.connection.settings
         try:
-            path = kv_path(settings.path, settings.version, key)
+            path = kv_path(settings.path, settings.version, ref.key)
         except ValueError as error:
             raise ValueUnusable(f"{self.where}: {error}") from None
-        answer = await self.connection.ask(path, **({"version": version} if version else {}))
+        answer = await self.connection.ask(path, **({"version": ref.version} if ref.version else {}))
         if answer.status == 403:
-            raise AccessDenied(f"{self.where}: the token may not read key {key!r}")
+            raise AccessDenied(f"{self.where}: the token may not read key {ref.key!r}")
         refuse_failure(self.where, answer)
         if answer.status == 404:
-            return await self._absent(answer, Place(settings.path, settings.version, path), key, version)
-        return await self.connection.compute.run(answer.size, self._payload, answer, settings.version, key)
+            return await self._absent(answer, Place(settings.path, settings.version, path), ref)
+        return await self.connection.compute.run(answer.size, self._payload, answer, settings.version, ref.key)
 
-    def _payload(self, answer: Answer, engine: Literal["v1", "v2"], key: str) -> Sensitive:
+    def _payload(self, answer: Answer, engine: Literal["v1", "v2"], key: str) -> Payload:
         data = answer.part("data", "data") if engine == "v2" else answer.part("data")
         if not isinstance(data, dict):
             raise ProviderUnavailable(f"{self.where}: the answer for key {key!r} is not what a key-value engine says")
-        return Sensitive(gojson.encode(data))
+        version = answer.part("data", "metadata", "version") if engine == "v2" else None
+        metadata = {"version": str(version)} if isinstance(version, gojson.Number) else {}
+        return Payload(Sensitive(gojson.encode(data)), members_of(data), metadata)
 
-    async def _absent(self, answer: Answer, place: Place, key: str, version: str) -> Absent:
+    async def _absent(self, answer: Answer, place: Place, ref: SecretRef) -> Absent:
         """The key's absence, if Vault says so of the engine that the store means. Raises ProviderUnavailable if not."""
         try:
             denial = denial_of(answer.body, place.engine)
@@ -313,10 +315,10 @@ class Vault:
             mount = mount_of(about.body if about.status == 200 else None, place)
         except ValueError as error:
             raise ProviderUnavailable(
-                f"{self.where}: cannot tell whether there is a key {key!r}: {error}; "
+                f"{self.where}: cannot tell whether there is a key {ref.key!r}: {error}; "
                 "check path, version and namespace of spec.provider.vault"
             ) from None
-        return Absent(self.where, key, version, f"{denial}, said by {mount}")
+        return Absent(self.where, *ref, f"{denial}, said by {mount}")
 
     async def aclose(self) -> None:
         await self.release()

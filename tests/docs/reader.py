@@ -77,7 +77,7 @@ class Reader:
         """Do what the block says. Raises AssertionError, with its place and what was printed."""
         text = self.adapted(snippet.text)
         if snippet.file:
-            file = self._place() / snippet.file
+            file = self._make_sort_key() / snippet.file
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
         match snippet.language, snippet.mark:
@@ -129,7 +129,12 @@ class Reader:
         with self._log.open("wb") as log:
             command = ["bash", "-c", f"{_VARIABLES}exec {text.strip()}"]
             service = subprocess.Popen(
-                command, cwd=self._place(), env=self._environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                cwd=self._make_sort_key(),
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         self._services.append(service)
 
@@ -147,7 +152,7 @@ class Reader:
             self.printed = self._log.read_text()
         return self.printed
 
-    def _place(self) -> Path:
+    def _make_sort_key(self) -> Path:
         """The folder that the reader's shell is in."""
         return Path((self.folder / "reader" / "place").read_text().strip())
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from gitops_core.domain.sync import inventory, labels, stages
+from gitops_core.domain.sync import inventory, stages
+from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.prunelimit import DEFAULT_LIMIT, PruneGuarded, PruneLimit
 from gitops_core.meta import Manifest, ObjectRef
 
@@ -36,7 +37,7 @@ class SyncPlan:
     stages: what to apply; a stage begins when the one before is ready.
     excluded: wanted objects that are not touched, but stay in the inventory.
     prune: what was ours and is wanted no more, in the order of deletion. Each is deleted only if it still carries the
-        owner's labels.
+        owner's mark.
     tracked: the inventory to store before the first write: everything that exists or may come to exist.
     inventory: the inventory to store when all is done.
     """
@@ -55,6 +56,7 @@ class SyncPlan:
 def plan_sync(
     wanted: Iterable[Manifest],
     known: Iterable[ObjectRef],
+    ownership: Ownership,
     *,
     prune: bool,
     limit: PruneLimit = DEFAULT_LIMIT,
@@ -65,6 +67,7 @@ def plan_sync(
     Args:
         wanted: complete manifests, one for each object.
         known: the inventory of the last sync.
+        ownership: of the one whose objects they are.
         prune: whether objects that are wanted no more are deleted; else they are only forgotten.
         limit: how many may be deleted.
         confirmed: a person has said that whatever is deleted is meant to be.
@@ -74,7 +77,7 @@ def plan_sync(
     """
     manifests = {ObjectRef.of(manifest): manifest for manifest in wanted}
     known = tuple(known)
-    excluded = tuple(ref for ref in stages.in_order(manifests) if labels.is_excluded(manifests[ref]))
+    excluded = tuple(ref for ref in stages.in_order(manifests) if ownership.is_excluded(manifests[ref]))
     left_alone = set(excluded)
     applied = [ref for ref in manifests if ref not in left_alone]
     final = tuple(ref for stage in stages.staged(manifests) for ref in stage)
@@ -82,7 +85,9 @@ def plan_sync(
     if prune and not confirmed:
         _guard(stale, len(inventory.union(known, ())), limit, is_empty=not manifests)
     return SyncPlan(
-        stages=tuple(tuple(_action(ref, manifests[ref]) for ref in stage) for stage in stages.staged(applied)),
+        stages=tuple(
+            tuple(_action(ref, manifests[ref], ownership) for ref in stage) for stage in stages.staged(applied)
+        ),
         excluded=excluded,
         prune=stages.prune_order(stale) if prune else (),
         tracked=inventory.union(final, known),
@@ -100,10 +105,10 @@ def _guard(stale: Sequence[ObjectRef], known: int, limit: PruneLimit, *, is_empt
         raise PruneGuarded(f"{len(stale)} of {known} applied objects would be deleted, {limit}: {named}")
 
 
-def _action(ref: ObjectRef, manifest: Manifest) -> Action:
+def _action(ref: ObjectRef, manifest: Manifest, ownership: Ownership) -> Action:
     return Action(
         ref,
         manifest,
-        create_only=labels.is_create_only(manifest),
-        take_over=not labels.keeps_other_managers(manifest),
+        create_only=ownership.is_create_only(manifest),
+        take_over=not ownership.is_shared(manifest),
     )

@@ -77,7 +77,7 @@ class HttpForges:
         return kind.forge(talk, place.path)
 
     def _trust(self, ca: bytes | None) -> ssl.SSLContext | None:
-        """None for the system's certificates. Raises StalledError: no certificates."""
+        """Return the certificates to trust, None for the system's. Raises StalledError: `ca` holds none."""
         if ca is None:
             return None
         context = self._contexts.get(ca)

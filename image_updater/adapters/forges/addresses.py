@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
 
 def place_of(address: ForgeAddress) -> Place:
-    """Raises StalledError: the URL names no repository of such a forge."""
+    """Return the API and the repository there. Raises StalledError: the URL names no repository of such a forge."""
     try:
         return _place_of(address)
     except ValueError:  # a port that is none, half an IPv6 address
@@ -41,7 +41,7 @@ def place_of(address: ForgeAddress) -> Place:
 
 
 def _place_of(address: ForgeAddress) -> Place:
-    """Raises StalledError, ValueError."""
+    """Return the API and the repository there. Raises StalledError, ValueError."""
     parts = urlsplit(address.url)
     segments = [unquote(segment) for segment in parts.path.split("/") if segment]
     if segments:
@@ -60,7 +60,7 @@ def _place_of(address: ForgeAddress) -> Place:
 
 
 def _given(address: ForgeAddress, segments: list[str]) -> Place:
-    """With an API base that is given: what its path and the clone URL's have in common is the installation's."""
+    """Return the place below a given API base: what its path and the clone URL's share is the installation's."""
     parts = urlsplit(address.api)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise StalledError(f"the API of {_shown(parts)} is not an http or https URL without user, query and fragment")
@@ -84,5 +84,5 @@ def _api(kind: str, parts: SplitResult, before: list[str]) -> str:
 
 
 def _shown(parts: SplitResult) -> str:
-    """A URL without what may be a password."""
+    """Write a URL without what may be a password."""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -101,7 +101,7 @@ class Gitea:
         await self._ask("PATCH", f"{self._repository}/pulls/{number}", _Pull, body={"state": "closed"})
 
     async def _label_ids(self, names: frozenset[str]) -> list[int]:
-        """Of the labels that the repository, or the organization that owns it, has."""
+        """Return the ids of labels that the repository, or the organization that owns it, has."""
         ids: dict[str, int] = {}
         owner = self.path.partition("/")[0]
         for path in (f"{self._repository}/labels", f"/orgs/{quote(owner)}/labels"):
@@ -117,7 +117,7 @@ class Gitea:
         return sorted(ids[name] for name in names & ids.keys())
 
     async def _pages(self, path: str, type_: Any, query: Mapping[str, str]) -> AsyncIterator[Any]:
-        """Each item of up to PAGES pages; a server may have smaller pages than were asked for."""
+        """Yield each item of up to PAGES pages; a server may have smaller pages than were asked for."""
         for number in range(1, PAGES + 1):
             page = await self._ask("GET", path, type_, query={**query, "page": str(number), "limit": str(PAGE)})
             for item in page:
@@ -137,7 +137,7 @@ class Gitea:
 
 
 def headers(access: GitAccess) -> dict[str, Sensitive]:
-    """A password may be a token or a person's: with basic authentication both are accepted."""
+    """Return the headers of a password, which may be a token or a person's: basic authentication takes both."""
     if access.bearer_token:
         return {"Authorization": Sensitive(b"token " + access.bearer_token.reveal())}
     if access.password is None:

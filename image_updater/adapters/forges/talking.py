@@ -96,7 +96,7 @@ class Talk:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> T:
-        """The answer, decoded.
+        """Send a request and decode its answer.
 
         Raises:
             AlreadyThere, ForgeDenied, ForgeUnavailable.
@@ -148,7 +148,7 @@ class Talk:
             raise ForgeUnavailable(f"{request}: {type(error).__name__}") from None
 
     def _next(self, url: str, location: str, request: str) -> str:
-        """Raises ForgeDenied: it leads away."""
+        """Return where a redirect leads. Raises ForgeDenied: it leads away from this host."""
         target = urljoin(url, location)
         here, there = urlsplit(self.api), urlsplit(target)
         if not location or (here.scheme, here.netloc) != (there.scheme, there.netloc):
@@ -187,7 +187,7 @@ class Talk:
 
 
 def _delay(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from Retry-After or from the moment at which a rate limit ends (seconds since 1970)."""
+    """Return the seconds to wait, from Retry-After or from when a rate limit ends (seconds since 1970)."""
     now = datetime.now(UTC)
     if (delay := retry_after(headers.get("Retry-After"), now)) is not None:
         return delay
@@ -199,7 +199,7 @@ def _delay(headers: Mapping[str, str]) -> float | None:
 
 
 def _cause(content: bytes) -> str:
-    """What the forge says went wrong, on one line; a body that is not JSON is not quoted."""
+    """Return what the forge reports as wrong, on one line; a body that is not JSON is not quoted."""
     if len(content) > LARGEST_COMPLAINT:
         return ""
     try:

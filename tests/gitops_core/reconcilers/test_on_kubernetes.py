@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gitops_core.adapters.kubernetes import KubernetesCluster
+from gitops_core.domain.sync.owners import kustomization
 from gitops_core.domain.sync.plan import plan_sync
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.reconcilers.applying import Applied, Applier, Mark, SyncFailed
@@ -17,7 +18,7 @@ from gitops_core.runtime.clock import SystemClock
 from tests.servers.controlplane import ControlPlane
 
 OWNER = {"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "default"}
-OWNER_KEY = ObjectKey("default", "apps")
+OWNERSHIP = kustomization(ObjectKey("default", "apps"))
 
 
 @pytest.fixture
@@ -42,11 +43,11 @@ async def until_settled(applier: Applier, refs: Sequence[ObjectRef]) -> None:
 async def synced(
     cluster: KubernetesCluster, *wanted: Manifest, known: Mapping[ObjectRef, Mark] | None = None
 ) -> Sequence[Applied]:
-    applier, plan = Applier(cluster, SystemClock()), plan_sync(wanted, (), prune=True)
+    applier, plan = Applier(cluster, SystemClock(), OWNERSHIP), plan_sync(wanted, (), OWNERSHIP, prune=True)
     before = await (applier.try_out(plan) if known is None else applier.read(plan, known))
     applied: list[Applied] = []
     for stage in plan.stages:
-        applied += await applier.apply(stage, before, OWNER_KEY)
+        applied += await applier.apply(stage, before)
         await until_settled(applier, [action.ref for action in stage])
     return applied
 
@@ -144,7 +145,7 @@ async def test_a_definition_of_ours_is_what_the_manifest_says_and_may_be_deleted
     (same,) = await synced(cluster, definition("v2"))
     assert same.change == "unchanged"
 
-    pruned = await Applier(cluster, SystemClock()).prune([ref], OWNER_KEY)
+    pruned = await Applier(cluster, SystemClock(), OWNERSHIP).prune([ref])
     assert (pruned.deleted, pruned.spared) == ((ref,), ())
 
 
@@ -165,7 +166,7 @@ async def test_a_definition_of_somebody_else_is_adopted_and_spared(cluster: Kube
     await cluster.create(theirs, field_manager="helm")
 
     (adopted,) = await synced(cluster, {**theirs, "metadata": {**about, "labels": OWNER}})
-    pruned = await Applier(cluster, SystemClock()).prune([adopted.ref], OWNER_KEY)
+    pruned = await Applier(cluster, SystemClock(), OWNERSHIP).prune([adopted.ref])
 
     assert adopted.is_adopted
     assert (pruned.deleted, pruned.spared) == ((), (adopted.ref,))

@@ -17,6 +17,7 @@ from secrets_sync.adapters.threads import PATIENCE, PLACES
 from secrets_sync.api import SecretStore
 from secrets_sync.component import AT_ONCE, component, controllers
 from secrets_sync.domain.live import SECRET
+from secrets_sync.domain.payload import SecretRef
 from secrets_sync.errors import NoAnswer, ProviderUnavailable
 from secrets_sync.ports import SecretProvider
 from tests.gitops_core.runtime.world import World
@@ -94,7 +95,7 @@ async def test_one_server_takes_no_other_servers_places(local_cluster: LocalClus
         await vault_token(local_cluster, vault.token.text())
         factory = VaultFactory(FixedClock(), timeout=6.0)
         hanging = await factory.open(vault_store(moody.url), local_cluster)
-        asked = [asyncio.ensure_future(hanging.fetch("db")) for _ in range(50)]
+        asked = [asyncio.ensure_future(hanging.fetch(SecretRef("db"))) for _ in range(50)]
         await _until(lambda: moody.open_requests == PLACES)
         good = await _opened(factory, vault, local_cluster)
 
@@ -121,7 +122,7 @@ async def test_the_threads_end_with_the_requests(local_cluster: LocalCluster) ->
         factory = VaultFactory(FixedClock())
         good = await _opened(factory, vault, local_cluster)
 
-        await asyncio.gather(*(good.fetch("db") for _ in range(100)))
+        await asyncio.gather(*(good.fetch(SecretRef("db")) for _ in range(100)))
         await _ended()
 
         assert not _ours()

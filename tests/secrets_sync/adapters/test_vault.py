@@ -19,15 +19,25 @@ from aiohttp import web
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError
-from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef, Sensitive
+from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef
 from gitops_core.ports import Cluster
 from gitops_core.runtime.bounded import NamespaceBound, OutsideNamespace
 from secrets_sync.adapters import VaultFactory, bounded_http
 from secrets_sync.api import SecretStore
 from secrets_sync.domain.live import SECRET
+from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 from secrets_sync.errors import AccessDenied, ProviderUnavailable, StoreInvalid, ValueUnusable
-from tests.secrets_sync.world import NAMESPACE, FixedClock, payload_of, prepare, put_secret, vault_store, vault_token
+from tests.secrets_sync.world import (
+    NAMESPACE,
+    FixedClock,
+    payload_at,
+    payload_of,
+    prepare,
+    put_secret,
+    vault_store,
+    vault_token,
+)
 from tests.servers.certificates import Authority, KeyPair
 from tests.servers.vault import VaultServer
 
@@ -58,7 +68,7 @@ async def test_a_wrong_token_is_denied(cluster: LocalCluster, factory: VaultFact
     with pytest.raises(AccessDenied) as validation:
         await provider.validate()
     with pytest.raises(AccessDenied, match="may not read key 'mine/a'"):
-        await provider.fetch("mine/a")
+        await provider.fetch(SecretRef("mine/a"))
 
     assert "wrong-4711" not in str(validation.value)
 
@@ -74,7 +84,7 @@ async def test_a_policy_decides_what_may_be_read(
 
     assert (await payload_of(provider, "mine/a")).reveal() == b'{"x":1}'
     with pytest.raises(AccessDenied):
-        await provider.fetch("theirs/a")
+        await provider.fetch(SecretRef("theirs/a"))
 
 
 async def test_a_deleted_version_is_not_found(
@@ -85,7 +95,7 @@ async def test_a_deleted_version_is_not_found(
     await vault_token(cluster, vault_server.token)
     provider = await factory.open(vault_store(vault_server.url), bound(cluster))
 
-    answer = await provider.fetch("mine/deleted")
+    answer = await provider.fetch(SecretRef("mine/deleted"))
 
     assert isinstance(answer, Absent)
     assert answer.proof == "the version is deleted, said by the engine at 'secret/' of version v2"
@@ -99,7 +109,7 @@ async def test_whoever_may_read_a_key_is_told_that_it_is_gone(
     await vault_token(cluster, vault_server.token_for("mine"))
     provider = await factory.open(vault_store(vault_server.url), bound(cluster))
 
-    assert isinstance(await provider.fetch("mine/nope"), Absent)
+    assert isinstance(await provider.fetch(SecretRef("mine/nope")), Absent)
 
 
 @pytest.mark.parametrize("settings", [{"namespace": "team", "path": "kv"}, {"path": "team/kv"}, {"path": "/team/kv/"}])
@@ -112,7 +122,7 @@ async def test_a_key_of_a_namespace_is_absent_however_the_namespace_is_named(
     await vault_token(cluster, vault_server.token)
     provider = await factory.open(vault_store(vault_server.url, **settings), bound(cluster))
 
-    assert isinstance(await provider.fetch("mine/nope"), Absent)
+    assert isinstance(await provider.fetch(SecretRef("mine/nope")), Absent)
 
 
 async def test_a_destroyed_version_is_absent(
@@ -123,7 +133,7 @@ async def test_a_destroyed_version_is_absent(
     await vault_token(cluster, vault_server.token)
     provider = await factory.open(vault_store(vault_server.url), bound(cluster))
 
-    assert isinstance(await provider.fetch("mine/destroyed"), Absent)
+    assert isinstance(await provider.fetch(SecretRef("mine/destroyed")), Absent)
 
 
 async def test_a_mistyped_mount_does_not_look_like_deleted_secrets(
@@ -133,7 +143,7 @@ async def test_a_mistyped_mount_does_not_look_like_deleted_secrets(
     provider = await factory.open(vault_store(vault_server.url, path="sceret"), bound(cluster))
 
     with pytest.raises(ProviderUnavailable, match="no secrets engine"):
-        await provider.fetch("mine/a")
+        await provider.fetch(SecretRef("mine/a"))
 
 
 async def test_version_1_engines(cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer) -> None:
@@ -142,7 +152,7 @@ async def test_version_1_engines(cluster: LocalCluster, factory: VaultFactory, v
     provider = await factory.open(vault_store(vault_server.url, path="kv1", version="v1"), bound(cluster))
 
     assert (await payload_of(provider, "old/a")).reveal() == b'{"n":2,"x":"1"}'
-    assert isinstance(await provider.fetch("old/nope"), Absent)
+    assert isinstance(await provider.fetch(SecretRef("old/nope")), Absent)
 
 
 @pytest.mark.parametrize("key", ["../../auth/token/lookup-self", "a/../../sys/health", "."])
@@ -153,7 +163,7 @@ async def test_a_key_stays_in_its_mount(
     provider = await factory.open(vault_store(vault_server.url), bound(cluster))
 
     with pytest.raises(ValueUnusable):
-        await provider.fetch(key)
+        await provider.fetch(SecretRef(key))
 
 
 @pytest.mark.parametrize("key", ["with space/ä", "per%2Fcent", "question?version=1", "hash#a", "semi;colon"])
@@ -163,7 +173,20 @@ async def test_keys_of_any_spelling(
     await vault_token(cluster, vault_server.token)
     provider = await factory.open(vault_store(vault_server.url), bound(cluster))
 
-    assert isinstance(await provider.fetch(key), Absent)
+    assert isinstance(await provider.fetch(SecretRef(key)), Absent)
+
+
+async def test_an_answer_says_which_version_it_is(
+    cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer
+) -> None:
+    for number in (1, 2):
+        vault_server.put("mine/versions", {"x": number})
+    await vault_token(cluster, vault_server.token)
+    provider = await factory.open(vault_store(vault_server.url), bound(cluster))
+
+    newest, first = await payload_at(provider, "mine/versions"), await payload_at(provider, "mine/versions", "1")
+
+    assert (newest.metadata["version"], first.metadata["version"]) == ("2", "1")
 
 
 # AppRole
@@ -187,7 +210,7 @@ async def test_one_login_serves_many_reconciliations(cluster: LocalCluster, vaul
 
     for _ in range(3):
         provider = await factory.open(store, bound(cluster))
-        await asyncio.gather(provider.validate(), provider.fetch("mine/a"))
+        await asyncio.gather(provider.validate(), provider.fetch(SecretRef("mine/a")))
     during = vault_server.accessors() - before
     await factory.close()
 
@@ -201,9 +224,9 @@ async def test_a_login_is_renewed_before_it_ends(cluster: LocalCluster, vault_se
     factory = VaultFactory(clock)
     before = vault_server.accessors()
 
-    await (await factory.open(store, bound(cluster))).fetch("mine/a")
+    await (await factory.open(store, bound(cluster))).fetch(SecretRef("mine/a"))
     await clock.sleep(3000)
-    await (await factory.open(store, bound(cluster))).fetch("mine/a")
+    await (await factory.open(store, bound(cluster))).fetch(SecretRef("mine/a"))
 
     assert len(vault_server.accessors() - before) == 1
     await factory.close()
@@ -213,7 +236,7 @@ async def test_a_login_that_vault_forgot_is_replaced(cluster: LocalCluster, vaul
     store = await app_role_store(cluster, vault_server, "forgotten")
     factory = VaultFactory(FixedClock())
     before = vault_server.accessors()
-    await (await factory.open(store, bound(cluster))).fetch("mine/a")
+    await (await factory.open(store, bound(cluster))).fetch(SecretRef("mine/a"))
     (accessor,) = vault_server.accessors() - before
 
     vault_server.call("POST", "auth/token/revoke-accessor", f'{{"accessor": "{accessor}"}}')
@@ -241,12 +264,12 @@ async def test_a_key_that_is_forbidden_is_no_reason_to_log_in_again(
     factory = VaultFactory(FixedClock())
     before = vault_server.accessors()
     provider = await factory.open(store, bound(cluster))
-    await provider.fetch("mine/a")
+    await provider.fetch(SecretRef("mine/a"))
     login = vault_server.accessors() - before
 
     for _ in range(5):
         with pytest.raises(AccessDenied, match="may not read key 'theirs/a'"):
-            await provider.fetch("theirs/a")
+            await provider.fetch(SecretRef("theirs/a"))
 
     assert vault_server.accessors() - before == login
     await factory.close()
@@ -262,7 +285,7 @@ async def test_a_role_that_may_read_more_by_now_is_noticed_and_the_old_login_end
     before = vault_server.accessors()
     provider = await factory.open(store, bound(cluster))
     with pytest.raises(AccessDenied):
-        await provider.fetch("more/a")
+        await provider.fetch(SecretRef("more/a"))
     vault_server.put("more/a", {"x": 2})
     vault_server.policy("more", 'path "secret/data/more/*" { capabilities = ["read"] }')
     vault_server.call("POST", "auth/approle/role/promoted", '{"token_policies": ["mine", "more"]}')
@@ -282,20 +305,20 @@ async def test_a_connection_is_not_closed_while_somebody_uses_it(
     factory = VaultFactory(FixedClock())
     before = vault_server.accessors()
     first = await factory.open(store, bound(cluster))
-    await first.fetch("mine/a")
+    await first.fetch(SecretRef("mine/a"))
     used = vault_server.accessors() - before
 
     edited = msgspec.structs.replace(store, metadata=msgspec.structs.replace(store.metadata, generation=2))
     second = await factory.open(edited, bound(cluster))
-    await second.fetch("mine/a")
+    await second.fetch(SecretRef("mine/a"))
     assert used <= vault_server.accessors()
-    await first.fetch("mine/a")
+    await first.fetch(SecretRef("mine/a"))
     assert len(vault_server.accessors() - before) == 2
     await first.aclose()
     await until(lambda: not used & vault_server.accessors())
 
     assert len(vault_server.accessors() - before) == 1
-    assert isinstance(await second.fetch("mine/a"), Sensitive)
+    assert isinstance(await second.fetch(SecretRef("mine/a")), Payload)
     await factory.close()
 
 
@@ -316,7 +339,7 @@ async def test_the_connection_of_a_store_that_is_gone_is_given_back(
     before = vault_server.accessors()
 
     provider = await factory.open(store, bound(cluster))
-    await provider.fetch("mine/a")
+    await provider.fetch(SecretRef("mine/a"))
     await asyncio.sleep(1)
     assert len(vault_server.accessors() - before) == 1  # somebody uses it
     await provider.aclose()
@@ -460,7 +483,7 @@ async def test_bad_answers(cluster: LocalCluster, factory: VaultFactory, handler
     provider = await factory.open(vault_store(url), bound(cluster))
 
     with pytest.raises(ProviderUnavailable, match=message) as failure:
-        await provider.fetch("mine/a")
+        await provider.fetch(SecretRef("mine/a"))
 
     assert "marked-4711" not in f"{failure.value} {failure.value!r}"
     if handler is overloaded:
@@ -473,7 +496,7 @@ async def test_nobody_there(cluster: LocalCluster, factory: VaultFactory) -> Non
     provider = await factory.open(vault_store("http://127.0.0.1:1"), bound(cluster))
 
     with pytest.raises(ProviderUnavailable, match="cannot connect"):
-        await provider.fetch("mine/a")
+        await provider.fetch(SecretRef("mine/a"))
 
 
 async def test_a_server_that_drips_is_given_up(cluster: LocalCluster) -> None:
@@ -493,7 +516,7 @@ async def test_a_server_that_drips_is_given_up(cluster: LocalCluster) -> None:
     provider = await factory.open(vault_store(url), bound(cluster))
 
     with pytest.raises(ProviderUnavailable, match="no answer in time"):
-        await asyncio.wait_for(provider.fetch("mine/a"), 60)
+        await asyncio.wait_for(provider.fetch(SecretRef("mine/a")), 60)
 
     await factory.close()
     await runner.cleanup()
@@ -533,7 +556,7 @@ async def test_certificates(cluster: LocalCluster, factory: VaultFactory, tmp_pa
 
     async def message(**settings: Any) -> str:
         with pytest.raises(GitOpsError) as failure:
-            await (await factory.open(vault_store(url, **settings), bound(cluster))).fetch("mine/a")
+            await (await factory.open(vault_store(url, **settings), bound(cluster))).fetch(SecretRef("mine/a"))
         return str(failure.value)
 
     config_map = {

@@ -1,0 +1,42 @@
+"""From an ExternalSecret to its store, and from a store to a provider that can be asked."""
+
+from __future__ import annotations
+
+from gitops_core.meta import ObjectKey
+from gitops_core.ports import Cluster, Objects
+from gitops_core.runtime.bounded import NamespaceBound
+from secrets_sync.api import ExternalSecret, SecretStore
+from secrets_sync.errors import StoreInvalid, StoreNotReady
+from secrets_sync.ports import ProviderFactories, SecretProvider
+
+
+async def find_store(wanted: ExternalSecret, objects: Objects) -> SecretStore | None:
+    """Return the store that `wanted` names, ready or not; None where there is none."""
+    reference = wanted.spec.secret_store_ref
+    return await objects.get(SecretStore, ObjectKey(wanted.metadata.namespace, reference.name if reference else ""))
+
+
+def require_ready(store: SecretStore | None, wanted: ExternalSecret) -> SecretStore:
+    """Return `store`, the one that `wanted` names. Raises StoreNotReady: there is none, or it was not validated."""
+    reference = wanted.spec.secret_store_ref
+    if reference is None or not reference.name:
+        raise StoreNotReady("spec.secretStoreRef names no store")
+    name = reference.name
+    if store is None:
+        raise StoreNotReady(f'could not get SecretStore "{name}", SecretStore.external-secrets.io "{name}" not found')
+    if not store.status.is_ready:
+        failure = StoreNotReady(f'SecretStore "{name}" is not ready')
+        # one that nobody has looked at yet is no trouble to tell of: it will be validated in a moment
+        raise failure if store.status.conditions else failure.told("None", {})
+    return store
+
+
+async def open_store(store: SecretStore, cluster: Cluster, factories: ProviderFactories) -> SecretProvider:
+    """Open a provider for `store`. Raises StoreInvalid: it names none or several, or one that we do not have."""
+    settings = store.spec.provider
+    named = [name for name in settings.__struct_fields__ if getattr(settings, name) is not None]
+    if len(named) != 1:
+        raise StoreInvalid(f"spec.provider names {len(named)} providers: exactly one is needed")
+    if named[0] not in factories:
+        raise StoreInvalid(f"spec.provider.{named[0]} is not supported")
+    return await factories[named[0]].open(store, NamespaceBound(cluster, store.metadata.namespace))
