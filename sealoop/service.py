@@ -47,7 +47,7 @@ from sealoop.endpoints import serving
 from sealoop.hooks import receiving
 from sealoop.missing import tell_what_is_missing
 from sealoop.settings import Settings
-from sealoop.wiring import KINDS, Ports, controllers
+from sealoop.wiring import KINDS, Ports, controllers, routes
 from secrets_sync.adapters import provider_factories
 
 log = logging.getLogger("sealoop")
@@ -104,7 +104,7 @@ async def reconcile(
     if settings.listen:
         await stack.enter_async_context(serving(settings.listen, metrics.registry, health))
     if settings.hooks:
-        await stack.enter_async_context(receiving(settings.hooks, cluster, clock, compute, policy))
+        await stack.enter_async_context(receiving(settings.hooks, routes(cluster, clock, compute), clock, policy))
     git = git_mirrors(settings.state_dir, policy)
     stack.push_async_callback(git.close)
     prepare_for_builds()

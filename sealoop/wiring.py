@@ -11,10 +11,12 @@ from typing import Any
 from gitops_core import component as gitops
 from gitops_core.domain.health.kstatus import health
 from gitops_core.meta import Resource
-from gitops_core.ports import CloudLogins, NoCloudLogins, Renderer
+from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, NoCloudLogins, Renderer
 from gitops_core.runtime.reconciling import Component, Controller, Platform
+from gitops_core.runtime.routes import Route
 from image_updater import component as images
 from image_updater.ports import Forges, ImageReader, Registry, TagCatalog
+from image_updater.reconcilers.pushes import Pushes
 from secrets_sync import component as secrets
 from secrets_sync.ports import ProviderFactories
 
@@ -37,6 +39,11 @@ class Ports:
     providers: ProviderFactories
     logins: CloudLogins = field(default_factory=NoCloudLogins)
     forges: Forges | None = None
+
+
+def routes(cluster: Cluster, clock: Clock, compute: Compute) -> tuple[Route, ...]:
+    """Every HTTP route; `cluster` asks nobody who leads, for any replica is called."""
+    return gitops.routes(cluster, clock, compute, Pushes(cluster, clock))
 
 
 def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
