@@ -291,6 +291,28 @@ class Statuses(Protocol):
         ...
 
 
+class Pushes(Protocol):
+    """What was pushed elsewhere, as webhooks say it: objects of one kind are told of it, where others are woken."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    def read(self, type_: str, headers: Mapping[str, str], body: bytes) -> Sequence[Any]:
+        """What a sender of a Receiver's spec.type tells; () when it tells of something else. Pure.
+
+        Args:
+            headers: by their names in lower case.
+
+        Raises:
+            PayloadInvalid.
+        """
+        ...
+
+    async def tell(self, key: ObjectKey, pushed: Iterable[Any]) -> bool:
+        """Whether some of it is the object's, which knows it then. Raises ClusterError."""
+        ...
+
+
 class Images(Protocol):
     """Container images, as far as the embedded cluster's workloads need them."""
 

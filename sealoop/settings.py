@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import click
 
+from gitops_core.runtime.policy import Policy
 from sealoop.clusters import Connection
 from sealoop.shards import Shard
 
@@ -24,6 +25,7 @@ class Settings:
         listen: HOST:PORT of /metrics, /healthz and /readyz; "" for none.
         hooks: HOST:PORT of /hook/, which webhooks are sent to; "" for none.
         shard: the objects to reconcile.
+        policy: what its objects may ask for.
         leader_election: only one of several processes on one shard works at a time.
         lease_namespace: where the Lease lives.
         grace_period: seconds that running reconciliations have to finish when the process is asked to stop.
@@ -36,6 +38,7 @@ class Settings:
     listen: str
     hooks: str
     shard: Shard
+    policy: Policy
     leader_election: bool
     lease_namespace: str
     identity: str
