@@ -37,7 +37,7 @@ from gitops_core.ports import Chance, Clock, Cluster, Events, PartialObject, Que
 from gitops_core.runtime.computing import on_account_of
 from gitops_core.runtime.conditions import REQUESTED_AT, UNSUPPORTED, refused_status, status_after, unsupported_message
 from gitops_core.runtime.fencing import WRITTEN
-from gitops_core.runtime.informers import Informer, Informers, Listener
+from gitops_core.runtime.informers import PAGE, Informer, Informers, Listener
 from gitops_core.runtime.leave import FENCE, Fence
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.observing import Observer, wake_referrers
@@ -119,8 +119,6 @@ class ControllerLoop(Generic[R]):
         self._sources: list[tuple[Informer[Any], Listener]] = []
         for watch, (query, type_) in zip(controller.watches, sources, strict=True):
             self._subscribe(watch, around.informers.acquire(query, type_))
-        for present in self._informer.objects.values():
-            self._object_changed(None, present)
         self._informer.subscribe(self._object_changed)
 
     # life
@@ -135,6 +133,14 @@ class ControllerLoop(Generic[R]):
         await self._informer.synced.wait()
         for source, _ in self._sources:
             await source.settled.wait()
+
+    async def queue_all(self) -> None:
+        """Put what was mirrored before this loop into its queue; others have their turn meanwhile."""
+        for number, key in enumerate(tuple(self._informer.objects), 1):
+            if key not in self._states and (present := self._informer.objects.get(key)) is not None:
+                self._object_changed(None, present)
+            if number % PAGE == 0:
+                await asyncio.sleep(0)
 
     @property
     def state(self) -> KindState:
@@ -184,9 +190,10 @@ class ControllerLoop(Generic[R]):
             if old is not None:
                 self._forget(old.key)
             return
+        is_known = new.key in self._states  # what a mirror had before this loop is not
         self._index.update(new.key, self.controller.references(new))
         self._count_state(new)
-        if old is None or old.metadata.uid != new.metadata.uid:
+        if old is None or not is_known or old.metadata.uid != new.metadata.uid:
             self._add(new.key, Priority.PERIODIC if _is_settled(new) else Priority.CHANGED)
         elif (self.controller.significant or is_significant)(old, new):
             self._failures.pop(new.key, None)

@@ -212,6 +212,7 @@ class _Term:
     async def _start(self, loop: ControllerLoop[Any], group: asyncio.TaskGroup) -> None:
         """Begin to reconcile a kind once its objects and those it watches are known."""
         await loop.synced()
+        await loop.queue_all()
         loop.start(group)
 
     async def _watch_health(self) -> None:

@@ -81,6 +81,26 @@ def test_who_takes_over_with_a_watch_that_is_late_sees_what_the_last_leader_wrot
     virtually(main())
 
 
+def test_what_changes_before_the_term_has_begun_to_look_is_looked_at_however_small_the_change() -> None:
+    async def main() -> None:
+        world, second = World(), Diary()
+        beside = world.beside()
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(Diary()), lease=lease("one")) as leader:
+            await asyncio.sleep(1)
+            async with beside.process(controller(second), lease=lease("two")):
+                await asyncio.sleep(60)
+                beside.cluster.lag = {"Widget": 5.0}
+                await world.annotate(Widget, "a", other_thing="x")
+                await leader.stop()
+                await asyncio.sleep(60)
+
+        assert len(second.of("a")) == 1
+
+    virtually(main())
+
+
 def test_what_a_new_leader_reads_of_other_kinds_is_never_older_than_its_term() -> None:
     """The Widget's own mirror is trusted at once; that of the Gadgets, which no watch of its names, is late."""
 
