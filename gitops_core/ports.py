@@ -6,7 +6,7 @@ translate every failure into gitops_core.errors, retry only what their peer turn
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -263,7 +263,7 @@ class Objects(Protocol):
         """Every object of the kind ("" for all namespaces) as last seen, ordered by key; likewise."""
         ...
 
-    def changes(self, type_: type[R], namespace: str = "") -> AsyncIterator[Change[R]]:
+    def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
         """What there is (`old` None), then every change, without end: to be closed. A kind may be watched for it.
 
         Who reads slowly gets for each object one change, from what was read of it last to what it is now.

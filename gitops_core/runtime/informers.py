@@ -125,8 +125,7 @@ class Informer(Generic[T]):
             try:
                 if not self._position:
                     await self._list()
-                while self._is_doubted:
-                    await self._ask()
+                await self._ask()
                 await self._watch()
                 self._note_success()
                 # A server that ends watches at once must not make us spin.
@@ -165,14 +164,15 @@ class Informer(Generic[T]):
         return self._answered < self._doubts
 
     async def _ask(self) -> None:
-        """Learn which version has to be reached. Raises Expired: only a list can tell what there is."""
-        doubt, seen = self._doubts, self._highest
-        page = await self._cluster.list(replace(self.query, metadata_only=True), PartialObject, limit=1)
-        latest = version_of(page.resource_version)
-        if latest < max(seen, 0):
-            raise Expired(f"the API server is at version {page.resource_version!r}, and was at {seen} before")
-        self._answered, self._goal, self._fell_short = doubt, latest, 0
-        self._confirm()
+        """Learn which version has to be reached, if it is doubted. Raises Expired: only a list can tell what there is."""
+        while self._is_doubted:
+            doubt, seen = self._doubts, self._highest
+            page = await self._cluster.list(replace(self.query, metadata_only=True), PartialObject, limit=1)
+            latest = version_of(page.resource_version)
+            if latest < max(seen, 0):
+                raise Expired(f"the API server is at version {page.resource_version!r}, and was at {seen} before")
+            self._answered, self._goal, self._fell_short = doubt, latest, 0
+            self._confirm()
 
     def _confirm(self) -> None:
         """Count as synced if the version is reached."""
@@ -398,7 +398,7 @@ class WatchedObjects:
             found = await listed(self._cluster, type_, namespace)
         return tuple(sorted(found, key=lambda item: item.key))
 
-    async def changes(self, type_: type[R], namespace: str = "") -> AsyncIterator[Change[R]]:
+    async def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
         shared = next(self._informers.holding(type_, namespace), None)
         query = Query(type_.KIND, namespace=namespace) if shared is None else shared.query
         informer = self._informers.acquire(query, type_)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -112,7 +112,7 @@ class StoredObjects:
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
         return tuple(await listed(self.cluster, type_, namespace))
 
-    def changes(self, type_: type[R], namespace: str = "") -> AsyncIterator[Change[R]]:
+    def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
         raise NotImplementedError("no reconciler reads changes: the runtime wakes it")
 
 

@@ -318,9 +318,9 @@ def test_who_reads_changes_is_told_what_there_is_and_then_of_each_object_the_new
 async def _told(changes: AsyncIterator[Change[Widget]]) -> tuple[str, int | None, int | None]:
     """The next change: whose, and the size before and after it."""
     change = await anext(changes)
-    present = change.new or change.old
-    assert present is not None
-    return present.key.name, change.old and change.old.spec.size, change.new and change.new.spec.size
+    (name, *_) = (each.key.name for each in (change.old, change.new) if each is not None)
+    before, after = (None if each is None else each.spec.size for each in (change.old, change.new))
+    return name, before, after
 
 
 def test_a_kind_is_watched_for_as_long_as_somebody_reads_its_changes() -> None:
