@@ -25,8 +25,8 @@ from gitops_core.domain.sync.predictions import (
     predict_from_reading,
     predict_from_trial,
 )
+from gitops_core.domain.sync.progress import Lives, is_there
 from gitops_core.domain.sync.takeover import takeover_patch
-from gitops_core.domain.sync.waiting import Lives, is_there
 from gitops_core.errors import (
     AlreadyExists,
     BadRequest,

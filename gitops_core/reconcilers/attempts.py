@@ -10,7 +10,8 @@ import msgspec
 
 from gitops_core.api import Inventory, InventoryEntry, Kustomization
 from gitops_core.domain.sync import inventory
-from gitops_core.domain.sync.progress import go_duration, retry_interval_of, timeout_of, with_attempt
+from gitops_core.domain.sync.durations import go_duration, retry_interval_of, timeout_of
+from gitops_core.domain.sync.history import with_attempt
 from gitops_core.errors import GitOpsError, NotLeader, StalledError, TransientError
 from gitops_core.meta import Condition, ObjectRef, seconds
 from gitops_core.ports import Clock, Events

@@ -6,7 +6,7 @@
 
 The inventory is stored before the first write, so that an object that was made is never forgotten, whenever the process
 dies. A rendering that this process applied before is not tried again, only read: that is how drift is found and healed.
-Nobody waits inside a reconciliation: it returns, and the next one goes on from its Progress (domain/sync/waiting).
+Nobody waits inside a reconciliation: it returns, and the next one goes on from its Progress (domain/sync/progress).
 
 Source: Flux, kustomize-controller; differences on purpose are listed in docs/compatibility.md.
 """
@@ -22,15 +22,15 @@ import msgspec
 
 from gitops_core.api import GitRepository, Inventory, InventoryEntry, Kustomization, KustomizationStatus
 from gitops_core.domain.sync import contests, dependencies, inventory, stages
+from gitops_core.domain.sync.durations import go_duration, retry_interval_of, timeout_of
+from gitops_core.domain.sync.history import applied_revisions
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.normalization import normalized
 from gitops_core.domain.sync.owners import kustomization
 from gitops_core.domain.sync.ownership import with_metadata
 from gitops_core.domain.sync.plan import SyncPlan, plan_sync
 from gitops_core.domain.sync.predictions import CHANGES, Applied
-from gitops_core.domain.sync.progress import applied_revisions, go_duration, retry_interval_of, timeout_of
-from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
-from gitops_core.domain.sync.waiting import (
+from gitops_core.domain.sync.progress import (
     Identity,
     Lives,
     Progress,
@@ -41,6 +41,7 @@ from gitops_core.domain.sync.waiting import (
     targets,
     told,
 )
+from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
 from gitops_core.errors import GitBusy, GitError, GitOpsError, Postponed, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision
 from gitops_core.ports import Overlay, Renderer

@@ -14,7 +14,7 @@ from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.owners import kustomization
 from gitops_core.domain.sync.plan import plan_sync
 from gitops_core.domain.sync.predictions import Applied
-from gitops_core.domain.sync.waiting import is_there
+from gitops_core.domain.sync.progress import is_there
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.reconcilers.applying import Applier, SyncFailed
 from gitops_core.runtime.clock import SystemClock

@@ -67,9 +67,10 @@ class Place:
 async def prepared() -> Place:
     """A cluster in which one object each is as it should be, drifted, excluded by hand, kubectl's, somebody else's."""
     place = Place()
-    await place.sync(config_map(name, {"a": "1"}) for name in ("same", "drifted", "dropped", "excluded"))
+    await place.sync(config_map(name, {"a": "1"}) for name in ("same", "drifted", "dropped", "excluded", "noted"))
     await place.patch("drifted", {"data": {"a": "by hand"}})
     await place.patch("excluded", {"metadata": {"annotations": {SSA: "Ignore"}}, "data": {"a": "by hand"}})
+    await place.patch("noted", {"data": {"old": "x"}})
     for name, manager in (("kubectls", "kubectl"), ("theirs", "other"), ("once", "other")):
         await place.local.apply(config_map(name, {"a": "1", "old": "x"}), field_manager=manager)
     return place
@@ -80,6 +81,7 @@ WANTED = (
     config_map("drifted", {"a": "1"}),
     config_map("dropped", {}),
     config_map("excluded", {"a": "1"}),
+    config_map("noted", {"a": "1"}),
     config_map("kubectls", {"a": "1"}),
     config_map("theirs", {"a": "2"}),
     config_map("once", {"a": "2"}, **{SSA: "IfNotPresent"}),
@@ -92,6 +94,7 @@ CHANGES = {
     "drifted": "configured",
     "dropped": "configured",
     "excluded": "skipped",
+    "noted": "configured",
     "kubectls": "configured",
     "theirs": "configured",
     "once": "skipped",
@@ -135,7 +138,7 @@ async def test_after_the_apply_the_objects_are_as_predicted() -> None:
         live = lives[ref]
         if ref.key.name == "inside":  # its Namespace came with it: it could not be tried
             assert one.predicted is None
-        elif ref.key.name == "kubectls":  # the apply itself leaves kubectl's field, taking over does not
+        elif ref.key.name in ("noted", "kubectls"):  # the apply itself leaves kubectl's field, taking over does not
             assert live is not None
             assert one.predicted is not None
             assert (one.predicted["data"], live["data"]) == ({"a": "1", "old": "x"}, {"a": "1"})
