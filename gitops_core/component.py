@@ -15,12 +15,19 @@ from gitops_core.domain.sync.dependencies import dependency_keys, source_key
 from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
 from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.ports import Query, Renderer
-from gitops_core.reconcilers import Folders, GitRepositoryReconciler, KustomizationReconciler, ReceiverReconciler
+from gitops_core.ports import Clock, Cluster, Compute, Pushes, Query, Renderer
+from gitops_core.reconcilers import (
+    Folders,
+    GitRepositoryReconciler,
+    KustomizationReconciler,
+    ReceiverReconciler,
+    Webhooks,
+)
 from gitops_core.runtime.controlling import is_significant
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
+from gitops_core.runtime.routes import Route
 
 WATCHED_SECRETS = "reconcile.fluxcd.io/watch=Enabled"
 
@@ -60,6 +67,11 @@ def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any]
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
         ),
     )
+
+
+def routes(cluster: Cluster, clock: Clock, compute: Compute, pushes: Pushes) -> tuple[Route, ...]:
+    """Receivers' webhooks. They only wake, so that every replica may take them."""
+    return (Route("/hook/{digest}", Webhooks(cluster, clock, compute, pushes)),)
 
 
 def _repository_references(wanted: GitRepository) -> Iterable[ObjectRef]:

@@ -24,6 +24,7 @@ from gitops_core.runtime.informers import Informers, WatchedObjects
 from gitops_core.runtime.leading import Leadership, LeaseSettings
 from gitops_core.runtime.leave import Open
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.statuses import StatusWriter
 from gitops_core.runtime.timers import Timers
@@ -99,6 +100,7 @@ async def run(
     metrics: Metrics,
     health: Health,
     compute: Compute = IN_PLACE,
+    policy: Policy = DEFAULT_POLICY,
 ) -> None:
     """Reconcile until `stop` is set; returns when all is wound up and the lease released.
 
@@ -112,7 +114,9 @@ async def run(
     statuses = StatusWriter(fenced, informers.written)
     events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
     objects = WatchedObjects(informers, cluster)
-    platform = Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, metrics, compute)
+    platform = Platform(
+        fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, metrics, compute, policy
+    )
     around = Surroundings(
         cluster=fenced,
         fence=fence,

@@ -17,9 +17,9 @@ from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
 from image_updater.domain.files.inventory import printable, where
+from image_updater.domain.files.places import parse_setter
 from image_updater.domain.files.plan import Sighting
-from image_updater.domain.files.sightings import parse_setter
-from image_updater.domain.guards.explaining import verdicts
+from image_updater.domain.guards.explaining import explain_tags
 from image_updater.domain.guards.selectors import selects
 from image_updater.domain.guards.verdicts import Chosen, Verdict
 from image_updater.reconcilers.parts import read_part
@@ -79,7 +79,7 @@ async def explain(cluster: Cluster, key: ObjectKey) -> Explanation:
             image=wanted.spec.image,
             chosen=found.tag if isinstance(found, Chosen) else "",
             decision=decision,
-            verdicts=verdicts(request),
+            verdicts=explain_tags(request),
             automations=tuple(automations),
             notes=tuple(text for text in (note, said) if text),
         )

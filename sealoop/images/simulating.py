@@ -16,10 +16,10 @@ import msgspec
 
 from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
-from image_updater.adapters.catalog import recorded_history
+from image_updater.adapters.catalog import read_history
 from image_updater.api import ImagePolicy
 from image_updater.domain.guards.replays import Step, replay
-from image_updater.domain.guards.vouching import catalog_name
+from image_updater.domain.guards.vouching import make_catalog_name
 from image_updater.domain.tags.history import TagEvent
 from image_updater.errors import RepositoryNotReady
 from sealoop.images.looking import looking
@@ -48,10 +48,10 @@ async def simulate(
     async with looking(cluster) as look:
         policy = instead if instead is not None else await look.policy(key)
         wanted, repository, _ = await look.listed(policy)
-        name = catalog_name(wanted, str(repository))
+        name = make_catalog_name(wanted, str(repository))
         events = await look.ports.catalog.history(name)
         if state_dir is not None:
-            events = await asyncio.to_thread(recorded_history, state_dir / "tags.db", name)
+            events = await asyncio.to_thread(read_history, state_dir / "tags.db", name)
         if not events:
             where = f"in {state_dir}" if state_dir is not None else "in the cluster"
             raise RepositoryNotReady(f"no history of {repository} {where}: it was never listed there")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.catalogfile import AWAY
-from image_updater.domain.tags.history import merged, moved
+from image_updater.domain.tags.history import merge, record_digest
 from image_updater.ports import SeenTag, TagCatalog, TagEvent
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -234,7 +234,7 @@ class Model:
 
     def observe(self, tag: str, digest: str, now: datetime) -> str:
         before = self.known.get(tag, SeenTag(tag, now))
-        self.known[tag] = moved(before, digest, now)
+        self.known[tag] = record_digest(before, digest, now)
         if self.listed is not None:
             self.listed.add(tag)
         return before.digest if digest not in ("", before.digest) else ""
@@ -242,7 +242,7 @@ class Model:
     def restore(self, seen: Iterable[SeenTag]) -> None:
         for theirs in seen:
             ours = self.known.get(theirs.tag)
-            self.known[theirs.tag] = theirs if ours is None else merged(ours, theirs)
+            self.known[theirs.tag] = theirs if ours is None else merge(ours, theirs)
 
     def seen(self) -> tuple[SeenTag, ...]:
         return tuple(self.known[tag] for tag in sorted(self.listed or (), reverse=True))

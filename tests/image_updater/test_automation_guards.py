@@ -297,7 +297,7 @@ def test_nothing_is_passed_over(seen: list[Sighting]) -> None:
 
     total = sum(getattr(counted, name) for name in counted.__struct_fields__)
     assert total == len(seen)
-    assert len(report_unsettled(seen)) == min(20, total - counted.applied)
+    assert len(report_unsettled(seen, 20)) == min(20, total - counted.applied)
     assert counts(mark_applied(seen)).pending == 0
 
 

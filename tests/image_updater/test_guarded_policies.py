@@ -15,7 +15,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.guards.explaining import verdicts
+from image_updater.domain.guards.explaining import explain_tags
 from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.listings import Listings
 from image_updater.reconcilers import ImagePolicyReconciler
@@ -508,7 +508,7 @@ async def test_every_tag_is_explained_as_it_was_decided() -> None:
 
     policies = ImagePolicyReconciler(world.cluster, world.clock, objects, catalog, fakes, fakes, Listings())
     request, _ = await policies.explain(wanted)
-    said = [str(verdict) for verdict in verdicts(request)]
+    said = [str(verdict) for verdict in explain_tags(request)]
     catalog.close()
     world.cluster.close()
 

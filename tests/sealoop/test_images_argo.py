@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gitops_core.api import GitRepository
 from gitops_core.schema import default, object_schema, validate
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.tags.filters import matching
+from image_updater.domain.tags.filters import select_matching
 from sealoop.images.argo import translation as argo
 from sealoop.images.argo.translation import PREFIX, Imported
 
@@ -130,8 +130,8 @@ def test_an_annotated_application_becomes_flux_objects() -> None:
     assert worker["policy"] == {"semver": {"range": "*"}}
     repository, _ = found(imported, "ImageRepository")
     assert repository["secretRef"] == {"name": "pull"}
-    assert not matching(repository["exclusionList"][1], ["1.2.3"])
-    assert matching(repository["exclusionList"][1], ["1.2.3-rc1"])
+    assert not select_matching(repository["exclusionList"][1], ["1.2.3"])
+    assert select_matching(repository["exclusionList"][1], ["1.2.3-rc1"])
     (guard,) = found(imported, "UpdateGuard")
     assert guard["platforms"] == ["linux/amd64", "linux/arm64"]
     assert guard["targets"][0] == {
@@ -585,7 +585,7 @@ def test_a_pattern_of_tags_is_a_glob_of_go() -> None:
     (repository,) = found(import_argo([application({**WEB, **words})]), "ImageRepository")
 
     tags = ["v1-rc1", "v-rc1", "*x", "ax", "dz", "az", "dzz"]
-    assert [t for p in repository["exclusionList"] for t in matching(p, tags)] == ["v1-rc1", "*x", "dz"]
+    assert [t for p in repository["exclusionList"] for t in select_matching(p, tags)] == ["v1-rc1", "*x", "dz"]
 
 
 def test_nothing_to_import_is_said() -> None:

@@ -67,7 +67,7 @@ class LocalCluster:
 
     @classmethod
     def open(cls, directory: Path | None, clock: Clock, chance: Chance, *, shared: bool = False) -> Self:
-        """Opens the cluster that lives in `directory`, or makes it.
+        """Open the cluster that lives in `directory`, or make it.
 
         Args:
             directory: None for a cluster in memory, which ends with its last reference.
@@ -86,7 +86,7 @@ class LocalCluster:
 
     @staticmethod
     def lives_in(directory: Path) -> bool:
-        """Whether there is a cluster in `directory`; open() would begin one."""
+        """Tell whether there is a cluster in `directory`; open() would begin one."""
         return (directory / FILE).is_file()
 
     def close(self) -> None:
@@ -136,8 +136,12 @@ class LocalCluster:
         items = [_decoded(serving, query, type_, row.key, row.body) for row in rows[:limit]]
         return Page(items, str(version), token)
 
-    async def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
+    async def watch(
+        self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[T]]:
         await asyncio.sleep(0)
+        ending = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        quiet = BOOKMARK_SECONDS if seconds is None else 0.0  # a short one is asked for to learn how far it is
         serving, selector = self._objects.serving(query.kind), _selector(query)
         after = _version(resource_version)
         self._begin_watch()
@@ -159,8 +163,10 @@ class LocalCluster:
                     after = max(after, reached)
                     if not self._serves(query.kind):
                         return
-                    if not await _fires(signal, BOOKMARK_SECONDS):
+                    if not await _fires(signal, quiet):
                         yield WatchEvent("BOOKMARK", None, str(after))
+                    if ending is not None and (quiet := ending - asyncio.get_running_loop().time()) <= 0:
+                        return
         finally:
             self._end_watch()
 
@@ -190,7 +196,7 @@ class LocalCluster:
                 self._wake()
 
     def _wake(self) -> None:
-        """The watches of what was written since the last time look at the log again."""
+        """Let the watches of what was written since the last time look at the log again."""
         if self._told < self._store.forgotten():
             self._told = self._store.version()
             self._wake_all()
@@ -251,7 +257,7 @@ class LocalCluster:
 
 
 async def _fires(signal: asyncio.Event, seconds: float) -> bool:
-    """Whether the signal came in time."""
+    """Wait for the signal; tell whether it came in time."""
     try:
         async with asyncio.timeout(seconds):
             await signal.wait()
@@ -272,7 +278,7 @@ def _labels(body: bytes, selector: Selector) -> Mapping[str, str]:
 
 
 def _event(serving: Serving, query: Query, selector: Selector, type_: type[T], change: Change) -> WatchEvent[T] | None:
-    """What a change is to one watch; None when it is nothing to it."""
+    """Return the event that a change is to one watch; None when it is none."""
     if query.namespace not in ("", change.key.namespace) or query.name not in ("", change.key.name):
         return None
     was = change.before is not None and selects(selector, _labels(change.before, selector))

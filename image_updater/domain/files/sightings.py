@@ -1,34 +1,26 @@
-"""What is known of each place that follows a policy: nothing is passed over in silence."""
+"""What is known of each place that follows a policy: nothing is passed over in silence.
+
+another policy wants it as well     ambiguous
+there is no such policy             unmatched
+it says what is desired             applied
+it cannot be set, somebody holds
+it, or a part of its target stays   held
+none of this                        pending
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from image_updater.domain.files.helm import ACTION
+from image_updater.domain.files.places import Place, parse_setter
 from image_updater.domain.files.scalars import can_spell
 
 State = Literal["applied", "pending", "held", "unmatched", "ambiguous", "unparsable"]
 """It says what the policy chose; it will; it must not be set; no policy of that name, or no place for it; two policies
 want it; it cannot be read."""
-
-
-class Setter(NamedTuple):
-    """`namespace:name` and the part that a marker sets: "", tag, name or digest."""
-
-    base: str
-    part: str
-
-
-def parse_setter(text: str) -> Setter:
-    """Split the text of a setter into its policy and its part.
-
-    >>> parse_setter("shop:web:tag"), parse_setter("shop:web")
-    (Setter(base='shop:web', part='tag'), Setter(base='shop:web', part=''))
-    """
-    namespace, _, rest = text.partition(":")
-    name, _, part = rest.partition(":")
-    return Setter(f"{namespace}:{name}", part)
 
 
 class Spot(NamedTuple):
@@ -41,7 +33,7 @@ class Spot(NamedTuple):
 
 
 def hold_nothing(spot: Spot) -> str:
-    """Why `spot` must not change now; "" when it may."""
+    """Say why `spot` must not change now; "" when it may."""
     return ""
 
 
@@ -62,47 +54,75 @@ class Sighting(NamedTuple):
     cause: str = ""
 
 
-class Judge(NamedTuple):
-    """Decides what becomes of each place."""
+def sight(file: str, places: Sequence[Place], values: Mapping[str, str], hold: Callable[[Spot], str]) -> list[Sighting]:
+    """Judge each of a file's places, in their order.
 
-    values: Mapping[str, str]
-    hold: Callable[[Spot], str]
+    Args:
+        values: what each setter sets.
+        hold: why a value that would change must not; "" when it may.
+    """
+    seen = []
+    for place in places:
+        desired = place.desired(values)
+        state, cause = _judge(file, place, desired, values, hold)
+        seen.append(Sighting(file, place.line, place.setter, place.value, desired or "", state, cause))
+    return seen if all(place.demand is None for place in places) else _judge_together(places, seen)
 
-    def marker(self, file: str, line: int, setter: str, current: str) -> Sighting:
-        return self.place(file, line, setter, current, self.values.get(setter))
 
-    def place(
-        self, file: str, line: int, setter: str, current: str, desired: str | None, obstacle: str = ""
-    ) -> Sighting:
-        """What becomes of a value that follows `setter` and says `current`.
+def _judge(
+    file: str, place: Place, desired: str | None, values: Mapping[str, str], hold: Callable[[Spot], str]
+) -> tuple[State, str]:
+    """Say what becomes of a place and why, as if it were the only one."""
+    obstacle = place.demand.obstacle if place.demand is not None else ""
+    if desired is None:
+        return "unmatched", _explain_unknown(place.setter, values)
+    if desired == place.value and not obstacle:
+        return "applied", ""
+    cause = obstacle or _find_obstacle(desired, place.value) or hold(Spot(file, place.setter, place.value, desired))
+    return ("held", cause) if cause else ("pending", "")
 
-        Args:
-            desired: None when there is no such policy, "" when it has no such value.
-            obstacle: why the value must not be set, whatever is desired.
-        """
-        found = Sighting(file, line, setter, current, desired or "", "pending")
-        if desired is None:
-            return found._replace(state="unmatched", cause=self._unknown(setter))
-        if desired == current and not obstacle:
-            return found._replace(state="applied")
-        cause = obstacle or _obstacle(desired, current) or self.hold(Spot(file, setter, current, desired))
-        return found._replace(state="held", cause=cause) if cause else found
 
-    def _unknown(self, setter: str) -> str:
-        """Why there is nothing that `setter` could set."""
-        namespace, _, rest = setter.partition(":")
-        name, _, part = rest.partition(":")
-        if not namespace or not name:
-            return "it is not of the form namespace:name, with :tag, :name or :digest behind it or nothing"
-        if f"{namespace}:{name}" in self.values:
-            return f"there is no {part!r} of an image: there are tag, name and digest"
-        return "no policy of this namespace has this name and chose an image"
+def _judge_together(places: Sequence[Place], seen: list[Sighting]) -> list[Sighting]:
+    """Leave alone what two policies want, and hold what changes together with something that stays."""
+    times = Counter(place.start for place in places)
+    stuck: dict[int, Sighting] = {}
+    for number, place in enumerate(places):
+        if times[place.start] > 1:
+            seen[number] = seen[number]._replace(state="ambiguous", cause="two policies want this value")
+        if place.demand is not None and seen[number].state not in ("applied", "pending"):
+            stuck.setdefault(place.demand.group, seen[number])
+    for number, place in enumerate(places):
+        other = stuck.get(place.demand.group) if place.demand is not None else None
+        if other is not None and seen[number].state == "pending":
+            seen[number] = seen[number]._replace(state="held", cause=f"line {other.line}: {other.cause}")
+    return seen
+
+
+def _explain_unknown(setter: str, values: Mapping[str, str]) -> str:
+    """Say why there is nothing that `setter` could set."""
+    namespace, _, rest = setter.partition(":")
+    name, _, part = rest.partition(":")
+    if not namespace or not name:
+        return "it is not of the form namespace:name, with :tag, :name or :digest behind it or nothing"
+    if f"{namespace}:{name}" in values:
+        return f"there is no {part!r} of an image: there are tag, name and digest"
+    return "no policy of this namespace has this name and chose an image"
+
+
+def _find_obstacle(desired: str, current: str) -> str:
+    """Say why `desired` can never be set; "" when it can."""
+    if not desired:  # the original writes an empty digest over the value
+        return "the policy has no such value: a value is never emptied"
+    if not can_spell(desired):
+        return "the policy's image is not one that a file could name"
+    return "a template writes this value" if ACTION in current else ""
 
 
 def find_torn_images(sightings: Iterable[Sighting]) -> dict[tuple[str, str], str]:
-    """Why the values of a policy in a file must not move, by file and setter base: name, tag and digest are one image.
+    """Find the policies whose values in a file must not move, and say why, by file and setter base.
 
-    Of a policy that sets these apart, one alone would name an image that nobody chose.
+    Name, tag and digest are one image: of a policy that sets these apart, one alone would name an image that nobody
+    chose.
     """
     parts: dict[tuple[str, str], set[str]] = {}
     causes: dict[tuple[str, str], str] = {}
@@ -114,11 +134,3 @@ def find_torn_images(sightings: Iterable[Sighting]) -> dict[tuple[str, str], str
             if sighting.state in ("held", "unmatched", "ambiguous"):
                 causes.setdefault(key, sighting.cause or sighting.state)
     return {key: cause for key, cause in causes.items() if len(parts[key]) > 1}
-
-
-def _obstacle(desired: str, current: str) -> str:
-    if not desired:  # the original writes an empty digest over the value
-        return "the policy has no such value: a value is never emptied"
-    if not can_spell(desired):
-        return "the policy's image is not one that a file could name"
-    return "a template writes this value" if ACTION in current else ""

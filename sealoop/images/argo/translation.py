@@ -30,7 +30,7 @@ from gitops_core.errors import ImageInvalid
 from gitops_core.meta import Manifest
 from gitops_core.oci.references import parse_image
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.filters import PatternInvalid, matching
+from image_updater.domain.tags.filters import PatternInvalid, select_matching
 from image_updater.domain.tags.semver import parse_tag
 from sealoop.images.argo.settings import GROUP, PREFIX, Said, Settings, Updaters, by_annotations, pattern_of
 from sealoop.images.argo.sources import (
@@ -252,7 +252,7 @@ def _allowed(settings: Settings) -> str | None:
     if not colon or kind.lower() != "regexp":
         return None
     try:
-        matching(pattern, ())
+        select_matching(pattern, ())
     except PatternInvalid:
         return None
     return pattern
@@ -267,8 +267,8 @@ def _short_tag(draft: _Draft, settings: Settings, constraint: str) -> str:
             return tag
     if not (pattern := _allowed(settings)):
         return ""
-    full = matching(pattern, ("1.2.3", "v1.2.3"))
-    return "" if full else next(iter(matching(pattern, _SAMPLES)), "")
+    full = select_matching(pattern, ("1.2.3", "v1.2.3"))
+    return "" if full else next(iter(select_matching(pattern, _SAMPLES)), "")
 
 
 def _running(draft: _Draft, settings: Settings, base: str) -> Iterable[str]:

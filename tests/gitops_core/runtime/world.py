@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import ClusterUnavailable, Expired
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
-from gitops_core.ports import Cluster, Git, GitAccess, GitRemote, Query, Signer, WatchEvent
+from gitops_core.ports import Cluster, Git, GitAccess, GitRemote, Query, Signer, Trees, WatchEvent
 from gitops_core.runtime.forwarding import Forwarding, Request
 from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
@@ -32,6 +32,9 @@ class NoGit:
 
     def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
         raise NotImplementedError("nothing here uses Git")
+
+    def trees(self, name: str) -> Trees:
+        raise NotImplementedError("nothing here keeps files")
 
     async def signer(self, kind: str, values: Mapping[str, Sensitive], about: str) -> Signer:
         raise NotImplementedError("nothing here signs")
@@ -82,7 +85,9 @@ class Flaky(Forwarding):
             return await instead(request, send)
         return await send()
 
-    async def watch(self, query: Query, type_: type[Any], resource_version: str) -> AsyncIterator[WatchEvent[Any]]:
+    async def watch(
+        self, query: Query, type_: type[Any], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[Any]]:
         self.requests[f"watch {query.kind.kind}"] += 1
         self.watched_from.append(int(resource_version))
         if self.down:
@@ -90,7 +95,7 @@ class Flaky(Forwarding):
         if self.expire:
             self.expire = False
             raise Expired("too old")
-        events = self.inner.watch(query, type_, resource_version)
+        events = self.inner.watch(query, type_, resource_version, seconds=seconds)
         cutting = asyncio.create_task(_wait(self._cut))
         nexting: asyncio.Future[WatchEvent[Any]] | None = None
         self.watching[query.kind.kind] += 1

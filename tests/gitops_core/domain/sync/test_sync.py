@@ -273,6 +273,21 @@ def test_at_a_revision_that_was_applied_a_generation_of_the_spec_is_confirmed() 
     assert confirmations(revision, {revision}, 7) == (f"{revision}#7", f"{commit}#7", f"sha1:{commit}#7")
 
 
+@pytest.mark.parametrize(
+    ("revision", "names"),
+    [
+        (f"v1@sha256:{'c' * 64}", {f"v1@sha256:{'c' * 64}", "c" * 64, f"sha256:{'c' * 64}"}),
+        (f"sha512:{'c' * 128}", {"c" * 128, f"sha512:{'c' * 128}"}),
+        ("6.5.3+build.1", {"6.5.3+build.1"}),
+        ("a:b", {"a:b"}),
+        ("v1@", {"v1@"}),
+        ("v1@sha256:", {"v1@sha256:"}),
+    ],
+)
+def test_a_revision_of_any_source_is_confirmed_by_itself_or_its_whole_checksum(revision: str, names: set[str]) -> None:
+    assert set(confirmations(revision, (), 7)) == names
+
+
 @given(refs, st.sampled_from(["disabled", "Disabled", "DISABLED"]))
 def test_an_object_that_is_not_to_be_reconciled_stays_in_the_inventory(ref: ObjectRef, value: str) -> None:
     plan = plan_sync([manifest(ref, **{f"{LABEL}/reconcile": value})], [ref], prune=True)

@@ -282,6 +282,33 @@ def test_a_marker_and_a_target_of_two_policies_leave_the_value_alone() -> None:
     assert [s.state for s in found.sightings] == ["ambiguous", "ambiguous"]
 
 
+@slowly
+@given(
+    st.sampled_from(["1.0", "7", "2.0.0", "org/web:6", "sha256:0", "{{ .Values.x }}"]),
+    st.sampled_from(["'", '"']),
+    st.sampled_from(["app", "web", "nobody"]),
+    st.sampled_from(["image", "tag", "name", "digest"]),
+    st.sampled_from(["", "somebody holds it"]),
+)
+def test_a_marker_a_target_and_both_make_the_same_of_a_value(
+    value: str, quote: str, policy: str, part: str, cause: str
+) -> None:
+    setter = f"shop:{policy}" + ("" if part == "image" else f":{part}")
+    bare = f"x: 1\na: {quote}{value}{quote}"
+    marked = f'{bare} # {{"$imagepolicy": "{setter}"}}'
+    declared = [DeclaredTarget("shop", at("a", policy=policy, value=part))]
+
+    by_marker = plan_commit({"a.yaml": marked.encode()}, VALUES, hold=lambda _: cause)
+    by_target = plan_commit({"a.yaml": bare.encode()}, VALUES, hold=lambda _: cause, targets=declared)
+    by_both = plan_commit({"a.yaml": marked.encode()}, VALUES, hold=lambda _: cause, targets=declared)
+
+    assert by_marker == by_both
+    assert by_marker.sightings == by_target.sightings
+    assert by_marker.changes == by_target.changes
+    edited = by_marker.edits.get("a.yaml", marked.encode())
+    assert edited == by_target.edits.get("a.yaml", bare.encode()) + marked[len(bare) :].encode()
+
+
 names = st.text(alphabet="ab.é-_ \"'\\", max_size=4)
 scalars = st.one_of(st.integers(), st.booleans(), st.text(max_size=8), st.floats(allow_nan=False, allow_infinity=False))
 trees = st.recursive(

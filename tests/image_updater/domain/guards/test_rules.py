@@ -23,13 +23,13 @@ from image_updater.domain.files.plan import CommitPlan, Sighting, Spot
 from image_updater.domain.guards.gates import (
     APPROVE,
     Gatekeeper,
-    gates_for,
-    group_holds,
-    groups_of,
+    collect_groups,
+    explain_group_holds,
     is_older,
+    make_gates,
     regulate,
 )
-from image_updater.domain.guards.rules import Rules, rules_for
+from image_updater.domain.guards.rules import Rules, collect_rules
 from image_updater.domain.tags.policies import AlphabeticalPolicy, NumericalPolicy, SemVerPolicy
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -60,7 +60,7 @@ def spot(current: str, desired: str = "r.io/app:1.1.0", setter: str = "shop:app"
 
 
 def hold(change: Spot, *guards: UpdateGuard, of: ImagePolicy | None = None, reverted: tuple[Reverted, ...] = ()) -> str:
-    return Gatekeeper(gates_for([of or policy()], guards), NOW, reverted).hold(change)
+    return Gatekeeper(make_gates([of or policy()], guards), NOW, reverted).hold(change)
 
 
 durations = st.sampled_from([None, "0s", "1h", "24h", "99999999999h"])
@@ -89,13 +89,13 @@ some_guards = st.lists(
 @settings(max_examples=50)
 @given(some_guards, st.randoms(use_true_random=False))
 def test_the_order_of_guards_is_irrelevant_and_each_one_only_adds(guards: list[UpdateGuard], random: Any) -> None:
-    rules = rules_for(policy(), guards)
+    rules = collect_rules(policy(), guards)
     shuffled = list(guards)
     random.shuffle(shuffled)
 
-    assert rules_for(policy(), shuffled) == rules
+    assert collect_rules(policy(), shuffled) == rules
     for one in guards:
-        alone = rules_for(policy(), [one])
+        alone = collect_rules(policy(), [one])
         assert rules.min_age >= alone.min_age
         assert set(rules.platforms) >= set(alone.platforms)
         assert rules.allow_downgrade <= alone.allow_downgrade
@@ -112,8 +112,8 @@ def test_only_guards_that_select_the_policy_count() -> None:
         guard("labels", policySelector={"matchLabels": {"tier": "2"}}, minAge="1h"),
     ]
 
-    assert rules_for(labelled, others) == Rules()
-    assert rules_for(labelled, [guard(policySelector={"matchLabels": {"tier": "1"}})]).guards == ("guard",)
+    assert collect_rules(labelled, others) == Rules()
+    assert collect_rules(labelled, [guard(policySelector={"matchLabels": {"tier": "1"}})]).guards == ("guard",)
 
 
 def test_a_guard_that_cannot_be_read_is_a_fault_and_not_an_exception() -> None:
@@ -123,7 +123,7 @@ def test_a_guard_that_cannot_be_read_is_a_fault_and_not_an_exception() -> None:
     )
     worse = guard("worse", skips=[{"pattern": "("}], platforms=["amd64"])
 
-    faults = rules_for(policy(), [bad, worse]).faults
+    faults = collect_rules(policy(), [bad, worse]).faults
 
     assert [fault.partition(":")[0] for fault in faults] == [
         "UpdateGuard 'guard'",
@@ -173,8 +173,8 @@ def test_time_holds_a_bump_and_says_until_when() -> None:
     assert hold(bump, guard(windows=[{"schedule": "x", "duration": "1h"}])) == (
         "UpdateGuard 'guard': 'x' is not a cron expression of five fields"
     )
-    keeper = Gatekeeper(gates_for([policy()], [frozen]), NOW)
-    assert keeper.next_change() == LATER
+    keeper = Gatekeeper(make_gates([policy()], [frozen]), NOW)
+    assert keeper.find_next_change() == LATER
     assert Gatekeeper(keeper.gates, LATER).hold(bump) == ""
 
 
@@ -311,7 +311,7 @@ def test_a_group_moves_together_or_not_at_all(
         guard("all"),
     ]
     policies = [policy(name, tag, labels={"n": name}) for name, tag in chosen.items()]
-    keeper = Gatekeeper(gates_for(policies, guards), NOW)
+    keeper = Gatekeeper(make_gates(policies, guards), NOW)
     plan = world(*((f"shop:{name}:tag", current, chosen[name]) for name, current in placed))
 
     settled = regulate(keeper, plan)
@@ -328,7 +328,7 @@ def test_a_group_moves_together_or_not_at_all(
 def test_the_cause_names_the_member_that_does_not_move() -> None:
     together = guard(group={})
     policies = [policy("app"), policy("web", "2.0.0")]
-    keeper = Gatekeeper(gates_for(policies, [together]), NOW)
+    keeper = Gatekeeper(make_gates(policies, [together]), NOW)
     plan = regulate(keeper, world(("shop:app:tag", "1.0.0", "1.1.0"), ("shop:web:tag", "3.0.0", "2.0.0")))
 
     assert [(s.state, s.cause) for s in plan.sightings] == [
@@ -342,9 +342,9 @@ def test_the_cause_names_the_member_that_does_not_move() -> None:
 
 
 def test_a_group_of_one_tag_waits_until_all_chose_it() -> None:
-    gates = gates_for([policy("app", "1.1.0"), policy("web", "1.0.0")], [guard(group={"sameTag": True})])
+    gates = make_gates([policy("app", "1.1.0"), policy("web", "1.0.0")], [guard(group={"sameTag": True})])
 
-    held = group_holds((), groups_of(gates))
+    held = explain_group_holds((), collect_groups(gates))
 
     cause = "group 'guard' moves to one tag, and its policies chose shop:app 1.1.0, shop:web 1.0.0"
     assert held == {"shop:app": cause, "shop:web": cause}
@@ -352,7 +352,7 @@ def test_a_group_of_one_tag_waits_until_all_chose_it() -> None:
 
 def test_thousands_of_places_behind_one_window_ask_its_schedule_once() -> None:
     rare = [{"schedule": f"0 0 29 2 {day}", "duration": "1h", "timeZone": "Europe/Berlin"} for day in range(7)]
-    keeper = Gatekeeper(gates_for([policy()], [guard(windows=rare)]), NOW)
+    keeper = Gatekeeper(make_gates([policy()], [guard(windows=rare)]), NOW)
     began = time.thread_time()
 
     held = {keeper.hold(spot("r.io/app:1.0.0", file=f"f{n}.yaml")) for n in range(20_000)}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gitops_core.meta import ObjectKey
 from image_updater.api import Pin, Proven, Quarantined, Skip
-from image_updater.domain.guards.explaining import verdicts
+from image_updater.domain.guards.explaining import explain_tags
 from image_updater.domain.guards.rules import Promotion, Rules
 from image_updater.domain.guards.verdicts import MOST_LOOKED_AT, Chosen, Facts, Need, Nothing, Request, decide
 from image_updater.domain.tags.filters import TagFilter
@@ -25,7 +25,7 @@ from image_updater.domain.tags.policies import (
     NumericalPolicy,
     Policy,
     SemVerPolicy,
-    place,
+    make_sort_key,
     select_latest,
 )
 from image_updater.errors import NoTagQualifies
@@ -170,9 +170,9 @@ def test_nothing_that_is_not_newer_than_a_quarantined_tag_goes_out_by_itself(
     found, _ = settled(replace(request, tag_filter=None), world)
 
     if isinstance(found, Chosen) and found.how == "chosen":
-        mine = place(found.tag, request.policy)
+        mine = make_sort_key(found.tag, request.policy)
         for entry in request.rules.quarantine:
-            floor = place(entry.tag, request.policy)
+            floor = make_sort_key(entry.tag, request.policy)
             assert floor is None or mine is None or mine > floor or entry.tag == found.tag
 
 
@@ -182,7 +182,7 @@ def test_every_tag_gets_one_verdict_and_they_agree_with_the_decision(
 ) -> None:
     found, asked = settled(request, world)
 
-    said = verdicts(asked)
+    said = explain_tags(asked)
 
     listed = list(request.listing.listed)
     beside = [found.tag] if isinstance(found, Chosen) and found.tag not in listed else []
@@ -218,7 +218,7 @@ def test_without_guards_it_is_the_policy_alone(listed: list[str], policy: Policy
 def test_what_was_chosen_by_age_stays_old_enough(request: Request, world: Mapping[str, Facts], hours: int) -> None:
     """Time makes tags eligible, never the reverse."""
     aged = replace(request, rules=Rules(guards=("guard",), min_age=86400.0))
-    order = {tag: n for n, tag in enumerate(v.tag for v in verdicts(replace(aged, rules=Rules())))}
+    order = {tag: n for n, tag in enumerate(v.tag for v in explain_tags(replace(aged, rules=Rules())))}
 
     now, _ = settled(aged, {})
     later, _ = settled(replace(aged, now=NOW + hours * HOUR), {})
@@ -237,7 +237,7 @@ def quarantined(tag: str, previous: str = "", digest: str = "") -> Quarantined:
 
 
 def told(request: Request) -> dict[str, str]:
-    return {verdict.tag: verdict.text for verdict in verdicts(request)}
+    return {verdict.tag: verdict.text for verdict in explain_tags(request)}
 
 
 def test_a_young_tag_is_passed_over_until_it_is_old_enough() -> None:
