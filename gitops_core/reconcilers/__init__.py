@@ -1,8 +1,8 @@
 """The loop bodies of gitops_core: one class a kind."""
 
 from gitops_core.reconcilers.folders import Folders
-from gitops_core.reconcilers.gitrepositories import GitRepositoryReconciler
+from gitops_core.reconcilers.gitrepositories import GitRepositoryReconciler, GitSource
 from gitops_core.reconcilers.kustomizations import KustomizationReconciler
 from gitops_core.reconcilers.receivers import ReceiverReconciler
 
-__all__ = ["Folders", "GitRepositoryReconciler", "KustomizationReconciler", "ReceiverReconciler"]
+__all__ = ["Folders", "GitRepositoryReconciler", "GitSource", "KustomizationReconciler", "ReceiverReconciler"]
