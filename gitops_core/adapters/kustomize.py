@@ -149,7 +149,7 @@ class Kustomize:
         return rendered
 
     async def _rendered(self, tree: Tree, overlay: Overlay, path: str, key: Key) -> tuple[Key, tuple[Manifest, ...]]:
-        """The objects, and under which key of `_results` they are kept: `key` if they depend on it."""
+        """Return the objects, and the key of `_results` under which they are kept: `key` if they depend on it."""
         affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
         asked = (tree.oid, path, msgspec.json.encode(overlay.fields))
         known = self._sources.get(asked)
@@ -172,7 +172,7 @@ class Kustomize:
         return await self._compute.run(sum(map(len, kept)) // BYTES_OF_WEIGHT, _manifests_of, kept)
 
     async def _made(self, sources: _Sources, path: str, affixes: Affixes) -> tuple[Manifest, ...]:
-        """From the shared build where that serves, else from a build of its own."""
+        """Make the objects from the shared build where that serves, else by a build of their own."""
         if sharing.may_share(sources.build.fields, affixes):
             shared = await self._shared_build(sources, path, affixes)
             if (found := await self._compute.run(sources.weight, _from_shared, shared, sources, affixes)) is not None:
@@ -241,7 +241,7 @@ class Kustomize:
 def _gathered(
     tree: Tree, overlay: Overlay, path: str, affixes: Affixes, token: str, known: _Sources | None
 ) -> _Sources | tuple[Manifest, ...]:
-    """What there is to build, `known` if that is known, or the manifests of a folder that needs no build."""
+    """Return what to build, `known` if that is known, or the manifests of a folder that needs no build."""
     prefix = f"{path}/" if path else ""
     below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
     if not below:
@@ -252,7 +252,7 @@ def _gathered(
 
 
 def _top(sources: _Sources, affixes: Affixes) -> bytes:
-    """The kustomization of the folder to build."""
+    """Write the kustomization of the folder to build."""
     return as_text(sharing.merged_overlay(sources.document, affixes, ()))
 
 
@@ -261,7 +261,7 @@ def _shared_of(output: bytes, stood_in: Affixes, build: folders.Build) -> _Share
 
 
 def _from_shared(shared: _Shared, sources: _Sources, affixes: Affixes) -> tuple[Manifest, ...] | None:
-    """The objects with the real values in the place of the stand-ins; None where that may be something else."""
+    """Return the objects with the real values in place of the stand-ins; None where that may be something else."""
     texts = (*dict.fromkeys(sources.files.values()), as_text(sources.document))
     if not sharing.fits(shared.result, shared.stood_in, affixes, texts):
         return None
@@ -277,7 +277,7 @@ def _manifests_of(kept: Written) -> tuple[Manifest, ...]:
 
 
 def _read(output: bytes, build: folders.Build) -> tuple[Manifest, ...]:
-    """The objects that kustomize printed; where it says what came from which file, that is a file of the repository."""
+    """Read the objects that kustomize printed; an origin that it names is a file of the repository."""
     objects = read_output(output)
     if build.token.encode() not in output:
         return objects
@@ -297,7 +297,7 @@ def _in_words_of_the_repository(value: Any, build: folders.Build) -> Any:
 
 
 def _document(tree: Tree, path: str) -> Mapping[str, object]:
-    """The folder's kustomization, or the one that stands for its manifests."""
+    """Return the folder's kustomization, or the one that stands for its manifests."""
     own = folders.kustomization_file(tree, path)
     if own is not None:
         return folders.read_kustomization(tree, own)
@@ -314,7 +314,9 @@ def _document(tree: Tree, path: str) -> Mapping[str, object]:
 
 
 def _manifest_files(below: Collection[str], path: str) -> tuple[str, ...]:
-    """Raises ManifestInvalid: there are none. A folder that was emptied by mistake must not prune everything."""
+    """Return the manifests. Raises ManifestInvalid: there are none. A folder emptied by mistake must not prune
+    everything.
+    """
     names = folders.manifest_files(below)
     if not names:
         raise ManifestInvalid(f"{path or '.'} holds no manifests")
@@ -322,7 +324,7 @@ def _manifest_files(below: Collection[str], path: str) -> tuple[str, ...]:
 
 
 def _sources_of(tree: Tree, path: str, overlay: Overlay, token: str) -> _Sources:
-    """Raises ManifestInvalid."""
+    """Gather what a build of the folder uses. Raises ManifestInvalid."""
     document = sharing.merged_overlay(_document(tree, path), Affixes("", "", ""), overlay.fields)
     build = folders.build_of(tree, path, document, token)
     blobs: dict[str, bytes] = {}

@@ -74,17 +74,17 @@ _MACHINES = {
 
 
 def abi() -> int:
-    """The version of Landlock that this kernel has; 0 for none."""
+    """Return the version of Landlock that this kernel has; 0 for none."""
     return max(int(_library().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))), 0)
 
 
 def has_filters() -> bool:
-    """Whether we know this machine's system calls."""
+    """Tell whether we know this machine's system calls."""
     return platform.machine() in _MACHINES
 
 
 def restrict_files(readable: Iterable[str], executable: Iterable[str], version: int) -> None:
-    """Leaves to this thread the files in or below `readable`, and those in or below `executable` to read and run.
+    """Leave to this thread the files in or below `readable`, and those in or below `executable` to read and run.
 
     Raises:
         OSError: a path is not there, or the kernel refuses.
@@ -105,7 +105,7 @@ def restrict_files(readable: Iterable[str], executable: Iterable[str], version: 
 
 
 def restrict_calls(*, may_fork: bool = False) -> None:
-    """Takes sockets, other processes and what reaches into the kernel from this thread. Raises OSError.
+    """Take sockets, other processes and what reaches into the kernel from this thread. Raises OSError.
 
     Args:
         may_fork: whether making a process stays possible, where the program is not started by vfork.
@@ -146,7 +146,7 @@ def _clone_makes_threads_only(machine: _Machine) -> list[bytes]:
 
 
 def forbid_new_privileges() -> None:
-    """No program that this thread starts gains anything by being set-user-ID. Raises OSError."""
+    """Keep programs that this thread starts from gaining anything by being set-user-ID. Raises OSError."""
     _checked(_library().prctl(_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), 0))
 
 

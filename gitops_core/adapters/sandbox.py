@@ -81,7 +81,7 @@ class Confinement:
 
     @property
     def is_complete(self) -> bool:
-        """Whether a program can open nothing but its folder, and no connection."""
+        """Tell whether a program can open nothing but its folder, and no connection."""
         return self.landlock > 0 and self.has_filters
 
     @property
@@ -127,7 +127,7 @@ class Sandboxed:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> Finished:
-        """Waits for the program's end.
+        """Wait for the program's end.
 
         Raises:
             OSError, SubprocessError: it cannot be started, or its files cannot be written.
@@ -167,14 +167,14 @@ class Sandboxed:
         return Finished(process.returncode, output, messages)
 
     def stop(self) -> None:
-        """Kills the program, from any thread; if it has not started, it will not."""
+        """Kill the program, from any thread; if it has not started, it will not."""
         with self._lock:
             self._is_stopped = True
             if self._process is not None:
                 self._kill(self._process)
 
     def _start(self, folder: str, outcome: list[Exception]) -> None:
-        """Restricts the thread, which is good for nothing afterwards, and starts the program."""
+        """Restrict the thread, which is good for nothing afterwards, and start the program."""
         confinement, user = self.confinement, self.confinement.user
         try:
             with open(os.devnull, "rb") as nothing, self._lock:  # before the restriction: /dev/null is outside, too
@@ -201,7 +201,7 @@ class Sandboxed:
             outcome.append(error)
 
     def _read(self, process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
-        """What the program printed until it ended; what its own children print later is not waited for."""
+        """Read what the program prints until it ends; what its own children print later is not waited for."""
         bounds = {process.stdout: self.limits.output, process.stderr: self.limits.messages}
         read = {stream: bytearray() for stream in bounds}
         ended = os.pidfd_open(process.pid)
@@ -236,7 +236,7 @@ class Sandboxed:
 
 
 def remove_stale_folders(now: float) -> None:
-    """Removes what was left behind by services that were killed.
+    """Remove what was left behind by services that were killed.
 
     Args:
         now: seconds since the epoch.
@@ -268,7 +268,7 @@ def _write(folder: str, files: Mapping[str, bytes], user: int | None) -> None:
 
 
 def _limit(process: int, limits: Limits) -> None:
-    """Sets the limits of a process that has only just begun; what it makes later inherits them."""
+    """Set the limits of a process that has only just begun; what it makes later inherits them."""
     seconds = int(limits.seconds) + 1
     wanted = {
         resource.RLIMIT_DATA: limits.memory,
@@ -286,12 +286,14 @@ def _limit(process: int, limits: Limits) -> None:
 
 
 def _system(program: str) -> tuple[str, ...]:
-    """What the program needs besides itself: the system's libraries and programs, unless it is linked statically."""
+    """Return what the program needs besides itself: the system's libraries and programs, unless it is linked
+    statically.
+    """
     return () if _is_static(program) else tuple(path for path in SYSTEM if os.path.exists(path))
 
 
 def _is_static(program: str) -> bool:
-    """Whether the file is an ELF program (64 bits, little-endian) that names no interpreter."""
+    """Tell whether the file is an ELF program (64 bits, little-endian) that names no interpreter."""
     with open(program, "rb") as file:
         head = file.read(64)
         if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":

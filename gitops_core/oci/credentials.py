@@ -39,7 +39,7 @@ class Credentials:
 
     @property
     def is_exchanged(self) -> bool:
-        """Whether a token server gives a token for them."""
+        """Tell whether a token server gives a token for them."""
         return self.bearer_token is None and bool(self.username or self.password or self.identity_token)
 
     @property
@@ -84,7 +84,7 @@ _HELPED = {"credHelpers": True}
 
 
 def entries_in(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
-    """The entries of one configuration.
+    """Return the entries of one configuration.
 
     Args:
         bare: a `.dockercfg`, whose entries stand at the top.
@@ -110,7 +110,7 @@ def entries_in(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
 
 
 def credentials_among(configs: Iterable[Iterable[Entry]], repository: Repository) -> Credentials:
-    """What the configurations say together; of entries that fit equally well, the first configuration's.
+    """Join the configurations' credentials; of entries that fit equally well, the first configuration's counts.
 
     Raises:
         ValueError: the entry that fits cannot be read; the message quotes nothing of it.
@@ -126,7 +126,7 @@ def _by_host(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _address(text: str) -> tuple[str, str]:
-    """Host and path of an entry's key, which may be a URL."""
+    """Split an entry's key, which may be a URL, into host and path."""
     bare = text.partition("://")[2] or text
     host, _, path = bare.partition("/")
     first, _, rest = path.partition("/")
@@ -161,7 +161,9 @@ def _credentials(entry: Mapping[str, Any]) -> Credentials:
 
 
 def _decoded(auth: str) -> str:
-    """With or without padding, on one line or several: the kubelet takes all of them (credentialprovider/config.go)."""
+    """Decode base64 with or without padding, on one line or several, as the kubelet does
+    (credentialprovider/config.go).
+    """
     text = auth.replace("\n", "").replace("\r", "")
     if not text.rstrip().endswith("="):
         text += "=" * (-len(text) % 4)

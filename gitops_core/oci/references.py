@@ -65,7 +65,7 @@ class Image:
 
 
 def parse_image(text: str, *, insecure: bool = False) -> Image:
-    """The image that a Pod's container would pull; without tag or digest, its tag is latest.
+    """Parse the image that a Pod's container would pull; without tag or digest, its tag is latest.
 
     >>> str(parse_image("localhost:5000/app/web"))
     'localhost:5000/app/web:latest'

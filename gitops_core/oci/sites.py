@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 def host_in(url: str) -> str:
-    """The host that a client asks for `url`; "" for none, and for what is no URL.
+    """Return the host that a client asks for `url`; "" for none, and for a text that is not a URL.
 
     >>> host_in("https://user@Git.Example.:8443/app")
     'git.example'
@@ -44,17 +44,17 @@ def host_in(url: str) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Whether it is no name, in any of the ways in which addresses are written."""
+    """Tell whether the host is an address instead of a name, in any of the ways in which addresses are written."""
     return ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
 
 
 def same_site(one: str, other: str) -> bool:
-    """Whether two hosts, as `host_in` gives them, have one owner. "" has none."""
+    """Tell whether two hosts, as `host_in` gives them, have one owner. "" has none."""
     return bool(one) and (one == other or _owner(one) == _owner(other) != "")
 
 
 def same_forge(url: str, api: str) -> bool:
-    """Whether what is sent to the repository at `url` may be sent to the forge's API at `api`, too.
+    """Tell whether what is sent to the repository at `url` may be sent to the forge's API at `api`, too.
 
     It may go to the same host and port, and to `api.` before the host; never without TLS where the repository has it.
 
@@ -75,12 +75,12 @@ def same_forge(url: str, api: str) -> bool:
 
 
 def _is_somebodys(host: str) -> bool:
-    """Whether the names below `host` belong to whom it belongs to."""
+    """Tell whether the names below `host` belong to whom it belongs to."""
     return not is_address(host) and host not in SHARED and _list().privatesuffix(host) is not None
 
 
 def _owner(host: str) -> str:
-    """What all hosts of one owner have in common; "" for a host that stands for itself."""
+    """Return what all hosts of one owner have in common; "" for a host that stands for itself."""
     labels = host.split(".")
     if is_address(host) or "" in labels or any(f".{host}".endswith(f".{domain}") for domain in SHARED):
         return ""

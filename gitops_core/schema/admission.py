@@ -51,7 +51,7 @@ UNCHECKED = FieldFault(
 
 
 def default(schema: Schema, value: Any, *, keep_nulls: bool = False) -> Any:
-    """A copy of `value` with the schema's defaults where a field is missing or null, and without other nulls.
+    """Copy `value` with the schema's defaults where a field is missing or null, and without other nulls.
 
     Args:
         keep_nulls: as after a server-side apply, whose result the API server defaults but does not read anew.
@@ -60,7 +60,7 @@ def default(schema: Schema, value: Any, *, keep_nulls: bool = False) -> Any:
 
 
 def prune(schema: Schema, value: Any, *, root: bool = True) -> Any:
-    """A copy of `value` without the fields that the schema does not know.
+    """Copy `value` without the fields that the schema does not know.
 
     Args:
         root: whether `value` is a whole object, whose apiVersion, kind and metadata stay.
@@ -91,7 +91,7 @@ def _prune(schema: Schema, value: Any, *, keep: Sequence[str], preserves: bool) 
 def validate(
     schema: Schema, value: Any, old: Any = None, besides: Iterable[FieldFault] = (), *, field: str = ""
 ) -> tuple[FieldFault, ...]:
-    """What is wrong with an object, defaulted and pruned; () when it may be stored.
+    """Return the faults of an object, defaulted and pruned; () when it may be stored.
 
     Without the extra `cel` no rule is checked: who takes objects says so (cel.UNCHECKED).
 
@@ -109,7 +109,7 @@ def validate(
 
 
 def refusal(kind: str, group: str, name: str, faults: tuple[FieldFault, ...]) -> str:
-    """The message of the API server's 422."""
+    """Write the message of the API server's 422."""
     texts = [f"{fault.field}: {fault.message}" for fault in faults]
     return f'{kind}.{group} "{name}" is invalid: ' + (texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
 
@@ -145,7 +145,7 @@ def _instead(schema: Schema, value: Any) -> Any:
 
 
 def without_stray_nulls(schema: Schema, value: Any) -> Any:
-    """A copy of an object without the nulls of fields that may not be null and have no default."""
+    """Copy an object without the nulls of fields that may not be null and have no default."""
     if isinstance(value, list):
         items = schema.get("items", {})
         return [without_stray_nulls(items, item) for item in value]
@@ -166,7 +166,7 @@ def _is_stray_null(schema: Schema, value: Any) -> bool:
 
 
 def _field(schema: Schema, key: str) -> Schema | None:
-    """The schema of one field, or None for an unknown one."""
+    """Return the schema of one field, or None for an unknown one."""
     known = schema.get("properties", {}).get(key)
     if known is None and isinstance(schema.get("additionalProperties"), Mapping):
         known = schema["additionalProperties"]
@@ -359,7 +359,7 @@ def _check(rule: Mapping[str, Any], value: Any, old: Any, path: str, *, same: bo
 
 
 def _message(rule: Mapping[str, Any], value: Any, old: Any) -> str:
-    """Why a rule does not hold. A message expression that fails, or is empty, counts for nothing."""
+    """Say why a rule does not hold. A message expression that fails, or is empty, counts for nothing."""
     plain: str = rule.get("message") or f"failed rule: {rule['rule']}"
     if "messageExpression" not in rule:
         return plain

@@ -32,12 +32,12 @@ class Unevaluable(ValueError):
 
 @cache
 def is_installed() -> bool:
-    """Whether rules can be evaluated at all."""
+    """Tell whether rules can be evaluated at all."""
     return find_spec("cel_expr_python") is not None
 
 
 def evaluate(expression: str, value: Any, old: Any = None) -> Any:
-    """What an expression comes to, as a plain value.
+    """Evaluate an expression to a plain value.
 
     Raises:
         RuleInvalid: the expression is not CEL, or calls a function that is not there.
@@ -50,7 +50,7 @@ def evaluate(expression: str, value: Any, old: Any = None) -> Any:
 
 
 def _in_the_servers_words(complaint: str) -> str:
-    """The API server's evaluator is cel-go, ours cel-cpp: they say the same differently.
+    """Translate a message of cel-cpp into the words of cel-go, the API server's evaluator.
 
     >>> _in_the_servers_words('NOT_FOUND: Key not found in map : "hi"')
     'no such key: hi'
@@ -61,7 +61,7 @@ def _in_the_servers_words(complaint: str) -> str:
 
 
 def compares(rule: str) -> bool:
-    """Whether this is a transition rule: one about the old value and the new.
+    """Tell whether this is a transition rule, which compares the old value with the new.
 
     >>> compares("self == oldSelf"), compares("self.note == 'oldSelf'")
     (True, False)

@@ -24,7 +24,7 @@ def before_property(old: Any, name: str) -> Any:
 
 
 def before_item(schema: Schema, old: Any, item: Any) -> Any:
-    """The old item of a keyed list that has the keys of `item`."""
+    """Return the old item of a keyed list that has the keys of `item`."""
     key = _key(schema, item)
     if not isinstance(old, list) or key is None:
         return ABSENT
@@ -62,7 +62,7 @@ def _is_same_item(schema: Schema, old: list[Any], item: Any) -> bool:
 
 
 def _key(schema: Schema, item: Any) -> tuple[tuple[str, Any], ...] | None:
-    """What makes an item of a keyed list itself; None for what cannot be found again."""
+    """Return what identifies an item of a keyed list; None for an item that cannot be found again."""
     keys = schema.get("x-kubernetes-list-map-keys", ()) if schema.get("x-kubernetes-list-type") == "map" else ()
     if not keys or not isinstance(item, Mapping):
         return None

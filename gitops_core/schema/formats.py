@@ -20,7 +20,7 @@ _DATE_TIME = re.compile(
 
 
 def type_of(value: Any) -> str:
-    """The JSON type's name, as Go's decoder sees it: a number is an integer when it is written as one of 64 bits."""
+    """Name the JSON type as Go's decoder sees it: a number is an integer when it is written as one of 64 bits."""
     match value:
         case None:
             return "null"
@@ -39,7 +39,7 @@ def type_of(value: Any) -> str:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two JSON values are equal; unlike `==`, true is not 1.
+    """Tell whether two JSON values are equal; unlike `==`, true is not 1.
 
     >>> same([1, {"a": None}], [1, {"a": None}]), same(True, 1)
     (True, False)
@@ -54,7 +54,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def identical(a: Any, b: Any) -> bool:
-    """Whether two JSON values are the same to Go: 2.0 is not 2, which is told apart until it is stored.
+    """Tell whether two JSON values are the same to Go: 2.0 is not 2, which is told apart until it is stored.
 
     >>> identical([1, {"a": None}], [1, {"a": None}]), identical(2.0, 2), identical(1e20, 10**20)
     (True, False, True)
@@ -69,35 +69,35 @@ def identical(a: Any, b: Any) -> bool:
 
 
 def go_format(value: Any) -> str:
-    """The format that Go's validator sees in a value: of numbers their width, of anything else none."""
+    """Return the format that Go's validator sees in a value: the width of numbers, "" for anything else."""
     return {"integer": "int64", "number": "float64"}.get(type_of(value), "")
 
 
 def is_integer(value: Any) -> bool:
-    """Whether a number has no fraction and is exact as JSON."""
+    """Tell whether a number has no fraction and is exact as JSON."""
     if type_of(value) == "number":
         return float(value).is_integer() and abs(value) < 2**53
     return type_of(value) == "integer"
 
 
 def fits_type(name: str, value: Any) -> bool:
-    """Whether a number may stand where the other kind of number is wanted."""
+    """Tell whether a number may stand where the other kind of number is wanted."""
     return name == "number" or is_integer(value)
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a Go regular expression matches anywhere in `text`."""
+    """Tell whether a Go regular expression matches anywhere in `text`."""
     return _compiled(pattern).search(text) is not None
 
 
 def fits(name: str, text: str) -> bool:
-    """Whether a string has a format. Formats that are not known are not checked."""
+    """Tell whether a string has a format. Formats that are not known are not checked."""
     check = _STRINGS.get(name)
     return check is None or check(text)
 
 
 def fits_integer(name: str, value: float) -> bool:
-    """Whether a number is an integer of the format's width, 64 bits when it names none."""
+    """Tell whether a number is an integer of the format's width, 64 bits when it names none."""
     limit = 2 ** (_BITS.get(name, 64) - 1)
     return float(value).is_integer() and -limit <= value < limit
 

@@ -15,7 +15,7 @@ R = TypeVar("R", bound=Resource)
 
 
 def to_manifest(resource: Resource) -> Manifest:
-    """The whole object: apiVersion, kind, metadata, and of spec and status what differs from the defaults."""
+    """Write the whole object: apiVersion, kind, metadata, and of spec and status what differs from the defaults."""
     body = msgspec.json.decode(msgspec.json.encode(resource))  # as JSON: lists, not tuples
     if "status" in body:
         body["status"] = without_nulls(body["status"])
@@ -23,7 +23,7 @@ def to_manifest(resource: Resource) -> Manifest:
 
 
 def from_manifest(cls: type[R], manifest: Manifest) -> R:
-    """The typed object. Fields that the class does not know are left out.
+    """Read the typed object. Fields that the class does not know are left out.
 
     Raises:
         msgspec.ValidationError: names the path of the field that does not fit.
@@ -73,7 +73,7 @@ def _fields(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, Any, tuple[Any, 
 
 
 def without_nulls(value: Any) -> Any:
-    """JSON without the nulls of its objects, also of those in lists; a null in a list stays.
+    """Remove the nulls of JSON objects, also of those in lists; a null in a list stays.
 
     >>> without_nulls({"a": None, "b": [{"c": None}, None]})
     {'b': [{}, None]}

@@ -40,7 +40,7 @@ _LENGTHS = {"string": ("minLength", "maxLength"), "array": ("minItems", "maxItem
 
 
 def crd(cls: type[Resource]) -> Manifest:
-    """The CustomResourceDefinition of one kind: one version, served and stored, with a status subresource."""
+    """Make the CustomResourceDefinition of one kind: one version, served and stored, with a status subresource."""
     kind = cls.KIND
     names: dict[str, Any] = {
         "kind": kind.kind,
@@ -78,12 +78,12 @@ def crd(cls: type[Resource]) -> Manifest:
 
 
 def crds(kinds: Iterable[type[Resource]]) -> dict[str, str]:
-    """The CRDs of `kinds` as files: YAML text by file name, as controller-gen names them. The same text every time."""
+    """Write the CRDs of `kinds`: YAML text by file name, as controller-gen names them. The same text every time."""
     return {f"{cls.KIND.group}_{cls.PLURAL}.yaml": _yaml(crd(cls)) for cls in kinds}
 
 
 def object_schema(cls: type[Resource]) -> Schema:
-    """The schema of a whole object. The API server itself knows apiVersion, kind and metadata."""
+    """Return the schema of a whole object. The API server itself knows apiVersion, kind and metadata."""
     parts = {field.name: structural(field.type) for field in msgspec.structs.fields(cls)}
     return {
         "description": inspect.cleandoc(cls.__doc__ or ""),
@@ -99,7 +99,7 @@ def object_schema(cls: type[Resource]) -> Schema:
 
 
 def structural(t: Any) -> Schema:
-    """The structural schema of one type.
+    """Make the structural schema of one type.
 
     Raises:
         TypeError: the type has no structural form, e.g. a union of two objects.
@@ -123,7 +123,7 @@ def structural(t: Any) -> Schema:
 
 
 def markers(t: Any) -> dict[str, Any]:
-    """What the `Meta(extra=...)` of an annotated type say, joined."""
+    """Join what the `Meta(extra=...)` of an annotated type say."""
     if get_origin(t) is not Annotated:
         return {}
     return {key: value for meta in t.__metadata__ for key, value in (meta.extra or {}).items()}
@@ -154,7 +154,7 @@ def _property(field: msgspec.structs.FieldInfo) -> Schema:
 
 
 def _stored(value: Any) -> Any:
-    """A default as the API server stores it: of a struct, the fields that have one themselves."""
+    """Write a default as the API server stores it: of a struct, the fields that have one themselves."""
     if not isinstance(value, msgspec.Struct):
         return list(value) if isinstance(value, tuple) else value
     return {
@@ -173,7 +173,7 @@ def _union(options: tuple[Any, ...]) -> Schema:
 
 
 def _refined(schema: Schema, metas: tuple[msgspec.Meta, ...]) -> Schema:
-    """`schema` with the constraints that Annotated adds."""
+    """Add to `schema` the constraints that Annotated gives."""
     shortest, longest = _LENGTHS.get(schema.get("type", ""), ("minProperties", "maxProperties"))
     for meta in metas:
         bounds = {shortest: meta.min_length, longest: meta.max_length, "minimum": meta.ge, "maximum": meta.le}

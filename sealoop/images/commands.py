@@ -165,14 +165,14 @@ def simulate(
 
     async def work() -> int:
         from gitops_core.meta import ObjectKey
-        from image_updater.commands.pick import policy_in
+        from image_updater.commands.pick import read_policy
         from sealoop.images import simulating
         from sealoop.images.simulating import placed_at
 
         moment = since.replace(tzinfo=UTC) if since is not None else None
         async with opened(connection) as (cluster, usual):
             key = ObjectKey(namespace or usual, policy)
-            instead = placed_at(policy_in(file, ""), key) if file is not None else None
+            instead = placed_at(read_policy(file, ""), key) if file is not None else None
             simulating.show(await simulating.simulate(cluster, key, instead, state_dir, moment), output)
         return 0
 

@@ -20,7 +20,7 @@ from gitops_core.ports import Cluster
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.informers import listed
 from image_updater.api import ImageRepository, ImageUpdateAutomation
-from image_updater.reconcilers.sources import WRITE_SECRET, source_key
+from image_updater.reconcilers.sources import WRITE_SECRET, get_source_key
 
 FIELD_MANAGER = "sealoop"
 
@@ -46,11 +46,11 @@ async def lend_token(cluster: Cluster, token: Token) -> None:
     """
     urls = {repository.key: repository.spec.url for repository in await listed(cluster, GitRepository)}
     automations = await listed(cluster, ImageUpdateAutomation)
-    pushed = {key: urls[key] for key in map(source_key, automations) if key in urls}
+    pushed = {key: urls[key] for key in map(get_source_key, automations) if key in urls}
     host = token_host(pushed, token.host)
     name = f"sealoop-lent-{secrets.token_hex(8)}"
     for automation in automations:
-        if host and _server(pushed.get(source_key(automation), "")) == host:
+        if host and _server(pushed.get(get_source_key(automation), "")) == host:
             data = {"username": token.username, "password": token.value}
             await _add_secret(cluster, ObjectKey(automation.metadata.namespace, name), "Opaque", data)
             patch = {"metadata": {"annotations": {WRITE_SECRET: name}}}

@@ -21,7 +21,7 @@ from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.informers import listed_manifests
 from gitops_core.runtime.registries import SERVICE_ACCOUNT
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
-from image_updater.reconcilers.checkpoints import CONFIG_MAP, checkpoint_of
+from image_updater.reconcilers.checkpoints import CONFIG_MAP, make_checkpoint_key
 from image_updater.reconcilers.pullrequests import SECRET as PULL_REQUEST_SECRET
 from image_updater.reconcilers.sources import WRITE_SECRET
 from sealoop.kinds import NAMESPACE
@@ -114,7 +114,7 @@ def named_by(manifest: Manifest) -> Iterable[ObjectRef]:
     names = filter(None, map(annotations.get, (WRITE_SECRET, PULL_REQUEST_SECRET)))
     yield from (ObjectRef(SECRET, ObjectKey(namespace, name)) for name in names)
     if kind == ImageRepository.KIND.kind:
-        yield ObjectRef(CONFIG_MAP, checkpoint_of(ObjectKey(namespace, metadata["name"])))
+        yield ObjectRef(CONFIG_MAP, make_checkpoint_key(ObjectKey(namespace, metadata["name"])))
         if account := spec.get("serviceAccountName"):
             yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, account))
 

@@ -16,7 +16,7 @@ import msgspec
 
 from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
-from image_updater.adapters.catalog import recorded_history
+from image_updater.adapters.catalog import read_history
 from image_updater.api import ImagePolicy
 from image_updater.domain.guards.replays import Step, replay
 from image_updater.domain.guards.vouching import make_catalog_name
@@ -51,7 +51,7 @@ async def simulate(
         name = make_catalog_name(wanted, str(repository))
         events = await look.ports.catalog.history(name)
         if state_dir is not None:
-            events = await asyncio.to_thread(recorded_history, state_dir / "tags.db", name)
+            events = await asyncio.to_thread(read_history, state_dir / "tags.db", name)
         if not events:
             where = f"in {state_dir}" if state_dir is not None else "in the cluster"
             raise RepositoryNotReady(f"no history of {repository} {where}: it was never listed there")

@@ -32,7 +32,7 @@ class Caller:
     """Somebody who sends webhooks to the Receivers of a world."""
 
     def __init__(self, world: World, port: int, session: aiohttp.ClientSession) -> None:
-        self.world, self._url, self._session = world, f"http://127.0.0.1:{port}", session
+        self.world, self._find_url, self._session = world, f"http://127.0.0.1:{port}", session
 
     async def receiver(self, type_: str, *, name: str = "hook", namespace: str = "default", **spec: Any) -> str:
         """The path of a Receiver that is ready."""
@@ -59,7 +59,7 @@ class Caller:
 
     async def post(self, path: str, body: bytes | object, headers: Mapping[str, str] = {}) -> int:
         data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
-        async with self._session.post(f"{self._url}{path}", data=data, headers=headers) as answer:
+        async with self._session.post(f"{self._find_url}{path}", data=data, headers=headers) as answer:
             assert await answer.read() in (b"", f"{answer.status}: {answer.reason}".encode())
             return answer.status
 

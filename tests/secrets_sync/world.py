@@ -134,12 +134,12 @@ class World:
                 await self.step_store(manifest["metadata"]["name"])
 
     async def step_store(self, name: str = "fake") -> Outcome | GitOpsError:
-        return await self._step(SecretStore, name, self.stores)
+        return await self._plan(SecretStore, name, self.stores)
 
     async def step(self, name: str = "db") -> Outcome | GitOpsError:
-        return await self._step(ExternalSecret, name, self.secrets)
+        return await self._plan(ExternalSecret, name, self.secrets)
 
-    async def _step(self, type_: type[Resource], name: str, reconciler: Any) -> Outcome | GitOpsError:
+    async def _plan(self, type_: type[Resource], name: str, reconciler: Any) -> Outcome | GitOpsError:
         key = ObjectKey(NAMESPACE, name)
         manifest = await self.cluster.get(ObjectRef(type_.KIND, key))
         assert manifest is not None

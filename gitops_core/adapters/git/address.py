@@ -35,7 +35,7 @@ class Address:
 
     @property
     def place(self) -> str:
-        """What hangs as one: the server behind a host and a port; all files of this machine."""
+        """Return what hangs as one: the server behind a host and a port; all files of this machine."""
         parts = urlsplit(self.url)
         port = parts.port or {"http": 80, "https": 443, "ssh": 22}.get(self.scheme)
         return f"{self.host}:{port}" if self.host else "the file system"
@@ -49,7 +49,7 @@ class Address:
 
 
 def parse_address(url: str, *, allow_file: bool) -> Address:
-    """Raises StalledError, which never quotes a password: the URL is not one that is taken."""
+    """Parse a repository's URL. Raises StalledError, without any password: the URL is not one that is taken."""
     parts = _split(url)
     if parts.scheme == "file" and not allow_file:
         raise StalledError("file:// repositories are not allowed here: use http, https or ssh", reason="URLInvalid")
@@ -83,7 +83,7 @@ def _shown(parts: SplitResult) -> str:
 
 
 def full_ref(name: str, kind: str = "") -> str:
-    """`refs/KIND/NAME`, or NAME itself when `kind` is "". Raises RefNotFound: no ref can have such a name."""
+    """Write `refs/KIND/NAME`, or NAME itself when `kind` is "". Raises RefNotFound: no ref can have such a name."""
     ref = f"refs/{kind}/{name}" if kind else name
     forbidden = re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|\.$|/$|^[-./]", name)
     if forbidden or not name or not (ref.startswith("refs/") or ref == "HEAD"):
@@ -92,7 +92,7 @@ def full_ref(name: str, kind: str = "") -> str:
 
 
 def full_commit(commit: str) -> str:
-    """Raises RefNotFound: it is not a whole commit id."""
+    """Return `commit`. Raises RefNotFound: it is not a whole commit id."""
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", commit):
         raise RefNotFound(f"{commit!r} is not a commit id of 40 hex digits")
     return commit

@@ -42,12 +42,12 @@ def is_redirect(result: Result) -> bool:
 
 
 def refuses_commit_ids(result: Result) -> bool:
-    """An old server that hands out the tips of its refs only."""
+    """Tell whether this is an old server's refusal, which hands out the tips of its refs only."""
     return "unadvertised object" in result.stderr
 
 
 def failure(result: Result, what: str) -> GitError:
-    """The error that a failed conversation with a remote stands for.
+    """Return the error that a failed conversation with a remote stands for.
 
     Args:
         what: names the deed and the place, e.g. `git fetch of https://...`.
@@ -69,7 +69,7 @@ def failure(result: Result, what: str) -> GitError:
 
 
 def local_failure(result: Result, what: str) -> GitError:
-    """The error that a failed command on a mirror stands for: where the disk is not full, the mirror is damaged."""
+    """Return the error of a failed command on a mirror: where the disk is not full, the mirror is damaged."""
     if _FULL.search(result.stderr):
         return GitError(f"{what}: the disk of the mirrors is full: {gist(result.stderr)}")
     return MirrorDamaged(f"{what} failed: {gist(result.stderr) or f'exit code {result.code}'}")
@@ -83,7 +83,7 @@ _IDLE_TALK = re.compile(r"hint:|To |Please make sure|and the repository exists|r
 
 
 def gist(stderr: str) -> str:
-    """What says why, in one line of at most 300 printable characters."""
+    """Return the cause in an answer, in one line of at most 300 printable characters."""
     lines = (re.sub(r"\s+", " ", line).strip() for line in re.split(r"[\r\n]+", stderr))
     telling = (re.sub(r"^(fatal|error|ERROR|remote): ", "", line) for line in lines if not _IDLE_TALK.match(line))
     text = "".join(character if character.isprintable() else "?" for character in "; ".join(dict.fromkeys(telling)))
@@ -105,7 +105,7 @@ _DENIED = re.compile(
 
 
 def push_verdict(result: Result, what: str) -> GitError | None:
-    """None when every ref is at the pushed commit, else the error."""
+    """Return the error of a push, None when every ref is at the pushed commit."""
     lines = [line for line in result.stdout.decode("utf-8", "replace").splitlines() if re.match(r"[ +*=!-]\t", line)]
     refused = [line for line in lines if line.startswith("!")]
     if lines and not refused and result.code == 0:

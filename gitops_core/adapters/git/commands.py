@@ -92,7 +92,7 @@ class GitCommands:
         host: str = "",
         writes: bool = False,
     ) -> Result:
-        """What the command printed, whatever its exit code.
+        """Run a command and return what it printed, whatever its exit code.
 
         Args:
             timeout: seconds; it may wait for its place as long again.
@@ -143,7 +143,7 @@ class GitCommands:
 
 
 def git_environment(config: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of a git process: nothing else is inherited."""
+    """Make the whole environment of a git process: nothing else is inherited."""
     settings = {**_CONFIG, **config}
     names = [name for name in os.environ if name.upper() in _PASSED_ON]
     environment = {**_ENVIRONMENT, **{name: os.environ[name] for name in names}, "GIT_CONFIG_COUNT": str(len(settings))}
@@ -201,7 +201,7 @@ async def _drain(stream: asyncio.StreamReader) -> None:
 
 @contextmanager
 def exposed(*contents: bytes) -> Iterator[tuple[str, ...]]:
-    """Paths under which child processes of the same user can read `contents` while the block runs.
+    """Yield paths under which child processes of the same user can read `contents` while the block runs.
 
     They are anonymous memory, mode 0600: nothing reaches a disk, and nothing is left when this process is killed. A
     path through /proc/PID/fd is used because ssh closes every descriptor that it inherits.

@@ -87,7 +87,7 @@ class Identity:
 
     @contextmanager
     def child(self, *, redirects: bool = False) -> Iterator[Child]:
-        """For one command: what it is given exists while the block runs.
+        """Prepare one command: what it is given exists while the block runs.
 
         Args:
             redirects: follow the remote to its new place, which costs one more request. Never done with a bearer
@@ -123,7 +123,7 @@ class Identity:
         yield access.client_certificate or b""
 
     def mute(self, text: str) -> str:
-        """`text` without any secret of ours: a remote's answer may repeat what it was sent."""
+        """Remove every secret of ours from `text`: a remote's answer may repeat what it was sent."""
         for value in (self.access.password, self.access.bearer_token, self.access.passphrase):
             if value and (secret := value.reveal().decode("utf-8", "replace").strip()):  # a token is sent like that
                 text = text.replace(secret, "***")
@@ -133,7 +133,7 @@ class Identity:
 
 
 def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: bool) -> Identity:
-    """Raises StalledError: the credentials do not fit the address."""
+    """Return the identity to show at an address. Raises StalledError: the credentials do not fit the address."""
     if address.username or address.password:
         access = replace(
             access, username=access.username or address.username, password=access.password or address.password

@@ -34,7 +34,7 @@ class TooSlow(ValueError):
 
 
 def refuse_slow(pem: bytes) -> None:
-    """Raises TooSlow; ValueError: it cannot be told."""
+    """Refuse a key that is slow to use. Raises TooSlow; ValueError: it cannot be told."""
     if len(pem) > MOST_BYTES:
         raise TooSlow(f"is longer than {MOST_BYTES} bytes: use a shorter one")
     for match in _BLOCK.finditer(pem):
@@ -57,7 +57,7 @@ def _refuse_bcrypt(key: bytes) -> None:
 
 
 def _string(data: bytes) -> tuple[bytes, bytes]:
-    """An SSH string, and what follows it."""
+    """Split an SSH string from what follows it."""
     end = 4 + int.from_bytes(data[:4], "big")
     if end > len(data):
         raise ValueError("an SSH string is cut off")
@@ -79,7 +79,7 @@ def _refuse_pkcs8(key: bytes) -> None:
 
 
 def _integers(der: bytes) -> Iterator[int]:
-    """Every INTEGER in the order of the text, whatever it is in."""
+    """Yield every INTEGER in the order of the text, whatever it is in."""
     while der:
         tag, value, der = _element(der)
         if tag == _INTEGER:

@@ -42,7 +42,7 @@ class Slot(NamedTuple):
 
 
 def claim_slot(state: Path, owner: object) -> Slot:
-    """The first folder 0, 1, 2, ... below `state` that no living process has. It is freed with `owner`."""
+    """Claim the first folder 0, 1, 2, ... below `state` that no living process has. It is freed with `owner`."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     for number in range(MOST_SLOTS):
         lock = os.open(state / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -101,7 +101,7 @@ class Mirror:
         self._generation = 0
 
     async def healing(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work` returns; when it finds the mirror damaged, a new mirror is made and `work` runs again, once."""
+        """Run `work`; when it finds the mirror damaged, make a new mirror and run it again, once."""
         self.used = time.monotonic()
         try:
             return await self._healing(work)
@@ -124,7 +124,7 @@ class Mirror:
                 raise GitError(f"{again}; also in a mirror made anew") from damage
 
     async def beside(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises, which reads objects: a disk that hangs must not stop the event loop."""
+        """Run `work`, which reads objects, in a thread: a disk that hangs must not stop the event loop."""
         return await self._readers.beside(work)
 
     async def bring(self, wanted: Hashable, ask: Callable[[], Coroutine[Any, Any, None]], longest: float) -> None:
@@ -147,7 +147,7 @@ class Mirror:
             raise GitBusy(str(error)) from None
 
     def has(self, commit: str) -> bool:
-        """Whether the commit and everything below its tree is here."""
+        """Tell whether the commit and everything below its tree is here."""
         if commit not in self._commits:
             return False
         self._commits[commit] = self._commits.pop(commit)
@@ -158,7 +158,7 @@ class Mirror:
         self._commits[commit] = None
 
     def keep_fresh(self) -> str:
-        """The commit fetched to FRESH, kept from now on; "" when there is none. To be called under the lock."""
+        """Keep the commit fetched to FRESH, and return it; "" when there is none. To be called under the lock."""
         fresh = self.directory / FRESH
         if not fresh.exists():
             return ""
@@ -180,7 +180,7 @@ class Mirror:
             await self._git(f"--git-dir={self.directory}", "update-ref", f"refs/keep/{oid}", oid)
 
     def tree(self, commit: str, oid: str) -> MirrorTree:
-        """A tree of `commit`, which is not pruned as long as the returned value lives."""
+        """Return a tree of `commit`, which is not pruned as long as the returned value lives."""
         tree = MirrorTree(oid, self.shelf, self._lost)
         self._held[commit] += 1
         weakref.finalize(tree, self._release, commit).atexit = False
@@ -215,7 +215,7 @@ class Mirror:
 
     @asynccontextmanager
     async def growing(self) -> AsyncIterator[None]:
-        """Holds the lock; removes what a failed, cancelled or killed command left half-written before freeing it."""
+        """Hold the lock; remove what a failed, cancelled or killed command left half-written before freeing it."""
         async with self.lock:
             try:
                 yield
@@ -238,7 +238,7 @@ class Mirror:
             await self._git(f"--git-dir={self.directory}", "index-pack", "--stdin", *checks, stdin=pack)
 
     async def search(self, oid: str, text: str) -> tuple[str, ...]:
-        """The regular files below tree `oid` that hold `text`, by `git grep`; sorted."""
+        """Return the regular files below tree `oid` that hold `text`, by `git grep`; sorted."""
         options = ("--threads=2", "-l", "-z", "-F", "--text", "--full-name", "--no-color", "-e", text)
         result = await self._commands.run(
             f"--git-dir={self.directory}", "grep", *options, oid, "--", timeout=LOCAL_SECONDS
@@ -248,7 +248,7 @@ class Mirror:
         return await self.beside(lambda: _found(result.stdout, f"{oid}:"))
 
     async def is_whole(self) -> bool:
-        """Whether every object that a kept commit needs is here."""
+        """Tell whether every object that a kept commit needs is here."""
         checks = ("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
         result = await self._commands.run(f"--git-dir={self.directory}", *checks, timeout=LOCAL_SECONDS)
         return result.code == 0
@@ -282,7 +282,7 @@ class Mirror:
             await self._git(directory, "prune", "--expire=now")
 
     async def _check(self) -> None:
-        """Once, before the first use: take over what an earlier process left, if it is whole."""
+        """Take over what an earlier process left, if it is whole: once, before the first use."""
         if self._checked:
             return
         async with self.lock:

@@ -60,7 +60,7 @@ def algorithm_of(oid: str) -> str:
 
 
 def parse_tree(body: bytes, id_size: int) -> Entries:
-    """The entries of a stored tree, in its order.
+    """Parse the entries of a stored tree, in its order.
 
     Args:
         id_size: bytes of an object id: 20, or 32 in a sha256 repository.
@@ -82,7 +82,7 @@ def parse_tree(body: bytes, id_size: int) -> Entries:
 
 
 def encode_tree(entries: Mapping[str, Entry]) -> bytes:
-    """Git's order: by name in bytes, folders as if their names ended in "/"."""
+    """Encode a tree in Git's order: by name in bytes, folders as if their names ended in "/"."""
 
     def place(item: tuple[bytes, Entry]) -> bytes:
         return item[0] + b"/" if item[1].mode == FOLDER else item[0]
@@ -98,7 +98,7 @@ ReadTree = Callable[[str], Entries]
 def edit_tree(
     read: ReadTree, root: str, edits: Mapping[str, bytes | None], algorithm: str
 ) -> tuple[str, tuple[GitObject, ...]]:
-    """The id of `root` with `edits` applied, and the objects that are new. An edit of None removes.
+    """Apply `edits` to `root`; return the new tree's id, and the objects that are new. An edit of None removes.
 
     Existing files keep their mode, new ones are 100644; a folder without entries vanishes, the root may be empty.
 
@@ -161,14 +161,14 @@ def folder_path(path: str) -> str:
 
 
 def edit_path(path: str) -> str:
-    """`path`, when a commit may hold it. Raises GitError: it is empty, absolute, or leaves the repository."""
+    """Return `path`, when a commit may hold it. Raises GitError: it is empty, absolute, or leaves the repository."""
     if "\0" in path or any(part in ("", ".", "..") or part.lower() == ".git" for part in path.split("/")):
         raise GitError(f"not a path that a commit may hold: {path!r}")
     return path
 
 
 def encode_commit(commit: Commit, tree: str, signature: bytes = b"") -> bytes:
-    """A commit's body; `signature` is the armored one of the body without it."""
+    """Encode a commit's body; `signature` is the armored one of the body without it."""
     head = f"tree {tree}\nparent {commit.parent}\nauthor {_sign(commit.author)}\ncommitter {_sign(commit.committer)}\n"
     if signature:
         header = "gpgsig" if algorithm_of(tree) == "sha1" else "gpgsig-sha256"
@@ -178,7 +178,7 @@ def encode_commit(commit: Commit, tree: str, signature: bytes = b"") -> bytes:
 
 
 async def signed_commit(commit: Commit, tree: str) -> GitObject:
-    """The commit that holds `tree`, signed when the commit has a signer. Raises SigningFailed."""
+    """Make the commit that holds `tree`, signed when the commit has a signer. Raises SigningFailed."""
     body = encode_commit(commit, tree)
     if commit.signer is not None:
         body = encode_commit(commit, tree, await commit.signer.sign(body))
@@ -186,7 +186,7 @@ async def signed_commit(commit: Commit, tree: str) -> GitObject:
 
 
 def _sign(signature: Signature) -> str:
-    """A signature line. What would end a field early is left out, as `git commit` does."""
+    """Write a signature line. What would end a field early is left out, as `git commit` does."""
     name, email = (re.sub(r"[<>\n\0]", "", text).strip() for text in (signature.name, signature.email))
     offset = signature.when.strftime("%z") or "+0000"
     return f"{name} <{email}> {int(signature.when.timestamp())} {offset[:5]}"
@@ -196,7 +196,7 @@ _SIGNATURE = re.compile(r"(.*?) ?<([^>]*)> (-?\d+) ([+-])(\d\d)(\d\d)")
 
 
 def parse_commit(oid: str, body: bytes) -> CommitInfo:
-    """What a commit says. Raises ValueError: it is not a commit."""
+    """Parse a commit. Raises ValueError: it is not a commit."""
     head, _, message = body.decode("utf-8", "replace").partition("\n\n")
     lines = [line.split(" ", 1) for line in head.split("\n") if " " in line and line[0] != " "]
     fields = dict(reversed(lines))
@@ -218,12 +218,12 @@ def _signature(text: str) -> Signature | None:
 
 
 def encode_loose(item: GitObject) -> bytes:
-    """What the file of one object holds."""
+    """Encode the file of one object."""
     return zlib.compress(b"%s %d\0%b" % (item.type.encode(), len(item.body), item.body), 1)
 
 
 def encode_pack(objects: Iterable[GitObject], algorithm: str = "sha1") -> bytes:
-    """The objects whole, without deltas."""
+    """Encode the objects whole, without deltas."""
     objects = tuple(objects)
     pack = bytearray(b"PACK" + (2).to_bytes(4, "big") + len(objects).to_bytes(4, "big"))
     for item in objects:

@@ -234,7 +234,7 @@ class MirrorRemote:
         return Revision(branch, made)
 
     async def _list(self, *only: str) -> dict[str, str]:
-        """Commits by full ref name, annotated tags peeled; remembers the branches.
+        """List commits by full ref name, annotated tags peeled, and remember the branches.
 
         Args:
             only: `--heads` or `--tags`, which the remote is told, so that it does not send the rest.
@@ -257,7 +257,7 @@ class MirrorRemote:
         return self.mirror.tree(revision.commit, await self._folder(revision, path))
 
     async def _folder(self, revision: Revision, path: str) -> str:
-        """The id of a folder's tree."""
+        """Return the id of a folder's tree."""
         root = (await self._commit(revision)).tree
         found = await self.mirror.beside(lambda: self.mirror.shelf.folder(root, path))
         if not found:
@@ -268,7 +268,7 @@ class MirrorRemote:
         return await self._commit(revision)
 
     async def _commit(self, revision: Revision) -> CommitInfo:
-        """What a commit says that is here, fetched when it was not."""
+        """Read a commit, fetched when it was not here."""
         commit = full_commit(revision.commit)
         if not (self.mirror.has(commit) and self._is_proven()):
             asked = (self.identity.fingerprint, commit)
@@ -285,7 +285,7 @@ class MirrorRemote:
         return self.identity.address.scheme == "file" or self.identity.fingerprint in self.proven
 
     async def _bring(self, commit: str, name: str) -> None:
-        """The commit is here, and the remote has let us in. Quick for who waited for one that brought it."""
+        """Have the commit here, and be let in by the remote. Quick for who waited for one that brought it."""
         if not self.mirror.has(commit):
             await self._fetch(commit, name)
         elif not self._is_proven():
@@ -310,7 +310,7 @@ class MirrorRemote:
         self.later(self.mirror)
 
     async def _fetch_overtaken(self, ref: str) -> str:
-        """The tip of a branch that somebody moved under a push of ours, fetched; "" when asking is the better way.
+        """Fetch the tip of a branch that somebody moved under a push of ours; "" when asking is the better way.
 
         What is there is new for sure, so that asking first would be a second conversation while others push on.
         """
@@ -324,7 +324,9 @@ class MirrorRemote:
         return tip
 
     async def _fetch_tip(self, commit: str, name: str) -> Result:
-        """For servers that hand out the tips of refs only: the ref it was found under, then all branches, in full."""
+        """Fetch from a server that hands out the tips of refs only: the ref it was found under, then all branches, in
+        full.
+        """
         ref = name if name.startswith("refs/") else f"refs/heads/{name}"
         tips = ([("--depth=1", f"+{full_ref(ref)}:refs/keep/{commit}")] if name else []) + [
             ("--depth=2147483647", "+refs/heads/*:refs/tips/*")  # Git's word for: all of it
@@ -352,7 +354,7 @@ class MirrorRemote:
         return found
 
     def _search_changes(self, last: Search, folder: str, text: str) -> tuple[str, ...] | None:
-        """The result of the last search brought up to date; None when too much changed since."""
+        """Bring the result of the last search up to date; None when too much changed since."""
         shelf, wanted, found = self.mirror.shelf, text.encode(), set(last.found)
         for number, (path, entry) in enumerate(shelf.changed_files(last.folder, folder)):
             if number >= MOST_CHANGED:
@@ -364,7 +366,7 @@ class MirrorRemote:
         return tuple(sorted(found))
 
     async def _edited(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
-        """The tree of a commit to make, and the objects that are new."""
+        """Return the tree of a commit to make, and the objects that are new."""
         parent = await self._commit(Revision("", commit.parent))
         shelf, algorithm = self.mirror.shelf, algorithm_of(commit.parent)
         return await self.mirror.beside(lambda: edit_tree(shelf.tree, parent.tree, commit.edits, algorithm))
@@ -416,7 +418,7 @@ class MirrorRemote:
         target: str,
         ours: Callable[[CommitInfo], bool],
     ) -> dict[str, str | None]:
-        """Where each ref that moves must be now; raises PushConflict when the refspec's target cannot be moved."""
+        """Return where each ref that moves must be now. Raises PushConflict: the refspec's target cannot be moved."""
         heads = {}
         if target or (expected is None and self.mirror.branches is None):
             heads = await self._list("--heads")
@@ -461,7 +463,7 @@ class MirrorRemote:
 
 
 def _listed(output: bytes) -> tuple[dict[str, str], dict[str, str]]:
-    """What ls-remote says, as it says it, and with annotated tags peeled."""
+    """Parse the output of ls-remote: refs as it lists them, and with annotated tags peeled."""
     lines = (line.partition("\t") for line in output.decode("utf-8", "replace").splitlines())
     refs = {name: oid for oid, _, name in lines}
     return refs, {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
@@ -473,7 +475,7 @@ def _listing_of(ref: str) -> tuple[str, ...]:
 
 
 def target_of(refspec: str, branch: str) -> str:
-    """The full name of the second ref that a refspec pushes; "" when there is none.
+    """Return the full name of the second ref that a refspec pushes; "" when there is none.
 
     >>> target_of("refs/heads/main:refs/heads/auto", "main"), target_of("HEAD:auto", "main"), target_of("", "main")
     ('refs/heads/auto', 'refs/heads/auto', '')
@@ -496,7 +498,7 @@ def target_of(refspec: str, branch: str) -> str:
 
 
 def push_options(options: Mapping[str, str]) -> tuple[str, ...]:
-    """`KEY=VALUE`, or `KEY` where the value is empty, in the order of the keys. Raises StalledError."""
+    """Write `KEY=VALUE`, or `KEY` where the value is empty, in the order of the keys. Raises StalledError."""
     told = tuple(f"{key}={value}" if value else key for key, value in sorted(options.items()))
     if wrong := next((option for option in told if not option or set(option) & {"\n", "\0"}), None):
         raise StalledError(f"push option {wrong!r} is empty or holds a line break: a server would not take it")

@@ -35,12 +35,12 @@ LEAST_RSA_BITS = 2048
 
 class SigningKey(Protocol):
     def signature(self, payload: bytes) -> bytes:
-        """Armored. Blocks for some milliseconds. Raises SigningFailed."""
+        """Sign, armored. Blocks for some milliseconds. Raises SigningFailed."""
         ...
 
 
 def load_signer(kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> SigningKey:
-    """The key in a Secret's values. Blocks: a passphrase is made slow to try.
+    """Load the key in a Secret's values. Blocks: a passphrase is made slow to try.
 
     Args:
         about: names the Secret, for the message.
@@ -146,7 +146,7 @@ def _public(key: SshKey) -> bytes:
 
 
 def _sign(key: SshKey, signed: bytes) -> bytes:
-    """The signature's name and bytes."""
+    """Return the signature's name and bytes."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -175,5 +175,5 @@ def _value(values: Mapping[str, Sensitive], name: str, about: str) -> Sensitive:
 
 
 def _sentence(error: Exception) -> str:
-    """The first line of what Sequoia says, which names algorithms and dates, never key material."""
+    """Return the first line of a message of Sequoia's, which names algorithms and dates, never key material."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -26,7 +26,7 @@ class Authorities:
         self._contexts: WeakValueDictionary[bytes, ssl.SSLContext] = WeakValueDictionary()
 
     def trusting(self, ca: bytes) -> ssl.SSLContext:
-        """A context that trusts `ca` (PEM) alone, or the system's authorities when it is empty.
+        """Return a context that trusts `ca` (PEM) alone, or the system's authorities when it is empty.
 
         It is shared: change nothing in it, and keep it as long as you need it. Raises ValueError: `ca` is not PEM.
         """
@@ -41,7 +41,7 @@ class Authorities:
 
 
 def is_slow(*pem: bytes) -> bool:
-    """Whether these files hold a private key that is too large to be used in the event loop.
+    """Tell whether these files hold a private key that is too large to be used in the event loop.
 
     Nobody can end what a handshake computes with it, and OpenSSL bounds public keys alone.
     """
@@ -63,7 +63,7 @@ def _no_passphrase() -> str:
 
 @contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """A path to `content`, because Python loads keys from nothing else: in memory where the system can."""
+    """Yield a path to `content`, because Python loads keys from nothing else: in memory where the system can."""
     if sys.platform == "linux":
         descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
         with os.fdopen(descriptor, "wb") as file:

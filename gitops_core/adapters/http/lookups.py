@@ -38,7 +38,7 @@ class Lookups(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Raises OSError, as the system does."""
+        """Look a name up. Raises OSError, as the system does."""
         try:
             place = await self._places.enter(host, LONGEST_WAIT)
         except PlacesTaken as error:
@@ -48,7 +48,7 @@ class Lookups(AbstractResolver):
         return job.result()
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is kept."""
 
     def _begun(self, host: str, port: int, family: socket.AddressFamily, place: Place) -> Job:
         if self._executor is None:
@@ -71,7 +71,7 @@ def _is_silence(error: BaseException | None) -> bool:
 
 
 def addresses_of(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    """What the system knows of a name. Blocks. Raises OSError."""
+    """Ask the system for the addresses of a name. Blocks. Raises OSError."""
     found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     results: list[ResolveResult] = []
     for kind, _, protocol, _, address in found:

@@ -77,7 +77,7 @@ _UNFIT = re.compile(
 
 
 def read_refusal(code: int, body: bytes) -> Refusal:
-    """The Status in an answer's body; a body that is none (a proxy's page) counts for nothing but its code."""
+    """Read the Status in an answer's body; a body that is none (a proxy's page) counts for nothing but its code."""
     try:
         refusal = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -86,7 +86,7 @@ def read_refusal(code: int, body: bytes) -> Refusal:
 
 
 def error_for(code: int, refusal: Refusal, ref: ObjectRef, retry_after: float | None = None) -> ClusterError:
-    """The error to raise for an answer that is not a success.
+    """Return the error to raise for an answer that is not a success.
 
     Args:
         ref: what the request was about; the name "" stands for all objects of the kind.
@@ -152,7 +152,7 @@ def _message(code: int, refusal: Refusal, ref: ObjectRef) -> str:
 
 
 def _brief(cause: str) -> str:
-    """What is wrong with a field, without the whole of the value that the server repeats.
+    """Say what is wrong with a field, without the whole of the value that the server repeats.
 
     >>> _brief("Invalid value: core.PodTemplateSpec{ObjectMeta:v1.ObjectMeta{}}: field is immutable")
     'field is immutable'
@@ -161,7 +161,7 @@ def _brief(cause: str) -> str:
 
 
 def _quiet(message: str, ref: ObjectRef) -> str:
-    """The server's words, unless they may quote a Secret's value.
+    """Return the server's words, unless they may quote a Secret's value.
 
     A wrongly typed one is repeated by the server, and admission webhooks and policies say what they like.
     """

@@ -77,7 +77,7 @@ class KubernetesCluster:
         environment: Mapping[str, str] | None = None,
         agent: str = AGENT,
     ) -> Self:
-        """The cluster that kubectl would talk to. Raises ConfigurationError; the API server is not asked yet.
+        """Return the cluster that kubectl would talk to. Raises ConfigurationError; the API server is not asked yet.
 
         Args:
             environment: where KUBECONFIG, HOME and the proxies are looked up; None for the process's own.
@@ -86,12 +86,12 @@ class KubernetesCluster:
 
     @classmethod
     async def in_cluster(cls, *, environment: Mapping[str, str] | None = None, agent: str = AGENT) -> Self:
-        """The cluster of the Pod we run in. Raises ConfigurationError."""
+        """Return the cluster of the Pod we run in. Raises ConfigurationError."""
         return cls(in_cluster(os.environ if environment is None else environment), agent=agent)
 
     @classmethod
     def connect(cls, url: str, *, ca: bytes | None, token: Sensitive, agent: str = AGENT) -> Self:
-        """An API server by its URL. `ca` is PEM, None to trust the system's authorities."""
+        """Connect to an API server by its URL. `ca` is PEM, None to trust the system's authorities."""
         return cls(Endpoint(url, StaticLogin(Sensitive(b"Bearer " + token.reveal())), ca=ca), agent=agent)
 
     async def close(self) -> None:
@@ -143,7 +143,7 @@ class KubernetesCluster:
             return page
 
     async def _page(self, query: Query, type_: type[T], limit: int, continue_token: str) -> Page[T]:
-        """Raises AnswerTooLarge: it has several objects and is longer than LARGEST_PAGE."""
+        """Ask for one page. Raises AnswerTooLarge: it has several objects and is longer than LARGEST_PAGE."""
         options = {**_selectors(query), "limit": str(limit)}
         if continue_token:
             options["continue"] = continue_token
@@ -236,7 +236,7 @@ class KubernetesCluster:
         options: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
-        """One request about one object, and the object in its answer."""
+        """Send one request about one object; return the object in its answer."""
         target = f"{path}?{urlencode(options)}" if options else path
         headers = self._identity if body is None else (*self._identity, ("Content-Type", content_type))
         content = None if body is None else _encode.encode(body)
@@ -276,7 +276,7 @@ class KubernetesCluster:
 
 
 async def _beside(decode: Callable[[bytes, Unpack[Ts]], T], body: bytes, *args: *Ts) -> T:
-    """What `decode` makes of `body`: in a thread, where that takes more than some milliseconds."""
+    """Decode `body`: in a thread, where that takes more than some milliseconds."""
     return decode(body, *args) if len(body) <= SMALL else await asyncio.to_thread(decode, body, *args)
 
 
@@ -290,7 +290,9 @@ def _root(resource: ApiResource, namespace: str) -> str:
 
 
 def _segment(name: str, ref: ObjectRef) -> str:
-    """A name as part of a path. Raises BadRequest for names that Kubernetes refuses, and that would be another path."""
+    """Write a name as part of a path. Raises BadRequest for names that Kubernetes refuses and that would be another
+    path.
+    """
     if not name or name in (".", "..") or "/" in name or "%" in name:
         raise BadRequest(f"{ref.kind.kind}: {name!r} cannot be the name of an object")
     return quote(name, safe=":")

@@ -47,11 +47,11 @@ class Identity(NamedTuple):
 
 class Credentials(Protocol):
     async def identity(self) -> Identity:
-        """What to show now. Raises ClusterUnavailable, Forbidden, ConfigurationError."""
+        """Return the identity to show now. Raises ClusterUnavailable, Forbidden, ConfigurationError."""
         ...
 
     async def renew(self, refused: Identity) -> Identity | None:
-        """A newer one than the API server has just refused, or None when there is none."""
+        """Return a newer identity than the one that the API server has just refused, or None when there is none."""
         ...
 
 
@@ -165,7 +165,7 @@ def _identity(status: _Status, login: PluginLogin) -> Identity:
 
 
 async def _run(login: PluginLogin) -> bytes:
-    """What the plugin prints. Raises ConfigurationError, ClusterUnavailable."""
+    """Run the plugin and return what it prints. Raises ConfigurationError, ClusterUnavailable."""
     try:
         process = await asyncio.create_subprocess_exec(
             login.command,

@@ -57,13 +57,13 @@ def _decoders_of(shape: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.json.De
 
 
 def _decoders(type_: type[T]) -> tuple[msgspec.json.Decoder[_List[T]], msgspec.json.Decoder[T]]:
-    """For a list of `type_`, and for one."""
+    """Return the decoders of a list of `type_`, and of one."""
     shape: Any = dict[str, Any] if type_ is dict else type_
     return _decoders_of(shape)
 
 
 def decode_page(body: bytes, query: Query, type_: type[T]) -> Page[T]:
-    """Raises ClusterUnavailable: not a list at all."""
+    """Decode a list. Raises ClusterUnavailable: it is not a list at all."""
     whole, _ = _decoders(type_)
     try:
         found = whole.decode(body)
@@ -104,7 +104,7 @@ def _unreadable(raw: bytes, kind: Kind, cause: str) -> Unreadable:
 
 
 def _name_kind(item: Any, kind: Kind) -> None:
-    """A list's items have no apiVersion and kind, and metadata says PartialObjectMetadata: say what they really are."""
+    """Set apiVersion and kind, which a list's items do not have; metadata has those of PartialObjectMetadata."""
     if isinstance(item, dict):
         item["apiVersion"], item["kind"] = kind.api_version, kind.kind
     elif isinstance(item, PartialObject):  # just decoded: nobody has seen it yet
@@ -113,7 +113,7 @@ def _name_kind(item: Any, kind: Kind) -> None:
 
 
 def decode_event(line: bytes, query: Query, type_: type[T]) -> WatchEvent[T]:
-    """One line of a watch.
+    """Decode one line of a watch.
 
     Raises:
         Expired: the watch's version is no longer remembered.
@@ -147,7 +147,7 @@ def _error(raw: bytes, query: Query) -> ClusterError:
 
 
 async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The complete lines of a stream; what follows the last line feed is left out, because it was cut off.
+    """Yield the complete lines of a stream; what follows the last line feed was cut off, and is left out.
 
     Splits by itself: aiohttp's line reader costs half as much again, and bounds lines by its buffer.
 

@@ -179,7 +179,7 @@ class _Shape(msgspec.Struct, rename="kebab"):
 
 
 def find_endpoint(path: Path | None, context: str | None, environment: Mapping[str, str]) -> Endpoint:
-    """The API server that kubectl would talk to. Raises ConfigurationError.
+    """Return the API server that kubectl would talk to. Raises ConfigurationError.
 
     Args:
         path: a kubeconfig to use alone, which has to exist.
@@ -196,7 +196,7 @@ def find_endpoint(path: Path | None, context: str | None, environment: Mapping[s
 
 
 def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Endpoint:
-    """The API server of the Pod we run in, as the Pod's service account. Raises ConfigurationError."""
+    """Return the API server of the Pod we run in, as the Pod's service account. Raises ConfigurationError."""
     host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "443")
     if not host or not (folder / "token").exists():
         raise ConfigurationError(
@@ -253,7 +253,7 @@ class _Entry(NamedTuple):
         return "" if value is None else str(value)
 
     def data(self, field: str) -> bytes | None:
-        """The bytes of `<field>-data`, or of the file that `<field>` names; None without both."""
+        """Return the bytes of `<field>-data`, or of the file that `<field>` names; None without both."""
         if encoded := self.text(f"{field}-data"):
             try:
                 return base64.b64decode(encoded, validate=True)
@@ -279,7 +279,7 @@ class _Config(NamedTuple):
 
 
 def _merged(configs: list[tuple[Path, Mapping[str, Any]]]) -> _Config:
-    """All files as one: the first to name an entry, or a current context, wins."""
+    """Merge all files: the first to name an entry, or a current context, wins."""
     current = ""
     entries: dict[tuple[str, str], _Entry] = {}
     for file, config in configs:
@@ -347,7 +347,7 @@ def _login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Log
 
 
 def _plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> PluginLogin:
-    """The exec entry. A command with a slash is relative to the kubeconfig, one without is looked up on PATH."""
+    """Read the exec entry. A command with a slash is relative to the kubeconfig, one without is looked up on PATH."""
     spec = user.content["exec"]
     command = str(spec.get("command") or "")
     if not command:
@@ -368,7 +368,7 @@ def _plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Pl
 
 
 def _told(cluster: _Entry) -> Mapping[str, Any]:
-    """What a plugin with provideClusterInfo learns. Source: client.authentication.k8s.io/v1, ExecCredential."""
+    """Return what a plugin with provideClusterInfo gets. Source: client.authentication.k8s.io/v1, ExecCredential."""
     authority = cluster.data("certificate-authority")
     extensions = {item.get("name"): item.get("extension") for item in cluster.content.get("extensions") or ()}
     told = {
@@ -393,7 +393,7 @@ def _impersonation(user: _Entry) -> tuple[tuple[str, str], ...]:
 
 
 def read_token(file: Path) -> Sensitive:
-    """The bearer token in a file, as an Authorization header. Raises ClusterUnavailable: it may come back."""
+    """Read the bearer token in a file, as an Authorization header. Raises ClusterUnavailable: it may come back."""
     try:
         text = file.read_text().strip()
     except OSError as error:

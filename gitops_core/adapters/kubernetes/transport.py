@@ -97,18 +97,20 @@ class Transport:
         self._always = {"Accept": "application/json", "Accept-Encoding": encoding, "User-Agent": agent}
 
     def apart(self) -> Transport:
-        """The same server with connections, credentials and places of their own."""
+        """Return the same server with connections, credentials and places of its own."""
         return Transport(self._endpoint, self._agent, self._seconds)
 
     async def send(self, request: Request) -> bytes:
-        """The body of a success. Raises the ClusterError that any other answer stands for."""
+        """Send a request; return the body of a success. Raises the ClusterError that any other answer stands for."""
         answer = await self.exchange(request)
         if answer.code >= 300:
             self.refuse(answer, request)
         return answer.body
 
     async def exchange(self, request: Request) -> Answer:
-        """Any answer. Raises ClusterUnavailable when there is none, and what getting credentials raises."""
+        """Send a request; return any answer. Raises ClusterUnavailable when there is none, and what getting credentials
+        raises.
+        """
         retries, end = 0, _now() + LONGEST_TRYING
         while True:
             latest = end if retries < MOST_RETRIES else float("-inf")
@@ -136,7 +138,7 @@ class Transport:
 
     @asynccontextmanager
     async def stream(self, request: Request, idle: float) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A successful answer whose body is still to be read, at most `idle` seconds between two chunks.
+        """Yield a successful answer whose body is still to be read, at most `idle` seconds between two chunks.
 
         Raises what `send` raises, also while the body is read.
         """
@@ -175,7 +177,7 @@ class Transport:
         return Answer(response.status, CIMultiDict(response.headers), body)
 
     def refuse(self, answer: Answer, request: Request) -> NoReturn:
-        """Raises the error that an answer other than a success stands for."""
+        """Raise the error that an answer other than a success stands for."""
         delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
         raise error_for(answer.code, read_refusal(answer.code, answer.body), request.about, delay)
 
@@ -236,7 +238,7 @@ class Transport:
         return headers
 
     def _impersonation(self, request: Request) -> Headers:
-        """The kubeconfig's own, unless the request names somebody."""
+        """Return the kubeconfig's headers of impersonation, unless the request names somebody."""
         named = any(name.startswith("Impersonate-") for name, _ in request.headers)
         return () if named else self._endpoint.impersonate
 
@@ -251,7 +253,7 @@ def _now() -> float:
 
 
 def _pause(method: str, answer: Answer) -> float | None:
-    """Seconds until the same request may be sent again; None when its answer stands."""
+    """Return the seconds until the same request may be sent again; None when its answer stands."""
     turned_away = answer.code in (429, 503) or (answer.code >= 500 and method == "GET")
     delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)) if turned_away else None
     return None if delay is None else max(delay, SHORTEST_PAUSE)
@@ -259,7 +261,7 @@ def _pause(method: str, answer: Answer) -> float | None:
 
 @contextmanager
 def _dropped(response: aiohttp.ClientResponse) -> Iterator[None]:
-    """Ends the connection of a stream that is left before its end: at once, for TLS's goodbye may outlive the loop."""
+    """End the connection of a stream that is left before its end: at once, for TLS's goodbye may outlive the loop."""
     try:
         yield
     finally:
@@ -269,7 +271,7 @@ def _dropped(response: aiohttp.ClientResponse) -> Iterator[None]:
 
 
 async def until_cut(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The chunks of a stream until it ends, or until a connection that is lost ends it: a watch goes on elsewhere."""
+    """Yield the chunks of a stream until it ends, or until a lost connection ends it: a watch goes on elsewhere."""
     try:
         async for chunk in response.content.iter_any():
             yield chunk
@@ -278,7 +280,7 @@ async def until_cut(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 
 
 def tls_context(endpoint: Endpoint, certificate: ClientCertificate | None) -> ssl.SSLContext:
-    """What a connection to the endpoint trusts and shows. Raises ConfigurationError: not PEM, or not a pair."""
+    """Make the context of a connection to the endpoint. Raises ConfigurationError: not PEM, or not a pair."""
     try:
         context = ssl.create_default_context(cadata=endpoint.ca.decode("latin-1") if endpoint.ca else None)
     except ssl.SSLError:

@@ -67,7 +67,7 @@ class LocalCluster:
 
     @classmethod
     def open(cls, directory: Path | None, clock: Clock, chance: Chance, *, shared: bool = False) -> Self:
-        """Opens the cluster that lives in `directory`, or makes it.
+        """Open the cluster that lives in `directory`, or make it.
 
         Args:
             directory: None for a cluster in memory, which ends with its last reference.
@@ -86,7 +86,7 @@ class LocalCluster:
 
     @staticmethod
     def lives_in(directory: Path) -> bool:
-        """Whether there is a cluster in `directory`; open() would begin one."""
+        """Tell whether there is a cluster in `directory`; open() would begin one."""
         return (directory / FILE).is_file()
 
     def close(self) -> None:
@@ -196,7 +196,7 @@ class LocalCluster:
                 self._wake()
 
     def _wake(self) -> None:
-        """The watches of what was written since the last time look at the log again."""
+        """Let the watches of what was written since the last time look at the log again."""
         if self._told < self._store.forgotten():
             self._told = self._store.version()
             self._wake_all()
@@ -257,7 +257,7 @@ class LocalCluster:
 
 
 async def _fires(signal: asyncio.Event, seconds: float) -> bool:
-    """Whether the signal came in time."""
+    """Wait for the signal; tell whether it came in time."""
     try:
         async with asyncio.timeout(seconds):
             await signal.wait()
@@ -278,7 +278,7 @@ def _labels(body: bytes, selector: Selector) -> Mapping[str, str]:
 
 
 def _event(serving: Serving, query: Query, selector: Selector, type_: type[T], change: Change) -> WatchEvent[T] | None:
-    """What a change is to one watch; None when it is nothing to it."""
+    """Return the event that a change is to one watch; None when it is none."""
     if query.namespace not in ("", change.key.namespace) or query.name not in ("", change.key.name):
         return None
     was = change.before is not None and selects(selector, _labels(change.before, selector))

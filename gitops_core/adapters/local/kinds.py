@@ -107,7 +107,7 @@ def _atom(stored: Any, types: Mapping[str, Atom]) -> Atom:
 
 
 def _empty(stored: Any, types: Mapping[str, Any]) -> Any:
-    """What an empty object of a type has all the same: the fields that are written whatever they hold."""
+    """Return an empty object of a type: the fields that are written whatever they hold."""
     while isinstance(stored, Mapping) and "ref" in stored:
         stored = types[stored["ref"]]
     if not isinstance(stored, Mapping) or "map" not in stored:
@@ -155,7 +155,7 @@ def _builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str
 
 
 def servings_of(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
-    """One for each served version of a CustomResourceDefinition, the preferred version first."""
+    """Yield how each served version of a CustomResourceDefinition is served, the preferred version first."""
     spec = crd["spec"]
     names, group = spec["names"], spec["group"]
     versions = [version for version in spec.get("versions", ()) if version.get("served")]
@@ -197,14 +197,14 @@ def _admit_custom(schema: Mapping[str, Any], manifest: Object, *, merged: bool) 
 
 
 def _coerced(schema: Mapping[str, Any], manifest: Object) -> Object:
-    """What the API server reads of an object in a request or in its store: fields that it knows, and no stray nulls."""
+    """Read an object in a request or in the store as the API server does: fields that it knows, and no stray nulls."""
     known = without_stray_nulls(schema, prune(schema, manifest))
     read: Object = with_embedded_read(schema, known, _read_metadata)
     return read
 
 
 def _schema(version: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of one version, its defaults read as objects are."""
+    """Return the schema of one version, its defaults read as objects are."""
     schema: Mapping[str, Any] = _with_read_defaults((version.get("schema") or {}).get("openAPIV3Schema") or {})
     return schema
 
@@ -225,7 +225,7 @@ def _with_read_defaults(schema: Any) -> Any:
 
 
 def _converter(group: str, kind: str, version: Mapping[str, Any], *, defaults: bool) -> Callable[[Object], Object]:
-    """Any version of an object -> the object as `version` has it. Only the version that is stored has its defaults."""
+    """Return a function from any version of an object to `version`. Only the stored version has its defaults."""
     schema, api_version = _schema(version), Kind(group, version["name"], kind).api_version
 
     def converted(manifest: Object) -> Object:

@@ -62,7 +62,7 @@ class Objects:
     # kinds
 
     def serving(self, kind: Kind) -> Serving:
-        """Raises KindUnknown."""
+        """Return how a kind is served. Raises KindUnknown."""
         found = builtins().servings.get(kind)
         if found is not None:
             return found
@@ -72,7 +72,7 @@ class Objects:
         return custom[0]
 
     def resource(self, kind: Kind) -> ApiResource:
-        """Raises KindUnknown."""
+        """Return the kind's ApiResource. Raises KindUnknown."""
         found = builtins().resources.get(kind) or self._customs().get(kind, (None, None))[1]
         if found is None:
             raise KindUnknown(kind.api_version, kind.kind)
@@ -130,7 +130,7 @@ class Objects:
         return self._store(serving, new, b"", dry_run=dry_run)
 
     def _named(self, serving: Serving, manifest: Manifest) -> Manifest:
-        """With a name made from generateName, where there is that and no name; one that is free."""
+        """Return the manifest with a free name made from generateName, where there is that and no name."""
         metadata = manifest.get("metadata") or {}
         if metadata.get("name") or not metadata.get("generateName"):
             return manifest
@@ -233,7 +233,7 @@ class Objects:
         return serving.shown(new)
 
     def _must_have_namespace(self, serving: Serving, ref: ObjectRef) -> None:
-        """Raises NotFound or Forbidden: there is no such namespace, or it is going away."""
+        """Raise NotFound or Forbidden when the object's namespace is not there, or is going away."""
         if not serving.namespaced:
             return
         namespace = ObjectRef(NAMESPACE, ObjectKey("", ref.key.namespace))
@@ -310,7 +310,7 @@ class Objects:
             self._delete(self._stored_serving(live), live, body, propagation)
 
     def _stored_serving(self, live: Manifest) -> Serving:
-        """How an object found in the store is served; its version may be one that is not served any more."""
+        """Return how an object found in the store is served; its version may be one that is not served any more."""
         kind = Kind.of_manifest(live)
         try:
             return self.serving(kind)
@@ -420,7 +420,7 @@ class Objects:
     # chance
 
     def _uid(self) -> str:
-        """A random UUID, version 4; one that is free, because a Chance may say the same again after a restart."""
+        """Make a random UUID, version 4, that is free: a Chance may say the same again after a restart."""
         while True:
             digits = "".join(f"{int(self._chance.random() * 0x10000):04x}" for _ in range(8))
             variant = "89ab"[int(digits[16], 16) % 4]
@@ -434,7 +434,7 @@ class Objects:
 
 @contextmanager
 def _decoding(serving: Serving, manifest: Manifest) -> Iterator[None]:
-    """Raises BadRequest for what is not of the kind's types."""
+    """Raise BadRequest for what is not of the kind's types."""
     try:
         yield
     except Undecodable as error:
@@ -442,7 +442,7 @@ def _decoding(serving: Serving, manifest: Manifest) -> Iterator[None]:
 
 
 def _kind_of(manifest: Manifest) -> Kind:
-    """Raises BadRequest: it does not say what it is."""
+    """Return the kind of a manifest. Raises BadRequest: it does not say what it is."""
     if not isinstance(manifest.get("kind"), str) or not isinstance(manifest.get("apiVersion"), str):
         raise BadRequest("an object needs apiVersion and kind")
     return Kind.of_manifest(manifest)
@@ -456,7 +456,7 @@ def _required_namespace(serving: Serving, manifest: Manifest) -> ObjectRef:
 
 
 def _must_have_subresource(serving: Serving, ref: ObjectRef, subresource: str) -> None:
-    """Raises NotFound: the API server has no such path."""
+    """Raise NotFound when the API server has no such path."""
     if subresource not in ("", "status") or (subresource and not serving.has_status):
         raise NotFound(ref)
 

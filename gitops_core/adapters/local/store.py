@@ -95,7 +95,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is written inside is written at once, or, when an exception leaves it, not at all."""
+        """Write all that is written inside at once, or, when an exception leaves it, not at all."""
         if self._db.in_transaction:
             yield
             return
@@ -110,14 +110,14 @@ class Store:
             self._db.execute("COMMIT")
 
     def data_version(self) -> int:
-        """Changes when another connection has written."""
+        """Return a number that changes when another connection has written."""
         return int(self._one("PRAGMA data_version")[0])
 
     def version(self) -> int:
         return int(self._one("SELECT version FROM counter")[0])
 
     def forgotten(self) -> int:
-        """The newest resourceVersion whose change is no longer in the log."""
+        """Return the newest resourceVersion whose change is no longer in the log."""
         return int(self._one("SELECT forgotten FROM counter")[0])
 
     def get(self, kind: GroupKind, key: ObjectKey) -> bytes | None:
@@ -129,7 +129,7 @@ class Store:
         return None if row is None else Row(row[0], ObjectKey(row[1], row[2]), row[3])
 
     def page(self, kind: GroupKind, namespace: str, name: str, after: ObjectKey, limit: int) -> list[Row]:
-        """At most `limit` objects beyond `after`, by namespace and name. "" stands for all."""
+        """Return at most `limit` objects beyond `after`, by namespace and name. "" stands for all."""
         where, values = "", []
         if namespace:
             where, values = " AND namespace = ?", [namespace]
@@ -149,7 +149,7 @@ class Store:
         return [Row(kind, ObjectKey(namespace, name), body) for kind, namespace, name, body in rows]
 
     def owned_by(self, uid: str) -> list[Row]:
-        """The objects that name `uid` among their owners."""
+        """Return the objects that name `uid` among their owners."""
         rows = self._all(
             "SELECT o.kind, o.namespace, o.name, o.body FROM owners w JOIN objects o"
             " ON o.kind = w.kind AND o.namespace = w.namespace AND o.name = w.name WHERE w.owner = ?",
@@ -158,7 +158,7 @@ class Store:
         return [Row(kind, ObjectKey(namespace, name), body) for kind, namespace, name, body in rows]
 
     def changes(self, kind: GroupKind, after: int, limit: int) -> list[Change]:
-        """Changes of one kind after a resourceVersion, oldest first."""
+        """Return changes of one kind after a resourceVersion, oldest first."""
         rows = self._all(
             "SELECT version, namespace, name, type, body, before FROM changes WHERE kind = ? AND version > ?"
             " ORDER BY version LIMIT ?",
@@ -167,7 +167,7 @@ class Store:
         return [Change(v, ObjectKey(namespace, name), t, body, before) for v, namespace, name, t, body, before in rows]
 
     def kinds_changed(self, after: int) -> set[GroupKind]:
-        """The kinds that have changes after a resourceVersion."""
+        """Return the kinds that have changes after a resourceVersion."""
         return {row[0] for row in self._all("SELECT DISTINCT kind FROM changes WHERE version > ?", after)}
 
     # writing
@@ -236,7 +236,9 @@ class Store:
 
 
 def _use_wal(database: sqlite3.Connection) -> None:
-    """Raises sqlite3.Error. Of two who make a file at the same time, SQLite refuses one without any patience."""
+    """Switch to WAL. Raises sqlite3.Error. Of two who make a file at the same time, SQLite refuses one without
+    patience.
+    """
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -251,7 +253,7 @@ def _use_wal(database: sqlite3.Connection) -> None:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """A full disk, a damaged file, a lock held for too long: the cluster is not available."""
+    """Raise ClusterUnavailable for a full disk, a damaged file, or a lock held for too long."""
     try:
         yield
     except sqlite3.Error as error:

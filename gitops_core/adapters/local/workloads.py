@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 async def run(cluster: Cluster, images: Images, clock: Clock) -> None:
-    """Never returns: cancel it."""
+    """Run until cancelled."""
     changed = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for kind in KINDS:
@@ -58,7 +58,7 @@ async def run(cluster: Cluster, images: Images, clock: Clock) -> None:
 
 
 async def _notice(cluster: Cluster, kind: Kind, changed: asyncio.Event, clock: Clock) -> None:
-    """Sets `changed` whenever an object of the kind changes."""
+    """Set `changed` whenever an object of the kind changes."""
     while True:
         try:
             version = (await cluster.list(Query(kind), dict, limit=1)).resource_version
@@ -98,7 +98,7 @@ async def _everything(cluster: Cluster) -> list[dict[str, Any]]:
 
 
 async def _found(images: Images, wanted: Iterable[str]) -> dict[str, bool | None]:
-    """Whether each image is there; None where nobody could tell."""
+    """Find out whether each image is there; None where nobody could tell."""
 
     async def look(image: str) -> bool | None:
         try:

@@ -60,7 +60,7 @@ class _ErrorAnswer(msgspec.Struct):
 
 
 def failure(answer: Answer, access: RegistryAccess) -> RegistryError:
-    """What an answer that is no success means."""
+    """Return the error that an answer other than a success stands for."""
     message = f"{answer.request}: {_shortened(_muted(_cause(answer), access))}"
     match answer.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
@@ -78,7 +78,7 @@ def failure(answer: Answer, access: RegistryAccess) -> RegistryError:
 
 
 def connection_cause(error: Exception, proxy: Sensitive | None) -> str:
-    """Why there was no answer."""
+    """Say why there was no answer."""
     match error:
         case aiohttp.ClientHttpProxyError(status=status):
             return f"the proxy {_host(proxy)} answered {status} {_PHRASES.get(status, '')}".rstrip()
@@ -96,7 +96,7 @@ def connection_cause(error: Exception, proxy: Sensitive | None) -> str:
 
 
 def _cause(answer: Answer) -> str:
-    """What the registry says went wrong, in go-containerregistry's words. The body itself is never quoted."""
+    """Return what the registry reports as wrong, in go-containerregistry's words. The body itself is never quoted."""
     try:
         errors = msgspec.json.decode(answer.body, type=_ErrorAnswer).errors or []
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -108,7 +108,7 @@ def _cause(answer: Answer) -> str:
 
 
 def _muted(text: str, access: RegistryAccess) -> str:
-    """A registry that repeats what it was sent must not bring a password into a status, nor a token server's token."""
+    """Remove passwords and tokens: a registry that repeats what it was sent must not bring them into a status."""
     credentials = access.credentials
     secrets = [secret.text() for secret in credentials.secrets]
     if credentials.password is not None:  # as the header has it
@@ -119,7 +119,7 @@ def _muted(text: str, access: RegistryAccess) -> str:
 
 
 def _shortened(text: str) -> str:
-    """On one line. To be done last: a half of a password is not found any more."""
+    """Shorten a text to one line. To be done last: a half of a password is not found any more."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST_CAUSE else line[:LONGEST_CAUSE] + "..."
 

@@ -37,7 +37,7 @@ class Challenge:
 
 
 def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
-    """The challenges that can be answered, bearer first: a name and a password need no parameters, a token a realm.
+    """Parse the challenges that can be answered, bearer first: a password needs no parameters, a token a realm.
 
     >>> [c.scheme for c in parse_challenges(['Basic realm="x", Bearer realm="https://a/t",service="s"'])]
     ['bearer', 'basic']
@@ -55,7 +55,9 @@ def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
 
 
 def may_be_asked(realm: str, registry: str, *, over_http: bool) -> bool:
-    """Whether `registry` can have its token server there: at a name, with TLS unless the registry is asked without."""
+    """Tell whether `registry` can have its token server there: at a name, with TLS unless the registry is asked
+    without.
+    """
     try:
         parts = URL(realm)
     except ValueError:
@@ -67,7 +69,7 @@ def may_be_asked(realm: str, registry: str, *, over_http: bool) -> bool:
 
 
 def belongs(realm: str, registry: str, *, over_http: bool) -> bool:
-    """Whether the token server `realm` may be asked with the credentials for `registry`."""
+    """Tell whether the token server `realm` may be asked with the credentials for `registry`."""
     if not may_be_asked(realm, registry, over_http=over_http):
         return False
     host, own = host_in(realm), host_in(f"https://{registry}")

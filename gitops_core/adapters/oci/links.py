@@ -23,7 +23,7 @@ _END = re.compile(rf"{_SPACE}(,|$)")
 
 
 def next_query(headers: Iterable[str]) -> str | None:
-    """The query of the next page; None on the last one.
+    """Return the query of the next page; None on the last one.
 
     >>> next_query(['<?page=1>; rel="first", </v2/a/tags/list?last=x&n=2>; rel="next"'])
     'last=x&n=2'
@@ -42,7 +42,7 @@ def next_query(headers: Iterable[str]) -> str | None:
 
 
 def _links(header: str) -> Iterable[tuple[str, frozenset[str] | None]]:
-    """Target and relation types (None: it says none) of each link. Raises ValueError."""
+    """Yield target and relation types (None: it names none) of each link. Raises ValueError."""
     place = 0
     while header[place:].strip(" \t,"):
         target = _TARGET.match(header, place)
@@ -61,7 +61,7 @@ def _links(header: str) -> Iterable[tuple[str, frozenset[str] | None]]:
 
 
 def _relations(value: str) -> frozenset[str]:
-    """The relation types that a parameter names; its quotes may be the wrong ones, and its characters escaped."""
+    """Return the relation types in a parameter; its quotes may be the wrong ones, and its characters escaped."""
     if value.startswith('"'):
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
     return frozenset(value.strip("'").lower().split())

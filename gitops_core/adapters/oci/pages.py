@@ -39,7 +39,7 @@ _DECODER = msgspec.json.Decoder(_Tags)
 
 
 def tags_in(body: bytes) -> list[str]:
-    """The tags of one page. Raises ValueError: it is none, or holds what can be no tag."""
+    """Read the tags of one page. Raises ValueError: it is not a page, or holds what cannot be a tag."""
     try:
         said = _DECODER.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -190,7 +190,8 @@ class OciRegistry:
         return await self.compute.run(count, lambda: tuple(dict.fromkeys(chain.from_iterable(pages.values()))))
 
     async def _page(self, repository: Repository, query: str, access: RegistryAccess) -> Answer:
-        """One page, as it is now; its body is the remembered one where the registry says that this is still right.
+        """Return one page, as it is now; its body is the remembered one where the registry says that this is still
+        right.
 
         The first one may be refused, status 400: that many tags are more than the registry gives at once.
         """

@@ -91,7 +91,7 @@ class Tokens:
         over_http: bool,
         refused: str = "",
     ) -> str:
-        """The Authorization header, "" for none.
+        """Return the Authorization header, "" for none.
 
         Args:
             challenge: what the registry wants; None when that is not known.
@@ -122,7 +122,7 @@ class Tokens:
         return token.header
 
     def _scopes_of(self, wanted: _Wanted, asked: str) -> tuple[str, ...]:
-        """What a token is asked for: everything that the registry wanted so far, the latest first."""
+        """Return the scopes to ask a token for: all that the registry wanted so far, the latest first."""
         scopes = self._scopes.get(wanted) or (f"repository:{wanted.path}:pull",)
         if asked and asked not in scopes:
             scopes = (asked, *scopes)[:MOST_SCOPES]

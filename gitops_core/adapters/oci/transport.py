@@ -89,7 +89,7 @@ class Transport:
         limit: int,
         besides: frozenset[int] = frozenset(),
     ) -> Answer:
-        """An answer of status 200, or 304 where `headers` hold a condition, or one of `besides`.
+        """Ask for an answer of status 200, or 304 where `headers` hold a condition, or one of `besides`.
 
         Args:
             path: with its query.
@@ -112,7 +112,7 @@ class Transport:
         raise self._explained(failure(answer, access), repository, access)
 
     def _explained(self, error: RegistryError, repository: Repository, access: RegistryAccess) -> RegistryError:
-        """With the reason where it was refused because our credentials stayed here."""
+        """Add the reason to an error, where it was refused because our credentials stayed here."""
         challenge = self._challenges.get(_server(repository))
         if not isinstance(error, RegistryDenied) or not access.credentials.is_exchanged or challenge is None:
             return error
@@ -166,7 +166,7 @@ class Transport:
         headers: Mapping[str, str],
         limit: int,
     ) -> Answer:
-        """The answer over the first scheme that connects, which is remembered."""
+        """Send a request over the first scheme that connects, which is remembered."""
         known = self._schemes.get(_server(repository))
         schemes = (known,) if known else repository.schemes
         for scheme in schemes:
@@ -208,7 +208,7 @@ class Transport:
         limit: int,
         form: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Raises what aiohttp does, TimeoutError, ValueError, BodyTooLarge and RegistryUnavailable."""
+        """Send a request. Raises what aiohttp does, TimeoutError, ValueError, BodyTooLarge and RegistryUnavailable."""
         address = URL(url)
         host = address.host_port_subcomponent or ""
         pace = self._paces.of(host)
@@ -253,7 +253,7 @@ class Transport:
 
 
 def _server(repository: Repository) -> tuple[str, bool]:
-    """What scheme and challenge are remembered for: who asks for plain HTTP decides for nobody else."""
+    """Return the key of a remembered scheme and challenge: who asks for plain HTTP decides for nobody else."""
     return repository.registry, repository.insecure
 
 

@@ -34,7 +34,7 @@ MISSING = Health("NotFound", "Resource not found")
 
 
 def health(live: Manifest | None, now: datetime) -> Health:
-    """The health of an object as the API server shows it; None is an object that is not there."""
+    """Return the health of an object as the API server shows it; None is an object that is not there."""
     if live is None:
         return MISSING
     if generic := _generic(live):
@@ -217,7 +217,7 @@ def _volume_claim(live: Manifest, now: datetime) -> Health:
 
 
 def _job(live: Manifest, now: datetime) -> Health:
-    """A Job is done when it has completed (kstatus: started); one that is suspended has nothing to do.
+    """Return a Job's health: Current when it has completed (kstatus: started), or is suspended, with nothing to do.
 
     The condition Suspended lags behind spec.suspend: a Job that was resumed keeps it until its controller looks.
     """
@@ -236,7 +236,7 @@ def _job(live: Manifest, now: datetime) -> Health:
 
 
 def _rollout(live: Manifest, now: datetime) -> Health:
-    """An Argo Rollout's phase, which counts once its workload, where that is another object, was seen as it is."""
+    """Return an Argo Rollout's phase, which counts once its workload, if that is another object, was seen as it is."""
     metadata, status = _mapping(live.get("metadata")), _status(live)
     wanted = _mapping(metadata.get("annotations")).get("rollout.argoproj.io/workload-generation")
     if _spec(live).get("workloadRef") and _number(wanted) != _number(status.get("workloadObservedGeneration")):
@@ -295,14 +295,14 @@ _RULES: Mapping[str, Callable[[Manifest, datetime], Health]] = {
 
 
 def expires(manifest: Manifest) -> bool:
-    """Whether the object goes away by itself when it is done: then its absence is success."""
+    """Tell whether the object goes away by itself when it is done: then its absence is success."""
     kind = Kind.of_manifest(manifest)
     is_job = (kind.group, kind.kind) == ("batch", "Job")
     return is_job and _number(_spec(manifest).get("ttlSecondsAfterFinished")) is not None
 
 
 def _number(value: Any) -> int | None:
-    """A whole number, also where it is written as a string; None for anything else."""
+    """Return a whole number, also where it is written as a string; None for anything else."""
     if isinstance(value, str):
         return int(value) if value.isascii() and value.isdecimal() else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
@@ -313,7 +313,7 @@ def _first_behind(*checks: tuple[bool, str]) -> Health | None:
 
 
 def _count(parent: Mapping[str, Any], name: str, default: int = 0) -> int:
-    """A number that is not there, or is none, counts as the default: kstatus, GetIntField."""
+    """Return a number; the default where it is not there, or is not a number: kstatus, GetIntField."""
     found = parent.get(name)
     return found if isinstance(found, int) and not isinstance(found, bool) else default
 

@@ -79,7 +79,7 @@ class World:
                     self._owned.setdefault(owner["uid"], []).append(manifest)
 
     def owned_by(self, owner: Manifest) -> list[Manifest]:
-        """By age, then name; without those that are being deleted."""
+        """Return what an object owns, by age, then name; without what is being deleted."""
         found = [m for m in self._owned.get(owner["metadata"]["uid"], ()) if not m["metadata"].get("deletionTimestamp")]
         return sorted(found, key=lambda m: (m["metadata"].get("creationTimestamp", ""), m["metadata"]["name"]))
 
@@ -90,17 +90,17 @@ class World:
 
 
 def images_wanted(world: World) -> frozenset[str]:
-    """The images of the Pods that wait for theirs."""
+    """Return the images that Pods wait for."""
     return frozenset(image for pod in world.of(POD) if _waits(pod) for image in _images(pod))
 
 
 def is_waiting(world: World) -> bool:
-    """Whether something will change by time alone: an image may appear, a deadline may pass."""
+    """Tell whether something will change by time alone: an image may appear, a deadline may pass."""
     return any(_waits(pod) for pod in world.of(POD))
 
 
 def plan_workloads(world: World, images: Images, now: datetime) -> tuple[Action, ...]:
-    """What to do next; () when everything is as it should be."""
+    """Plan what to do next; () when everything is as it should be."""
     actions: list[Action] = []
     for deployment in world.of(DEPLOYMENT):
         actions += _deployment(deployment, world, now)
@@ -146,7 +146,7 @@ def _deployment(deployment: Manifest, world: World, now: datetime) -> Iterator[A
 
 
 def _scaled_down(old: Iterable[Manifest], keep: int) -> Iterator[Action]:
-    """Old ReplicaSets keep as many Pods as are missing from the new one."""
+    """Scale old ReplicaSets down to the number of Pods that are missing from the new one."""
     for replica_set in old:
         kept = min(_replicas(replica_set), max(keep, 0))
         keep -= kept
@@ -211,7 +211,7 @@ def _deployment_status(
 
 
 def _needed(deployment: Manifest, wanted: int) -> int:
-    """How many Pods must be ready for the Deployment to count as available: all but maxUnavailable."""
+    """Return how many Pods must be ready for the Deployment to count as available: all but maxUnavailable."""
     rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
     allowed = rolling.get("maxUnavailable", "25%")
     unavailable = wanted * int(allowed[:-1]) // 100 if isinstance(allowed, str) else int(allowed)
@@ -239,7 +239,7 @@ def _progressing(deployment: Manifest, name: str, *, complete: bool, moved: bool
 def _condition(
     before: Mapping[str, Any], type_: str, status: str, reason: str, message: str, *, now: datetime
 ) -> dict[str, Any]:
-    """The condition, with the times of the one before where it says the same."""
+    """Return the condition, with the times of the one before where it says the same."""
     last: Mapping[str, Any] = next((c for c in before.get("conditions") or () if c["type"] == type_), {})
     said = {"message": message, "reason": reason, "status": status, "type": type_}
     if all(last.get(key) == value for key, value in said.items()):
@@ -295,7 +295,7 @@ def _stateful_set(stateful_set: Manifest, world: World) -> Iterator[Action]:
 
 
 def _next_replaced(stateful_set: Manifest, pods: Sequence[Manifest], revision: str) -> Iterator[Action]:
-    """The outdated Pod of the highest number goes, as soon as the others are ready or it is broken itself."""
+    """Delete the outdated Pod of the highest number, as soon as the others are ready or it is broken itself."""
     strategy = stateful_set["spec"].get("updateStrategy") or {}
     if strategy.get("type", "RollingUpdate") != "RollingUpdate":
         return
@@ -469,7 +469,7 @@ def _delete(manifest: Manifest) -> Delete:
 
 
 def _status_patch(manifest: Manifest, status: Mapping[str, Any]) -> Iterator[Action]:
-    """The patch that makes the status what it should be; none when it is."""
+    """Yield the patch that makes the status what it should be; none when it is."""
     before = manifest.get("status") or {}
     patch = {key: value for key, value in status.items() if before.get(key) != value}
     patch |= {key: None for key in before if key not in status}
@@ -478,7 +478,7 @@ def _status_patch(manifest: Manifest, status: Mapping[str, Any]) -> Iterator[Act
 
 
 def template_hash(template: Mapping[str, Any]) -> str:
-    """Ten letters and digits that name a Pod template, and differ for different ones.
+    """Return ten letters and digits that name a Pod template, and differ for different ones.
 
     >>> template_hash({"spec": {"containers": []}}) == template_hash({"spec": {"containers": []}})
     True

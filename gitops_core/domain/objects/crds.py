@@ -9,7 +9,7 @@ from gitops_core.meta import Manifest
 
 
 def established(crd: Manifest, now: str) -> dict[str, Any]:
-    """`crd` with names completed, and the status of one that is served: names accepted, established.
+    """Return `crd` with names completed, and the status of one that is served: names accepted, established.
 
     Args:
         now: the time, for conditions that are new.

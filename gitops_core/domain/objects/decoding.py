@@ -22,7 +22,7 @@ class Undecodable(ValueError):
 
 
 def decoded(type_: Type, value: Any, path: str = "") -> Any:
-    """`value` as its type writes it.
+    """Return `value` as its type writes it.
 
     >>> from gitops_core.domain.objects.fieldschemas import Atom, MapType
     >>> decoded(Atom(map=MapType({"labels": Atom(map=MapType({}, Atom("string")))}, None)), {"labels": {}, "other": 1})
@@ -64,7 +64,7 @@ def _decoded_list(part: ListType, items: list[Any], path: str) -> list[Any]:
 
 
 def _is_empty(type_: Type, value: Any) -> bool:
-    """A map or list without items. A struct without fields is something, `emptyDir: {}`, and so is any JSON."""
+    """Tell whether it is a map or list without items; a struct without fields (`emptyDir: {}`) and any JSON are not."""
     atom = resolve(type_)
     if atom.scalar == "untyped" and atom.map is not None:
         return False
@@ -86,7 +86,7 @@ def _type_name(value: Any) -> str:
 
 
 def as_sent(value: Any) -> Any:
-    """`value` as Go reads it from a request: integers of more than 64 bits as floats, and lists for tuples.
+    """Return `value` as Go reads it from a request: integers of more than 64 bits as floats, and lists for tuples.
 
     >>> as_sent({"a": (1, 2.0, 2**63)})
     {'a': [1, 2.0, 9.223372036854776e+18]}
@@ -102,7 +102,7 @@ def as_sent(value: Any) -> Any:
 
 
 def with_plain_numbers(value: Any) -> Any:
-    """`value` as JSON comes back: with every number as Go writes it, and lists for tuples.
+    """Return `value` as JSON comes back: with every number as Go writes it, and lists for tuples.
 
     >>> with_plain_numbers([2.0, 1.5, 1e20, 1e21, True])
     [2, 1.5, 100000000000000000000, 1e+21, True]

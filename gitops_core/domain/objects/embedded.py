@@ -22,7 +22,7 @@ _KIND = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
 def with_embedded_read(schema: Schema, value: Any, read: Read, path: str = "") -> Any:
-    """`value`, the metadata of each object inside of it as `read` gives it back.
+    """Return `value` with the metadata of each object inside of it as `read` gives it back.
 
     Args:
         read: (metadata, its path) -> the metadata as the API server writes it.
@@ -63,7 +63,7 @@ def embedded_faults(schema: Schema, value: Any, read: Read, path: str = "") -> I
 
 
 def _inside(schema: Schema, name: str, path: str) -> tuple[str, Schema]:
-    """The path and schema of a field; of a map's entry the path is `a[key]`."""
+    """Return the path and schema of a field; of a map's entry the path is `a[key]`."""
     properties, others = schema.get("properties") or {}, schema.get("additionalProperties")
     if name not in properties and isinstance(others, Mapping):
         return f"{path}[{name}]", others

@@ -55,7 +55,9 @@ def metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[Field
 
 
 def embedded_metadata_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
-    """Of an object inside of another one, which needs no name, and may have any that is one part of a path."""
+    """Yield faults of an object inside of another one, which needs no name, and may have any that is one part of a
+    path.
+    """
     if metadata.get("name"):
         yield from _path_segment_faults(metadata["name"], path)
     if metadata.get("namespace") and not _LABEL.fullmatch(metadata["namespace"]):
@@ -84,7 +86,7 @@ def _name_faults(name: str) -> Iterator[FieldFault]:
 
 
 def _path_segment_faults(name: str, path: str = "metadata") -> Iterator[FieldFault]:
-    """RBAC's names may be anything that is one part of a URL's path: `system:node`."""
+    """Yield faults of RBAC's names, which may be anything that is one part of a URL's path: `system:node`."""
     if not name:
         yield from _name_faults(name)
     elif name in (".", ".."):

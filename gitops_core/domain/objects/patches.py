@@ -51,7 +51,7 @@ def json_patched(document: Any, operations: Iterable[Mapping[str, Any]]) -> Any:
 
 
 def _text(value: Any) -> str:
-    """How the API server's library compares: 2.0 is not 2."""
+    """Write a value so that texts compare as in the API server's library: 2.0 is not 2."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -85,7 +85,7 @@ def _pointer(text: Any) -> tuple[str, ...]:
 
 
 def _found(document: Any, path: Sequence[str]) -> Any:
-    """The value at `path`; a member that an object does not have is null, as for the API server's own library."""
+    """Return the value at `path`; a member that an object does not have is null, as in the API server's library."""
     for position, part in enumerate(path):
         if isinstance(document, dict) and (part in document or position == len(path) - 1):
             document = document.get(part)
@@ -115,7 +115,7 @@ def _added(document: Any, path: Sequence[str], value: Any) -> Any:
 
 
 def _replaced(document: Any, path: Sequence[str], value: Any) -> Any:
-    """Like the API server's own library, this sets a member of an object that is not there."""
+    """Replace a value; like the API server's own library, also set a member that an object does not have."""
     if not path:
         return value
     parent = _parent(document, path)
@@ -134,7 +134,7 @@ def _removed(document: Any, path: Sequence[str]) -> Any:
 
 
 def _index(part: str, length: int) -> int:
-    """Negative ones count from the end. Raises PatchFailed."""
+    """Parse an index; negative ones count from the end. Raises PatchFailed."""
     try:
         index = int(part)
     except ValueError:

@@ -19,7 +19,7 @@ _SUBJECTS = {"ServiceAccount": "", "User": GROUP, "Group": GROUP}
 
 
 def with_groups(binding: Manifest) -> dict[str, Any]:
-    """`binding`, with the API groups that its references leave out."""
+    """Add to `binding` the API groups that its references leave out."""
     role = {"apiGroup": "", "kind": "", "name": "", **(binding.get("roleRef") or {})}
     completed = {**binding, "roleRef": {**role, "apiGroup": role["apiGroup"] or GROUP}}
     if binding.get("subjects"):

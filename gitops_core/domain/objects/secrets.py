@@ -49,7 +49,7 @@ def with_encoded_strings(secret: Manifest) -> dict[str, Any]:
 
 
 def with_read_bytes(manifest: Manifest, field: str) -> dict[str, Any]:
-    """`manifest` with the base64 of a field as the API server writes it again. Raises Undecodable."""
+    """Return `manifest` with the base64 of a field as the API server writes it again. Raises Undecodable."""
     if not isinstance(manifest.get(field), Mapping):
         return dict(manifest)
     return {**manifest, field: {key: _read(f"{field}.{key}", value) for key, value in manifest[field].items()}}
@@ -70,7 +70,7 @@ def _read(path: str, text: Any) -> Any:
 
 
 def secret_faults(secret: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
-    """No message holds a value."""
+    """Yield faults of a Secret. No message holds a value."""
     data = secret.get("data") or {}
     if live is not None and secret["type"] != live["type"]:
         yield FieldFault("type", "FieldValueInvalid", f'Invalid value: "{secret["type"]}": field is immutable')
@@ -139,5 +139,5 @@ def _json_faults(key: str, data: Mapping[str, str]) -> Iterator[FieldFault]:
 
 
 def _length(text: str) -> int:
-    """Bytes that a base64 text stands for."""
+    """Return how many bytes a base64 text stands for."""
     return len(text) // 4 * 3 - text.count("=", -2)

@@ -123,7 +123,9 @@ class Writer:
         return Manager(self.name or "unknown", operation, self.version * (operation == "Update"), self.subresource)
 
     def ignored_in(self, version: str) -> FieldSet:
-        """The main resource resets fields in the version it is written in, a subresource in all of them."""
+        """Return the fields that a write resets: the main resource in the version it is written in, a subresource in
+        all.
+        """
         return self.ignored if version == self.version or self.subresource else NOTHING
 
 
@@ -131,7 +133,7 @@ class Writer:
 
 
 def decode(entries: Iterable[Mapping[str, Any]]) -> dict[Manager, Owned]:
-    """Raises ValueError: not managedFields as the API server writes them."""
+    """Decode managedFields. Raises ValueError: not managedFields as the API server writes them."""
     managed = {}
     for entry in entries:
         operation, version = entry.get("operation"), entry.get("apiVersion", "")
@@ -145,7 +147,7 @@ def decode(entries: Iterable[Mapping[str, Any]]) -> dict[Manager, Owned]:
 
 
 def encode(managed: Managed) -> list[dict[str, Any]]:
-    """Appliers first, older first, then by name, version and subresource."""
+    """Encode managedFields: appliers first, older first, then by name, version and subresource."""
     entries = []
     for manager, owned in managed.items():
         entry: dict[str, Any] = {
@@ -184,7 +186,7 @@ def _with_managed(manifest: Manifest, managed: Managed) -> dict[str, Any]:
 
 
 def update(live: Manifest, new: Manifest, writer: Writer, *, created: bool = False) -> dict[str, Any]:
-    """`new` with managedFields that say who changed what from `live`.
+    """Return `new` with managedFields that say who changed what from `live`.
 
     Args:
         live: the stored object, or for a creation an object of this type with nothing set.
@@ -206,7 +208,7 @@ def update(live: Manifest, new: Manifest, writer: Writer, *, created: bool = Fal
 
 
 def _bare(manifest: Manifest) -> dict[str, Any]:
-    """Without managedFields, which nobody owns."""
+    """Return the manifest without managedFields, which nobody owns."""
     metadata = manifest.get("metadata")
     if not isinstance(metadata, Mapping) or "managedFields" not in metadata:
         return dict(manifest)
@@ -227,7 +229,7 @@ def _updated(live: Manifest, new: Manifest, managed: dict[Manager, Owned], write
 
 
 def _capped(managed: dict[Manager, Owned]) -> dict[Manager, Owned]:
-    """At most ten entries of updates: the oldest of a version become one, named ancient-changes."""
+    """Keep at most ten entries of updates: the oldest of a version become one, named ancient-changes."""
     updaters = [manager for manager in managed if manager.operation == "Update"]
     excess = len(updaters) - MOST_UPDATERS
     if excess <= 0:
@@ -263,7 +265,7 @@ def _identifier(manager: Manager) -> str:
 
 
 def apply(live: Manifest, config: Manifest, writer: Writer, *, force: bool, empty: Manifest) -> dict[str, Any]:
-    """`live` with `config` applied, managedFields included.
+    """Apply `config` to `live`, managedFields included.
 
     Args:
         live: the stored object, or `empty` when there is none.
@@ -313,7 +315,7 @@ def _applied(
 
 
 def _converted(types: Types, before: str, after: str, *values: Any) -> Type | None:
-    """The type in the version `after` of values that are objects of the version `before`; None when it is not served.
+    """Return the type in version `after` of objects of version `before`; None when it is not served.
 
     Raises:
         TypeFault: a value that is not of that type, or holds an item twice. Nothing is checked within one version.
@@ -326,7 +328,7 @@ def _converted(types: Types, before: str, after: str, *values: Any) -> Type | No
 
 
 def _pruned(merged: Any, managed: Managed, last: Owned, writer: Writer) -> Any:
-    """Without what the manager applied last time, except what it or anybody else still owns.
+    """Remove what the manager applied last time, except what it or anybody else still owns.
 
     Raises:
         TypeFault: an object on the way is not of the type of a version that it must be converted to.
@@ -407,7 +409,8 @@ def _settle(
 
 
 def _upgradable(live: Manifest, refused: OwnedByOthers, writer: Writer) -> bool:
-    """Whether all conflicts are about fields that kubectl itself applied before, client-side, and that are unchanged.
+    """Tell whether all conflicts are about fields that kubectl itself applied before, client-side, and that are
+    unchanged.
 
     Raises:
         OwnedByOthers: only some of them are; names the others.
@@ -429,7 +432,7 @@ def _upgradable(live: Manifest, refused: OwnedByOthers, writer: Writer) -> bool:
 
 
 def _with_last_applied(merged: Mapping[str, Any], config: Manifest) -> dict[str, Any]:
-    """With kubectl's annotation brought up to date where there is one."""
+    """Bring kubectl's annotation up to date where there is one."""
     annotations = merged.get("metadata", {}).get("annotations") or {}
     if not annotations.get(LAST_APPLIED):
         return dict(merged)

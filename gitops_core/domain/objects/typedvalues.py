@@ -50,7 +50,7 @@ class Comparison:
 
 
 def _fitting(atom: Atom, value: Any) -> Atom:
-    """The part of `atom` that `value` is; all of it for null, absent and unfitting values."""
+    """Return the part of `atom` that `value` is; all of it for null, absent and unfitting values."""
     match value:
         case bool() | int() | float() | str() if atom.scalar is not None:
             return atom if atom.map is None and atom.list is None else Atom(scalar=atom.scalar)
@@ -66,7 +66,7 @@ def _part(atom: Atom) -> Part:
 
 
 def _parts(type_: Type, left: Any, right: Any) -> tuple[Part, ...]:
-    """How to look at two values side by side: usually one way; two when they are of different sorts."""
+    """Return how to look at two values side by side: usually one way; two when they are of different sorts."""
     atom = resolve(type_)
     ours, theirs = _part(_fitting(atom, left)), _part(_fitting(atom, right))
     if right is ABSENT:
@@ -77,20 +77,20 @@ def _parts(type_: Type, left: Any, right: Any) -> tuple[Part, ...]:
 
 
 def _is_leaf(part: MapType | ListType, left: Any, right: Any) -> bool:
-    """Atomic, or empty on both sides: emptiness and null are then values of their own."""
+    """Tell whether a part is atomic, or empty on both sides: emptiness and null are then values of their own."""
     atomic = part.atomic if isinstance(part, MapType) else not part.associative
     return atomic or (not _container(part, left) and not _container(part, right))
 
 
 def _container(part: MapType | ListType, value: Any) -> Any:
-    """`value` if it is the container that `part` speaks of, else an empty one."""
+    """Return `value` if it is the container that `part` describes, else an empty one."""
     if isinstance(part, MapType):
         return value if isinstance(value, dict) else {}
     return value if isinstance(value, list) else []
 
 
 def item_element(list_type: ListType, item: Any) -> str:
-    """The path element of one item of a keyed list or set. Raises TypeFault."""
+    """Return the path element of one item of a keyed list or set. Raises TypeFault."""
     if not list_type.keys:
         if isinstance(item, dict):
             raise TypeFault("associative list without keys has an element that's a map type")
@@ -116,7 +116,7 @@ def item_element(list_type: ListType, item: Any) -> str:
 
 
 def equal(left: Any, right: Any) -> bool:
-    """JSON equality, where true is not 1."""
+    """Compare as JSON, where true is not 1."""
     if isinstance(left, dict):
         return (
             isinstance(right, dict)
@@ -132,7 +132,7 @@ def equal(left: Any, right: Any) -> bool:
 
 
 def compare(type_: Type, left: Any, right: Any) -> Comparison:
-    """What changes from `left` to `right`."""
+    """Compare `left` with `right`: what changes from one to the other."""
     removed: list[Path] = []
     modified: list[Path] = []
     added: list[Path] = []
@@ -199,7 +199,7 @@ def _grouped(part: ListType, items: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 def merge(type_: Type, live: Any, config: Any) -> Any:
-    """`live` with everything that `config` says; nothing is removed.
+    """Merge everything that `config` says into `live`; nothing is removed.
 
     Items of a list that `config` changes stand in its order, with the others of `live` kept between them.
     """
@@ -266,7 +266,7 @@ def _merge_lists(part: ListType, live: Sequence[Any], config: Sequence[Any]) -> 
 
 
 def fields_of(type_: Type, value: Any) -> FieldSet:
-    """Every leaf and every item that `value` mentions: what applying it makes one own."""
+    """Return every leaf and every item that `value` mentions: applying it makes one own them."""
     return FieldSet.of(_fields(type_, value, ()))
 
 
@@ -288,7 +288,7 @@ def _fields(type_: Type, value: Any, path: Path) -> Iterator[Path]:
 
 
 def with_named_fields(fields: FieldSet, type_: Type | None) -> FieldSet:
-    """`fields` and every struct field on the way to them."""
+    """Return `fields` and every struct field on the way to them."""
     atom = resolve(type_) if type_ is not None else Atom()
     members = set(fields.members)
     children: dict[str, FieldSet] = {}
@@ -305,7 +305,7 @@ def with_named_fields(fields: FieldSet, type_: Type | None) -> FieldSet:
 
 
 def remove(type_: Type, value: Any, fields: FieldSet) -> Any:
-    """`value` without `fields`; what becomes empty becomes null."""
+    """Return `value` without `fields`; what becomes empty becomes null."""
     part = _part(_fitting(resolve(type_), value))
     if isinstance(part, MapType) and isinstance(value, dict):
         if part.atomic or not value:
@@ -341,7 +341,7 @@ def _removed_from_list(part: ListType, items: Sequence[Any], fields: FieldSet) -
 
 
 def reconciled(fields: FieldSet, type_: Type) -> FieldSet:
-    """`fields` as they read when a list or map became atomic since they were written: the whole of it is owned."""
+    """Return `fields` as they read when a list or map became atomic since they were written: all of it is owned."""
     atomic = FieldSet.of(_turned_atomic(fields, type_, (), whole=False))
     return fields.without(atomic) | atomic if atomic else fields
 
@@ -373,7 +373,7 @@ def _turned_atomic(fields: FieldSet | None, type_: Type, path: Path, *, whole: b
 
 
 def check(type_: Type, value: Any, *, duplicates: bool = False) -> None:
-    """Raises TypeFault.
+    """Raise TypeFault when a value is not of its type.
 
     Args:
         duplicates: whether sets and keyed lists may hold an item twice.
@@ -442,7 +442,7 @@ def _scalar_faults(scalar: str, value: Any, path: str) -> Iterator[str]:
 
 
 def _go(value: Any) -> str:
-    """`value` as Go's %v prints it."""
+    """Print `value` as Go's %v does."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -91,12 +91,12 @@ class Serving:
         return Writer(field_manager, self.kind.api_version, self.types, now, subresource, ignored)
 
     def shown(self, manifest: Object) -> Object:
-        """A stored object, as this version has it."""
+        """Return a stored object, as this version has it."""
         return manifest if manifest["apiVersion"] == self.kind.api_version else self.read(manifest)
 
 
 def created(serving: Serving, sent: Manifest, writer: Writer, uid: str) -> Object:
-    """The object that a creation stores; its resourceVersion is the store's to set."""
+    """Return the object that a creation stores; its resourceVersion is the store's to set."""
     metadata = dict(sent.get("metadata") or {})
     if metadata.pop("resourceVersion", ""):
         raise BadRequest("resourceVersion should not be set on objects to be created")
@@ -110,7 +110,7 @@ def created(serving: Serving, sent: Manifest, writer: Writer, uid: str) -> Objec
 def applied(
     serving: Serving, live: Manifest | None, sent: Manifest, writer: Writer, *, force: bool, uid: str
 ) -> Object:
-    """The object that a server-side apply stores; the stored one when it changes nothing.
+    """Return the object that a server-side apply stores; the stored one when it changes nothing.
 
     Raises:
         ApplyConflict, BadRequest, Invalid, Conflict.
@@ -140,7 +140,8 @@ def applied(
 
 
 def updated(serving: Serving, live: Manifest, sent: Manifest, writer: Writer) -> Object:
-    """The object that a PUT or a patch stores, `sent` being the whole object as wished; the stored one for no change.
+    """Return the object that a PUT or a patch stores, `sent` being the whole object as wished; the stored one for no
+    change.
 
     Raises:
         Conflict: it is of another resourceVersion or uid.
@@ -208,7 +209,7 @@ def _same_but_metadata(serving: Serving, live: Manifest, new: Manifest) -> bool:
 
 
 def _with_old_times(live: Manifest, new: Object) -> Object:
-    """`live` itself if `new` differs in the times of managedFields only: a write of the same is no write."""
+    """Return `live` itself if `new` differs in the times of managedFields only: a write of the same is no write."""
     if not equal({**live, "metadata": None}, {**new, "metadata": None}):
         return new
     old, now = ({**m["metadata"], "managedFields": None} for m in (live, new))
@@ -219,7 +220,7 @@ def _with_old_times(live: Manifest, new: Object) -> Object:
 
 
 def _check(serving: Serving, new: Object, live: Manifest | None, *, subresource: str) -> None:
-    """Raises Invalid."""
+    """Raise Invalid when the object must not be stored."""
     faults = list(serving.validate(new, live, subresource=subresource))
     if faults:
         ref = serving.ref(new)

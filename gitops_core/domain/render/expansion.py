@@ -25,7 +25,7 @@ class _Value:
 
 
 def check_expansion(data: bytes) -> None:
-    """Raises Malformed: a value contains itself, is nested too deep, or is too many when aliases are written out."""
+    """Raise Malformed: a value contains itself, is nested too deep, or is too many when aliases are written out."""
     anchors: dict[str, _Value] = {}
     open_: list[_Value] = []
     aliased = 0

@@ -59,23 +59,23 @@ class PlacedTree(Tree):
 
 
 def manifest_files(paths: Collection[str]) -> tuple[str, ...]:
-    """The YAML files among `paths`, in the order in which a walk meets them."""
+    """Return the YAML files among `paths`, in the order in which a walk meets them."""
     return tuple(sorted((path for path in paths if path.endswith(EXTENSIONS)), key=_walk_order))
 
 
 def kustomization_file(paths: Collection[str], folder: str) -> str | None:
-    """The path of the folder's kustomization file, or None."""
+    """Return the path of the folder's kustomization file, or None."""
     candidates = (posixpath.join(folder, name) for name in NAMES)
     return next((path for path in candidates if path in paths), None)
 
 
 def is_plain(paths: Collection[str]) -> bool:
-    """Whether no folder among `paths` has a kustomization file."""
+    """Tell whether no folder among `paths` has a kustomization file."""
     return not any(path.rpartition("/")[2] in NAMES for path in paths)
 
 
 def generated_resources(paths: Collection[str], folder: str) -> tuple[str, ...]:
-    """The resources of a folder without a kustomization file, relative to it, in walk order."""
+    """Return the resources of a folder without a kustomization file, relative to it, in walk order."""
     prefix = f"{folder}/" if folder else ""
     inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
     built = {path.rpartition("/")[0] for path in inside if path.rpartition("/")[2] in NAMES}
@@ -126,14 +126,14 @@ class Build:
         return frozenset(key for document in self.documents.values() for key, value in document.items() if value)
 
     def name(self, folder: str) -> str:
-        """What the folder is called below the build; a folder that is new gets the next name."""
+        """Return the folder's name below the build; a folder that is new gets the next name."""
         if folder not in self._numbers:
             self._numbers[folder] = len(self.folders)
             self.folders.append(folder)
         return f"{self.token}-d{self._numbers[folder]}"
 
     def add(self, here: str, place: str, text: bytes | None = None) -> str:
-        """The name, in folder `here` of the build, of the repository's file `place`, or of `text` in its stead."""
+        """Add the repository's file `place`, or `text` in its stead; return its name in folder `here` of the build."""
         name = f"{self.token}-f{len(self.places)}"
         self.places.append(place)
         if text is None:
@@ -146,7 +146,7 @@ class Build:
         return name
 
     def in_words_of_the_repository(self, text: str, *, seen_from: str | None = None) -> str:
-        """`text` with paths of the repository in place of our names.
+        """Replace our names in `text` by paths of the repository.
 
         Args:
             seen_from: the folder to which the paths shall be relative, if they shall.
@@ -164,7 +164,7 @@ class Build:
 
 
 def build_of(files: Tree, folder: str, top: Mapping[str, Any], token: str) -> Build:
-    """What a build of `folder` uses, following its resources.
+    """Gather what a build of `folder` uses, following its resources.
 
     Args:
         top: the kustomization to build, which is not a file of the repository yet.
@@ -244,7 +244,7 @@ class _Reader:
         return self.seen[False, target]
 
     def _yaml(self, text: str, place: str) -> str:
-        """As _file, of what kustomize decodes."""
+        """Return the name as `_file` does, for a file that kustomize decodes."""
         name, target = self._file(text, place), self._inside(text, place)
         if target not in self.build.checked:
             _check(self.files[target], f"{place}: {target}")
@@ -287,7 +287,7 @@ class _Reader:
 
 
 def _check(data: bytes, place: str) -> None:
-    """Raises ManifestInvalid: kustomize would not be done with it soon."""
+    """Raise ManifestInvalid when kustomize would not be done with the file soon."""
     try:
         check_expansion(data)
     except Malformed as error:
@@ -295,7 +295,7 @@ def _check(data: bytes, place: str) -> None:
 
 
 def read_kustomization(files: Mapping[str, bytes], path: str) -> Mapping[str, Any]:
-    """The decoded kustomization file. Raises ManifestInvalid."""
+    """Decode the kustomization file. Raises ManifestInvalid."""
     try:
         found = [document for _, document in documents(files[path]) if document is not None]
     except Malformed as error:
@@ -321,7 +321,7 @@ def _folders(paths: Collection[str]) -> frozenset[str]:
 
 
 def _parents(path: str) -> Iterator[str]:
-    """The folders above `path`, the outermost first, without the root."""
+    """Return the folders above `path`, the outermost first, without the root."""
     parts = path.split("/")
     return ("/".join(parts[:end]) for end in range(1, len(parts)))
 

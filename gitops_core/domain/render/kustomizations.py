@@ -173,7 +173,7 @@ _PLUGINS: Mapping[str, Mapping[str, Shape]] = {
 
 
 def rewritten(document: Mapping[str, Any], visit: Visit) -> Mapping[str, Any]:
-    """The kustomization with everything that names files replaced by what `visit` says.
+    """Return the kustomization with everything that names files replaced by what `visit` returns.
 
     Raises:
         ManifestInvalid: a key is unknown or a value has not its form; names the place, not the file.
@@ -186,7 +186,7 @@ def rewritten(document: Mapping[str, Any], visit: Visit) -> Mapping[str, Any]:
 
 
 def rewritten_plugins(found: list[Any], folder: str, place: str, visit: Visit) -> list[Mapping[str, Any]]:
-    """The configurations of generators, transformers or validators, rewritten likewise.
+    """Rewrite the configurations of generators, transformers or validators likewise.
 
     Args:
         folder: the name of the folder that is built, the value of a ValueAddTransformer that says none.
@@ -216,7 +216,7 @@ def rewritten_plugins(found: list[Any], folder: str, place: str, visit: Visit) -
 
 
 def inline_documents(text: str) -> list[Any] | None:
-    """The documents of a text that stands in a kustomization itself; None if it is to be taken for a path.
+    """Return the documents of a text that stands in a kustomization itself; None if it is to be taken for a path.
 
     >>> inline_documents("base/kustomization.yaml"), inline_documents("{a: 1}"), inline_documents("a: 1\\n---\\n")
     (None, [{'a': 1}], [{'a': 1}])
@@ -230,7 +230,7 @@ def inline_documents(text: str) -> list[Any] | None:
 
 
 def as_text(value: Any) -> bytes:
-    """`value` as JSON that every YAML parser reads as the same: no raw character that YAML folds or refuses."""
+    """Write `value` as JSON that every YAML parser reads as the same: no raw character that YAML folds or refuses."""
     try:
         return _NOT_IN_YAML.sub(
             lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -282,7 +282,7 @@ def _hint(name: str, shape: _Fields) -> str:
 
 
 def _check_annotations(metadata: Any, place: str) -> None:
-    """Raises ManifestInvalid: functions are programs or containers, and none is run."""
+    """Raise ManifestInvalid for functions: they are programs or containers, and none is run."""
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
     for name in _texts(annotations):
         if name.startswith(("config.kubernetes.io/function", "config.k8s.io/function")):

@@ -64,7 +64,7 @@ class _Count:
         self.add(DOCUMENT_NODES)
 
     def add(self, nodes: int, depth: int = 0) -> None:
-        """Raises Malformed: they are too many, or too deep."""
+        """Count nodes. Raises Malformed: they are too many, or too deep."""
         if depth > MAX_DEPTH + 1:
             raise Malformed(0, f"nested more than {MAX_DEPTH} deep")
         self.document += nodes
@@ -75,7 +75,7 @@ class _Count:
             raise Malformed(0, f"more than {MAX_ALL_NODES} values in all: divide the folder among Kustomizations")
 
     def end_document(self, nodes: int) -> None:
-        """Counts what aliases and long texts add to a document that has so many nodes when it is written out."""
+        """Count what aliases and long texts add to a document that has so many nodes when it is written out."""
         self.add(max(0, nodes - self.document))
 
 
@@ -110,7 +110,7 @@ Decode = Callable[[bytes], Iterator[tuple[int, Any]]]
 
 
 def read_manifests(files: Mapping[str, bytes], decode: Decode | None = None) -> tuple[Manifest, ...]:
-    """The objects of `files`, in the order of the mapping and of each file.
+    """Read the objects of `files`, in the order of the mapping and of each file.
 
     Args:
         decode: `documents` by default, which counts the values of all files together.
@@ -133,12 +133,12 @@ def read_manifests(files: Mapping[str, bytes], decode: Decode | None = None) -> 
 
 
 def read_output(data: bytes) -> tuple[Manifest, ...]:
-    """The objects that a build printed. Raises ManifestInvalid."""
+    """Read the objects that a build printed. Raises ManifestInvalid."""
     return read_manifests({"the build's result": data})
 
 
 def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
-    """The objects of one file. Raises Malformed."""
+    """Yield the objects of one file. Raises Malformed."""
     for line, document in (decode or documents)(data):
         if document is None:
             continue
@@ -150,7 +150,7 @@ def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
 
 
 def documents(data: bytes, count: _Count | None = None) -> Iterator[tuple[int, Any]]:
-    """The decoded documents of a YAML stream, each with the line it begins at; None for an empty one."""
+    """Yield the decoded documents of a YAML stream, each with the line it begins at; None for an empty one."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -182,7 +182,7 @@ class _Construction:
         self.merged = 0
 
     def build(self, node: yaml.Node) -> tuple[Any, int]:
-        """The value, and how many nodes it is when written out."""
+        """Build the value; return it, and how many nodes it is when written out."""
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node), 1 + len(node.value) // CHARACTERS_OF_A_NODE
         if id(node) in self.made:
@@ -273,7 +273,7 @@ def _expanded(document: Any, line: int) -> Iterator[Any]:
 
 
 def _check(manifest: Mapping[str, Any], line: int) -> None:
-    """Raises Malformed: it does not say what it is, or says so in values that are no texts."""
+    """Raise Malformed when an object does not say what it is, or says so in values that are not texts."""
     metadata = manifest.get("metadata")
     about: Mapping[str, Any] = metadata if isinstance(metadata, dict) else {}
     fields = {

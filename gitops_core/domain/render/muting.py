@@ -28,7 +28,7 @@ WITHHELD = "what kustomize said is withheld, because this build holds more Secre
 
 
 def muted(text: str, build: Build, files: Mapping[str, bytes]) -> str:
-    """`text` with *** for every value of a Secret that `files` or the kustomizations of `build` hold, in whatever form.
+    """Replace by *** in `text` each value of a Secret that `files` or the kustomizations of `build` hold, in any form.
 
     Args:
         files: what kustomize was given, by the path below the build.
@@ -52,7 +52,7 @@ def muted(text: str, build: Build, files: Mapping[str, bytes]) -> str:
 
 
 def _forms(value: str) -> Iterator[str]:
-    """How a value may be quoted: whole or a line of it, in base64, or as a literal of Go or JSON."""
+    """Yield how a value may be quoted: whole or a line of it, in base64, or as a literal of Go or JSON."""
     yield base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
     for piece in (value, *value.splitlines()):
         once = _escaped(piece.strip())
@@ -80,7 +80,7 @@ def _generated(generators: Any, folder: str, files: Mapping[str, bytes]) -> Iter
 
 
 def _quoted(text: str) -> Iterator[str]:
-    """What counts of a text that stands in a kustomization: of a patch that may hold a value, every line."""
+    """Yield what counts of a text that stands in a kustomization: of a patch that may hold a value, every line."""
     data = text.encode("utf-8", "replace")
     if ("\n" in text or text.startswith(("{", "["))) and _MAY_HOLD.search(data):
         yield from text.splitlines()
@@ -88,7 +88,7 @@ def _quoted(text: str) -> Iterator[str]:
 
 
 def _patches(kustomization: Mapping[str, Any], folder: str, files: Mapping[str, bytes]) -> Iterator[bytes]:
-    """The files with patches whose target the kustomization says."""
+    """Yield the files with patches whose target the kustomization says."""
     for field in ("patches", "patchesJson6902"):
         entries = kustomization.get(field)
         for entry in entries if isinstance(entries, list) else []:
@@ -134,7 +134,7 @@ def _decoded(text: str) -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The texts in `value`, and the numbers: a password of digits is one to YAML, unless it is quoted."""
+    """Yield the texts in `value`, and the numbers: a password of digits is one to YAML, unless it is quoted."""
     if isinstance(value, dict | list):
         for child in value.values() if isinstance(value, dict) else value:
             yield from _texts(child)

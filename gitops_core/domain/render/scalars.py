@@ -37,7 +37,7 @@ MOST_DIGITS = 4000
 
 
 def resolve(text: str) -> Scalar:
-    """The value of a plain scalar.
+    """Resolve a plain scalar to its value.
 
     >>> [resolve(text) for text in ("yes", "017", "1e3", "12:30", "2020-01-01", "~", "1.10")]
     ['yes', 15, 1000, '12:30', '2020-01-01T00:00:00Z', None, 1.1]
@@ -79,7 +79,7 @@ def _integer(plain: str) -> int:
 
 
 def _timestamp(text: str) -> str | None:
-    """RFC 3339 as Go writes it, or None when `text` is not a time."""
+    """Write a time in RFC 3339 as Go does, or None when `text` is not a time."""
     match = _TIME.fullmatch(text)
     if match is None:
         return None

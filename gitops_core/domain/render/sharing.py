@@ -53,7 +53,7 @@ class Affixes(NamedTuple):
 
 
 def stand_ins(wanted: Affixes, token: str) -> Affixes:
-    """Values that occur nowhere else, valid wherever a name is, for those that `wanted` sets.
+    """Make values that occur nowhere else, valid wherever a name is, for those that `wanted` sets.
 
     Args:
         token: letters and digits that nobody can guess.
@@ -66,7 +66,7 @@ def stand_ins(wanted: Affixes, token: str) -> Affixes:
 
 
 def may_share(fields: Collection[str], wanted: Affixes) -> bool:
-    """Whether a build with these kustomization fields can be shared at all.
+    """Tell whether a build with these kustomization fields can be shared at all.
 
     The namespace "default" is built as it is: kustomize takes it for the same as none when it resolves references.
     """
@@ -74,7 +74,7 @@ def may_share(fields: Collection[str], wanted: Affixes) -> bool:
 
 
 def fits(build: bytes, stood_in: Affixes, wanted: Affixes, sources: Iterable[bytes]) -> bool:
-    """Whether the shared build serves `wanted`: no source says one of the final names, or the namespace.
+    """Tell whether the shared build serves `wanted`: no source has one of the final names, or the namespace.
 
     Also False where finding that out would take longer than a build.
 
@@ -91,7 +91,7 @@ def fits(build: bytes, stood_in: Affixes, wanted: Affixes, sources: Iterable[byt
 
 
 def substituted(build: bytes, stood_in: Affixes, wanted: Affixes) -> tuple[Manifest, ...]:
-    """The objects of the shared build with the real values in place of the stand-ins."""
+    """Return the objects of the shared build with the real values in place of the stand-ins."""
     escaped = Affixes(*(json.dumps(value)[1:-1] for value in wanted))
     text = replace_text(build.decode(), stood_in, escaped)
     return tuple(msgspec.json.decode(text.encode(), type=list[dict[str, object]]))
@@ -117,7 +117,7 @@ def _names(build: bytes) -> set[str]:
 
 
 def merged_overlay(document: Mapping[str, object], affixes: Affixes, fields: Iterable[tuple[str, object]]) -> Manifest:
-    """The kustomization `document` with a Kustomization's spec on top, as Flux merges them.
+    """Merge a Kustomization's spec onto the kustomization `document`, as Flux does.
 
     The namespace, prefix and suffix replace the document's; images replace those of the same name; everything else is
     a list that is appended to.

@@ -99,7 +99,7 @@ def written(value: Value, step: str = "", *, html: bool = True) -> str:
 
 
 def read(text: str) -> Value:
-    """Raises CallError."""
+    """Decode JSON. Raises CallError."""
     try:
         value = json.loads(text, parse_int=float, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -115,7 +115,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _whole(value: Value) -> Value:
-    """Escapes of half a surrogate pair become U+FFFD."""
+    """Replace escapes of half a surrogate pair by U+FFFD."""
     match value:
         case str():
             return re.sub("[\ud800-\udbff]|[\udc00-\udc7f]|[\udd00-\udfff]", "\ufffd", value)

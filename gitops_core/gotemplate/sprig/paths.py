@@ -21,7 +21,7 @@ Fail = Callable[[str], CallError]
 
 
 def clean(path: str) -> str:
-    """The shortest name of the same place, by its text alone."""
+    """Return the shortest name of the same place, by its text alone."""
     rooted = path.startswith("/")
     parts: list[str] = []
     for part in path.split("/"):
@@ -48,7 +48,7 @@ def extension(path: str) -> str:
 
 
 def parse_url(text: str) -> dict[str, Value]:
-    """Raises CallError."""
+    """Split a URL into parts. Raises CallError."""
 
     def fail(why: str) -> CallError:
         return CallError(f"unable to parse url: parse {quote(text)}: {why}")
@@ -105,7 +105,7 @@ def _escaped_user(text: str) -> str:
 
 
 def join_url(parts: Mapping[str, Value]) -> str:
-    """The URL of `parse_url`'s parts; the ones that are missing are empty. Raises CallError."""
+    """Join `parse_url`'s parts to a URL; the ones that are missing are empty. Raises CallError."""
     for key, value in parts.items():
         if key in ("scheme", "host", "path", "query", "opaque", "fragment", "userinfo") and not isinstance(value, str):
             raise CallError(f"unable to parse {key} key, must be of type string, but {kind_of(value)} found")

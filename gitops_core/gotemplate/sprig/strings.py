@@ -34,13 +34,13 @@ SPACES += "\u2028\u2029\u202f\u205f\u3000"
 
 
 def limited(size: int) -> None:
-    """Raises CallError when a text would be too long."""
+    """Raise CallError when a text would be too long."""
     if size > LONGEST:
         raise CallError(f"more than {LONGEST} characters")
 
 
 def sliced(content: bytes, start: int, end: int) -> bytes:
-    """`content[start:end]` with Go's errors."""
+    """Return `content[start:end]`, with Go's errors."""
     if not 0 <= end <= len(content):
         length = f" with length {len(content)}" if end > 0 else ""
         raise CallError(f"runtime error: slice bounds out of range [:{end}]{length}")
@@ -50,7 +50,7 @@ def sliced(content: bytes, start: int, end: int) -> bytes:
 
 
 def strings_of(value: Value) -> GoList:
-    """sprig's strslice: the elements as texts, nil left out."""
+    """Return the elements as texts, nil left out, like sprig's strslice."""
     if is_list(value):
         return GoList([text_of(each) for each in value if each is not None], "string")
     return GoList([] if value is None else [text_of(value)], "string")
@@ -63,7 +63,7 @@ def join(separator: str, value: Value) -> str:
 
 
 def split(separator: str, text: str, most: int = -1) -> GoList:
-    """Go's strings.SplitN."""
+    """Split like Go's strings.SplitN."""
     if most == 0:
         return GoList([], "string", is_nil=True)
     if not separator:
@@ -137,7 +137,7 @@ def _abbreviated(text: str, offset: int, width: int) -> str:
 
 
 def wrap(width: int, text: str, new_line: str = "\n", *, breaks_words: bool = False) -> str:
-    """goutils.WrapCustom: lines of at most `width` bytes, broken at spaces."""
+    """Wrap like goutils.WrapCustom: lines of at most `width` bytes, broken at spaces."""
     content, width, offset = to_bytes(text), max(width, 1), 0
     line_end = to_bytes(new_line or "\n")
     limited(len(content) + (len(content) // width + 1 + content.count(b" ")) * len(line_end))
@@ -169,7 +169,7 @@ def base32_decoded(text: str) -> str:
 
 
 def _decoded(text: str, quantum: int, name: str, alphabet: bytes, decode: Callable[[bytes], bytes]) -> str:
-    """The decoded text; what is wrong with it, in Go's words, when it cannot be decoded."""
+    """Decode a text; return what is wrong with it, in Go's words, when it cannot be decoded."""
     content = to_bytes(text)
     clean = content.replace(b"\r", b"").replace(b"\n", b"")
     try:

@@ -70,7 +70,7 @@ class _Others:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.pins = [pin.tag for pin in request.rules.pins if is_current(pin.until, request.now)]
-        self.parse_constraint = request.policy.parse_constraint() if isinstance(request.policy, SemVerPolicy) else None
+        self.constraint = request.policy.parse_constraint() if isinstance(request.policy, SemVerPolicy) else None
         self.excluded: dict[str, str] = {}
         for pattern in reversed(request.listing.exclusions):
             self.excluded |= dict.fromkeys(select_matching(pattern, request.listing.listed), pattern)
@@ -99,7 +99,7 @@ class _Others:
         read = f" (compared as {text!r})" if text != tag else ""
         match self.request.policy:
             case SemVerPolicy(range=range_):
-                return _explain_version(tag, text, range_, self.parse_constraint, read)
+                return _explain_version(tag, text, range_, self.constraint, read)
             case NumericalPolicy():
                 try:
                     parse_number(text)

@@ -73,12 +73,16 @@ class Gatekeeper:
         """Say why `spot` must not change now, "" when it may; a policy that no guard selects is never held."""
         setter = parse_setter(spot.setter)
         gate = self.gates.get(setter.base)
+        # no guard selects the policy, or it chose nothing
         if gate is None or not (gate.rules.guards or gate.rules.faults) or gate.latest is None:
             return ""
+        # away from an image that failed: at once, whatever the guards say
         if self.takes_back(spot):
             return ""
+        # a guard cannot be read: it may forbid anything
         if gate.rules.faults:
             return gate.rules.faults[0]
+        # the first guard's rule that forbids it is the cause
         return (
             self._explain_refused(spot, gate)
             or _explain_downgrade(spot, setter, gate, self.now)
@@ -101,6 +105,7 @@ class Gatekeeper:
         if gate is None or gate.latest is None:
             return None
         tag, digest = _split_value(spot.current, setter.part)
+        # the place names a tag alone: it means the image that the policy chose with it
         if tag and not digest:
             digest = _find_chosen_digest(tag, gate)
         latest = gate.latest
@@ -110,6 +115,7 @@ class Gatekeeper:
             is_latest = entry.tag == latest.tag and not (
                 entry.digest and latest.digest and entry.digest != latest.digest
             )
+            # the place names an image that failed, and the policy has left it
             if named and same_digest and not is_latest:
                 return entry if _leads_back(gate) and not _goes_on(entry.tag, gate) else None
         return None
@@ -174,6 +180,7 @@ def _goes_on(tag: str, gate: Gate) -> bool:
 
 
 def _explain_downgrade(spot: Spot, setter: Setter, gate: Gate, now: datetime) -> str:
+    # a guard allows it
     if gate.rules.allow_downgrade or gate.latest is None:
         return ""
     if any(pin.tag == gate.latest.tag and is_current(pin.until, now) for pin in gate.rules.pins):
@@ -242,12 +249,14 @@ def _approves(approval: Approval, policy: str, latest: ImageRef) -> bool:
 
 def _split_value(value: str, part: str) -> tuple[str, str]:
     """Return tag and digest of a marked value, each "" when it does not say."""
+    # a part alone
     if part == "tag":
         return value, ""
     if part == "digest":
         return "", value
     if part == "name":
         return "", ""
+    # a whole reference; a colon before a slash belongs to a port
     rest, _, digest = value.partition("@")
     _, colon, tag = rest.rpartition(":")
     return (tag if colon and "/" not in tag else ""), digest
@@ -337,11 +346,14 @@ def _explain_stuck(sightings: Iterable[Sighting]) -> dict[str, str]:
 
 
 def _explain_group(group: GroupOf, stuck: Mapping[str, str]) -> str:
+    # a member has a place that stays behind
     for base in sorted(group.tags):
         if base in stuck:
             return f"group {group.name!r} moves together, and {base} does not: {stuck[base]}"
+    # the members chose different tags
     if group.same_tag and len(set(group.tags.values())) > 1:
         chosen = ", ".join(f"{base} {tag or 'nothing'}" for base, tag in sorted(group.tags.items()))
         return f"group {group.name!r} moves to one tag, and its policies chose {chosen}"
+    # a member has chosen nothing yet
     missing = [base for base, tag in sorted(group.tags.items()) if not tag]
     return f"group {group.name!r} moves together, and {missing[0]} chose nothing" if missing else ""

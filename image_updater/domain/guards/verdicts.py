@@ -228,21 +228,26 @@ class Judge:
     def judge(self, tag: str, text: str) -> Verdict | Need | None:
         """Return the verdict against a candidate, or what must be known first; None when nothing speaks against it."""
         facts = self.request.facts.get(tag, _UNKNOWN)
+        # the registry names no image for it
         if facts.gone:
             return Verdict(tag, "gone", f"names no image: {facts.gone}")
+        # what costs no look at the registry comes first
         cheap = self._check_skips(tag, facts) or self._check_quarantine(tag, text, facts) or self._check_age(tag, facts)
         found = cheap or self._check_promotions(tag, facts)
         if found is not None:
             return found
+        # it may be chosen: its digest is part of the choice
         if (self.request.digest or self.rules.watches_digests) and not facts.digest:
             return Need(tag, "digest")
         return self._check_platforms(tag, facts) or self._check_signature(tag, facts)
 
     def _check_skips(self, tag: str, facts: Facts) -> Verdict | Need | None:
         for skip, pattern in self._patterns:
+            # skipped by name or pattern
             by_text = skip.tag == tag if skip.tag else False
             if not by_text and pattern is not None:
                 by_text = pattern.search(tag.encode("utf-8", "replace")) is not None
+            # skipped by digest, which has to be known
             if not by_text and skip.digest and not facts.digest:
                 return Need(tag, "digest")
             if by_text or (skip.digest and skip.digest == facts.digest):
@@ -259,12 +264,14 @@ class Judge:
         for entry in self.rules.quarantine:
             if entry.tag != tag:
                 continue
+            # the tag failed: whether as this image is known by its digest
             if entry.digest and not facts.digest:
                 return Need(tag, "digest")
             if entry.digest in ("", facts.digest):
                 return Verdict(tag, "quarantined", f"is quarantined: {entry.reason}")
         if self.pins:
             return None  # a person chose it
+        # what is not newer than an image that failed would be a step back
         here = make_sort_key(text, self.request.policy) if self._floors else None
         for entry, floor in self._floors:
             if entry.tag != tag and here is not None and here <= floor:
@@ -315,9 +322,11 @@ class Judge:
 
     def _check_promotion(self, tag: str, facts: Facts, promotion: Promotion) -> Verdict | Need | None:
         known = self.request.proven.get(promotion.policy, ())
+        # what ran there must not be seen from here
         if isinstance(known, str):
             return Verdict(tag, "not promoted", f"is not promoted: {known}")
         named = [entry for entry in known if entry.tag == tag]
+        # the tag never ran there
         if not named:
             return Verdict(
                 tag, "not promoted", f"is not promoted: ImagePolicy {promotion.policy} was not seen healthy with it"
@@ -333,12 +342,14 @@ class Judge:
     def _check_health(self, tag: str, mine: Sequence[Proven], promotion: Promotion) -> Verdict | None:
         """Return the verdict against an image that ran there and was not Healthy for long enough without a break."""
         whole = [entry for entry in mine if entry.down is None and not entry.ended]
+        # it failed there, or is down now
         if not whole:
             how = next((entry.ended for entry in reversed(mine) if entry.ended), "") or "not healthy now"
             return Verdict(tag, "not promoted", f"is not promoted: with ImagePolicy {promotion.policy} it is {how}")
         healthy = max(((entry.until or self.request.now) - entry.since).total_seconds() for entry in whole)
         if healthy >= promotion.after:
             return None
+        # not for long enough: while it still runs, one can say when it will be
         running = [entry.since for entry in whole if entry.until is None]
         at = _add_seconds(min(running), promotion.after) if running else None
         text = f"is not promoted: healthy with ImagePolicy {promotion.policy} for {write_span(max(0.0, healthy))}"
@@ -393,6 +404,7 @@ class Judge:
             if before is None:
                 break
             entry = before  # what ran before it failed as well
+        # all failed in a circle, or nothing ran before the first one
         if before is not None or not entry.previous_tag:
             text = f"{entries[-1].tag} is quarantined ({entries[-1].reason}), and no good image before it is known"
             return Nothing(text, tuple(self.passed), self.again)

@@ -30,7 +30,7 @@ _HOST = re.compile(
 
 
 def scope(registry: str) -> str:
-    """The region, or PUBLIC; "" for a host that is no registry of AWS."""
+    """Return the region, or PUBLIC; "" for a host that is not a registry of AWS."""
     if registry == PUBLIC:
         return PUBLIC
     match = _HOST.fullmatch(registry)
@@ -38,7 +38,7 @@ def scope(registry: str) -> str:
 
 
 def login(region: str) -> Login:
-    """Raises CredentialsInvalid, SdkMissing."""
+    """Log in to a registry of AWS. Raises CredentialsInvalid, SdkMissing."""
     try:
         import boto3
         from botocore.config import Config

@@ -43,12 +43,12 @@ class _Claims(msgspec.Struct):
 
 
 def scope(registry: str) -> str:
-    """The host itself: a refresh token is good for one registry."""
+    """Return the host itself: a refresh token is good for one registry."""
     return registry if _HOST.fullmatch(registry) else ""
 
 
 def login(registry: str) -> Login:
-    """Raises CredentialsInvalid, SdkMissing."""
+    """Log in to a registry of Azure. Raises CredentialsInvalid, SdkMissing."""
     try:
         from azure.core.exceptions import AzureError
         from azure.identity import DefaultAzureCredential
@@ -76,7 +76,7 @@ def login(registry: str) -> Login:
 
 
 def exchange(registry: str, token: Sensitive) -> Login:
-    """The registry's refresh token for a Microsoft Entra access token. Raises CredentialsInvalid."""
+    """Exchange a Microsoft Entra access token for the registry's refresh token. Raises CredentialsInvalid."""
     import requests  # azure-identity brought it already
 
     url = f"https://{registry}/oauth2/exchange"
@@ -104,5 +104,5 @@ def exchange(registry: str, token: Sensitive) -> Login:
 
 
 def _as_it_is(request: PreparedRequest) -> PreparedRequest:
-    """No password from ~/.netrc is added to the request."""
+    """Return the request without a password from ~/.netrc added to it."""
     return request

@@ -23,12 +23,12 @@ _HOST = re.compile(r"(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev")
 
 
 def scope(registry: str) -> str:
-    """One token is good for all registries of Google."""
+    """Return the same for all registries of Google: one token is good for all of them."""
     return "Google's registries" if _HOST.fullmatch(registry) else ""
 
 
 def login(scope: str) -> Login:
-    """Raises CredentialsInvalid, SdkMissing."""
+    """Log in to a registry of Google. Raises CredentialsInvalid, SdkMissing."""
     try:
         import google.auth
         from google.auth.exceptions import GoogleAuthError

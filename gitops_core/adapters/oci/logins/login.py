@@ -23,6 +23,6 @@ class SdkMissing(Exception):
 
 
 def told(error: Exception) -> str:
-    """What an SDK said, in one line. SDKs name identities and endpoints in their errors, not credentials."""
+    """Return an SDK's message in one line. SDKs name identities and endpoints in their errors, not credentials."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:LONGEST_CAUSE]}"
