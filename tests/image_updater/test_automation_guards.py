@@ -21,7 +21,7 @@ from image_updater.domain.files.inventory import (
     report_unsettled,
     shown,
 )
-from image_updater.domain.files.plan import Sighting, State
+from image_updater.domain.files.sightings import Sighting, State
 from tests.image_updater.test_automation_branches import bumped
 from tests.image_updater.test_automations import begun
 from tests.image_updater.world import IMAGE, World, image_line, is_ready

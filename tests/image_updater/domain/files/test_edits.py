@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from image_updater.api import ImageRef
 from image_updater.domain.files.edits import Splice, read_by_comparing, read_by_counting, splice
 from image_updater.domain.files.markers import Unparsable, setter_of
-from image_updater.domain.files.plan import Sighting, plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, setters
 from image_updater.domain.files.readings import Reading, find_markers
 from image_updater.domain.files.scalars import reads_as_text, spell
+from image_updater.domain.files.sightings import Sighting
 
 slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
 
