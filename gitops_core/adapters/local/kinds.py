@@ -29,8 +29,8 @@ from gitops_core.domain.objects.fieldschemas import (
     type_of_object,
 )
 from gitops_core.domain.objects.immutables import immutable_faults
-from gitops_core.domain.objects.objectmeta import metadata_faults
-from gitops_core.domain.objects.rolebindings import role_binding_faults, with_groups
+from gitops_core.domain.objects.objectmeta import built_in_finalizer_faults, metadata_faults
+from gitops_core.domain.objects.rolebindings import role_binding_faults, role_faults, with_groups
 from gitops_core.domain.objects.secrets import config_map_faults, secret_faults, with_encoded_strings, with_read_bytes
 from gitops_core.domain.objects.uniqueness import duplicate_faults
 from gitops_core.domain.objects.writing import Object, Serving
@@ -71,6 +71,8 @@ class Builtins:
             counts=row["generation"],
             types={kind.api_version: type_}.get,
             empty={"apiVersion": kind.api_version, "kind": kind.kind, **_empty({"ref": row["type"]}, stored)},
+            keep=_with_null_rules if row["type"] in _RULES else _as_decoded,
+            begins={"phase": "Active"} if kind == NAMESPACE else {},
             admit=partial(_admit_builtin, type_),
             validate=_builtin_faults,
         )
@@ -117,6 +119,18 @@ def _empty(stored: Any, types: Mapping[str, Any]) -> Any:
     return {name: _empty(fields[name], types) if value == {} else value for name, value in always.items()}
 
 
+_RULES = ("io.k8s.api.rbac.v1.ClusterRole", "io.k8s.api.rbac.v1.Role")
+
+
+def _with_null_rules(role: Object) -> Object:
+    """No rules are null, whether they were left out or written as `[]`."""
+    return {**role, "rules": role.get("rules") or None}
+
+
+def _as_decoded(manifest: Object) -> Object:
+    return manifest
+
+
 _BYTES = {("v1", "Secret"): "data", ("v1", "ConfigMap"): "binaryData"}
 
 
@@ -140,6 +154,7 @@ def _admit_builtin(type_: Type, manifest: Object, *, merged: bool) -> Object:
 
 def _builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str) -> Iterable[FieldFault]:
     yield from metadata_faults(manifest, live)
+    yield from built_in_finalizer_faults(manifest, live)
     if live is not None:
         yield from immutable_faults(manifest, live)
     match manifest["apiVersion"], manifest["kind"]:
@@ -149,6 +164,8 @@ def _builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str
             yield from config_map_faults(manifest, live)
         case "rbac.authorization.k8s.io/v1", "RoleBinding" | "ClusterRoleBinding":
             yield from role_binding_faults(manifest, live)
+        case "rbac.authorization.k8s.io/v1", "Role" | "ClusterRole":
+            yield from role_faults(manifest)
 
 
 # custom resources
