@@ -164,7 +164,7 @@ class Informer(Generic[T]):
         return self._answered < self._doubts
 
     async def _ask(self) -> None:
-        """Learn which version has to be reached, if it is doubted. Raises Expired: only a list can tell what there is."""
+        """Learn which version is to be reached, if it is doubted. Raises Expired: only a list tells what there is."""
         while self._is_doubted:
             doubt, seen = self._doubts, self._highest
             page = await self._cluster.list(replace(self.query, metadata_only=True), PartialObject, limit=1)
