@@ -69,7 +69,7 @@ async def apply_all(cluster: Cluster, manifests: Sequence[Manifest], how: Applyi
 
 
 async def apply_one(cluster: Cluster, manifest: Manifest, how: Applying) -> tuple[ObjectRef, str]:
-    """What it is called, and `created`, `configured` or `unchanged`. Raises what Cluster.apply raises."""
+    """Apply one manifest; return its name, and `created`, `configured` or `unchanged`. Raises what Cluster.apply does."""
     wanted = await placed(cluster, manifest, how.namespace, demanded=how.demanded)
     ref = ObjectRef.of(wanted)
     before = await cluster.get(ref)
@@ -78,7 +78,7 @@ async def apply_one(cluster: Cluster, manifest: Manifest, how: Applying) -> tupl
 
 
 async def _patiently(cluster: Cluster, manifest: Manifest, how: Applying, patience: float) -> tuple[ObjectRef, str]:
-    """apply_one(), tried again for `patience` seconds while the kind is not served yet."""
+    """Call apply_one(), again for `patience` seconds while the kind is not served yet."""
     waited = 0.0
     while True:
         try:
@@ -109,7 +109,7 @@ def _advice(ref: ObjectRef, error: GitOpsError) -> str:
 
 
 async def prepare(cluster: Cluster, definitions: Iterable[Manifest], manifests: Sequence[Manifest]) -> None:
-    """What an embedded cluster needs before the service works on it: our kinds, then the operator's manifests.
+    """Apply what an embedded cluster needs before the service works on it: our kinds, then the operator's manifests.
 
     Raises:
         GitOpsError: the first one that is refused, named.

@@ -41,7 +41,7 @@ def crds(folder: Path, check: bool) -> None:
 
 
 def present_in(folder: Path, groups: set[str]) -> dict[str, str]:
-    """The files of CRDs of `groups`, by name; none when there is no folder."""
+    """Return the files of CRDs of `groups`, by name; none when there is no folder."""
     files = (path for path in folder.glob("*.yaml") if path.name.partition("_")[0] in groups)
     return {path.name: path.read_text(encoding="utf-8") for path in files}
 

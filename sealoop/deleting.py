@@ -83,7 +83,7 @@ async def _delete(cluster: Cluster, ref: ObjectRef, how: Deleting) -> list[tuple
 async def _chosen(
     cluster: Cluster, words: Sequence[str], manifests: Sequence[Manifest], how: Deleting
 ) -> AsyncIterator[ObjectRef | str]:
-    """What to delete, or why one of them cannot be."""
+    """Yield what to delete, or why one of them cannot be."""
     for manifest in manifests:
         try:
             yield ObjectRef.of(await placed(cluster, manifest, how.namespace, demanded=how.demanded))
@@ -124,7 +124,7 @@ async def _is_there(cluster: Cluster, ref: ObjectRef, uid: str) -> bool:
 
 
 async def _deleted(cluster: Cluster, ref: ObjectRef, uid: str) -> None:
-    """Returns when the object is deleted, or when the watch ended and it is time to look again."""
+    """Wait until the object is deleted, or the watch ended and it is time to look again."""
     query = Query(ref.kind, ref.key.namespace, name=ref.key.name)
     try:
         found, version = await listed(cluster, query)

@@ -24,7 +24,7 @@ _FIRST = {NAMESPACE[::2]: 0, CRD[::2]: 1}
 
 
 def manifests_in(places: Sequence[str], *, recursive: bool = False) -> list[Manifest]:
-    """The objects in `places`, in order.
+    """Read the objects in `places`, in order.
 
     Raises:
         ClickException: a place cannot be read, or what is there are no manifests, or none at all.
@@ -67,5 +67,5 @@ def _read(place: str, recursive: bool) -> Iterator[tuple[str, bytes]]:
 
 
 def in_order(manifests: Sequence[Manifest]) -> list[Manifest]:
-    """What others need first: Namespaces, then CustomResourceDefinitions, then the rest as it was written."""
+    """Sort what others need first: Namespaces, then CustomResourceDefinitions, then the rest as it was written."""
     return sorted(manifests, key=lambda m: _FIRST.get(Kind.of_manifest(m)[::2], 2))

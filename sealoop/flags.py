@@ -20,7 +20,7 @@ _SAID |= dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False)
 
 
 def plain(args: Sequence[str], params: Iterable[click.Parameter]) -> list[str]:
-    """`args` as click takes them.
+    """Write `args` as click takes them.
 
     >>> option, switch = click.Option(["-l", "--selector"]), click.Option(["-w", "--watch"], is_flag=True)
     >>> plain(["ks", "-wl=app=web", "--watch=false", "-l=", "--", "-l=x"], [option, switch])
@@ -74,12 +74,12 @@ def _short(arg: str, flags: Mapping[str, click.Option], waiting: Iterator[str]) 
 
 
 def _next(waiting: Iterator[str]) -> list[str]:
-    """The word that follows, whatever it looks like; none where there is none: click complains."""
+    """Take the word that follows, whatever it looks like; none where there is none: click complains."""
     return [value for value in [next(waiting, None)] if value is not None]
 
 
 def _switch(option: click.Option, name: str, says: bool) -> list[str]:
-    """The words for a switch that says yes or no; none where no is what it says anyway."""
+    """Return the words for a switch with yes or no; none where no is what it means anyway."""
     if says:
         return [name]
     others = option.opts if name in option.secondary_opts else option.secondary_opts

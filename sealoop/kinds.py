@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
 
 def parse(words: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """(kind, names) as a person wrote them: `KIND NAME...`, `KIND,KIND [NAME...]` or `KIND/NAME...`.
+    """Parse kinds with names as a person wrote them: `KIND NAME...`, `KIND,KIND [NAME...]` or `KIND/NAME...`.
 
     >>> parse(["ks,gitrepo"]), parse(["ks", "a", "b"]), parse(["ks/a", "gitrepo/a", "ks/b"])
     ([('ks', ()), ('gitrepo', ())], [('ks', ('a', 'b'))], [('ks', ('a', 'b')), ('gitrepo', ('a',))])
@@ -58,14 +58,14 @@ def parse(words: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 async def asked_for(cluster: Cluster, words: Sequence[str]) -> list[Asked]:
-    """Raises ClickException: the cluster serves no kind of that name."""
+    """Find what a person asks for. Raises ClickException: the cluster serves no kind of that name."""
     parsed = parse(words)
     served = await cluster.resources()
     return [Asked(kind, names) for word, names in parsed for kind in matches(served, word)]
 
 
 def matches(served: Sequence[ApiResource], word: str) -> list[ApiResource]:
-    """The kinds that a person calls `word`. Core kinds win over others of the same name, as with kubectl.
+    """Return the kinds that a person calls `word`. Core kinds win over others of the same name, as with kubectl.
 
     A word is a plural, a kind or a short name, each also with `.group` or `.version.group`; or it is a category.
 
@@ -93,12 +93,12 @@ def _how_to_install(name: str) -> str:
 
 
 def object_name(kind: Kind, name: str) -> str:
-    """`deployment.apps/web`, as kubectl's `-o name` and its reports say it."""
+    """Write `deployment.apps/web`, as kubectl's `-o name` and its reports do."""
     return f"{kind.kind.lower()}{'.' if kind.group else ''}{kind.group}/{name}"
 
 
 async def placed(cluster: Cluster, manifest: Manifest, namespace: str, *, demanded: bool = False) -> Manifest:
-    """`manifest` with `namespace` where its kind has one and it names none.
+    """Put `manifest` into `namespace` where its kind has one and it names none.
 
     Args:
         demanded: a manifest that names another namespace is an error (`-n` was given).
@@ -117,7 +117,7 @@ async def placed(cluster: Cluster, manifest: Manifest, namespace: str, *, demand
 
 
 def told(ref: ObjectRef, error: GitOpsError) -> str:
-    """The error's sentence, which names the object, for a terminal."""
+    """Write the error's sentence, which names the object, for a terminal."""
     from sealoop.wiring import KINDS
 
     text = str(error)

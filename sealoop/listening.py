@@ -22,7 +22,7 @@ PATIENCE = 10.0
 
 
 def address(listen: str) -> tuple[str | None, int]:
-    """Host and port of `HOST:PORT`, `:PORT`, `PORT` or `[::1]:PORT`; no host for all interfaces.
+    """Split `HOST:PORT`, `:PORT`, `PORT` or `[::1]:PORT` into host and port; no host for all interfaces.
 
     >>> address("127.0.0.1:80"), address(":80"), address("80"), address("[::1]:80")
     (('127.0.0.1', 80), (None, 80), (None, 80), ('::1', 80))
@@ -40,7 +40,7 @@ def address(listen: str) -> tuple[str | None, int]:
 async def listening(
     application: web.Application, listen: str, option: str, *, most: int = MOST, patience: float = PATIENCE
 ) -> AsyncIterator[int]:
-    """Serves the application while it is open; gives the port.
+    """Serve the application while the block runs; yield the port.
 
     Args:
         option: what names another address.
@@ -97,7 +97,7 @@ class Connections:
 
     @web.middleware
     async def working(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Middleware: a request has come, and it is answered."""
+        """Note, as middleware, that a request has come, and that it is answered."""
         transport = request.transport
         if transport is None or transport not in self._waiting:
             return await handler(request)

@@ -27,7 +27,7 @@ def configure(style: Literal["text", "json"], level: str) -> None:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """What the caller passed as `extra`, in order."""
+    """Return what the caller passed as `extra`, in order."""
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
@@ -54,6 +54,6 @@ class TextFormatter(logging.Formatter):
 
 
 def _quoted(value: object) -> str:
-    """One word, or a JSON string: a line feed in a value must not begin another line."""
+    """Write one word, or a JSON string: a line feed in a value must not begin another line."""
     text = str(value)
     return text if text.isprintable() and text and not set(text) & set(' "=') else msgspec.json.encode(text).decode()

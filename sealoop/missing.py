@@ -42,7 +42,7 @@ async def tell_what_is_missing(cluster: Cluster, kinds: Sequence[Kind], namespac
 
 
 async def missing(cluster: Cluster, kinds: Sequence[Kind], namespace: str) -> AsyncIterator[tuple[str, str]]:
-    """(what, the command that makes it) of each thing that is not there. Raises ClusterError: nobody knows."""
+    """Yield each thing that is not there, and the command that makes it. Raises ClusterError: nobody knows."""
     absent = [kind.kind for kind in kinds if not await _is_served(cluster, kind)]
     if absent:
         yield f"the kinds {', '.join(absent)}", INSTALL

@@ -226,7 +226,7 @@ def delete(
 
 
 def _check_what(words: Sequence[str], files: Sequence[str], selector: str, everything: bool) -> None:
-    """Raises UsageError unless it is clear what is to be deleted: never a whole kind by a forgotten word."""
+    """Raise UsageError unless it is clear what is to be deleted: never a whole kind by a forgotten word."""
     if bool(words) == bool(files):
         raise click.UsageError("say what to delete: KIND NAME..., KIND/NAME..., or -f FILE")
     is_whole_kind = len(words) == 1 and "/" not in words[0]

@@ -36,7 +36,7 @@ class Column(NamedTuple):
 
 
 def age(since: str, now: datetime) -> str:
-    """The time that has passed since `since` (RFC 3339), as kubectl shortens it.
+    """Write the time that has passed since `since` (RFC 3339), as kubectl shortens it.
 
     >>> from datetime import UTC
     >>> now = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -79,7 +79,7 @@ _STEP = re.compile(
 
 
 def at(value: Any, path: str) -> list[Any]:
-    """Everything that a CRD column's JSONPath finds, in order; the subset that CRDs use.
+    """Find everything that a CRD column's JSONPath means, in order; the subset that CRDs use.
 
     >>> at({"conditions": [{"type": "Ready", "status": "True"}]}, '.conditions[?(@.type=="Ready")].status')
     ['True']
@@ -102,7 +102,7 @@ def _children(parent: Any, name: str, index: str | None, field: str | None, want
 
 
 def cell_at(path: str, type_: str = "string") -> Cell:
-    """A cell that shows what `path` finds; dates as ages."""
+    """Make a cell that shows what `path` finds; dates as ages."""
 
     def cell(manifest: Manifest, now: datetime) -> str:
         text = ",".join(_plain(item) for item in at(manifest, path))
@@ -122,7 +122,7 @@ def _plain(value: Any) -> str:
 
 
 def _count(*paths: str) -> Cell:
-    """How many entries there are: of a Secret a table shows no more than that."""
+    """Return how many entries there are: of a Secret a table shows no more than that."""
     return lambda manifest, _: str(sum(len(found or ()) for path in paths for found in at(manifest, path)))
 
 
@@ -134,7 +134,7 @@ def _of(ready: str, wanted: str) -> Cell:
 
 
 def _number(path: str) -> Cell:
-    """A count that is left out where it is 0."""
+    """Write a count that is left out where it is 0."""
     return lambda manifest, now: cell_at(path)(manifest, now) or "0"
 
 
@@ -164,7 +164,7 @@ def _cluster_ip(service: Manifest, _: datetime) -> str:
 
 
 def _external_ip(service: Manifest, _: datetime) -> str:
-    """Where a Service is reached from outside. Source: k8s.io/kubernetes, pkg/printers, getServiceExternalIP."""
+    """Return where a Service is reached from outside. Source: k8s.io/kubernetes, pkg/printers, getServiceExternalIP."""
     given = [str(ip) for ip in at(service, ".spec.externalIPs[*]")]
     match at(service, ".spec.type"):
         case ["ExternalName"]:
@@ -178,7 +178,7 @@ def _external_ip(service: Manifest, _: datetime) -> str:
 
 
 def _labels(path: str) -> Cell:
-    """What a plain selector, a map of labels, selects."""
+    """Write what a plain selector, a map of labels, selects."""
 
     def cell(manifest: Manifest, _: datetime) -> str:
         pairs = (f"{key}={value}" for found in at(manifest, path) for key, value in sorted((found or {}).items()))
@@ -188,7 +188,7 @@ def _labels(path: str) -> Cell:
 
 
 def _selector(manifest: Manifest, _: datetime) -> str:
-    """What a workload's selector selects, as `get -l` takes it."""
+    """Write what a workload's selector selects, as `get -l` takes it."""
     found = next(iter(at(manifest, ".spec.selector")), None) or {}
     labels = {key: f"{key}={value}" for key, value in (found.get("matchLabels") or {}).items()}
     expressions = [(each.get("key", ""), _requirement(each)) for each in found.get("matchExpressions") or ()]
@@ -300,7 +300,7 @@ _NAMELESS = {Kind("", "v1", "Event")}
 
 
 def declared_columns(kind: Kind, crd: Manifest | None) -> tuple[Column, ...]:
-    """The columns that a kind's CustomResourceDefinition declares; its age when it declares none."""
+    """Return the columns that a kind's CustomResourceDefinition declares; its age when it declares none."""
     versions = {} if crd is None else {version["name"]: version for version in crd["spec"]["versions"]}
     declared = versions.get(kind.version, {}).get("additionalPrinterColumns")
     if not declared:
@@ -309,7 +309,7 @@ def declared_columns(kind: Kind, crd: Manifest | None) -> tuple[Column, ...]:
 
 
 def in_reading_order(kind: Kind, found: Iterable[Manifest]) -> list[Manifest]:
-    """Events as they happened, the newest last; everything else as the cluster lists it."""
+    """Sort Events as they happened, the newest last; keep everything else as the cluster lists it."""
     return sorted(found, key=_last_seen) if kind.kind == "Event" else list(found)
 
 
@@ -339,7 +339,7 @@ class Table:
         self._widths: list[int] = []
 
     def lines(self, objects: Iterable[Manifest], now: datetime) -> list[str]:
-        """One line for each object, the heading before the first ever."""
+        """Write one line for each object, the heading before the first ever."""
         rows = [self._row(manifest, now) for manifest in objects]
         if rows and not self._widths:
             rows.insert(0, self._heading())
@@ -379,7 +379,7 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 def _reads_as_other(value: str) -> bool:
-    """Whether plain text would be read back as a number or the like: PyYAML does not quote the commit 12e45."""
+    """Tell whether plain text would be read back as a number or the like: PyYAML does not quote the commit 12e45."""
     try:
         return resolve(value) != value
     except ValueError:

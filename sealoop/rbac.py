@@ -56,7 +56,7 @@ def rbac(lease_namespace: str, document: Path | None, check: bool) -> None:
 
 
 def roles(needed: Iterable[Permission], applied: Iterable[Permission], lease_namespace: str) -> list[Manifest]:
-    """The roles, without bindings."""
+    """Make the roles, without bindings."""
     grants = merged(needed)
     return [
         _role("ClusterRole", {"name": "sealoop"}, (grant for grant in grants if grant.place == "cluster")),
@@ -66,7 +66,7 @@ def roles(needed: Iterable[Permission], applied: Iterable[Permission], lease_nam
 
 
 def table(needed: Iterable[Permission], applied: Iterable[Permission]) -> str:
-    """The table in Markdown: one row for what is granted alike, and for the same reasons."""
+    """Write the table in Markdown: one row for what is granted alike, and for the same reasons."""
     rows: dict[tuple[str, str, str], list[str]] = {}
     for owner, permissions in (("the service", needed), ("what it applies for you", applied)):
         for grant in merged(permissions):
@@ -78,7 +78,7 @@ def table(needed: Iterable[Permission], applied: Iterable[Permission]) -> str:
 
 
 def merged(permissions: Iterable[Permission]) -> list[Permission]:
-    """One for each resource, with all verbs and all reasons, in the order in which resources are first named."""
+    """Merge permissions: one for each resource, with all verbs and reasons, in the order in which they first come."""
     found: dict[tuple[str, str, str], list[Permission]] = {}
     for permission in permissions:
         found.setdefault((permission.group, permission.resource, permission.place), []).append(permission)
@@ -92,7 +92,7 @@ def merged(permissions: Iterable[Permission]) -> list[Permission]:
 
 
 def _role(kind: str, metadata: Manifest, grants: Iterable[Permission]) -> Manifest:
-    """A role whose rules name the resources of one group with the same verbs together."""
+    """Make a role whose rules name the resources of one group with the same verbs together."""
     together: dict[tuple[str, tuple[Verb, ...]], list[str]] = {}
     for grant in sorted(grants):
         together.setdefault((grant.group, grant.verbs), []).append(grant.resource)

@@ -80,7 +80,7 @@ def scope(served: ApiResource, how: Showing) -> str:
 
 
 async def _found(cluster: Cluster, asked: Asked, how: Showing) -> tuple[list[Manifest], list[NotFound], str]:
-    """The objects, the named ones that are not there, and where a watch goes on."""
+    """Return the objects, the named ones that are not there, and where a watch goes on."""
     served, names = asked
     if not names or how.watch:
         query = Query(served.kind, scope(served, how), how.selector, names[0] if names else "")
@@ -93,7 +93,7 @@ async def _found(cluster: Cluster, asked: Asked, how: Showing) -> tuple[list[Man
 
 
 async def listed(cluster: Cluster, query: Query) -> tuple[list[Manifest], str]:
-    """Every object the query finds, whole, and where a watch goes on."""
+    """List every object that the query finds, whole, and where a watch goes on."""
     while True:
         try:
             return await _pages(cluster, query)
@@ -131,7 +131,7 @@ async def _tables(
 async def _follow(
     cluster: Cluster, asked: Asked, manifests: list[Manifest], version: str, display: Display, how: Showing
 ) -> None:
-    """The objects, then what changes, until interrupted. Raises KindUnknown when the kind goes."""
+    """Show the objects, then what changes, until interrupted. Raises KindUnknown when the kind goes."""
     if asked.names and not manifests:
         return
     query = Query(asked.served.kind, scope(asked.served, how), how.selector, asked.names[0] if asked.names else "")
@@ -143,7 +143,7 @@ async def _follow(
 
 
 async def changes(cluster: Cluster, query: Query, shown: Sequence[Manifest], version: str) -> AsyncIterator[Manifest]:
-    """Every object that changes, as it is then (as it was last, when it is deleted).
+    """Yield every object that changes, as it is then (as it was last, when it is deleted).
 
     A watch that ends goes on; one that is too far behind lists again, and yields what is not as `shown`.
     """
@@ -184,7 +184,7 @@ class Display:
         self.table: printing.Table | None = None
 
     async def begin(self, cluster: Cluster, served: ApiResource) -> None:
-        """A table for objects of this kind."""
+        """Begin a table for objects of this kind."""
         columns = () if self.how.output == "name" else await columns_of(cluster, served)
         self.table = printing.Table(
             columns,
@@ -229,7 +229,7 @@ class Display:
 
 
 async def columns_of(cluster: Cluster, served: ApiResource) -> tuple[printing.Column, ...]:
-    """The columns of a kind: ours to know for built-in kinds, else those of its CustomResourceDefinition."""
+    """Return the columns of a kind: ours for built-in kinds, else those of its CustomResourceDefinition."""
     if (known := printing.BUILT_IN.get((served.kind.group, served.kind.kind))) is not None:
         return known
     crd = None

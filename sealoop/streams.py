@@ -23,7 +23,7 @@ MOST_DIGITS = 400
 
 
 def json_or_yaml(data: bytes) -> Iterator[tuple[int, Any]]:
-    """The documents of a file or of standard input, each with the line it begins at. Raises Malformed."""
+    """Decode the documents of a file or of standard input, each with the line it begins at. Raises Malformed."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -37,7 +37,7 @@ def json_or_yaml(data: bytes) -> Iterator[tuple[int, Any]]:
 
 
 def _json(text: str) -> Iterator[tuple[int, Any]]:
-    """Raises JSONDecodeError: it is no JSON; Malformed: it is, and still cannot be taken."""
+    """Yield documents of JSON. Raises JSONDecodeError: it is no JSON; Malformed: it is, and still cannot be taken."""
     line, end, position = 1, 0, _behind_space(text, 0)
     while position < len(text):
         line += text.count("\n", end, position)

@@ -9,12 +9,12 @@ import click
 
 
 def begin(command: str) -> str:
-    """The comment before the table of `command`."""
+    """Write the comment before the table of `command`."""
     return f"<!-- begin: sealoop {command} -->"
 
 
 def end(command: str) -> str:
-    """The comment behind the table of `command`."""
+    """Write the comment behind the table of `command`."""
     return f"<!-- end: sealoop {command} -->"
 
 

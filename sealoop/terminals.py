@@ -9,7 +9,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """One line that cannot steer a terminal.
+    """Write one line that cannot steer a terminal.
 
     >>> visible("the name\\x1b[2J\\nis taken")
     'the name [2J is taken'

@@ -70,7 +70,7 @@ class Clockwork:
         click.echo(f"  {click.style(f'{seconds:6.2f} s', fg='green')}  {name:<18} {told()}")
 
     def troubles(self) -> str:
-        """What the objects that are not ready say."""
+        """Return the messages of the objects that are not ready."""
         lines = [
             f"\n  {manifest.get('kind', '')} {manifest['metadata']['name']}: {condition['message']}"
             for manifest in self.observer.objects.values()
@@ -97,7 +97,7 @@ async def tell(world: World, patience: float) -> None:
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error that a task group wrapped."""
+    """Return the first error that a task group wrapped."""
     first = group.exceptions[0]
     return _only(first) if isinstance(first, BaseExceptionGroup) else first
 
@@ -215,7 +215,7 @@ def image_of(deployment: Manifest) -> str:
 
 
 def rolled_out(deployment: Manifest, tag: str) -> bool:
-    """Every replica runs the template whose image has `tag`."""
+    """Tell whether every replica runs the template whose image has `tag`."""
     if not image_of(deployment).endswith(f":{tag}"):
         return False
     status, wanted = deployment.get("status") or {}, deployment["spec"]["replicas"]

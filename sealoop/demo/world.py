@@ -55,7 +55,7 @@ class World:
     @classmethod
     @contextlib.asynccontextmanager
     async def made(cls, folder: Path) -> AsyncIterator[Self]:
-        """The servers running, the repository pushed, the cluster empty but for the two credentials."""
+        """Yield the world: servers run, the repository is pushed, the cluster is empty but for the two credentials."""
         folder = clear(folder)
         password = secrets.token_urlsafe(16)
         async with contextlib.AsyncExitStack() as stack:
@@ -82,7 +82,7 @@ class World:
 
     @contextlib.asynccontextmanager
     async def service(self) -> AsyncIterator[asyncio.subprocess.Process]:
-        """`sealoop run` on this world's cluster, asked to stop at the end."""
+        """Run `sealoop run` on this world's cluster, asked to stop at the end."""
         command = ["run", "--local", str(self.folder / "cluster"), "-f", str(self.folder / "manifests" / "bootstrap")]
         with (self.folder / "sealoop.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
@@ -100,14 +100,14 @@ class World:
                         await process.wait()
 
     def show_commit(self, commit: str) -> str:
-        """The commit on the remote: message and diff."""
+        """Show the commit on the remote: message and diff."""
         command = ["git", "show", "--format=%an: %s", "--unified=0", commit, "--"]
         remote = self.folder / "git" / "quickstart.git"
         return subprocess.run(command, cwd=remote, check=True, capture_output=True, text=True).stdout  # noqa: S603
 
 
 def clear(folder: Path) -> Path:
-    """The folder, absolute, empty but for our mark.
+    """Empty the folder but for our mark; return it as an absolute path.
 
     Raises:
         FolderTaken: it has contents that are not ours.
@@ -122,7 +122,7 @@ def clear(folder: Path) -> Path:
 
 
 def port_of(server: str) -> int:
-    """The port that the manifests say, or 0 (any free one) when something else has it."""
+    """Return the port that the manifests say, or 0 (any free one) when something else has it."""
     port = int(WRITTEN[server].rpartition(":")[2])
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -138,7 +138,7 @@ def address(url: str) -> str:
 
 
 def copy_manifests(target: Path, addresses: Mapping[str, str]) -> None:
-    """The quickstart's manifests, with the addresses that the servers really got."""
+    """Copy the quickstart's manifests, with the addresses that the servers really got."""
     with resources.as_file(resources.files("sealoop") / "quickstart") as packaged:
         beside = Path(__file__).parents[2] / "deploy" / "examples" / "quickstart"  # a source tree, not installed
         shutil.copytree(packaged if packaged.exists() else beside, target)
@@ -150,7 +150,7 @@ def copy_manifests(target: Path, addresses: Mapping[str, str]) -> None:
 
 
 def credentials(password: str, token: str) -> tuple[Manifest, ...]:
-    """What is not in Git: the password of the remote and the token of the secret store."""
+    """Make what is not in Git: the password of the remote and the token of the secret store."""
 
     def secret(name: str, **data: str) -> Manifest:
         metadata = {"name": name, "namespace": "default"}

@@ -38,7 +38,7 @@ _CHUNK = 1 << 16
 
 
 def basic(username: str, password: str) -> str:
-    """The Authorization header of a user and a password."""
+    """Make the Authorization header of a user and a password."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
@@ -47,7 +47,7 @@ def bearer(token: str) -> str:
 
 
 async def create_repository(directory: Path, files: Mapping[str, bytes], branch: str = "main") -> None:
-    """A new bare repository whose first commit holds `files`; without files it stays empty.
+    """Create a bare repository whose first commit holds `files`; without files it stays empty.
 
     Raises:
         RuntimeError: git failed.
@@ -101,7 +101,7 @@ class GitServer:
 
     @property
     def url(self) -> str:
-        """Where repository NAME is at `{url}/NAME`, once started."""
+        """Return the address: repository NAME is at `{url}/NAME`, once started."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     async def start(self) -> None:

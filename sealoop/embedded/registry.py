@@ -65,7 +65,7 @@ class RegistryServer:
 
     @property
     def host(self) -> str:
-        """What image names begin with: `127.0.0.1:<port>`."""
+        """Return the host that image names begin with: `127.0.0.1:<port>`."""
         return f"127.0.0.1:{self._port}"
 
     @property
@@ -108,7 +108,7 @@ class RegistryServer:
         return self._keep(store, tag, INDEX, json.dumps(manifest).encode())
 
     def remove(self, repository: str, tag: str) -> None:
-        """Raises KeyError."""
+        """Remove a tag. Raises KeyError: there is none."""
         del self._repositories[repository].tags[tag]
 
     def _descriptor(self, content: bytes) -> dict[str, Any]:

@@ -78,7 +78,7 @@ _SET = re.compile(r"(?P<namespace>[^:=/\s]+):(?P<name>[^:=/\s]+)=(?P<image>\S+)"
 
 
 def wanted_values(images: Sequence[str]) -> dict[str, str]:
-    """What each setter sets.
+    """Return the value of each setter.
 
     >>> wanted_values(["shop:web=localhost:5000/web:1.0"])["shop:web:name"]
     'localhost:5000/web'
@@ -115,7 +115,7 @@ def wanted_values(images: Sequence[str]) -> dict[str, str]:
 
 
 def declared_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
-    """The targets of the UpdateGuards in these files. Raises ClickException."""
+    """Read the targets of the UpdateGuards in these files. Raises ClickException."""
     if not guards:
         return ()
     import msgspec
@@ -141,7 +141,7 @@ def declared_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
 
 
 def is_marked(name: str, content: bytes) -> bool:
-    """Whether a file holds what every marker holds."""
+    """Tell whether a file holds what every marker holds."""
     from image_updater.domain.files.markers import SCREEN
 
     return SCREEN.encode() in content
@@ -150,7 +150,8 @@ def is_marked(name: str, content: bytes) -> bool:
 def found_files(
     path: Path, targets: Iterable[DeclaredTarget], screen: Callable[[str, bytes], bool] = is_marked
 ) -> dict[str, bytes]:
-    """What below `path` (or `path` itself, a file) the screen lets through or is a target, by path below it.
+    """Read the files below `path` (or the file `path`) that the screen lets through or that are targets, by path below
+    it.
 
     Raises:
         OSError.
@@ -210,7 +211,7 @@ _LINES = re.compile(rb"[^\n]*\n|[^\n]+")
 
 
 def unified(name: str, before: bytes, after: bytes) -> bytes:
-    """A difference that `git apply` takes.
+    """Write a difference that `git apply` takes.
 
     >>> unified("a", b"x\\n1", b"x\\n2").splitlines()[-4:]
     [b'-1', b'\\\\ No newline at end of file', b'+2', b'\\\\ No newline at end of file']
@@ -222,7 +223,7 @@ def unified(name: str, before: bytes, after: bytes) -> bytes:
 
 
 def inventory(plan: CommitPlan, *, written: bool) -> str:
-    """What changed and every place that was seen, as JSON."""
+    """Write what changed and every place that was seen, as JSON."""
     import msgspec
 
     from image_updater.domain.files.inventory import mark_applied, printable
@@ -237,7 +238,7 @@ def inventory(plan: CommitPlan, *, written: bool) -> str:
 
 
 def summary(plan: CommitPlan, *, written: bool) -> str:
-    """How many places are in which state, and each that a person should look at."""
+    """Write how many places are in which state, and each that a person should look at."""
     from image_updater.domain.files.inventory import describe_place, printable, select_noteworthy
 
     changed = len(plan.changes)

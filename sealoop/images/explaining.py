@@ -86,7 +86,7 @@ async def explain(cluster: Cluster, key: ObjectKey) -> Explanation:
 
 
 def _complaint(policy: ImagePolicy) -> str:
-    """What the service says where it decides nothing: it also knows what vanished, which is not remembered here."""
+    """Return the service's message where it decides nothing: it also knows what vanished, which is forgotten here."""
     ready = policy.status.ready
     return f"the service has not decided so: {ready.message}" if ready is not None and ready.status == "False" else ""
 
@@ -113,7 +113,7 @@ async def _followed(look: Look, automation: ImageUpdateAutomation, policy: Image
 
 
 def _may_follow(place: Sighting, base: str) -> bool:
-    """Whether a place follows the policy `namespace:name`, or could not be read far enough to tell that it does not."""
+    """Tell whether a place follows the policy `namespace:name`, or may: it could not be read far enough."""
     setters = [text for text in place.setter.split(", ") if text]
     return not setters or any(parse_setter(setter).base == base for setter in setters)
 

@@ -18,7 +18,7 @@ from sealoop.images.editing import found_files, replace_file
 
 
 def marked(objects: Sequence[Manifest], checkout: Path) -> list[Manifest]:
-    """The objects without the targets whose values were marked in the checkout's files; says what was done.
+    """Mark the targets' values in the checkout's files, print what was done; return the objects without these targets.
 
     Raises:
         ClickException: a file cannot be read or written.
@@ -30,7 +30,7 @@ def marked(objects: Sequence[Manifest], checkout: Path) -> list[Manifest]:
 
 
 def _marked(guard: Manifest, checkout: Path) -> Manifest:
-    """The guard with the targets that are still needed."""
+    """Return the guard with the targets that are still needed."""
     namespace = str(guard["metadata"]["namespace"])
     by_file: dict[str, list[tuple[Mapping[str, Any], DeclaredTarget]]] = {}
     for plain in guard["spec"]["targets"]:
@@ -52,7 +52,7 @@ def _marked(guard: Manifest, checkout: Path) -> Manifest:
 
 
 def _content(checkout: Path, name: str, targets: Sequence[DeclaredTarget]) -> bytes:
-    """Raises Unparsable: there is no such file."""
+    """Read a file. Raises Unparsable: there is no such file."""
     content = found_files(checkout, targets).get(name)
     if content is None:
         raise Unparsable("there is no such file in the checkout")

@@ -58,7 +58,7 @@ async def lend_token(cluster: Cluster, token: Token) -> None:
 
 
 def token_host(urls: Mapping[ObjectKey, str], named: str) -> str:
-    """Host and port that a token is for, as `https://host:port`; "" when nothing is pushed over http(s).
+    """Return host and port of a token as `https://host:port`; "" when nothing is pushed over http(s).
 
     Args:
         urls: of the GitRepositories that are pushed to.
@@ -99,7 +99,7 @@ async def lend_logins(cluster: Cluster, docker_config: bytes, namespace: str) ->
 
 
 def _named(text: str) -> str:
-    """What a person named, as `https://host:port`. Raises ClickException."""
+    """Write what a person named as `https://host:port`. Raises ClickException."""
     if not text:
         return ""
     url = text if "://" in text else f"https://{text}"
@@ -110,7 +110,7 @@ def _named(text: str) -> str:
 
 
 def _server(url: str) -> str:
-    """`https://host:port` of a URL, likewise http; "" for one of another scheme, or that cannot be read."""
+    """Return `https://host:port` of a URL, likewise http; "" for one of another scheme, or that cannot be read."""
     host = host_in(url)
     if not host or URL(url).scheme not in ("http", "https"):
         return ""

@@ -28,7 +28,7 @@ ANY_IMAGE = ImageRef(name="registry.invalid/image", tag="0", digest="sha256:" + 
 
 
 def given_in(manifests: Iterable[Manifest], *, complete: bool) -> tuple[Given, tuple[Finding, ...]]:
-    """The objects of our kinds among `manifests`, and what an API server would say of those that it refuses."""
+    """Return the objects of our kinds among `manifests`, and findings for those that an API server would refuse."""
     kinds = {(kind.KIND.group, kind.KIND.kind): kind for kind in KINDS}
     objects: list[Resource] = []
     refused: list[Finding] = []
@@ -52,7 +52,7 @@ def given_in(manifests: Iterable[Manifest], *, complete: bool) -> tuple[Given, t
 
 
 async def given_by(cluster: Cluster, namespace: str) -> Given:
-    """The objects that the cluster has; "" for all namespaces."""
+    """Read the objects that the cluster has; "" for all namespaces."""
     objects: list[Resource] = []
     for kind in (ImageRepository, ImagePolicy, UpdateGuard):
         objects += await listed(cluster, kind, namespace)
@@ -73,7 +73,7 @@ def _of(kind: type[R], objects: Iterable[Resource]) -> tuple[R, ...]:
 
 
 def looked_at(folders: Sequence[Path], given: Given) -> Given:
-    """`given` with the marked places of the folders' files, and those that the guards' targets lead to.
+    """Add to `given` the marked places of the folders' files, and those that the guards' targets lead to.
 
     Files are named by their path below their folder; where several folders are given, with the folder in front.
 
@@ -114,7 +114,7 @@ def looked_at(folders: Sequence[Path], given: Given) -> Given:
 
 
 def may_be_marked(name: str, content: bytes) -> bool:
-    """Whether a file holds a marker, or what may have been meant as one."""
+    """Tell whether a file holds a marker, or what may have been meant as one."""
     if SCREEN.encode() in content:
         return True
     return is_considered(name) and any(near_misses(_text(content)))
@@ -125,14 +125,14 @@ def _text(content: bytes) -> str:
 
 
 def _values(policy: ImagePolicy) -> dict[str, str]:
-    """What its setters set: what it chose, or what it might."""
+    """Return the values of its setters: what it chose, or what it might."""
     digest = "" if policy.spec.digest_reflection_policy == "Never" else ANY_IMAGE.digest
     image = policy.status.latest_ref or msgspec.structs.replace(ANY_IMAGE, digest=digest)
     return setters(policy.metadata.namespace, {policy.metadata.name: image})
 
 
 def _of_any(bases: Iterable[str]) -> dict[str, str]:
-    """What the setters of policies that are not given might set."""
+    """Return values that the setters of policies that are not given might set."""
     values: dict[str, str] = {}
     for base in bases:
         namespace, _, name = base.partition(":")
@@ -141,7 +141,7 @@ def _of_any(bases: Iterable[str]) -> dict[str, str]:
 
 
 def _bases(setter: str) -> Iterable[str]:
-    """The policies `namespace:name` that a place's setter names."""
+    """Yield the policies `namespace:name` that a place's setter names."""
     split = (each.split(":") for each in setter.split(", "))
     return [f"{parts[0]}:{parts[1]}" for parts in split if len(parts) > 1 and all(parts[:2])]
 

@@ -32,7 +32,7 @@ Find = Callable[[ObjectRef], Awaitable[Manifest | None]]
 
 
 async def among(manifests: Iterable[Manifest], namespace: str) -> list[Manifest]:
-    """Of manifests in files, what takes part.
+    """Select what takes part of manifests in files.
 
     Args:
         namespace: whose; "" for all. It is also the namespace of manifests that name none (else `default`).
@@ -52,7 +52,7 @@ async def among(manifests: Iterable[Manifest], namespace: str) -> list[Manifest]
 
 
 async def in_cluster(cluster: Cluster, namespace: str) -> list[Manifest]:
-    """Of a cluster's objects, what takes part; what is named and cannot be read is told."""
+    """Select what takes part of a cluster's objects; what is named and cannot be read is reported."""
     roots: list[Manifest] = []
     for kind in KINDS:
         with contextlib.suppress(KindUnknown):  # who has no UpdateGuards has not installed them
@@ -69,7 +69,7 @@ async def in_cluster(cluster: Cluster, namespace: str) -> list[Manifest]:
 
 
 async def _with_named(roots: Sequence[Manifest], find: Find) -> list[Manifest]:
-    """The roots, and what they name, and what that names."""
+    """Return the roots with what they name, and what that names."""
     found, asked, fresh = list(roots), {_place(each) for each in roots}, list(roots)
     while fresh:
         named = {(ref.kind[::2], ref.key): ref for manifest in fresh for ref in named_by(manifest)}
@@ -81,7 +81,7 @@ async def _with_named(roots: Sequence[Manifest], find: Find) -> list[Manifest]:
 
 
 def named_by(manifest: Manifest) -> Iterable[ObjectRef]:
-    """What an object needs of others: its namespace, sources, Secrets, ServiceAccount and checkpoint.
+    """Yield what an object needs of others: its namespace, sources, Secrets, ServiceAccount and checkpoint.
 
     >>> spec = {"secretRef": {"name": "pull"}}
     >>> manifest = {"kind": "GitRepository", "metadata": {"name": "a", "namespace": "shop"}, "spec": spec}
@@ -130,7 +130,7 @@ def _secrets(namespace: str, references: Iterable[Any]) -> Iterable[ObjectRef]:
 
 
 def _placed(manifest: Manifest, namespace: str) -> Manifest:
-    """The manifest in a namespace."""
+    """Return the manifest in a namespace."""
     if Kind.of_manifest(manifest) == NAMESPACE or manifest["metadata"].get("namespace"):
         return manifest
     return {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}

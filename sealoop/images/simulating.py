@@ -63,7 +63,7 @@ async def simulate(
 
 
 def placed_at(policy: ImagePolicy, key: ObjectKey) -> ImagePolicy:
-    """The policy as if it were the cluster's of that name; its labels are its own."""
+    """Return the policy as if it were the cluster's of that name; its labels are its own."""
     metadata = msgspec.structs.replace(policy.metadata, namespace=key.namespace, name=key.name)
     return msgspec.structs.replace(policy, metadata=metadata)
 

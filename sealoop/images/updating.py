@@ -114,7 +114,7 @@ async def update_once(once: Once) -> tuple[Result, ...]:
 
 @contextlib.asynccontextmanager
 async def _working(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[asyncio.Task[None]]:
-    """The image controllers at work on the cluster; yields their task, which ends early only when it breaks.
+    """Run the image controllers on the cluster; yield their task, which ends early only when it breaks.
 
     Args:
         allow_file: read and write repositories of this machine: for who wrote the objects, not for a cluster's tenants.
@@ -159,14 +159,14 @@ async def _found(once: Once) -> list[Manifest]:
 
 
 def _namespaces(manifests: Sequence[Manifest]) -> list[Manifest]:
-    """The namespaces of the objects, as far as they are not among them."""
+    """Make the namespaces of the objects, as far as they are not among them."""
     present = {ref.key.name for ref in map(ObjectRef.of, manifests) if ref.kind == NAMESPACE}
     wanted = {manifest["metadata"].get("namespace", "") for manifest in manifests} - present - {"", "default"}
     return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(wanted)]
 
 
 def _bare(manifests: Iterable[Manifest]) -> list[Manifest]:
-    """The objects as somebody would write them; automations are not suspended here."""
+    """Return the objects as somebody would write them; automations are not suspended here."""
     bare: list[Manifest] = []
     for manifest in manifests:
         metadata = manifest["metadata"]
@@ -179,7 +179,7 @@ def _bare(manifests: Iterable[Manifest]) -> list[Manifest]:
 
 
 async def _statuses(cluster: Cluster, manifests: Iterable[Manifest]) -> None:
-    """What the objects' controllers remember: what was chosen, quarantined, set back."""
+    """Restore what the objects' controllers remember: what was chosen, quarantined, set back."""
     ours = {kind.KIND for kind in SERVED}
     for manifest in manifests:
         if Kind.of_manifest(manifest) not in ours or not manifest.get("status"):
@@ -228,7 +228,7 @@ async def _results(cluster: Cluster, before: Sequence[ImageUpdateAutomation]) ->
 
 
 def docker_config(path: Path | None) -> bytes | None:
-    """What `docker login` has stored, from `path` or where docker keeps it; None when there is nothing.
+    """Read what `docker login` has stored, from `path` or where docker keeps it; None when there is nothing.
 
     Raises:
         ClickException: `path` was named and cannot be read.

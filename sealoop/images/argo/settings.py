@@ -78,7 +78,7 @@ class Updaters:
     used: set[tuple[str, str]] = field(default_factory=set)
 
     def said(self, application: Manifest, note: Note) -> Said | None:
-        """The settings of the reference that fits the Application best; None when none does."""
+        """Return the settings of the reference that fits the Application best; None when none does."""
         best: tuple[int, Manifest, Mapping[str, Any]] | None = None
         for updater in self.manifests:
             if not _is_of_namespace(updater, application):
@@ -101,7 +101,7 @@ class Updaters:
         return _of_reference(mapping(updater.get("spec")), reference, note)
 
     def unused(self) -> Iterable[str]:
-        """What names no Application that is there."""
+        """Yield a note on each reference that names no Application that is there."""
         for updater in self.manifests:
             name = str(updater["metadata"]["name"])
             for reference in mappings(mapping(updater.get("spec")).get("applicationRefs")):
@@ -111,7 +111,7 @@ class Updaters:
 
 
 def by_annotations(application: Manifest, note: Note) -> Said | None:
-    """What the annotations say; None when they ask for nothing."""
+    """Read the settings in the annotations; None when they ask for nothing."""
     annotations = mapping(application["metadata"].get("annotations"))
     said = {key[len(PREFIX) :]: str(text).strip() for key, text in annotations.items() if key.startswith(PREFIX)}
     listed = [item.strip() for item in said.get("image-list", "").split(",") if item.strip()]
@@ -155,7 +155,7 @@ def _of_reference(spec: Mapping[str, Any], reference: Mapping[str, Any], note: N
 
 
 def _is_of_namespace(updater: Manifest, application: Manifest) -> bool:
-    """An ImageUpdater counts in its own namespace; the first versions let it name another."""
+    """Tell whether an ImageUpdater is of an Application's namespace; the first versions let it name another."""
     mine = application["metadata"].get("namespace")
     named = (updater["metadata"].get("namespace"), mapping(updater.get("spec")).get("namespace"))
     names = {str(name) for name in named if name}
@@ -163,7 +163,7 @@ def _is_of_namespace(updater: Manifest, application: Manifest) -> bool:
 
 
 def _score(reference: Mapping[str, Any], application: Manifest, note: Note) -> int:
-    """How well a reference fits, 0 for not at all: an exact name, else as many literal characters as it has."""
+    """Return how well a reference fits, 0 for not at all: an exact name, else as many literal characters as it has."""
     name, labels = str(application["metadata"]["name"]), mapping(application["metadata"].get("labels"))
     pattern = str(reference.get("namePattern", ""))
     selector = reference.get("labelSelectors")
@@ -183,12 +183,12 @@ def _score(reference: Mapping[str, Any], application: Manifest, note: Note) -> i
 
 
 def re_of(glob: str) -> Any:
-    """A compiled glob of Go's filepath.Match. Raises PatternInvalid."""
+    """Compile a glob of Go's filepath.Match. Raises PatternInvalid."""
     return compile_pattern(pattern_of(glob))
 
 
 def pattern_of(glob: str) -> str:
-    """A glob of Go's filepath.Match as a regular expression of the whole text.
+    """Write a glob of Go's filepath.Match as a regular expression of the whole text.
 
     >>> pattern_of("*-rc?")
     '^.*\\\\-rc.$'
@@ -249,7 +249,7 @@ def _manifest_targets(targets: Any) -> dict[str, str]:
 
 
 def _key(verification: Any, note: Note) -> tuple[str, str]:
-    """The Secret of `imagesVerification` and the key's name in it."""
+    """Return the Secret of `imagesVerification`, and the key's name in it."""
     verification = mapping(verification)
     if not verification or verification.get("enabled") is False:
         return "", ""

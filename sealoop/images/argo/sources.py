@@ -21,12 +21,12 @@ _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
 
 
 def mapping(found: Any) -> Mapping[str, Any]:
-    """What is no mapping says nothing: these manifests are other people's."""
+    """Return a mapping, {} for anything else: these manifests are other people's."""
     return found if isinstance(found, Mapping) else {}
 
 
 def mappings(found: Any) -> list[Mapping[str, Any]]:
-    """The mappings of a list."""
+    """Return the mappings of a list."""
     return [each for each in sequence(found) if isinstance(each, Mapping)]
 
 
@@ -54,7 +54,7 @@ class Source(NamedTuple):
 
 
 def source_of(application: Manifest) -> Source:
-    """The source that images are written to: the first with Helm or Kustomize settings, as in the original."""
+    """Return the source that images are written to: the first with Helm or Kustomize settings, as in the original."""
     everything = _sources(application)
     main = next((each for each in everything if "helm" in each or "kustomize" in each), None)
     main = main or next((each for each in everything if each.get("path") is not None), None)
@@ -94,7 +94,7 @@ def source_of(application: Manifest) -> Source:
 
 
 def _beside(everything: list[Mapping[str, Any]], main: Mapping[str, Any], home: Mapping[str, Any]) -> Iterator[str]:
-    """The sources that nothing leads into."""
+    """Yield a note on each source that nothing leads into."""
     for each in everything:
         if each is not main and each is not home and (each.get("path") is not None or each.get("chart")):
             what = f"chart {each['chart']}" if each.get("chart") else f"path {each['path']!r}"
@@ -110,7 +110,7 @@ def _sources(application: Manifest) -> list[Mapping[str, Any]]:
 
 
 def below(folder: str, path: str) -> str:
-    """`path` below a folder of the repository; an absolute one is below its root."""
+    """Join `path` to a folder of the repository; an absolute one is below its root."""
     whole = path if path.startswith("/") else f"{folder}/{path}"
     parts: list[str] = []
     for part in whole.split("/"):
@@ -122,7 +122,7 @@ def below(folder: str, path: str) -> str:
 
 
 def as_glob(path: str) -> str:
-    """A path in which a template stands, as a glob of all that it may become.
+    """Write a path in which a template stands as a glob of all that it may become.
 
     >>> as_glob("apps/{{ .path.basename }}/values.yaml")
     'apps/*/values.yaml'
@@ -131,7 +131,7 @@ def as_glob(path: str) -> str:
 
 
 def template_of(applicationset: Manifest) -> tuple[Manifest, ...]:
-    """The Applications that an ApplicationSet makes: one for each element of a list, else its template as it stands."""
+    """Return the Applications of an ApplicationSet: one for each element of a list, else its template as it is."""
     spec = mapping(applicationset.get("spec"))
     metadata = applicationset["metadata"]
     template = dict(copy.deepcopy(mapping(spec.get("template"))))
@@ -146,7 +146,7 @@ def template_of(applicationset: Manifest) -> tuple[Manifest, ...]:
 
 
 def _elements(generators: Any) -> list[Mapping[str, Any]] | None:
-    """The elements of list generators; None where other generators make what only Argo CD knows."""
+    """Return the elements of list generators; None where other generators make what only Argo CD knows."""
     found: list[Mapping[str, Any]] = []
     for generator in sequence(generators):
         only = mapping(generator)
@@ -158,7 +158,7 @@ def _elements(generators: Any) -> list[Mapping[str, Any]] | None:
 
 
 def _filled(found: Any, element: Mapping[str, Any]) -> Any:
-    """The template with the element's values; what they do not say stays."""
+    """Fill the template with the element's values; the template's other fields stay."""
     if isinstance(found, Mapping):
         return {key: _filled(value, element) for key, value in found.items()}
     if isinstance(found, list):

@@ -97,7 +97,7 @@ class _Draft:
         self.notes.append(f"{self.application.get('kind', 'Application')} {self.name}: {text}")
 
     def object_name(self, *parts: str) -> str:
-        """A name that is not taken yet."""
+        """Make a name that is not taken yet."""
         wanted = name = _object_name(*parts)
         number = 2
         while name in self.taken:
@@ -108,7 +108,7 @@ class _Draft:
 
 
 def import_argo(manifests: Iterable[Manifest], namespace: str = "") -> Imported:
-    """The equivalents of the Applications among `manifests`, as their annotations and ImageUpdaters say.
+    """Translate the Applications among `manifests`, as their annotations and ImageUpdaters say.
 
     Args:
         namespace: of the objects that are made; "" for each Application's own.
@@ -137,7 +137,7 @@ def import_argo(manifests: Iterable[Manifest], namespace: str = "") -> Imported:
 
 
 def _applications(everything: Iterable[Manifest], notes: list[str]) -> Iterable[Manifest]:
-    """The Applications, and those that an ApplicationSet would make and that are not there."""
+    """Yield the Applications, and those that an ApplicationSet would make and that are not there."""
     found = [m for m in everything if _is(m, "argoproj.io", "Application")]
     yield from found
     owners = {
@@ -189,7 +189,7 @@ def _image(draft: _Draft, settings: Settings) -> None:
 
 
 def _split(image: str) -> tuple[str, str, str]:
-    """An image's name, its tag or constraint, and its digest.
+    """Split an image into its name, its tag or constraint, and its digest.
 
     >>> _split("r.io:5000/web:^1@sha256:00")
     ('r.io:5000/web', '^1', 'sha256:00')
@@ -202,7 +202,7 @@ def _split(image: str) -> tuple[str, str, str]:
 
 
 def _choice(draft: _Draft, settings: Settings, constraint: str, name: str) -> dict[str, Any] | None:
-    """The ImagePolicy's spec beside its repository; None when there is no equivalent."""
+    """Make the ImagePolicy's spec beside its repository; None when there is no equivalent."""
     spec: dict[str, Any] = {}
     strategy = settings.get("update-strategy", "semver").lower()
     match strategy:
@@ -244,7 +244,7 @@ def _choice(draft: _Draft, settings: Settings, constraint: str, name: str) -> di
 
 
 def _allowed(settings: Settings) -> str | None:
-    """The pattern that tags must match; "" for any, None where nothing does."""
+    """Return the pattern that tags must match; "" for any, None where nothing does."""
     said = settings.get("allow-tags") or settings.get("tag-match") or "any"
     kind, colon, pattern = said.partition(":")
     if said.lower() == "any":
@@ -259,7 +259,7 @@ def _allowed(settings: Settings) -> str | None:
 
 
 def _short_tag(draft: _Draft, settings: Settings, constraint: str) -> str:
-    """A tag of one or two parts that the image has, or seems to have; "" when none is known."""
+    """Return a tag of one or two parts that the image has, or seems to have; "" when none is known."""
     base = _split(settings.image)[0]
     known = [constraint, *_running(draft, settings, base)]
     for tag in known:
@@ -272,7 +272,7 @@ def _short_tag(draft: _Draft, settings: Settings, constraint: str) -> str:
 
 
 def _running(draft: _Draft, settings: Settings, base: str) -> Iterable[str]:
-    """The tags of the image that the Application tells of."""
+    """Yield the tags of the image that the Application reports."""
     summary = mapping(mapping(draft.application.get("status")).get("summary"))
     kustomized = sequence(mapping(draft.source.main.get("kustomize")).get("images"))
     for text in (*sequence(summary.get("images")), *(str(each).rpartition("=")[2] for each in kustomized)):
@@ -312,7 +312,7 @@ def _repository(draft: _Draft, settings: Settings, image: str, name: str) -> Man
 
 
 def _secret(draft: _Draft, where: str, name: str) -> str:
-    """The name of the Secret at `namespace/name`, which must be where the objects are."""
+    """Return the name of the Secret at `namespace/name`, which must be where the objects are."""
     namespace, _, secret = where.strip().rpartition("/")
     namespace = namespace or str(draft.application["metadata"].get("namespace") or draft.namespace)
     if namespace != draft.namespace:
@@ -330,7 +330,7 @@ def _key(draft: _Draft, settings: Settings, name: str) -> str:
 
 
 def _target(draft: _Draft, settings: Settings, image: str, policy: str) -> None:
-    """Where the value stands in Git, as an UpdateGuard's target."""
+    """Declare the value's place in Git as an UpdateGuard's target."""
     if any(name.startswith("plugin.") for name in settings.values) or draft.source.kind == "plugin":
         draft.note(f"{policy}: a plug-in reads its image; put a marker behind the value, or declare a target")
         return
@@ -369,7 +369,7 @@ def _entry(name: str) -> dict[str, str]:
 
 
 def _pair(name: str, tag: str) -> tuple[str, bool]:
-    """What repository and tag stand below, where they stand as charts have them, with a registry beside them or not."""
+    """Return the field above the repository, and whether repository and tag are below it as charts have them."""
     parent, _, last = name.rpartition(".")
     other, _, last_tag = tag.rpartition(".")
     return parent, bool(parent) and parent == other and last in ("repository", "name") and last_tag == "tag"
@@ -453,7 +453,7 @@ def _git_repository(draft: _Draft, said: Said, name: str, url: str) -> Manifest:
 
 
 def _branch(draft: _Draft, said: Said) -> str:
-    """The branch that is read."""
+    """Return the branch that is read."""
     base = said.wide.get("git-branch", "").partition(":")[0].strip()
     revision = base or draft.source.revision
     if revision in ("", "HEAD"):
@@ -488,7 +488,7 @@ def _automation(draft: _Draft, said: Said, name: str, selector: Mapping[str, Any
 
 
 def _guards(draft: _Draft, name: str, selector: Mapping[str, Any], *, targets: bool) -> list[Manifest]:
-    """The guard of all policies, and one for each cosign key that only some images are signed with."""
+    """Make the guard of all policies, and one for each cosign key that only some images are signed with."""
     guard: dict[str, Any] = {"policySelector": selector, "targets": draft.targets if targets else []}
     if draft.platforms:
         guard["platforms"] = sorted(set(draft.platforms))
@@ -512,7 +512,7 @@ def _verify(secret: str) -> dict[str, Any]:
 
 
 def _url(text: str) -> str:
-    """A repository's address as a GitRepository takes it.
+    """Write a repository's address as a GitRepository takes it.
 
     >>> _url("git@example.com:org/fleet.git")
     'ssh://git@example.com/org/fleet.git'
@@ -526,7 +526,7 @@ def _ignored(settings: Settings) -> list[str]:
 
 
 def _object_name(*parts: str) -> str:
-    """A name that objects may have.
+    """Make a name that objects may have.
 
     >>> _object_name("My_App", "org/web")
     'my-app-org-web'
