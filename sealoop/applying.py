@@ -69,7 +69,7 @@ async def apply_all(cluster: Cluster, manifests: Sequence[Manifest], how: Applyi
 
 
 async def apply_one(cluster: Cluster, manifest: Manifest, how: Applying) -> tuple[ObjectRef, str]:
-    """Apply one manifest; return its name, and `created`, `configured` or `unchanged`. Raises what Cluster.apply does."""
+    """Apply one manifest; return its name, and `created`, `configured` or `unchanged`. Raises as Cluster.apply does."""
     wanted = await placed(cluster, manifest, how.namespace, demanded=how.demanded)
     ref = ObjectRef.of(wanted)
     before = await cluster.get(ref)
