@@ -16,7 +16,7 @@ import click
 from gitops_core.errors import BadRequest, GitOpsError, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import ApiResource, Cluster
-from sealoop.terminals import visible
+from sealoop.terminals import make_visible
 
 NAMESPACE = Kind("", "v1", "Namespace")
 CRD = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
@@ -57,7 +57,7 @@ def parse(words: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
     return list(found.items())
 
 
-async def asked_for(cluster: Cluster, words: Sequence[str]) -> list[Asked]:
+async def find_asked(cluster: Cluster, words: Sequence[str]) -> list[Asked]:
     """Find what a person asks for. Raises ClickException: the cluster serves no kind of that name."""
     parsed = parse(words)
     served = await cluster.resources()
@@ -92,12 +92,12 @@ def _how_to_install(name: str) -> str:
     return f"; {_INSTALL}" if name in ours else ""
 
 
-def object_name(kind: Kind, name: str) -> str:
+def write_name(kind: Kind, name: str) -> str:
     """Write `deployment.apps/web`, as kubectl's `-o name` and its reports do."""
     return f"{kind.kind.lower()}{'.' if kind.group else ''}{kind.group}/{name}"
 
 
-async def placed(cluster: Cluster, manifest: Manifest, namespace: str, *, demanded: bool = False) -> Manifest:
+async def place(cluster: Cluster, manifest: Manifest, namespace: str, *, demanded: bool = False) -> Manifest:
     """Put `manifest` into `namespace` where its kind has one and it names none.
 
     Args:
@@ -116,7 +116,7 @@ async def placed(cluster: Cluster, manifest: Manifest, namespace: str, *, demand
     return {**manifest, "metadata": metadata}
 
 
-def told(ref: ObjectRef, error: GitOpsError) -> str:
+def explain(ref: ObjectRef, error: GitOpsError) -> str:
     """Write the error's sentence, which names the object, for a terminal."""
     from sealoop.wiring import KINDS
 
@@ -125,8 +125,8 @@ def told(ref: ObjectRef, error: GitOpsError) -> str:
         ours = any(ref.kind == each.KIND for each in KINDS)
         text += f"; {_INSTALL}" if ours else "; install its CustomResourceDefinition first"
     is_named = text.startswith(f"{ref.kind.kind}/") or f'"{ref.key.name}"' in text
-    return visible(text if is_named else f"{ref}: {text}")
+    return make_visible(text if is_named else f"{ref}: {text}")
 
 
-def ref_in(served: ApiResource, namespace: str, name: str) -> ObjectRef:
+def parse_ref(served: ApiResource, namespace: str, name: str) -> ObjectRef:
     return ObjectRef(served.kind, ObjectKey(namespace if served.namespaced else "", name))

@@ -21,10 +21,10 @@ PATIENCE = 10.0
 """Seconds."""
 
 
-def address(listen: str) -> tuple[str | None, int]:
+def parse_address(listen: str) -> tuple[str | None, int]:
     """Split `HOST:PORT`, `:PORT`, `PORT` or `[::1]:PORT` into host and port; no host for all interfaces.
 
-    >>> address("127.0.0.1:80"), address(":80"), address("80"), address("[::1]:80")
+    >>> parse_address("127.0.0.1:80"), parse_address(":80"), parse_address("80"), parse_address("[::1]:80")
     (('127.0.0.1', 80), (None, 80), (None, 80), ('::1', 80))
 
     Raises:
@@ -55,7 +55,7 @@ async def listening(
     await runner.setup()
     try:
         try:
-            host, port = address(listen)
+            host, port = parse_address(listen)
             served = runner.server
             if served is None:
                 raise RuntimeError("a runner that is set up has a server")

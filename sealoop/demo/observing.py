@@ -21,7 +21,7 @@ class Observer:
         self.changed = asyncio.Condition()
 
     @contextlib.asynccontextmanager
-    async def watching(self, kinds: Iterable[Kind]) -> AsyncIterator[None]:
+    async def watch(self, kinds: Iterable[Kind]) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(self._watch(kind)) for kind in kinds]
             try:

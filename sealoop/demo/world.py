@@ -26,7 +26,7 @@ from typing import Self
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Manifest
 from gitops_core.runtime.clock import SystemChance, SystemClock
-from sealoop.embedded.githttp import GitServer, basic, create_repository
+from sealoop.embedded.githttp import GitServer, create_repository, make_basic
 from sealoop.embedded.registry import RegistryServer
 from sealoop.embedded.vault import EmbeddedVault
 
@@ -54,18 +54,20 @@ class World:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def made(cls, folder: Path) -> AsyncIterator[Self]:
+    async def make(cls, folder: Path) -> AsyncIterator[Self]:
         """Yield the world: servers run, the repository is pushed, the cluster is empty but for the two credentials."""
         folder = clear(folder)
         password = secrets.token_urlsafe(16)
         async with contextlib.AsyncExitStack() as stack:
             git = await stack.enter_async_context(
                 GitServer(
-                    folder / "git", authorization={"quickstart.git": basic("sealoop", password)}, port=port_of("git")
+                    folder / "git",
+                    authorization={"quickstart.git": make_basic("sealoop", password)},
+                    port=find_port("git"),
                 )
             )
-            registry = await stack.enter_async_context(RegistryServer(port_of("registry")))
-            vault = await stack.enter_async_context(EmbeddedVault(port=port_of("vault")))
+            registry = await stack.enter_async_context(RegistryServer(find_port("registry")))
+            vault = await stack.enter_async_context(EmbeddedVault(port=find_port("vault")))
             addresses = {"git": address(git.url), "registry": address(registry.url), "vault": address(vault.url)}
             copy_manifests(manifests := folder / "manifests", addresses)
             registry.add(IMAGE, "1.0.0")
@@ -76,12 +78,12 @@ class World:
             await create_repository(folder / "git" / "quickstart.git", files)
             cluster = LocalCluster.open(folder / "cluster", SystemClock(), SystemChance(), shared=True)
             stack.callback(cluster.close)
-            for manifest in credentials(password, vault.token.text()):
+            for manifest in make_credentials(password, vault.token.text()):
                 await cluster.create(manifest, field_manager="sealoop-demo")
             yield cls(folder, cluster, registry, vault, addresses)
 
     @contextlib.asynccontextmanager
-    async def service(self) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def run_service(self) -> AsyncIterator[asyncio.subprocess.Process]:
         """Run `sealoop run` on this world's cluster, asked to stop at the end."""
         command = ["run", "--local", str(self.folder / "cluster"), "-f", str(self.folder / "manifests" / "bootstrap")]
         with (self.folder / "sealoop.log").open("wb") as log:
@@ -121,7 +123,7 @@ def clear(folder: Path) -> Path:
     return folder.absolute()
 
 
-def port_of(server: str) -> int:
+def find_port(server: str) -> int:
     """Return the port that the manifests say, or 0 (any free one) when something else has it."""
     port = int(WRITTEN[server].rpartition(":")[2])
     with socket.socket() as probe:
@@ -149,7 +151,7 @@ def copy_manifests(target: Path, addresses: Mapping[str, str]) -> None:
         path.write_text(text)
 
 
-def credentials(password: str, token: str) -> tuple[Manifest, ...]:
+def make_credentials(password: str, token: str) -> tuple[Manifest, ...]:
     """Make what is not in Git: the password of the remote and the token of the secret store."""
 
     def secret(name: str, **data: str) -> Manifest:

@@ -127,7 +127,7 @@ class Look:
 
 
 @asynccontextmanager
-async def looking(cluster: Cluster) -> AsyncIterator[Look]:
+async def open_look(cluster: Cluster) -> AsyncIterator[Look]:
     """Yield a Look, whose memory is gone at the end."""
     clock, chance, metrics = SystemClock(), SystemChance(), Metrics(CollectorRegistry())
     async with contextlib.AsyncExitStack() as stack:

@@ -21,7 +21,7 @@ from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.forwarding import Forwarding
 from sealoop.applying import Applying, apply_all
 from sealoop.deleting import Deleting, delete_all
-from sealoop.files import in_order, manifests_in
+from sealoop.files import manifests_in, sort
 from sealoop.kinds import matches
 from sealoop.showing import Showing, changes, show
 from tests.servers.controlplane import ControlPlane
@@ -417,7 +417,7 @@ def test_folders_are_read_in_order_and_deeply_only_when_asked(tmp_path: Path) ->
 def test_what_others_need_goes_first() -> None:
     manifests = [config_map("a"), definition("example.com"), config_map("b"), namespace("n")]
 
-    assert [m["kind"] for m in in_order(manifests)] == [
+    assert [m["kind"] for m in sort(manifests)] == [
         "Namespace",
         "CustomResourceDefinition",
         "ConfigMap",

@@ -29,7 +29,7 @@ from gitops_core.schema import crd
 from sealoop.kinds import INSTALL
 from sealoop.locks import only_process_in
 from sealoop.logs import JsonFormatter, TextFormatter
-from sealoop.missing import missing
+from sealoop.missing import find_missing
 from sealoop.wiring import KINDS
 from tests.servers.programs import ROOT, clean_environment, free_port
 
@@ -255,16 +255,16 @@ def test_an_api_server_that_is_down_is_waited_for(tmp_path: Path) -> None:
 async def test_what_a_cluster_lacks_comes_with_the_command_that_mends_it(local_cluster: LocalCluster) -> None:
     kinds = [kind.KIND for kind in KINDS]
 
-    before = [lack async for lack in missing(local_cluster, kinds, "sealoop-system")]
+    before = [lack async for lack in find_missing(local_cluster, kinds, "sealoop-system")]
     for kind in KINDS:
         await local_cluster.apply(crd(kind), field_manager="tests")
-    after = [lack async for lack in missing(local_cluster, kinds, "sealoop-system")]
+    after = [lack async for lack in find_missing(local_cluster, kinds, "sealoop-system")]
 
     assert before == [(f"the kinds {', '.join(kind.kind for kind in kinds)}", INSTALL), *after]
     assert after == [
         ("the namespace sealoop-system for the lease", "kubectl create namespace sealoop-system"),
     ]
-    assert [lack async for lack in missing(local_cluster, kinds, "default")] == []
+    assert [lack async for lack in find_missing(local_cluster, kinds, "default")] == []
 
 
 # one line of the log

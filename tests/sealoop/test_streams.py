@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gitops_core.domain.render.manifests import Malformed
 from sealoop.main import main
-from sealoop.streams import json_or_yaml
+from sealoop.streams import decode
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -25,7 +25,7 @@ OBJECTS = st.dictionaries(TEXT, VALUES, max_size=4)
 
 
 def read(text: str) -> list[tuple[int, Any]]:
-    return list(json_or_yaml(text.encode()))
+    return list(decode(text.encode()))
 
 
 @given(st.lists(OBJECTS, min_size=1, max_size=4), st.booleans(), st.sampled_from(["", "\n", " \r\n\t"]))
