@@ -19,7 +19,7 @@ import msgspec
 
 from gitops_core.api.fields import Duration, ShortDuration
 from gitops_core.meta import Resource
-from gitops_core.schema.structural import markers
+from gitops_core.schema.structural import join_markers
 from sealoop.tables import insert_table, write_markdown
 
 COMMAND = "fields"
@@ -79,7 +79,7 @@ def list_spec_fields(struct: type[msgspec.Struct], above: str = "") -> Iterator[
     """Yield the fields of a struct, each followed by those below it."""
     for field in msgspec.structs.fields(struct):
         path, inner = f"{above}{field.encode_name}", _strip(field.type)
-        supported = markers(field.type).get("supported")
+        supported = join_markers(field.type).get("supported")
         item = _strip(get_args(inner)[0]) if get_origin(inner) is tuple else inner
         is_object = isinstance(item, type) and issubclass(item, msgspec.Struct)
         if supported == ():

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gitops_core.meta import Manifest, Resource
-from gitops_core.schema.structural import markers
+from gitops_core.schema.structural import join_markers
 
 R = TypeVar("R", bound=Resource)
 
@@ -36,33 +36,33 @@ def unsupported(spec: msgspec.Struct, path: str = "spec") -> tuple[str, ...]:
 
     A field is set when it differs from its default.
     """
-    return tuple(_unsupported(spec, path))
+    return tuple(_find_unsupported(spec, path))
 
 
-def _unsupported(value: Any, path: str) -> Iterator[str]:
+def _find_unsupported(value: Any, path: str) -> Iterator[str]:
     if isinstance(value, tuple):
         for index, item in enumerate(value):
-            yield from _unsupported(item, f"{path}[{index}]")
+            yield from _find_unsupported(item, f"{path}[{index}]")
     elif isinstance(value, msgspec.Struct):
-        for name, encoded, default, supported in _fields(type(value)):
+        for name, encoded, default, supported in _list_fields(type(value)):
             inner = getattr(value, name)
             if inner == default:
                 continue
             if supported is not None and inner not in supported:
                 yield f"{path}.{encoded}"
             else:
-                yield from _unsupported(inner, f"{path}.{encoded}")
+                yield from _find_unsupported(inner, f"{path}.{encoded}")
 
 
 @cache
-def _fields(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, Any, tuple[Any, ...] | None], ...]:
+def _list_fields(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, Any, tuple[Any, ...] | None], ...]:
     """Name, JSON name, default and supported values (None: all) of each field."""
     return tuple(
         (
             field.name,
             field.encode_name,
             field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory(),
-            markers(field.type).get("supported"),
+            join_markers(field.type).get("supported"),
         )
         for field in msgspec.structs.fields(cls)
     )

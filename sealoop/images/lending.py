@@ -15,7 +15,7 @@ from yarl import URL
 
 from gitops_core.api import GitRepository
 from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.oci.sites import host_in
+from gitops_core.oci.sites import get_host
 from gitops_core.ports import Cluster
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.informers import listed
@@ -75,7 +75,7 @@ def get_token_host(urls: Mapping[ObjectKey, str], named: str) -> str:
         )
     server = _read_host(named) or next(iter(servers), "")
     for key, url in sorted(urls.items()):
-        if _get_server(url).startswith("http://") and host_in(url) == host_in(server):
+        if _get_server(url).startswith("http://") and get_host(url) == get_host(server):
             cause = f"GitRepository '{key}' is at {_get_server(url)}"
             raise click.ClickException(f"the token does not go over plain http, and {cause}: use https")
     if named and server not in servers:
@@ -111,7 +111,7 @@ def _read_host(text: str) -> str:
 
 def _get_server(url: str) -> str:
     """Return `https://host:port` of a URL, likewise http; "" for one of another scheme, or that cannot be read."""
-    host = host_in(url)
+    host = get_host(url)
     if not host or URL(url).scheme not in ("http", "https"):
         return ""
     return f"{URL(url).scheme}://{f'[{host}]' if ':' in host else host}:{URL(url).port}"

@@ -14,7 +14,7 @@ import msgspec
 from gitops_core.meta import Manifest, Resource
 from gitops_core.ports import Cluster
 from gitops_core.runtime.informers import listed
-from gitops_core.schema import default, from_manifest, object_schema, validate
+from gitops_core.schema import default, from_manifest, make_object_schema, validate
 from image_updater.api import KINDS, ImagePolicy, ImageRef, ImageRepository, UpdateGuard
 from image_updater.domain.files.doubts import near_misses
 from image_updater.domain.files.markers import SCREEN, is_considered, mend
@@ -38,7 +38,7 @@ def collect_given(manifests: Iterable[Manifest], *, complete: bool) -> tuple[Giv
         if kind is None:
             continue
         placed = {**manifest, "metadata": {"namespace": "default", **manifest["metadata"]}}
-        schema = object_schema(kind)
+        schema = make_object_schema(kind)
         filled = default(schema, placed)
         about = f"{kind.KIND.kind} {placed['metadata']['namespace']}/{placed['metadata']['name']}"
         if faults := validate(schema, filled):

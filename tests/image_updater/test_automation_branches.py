@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gitops_core.adapters.git.objects import edit_tree, new_object
+from gitops_core.adapters.git.objects import edit_tree, make_object
 from gitops_core.api import GitRepository
 from gitops_core.errors import GitError
 from gitops_core.meta import ObjectKey, ObjectRef
@@ -123,7 +123,7 @@ async def amend(world: World, *, message: str = "", again: bool = False, **files
         body = body.rpartition(b"\n\n")[0] + b"\n\n" + message.encode() + b"\n"
     if not again:
         body = re.sub(rb"\ncommitter .*", b"\ncommitter Ann <ann@example.com> 1800000000 +0000", body)
-    commit = repository.add(new_object("commit", body))
+    commit = repository.add(make_object("commit", body))
     await repository.set_branch("bumps", commit)
     return commit
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitops_core.api import GitRepository
-from gitops_core.schema import default, object_schema, validate
+from gitops_core.schema import default, make_object_schema, validate
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.tags.filters import select_matching
 from sealoop.images.argo import translation as argo
@@ -25,7 +25,7 @@ def import_argo(manifests: list[dict[str, Any]], namespace: str = "") -> Importe
     """What is imported: an API server takes all of it."""
     imported = argo.import_argo(manifests, namespace)
     for manifest in imported.objects:
-        schema = object_schema(KINDS[manifest["kind"]])
+        schema = make_object_schema(KINDS[manifest["kind"]])
         assert validate(schema, default(schema, manifest)) == ()
     return imported
 

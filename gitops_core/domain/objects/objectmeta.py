@@ -36,7 +36,7 @@ _NAME_PART_RULE = (
 )
 
 
-def metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
+def find_metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
     """
     Args:
         live: the stored object, or None for a creation.
@@ -44,7 +44,7 @@ def metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[Field
     metadata = manifest["metadata"]
     if live is None:
         is_rbac = manifest.get("apiVersion", "").startswith("rbac.authorization.k8s.io/")
-        yield from (_path_segment_faults if is_rbac else _name_faults)(metadata.get("name", ""))
+        yield from (_find_path_segment_faults if is_rbac else _name_faults)(metadata.get("name", ""))
     yield from _map_faults(metadata, "metadata")
     if live is not None and live["metadata"].get("deletionTimestamp"):
         old = set(live["metadata"].get("finalizers") or ())
@@ -54,21 +54,21 @@ def metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[Field
             yield FieldFault("metadata.finalizers", "FieldValueForbidden", f"Forbidden: {text}")
 
 
-def embedded_metadata_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+def find_embedded_metadata_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
     """Yield faults of an object inside of another one, which needs no name, and may have any that is one part of a
     path.
     """
     if metadata.get("name"):
-        yield from _path_segment_faults(metadata["name"], path)
+        yield from _find_path_segment_faults(metadata["name"], path)
     if metadata.get("namespace") and not _LABEL.fullmatch(metadata["namespace"]):
-        yield _invalid(f"{path}.namespace", metadata["namespace"], _LABEL_RULE)
+        yield _make_invalid(f"{path}.namespace", metadata["namespace"], _LABEL_RULE)
     yield from _map_faults(metadata, path)
 
 
 def _map_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
-    yield from _label_faults(metadata.get("labels") or {}, f"{path}.labels")
+    yield from _find_label_faults(metadata.get("labels") or {}, f"{path}.labels")
     for key in metadata.get("annotations") or {}:
-        yield from _qualified_name_faults(f"{path}.annotations", key.lower(), key)
+        yield from _find_qualified_name_faults(f"{path}.annotations", key.lower(), key)
 
 
 def _list(names: list[str]) -> str:
@@ -80,41 +80,41 @@ def _name_faults(name: str) -> Iterator[FieldFault]:
         text = "Required value: name or generateName is required"
         yield FieldFault("metadata.name", "FieldValueRequired", text)
     elif len(name) > 253:
-        yield _invalid("metadata.name", name, "must be no more than 253 characters")
+        yield _make_invalid("metadata.name", name, "must be no more than 253 characters")
     elif not _SUBDOMAIN.fullmatch(name):
-        yield _invalid("metadata.name", name, _SUBDOMAIN_RULE)
+        yield _make_invalid("metadata.name", name, _SUBDOMAIN_RULE)
 
 
-def _path_segment_faults(name: str, path: str = "metadata") -> Iterator[FieldFault]:
+def _find_path_segment_faults(name: str, path: str = "metadata") -> Iterator[FieldFault]:
     """Yield faults of RBAC's names, which may be anything that is one part of a URL's path: `system:node`."""
     if not name:
         yield from _name_faults(name)
     elif name in (".", ".."):
-        yield _invalid(f"{path}.name", name, f"may not be '{name}'")
+        yield _make_invalid(f"{path}.name", name, f"may not be '{name}'")
     else:
-        yield from (_invalid(f"{path}.name", name, f"may not contain '{part}'") for part in "/%" if part in name)
+        yield from (_make_invalid(f"{path}.name", name, f"may not contain '{part}'") for part in "/%" if part in name)
 
 
-def _label_faults(labels: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+def _find_label_faults(labels: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
     for key, value in labels.items():
-        yield from _qualified_name_faults(path, key, key)
+        yield from _find_qualified_name_faults(path, key, key)
         if len(value) > 63:
-            yield _invalid(path, value, "must be no more than 63 characters")
+            yield _make_invalid(path, value, "must be no more than 63 characters")
         elif not _LABEL_VALUE.fullmatch(value):
-            yield _invalid(path, value, _VALUE_RULE)
+            yield _make_invalid(path, value, _VALUE_RULE)
 
 
-def _qualified_name_faults(field: str, key: str, shown: str) -> Iterator[FieldFault]:
+def _find_qualified_name_faults(field: str, key: str, shown: str) -> Iterator[FieldFault]:
     prefix, slash, name = key.rpartition("/")
     if slash and not _SUBDOMAIN.fullmatch(prefix):
-        yield _invalid(field, shown, f"prefix part {_SUBDOMAIN_RULE}")
+        yield _make_invalid(field, shown, f"prefix part {_SUBDOMAIN_RULE}")
     if not name:
-        yield _invalid(field, shown, "name part must be non-empty")
+        yield _make_invalid(field, shown, "name part must be non-empty")
     elif len(name) > 63:
-        yield _invalid(field, shown, "name part must be no more than 63 characters")
+        yield _make_invalid(field, shown, "name part must be no more than 63 characters")
     elif not _NAME_PART.fullmatch(name):
-        yield _invalid(field, shown, _NAME_PART_RULE)
+        yield _make_invalid(field, shown, _NAME_PART_RULE)
 
 
-def _invalid(field: str, value: str, rule: str) -> FieldFault:
+def _make_invalid(field: str, value: str, rule: str) -> FieldFault:
     return FieldFault(field, "FieldValueInvalid", f'Invalid value: "{value}": {rule}')

@@ -24,12 +24,12 @@ from gitops_core.adapters.git.objects import (
     edit_tree,
     encode_commit,
     encode_tree,
-    new_object,
+    make_commit,
+    make_object,
     parse_commit,
     parse_tree,
-    signed_commit,
 )
-from gitops_core.adapters.git.remote import folder_path, push_options, target_of
+from gitops_core.adapters.git.remote import folder_path, get_target, push_options
 from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError
 from gitops_core.meta import FixedTree, Revision, Sensitive, Tree
@@ -77,14 +77,14 @@ class FakeRepository:
         """Somebody commits `files` on top of a branch; None removes one."""
         ref = f"refs/heads/{branch}"
         parent = self.refs.get(ref, "")
-        root = self.tree_of(parent) if parent else self.add(new_object("tree", b""))
+        root = self.tree_of(parent) if parent else self.add(make_object("tree", b""))
         tree, objects = edit_tree(self.entries, root, files, "sha1")
         for item in objects:
             self.add(item)
         for path, mode in (modes or {}).items():
             tree = self._with_mode(tree, path, mode)
         body = encode_commit(Commit(parent, {}, message, SOMEBODY, SOMEBODY), tree)
-        self.refs[ref] = self.add(new_object("commit", body if parent else body.replace(b"parent \n", b"")))
+        self.refs[ref] = self.add(make_object("commit", body if parent else body.replace(b"parent \n", b"")))
         return self.refs[ref]
 
     async def tag(self, name: str, commit: str, *, annotated: bool = False) -> None:
@@ -144,7 +144,7 @@ class FakeRepository:
         entries = dict(self.entries(root))
         old = entries[name]
         entries[name] = Entry(FOLDER, self._with_mode(old.oid, rest, mode)) if rest else Entry(mode, old.oid)
-        return self.add(new_object("tree", encode_tree(entries)))
+        return self.add(make_object("tree", encode_tree(entries)))
 
 
 class FakeGit:
@@ -218,8 +218,8 @@ class FakeRemote:
         ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         tree, objects = self._edited(commit)
-        made = await signed_commit(commit, tree)
-        ref, target, told = full_ref(branch, "heads"), target_of(refspec, branch), push_options(options)
+        made = await make_commit(commit, tree)
+        ref, target, told = full_ref(branch, "heads"), get_target(refspec, branch), push_options(options)
 
         def push() -> Revision:
             self._move(commit, made, ref, expected, target, ours)

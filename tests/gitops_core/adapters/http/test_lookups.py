@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from gitops_core.adapters.http import open_session
-from gitops_core.adapters.http.lookups import THREADS, Lookups, addresses_of
+from gitops_core.adapters.http.lookups import THREADS, Lookups, find_addresses
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.runtime.computing import on_account_of
 
@@ -92,7 +92,7 @@ async def test_what_is_known_of_a_name_is_what_the_system_says() -> None:
 
     assert {result["port"] for result in found} == {80}
     assert all(ipaddress.ip_address(result["host"]).is_loopback for result in found)
-    assert found == addresses_of("localhost", 80, socket.AF_UNSPEC)
+    assert found == find_addresses("localhost", 80, socket.AF_UNSPEC)
 
 
 async def test_a_name_that_nobody_has_is_an_error_as_of_the_system() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.render.folders import generated_resources, is_plain, manifest_files
+from gitops_core.domain.render.folders import is_plain, list_manifests, list_resources
 from gitops_core.domain.sources.ignore import SelectedTree, ignore_rules
 from gitops_core.domain.sync.progress import go_duration, with_attempt
 from gitops_core.meta import FixedTree, seconds
@@ -100,13 +100,13 @@ def test_folders_that_are_built_are_resources_and_not_walked_into() -> None:
         "n.txt",
     )
 
-    assert generated_resources(paths, "") == ("b/c", "b/x.yaml", "web", "z.yaml")
-    assert generated_resources(paths, "b") == ("c", "x.yaml")
+    assert list_resources(paths, "") == ("b/c", "b/x.yaml", "web", "z.yaml")
+    assert list_resources(paths, "b") == ("c", "x.yaml")
     assert not is_plain(paths)
 
 
 def test_manifests_are_met_as_a_walk_meets_them() -> None:
-    assert manifest_files(("a.yaml", "a/z.yml", "a-b.yaml", "a/b/c.yaml", "x.json")) == (
+    assert list_manifests(("a.yaml", "a/z.yml", "a-b.yaml", "a/b/c.yaml", "x.json")) == (
         "a/b/c.yaml",
         "a/z.yml",
         "a-b.yaml",
