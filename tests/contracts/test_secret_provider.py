@@ -161,9 +161,7 @@ async def test_a_version_can_be_named(provider: SecretProvider) -> None:
 
 
 @pytest.mark.parametrize(("key", "version"), [("nope", ""), ("contract", "9"), ("con/tract", "")])
-async def test_what_is_not_there_is_absent_and_the_proof_is_told(
-    provider: SecretProvider, key: str, version: str
-) -> None:
+async def test_a_missing_key_is_absent_with_its_proof(provider: SecretProvider, key: str, version: str) -> None:
     answer = await provider.fetch(key, version)
 
     assert isinstance(answer, Absent)

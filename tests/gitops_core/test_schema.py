@@ -75,7 +75,7 @@ def _strict(schema: Any) -> Any:
 
 @QUICK
 @given(SENT)
-def test_what_is_stored_is_accepted_again(sent: tuple[type[Resource], Any]) -> None:
+def test_a_stored_object_is_accepted_again(sent: tuple[type[Resource], Any]) -> None:
     """Reading an object and writing it back unchanged is never refused, and changes nothing.
 
     Around a field that its schema does not know nothing is called unchanged: a rule that the object broke before is
@@ -177,7 +177,7 @@ def test_unsupported_fields_are_named_with_their_place_in_order() -> None:
     )
 
 
-def test_what_is_acted_on_is_not_reported() -> None:
+def test_a_field_that_is_acted_on_is_not_reported() -> None:
     git = GitRepositorySpec(url="https://x", interval="1m", ref=GitReference(tag="v1"), suspend=True, ignore="*.md")
     entry = DataEntry(secret_key="a", remote_ref=RemoteRef(key="k", property="p", decoding_strategy="Base64"))
 

@@ -162,7 +162,7 @@ def test_the_real_api_server_answers_as_the_originals(kind: str, api: Api) -> No
 
 
 @pytest.mark.parametrize("kind", BY_NAME)
-def test_what_was_stored_can_be_read(kind: str) -> None:
+def test_a_stored_object_can_be_read(kind: str) -> None:
     """Every object that the CRD lets through decodes to our class, but one that has no spec where we need one."""
     for row in rows(kind):
         if row["code"] == 201 and row["stored"] is not None:

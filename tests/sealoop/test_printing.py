@@ -75,7 +75,7 @@ def test_ages_are_shortened_as_kubectl_does(seconds: int, shown: str) -> None:
 @pytest.mark.parametrize(
     ("since", "shown"), [("", "<unknown>"), ("yesterday", "<invalid>"), ("2026-01-01", "<invalid>")]
 )
-def test_what_is_no_moment_has_no_age(since: str, shown: str) -> None:
+def test_a_text_that_is_not_a_time_has_no_age(since: str, shown: str) -> None:
     assert printing.write_age(since, NOW) == shown
 
 

@@ -115,7 +115,7 @@ def struct_in(type_: Any) -> type[msgspec.Struct] | None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.KIND.kind))
-def test_what_is_marked_unsupported_is_a_field_of_the_crd(kind: type[Resource]) -> None:
+def test_a_field_marked_unsupported_is_in_the_crd(kind: type[Resource]) -> None:
     (version,) = (v for v in crd(kind)["spec"]["versions"] if v["name"] == kind.KIND.version)
     schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     spec = next(field.type for field in msgspec.structs.fields(kind) if field.name == "spec")

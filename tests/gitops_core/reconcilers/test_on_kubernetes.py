@@ -74,7 +74,9 @@ async def test_without_a_trial_a_change_by_hand_is_told_too(cluster: KubernetesC
     assert (healed.change, healed.live["data"]) == ("configured", {"a": "1"})
 
 
-async def test_what_kubectl_applied_is_taken_over(cluster: KubernetesCluster, control_plane: ControlPlane) -> None:
+async def test_objects_that_kubectl_applied_are_taken_over(
+    cluster: KubernetesCluster, control_plane: ControlPlane
+) -> None:
     theirs = {**config_map("taken", a="0", old="x"), "metadata": {"name": "taken", "namespace": "default"}}
     control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(theirs))
 

@@ -87,7 +87,7 @@ async def test_names_that_are_not_answered_stop_neither_others_lookups_nor_other
     await runner.cleanup()
 
 
-async def test_what_is_known_of_a_name_is_what_the_system_says() -> None:
+async def test_a_name_has_the_addresses_that_the_system_knows() -> None:
     found = await Lookups().resolve("localhost", 80, socket.AF_UNSPEC)
 
     assert {result["port"] for result in found} == {80}

@@ -41,13 +41,13 @@ def test_a_page_without_etag_or_with_room_for_doubt_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("tag", ["", "a\nb", "\x1b[31m", "x" * 129])
-def test_what_can_be_no_tag_is_refused(tag: str) -> None:
+def test_a_text_that_cannot_be_a_tag_is_refused(tag: str) -> None:
     with pytest.raises(ValueError, match="names that are no tags"):
         read_tags(json.dumps({"tags": ["1.0.0", tag]}).encode())
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"tags": ["\xff"]}', b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}"])
-def test_what_is_no_page_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_a_page_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="the answer is not a list of tags"):
         read_tags(body)
 

@@ -140,7 +140,7 @@ def test_an_object_is_the_same_as_itself(one: dict[str, Any]) -> None:
 
 
 @given(objects, objects)
-def test_what_is_added_one_way_is_removed_the_other(one: dict[str, Any], two: dict[str, Any]) -> None:
+def test_a_field_added_by_one_comparison_is_removed_by_the_reverse(one: dict[str, Any], two: dict[str, Any]) -> None:
     there, back = compare(TYPE, one, two), compare(TYPE, two, one)
 
     assert (there.added, there.removed, there.modified) == (back.removed, back.added, back.modified)
@@ -285,7 +285,7 @@ def test_a_merge_patch_is_idempotent(document: Any, patch: Any) -> None:
 
 
 @given(st.dictionaries(texts, documents, max_size=3), texts, documents)
-def test_what_a_json_patch_adds_it_can_test_and_remove(document: Any, name: str, value: Any) -> None:
+def test_a_json_patch_can_test_and_remove_a_value_that_it_added(document: Any, name: str, value: Any) -> None:
     path = f"/{name}"
     added = apply_json_patch(
         document, [{"op": "add", "path": path, "value": value}, {"op": "test", "path": path, "value": value}]

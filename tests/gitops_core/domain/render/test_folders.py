@@ -72,7 +72,7 @@ names = st.from_regex(r"\A[ab]/[ab]{1,2}\.(md|txt)\Z")
 
 
 @given(st.sets(names), st.sets(names), st.sampled_from(["*.md", "a/", "!a/a.md", "/b/*.txt"]))
-def test_what_was_kept_before_changes_nothing(old: set[str], new: set[str], ignore: str) -> None:
+def test_a_memory_of_earlier_builds_changes_nothing(old: set[str], new: set[str], ignore: str) -> None:
     rules = ignore_rules({}, ignore)
     before = SelectedTree(FixedTree("1", dict.fromkeys(old, b"")), rules)
     after = FixedTree("2", dict.fromkeys(new, b""))
