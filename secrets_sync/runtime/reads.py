@@ -123,7 +123,9 @@ class Reads:
 
     async def _ask(self, provider: SecretProvider, asked: _Asked, number: int) -> Payload | Absent | GitOpsError:
         answer = await self._fetch(provider, asked.ref)
-        if self._life > 0 and not isinstance(answer, GitOpsError):
+        kept = self._kept.get(asked)
+        is_newest = kept is None or kept.number < number  # one that began later may have ended before
+        if self._life > 0 and is_newest and not isinstance(answer, GitOpsError):
             weight = answer.weight if isinstance(answer, Payload) else 0
             self._kept.put(asked, _Kept(number, answer), OVERHEAD + weight)
             asyncio.get_running_loop().call_later(self._life, self._forget, asked, number)

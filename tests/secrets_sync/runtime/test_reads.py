@@ -170,6 +170,19 @@ async def test_who_was_brought_by_an_edit_gets_nothing_kept_from_before() -> Non
     assert await value_at(reads, provider) == "v2"
 
 
+async def test_a_slow_read_does_not_replace_what_a_later_one_kept() -> None:
+    reads, slow, quick = Reads(life=60), Provider(value="v1"), Provider(value="v2")
+    slow.may_answer.clear()
+    late = asyncio.create_task(value_at(reads, slow))
+    await begun(slow)
+
+    assert await value_at(reads, quick, reads.arrive()) == "v2"
+    slow.may_answer.set()
+    assert await late == "v1"
+
+    assert await value_at(reads, quick) == "v2"
+
+
 async def test_what_is_kept_weighs_no_more_than_it_may() -> None:
     reads, provider = Reads(life=60, capacity=10 * (OVERHEAD + 100)), Provider(value="x" * 100)
 
