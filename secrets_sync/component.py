@@ -16,6 +16,7 @@ from secrets_sync.domain.live import MANAGED, SECRET
 from secrets_sync.domain.references import CONFIG_MAP, credentials_of, references
 from secrets_sync.ports import ProviderFactories
 from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler
+from secrets_sync.runtime.reads import Reads
 
 AT_ONCE = 128
 """Objects of a kind that are looked at together: most of them wait for a server, some for one that hangs."""
@@ -47,7 +48,9 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
     )
     secrets = Controller(
         ExternalSecret,
-        ExternalSecretReconciler(platform.cluster, platform.objects, platform.clock, factories, platform.compute),
+        ExternalSecretReconciler(
+            platform.cluster, platform.objects, platform.clock, factories, Reads(), platform.compute
+        ),
         references=references,
         watches=(
             Watch(Query(SecretStore.KIND), SecretStore, _usable_again),

@@ -7,7 +7,8 @@
     ├── ValueUnusable        the value is not what the entry says: no JSON object, no base64, a key no Secret may have
     ├── AccessDenied         the credentials are wrong or too weak
     ├── ProviderUnavailable  network trouble, throttling, a 5xx, nonsense
-    │   └── NoAnswer         nothing came back in time
+    │   ├── NoAnswer         nothing came back in time
+    │   └── NoPlace          it was not asked: too many of the namespace's requests wait for it
     └── WriteFailed          the API server did not take the Secret
     StalledError
     ├── StoreNotReady        no such store, or one that is not validated: its change wakes
@@ -60,6 +61,10 @@ class ProviderUnavailable(TransientError):
 
 
 class NoAnswer(ProviderUnavailable):
+    pass
+
+
+class NoPlace(ProviderUnavailable):
     pass
 
 

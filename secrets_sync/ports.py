@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
+from gitops_core.errors import GitOpsError
 from gitops_core.ports import Cluster
 from secrets_sync.domain.openings import Opening
 from secrets_sync.domain.payload import Payload, SecretRef
@@ -16,11 +17,16 @@ class SecretProvider(Protocol):
 
     Attributes:
         where: what messages call it: `vault https://vault.example`.
+        identity: all that its answers depend on beside what is asked: as whom which server is asked, and where there.
+            Those who have the same may have each other's answers; nobody else may.
         capabilities: of the store's status: ReadOnly, WriteOnly or ReadWrite.
     """
 
     @property
     def where(self) -> str: ...
+
+    @property
+    def identity(self) -> Hashable: ...
 
     @property
     def capabilities(self) -> str: ...
@@ -44,6 +50,25 @@ class SecretProvider(Protocol):
 
     async def aclose(self) -> None:
         """Done with it. What the factory keeps for the next one stays; until then nothing of it is taken away."""
+        ...
+
+
+Answers = Mapping[SecretRef, Payload | Absent | GitOpsError]
+
+
+@runtime_checkable
+class BatchReader(SecretProvider, Protocol):
+    """A SecretProvider that can also read many keys in one call.
+
+    Attributes:
+        at_once: how many at most.
+    """
+
+    @property
+    def at_once(self) -> int: ...
+
+    async def fetch_many(self, refs: Sequence[SecretRef]) -> Answers:
+        """What `fetch` answers or raises for each. Raises as it does where that is true of all."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from gitops_core.meta import Sensitive
@@ -20,6 +20,7 @@ class Fake:
     """Implements secrets_sync.ports.SecretProvider."""
 
     where: str
+    identity: Hashable
     values: Mapping[SecretRef, Sensitive] = field(repr=False)
     capabilities: str = "ReadWrite"
 
@@ -41,7 +42,8 @@ class FakeFactory:
 
     async def open(self, opening: Opening[FakeProvider], cluster: Cluster) -> SecretProvider:
         values = {SecretRef(entry.key, entry.version): Sensitive(entry.value) for entry in opening.settings.data}
-        return Fake(f"fake store {opening.key.name!r}", values)
+        identity = ("fake", opening.kind, opening.key, opening.uid, opening.generation)  # its settings are its secrets
+        return Fake(f"fake store {opening.key.name!r}", identity, values)
 
     async def close(self) -> None:
         return None

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from gitops_core.runtime.places import Line, Place, Places, PlacesTaken
-from secrets_sync.errors import NoAnswer, ProviderUnavailable
+from secrets_sync.errors import NoAnswer, NoPlace
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class Threads:
 
         Raises:
             NoAnswer: it took longer.
-            ProviderUnavailable: there was no place for it.
+            NoPlace: there was none for it.
         """
         with _in_words_of(server):
             place = await self._places.enter(server, LONGEST_WAIT)
@@ -84,7 +84,7 @@ class Threads:
 
 @asynccontextmanager
 async def turn(line: Line, server: str) -> AsyncIterator[None]:
-    """A place in a line of `server` while the block runs. Raises ProviderUnavailable: it hangs."""
+    """A place in a line of `server` while the block runs. Raises NoPlace: it hangs."""
     with _in_words_of(server):
         owner = await line.enter(LONGEST_WAIT)
     try:
@@ -98,4 +98,4 @@ def _in_words_of(server: str) -> Iterator[None]:
     try:
         yield
     except PlacesTaken:
-        raise ProviderUnavailable(f"{server}: too many requests wait for an answer") from None
+        raise NoPlace(f"{server}: too many requests wait for an answer") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
@@ -313,6 +313,10 @@ class Vault:
     @property
     def where(self) -> str:
         return self.connection.where
+
+    @property
+    def identity(self) -> Hashable:
+        return self.connection.identity, self.mount, self.engine
 
     async def validate(self) -> None:
         answer = await self.connection.ask("auth/token/lookup-self")

@@ -43,6 +43,7 @@ from secrets_sync.reconcilers.telling import (
     tell_undisturbed,
 )
 from secrets_sync.reconcilers.writing import clear_away, delete, mute, write
+from secrets_sync.runtime.reads import WHENEVER, Reads
 
 WRITE_ATTEMPTS = 3
 """How often a write is planned anew, at once, because somebody else wrote the Secret since it was read."""
@@ -60,11 +61,12 @@ class ExternalSecretReconciler:
     objects: Objects
     clock: Clock
     factories: ProviderFactories
+    reads: Reads
     compute: Compute = IN_PLACE
     _synced: dict[ObjectKey, str] = field(default_factory=dict)
 
     async def reconcile(self, wanted: ExternalSecret) -> Outcome:
-        started = self.clock.now().replace(microsecond=0)
+        started, arrival = self.clock.now().replace(microsecond=0), self.reads.arrive()
         around = self._surroundings(wanted)
         live = await around.read_secret()
         try:
@@ -74,7 +76,8 @@ class ExternalSecretReconciler:
                 return tell_undisturbed(wanted, started)
             store = require_ready(store, wanted)
             reads = plan_reads(wanted.spec)
-            reading = await self._read(reads, store)
+            is_asked_for = is_edited(wanted) or self._has_other_settings(store, wanted)
+            reading = await self._read(reads, store, arrival if is_asked_for else WHENEVER)
             missing = tell_missing(wanted, reads, reading)
             is_shared = wanted.spec.target.creation_policy in SHARING
             others = rivals(wanted, await around.list_external_secrets()) if is_shared else ()
@@ -106,16 +109,20 @@ class ExternalSecretReconciler:
         return Surroundings(wanted, cluster, self.objects, self.compute)
 
     async def _must_read(self, wanted: ExternalSecret, store: SecretStore | None, live: LiveSecret | None) -> bool:
-        known = self._synced.get(wanted.key)
-        if store is not None and known is not None and known != _settings_of(store):
+        if store is not None and self._has_other_settings(store, wanted):
             return True
         if not wanted.status.is_ready or is_due(wanted, self.clock.now()):
             return True
         return not await self.compute.run(_weight(live), is_in_order, wanted, live)
 
-    async def _read(self, reads: ReadPlan, store: SecretStore) -> Reading:
+    def _has_other_settings(self, store: SecretStore, wanted: ExternalSecret) -> bool:
+        """Return whether `store` has other settings than `wanted` was last synced with."""
+        known = self._synced.get(wanted.key)
+        return known is not None and known != _settings_of(store)
+
+    async def _read(self, reads: ReadPlan, store: SecretStore, arrival: int) -> Reading:
         async with aclosing(await open_store(store, self.cluster, self.factories)) as provider:
-            return await read_provider(reads, provider, self.compute)
+            return await read_provider(reads, provider, self.reads, arrival, self.compute)
 
     async def _carry_out(
         self, around: Surroundings, reading: Reading, live: LiveSecret | None

@@ -13,12 +13,12 @@ from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.extract import weight_of
 from secrets_sync.domain.hashing import created_by
 from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret, weight_of_manifest
-from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.plan import target_of
 from secrets_sync.domain.reading import Absent, Reading
 from secrets_sync.domain.reads import ReadPlan
 from secrets_sync.domain.succession import is_contested, moves_away
 from secrets_sync.ports import SecretProvider
+from secrets_sync.runtime.reads import Reads
 
 
 @dataclass(frozen=True)
@@ -67,31 +67,25 @@ class Surroundings:
         return ""
 
 
-async def read_provider(plan: ReadPlan, provider: SecretProvider, compute: Compute) -> Reading:
-    """Read what is planned, and return what each entry is. Raises the first entry's failure, which says where it is."""
-    payloads = await _payloads(plan, provider)
+async def read_provider(
+    plan: ReadPlan, provider: SecretProvider, reads: Reads, arrival: int, compute: Compute
+) -> Reading:
+    """Read what is planned, and return what each entry is. Raises the first entry's failure, which says where it is.
+
+    Args:
+        arrival: see Reads.
+    """
+    payloads = await reads.read(provider, plan.refs, arrival)
     answers: list[Mapping[str, Sensitive] | Absent] = []
     for entry in plan.entries:
         payload = payloads[entry.ref]
+        if isinstance(payload, GitOpsError):
+            raise entry.locate(payload) from payload
         if isinstance(payload, Absent):
             answers.append(payload)
             continue
         try:
-            if isinstance(payload, GitOpsError):
-                raise payload
             answers.append(await compute.run(weight_of(payload, entry.wants), entry.take, payload, provider.where))
         except GitOpsError as error:
             raise entry.locate(error) from error
     return Reading(tuple(answers))
-
-
-async def _payloads(plan: ReadPlan, provider: SecretProvider) -> dict[SecretRef, Payload | Absent | GitOpsError]:
-    """Read one after the other, up to the first failure: an entry before it may still be what is told of."""
-    payloads: dict[SecretRef, Payload | Absent | GitOpsError] = {}
-    for ref in plan.refs:
-        try:
-            payloads[ref] = await provider.fetch(ref)
-        except GitOpsError as error:
-            payloads[ref] = error
-            break
-    return payloads

@@ -1,1 +1,1 @@
-"""What is the same for all providers: connections that are shared."""
+"""What is the same for all providers: connections and answers that are shared by identity."""

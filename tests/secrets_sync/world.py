@@ -23,6 +23,7 @@ from secrets_sync.domain.live import SECRET
 from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.ports import ProviderFactories, SecretProvider
 from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler
+from secrets_sync.runtime.reads import Reads
 
 R = TypeVar("R", bound=Resource)
 NAMESPACE = "shop"
@@ -129,7 +130,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.stores = SecretStoreReconciler(self.cluster, self.factories)
-        self.secrets = ExternalSecretReconciler(self.cluster, StoredObjects(self.cluster), self.clock, self.factories)
+        objects = StoredObjects(self.cluster)
+        self.secrets = ExternalSecretReconciler(self.cluster, objects, self.clock, self.factories, Reads())
 
     async def create(self, *manifests: Manifest) -> None:
         for manifest in manifests:

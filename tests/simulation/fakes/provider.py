@@ -30,7 +30,7 @@ class MemoryProvider:
         reads: how often something was read.
     """
 
-    where = "memory"
+    where = identity = "memory"
     capabilities = "ReadWrite"
 
     def __init__(self, payloads: Mapping[str, str] = {}) -> None:

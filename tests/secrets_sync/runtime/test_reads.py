@@ -1,0 +1,394 @@
+"""What several ask for at once is read once, and by nobody whom it does not concern."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gitops_core.errors import GitOpsError
+from gitops_core.meta import Condition, Sensitive
+from gitops_core.runtime.computing import IN_PLACE, TooCostly
+from secrets_sync.api import DataEntry, ExternalSecretSpec, ExternalSecretStatus, RemoteRef
+from secrets_sync.domain.payload import Payload, SecretRef
+from secrets_sync.domain.reading import Absent
+from secrets_sync.domain.reads import plan_reads
+from secrets_sync.errors import AccessDenied, NoPlace, ProviderUnavailable
+from secrets_sync.ports import Answers
+from secrets_sync.reconcilers.reading import read_provider
+from secrets_sync.runtime.reads import OVERHEAD, WHENEVER, Reads
+from tests.simulation.loop import in_virtual_time
+
+DB = SecretRef("db")
+
+
+class Provider:
+    """Implements secrets_sync.ports.SecretProvider: answers with what is stored when it is asked, once it may.
+
+    Attributes:
+        asked: what it was asked for, in order.
+        may_answer: set, unless a test holds the answers back.
+        fails: by key.
+    """
+
+    where = "here"
+    capabilities = "ReadOnly"
+
+    def __init__(self, identity: Hashable = "me", value: str = "v1") -> None:
+        self.identity, self.value = identity, value
+        self.asked: list[SecretRef] = []
+        self.fails: dict[str, GitOpsError] = {}
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def validate(self) -> None:
+        return None
+
+    async def fetch(self, ref: SecretRef) -> Payload | Absent:
+        self.asked.append(ref)
+        value = self.value
+        await self.may_answer.wait()
+        if ref.key in self.fails:
+            raise self.fails[ref.key]
+        return Payload(Sensitive(value))
+
+    async def aclose(self) -> None:
+        return None
+
+
+async def value_at(reads: Reads, provider: Provider, arrival: int = WHENEVER, ref: SecretRef = DB) -> str:
+    answer = (await reads.read(provider, [ref], arrival))[ref]
+    assert isinstance(answer, Payload)
+    return answer.value.text()
+
+
+async def begun(provider: Provider, number: int = 1) -> None:
+    async with asyncio.timeout(10):
+        while len(provider.asked) < number:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_what_two_ask_for_at_once_is_read_once() -> None:
+    reads, provider = Reads(), Provider()
+    arrivals = reads.arrive(), reads.arrive()
+
+    values = await asyncio.gather(*(value_at(reads, provider, arrival) for arrival in arrivals))
+
+    assert (list(values), provider.asked) == (["v1", "v1"], [DB])
+
+
+async def test_who_came_after_a_read_began_does_not_get_its_answer() -> None:
+    """An edit follows what was stored for it: the read under way may have been answered before."""
+    reads, provider = Reads(), Provider()
+    provider.may_answer.clear()
+    first = asyncio.create_task(value_at(reads, provider, reads.arrive()))
+    await begun(provider)
+    provider.value = "v2"
+
+    late, later = (asyncio.create_task(value_at(reads, provider, reads.arrive())) for _ in range(2))
+    looking = asyncio.create_task(value_at(reads, provider))
+    await begun(provider, 2)
+    provider.may_answer.set()
+
+    assert [await task for task in (first, late, later, looking)] == ["v1", "v2", "v2", "v2"]
+    assert len(provider.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("mine", "other"),
+    [
+        (Provider("me", "mine"), Provider("you", "yours")),
+        (Provider(("me", "kv1"), "mine"), Provider(("me", "secret"), "yours")),
+    ],
+    ids=["credentials", "mount"],
+)
+async def test_another_identity_never_gets_the_answer(mine: Provider, other: Provider) -> None:
+    reads = Reads(life=60)
+
+    at_once = list(await asyncio.gather(value_at(reads, mine), value_at(reads, other)))
+    later = [await value_at(reads, provider) for provider in (other, mine)]
+
+    assert (at_once, later) == (["mine", "yours"], ["yours", "mine"])
+
+
+async def test_another_version_is_another_answer() -> None:
+    reads, provider = Reads(life=60), Provider()
+    await value_at(reads, provider)
+    provider.value = "old"
+
+    assert await value_at(reads, provider, ref=SecretRef("db", "1")) == "old"
+
+
+async def test_without_a_life_nothing_is_kept() -> None:
+    reads, provider = Reads(), Provider()
+    answer = (await reads.read(provider, [DB], WHENEVER))[DB]
+    held = weakref.ref(answer)
+    await settle()
+
+    del answer
+    gc.collect()
+
+    assert held() is None
+    await value_at(reads, provider)
+    assert len(provider.asked) == 2
+
+
+@in_virtual_time
+async def test_an_answer_serves_who_only_looks_again_for_its_life_and_is_gone_then() -> None:
+    reads, provider = Reads(life=60), Provider()
+    answer = (await reads.read(provider, [DB], WHENEVER))[DB]
+    held = weakref.ref(answer)
+    del answer
+    provider.value = "v2"
+
+    await asyncio.sleep(59)
+    assert await value_at(reads, provider) == "v1"
+    await asyncio.sleep(2)
+    gc.collect()
+
+    assert held() is None  # it went by itself: nobody asked again
+    assert await value_at(reads, provider) == "v2"
+
+
+async def test_who_was_brought_by_an_edit_gets_nothing_kept_from_before() -> None:
+    reads, provider = Reads(life=60), Provider()
+    await value_at(reads, provider)
+    provider.value = "v2"
+
+    assert await value_at(reads, provider, reads.arrive()) == "v2"
+    assert await value_at(reads, provider) == "v2"
+
+
+async def test_a_slow_read_does_not_replace_what_a_later_one_kept() -> None:
+    reads, slow, quick = Reads(life=60), Provider(value="v1"), Provider(value="v2")
+    slow.may_answer.clear()
+    late = asyncio.create_task(value_at(reads, slow))
+    await begun(slow)
+
+    assert await value_at(reads, quick, reads.arrive()) == "v2"
+    slow.may_answer.set()
+    assert await late == "v1"
+
+    assert await value_at(reads, quick) == "v2"
+
+
+async def test_what_is_kept_weighs_no_more_than_it_may() -> None:
+    reads, provider = Reads(life=60, capacity=10 * (OVERHEAD + 100)), Provider(value="x" * 100)
+
+    for number in range(50):
+        await value_at(reads, provider, ref=SecretRef(f"k{number}"))
+
+    for number in (40, 49):
+        await value_at(reads, provider, ref=SecretRef(f"k{number}"))
+    assert len(provider.asked) == 50
+    await value_at(reads, provider, ref=SecretRef("k39"))
+    assert len(provider.asked) == 51
+
+
+async def test_one_after_the_other_is_read_up_to_the_first_failure_which_is_not_kept() -> None:
+    reads, provider = Reads(life=60), Provider()
+    refs = [SecretRef(key) for key in "abc"]
+    provider.fails["b"] = AccessDenied("no")
+
+    answers = await reads.read(provider, refs, WHENEVER)
+    del provider.fails["b"]
+    again = await reads.read(provider, refs, WHENEVER)
+
+    assert (list(answers), type(answers[refs[1]])) == (refs[:2], AccessDenied)
+    assert [ref.key for ref in provider.asked] == ["a", "b", "b", "c"]
+    assert all(isinstance(answer, Payload) for answer in again.values())
+
+
+async def test_of_one_failure_each_raises_an_error_of_its_own() -> None:
+    """A reconciler attaches its object's status to it."""
+    reads, provider = Reads(), Provider()
+    provider.fails["db"] = ProviderUnavailable("away", retry_after=7.0)
+    entry = DataEntry(secret_key="a", remote_ref=RemoteRef(key="db"))
+    plan = plan_reads(ExternalSecretSpec(data=(entry,)))
+
+    async def failure(reason: str) -> Any:
+        with pytest.raises(GitOpsError) as raised:
+            await read_provider(plan, provider, reads, WHENEVER, IN_PLACE)
+        condition = Condition(type="Ready", status="False", reason=reason, message="")
+        return raised.value.carrying(ExternalSecretStatus(), condition)
+
+    errors = await asyncio.gather(failure("A"), failure("B"))
+
+    assert len(provider.asked) == 1
+    assert errors[0] is not errors[1]
+    assert [error.conditions[0].reason for error in errors] == ["A", "B"]
+    assert {(str(e), e.reason, e.retry_after) for e in errors} == {
+        ("error processing spec.data[0] (key: db), err: away", "ProviderUnavailable", 7.0)
+    }
+
+
+@pytest.mark.parametrize("trouble", [TooCostly("one's own"), NoPlace("one's own")], ids=lambda error: error.reason)
+async def test_what_befell_only_the_one_who_asked_is_nobody_elses_answer(trouble: GitOpsError) -> None:
+    reads, provider, other = Reads(), Provider(), Provider()
+    provider.fails["db"] = trouble
+
+    mine, theirs = await asyncio.gather(reads.read(provider, [DB], WHENEVER), reads.read(other, [DB], WHENEVER))
+
+    assert mine[DB] is trouble
+    assert isinstance(theirs[DB], Payload)
+    assert (len(provider.asked), len(other.asked)) == (1, 1)
+
+
+async def test_one_who_stops_waiting_disturbs_nobody_and_the_last_gives_it_up() -> None:
+    reads, provider = Reads(), Provider()
+    provider.may_answer.clear()
+    first, second = (asyncio.create_task(value_at(reads, provider)) for _ in range(2))
+    await begun(provider)
+
+    first.cancel()
+    await settle()
+    provider.may_answer.set()
+    assert await second == "v1"
+
+    provider.may_answer.clear()
+    only = asyncio.create_task(value_at(reads, provider))
+    await begun(provider, 2)
+    only.cancel()
+    await settle()
+    provider.value = "v2"
+    provider.may_answer.set()
+    assert await value_at(reads, provider) == "v2"
+
+
+class Who:
+    """An identity that one can wait for to be forgotten."""
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("is_batch", [False, True])
+async def test_nothing_is_remembered_of_who_asked_however_it_ended(turns: int, *, is_batch: bool) -> None:
+    reads = Reads()
+    for is_given_up in (False, True):
+        provider = Batches(Who()) if is_batch else Provider(Who())
+        who = weakref.ref(provider.identity)
+        asking = asyncio.create_task(reads.read(provider, [DB], WHENEVER))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if is_given_up:
+            asking.cancel()
+        await asyncio.wait({asking})
+        await settle()
+
+        del provider, asking
+        gc.collect()
+
+        assert who() is None
+
+
+class Batches(Provider):
+    """Implements secrets_sync.ports.BatchReader. `calls` are its calls."""
+
+    at_once = 3
+
+    def __init__(self, identity: Hashable = "me") -> None:
+        super().__init__(identity)
+        self.calls: list[tuple[SecretRef, ...]] = []
+
+    async def fetch_many(self, refs: Sequence[SecretRef]) -> Answers:
+        self.calls.append(tuple(refs))
+        await self.may_answer.wait()
+        if "all" in self.fails:
+            raise self.fails["all"]
+        return {ref: self.fails.get(ref.key) or Payload(Sensitive(f"{self.identity} {ref.key}")) for ref in refs}
+
+
+async def test_keys_of_several_that_are_asked_for_at_once_are_read_in_few_calls() -> None:
+    reads, provider, other = Reads(), Batches(), Batches("you")
+    a, b, c, d = (SecretRef(key) for key in "abcd")
+
+    answers = await asyncio.gather(
+        reads.read(provider, [a, b], WHENEVER),
+        reads.read(provider, [b, c, d], reads.arrive()),
+        reads.read(other, [a], WHENEVER),
+    )
+
+    assert (provider.calls, other.calls, provider.asked) == ([(a, b, c), (d,)], [(a,)], [])
+    texts = [{ref.key: p.value.text() for ref, p in found.items() if isinstance(p, Payload)} for found in answers]
+    assert texts == [{"a": "me a", "b": "me b"}, {"b": "me b", "c": "me c", "d": "me d"}, {"a": "you a"}]
+
+
+async def test_of_a_batch_a_key_that_fails_fails_alone_and_a_call_that_fails_fails_all() -> None:
+    reads, provider = Reads(), Batches()
+    a, b = SecretRef("a"), SecretRef("b")
+    provider.fails["a"] = AccessDenied("no")
+
+    alone = await reads.read(provider, [a, b], WHENEVER)
+    provider.fails["all"] = ProviderUnavailable("away")
+    both = await reads.read(provider, [a, b], WHENEVER)
+
+    assert (type(alone[a]), type(alone[b])) == (AccessDenied, Payload)
+    assert [type(answer) for answer in both.values()] == [ProviderUnavailable] * 2
+
+
+async def test_a_batch_that_nobody_waits_for_is_given_up_and_the_next_is_whole() -> None:
+    reads, provider = Reads(), Batches()
+    provider.may_answer.clear()
+    gone = asyncio.create_task(reads.read(provider, [SecretRef("a")], WHENEVER))
+    await settle()
+    gone.cancel()
+    await settle()
+
+    provider.may_answer.set()
+    answers = await reads.read(provider, [SecretRef("b")], WHENEVER)
+
+    assert isinstance(answers[SecretRef("b")], Payload)
+
+
+moves = st.lists(
+    st.tuples(st.just("ask"), st.sampled_from(["me", "you"]), st.booleans())
+    | st.tuples(st.sampled_from(["store", "answer", "turn"])),
+    max_size=30,
+)
+
+
+@settings(deadline=None)
+@given(moves, st.sampled_from([0.0, 60.0]))
+def test_in_any_order_of_things_nobody_gets_what_is_older_than_its_edit_or_anothers(
+    moves: list[Any], life: float
+) -> None:
+    async def history() -> None:
+        reads, stored = Reads(life), {"me": 0, "you": 0}
+        provider = {identity: Provider(identity, f"{identity} 0") for identity in stored}
+        asked: list[tuple[asyncio.Task[str], str, int]] = []
+        for move in moves:
+            match move:
+                case ("ask", identity, is_edit):
+                    arrival = reads.arrive() if is_edit else WHENEVER
+                    task = asyncio.create_task(value_at(reads, provider[identity], arrival))
+                    asked.append((task, identity, stored[identity] if is_edit else 0))
+                case ("store",):
+                    for identity in stored:
+                        stored[identity] += 1
+                        provider[identity].value = f"{identity} {stored[identity]}"
+                case ("answer",):
+                    for one in provider.values():
+                        one.may_answer.set()
+                    await settle()
+                    for one in provider.values():
+                        one.may_answer.clear()
+                case _:
+                    await settle()
+        for one in provider.values():
+            one.may_answer.set()
+        for task, identity, oldest in asked:
+            owner, number = (await task).split()
+            assert owner == identity
+            assert int(number) >= oldest
+
+    asyncio.run(history())
