@@ -7,6 +7,7 @@ translate every failure into gitops_core.errors, retry only what their peer turn
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -240,6 +241,40 @@ class Cluster(Protocol):
         """The same API over connections of its own, for what must not wait behind other requests.
 
         It lives as long as this one. The embedded cluster has no connections and returns itself.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """A cluster as one identity.
+
+    Attributes:
+        id: where its objects are seen: what is watched, written and kept of them is keyed by this and a reference. Our
+            own cluster is "", whoever writes to it, for we watch it as ourselves; another one is seen as its kubeconfig
+            and the service account may see it. Of this process only, and no secret can be told from it.
+    """
+
+    id: str
+    cluster: Cluster
+
+
+class Clusters(Protocol):
+    """The clusters that users may name, each as whom they say."""
+
+    def open(
+        self, kubeconfig: Sensitive | None, service_account: ObjectKey | None, *, about: str = ""
+    ) -> AbstractAsyncContextManager[Target]:
+        """The cluster of a kubeconfig (None: our own) as a service account (None: as the kubeconfig, or as ourselves).
+
+        A kubeconfig is its author's: it reads no file and runs no program of this machine, and shares its connections
+        with nobody who does not have it. They end with its last user.
+
+        Args:
+            about: what errors call the kubeconfig, as `the kubeconfig in Secret/shop/remote`.
+
+        Raises:
+            StalledError: the kubeconfig cannot be used, or nobody can be called so.
         """
         ...
 
