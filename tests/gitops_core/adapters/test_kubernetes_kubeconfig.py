@@ -250,6 +250,18 @@ def test_a_tenants_kubeconfig_cannot_switch_off_that_the_server_proves_itself() 
     assert _endpoint_of(_tenants({"token": "t"}, {"insecure-skip-tls-verify": True})).verify
 
 
+@pytest.mark.parametrize("ca", [b"\xff\xfe", b"-----BEGIN CERTIFICATE-----", b"\0", b"x"])
+async def test_an_authority_that_is_none_is_one_sentence(ca: bytes) -> None:
+    endpoint = _endpoint_of(_tenants({"token": "t"}, {"certificate-authority-data": base64.b64encode(ca).decode()}))
+    cluster = KubernetesCluster(endpoint)
+
+    with pytest.raises(
+        ConfigurationError, match=r"^the certificate authority of https://far\.example:6443 is not PEM$"
+    ):
+        await cluster.resources()
+    await cluster.close()
+
+
 def test_extra_fields_of_who_one_wants_to_be_stay_in_their_header() -> None:
     user = {"token": "t", "as": "jane", "as-user-extra": {"example.com/a: b\r\nX-Evil": ["1"]}}
 
