@@ -106,9 +106,7 @@ class ControllerLoop(Generic[R]):
         self.kind = controller.kind
         self.queue: WorkQueue[ObjectKey] = WorkQueue(around.timers, controller.concurrency, lambda key: key.namespace)
         self._index = ReferenceIndex()
-        self._observer = Observer(
-            around.informers, around.timers, around.namespace, controller.observed_labels, self.wake
-        )
+        self._observer = Observer(around.informers, around.timers, controller.observed_labels, self.wake)
         self._running: dict[ObjectKey, _Run] = {}
         self._written: dict[ObjectKey, dict[ObjectRef, int]] = {}
         self._failures: dict[ObjectKey, int] = {}
@@ -367,7 +365,7 @@ class ControllerLoop(Generic[R]):
         if current is None or current.metadata.uid != wanted.metadata.uid:
             return None  # gone, or another object of that name, which its arrival has put into the queue
         seen = msgspec.structs.replace(wanted, status=current.status)
-        paths = unsupported(wanted.spec)
+        paths = unsupported(wanted.spec, self.controller.acts_on)
         self._tell_unsupported(seen, paths)
         failure = await self._write(current, status_after(result, seen, self._around.clock.now(), paths))
         if isinstance(failure, Invalid | BadRequest):

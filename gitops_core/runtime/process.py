@@ -26,6 +26,7 @@ from gitops_core.runtime.informers import Informers, WatchedObjects
 from gitops_core.runtime.leading import Leadership, LeaseSettings
 from gitops_core.runtime.leave import Open
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.statuses import StatusWriter
 from gitops_core.runtime.timers import Timers
@@ -101,6 +102,7 @@ async def run(
     metrics: Metrics,
     health: Health,
     compute: Compute = IN_PLACE,
+    policy: Policy = DEFAULT_POLICY,
 ) -> None:
     """Reconcile until `stop` is set; returns when all is wound up and the lease released.
 
@@ -117,7 +119,9 @@ async def run(
     async def one_term() -> None:
         """Stand by, then lead, until the lease is lost or `stop` is set."""
         events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
-        platform = Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, metrics, compute)
+        platform = Platform(
+            fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, metrics, compute, policy
+        )
         around = Surroundings(
             cluster=fenced,
             fence=fence,

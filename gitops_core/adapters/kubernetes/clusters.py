@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from gitops_core.adapters.kubernetes.cluster import AGENT, KubernetesCluster
-from gitops_core.adapters.kubernetes.kubeconfig import ConfigurationError, tenants_endpoint
+from gitops_core.adapters.kubernetes.kubeconfig import ConfigurationError, read_tenants_endpoint
 from gitops_core.errors import BadRequest, StalledError
 from gitops_core.meta import ObjectKey, Sensitive
 from gitops_core.ports import Cluster, Compute, Target
@@ -61,7 +61,7 @@ class KubernetesClusters:
         digest = hashlib.blake2b(text, key=self._key, digest_size=16).hexdigest()
         if digest not in self._connections:
             try:
-                endpoint = await self.compute.run(len(text), tenants_endpoint, text, about, self.environment)
+                endpoint = await self.compute.run(len(text), read_tenants_endpoint, text, about, self.environment)
             except ConfigurationError as error:
                 raise StalledError(str(error), reason=error.reason) from None
             self._connections.setdefault(digest, _Connection(KubernetesCluster(endpoint, agent=self.agent)))

@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,8 @@ LARGEST_OF_TENANTS = 1024 * 1024
 """Bytes; no Secret holds more."""
 
 _IN_HEADER_NAMES = "!#$&'*+-.^_`|~"  # what client-go does not escape
+
+_TOKEN = re.compile(rb"[!-~]+")
 
 # The C loader reads a kubeconfig of many clusters ten times faster; a wheel without it has the other one.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -188,24 +191,24 @@ class _Shape(msgspec.Struct, rename="kebab"):
 
 
 def find_endpoint(path: Path | None, context: str | None, environment: Mapping[str, str]) -> Endpoint:
-    """The API server that kubectl would talk to. Raises ConfigurationError.
+    """Return the API server that kubectl would talk to. Raises ConfigurationError.
 
     Args:
         path: a kubeconfig to use alone, which has to exist.
         context: its context to use, None for its current one.
     """
-    files = [path] if path is not None else _files(environment)
+    files = [path] if path is not None else _list_files(environment)
     configs = [(file, _read(file)) for file in files if path is not None or file.exists()]
     if not configs and context is None and environment.get("KUBERNETES_SERVICE_HOST"):
         return in_cluster(environment)
     if not configs:
         looked = ", ".join(map(str, files))
         raise ConfigurationError(f"no cluster to talk to: no kubeconfig at {looked}, and this is not a Pod")
-    return _endpoint(_merged(configs), context, environment)
+    return _make_endpoint(_merge(configs), context, environment)
 
 
-def tenants_endpoint(text: bytes, name: str, environment: Mapping[str, str]) -> Endpoint:
-    """The API server of a tenant's kubeconfig, of its current context. Raises ConfigurationError.
+def read_tenants_endpoint(text: bytes, name: str, environment: Mapping[str, str]) -> Endpoint:
+    """Return the API server of a tenant's kubeconfig, of its current context. Raises ConfigurationError.
 
     Args:
         name: what errors call it.
@@ -217,15 +220,15 @@ def tenants_endpoint(text: bytes, name: str, environment: Mapping[str, str]) -> 
         check_expansion(text)
     except Malformed as error:
         raise ConfigurationError(f"{name} is not YAML, or nested or repeated too much (line {error.line})") from None
-    config = _merged([(None, _parsed(text, name))])
+    config = _merge([(None, _parse(text, name))])
     try:
-        return replace(_endpoint(config, None, environment), verify=True)
+        return replace(_make_endpoint(config, None, environment), verify=True)
     except ConfigurationError as error:
         raise ConfigurationError(f"{name} cannot be used: {error}") from None
 
 
 def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Endpoint:
-    """The API server of the Pod we run in, as the Pod's service account. Raises ConfigurationError."""
+    """Return the API server of the Pod we run in, as the Pod's service account. Raises ConfigurationError."""
     host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "443")
     if not host or not (folder / "token").exists():
         raise ConfigurationError(
@@ -238,11 +241,11 @@ def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -
         login=TokenFileLogin(folder / "token"),
         ca=(folder / "ca.crt").read_bytes() if (folder / "ca.crt").exists() else None,
         proxy=proxy_for(server, environment),
-        namespace=namespace.read_text().strip() if namespace.exists() else "default",
+        namespace=namespace.read_text(errors="replace").strip() if namespace.exists() else "default",
     )
 
 
-def _files(environment: Mapping[str, str]) -> list[Path]:
+def _list_files(environment: Mapping[str, str]) -> list[Path]:
     if listed := [Path(entry) for entry in environment.get("KUBECONFIG", "").split(os.pathsep) if entry]:
         return listed
     home = environment.get("HOME")
@@ -256,10 +259,10 @@ def _read(file: Path) -> Mapping[str, Any]:
         text = file.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"kubeconfig {file} cannot be read: {error.strerror}") from error
-    return _parsed(text, f"kubeconfig {file}")
+    return _parse(text, f"kubeconfig {file}")
 
 
-def _parsed(text: bytes, name: str) -> Mapping[str, Any]:
+def _parse(text: bytes, name: str) -> Mapping[str, Any]:
     try:
         config = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # the others of `!!int ""` and the like
@@ -288,7 +291,7 @@ class _Entry(NamedTuple):
         return "" if value is None else str(value)
 
     def data(self, field: str) -> bytes | None:
-        """The bytes of `<field>-data`, or of the file that `<field>` names; None without both."""
+        """Return the bytes of `<field>-data`, or of the file that `<field>` names; None without both."""
         if encoded := self.text(f"{field}-data"):
             try:
                 return base64.b64decode(encoded, validate=True)
@@ -302,13 +305,13 @@ class _Entry(NamedTuple):
             raise ConfigurationError(f"{field} {file} cannot be read: {error.strerror}") from error
 
     def file(self, field: str) -> Path | None:
-        """The file that the field names. Raises ConfigurationError: it may name none."""
+        """Return the file that the field names. Raises ConfigurationError: it may name none."""
         if not (named := self.text(field)):
             return None
         return self._own(f"names a file: {field}") / named
 
     def program(self, command: str) -> str:
-        """The program of an exec plugin. Raises ConfigurationError: it may run none."""
+        """Return the program of an exec plugin. Raises ConfigurationError: it may run none."""
         folder = self._own("has an exec plugin")
         return str(folder / command) if "/" in command else command
 
@@ -331,8 +334,8 @@ class _Config(NamedTuple):
         return self.entries[kind, name]
 
 
-def _merged(configs: Sequence[tuple[Path | None, Mapping[str, Any]]]) -> _Config:
-    """All files as one: the first to name an entry, or a current context, wins."""
+def _merge(configs: Sequence[tuple[Path | None, Mapping[str, Any]]]) -> _Config:
+    """Merge all files: the first to name an entry, or a current context, wins."""
     current = ""
     entries: dict[tuple[str, str], _Entry] = {}
     for file, config in configs:
@@ -344,7 +347,7 @@ def _merged(configs: Sequence[tuple[Path | None, Mapping[str, Any]]]) -> _Config
     return _Config(current, entries)
 
 
-def _endpoint(config: _Config, context: str | None, environment: Mapping[str, str]) -> Endpoint:
+def _make_endpoint(config: _Config, context: str | None, environment: Mapping[str, str]) -> Endpoint:
     name = context or config.current
     if not name:
         raise ConfigurationError("the kubeconfig has no current-context: choose one with --context")
@@ -359,13 +362,13 @@ def _endpoint(config: _Config, context: str | None, environment: Mapping[str, st
         raise ConfigurationError(f"the proxy of cluster {cluster.name!r} is not an http or https URL")
     return Endpoint(
         server=server,
-        login=_login(user, cluster, environment),
+        login=_read_login(user, cluster, environment),
         ca=cluster.data("certificate-authority"),
         verify=not cluster.content.get("insecure-skip-tls-verify"),
         server_name=cluster.text("tls-server-name") or None,
         proxy=proxy,
         compress=not cluster.content.get("disable-compression"),
-        impersonate=_impersonation(user),
+        impersonate=_read_impersonation(user),
         namespace=chosen.text("namespace") or "default",
     )
 
@@ -378,9 +381,9 @@ def _is_web_address(url: str) -> bool:
         return False
 
 
-def _login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Login:
+def _read_login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Login:
     if user.content.get("exec"):
-        return _plugin(user, cluster, environment)
+        return _read_plugin(user, cluster, environment)
     if user.content.get("auth-provider"):
         raise ConfigurationError(
             f"user {user.name!r} of the kubeconfig has an auth-provider, which Kubernetes gave up: use an exec plugin"
@@ -399,8 +402,8 @@ def _login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Log
     return StaticLogin(None, certificate)
 
 
-def _plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> PluginLogin:
-    """The exec entry. A command with a slash is relative to the kubeconfig, one without is looked up on PATH."""
+def _read_plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> PluginLogin:
+    """Read the exec entry. A command with a slash is relative to the kubeconfig, one without is looked up on PATH."""
     spec = user.content["exec"]
     command = user.program(str(spec.get("command") or ""))
     if not command:
@@ -416,12 +419,12 @@ def _plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Pl
         environment={**environment, **own},
         api_version=str(spec.get("apiVersion") or "client.authentication.k8s.io/v1"),
         install_hint=str(spec.get("installHint") or "").strip(),
-        cluster=_told(cluster) if spec.get("provideClusterInfo") else None,
+        cluster=_make_cluster_info(cluster) if spec.get("provideClusterInfo") else None,
     )
 
 
-def _told(cluster: _Entry) -> Mapping[str, Any]:
-    """What a plugin with provideClusterInfo learns. Source: client.authentication.k8s.io/v1, ExecCredential."""
+def _make_cluster_info(cluster: _Entry) -> Mapping[str, Any]:
+    """Return what a plugin with provideClusterInfo gets. Source: client.authentication.k8s.io/v1, ExecCredential."""
     authority = cluster.data("certificate-authority")
     extensions = {item.get("name"): item.get("extension") for item in cluster.content.get("extensions") or ()}
     told = {
@@ -435,7 +438,7 @@ def _told(cluster: _Entry) -> Mapping[str, Any]:
     return {field: value for field, value in told.items() if value}
 
 
-def _impersonation(user: _Entry) -> tuple[tuple[str, str], ...]:
+def _read_impersonation(user: _Entry) -> tuple[tuple[str, str], ...]:
     headers = [("Impersonate-User", user.text("as"))] if user.text("as") else []
     if uid := user.text("as-uid"):
         headers.append(("Impersonate-Uid", uid))
@@ -448,11 +451,13 @@ def _impersonation(user: _Entry) -> tuple[tuple[str, str], ...]:
 
 
 def read_token(file: Path) -> Sensitive:
-    """The bearer token in a file, as an Authorization header. Raises ClusterUnavailable: it may come back."""
+    """Read the bearer token in a file, as an Authorization header. Raises ClusterUnavailable: it may come back."""
     try:
-        text = file.read_text().strip()
+        token = file.read_bytes().strip()
     except OSError as error:
         raise ClusterUnavailable(f"the token file {file} cannot be read: {error.strerror}") from error
-    if not text:
+    if not token:
         raise ClusterUnavailable(f"the token file {file} is empty")
-    return Sensitive(f"Bearer {text}")
+    if not _TOKEN.fullmatch(token):
+        raise ClusterUnavailable(f"the token file {file} does not hold one line of ASCII text: write the token anew")
+    return Sensitive(b"Bearer " + token)

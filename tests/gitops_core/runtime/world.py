@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import ClusterUnavailable, Expired
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
-from gitops_core.ports import Cluster, Git, GitAccess, GitRemote, Page, Query, Signer, WatchEvent
+from gitops_core.ports import Cluster, Git, GitAccess, GitRemote, Page, Query, Signer, Trees, WatchEvent
 from gitops_core.runtime.forwarding import Forwarding, Request
 from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
@@ -33,6 +33,9 @@ class NoGit:
 
     def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
         raise NotImplementedError("nothing here uses Git")
+
+    def trees(self, name: str) -> Trees:
+        raise NotImplementedError("nothing here keeps files")
 
     async def signer(self, kind: str, values: Mapping[str, Sensitive], about: str) -> Signer:
         raise NotImplementedError("nothing here signs")
