@@ -7,6 +7,7 @@ translate every failure into gitops_core.errors, retry only what their peer turn
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -253,6 +254,40 @@ class Cluster(Protocol):
 
 
 @dataclass(frozen=True)
+class Target:
+    """A cluster as one identity.
+
+    Attributes:
+        id: where its objects are seen: what is watched, written and kept of them is keyed by this and a reference. Our
+            own cluster is "", whoever writes to it, for we watch it as ourselves; another one is seen as its kubeconfig
+            and the service account may see it. Of this process only, and no secret can be told from it.
+    """
+
+    id: str
+    cluster: Cluster
+
+
+class Clusters(Protocol):
+    """The clusters that users may name, each as whom they say."""
+
+    def open(
+        self, kubeconfig: Sensitive | None, service_account: ObjectKey | None, *, about: str = ""
+    ) -> AbstractAsyncContextManager[Target]:
+        """Open the cluster of a kubeconfig (None: our own), as a service account (None: as the kubeconfig or we are).
+
+        A kubeconfig is its author's: it reads no file and runs no program of this machine, and shares its connections
+        with nobody who does not have it. They end with its last user.
+
+        Args:
+            about: what errors call the kubeconfig, as `the kubeconfig in Secret/shop/remote`.
+
+        Raises:
+            StalledError: the kubeconfig cannot be used, or nobody can be called so.
+        """
+        ...
+
+
+@dataclass(frozen=True)
 class Change(Generic[T]):
     """What became of one object; None stands for: there is none."""
 
@@ -272,7 +307,7 @@ class Objects(Protocol):
         ...
 
     def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
-        """What there is (`old` None), then every change, without end: to be closed. A kind may be watched for it.
+        """Tell what there is (`old` None), then every change, without end: to be closed. A kind may be watched for it.
 
         Who reads slowly gets for each object one change, from what was read of it last to what it is now.
         """

@@ -55,6 +55,9 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+OWN = ""
+"""The target whose objects are mirrored: our own cluster, as ourselves."""
+
 KindState = Literal["ready", "not installed", "not read yet"]
 
 
@@ -88,12 +91,12 @@ class _Run:
     """One reconciliation under way.
 
     Attributes:
-        written: what it wrote, by the resourceVersion that came back.
+        written: what it wrote, on which target: the resourceVersion that came back.
         causes: what changed meanwhile among the objects it names, -1 for a deletion.
     """
 
     since: dict[Kind, int]
-    written: dict[ObjectRef, int] = field(default_factory=dict)
+    written: dict[tuple[str, ObjectRef], int] = field(default_factory=dict)
     causes: dict[ObjectRef, int] = field(default_factory=dict)
 
 
@@ -234,14 +237,15 @@ class ControllerLoop(Generic[R]):
     def _end(self, key: ObjectKey, run: _Run) -> None:
         del self._running[key]
         named = self._index.references(key)
+        written = {ref: version for (target, ref), version in run.written.items() if target == OWN}
         self._written[key] = {
             ref: version
-            for ref, version in run.written.items()
+            for ref, version in written.items()
             if ref in named or _everything(ref) in named or self._observer.names(key, ref)
         }
         if key not in self._informer.objects:
             self._forget(key)  # it went while it was looked at
-        elif any(not _explained(version, run.written.get(ref)) for ref, version in run.causes.items()):
+        elif any(not _explained(version, written.get(ref)) for ref, version in run.causes.items()):
             self._add(key)
         self.queue.done(key)
 

@@ -1,4 +1,4 @@
-"""Cluster and Git as a reconciler gets them: every write asks first whether this process still leads.
+"""Clusters and Git as a reconciler gets them: every write asks first whether this process still leads.
 
 The adapter below asks once more, right before the bytes leave (see leave.py). The fence also notes what each
 reconciliation wrote, so that the echo of a write does not wake the writer again.
@@ -6,13 +6,15 @@ reconciliation wrote, so that the echo of a write does not wake the writer again
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from gitops_core.meta import Manifest, ObjectRef, Revision, Sensitive, Tree
+from gitops_core.meta import ObjectKey, ObjectRef, Revision, Sensitive, Tree
 from gitops_core.ports import (
+    Clusters,
     Commit,
     CommitInfo,
     Git,
@@ -20,6 +22,7 @@ from gitops_core.ports import (
     GitRef,
     GitRemote,
     Signer,
+    Target,
     Trees,
     no_commit,
 )
@@ -31,29 +34,46 @@ A = TypeVar("A")
 
 _ANONYMOUS = GitAccess()
 
-WRITTEN: ContextVar[dict[ObjectRef, int] | None] = ContextVar("WRITTEN", default=None)
-"""Where the running reconciliation's writes are noted: the resourceVersion by object. Tasks it starts inherit it."""
-
-
-def _note(stored: Manifest) -> None:
-    if (written := WRITTEN.get()) is not None:
-        written[ObjectRef.of(stored)] = version_of(stored["metadata"].get("resourceVersion", ""))
+WRITTEN: ContextVar[dict[tuple[str, ObjectRef], int] | None] = ContextVar("WRITTEN", default=None)
+"""Where the running reconciliation's writes are noted: the resourceVersion by target and object, for two clusters have
+objects of one name, and count for themselves. Tasks it starts inherit it."""
 
 
 @dataclass(frozen=True)
 class FencedCluster(Forwarding):
-    """Implements gitops_core.ports.Cluster."""
+    """Implements gitops_core.ports.Cluster.
+
+    Attributes:
+        target: the `Target.id` of a cluster that is not our own.
+    """
 
     fence: Fence
+    target: str = ""
 
     async def carry(self, request: Request, send: Callable[[], Awaitable[A]]) -> A:
         if not request.is_write:
             return await send()
         with behind(self.fence):
             answer = await send()
-        if isinstance(answer, Mapping) and not request.dry_run:
-            _note(answer)
+        if isinstance(answer, Mapping) and not request.dry_run and (written := WRITTEN.get()) is not None:
+            version = version_of(answer["metadata"].get("resourceVersion", ""))
+            written[self.target, ObjectRef.of(answer)] = version
         return answer
+
+
+@dataclass(frozen=True)
+class FencedClusters:
+    """Implements gitops_core.ports.Clusters."""
+
+    inner: Clusters
+    fence: Fence
+
+    @asynccontextmanager
+    async def open(
+        self, kubeconfig: Sensitive | None, service_account: ObjectKey | None, *, about: str = ""
+    ) -> AsyncIterator[Target]:
+        async with self.inner.open(kubeconfig, service_account, about=about) as target:
+            yield Target(target.id, FencedCluster(target.cluster, self.fence, target.id))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@
 
 Relative paths in a file are relative to that file's folder.
 
+A tenant's kubeconfig is a text from a Secret. It reads no file of ours, runs no program of ours, and cannot switch off
+that the server proves who it is (as Flux without --insecure-kubeconfig-exec and --insecure-kubeconfig-tls).
+
 Source: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
 """
 
@@ -16,21 +19,27 @@ import base64
 import binascii
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import yaml
 
 from gitops_core.adapters.http import proxy_for
+from gitops_core.domain.render.expansion import check_expansion
+from gitops_core.domain.render.manifests import Malformed
 from gitops_core.errors import ClusterError, ClusterUnavailable
 from gitops_core.meta import Sensitive
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 LARGEST_FILE = 8 * 1024 * 1024
+LARGEST_OF_TENANTS = 1024 * 1024
+"""Bytes; no Secret holds more."""
+
+_IN_HEADER_NAMES = "!#$&'*+-.^_`|~"  # what client-go does not escape
 
 _TOKEN = re.compile(rb"[!-~]+")
 
@@ -198,6 +207,26 @@ def find_endpoint(path: Path | None, context: str | None, environment: Mapping[s
     return _make_endpoint(_merge(configs), context, environment)
 
 
+def read_tenants_endpoint(text: bytes, name: str, environment: Mapping[str, str]) -> Endpoint:
+    """Return the API server of a tenant's kubeconfig, of its current context. Raises ConfigurationError.
+
+    Args:
+        name: what errors call it.
+        environment: where our proxies are looked up.
+    """
+    if len(text) > LARGEST_OF_TENANTS:
+        raise ConfigurationError(f"{name} is larger than {LARGEST_OF_TENANTS} bytes")
+    try:
+        check_expansion(text)
+    except Malformed as error:
+        raise ConfigurationError(f"{name} is not YAML, or nested or repeated too much (line {error.line})") from None
+    config = _merge([(None, _parse(text, name))])
+    try:
+        return replace(_make_endpoint(config, None, environment), verify=True)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{name} cannot be used: {error}") from None
+
+
 def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Endpoint:
     """Return the API server of the Pod we run in, as the Pod's service account. Raises ConfigurationError."""
     host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "443")
@@ -227,29 +256,35 @@ def _read(file: Path) -> Mapping[str, Any]:
     try:
         if file.stat().st_size > LARGEST_FILE:
             raise ConfigurationError(f"kubeconfig {file} is larger than {LARGEST_FILE} bytes")
-        config = yaml.load(file.read_bytes(), Loader=_Loader)  # noqa: S506 - a safe loader
+        text = file.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"kubeconfig {file} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    return _parse(text, f"kubeconfig {file}")
+
+
+def _parse(text: bytes, name: str) -> Mapping[str, Any]:
+    try:
+        config = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # the others of `!!int ""` and the like
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
-        raise ConfigurationError(f"kubeconfig {file} is not YAML{line}") from None  # the cause quotes the file
+        raise ConfigurationError(f"{name} is not YAML{line}") from None  # the cause quotes the file
     if config is None:
         return {}
     try:
         msgspec.convert(config, _Shape)
     except msgspec.ValidationError as error:  # its words name types and places, never values
-        raise ConfigurationError(f"kubeconfig {file} is not one: {error}") from None
+        raise ConfigurationError(f"{name} is not one: {error}") from None
     checked: Mapping[str, Any] = config
     return checked
 
 
 class _Entry(NamedTuple):
-    """A cluster, user or context, and the folder that its relative paths start from."""
+    """A cluster, user or context, and the folder that its relative paths start from; None where it may name no file."""
 
     name: str
     content: Mapping[str, Any]
-    folder: Path
+    folder: Path | None
 
     def text(self, field: str) -> str:
         value = self.content.get(field)
@@ -262,12 +297,30 @@ class _Entry(NamedTuple):
                 return base64.b64decode(encoded, validate=True)
             except (binascii.Error, ValueError):
                 raise ConfigurationError(f"{field}-data of kubeconfig entry {self.name!r} is not base64") from None
-        if not (file := self.text(field)):
+        if not (file := self.file(field)):
             return None
         try:
-            return (self.folder / file).read_bytes()
+            return file.read_bytes()
         except OSError as error:
-            raise ConfigurationError(f"{field} {self.folder / file} cannot be read: {error.strerror}") from error
+            raise ConfigurationError(f"{field} {file} cannot be read: {error.strerror}") from error
+
+    def file(self, field: str) -> Path | None:
+        """Return the file that the field names. Raises ConfigurationError: it may name none."""
+        if not (named := self.text(field)):
+            return None
+        return self._own(f"names a file: {field}") / named
+
+    def program(self, command: str) -> str:
+        """Return the program of an exec plugin. Raises ConfigurationError: it may run none."""
+        folder = self._own("has an exec plugin")
+        return str(folder / command) if "/" in command else command
+
+    def _own(self, what: str) -> Path:
+        if self.folder is None:
+            raise ConfigurationError(
+                f"kubeconfig entry {self.name!r} {what}; one that comes from a Secret has to hold all that it needs"
+            )
+        return self.folder
 
 
 class _Config(NamedTuple):
@@ -281,7 +334,7 @@ class _Config(NamedTuple):
         return self.entries[kind, name]
 
 
-def _merge(configs: list[tuple[Path, Mapping[str, Any]]]) -> _Config:
+def _merge(configs: Sequence[tuple[Path | None, Mapping[str, Any]]]) -> _Config:
     """Merge all files: the first to name an entry, or a current context, wins."""
     current = ""
     entries: dict[tuple[str, str], _Entry] = {}
@@ -290,7 +343,7 @@ def _merge(configs: list[tuple[Path, Mapping[str, Any]]]) -> _Config:
         for kind in ("cluster", "context", "user"):
             for item in config.get(f"{kind}s") or ():
                 name, content = str(item.get("name", "")), item.get(kind) or {}
-                entries.setdefault((kind, name), _Entry(name, content, file.absolute().parent))
+                entries.setdefault((kind, name), _Entry(name, content, file and file.absolute().parent))
     return _Config(current, entries)
 
 
@@ -339,8 +392,8 @@ def _read_login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -
     if (chain is None) != (key is None):
         raise ConfigurationError(f"user {user.name!r} of the kubeconfig needs both client-certificate and client-key")
     certificate = ClientCertificate(chain, Sensitive(key)) if chain is not None and key is not None else None
-    if file := user.text("tokenFile"):
-        return TokenFileLogin(user.folder / file, certificate)
+    if file := user.file("tokenFile"):
+        return TokenFileLogin(file, certificate)
     if token := user.text("token"):
         return StaticLogin(Sensitive(f"Bearer {token}"), certificate)
     if name := user.text("username"):
@@ -352,7 +405,7 @@ def _read_login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -
 def _read_plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> PluginLogin:
     """Read the exec entry. A command with a slash is relative to the kubeconfig, one without is looked up on PATH."""
     spec = user.content["exec"]
-    command = str(spec.get("command") or "")
+    command = user.program(str(spec.get("command") or ""))
     if not command:
         raise ConfigurationError(f"the exec plugin of user {user.name!r} has no command")
     if spec.get("interactiveMode") == "Always":
@@ -361,7 +414,7 @@ def _read_plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) 
         )
     own = {item["name"]: item.get("value", "") for item in spec.get("env") or () if item.get("name")}
     return PluginLogin(
-        command=str(user.folder / command) if "/" in command else command,
+        command=command,
         arguments=tuple(str(argument) for argument in spec.get("args") or ()),
         environment={**environment, **own},
         api_version=str(spec.get("apiVersion") or "client.authentication.k8s.io/v1"),
@@ -391,7 +444,9 @@ def _read_impersonation(user: _Entry) -> tuple[tuple[str, str], ...]:
         headers.append(("Impersonate-Uid", uid))
     headers += [("Impersonate-Group", str(group)) for group in user.content.get("as-groups") or ()]
     for key, values in (user.content.get("as-user-extra") or {}).items():
-        headers += [(f"Impersonate-Extra-{key}", str(value)) for value in values]
+        headers += [(f"Impersonate-Extra-{quote(str(key), safe=_IN_HEADER_NAMES)}", str(value)) for value in values]
+    if not all(value.isprintable() for _, value in headers):  # a line feed would begin another header
+        raise ConfigurationError(f"user {user.name!r} of the kubeconfig wants to be somebody whose name is none")
     return tuple(headers)
 
 

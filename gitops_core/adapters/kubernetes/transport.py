@@ -283,7 +283,7 @@ def make_tls_context(endpoint: Endpoint, certificate: ClientCertificate | None) 
     """Make the context of a connection to the endpoint. Raises ConfigurationError: not PEM, or not a pair."""
     try:
         context = ssl.create_default_context(cadata=endpoint.ca.decode("latin-1") if endpoint.ca else None)
-    except ssl.SSLError:
+    except (ssl.SSLError, TypeError):  # of what is not even ASCII
         raise ConfigurationError(f"the certificate authority of {endpoint.server} is not PEM") from None
     # Python 3.13 refuses authorities without a key identifier; clusters have them, and kubectl takes them.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT

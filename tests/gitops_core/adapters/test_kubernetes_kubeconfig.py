@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,9 +19,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gitops_core.adapters.kubernetes import ConfigurationError, KubernetesCluster
-from gitops_core.adapters.kubernetes.kubeconfig import StaticLogin, find_endpoint, in_cluster
+from gitops_core.adapters.kubernetes.kubeconfig import (
+    ClientCertificate,
+    Endpoint,
+    StaticLogin,
+    find_endpoint,
+    in_cluster,
+    read_tenants_endpoint,
+)
 from gitops_core.errors import ClusterUnavailable, Forbidden
-from gitops_core.meta import Kind
+from gitops_core.meta import Kind, Sensitive
 from tests.servers import programs
 from tests.servers.controlplane import ControlPlane
 
@@ -202,6 +210,133 @@ async def _pour(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
             target.write(part)
             await target.drain()
     target.close()
+
+
+# Tenants
+
+
+def _tenants(user: Mapping[str, Any], cluster: Mapping[str, Any] = {}) -> dict[str, Any]:
+    return {
+        "current-context": "there",
+        "clusters": [{"name": "far", "cluster": {"server": "https://far.example:6443", **cluster}}],
+        "users": [{"name": "them", "user": dict(user)}, {"name": "unused", "user": {"tokenFile": "/etc/token"}}],
+        "contexts": [{"name": "there", "context": {"cluster": "far", "user": "them"}}],
+    }
+
+
+def _endpoint_of(config: Any) -> Endpoint:
+    return read_tenants_endpoint(json.dumps(config).encode(), "the kubeconfig in Secret/shop/far", {})
+
+
+def test_a_tenants_kubeconfig_that_holds_all_it_needs_is_taken() -> None:
+    data = base64.b64encode(b"PEM").decode()
+    user = {"token": "t0ken", "client-certificate-data": data, "client-key-data": data}
+
+    endpoint = _endpoint_of(_tenants(user, {"certificate-authority-data": data, "tls-server-name": "x"}))
+
+    assert endpoint == Endpoint(
+        "https://far.example:6443",
+        StaticLogin(Sensitive("Bearer t0ken"), ClientCertificate(b"PEM", Sensitive(b"PEM"))),
+        ca=b"PEM",
+        server_name="x",
+    )
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster", "what"),
+    [
+        ({"exec": {"command": "sh"}}, {}, "'them' has an exec plugin"),
+        ({"exec": {"command": "./sh", "interactiveMode": "Always"}, "token": "t"}, {}, "'them' has an exec plugin"),
+        ({"auth-provider": {"name": "gcp"}}, {}, "'them' of the kubeconfig has an auth-provider"),
+        ({"tokenFile": "secret"}, {}, "'them' names a file: tokenFile"),
+        ({"tokenFile": "secret", "token": "t"}, {}, "'them' names a file: tokenFile"),
+        ({"client-certificate": "secret", "client-key-data": "eA=="}, {}, "names a file: client-certificate"),
+        ({"client-certificate-data": "eA==", "client-key": "secret"}, {}, "names a file: client-key"),
+        ({"token": "t"}, {"certificate-authority": "secret"}, "'far' names a file: certificate-authority"),
+        ({"token": "t", "as": "jane\r\nX-Evil: 1"}, {}, "wants to be somebody whose name is none"),
+        ({"token": "t"}, {"server": "unix:///run/api.sock"}, "not an http or https URL"),
+        ({"token": "t"}, {"proxy-url": "file:///etc/passwd"}, "not an http or https URL"),
+    ],
+)
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_a_tenants_kubeconfig_reads_and_runs_nothing_of_this_machine(
+    user: dict[str, Any], cluster: dict[str, Any], what: str, is_absolute: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("hunter2")
+    place = f"{tmp_path}/" if is_absolute else "../" * 40 + f"{tmp_path}/".lstrip("/")
+    user, cluster = (
+        {k: v.replace("secret", f"{place}secret") if isinstance(v, str) else v for k, v in each.items()}
+        for each in (user, cluster)
+    )
+
+    with pytest.raises(ConfigurationError, match=re.escape(what)) as caught:
+        _endpoint_of(_tenants(user, cluster))
+
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_that_a_tenants_kubeconfig_names_beside_the_data_is_not_looked_at() -> None:
+    """kubectl takes the data then."""
+    user = {"token": "t"}
+    cluster = {"certificate-authority": "/dev/stdin", "certificate-authority-data": base64.b64encode(b"PEM").decode()}
+
+    assert _endpoint_of(_tenants(user, cluster)).ca == b"PEM"
+
+
+def test_a_tenants_kubeconfig_cannot_switch_off_that_the_server_proves_itself() -> None:
+    assert _endpoint_of(_tenants({"token": "t"}, {"insecure-skip-tls-verify": True})).verify
+
+
+@pytest.mark.parametrize("ca", [b"\xff\xfe", b"-----BEGIN CERTIFICATE-----", b"\0", b"x"])
+async def test_an_authority_that_is_none_is_one_sentence(ca: bytes) -> None:
+    endpoint = _endpoint_of(_tenants({"token": "t"}, {"certificate-authority-data": base64.b64encode(ca).decode()}))
+    cluster = KubernetesCluster(endpoint)
+
+    with pytest.raises(
+        ConfigurationError, match=r"^the certificate authority of https://far\.example:6443 is not PEM$"
+    ):
+        await cluster.resources()
+    await cluster.close()
+
+
+def test_extra_fields_of_who_one_wants_to_be_stay_in_their_header() -> None:
+    user = {"token": "t", "as": "jane", "as-user-extra": {"example.com/a: b\r\nX-Evil": ["1"]}}
+
+    assert _endpoint_of(_tenants(user)).impersonate == (
+        ("Impersonate-User", "jane"),
+        ("Impersonate-Extra-example.com%2Fa%3A%20b%0D%0AX-Evil", "1"),
+    )
+
+
+_BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+
+
+_NONE = {
+    "deep sequences": "[" * 500_000,
+    "deep mappings": "{a: " * 100_000,
+    "aliases of aliases": _BOMB,
+    "a value in itself": "a: &a [*a]",
+    "no integer": "!!int ''",
+    "no boolean": "!!bool x",
+    "no time": "!!timestamp x",
+    "no number": "!!float x",
+    "no date": "2026-99-99",
+    "a long number": "1" * 5000,
+    "a program": "!!python/object/apply:os.system [id]",
+    "a key that is a list": "? [a]\n: b",
+    "a character that is none": "\0",
+    "too much": "x" * (2 << 20),
+    "a list": "[]",
+    "another shape": "clusters: 1",
+}
+
+
+@pytest.mark.parametrize("case", _NONE)
+def test_whatever_a_tenants_kubeconfig_is_the_failure_is_one_sentence(case: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^the kubeconfig in Secret/shop/far is [^\n]*$"):
+        read_tenants_endpoint(_NONE[case].encode(), "the kubeconfig in Secret/shop/far", {})
 
 
 # Plugins

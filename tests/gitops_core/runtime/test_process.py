@@ -12,6 +12,8 @@ from gitops_core.errors import Forbidden, StalledError, TransientError
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.controlling import ControllerLoop
+from gitops_core.runtime.fencing import FencedCluster
+from gitops_core.runtime.leave import Open
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform, Watch, names
 from tests.gitops_core.runtime.kinds import Gadget, Plain, Widget, WidgetStatus
 from tests.gitops_core.runtime.world import World, condition, controller, manifest, outcome, ref
@@ -622,6 +624,35 @@ def test_a_write_of_a_reconciliation_wakes_others_and_not_itself() -> None:
 
         assert ours == ["maker", "reader"]
         assert theirs == ["maker", "reader", "reader"], "the change, and its correction"
+
+    virtually(main())
+
+
+def test_a_write_to_another_cluster_explains_no_change_of_ours() -> None:
+    """Objects of two clusters have the same names, and each cluster counts for itself."""
+
+    async def main() -> None:
+        world, far = World(), World()
+        written = ObjectRef(_CONFIGMAP, ObjectKey("shop", "a"))
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}}
+
+        async def there(wanted: Widget) -> Outcome:
+            await FencedCluster(far.local, Open(), "far").apply(manifest, field_manager="us")
+            return outcome(wanted, watch=frozenset({written}))
+
+        diary = Diary(there)
+        await world.install()
+        await far.install()
+        for size in range(100):  # its versions are far higher than ours
+            await far.put(Widget, "x", size=size)
+        await world.put(Widget, "a", size=1)
+        async with world.process(controller(diary)):
+            await asyncio.sleep(5)
+            first = len(diary.looks)
+            await world.local.apply(manifest, field_manager="somebody")
+            await asyncio.sleep(5)
+
+        assert (first, len(diary.looks)) == (1, 2)
 
     virtually(main())
 
