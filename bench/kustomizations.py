@@ -3,6 +3,10 @@
 The path holds a Deployment with 0 replicas, a ServiceAccount, a Service and an Ingress. Timed from the first create
 until all are Ready; then all are asked to reconcile again, with nothing changed. Requests are counted in the API
 server's audit log, those of the service only.
+
+kustomizations.sharing asks what one build for all prefixes saves (domain/render/sharing.py), each case on an API server
+of its own, twice: the folder as above; the folder with `sortOptions`, which is built once a prefix; and a hundred
+folders without prefixes, which are not built at all.
 """
 
 from __future__ import annotations
@@ -17,15 +21,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from bench.table import Row, usage_of
 from tests.servers.controlplane import ControlPlane, start_control_plane
 from tests.servers.programs import answers, free_port, running
+
+T = TypeVar("T")
 
 COUNT = 100
 PATH = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/default/kustomizations"
@@ -60,26 +67,46 @@ spec: {defaultBackend: {service: {name: app, port: {number: 80}}}}
 """
 
 
-def rows() -> Iterator[Row]:
+ONE_BUILD_EACH = "resources: [app.yaml]\nsortOptions: {order: fifo}\n"
+FILES = {"app/app.yaml": APP, "each/app.yaml": APP, "each/kustomization.yaml": ONE_BUILD_EACH} | {
+    f"own/{number}/app.yaml": APP.replace("name: app,", f"name: k{number}-app,") for number in range(COUNT)
+}
+HEADER: Row = ("", ("seconds", "requests each", "CPU s", "peak MiB"))
+CREATED = "created at once, until all are Ready"
+SHARING = {"one build for all prefixes": "./app", "a build for each prefix": "./each", "no prefixes": "./own"}
+
+
+def rows(group: str = "") -> Iterator[Row]:
+    yield HEADER
+    if group != "sharing":
+        yield from in_a_folder(measure)
+        return
+    for label, path in 2 * tuple(SHARING.items()):
+        yield in_a_folder(partial(created, path=path, label=label))
+
+
+def in_a_folder(work: Callable[[ControlPlane, str, int], T]) -> T:
+    """Do `work` with an API server, the address of the repositories, and the process id of the service."""
     with tempfile.TemporaryDirectory(prefix="sealoop-bench-") as name:
-        yield from asyncio.run(measured(Path(name)))
+        return asyncio.run(around(Path(name), work))
 
 
-async def measured(folder: Path) -> list[Row]:
+async def around(folder: Path, work: Callable[[ControlPlane, str, int], T]) -> T:
     from sealoop.embedded.githttp import GitServer
 
     plane = start_control_plane(folder)
     try:
         plane.install_crds()
-        make_repository(folder / "git" / "app.git", folder / "work", {"app/app.yaml": APP})
+        make_repository(folder / "git" / "app.git", folder / "work", FILES)
         async with GitServer(folder / "git") as git:
             with service(plane, folder) as pid:
-                return await asyncio.to_thread(measure, plane, git.url, pid)
+                return await asyncio.to_thread(work, plane, git.url, pid)
     finally:
         plane.stop()
 
 
-def measure(plane: ControlPlane, git: str, pid: int) -> list[Row]:
+def created(plane: ControlPlane, git: str, pid: int, *, path: str, label: str) -> Row:
+    """Create the repository, then all Kustomizations at once."""
     source = {"url": f"{git}/app.git", "interval": "10m", "ref": {"branch": "main"}}
     create(
         plane,
@@ -93,14 +120,14 @@ def measure(plane: ControlPlane, git: str, pid: int) -> list[Row]:
             plane.expect("GET", PATH.replace("kustomize", "source", 1).replace("kustomizations", "gitrepositories/app"))
         )
     )
-    header: Row = ("", ("seconds", "requests each", "CPU s", "peak MiB"))
-    table: list[Row] = [header]
-
     mark, before, started = plane.mark(), usage_of(pid), time.monotonic()
-    at_once(plane, "POST", [(PATH, manifest) for manifest in kustomizations()])
+    at_once(plane, "POST", [(PATH, manifest) for manifest in kustomizations(path)])
     wait_until(lambda: all(map(ready, plane.expect("GET", PATH)["items"])), pause=0.2)
-    table.append(row("created at once, until all are Ready", plane, mark, started, before.cpu, pid))
+    return row(label, plane, mark, started, before.cpu, pid)
 
+
+def measure(plane: ControlPlane, git: str, pid: int) -> list[Row]:
+    table = [created(plane, git, pid, path="./app", label=CREATED)]
     time.sleep(2)  # what the first round left to do (events, watches) is not the second round's
     for _ in range(3):
         token = str(time.time_ns())
@@ -133,14 +160,16 @@ def at_once(plane: ControlPlane, method: str, requests: list[tuple[str, dict[str
         list(pool.map(some, [requests[start::4] for start in range(4)]))
 
 
-def kustomizations() -> list[dict[str, Any]]:
-    spec = {"interval": "1h", "path": "./app", "prune": True, "sourceRef": {"kind": "GitRepository", "name": "app"}}
+def kustomizations(path: str) -> list[dict[str, Any]]:
+    """Return them: each with a prefix, or a folder below ./own, which is one without."""
+    spec = {"interval": "1h", "prune": True, "sourceRef": {"kind": "GitRepository", "name": "app"}}
     return [
         {
             "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
             "kind": "Kustomization",
             "metadata": {"name": f"k{number}"},
-            "spec": {**spec, "namePrefix": f"k{number}-"},
+            "spec": spec
+            | ({"path": f"{path}/{number}"} if path == "./own" else {"path": path, "namePrefix": f"k{number}-"}),
         }
         for number in range(COUNT)
     ]
