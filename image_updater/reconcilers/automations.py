@@ -20,12 +20,12 @@ from gitops_core.runtime.refusing import refuse_unsupported
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus
 from image_updater.domain.files.inventory import (
     MOST_REPORTED,
-    counts,
+    count_states,
     find_settled_images,
     mark_applied,
     report_unsettled,
 )
-from image_updater.domain.files.messages import push_notice
+from image_updater.domain.files.messages import write_push_notice
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.reconcilers.notices import make_ready_notices
 from image_updater.reconcilers.pullrequests import ANNOTATION, PullRequests, Review
@@ -166,7 +166,7 @@ class ImageUpdateAutomationReconciler:
         return msgspec.structs.replace(
             status,
             observed_policies=find_settled_images(namespace, run.part.images, former, sightings),
-            markers=counts(sightings),
+            markers=count_states(sightings),
             unsettled=report_unsettled(sightings, self.most_reported),
             reverted=run.planned.reverted,
         )
@@ -176,7 +176,7 @@ class ImageUpdateAutomationReconciler:
     ) -> tuple[Notice, ...]:
         if run.pushed is None:
             return make_ready_notices(wanted, _write_message(status))
-        text = push_notice(run.pushed.commit, source.push_branch, run.message, source.refspec)
+        text = write_push_notice(run.pushed.commit, source.push_branch, run.message, source.refspec)
         return (Notice("Normal", "Succeeded", text),)
 
     async def _wake(self, source: Source, run: Run) -> None:

@@ -13,7 +13,7 @@ from gitops_core.meta import Revision, seconds
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.schema import from_manifest
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus
-from image_updater.domain.files.plan import setters
+from image_updater.domain.files.plan import resolve_setters
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.forges.pullrequests import Version
 from image_updater.domain.guards.gates import Gate, make_gates
@@ -47,7 +47,7 @@ class Part:
 
     @property
     def values(self) -> dict[str, str]:
-        return setters(self.automation.metadata.namespace, self.images)
+        return resolve_setters(self.automation.metadata.namespace, self.images)
 
     @property
     def folder(self) -> str:

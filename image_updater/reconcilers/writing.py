@@ -21,7 +21,7 @@ from gitops_core.runtime.computing import READING
 from gitops_core.runtime.credentials import SECRET, decode_data
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing, SigningKey
-from image_updater.domain.files.messages import commit_message
+from image_updater.domain.files.messages import write_message
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.forges.pullrequests import Version
 from image_updater.domain.guards.gates import Gatekeeper
@@ -144,7 +144,7 @@ class Writer:
     def _write_message(self, together: Together) -> str:
         spec, changes = self.job.source.git.commit, together.plan.changes
         back, values = self._explain_taken_back(together), spec.message_template_values
-        return commit_message(spec.message_template, self.job.wanted.key, changes, values, back)
+        return write_message(spec.message_template, self.job.wanted.key, changes, values, back)
 
     def _explain_taken_back(self, together: Together) -> tuple[str, ...]:
         """Say why images are taken back, each once."""

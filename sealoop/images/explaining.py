@@ -16,7 +16,7 @@ from gitops_core.errors import GitOpsError
 from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
-from image_updater.domain.files.inventory import printable, where
+from image_updater.domain.files.inventory import make_printable, write_location
 from image_updater.domain.files.places import parse_setter
 from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.guards.explaining import explain_tags
@@ -138,8 +138,8 @@ def show(explanation: Explanation, output: str, everything: bool) -> None:
             click.echo(f"  {followed.trouble}")
         if not followed.places and not followed.trouble:
             click.echo("  no file is marked for this policy")
-        for place in map(printable, followed.places):
-            click.echo(f"  {where(place)}  {place.state}  {_said(place)}")
+        for place in map(make_printable, followed.places):
+            click.echo(f"  {write_location(place)}  {place.state}  {_said(place)}")
     if not explanation.automations:
         click.echo("\nNo ImageUpdateAutomation of its namespace follows this policy: nothing is committed")
 
@@ -172,7 +172,7 @@ def _plain(explanation: Explanation) -> dict[str, Any]:
                 "automation": str(each.automation),
                 "repository": each.repository,
                 "trouble": each.trouble,
-                "places": [printable(place)._asdict() for place in each.places],
+                "places": [make_printable(place)._asdict() for place in each.places],
             }
             for each in explanation.automations
         ],
