@@ -264,3 +264,7 @@ class CredentialsInvalid(TransientError):
     """A Secret that should hold registry credentials is missing or does not."""
 
     reason = "AuthenticationFailed"
+
+
+class PayloadInvalid(ValueError):
+    """A webhook's body is not what such a sender sends; the message quotes nothing of it."""

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
+from gitops_core.runtime.policy import Policy
 from sealoop.clusters import Connection, connection_options
+from sealoop.limits import limited
 from sealoop.locks import only_process_in
 from sealoop.settings import LogStyle, Settings, default_hooks, default_identity, default_listen, default_state_dir
 from sealoop.shards import Shard
@@ -54,6 +56,13 @@ kill -9 does no harm either: the next process goes on."""
     default="",
     help="Reconcile objects with these labels only, as 'sharding.fluxcd.io/key=shard1'. Default: all.",
 )
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="Another limit than the default, as build-memory=2Gi (see docs/operations.md).",
+)
 @click.option("--leader-election/--no-leader-election", default=True, show_default=True)
 @click.option(
     "--lease-namespace",
@@ -84,6 +93,7 @@ def run(
     hooks: str | None,
     watch_namespace: str,
     watch_label_selector: str,
+    limits: tuple[str, ...],
     leader_election: bool,
     lease_namespace: str,
     grace_period: float,
@@ -97,6 +107,10 @@ def run(
         shard = Shard.parsed(watch_namespace, watch_label_selector)
     except ValueError as error:
         raise click.UsageError(f"--watch-namespace, --watch-label-selector: {error}") from error
+    try:
+        policy = limited(Policy(file_remotes=connection.local is not None), limits)
+    except ValueError as error:
+        raise click.UsageError(f"--limit: {error}") from error
     state = (state_dir or default_state_dir(connection.local)).absolute()
     listening = default_listen(connection.local) if listen is None else listen
     settings = Settings(
@@ -107,6 +121,7 @@ def run(
         listen=listening,
         hooks=default_hooks(connection.local, listening) if hooks is None else hooks,
         shard=shard,
+        policy=policy,
         leader_election=leader_election and connection.local is None,
         lease_namespace=lease_namespace,
         identity=f"{default_identity()}-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}",

@@ -15,7 +15,6 @@ from image_updater.domain.files.sightings import Sighting, State
 
 Seen = TypeVar("Seen", Sighting, MarkerReport)
 
-MOST_REPORTED = 20
 LONGEST_CAUSE, LONGEST_VALUE = 300, 200
 MOST_REVERTED = 200
 
@@ -68,8 +67,8 @@ def select_noteworthy(places: Iterable[Seen]) -> tuple[Seen, ...]:
     return tuple(place for place in places if place.state not in ("applied", "pending"))
 
 
-def report_unsettled(sightings: Iterable[Sighting], most: int = MOST_REPORTED) -> tuple[MarkerReport, ...]:
-    """Report the first places that do not say what their policy chose, in the order of files and lines."""
+def report_unsettled(sightings: Iterable[Sighting], most: int) -> tuple[MarkerReport, ...]:
+    """Report the first `most` places that do not say what their policy chose, in the order of files and lines."""
     found = [sighting for sighting in sightings if sighting.state != "applied"][:most]
     return tuple(MarkerReport(**make_printable(each)._asdict()) for each in found)
 

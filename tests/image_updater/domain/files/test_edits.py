@@ -104,7 +104,7 @@ def test_the_marked_value_changes_and_nothing_else(before: str, after: str) -> N
         'a: sha256:1 # {"$imagepolicy": "shop:bare:digest"}\n',
     ],
 )
-def test_what_is_no_marker_changes_nothing(text: str) -> None:
+def test_a_comment_that_is_not_a_marker_changes_nothing(text: str) -> None:
     assert edited(text) == text
 
 
@@ -208,7 +208,7 @@ SET = st.sampled_from(
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8), st.booleans(), st.lists(SET, min_size=1, max_size=3))
 @settings(deadline=None, max_examples=400)
-def test_what_is_proven_by_counting_is_what_comparing_finds(pieces: list[str], crlf: bool, values: list[str]) -> None:
+def test_counting_proves_the_same_as_comparing(pieces: list[str], crlf: bool, values: list[str]) -> None:
     text = "".join(pieces).replace("MARK", MARK).replace("\n", "\r\n" if crlf else "\n")
     before = find_markers(text)
     edits = {place.start: values[i % len(values)] for i, place in enumerate(before.places) if i % 3 != 2}

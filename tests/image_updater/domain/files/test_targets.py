@@ -217,7 +217,9 @@ def test_a_kustomizations_image_changes(policy: str, before: str, after: str) ->
         ("kustomization.yaml", kustomize("app"), "images: []", "unparsable", "images has no entry of the name 'app'"),
     ],
 )
-def test_what_cannot_be_set_is_told_and_left(file: str, target: Target, text: str, state: str, cause: str) -> None:
+def test_a_target_that_cannot_be_set_is_reported_and_left(
+    file: str, target: Target, text: str, state: str, cause: str
+) -> None:
     found = plan(file, text, target)
 
     assert not found.edits

@@ -194,7 +194,7 @@ def test_a_bump_waits_for_a_yes() -> None:
     assert hold(bump, guard(approvals={"required": False})) == ""
 
 
-def test_what_a_person_set_back_stays_until_another_is_chosen() -> None:
+def test_a_value_that_a_person_set_back_stays_until_another_is_chosen() -> None:
     reverted = (Reverted(file="a.yaml", setter="shop:app", refused="r.io/app:1.1.0"),)
     bump = change("r.io/app:1.0.0")
 
@@ -224,7 +224,7 @@ def test_a_quarantined_image_is_taken_back_through_closed_gates() -> None:
     assert hold(change("r.io/app:1.0.0"), shut) != ""
 
 
-def test_what_never_ran_before_a_quarantined_image_is_no_way_back() -> None:
+def test_an_image_that_never_ran_before_a_quarantined_one_is_no_way_back() -> None:
     """The policy chose it before it heard of the quarantine."""
     record = {"policy": "app", "tag": "1.2.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
     known = {**record, "previousTag": "1.0.0", "previousDigest": "sha256:good"}
