@@ -1,6 +1,6 @@
 """ImageUpdateAutomation: what the policies chose, committed to Git wherever a file is marked for it.
 
-sources.py         where it reads and pushes         parts.py     what automations want of that branch
+sources.py         where it reads and pushes         wishes.py    what automations want of that branch
 pullrequests.py    what is proposed there            planning.py  what a commit would change, and what is held back
 writing.py         the loop: observe, plan, push     waking.py    the sources that have to look at a push of ours
 """
@@ -70,7 +70,7 @@ class ImageUpdateAutomationReconciler:
         except GitOpsError as error:
             raise error.carrying(_keep_announced(status, writer)) from None
         status = _keep_announced(status, writer)
-        self._targets[wanted.key] = run.part.targets
+        self._targets[wanted.key] = run.wish.targets
         status = self._make_status(status, source, run)
         await self._wake(source, run)
         notices = self._make_notices(wanted, source, run, status)
@@ -159,10 +159,10 @@ class ImageUpdateAutomationReconciler:
         sightings = run.planned.plan.sightings
         if run.pushed is not None and not source.switches:
             sightings = mark_applied(sightings)
-        namespace, former = run.part.automation.metadata.namespace, status.observed_policies
+        namespace, former = run.wish.automation.metadata.namespace, status.observed_policies
         return msgspec.structs.replace(
             status,
-            observed_policies=find_settled_images(namespace, run.part.images, former, sightings),
+            observed_policies=find_settled_images(namespace, run.wish.images, former, sightings),
             markers=count_states(sightings),
             unsettled=report_unsettled(sightings, self.platform.policy.reported_places),
             reverted=run.planned.reverted,

@@ -22,9 +22,9 @@ from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.guards.explaining import explain_tags
 from image_updater.domain.guards.selectors import selects
 from image_updater.domain.guards.verdicts import Chosen, Verdict
-from image_updater.reconcilers.parts import read_part
-from image_updater.reconcilers.planning import plan_part
+from image_updater.reconcilers.planning import plan_wish
 from image_updater.reconcilers.sources import open_source
+from image_updater.reconcilers.wishes import read_wish
 from sealoop.images.looking import Look, open_look
 
 SHOWN = 20
@@ -103,8 +103,8 @@ async def _follow(look: Look, automation: ImageUpdateAutomation, policy: ImagePo
         source = await open_source(look.platform, automation)
         url = source.url
         revision = await source.remote.resolve(source.ref)
-        part = await read_part(look.platform, automation)
-        planned = await plan_part(look.platform, source.remote, revision, part, {})
+        wish = await read_wish(look.platform, automation)
+        planned = await plan_wish(look.platform, source.remote, revision, wish, {})
     except GitOpsError as error:
         return Followed(automation.key, url, trouble=str(error))
     mine = tuple(each for each in planned.plan.sightings if _may_follow(each, base))

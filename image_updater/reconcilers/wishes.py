@@ -1,7 +1,7 @@
 """What automations want of a branch, as the watches know it now.
 
-A part is what one automation wants of a branch. Where several share a branch that is rebuilt, each of them commits the
-parts of all: none of them undoes what another one did.
+A wish is what one automation wants of a branch. Where several share a branch that is rebuilt, each of them commits the
+wishes of all: none of them undoes what another one did.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from image_updater.reconcilers.sources import Place, Source, find_place
 
 
 @dataclass(frozen=True)
-class Part:
+class Wish:
     """What one automation wants of a branch.
 
     Attributes:
@@ -55,25 +55,25 @@ class Part:
         return "/".join(part for part in self.automation.spec.update.path.split("/") if part not in ("", "."))
 
 
-async def read_parts(
+async def read_wishes(
     platform: Platform,
     wanted: ImageUpdateAutomation,
     source: Source,
     tip: Revision | None,
     refused: frozenset[Version],
-) -> tuple[Part, ...]:
-    """Return what is wanted of the branch that is at `tip`: the part of `wanted`, then those of who shares it.
+) -> tuple[Wish, ...]:
+    """Return what is wanted of the branch that is at `tip`: the wish of `wanted`, then those of who shares it.
 
     Raises:
         SelectorInvalid: the selector of `wanted`; who shares the branch says so itself.
         BranchTaken: one that cannot share it holds it.
     """
-    own = await read_part(platform, wanted)
-    return tuple(replace(part, refused=refused) for part in (own, *await _list_sharers(platform, wanted, source, tip)))
+    own = await read_wish(platform, wanted)
+    return tuple(replace(wish, refused=refused) for wish in (own, *await _list_sharers(platform, wanted, source, tip)))
 
 
-async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Part:
-    """Read a part from what the watches know now: nobody is asked. Raises SelectorInvalid."""
+async def read_wish(platform: Platform, automation: ImageUpdateAutomation) -> Wish:
+    """Read a wish from what the watches know now: nobody is asked. Raises SelectorInvalid."""
     namespace, selector = automation.metadata.namespace, automation.spec.policy_selector
     write_selector(selector)  # says what is wrong with it, also where there are no policies yet
     policies = tuple(
@@ -92,18 +92,18 @@ async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Pa
         if target.policy in names
     )
     # who chose nothing yet moves nothing, but a group waits for it
-    return Part(automation, decided, make_gates(policies, guards), targets)
+    return Wish(automation, decided, make_gates(policies, guards), targets)
 
 
 async def _list_sharers(
     platform: Platform, wanted: ImageUpdateAutomation, source: Source, tip: Revision | None
-) -> list[Part]:
+) -> list[Wish]:
     """Return what other automations want of a branch that is made anew.
 
     Raises:
         BranchTaken: one that cannot share it holds it.
     """
-    parts, rivals = [], []
+    wishes, rivals = [], []
     for other in await platform.objects.list(ImageUpdateAutomation):
         if other.key == wanted.key or other.spec.suspend or other.metadata.deletion_timestamp is not None:
             continue
@@ -115,7 +115,7 @@ async def _list_sharers(
             continue
         if _can_share(wanted, source, other, place):
             try:
-                parts.append(await read_part(platform, other))
+                wishes.append(await read_wish(platform, other))
             except SelectorInvalid:
                 continue
         elif source.switches or place.switches:
@@ -126,7 +126,7 @@ async def _list_sharers(
             " another base: give each of them a push branch of its own",
             retry_after=seconds(wanted.spec.interval),
         )
-    return parts
+    return wishes
 
 
 def _can_share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, place: Place) -> bool:
@@ -136,18 +136,18 @@ def _can_share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdate
 
 
 def is_settled(
-    part: Part, targets: tuple[DeclaredTarget, ...], source: Source, base: Revision, tip: Revision | None
+    wish: Wish, targets: tuple[DeclaredTarget, ...], source: Source, base: Revision, tip: Revision | None
 ) -> bool:
     """Tell whether the last run, which planned with `targets`, saw just this: then nothing is read."""
-    wanted = part.automation
+    wanted = wish.automation
     status = wanted.status
     if source.switches and (tip is None or tip.commit != status.last_push_commit):
         return False
     return (
         status.observed_generation == wanted.metadata.generation
         and status.observed_source_revision == str(base)
-        and status.observed_policies == part.images
-        and targets == part.targets
+        and status.observed_policies == wish.images
+        and targets == wish.targets
     )
 
 
