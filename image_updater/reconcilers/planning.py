@@ -216,7 +216,7 @@ async def _list_way(
         commit = last if last in info.parents else next(iter(info.parents), "")
     way.reverse()
     if not last:
-        return way[next((place for place, (_, is_ours) in enumerate(way) if is_ours), len(way)) :]
+        return way[next((number for number, (_, is_ours) in enumerate(way) if is_ours), len(way)) :]
     return [(last, False), *(way if commit == last else way[-1:])]
 
 

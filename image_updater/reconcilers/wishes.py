@@ -21,7 +21,7 @@ from image_updater.domain.guards.selectors import selects, write_selector
 from image_updater.domain.guards.vouching import find_holder, is_same_repository
 from image_updater.errors import BranchTaken, SelectorInvalid, SourceInvalid, SourceMissing
 from image_updater.reconcilers.policies import list_guards
-from image_updater.reconcilers.sources import Place, Source, find_place
+from image_updater.reconcilers.sources import Route, Source, find_route
 
 
 @dataclass(frozen=True)
@@ -108,17 +108,17 @@ async def _list_sharers(
         if other.key == wanted.key or other.spec.suspend or other.metadata.deletion_timestamp is not None:
             continue
         try:
-            place = await find_place(platform.objects, other)
+            route = await find_route(platform.objects, other)
         except (SourceInvalid, SourceMissing):
             continue  # it says so itself
-        if not is_same_repository(place.url, source.url) or place.push_branch != source.push_branch:
+        if not is_same_repository(route.url, source.url) or route.push_branch != source.push_branch:
             continue
-        if _can_share(wanted, source, other, place):
+        if _can_share(wanted, source, other, route):
             try:
                 wishes.append(await read_wish(platform, other))
             except SelectorInvalid:
                 continue
-        elif source.switches or place.switches:
+        elif source.switches or route.switches:
             rivals.append(other)
     if (key := find_holder(tip.commit if tip is not None else "", wanted, rivals)) is not None:
         raise BranchTaken(
@@ -129,9 +129,9 @@ async def _list_sharers(
     return wishes
 
 
-def _can_share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, place: Place) -> bool:
+def _can_share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, route: Route) -> bool:
     """Tell whether two automations make the same branch anew from the same base, with the same rights."""
-    same_source = place.repository.key == source.repository.key and place.ref == source.ref
+    same_source = route.repository.key == source.repository.key and route.ref == source.ref
     return source.switches and same_source and other.metadata.namespace == wanted.metadata.namespace
 
 
