@@ -18,14 +18,14 @@ from gitops_core.errors import ImageInvalid
 from gitops_core.gotemplate.regexps import parse_expansion
 from gitops_core.meta import ObjectKey, Resource
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard, UpdateGuardSpec
-from image_updater.domain.files.doubts import doubt, lone_digest, near_misses
+from image_updater.domain.files.doubts import doubt, find_lone_digest, find_near_misses
 from image_updater.domain.files.inventory import (
     LONGEST_CAUSE,
     describe_state,
-    printable,
+    make_printable,
     select_noteworthy,
-    shown,
-    where,
+    write_line,
+    write_location,
 )
 from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.guards.rules import find_faults
@@ -224,17 +224,21 @@ def _find_reached(start: ObjectKey, waits: dict[ObjectKey, set[ObjectKey]]) -> s
 def _check_place(place: Sighting, given: Given) -> Iterator[Finding]:
     """Yield what the plan says of a place; of a value that follows, also whether that can be meant."""
     if select_noteworthy([place]):
-        told = printable(place)
-        yield Finding(where(told), "warning" if place.state == "held" else "error", describe_state(told))
+        told = make_printable(place)
+        yield Finding(write_location(told), "warning" if place.state == "held" else "error", describe_state(told))
     if place.state in ("applied", "pending", "held") and place.line:
         lines = given.texts.get(place.file, "").split("\n")
         written = lines[place.line - 1] if place.line <= len(lines) else ""
         value = re.split(r"\s#", written, maxsplit=1)[0]
         before = value.rpartition(place.current)[0] if place.current else value.rstrip("\"' ") + " "
         image = _get_image(place.setter, given)
-        doubted = doubt(place.setter, place.current, before, image) or lone_digest(place.setter, lines, place.line)
+        doubted = doubt(place.setter, place.current, before, image) or find_lone_digest(place.setter, lines, place.line)
         if doubted:
-            yield Finding(where(printable(place)), "warning", shown(f"{place.setter}: {doubted}", LONGEST_DOUBT))
+            yield Finding(
+                write_location(make_printable(place)),
+                "warning",
+                write_line(f"{place.setter}: {doubted}", LONGEST_DOUBT),
+            )
 
 
 def _get_image(setter: str, given: Given) -> str:
@@ -249,8 +253,8 @@ def _get_image(setter: str, given: Given) -> str:
 
 def _find_near_misses(given: Given) -> Iterator[Finding]:
     for file, text in given.texts.items():
-        for line, cause in near_misses(text):
-            yield Finding(f"{shown(file, LONGEST_CAUSE)}:{line}", "warning", cause)
+        for line, cause in find_near_misses(text):
+            yield Finding(f"{write_line(file, LONGEST_CAUSE)}:{line}", "warning", cause)
 
 
 def _make_error(about: Resource, message: str) -> Finding:

@@ -1,6 +1,6 @@
 """ImageUpdateAutomation: what the policies chose, committed to Git wherever a file is marked for it.
 
-sources.py         where it reads and pushes         parts.py     what automations want of that branch
+sources.py         where it reads and pushes         wishes.py    what automations want of that branch
 pullrequests.py    what is proposed there            planning.py  what a commit would change, and what is held back
 writing.py         the loop: observe, plan, push     waking.py    the sources that have to look at a push of ours
 """
@@ -19,12 +19,12 @@ from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus
 from image_updater.domain.files.inventory import (
-    counts,
+    count_states,
     find_settled_images,
     mark_applied,
     report_unsettled,
 )
-from image_updater.domain.files.messages import push_notice
+from image_updater.domain.files.messages import write_push_notice
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.reconcilers.notices import make_ready_notices
 from image_updater.reconcilers.pullrequests import ANNOTATION, PullRequests, Review
@@ -70,7 +70,7 @@ class ImageUpdateAutomationReconciler:
         except GitOpsError as error:
             raise error.carrying(_keep_announced(status, writer)) from None
         status = _keep_announced(status, writer)
-        self._targets[wanted.key] = run.part.targets
+        self._targets[wanted.key] = run.wish.targets
         status = self._make_status(status, source, run)
         await self._wake(source, run)
         notices = self._make_notices(wanted, source, run, status)
@@ -159,11 +159,11 @@ class ImageUpdateAutomationReconciler:
         sightings = run.planned.plan.sightings
         if run.pushed is not None and not source.switches:
             sightings = mark_applied(sightings)
-        namespace, former = run.part.automation.metadata.namespace, status.observed_policies
+        namespace, former = run.wish.automation.metadata.namespace, status.observed_policies
         return msgspec.structs.replace(
             status,
-            observed_policies=find_settled_images(namespace, run.part.images, former, sightings),
-            markers=counts(sightings),
+            observed_policies=find_settled_images(namespace, run.wish.images, former, sightings),
+            markers=count_states(sightings),
             unsettled=report_unsettled(sightings, self.platform.policy.reported_places),
             reverted=run.planned.reverted,
         )
@@ -173,7 +173,7 @@ class ImageUpdateAutomationReconciler:
     ) -> tuple[Notice, ...]:
         if run.pushed is None:
             return make_ready_notices(wanted, _write_message(status))
-        text = push_notice(run.pushed.commit, source.push_branch, run.message, source.refspec)
+        text = write_push_notice(run.pushed.commit, source.push_branch, run.message, source.refspec)
         return (Notice("Normal", "Succeeded", text),)
 
     async def _wake(self, source: Source, run: Run) -> None:

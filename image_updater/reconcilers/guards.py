@@ -123,27 +123,27 @@ class UpdateGuardReconciler:
         self, namespace: str, followed: Sequence[Followed]
     ) -> list[tuple[Kustomization, frozenset[str]]]:
         """Return those that apply what automations of followed policies update, each with these policies."""
-        places = await self._list_written(namespace, followed)
+        written = await self._list_written(namespace, followed)
         found = []
-        for kustomization in await self.platform.objects.list(Kustomization) if places else ():
+        for kustomization in await self.platform.objects.list(Kustomization) if written else ():
             url = await self._find_url(kustomization)
-            policies = [policy for place, policy in places if applies(kustomization, url, place)]
+            policies = [policy for each, policy in written if applies(kustomization, url, each)]
             if policies:
                 found.append((kustomization, frozenset(policies)))
         return found
 
     async def _list_written(self, namespace: str, followed: Sequence[Followed]) -> list[tuple[Written, str]]:
-        """Return the places that the namespace's automations write, each with a followed policy that it selects."""
+        """Return what the namespace's automations write, each with a followed policy that it selects."""
         labels = {p.metadata.name: p.metadata.labels for p in await self.platform.objects.list(ImagePolicy, namespace)}
         found = []
         for automation in await self.platform.objects.list(ImageUpdateAutomation, namespace):
             source = await self.platform.objects.get(GitRepository, get_source_key(automation))
             if source is None:
                 continue
-            place = Written(automation, source)
+            written = Written(automation, source)
             with contextlib.suppress(SelectorInvalid):  # the automation says so
                 chosen = [e for e in followed if selects(automation.spec.policy_selector, labels.get(e.policy, {}))]
-                found += [(place, each.policy) for each in chosen]
+                found += [(written, each.policy) for each in chosen]
         return found
 
     async def _find_url(self, kustomization: Kustomization) -> str:

@@ -21,7 +21,7 @@ from image_updater.domain.files.targets import select_targeted
 from image_updater.domain.forges.pullrequests import hold_refused
 from image_updater.domain.guards.gates import Gatekeeper, regulate
 from image_updater.errors import UpdateFailed
-from image_updater.reconcilers.parts import Part
+from image_updater.reconcilers.wishes import Wish
 
 InFile = TypeVar("InFile", Change, Sighting)
 
@@ -31,9 +31,9 @@ MOST_READ = 30
 
 @dataclass(frozen=True)
 class Planned:
-    """The plan of one part. Its edits hold the paths below the repository's root, everything else below the folder."""
+    """The plan of one wish. Its edits hold the paths below the repository's root, everything else below the folder."""
 
-    part: Part
+    wish: Wish
     plan: CommitPlan
     edits: Mapping[str, bytes]
     reverted: tuple[Reverted, ...] = ()
@@ -43,7 +43,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Together:
-    """What all parts of a branch come to; `own` is of the automation that runs. The plan's edits are Planned.edits.
+    """What all wishes of a branch come to; `own` is of the automation that runs. The plan's edits are Planned.edits.
 
     Attributes:
         placed: the plan with every file by its path below the repository's root.
@@ -55,28 +55,28 @@ class Together:
     images: Mapping[str, ImageRef]
 
 
-async def plan_together(platform: Platform, remote: GitRemote, base: Revision, parts: Sequence[Part]) -> Together:
-    """Plan all parts on one commit, the first part being that of the automation that runs.
+async def plan_together(platform: Platform, remote: GitRemote, base: Revision, wishes: Sequence[Wish]) -> Together:
+    """Plan all wishes on one commit, the first wish being that of the automation that runs.
 
     They are made in the order of the automations' names, so that it does not matter which of them runs.
 
     Raises:
         UpdateFailed: its folder is missing; that of another automation is left to itself.
     """
-    own, planned, edits = parts[0], dict[ObjectKey, Planned](), dict[str, bytes]()
-    for part in sorted(parts, key=lambda part: part.automation.key):
+    own, planned, edits = wishes[0], dict[ObjectKey, Planned](), dict[str, bytes]()
+    for wish in sorted(wishes, key=lambda wish: wish.automation.key):
         try:
-            made = await plan_part(platform, remote, base, part, edits)
+            made = await plan_wish(platform, remote, base, wish, edits)
         except UpdateFailed:
-            if part is own:
+            if wish is own:
                 raise
             continue
-        planned[part.automation.key] = made
+        planned[wish.automation.key] = made
         edits |= made.edits
     plans = [made.plan for made in planned.values()]
     changes = tuple(change for plan in plans for change in plan.changes)
     sightings = tuple(sighting for plan in plans for sighting in plan.sightings)
-    images = {name: image for made in planned.values() for name, image in made.part.images.items()}
+    images = {name: image for made in planned.values() for name, image in made.wish.images.items()}
     placed = CommitPlan(
         edits,
         tuple(_move_below(made, change) for made in planned.values() for change in made.plan.changes),
@@ -85,24 +85,24 @@ async def plan_together(platform: Platform, remote: GitRemote, base: Revision, p
     return Together(planned[own.automation.key], CommitPlan(edits, changes, sightings), placed, images)
 
 
-async def plan_part(
-    platform: Platform, remote: GitRemote, base: Revision, part: Part, edited: Mapping[str, bytes]
+async def plan_wish(
+    platform: Platform, remote: GitRemote, base: Revision, wish: Wish, edited: Mapping[str, bytes]
 ) -> Planned:
-    """Plan one part on `base`, some of whose files have been edited already (by path below the root)."""
-    files = await _read_files(platform, remote, base, part, edited)
+    """Plan one wish on `base`, some of whose files have been edited already (by path below the root)."""
+    files = await _read_files(platform, remote, base, wish, edited)
     now = platform.clock.now()
-    known, run = part.automation.status.reverted, platform.compute.run
-    plan = await run(READING, _plan, part, files, Gatekeeper(part.gates, now, known))
-    fresh = await _find_reverted(platform, remote, base, part, plan)
+    known, run = wish.automation.status.reverted, platform.compute.run
+    plan = await run(READING, _plan, wish, files, Gatekeeper(wish.gates, now, known))
+    fresh = await _find_reverted(platform, remote, base, wish, plan)
     if fresh != known:
         known = fresh
-        plan = await run(READING, _plan, part, files, Gatekeeper(part.gates, now, known))
+        plan = await run(READING, _plan, wish, files, Gatekeeper(wish.gates, now, known))
     held = any(sighting.state == "held" for sighting in plan.sightings)
-    opens = await run(READING, Gatekeeper(part.gates, now).find_next_change) if held else None
+    opens = await run(READING, Gatekeeper(wish.gates, now).find_next_change) if held else None
     return Planned(
-        part,
+        wish,
         plan,
-        {_join(part.folder, path): content for path, content in plan.edits.items()},
+        {_join(wish.folder, path): content for path, content in plan.edits.items()},
         keep_set_back(known, plan.sightings),
         None if opens is None else max(0.0, (opens - now).total_seconds()),
     )
@@ -131,16 +131,16 @@ class _Files(Mapping[str, bytes]):
         return len(self.paths)
 
 
-def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
-    values = part.values
-    refuse = hold_refused(part.automation.metadata.namespace, part.images, part.refused)
+def _plan(wish: Wish, files: _Files, keeper: Gatekeeper) -> CommitPlan:
+    values = wish.values
+    refuse = hold_refused(wish.automation.metadata.namespace, wish.images, wish.refused)
 
     def make(hold: Callable[[Change], str]) -> CommitPlan:
         return plan_commit(
             files,
             values,
             hold=lambda change: hold(change) or refuse(change),
-            targets=part.targets,
+            targets=wish.targets,
             blobs=files.blobs,
         )
 
@@ -148,50 +148,50 @@ def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
 
 
 async def _read_files(
-    platform: Platform, remote: GitRemote, revision: Revision, part: Part, edited: Mapping[str, bytes]
+    platform: Platform, remote: GitRemote, revision: Revision, wish: Wish, edited: Mapping[str, bytes]
 ) -> _Files:
-    """Return the files below the part's folder that hold a marker, or that a target names.
+    """Return the files below the wish's folder that hold a marker, or that a target names.
 
     Raises:
         UpdateFailed: there is no such folder.
     """
-    folder = part.automation.spec.update.path
+    folder = wish.automation.spec.update.path
     try:
         paths = await remote.search(revision, SCREEN, folder)
         tree = await remote.tree(revision, folder)
     except PathNotFound as error:
         raise UpdateFailed(str(error)) from None
-    return await platform.compute.run(READING, _select_files, tree, paths, part, edited)
+    return await platform.compute.run(READING, _select_files, tree, paths, wish, edited)
 
 
-def _select_files(tree: Tree, found: tuple[str, ...], part: Part, edited: Mapping[str, bytes]) -> _Files:
-    named = select_targeted(tree, part.targets) if part.targets else ()
+def _select_files(tree: Tree, found: tuple[str, ...], wish: Wish, edited: Mapping[str, bytes]) -> _Files:
+    named = select_targeted(tree, wish.targets) if wish.targets else ()
     paths = tuple(dict.fromkeys((*found, *named)))
-    here = {path: edited[whole] for path in paths if (whole := _join(part.folder, path)) in edited}
+    here = {path: edited[whole] for path in paths if (whole := _join(wish.folder, path)) in edited}
     blobs = {path: blob for path in paths if path not in here and (blob := tree.blob(path))}
     return _Files(tree, paths, here, blobs)
 
 
 async def _find_reverted(
-    platform: Platform, remote: GitRemote, base: Revision, part: Part, plan: CommitPlan
+    platform: Platform, remote: GitRemote, base: Revision, wish: Wish, plan: CommitPlan
 ) -> tuple[Reverted, ...]:
     """Return the images that people set back since the last run; only files with something to change are read again.
 
     Also where the change is held for now: the next run begins where this one has read.
     """
-    status = part.automation.status
-    guarded = {base for base, gate in part.gates.items() if not gate.rules.allow_reverted}
+    status = wish.automation.status
+    guarded = {base for base, gate in wish.gates.items() if not gate.rules.allow_reverted}
     waiting = [sighting for sighting in plan.sightings if sighting.state in ("pending", "held") and sighting.desired]
     paths = {sighting.file for sighting in waiting if parse_setter(sighting.setter).base in guarded}
     last = status.observed_source_revision.rpartition(":")[2]
     if not paths or last == base.commit:
         return status.reverted
     states = []
-    for commit, is_ours in await _list_way(remote, base, last, part.automation):
+    for commit, is_ours in await _list_way(remote, base, last, wish.automation):
         if commit == base.commit:
             found = tuple(sighting for sighting in plan.sightings if sighting.file in paths)
         else:
-            found = await _read_sightings(platform, remote, Revision(base.name, commit), part, paths)
+            found = await _read_sightings(platform, remote, Revision(base.name, commit), wish, paths)
         states.append(Step(tuple(s for s in found if parse_setter(s.setter).base in guarded), is_ours))
     return find_refused_values(status.reverted, states[0].sightings, states[1:]) if states else status.reverted
 
@@ -216,7 +216,7 @@ async def _list_way(
         commit = last if last in info.parents else next(iter(info.parents), "")
     way.reverse()
     if not last:
-        return way[next((place for place, (_, is_ours) in enumerate(way) if is_ours), len(way)) :]
+        return way[next((number for number, (_, is_ours) in enumerate(way) if is_ours), len(way)) :]
     return [(last, False), *(way if commit == last else way[-1:])]
 
 
@@ -229,24 +229,24 @@ def _is_by(info: CommitInfo, automation: ImageUpdateAutomation) -> bool:
 
 
 async def _read_sightings(
-    platform: Platform, remote: GitRemote, revision: Revision, part: Part, paths: Iterable[str]
+    platform: Platform, remote: GitRemote, revision: Revision, wish: Wish, paths: Iterable[str]
 ) -> tuple[Sighting, ...]:
     """Return the sightings in some files at another commit; () when nobody knows them any more."""
     try:
-        tree = await remote.tree(revision, part.automation.spec.update.path)
+        tree = await remote.tree(revision, wish.automation.spec.update.path)
     except (PathNotFound, RefNotFound):
         return ()
-    return await platform.compute.run(READING, _find_sightings, tree, tuple(sorted(paths)), part)
+    return await platform.compute.run(READING, _find_sightings, tree, tuple(sorted(paths)), wish)
 
 
-def _find_sightings(tree: Tree, paths: Iterable[str], part: Part) -> tuple[Sighting, ...]:
+def _find_sightings(tree: Tree, paths: Iterable[str], wish: Wish) -> tuple[Sighting, ...]:
     there = tuple(path for path in paths if path in tree)
     blobs = {path: blob for path in there if (blob := tree.blob(path))}
-    return plan_commit(_Files(tree, there, {}, blobs), part.values, targets=part.targets, blobs=blobs).sightings
+    return plan_commit(_Files(tree, there, {}, blobs), wish.values, targets=wish.targets, blobs=blobs).sightings
 
 
 def _move_below(made: Planned, item: InFile) -> InFile:
-    return item._replace(file=_join(made.part.folder, item.file))
+    return item._replace(file=_join(made.wish.folder, item.file))
 
 
 def _join(folder: str, path: str) -> str:

@@ -22,7 +22,7 @@ WRITE_SECRET = "sealoop.dev/write-secret"  # noqa: S105  # the name of an annota
 
 
 @dataclass(frozen=True)
-class Place:
+class Route:
     """What an automation reads and pushes, before anybody is asked for a credential."""
 
     repository: GitRepository
@@ -49,7 +49,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Source(Place):
+class Source(Route):
     """The same, with the remote."""
 
     remote: GitRemote
@@ -61,7 +61,7 @@ def get_source_key(automation: ImageUpdateAutomation) -> ObjectKey:
     return ObjectKey(reference.namespace or automation.metadata.namespace, reference.name)
 
 
-async def find_place(objects: Objects, wanted: ImageUpdateAutomation) -> Place:
+async def find_route(objects: Objects, wanted: ImageUpdateAutomation) -> Route:
     """Return where the automation reads and pushes. Raises SourceInvalid, SourceMissing."""
     git = wanted.spec.git
     if git is None:
@@ -78,19 +78,19 @@ async def find_place(objects: Objects, wanted: ImageUpdateAutomation) -> Place:
             "push spec not provided, and cannot be inferred from .spec.git.checkout.ref or "
             "GitRepository .spec.ref: invalid source configuration"
         )
-    return Place(repository, git, ref, branch)
+    return Route(repository, git, ref, branch)
 
 
 async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Source:
     """Open what is read and pushed to. Raises SourceInvalid, SourceMissing, GitAccessDenied, ClusterError."""
-    place = await find_place(platform.objects, wanted)
-    spec = place.repository.spec
-    namespace, secret = place.repository.metadata.namespace, spec.secret_ref.name if spec.secret_ref else ""
+    route = await find_route(platform.objects, wanted)
+    spec = route.repository.spec
+    namespace, secret = route.repository.metadata.namespace, spec.secret_ref.name if spec.secret_ref else ""
     if own := wanted.metadata.annotations.get(WRITE_SECRET, ""):
         namespace, secret = wanted.metadata.namespace, own
     access = await git_access(platform.cluster, namespace, secret, spec.url)
     remote = platform.git.remote(spec.url, access, timeout=seconds(spec.timeout))
-    return Source(place.repository, place.git, place.ref, place.push_branch, remote, access)
+    return Source(route.repository, route.git, route.ref, route.push_branch, remote, access)
 
 
 def make_git_ref(reference: GitReference | None) -> GitRef:

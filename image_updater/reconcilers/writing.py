@@ -21,15 +21,15 @@ from gitops_core.runtime.computing import READING
 from gitops_core.runtime.credentials import SECRET, decode_data
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing, SigningKey
-from image_updater.domain.files.messages import commit_message
+from image_updater.domain.files.messages import write_message
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.forges.pullrequests import Version
 from image_updater.domain.guards.gates import Gatekeeper
 from image_updater.domain.guards.vouching import is_recorded
 from image_updater.errors import BranchTaken
-from image_updater.reconcilers.parts import Part, is_settled, read_parts, read_statuses
 from image_updater.reconcilers.planning import Planned, Together, plan_together
 from image_updater.reconcilers.sources import Source
+from image_updater.reconcilers.wishes import Wish, is_settled, read_statuses, read_wishes
 
 TRIES = 20
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.2
@@ -56,14 +56,14 @@ class Run:
     """What one run came to.
 
     Attributes:
-        part: what was wanted.
+        wish: what was wanted.
         observed: the revision that was read, or the pushed one where the same branch is read and pushed.
         together: None when nothing had to be read.
         pushed: the commit that was made, if one was, and its message.
         standing: the tip of another push branch that says it all.
     """
 
-    part: Part
+    wish: Wish
     observed: Revision
     together: Together | None = None
     pushed: Revision | None = None
@@ -95,7 +95,7 @@ class Writer:
         for number in range(TRIES):
             base = await source.remote.resolve(source.ref)
             tip = await self._find_tip(base)
-            own, *others = await read_parts(self.platform, self.job.wanted, source, tip, self.job.refused)
+            own, *others = await read_wishes(self.platform, self.job.wanted, source, tip, self.job.refused)
             if self.job.settled is not None and is_settled(own, self.job.settled, source, base, tip):
                 return Run(own, base, standing=tip if source.switches else None)
             together = await plan_together(self.platform, source.remote, base, (own, *others))
@@ -144,11 +144,11 @@ class Writer:
     def _write_message(self, together: Together) -> str:
         spec, changes = self.job.source.git.commit, together.plan.changes
         back, values = self._explain_taken_back(together), spec.message_template_values
-        return commit_message(spec.message_template, self.job.wanted.key, changes, values, back)
+        return write_message(spec.message_template, self.job.wanted.key, changes, values, back)
 
     def _explain_taken_back(self, together: Together) -> tuple[str, ...]:
         """Say why images are taken back, each once."""
-        keeper = Gatekeeper(together.own.part.gates, self.platform.clock.now())
+        keeper = Gatekeeper(together.own.wish.gates, self.platform.clock.now())
         found = {}
         for change in together.plan.changes:
             entry = keeper.find_taken_back(change)
@@ -168,7 +168,7 @@ class Writer:
             raise SigningFailed(f"signing key: secret '{where}' holds data that is not base64") from None
         return await self.platform.git.signer(key.type, values, f"signing key: secret '{where}'")
 
-    async def _is_pushed(self, commit: Commit, tip: Revision, parts: tuple[Part, ...]) -> bool:
+    async def _is_pushed(self, commit: Commit, tip: Revision, wishes: tuple[Wish, ...]) -> bool:
         """Tell whether the push branch has the very content of `commit` already.
 
         Raises:
@@ -181,7 +181,7 @@ class Writer:
         tree = await source.remote.preview(commit)
         # who lost the status finds that there is just what would be pushed: nothing of anybody's can be lost
         stands = _is_same(info, commit, tree)
-        if not stands and not await self._is_ours(info, parts):
+        if not stands and not await self._is_ours(info, wishes):
             raise BranchTaken(
                 f"branch '{source.push_branch}' of {source.url} is at commit {tip.commit[:7]} by "
                 f"{info.author.email!r}, which is not ours: it is left as it is; merge it, or delete the branch",
@@ -189,9 +189,9 @@ class Writer:
             )
         return stands or (info.parents == (commit.parent,) and info.tree == tree)
 
-    async def _is_ours(self, info: CommitInfo, parts: tuple[Part, ...]) -> bool:
+    async def _is_ours(self, info: CommitInfo, wishes: tuple[Wish, ...]) -> bool:
         """Tell whether one of the automations that share the branch recorded it, as the watches or the cluster know."""
-        automations = [part.automation for part in parts]
+        automations = [wish.automation for wish in wishes]
         content = _read_content(info)
         return is_recorded(info.commit, content, (a.status for a in automations)) or is_recorded(
             info.commit, content, await read_statuses(self.platform, automations)
@@ -199,13 +199,13 @@ class Writer:
 
     # the push
 
-    async def _push(self, commit: Commit, tip: Revision | None, parts: tuple[Part, ...]) -> Revision:
+    async def _push(self, commit: Commit, tip: Revision | None, wishes: tuple[Wish, ...]) -> Revision:
         """Push a commit. Raises PushConflict: it has to be planned again."""
         source = self.job.source
         expected = tip.commit if tip is not None else ""
         statuses: tuple[ImageUpdateAutomationStatus, ...] = ()
         if source.switches or source.refspec:  # the next push is to give this commit up
-            statuses = await read_statuses(self.platform, (part.automation for part in parts))
+            statuses = await read_statuses(self.platform, (wish.automation for wish in wishes))
             await self._announce(Pushing(parent=commit.parent, tree=await source.remote.preview(commit)))
         try:
             return await source.remote.push(

@@ -89,7 +89,7 @@ def list_values(images: Sequence[str]) -> dict[str, str]:
     from gitops_core.errors import ImageInvalid
     from gitops_core.oci.references import parse_image
     from image_updater.api import ImageRef
-    from image_updater.domain.files.plan import setters
+    from image_updater.domain.files.plan import resolve_setters
 
     if not images:
         raise click.ClickException("say what to set: --set NAMESPACE:NAME=IMAGE:TAG")
@@ -107,7 +107,7 @@ def list_values(images: Sequence[str]) -> dict[str, str]:
         if not name or "/" in tag:
             raise click.ClickException(f"--set {text} names no tag: IMAGE:TAG")
         ref = ImageRef(name=name, tag=tag, digest=digest)
-        new = setters(match["namespace"], {match["name"]: ref})
+        new = resolve_setters(match["namespace"], {match["name"]: ref})
         if any(values.get(setter, value) != value for setter, value in new.items()):
             raise click.ClickException(f"--set {match['namespace']}:{match['name']} is there twice with two images")
         values |= new
@@ -226,24 +226,24 @@ def write_inventory(plan: CommitPlan, *, written: bool) -> str:
     """Write what changed and every place that was seen, as JSON."""
     import msgspec
 
-    from image_updater.domain.files.inventory import mark_applied, printable
+    from image_updater.domain.files.inventory import make_printable, mark_applied
 
     changes = [{"file": c.file, "setter": c.setter, "old": c.old, "new": c.new} for c in plan.changes]
     seen = mark_applied(plan.sightings) if written else plan.sightings
     whole: Mapping[str, Any] = {
         "changes": changes,
-        "inventory": [printable(each)._asdict() for each in seen],
+        "inventory": [make_printable(each)._asdict() for each in seen],
     }
     return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()
 
 
 def write_summary(plan: CommitPlan, *, written: bool) -> str:
     """Write how many places are in which state, and each that a person should look at."""
-    from image_updater.domain.files.inventory import describe_place, printable, select_noteworthy
+    from image_updater.domain.files.inventory import describe_place, make_printable, select_noteworthy
 
     changed = len(plan.changes)
     values, files = "value" if changed == 1 else "values", "file" if len(plan.edits) == 1 else "files"
     done = f"{changed} {values} in {len(plan.edits)} {files} {'set' if written else 'would be set'}"
     counts = Counter(s.state for s in plan.sightings if s.state != "pending")
     last = ", ".join([done, *(f"{n} {state}" for state, n in sorted(counts.items()))])
-    return "\n".join([*map(describe_place, map(printable, select_noteworthy(plan.sightings))), last])
+    return "\n".join([*map(describe_place, map(make_printable, select_noteworthy(plan.sightings))), last])

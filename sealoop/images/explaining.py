@@ -16,15 +16,15 @@ from gitops_core.errors import GitOpsError
 from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
-from image_updater.domain.files.inventory import printable, where
+from image_updater.domain.files.inventory import make_printable, write_location
 from image_updater.domain.files.places import parse_setter
 from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.guards.explaining import explain_tags
 from image_updater.domain.guards.selectors import selects
 from image_updater.domain.guards.verdicts import Chosen, Verdict
-from image_updater.reconcilers.parts import read_part
-from image_updater.reconcilers.planning import plan_part
+from image_updater.reconcilers.planning import plan_wish
 from image_updater.reconcilers.sources import open_source
+from image_updater.reconcilers.wishes import read_wish
 from sealoop.images.looking import Look, open_look
 
 SHOWN = 20
@@ -103,8 +103,8 @@ async def _follow(look: Look, automation: ImageUpdateAutomation, policy: ImagePo
         source = await open_source(look.platform, automation)
         url = source.url
         revision = await source.remote.resolve(source.ref)
-        part = await read_part(look.platform, automation)
-        planned = await plan_part(look.platform, source.remote, revision, part, {})
+        wish = await read_wish(look.platform, automation)
+        planned = await plan_wish(look.platform, source.remote, revision, wish, {})
     except GitOpsError as error:
         return Followed(automation.key, url, trouble=str(error))
     mine = tuple(each for each in planned.plan.sightings if _may_follow(each, base))
@@ -138,8 +138,8 @@ def show(explanation: Explanation, output: str, everything: bool) -> None:
             click.echo(f"  {followed.trouble}")
         if not followed.places and not followed.trouble:
             click.echo("  no file is marked for this policy")
-        for place in map(printable, followed.places):
-            click.echo(f"  {where(place)}  {place.state}  {_said(place)}")
+        for place in map(make_printable, followed.places):
+            click.echo(f"  {write_location(place)}  {place.state}  {_said(place)}")
     if not explanation.automations:
         click.echo("\nNo ImageUpdateAutomation of its namespace follows this policy: nothing is committed")
 
@@ -172,7 +172,7 @@ def _plain(explanation: Explanation) -> dict[str, Any]:
                 "automation": str(each.automation),
                 "repository": each.repository,
                 "trouble": each.trouble,
-                "places": [printable(place)._asdict() for place in each.places],
+                "places": [make_printable(place)._asdict() for place in each.places],
             }
             for each in explanation.automations
         ],

@@ -16,9 +16,9 @@ from gitops_core.ports import Cluster
 from gitops_core.runtime.informers import listed
 from gitops_core.schema import default, from_manifest, make_object_schema, validate
 from image_updater.api import KINDS, ImagePolicy, ImageRef, ImageRepository, UpdateGuard
-from image_updater.domain.files.doubts import near_misses
+from image_updater.domain.files.doubts import find_near_misses
 from image_updater.domain.files.markers import SCREEN, is_considered, mend
-from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, resolve_setters
 from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.lint import Finding, Given, lint
@@ -118,7 +118,7 @@ def may_be_marked(name: str, content: bytes) -> bool:
     """Tell whether a file holds a marker, or what may have been meant as one."""
     if SCREEN.encode() in content:
         return True
-    return is_considered(name) and any(near_misses(_text(content)))
+    return is_considered(name) and any(find_near_misses(_text(content)))
 
 
 def _text(content: bytes) -> str:
@@ -129,7 +129,7 @@ def _list_values(policy: ImagePolicy) -> dict[str, str]:
     """Return the values of its setters: what it chose, or what it might."""
     digest = "" if policy.spec.digest_reflection_policy == "Never" else ANY_IMAGE.digest
     image = policy.status.latest_ref or msgspec.structs.replace(ANY_IMAGE, digest=digest)
-    return setters(policy.metadata.namespace, {policy.metadata.name: image})
+    return resolve_setters(policy.metadata.namespace, {policy.metadata.name: image})
 
 
 def _list_possible(bases: Iterable[str]) -> dict[str, str]:
@@ -137,7 +137,7 @@ def _list_possible(bases: Iterable[str]) -> dict[str, str]:
     values: dict[str, str] = {}
     for base in bases:
         namespace, _, name = base.partition(":")
-        values |= setters(namespace, {name: ANY_IMAGE})
+        values |= resolve_setters(namespace, {name: ANY_IMAGE})
     return values
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from image_updater.api import ImageRef
-from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, resolve_setters
 
 ROWS = {
     row["name"]: row
@@ -26,7 +26,7 @@ def planned(row: dict[str, Any]) -> dict[str, bytes]:
         name, _, tag = image.rpartition(":")
         images[policy.removeprefix("default:")] = ImageRef(name=name, tag=tag)
     before = {path: text.encode() for path, text in row["before"].items()}
-    return before | dict(plan_commit(before, setters("default", images)).edits)
+    return before | dict(plan_commit(before, resolve_setters("default", images)).edits)
 
 
 def values(text: str) -> Any:

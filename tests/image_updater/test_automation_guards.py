@@ -12,14 +12,14 @@ from gitops_core.meta import ObjectKey, ObjectRef, timestamp
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.files.inventory import (
     Step,
-    counts,
+    count_states,
     find_refused_values,
     find_set_back,
     find_settled_images,
     keep_set_back,
     mark_applied,
     report_unsettled,
-    shown,
+    write_line,
 )
 from image_updater.domain.files.sightings import Sighting, State
 from tests.image_updater.test_automation_branches import bumped
@@ -293,12 +293,12 @@ sightings = st.lists(
 
 @given(sightings)
 def test_nothing_is_passed_over(seen: list[Sighting]) -> None:
-    counted = counts(seen)
+    counted = count_states(seen)
 
     total = sum(getattr(counted, name) for name in counted.__struct_fields__)
     assert total == len(seen)
     assert len(report_unsettled(seen, 20)) == min(20, total - counted.applied)
-    assert counts(mark_applied(seen)).pending == 0
+    assert count_states(mark_applied(seen)).pending == 0
 
 
 @given(sightings)
@@ -339,7 +339,7 @@ def test_a_policy_is_through_only_without_a_held_place(seen: list[Sighting]) -> 
 
 @given(st.text(), st.integers(3, 50))
 def test_the_shown_places_fit_into_a_status(text: str, longest: int) -> None:
-    line = shown(text, longest)
+    line = write_line(text, longest)
 
     assert len(line) <= longest
     assert line.isprintable()

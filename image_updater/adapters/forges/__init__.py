@@ -14,7 +14,7 @@ from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
 from gitops_core.recent import Recent
 from image_updater.adapters.forges import gitea, github, gitlab
-from image_updater.adapters.forges.addresses import find_place
+from image_updater.adapters.forges.addresses import find_endpoint
 from image_updater.adapters.forges.talking import Talk
 from image_updater.ports import Forge, ForgeAddress
 
@@ -61,20 +61,20 @@ class HttpForges:
     def forge(self, address: ForgeAddress) -> Forge:
         if self._open is None:
             raise RuntimeError("use the forges inside `async with`")
-        place, kind, access = find_place(address), KINDS[address.kind], address.access
+        endpoint, kind, access = find_endpoint(address), KINDS[address.kind], address.access
         try:
             headers = kind.headers(access)
         except ValueError:
-            raise StalledError(f"the password for {place.api} is not text") from None
+            raise StalledError(f"the password for {endpoint.api} is not text") from None
         talk = Talk(
             session=self._open,
-            api=place.api,
+            api=endpoint.api,
             headers=headers,
             secrets=tuple(secret for secret in (access.password, access.bearer_token) if secret),
             tls=self._load_trust(access.ca),
-            proxy=proxy_for(place.api, self._environment),
+            proxy=proxy_for(endpoint.api, self._environment),
         )
-        return kind.forge(talk, place.path)
+        return kind.forge(talk, endpoint.path)
 
     def _load_trust(self, ca: bytes | None) -> ssl.SSLContext | None:
         """Return the certificates to trust, None for the system's. Raises StalledError: `ca` holds none."""

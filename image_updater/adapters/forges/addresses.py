@@ -25,22 +25,22 @@ PATHS = {"gitea": "/api/v1", "github": "/api/v3", "gitlab": "/api/v4"}
 _SSH_HOSTS = {"ssh.github.com": "github.com", "altssh.gitlab.com": "gitlab.com", "ssh.gitea.com": "gitea.com"}
 
 
-class Place(NamedTuple):
+class Endpoint(NamedTuple):
     """The API's base URL without a slash at its end, and the repository's path: `org/app`."""
 
     api: str
     path: str
 
 
-def find_place(address: ForgeAddress) -> Place:
+def find_endpoint(address: ForgeAddress) -> Endpoint:
     """Return the API and the repository there. Raises StalledError: the URL names no repository of such a forge."""
     try:
-        return _find_place(address)
+        return _find_endpoint(address)
     except ValueError:  # a port that is none, half an IPv6 address
         raise StalledError(f"the URL of a {address.kind} that pull requests can be opened in cannot be read") from None
 
 
-def _find_place(address: ForgeAddress) -> Place:
+def _find_endpoint(address: ForgeAddress) -> Endpoint:
     """Return the API and the repository there. Raises StalledError, ValueError."""
     parts = urlsplit(address.url)
     segments = [unquote(segment) for segment in parts.path.split("/") if segment]
@@ -52,23 +52,23 @@ def _find_place(address: ForgeAddress) -> Place:
     if len(segments) < 2 or any(segment in ("", ".", "..") or "/" in segment for segment in segments):
         raise StalledError(f"{trouble}: its path has to be OWNER/NAME")
     if address.api:
-        return _place_below(address, segments)
+        return _find_endpoint_below(address, segments)
     if address.kind == "github" and len(segments) != 2:
         raise StalledError(f"{trouble}: its path has to be OWNER/NAME")
     before, own = ([], segments) if address.kind == "gitlab" else (segments[:-2], segments[-2:])
-    return Place(_find_api(address.kind, parts, before), "/".join(own))
+    return Endpoint(_find_api(address.kind, parts, before), "/".join(own))
 
 
-def _place_below(address: ForgeAddress, segments: list[str]) -> Place:
-    """Return the place below a given API base: what its path and the clone URL's share is the installation's."""
+def _find_endpoint_below(address: ForgeAddress, segments: list[str]) -> Endpoint:
+    """Return the endpoint below a given API base: what its path and the clone URL's share is the installation's."""
     parts = urlsplit(address.api)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise StalledError(f"the API of {_mask(parts)} is not an http or https URL without user, query and fragment")
     if address.kind != "gitlab":
-        return Place(address.api.rstrip("/"), "/".join(segments[-2:]))
+        return Endpoint(address.api.rstrip("/"), "/".join(segments[-2:]))
     root = [segment for segment in parts.path.removesuffix("/").removesuffix(PATHS["gitlab"]).split("/") if segment]
     own = segments[len(root) :] if segments[: len(root)] == root else segments
-    return Place(address.api.rstrip("/"), "/".join(own))
+    return Endpoint(address.api.rstrip("/"), "/".join(own))
 
 
 def _find_api(kind: str, parts: SplitResult, before: list[str]) -> str:

@@ -50,7 +50,7 @@ class NearMiss(NamedTuple):
 
 
 def doubt(setter: str, value: str, before: str, image: str) -> str:
-    """Why a value that follows `setter` may not be what it is meant to set; "" when all is well.
+    """Say why a value that follows `setter` may not be what it is meant to set; "" when all is well.
 
     Args:
         before: what stands on the line in front of the value.
@@ -88,15 +88,15 @@ def _is_bare_tag(value: str, before: str, image: str) -> bool:
     return bool(_LIKE_A_TAG.match(value)) if _OF_IMAGES.search(key) or not value else True
 
 
-def lone_digest(setter: str, lines: Sequence[str], line: int) -> str:
-    """What is said of a marked tag when a digest in the same mapping is not marked; "" when there is none.
+def find_lone_digest(setter: str, lines: Sequence[str], line: int) -> str:
+    """Warn of a marked tag when a digest in the same mapping is not marked; "" when there is none.
 
     Args:
         lines: of the file, with the marked one at `line`, counted from 1.
     """
     if not setter.endswith(":tag") or line > len(lines):
         return ""
-    for number in _beside(lines, line - 1):
+    for number in _find_lines_beside(lines, line - 1):
         if _DIGEST.match(lines[number].lstrip(" -")) and SCREEN not in lines[number]:
             return (
                 f"the digest beside it (line {number + 1}) stays, and names the old image: it lacks a marker, :digest"
@@ -104,12 +104,12 @@ def lone_digest(setter: str, lines: Sequence[str], line: int) -> str:
     return ""
 
 
-def _beside(lines: Sequence[str], marked: int) -> Iterator[int]:
-    """The other lines of the mapping in block style that a line belongs to, as far as indentation tells."""
-    depth = _depth(lines[marked])
+def _find_lines_beside(lines: Sequence[str], marked: int) -> Iterator[int]:
+    """Yield the other lines of the mapping in block style that a line belongs to, as far as indentation tells."""
+    depth = _find_column(lines[marked])
     for way in (range(marked, max(-1, marked - FAR), -1), range(marked + 1, min(len(lines), marked + FAR))):
         for number in way:
-            here, written = _depth(lines[number]), lines[number].strip()
+            here, written = _find_column(lines[number]), lines[number].strip()
             is_new = written.startswith("- ") and here == depth
             if not written or written.startswith("#"):
                 continue
@@ -121,14 +121,14 @@ def _beside(lines: Sequence[str], marked: int) -> Iterator[int]:
                 break
 
 
-def _depth(written: str) -> int:
-    """The column at which the line's key begins, behind what makes it an item of a list."""
+def _find_column(written: str) -> int:
+    """Return the column at which the line's key begins, behind what makes it an item of a list."""
     found = _INDENT.match(written)
     return len(found["indent"]) if found else 0
 
 
-def near_misses(text: str) -> Iterator[NearMiss]:
-    """The comments that may have been meant as markers; those with the marker's own word are the plan's to tell."""
+def find_near_misses(text: str) -> Iterator[NearMiss]:
+    """Find the comments that may have been meant as markers; of those with the marker's own word the plan tells."""
     for number, written in enumerate(text.split("\n"), start=1):
         comment = _COMMENT.search(written)
         if comment is None or SCREEN in written:

@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from image_updater.domain.files.leaves import Parsed, check
-from image_updater.domain.files.markers import LARGEST, Unparsable, comment_behind, setter_of
+from image_updater.domain.files.markers import LARGEST, Unparsable, find_comment_behind, read_setter
 from image_updater.domain.files.places import Place
 from image_updater.domain.files.placing import Placed
 from image_updater.domain.files.readings import Reading, count_events, find_markers
@@ -98,10 +98,13 @@ def read_by_counting(text: str, result: str, before: Reading, desired: Mapping[i
 
 
 def _is_counted(text: str, place: Place, value: str, told: Container[int]) -> bool:
-    """Whether counting proves the edit; `told` are the lines of strays, whose tales may lead back to the old value.
+    """Tell whether counting proves the edit.
 
     That the old value and its marker stand there is looked up: a reading is found by its content's hash, which is no
     proof.
+
+    Args:
+        told: the lines of strays, whose tales may lead back to the old value.
     """
     start, end = place.start, place.end
     return (
@@ -109,7 +112,7 @@ def _is_counted(text: str, place: Place, value: str, told: Container[int]) -> bo
         and start > 0
         and text[start - 1] not in _BREAKS  # where the value's first character could end a document
         and _BREAKS.isdisjoint(text[start:end])
-        and setter_of(comment_behind(text, end) or "") == place.setter
+        and read_setter(find_comment_behind(text, end) or "") == place.setter
         and _reads_back(text[start:end], place.value)
         and _reads_back(spell(value, place.style), value)
     )

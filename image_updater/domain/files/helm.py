@@ -27,7 +27,7 @@ _BLOCK = re.compile(r"(?:^|[:\-] +(?:[!&]\S+ +)*)[|>][-+0-9]*[ \t\r]*(?:#.*)?$")
 
 
 def mask(text: str) -> str:
-    """`text` with its template actions made YAML, as far as that can be. Line ends stay."""
+    """Make YAML of the template actions in `text`, as far as that can be. Line ends stay."""
     pieces: list[str] = []
     copied = 0
     for match in _ACTION.finditer(text):
@@ -38,7 +38,7 @@ def mask(text: str) -> str:
 
 
 def _comment_out(text: str, masked: str) -> str:
-    """The masked text with each line that holds nothing but actions (or their middle) made a comment."""
+    """Make a comment of each line that holds nothing but actions, or their middle."""
     lines = list(masked)
     bare = _ACTION.sub(lambda match: _MASKED.sub(" ", match[0]), text)
     for line in _LINES.finditer(bare):
@@ -55,8 +55,8 @@ def was_masked(value: str) -> bool:
     return _MASK in value
 
 
-def lines_in_blocks(text: str) -> frozenset[int]:
-    """Where the lines begin that may belong to a block scalar, judged by indentation alone."""
+def find_lines_in_blocks(text: str) -> frozenset[int]:
+    """Find where the lines begin that may belong to a block scalar, judged by indentation alone."""
     found: list[int] = []
     above: list[tuple[int, bool]] = []  # indentation of the lines this one is below, and whether a block is among them
     start = 0

@@ -13,13 +13,14 @@ from image_updater.api import ImageRef, MarkerCounts, MarkerReport, Reverted
 from image_updater.domain.files.markers import mend
 from image_updater.domain.files.sightings import Sighting, State
 
-Place = TypeVar("Place", Sighting, MarkerReport)
+Seen = TypeVar("Seen", Sighting, MarkerReport)
 
 LONGEST_CAUSE, LONGEST_VALUE = 300, 200
 MOST_REVERTED = 200
 
 
-def counts(sightings: Iterable[Sighting]) -> MarkerCounts:
+def count_states(sightings: Iterable[Sighting]) -> MarkerCounts:
+    """Count the places in each state."""
     number = Counter[str](sighting.state for sighting in sightings)
     return MarkerCounts(
         applied=number["applied"],
@@ -31,48 +32,49 @@ def counts(sightings: Iterable[Sighting]) -> MarkerCounts:
     )
 
 
-def printable(place: Sighting) -> Sighting:
-    """The same place in texts that a status, JSON and a terminal can hold."""
+def make_printable(place: Sighting) -> Sighting:
+    """Return the same place in texts that a status, JSON and a terminal can hold."""
     return place._replace(
-        file=shown(place.file, LONGEST_CAUSE),
-        setter=shown(place.setter, LONGEST_VALUE),
-        current=shown(place.current, LONGEST_VALUE),
-        desired=shown(place.desired, LONGEST_VALUE),
-        cause=shown(place.cause, LONGEST_CAUSE),
+        file=write_line(place.file, LONGEST_CAUSE),
+        setter=write_line(place.setter, LONGEST_VALUE),
+        current=write_line(place.current, LONGEST_VALUE),
+        desired=write_line(place.desired, LONGEST_VALUE),
+        cause=write_line(place.cause, LONGEST_CAUSE),
     )
 
 
-def where(place: Sighting | MarkerReport) -> str:
+def write_location(place: Sighting | MarkerReport) -> str:
+    """Write file and line of a place."""
     return f"{place.file}:{place.line}" if place.line else place.file
 
 
 def describe_place(place: Sighting | MarkerReport) -> str:
-    """A place's state in one line, as every command prints it.
+    """Write a place's state in one line, as every command prints it.
 
     >>> describe_place(Sighting("a.yaml", 3, "shop:web", "1", "", "unmatched", "there is no such policy"))
     'a.yaml:3: unmatched: shop:web: there is no such policy'
     """
-    return f"{where(place)}: {describe_state(place)}"
+    return f"{write_location(place)}: {describe_state(place)}"
 
 
 def describe_state(place: Sighting | MarkerReport) -> str:
-    """What `describe_place` says behind the place."""
+    """Write what `describe_place` says behind the location."""
     return ": ".join(part for part in (place.state, place.setter, place.cause) if part)
 
 
-def select_noteworthy(places: Iterable[Place]) -> tuple[Place, ...]:
-    """Those that a person should look at: all but the ones that follow, or will."""
+def select_noteworthy(places: Iterable[Seen]) -> tuple[Seen, ...]:
+    """Select those that a person should look at: all but the ones that follow, or will."""
     return tuple(place for place in places if place.state not in ("applied", "pending"))
 
 
 def report_unsettled(sightings: Iterable[Sighting], most: int) -> tuple[MarkerReport, ...]:
-    """The first `most` places that do not say what their policy chose, in the order of files and lines."""
+    """Report the first `most` places that do not say what their policy chose, in the order of files and lines."""
     found = [sighting for sighting in sightings if sighting.state != "applied"][:most]
-    return tuple(MarkerReport(**printable(each)._asdict()) for each in found)
+    return tuple(MarkerReport(**make_printable(each)._asdict()) for each in found)
 
 
 def mark_applied(sightings: Iterable[Sighting]) -> tuple[Sighting, ...]:
-    """The same places once the commit is there."""
+    """Return the same places once the commit is there."""
     applied: State = "applied"
     return tuple(s._replace(state=applied, current=s.desired) if s.state == "pending" else s for s in sightings)
 
@@ -80,11 +82,11 @@ def mark_applied(sightings: Iterable[Sighting]) -> tuple[Sighting, ...]:
 def find_settled_images(
     namespace: str, images: Mapping[str, ImageRef], former: Mapping[str, ImageRef], sightings: Iterable[Sighting]
 ) -> dict[str, ImageRef]:
-    """What each policy (by name) is done with: its image, or the former one while one of its places is held back.
+    """Find what each policy (by name) is done with: its image, or the former one while one of its places is held.
 
     A place that can never be set (a digest that nobody knows) does not count as held.
     """
-    held = {_policy(sighting.setter) for sighting in sightings if sighting.state == "held" and sighting.desired}
+    held = {_split_policy(sighting.setter) for sighting in sightings if sighting.state == "held" and sighting.desired}
     done = {}
     for name, image in images.items():
         if (namespace, name) not in held:
@@ -95,11 +97,11 @@ def find_settled_images(
 
 
 def find_set_back(before: Iterable[Sighting], now: Iterable[Sighting]) -> tuple[Reverted, ...]:
-    """Values that were there before and were taken out since, by somebody else: nobody but we sets them.
+    """Find values that were there before and were taken out since, by somebody else: nobody but we sets them.
 
     A new place that says another value takes nothing out.
     """
-    was, is_ = _applied(before), _applied(now)
+    was, is_ = _count_applied(before), _count_applied(now)
     there = {(each.file, each.setter) for each in now}
     return tuple(
         Reverted(file=file, setter=setter, refused=value)
@@ -118,14 +120,18 @@ class Step(NamedTuple):
 def find_refused_values(
     known: Iterable[Reverted], before: Sequence[Sighting], steps: Iterable[Step]
 ) -> tuple[Reverted, ...]:
-    """What people refuse after the `steps`, oldest first, that led away from `before`; there they refused the `known`.
+    """Find what people refuse after the `steps`, oldest first, that led away from `before`.
+
+    Args:
+        known: what they refused there.
+
 
     Our own commit sets nothing back: where it changes a place, what was refused there is over.
     """
     found = set(known)
     for sightings, is_ours in steps:
         if is_ours:
-            was, says = _said(before), _said(sightings)
+            was, says = _count_values(before), _count_values(sightings)
             changed = {place[:2] for place, number in was.items() if says[place] != number}
             found = {each for each in found if (each.file, each.setter) not in changed}
         else:
@@ -135,26 +141,26 @@ def find_refused_values(
 
 
 def keep_set_back(entries: Iterable[Reverted], sightings: Iterable[Sighting]) -> tuple[Reverted, ...]:
-    """Those that still matter: the policy still chooses the refused value, and the place still says another one."""
+    """Keep those that still matter: the policy still chooses the refused value, and the place says another one."""
     differing = {(s.file, s.setter, s.desired) for s in sightings if s.state in ("pending", "held", "ambiguous")}
     kept = {(each.file, each.setter, each.refused): each for each in entries}
     return tuple(each for place, each in sorted(kept.items()) if place in differing)[:MOST_REVERTED]
 
 
-def shown(text: str, longest: int) -> str:
-    """`text` as a status can hold it: UTF-8, in one line, not too long."""
+def write_line(text: str, longest: int) -> str:
+    """Write `text` as a status can hold it: UTF-8, in one line, not too long."""
     line = "".join(character if character.isprintable() else "?" for character in mend(text))
     return line if len(line) <= longest else line[: longest - 3] + "..."
 
 
-def _applied(sightings: Iterable[Sighting]) -> Counter[tuple[str, str, str]]:
+def _count_applied(sightings: Iterable[Sighting]) -> Counter[tuple[str, str, str]]:
     return Counter((s.file, s.setter, s.desired) for s in sightings if s.state == "applied")
 
 
-def _said(sightings: Iterable[Sighting]) -> Counter[tuple[str, str, str]]:
+def _count_values(sightings: Iterable[Sighting]) -> Counter[tuple[str, str, str]]:
     return Counter((s.file, s.setter, s.current) for s in sightings)
 
 
-def _policy(setter: str) -> tuple[str, str]:
+def _split_policy(setter: str) -> tuple[str, str]:
     namespace, _, rest = setter.partition(":")
     return namespace, rest.partition(":")[0]

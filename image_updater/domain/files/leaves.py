@@ -131,7 +131,7 @@ def find_settable(leaves: Iterable[Leaf], path: Path) -> Leaf:
     return leaf
 
 
-def by_document(leaves: Iterable[Leaf]) -> tuple[tuple[Leaf, ...], ...]:
+def group_by_document(leaves: Iterable[Leaf]) -> tuple[tuple[Leaf, ...], ...]:
     """Group the leaves by the documents that have some, in order."""
     return tuple(tuple(group) for _, group in groupby(leaves, key=lambda leaf: leaf.document))
 

@@ -26,7 +26,7 @@ _COMMENT = re.compile(r"[ \t]+#|[ \t]+\Z")
 _PLAIN = re.compile(r"[A-Za-z0-9_./@:+-]+")
 
 
-def leaves(text: str) -> tuple[Leaf, ...]:
+def find_leaves(text: str) -> tuple[Leaf, ...]:
     """Return every variable's value, in order. Raises Unparsable."""
     if len(text) > LARGEST:
         raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
@@ -37,8 +37,8 @@ def leaves(text: str) -> tuple[Leaf, ...]:
         end = position
         if name is not None:
             start = name.end()
-            end = _value_end(text, start)
-            found.append(_leaf(len(found), name[1], text[start:end], start, line))
+            end = _find_value_end(text, start)
+            found.append(_make_leaf(len(found), name[1], text[start:end], start, line))
         rest = _LINE.match(text, end)
         if rest is None:
             raise Unparsable(f"line {line}: not of the form NAME=value")
@@ -47,7 +47,7 @@ def leaves(text: str) -> tuple[Leaf, ...]:
     return tuple(found)
 
 
-def _value_end(text: str, start: int) -> int:
+def _find_value_end(text: str, start: int) -> int:
     if quoted := _QUOTED.match(text, start):
         return quoted.end()
     bare = _BARE.match(text, start)
@@ -56,7 +56,7 @@ def _value_end(text: str, start: int) -> int:
     return start + (comment.start() if comment else len(written))
 
 
-def _leaf(number: int, name: str, written: str, start: int, line: int) -> Leaf:
+def _make_leaf(number: int, name: str, written: str, start: int, line: int) -> Leaf:
     style = written[:1] if written[:1] in ('"', "'") else ""
     value = written[1:-1] if style else written
     cause = "is not a plain text" if any(sign in value for sign in "\\$\n`") else ""
@@ -65,9 +65,9 @@ def _leaf(number: int, name: str, written: str, start: int, line: int) -> Leaf:
     return Leaf((name,), number, value, start, start + len(written), line, style, cause)
 
 
-def says(text: str) -> Mapping[Hashable, Said]:
+def read_meaning(text: str) -> Mapping[Hashable, Said]:
     """Return every variable, by its number. Raises Unparsable."""
-    return {leaf.key: Said(leaf.value, leaf.path) for leaf in leaves(text)}
+    return {leaf.key: Said(leaf.value, leaf.path) for leaf in find_leaves(text)}
 
 
 def spell(value: str, style: str) -> str:
@@ -75,4 +75,4 @@ def spell(value: str, style: str) -> str:
     return f"{style}{value}{style}"
 
 
-ENV = Format(leaves, says, spell)
+ENV = Format(find_leaves, read_meaning, spell)

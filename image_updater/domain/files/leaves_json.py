@@ -21,9 +21,9 @@ _COLON = re.compile(r"[ \t\r\n]*:")
 _CAUSES = {"[": "is an array", "{": "is an object", "true": "is a boolean", "false": "is a boolean"}
 
 
-def leaves(text: str) -> tuple[Leaf, ...]:
+def find_leaves(text: str) -> tuple[Leaf, ...]:
     """Return every value and container of the text, in order. Raises Unparsable."""
-    says(text)  # only what is JSON is scanned
+    read_meaning(text)  # only what is JSON is scanned
     found: list[Leaf] = []
     open_: list[tuple[Path, str | int]] = []
     position, line = 0, 1
@@ -40,19 +40,19 @@ def leaves(text: str) -> tuple[Leaf, ...]:
             open_[-1] = open_[-1][0], json.loads(written)
         elif written not in (",", ":"):
             path = (*open_[-1][0], open_[-1][1]) if open_ else ()
-            found.append(_leaf(path, written, start, line))
+            found.append(_make_leaf(path, written, start, line))
             if written in ("[", "{"):
                 open_.append((path, 0 if written == "[" else ""))
     return tuple(found)
 
 
-def _leaf(path: Path, written: str, start: int, line: int) -> Leaf:
+def _make_leaf(path: Path, written: str, start: int, line: int) -> Leaf:
     cause = _CAUSES.get(written, "")
     value = mend(json.loads(written)) if written.startswith('"') else "" if cause else written
     return Leaf(path, path, value, start, start + len(written), line, cause=cause)
 
 
-def says(text: str) -> Mapping[Hashable, Said]:
+def read_meaning(text: str) -> Mapping[Hashable, Said]:
     """Return what the text means, by path; of keys that are there twice, the last one counts. Raises Unparsable."""
     if len(text) > LARGEST:
         raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
@@ -82,4 +82,4 @@ def spell(value: str, style: str) -> str:
     return json.dumps(value)
 
 
-JSON = Format(leaves, says, spell)
+JSON = Format(find_leaves, read_meaning, spell)

@@ -24,16 +24,16 @@ _QUOTED = re.compile(r"""\"(?:[^"\\]|\\.)*"|'[^']*'""")
 _BARE = re.compile(r"\d{4}-\d\d-\d\d \d\d[^\s,\]}#]*|[^\s,\]}#]+")
 
 
-def leaves(text: str) -> tuple[Leaf, ...]:
+def find_leaves(text: str) -> tuple[Leaf, ...]:
     """Return every value and inline container of the text, in order. Raises Unparsable."""
-    said = says(text)  # only what is TOML is scanned
+    said = read_meaning(text)  # only what is TOML is scanned
     try:
-        return tuple(_Scan(text, said).document())
+        return tuple(_Scan(text, said).read_document())
     except RecursionError:
         raise Unparsable("it is nested too deeply") from None
 
 
-def says(text: str) -> Mapping[Hashable, Said]:
+def read_meaning(text: str) -> Mapping[Hashable, Said]:
     """Return what the text means, by path. Raises Unparsable."""
     if len(text) > LARGEST:
         raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
@@ -55,19 +55,19 @@ class _Scan:
         self.arrays: dict[Path, int] = {}
         self.found: list[Leaf] = []
 
-    def document(self) -> list[Leaf]:
+    def read_document(self) -> list[Leaf]:
         table: Path = ()
         while self.skip(_GAP):
             if self.takes("[["):
-                path = self.resolve(self.keys(), array=True)
+                path = self.resolve(self.read_keys(), array=True)
                 number = self.arrays[path] = self.arrays.get(path, -1) + 1
                 table = (*path, number)
                 self.takes("]]")
             elif self.takes("["):
-                table = self.resolve(self.keys(), array=False)
+                table = self.resolve(self.read_keys(), array=False)
                 self.takes("]")
             else:
-                self.pair(table)
+                self.read_pair(table)
         return self.found
 
     def resolve(self, keys: Path, array: bool) -> Path:
@@ -79,12 +79,12 @@ class _Scan:
                 path = (*path, self.arrays[path])
         return path
 
-    def pair(self, table: Path) -> None:
-        keys = self.keys()
+    def read_pair(self, table: Path) -> None:
+        keys = self.read_keys()
         self.takes("=")
-        self.value((*table, *keys))
+        self.read_value((*table, *keys))
 
-    def keys(self) -> Path:
+    def read_keys(self) -> Path:
         found: list[str] = []
         while True:
             self.skip(_SPACE)
@@ -98,27 +98,27 @@ class _Scan:
             if not self.takes("."):
                 return tuple(found)
 
-    def value(self, path: Path) -> None:
+    def read_value(self, path: Path) -> None:
         self.skip(_SPACE)
         start = self.position
         if self.takes("["):
             self.add(path, start, cause="is an array")
             number = 0
             while self.skip(_GAP) and not self.takes("]"):
-                self.value((*path, number))
+                self.read_value((*path, number))
                 number += 1
                 self.skip(_GAP)
                 self.takes(",")
         elif self.takes("{"):
             self.add(path, start, cause="is a table")
             while self.skip(_SPACE) and not self.takes("}"):
-                self.pair(path)
+                self.read_pair(path)
                 self.skip(_SPACE)
                 self.takes(",")
         else:
-            self.scalar(path, start)
+            self.read_scalar(path, start)
 
-    def scalar(self, path: Path, start: int) -> None:
+    def read_scalar(self, path: Path, start: int) -> None:
         if multiline := _MULTILINE.match(self.text, start):
             self.position = multiline.end()
             self.add(path, start, cause="is a text of several lines")
@@ -155,4 +155,4 @@ def spell(value: str, style: str) -> str:
     return f"{quote}{value}{quote}"
 
 
-TOML = Format(leaves, says, spell)
+TOML = Format(find_leaves, read_meaning, spell)

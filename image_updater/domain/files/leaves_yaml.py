@@ -10,7 +10,7 @@ import yaml
 from image_updater.domain.files.leaves import Format, Leaf, Path, Said
 from image_updater.domain.files.markers import LARGEST, Unparsable
 from image_updater.domain.files.scalars import spell
-from image_updater.domain.files.walks import STRING_TAGS, find_spelling, parse, unparsable
+from image_updater.domain.files.walks import STRING_TAGS, find_spelling, parse, translate_error
 
 _CAUSES: Mapping[type, str] = {
     yaml.MappingStartEvent: "is a mapping",
@@ -23,28 +23,28 @@ _UNKEYED = -1
 """The step to a value whose key is not a scalar; no path leads there."""
 
 
-def leaves(text: str) -> tuple[Leaf, ...]:
+def find_leaves(text: str) -> tuple[Leaf, ...]:
     """Return every value and container of the text; keys are not among them. Raises Unparsable."""
     found: list[Leaf] = []
     open_: list[tuple[Path, str | int | None, bool]] = []  # path, key or number that is next, mapping
     document = -1
-    for number, event in enumerate(events(text)):
+    for number, event in enumerate(read_events(text)):
         document += isinstance(event, yaml.DocumentStartEvent)
         if isinstance(event, _CLOSES):
             open_.pop()
             continue
         if not isinstance(event, yaml.ScalarEvent | yaml.AliasEvent | yaml.MappingStartEvent | yaml.SequenceStartEvent):
             continue
-        path, is_key = _step(open_, event)
+        path, is_key = _take_step(open_, event)
         if not is_key:
-            found.append(_leaf(text, event, number, path)._replace(document=document))
+            found.append(_make_leaf(text, event, number, path)._replace(document=document))
         if isinstance(event, _OPENS):
             mapping = isinstance(event, yaml.MappingStartEvent)
             open_.append(((*path, _UNKEYED) if is_key else path, None if mapping else 0, mapping))
     return tuple(found)
 
 
-def _step(open_: list[tuple[Path, str | int | None, bool]], event: Any) -> tuple[Path, bool]:
+def _take_step(open_: list[tuple[Path, str | int | None, bool]], event: Any) -> tuple[Path, bool]:
     """Return where the next node stands, and whether it is a key."""
     if not open_:
         return (), False
@@ -56,7 +56,7 @@ def _step(open_: list[tuple[Path, str | int | None, bool]], event: Any) -> tuple
     return (*path, cast("str | int", step)), False
 
 
-def _leaf(text: str, event: Any, number: int, path: Path) -> Leaf:
+def _make_leaf(text: str, event: Any, number: int, path: Path) -> Leaf:
     end, line = event.end_mark.index, event.start_mark.line + 1
     if not isinstance(event, yaml.ScalarEvent):
         return Leaf(path, number, "", event.start_mark.index, end, line, cause=_CAUSES[type(event)])
@@ -71,7 +71,7 @@ def _leaf(text: str, event: Any, number: int, path: Path) -> Leaf:
     return Leaf(path, number, event.value, start, end, line, style, cause)
 
 
-def events(text: str) -> Iterator[Any]:
+def read_events(text: str) -> Iterator[Any]:
     """Yield the parser's events. Raises Unparsable."""
     if len(text) > LARGEST:
         raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
@@ -80,12 +80,12 @@ def events(text: str) -> Iterator[Any]:
         while not isinstance(event := parser.get_event(), yaml.StreamEndEvent):
             yield event
     except (yaml.YAMLError, UnicodeError) as error:
-        raise unparsable(error) from None
+        raise translate_error(error) from None
 
 
-def says(text: str) -> Mapping[Hashable, Said]:
+def read_meaning(text: str) -> Mapping[Hashable, Said]:
     """Return every event by its number: the text of scalars, and all else but their places and styles."""
-    return dict(enumerate(_said(event) for event in events(text)))
+    return dict(enumerate(_said(event) for event in read_events(text)))
 
 
 def _said(event: Any) -> Said:
@@ -95,4 +95,4 @@ def _said(event: Any) -> Said:
     return Said(event.value, (*rest, event.implicit))
 
 
-YAML = Format(leaves, says, spell)
+YAML = Format(find_leaves, read_meaning, spell)

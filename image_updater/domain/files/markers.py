@@ -72,13 +72,13 @@ class Stray(NamedTuple):
 
 
 def is_considered(path: str) -> bool:
-    """Whether a file of this name may hold markers."""
+    """Tell whether a file of this name may hold markers."""
     name = path.rpartition("/")[2]
     return name.endswith((".yaml", ".yml")) or name == "Kustomization"
 
 
 def mend(text: str) -> str:
-    """`text` as UTF-8 can say it: half a surrogate pair, which a JSON text or the name of a file may hold, is U+FFFD.
+    """Write `text` as UTF-8 can: half a surrogate pair, which a JSON text or the name of a file may hold, is U+FFFD.
 
     >>> mend("caf\\udce9.yaml") == "caf\\ufffd.yaml"
     True
@@ -86,30 +86,30 @@ def mend(text: str) -> str:
     return _HALF.sub("\ufffd", text)
 
 
-def setter_of(comment: str) -> str:
-    """The setter that a comment (without its first `#`) names, or "" when it is no marker.
+def read_setter(comment: str) -> str:
+    """Read the setter that a comment (without its first `#`) names, or "" when it is no marker.
 
-    >>> setter_of(' {"$imagepolicy": "default:app:tag"}')
+    >>> read_setter(' {"$imagepolicy": "default:app:tag"}')
     'default:app:tag'
-    >>> setter_of(' {"$imagepolicy": "default:app"} and more')
+    >>> read_setter(' {"$imagepolicy": "default:app"} and more')
     ''
     """
     try:
-        return _setter(json.loads(comment.lstrip("#").strip(" \t\r\n")))
+        return _get_setter(json.loads(comment.lstrip("#").strip(" \t\r\n")))
     except (ValueError, RecursionError):
         return ""
 
 
-def setters_in(comment: str) -> tuple[str, ...]:
-    """Every setter that any part of a comment names, each once.
+def read_setters(comment: str) -> tuple[str, ...]:
+    """Read every setter that any part of a comment names, each once.
 
-    >>> setters_in('{"$imagepolicy": "default:app"} # {"$imagepolicy": "default:web"}')
+    >>> read_setters('{"$imagepolicy": "default:app"} # {"$imagepolicy": "default:web"}')
     ('default:app', 'default:web')
     """
     found: dict[str, None] = {}
     for match in re.finditer(r"\{", comment):
         try:
-            setter = _setter(_DECODER.raw_decode(comment, match.start())[0])
+            setter = _get_setter(_DECODER.raw_decode(comment, match.start())[0])
         except (ValueError, RecursionError):
             continue
         if setter:
@@ -117,20 +117,20 @@ def setters_in(comment: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _setter(found: object) -> str:
+def _get_setter(found: object) -> str:
     if not isinstance(found, dict) or any(not isinstance(value, str | None) for value in found.values()):
         return ""
     return mend(found.get("$imagepolicy") or "")
 
 
-def comment_behind(text: str, end: int) -> str | None:
-    """The comment, without its first `#`, behind a value that ends at `end`; None when there is none."""
+def find_comment_behind(text: str, end: int) -> str | None:
+    """Find the comment, without its first `#`, behind a value that ends at `end`; None when there is none."""
     match = _BEHIND.match(text, end)
     return match[1] if match else None
 
 
-def comment_above(text: str, start: int, end: int) -> str | None:
-    """The only comment line right above a sequence's item that has none behind it; None when there is none."""
+def find_comment_above(text: str, start: int, end: int) -> str | None:
+    """Find the only comment line right above a sequence's item that has none behind it; None when there is none."""
     line = text.rfind("\n", 0, start) + 1
     if line == 0 or not _DASH.fullmatch(text, line, start) or _BEHIND.match(text, end):
         return None
@@ -144,7 +144,7 @@ def comment_above(text: str, start: int, end: int) -> str | None:
 
 
 def explain_stray(text: str, token: int, line: int, current: str | None, inside: str = "") -> Stray:
-    """Why what stands at `token` (where `SCREEN` was found) marks nothing.
+    """Explain why what stands at `token` (where `SCREEN` was found) marks nothing.
 
     Args:
         current: the value that it stands behind; None for none.
@@ -154,7 +154,7 @@ def explain_stray(text: str, token: int, line: int, current: str | None, inside:
     start = text.rfind("\n", 0, token) + 1
     end = text.find("\n", token)
     written = text[start : end if end >= 0 else len(text)]
-    named = setters_in(written)
+    named = read_setters(written)
     setter = ", ".join(named)
     if inside:
         return Stray(line, setter, "unmatched", _INSIDE[inside])
@@ -163,13 +163,13 @@ def explain_stray(text: str, token: int, line: int, current: str | None, inside:
         return Stray(line, setter, "unmatched", "the marker is not in a comment behind a value")
     if len(named) > 1 and current is not None:
         return Stray(line, setter, "ambiguous", "two policies want this value", current)
-    if len(named) == 1 and current is None and setter_of(written[comment + 1 :]):
+    if len(named) == 1 and current is None and read_setter(written[comment + 1 :]):
         return Stray(line, setter, "unmatched", _explain_missing_value(written[:comment]))
     return Stray(line, setter, "unparsable", "the comment is not one marker and nothing else", current or "")
 
 
 def _explain_missing_value(before: str) -> str:
-    """Why a marker behind `before`, of its line, has no value that it could set.
+    """Explain why a marker behind `before`, of its line, has no value that it could set.
 
     >>> _explain_missing_value("image: *app ")
     'the marker stands behind an alias: mark the value at its anchor'

@@ -15,7 +15,7 @@ from image_updater.domain.files.edits import Splice, splice
 from image_updater.domain.files.leaves import NoPlace
 from image_updater.domain.files.markers import Unparsable, is_considered
 from image_updater.domain.files.readings import decode, find_markers
-from image_updater.domain.files.targets import DeclaredTarget, find_targeted, format_of
+from image_updater.domain.files.targets import DeclaredTarget, find_format, find_targeted
 
 _REST = re.compile(r"[ \t]*(?=\r?\n|\Z)")
 
@@ -26,7 +26,7 @@ def add_markers(path: str, content: bytes, targets: Sequence[DeclaredTarget]) ->
     Raises:
         Unparsable: it cannot be: another format, a value that is not there, or not alone on its line.
     """
-    form = format_of(path)
+    form = find_format(path)
     if form is None or not is_considered(path):
         raise Unparsable("only YAML files carry markers")
     mark, text = decode(content)

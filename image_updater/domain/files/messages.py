@@ -40,14 +40,14 @@ _REMOVED = {
 }
 
 
-def commit_message(
+def write_message(
     template: str,
     automation: ObjectKey,
     changes: Sequence[Change],
     values: Mapping[str, str],
     taken_back: Sequence[str] = (),
 ) -> str:
-    """The message for a commit of `changes`.
+    """Write the message for a commit of `changes`.
 
     Args:
         taken_back: a sentence for each image that the commit takes back; told where the user has no template.
@@ -61,8 +61,8 @@ def commit_message(
     data = Struct(
         "source.TemplateData",
         (
-            ("AutomationObject", _named(automation)),
-            ("Changed", _result(changes)),
+            ("AutomationObject", _make_name(automation)),
+            ("Changed", _make_result(changes)),
             ("Values", GoMap(values)),
         ),
     )
@@ -80,41 +80,43 @@ def commit_message(
         raise GitOperationFailed(f"failed to run template from spec: {error}") from None
 
 
-def push_notice(commit: str, branch: str, message: str, refspec: str = "") -> str:
-    """What the event about a push says."""
+def write_push_notice(commit: str, branch: str, message: str, refspec: str = "") -> str:
+    """Write what the event about a push says."""
     second = f" and refspecs '{refspec}'" if refspec else ""
     return f"pushed commit '{commit[:7]}' to branch '{branch}'{second}\n{message}"
 
 
-def _named(key: ObjectKey) -> Struct:
+def _make_name(key: ObjectKey) -> Struct:
     fields = (("Namespace", key.namespace), ("Name", key.name))
     return Struct("types.NamespacedName", fields, {"String": f"{key.namespace}/{key.name}"})
 
 
-def _result(changes: Iterable[Change]) -> Struct:
+def _make_result(changes: Iterable[Change]) -> Struct:
     files: dict[str, dict[Struct, list[Struct]]] = {}
     objects: dict[Struct, list[Struct]] = {}
     distinct: dict[Struct, None] = {}
     for change in changes:
-        owner, shown = _object(change.object), _change(change)
+        owner, shown = _make_object(change.object), _make_change(change)
         files.setdefault(change.file, {}).setdefault(owner, []).append(shown)
         objects.setdefault(owner, []).append(shown)
         distinct.setdefault(shown)
-    shown_files = GoMap({file: _by_object(found) for file, found in files.items()}, "map[string]update.ObjectChanges")
-    methods = {"Objects": _by_object(objects), "Changes": GoList(distinct, "update.Change")}
+    shown_files = GoMap(
+        {file: _group_by_object(found) for file, found in files.items()}, "map[string]update.ObjectChanges"
+    )
+    methods = {"Objects": _group_by_object(objects), "Changes": GoList(distinct, "update.Change")}
     return Struct("update.Result", (("FileChanges", shown_files),), methods)
 
 
-def _by_object(changes: Mapping[Struct, Iterable[Struct]]) -> GoMap:
+def _group_by_object(changes: Mapping[Struct, Iterable[Struct]]) -> GoMap:
     lists = {owner: GoList(found, "update.Change") for owner, found in changes.items()}
     return GoMap(lists, "update.ObjectChanges")
 
 
-def _object(found: ObjectIdentifier) -> Struct:
+def _make_object(found: ObjectIdentifier) -> Struct:
     kind = Struct("yaml.TypeMeta", (("APIVersion", found.api_version), ("Kind", found.kind)))
     name = Struct("yaml.NameMeta", (("Name", found.name), ("Namespace", found.namespace)))
     return Struct("update.ObjectIdentifier", (("", Struct("yaml.ResourceIdentifier", (("", kind), ("", name)))),))
 
 
-def _change(change: Change) -> Struct:
+def _make_change(change: Change) -> Struct:
     return Struct("update.Change", (("OldValue", change.old), ("NewValue", change.new), ("Setter", change.setter)))

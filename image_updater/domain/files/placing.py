@@ -14,7 +14,7 @@ from image_updater.domain.files.markers import Unparsable
 from image_updater.domain.files.places import Place
 from image_updater.domain.files.readings import Reading, decode
 from image_updater.domain.files.sightings import Sighting
-from image_updater.domain.files.targets import DeclaredTarget, find_targeted, format_of
+from image_updater.domain.files.targets import DeclaredTarget, find_format, find_targeted
 
 
 class Placed(NamedTuple):
@@ -49,7 +49,7 @@ def find_places(
             found += find_targeted(target, parsed.leaves, values, group)
         except NoPlace as error:
             missing.append(Sighting(file, 0, target.setter, "", "", error.state, str(error)))
-    return Placed(_once_each(found, values), parsed, missing)
+    return Placed(_drop_repeated(found, values), parsed, missing)
 
 
 def _parse(file: str, content: bytes) -> Parsed:
@@ -58,13 +58,13 @@ def _parse(file: str, content: bytes) -> Parsed:
     Raises:
         Unparsable: it is of no format that targets can speak of, or not of its format.
     """
-    form = format_of(file)
+    form = find_format(file)
     if form is None:
         raise Unparsable("files of this name are not read: targets lead into YAML, JSON, TOML and .env files")
     return Parsed(form, form.leaves(decode(content)[1]))
 
 
-def _once_each(found: Sequence[Place], values: Mapping[str, str]) -> list[Place]:
+def _drop_repeated(found: Sequence[Place], values: Mapping[str, str]) -> list[Place]:
     """Leave out what says the same of the same value (a marker and a target, two targets), but for the last one.
 
     A value that is marked keeps the object that it belongs to.

@@ -17,15 +17,24 @@ from image_updater.domain.files.judging import hold_nothing, sight
 from image_updater.domain.files.markers import Unparsable, mend
 from image_updater.domain.files.places import parse_setter
 from image_updater.domain.files.placing import Placed, find_places
-from image_updater.domain.files.readings import REMEMBERED, Reading, Readings, blob_id, decode, kind_of, read, remember
+from image_updater.domain.files.readings import (
+    REMEMBERED,
+    Reading,
+    Readings,
+    decode,
+    find_kind,
+    name_blob,
+    read,
+    remember,
+)
 from image_updater.domain.files.sightings import Change, CommitPlan, Sighting, find_torn_images
-from image_updater.domain.files.targets import DeclaredTarget, glob_pattern
+from image_updater.domain.files.targets import DeclaredTarget, compile_glob
 
 
-def setters(namespace: str, images: Mapping[str, ImageRef]) -> dict[str, str]:
+def resolve_setters(namespace: str, images: Mapping[str, ImageRef]) -> dict[str, str]:
     """Return what each setter sets, for the images that the policies (by name) of one namespace chose.
 
-    >>> setters("default", {"app": ImageRef(name="ghcr.io/org/app", tag="1.2")})["default:app"]
+    >>> resolve_setters("default", {"app": ImageRef(name="ghcr.io/org/app", tag="1.2")})["default:app"]
     'ghcr.io/org/app:1.2'
     """
     values: dict[str, str] = {}
@@ -47,7 +56,7 @@ def plan_commit(
     readings: Readings = REMEMBERED,
     blobs: Mapping[str, str] = MappingProxyType({}),
 ) -> CommitPlan:
-    """Plan the edits that bring every place of `files` to `values`, which `setters` made.
+    """Plan the edits that bring every place of `files` to `values`, which `resolve_setters` made.
 
     Args:
         files: those that hold `SCREEN` and those that `select_targeted` names; others do no harm.
@@ -83,7 +92,7 @@ class _Plan:
         known: Readings,
     ) -> None:
         self.files, self.values, self.hold, self.known = files, values, hold, known
-        self.targets = [(glob_pattern(declared.target.file), declared) for declared in targets]
+        self.targets = [(compile_glob(declared.target.file), declared) for declared in targets]
         self.reached: set[DeclaredTarget] = set()
         self.edits: dict[str, bytes] = {}
         self.changes: list[Change] = []
@@ -110,8 +119,8 @@ class _Plan:
 
     def _read(self, path: str, blob: str) -> tuple[Reading, str]:
         """Return what the file's markers ask for, and Git's name for its content."""
-        kind = kind_of(path)
-        blob = blob or blob_id(self.files[path])
+        kind = find_kind(path)
+        blob = blob or name_blob(self.files[path])
         found = self.known.get((kind, blob))
         if found is None:
             found = read(kind, self.files[path])
@@ -136,7 +145,7 @@ class _Plan:
             return [s._replace(state="unparsable", cause=str(error)) if s.state == "pending" else s for s in seen]
         self.edits[path] = edited = mark + text.encode()
         if after is not None:
-            remember(self.known, "yaml", blob_id(edited, like=blob), after)
+            remember(self.known, "yaml", name_blob(edited, like=blob), after)
         file = mend(path)
         self.changes += (Change(file, place.setter, place.value, desired, place.object) for place, desired in pending)
         return seen

@@ -20,7 +20,7 @@ from itertools import groupby, pairwise
 from typing import NamedTuple, TypeAlias
 
 from gitops_core.recent import Recent
-from image_updater.domain.files.helm import ACTION, lines_in_blocks, mask, was_masked
+from image_updater.domain.files.helm import ACTION, find_lines_in_blocks, mask, was_masked
 from image_updater.domain.files.markers import LARGEST, SCREEN, Stray, Unparsable, explain_stray, is_considered
 from image_updater.domain.files.places import ObjectIdentifier, Place
 from image_updater.domain.files.walks import Walked, walk
@@ -57,28 +57,28 @@ ENTRY = 400
 """Bytes that an entry takes beside its reading: the key, its texts, and a place in the dict."""
 
 
-def size_of(value: object) -> int:
+def measure(value: object) -> int:
     """Count the bytes that a reading takes, at most: texts that it shares with others are counted each time."""
     own = sys.getsizeof(value)
-    return own + sum(map(size_of, value)) if isinstance(value, tuple) else own
+    return own + sum(map(measure, value)) if isinstance(value, tuple) else own
 
 
 def remember(readings: Readings, kind: str, blob: str, reading: Reading) -> None:
     """Keep the reading of a file of `kind` by Git's name for its content."""
-    readings.put((kind, blob), reading, ENTRY + size_of(reading))
+    readings.put((kind, blob), reading, ENTRY + measure(reading))
 
 
 REMEMBERED: Readings = Recent(64 << 20)
 """A memo of `read`, which is pure: only a clock can tell that it is there."""
 
 
-def blob_id(content: bytes, like: str = "") -> str:
+def name_blob(content: bytes, like: str = "") -> str:
     """Return Git's name for a file's content, by SHA-256 when `like`, a name of the same repository, is such a one."""
     digest = hashlib.sha256 if len(like) == 64 else hashlib.sha1  # names, not proof: every edit is checked again
     return digest(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
 
 
-def kind_of(path: str) -> str:
+def find_kind(path: str) -> str:
     """Say how a file of this name is read for markers."""
     return "yaml" if is_considered(path) else "json" if path.endswith(".json") else "other"
 
@@ -129,36 +129,38 @@ def find_markers(text: str, *, compares: bool = False) -> Reading:
     if len(tokens) > MOST:
         raise Unparsable(f"the file has more than {MOST} markers")
     found = _Found(text)
-    # As it stands: the only reading whose edits counting may prove.
+    # as it stands: the only reading whose edits counting may prove
     try:
-        found.documents(text, tokens, compares=compares)
-        return found.reading(tokens)._replace(digests=tuple(found.digests) if compares else (), events=found.events)
+        found.read_documents(text, tokens, compares=compares)
+        return found.make_reading(tokens)._replace(
+            digests=tuple(found.digests) if compares else (), events=found.events
+        )
     except Unparsable as error:
-        # Not YAML, and no template: the documents that are YAML.
+        # not YAML, and no template: the documents that are YAML
         if ACTION not in text:
             found = _Found(text)
-            found.documents(text, tokens, skip=True)
-        # A template: what its actions leave alone.
+            found.read_documents(text, tokens, skip=True)
+        # a template: what its actions leave alone
         else:
-            found = _found_in_template(text, tokens, error)
-    return found.reading(tokens)
+            found = _read_template(text, tokens, error)
+    return found.make_reading(tokens)
 
 
 def count_events(text: str) -> int:
     """Count the events that the documents of `text` that hold the screened word are parsed into. Raises Unparsable."""
-    documents = (text[start:end] for start, end in _documents(text))
+    documents = (text[start:end] for start, end in _split_documents(text))
     return sum(count_in_document(document) for document in documents if SCREEN in document)
 
 
-def _found_in_template(text: str, tokens: list[int], error: Unparsable) -> _Found:
+def _read_template(text: str, tokens: list[int], error: Unparsable) -> _Found:
     """Read a template with its actions masked; where it has no shape even so, line by line."""
     masked = mask(text)
     found = _Found(text)
     try:
-        found.documents(masked, tokens)
+        found.read_documents(masked, tokens)
     except Unparsable:
         found = _Found(text)
-        found.lines(masked, tokens, error)
+        found.read_lines(masked, tokens, error)
     return found
 
 
@@ -182,14 +184,14 @@ class _Found:
         self.refused: dict[int, str] = {}
         self.events = 0
 
-    def documents(self, text: str, tokens: list[int], *, compares: bool = True, skip: bool = False) -> None:
+    def read_documents(self, text: str, tokens: list[int], *, compares: bool = True, skip: bool = False) -> None:
         """Read the documents that hold tokens. Raises Unparsable, unless those that cannot be read are to be skipped.
 
         Args:
             text: to parse in the place of the file's own, of the same length.
         """
         line, counted = 0, 0
-        for start, end in _documents(text):
+        for start, end in _split_documents(text):
             inside = [token - start for token in tokens[bisect_left(tokens, start) : bisect_left(tokens, end)]]
             if not inside:
                 continue
@@ -201,10 +203,10 @@ class _Found:
                     raise
                 self.refused |= {token + start: str(error) for token in inside}
 
-    def lines(self, text: str, tokens: list[int], error: Unparsable) -> None:
+    def read_lines(self, text: str, tokens: list[int], error: Unparsable) -> None:
         """Read each marked line for itself, where it can be: not inside a block scalar."""
         number, counted = 0, 0
-        in_blocks = lines_in_blocks(text)
+        in_blocks = find_lines_in_blocks(text)
         for start, group in groupby(tokens, key=lambda token: text.rfind("\n", 0, token) + 1):
             inside = list(group)  # a line is read once, however many tokens it holds
             end = text.find("\n", start)
@@ -228,7 +230,7 @@ class _Found:
         self.beside |= {token + start: value for token, value in walked.beside.items()}
         self.inside |= {token + start: style for token, style in walked.inside.items()}
 
-    def reading(self, tokens: list[int]) -> Reading:
+    def make_reading(self, tokens: list[int]) -> Reading:
         """Return the reading that comes of it: what of the `tokens` belongs to no place is a stray."""
         places = tuple(self._as_written(place) for place in self.places)
         return Reading(places, tuple(self._strays(tokens)), tuple(self.digests))
@@ -245,26 +247,26 @@ class _Found:
         """Explain the tokens of no place, at most one a line."""
         line, counted, told, claimed = 1, 0, 0, -1
         for token in tokens:
-            # A place's own.
+            # a place's own
             if token in self.claimed:
                 claimed = token
                 continue
-            # In the same comment as a place's: it says it twice, and the last one counts.
+            # in the same comment as a place's: it says it twice, and the last one counts
             if claimed >= 0 and not _BREAK.search(self.text, claimed, token):
                 continue
-            # One more on a line of which a stray was told.
+            # one more on a line of which a stray was told
             line, counted = line + len(_BREAK.findall(self.text, counted, token)), token
             if line == told:
                 continue
             told = line
             found = explain_stray(self.text, token, line, self.beside.get(token), self.inside.get(token, ""))
-            # In a part that could not be read: that is the cause, whatever the line looks like.
+            # in a part that could not be read: that is the cause, whatever the line looks like
             if token in self.refused:
                 found = found._replace(state="unparsable", cause=self.refused[token])
             yield found
 
 
-def _documents(text: str) -> Iterator[tuple[int, int]]:
+def _split_documents(text: str) -> Iterator[tuple[int, int]]:
     """Find where the documents of `text` begin and end: `---` at a line's start is never anything else.
 
     Directives belong to the document behind them, so a text with directives is kept whole.

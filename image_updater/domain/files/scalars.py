@@ -23,7 +23,7 @@ _FLOAT = re.compile(r"[+-]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][+-]?[0-9]+)?"
 
 
 def reads_as_text(value: str) -> bool:
-    """Whether `value`, without quotes, is a string to the YAML 1.1 parser of the original, for which dates are text.
+    """Tell whether the original's YAML 1.1 parser reads `value`, without quotes, as text; dates are text to it.
 
     >>> [reads_as_text(v) for v in ("1.2.3", "1.10", "0o17", "1_000", "on", "2024-01-02", "v1")]
     [True, False, False, False, False, True, True]
@@ -35,7 +35,7 @@ def reads_as_text(value: str) -> bool:
 
 
 def can_spell(value: str) -> bool:
-    """Whether `spell` takes it: no empty text, no space, no quote, no backslash. Every image reference is such."""
+    """Tell whether `spell` takes it: no empty text, no space, no quote, no backslash. Every image reference is such."""
     return bool(_SPELLABLE.fullmatch(value)) and not set(value) & set("\"'\\")
 
 

@@ -23,9 +23,9 @@ from image_updater.domain.files.leaves import (
     Leaf,
     NoPlace,
     Path,
-    by_document,
     find,
     find_settable,
+    group_by_document,
     parse_path,
     spell_path,
 )
@@ -48,22 +48,22 @@ class DeclaredTarget(NamedTuple):
 
     @property
     def setter(self) -> str:
-        """What a marker would name to follow the same policy."""
+        """Return what a marker would name to follow the same policy."""
         part = self.target.value if self.target.path else "image"
         return f"{self.namespace}:{self.target.policy}" + ("" if part == "image" else f":{part}")
 
 
 def select_targeted(paths: Iterable[str], targets: Iterable[DeclaredTarget]) -> tuple[str, ...]:
     """Select those of `paths` (relative to the automation's folder) that a target's `file` names, in their order."""
-    globs = [glob_pattern(declared.target.file) for declared in targets]
+    globs = [compile_glob(declared.target.file) for declared in targets]
     return tuple(path for path in paths if any(glob.fullmatch(path) for glob in globs)) if globs else ()
 
 
 @lru_cache(maxsize=1024)
-def glob_pattern(glob: str) -> re.Pattern[str]:
+def compile_glob(glob: str) -> re.Pattern[str]:
     """Compile `file` of a target.
 
-    >>> glob = glob_pattern("apps/**/values-?.yaml")
+    >>> glob = compile_glob("apps/**/values-?.yaml")
     >>> [bool(glob.fullmatch(path)) for path in ("apps/values-a.yaml", "apps/b/c/values-a.yaml", "values-a.yaml")]
     [True, True, False]
     """
@@ -72,10 +72,10 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
     return re.compile("".join(meaning.get(part) or re.escape(part) for part in parts), re.DOTALL)
 
 
-def format_of(path: str) -> Format | None:
+def find_format(path: str) -> Format | None:
     """Return how a file of this name is read for targets; None where it cannot be.
 
-    >>> [format_of(name) is not None for name in ("a/values.yaml", "prod.env", ".env.local", "x.toml", "x.md")]
+    >>> [find_format(name) is not None for name in ("a/values.yaml", "prod.env", ".env.local", "x.toml", "x.md")]
     [True, True, True, True, False]
     """
     name = path.rpartition("/")[2]
@@ -102,24 +102,24 @@ def find_targeted(
     follow = _Following(f"{declared.namespace}:{target.policy}", values, group)
     if target.helm_values is not None:
         path = parse_path(target.helm_values.path)
-        return _helm_places(_document(leaves, path or ("tag",)), path, follow)
+        return _find_helm_places(_select_document(leaves, path or ("tag",)), path, follow)
     if target.kustomize_image is not None:
-        return _kustomize_places(leaves, target.kustomize_image.name, follow)
+        return _find_kustomize_places(leaves, target.kustomize_image.name, follow)
     part, path = "" if target.value == "image" else target.value, parse_path(target.path)
-    leaves = _document(leaves, path)
+    leaves = _select_document(leaves, path)
     leaf = find_settable(leaves, path)
     if part == "tag":
-        return (_tag_place(leaf, follow),)
-    return tuple(_name_places(leaves, path[:-1], leaf, follow)) if part == "name" else (follow.place(part, leaf),)
+        return (_make_tag_place(leaf, follow),)
+    return tuple(_make_name_places(leaves, path[:-1], leaf, follow)) if part == "name" else (follow.place(part, leaf),)
 
 
-def _document(leaves: tuple[Leaf, ...], path: Path) -> tuple[Leaf, ...]:
+def _select_document(leaves: tuple[Leaf, ...], path: Path) -> tuple[Leaf, ...]:
     """Return the leaves of the document that has something at `path`; of the first where none has.
 
     Raises:
         NoPlace: several have.
     """
-    documents = by_document(leaves)
+    documents = group_by_document(leaves)
     found = [document for document in documents if any(leaf.path == path for leaf in document)]
     if len(found) > 1:
         raise NoPlace(f"{spell_path(path)!r} is there in {len(found)} documents of the file", "ambiguous")
@@ -153,19 +153,19 @@ class _Following(NamedTuple):
         return (self.place("digest", leaf, obstacle="" if self.value("digest") != "" else NO_DIGEST),)
 
 
-def _helm_places(leaves: tuple[Leaf, ...], path: Path, follow: _Following) -> tuple[Place, ...]:
+def _find_helm_places(leaves: tuple[Leaf, ...], path: Path, follow: _Following) -> tuple[Place, ...]:
     if path and find(leaves, path) is None:
         raise NoPlace(f"there is no {spell_path(path)!r}, and nothing is inserted")
     tag = find_settable(leaves, (*path, "tag"))
-    found = [_tag_place(tag, follow)]
+    found = [_make_tag_place(tag, follow)]
     key: Literal["repository", "name"] = "repository" if find(leaves, (*path, "repository")) else "name"
     if find(leaves, (*path, key)) is not None:
-        found += _name_places(leaves, path, find_settable(leaves, (*path, key)), follow)
+        found += _make_name_places(leaves, path, find_settable(leaves, (*path, key)), follow)
     digest = find(leaves, (*path, "digest"))
     return (*found, *(follow.digest(digest) if digest is not None else ()))
 
 
-def _tag_place(tag: Leaf, follow: _Following) -> Place:
+def _make_tag_place(tag: Leaf, follow: _Following) -> Place:
     """Make a place of a tag; one that carries a digest (`1.0@sha256:...`) keeps carrying one."""
     chosen, digest = follow.value("tag"), follow.value("digest")
     if "@" not in tag.value or not chosen:
@@ -173,7 +173,7 @@ def _tag_place(tag: Leaf, follow: _Following) -> Place:
     return follow.place("tag", tag, f"{chosen}@{digest}", "" if digest else NO_DIGEST)
 
 
-def _name_places(leaves: tuple[Leaf, ...], path: Path, repository: Leaf, follow: _Following) -> Iterable[Place]:
+def _make_name_places(leaves: tuple[Leaf, ...], path: Path, repository: Leaf, follow: _Following) -> Iterable[Place]:
     """Make places of the repository, and of the registry where the chart keeps it apart."""
     name = follow.value("name")
     registry = find(leaves, (*path, "registry"))
@@ -187,10 +187,10 @@ def _name_places(leaves: tuple[Leaf, ...], path: Path, repository: Leaf, follow:
     yield follow.place("name", repository, rest if is_host else name)
 
 
-def _kustomize_places(leaves: tuple[Leaf, ...], name: str, follow: _Following) -> tuple[Place, ...]:
+def _find_kustomize_places(leaves: tuple[Leaf, ...], name: str, follow: _Following) -> tuple[Place, ...]:
     entries = [
         (document, leaf.path[:2])
-        for document in by_document(leaves)
+        for document in group_by_document(leaves)
         for leaf in document
         if len(leaf.path) == 3 and leaf.path[0] == "images" and leaf.path[2] == "name" and leaf.value == name
     ]

@@ -18,7 +18,7 @@ import msgspec
 import yaml
 from yaml._yaml import CParser
 
-from image_updater.domain.files.markers import Unparsable, comment_above, comment_behind, setter_of
+from image_updater.domain.files.markers import Unparsable, find_comment_above, find_comment_behind, read_setter
 from image_updater.domain.files.places import ObjectIdentifier, Place
 
 STRING_TAGS = (None, "!", "tag:yaml.org,2002:str")
@@ -67,7 +67,7 @@ class Walked(NamedTuple):
 
 
 def parse(text: str) -> CParser:
-    """Open a parser to take events from, until StreamEndEvent. Its errors are for `unparsable`.
+    """Open a parser to take events from, until StreamEndEvent. Its errors are for `translate_error`.
 
     Raises:
         Unparsable: too many brackets are open at once; libyaml needs time in the square of them.
@@ -86,7 +86,7 @@ def count_events(text: str) -> int:
     try:
         return parse(text).raw_parse()
     except (yaml.YAMLError, UnicodeError) as error:
-        raise unparsable(error) from None
+        raise translate_error(error) from None
 
 
 def read_sole_value(spelled: str) -> str | None:
@@ -107,7 +107,7 @@ def read_sole_value(spelled: str) -> str | None:
     return value if (start, end) == (1, 1 + len(spelled)) else None
 
 
-def unparsable(error: yaml.YAMLError | UnicodeError, line: int = 0) -> Unparsable:
+def translate_error(error: yaml.YAMLError | UnicodeError, line: int = 0) -> Unparsable:
     """Translate a parser's error, with the line it is at; `line` lines stand before the text that was parsed."""
     if isinstance(error, yaml.MarkedYAMLError):
         where = f"line {line + error.problem_mark.line + 1}: " if error.problem_mark else ""
@@ -135,7 +135,7 @@ def walk(text: str, tokens: list[int], base: int = 0, line: int = 0, *, compares
     try:
         walk.follow(parse(text).get_event)
     except (yaml.YAMLError, UnicodeError) as error:
-        raise unparsable(error, line) from None
+        raise translate_error(error, line) from None
     return walk.result(compares)
 
 
@@ -180,7 +180,7 @@ class _Walk:
         for number in count(1):
             event = take()
             kind = event.__class__
-            # A scalar. One that is not marked says its text, and how it may be read where that is not plain to see.
+            # a scalar says its text, and how it may be read where that is not plain to see
             if kind is yaml.ScalarEvent:
                 value = event.value
                 if event.anchor is None and event.tag is None:
@@ -191,26 +191,26 @@ class _Walk:
                     keys[-1] = value
                 else:
                     self.pass_value(event)
-            # A mapping or a sequence begins: True or False, with its anchor and tag if it has one of them.
+            # a mapping or a sequence begins: True or False, with its anchor and tag if it has one of them
             elif kind in _OPENS:
                 say((kind is _OPENS[0], event.anchor, event.tag) if event.anchor or event.tag else kind is _OPENS[0])
                 self.open(kind is _OPENS[0])
-            # It ends.
+            # it ends
             elif kind in _CLOSES:
                 say(None)
                 self.close()
-            # An alias stands where a key, a value or an item may stand; what it names was said at its anchor.
+            # an alias stands where a key, a value or an item may stand; what it names was said at its anchor
             elif kind is yaml.AliasEvent:
                 say(("*", event.anchor))
                 self.pass_alias()
-            # A document begins: its objects have nothing to do with those before.
+            # a document begins: its objects have nothing to do with those before
             elif kind is yaml.DocumentStartEvent:
                 say((event.version, event.tags))
                 self.named.clear()
-            # It ends: now its objects have names.
+            # it ends: now its objects have names
             elif kind is yaml.DocumentEndEvent:
                 self.settle()
-            # The text ends.
+            # the text ends
             elif kind is yaml.StreamEndEvent:
                 self.events = number
                 return
@@ -219,16 +219,16 @@ class _Walk:
         """Step over a scalar that is no key, and look whether it is marked or names its object."""
         keys = self.keys
         last = keys[-1] if keys else None
-        # An item of a sequence has a number.
+        # an item of a sequence has a number
         if last.__class__ is int:
             keys[-1] = last + 1
-        # Within a key nothing can be set and nothing names an object.
+        # within a key nothing can be set and nothing names an object
         if self.hidden < 0:
             if last in _LAST and len(keys) <= _DEEPEST:
                 self.named.setdefault(tuple(keys), event.value)
             if self.next_token >= 0 or self.above:
                 self.look(event)
-        # Behind a mapping's value comes a key.
+        # behind a mapping's value comes a key
         if keys and last.__class__ is not int:
             keys[-1] = _AWAITED
 
@@ -246,10 +246,10 @@ class _Walk:
         """Step into a mapping or a sequence."""
         keys = self.keys
         if keys:
-            # It is an item.
+            # it is an item
             if keys[-1].__class__ is int:
                 keys[-1] += 1
-            # It is a key, and no part of one that is hidden already.
+            # it is a key, and no part of one that is hidden already
             elif keys[-1] is _AWAITED and self.hidden < 0:
                 self.hidden = len(keys)
         keys.append(_AWAITED if mapping else -1)
@@ -258,51 +258,50 @@ class _Walk:
         """Step out of a mapping or a sequence."""
         keys = self.keys
         keys.pop()
-        # It was the key that hid what was in it.
+        # it was the key that hid what was in it
         if len(keys) == self.hidden:
             self.hidden = -1
             keys[-1] = None
-        # It was a key within a hidden one, or a mapping's value.
+        # it was a key within a hidden one, or a mapping's value
         elif keys and keys[-1].__class__ is not int:
             keys[-1] = None if keys[-1] is _AWAITED else _AWAITED
 
     def look(self, event: Any) -> None:
         """Look for a comment that marks the value: behind it, or on the line above an item."""
         text, start, end = self.text, event.start_mark.index, event.end_mark.index
-        # Behind the line below the last token no comment is above anything.
+        # behind the line below the last token no comment is above anything
         if 0 <= self.settled < start:
             self.above = {}
-        # Tokens that the value reaches beyond: they stand in it, or before it. A block scalar's first line is a header,
-        # where a comment is one.
+        # tokens before the value's end stand in it or in front of it; in a block scalar's header a comment is a comment
         while 0 <= self.next_token < end:
             passed = self.ahead.pop()
             is_in_header = event.style in ("|", ">") and text.find("\n", start, passed) < 0
             if passed > start and not is_in_header:
                 self.inside[passed] = event.style or "plain"
             self.next_line, self.next_token = self._reach()
-        # Only plain and quoted texts can be set.
+        # only plain and quoted texts can be set
         if (event.style or "") not in ("", "'", '"') or event.tag not in STRING_TAGS:
             return
-        # The next token is on the line where the value ends.
+        # the next token is on the line where the value ends
         if self.next_token >= 0 and end >= self.next_line:
-            self.claim(event, comment_behind(text, end), self.next_token)
-        # An item may be marked from the line above.
+            self.claim(event, find_comment_behind(text, end), self.next_token)
+        # an item may be marked from the line above
         elif self.keys and self.keys[-1].__class__ is int:
             token = self.above.get(text.rfind("\n", 0, start) + 1)
             if token is not None:
-                self.claim(event, comment_above(text, start, end), token)
+                self.claim(event, find_comment_above(text, start, end), token)
 
     def claim(self, event: Any, comment: str | None, token: int) -> None:
         """Take the token's marker for the value's if the comment is one; else note what it stands beside."""
         if comment is None:
             return
-        setter = setter_of(comment)
+        setter = read_setter(comment)
         start = find_spelling(self.text, event)
-        # A marker behind a value that is not spelled: there is nothing to replace.
+        # a marker behind a value that is not spelled: there is nothing to replace
         if setter and start >= event.end_mark.index:
             self.inside[token] = "empty"
             return
-        # Some other comment that speaks of a marker.
+        # some other comment that speaks of a marker
         if not setter:
             self.beside[token] = event.value
             return
@@ -321,18 +320,18 @@ class _Walk:
                     self.base + start,
                     self.base + event.end_mark.index,
                     self.line + event.end_mark.line + 1,
-                    self.object_at(path),
+                    self.find_object(path),
                 )
             )
         self.pending = []
 
-    def object_at(self, path: tuple[Any, ...]) -> ObjectIdentifier:
+    def find_object(self, path: tuple[Any, ...]) -> ObjectIdentifier:
         """Return the object that the value at `path` belongs to."""
         prefix: tuple[Any, ...] = ()
-        # The document is an array of objects.
+        # the document is an array of objects
         if len(path) > 1 and isinstance(path[0], int):
             prefix = path[:1]
-        # The document may be a list, as `kubectl get` prints it.
+        # the document may be a list, as `kubectl get` prints it
         elif len(path) > 2 and path[0] == "items" and isinstance(path[1], int):
             prefix = path[:2] if self.named.get(("kind",), "").endswith("List") else ()
         return ObjectIdentifier(*(self.named.get(prefix + end, "") for end in _IDENTITY))

@@ -78,9 +78,9 @@ def replay(request: Request, events: Iterable[TagEvent], until: datetime) -> Ite
     moments = [(at, tuple(group)) for at, group in groupby((e for e in events if e.at <= until), lambda e: e.at)]
     last: str | None = None
     number = 0
-    for place, (at, happened) in enumerate(moments):
+    for index, (at, happened) in enumerate(moments):
         tape.play(happened)
-        following = moments[place + 1][0] if place + 1 < len(moments) else until
+        following = moments[index + 1][0] if index + 1 < len(moments) else until
         now: datetime | None = at
         while now is not None and number < MOST_STEPS:
             number += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from image_updater.domain.files.doubts import doubt, lone_digest, near_misses
+from image_updater.domain.files.doubts import doubt, find_lone_digest, find_near_misses
 
 IMAGE = "ghcr.io/org/web"
 DIGEST = "sha256:" + "0" * 64
@@ -90,7 +90,7 @@ def test_a_value_that_is_what_its_marker_sets_is_not_told(part: str, before: str
 )
 def test_a_comment_that_is_almost_a_marker_is_told_with_its_line(comment: str) -> None:
     for text in (f"a: 1\nimage: x:1 # {comment}\n", f"a: 1\r\n#{comment}"):
-        assert [miss.line for miss in near_misses(text)] == [2]
+        assert [miss.line for miss in find_near_misses(text)] == [2]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_comment_that_is_almost_a_marker_is_told_with_its_line(comment: str) -
     ],
 )
 def test_other_comments_are_not_told(text: str) -> None:
-    assert list(near_misses(text)) == []
+    assert list(find_near_misses(text)) == []
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_digest_beside_a_marked_tag_is_told_where_it_is_not_marked(text: str) 
     (line,) = (number for number, written in enumerate(lines, start=1) if "MARKED" in written)
     (digest,) = (number for number, written in enumerate(lines, start=1) if "sha256" in written)
 
-    assert f"the digest beside it (line {digest})" in lone_digest("shop:web:tag", lines, line)
+    assert f"the digest beside it (line {digest})" in find_lone_digest("shop:web:tag", lines, line)
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_a_digest_of_something_else_is_not(setter: str, text: str) -> None:
     lines = text.splitlines()
     (line,) = (number for number, written in enumerate(lines, start=1) if "MARKED" in written)
 
-    assert lone_digest(setter, lines, line) == ""
+    assert find_lone_digest(setter, lines, line) == ""

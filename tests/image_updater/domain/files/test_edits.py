@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from image_updater.api import ImageRef
 from image_updater.domain.files.edits import Splice, read_by_comparing, read_by_counting, splice
-from image_updater.domain.files.markers import Unparsable, setter_of
-from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.markers import Unparsable, read_setter
+from image_updater.domain.files.plan import plan_commit, resolve_setters
 from image_updater.domain.files.readings import Reading, find_markers
 from image_updater.domain.files.scalars import reads_as_text, spell
 from image_updater.domain.files.sightings import Sighting
@@ -18,7 +18,7 @@ from image_updater.domain.files.sightings import Sighting
 slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
 
 NEW = ImageRef(name="ghcr.io/org/app", tag="2.0.0", digest="sha256:" + "a" * 64)
-VALUES = setters("shop", {"app": NEW, "bare": ImageRef(name="bare", tag="7")})
+VALUES = resolve_setters("shop", {"app": NEW, "bare": ImageRef(name="bare", tag="7")})
 MARK = '# {"$imagepolicy": "shop:app:tag"}'
 
 
@@ -137,7 +137,7 @@ def test_objects_are_named_also_in_lists_and_arrays() -> None:
 @slowly
 @given(st.text(alphabet='{}":# $imagepolicy\\n', max_size=60))
 def test_any_comment_is_a_marker_or_not(comment: str) -> None:
-    assert isinstance(setter_of(comment), str)
+    assert isinstance(read_setter(comment), str)
 
 
 texts = st.text(alphabet=st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), max_size=20)

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from gitops_core.recent import Recent
 from image_updater.api import ImageRef
-from image_updater.domain.files.helm import lines_in_blocks, mask
+from image_updater.domain.files.helm import find_lines_in_blocks, mask
 from image_updater.domain.files.markers import LARGEST, SCREEN, Unparsable
-from image_updater.domain.files.plan import plan_commit, setters
-from image_updater.domain.files.readings import ENTRY, Readings, blob_id, find_markers, read, remember, size_of
+from image_updater.domain.files.plan import plan_commit, resolve_setters
+from image_updater.domain.files.readings import ENTRY, Readings, find_markers, measure, name_blob, read, remember
 from image_updater.domain.files.walks import walk
 
 slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
 
-VALUES = setters("shop", {"app": ImageRef(name="ghcr.io/org/app", tag="2.0.0")})
+VALUES = resolve_setters("shop", {"app": ImageRef(name="ghcr.io/org/app", tag="2.0.0")})
 MARK = '# {"$imagepolicy": "shop:app:tag"}'
 OTHER = '# {"$imagepolicy": "shop:web:tag"}'
 
@@ -270,12 +270,12 @@ class Counted(Mapping[str, bytes]):
 def test_a_file_that_was_read_or_written_is_not_read_again(like: str) -> None:
     readings: Readings = Recent(1 << 20)
     files = {f"{name}.yaml": f"a: 1.0 {MARK} {name}\nb: 1.0 {MARK}\n".encode() for name in "xyz"}
-    edits = plan_commit(files, VALUES, readings=readings, blobs={p: blob_id(c, like) for p, c in files.items()}).edits
+    edits = plan_commit(files, VALUES, readings=readings, blobs={p: name_blob(c, like) for p, c in files.items()}).edits
     files |= edits
     files["y.yaml"] += b"# somebody else was here\n"
     counted = Counted(files)
 
-    again = plan_commit(counted, VALUES, readings=readings, blobs={p: blob_id(c, like) for p, c in files.items()})
+    again = plan_commit(counted, VALUES, readings=readings, blobs={p: name_blob(c, like) for p, c in files.items()})
 
     assert set(counted.read) == {"y.yaml"}
     assert again.edits == {}
@@ -285,7 +285,7 @@ def test_a_file_that_was_read_or_written_is_not_read_again(like: str) -> None:
 def test_readings_not_asked_for_the_longest_are_forgotten() -> None:
     files = {name: f"{name}: 1.0 {MARK}\n".encode() for name in "xyz"}
     found = {name: read("yaml", text) for name, text in files.items()}
-    readings: Readings = Recent(2 * (ENTRY + size_of(found["x"])))
+    readings: Readings = Recent(2 * (ENTRY + measure(found["x"])))
 
     for name in "xy":
         remember(readings, "yaml", name, found[name])
@@ -324,14 +324,14 @@ def test_a_reading_larger_than_all_that_may_be_kept_is_not_kept() -> None:
 
 
 def test_a_blobs_name_is_gits() -> None:
-    assert blob_id(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
-    assert blob_id(b"", "0" * 64) == "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813"
+    assert name_blob(b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+    assert name_blob(b"", "0" * 64) == "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813"
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["a:", "a: |", "- >-", "x", "", "# c"])), max_size=12))
 def test_a_line_is_in_a_block_when_one_of_the_lines_it_is_below_begins_one(lines: list[tuple[int, str]]) -> None:
     text = "\n".join(" " * indent + word for indent, word in lines)
-    found = lines_in_blocks(text)
+    found = find_lines_in_blocks(text)
 
     start = 0
     for number, line in enumerate(text.split("\n")):

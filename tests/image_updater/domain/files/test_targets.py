@@ -17,14 +17,14 @@ from image_updater.domain.files.leaves_json import JSON
 from image_updater.domain.files.leaves_toml import TOML
 from image_updater.domain.files.leaves_yaml import YAML
 from image_updater.domain.files.markers import Unparsable
-from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, resolve_setters
 from image_updater.domain.files.sightings import CommitPlan
 from image_updater.domain.files.targets import DeclaredTarget
 
 slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
 
 DIGEST = "sha256:" + "a" * 64
-VALUES = setters(
+VALUES = resolve_setters(
     "shop",
     {
         "app": ImageRef(name="ghcr.io/org/app", tag="2.0.0"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_updater.api import ImagePolicy, ImageRef
-from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, resolve_setters
 from image_updater.domain.files.sightings import Change, CommitPlan, Sighting
 from image_updater.domain.forges.proposals import (
     LABEL,
@@ -44,7 +44,7 @@ from image_updater.domain.forges.pullrequests import (
 APP = ImageRef(name="ghcr.io/org/app", tag="1.2.0")
 IMAGES = {"app": APP}
 MARKED = b'image: ghcr.io/org/app:1.0.0 # {"$imagepolicy": "default:app"}\n'
-PLAN = plan_commit({"apps/web.yaml": MARKED}, setters("default", IMAGES))
+PLAN = plan_commit({"apps/web.yaml": MARKED}, resolve_setters("default", IMAGES))
 NOTHING = CommitPlan({}, (), ())
 SOURCE = {LABEL + "source": "https://github.com/org/app"}
 
@@ -182,7 +182,7 @@ def test_a_thousand_images_still_fit() -> None:
         f"{name}.yaml": f'image: ghcr.io/org/{name}:1.0 # {{"$imagepolicy": "default:{name}"}}\n'.encode()
         for name in images
     }
-    plan = plan_commit(files, setters("default", images))
+    plan = plan_commit(files, resolve_setters("default", images))
 
     title, body = write_proposal(plan, [Bump(f"default:{name}", image) for name, image in images.items()])
 
@@ -208,7 +208,7 @@ def test_old_tags_and_digests_are_found() -> None:
         "c.yaml": b'image: docker.io/else/where:1 # {"$imagepolicy": "default:job"}\n',
     }
     images = {name: ImageRef(name=f"ghcr.io/org/{name}", tag="2.0.0") for name in ("app", "web", "job")}
-    plan = plan_commit(files, setters("default", images))
+    plan = plan_commit(files, resolve_setters("default", images))
     bumps = [Bump(f"default:{name}", image) for name, image in images.items()]
 
     assert find_old_references(plan, bumps) == {"default:app": digest, "default:web": "1.1.0"}
@@ -344,7 +344,7 @@ def test_open_merged_and_foreign_ones_refuse_nothing() -> None:
 def test_a_plan_holds_back_what_was_refused() -> None:
     hold = hold_refused("default", IMAGES, find_refused_versions([LIVE._replace(state="closed")], "main"))
 
-    plan = plan_commit({"apps/web.yaml": MARKED}, setters("default", IMAGES), hold=hold)
+    plan = plan_commit({"apps/web.yaml": MARKED}, resolve_setters("default", IMAGES), hold=hold)
 
     assert plan.edits == {}
     assert [seen.state for seen in plan.sightings] == ["held"]

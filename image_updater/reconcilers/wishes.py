@@ -1,7 +1,7 @@
 """What automations want of a branch, as the watches know it now.
 
-A part is what one automation wants of a branch. Where several share a branch that is rebuilt, each of them commits the
-parts of all: none of them undoes what another one did.
+A wish is what one automation wants of a branch. Where several share a branch that is rebuilt, each of them commits the
+wishes of all: none of them undoes what another one did.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gitops_core.meta import Revision, seconds
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.schema import from_manifest
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus
-from image_updater.domain.files.plan import setters
+from image_updater.domain.files.plan import resolve_setters
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.forges.pullrequests import Version
 from image_updater.domain.guards.gates import Gate, make_gates
@@ -21,11 +21,11 @@ from image_updater.domain.guards.selectors import selects, write_selector
 from image_updater.domain.guards.vouching import find_holder, is_same_repository
 from image_updater.errors import BranchTaken, SelectorInvalid, SourceInvalid, SourceMissing
 from image_updater.reconcilers.policies import list_guards
-from image_updater.reconcilers.sources import Place, Source, find_place
+from image_updater.reconcilers.sources import Route, Source, find_route
 
 
 @dataclass(frozen=True)
-class Part:
+class Wish:
     """What one automation wants of a branch.
 
     Attributes:
@@ -47,7 +47,7 @@ class Part:
 
     @property
     def values(self) -> dict[str, str]:
-        return setters(self.automation.metadata.namespace, self.images)
+        return resolve_setters(self.automation.metadata.namespace, self.images)
 
     @property
     def folder(self) -> str:
@@ -55,25 +55,25 @@ class Part:
         return "/".join(part for part in self.automation.spec.update.path.split("/") if part not in ("", "."))
 
 
-async def read_parts(
+async def read_wishes(
     platform: Platform,
     wanted: ImageUpdateAutomation,
     source: Source,
     tip: Revision | None,
     refused: frozenset[Version],
-) -> tuple[Part, ...]:
-    """Return what is wanted of the branch that is at `tip`: the part of `wanted`, then those of who shares it.
+) -> tuple[Wish, ...]:
+    """Return what is wanted of the branch that is at `tip`: the wish of `wanted`, then those of who shares it.
 
     Raises:
         SelectorInvalid: the selector of `wanted`; who shares the branch says so itself.
         BranchTaken: one that cannot share it holds it.
     """
-    own = await read_part(platform, wanted)
-    return tuple(replace(part, refused=refused) for part in (own, *await _list_sharers(platform, wanted, source, tip)))
+    own = await read_wish(platform, wanted)
+    return tuple(replace(wish, refused=refused) for wish in (own, *await _list_sharers(platform, wanted, source, tip)))
 
 
-async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Part:
-    """Read a part from what the watches know now: nobody is asked. Raises SelectorInvalid."""
+async def read_wish(platform: Platform, automation: ImageUpdateAutomation) -> Wish:
+    """Read a wish from what the watches know now: nobody is asked. Raises SelectorInvalid."""
     namespace, selector = automation.metadata.namespace, automation.spec.policy_selector
     write_selector(selector)  # says what is wrong with it, also where there are no policies yet
     policies = tuple(
@@ -92,33 +92,33 @@ async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Pa
         if target.policy in names
     )
     # who chose nothing yet moves nothing, but a group waits for it
-    return Part(automation, decided, make_gates(policies, guards), targets)
+    return Wish(automation, decided, make_gates(policies, guards), targets)
 
 
 async def _list_sharers(
     platform: Platform, wanted: ImageUpdateAutomation, source: Source, tip: Revision | None
-) -> list[Part]:
+) -> list[Wish]:
     """Return what other automations want of a branch that is made anew.
 
     Raises:
         BranchTaken: one that cannot share it holds it.
     """
-    parts, rivals = [], []
+    wishes, rivals = [], []
     for other in await platform.objects.list(ImageUpdateAutomation):
         if other.key == wanted.key or other.spec.suspend or other.metadata.deletion_timestamp is not None:
             continue
         try:
-            place = await find_place(platform.objects, other)
+            route = await find_route(platform.objects, other)
         except (SourceInvalid, SourceMissing):
             continue  # it says so itself
-        if not is_same_repository(place.url, source.url) or place.push_branch != source.push_branch:
+        if not is_same_repository(route.url, source.url) or route.push_branch != source.push_branch:
             continue
-        if _can_share(wanted, source, other, place):
+        if _can_share(wanted, source, other, route):
             try:
-                parts.append(await read_part(platform, other))
+                wishes.append(await read_wish(platform, other))
             except SelectorInvalid:
                 continue
-        elif source.switches or place.switches:
+        elif source.switches or route.switches:
             rivals.append(other)
     if (key := find_holder(tip.commit if tip is not None else "", wanted, rivals)) is not None:
         raise BranchTaken(
@@ -126,28 +126,28 @@ async def _list_sharers(
             " another base: give each of them a push branch of its own",
             retry_after=seconds(wanted.spec.interval),
         )
-    return parts
+    return wishes
 
 
-def _can_share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, place: Place) -> bool:
+def _can_share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, route: Route) -> bool:
     """Tell whether two automations make the same branch anew from the same base, with the same rights."""
-    same_source = place.repository.key == source.repository.key and place.ref == source.ref
+    same_source = route.repository.key == source.repository.key and route.ref == source.ref
     return source.switches and same_source and other.metadata.namespace == wanted.metadata.namespace
 
 
 def is_settled(
-    part: Part, targets: tuple[DeclaredTarget, ...], source: Source, base: Revision, tip: Revision | None
+    wish: Wish, targets: tuple[DeclaredTarget, ...], source: Source, base: Revision, tip: Revision | None
 ) -> bool:
     """Tell whether the last run, which planned with `targets`, saw just this: then nothing is read."""
-    wanted = part.automation
+    wanted = wish.automation
     status = wanted.status
     if source.switches and (tip is None or tip.commit != status.last_push_commit):
         return False
     return (
         status.observed_generation == wanted.metadata.generation
         and status.observed_source_revision == str(base)
-        and status.observed_policies == part.images
-        and targets == part.targets
+        and status.observed_policies == wish.images
+        and targets == wish.targets
     )
 
 
