@@ -28,6 +28,7 @@ from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.routes import Route
+from gitops_core.runtime.tellers import FLUX
 
 WATCHED_SECRETS = "reconcile.fluxcd.io/watch=Enabled"
 
@@ -46,12 +47,14 @@ def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any]
         Controller(
             GitRepository,
             GitRepositoryReconciler(folders, platform.clock),
+            FLUX,
             references=_repository_references,
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
         ),
         Controller(
             Kustomization,
             KustomizationReconciler(platform, folders, renderer),
+            FLUX,
             references=_kustomization_references,
             watches=(
                 Watch(Query(GitRepository.KIND), GitRepository, _artifact_changed),
@@ -63,6 +66,7 @@ def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any]
         Controller(
             Receiver,
             ReceiverReconciler(platform.cluster),
+            FLUX,
             references=_receiver_references,
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
         ),

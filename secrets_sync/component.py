@@ -15,6 +15,7 @@ from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch, names
+from gitops_core.runtime.tellers import ExternalSecrets
 from secrets_sync.api import CaProvider, ExternalSecret, SecretKeySelector, SecretStore
 from secrets_sync.domain.live import MANAGED, SECRET
 from secrets_sync.domain.plan import target_of
@@ -24,6 +25,7 @@ from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconc
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
 AT_ONCE = 128
 """Objects of a kind that are looked at together: most of them wait for a server, some for one that hangs."""
+TELLS_STORES, TELLS_SECRETS = ExternalSecrets(), ExternalSecrets(failure="SecretSyncedError", event="UpdateFailed")
 
 PERMISSIONS = (
     Permission("", "secrets", READ, "credentials of SecretStores, and what ExternalSecrets wrote"),
@@ -45,6 +47,7 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
     stores = Controller(
         SecretStore,
         SecretStoreReconciler(platform.cluster, factories),
+        TELLS_STORES,
         references=lambda store: _credentials(store),
         watches=(Watch(Query(SECRET)), Watch(Query(CONFIG_MAP))),
         concurrency=AT_ONCE,
@@ -53,6 +56,7 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
     secrets = Controller(
         ExternalSecret,
         ExternalSecretReconciler(platform.cluster, platform.objects, platform.clock, factories, platform.compute),
+        TELLS_SECRETS,
         references=_named_by,
         watches=(
             Watch(Query(SecretStore.KIND), SecretStore, _usable_again),

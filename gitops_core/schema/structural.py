@@ -40,7 +40,7 @@ _LENGTHS = {"string": ("minLength", "maxLength"), "array": ("minItems", "maxItem
 
 
 def crd(cls: type[Resource]) -> Manifest:
-    """The CustomResourceDefinition of one kind: one version, served and stored, with a status subresource."""
+    """The CustomResourceDefinition of one kind: one version, served and stored."""
     kind = cls.KIND
     names: dict[str, Any] = {
         "kind": kind.kind,
@@ -54,8 +54,9 @@ def crd(cls: type[Resource]) -> Manifest:
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": object_schema(cls)},
-        "subresources": {"status": {}},
     }
+    if cls.STATUS_SUBRESOURCE:
+        version["subresources"] = {"status": {}}
     version |= _present(
         additionalPrinterColumns=[
             {"name": c.name, "type": c.type, "jsonPath": c.json_path} | _present(priority=c.priority)
