@@ -46,12 +46,12 @@ class GitOpsError(Exception):
         self.event_metadata: Mapping[str, str] = {}
 
     def carrying(self, status: Wire, *conditions: Condition) -> Self:
-        """The same error, which also says what to store in the object's status."""
+        """Add to this error what to store in the object's status, and return it."""
         self.status, self.conditions = status, conditions
         return self
 
     def told(self, event: Literal["Warning", "Normal", "None"], metadata: Mapping[str, str]) -> Self:
-        """The same error, which also says how its Event is recorded: "None" for what is merely waited for."""
+        """Add to this error how its Event is recorded ("None" for what is merely waited for), and return it."""
         self.event, self.event_metadata = event, metadata
         return self
 

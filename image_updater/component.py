@@ -29,7 +29,7 @@ from image_updater.reconcilers import (
     ImageUpdateAutomationReconciler,
     UpdateGuardReconciler,
 )
-from image_updater.reconcilers.automations import source_key
+from image_updater.reconcilers.automations import get_source_key
 from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.pullrequests import PullRequests
 
@@ -69,6 +69,7 @@ def controllers(
     logins: CloudLogins | None = None,
     forges: Forges | None = None,
 ) -> tuple[Controller[Any], ...]:
+    """Make the controllers of all four kinds."""
     listings = Listings()
     repositories = ImageRepositoryReconciler(
         platform.cluster,
@@ -110,39 +111,39 @@ def controllers(
             kind=ImagePolicy,
             reconciler=policies,
             teller=FLUX,
-            references=_named_by_policy,
+            references=_name_by_policy,
             watches=(
                 Watch(Query(ImageRepository.KIND), ImageRepository, changed=concerns_policies),
-                Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=guards_otherwise),
+                Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=is_another_guard),
             ),
             significant=is_another_policy,
         ),
-        _automations(ImageUpdateAutomationReconciler(platform, proposals)),
-        _guards(platform, catalog, health),
+        _make_automations(ImageUpdateAutomationReconciler(platform, proposals)),
+        _make_guards(platform, catalog, health),
     )
 
 
-def _automations(reconciler: ImageUpdateAutomationReconciler) -> Controller[ImageUpdateAutomation]:
+def _make_automations(reconciler: ImageUpdateAutomationReconciler) -> Controller[ImageUpdateAutomation]:
     return Controller(
         kind=ImageUpdateAutomation,
         reconciler=reconciler,
         teller=FLUX,
-        references=_named_by_automation,
+        references=_name_by_automation,
         watches=(
             Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
             Watch(Query(GitRepository.KIND), GitRepository, changed=is_new_source),
-            Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=guards_otherwise),
+            Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=is_another_guard),
         ),
         significant=is_another_automation,
     )
 
 
-def _guards(platform: Platform, catalog: TagCatalog, health: HealthRule) -> Controller[UpdateGuard]:
+def _make_guards(platform: Platform, catalog: TagCatalog, health: HealthRule) -> Controller[UpdateGuard]:
     return Controller(
         kind=UpdateGuard,
         reconciler=UpdateGuardReconciler(platform, catalog, health),
         teller=FLUX,
-        references=_named_by_guard,
+        references=_name_by_guard,
         watches=(
             Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
             Watch(Query(Kustomization.KIND), Kustomization, changed=is_applied_anew),
@@ -158,60 +159,60 @@ def is_pushed_or_wanted(old: ImageRepository, new: ImageRepository) -> bool:
 
 def concerns_policies(old: ImageRepository | None, new: ImageRepository | None) -> bool:
     """Tell whether other tags may be chosen now."""
-    return _listing(old) != _listing(new)
+    return _select_listing(old) != _select_listing(new)
 
 
 def concerns_automations(old: ImagePolicy | None, new: ImagePolicy | None) -> bool:
     """Tell whether another image is chosen, or the policy is (not) selected any more."""
-    return _choice(old) != _choice(new)
+    return _select_choice(old) != _select_choice(new)
 
 
 def is_new_source(old: GitRepository | None, new: GitRepository | None) -> bool:
     """Tell whether there is another commit to look at, or another place to look for it."""
-    return _source(old) != _source(new)
+    return _select_source(old) != _select_source(new)
 
 
 def is_applied_anew(old: Kustomization | None, new: Kustomization | None) -> bool:
     """Tell whether other objects, or the same ones from another revision, were applied."""
-    return _applied(old) != _applied(new)
+    return _select_applied(old) != _select_applied(new)
 
 
-def guards_otherwise(old: UpdateGuard | None, new: UpdateGuard | None) -> bool:
+def is_another_guard(old: UpdateGuard | None, new: UpdateGuard | None) -> bool:
     """Tell whether other tags may be chosen: other rules, or another thing proven or quarantined."""
-    return _rules(old) != _rules(new)
+    return _select_rules(old) != _select_rules(new)
 
 
 def is_another_policy(old: ImagePolicy, new: ImagePolicy) -> bool:
     """Tell whether the runtime's rule says so, labels changed (guards select by them), or annotations that choose."""
-    return is_significant(old, new) or _wishes(old) != _wishes(new)
+    return is_significant(old, new) or _select_wishes(old) != _select_wishes(new)
 
 
 def is_another_automation(old: ImageUpdateAutomation, new: ImageUpdateAutomation) -> bool:
     """Tell whether the runtime's rule says so, or our annotations changed: who pushes, whether by pull request."""
-    return is_significant(old, new) or _annotations(old) != _annotations(new)
+    return is_significant(old, new) or _select_annotations(old) != _select_annotations(new)
 
 
-def _named_by_policy(policy: ImagePolicy) -> Iterable[ObjectRef]:
+def _name_by_policy(policy: ImagePolicy) -> Iterable[ObjectRef]:
     yield ObjectRef(ImageRepository.KIND, get_repository_key(policy))
     yield ObjectRef(UpdateGuard.KIND, ObjectKey(policy.metadata.namespace, "*"))
 
 
-def _named_by_guard(guard: UpdateGuard) -> Iterable[ObjectRef]:
+def _name_by_guard(guard: UpdateGuard) -> Iterable[ObjectRef]:
     yield ObjectRef(ImagePolicy.KIND, ObjectKey(guard.metadata.namespace, "*"))
     yield ObjectRef(Kustomization.KIND, ObjectKey("*", "*"))
 
 
-def _named_by_automation(automation: ImageUpdateAutomation) -> Iterable[ObjectRef]:
-    yield ObjectRef(GitRepository.KIND, source_key(automation))
+def _name_by_automation(automation: ImageUpdateAutomation) -> Iterable[ObjectRef]:
+    yield ObjectRef(GitRepository.KIND, get_source_key(automation))
     yield ObjectRef(ImagePolicy.KIND, ObjectKey(automation.metadata.namespace, "*"))
     yield ObjectRef(UpdateGuard.KIND, ObjectKey(automation.metadata.namespace, "*"))
 
 
-def _annotations(automation: ImageUpdateAutomation) -> dict[str, str]:
+def _select_annotations(automation: ImageUpdateAutomation) -> dict[str, str]:
     return {key: text for key, text in automation.metadata.annotations.items() if key.startswith("sealoop.dev/")}
 
 
-def _listing(repository: ImageRepository | None) -> object:
+def _select_listing(repository: ImageRepository | None) -> object:
     if repository is None:
         return None
     scan = repository.status.last_scan_result
@@ -219,31 +220,31 @@ def _listing(repository: ImageRepository | None) -> object:
     return revision, repository.status.canonical_image_name, repository.spec.access_from
 
 
-def _rules(guard: UpdateGuard | None) -> object:
+def _select_rules(guard: UpdateGuard | None) -> object:
     if guard is None:
         return None
     return guard.metadata.generation, guard.status.proven, guard.status.quarantine
 
 
-def _wishes(policy: ImagePolicy) -> object:
+def _select_wishes(policy: ImagePolicy) -> object:
     annotations = policy.metadata.annotations
     return policy.metadata.labels, annotations.get(SKIP_UNPARSABLE), annotations.get(BELIEVE)
 
 
-def _choice(policy: ImagePolicy | None) -> object:
+def _select_choice(policy: ImagePolicy | None) -> object:
     if policy is None or policy.status.latest_ref is None:
         return None
     return policy.status.latest_ref, policy.metadata.labels, policy.metadata.annotations.get(APPROVE)
 
 
-def _source(repository: GitRepository | None) -> object:
+def _select_source(repository: GitRepository | None) -> object:
     if repository is None:
         return None
     artifact = repository.status.artifact
     return repository.metadata.generation, artifact.revision if artifact is not None else None
 
 
-def _applied(kustomization: Kustomization | None) -> object:
+def _select_applied(kustomization: Kustomization | None) -> object:
     if kustomization is None:
         return None
     status = kustomization.status

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from gitops_core.ports import Cluster
-from secrets_sync.api import SecretStore
+from secrets_sync.domain.openings import Opening
 from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 
@@ -50,15 +50,15 @@ class SecretProvider(Protocol):
 class ProviderFactory(Protocol):
     """Opens stores of one provider.
 
-    Keeps what is worth keeping between reconciliations, such as a login, and gives it back when the store is another
-    one by then, or was not opened for a while because it is gone.
+    Keeps what is worth keeping between reconciliations, such as a login, for all stores of one identity, and gives it
+    back when none of them needs it (see runtime/connections.py).
     """
 
-    async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
-        """A handle for `store`, to be closed; nothing has been asked of the provider yet.
+    async def open(self, opening: Opening[Any], cluster: Cluster) -> SecretProvider:
+        """A handle, to be closed; nothing has been asked of the provider yet.
 
         Args:
-            cluster: bound to the store's namespace: credentials and certificates are read through it, nothing else.
+            cluster: bound to the opening's reach: credentials and certificates are read through it, nothing else.
 
         Raises:
             StoreInvalid: the settings, or the Secrets they name, need an edit.

@@ -26,13 +26,13 @@ from image_updater.domain.files.inventory import (
 )
 from image_updater.domain.files.messages import push_notice
 from image_updater.domain.files.targets import DeclaredTarget
-from image_updater.reconcilers.notices import ready_notices
+from image_updater.reconcilers.notices import make_ready_notices
 from image_updater.reconcilers.pullrequests import ANNOTATION, PullRequests, Review
-from image_updater.reconcilers.sources import Source, open_source, source_key
+from image_updater.reconcilers.sources import Source, get_source_key, open_source
 from image_updater.reconcilers.waking import wake_sources
 from image_updater.reconcilers.writing import Job, Run, Writer
 
-__all__ = ["ImageUpdateAutomationReconciler", "source_key"]
+__all__ = ["ImageUpdateAutomationReconciler", "get_source_key"]
 
 UP_TO_DATE = "repository up-to-date"
 SHORTEST_WAIT = 1.0
@@ -65,15 +65,15 @@ class ImageUpdateAutomationReconciler:
         try:
             source = await open_source(self.platform, wanted)
             review = await self._look(wanted, source)
-            writer = Writer(self.platform, self._job(wanted, source, review))
+            writer = Writer(self.platform, self._make_job(wanted, source, review))
             run = await self._run(writer)
         except GitOpsError as error:
-            raise error.carrying(_announced(status, writer)) from None
-        status = _announced(status, writer)
+            raise error.carrying(_keep_announced(status, writer)) from None
+        status = _keep_announced(status, writer)
         self._targets[wanted.key] = run.part.targets
-        status = self._status(status, source, run)
+        status = self._make_status(status, source, run)
         await self._wake(source, run)
-        notices = self._notices(wanted, source, run, status)
+        notices = self._make_notices(wanted, source, run, status)
         try:
             status = msgspec.structs.replace(status, pull_request=await self._settle(wanted, review, run))
         except GitOpsError as error:
@@ -84,7 +84,7 @@ class ImageUpdateAutomationReconciler:
         opens = run.planned.opens if run.planned is not None else None
         return Outcome(
             status=status,
-            message=_message(status),
+            message=_write_message(status),
             requeue_after=interval if opens is None else min(interval, max(SHORTEST_WAIT, opens)),
             changed=run.pushed is not None,
             notices=notices,
@@ -120,7 +120,7 @@ class ImageUpdateAutomationReconciler:
             line.leave(owner, answered=is_done)
         return run
 
-    def _job(self, wanted: ImageUpdateAutomation, source: Source, review: Review | None) -> Job:
+    def _make_job(self, wanted: ImageUpdateAutomation, source: Source, review: Review | None) -> Job:
         if review is not None:
             return Job(wanted, source, review.refused)
         return Job(wanted, source, settled=self._targets.get(wanted.key, ()))
@@ -143,7 +143,9 @@ class ImageUpdateAutomationReconciler:
 
     # what is told
 
-    def _status(self, status: ImageUpdateAutomationStatus, source: Source, run: Run) -> ImageUpdateAutomationStatus:
+    def _make_status(
+        self, status: ImageUpdateAutomationStatus, source: Source, run: Run
+    ) -> ImageUpdateAutomationStatus:
         status = msgspec.structs.replace(status, observed_source_revision=str(run.observed))
         if run.pushed is not None:
             now = self.platform.clock.now().replace(microsecond=0)
@@ -166,11 +168,11 @@ class ImageUpdateAutomationReconciler:
             reverted=run.planned.reverted,
         )
 
-    def _notices(
+    def _make_notices(
         self, wanted: ImageUpdateAutomation, source: Source, run: Run, status: ImageUpdateAutomationStatus
     ) -> tuple[Notice, ...]:
         if run.pushed is None:
-            return ready_notices(wanted, _message(status))
+            return make_ready_notices(wanted, _write_message(status))
         text = push_notice(run.pushed.commit, source.push_branch, run.message, source.refspec)
         return (Notice("Normal", "Succeeded", text),)
 
@@ -182,7 +184,7 @@ class ImageUpdateAutomationReconciler:
             await wake_sources(self.platform, source.url, source.push_branch, run.observed.commit)
 
 
-def _message(status: ImageUpdateAutomationStatus) -> str:
+def _write_message(status: ImageUpdateAutomationStatus) -> str:
     """Return the message of Ready: the original's words, followed by what is held back and why."""
     held = [place for place in status.unsettled if place.state == "held" and place.desired]
     if not held:
@@ -191,7 +193,7 @@ def _message(status: ImageUpdateAutomationStatus) -> str:
     return f"{UP_TO_DATE}; {len(held)} held: {first.file}:{first.line} {first.setter}: {first.cause}"
 
 
-def _announced(status: ImageUpdateAutomationStatus, writer: Writer | None) -> ImageUpdateAutomationStatus:
+def _keep_announced(status: ImageUpdateAutomationStatus, writer: Writer | None) -> ImageUpdateAutomationStatus:
     if writer is None or writer.announced is None:
         return status
     return msgspec.structs.replace(status, pushing=writer.announced)

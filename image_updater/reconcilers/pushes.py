@@ -42,7 +42,7 @@ class Pushes:
         told = tuple(pushed)
         for attempt in range(ATTEMPTS):
             manifest = await self.cluster.get(ObjectRef(ImageRepository.KIND, key))
-            pushes = self._of(manifest, told) if manifest is not None else ()
+            pushes = self._select(manifest, told) if manifest is not None else ()
             if manifest is None or not pushes:
                 return False
             metadata = manifest["metadata"]
@@ -59,7 +59,7 @@ class Pushes:
                 return True
         return False
 
-    def _of(self, manifest: object, told: tuple[PushedTag, ...]) -> tuple[Push, ...]:
+    def _select(self, manifest: object, told: tuple[PushedTag, ...]) -> tuple[Push, ...]:
         spec = manifest.get("spec") if isinstance(manifest, dict) else None
         try:
             canonical = str(parse_repository((spec or {}).get("image", "")))

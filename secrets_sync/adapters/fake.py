@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
-from secrets_sync.api import SecretStore
+from secrets_sync.api import FakeProvider
+from secrets_sync.domain.openings import Opening
 from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 from secrets_sync.errors import StoreInvalid
@@ -38,12 +39,9 @@ class Fake:
 class FakeFactory:
     """Implements secrets_sync.ports.ProviderFactory."""
 
-    async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
-        settings = store.spec.provider.fake
-        if settings is None:
-            raise StoreInvalid("spec.provider.fake is not set")
-        values = {SecretRef(entry.key, entry.version): Sensitive(entry.value) for entry in settings.data}
-        return Fake(f"fake store {store.metadata.name!r}", values)
+    async def open(self, opening: Opening[FakeProvider], cluster: Cluster) -> SecretProvider:
+        values = {SecretRef(entry.key, entry.version): Sensitive(entry.value) for entry in opening.settings.data}
+        return Fake(f"fake store {opening.key.name!r}", values)
 
     async def close(self) -> None:
         return None

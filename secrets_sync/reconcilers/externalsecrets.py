@@ -2,7 +2,7 @@
 
     its store and its Secret ── must the provider be read? ──no──> as it was
                                        yes
-    plan_reads ──> the provider's values ── plan_target ──> one write ──> Secrets of earlier names go
+    plan_reads ──> the provider's values ── render, plan_target ──> one write ──> Secrets of earlier names go
 
 Whatever it reads or writes lies in its own namespace: the cluster handle knows no other.
 """
@@ -25,6 +25,7 @@ from secrets_sync.domain.plan import Plan, Refuse, is_ours, plan_target
 from secrets_sync.domain.reading import Reading
 from secrets_sync.domain.reads import ReadPlan, plan_reads
 from secrets_sync.domain.refresh import is_due, is_edited, is_in_order
+from secrets_sync.domain.rendering import render
 from secrets_sync.domain.rivals import SHARING, rivals
 from secrets_sync.domain.succession import find_orphans, may_leave_orphans
 from secrets_sync.errors import WriteFailed
@@ -121,10 +122,12 @@ class ExternalSecretReconciler:
     ) -> tuple[Plan, tuple[Notice, ...]]:
         """Plan and write, anew when somebody else wrote meanwhile. Returns what was done, and what is told of it."""
         wanted, attempts = around.wanted, 0
+        rendered = await self.compute.run(reading.weight, render, wanted, reading)
         while True:
             attempts += 1
             yields = await around.find_yielding(live)
-            plan = await self.compute.run(reading.weight + _weight(live), plan_target, wanted, reading, live, yields)
+            weight = reading.weight + _weight(live)
+            plan = await self.compute.run(weight, plan_target, wanted, reading, rendered, live, yields)
             if isinstance(plan, Refuse):
                 raise tell_refused(plan, wanted)
             try:

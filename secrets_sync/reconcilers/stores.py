@@ -6,6 +6,7 @@ from gitops_core.meta import ObjectKey
 from gitops_core.ports import Cluster, Objects
 from gitops_core.runtime.bounded import NamespaceBound
 from secrets_sync.api import ExternalSecret, SecretStore
+from secrets_sync.domain.openings import opening_of, provider_of
 from secrets_sync.errors import StoreInvalid, StoreNotReady
 from secrets_sync.ports import ProviderFactories, SecretProvider
 
@@ -33,10 +34,7 @@ def require_ready(store: SecretStore | None, wanted: ExternalSecret) -> SecretSt
 
 async def open_store(store: SecretStore, cluster: Cluster, factories: ProviderFactories) -> SecretProvider:
     """Open a provider for `store`. Raises StoreInvalid: it names none or several, or one that we do not have."""
-    settings = store.spec.provider
-    named = [name for name in settings.__struct_fields__ if getattr(settings, name) is not None]
-    if len(named) != 1:
-        raise StoreInvalid(f"spec.provider names {len(named)} providers: exactly one is needed")
-    if named[0] not in factories:
-        raise StoreInvalid(f"spec.provider.{named[0]} is not supported")
-    return await factories[named[0]].open(store, NamespaceBound(cluster, store.metadata.namespace))
+    provider, opening = provider_of(store), opening_of(store)
+    if provider not in factories:
+        raise StoreInvalid(f"spec.provider.{provider} is not supported")
+    return await factories[provider].open(opening, NamespaceBound(cluster, opening.reach.namespace))

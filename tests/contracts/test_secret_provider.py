@@ -22,6 +22,7 @@ from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import FakeFactory, VaultFactory
 from secrets_sync.api import RemoteRef, SecretStore
 from secrets_sync.domain.extract import map_of, value_of
+from secrets_sync.domain.openings import opening_of
 from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 from secrets_sync.ports import SecretProvider
@@ -80,7 +81,7 @@ async def fake_store(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     ]
     manifest = fake()
     manifest["spec"]["provider"]["fake"]["data"] = entries
-    provider = await FakeFactory().open(from_manifest(SecretStore, manifest), cluster)
+    provider = await FakeFactory().open(opening_of(from_manifest(SecretStore, manifest)), cluster)
     yield Stores(provider, {})  # its settings are its secrets
 
 
@@ -93,7 +94,7 @@ async def vault_stores(
         async def opened(**settings: Any) -> SecretProvider:
             factory = VaultFactory(SystemClock())
             stack.push_async_callback(factory.close)
-            return await factory.open(vault_store(url, **settings), cluster)
+            return await factory.open(opening_of(vault_store(url, **settings)), cluster)
 
         yield Stores(await opened(), {name: await opened(**settings) for name, settings in mistakes.items()})
 

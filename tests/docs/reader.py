@@ -140,12 +140,12 @@ class Reader:
 
     def _compare(self, snippet: Snippet, expected: str) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not shows(self._seen(), expected):
+        while not shows(self._read_seen(), expected):
             over = (self._looking is None and self._log is None) or time.monotonic() > deadline
             assert not over, f"{snippet} does not show in:\n{self.printed}{self.logs()}"
             time.sleep(0.5)
 
-    def _seen(self) -> str:
+    def _read_seen(self) -> str:
         if self._looking is not None:
             self._run(self.adapted(self._looking.text))
         elif self._log is not None:

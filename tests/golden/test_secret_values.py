@@ -23,6 +23,7 @@ from secrets_sync.adapters.vault import VaultFactory
 from secrets_sync.api import DataEntry, DataFromEntry, RemoteRef
 from secrets_sync.domain.extract import map_of, value_of
 from secrets_sync.domain.hashing import created_by, data_hash, synced_version
+from secrets_sync.domain.openings import opening_of
 from secrets_sync.domain.payload import Payload
 from secrets_sync.ports import SecretProvider
 from tests.secrets_sync.world import payload_at, prepare, vault_store, vault_token
@@ -43,7 +44,7 @@ DATA_FROM = rows("datafrom.jsonl")
 async def vault(vault_server: VaultServer, local_cluster: LocalCluster) -> SecretProvider:
     await prepare(local_cluster)
     await vault_token(local_cluster, vault_server.token)
-    return await VaultFactory(SystemClock()).open(vault_store(vault_server.url), local_cluster)
+    return await VaultFactory(SystemClock()).open(opening_of(vault_store(vault_server.url)), local_cluster)
 
 
 def test_every_property_of_the_fake_provider() -> None:

@@ -37,7 +37,7 @@ class Caller:
     """Somebody who sends webhooks to the Receivers of a world."""
 
     def __init__(self, world: World, port: int, session: aiohttp.ClientSession) -> None:
-        self.world, self._url, self._session = world, f"http://127.0.0.1:{port}", session
+        self.world, self._find_url, self._session = world, f"http://127.0.0.1:{port}", session
 
     async def receiver(self, type_: str, *, name: str = "hook", namespace: str = "default", **spec: Any) -> str:
         """The path of a Receiver that is ready."""
@@ -64,7 +64,7 @@ class Caller:
 
     async def post(self, path: str, body: bytes | object, headers: Mapping[str, str] = {}) -> int:
         data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
-        async with self._session.post(f"{self._url}{path}", data=data, headers=headers) as answer:
+        async with self._session.post(f"{self._find_url}{path}", data=data, headers=headers) as answer:
             assert await answer.read() in (b"", f"{answer.status}: {answer.reason}".encode())
             return answer.status
 
@@ -173,7 +173,7 @@ async def test_another_image_and_another_namespace_are_told_nothing() -> None:
         assert set(theirs["metadata"]["annotations"]) == {REQUESTED_AT}
 
 
-async def test_what_tells_no_tag_is_asked_to_look_again() -> None:
+async def test_a_webhook_without_a_tag_asks_for_a_new_listing() -> None:
     world = World(SystemClock())
     async with called(world) as caller:
         await world.put(GitRepository, "fleet", url=URL, interval="10m")
@@ -194,7 +194,7 @@ async def test_what_tells_no_tag_is_asked_to_look_again() -> None:
         assert REQUESTED_AT not in await told(world, GitRepository, "fleet")
 
 
-async def test_who_proves_nothing_is_sent_away() -> None:
+async def test_a_sender_that_proves_nothing_is_sent_away() -> None:
     world = World(SystemClock())
     async with called(world) as caller:
         await world.put(ImageRepository, "app", image=IMAGE, interval="1h")

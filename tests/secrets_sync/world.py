@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import msgspec
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
+from gitops_core.ports import Change
 from gitops_core.runtime.informers import listed
 from gitops_core.runtime.reconciling import Notice, Outcome, Teller
 from gitops_core.schema import crd, from_manifest
@@ -112,6 +113,9 @@ class StoredObjects:
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
         return tuple(await listed(self.cluster, type_, namespace))
 
+    def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
+        raise NotImplementedError("no reconciler reads changes: the runtime wakes it")
+
 
 @dataclass
 class World:
@@ -134,12 +138,12 @@ class World:
                 await self.step_store(manifest["metadata"]["name"])
 
     async def step_store(self, name: str = "fake") -> Outcome | GitOpsError:
-        return await self._step(SecretStore, name, self.stores, TELLS_STORES)
+        return await self._plan(SecretStore, name, self.stores, TELLS_STORES)
 
     async def step(self, name: str = "db") -> Outcome | GitOpsError:
-        return await self._step(ExternalSecret, name, self.secrets, TELLS_SECRETS)
+        return await self._plan(ExternalSecret, name, self.secrets, TELLS_SECRETS)
 
-    async def _step(self, type_: type[Resource], name: str, reconciler: Any, teller: Teller) -> Outcome | GitOpsError:
+    async def _plan(self, type_: type[Resource], name: str, reconciler: Any, teller: Teller) -> Outcome | GitOpsError:
         key = ObjectKey(NAMESPACE, name)
         manifest = await self.cluster.get(ObjectRef(type_.KIND, key))
         assert manifest is not None

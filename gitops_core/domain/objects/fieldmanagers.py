@@ -23,11 +23,11 @@ def is_by(entry: Entry, manager: str, operation: str) -> bool:
 
 
 def owns_metadata(entry: Entry, name: str) -> bool:
-    """Whether an entry owns the annotation or label `name`."""
+    """Tell whether an entry owns the annotation or label `name`."""
     metadata = (entry.get("fieldsV1") or {}).get("f:metadata") or {}
     return any(f"f:{name}" in (metadata.get(place) or {}) for place in ("f:annotations", "f:labels"))
 
 
 def applies_metadata(live: Manifest, name: str, manager: str) -> bool:
-    """Whether `manager` applied the annotation or label `name` of `live`."""
+    """Tell whether `manager` applied the annotation or label `name` of `live`."""
     return any(is_by(entry, manager, "Apply") and owns_metadata(entry, name) for entry in entries_of(live))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from gitops_core.domain.objects.fieldmanagers import entries_of, is_by, owns_metadata
-from gitops_core.domain.sync.ownership import Ownership
+from gitops_core.domain.sync.ownership import Ownership, with_metadata
 from gitops_core.meta import Kind, Manifest
 
 NAMESPACE = Kind("", "v1", "Namespace")
@@ -35,6 +35,12 @@ def blank(manifest: Manifest, ownership: Ownership) -> Manifest:
     metadata = {"name": manifest["metadata"]["name"], "annotations": {CREATED_BY: ownership.creator}}
     about = {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": metadata}
     return about | {"spec": _blank_spec(manifest["spec"])} if manifest["kind"] == DEFINITION.kind else about
+
+
+def as_created(manifest: Manifest, ownership: Ownership) -> Manifest:
+    """`manifest` as it is once the owner has created it, which is noted where others' objects may go with it."""
+    noted = holds_others(Kind.of_manifest(manifest))
+    return with_metadata(manifest, {}, {CREATED_BY: ownership.creator}) if noted else manifest
 
 
 def may_be_deleted(live: Manifest, ownership: Ownership) -> bool:

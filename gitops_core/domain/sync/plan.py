@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from gitops_core.domain.sync import inventory, stages
 from gitops_core.domain.sync.ownership import Ownership
@@ -31,18 +32,34 @@ class Action:
     take_over: bool = True
 
 
+Awaited = Literal["served", "healthy"]
+"""What has to come before the next stage: that its objects are there and what they define is served; the health that
+the spec asks for."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Attributes:
+    actions: what is applied.
+    awaits: what the stage is not done without.
+    """
+
+    actions: tuple[Action, ...]
+    awaits: Awaited = "served"
+
+
 @dataclass(frozen=True)
 class SyncPlan:
     """Attributes:
-    stages: what to apply; a stage begins when the one before is ready.
+    stages: what to apply, one after the other; never none. The last one awaits health.
     excluded: wanted objects that are not touched, but stay in the inventory.
-    prune: what was ours and is wanted no more, in the order of deletion. Each is deleted only if it still carries the
-        owner's mark.
+    prune: what was ours and is wanted no more, in the order of deletion, after the last apply. Each is deleted only if
+        it still carries the owner's mark.
     tracked: the inventory to store before the first write: everything that exists or may come to exist.
     inventory: the inventory to store when all is done.
     """
 
-    stages: tuple[tuple[Action, ...], ...]
+    stages: tuple[Stage, ...]
     excluded: tuple[ObjectRef, ...]
     prune: tuple[ObjectRef, ...]
     tracked: tuple[ObjectRef, ...]
@@ -50,7 +67,7 @@ class SyncPlan:
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        return tuple(action for stage in self.stages for action in stage)
+        return tuple(action for stage in self.stages for action in stage.actions)
 
 
 def plan_sync(
@@ -84,10 +101,13 @@ def plan_sync(
     stale = inventory.difference(known, final)
     if prune and not confirmed:
         _guard(stale, len(inventory.union(known, ())), limit, is_empty=not manifests)
+    *first, last = stages.staged(applied) or ((),)
+
+    def actions(refs: Iterable[ObjectRef]) -> tuple[Action, ...]:
+        return tuple(_action(ref, manifests[ref], ownership) for ref in refs)
+
     return SyncPlan(
-        stages=tuple(
-            tuple(_action(ref, manifests[ref], ownership) for ref in stage) for stage in stages.staged(applied)
-        ),
+        stages=(*(Stage(actions(refs)) for refs in first), Stage(actions(last), "healthy")),
         excluded=excluded,
         prune=stages.prune_order(stale) if prune else (),
         tracked=inventory.union(final, known),

@@ -163,7 +163,7 @@ def _look(
     now: datetime,
     taken: list[Quarantined],
 ) -> str:
-    """Bring one policy's ledger up to date; the trouble that nothing can be done about, or "".
+    """Bring one policy's ledger up to date; return the trouble that nothing can be done about, or "".
 
     Args:
         applied: what is applied where the policy's image is written, of any image.
@@ -171,18 +171,22 @@ def _look(
     repository, latest = followed.repository, followed.latest
     mine = [a for a in applied if any(_is_image(i, latest.tag, latest.digest) for i in _select_images(a, repository))]
     ledger.proven = [_follow_up(entry, followed, applied, bool(mine), now) for entry in ledger.proven]
+    # it is not applied yet, or nothing runs it
     if not mine:
-        return ""  # it is not applied yet, or nothing runs it
+        return ""
     is_told = all(i.digest for a in mine for i in _select_images(a, repository) if i.tag == latest.tag)
     rollout = _begin(ledger, followed, mine[0].revision, now, is_told=is_told)
+    # one workload fails: the image does
     failed = [found.workload for found in mine if found.workload.state == "Failed"]
     if failed:
         return _quarantine_failed(ledger, followed, rollout, failed[0], spec, now, taken)
+    # one is not ready yet: the rollout goes on, unless it has proven itself before
     unready = [found.workload for found in mine if found.workload.state == "Progressing"]
     if unready:
         message = "" if _find_proof(ledger, rollout) else f"{unready[0].ref}: {unready[0].message}"
         ledger.rollouts = [msgspec.structs.replace(rollout, message=message)]
         return ""
+    # all are Healthy: the image has proven itself
     if _find_proof(ledger, rollout) is None:
         digest = "" if rollout.moved else rollout.digest
         ledger.proven.append(Proven(policy=followed.policy, tag=rollout.tag, digest=digest, since=now))
@@ -198,6 +202,7 @@ def _follow_up(
     Args:
         is_replaced: whether what the policy chose runs somewhere: then a record of another image is ended by that.
     """
+    # it ended before
     if entry.until is not None:
         return entry
     runners = [
@@ -206,6 +211,7 @@ def _follow_up(
         if any(_is_image(image, entry.tag, entry.digest) for image in _select_images(found, followed.repository))
     ]
     states = {workload.state for workload in runners}
+    # nothing runs it any more: a bump replaced it, a person did, or its workload is gone
     if not states:
         is_other = any(True for found in applied for _ in _select_images(found, followed.repository))
         return entry if is_replaced else _end(entry, now, "set back" if is_other else "gone")
@@ -269,14 +275,17 @@ def _quarantine_failed(
     ledger.rollouts = [msgspec.structs.replace(rollout, message=cause)]
     ledger.proven = [_end(entry, now, "failed") for entry in ledger.proven]
     name = f"{followed.policy} {rollout.tag}"
+    # nothing is taken back here, or not what a person pinned
     if spec.rollback is None:
         return f"{name} fails: {cause}"
     if rollout.tag in _list_pinned(spec, followed.policy, now):
         return f"{name} fails, and is pinned: {cause}"
+    # it is in quarantine already
     if any(_names(entry, rollout.tag, rollout.digest) for entry in ledger.quarantine):
         return ""
     if now - rollout.since > timedelta(seconds=seconds(spec.rollback.within)):
         return f"{name} fails, too long after its bump to blame it: {cause}"
+    # back to what was healthy until this rollout began
     before = [e for e in ledger.proven if e.until == rollout.since and e.ended in ("", "set back")]
     previous = next((e for e in reversed(before) if not _names(e, rollout.tag, rollout.digest)), None)
     if previous is None:

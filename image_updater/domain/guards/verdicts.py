@@ -137,37 +137,27 @@ class Nothing:
 
 
 def decide(request: Request) -> Chosen | Need | Nothing:
-    """
+    """Choose a tag, say what must be known first, or say why there is nothing to choose.
+
     Raises:
         PolicyInvalid: the range or the filter's pattern is not one.
     """
-    if request.rules.faults:
-        return Nothing("; ".join(request.rules.faults))
-    judge = Judge(request)
-    try:
-        candidates = judge.find_candidates()
-    except NoTagQualifies as error:
-        return judge.take_back() or Nothing(str(error), again=judge.again)
-    for text, tag in candidates:
-        found = judge.judge(tag, text)
-        if isinstance(found, Need):
-            return found if judge.may_ask(tag) else judge.choose_nothing(f"among the best {MOST_LOOKED_AT}")
-        if found is None:
-            return judge.choose(tag)
-        judge.note(found)
-        if found.kind == "older than quarantined" and judge.is_below(text):
-            break  # so are all that follow
-    return judge.take_back() or judge.choose_nothing()
+    return Judge(request).decide()
 
 
 class Judge:
-    """Holds one request while its tags are judged, and remembers what was passed over."""
+    """Judges the tags of one request, each once, and remembers what was said of them.
 
-    def __init__(self, request: Request, *, asks: bool = True) -> None:
-        """`asks`: whether a fact may be asked for that changes nothing but what is remembered."""
+    Attributes:
+        judged: the candidates so far, best first, with what speaks against them.
+        passed: the first of those verdicts.
+        again: when time alone may change one of them.
+    """
+
+    def __init__(self, request: Request) -> None:
         self.request = request
-        self.asks = asks
         self.rules = request.rules
+        self.judged: list[tuple[str, Verdict | Need | None]] = []
         self.passed: list[Verdict] = []
         self.again: datetime | None = None
         self.pins = [pin for pin in self.rules.pins if is_current(pin.until, request.now)]
@@ -175,10 +165,48 @@ class Judge:
         for pin in self.pins:
             self._wait_for(pin.until)
 
+    def decide(self) -> Chosen | Need | Nothing:
+        """Judge candidates until one may be chosen, or a fact is missing. Raises PolicyInvalid."""
+        # a guard that cannot be read: it may forbid anything
+        if self.rules.faults:
+            return Nothing("; ".join(self.rules.faults))
+        try:
+            for text, tag, found in self.judge_candidates():
+                # a fact is missing: the caller looks it up and decides again
+                if isinstance(found, Need):
+                    return found if self.may_ask(tag) else self.choose_nothing(f"among the best {MOST_LOOKED_AT}")
+                # nothing speaks against it: the best that qualifies
+                if found is None:
+                    return self.choose(tag)
+                # it is to be remembered with its digest: else it could be moved unseen while it grows old
+                if found.kind == "too young" and not self._knows_digest(tag) and self.may_ask(tag):
+                    return Need(tag, "digest")
+                # something does: the next best one may qualify
+                self.note(found)
+                if found.kind == "older than quarantined" and self.is_below(text):
+                    break  # so are all that follow
+        # no tag can be compared: what ran before a failure may still be named
+        except NoTagQualifies as error:
+            return self.take_back() or Nothing(str(error), again=self.again)
+        return self.take_back() or self.choose_nothing()
+
     # which tags, in which order
 
-    def find_candidates(self) -> Iterator[tuple[str, str]]:
-        """Return the texts that are compared with their tags, best first. Raises PolicyInvalid, NoTagQualifies."""
+    def judge_candidates(self) -> Iterator[tuple[str, str, Verdict | Need | None]]:
+        """Judge the candidates that were not judged yet, best first; each with the text that is compared.
+
+        Raises:
+            PolicyInvalid: the range or the filter's pattern is not one.
+            NoTagQualifies: there is none.
+        """
+        for text, tag in self._candidates:
+            found = self.judge(tag, text)
+            self.judged.append((tag, found))
+            yield text, tag, found
+
+    @cached_property
+    def _candidates(self) -> Iterator[tuple[str, str]]:
+        """The texts that are compared with their tags, best first. Raises PolicyInvalid, NoTagQualifies."""
         request = self.request
         if self.pins:
             return iter((("", self._get_pinned()),))
@@ -200,21 +228,26 @@ class Judge:
     def judge(self, tag: str, text: str) -> Verdict | Need | None:
         """Return the verdict against a candidate, or what must be known first; None when nothing speaks against it."""
         facts = self.request.facts.get(tag, _UNKNOWN)
+        # the registry names no image for it
         if facts.gone:
             return Verdict(tag, "gone", f"names no image: {facts.gone}")
+        # what costs no look at the registry comes first
         cheap = self._check_skips(tag, facts) or self._check_quarantine(tag, text, facts) or self._check_age(tag, facts)
         found = cheap or self._check_promotions(tag, facts)
         if found is not None:
             return found
+        # it may be chosen: its digest is part of the choice
         if (self.request.digest or self.rules.watches_digests) and not facts.digest:
             return Need(tag, "digest")
         return self._check_platforms(tag, facts) or self._check_signature(tag, facts)
 
     def _check_skips(self, tag: str, facts: Facts) -> Verdict | Need | None:
         for skip, pattern in self._patterns:
+            # skipped by name or pattern
             by_text = skip.tag == tag if skip.tag else False
             if not by_text and pattern is not None:
                 by_text = pattern.search(tag.encode("utf-8", "replace")) is not None
+            # skipped by digest, which has to be known
             if not by_text and skip.digest and not facts.digest:
                 return Need(tag, "digest")
             if by_text or (skip.digest and skip.digest == facts.digest):
@@ -231,12 +264,14 @@ class Judge:
         for entry in self.rules.quarantine:
             if entry.tag != tag:
                 continue
+            # the tag failed: whether as this image is known by its digest
             if entry.digest and not facts.digest:
                 return Need(tag, "digest")
             if entry.digest in ("", facts.digest):
                 return Verdict(tag, "quarantined", f"is quarantined: {entry.reason}")
         if self.pins:
             return None  # a person chose it
+        # what is not newer than an image that failed would be a step back
         here = make_sort_key(text, self.request.policy) if self._floors else None
         for entry, floor in self._floors:
             if entry.tag != tag and here is not None and here <= floor:
@@ -261,7 +296,7 @@ class Judge:
         text = next(iter(tag_filter.apply((tag,))), None)
         return None if text is None else make_sort_key(text, self.request.policy)
 
-    def _check_age(self, tag: str, facts: Facts) -> Verdict | Need | None:
+    def _check_age(self, tag: str, facts: Facts) -> Verdict | None:
         needed, now = self.rules.min_age, self.request.now
         if not needed:
             return None
@@ -270,10 +305,13 @@ class Judge:
         age = (now - since).total_seconds()
         if age >= needed:
             return None
-        if not (facts.digest or (seen is not None and seen.digest)) and self.asks and self.may_ask(tag):
-            return Need(tag, "digest")  # to be remembered: else it could be moved unseen while it grows old
         text = f"is too young (needs {write_span(needed)}, has {write_span(max(0.0, age))})"
         return Verdict(tag, "too young", text, _add_seconds(since, needed))
+
+    def _knows_digest(self, tag: str) -> bool:
+        """Tell whether it is known what a tag names, by now or since it was seen first."""
+        seen = self.request.seen.get(tag)
+        return bool(self.request.facts.get(tag, _UNKNOWN).digest or (seen is not None and seen.digest))
 
     def _check_promotions(self, tag: str, facts: Facts) -> Verdict | Need | None:
         for promotion in self.rules.promotions:
@@ -284,9 +322,11 @@ class Judge:
 
     def _check_promotion(self, tag: str, facts: Facts, promotion: Promotion) -> Verdict | Need | None:
         known = self.request.proven.get(promotion.policy, ())
+        # what ran there must not be seen from here
         if isinstance(known, str):
             return Verdict(tag, "not promoted", f"is not promoted: {known}")
         named = [entry for entry in known if entry.tag == tag]
+        # the tag never ran there
         if not named:
             return Verdict(
                 tag, "not promoted", f"is not promoted: ImagePolicy {promotion.policy} was not seen healthy with it"
@@ -302,12 +342,14 @@ class Judge:
     def _check_health(self, tag: str, mine: Sequence[Proven], promotion: Promotion) -> Verdict | None:
         """Return the verdict against an image that ran there and was not Healthy for long enough without a break."""
         whole = [entry for entry in mine if entry.down is None and not entry.ended]
+        # it failed there, or is down now
         if not whole:
             how = next((entry.ended for entry in reversed(mine) if entry.ended), "") or "not healthy now"
             return Verdict(tag, "not promoted", f"is not promoted: with ImagePolicy {promotion.policy} it is {how}")
         healthy = max(((entry.until or self.request.now) - entry.since).total_seconds() for entry in whole)
         if healthy >= promotion.after:
             return None
+        # not for long enough: while it still runs, one can say when it will be
         running = [entry.since for entry in whole if entry.until is None]
         at = _add_seconds(min(running), promotion.after) if running else None
         text = f"is not promoted: healthy with ImagePolicy {promotion.policy} for {write_span(max(0.0, healthy))}"
@@ -362,6 +404,7 @@ class Judge:
             if before is None:
                 break
             entry = before  # what ran before it failed as well
+        # all failed in a circle, or nothing ran before the first one
         if before is not None or not entry.previous_tag:
             text = f"{entries[-1].tag} is quarantined ({entries[-1].reason}), and no good image before it is known"
             return Nothing(text, tuple(self.passed), self.again)

@@ -10,8 +10,9 @@ import yaml
 
 from gitops_core.api import Kustomization
 from gitops_core.domain.sync.plan import plan_sync
+from gitops_core.domain.sync.predictions import Applied
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.reconcilers.applying import Applied, Applier
+from gitops_core.reconcilers.applying import Applier
 from tests.gitops_core.domain.sync.owners import release
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, condition, config_map
 from tests.simulation.loop import in_virtual_time
@@ -30,8 +31,7 @@ async def install(world: World, *names: str) -> Sequence[Applied]:
     manifests.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})
     plan = plan_sync(map(RELEASE.marked, manifests), (), RELEASE, prune=True)
     applier = Applier(world.cluster, world.clock, RELEASE)
-    before = await applier.try_out(plan)
-    return [one for stage in plan.stages for one in await applier.apply(stage, before)]
+    return await applier.apply((await applier.try_out(plan)).values())
 
 
 async def versions(world: World, *names: str) -> list[Any]:

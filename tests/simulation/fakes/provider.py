@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
-from secrets_sync.api import SecretStore
+from secrets_sync.domain.openings import Opening
 from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 from secrets_sync.ports import SecretProvider
@@ -75,7 +76,7 @@ class MemoryFactory:
 
     provider: MemoryProvider = field(default_factory=MemoryProvider)
 
-    async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
+    async def open(self, opening: Opening[Any], cluster: Cluster) -> SecretProvider:
         return self.provider
 
     async def close(self) -> None:
