@@ -25,6 +25,7 @@ from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Outcome, Platform
+from gitops_core.runtime.tellers import FLUX
 
 INTERVAL = 600.0
 IDLE_SECONDS = 60.0
@@ -54,7 +55,7 @@ async def measure(url: str, count: int, state: Path) -> dict[str, str]:
     reconciler = Nothing()
 
     def assemble(_: Platform) -> list[Controller[Any]]:
-        return [Controller(Kustomization, reconciler, references=references)]
+        return [Controller(Kustomization, reconciler, FLUX, references=references)]
 
     cluster = KubernetesCluster.connect(url, ca=None, token=Sensitive("bench"))
     stop, health = asyncio.Event(), Health()

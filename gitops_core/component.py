@@ -30,6 +30,7 @@ from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.routes import Route
+from gitops_core.runtime.tellers import FLUX
 
 WATCHED_SECRETS = "reconcile.fluxcd.io/watch=Enabled"
 
@@ -56,12 +57,14 @@ def controllers(
         Controller(
             GitRepository,
             GitRepositoryReconciler(GitSource(platform.cluster, platform.git), folders, platform.clock),
+            FLUX,
             references=_repository_references,
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
         ),
         Controller(
             Kustomization,
             KustomizationReconciler(platform, folders, renderer),
+            FLUX,
             references=lambda wanted: _kustomization_references(wanted, kinds),
             watches=(
                 *(Watch(Query(kind.type_.KIND), kind.type_, _new_artifact(kind)) for kind in kinds.values()),
@@ -74,6 +77,7 @@ def controllers(
         Controller(
             Receiver,
             ReceiverReconciler(platform.cluster),
+            FLUX,
             references=_receiver_references,
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
         ),

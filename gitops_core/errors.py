@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 from gitops_core.schema import FieldFault as FieldFault  # of Invalid
 
 if TYPE_CHECKING:
-    from gitops_core.meta import Condition, ObjectRef, Status
+    from gitops_core.meta import Condition, ObjectRef, Wire
 
 
 class GitOpsError(Exception):
@@ -40,12 +40,12 @@ class GitOpsError(Exception):
     def __init__(self, message: str, *, reason: str = "") -> None:
         super().__init__(message)
         self.reason = reason or type(self).reason
-        self.status: Status | None = None
+        self.status: Wire | None = None
         self.conditions: tuple[Condition, ...] = ()
         self.event: Literal["Warning", "Normal", "None"] = "Warning"
         self.event_metadata: Mapping[str, str] = {}
 
-    def carrying(self, status: Status, *conditions: Condition) -> Self:
+    def carrying(self, status: Wire, *conditions: Condition) -> Self:
         """Add to this error what to store in the object's status, and return it."""
         self.status, self.conditions = status, conditions
         return self

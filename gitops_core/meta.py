@@ -158,26 +158,6 @@ class Status(Wire):
         return self.ready is not None and self.ready.status == "True"
 
 
-class ConditionStyle(NamedTuple):
-    """How a kind tells its results in status.conditions; the default is Flux's way.
-
-    Attributes:
-        type: of the condition that says whether all is well.
-        progress: whether Reconciling and Stalled, observedGeneration (also in each condition) and
-            lastHandledReconcileAt are written; kinds whose CRD does not know these say False.
-        own: the further condition types of the kind. One of these goes away when a result does not name it; those of
-            types that nobody here knows are a newer peer's and stay.
-        failure: the reason that every failure has in the condition; "" for the error's own.
-        failure_event: the reason of a failure's Event; "" for the error's own.
-    """
-
-    type: str = "Ready"
-    progress: bool = True
-    own: tuple[str, ...] = ()
-    failure: str = ""
-    failure_event: str = ""
-
-
 class PrinterColumn(NamedTuple):
     """One column of `kubectl get`: what the CRD's additionalPrinterColumns says."""
 
@@ -204,7 +184,11 @@ class Resource(Wire):
     CRD_ANNOTATIONS: ClassVar[Mapping[str, str]] = {}
     FINALIZER: ClassVar[str] = ""
     """The finalizer that the runtime keeps on every object of this kind; "" for none."""
-    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle()
+    STATUS_SUBRESOURCE: ClassVar[bool] = True
+    """Whether statuses are written apart. Where they are not, a status counts in metadata.generation."""
+    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ()
+    """The kind's own condition types. One of these goes away when a result does not name it; those of types that nobody
+    here knows are a newer peer's and stay."""
     CONTROLLER: ClassVar[str] = "sealoop"
     """Who its events and status fields are from: the original controller's name, which people's alerts filter by."""
     MANAGER: ClassVar[str] = ""

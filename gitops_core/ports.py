@@ -22,7 +22,6 @@ from gitops_core.meta import (
     Resource,
     Revision,
     Sensitive,
-    Status,
     Tree,
     Wire,
 )
@@ -332,7 +331,7 @@ class Events(Protocol):
 
 
 class Statuses(Protocol):
-    async def write(self, resource: R, status: Status) -> R:
+    async def write(self, resource: R, status: Wire) -> R:
         """Store `status` now, in the middle of a reconciliation, and return `resource` with it.
 
         Only the fields that differ from `resource.status` are sent; fields that we do not know stay as they are.

@@ -14,6 +14,7 @@ from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.registries import SERVICE_ACCOUNT, named_for_access, registry_access
+from gitops_core.runtime.tellers import FLUX
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.guards.gates import APPROVE
 from image_updater.domain.registry.pushes import PUSHED
@@ -101,6 +102,7 @@ def controllers(
         Controller(
             kind=ImageRepository,
             reconciler=repositories,
+            teller=FLUX,
             references=named_for_access,
             watches=(Watch(Query(SECRET)), Watch(Query(SERVICE_ACCOUNT))),  # mended credentials are tried at once
             significant=is_pushed_or_wanted,
@@ -108,6 +110,7 @@ def controllers(
         Controller(
             kind=ImagePolicy,
             reconciler=policies,
+            teller=FLUX,
             references=_name_by_policy,
             watches=(
                 Watch(Query(ImageRepository.KIND), ImageRepository, changed=concerns_policies),
@@ -124,6 +127,7 @@ def _make_automations(reconciler: ImageUpdateAutomationReconciler) -> Controller
     return Controller(
         kind=ImageUpdateAutomation,
         reconciler=reconciler,
+        teller=FLUX,
         references=_name_by_automation,
         watches=(
             Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
@@ -138,6 +142,7 @@ def _make_guards(platform: Platform, catalog: TagCatalog, health: HealthRule) ->
     return Controller(
         kind=UpdateGuard,
         reconciler=UpdateGuardReconciler(platform, catalog, health),
+        teller=FLUX,
         references=_name_by_guard,
         watches=(
             Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),

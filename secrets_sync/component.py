@@ -11,6 +11,7 @@ from typing import Any
 from gitops_core.ports import Query
 from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
+from gitops_core.runtime.tellers import ExternalSecrets
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.live import MANAGED, SECRET
 from secrets_sync.domain.references import CONFIG_MAP, credentials_of, references
@@ -20,6 +21,7 @@ from secrets_sync.runtime.reads import Reads
 
 AT_ONCE = 128
 """Objects of a kind that are looked at together: most of them wait for a server, some for one that hangs."""
+TELLS_STORES, TELLS_SECRETS = ExternalSecrets(), ExternalSecrets(failure="SecretSyncedError", event="UpdateFailed")
 
 PERMISSIONS = (
     Permission("", "secrets", READ, "credentials of SecretStores, and what ExternalSecrets wrote"),
@@ -41,6 +43,7 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
     stores = Controller(
         SecretStore,
         SecretStoreReconciler(platform.cluster, factories),
+        TELLS_STORES,
         references=credentials_of,
         watches=(Watch(Query(SECRET)), Watch(Query(CONFIG_MAP))),
         concurrency=AT_ONCE,
@@ -51,6 +54,7 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
         ExternalSecretReconciler(
             platform.cluster, platform.objects, platform.clock, factories, Reads(), platform.compute
         ),
+        TELLS_SECRETS,
         references=references,
         watches=(
             Watch(Query(SecretStore.KIND), SecretStore, _usable_again),

@@ -18,7 +18,7 @@ from gitops_core.api.fields import (
     LocalReference,
     ShortDuration,
 )
-from gitops_core.meta import ConditionStyle, Kind, PrinterColumn, Resource, Wire
+from gitops_core.meta import Kind, PrinterColumn, Resource, Wire
 from gitops_core.schema import NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only
 
 VerificationMode = Literal["head", "HEAD", "Tag", "TagAndHEAD"]
@@ -98,7 +98,7 @@ class GitRepository(Resource):
     CRD_ANNOTATIONS: ClassVar = {"kustomize.toolkit.fluxcd.io/substitute": "disabled"}
     FINALIZER: ClassVar[str] = FLUX_FINALIZER
     CONTROLLER: ClassVar[str] = "source-controller"
-    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(own=("ArtifactInStorage", "FetchFailed"))
+    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("ArtifactInStorage", "FetchFailed")
 
     spec: GitRepositorySpec
     status: Annotated[GitRepositoryStatus, NOT_SEEN] = GitRepositoryStatus()

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from gitops_core.api.fields import FLUX_FINALIZER, Duration, FluxStatus, KindReference, LocalReference
-from gitops_core.meta import ConditionStyle, Kind, PrinterColumn, Resource, Wire
+from gitops_core.meta import Kind, PrinterColumn, Resource, Wire
 from gitops_core.schema import INT64, NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only
 
 Affix = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -225,7 +225,7 @@ class Kustomization(Resource):
     CONTROLLER: ClassVar[str] = "kustomize-controller"
     # an applied Kustomization would lose its finalizer to the field manager that applies objects
     MANAGER: ClassVar[str] = "gotk-kustomize-controller"
-    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(own=("Healthy", "Contested"))
+    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("Healthy", "Contested")
 
     spec: KustomizationSpec
     status: Annotated[KustomizationStatus, NOT_SEEN] = KustomizationStatus()

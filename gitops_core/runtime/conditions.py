@@ -1,4 +1,4 @@
-"""The one translator from results to conditions.
+"""From results to conditions; a Teller (tellers.py) says which of them its family stores, and what else.
 
     result           Ready                    besides                                  observedGeneration
     Outcome          True / its reason        -                                        the object's generation
@@ -9,8 +9,6 @@
 
 A bug's message is the exception's type and nothing else: nobody vouches for what its text quotes.
 Every message is cut to MOST_MESSAGE bytes: the API server refuses a whole status for one that is too long.
-The generation advances only when the object is ready or stalled: that is how `kubectl wait` and kstatus tell a result
-of this generation from an older one.
 
 Source: Flux, pkg/runtime/conditions and pkg/runtime/reconcile.
 """
@@ -25,7 +23,7 @@ import msgspec
 
 from gitops_core.domain.objects.texts import shortened
 from gitops_core.errors import GitOpsError, StalledError, TransientError
-from gitops_core.meta import Condition, ConditionStatus, ConditionStyle, Resource, Status
+from gitops_core.meta import Condition, ConditionStatus, Resource, Status, Wire
 from gitops_core.runtime.reconciling import Outcome
 
 REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
@@ -33,6 +31,7 @@ UNSUPPORTED = "Unsupported"
 MOST_MESSAGE = 4096
 MOST_REPEATED = 256
 """Bytes of a message that is repeated in another one."""
+_OURS = frozenset({"Ready", "Reconciling", "Stalled", UNSUPPORTED})
 
 
 def told(message: str) -> str:
@@ -40,50 +39,63 @@ def told(message: str) -> str:
     return shortened(message, MOST_MESSAGE)
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     type: str
     status: ConditionStatus
     reason: str
     message: str
 
 
-def status_after(result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]) -> Status:
-    """The whole status to store for `wanted`.
-
-    Args:
-        unsupported: paths of the set fields that we do not act on.
-    """
-    style, previous = wanted.CONDITIONS, _status_of(wanted)
-    base = _stored_status(result) or previous
-    changes: dict[str, object] = {"conditions": conditions_after(result, wanted, now, unsupported)}
-    changes["observed_generation"] = previous.observed_generation
-    changes["last_handled_reconcile_at"] = previous.last_handled_reconcile_at
-    if style.progress:
-        if _is_final(result):
-            changes["observed_generation"] = wanted.metadata.generation
-        if token := wanted.metadata.annotations.get(REQUESTED_AT):
-            changes["last_handled_reconcile_at"] = token
-    return msgspec.structs.replace(base, **changes)
+def results_of(result: Outcome | Exception) -> list[Part]:
+    """The conditions that say what came of a reconciliation; the last one is Ready."""
+    match result:
+        case Outcome(ready="True", reason=reason, message=message):
+            return [Part("Ready", "True", reason, message)]
+        case Outcome(message=message):
+            return [
+                Part("Reconciling", "True", "Progressing", message),
+                Part("Ready", "Unknown", "Progressing", "Reconciliation in progress"),
+            ]
+        case StalledError(reason=reason):
+            return [Part("Stalled", "True", reason, str(result)), Part("Ready", "False", reason, str(result))]
+        case GitOpsError(reason=reason):
+            return [
+                Part("Reconciling", "True", "ProgressingWithRetry", str(result)),
+                Part("Ready", "False", reason, str(result)),
+            ]
+        case _:
+            return [
+                Part("Reconciling", "True", "ProgressingWithRetry", "see the controller's log"),
+                Part("Ready", "False", "InternalError", type(result).__name__),
+            ]
 
 
 def conditions_after(
-    result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]
+    main: Iterable[Part],
+    result: Outcome | Exception,
+    wanted: Resource,
+    now: datetime,
+    unsupported: Sequence[str],
+    generation: int | None,
 ) -> tuple[Condition, ...]:
-    """All conditions to store: ours, the kind's own, and those of a newer peer, each dated by its last transition."""
-    style, previous = wanted.CONDITIONS, {c.type: c for c in _status_of(wanted).conditions}
-    generation = wanted.metadata.generation if style.progress else None
-    parts = _main_parts(result, style)
+    """All conditions to store: ours, the kind's own, and those of a newer peer, each dated by its last transition.
+
+    Args:
+        main: what is said of the result, as results_of() has it.
+        generation: that stands in ours; None for none.
+    """
+    previous = {c.type: c for c in status_of(wanted).conditions}
     stated = {condition.type: condition for condition in getattr(result, "conditions", ())}
-    main = [_restated(part, stated) for part in parts if not _left_out(part, stated)]
+    parts = [_restated(part, stated) for part in main if not _left_out(part, stated)]
     if unsupported:
-        main.append(_Part(UNSUPPORTED, "True", "FieldsNotSupported", unsupported_message(unsupported)))
+        parts.append(Part(UNSUPPORTED, "True", "FieldsNotSupported", unsupported_message(unsupported)))
     complete = [
         Condition(type=p.type, status=p.status, reason=p.reason, message=p.message, observed_generation=generation)
-        for p in main
+        for p in parts
     ]
-    ours = {style.type, "Ready", "Reconciling", "Stalled", UNSUPPORTED}
-    complete += [_with_generation(c, generation) for type_, c in stated.items() if type_ not in ours]
-    complete += _kept(previous.values(), {c.type for c in complete} | ours, () if _is_partial(result) else style.own)
+    complete += [_with_generation(c, generation) for type_, c in stated.items() if type_ not in _OURS]
+    gone = () if _is_partial(result) else wanted.OWN_CONDITIONS
+    complete += _kept(previous.values(), {c.type for c in complete} | _OURS, gone)
     return tuple(_dated(condition, previous.get(condition.type), now) for condition in complete)
 
 
@@ -109,41 +121,14 @@ def refused_status(result: Outcome | Exception, refusal: Exception) -> Transient
     return TransientError(message, reason="StatusRefused", retry_after=getattr(result, "retry_after", None))
 
 
-def _main_parts(result: Outcome | Exception, style: ConditionStyle) -> list[_Part]:
-    match result:
-        case Outcome(ready="True", reason=reason, message=message):
-            parts = [_Part(style.type, "True", reason, message)]
-        case Outcome(message=message):
-            parts = [
-                _Part("Reconciling", "True", "Progressing", message),
-                _Part(style.type, "Unknown", "Progressing", "Reconciliation in progress"),
-            ]
-        case StalledError(reason=reason):
-            parts = [
-                _Part("Stalled", "True", reason, str(result)),
-                _Part(style.type, "False", style.failure or reason, str(result)),
-            ]
-        case GitOpsError(reason=reason):
-            parts = [
-                _Part("Reconciling", "True", "ProgressingWithRetry", str(result)),
-                _Part(style.type, "False", style.failure or reason, str(result)),
-            ]
-        case _:
-            parts = [
-                _Part("Reconciling", "True", "ProgressingWithRetry", "see the controller's log"),
-                _Part(style.type, "False", style.failure or "InternalError", type(result).__name__),
-            ]
-    return parts if style.progress else parts[-1:]
-
-
-def _restated(part: _Part, stated: dict[str, Condition]) -> _Part:
+def _restated(part: Part, stated: dict[str, Condition]) -> Part:
     """`part` with reason and message of the result's own condition of that type."""
     if (own := stated.get(part.type)) is None:
         return part
     return part._replace(reason=own.reason or part.reason, message=own.message)
 
 
-def _left_out(part: _Part, stated: dict[str, Condition]) -> bool:
+def _left_out(part: Part, stated: dict[str, Condition]) -> bool:
     own = stated.get(part.type)
     return part.type == "Reconciling" and own is not None and own.status == "False"
 
@@ -167,18 +152,30 @@ def _dated(condition: Condition, before: Condition | None, now: datetime) -> Con
     return msgspec.structs.replace(condition, last_transition_time=since)
 
 
-def _stored_status(result: Outcome | Exception) -> Status | None:
-    return result.status if isinstance(result, Outcome | GitOpsError) else None
+def base_after(result: Outcome | Exception, wanted: Resource) -> Status:
+    """The status that the result carries, or the one that is stored: without the conditions that follow from it."""
+    carried = _carried_by(result)
+    return carried if isinstance(carried, Status) else status_of(wanted)
 
 
-def _status_of(wanted: Resource) -> Status:
+def status_of(wanted: Resource) -> Status:
     return wanted.status if isinstance(wanted.status, Status) else Status()
 
 
-def _is_final(result: Outcome | Exception) -> bool:
+def ready_of(live: Resource) -> str:
+    """The status of the Ready condition, Unknown without one."""
+    return ready.status if (ready := status_of(live).ready) is not None else "Unknown"
+
+
+def is_final(result: Outcome | Exception) -> bool:
+    """Whether nothing more is to be expected of this generation."""
     return isinstance(result, StalledError) or (isinstance(result, Outcome) and result.ready == "True")
+
+
+def _carried_by(result: Outcome | Exception) -> Wire | None:
+    return result.status if isinstance(result, Outcome | GitOpsError) else None
 
 
 def _is_partial(result: Outcome | Exception) -> bool:
     """Whether the result says nothing about the kind's own conditions: a failure that carried no status."""
-    return isinstance(result, Exception) and _stored_status(result) is None
+    return isinstance(result, Exception) and _carried_by(result) is None

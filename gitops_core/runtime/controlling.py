@@ -32,10 +32,10 @@ from gitops_core.errors import (
     StalledError,
     TransientError,
 )
-from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, Resource, Status
+from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, Wire
 from gitops_core.ports import Chance, Clock, Cluster, Events, PartialObject, Query
 from gitops_core.runtime.computing import on_account_of
-from gitops_core.runtime.conditions import REQUESTED_AT, UNSUPPORTED, refused_status, status_after, unsupported_message
+from gitops_core.runtime.conditions import REQUESTED_AT, UNSUPPORTED, refused_status, unsupported_message
 from gitops_core.runtime.fencing import WRITTEN
 from gitops_core.runtime.informers import PAGE, Informer, Informers, Listener
 from gitops_core.runtime.leave import FENCE, Fence
@@ -195,10 +195,13 @@ class ControllerLoop(Generic[R]):
         self._index.update(new.key, self.controller.references(new))
         self._count_state(new)
         if old is None or not is_known or old.metadata.uid != new.metadata.uid:
-            self._add(new.key, Priority.PERIODIC if _is_settled(new) else Priority.CHANGED)
+            self._add(new.key, Priority.PERIODIC if self._is_settled(new) else Priority.CHANGED)
         elif (self.controller.significant or is_significant)(old, new):
             self._failures.pop(new.key, None)
             self._add(new.key)
+
+    def _is_settled(self, resource: R) -> bool:
+        return resource.metadata.deletion_timestamp is None and self.controller.teller.is_settled(resource)
 
     def _forget(self, key: ObjectKey) -> None:
         self.queue.forget(key)
@@ -351,7 +354,7 @@ class ControllerLoop(Generic[R]):
             log.error("a reconciler broke", extra=about, exc_info=result)
         told = result if isinstance(result, GitOpsError) else GitOpsError(message)
         if told.event != "None" and not isinstance(result, NotLeader):
-            event = wanted.CONDITIONS.failure_event or reason
+            event = self.controller.teller.failure_event(reason)
             self._around.events.emit(wanted, told.event, event, message, told.event_metadata)
 
     async def _store(self, wanted: R, result: Outcome | Exception) -> Outcome | Exception | None:
@@ -367,15 +370,16 @@ class ControllerLoop(Generic[R]):
         seen = msgspec.structs.replace(wanted, status=current.status)
         paths = unsupported(wanted.spec, self.controller.acts_on)
         self._tell_unsupported(seen, paths)
-        failure = await self._write(current, status_after(result, seen, self._around.clock.now(), paths))
+        teller, clock = self.controller.teller, self._around.clock
+        failure = await self._write(current, teller.after(result, seen, clock.now(), paths))
         if isinstance(failure, Invalid | BadRequest):
             # What failed and was not stored would look like the success before it.
             refused = refused_status(result, failure)
-            await self._write(current, status_after(refused, seen, self._around.clock.now(), ()))
+            await self._write(current, teller.after(refused, seen, clock.now(), ()))
             return refused
         return failure or result
 
-    async def _write(self, current: R, status: Status) -> ClusterError | None:
+    async def _write(self, current: R, status: Wire) -> ClusterError | None:
         """Why `status` is not stored now, or None."""
         try:
             await self._around.statuses.write_whole(current, status)
@@ -395,7 +399,7 @@ class ControllerLoop(Generic[R]):
         if not paths:
             return
         message = unsupported_message(paths)
-        conditions = wanted.status.conditions if isinstance(wanted.status, Status) else ()
+        conditions = getattr(wanted.status, "conditions", ())
         if not any(_says(condition, message, wanted) for condition in conditions):
             self._around.events.emit(wanted, "Warning", "FieldsNotSupported", message, {})
 
@@ -421,8 +425,7 @@ class ControllerLoop(Generic[R]):
         self._around.metrics.depth.labels(self.kind.KIND.kind).set(len(self.queue))
 
     def _count_state(self, resource: R) -> None:
-        conditions = resource.status.conditions if isinstance(resource.status, Status) else ()
-        state = next((c.status for c in conditions if c.type == resource.CONDITIONS.type), "Unknown")
+        state = self.controller.teller.state(resource)
         before = self._states.get(resource.key)
         if before != state:
             kind, objects = self.kind.KIND.kind, self._around.metrics.objects
@@ -445,22 +448,12 @@ def queries_of(controller: Controller[Any], namespace: str, labels: str) -> tupl
 def is_significant(old: Resource, new: Resource) -> bool:
     """Whether a change of an object is one of what people want of it: never that of a status or of a label."""
     before, after = old.metadata, new.metadata
+    is_another = before.generation != after.generation if new.STATUS_SUBRESOURCE else old.spec != new.spec
     return (
-        before.generation != after.generation
+        is_another
         or before.deletion_timestamp != after.deletion_timestamp
         or before.annotations.get(REQUESTED_AT) != after.annotations.get(REQUESTED_AT)
     )
-
-
-def _is_settled(resource: Resource) -> bool:
-    """Whether all that people asked of an object was done when its status was last written."""
-    status, metadata = resource.status, resource.metadata
-    if not isinstance(status, Status) or metadata.deletion_timestamp is not None:
-        return False
-    if not resource.CONDITIONS.progress:
-        return any(c.type == resource.CONDITIONS.type and c.status == "True" for c in status.conditions)
-    handled = metadata.annotations.get(REQUESTED_AT, "") in ("", status.last_handled_reconcile_at)
-    return handled and status.observed_generation == metadata.generation
 
 
 def _explained(version: int, written: int | None) -> bool:
@@ -472,6 +465,6 @@ def _everything(ref: ObjectRef) -> ObjectRef:
     return ObjectRef(ref.kind, ObjectKey(ref.key.namespace, "*"))
 
 
-def _says(condition: Condition, message: str, wanted: Resource) -> bool:
-    same_generation = condition.observed_generation in (None, wanted.metadata.generation)
+def _says(condition: Any, message: str, wanted: Resource) -> bool:
+    same_generation = getattr(condition, "observed_generation", None) in (None, wanted.metadata.generation)
     return condition.type == UNSUPPORTED and condition.message == message and same_generation

@@ -6,11 +6,12 @@ package's face. That is all the dependency injection there is: constructors take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Status
+from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Wire
 from gitops_core.ports import Chance, Clock, Cluster, Compute, Events, Git, Objects, PartialObject, Query, Statuses
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.metrics import Metrics
@@ -50,7 +51,7 @@ class Outcome:
         notices: events to record.
     """
 
-    status: Status
+    status: Wire
     message: str
     requeue_after: float | None
     reason: str = "Succeeded"
@@ -71,6 +72,30 @@ class Reconciler(Protocol[R_contra]):
 
     async def finalize(self, wanted: R_contra) -> None:
         """Clean up after an object that is being deleted; then the runtime removes the kind's finalizer."""
+        ...
+
+
+class Teller(Protocol):
+    """How a family of kinds tells its results in statuses."""
+
+    def after(self, result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]) -> Wire:
+        """The whole status to store for `wanted`; of the same result the same, but for what says when.
+
+        Args:
+            unsupported: paths of the set fields that we do not act on.
+        """
+        ...
+
+    def is_settled(self, live: Resource) -> bool:
+        """Whether all that people asked of an object was done when its status was last written."""
+        ...
+
+    def state(self, live: Resource) -> str:
+        """How the object is, in one of few words, for metrics."""
+        ...
+
+    def failure_event(self, reason: str) -> str:
+        """The reason of the Event of a failure with this reason."""
         ...
 
 
@@ -112,6 +137,7 @@ class Controller(Generic[R]):
 
     kind: type[R]
     reconciler: Reconciler[R]
+    teller: Teller
     references: Callable[[R], Iterable[ObjectRef]] = lambda _: ()
     watches: tuple[Watch, ...] = ()
     concurrency: int = 64

@@ -1,8 +1,8 @@
 """Writing statuses: only what differs, only to the object that was meant, nothing when nothing differs.
 
-A status goes out as a merge patch on the status subresource. It names the object's uid, so that an object deleted and
-made anew meanwhile does not inherit the status of its predecessor; and since it names only fields that we know, a
-newer peer's fields stay.
+A status goes out as a merge patch, on the status subresource where the kind has one. It names the object's uid, so that
+an object deleted and made anew meanwhile does not inherit the status of its predecessor; and since it names only fields
+that we know, a newer peer's fields stay.
 
 Source: RFC 7396 (merge patch).
 """
@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from gitops_core.meta import Condition, Resource, Status, timestamp
+from gitops_core.meta import Condition, Resource, Status, Wire, timestamp
 from gitops_core.ports import Cluster
 from gitops_core.runtime.conditions import told
 from gitops_core.schema import from_manifest
@@ -26,7 +26,7 @@ R = TypeVar("R", bound=Resource)
 RUNTIME_FIELDS = frozenset({"conditions", "observedGeneration", "lastHandledReconcileAt"})
 
 
-def status_patch(old: Status | None, new: Status, *, leaving: frozenset[str] = frozenset()) -> dict[str, Any]:
+def status_patch(old: Wire | None, new: Wire, *, leaving: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The merge patch that turns `old` into `new`; empty when they are equal.
 
     Args:
@@ -54,11 +54,11 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     return patch
 
 
-def _plain(status: Status | None) -> dict[str, Any]:
+def _plain(status: Wire | None) -> dict[str, Any]:
     if status is None:
         return {}
     plain: dict[str, Any] = _without_nulls(msgspec.to_builtins(status))
-    if "conditions" in plain:
+    if isinstance(status, Status):
         plain["conditions"] = [condition_manifest(condition) for condition in status.conditions]
     return plain
 
@@ -94,10 +94,10 @@ class StatusWriter:
     cluster: Cluster
     written: Callable[[Resource], None]
 
-    async def write(self, resource: R, status: Status) -> R:
+    async def write(self, resource: R, status: Wire) -> R:
         return await self._send(resource, status_patch(resource.status, status, leaving=RUNTIME_FIELDS))
 
-    async def write_whole(self, resource: R, status: Status) -> R:
+    async def write_whole(self, resource: R, status: Wire) -> R:
         """Like write(), with the runtime's own fields."""
         return await self._send(resource, status_patch(resource.status, status))
 
@@ -105,8 +105,9 @@ class StatusWriter:
         if not patch:
             return resource
         body = {"metadata": {"uid": resource.metadata.uid}, "status": patch}
+        subresource: Literal["", "status"] = "status" if resource.STATUS_SUBRESOURCE else ""
         stored = await self.cluster.patch(
-            resource.ref, body, field_manager=resource.field_manager(), subresource="status"
+            resource.ref, body, field_manager=resource.field_manager(), subresource=subresource
         )
         fresh = from_manifest(type(resource), stored)
         self.written(fresh)

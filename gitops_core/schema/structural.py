@@ -40,7 +40,7 @@ _LENGTHS = {"string": ("minLength", "maxLength"), "array": ("minItems", "maxItem
 
 
 def crd(cls: type[Resource]) -> Manifest:
-    """Make the CustomResourceDefinition of one kind: one version, served and stored, with a status subresource."""
+    """Make the CustomResourceDefinition of one kind: one version, served and stored."""
     kind = cls.KIND
     names: dict[str, Any] = {
         "kind": kind.kind,
@@ -54,8 +54,9 @@ def crd(cls: type[Resource]) -> Manifest:
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": make_object_schema(cls)},
-        "subresources": {"status": {}},
     }
+    if cls.STATUS_SUBRESOURCE:
+        version["subresources"] = {"status": {}}
     version |= _drop_none(
         additionalPrinterColumns=[
             {"name": c.name, "type": c.type, "jsonPath": c.json_path} | _drop_none(priority=c.priority)

@@ -21,7 +21,7 @@ from gitops_core.api.fields import (
     Provider,
     ShortDuration,
 )
-from gitops_core.meta import ConditionStyle, Kind, PrinterColumn, Resource, Wire
+from gitops_core.meta import Kind, PrinterColumn, Resource, Wire
 from gitops_core.schema import NOT_SEEN, SERVER_DEFAULT
 
 GROUP = "image.toolkit.fluxcd.io"
@@ -101,7 +101,7 @@ class ImageRepository(Resource):
     )
     FINALIZER: ClassVar[str] = FLUX_FINALIZER
     CONTROLLER: ClassVar[str] = "image-reflector-controller"
-    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(own=("AgesKept",))
+    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("AgesKept",)
 
     spec: ImageRepositorySpec
     status: Annotated[ImageRepositoryStatus, NOT_SEEN] = ImageRepositoryStatus()

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from gitops_core.meta import ConditionStyle, Kind, PrinterColumn, Resource, Status, Wire
+from gitops_core.meta import Kind, PrinterColumn, Resource, Status, Wire
 from gitops_core.schema import SERVER_DEFAULT, UNSUPPORTED, only
 from secrets_sync.api.secretstore import GROUP
 from secrets_sync.api.selectors import DataKey, ObjectName
@@ -292,9 +292,7 @@ class ExternalSecret(Resource):
     )
     CRD_LABELS: ClassVar = {"external-secrets.io/component": "controller"}
     FINALIZER: ClassVar[str] = "externalsecrets.external-secrets.io/externalsecret-cleanup"
-    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(
-        progress=False, own=(CONTESTED, TOOK_OVER), failure="SecretSyncedError", failure_event="UpdateFailed"
-    )
+    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = (CONTESTED, TOOK_OVER)
     CONTROLLER: ClassVar[str] = "external-secrets"
 
     spec: ExternalSecretSpec = ExternalSecretSpec()

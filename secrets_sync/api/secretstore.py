@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from gitops_core.api.fields import LabelSelector
-from gitops_core.meta import ConditionStyle, Kind, PrinterColumn, Resource, Status, Wire
+from gitops_core.meta import Kind, PrinterColumn, Resource, Status, Wire
 from gitops_core.schema import UNSUPPORTED
 from secrets_sync.api.aws import AwsProvider
 from secrets_sync.api.selectors import NamespaceName
@@ -131,7 +131,6 @@ class SecretStore(Resource):
         PrinterColumn("Ready", '.status.conditions[?(@.type=="Ready")].status'),
     )
     CRD_LABELS: ClassVar = {"external-secrets.io/component": "controller"}
-    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(progress=False)
     CONTROLLER: ClassVar[str] = "secret-store"
     MANAGER: ClassVar[str] = "external-secrets"
 

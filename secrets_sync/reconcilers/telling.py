@@ -95,7 +95,7 @@ def tell_refused(plan: Refuse, wanted: ExternalSecret) -> StalledError:
 
 def _standing(wanted: ExternalSecret, *types: str) -> tuple[Condition, ...]:
     """Return the conditions of our own that stand, of these types or of all."""
-    return tuple(c for c in wanted.status.conditions if c.type in (types or ExternalSecret.CONDITIONS.own))
+    return tuple(c for c in wanted.status.conditions if c.type in (types or ExternalSecret.OWN_CONDITIONS))
 
 
 def _conditions(wanted: ExternalSecret, plan: Plan, others: tuple[str, ...]) -> tuple[Condition, ...]:

@@ -14,11 +14,11 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
 from gitops_core.ports import Change
-from gitops_core.runtime.conditions import status_after
 from gitops_core.runtime.informers import listed
-from gitops_core.runtime.reconciling import Notice, Outcome
+from gitops_core.runtime.reconciling import Notice, Outcome, Teller
 from gitops_core.schema import crd, from_manifest
 from secrets_sync.api import ExternalSecret, SecretStore
+from secrets_sync.component import TELLS_SECRETS, TELLS_STORES
 from secrets_sync.domain.live import SECRET
 from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.ports import ProviderFactories, SecretProvider
@@ -140,12 +140,12 @@ class World:
                 await self.step_store(manifest["metadata"]["name"])
 
     async def step_store(self, name: str = "fake") -> Outcome | GitOpsError:
-        return await self._plan(SecretStore, name, self.stores)
+        return await self._plan(SecretStore, name, self.stores, TELLS_STORES)
 
     async def step(self, name: str = "db") -> Outcome | GitOpsError:
-        return await self._plan(ExternalSecret, name, self.secrets)
+        return await self._plan(ExternalSecret, name, self.secrets, TELLS_SECRETS)
 
-    async def _plan(self, type_: type[Resource], name: str, reconciler: Any) -> Outcome | GitOpsError:
+    async def _plan(self, type_: type[Resource], name: str, reconciler: Any, teller: Teller) -> Outcome | GitOpsError:
         key = ObjectKey(NAMESPACE, name)
         manifest = await self.cluster.get(ObjectRef(type_.KIND, key))
         assert manifest is not None
@@ -158,7 +158,7 @@ class World:
         except GitOpsError as error:
             result = error
             self.errors.append(error)
-        status = msgspec.to_builtins(status_after(result, wanted, self.clock.now(), ()))
+        status = msgspec.to_builtins(teller.after(result, wanted, self.clock.now(), ()))
         patch = {"status": status}
         await self.cluster.patch(
             ObjectRef(type_.KIND, key), patch, field_manager="external-secrets", subresource="status"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
-from gitops_core.meta import ConditionStyle, Kind, Resource, Status, Wire
+from gitops_core.meta import Kind, Resource, Status, Wire
+from gitops_core.runtime.reconciling import Teller
+from gitops_core.runtime.tellers import FLUX, ExternalSecrets
 from gitops_core.schema import UNSUPPORTED
 
 
@@ -26,7 +29,7 @@ class Widget(Resource):
     KIND: ClassVar[Kind] = Kind("test.sealoop.dev", "v1", "Widget")
     PLURAL: ClassVar[str] = "widgets"
     FINALIZER: ClassVar[str] = "test.sealoop.dev/finalizer"
-    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(own=("Healthy",))
+    OWN_CONDITIONS: ClassVar[tuple[str, ...]] = ("Healthy",)
 
     spec: WidgetSpec = WidgetSpec()
     status: WidgetStatus | None = None
@@ -47,9 +50,12 @@ class Plain(Resource):
 
     KIND: ClassVar[Kind] = Kind("test.sealoop.dev", "v1", "Plain")
     PLURAL: ClassVar[str] = "plains"
-    CONDITIONS: ClassVar[ConditionStyle] = ConditionStyle(
-        progress=False, failure="SyncedError", failure_event="UpdateFailed"
-    )
 
     spec: WidgetSpec = WidgetSpec()
     status: WidgetStatus | None = None
+
+
+TELLERS: Mapping[type[Resource], Teller] = {
+    Widget: FLUX,
+    Plain: ExternalSecrets(failure="SyncedError", event="UpdateFailed"),
+}

@@ -20,8 +20,9 @@ from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Outcome, Platform
+from gitops_core.runtime.tellers import FLUX
 from gitops_core.schema import crd
-from tests.gitops_core.runtime.kinds import Gadget, Plain, Widget, WidgetStatus
+from tests.gitops_core.runtime.kinds import TELLERS, Gadget, Plain, Widget, WidgetStatus
 from tests.simulation.loop import SeededChance, VirtualClock
 
 EVENT = Kind("", "v1", "Event")
@@ -242,7 +243,8 @@ class Process:
 def controller(
     script: Callable[..., Any], kind: type[Resource] = Widget, **options: Any
 ) -> Callable[[Platform], Controller[Any]]:
-    return lambda platform: Controller(kind, Scripted(platform, script), **options)
+    teller = options.pop("teller", None) or TELLERS.get(kind, FLUX)
+    return lambda platform: Controller(kind, Scripted(platform, script), teller, **options)
 
 
 def manifest(kind: type[Resource], name: str, **spec: Any) -> Manifest:

@@ -9,8 +9,8 @@ import pytest
 
 from gitops_core.api.fields import NamespacedReference
 from gitops_core.meta import ObjectMeta
-from gitops_core.runtime.conditions import status_after
 from gitops_core.runtime.reconciling import Outcome
+from gitops_core.runtime.tellers import FLUX
 from image_updater.api import ImagePolicy, ImagePolicySpec, ImagePolicyStatus
 from image_updater.api.images import PolicyChoice
 from image_updater.reconcilers.notices import make_ready_notices
@@ -22,7 +22,7 @@ def test_a_repeated_message_is_no_second_event(message: str) -> None:
     spec = ImagePolicySpec(image_repository_ref=NamespacedReference(name="app"), policy=PolicyChoice())
     fresh = ImagePolicy(metadata=metadata, spec=spec, status=ImagePolicyStatus())
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    status = cast(ImagePolicyStatus, status_after(Outcome(ImagePolicyStatus(), message, None), fresh, now, ()))
+    status = cast(ImagePolicyStatus, FLUX.after(Outcome(ImagePolicyStatus(), message, None), fresh, now, ()))
     known = ImagePolicy(metadata=metadata, spec=spec, status=status)
 
     assert [notice.reason for notice in make_ready_notices(fresh, message)] == ["Succeeded"]
