@@ -47,7 +47,7 @@ T = TypeVar("T")
 CRD = "CustomResourceDefinition"
 AT_ONCE = 4
 TRIES = 5  # of taking an object's fields over while its controllers write it
-Verdict = Literal["deleted", "gone", "kept", "spared"]
+Deletion = Literal["deleted", "gone", "kept", "spared"]
 
 
 class SyncFailed(TransientError):
@@ -201,12 +201,13 @@ class Applier:
         return applied
 
     async def _apply(self, prediction: Prediction) -> Applied:
-        action, ref, live = prediction.action, prediction.ref, prediction.live
-        if live is not None and prediction.change in ("unchanged", "skipped"):
-            return Applied(ref, live, prediction.change, prediction.imprint or imprint_of(live))
+        action, ref = prediction.action, prediction.ref
+        if prediction.is_open:
+            prediction = predict_from_reading(action, await self.cluster.get(ref), prediction.imprint, self.ownership)
+        if prediction.live is not None and prediction.change in ("unchanged", "skipped"):
+            imprint = prediction.imprint or imprint_of(prediction.live)
+            return Applied(ref, prediction.live, prediction.change, imprint)
         old = prediction.base
-        if old is None and prediction.change != "created":
-            old = await self.cluster.get(ref)
         if old is not None and self.ownership.is_left_alone(action.manifest, old):
             live = await self.cluster.get(ref) or old  # it may be the answer of a dry-run
             return Applied(ref, live, "skipped", imprint_of(live))
@@ -275,11 +276,11 @@ class Applier:
             PruneFailed: names every object that could not be deleted, and carries these and what was not tried.
         """
         order = stages.prune_order(refs)
-        verdicts: dict[ObjectRef, Verdict] = {}
+        deletions: dict[ObjectRef, Deletion] = {}
         failures: list[tuple[ObjectRef, ClusterError]] = []
 
         async def one(ref: ObjectRef) -> None:
-            verdicts[ref] = await self._delete(ref)
+            deletions[ref] = await self._delete(ref)
 
         for part in stages.prune_stages(order):
             if failures and stages.stage_of(part[0].kind) == 0:
@@ -287,11 +288,11 @@ class Applier:
             failures += await _each(part, one)
         if failures:
             causes = (_told(ref, "delete", error) for ref, error in failures)
-            raise PruneFailed(causes, left=(ref for ref in order if ref not in verdicts))
-        deleted, spared = (tuple(r for r in order if verdicts[r] == verdict) for verdict in ("deleted", "spared"))
+            raise PruneFailed(causes, left=(ref for ref in order if ref not in deletions))
+        deleted, spared = (tuple(r for r in order if deletions[r] == fate) for fate in ("deleted", "spared"))
         return Pruned(deleted, spared)
 
-    async def _delete(self, ref: ObjectRef, tries: int = TRIES) -> Verdict:
+    async def _delete(self, ref: ObjectRef, tries: int = TRIES) -> Deletion:
         if (found := await self.find(ref)) is None:
             return "gone"
         present, live = found

@@ -87,7 +87,9 @@ class Progress:
         return replace(self, awaited=tuple(refs), awaited_since=now)
 
     def still_awaiting(self, refs: Iterable[ObjectRef]) -> Progress:
-        return replace(self, awaited=tuple(refs))
+        """These are waited for until another look: what was known of the next stages is old by then."""
+        reopened = {ref: prediction.reopened() for ref, prediction in self.predictions.items()}
+        return replace(self, awaited=tuple(refs), predictions=reopened)
 
     def next(self) -> Progress:
         return replace(self, number=self.number + 1, awaited=None)
