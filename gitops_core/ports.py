@@ -6,7 +6,7 @@ translate every failure into gitops_core.errors, retry only what their peer turn
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -252,8 +252,16 @@ class Cluster(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Change(Generic[T]):
+    """What became of one object; None stands for: there is none."""
+
+    old: T | None
+    new: T | None
+
+
 class Objects(Protocol):
-    """Our own kinds as this process's watches see them: reading one costs no request."""
+    """Our own kinds as this process's watches see them, whether it leads or stands by: reading one costs no request."""
 
     async def get(self, type_: type[R], key: ObjectKey) -> R | None:
         """Return the object as last seen, or None. A kind that no controller watches is read from the cluster."""
@@ -261,6 +269,13 @@ class Objects(Protocol):
 
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
         """Return every object of the kind ("" for all namespaces) as last seen, ordered by key; else as `get` does."""
+        ...
+
+    def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
+        """What there is (`old` None), then every change, without end: to be closed. A kind may be watched for it.
+
+        Who reads slowly gets for each object one change, from what was read of it last to what it is now.
+        """
         ...
 
 

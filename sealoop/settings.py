@@ -53,7 +53,7 @@ class Settings:
         return local, self.state_dir
 
     def told(self) -> dict[str, Any]:
-        """What the log says of them at the start."""
+        """Return the fields that the log has of them at the start."""
         local, context = self.connection.local, self.connection.context
         cluster = f"embedded in {local}" if local else f"context {context}" if context else "as kubectl"
         return {
@@ -66,7 +66,7 @@ class Settings:
 
 
 def default_state_dir(local: Path | None) -> Path:
-    """Beside the embedded cluster; else where the platform keeps state that may be lost (XDG_STATE_HOME).
+    """Return a folder beside the embedded cluster, else where state is that may be lost (XDG_STATE_HOME).
 
     Raises:
         UsageError: there is no home directory, as in a container whose user has none.
@@ -82,17 +82,17 @@ def default_state_dir(local: Path | None) -> Path:
 
 
 def default_listen(local: Path | None) -> str:
-    """In a cluster somebody asks for metrics and health; by hand nobody does."""
+    """Return where to listen: in a cluster somebody asks for metrics and health; by hand nobody does."""
     return "" if local is not None else ":8080"
 
 
 def default_hooks(local: Path | None, listen: str) -> str:
-    """In a cluster registries may call, by Flux's port; not a process that listens nowhere else."""
+    """Return Flux's port in a cluster, where registries may call; "" in a process that listens nowhere else."""
     return "" if local is not None or not listen else ":9292"
 
 
 def default_identity() -> str:
-    """The Pod's name in a cluster, host and process elsewhere: what the Lease's holderIdentity shows."""
+    """Return the Pod's name in a cluster, host and process elsewhere: what the Lease's holderIdentity shows."""
     return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
 
 

@@ -32,13 +32,13 @@ class Shard:
         if not (namespace or selector):
             return Shard()
         # Imported here: --help need not wait for it.
-        from gitops_core.domain.objects.objectmeta import embedded_metadata_faults
+        from gitops_core.domain.objects.objectmeta import find_embedded_metadata_faults
         from gitops_core.domain.objects.selectors import parse_selector, selector_text
 
         requirements = parse_selector(selector)
         labels = [{each.key: value} for each in requirements for value in each.values or {""}]
         for each in labels or [{}]:
-            for fault in embedded_metadata_faults({"namespace": namespace, "labels": each}, ""):
+            for fault in find_embedded_metadata_faults({"namespace": namespace, "labels": each}, ""):
                 raise ValueError(fault.message)
         return Shard(namespace, selector_text(requirements))
 

@@ -72,10 +72,11 @@ OWN_TESTS = {
         "image_updater/domain/files/test_edits.py",
         "image_updater/test_automations.py",
     ),
-    "image_updater.domain.files.sightings": (
-        "image_updater/domain/tags/test_scans.py",
-        "image_updater/domain/tags/test_checkpoint.py",
+    "image_updater.domain.files.judging": (
+        "image_updater/domain/files/test_targets.py",
+        "image_updater/domain/files/test_readings.py",
     ),
+    "image_updater.domain.files.placing": ("image_updater/domain/files/test_targets.py",),
     "secrets_sync.domain.live": ("secrets_sync/domain/test_plan.py", "secrets_sync/test_external_secret.py"),
 }
 REAL = ("test_real_cluster.py",)  # minutes for each change, and what they prove is proven without a server too

@@ -79,7 +79,7 @@ class Confinement:
 
     @classmethod
     def of_this_machine(cls) -> Self:
-        version = landlock.abi()
+        version = landlock.read_abi()
         return cls(version, landlock.has_filters(), NOBODY if version == 0 and os.geteuid() == 0 else None)
 
     @property
@@ -136,7 +136,7 @@ class Sandboxed:
             OSError, SubprocessError: it cannot be started, or its files cannot be written.
             OutOfTime, TooMuchOutput, Stopped: it was killed.
         """
-        folder = os.path.realpath(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_memory()))
+        folder = os.path.realpath(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_find_memory()))
         try:
             _write(folder, self.files, self.confinement.user)
             finished = self._run(folder)
@@ -184,7 +184,7 @@ class Sandboxed:
                 if self._is_stopped:
                     return
                 if confinement.landlock:
-                    own = (self.command[0], *self.readable, *_system(self.command[0]))
+                    own = (self.command[0], *self.readable, *_list_system(self.command[0]))
                     landlock.restrict_files((folder,), own, confinement.landlock)
                 if confinement.has_filters:
                     landlock.restrict_calls(may_fork=user is not None)
@@ -244,14 +244,14 @@ def remove_stale_folders(now: float) -> None:
     Args:
         now: seconds since the epoch.
     """
-    place = _memory() or tempfile.gettempdir()
+    place = _find_memory() or tempfile.gettempdir()
     for path in Path(place).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another service removes it, or owns it
             if now - path.stat().st_mtime > STALE:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _memory() -> str | None:
+def _find_memory() -> str | None:
     return MEMORY if os.access(MEMORY, os.W_OK) else None
 
 
@@ -288,7 +288,7 @@ def _limit(process: int, limits: Limits) -> None:
             resource.prlimit(process, kind, (bound, bound))
 
 
-def _system(program: str) -> tuple[str, ...]:
+def _list_system(program: str) -> tuple[str, ...]:
     """Return what the program needs besides itself: the system's libraries and programs, unless it is linked
     statically.
     """

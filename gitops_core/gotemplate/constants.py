@@ -52,7 +52,7 @@ def unquote(quoted: str) -> str:
     mark, inner = quoted[0], quoted[1:-1]
     if mark == "`":
         return inner.replace("\r", "")
-    return to_text(to_bytes(_unescaped(inner, mark)))
+    return to_text(to_bytes(_unescape(inner, mark)))
 
 
 def unquote_character(quoted: str) -> int:
@@ -62,13 +62,13 @@ def unquote_character(quoted: str) -> int:
         raise ValueError("invalid syntax")
     escape = _ESCAPE.match(inner) if inner[0] == "\\" else None
     size = escape.end() if escape else 1
-    character = _unescaped(inner[:size], "'", single=True)
+    character = _unescape(inner[:size], "'", single=True)
     if len(inner) != size:
         raise ValueError(f"malformed character constant: {quoted}")
     return 0xFFFD if 0xDC80 <= ord(character) <= 0xDCFF and not escape else ord(character)
 
 
-def _unescaped(inner: str, mark: str, *, single: bool = False) -> str:
+def _unescape(inner: str, mark: str, *, single: bool = False) -> str:
     pieces: list[str] = []
     position = 0
     while (at := inner.find("\\", position)) >= 0:
@@ -112,10 +112,10 @@ def quote(text: str, mark: str = '"', *, ascii_only: bool = False) -> str:
     """
     if mark == '"' and text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
-    return mark + "".join(_quoted(character, mark, ascii_only) for character in text) + mark
+    return mark + "".join(_quote(character, mark, ascii_only) for character in text) + mark
 
 
-def _quoted(character: str, mark: str, ascii_only: bool) -> str:
+def _quote(character: str, mark: str, ascii_only: bool) -> str:
     number = ord(character)
     if character == mark:
         return f"\\{mark}"

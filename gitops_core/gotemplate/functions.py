@@ -206,11 +206,11 @@ _JS = {"\\": r"\\", "'": r"\'", '"': r"\"", "<": r"\u003C", ">": r"\u003E", "&":
 
 
 def html(*values: Value) -> str:
-    return _joined(values).translate(_HTML)
+    return _join(values).translate(_HTML)
 
 
 def js(*values: Value) -> str:
-    return "".join(_js_character(character) for character in _joined(values))
+    return "".join(_js_character(character) for character in _join(values))
 
 
 def _js_character(character: str) -> str:
@@ -224,10 +224,10 @@ def _js_character(character: str) -> str:
 
 
 def urlquery(*values: Value) -> str:
-    return quote_plus(to_bytes(_joined(values)), safe="~")
+    return quote_plus(to_bytes(_join(values)), safe="~")
 
 
-def _joined(values: tuple[Value, ...]) -> str:
+def _join(values: tuple[Value, ...]) -> str:
     if len(values) == 1 and isinstance(values[0], str):
         return values[0]
     return go_print(["<no value>" if value is None or value is NO_VALUE else value for value in values])

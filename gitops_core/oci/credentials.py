@@ -106,7 +106,7 @@ def entries_in(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
     if is_none:
         raise ValueError("not a docker configuration with 'auths'")
     found |= {address: _HELPED for address in helped if not found.get(address)}
-    return tuple(Entry(*_address(address), said) for address, said in found.items())
+    return tuple(Entry(*_split_address(address), said) for address, said in found.items())
 
 
 def credentials_among(configs: Iterable[Iterable[Entry]], repository: Repository) -> Credentials:
@@ -115,17 +115,17 @@ def credentials_among(configs: Iterable[Iterable[Entry]], repository: Repository
     Raises:
         ValueError: the entry that fits cannot be read; the message quotes nothing of it.
     """
-    fitting = [e for entries in configs for e in _by_host(entries) if _fits(e.host, e.path, repository)]
+    fitting = [e for entries in configs for e in _index_by_host(entries) if _fits(e.host, e.path, repository)]
     if not fitting:
         return ANONYMOUS
-    return _credentials(max(fitting, key=lambda entry: (len(entry.path), "*" not in entry.host)).said)
+    return _read_credentials(max(fitting, key=lambda entry: (len(entry.path), "*" not in entry.host)).said)
 
 
-def _by_host(entries: Iterable[Entry]) -> list[Entry]:
+def _index_by_host(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.host, reverse=True)
 
 
-def _address(text: str) -> tuple[str, str]:
+def _split_address(text: str) -> tuple[str, str]:
     """Split an entry's key, which may be a URL, into host and path."""
     bare = text.partition("://")[2] or text
     host, _, path = bare.partition("/")
@@ -142,13 +142,13 @@ def _fits(host: str, path: str, repository: Repository) -> bool:
     return not path or repository.path == path or repository.path.startswith(f"{path}/")
 
 
-def _credentials(entry: Mapping[str, Any]) -> Credentials:
+def _read_credentials(entry: Mapping[str, Any]) -> Credentials:
     if entry is _HELPED:
         raise ValueError(f"{_ELSEWHERE} (credsStore, credHelpers)")
     username, password = entry.get("username") or "", entry.get("password") or ""
     if auth := entry.get("auth"):
         try:
-            username, password = _decoded(auth).split(":", 1)
+            username, password = _decode(auth).split(":", 1)
         except (binascii.Error, ValueError, TypeError, AttributeError):
             raise ValueError("an 'auth' in the docker configuration is not base64 of user:password") from None
     identity, registry = entry.get("identitytoken"), entry.get("registrytoken")
@@ -160,7 +160,7 @@ def _credentials(entry: Mapping[str, Any]) -> Credentials:
     )
 
 
-def _decoded(auth: str) -> str:
+def _decode(auth: str) -> str:
     """Decode base64 with or without padding, on one line or several, as the kubelet does
     (credentialprovider/config.go).
     """

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gitops_core.api import GitRepository, Inventory, InventoryEntry, Kustomization, KustomizationStatus
+from gitops_core.api import Artifact, Inventory, InventoryEntry, Kustomization, KustomizationStatus
 from gitops_core.domain.sync import contests, dependencies, inventory, stages
 from gitops_core.domain.sync.durations import go_duration, retry_interval_of, timeout_of
 from gitops_core.domain.sync.history import applied_revisions
@@ -43,11 +43,12 @@ from gitops_core.domain.sync.progress import (
 )
 from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
 from gitops_core.errors import GitBusy, GitError, GitOpsError, Postponed, StalledError, TransientError
-from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Revision
+from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Overlay, Renderer
 from gitops_core.reconcilers.applying import Applier, PruneFailed, SyncFailed, is_terminating
 from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, by_kind
 from gitops_core.reconcilers.folders import Folders
+from gitops_core.reconcilers.sources import NAMED_BY
 from gitops_core.runtime.computing import weight_of
 from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.reconciling import Outcome, Platform
@@ -77,9 +78,9 @@ class KustomizationReconciler:
     _waits: dict[ObjectKey, Progress] = field(default_factory=dict)
 
     async def reconcile(self, wanted: Kustomization) -> Outcome:
-        refuse_unsupported(wanted, HARMLESS)
-        source = await self._source(wanted)
-        attempt = Attempt(wanted, _revision_of(source), self.platform.clock, self.platform.events)
+        refuse_unsupported(wanted, HARMLESS, {NAMED_BY: self.folders.kinds})
+        source, artifact = await self._source(wanted)
+        attempt = Attempt(wanted, artifact.revision, self.platform.clock, self.platform.events)
         limit = asyncio.timeout(timeout_of(wanted.spec))
         try:
             async with limit:
@@ -90,7 +91,7 @@ class KustomizationReconciler:
             self._waits.pop(wanted.key, None)
             attempt.fail("ReconciliationFailed", f"timed out: {attempt.progress}")
 
-    async def _sync(self, attempt: Attempt, source: GitRepository) -> Outcome:
+    async def _sync(self, attempt: Attempt, source: Resource) -> Outcome:
         await self._check_dependencies(attempt)
         identity, progress = _identity(attempt.wanted, attempt.revision), self._waits.pop(attempt.wanted.key, None)
         if progress is None or progress.identity != identity:
@@ -101,16 +102,17 @@ class KustomizationReconciler:
 
     # what is to be applied
 
-    async def _source(self, wanted: Kustomization) -> GitRepository:
-        key = dependencies.source_key(wanted)
-        source = await self.platform.objects.get(GitRepository, key)
+    async def _source(self, wanted: Kustomization) -> tuple[Resource, Artifact]:
+        name, key = dependencies.source_of(wanted)
+        kind = self.folders.kinds[name]
+        source = await self.platform.objects.get(kind.type_, key)
         if source is None:
-            raise _not_yet(
-                wanted, f'gitrepositories.source.toolkit.fluxcd.io "{key.name}" not found in {key.namespace}'
-            )
-        if source.status.artifact is None:
-            raise _not_yet(wanted, f"source artifact not found: GitRepository/{key} has fetched nothing yet")
-        return source
+            resource = f"{kind.type_.PLURAL}.{kind.type_.KIND.group}"
+            raise _not_yet(wanted, f'{resource} "{key.name}" not found in {key.namespace}')
+        artifact = kind.artifact(source)
+        if artifact is None:
+            raise _not_yet(wanted, f"source artifact not found: {source.ref} has fetched nothing yet")
+        return source, artifact
 
     async def _check_dependencies(self, attempt: Attempt) -> None:
         for key in dependencies.dependency_keys(attempt.wanted):
@@ -127,11 +129,11 @@ class KustomizationReconciler:
             text = f"spec.dependsOn goes in a circle, and all in it wait for ever: {dependencies.told_cycle(cycle)}"
             attempt.stall(StalledError(text, reason="DependencyCycle"))
 
-    async def _planned(self, attempt: Attempt, source: GitRepository) -> SyncPlan:
+    async def _planned(self, attempt: Attempt, source: Resource) -> SyncPlan:
         wanted = attempt.wanted
         try:
-            revision, spec = Revision.parse(attempt.revision), wanted.spec
-            folder = await self.folders.folder(source, revision, spec.path, beside=spec.components)
+            spec = wanted.spec
+            folder = await self.folders.folder(source, attempt.revision, spec.path, beside=spec.components)
             attempt.phase = "Building manifests"
             attempt.status = msgspec.structs.replace(attempt.status, last_attempted_revision=attempt.revision)
             rendered = await self.renderer.render(folder.tree, _overlay(wanted), folder.path)
@@ -275,8 +277,7 @@ class KustomizationReconciler:
         others = {other.key: other for other in everyone if other.key != attempt.wanted.key}
         found = contests.shared((action.ref for action in plan.actions), others.values())
         for key in tuple(found):
-            source = await self.platform.objects.get(GitRepository, dependencies.source_key(others[key]))
-            if not contests.has_come_to_its_source(others[key], source):
+            if not contests.has_come_to_its_source(others[key], await self._artifact_for(others[key])):
                 del found[key]
         before, attempt.contested = attempt.contested, None
         if found:
@@ -284,6 +285,14 @@ class KustomizationReconciler:
             attempt.contested = Condition(type=CONTESTED, status="True", reason="AppliedByOthers", message=message)
             if before is None or before.message != message:
                 attempt.warn("AppliedByOthers", message)
+
+    async def _artifact_for(self, other: Kustomization) -> Artifact | None:
+        """Return what the source of another Kustomization holds, or None when that is not known."""
+        name, key = dependencies.source_of(other)
+        if (kind := self.folders.kinds.get(name)) is None:
+            return None
+        source = await self.platform.objects.get(kind.type_, key)
+        return kind.artifact(source) if source is not None else None
 
     # what is waited for
 
@@ -360,10 +369,6 @@ def _not_yet(wanted: Kustomization, message: str) -> TransientError:
     """Nobody did anything wrong, so there is no Event; the source's change wakes us."""
     delay = retry_interval_of(wanted.spec)
     return TransientError(message, reason="ArtifactFailed", retry_after=delay).told("None", {})
-
-
-def _revision_of(source: GitRepository) -> str:
-    return source.status.artifact.revision if source.status.artifact else ""
 
 
 def _identity(wanted: Kustomization, revision: str) -> Identity:

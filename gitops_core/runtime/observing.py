@@ -63,6 +63,11 @@ class Observer:
     def forget(self, key: ObjectKey) -> None:
         self.update(key, (), {})
 
+    def close(self) -> None:
+        """Watch nothing any more."""
+        for kind in tuple(self._watching):
+            self._stop(kind)
+
     def _start(self, kind: Kind) -> None:
         query = Query(kind, labels=self._labels, metadata_only=True)
         informer = self._informers.acquire(query, PartialObject)

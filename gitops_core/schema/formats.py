@@ -38,32 +38,32 @@ def type_of(value: Any) -> str:
             return "array"
 
 
-def same(a: Any, b: Any) -> bool:
+def is_same(a: Any, b: Any) -> bool:
     """Tell whether two JSON values are equal; unlike `==`, true is not 1.
 
-    >>> same([1, {"a": None}], [1, {"a": None}]), same(True, 1)
+    >>> is_same([1, {"a": None}], [1, {"a": None}]), is_same(True, 1)
     (True, False)
     """
     match a, b:
         case Mapping(), Mapping():
-            return a.keys() == b.keys() and all(same(inner, b[key]) for key, inner in a.items())
+            return a.keys() == b.keys() and all(is_same(inner, b[key]) for key, inner in a.items())
         case list(), list():
-            return len(a) == len(b) and all(map(same, a, b))
+            return len(a) == len(b) and all(map(is_same, a, b))
         case _:
             return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
 
 
-def identical(a: Any, b: Any) -> bool:
+def is_identical(a: Any, b: Any) -> bool:
     """Tell whether two JSON values are the same to Go: 2.0 is not 2, which is told apart until it is stored.
 
-    >>> identical([1, {"a": None}], [1, {"a": None}]), identical(2.0, 2), identical(1e20, 10**20)
+    >>> is_identical([1, {"a": None}], [1, {"a": None}]), is_identical(2.0, 2), is_identical(1e20, 10**20)
     (True, False, True)
     """
     match a, b:
         case Mapping(), Mapping():
-            return a.keys() == b.keys() and all(identical(inner, b[key]) for key, inner in a.items())
+            return a.keys() == b.keys() and all(is_identical(inner, b[key]) for key, inner in a.items())
         case list(), list():
-            return len(a) == len(b) and all(map(identical, a, b))
+            return len(a) == len(b) and all(map(is_identical, a, b))
         case _:
             return type_of(a) == type_of(b) and bool(a == b)
 
@@ -87,7 +87,7 @@ def fits_type(name: str, value: Any) -> bool:
 
 def matches(pattern: str, text: str) -> bool:
     """Tell whether a Go regular expression matches anywhere in `text`."""
-    return _compiled(pattern).search(text) is not None
+    return _compile(pattern).search(text) is not None
 
 
 def fits(name: str, text: str) -> bool:
@@ -103,7 +103,7 @@ def fits_integer(name: str, value: float) -> bool:
 
 
 @cache
-def _compiled(pattern: str) -> Any:
+def _compile(pattern: str) -> Any:
     return re2.compile(pattern)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gitops_core.meta import Manifest, Resource
-from gitops_core.schema.structural import markers
+from gitops_core.schema.structural import join_markers
 
 R = TypeVar("R", bound=Resource)
 
@@ -39,15 +39,15 @@ def unsupported(spec: msgspec.Struct, acts_on: Mapping[str, Collection[object]] 
     Args:
         acts_on: the values that are acted on, by the field's path, in the place of those that its marker names.
     """
-    return tuple(_unsupported(spec, "spec", acts_on))
+    return tuple(_find_unsupported(spec, "spec", acts_on))
 
 
-def _unsupported(value: Any, path: str, acts_on: Mapping[str, Collection[object]]) -> Iterator[str]:
+def _find_unsupported(value: Any, path: str, acts_on: Mapping[str, Collection[object]]) -> Iterator[str]:
     if isinstance(value, tuple):
         for index, item in enumerate(value):
-            yield from _unsupported(item, f"{path}[{index}]", acts_on)
+            yield from _find_unsupported(item, f"{path}[{index}]", acts_on)
     elif isinstance(value, msgspec.Struct):
-        for name, encoded, default, marked in _fields(type(value)):
+        for name, encoded, default, marked in _list_fields(type(value)):
             inner = getattr(value, name)
             if inner == default:
                 continue
@@ -55,18 +55,18 @@ def _unsupported(value: Any, path: str, acts_on: Mapping[str, Collection[object]
             if supported is not None and inner not in supported:
                 yield f"{path}.{encoded}"
             else:
-                yield from _unsupported(inner, f"{path}.{encoded}", acts_on)
+                yield from _find_unsupported(inner, f"{path}.{encoded}", acts_on)
 
 
 @cache
-def _fields(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, Any, tuple[Any, ...] | None], ...]:
+def _list_fields(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, Any, tuple[Any, ...] | None], ...]:
     """Name, JSON name, default and supported values (None: all) of each field."""
     return tuple(
         (
             field.name,
             field.encode_name,
             field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory(),
-            markers(field.type).get("supported"),
+            join_markers(field.type).get("supported"),
         )
         for field in msgspec.structs.fields(cls)
     )

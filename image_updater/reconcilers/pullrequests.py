@@ -22,12 +22,12 @@ from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import ObjectKey
 from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.references import Repository
-from gitops_core.oci.sites import same_forge
+from gitops_core.oci.sites import is_same_forge
 from gitops_core.ports import Clock, Cluster, Compute, GitAccess, Objects
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.credentials import git_access
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
-from image_updater.domain.files.plan import CommitPlan
+from image_updater.domain.files.sightings import CommitPlan
 from image_updater.domain.forges.proposals import (
     Bump,
     compute_proposal_digest,
@@ -274,7 +274,7 @@ class PullRequests:
                 f" annotation {SECRET}"
             )
         api = wanted.metadata.annotations.get(API, "")
-        if api and not same_forge(url, api):
+        if api and not is_same_forge(url, api):
             raise StalledError(
                 f"annotation {API} leads to another host or port than the repository's, and its credential goes"
                 f" nowhere else: name a Secret with username and password, or bearerToken, in annotation {SECRET}"

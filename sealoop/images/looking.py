@@ -87,14 +87,14 @@ class Look:
         )
 
     async def policy(self, key: ObjectKey) -> ImagePolicy:
-        """Raises RepositoryNotReady."""
+        """Return the ImagePolicy. Raises RepositoryNotReady."""
         found = await self.platform.objects.get(ImagePolicy, key)
         if found is None:
             raise RepositoryNotReady(f"there is no ImagePolicy '{key}'")
         return found
 
     async def listed(self, policy: ImagePolicy) -> tuple[ImageRepository, Repository, str]:
-        """The policy's repository, its tags in the catalog with the ages that the cluster remembers, and a note.
+        """List the policy's repository into the catalog, with the ages that the cluster remembers, and a note.
 
         The registry is asked once. When it does not answer, the tags that the cluster remembers have to do; the note
         says so.
@@ -127,8 +127,8 @@ class Look:
 
 
 @asynccontextmanager
-async def looking(cluster: Cluster) -> AsyncIterator[Look]:
-    """What it remembers is gone at the end."""
+async def open_look(cluster: Cluster) -> AsyncIterator[Look]:
+    """Yield a Look, whose memory is gone at the end."""
     clock, chance, metrics = SystemClock(), SystemChance(), Metrics(CollectorRegistry())
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealoop-look-")))

@@ -249,7 +249,7 @@ def test_a_tag_that_moves_while_it_is_asked_for_is_no_older_than_the_answer() ->
     assert virtually(scenario()) >= 3600
 
 
-def test_what_is_quarantined_is_taken_back_and_the_next_tag_goes_out() -> None:
+def test_a_quarantined_image_is_taken_back_and_the_next_tag_goes_out() -> None:
     async def scenario() -> tuple[Any, Any]:
         world = World()
         async with world.running():
@@ -409,7 +409,7 @@ def test_production_follows_what_stage_has_proven() -> None:
     assert "; 1.1.0 is not promoted: ImagePolicy stage/app was not seen healthy with it" in message(promoted)
 
 
-def test_what_went_down_was_deleted_or_set_back_on_stage_is_not_promoted() -> None:
+def test_an_image_that_went_down_was_deleted_or_set_back_on_stage_is_not_promoted() -> None:
     async def scenario() -> list[str]:
         world = World()
         said = []
@@ -438,7 +438,7 @@ def test_what_went_down_was_deleted_or_set_back_on_stage_is_not_promoted() -> No
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is gone" in deleted
 
 
-def test_what_is_scaled_to_nothing_on_stage_proves_nothing() -> None:
+def test_a_workload_scaled_to_nothing_on_stage_proves_nothing() -> None:
     async def scenario() -> list[str]:
         world = World()
         said = []

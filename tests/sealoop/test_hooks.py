@@ -173,7 +173,7 @@ async def test_another_image_and_another_namespace_are_told_nothing() -> None:
         assert set(theirs["metadata"]["annotations"]) == {REQUESTED_AT}
 
 
-async def test_what_tells_no_tag_is_asked_to_look_again() -> None:
+async def test_a_webhook_without_a_tag_asks_for_a_new_listing() -> None:
     world = World(SystemClock())
     async with called(world) as caller:
         await world.put(GitRepository, "fleet", url=URL, interval="10m")
@@ -194,7 +194,7 @@ async def test_what_tells_no_tag_is_asked_to_look_again() -> None:
         assert REQUESTED_AT not in await told(world, GitRepository, "fleet")
 
 
-async def test_who_proves_nothing_is_sent_away() -> None:
+async def test_a_sender_that_proves_nothing_is_sent_away() -> None:
     world = World(SystemClock())
     async with called(world) as caller:
         await world.put(ImageRepository, "app", image=IMAGE, interval="1h")

@@ -83,7 +83,7 @@ async def test_in_whatever_order_they_appear() -> None:
 
 
 @in_virtual_time
-async def test_what_is_applied_together_is_not_warned_about() -> None:
+async def test_objects_applied_together_cause_no_warning() -> None:
     """The ExternalSecret may be looked at first: its store is not validated yet, and nothing is wrong."""
 
     world, provider = await installed(), MemoryProvider({"db": "v1"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import msgspec
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
+from gitops_core.ports import Change
 from gitops_core.runtime.conditions import status_after
 from gitops_core.runtime.informers import listed
 from gitops_core.runtime.reconciling import Notice, Outcome
@@ -111,6 +112,9 @@ class StoredObjects:
 
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
         return tuple(await listed(self.cluster, type_, namespace))
+
+    def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
+        raise NotImplementedError("no reconciler reads changes: the runtime wakes it")
 
 
 @dataclass

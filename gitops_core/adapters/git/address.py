@@ -57,12 +57,12 @@ def parse_address(url: str, *, allow_file: bool) -> Address:
         raise StalledError("a repository URL begins with http://, https:// or ssh://", reason="URLInvalid")
     host, user = parts.hostname or "", unquote(parts.username or "")
     if host.startswith("-") or user.startswith("-") or (parts.scheme == "file") == bool(host) or len(parts.path) < 2:
-        raise StalledError(f"not a repository URL: {_shown(parts)}", reason="URLInvalid")
+        raise StalledError(f"not a repository URL: {_mask(parts)}", reason="URLInvalid")
     if parts.scheme == "ssh" and parts.password is not None:
-        raise StalledError(f"an ssh URL cannot hold a password: {_shown(parts)}", reason="URLInvalid")
+        raise StalledError(f"an ssh URL cannot hold a password: {_mask(parts)}", reason="URLInvalid")
     if parts.scheme in ("http", "https"):
         password = Sensitive(unquote(parts.password)) if parts.password else None
-        return Address(_shown(parts), parts.scheme, host, user, password)
+        return Address(_mask(parts), parts.scheme, host, user, password)
     return Address(parts.geturl(), parts.scheme, host)
 
 
@@ -78,7 +78,7 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _shown(parts: SplitResult) -> str:
+def _mask(parts: SplitResult) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 

@@ -111,7 +111,7 @@ class GitCommands:
             async with self.places.taken(host, timeout):
                 if writes:
                     check_again()
-                process = await self._start(arguments, {**git_environment(config or {}), **(environment or {})})
+                process = await self._start(arguments, {**make_environment(config or {}), **(environment or {})})
                 try:
                     async with asyncio.timeout(timeout):
                         return await _converse(process, stdin)
@@ -142,7 +142,7 @@ class GitCommands:
             raise GitError(f"the git command cannot be started: {error.strerror}") from error
 
 
-def git_environment(config: Mapping[str, str]) -> dict[str, str]:
+def make_environment(config: Mapping[str, str]) -> dict[str, str]:
     """Make the whole environment of a git process: nothing else is inherited."""
     settings = {**_CONFIG, **config}
     names = [name for name in os.environ if name.upper() in _PASSED_ON]
@@ -200,7 +200,7 @@ async def _drain(stream: asyncio.StreamReader) -> None:
 
 
 @contextmanager
-def exposed(*contents: bytes) -> Iterator[tuple[str, ...]]:
+def expose(*contents: bytes) -> Iterator[tuple[str, ...]]:
     """Yield paths under which child processes of the same user can read `contents` while the block runs.
 
     They are anonymous memory, mode 0600: nothing reaches a disk, and nothing is left when this process is killed. A

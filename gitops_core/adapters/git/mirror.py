@@ -22,9 +22,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from gitops_core.adapters.git.answers import MirrorDamaged, gist, local_failure
+from gitops_core.adapters.git.answers import MirrorDamaged, extract_gist, make_local_failure
 from gitops_core.adapters.git.commands import GitCommands
-from gitops_core.adapters.git.objects import GitObject, algorithm_of, encode_loose, encode_pack
+from gitops_core.adapters.git.objects import GitObject, encode_loose, encode_pack, get_algorithm
 from gitops_core.adapters.git.reading import Limits, MirrorTree, Readers, Shelf
 from gitops_core.errors import GitBusy, GitError
 from gitops_core.recent import Recent
@@ -177,7 +177,7 @@ class Mirror:
         """Have what was stored under `oid` outlive this process. It is here now, whole."""
         self.kept(oid)
         async with self.growing():
-            await self._git(f"--git-dir={self.directory}", "update-ref", f"refs/keep/{oid}", oid)
+            await self._run_git(f"--git-dir={self.directory}", "update-ref", f"refs/keep/{oid}", oid)
 
     def tree(self, commit: str, oid: str) -> MirrorTree:
         """Return a tree of `commit`, which is not pruned as long as the returned value lives."""
@@ -210,7 +210,7 @@ class Mirror:
         fresh = self.directory.with_suffix(".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await self._git("init", "--quiet", "--bare", "--template=", f"--object-format={algorithm}", str(fresh))
+        await self._run_git("init", "--quiet", "--bare", "--template=", f"--object-format={algorithm}", str(fresh))
         fresh.rename(self.directory)  # whole or not at all
 
     @asynccontextmanager
@@ -234,8 +234,8 @@ class Mirror:
                 await self.beside(lambda: _write_loose(self.directory / "objects", objects))
                 return
             # a file for each of a thousand objects takes five times as long as one pack with its index
-            pack = await self.beside(lambda: encode_pack(objects, algorithm_of(objects[0].oid)))
-            await self._git(f"--git-dir={self.directory}", "index-pack", "--stdin", *checks, stdin=pack)
+            pack = await self.beside(lambda: encode_pack(objects, get_algorithm(objects[0].oid)))
+            await self._run_git(f"--git-dir={self.directory}", "index-pack", "--stdin", *checks, stdin=pack)
 
     async def search(self, oid: str, text: str) -> tuple[str, ...]:
         """Return the regular files below tree `oid` that hold `text`, by `git grep`; sorted."""
@@ -244,8 +244,8 @@ class Mirror:
             f"--git-dir={self.directory}", "grep", *options, oid, "--", timeout=LOCAL_SECONDS
         )
         if result.code > 1 or result.stderr:
-            raise local_failure(result, f"git grep in the mirror of {self.url}")
-        return await self.beside(lambda: _found(result.stdout, f"{oid}:"))
+            raise make_local_failure(result, f"git grep in the mirror of {self.url}")
+        return await self.beside(lambda: _find(result.stdout, f"{oid}:"))
 
     async def is_whole(self) -> bool:
         """Tell whether every object that a kept commit needs is here."""
@@ -277,9 +277,9 @@ class Mirror:
             lines = [f"update refs/keep/{commit} {commit}\n" for commit in self._commits]
             lines += [f"delete refs/keep/{commit}\n" for commit in old]
             directory = f"--git-dir={self.directory}"
-            await self._git(directory, "update-ref", "--stdin", stdin="".join(lines).encode())
-            await self._git(directory, "repack", "-a", "-d", "-q")
-            await self._git(directory, "prune", "--expire=now")
+            await self._run_git(directory, "update-ref", "--stdin", stdin="".join(lines).encode())
+            await self._run_git(directory, "repack", "-a", "-d", "-q")
+            await self._run_git(directory, "prune", "--expire=now")
 
     async def _check(self) -> None:
         """Take over what an earlier process left, if it is whole: once, before the first use."""
@@ -318,14 +318,14 @@ class Mirror:
         self.searches = Recent(REMEMBERED_SEARCHES)
         self._generation += 1
 
-    async def _git(self, *arguments: str, stdin: bytes = b"") -> bytes:
+    async def _run_git(self, *arguments: str, stdin: bytes = b"") -> bytes:
         result = await self._commands.run(*arguments, timeout=LOCAL_SECONDS, stdin=stdin)
         if result.code:
-            raise local_failure(result, f"git {gist(' '.join(arguments[:2]))} in the mirror of {self.url}")
+            raise make_local_failure(result, f"git {extract_gist(' '.join(arguments[:2]))} in the mirror of {self.url}")
         return result.stdout
 
 
-def _found(output: bytes, prefix: str) -> tuple[str, ...]:
+def _find(output: bytes, prefix: str) -> tuple[str, ...]:
     names = (name.decode("utf-8", "surrogateescape") for name in output.split(b"\0") if name)
     return tuple(sorted(name.removeprefix(prefix) for name in names))
 

@@ -45,9 +45,9 @@ Entries = Mapping[str, Entry]
 """A tree's entries by name. Names that are not UTF-8 hold surrogate escapes, as os.fsdecode makes them."""
 
 
-def new_object(type_: str, body: bytes, algorithm: str = "sha1") -> GitObject:
+def make_object(type_: str, body: bytes, algorithm: str = "sha1") -> GitObject:
     r"""
-    >>> new_object("blob", b"hello\n").oid
+    >>> make_object("blob", b"hello\n").oid
     'ce013625030ba8dba906f756967f9e9ca394464a'
     """
     digest = hashlib.new(algorithm, b"%s %d\0" % (type_.encode(), len(body)), usedforsecurity=False)
@@ -55,7 +55,7 @@ def new_object(type_: str, body: bytes, algorithm: str = "sha1") -> GitObject:
     return GitObject(digest.hexdigest(), type_, body)
 
 
-def algorithm_of(oid: str) -> str:
+def get_algorithm(oid: str) -> str:
     return "sha1" if len(oid) == 40 else "sha256"
 
 
@@ -108,7 +108,7 @@ def edit_tree(
     made: dict[str, GitObject] = {}
 
     def add(type_: str, body: bytes) -> str:
-        new = new_object(type_, body, algorithm)
+        new = make_object(type_, body, algorithm)
         made[new.oid] = new
         return new.oid
 
@@ -171,18 +171,18 @@ def encode_commit(commit: Commit, tree: str, signature: bytes = b"") -> bytes:
     """Encode a commit's body; `signature` is the armored one of the body without it."""
     head = f"tree {tree}\nparent {commit.parent}\nauthor {_sign(commit.author)}\ncommitter {_sign(commit.committer)}\n"
     if signature:
-        header = "gpgsig" if algorithm_of(tree) == "sha1" else "gpgsig-sha256"
+        header = "gpgsig" if get_algorithm(tree) == "sha1" else "gpgsig-sha256"
         folded = signature.decode("ascii").replace("\r\n", "\n").strip("\n").replace("\n", "\n ")
         head += f"{header} {folded}\n"
     return f"{head}\n{commit.message}".replace("\0", "").encode("utf-8", "replace")
 
 
-async def signed_commit(commit: Commit, tree: str) -> GitObject:
+async def make_commit(commit: Commit, tree: str) -> GitObject:
     """Make the commit that holds `tree`, signed when the commit has a signer. Raises SigningFailed."""
     body = encode_commit(commit, tree)
     if commit.signer is not None:
         body = encode_commit(commit, tree, await commit.signer.sign(body))
-    return new_object("commit", body, algorithm_of(tree))
+    return make_object("commit", body, get_algorithm(tree))
 
 
 def _sign(signature: Signature) -> str:
@@ -200,14 +200,14 @@ def parse_commit(oid: str, body: bytes) -> CommitInfo:
     head, _, message = body.decode("utf-8", "replace").partition("\n\n")
     lines = [line.split(" ", 1) for line in head.split("\n") if " " in line and line[0] != " "]
     fields = dict(reversed(lines))
-    author, committer = (_signature(fields.get(role, "")) for role in ("author", "committer"))
+    author, committer = (_write_signature(fields.get(role, "")) for role in ("author", "committer"))
     if author is None or "tree" not in fields:
         raise ValueError(f"{oid} is not a commit")
     parents = tuple(value for key, value in lines if key == "parent")
     return CommitInfo(oid, author, committer or author, message, fields["tree"], parents)
 
 
-def _signature(text: str) -> Signature | None:
+def _write_signature(text: str) -> Signature | None:
     match = _SIGNATURE.match(text)
     if match is None:
         return None

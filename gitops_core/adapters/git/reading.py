@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, TypeVar, cast
 
 from gitops_core.adapters.git.answers import MirrorDamaged
-from gitops_core.adapters.git.commands import git_environment
+from gitops_core.adapters.git.commands import make_environment
 from gitops_core.adapters.git.objects import (
     FOLDER,
     LINK,
@@ -90,7 +90,7 @@ class _Pipe:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=git_environment({}),
+            env=make_environment({}),
             bufsize=0,
             start_new_session=True,
         )
@@ -169,7 +169,7 @@ class Readers:
             turn = self._turns[directory]
         with turn:
             for _ in range(2):  # a second process, because the first one may have been killed for its memory
-                pipe = self._taken(directory)
+                pipe = self._take(directory)
                 try:
                     stored = pipe.ask(name, most)
                 except _Interrupted:
@@ -231,7 +231,7 @@ class Readers:
             self.forget(directory)
         self._threads.shutdown(wait=False)
 
-    def _taken(self, directory: Path) -> _Pipe:
+    def _take(self, directory: Path) -> _Pipe:
         """Return the mirror's reader, which nobody else has now. To be called in the mirror's turn."""
         with self._lock:
             if self._closed:
@@ -385,10 +385,10 @@ class MirrorTree(Tree):
     def _listing(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
         """The paths of the regular files, sorted by their bytes, and the symbolic links; read once."""
         if not self._known:  # a cached_property of Python 3.11 would have all trees wait for one that hangs
-            self._known.append(self._listed())
+            self._known.append(self._list())
         return self._known[0]
 
-    def _listed(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
+    def _list(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
         files: list[str] = []
         links: dict[str, Entry] = {}
         folders = [("", self.oid)]

@@ -20,8 +20,8 @@ from typing import Literal
 from gitops_core.adapters.git.address import full_commit, full_ref, parse_address
 from gitops_core.adapters.git.answers import (
     MirrorDamaged,
-    failure,
     is_redirect,
+    make_failure,
     push_verdict,
     refuses_commit_ids,
 )
@@ -30,10 +30,10 @@ from gitops_core.adapters.git.credentials import Identity, identify
 from gitops_core.adapters.git.mirror import FRESH, Mirror, Search, Slot, claim_slot
 from gitops_core.adapters.git.objects import (
     GitObject,
-    algorithm_of,
     edit_tree,
+    get_algorithm,
+    make_commit,
     parse_commit,
-    signed_commit,
 )
 from gitops_core.adapters.git.reading import Limits, Readers
 from gitops_core.adapters.git.signing import SigningKey, load_signer
@@ -85,10 +85,10 @@ class GitMirrors:
         address = parse_address(url, allow_file=self._allow_file)
         identity = identify(address, access, self._state / "askpass", plain_http=self._plain_http)
         mirror = self._mirror(address.url)
-        return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._later)
+        return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._run_later)
 
     def trees(self, name: str) -> MirrorTrees:
-        return MirrorTrees(self._mirror(f"trees:{name}"), self._later)  # no URL begins like this
+        return MirrorTrees(self._mirror(f"trees:{name}"), self._run_later)  # no URL begins like this
 
     async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         return _Threaded(await asyncio.to_thread(load_signer, kind, values, about))
@@ -109,7 +109,7 @@ class GitMirrors:
         if self._slot is not None:
             self._slot.release()
 
-    def _later(self, mirror: Mirror) -> None:
+    def _run_later(self, mirror: Mirror) -> None:
         """Keep the mirror small, when there is time."""
         resting = self._resting.get(mirror)
         if resting is not None and not resting.done():
@@ -216,7 +216,7 @@ class MirrorRemote:
         return await self.mirror.healing(lambda: self._describe(revision))
 
     async def preview(self, commit: Commit) -> str:
-        return (await self.mirror.healing(lambda: self._edited(commit)))[0]
+        return (await self.mirror.healing(lambda: self._edit(commit)))[0]
 
     async def push(
         self,
@@ -229,7 +229,7 @@ class MirrorRemote:
         ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         ref = full_ref(branch, "heads")
-        target, told = target_of(refspec, branch), push_options(options)
+        target, told = get_target(refspec, branch), push_options(options)
         made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, told, ours))
         return Revision(branch, made)
 
@@ -241,9 +241,9 @@ class MirrorRemote:
         """
         result = await self._ask("ls-remote", "--quiet", *only, "--", self.url)
         if result.code:
-            raise failure(result, self._what("ls-remote"))
+            raise make_failure(result, self._what("ls-remote"))
         self.proven.add(self.identity.fingerprint)
-        refs, peeled = await self.mirror.beside(lambda: _listed(result.stdout))
+        refs, peeled = await self.mirror.beside(lambda: _parse_listing(result.stdout))
         if only == ("--heads",):
             self.mirror.branches = frozenset(refs)
         return peeled
@@ -254,9 +254,9 @@ class MirrorRemote:
         return Revision(shown, found[name])
 
     async def _tree(self, revision: Revision, path: str) -> Tree:
-        return self.mirror.tree(revision.commit, await self._folder(revision, path))
+        return self.mirror.tree(revision.commit, await self._find_folder(revision, path))
 
-    async def _folder(self, revision: Revision, path: str) -> str:
+    async def _find_folder(self, revision: Revision, path: str) -> str:
         """Return the id of a folder's tree."""
         root = (await self._commit(revision)).tree
         found = await self.mirror.beside(lambda: self.mirror.shelf.folder(root, path))
@@ -295,12 +295,12 @@ class MirrorRemote:
         async with self.mirror.growing():
             if self.mirror.has(commit) and self.identity.fingerprint in self.proven:
                 return
-            await self.mirror.prepare(algorithm_of(commit))
+            await self.mirror.prepare(get_algorithm(commit))
             result = await self._fetch_refs("--depth=1", f"+{commit}:refs/keep/{commit}")
             if refuses_commit_ids(result):
                 result = await self._fetch_tip(commit, name)
             if result.code:
-                error = failure(result, self._what("fetch"))
+                error = make_failure(result, self._what("fetch"))
                 # what we do not recognise may be the mirror's fault: look, before the remote is blamed for ever
                 if type(error) is GitError and not await self.mirror.is_whole():
                     raise MirrorDamaged(str(error))
@@ -343,7 +343,7 @@ class MirrorRemote:
         return await self._ask("fetch", *quiet, depth, "--", self.url, refspec)
 
     async def _search(self, revision: Revision, text: str, path: str) -> tuple[str, ...]:
-        folder = await self._folder(revision, path)
+        folder = await self._find_folder(revision, path)
         last = self.mirror.searches.get((text, path))
         found = None
         if last is not None and self.mirror.has(last.commit):
@@ -365,10 +365,10 @@ class MirrorRemote:
                 shelf.readers.remember({entry.oid: content})  # what is found is read next
         return tuple(sorted(found))
 
-    async def _edited(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
+    async def _edit(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
         """Return the tree of a commit to make, and the objects that are new."""
         parent = await self._commit(Revision("", commit.parent))
-        shelf, algorithm = self.mirror.shelf, algorithm_of(commit.parent)
+        shelf, algorithm = self.mirror.shelf, get_algorithm(commit.parent)
         return await self.mirror.beside(lambda: edit_tree(shelf.tree, parent.tree, commit.edits, algorithm))
 
     async def _push(
@@ -380,13 +380,13 @@ class MirrorRemote:
         options: Sequence[str],
         ours: Callable[[CommitInfo], bool],
     ) -> str:
-        tree, objects = await self._edited(commit)
-        made = await signed_commit(commit, tree)
+        tree, objects = await self._edit(commit)
+        made = await make_commit(commit, tree)
         await self.mirror.store((*objects, made), "--fsck-objects")  # as the remote will
         self.mirror.shelf.readers.remember({item.oid: item.body for item in objects if item.type == "blob"})
         self.mirror.kept(made.oid)  # before it is pushed: nothing else keeps it from being pruned meanwhile
         try:
-            leases = await self._leases(commit, made.oid, ref, expected, target, ours)
+            leases = await self._find_leases(commit, made.oid, ref, expected, target, ours)
             await self._push_object(made.oid, ref, leases, options)
         except GitError as error:
             self.mirror.forget(made.oid)
@@ -409,7 +409,7 @@ class MirrorRemote:
         if verdict is not None:
             raise type(verdict)(self.identity.mute(str(verdict)))
 
-    async def _leases(
+    async def _find_leases(
         self,
         commit: Commit,
         made: str,
@@ -462,7 +462,7 @@ class MirrorRemote:
         return f"git {deed} of {self.url}"
 
 
-def _listed(output: bytes) -> tuple[dict[str, str], dict[str, str]]:
+def _parse_listing(output: bytes) -> tuple[dict[str, str], dict[str, str]]:
     """Parse the output of ls-remote: refs as it lists them, and with annotated tags peeled."""
     lines = (line.partition("\t") for line in output.decode("utf-8", "replace").splitlines())
     refs = {name: oid for oid, _, name in lines}
@@ -474,10 +474,10 @@ def _listing_of(ref: str) -> tuple[str, ...]:
     return next((flags for prefix, flags in sections.items() if ref.startswith(prefix)), ())
 
 
-def target_of(refspec: str, branch: str) -> str:
+def get_target(refspec: str, branch: str) -> str:
     """Return the full name of the second ref that a refspec pushes; "" when there is none.
 
-    >>> target_of("refs/heads/main:refs/heads/auto", "main"), target_of("HEAD:auto", "main"), target_of("", "main")
+    >>> get_target("refs/heads/main:refs/heads/auto", "main"), get_target("HEAD:auto", "main"), get_target("", "main")
     ('refs/heads/auto', 'refs/heads/auto', '')
 
     Raises:

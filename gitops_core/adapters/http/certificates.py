@@ -52,12 +52,12 @@ def show_certificate(context: ssl.SSLContext, chain: bytes, key: Sensitive) -> N
     """Let connections show the certificate. Raises ValueError: no pair in PEM, or the key is encrypted."""
     with _as_file(chain + b"\n" + key.reveal()) as path:
         try:
-            context.load_cert_chain(path, password=_no_passphrase)
+            context.load_cert_chain(path, password=_refuse_passphrase)
         except (ssl.SSLError, ValueError):
             raise ValueError("certificate and key are not a pair in PEM") from None
 
 
-def _no_passphrase() -> str:
+def _refuse_passphrase() -> str:
     raise ValueError  # the default would ask on the terminal
 
 

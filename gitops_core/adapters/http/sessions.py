@@ -52,7 +52,7 @@ def open_session(
         limit=connections,
         keepalive_timeout=idle,
         ssl=ssl_context,
-        socket_factory=_probing_socket,
+        socket_factory=_make_probing_socket,
         resolver=Lookups(),
     )
     return aiohttp.ClientSession(
@@ -82,7 +82,7 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
-def _probing_socket(address: aiohttp.connector.AddrInfoType) -> socket.socket:
+def _make_probing_socket(address: aiohttp.connector.AddrInfoType) -> socket.socket:
     family, type_, protocol, _, _ = address
     created = socket.socket(family, type_, protocol)
     created.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

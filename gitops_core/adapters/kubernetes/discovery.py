@@ -151,7 +151,7 @@ class Discovery:
         self._known = {kind: known for kind, known in self._known.items() if bool(kind.group) != (root == "/apis")}
         for group, version in _versions(found):
             for item in version.resources or ():
-                self._keep(_served(group, version.version, item))
+                self._keep(_read_entry(group, version.version, item))
         return True
 
     async def _look_at_version(self, group: str, version: str) -> bool:
@@ -189,7 +189,7 @@ def _versions(found: _Aggregated) -> Iterator[tuple[str, _Version]]:
             yield group.metadata.name, version
 
 
-def _served(group: str, version: str, item: _Resource) -> ApiResource | None:
+def _read_entry(group: str, version: str, item: _Resource) -> ApiResource | None:
     """Read an entry, None for one with subresources only. Without group or version it has those of its list."""
     if item.response_kind is None:
         return None

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
-from gitops_core.domain.objects.decoding import with_plain_numbers
+from gitops_core.domain.objects.decoding import write_plain_numbers
 
 Path = tuple[str, ...]
 """From the object's root; () is the object itself, which nobody owns."""
@@ -145,37 +145,37 @@ class FieldSet:
 NOTHING = FieldSet(frozenset(), {})
 
 
-def key_element(keys: Mapping[str, Any]) -> str:
+def write_key_element(keys: Mapping[str, Any]) -> str:
     """Return the path element of an item of a keyed list.
 
-    >>> key_element({"protocol": "TCP", "containerPort": 80})
+    >>> write_key_element({"protocol": "TCP", "containerPort": 80})
     'k:{"containerPort":80,"protocol":"TCP"}'
     """
-    return "k:" + _json({name: with_plain_numbers(keys[name]) for name in sorted(keys)})
+    return "k:" + _write_json({name: write_plain_numbers(keys[name]) for name in sorted(keys)})
 
 
-def value_element(value: Any) -> str:
+def write_value_element(value: Any) -> str:
     """Return the path element of an item of a set."""
-    return "v:" + _json(with_plain_numbers(value))
+    return "v:" + _write_json(write_plain_numbers(value))
 
 
-def spelled(path: Sequence[str]) -> str:
+def spell(path: Sequence[str]) -> str:
     """Spell `path` as the API server's messages do.
 
-    >>> spelled(("f:spec", 'k:{"name":"http"}', 'v:"a"'))
+    >>> spell(("f:spec", 'k:{"name":"http"}', 'v:"a"'))
     '.spec[name="http"][="a"]'
     """
-    return "".join(map(_spelled_element, path))
+    return "".join(map(_spell_element, path))
 
 
-def _spelled_element(element: str) -> str:
+def _spell_element(element: str) -> str:
     kind, content = element[0], element[2:]
     if kind == "f":
         return "." + content
     if kind == "v":
         return f"[={content}]"
     if kind == "k":
-        return "[" + ",".join(f"{name}={_json(value)}" for name, value in json.loads(content).items()) + "]"
+        return "[" + ",".join(f"{name}={_write_json(value)}" for name, value in json.loads(content).items()) + "]"
     return f"[{content}]"
 
 
@@ -203,14 +203,14 @@ def _rank(value: Any) -> tuple[int, Any]:
         case str():
             return 1, value
         case _:
-            return 3, _json(value)
+            return 3, _write_json(value)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ESCAPED = re.compile("[<>&\u2028\u2029]")
 
 
-def _json(value: Any) -> str:
+def _write_json(value: Any) -> str:
     """Encode compactly, with the characters escaped that Go's encoder escapes, so that equal elements are equal
     strings.
     """

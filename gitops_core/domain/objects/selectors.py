@@ -59,14 +59,14 @@ def parse_selector(text: str) -> Selector:
         match = _REQUIREMENT.match(text, position)
         if match is None or match.end() == position:
             raise ValueError(f"unable to parse requirement: {text[position:]!r}")
-        requirements.append(_requirement(match))
+        requirements.append(_parse_requirement(match))
         position = match.end()
     if text.rstrip().endswith(","):
         raise ValueError(f"unable to parse requirement: {text!r} ends with a comma")
     return tuple(requirements)
 
 
-def _requirement(match: re.Match[str]) -> Requirement:
+def _parse_requirement(match: re.Match[str]) -> Requirement:
     if match["missing"]:
         return Requirement(match["missing"], "missing")
     if match["sets"]:

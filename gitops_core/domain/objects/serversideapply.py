@@ -19,23 +19,25 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from gitops_core.domain.objects.fieldschemas import Type
-from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet, Path, spelled
+from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet, Path, spell
 from gitops_core.domain.objects.typedvalues import (
     Comparison,
     TypeFault,
+    add_named_fields,
     check,
+    collect_fields,
     compare,
     equal,
-    fields_of,
     merge,
-    reconciled,
+    reconcile,
     remove,
-    with_named_fields,
 )
 from gitops_core.meta import Manifest, timestamp
 
 Types = Callable[[str], Type | None]
 """The type of the object at hand in an apiVersion; None when that version is served no more."""
+
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MOST_UPDATERS = 10
@@ -93,7 +95,7 @@ class OwnedByOthers(Exception):
 
     def __init__(self, conflicts: Iterable[tuple[Manager, Path]]) -> None:
         self.conflicts = tuple(conflicts)
-        super().__init__(", ".join(f"{spelled(path)} ({manager.name})" for manager, path in self.conflicts))
+        super().__init__(", ".join(f"{spell(path)} ({manager.name})" for manager, path in self.conflicts))
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class Writer:
     def manager(self, operation: Literal["Apply", "Update"]) -> Manager:
         return Manager(self.name or "unknown", operation, self.version * (operation == "Update"), self.subresource)
 
-    def ignored_in(self, version: str) -> FieldSet:
+    def get_ignored(self, version: str) -> FieldSet:
         """Return the fields that a write resets: the main resource in the version it is written in, a subresource in
         all.
         """
@@ -168,14 +170,14 @@ def encode(managed: Managed) -> list[dict[str, Any]]:
     )
 
 
-def _managed_of(manifest: Manifest) -> dict[Manager, Owned]:
+def _read_managed(manifest: Manifest) -> dict[Manager, Owned]:
     try:
         return decode(manifest.get("metadata", {}).get("managedFields") or ())
     except ValueError:
         return {}
 
 
-def _with_managed(manifest: Manifest, managed: Managed) -> dict[str, Any]:
+def _set_managed(manifest: Manifest, managed: Managed) -> dict[str, Any]:
     metadata = {name: value for name, value in manifest.get("metadata", {}).items() if name != "managedFields"}
     if managed:
         metadata["managedFields"] = encode(managed)
@@ -197,17 +199,17 @@ def update(live: Manifest, new: Manifest, writer: Writer, *, created: bool = Fal
     if not writer.subresource and (stated == [] or stated == [{}]):
         managed: dict[Manager, Owned] = {}
     else:
-        managed = (not writer.subresource and _managed_of(new)) or _managed_of(live)
+        managed = (not writer.subresource and _read_managed(new)) or _read_managed(live)
     if not managed and not created:
-        return _with_managed(new, {})  # an object that is not tracked stays so until the first apply
+        return _set_managed(new, {})  # an object that is not tracked stays so until the first apply
     try:
-        managed = _updated(_bare(live), _bare(new), managed, writer)
+        managed = _update(_strip(live), _strip(new), managed, writer)
     except TypeFault:
-        return _with_managed(new, {})
-    return _with_managed(new, managed)
+        return _set_managed(new, {})
+    return _set_managed(new, managed)
 
 
-def _bare(manifest: Manifest) -> dict[str, Any]:
+def _strip(manifest: Manifest) -> dict[str, Any]:
     """Return the manifest without managedFields, which nobody owns."""
     metadata = manifest.get("metadata")
     if not isinstance(metadata, Mapping) or "managedFields" not in metadata:
@@ -215,27 +217,27 @@ def _bare(manifest: Manifest) -> dict[str, Any]:
     return {**manifest, "metadata": {name: value for name, value in metadata.items() if name != "managedFields"}}
 
 
-def _updated(live: Manifest, new: Manifest, managed: dict[Manager, Owned], writer: Writer) -> dict[Manager, Owned]:
+def _update(live: Manifest, new: Manifest, managed: dict[Manager, Owned], writer: Writer) -> dict[Manager, Owned]:
     for manifest in (new, live):
         check(writer.type_, manifest, duplicates=True)
-    managed = _reconciled(live, managed, writer)
+    managed = _reconcile(live, managed, writer)
     managed, changes = _settle(live, new, managed, None, writer, force=True)
     taken = (changes.modified | changes.added).without(writer.ignored) - _NEVER_OWNED
     if taken:
         manager = writer.manager("Update")
         before = managed[manager].fields if manager in managed else NOTHING
         managed[manager] = Owned(taken | before, writer.version, timestamp(writer.now))
-    return _capped(managed)
+    return _cap(managed)
 
 
-def _capped(managed: dict[Manager, Owned]) -> dict[Manager, Owned]:
+def _cap(managed: dict[Manager, Owned]) -> dict[Manager, Owned]:
     """Keep at most ten entries of updates: the oldest of a version become one, named ancient-changes."""
     updaters = [manager for manager in managed if manager.operation == "Update"]
     excess = len(updaters) - MOST_UPDATERS
     if excess <= 0:
         return managed
     managed = dict(managed)
-    updaters.sort(key=lambda manager: (managed[manager].time, _identifier(manager)))
+    updaters.sort(key=lambda manager: (managed[manager].time, _write_identifier(manager)))
     first: dict[str, Manager] = {}
     for manager in updaters:
         if excess <= 0:
@@ -254,7 +256,7 @@ def _capped(managed: dict[Manager, Owned]) -> dict[Manager, Owned]:
     return managed
 
 
-def _identifier(manager: Manager) -> str:
+def _write_identifier(manager: Manager) -> str:
     words = {"manager": manager.name, "operation": manager.operation, "apiVersion": manager.version}
     if manager.subresource:
         words["subresource"] = manager.subresource
@@ -264,57 +266,60 @@ def _identifier(manager: Manager) -> str:
 # applies
 
 
-def apply(live: Manifest, config: Manifest, writer: Writer, *, force: bool, empty: Manifest) -> dict[str, Any]:
+def apply(
+    live: Manifest, config: Manifest, writer: Writer, *, force: bool, empty: Manifest, complete: Complete
+) -> dict[str, Any]:
     """Apply `config` to `live`, managedFields included.
 
     Args:
         live: the stored object, or `empty` when there is none.
         empty: an object of this type with nothing set.
+        complete: what is done with the merged object: its defaults are set. Where nothing changes, nothing is.
 
     Raises:
         OwnedByOthers: fields of other managers would change, and `force` is false.
         TypeFault: `config` is not of its type.
     """
-    managed = _managed_of(live)
-    live = _bare(live)
+    managed = _read_managed(live)
+    live = _strip(live)
     if not managed and "uid" in live.get("metadata", {}):
         before = Writer("before-first-apply", writer.version, writer.types, writer.now, ignored=writer.ignored)
-        managed = _updated(_bare(empty), live, {}, before)
+        managed = _update(_strip(empty), live, {}, before)
     try:
-        merged, managed = _applied(live, config, managed, writer, force=force)
+        merged, managed = _applied(live, config, managed, writer, complete, force=force)
     except OwnedByOthers as refused:
-        if writer.name != "kubectl" or not _upgradable(live, refused, writer):
+        if writer.name != "kubectl" or not _is_upgradable(live, refused, writer):
             raise
-        merged, managed = _applied(live, config, managed, writer, force=True)
+        merged, managed = _applied(live, config, managed, writer, complete, force=True)
     if writer.name == "kubectl":
-        merged = _with_last_applied(merged, config)
-    return _with_managed(merged, managed)
+        merged = _update_last_applied(merged, config)
+    return _set_managed(merged, managed)
 
 
 def _applied(
-    live: Manifest, config: Manifest, managed: Managed, writer: Writer, *, force: bool
+    live: Manifest, config: Manifest, managed: Managed, writer: Writer, complete: Complete, *, force: bool
 ) -> tuple[dict[str, Any], dict[Manager, Owned]]:
     type_, manager = writer.type_, writer.manager("Apply")
     check(type_, config)
     check(type_, live, duplicates=True)
-    settled = _reconciled(live, managed, writer)
+    settled = _reconcile(live, managed, writer)
     merged = merge(type_, live, config)
     last = settled.get(manager)
     time = last.time if last is not None else ""
-    wanted = fields_of(type_, config).without(writer.ignored)
+    wanted = collect_fields(type_, config).without(writer.ignored)
     settled[manager] = Owned(wanted, writer.version, time)
     if last is not None and (last.version != writer.version or last.fields - wanted):
-        merged = _pruned(merged, settled, last, writer)
+        merged = _prune(merged, settled, last, writer)
     settled, _ = _settle(live, merged, settled, manager, writer, force=force)
     kept = (settled[manager].fields if manager in settled else NOTHING) - _NEVER_OWNED
     settled.pop(manager, None)
+    unchanged = equal(live, merged)
     if kept:
-        unchanged = equal(live, merged)
         settled[manager] = Owned(kept, writer.version, time if unchanged else timestamp(writer.now))
-    return merged, settled
+    return dict(live) if unchanged else complete(merged), settled
 
 
-def _converted(types: Types, before: str, after: str, *values: Any) -> Type | None:
+def _convert(types: Types, before: str, after: str, *values: Any) -> Type | None:
     """Return the type in version `after` of objects of version `before`; None when it is not served.
 
     Raises:
@@ -327,40 +332,40 @@ def _converted(types: Types, before: str, after: str, *values: Any) -> Type | No
     return type_
 
 
-def _pruned(merged: Any, managed: Managed, last: Owned, writer: Writer) -> Any:
+def _prune(merged: Any, managed: Managed, last: Owned, writer: Writer) -> Any:
     """Remove what the manager applied last time, except what it or anybody else still owns.
 
     Raises:
         TypeFault: an object on the way is not of the type of a version that it must be converted to.
     """
     types = writer.types
-    type_ = _converted(types, writer.version, last.version, merged)
+    type_ = _convert(types, writer.version, last.version, merged)
     if type_ is None or not last.fields:
         return merged
-    gone = with_named_fields(last.fields, type_)
+    gone = add_named_fields(last.fields, type_)
     pruned, at = remove(type_, merged, gone), last.version
     for version in sorted({owned.version for owned in managed.values()}, key=lambda v: (v != last.version, v)):
-        if (other := _converted(types, at, version, merged, pruned)) is not None:
-            pruned, at = _with_owned_items(merged, pruned, version, managed, other), version
-    _converted(types, at, last.version, pruned)
-    before = with_named_fields(fields_of(type_, merged), type_)
-    after = with_named_fields(fields_of(type_, pruned), type_)
+        if (other := _convert(types, at, version, merged, pruned)) is not None:
+            pruned, at = _add_owned_items(merged, pruned, version, managed, other), version
+    _convert(types, at, last.version, pruned)
+    before = add_named_fields(collect_fields(type_, merged), type_)
+    after = add_named_fields(collect_fields(type_, pruned), type_)
     left = remove(type_, merged, (before - after) & gone)
-    _converted(types, last.version, writer.version, left)
+    _convert(types, last.version, writer.version, left)
     return left
 
 
-def _with_owned_items(merged: Any, pruned: Any, version: str, managed: Managed, type_: Type) -> Any:
+def _add_owned_items(merged: Any, pruned: Any, version: str, managed: Managed, type_: Type) -> Any:
     owned = NOTHING
     for entry in managed.values():
         if entry.version == version:
             owned = owned | entry.fields
-    had, has = fields_of(type_, merged), fields_of(type_, pruned)
-    keep = with_named_fields(has, type_) | with_named_fields(owned, type_)
-    return remove(type_, merged, with_named_fields(had, type_) - keep)
+    had, has = collect_fields(type_, merged), collect_fields(type_, pruned)
+    keep = add_named_fields(has, type_) | add_named_fields(owned, type_)
+    return remove(type_, merged, add_named_fields(had, type_) - keep)
 
 
-def _reconciled(live: Manifest, managed: Managed, writer: Writer) -> dict[Manager, Owned]:
+def _reconcile(live: Manifest, managed: Managed, writer: Writer) -> dict[Manager, Owned]:
     """Read each entry as today's schema does; entries of versions no longer served are forgotten.
 
     Raises:
@@ -368,9 +373,9 @@ def _reconciled(live: Manifest, managed: Managed, writer: Writer) -> dict[Manage
     """
     settled = {}
     for manager, owned in managed.items():
-        type_ = _converted(writer.types, writer.version, owned.version, live)
+        type_ = _convert(writer.types, writer.version, owned.version, live)
         if type_ is not None:
-            settled[manager] = Owned(reconciled(owned.fields, type_), owned.version, owned.time)
+            settled[manager] = Owned(reconcile(owned.fields, type_), owned.version, owned.time)
     return settled
 
 
@@ -386,9 +391,9 @@ def _settle(
 
     def changes_in(version: str) -> Comparison:
         if version not in comparisons:
-            type_ = _converted(writer.types, writer.version, version, live, new) or writer.type_
+            type_ = _convert(writer.types, writer.version, version, live, new) or writer.type_
             comparison = compare(type_, live, new)
-            comparisons[version] = comparison.without(writer.ignored_in(version))
+            comparisons[version] = comparison.without(writer.get_ignored(version))
         return comparisons[version]
 
     conflicts: dict[Manager, FieldSet] = {}
@@ -408,7 +413,7 @@ def _settle(
 # kubectl's client-side apply
 
 
-def _upgradable(live: Manifest, refused: OwnedByOthers, writer: Writer) -> bool:
+def _is_upgradable(live: Manifest, refused: OwnedByOthers, writer: Writer) -> bool:
     """Tell whether all conflicts are about fields that kubectl itself applied before, client-side, and that are
     unchanged.
 
@@ -424,14 +429,14 @@ def _upgradable(live: Manifest, refused: OwnedByOthers, writer: Writer) -> bool:
     except (ValueError, TypeFault):
         return False
     changes = compare(writer.type_, last, live)
-    own = fields_of(writer.type_, last) - changes.modified - changes.added - changes.removed
+    own = collect_fields(writer.type_, last) - changes.modified - changes.added - changes.removed
     others = [(manager, path) for manager, path in refused.conflicts if path not in own]
     if others:
         raise OwnedByOthers(others) from None
     return True
 
 
-def _with_last_applied(merged: Mapping[str, Any], config: Manifest) -> dict[str, Any]:
+def _update_last_applied(merged: Mapping[str, Any], config: Manifest) -> dict[str, Any]:
     """Bring kubectl's annotation up to date where there is one."""
     annotations = merged.get("metadata", {}).get("annotations") or {}
     if not annotations.get(LAST_APPLIED):

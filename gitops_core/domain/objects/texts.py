@@ -27,10 +27,10 @@ def shortened(text: str, most: int) -> str:
     return f"{kept}... ({len(content) - len(kept.encode())} bytes left out)"
 
 
-def abridged(text: str, most: int) -> str:
+def abridge(text: str, most: int) -> str:
     """Leave out the middle: people say first what they are about, and last what is wrong.
 
-    >>> abridged("spec.template: " + "x" * 1000 + ": must be small", 96)
+    >>> abridge("spec.template: " + "x" * 1000 + ": must be small", 96)
     'spec.template: xxxxxxxxxxxxxxxxx ... (966 bytes left out) ... xxxxxxxxxxxxxxxxx: must be small'
     """
     content = text.encode("utf-8", "replace")

@@ -126,7 +126,7 @@ def read_manifests(files: Mapping[str, bytes], decode: Decode | None = None) -> 
             found.extend((path, manifest) for manifest in read_file(data, decode))
         except Malformed as error:
             faults.append(Fault(path, error.line, error.problem))
-    faults.extend(_duplicates(found))
+    faults.extend(_find_duplicates(found))
     if faults:
         raise ManifestInvalid(f"failed to decode Kubernetes YAML from {'; '.join(map(str, faults))}")
     return tuple(manifest for _, manifest in found)
@@ -142,7 +142,7 @@ def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
     for line, document in (decode or documents)(data):
         if document is None:
             continue
-        for manifest in _expanded(document, line):
+        for manifest in _expand(document, line):
             _check(manifest, line)
             annotations = manifest["metadata"].get("annotations") or {}
             if annotations.get(LOCAL_CONFIG, "false") == "false":
@@ -259,7 +259,7 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _expanded(document: Any, line: int) -> Iterator[Any]:
+def _expand(document: Any, line: int) -> Iterator[Any]:
     if not isinstance(document, dict):
         raise Malformed(line, "not an object")
     if not document:
@@ -269,7 +269,7 @@ def _expanded(document: Any, line: int) -> Iterator[Any]:
         yield document
         return
     for item in items:
-        yield from _expanded(item, line)
+        yield from _expand(item, line)
 
 
 def _check(manifest: Mapping[str, Any], line: int) -> None:
@@ -287,24 +287,24 @@ def _check(manifest: Mapping[str, Any], line: int) -> None:
     for place in ("labels", "annotations"):
         found = about.get(place)
         if found is not None and not isinstance(found, dict):
-            raise Malformed(line, f"metadata.{place} is {_kind_of(found)}: write a mapping of texts")
+            raise Malformed(line, f"metadata.{place} is {_write_kind(found)}: write a mapping of texts")
         fields |= {f"metadata.{place}[{name!r}]": value for name, value in (found or {}).items()}
     for field, value in fields.items():
         if value is not None and not isinstance(value, str):
             hint = "write a text" if isinstance(value, dict | list) else "quote it"
-            raise Malformed(line, f"{field} is {_kind_of(value)}: {hint}")
+            raise Malformed(line, f"{field} is {_write_kind(value)}: {hint}")
 
 
-def _kind_of(value: Any) -> str:
+def _write_kind(value: Any) -> str:
     """
-    >>> [_kind_of(value) for value in (True, 1, 8.1e6, [], {}, "x")]
+    >>> [_write_kind(value) for value in (True, 1, 8.1e6, [], {}, "x")]
     ['a boolean', 'a number', 'a number', 'a list', 'a mapping', 'a text']
     """
     kinds = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
     return kinds.get(type(value), "a text")
 
 
-def _duplicates(found: Iterable[tuple[str, Manifest]]) -> Iterator[Fault]:
+def _find_duplicates(found: Iterable[tuple[str, Manifest]]) -> Iterator[Fault]:
     seen: dict[tuple[str, str, str, str], str] = {}
     for path, manifest in found:
         ref = ObjectRef.of(manifest)

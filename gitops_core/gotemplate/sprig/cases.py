@@ -134,11 +134,11 @@ def camel_case(text: str) -> str:
 
 
 def snake_case(text: str) -> str:
-    return _separated(text, "_")
+    return _separate(text, "_")
 
 
 def kebab_case(text: str) -> str:
-    return _separated(text, "-")
+    return _separate(text, "-")
 
 
 def _class_of(character: str) -> str:
@@ -178,7 +178,7 @@ def _word_end(text: str, at: int, kind: str) -> int:
     return end
 
 
-def _separated(text: str, connector: str) -> str:
+def _separate(text: str, connector: str) -> str:
     words = [*_words(text), ("", "")]
     pieces: list[str] = []
     at = 0

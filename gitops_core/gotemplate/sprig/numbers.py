@@ -144,7 +144,7 @@ def _decimal(value: Value) -> Decimal:
     return Decimal(repr(number))
 
 
-def _divided(a: Decimal, b: Decimal) -> Decimal:
+def _divide(a: Decimal, b: Decimal) -> Decimal:
     if not b:
         raise CallError("decimal division by 0")
     return _EXACT.divide(a, b).quantize(Decimal(1).scaleb(-16), rounding=ROUND_HALF_UP, context=_EXACT)
@@ -172,7 +172,7 @@ NUMBERS: Mapping[str, Function] = {
     "add1f": Function("any", lambda value: _decimals(value, (1,), _EXACT.add)),
     "addf": Function("...any", lambda *values: _decimals(0.0, values, _EXACT.add)),
     "subf": Function("any, ...any", lambda first, *others: _decimals(first, others, _EXACT.subtract)),
-    "divf": Function("any, ...any", lambda first, *others: _decimals(first, others, _divided)),
+    "divf": Function("any, ...any", lambda first, *others: _decimals(first, others, _divide)),
     "mulf": Function("any, ...any", lambda first, *others: _decimals(first, others, _EXACT.multiply)),
     "biggest": Function("any, ...any", lambda *values: Int64(max(map(to_int, values)))),
     "max": Function("any, ...any", lambda *values: Int64(max(map(to_int, values)))),

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from image_updater.api import ImageRef, MarkerCounts, MarkerReport, Reverted
 from image_updater.domain.files.markers import mend
-from image_updater.domain.files.plan import Sighting, State
+from image_updater.domain.files.sightings import Sighting, State
 
 Place = TypeVar("Place", Sighting, MarkerReport)
 

@@ -1,6 +1,6 @@
 """What to commit so that the files of a folder say what the policies chose.
 
-    file  ->  its places (readings, placing)  ->  judged (sightings)  ->  set and proven (edits)  ->  CommitPlan
+    file  ->  its places (readings, placing)  ->  judged (judging)  ->  set and proven (edits)  ->  CommitPlan
 
 A plan is made from one commit and is pure: when somebody else pushed, it is made again on the new commit. Planning what
 a plan leads to leads to nothing to do.
@@ -9,42 +9,17 @@ a plan leads to leads to nothing to do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
 
 from image_updater.api import ImageRef
 from image_updater.domain.files.edits import set_values
+from image_updater.domain.files.judging import hold_nothing, sight
 from image_updater.domain.files.markers import Unparsable, mend
-from image_updater.domain.files.places import ObjectIdentifier, parse_setter
+from image_updater.domain.files.places import parse_setter
 from image_updater.domain.files.placing import Placed, find_places
 from image_updater.domain.files.readings import REMEMBERED, Reading, Readings, blob_id, decode, kind_of, read, remember
-from image_updater.domain.files.sightings import Sighting, Spot, State, find_torn_images, hold_nothing, sight
+from image_updater.domain.files.sightings import Change, CommitPlan, Sighting, find_torn_images
 from image_updater.domain.files.targets import DeclaredTarget, glob_pattern
-
-__all__ = ["Change", "CommitPlan", "Sighting", "Spot", "State", "plan_commit", "setters"]
-
-
-class Change(NamedTuple):
-    """One value that the commit changes."""
-
-    file: str
-    object: ObjectIdentifier
-    old: str
-    new: str
-    setter: str
-
-
-@dataclass(frozen=True)
-class CommitPlan:
-    """New contents by path (those that change), and everything that was seen. Without edits there is nothing to do.
-
-    Changes and sightings name files in UTF-8 (`mend`), whatever bytes their paths have.
-    """
-
-    edits: Mapping[str, bytes]
-    changes: tuple[Change, ...]
-    sightings: tuple[Sighting, ...]
 
 
 def setters(namespace: str, images: Mapping[str, ImageRef]) -> dict[str, str]:
@@ -67,7 +42,7 @@ def plan_commit(
     files: Mapping[str, bytes],
     values: Mapping[str, str],
     *,
-    hold: Callable[[Spot], str] = hold_nothing,
+    hold: Callable[[Change], str] = hold_nothing,
     targets: Iterable[DeclaredTarget] = (),
     readings: Readings = REMEMBERED,
     blobs: Mapping[str, str] = MappingProxyType({}),
@@ -83,7 +58,7 @@ def plan_commit(
     """
     declared = tuple(targets)
 
-    def plan(hold: Callable[[Spot], str]) -> CommitPlan:
+    def plan(hold: Callable[[Change], str]) -> CommitPlan:
         made = _Plan(files, values, hold, declared, readings)
         for path in sorted(files):
             made.add(path, blobs.get(path, ""))
@@ -93,7 +68,7 @@ def plan_commit(
     held = find_torn_images(first.sightings)
     if not any(s.state == "pending" and (s.file, parse_setter(s.setter).base) in held for s in first.sightings):
         return first
-    return plan(lambda spot: held.get((spot.file, parse_setter(spot.setter).base), "") or hold(spot))
+    return plan(lambda change: held.get((change.file, parse_setter(change.setter).base), "") or hold(change))
 
 
 class _Plan:
@@ -103,7 +78,7 @@ class _Plan:
         self,
         files: Mapping[str, bytes],
         values: Mapping[str, str],
-        hold: Callable[[Spot], str],
+        hold: Callable[[Change], str],
         targets: tuple[DeclaredTarget, ...],
         known: Readings,
     ) -> None:
@@ -163,5 +138,5 @@ class _Plan:
         if after is not None:
             remember(self.known, "yaml", blob_id(edited, like=blob), after)
         file = mend(path)
-        self.changes += (Change(file, place.object, place.value, desired, place.setter) for place, desired in pending)
+        self.changes += (Change(file, place.setter, place.value, desired, place.object) for place, desired in pending)
         return seen

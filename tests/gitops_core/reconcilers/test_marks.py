@@ -74,7 +74,7 @@ async def test_an_object_that_was_marked_before_the_first_sync_is_left_alone(how
 
 
 @in_virtual_time
-async def test_what_is_left_alone_is_neither_refused_nor_waited_for() -> None:
+async def test_an_object_left_alone_is_neither_refused_nor_waited_for() -> None:
     """Its manifest may be one that the API server would not take any more."""
     sealed = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, labels: {x: 'not a label!'}}\n"
 

@@ -82,7 +82,7 @@ async def test_a_catalog_that_is_locked_is_left_as_it_is(tmp_path: Path) -> None
         assert await catalog.seen("r/app") == (SeenTag("1.1", LATER), SeenTag("1.0", NOW))
 
 
-async def test_what_is_in_memory_is_bounded_and_what_is_not_is_read(tmp_path: Path) -> None:
+async def test_the_memory_is_bounded_and_the_rest_is_read(tmp_path: Path) -> None:
     many = adapter.BUDGET // 140 // 3
     tags = [f"{n}" for n in range(many)]
     with closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
@@ -97,7 +97,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-async def test_what_is_recorded_is_read_without_changing_a_byte(tmp_path: Path) -> None:
+async def test_a_recorded_history_is_read_without_changing_a_byte(tmp_path: Path) -> None:
     path = tmp_path / "tags.db"
     with closing(SqliteCatalog.open(path)) as catalog:
         await catalog.store("r/app", ["1.0"], NOW)

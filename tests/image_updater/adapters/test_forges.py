@@ -78,7 +78,7 @@ def test_an_api_that_is_given_wins() -> None:
         ("gitea", "https://example.com:99999/org/app", ""),
     ],
 )
-def test_what_names_no_repository_is_for_somebody_to_edit(kind: Kind, url: str, api: str) -> None:
+def test_a_url_that_names_no_repository_is_for_somebody_to_edit(kind: Kind, url: str, api: str) -> None:
     with pytest.raises(StalledError) as caught:
         find_place(ForgeAddress(kind, url, api))
 

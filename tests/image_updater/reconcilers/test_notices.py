@@ -17,7 +17,7 @@ from image_updater.reconcilers.notices import make_ready_notices
 
 
 @pytest.mark.parametrize("message", ["Latest image tag is 1.2.3", "Latest image tag is 1.2.3" + ", and more" * 5000])
-def test_what_is_said_again_is_no_second_event(message: str) -> None:
+def test_a_repeated_message_is_no_second_event(message: str) -> None:
     metadata = ObjectMeta(name="app", namespace="shop", generation=1)
     spec = ImagePolicySpec(image_repository_ref=NamespacedReference(name="app"), policy=PolicyChoice())
     fresh = ImagePolicy(metadata=metadata, spec=spec, status=ImagePolicyStatus())

@@ -226,7 +226,7 @@ def test_an_owner_makes_the_whole_secret_and_is_its_controller() -> None:
 
 
 @pytest.mark.parametrize("policy", ["Orphan", "CreateOrMerge"])
-def test_who_does_not_own_leaves_neither_owner_nor_creator_on_what_he_makes(policy: str) -> None:
+def test_a_policy_without_ownership_leaves_neither_owner_nor_creator_on_its_secret(policy: str) -> None:
     plan = planned(policy, None, immutable=True)
 
     assert isinstance(plan, Create)
@@ -245,14 +245,14 @@ def test_the_secret_has_the_name_that_the_target_gives_it() -> None:
     assert target_of(wanted_with(Target(), {})) == ObjectRef(secret, ObjectKey("shop", "db"))
 
 
-def test_what_is_not_to_be_made_is_not_made() -> None:
+def test_a_secret_that_the_policy_does_not_create_is_not_made() -> None:
     assert planned("Merge", None) == Keep(
         "SecretMissing", "secret will not be created due to CreationPolicy=Merge", bound=False
     )
     assert planned("None", None) == planned("None", stored({})) == Keep(bound=False)
 
 
-def test_when_all_is_gone_the_deletion_policy_decides() -> None:
+def test_the_deletion_policy_decides_when_all_keys_are_gone() -> None:
     live = stored({"password": "djE="})
     deleted = Keep("SecretDeleted", "secret deleted due to DeletionPolicy=Delete", bound=False)
     nobodys, anothers = stored({}, owners=()), stored({}, owners=(OTHER,))
@@ -326,7 +326,7 @@ def test_an_owner_that_controls_nothing_stays_beside_us() -> None:
     assert manifest["metadata"]["ownerReferences"] == [beside, OWNER]
 
 
-def test_who_no_longer_owns_takes_his_marks_away_and_leaves_those_of_others() -> None:
+def test_a_former_owner_takes_its_marks_away_and_leaves_those_of_others() -> None:
     ours = stored({}, labels={CREATED_BY: OURS, "tier": "x"})
     theirs = stored({}, labels={CREATED_BY: "f00d"}, owners=())
 
@@ -441,7 +441,7 @@ def test_a_secret_that_another_gives_up_is_taken_over() -> None:
     assert isinstance(plan_of(wanted, read(PASSWORD), live, "uid-third"), Refuse)
 
 
-def test_what_is_released_is_the_same_without_our_marks() -> None:
+def test_a_released_secret_is_the_same_without_our_marks() -> None:
     beside = {**DEPLOYER, "controller": False}
     live = stored({"password": "djE="}, owners=(OWNER, beside), labels={CREATED_BY: OURS, MANAGED: "true"})
 

@@ -25,12 +25,12 @@ from gitops_core.adapters.git.objects import (
     encode_commit,
     encode_tree,
     folder_path,
-    new_object,
+    make_commit,
+    make_object,
     parse_commit,
     parse_tree,
-    signed_commit,
 )
-from gitops_core.adapters.git.remote import push_options, target_of
+from gitops_core.adapters.git.remote import get_target, push_options
 from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError, TreeLost
 from gitops_core.meta import FixedTree, Revision, Sensitive, Tree
@@ -78,14 +78,14 @@ class FakeRepository:
         """Somebody commits `files` on top of a branch; None removes one."""
         ref = f"refs/heads/{branch}"
         parent = self.refs.get(ref, "")
-        root = self.tree_of(parent) if parent else self.add(new_object("tree", b""))
+        root = self.tree_of(parent) if parent else self.add(make_object("tree", b""))
         tree, objects = edit_tree(self.entries, root, files, "sha1")
         for item in objects:
             self.add(item)
         for path, mode in (modes or {}).items():
             tree = self._with_mode(tree, path, mode)
         body = encode_commit(Commit(parent, {}, message, SOMEBODY, SOMEBODY), tree)
-        self.refs[ref] = self.add(new_object("commit", body if parent else body.replace(b"parent \n", b"")))
+        self.refs[ref] = self.add(make_object("commit", body if parent else body.replace(b"parent \n", b"")))
         return self.refs[ref]
 
     async def tag(self, name: str, commit: str, *, annotated: bool = False) -> None:
@@ -145,7 +145,7 @@ class FakeRepository:
         entries = dict(self.entries(root))
         old = entries[name]
         entries[name] = Entry(FOLDER, self._with_mode(old.oid, rest, mode)) if rest else Entry(mode, old.oid)
-        return self.add(new_object("tree", encode_tree(entries)))
+        return self.add(make_object("tree", encode_tree(entries)))
 
 
 class FakeGit:
@@ -235,7 +235,7 @@ class FakeRemote:
         return await self._deed("describe", lambda: self._commit(revision))
 
     async def preview(self, commit: Commit) -> str:
-        return await self._deed("preview", lambda: self._edited(commit)[0])
+        return await self._deed("preview", lambda: self._edit(commit)[0])
 
     async def push(
         self,
@@ -247,9 +247,9 @@ class FakeRemote:
         options: Mapping[str, str] = {},
         ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
-        tree, objects = self._edited(commit)
-        made = await signed_commit(commit, tree)
-        ref, target, told = full_ref(branch, "heads"), target_of(refspec, branch), push_options(options)
+        tree, objects = self._edit(commit)
+        made = await make_commit(commit, tree)
+        ref, target, told = full_ref(branch, "heads"), get_target(refspec, branch), push_options(options)
 
         def push() -> Revision:
             self._move(commit, made, ref, expected, target, ours)
@@ -312,7 +312,7 @@ class FakeRemote:
         files = self._tree(revision, path).files
         return tuple(sorted(name for name, content in files.items() if text.encode() in content))
 
-    def _edited(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
+    def _edit(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
         parent = self._commit(Revision("", commit.parent))
         return edit_tree(self.repository.entries, parent.tree, commit.edits, "sha1")
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from gitops_core.adapters.oci.logins.login import READ, Login, SdkMissing, told
+from gitops_core.adapters.oci.logins.login import READ, Login, SdkMissing, shorten_message
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials
@@ -40,7 +40,7 @@ def login(scope: str) -> Login:
         credentials: Any = google.auth.default(scopes=SCOPES, request=request)[0]
         credentials.refresh(partial(request, timeout=READ))
     except GoogleAuthError as error:
-        raise CredentialsInvalid(f"gcp gave no credentials for {scope}: {told(error)}") from None
+        raise CredentialsInvalid(f"gcp gave no credentials for {scope}: {shorten_message(error)}") from None
     if not credentials.token:
         raise CredentialsInvalid(f"gcp gave no token for {scope}")
     expires = credentials.expiry.replace(tzinfo=UTC) if credentials.expiry else datetime.now(UTC) + timedelta(minutes=5)

@@ -109,7 +109,7 @@ def test_a_namespace_is_deleted_by_who_is_proven_to_have_made_it_and_no_other(li
     assert not may_be_deleted(live, OWNER)
 
 
-def test_what_no_others_go_with_is_deleted_whoever_made_it() -> None:
+def test_an_object_that_takes_no_others_along_is_deleted_whoever_made_it() -> None:
     assert may_be_deleted({**namespace(owner=None, entries=()), "kind": "ConfigMap"}, OWNER)
 
 

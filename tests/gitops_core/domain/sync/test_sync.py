@@ -90,7 +90,7 @@ def test_pruning_goes_the_other_way_round(gone: list[ObjectRef]) -> None:
 
 
 @given(inventories)
-def test_what_others_need_is_deleted_last_and_definitions_last_of_all(gone: list[ObjectRef]) -> None:
+def test_objects_that_others_need_are_deleted_last_and_definitions_last_of_all(gone: list[ObjectRef]) -> None:
     parts = stages.prune_stages(gone)
     flat = [ref for part in parts for ref in part]
     place = {ref: number for number, part in enumerate(parts) for ref in part}
@@ -221,7 +221,7 @@ def test_limits_are_read_from_the_annotation() -> None:
         ("none", 100, 99, ""),
     ],
 )
-def test_what_the_annotation_does_not_limit_is_not_limited(text: str, known: int, gone: int, told: str) -> None:
+def test_a_prune_that_the_annotation_does_not_limit_is_not_limited(text: str, known: int, gone: int, told: str) -> None:
     refs, limit = config_maps(known), PruneLimit.of({LIMIT: text})
     wanted = [manifest(ref) for ref in refs[gone:]]
 

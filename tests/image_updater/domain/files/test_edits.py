@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from image_updater.api import ImageRef
 from image_updater.domain.files.edits import Splice, read_by_comparing, read_by_counting, splice
 from image_updater.domain.files.markers import Unparsable, setter_of
-from image_updater.domain.files.plan import Sighting, plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, setters
 from image_updater.domain.files.readings import Reading, find_markers
 from image_updater.domain.files.scalars import reads_as_text, spell
+from image_updater.domain.files.sightings import Sighting
 
 slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
 
@@ -103,7 +104,7 @@ def test_the_marked_value_changes_and_nothing_else(before: str, after: str) -> N
         'a: sha256:1 # {"$imagepolicy": "shop:bare:digest"}\n',
     ],
 )
-def test_what_is_no_marker_changes_nothing(text: str) -> None:
+def test_a_comment_that_is_not_a_marker_changes_nothing(text: str) -> None:
     assert edited(text) == text
 
 
@@ -207,7 +208,7 @@ SET = st.sampled_from(
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8), st.booleans(), st.lists(SET, min_size=1, max_size=3))
 @settings(deadline=None, max_examples=400)
-def test_what_is_proven_by_counting_is_what_comparing_finds(pieces: list[str], crlf: bool, values: list[str]) -> None:
+def test_counting_proves_the_same_as_comparing(pieces: list[str], crlf: bool, values: list[str]) -> None:
     text = "".join(pieces).replace("MARK", MARK).replace("\n", "\r\n" if crlf else "\n")
     before = find_markers(text)
     edits = {place.start: values[i % len(values)] for i, place in enumerate(before.places) if i % 3 != 2}

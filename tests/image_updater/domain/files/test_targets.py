@@ -17,7 +17,8 @@ from image_updater.domain.files.leaves_json import JSON
 from image_updater.domain.files.leaves_toml import TOML
 from image_updater.domain.files.leaves_yaml import YAML
 from image_updater.domain.files.markers import Unparsable
-from image_updater.domain.files.plan import CommitPlan, plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.sightings import CommitPlan
 from image_updater.domain.files.targets import DeclaredTarget
 
 slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
@@ -216,7 +217,9 @@ def test_a_kustomizations_image_changes(policy: str, before: str, after: str) ->
         ("kustomization.yaml", kustomize("app"), "images: []", "unparsable", "images has no entry of the name 'app'"),
     ],
 )
-def test_what_cannot_be_set_is_told_and_left(file: str, target: Target, text: str, state: str, cause: str) -> None:
+def test_a_target_that_cannot_be_set_is_reported_and_left(
+    file: str, target: Target, text: str, state: str, cause: str
+) -> None:
     found = plan(file, text, target)
 
     assert not found.edits
@@ -250,7 +253,7 @@ def test_marked_parts_of_an_image_move_together_or_not_at_all(marked: dict[str, 
     lines = [f'  {key}: {text} # {{"$imagepolicy": "shop:{setter}"}}' for key, (text, setter) in marked.items()]
     text = "\n".join(["images:", "- name: x", *lines, ""]).encode()
 
-    found = plan_commit({"a.yaml": text}, VALUES, hold=lambda spot: "somebody" if spot.setter == stuck else "")
+    found = plan_commit({"a.yaml": text}, VALUES, hold=lambda change: "somebody" if change.setter == stuck else "")
 
     assert not found.edits
     assert {s.state for s in found.sightings} == {"held"}

@@ -130,7 +130,7 @@ def settled(request: Request, world: Mapping[str, Facts]) -> tuple[Chosen | Noth
 
 
 @given(requests, worlds)
-def test_what_must_not_be_chosen_is_not(request: Request, world: Mapping[str, Facts]) -> None:
+def test_a_tag_that_a_rule_forbids_is_not_chosen(request: Request, world: Mapping[str, Facts]) -> None:
     found, asked = settled(request, world)
 
     rules = request.rules
@@ -215,7 +215,7 @@ def test_without_guards_it_is_the_policy_alone(listed: list[str], policy: Policy
 
 
 @given(requests, worlds, st.integers(0, 100))
-def test_what_was_chosen_by_age_stays_old_enough(request: Request, world: Mapping[str, Facts], hours: int) -> None:
+def test_a_tag_chosen_by_age_stays_old_enough(request: Request, world: Mapping[str, Facts], hours: int) -> None:
     """Time makes tags eligible, never the reverse."""
     aged = replace(request, rules=Rules(guards=("guard",), min_age=86400.0))
     order = {tag: n for n, tag in enumerate(v.tag for v in explain_tags(replace(aged, rules=Rules())))}
@@ -296,7 +296,7 @@ def test_the_next_tag_goes_out_and_so_does_a_new_image_of_the_same_tag() -> None
     assert [found.tag for found in (newer, same, bad) if isinstance(found, Chosen)] == ["1.3.0", "1.2.0", "1.1.0"]
 
 
-def test_what_failed_before_is_not_what_is_taken_back_to() -> None:
+def test_an_image_that_failed_before_is_not_taken_back_to() -> None:
     chain = (quarantined("1.1.0", "1.0.0"), quarantined("1.2.0", "1.1.0"))
     circle = (quarantined("1.1.0", "1.2.0"), quarantined("1.2.0", "1.1.0"))
 
@@ -336,7 +336,7 @@ def ran(tag: str, hours: float, **more: Any) -> Proven:
     return Proven(policy="app", tag=tag, since=NOW - hours * HOUR, **{"digest": f"sha256:{tag}", **more})
 
 
-def test_what_stage_has_proven_long_enough_is_promoted() -> None:
+def test_an_image_that_stage_has_proven_long_enough_is_promoted() -> None:
     request = stage_ran(
         "1.0.0",
         "1.1.0",
@@ -370,7 +370,7 @@ def test_what_stage_has_proven_long_enough_is_promoted() -> None:
         ({"digest": ""}, "ImagePolicy stage/app ran an image that is not known"),
     ],
 )
-def test_what_stage_does_not_run_well_any_more_or_never_ran_is_not_promoted(more: dict[str, Any], cause: str) -> None:
+def test_an_image_that_stage_does_not_run_well_or_never_ran_is_not_promoted(more: dict[str, Any], cause: str) -> None:
     request = stage_ran("1.0.0", first=ran("1.0.0", 9, **more))
 
     assert isinstance(decide(request), Nothing)
@@ -448,7 +448,7 @@ def test_a_registry_is_not_asked_about_every_tag() -> None:
         ),
     ],
 )
-def test_what_a_policy_alone_says_of_each_tag(
+def test_each_tag_has_a_verdict_of_the_policy_alone(
     policy: Policy, tag_filter: TagFilter | None, expected: dict[str, str]
 ) -> None:
     listing = Listing(["1.0.0", "1.3.0", "1.2.0", "1.4.0-rc.1", "2.0.0", "latest"], ["^1.2"])

@@ -152,7 +152,7 @@ def test_a_commit_is_ours_by_its_id_or_by_what_was_about_to_be_pushed() -> None:
     assert not is_recorded("c1", told, [])
 
 
-def test_who_pushed_the_tip_holds_the_branch_within_its_namespace() -> None:
+def test_the_pusher_of_the_tip_holds_the_branch_within_its_namespace() -> None:
     ours = automation("z", pushed="c1")
 
     assert find_holder("c1", ours, [automation("a", pushed="c1"), automation("b", "thief", pushed="c1")]) is None
@@ -168,7 +168,7 @@ def test_the_registry_is_asked_about_so_many_pushes_only() -> None:
     assert not may_ask(frozenset(pushes))
 
 
-def test_what_a_namespace_lists_counts_there_alone_and_each_way_apart() -> None:
+def test_a_listing_counts_in_its_namespace_alone_and_each_way_apart() -> None:
     ways: list[dict[str, Any]] = [{}, {"insecure": True}, {"proxySecretRef": {"name": "p"}}]
     names = {make_catalog_name(repository(namespace, **way), IMAGE) for namespace in ("shop", "thief") for way in ways}
 

@@ -59,7 +59,7 @@ def test_a_window_that_is_closed_opens_when_it_says(window: UpdateWindow, now: d
 
 
 @given(st.lists(windows, max_size=3), moments)
-def test_what_may_open_next_is_never_now(some: list[UpdateWindow], now: datetime) -> None:
+def test_the_next_change_is_never_now(some: list[UpdateWindow], now: datetime) -> None:
     """Else who waits for it would look again at once, for ever."""
     openings = [moment for window in some if (moment := find_opening(window, now)) is not None]
 

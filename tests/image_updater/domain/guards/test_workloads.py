@@ -101,7 +101,9 @@ BY_HAND = {"replicas": 2, "updateStrategy": {"type": "OnDelete"}}
         ("Rollout", {}, {"phase": "Healthy"}, "Healthy"),
     ],
 )
-def test_what_no_pod_runs_is_not_healthy(kind: str, spec: dict[str, Any], status: dict[str, Any], state: str) -> None:
+def test_a_workload_without_a_pod_is_not_healthy(
+    kind: str, spec: dict[str, Any], status: dict[str, Any], state: str
+) -> None:
     assert read_running_state({"kind": kind, "spec": spec, "status": status})[0] == state
 
 

@@ -83,7 +83,7 @@ def test_a_claim_counts_for_the_key_that_signed_it(payload: bytes) -> None:
         b"DSSEv1 -3 a 1 b",
     ],
 )
-def test_what_our_key_signed_for_something_else_is_no_signature_of_the_image(payload: bytes) -> None:
+def test_a_signature_of_something_else_is_none_of_the_image(payload: bytes) -> None:
     assert not is_verified(signed(payload), DIGEST, OURS)
 
 
@@ -125,7 +125,7 @@ def test_a_bundle_that_signs_a_file_is_no_claim() -> None:
     assert read_bundle(b'{"dsseEnvelope": {"payload": "!", "payloadType": "a", "signatures": []}}') == ()
 
 
-def test_why_an_image_is_not_signed() -> None:
+def test_a_refusal_says_why_an_image_is_not_signed() -> None:
     assert explain_refusal([signed(simple())], DIGEST, OURS) == ""
     assert explain_refusal([], DIGEST, OURS) == "it has no signature"
     assert explain_refusal([signed(simple())], DIGEST, THEIRS) == "none of its signatures (1) is valid for cosign.pub"
@@ -154,6 +154,6 @@ def test_keys_are_the_entries_that_end_with_pub() -> None:
         ({"cosign.pub": pem(dsa.generate_private_key(1024))}, "is not a key that cosign signs with"),
     ],
 )
-def test_what_is_no_key_is_named(values: dict[str, bytes], message: str) -> None:
+def test_an_entry_that_is_not_a_key_is_named(values: dict[str, bytes], message: str) -> None:
     with pytest.raises(GuardInvalid, match=message):
         parse_keys(values)

@@ -28,7 +28,7 @@ def test_a_tag_pushed_twice_is_told_once() -> None:
     assert read_pushes(add_pushes(add_pushes("", [first]), [second])) == (second,)
 
 
-def test_what_a_later_listing_knows_better_does_not_count() -> None:
+def test_a_push_before_a_later_listing_does_not_count() -> None:
     annotations = {PUSHED: add_pushes("", [Push(NOW, "1.0"), Push(NOW + timedelta(seconds=9), "1.1")])}
 
     assert [push.tag for push in select_since(annotations, NOW + timedelta(seconds=5))] == ["1.1"]

@@ -29,7 +29,7 @@ def seen_tags(draw: st.DrawFn) -> tuple[SeenTag, ...]:
 
 @settings(max_examples=60, deadline=None)
 @given(seen_tags())
-def test_what_fits_is_found_again_as_it_was(seen: tuple[SeenTag, ...]) -> None:
+def test_tags_that_fit_are_found_again_as_they_were(seen: tuple[SeenTag, ...]) -> None:
     found = {tag.tag: tag for tag in decode(encode(seen)).select((), NOW)}
 
     assert found == {tag.tag: tag for tag in seen}
@@ -83,7 +83,7 @@ def test_nothing_comes_from_the_future() -> None:
         zlib.compress(b"\0" * (65 << 20), 9),
     ],
 )
-def test_what_was_not_written_here_is_refused(data: bytes) -> None:
+def test_a_record_that_was_not_written_here_is_refused(data: bytes) -> None:
     with pytest.raises(CheckpointInvalid):
         decode(data)
 
@@ -101,7 +101,7 @@ def test_any_bytes_are_a_record_or_are_refused(data: bytes) -> None:
 A, B = "sha256:a", "sha256:b"
 
 
-def test_what_two_memories_know_of_a_tag_is_one() -> None:
+def test_two_memories_of_a_tag_are_merged() -> None:
     hour = timedelta(hours=1)
     first, later, last = (SeenTag("1", NOW + number * hour) for number in range(3))
 

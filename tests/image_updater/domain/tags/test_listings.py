@@ -114,7 +114,7 @@ def test_a_bad_exclusion_is_told_in_the_originals_words() -> None:
         Listing(["1"], ["("])
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_the_memory_of_listings_is_bounded() -> None:
     kept = Listings()
     size = listings.KEPT_LISTINGS // listings.TAG // 4
 

@@ -161,7 +161,7 @@ def test_numbers_as_go_reads_them(text: str, number: float) -> None:
         *("0x1_p4", "0x1p_4", "0x1._8p1", "0x__1p1", "0x_.8p1", "0_x1p1", "0b_1", "0o_7", "0_"),
     ],
 )
-def test_what_is_no_number(text: str) -> None:
+def test_a_text_that_is_not_a_number_does_not_qualify(text: str) -> None:
     with pytest.raises(NoTagQualifies):
         parse_number(text)
 

@@ -27,7 +27,7 @@ def test_a_list_is_believed_as_long_as_it_lost_no_more_than_the_share(vanished: 
     assert bool(cause) == (vanished * 100 > 10 * share)
 
 
-def test_what_is_gone_for_a_week_was_cleaned_up() -> None:
+def test_tags_gone_for_a_week_count_as_cleaned_up() -> None:
     gone = history(9, LASTING)
 
     assert explain_disbelief(TAGS[9:], gone, 20, {}, NOW) == ""
