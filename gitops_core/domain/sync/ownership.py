@@ -55,7 +55,7 @@ class Ownership:
     creator: str
     directives: Directives
 
-    def marked(self, manifest: Manifest) -> Manifest:
+    def with_mark(self, manifest: Manifest) -> Manifest:
         return with_metadata(manifest, self.mark, {})
 
     def owns(self, manifest: Manifest) -> bool:

@@ -51,7 +51,7 @@ class Prediction:
         """Whether nothing is known of the object: it is read before it is applied."""
         return self.change is None and self.live is None and self.predicted is None
 
-    def reopened(self) -> Prediction:
+    def reopen(self) -> Prediction:
         """The same after a while, in which what need not be applied may have changed: it is read again then."""
         return Prediction(self.action, imprint=self.imprint) if self.change in ("unchanged", "skipped") else self
 

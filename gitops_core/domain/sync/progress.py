@@ -88,7 +88,7 @@ class Progress:
 
     def still_awaiting(self, refs: Iterable[ObjectRef]) -> Progress:
         """These are waited for until another look: what was known of the next stages is old by then."""
-        reopened = {ref: prediction.reopened() for ref, prediction in self.predictions.items()}
+        reopened = {ref: prediction.reopen() for ref, prediction in self.predictions.items()}
         return replace(self, awaited=tuple(refs), predictions=reopened)
 
     def next(self) -> Progress:
@@ -99,7 +99,7 @@ class Progress:
         fresh = {ref: Prediction(self.predictions[ref].action, "created") for ref in gone}
         return replace(self, predictions={**self.predictions, **fresh}, awaited=None)
 
-    def remembered(self) -> Progress:
+    def without_objects(self) -> Progress:
         """The same with nothing but what the wait for health needs, which may be long."""
         return replace(self, predictions={}, done={})
 
@@ -152,7 +152,7 @@ def judge(progress: Progress, lives: Lives, unserved: Mapping[ObjectRef, Kind], 
     return Verdict(waiting, {ref: state for ref, state in waiting.items() if state.status == "Failed"}, (), ())
 
 
-def targets(wanted: Kustomization, progress: Progress, ownership: Ownership) -> tuple[ObjectRef, ...]:
+def choose_targets(wanted: Kustomization, progress: Progress, ownership: Ownership) -> tuple[ObjectRef, ...]:
     """What must be healthy: everything that was applied, or what spec.healthChecks names; never the object itself.
 
     What somebody excluded by a directive in the cluster is nobody's to wait for.
@@ -168,10 +168,10 @@ def targets(wanted: Kustomization, progress: Progress, ownership: Ownership) -> 
     return tuple(ref for ref in refs if (ref.kind.kind, ref.key) != (wanted.KIND.kind, wanted.key))
 
 
-def told(states: Mapping[ObjectRef, Health]) -> str:
+def tell_states(states: Mapping[ObjectRef, Health]) -> str:
     """
     >>> ref = ObjectRef(Kind.of("apps/v1", "Deployment"), ObjectKey("shop", "web"))
-    >>> told({ref: Health("InProgress", "Ready: 0/1")})
+    >>> tell_states({ref: Health("InProgress", "Ready: 0/1")})
     "[Deployment/shop/web status: 'InProgress']"
     """
     return f"[{', '.join(f'{ref} status: {state.status!r}' for ref, state in states.items())}]"
