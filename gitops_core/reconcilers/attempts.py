@@ -171,7 +171,7 @@ class Attempt:
 
 
 def by_kind(refs: Iterable[ObjectRef]) -> tuple[tuple[str, str], ...]:
-    """Each kind of what is named, and the names."""
+    """Return each kind of what is named, and the names."""
     found: dict[str, list[str]] = {}
     for ref in refs:
         found.setdefault(ref.kind.kind, []).append(str(ref))

@@ -392,7 +392,7 @@ def _overlay(wanted: Kustomization) -> Overlay:
 
 
 def _mark(manifest: Manifest, wanted: Kustomization) -> Manifest:
-    """`manifest` with the owner's mark, and the common metadata, which wins."""
+    """Return `manifest` with the owner's mark, and the common metadata, which wins."""
     manifest = kustomization(wanted.key).with_mark(manifest)
     common = wanted.spec.common_metadata
     return with_metadata(manifest, common.labels, common.annotations) if common else manifest
@@ -403,7 +403,7 @@ def _fingerprint(plan: SyncPlan) -> str:
 
 
 def _digest(items: Iterable[object]) -> str:
-    """Of a JSON array of `items`, written one by one: the writing of a whole array lets no other thread in."""
+    """Hash a JSON array of `items`, written one by one: the writing of a whole array lets no other thread in."""
     digest = hashlib.sha256(b"[")
     for number, item in enumerate(items):
         digest.update(b"," * bool(number) + msgspec.json.encode(item, order="deterministic"))
@@ -416,7 +416,7 @@ def _entries(stored: Inventory | None) -> tuple[InventoryEntry, ...]:
 
 
 def _known(status: KustomizationStatus) -> tuple[ObjectRef, ...]:
-    """The inventory's objects. Raises StalledError: an entry is not one of ours or Flux's."""
+    """Return the inventory's objects. Raises StalledError: an entry is not one of ours or Flux's."""
     try:
         return tuple(inventory.parse_id(entry.id, entry.v) for entry in _entries(status.inventory))
     except ValueError as error:

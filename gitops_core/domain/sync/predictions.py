@@ -52,7 +52,7 @@ class Prediction:
         return self.change is None and self.live is None and self.predicted is None
 
     def reopen(self) -> Prediction:
-        """The same after a while, in which what need not be applied may have changed: it is read again then."""
+        """Return the same after a while, in which what need not be applied may have changed: it is read again then."""
         return Prediction(self.action, imprint=self.imprint) if self.change in ("unchanged", "skipped") else self
 
     @property
@@ -107,7 +107,7 @@ def predict_from_trial(action: Action, answer: Manifest, live: Manifest | None, 
 
 
 def change_between(old: Manifest | None, live: Manifest, manager: str) -> Change:
-    """What an apply by `manager` did.
+    """Say what an apply by `manager` did.
 
     One that changes nothing leaves the object's resourceVersion as it was, or at least the time of the manager's entry
     in its managedFields.
@@ -123,6 +123,6 @@ def _applied_at(live: Manifest, manager: str) -> str:
 
 
 def _timeless(answer: Manifest) -> Manifest:
-    """A trial's answer without the times of its managedFields: ours is the trial's, not that of the last apply."""
+    """Return a trial's answer without the times in its managedFields: ours is not that of the last apply."""
     entries = [{name: value for name, value in entry.items() if name != "time"} for entry in entries_of(answer)]
     return {**answer, "metadata": {**answer["metadata"], "managedFields": entries}}
