@@ -47,7 +47,7 @@ T = TypeVar("T")
 CRD = "CustomResourceDefinition"
 AT_ONCE = 4
 TRIES = 5  # of taking an object's fields over while its controllers write it
-Verdict = Literal["deleted", "gone", "kept", "spared"]
+Deletion = Literal["deleted", "gone", "kept", "spared"]
 
 
 class SyncFailed(TransientError):
@@ -90,7 +90,7 @@ class Applier:
     _served: dict[tuple[str, str], Kind] = field(default_factory=dict)
 
     async def scoped(self, objects: Iterable[Manifest]) -> tuple[Manifest, ...]:
-        """`objects` with a namespace exactly where their kind has one.
+        """Return `objects` with a namespace exactly where their kind has one.
 
         Raises:
             SyncFailed: names the objects of unknown kinds, those without a namespace, and those that are there twice.
@@ -154,7 +154,7 @@ class Applier:
         return found
 
     async def _tried(self, action: Action, live: Manifest | None) -> Prediction:
-        """What an apply would make of the object: nothing, where it is left alone."""
+        """Predict what an apply would make of the object: nothing, where it is left alone."""
         manifest, found = action.manifest, live
         if found is None and self.ownership.may_hide_directives(manifest):  # a trial's answer would not show them
             found = await self.cluster.get(action.ref)
@@ -201,12 +201,13 @@ class Applier:
         return applied
 
     async def _apply(self, prediction: Prediction) -> Applied:
-        action, ref, live = prediction.action, prediction.ref, prediction.live
-        if live is not None and prediction.change in ("unchanged", "skipped"):
-            return Applied(ref, live, prediction.change, prediction.imprint or imprint_of(live))
+        action, ref = prediction.action, prediction.ref
+        if prediction.is_open:
+            prediction = predict_from_reading(action, await self.cluster.get(ref), prediction.imprint, self.ownership)
+        if prediction.live is not None and prediction.change in ("unchanged", "skipped"):
+            imprint = prediction.imprint or imprint_of(prediction.live)
+            return Applied(ref, prediction.live, prediction.change, imprint)
         old = prediction.base
-        if old is None and prediction.change != "created":
-            old = await self.cluster.get(ref)
         if old is not None and self.ownership.is_left_alone(action.manifest, old):
             live = await self.cluster.get(ref) or old  # it may be the answer of a dry-run
             return Applied(ref, live, "skipped", imprint_of(live))
@@ -227,7 +228,7 @@ class Applier:
         return None
 
     async def _take_over(self, action: Action, live: Manifest) -> Manifest:
-        """The object after kubectl's fields became ours, read again whenever its controllers wrote it meanwhile."""
+        """Make kubectl's fields ours, and return the object; it is read again whenever its controllers wrote it."""
         for attempt in range(1, TRIES + 1):
             if self.ownership.is_shared(live) or not (patch := takeover_patch(live, self.ownership)):
                 return live
@@ -243,7 +244,7 @@ class Applier:
         return live
 
     async def unserved(self, lives: Lives) -> dict[ObjectRef, Kind]:
-        """A kind of each CustomResourceDefinition that is there, of those that discovery does not know yet."""
+        """Return a kind of each CustomResourceDefinition that is there, of those that discovery does not know yet."""
         there = {ref: live for ref, live in lives.items() if live is not None and is_there(live, self.clock.now())}
         found = {ref: await self._first_unserved(live) for ref, live in there.items()}
         return {ref: kind for ref, kind in found.items() if kind is not None}
@@ -275,11 +276,11 @@ class Applier:
             PruneFailed: names every object that could not be deleted, and carries these and what was not tried.
         """
         order = stages.prune_order(refs)
-        verdicts: dict[ObjectRef, Verdict] = {}
+        deletions: dict[ObjectRef, Deletion] = {}
         failures: list[tuple[ObjectRef, ClusterError]] = []
 
         async def one(ref: ObjectRef) -> None:
-            verdicts[ref] = await self._delete(ref)
+            deletions[ref] = await self._delete(ref)
 
         for part in stages.prune_stages(order):
             if failures and stages.stage_of(part[0].kind) == 0:
@@ -287,11 +288,11 @@ class Applier:
             failures += await _each(part, one)
         if failures:
             causes = (_told(ref, "delete", error) for ref, error in failures)
-            raise PruneFailed(causes, left=(ref for ref in order if ref not in verdicts))
-        deleted, spared = (tuple(r for r in order if verdicts[r] == verdict) for verdict in ("deleted", "spared"))
+            raise PruneFailed(causes, left=(ref for ref in order if ref not in deletions))
+        deleted, spared = (tuple(r for r in order if deletions[r] == fate) for fate in ("deleted", "spared"))
         return Pruned(deleted, spared)
 
-    async def _delete(self, ref: ObjectRef, tries: int = TRIES) -> Verdict:
+    async def _delete(self, ref: ObjectRef, tries: int = TRIES) -> Deletion:
         if (found := await self.find(ref)) is None:
             return "gone"
         present, live = found
@@ -312,7 +313,7 @@ class Applier:
         return "deleted"
 
     async def find(self, ref: ObjectRef) -> tuple[ObjectRef, Manifest] | None:
-        """An object that was applied once, under the version that is served by now; None when it is not there."""
+        """Return an object that was applied once, under the version that is served by now; None if it is gone."""
         try:
             live = await self.cluster.get(ref)
         except KindUnknown:
@@ -331,7 +332,7 @@ class Applier:
     async def lives(
         self, refs: Iterable[ObjectRef], notice: Callable[[ObjectRef, Manifest | None], None] = lambda ref, live: None
     ) -> dict[ObjectRef, Manifest | None]:
-        """The objects as they are now; None for those that are not there, or whose kind is not served.
+        """Return the objects as they are now; None for those that are not there, or whose kind is not served.
 
         Args:
             notice: called with each of them as soon as it is read.
@@ -375,7 +376,7 @@ async def _each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) -> lis
 
 
 async def _together(work: Iterable[Awaitable[None]]) -> None:
-    """All of it; the first exception cancels the rest and is raised as it is."""
+    """Do all of it; the first exception cancels the rest and is raised as it is."""
     tasks = [asyncio.ensure_future(item) for item in work]
     try:
         await asyncio.gather(*tasks)
@@ -400,7 +401,7 @@ def is_coming(live: Manifest | None) -> bool:
 
 
 def _defined_scopes(objects: Iterable[Manifest]) -> dict[tuple[str, str], bool]:
-    """Whether the kinds that CustomResourceDefinitions among `objects` define are namespaced."""
+    """Return whether the kinds that CustomResourceDefinitions among `objects` define are namespaced."""
     scopes = {}
     for manifest in objects:
         spec = manifest.get("spec")

@@ -64,10 +64,10 @@ class Attempt:
         self.notices.append(Notice("Warning", reason, message, {f"{GROUP}/revision": self.revision}))
 
     def tell_changes(self) -> None:
-        if changes := self.untold():
+        if changes := self.take_changes():
             self.tell("Progressing", "\n".join(changes))
 
-    def untold(self) -> list[str]:
+    def take_changes(self) -> list[str]:
         """Take the changes that are not told yet."""
         changes, self.changes = self.changes, []
         return changes
@@ -78,7 +78,7 @@ class Attempt:
 
     # how it ends
 
-    def waiting(self, delay: float, watch: Iterable[ObjectRef], *conditions: Condition) -> Outcome:
+    def report_waiting(self, delay: float, watch: Iterable[ObjectRef], *conditions: Condition) -> Outcome:
         """Return what to say while `watch` is waited for, for `delay` seconds at most."""
         return Outcome(
             self.status,
@@ -91,7 +91,7 @@ class Attempt:
             notices=tuple(self.notices),
         )
 
-    def ready(self, changed: bool, health_took: str) -> Outcome:
+    def report_ready(self, changed: bool, health_took: str) -> Outcome:
         """Return that all is applied, and healthy where that was asked for (`health_took` is not empty)."""
         wanted = self.wanted
         is_new = wanted.status.last_applied_revision != self.revision
@@ -171,7 +171,7 @@ class Attempt:
 
 
 def by_kind(refs: Iterable[ObjectRef]) -> tuple[tuple[str, str], ...]:
-    """Each kind of what is named, and the names."""
+    """Return each kind of what is named, and the names."""
     found: dict[str, list[str]] = {}
     for ref in refs:
         found.setdefault(ref.kind.kind, []).append(str(ref))

@@ -35,11 +35,11 @@ from gitops_core.domain.sync.progress import (
     Lives,
     Progress,
     Verdict,
+    choose_targets,
     is_there,
     judge,
     next_look,
-    targets,
-    told,
+    tell_states,
 )
 from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
 from gitops_core.errors import GitBusy, GitError, GitOpsError, Postponed, StalledError, TransientError
@@ -95,8 +95,8 @@ class KustomizationReconciler:
         await self._check_dependencies(attempt)
         identity, progress = _identity(attempt.wanted, attempt.revision), self._waits.pop(attempt.wanted.key, None)
         if progress is None or progress.identity != identity:
-            plan = await self._planned(attempt, source)
-            progress = await self._begun(attempt, plan, identity)
+            plan = await self._plan(attempt, source)
+            progress = await self._begin(attempt, plan, identity)
         attempt.digest = progress.digest
         return await self._go_on(attempt, progress)
 
@@ -129,7 +129,7 @@ class KustomizationReconciler:
             text = f"spec.dependsOn goes in a circle, and all in it wait for ever: {dependencies.told_cycle(cycle)}"
             attempt.stall(StalledError(text, reason="DependencyCycle"))
 
-    async def _planned(self, attempt: Attempt, source: Resource) -> SyncPlan:
+    async def _plan(self, attempt: Attempt, source: Resource) -> SyncPlan:
         wanted = attempt.wanted
         try:
             spec = wanted.spec
@@ -154,9 +154,9 @@ class KustomizationReconciler:
             scoped = await self._applier(wanted).scoped(rendered)
         except SyncFailed as error:
             attempt.fail_sync(error)
-        return await self._decided(attempt, scoped)
+        return await self._decide(attempt, scoped)
 
-    async def _decided(self, attempt: Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
+    async def _decide(self, attempt: Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
         wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
         names = confirmations(attempt.revision, applied_revisions(wanted.status), wanted.metadata.generation)
         try:
@@ -164,7 +164,7 @@ class KustomizationReconciler:
             return await self.platform.compute.run(
                 weight_of(scoped),
                 lambda: plan_sync(
-                    [_owned(normalized(manifest), wanted) for manifest in scoped],
+                    [_mark(normalized(manifest), wanted) for manifest in scoped],
                     known,
                     kustomization(wanted.key),
                     prune=wanted.spec.prune,
@@ -183,7 +183,7 @@ class KustomizationReconciler:
     def _applier(self, wanted: Kustomization) -> Applier:
         return Applier(self.platform.cluster, self.platform.clock, kustomization(wanted.key))
 
-    async def _begun(self, attempt: Attempt, plan: SyncPlan, identity: Identity) -> Progress:
+    async def _begin(self, attempt: Attempt, plan: SyncPlan, identity: Identity) -> Progress:
         """See what would become of everything, and store the inventory: nothing else is written yet."""
         wanted, applier = attempt.wanted, self._applier(attempt.wanted)
         weight = weight_of(action.manifest for action in plan.actions)
@@ -221,7 +221,7 @@ class KustomizationReconciler:
                 return self._wait(attempt, progress, verdict, lives)
             elif progress.is_last:
                 took = self.platform.clock.monotonic() - progress.awaited_since
-                return attempt.ready(progress.changed, go_duration(took) if progress.awaited else "")
+                return attempt.report_ready(progress.changed, go_duration(took) if progress.awaited else "")
             else:
                 progress = progress.next()
 
@@ -239,8 +239,8 @@ class KustomizationReconciler:
         self._memory[attempt.wanted.key] = _Memory(
             attempt.wanted.metadata.uid, progress.fingerprint, {one.ref: one.imprint for one in progress.applied}
         )
-        healthy = targets(attempt.wanted, progress, kustomization(attempt.wanted.key))
-        return progress.remembered().awaiting(healthy, clock.monotonic()), {one.ref: one.live for one in applied}
+        healthy = choose_targets(attempt.wanted, progress, kustomization(attempt.wanted.key))
+        return progress.without_objects().awaiting(healthy, clock.monotonic()), {one.ref: one.live for one in applied}
 
     async def _apply(self, attempt: Attempt, progress: Progress) -> Sequence[Applied]:
         predictions = [progress.predictions[action.ref] for action in progress.stage.actions]
@@ -314,11 +314,11 @@ class KustomizationReconciler:
             self._memory.pop(attempt.wanted.key, None)
             ref, state = next(iter(verdict.waiting.items()))
             cause = f"{ref} is not ready after {go_duration(took)}: {state.message}"
-            attempt.fail("ReconciliationFailed", "\n".join((cause, *attempt.untold())))
+            attempt.fail("ReconciliationFailed", "\n".join((cause, *attempt.take_changes())))
         if verdict.failed:
-            attempt.fail_health(waited, f"failed early due to stalled resources: {told(verdict.failed)}")
+            attempt.fail_health(waited, f"failed early due to stalled resources: {tell_states(verdict.failed)}")
         if is_late:
-            attempt.fail_health(waited, f"timeout waiting for: {told(verdict.waiting)}")
+            attempt.fail_health(waited, f"timeout waiting for: {tell_states(verdict.waiting)}")
 
     def _wait(self, attempt: Attempt, progress: Progress, verdict: Verdict, lives: Lives) -> Outcome:
         """Return without having waited: what comes wakes the Kustomization, and it goes on from here."""
@@ -329,7 +329,7 @@ class KustomizationReconciler:
         if progress.stage.awaits == "healthy":
             conditions = (Condition(type="Healthy", status="Unknown", reason="Progressing", message=attempt.progress),)
         delay = next_look(wanted, progress.since, verdict, lives, kustomization(wanted.key), now)
-        return attempt.waiting(delay, verdict.waiting, *conditions)
+        return attempt.report_waiting(delay, verdict.waiting, *conditions)
 
     # the end
 
@@ -391,9 +391,9 @@ def _overlay(wanted: Kustomization) -> Overlay:
     )
 
 
-def _owned(manifest: Manifest, wanted: Kustomization) -> Manifest:
-    """`manifest` with the owner's mark, and the common metadata, which wins."""
-    manifest = kustomization(wanted.key).marked(manifest)
+def _mark(manifest: Manifest, wanted: Kustomization) -> Manifest:
+    """Return `manifest` with the owner's mark, and the common metadata, which wins."""
+    manifest = kustomization(wanted.key).with_mark(manifest)
     common = wanted.spec.common_metadata
     return with_metadata(manifest, common.labels, common.annotations) if common else manifest
 
@@ -403,7 +403,7 @@ def _fingerprint(plan: SyncPlan) -> str:
 
 
 def _digest(items: Iterable[object]) -> str:
-    """Of a JSON array of `items`, written one by one: the writing of a whole array lets no other thread in."""
+    """Hash a JSON array of `items`, written one by one: the writing of a whole array lets no other thread in."""
     digest = hashlib.sha256(b"[")
     for number, item in enumerate(items):
         digest.update(b"," * bool(number) + msgspec.json.encode(item, order="deterministic"))
@@ -416,7 +416,7 @@ def _entries(stored: Inventory | None) -> tuple[InventoryEntry, ...]:
 
 
 def _known(status: KustomizationStatus) -> tuple[ObjectRef, ...]:
-    """The inventory's objects. Raises StalledError: an entry is not one of ours or Flux's."""
+    """Return the inventory's objects. Raises StalledError: an entry is not one of ours or Flux's."""
     try:
         return tuple(inventory.parse_id(entry.id, entry.v) for entry in _entries(status.inventory))
     except ValueError as error:

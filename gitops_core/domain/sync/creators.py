@@ -23,12 +23,12 @@ CREATED_BY = "sealoop.dev/created-by"
 
 
 def holds_others(kind: Kind) -> bool:
-    """Whether other objects go with one of that kind."""
+    """Return whether other objects go with one of that kind."""
     return (kind.group, kind.kind) in {(known.group, known.kind) for known in (NAMESPACE, DEFINITION)}
 
 
 def blank(manifest: Manifest, ownership: Ownership) -> Manifest:
-    """What to create, with the field manager CREATOR, before `manifest` is applied: no more than it must have.
+    """Return what to create, with the field manager CREATOR, before `manifest` is applied: no more than it must have.
 
     Of a definition that is what can never change: CREATOR owns nothing that a later manifest could leave out.
     """
@@ -38,13 +38,13 @@ def blank(manifest: Manifest, ownership: Ownership) -> Manifest:
 
 
 def as_created(manifest: Manifest, ownership: Ownership) -> Manifest:
-    """`manifest` as it is once the owner has created it, which is noted where others' objects may go with it."""
+    """Return `manifest` as it is once the owner has created it, which is noted where others' objects may go with it."""
     noted = holds_others(Kind.of_manifest(manifest))
     return with_metadata(manifest, {}, {CREATED_BY: ownership.creator}) if noted else manifest
 
 
 def may_be_deleted(live: Manifest, ownership: Ownership) -> bool:
-    """Whether the owner made it; True for what no other objects go with."""
+    """Return whether the owner made it; True for what no other objects go with."""
     if not holds_others(Kind.of_manifest(live)):
         return True
     creator = (live["metadata"].get("annotations") or {}).get(CREATED_BY)
@@ -53,7 +53,7 @@ def may_be_deleted(live: Manifest, ownership: Ownership) -> bool:
 
 
 def is_adopted(live: Manifest | None, ownership: Ownership) -> bool:
-    """Whether applying to `live` gives the owner what others' objects go with, and what it did not make."""
+    """Return whether applying to `live` gives the owner what others' objects go with, and what it did not make."""
     return live is not None and not may_be_deleted(live, ownership) and not ownership.owns(live)
 
 

@@ -12,7 +12,7 @@ SHORTEST_TIMEOUT = 30.0
 
 
 def go_duration(length: float) -> str:
-    """`length` seconds in Go's notation.
+    """Return `length` seconds in Go's notation.
 
     >>> [go_duration(length) for length in (0, 0.02078433, 1.5, 30, 600, 3661)]
     ['0s', '20.78433ms', '1.5s', '30s', '10m0s', '1h1m1s']
@@ -36,7 +36,7 @@ def _trimmed(amount: int, unit: int) -> str:
 
 
 def timeout_of(spec: KustomizationSpec) -> float:
-    """Seconds that health checks may take: the spec's, else the interval less 30 s; never under 30 s."""
+    """Return the seconds that health checks may take: the spec's, else the interval less 30 s; never under 30 s."""
     chosen = seconds(spec.timeout) if spec.timeout else seconds(spec.interval) - 30.0
     return max(SHORTEST_TIMEOUT, chosen)
 

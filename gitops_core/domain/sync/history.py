@@ -17,7 +17,7 @@ HISTORY = 5
 
 
 def applied_revisions(status: KustomizationStatus) -> frozenset[str]:
-    """Every revision whose objects were applied, and the others pruned, as far back as the status tells."""
+    """Return every revision whose objects were applied, and the others pruned, as far back as the status tells."""
     told = (s for s in status.history if s.last_reconciled_status in ("ReconciliationSucceeded", "HealthCheckFailed"))
     return frozenset({status.last_applied_revision, *(s.metadata.get("revision", "") for s in told)} - {""})
 
@@ -25,7 +25,7 @@ def applied_revisions(status: KustomizationStatus) -> frozenset[str]:
 def with_attempt(
     history: Sequence[Snapshot], digest: str, outcome: str, *, revision: str, now: datetime, took: float
 ) -> tuple[Snapshot, ...]:
-    """`history` with one more attempt on top: counted with the earlier ones of the same objects and outcome."""
+    """Return `history` with one more attempt on top: counted with the earlier ones of the same objects and outcome."""
     now = now.replace(microsecond=0)
     same = next((s for s in history if (s.digest, s.last_reconciled_status) == (digest, outcome)), None)
     fresh = Snapshot(

@@ -33,7 +33,7 @@ def imprint_of(live: Manifest) -> Imprint:
 
 
 def imprint_if_settled(live: Manifest, known: Imprint | None) -> Imprint | None:
-    """The imprint of `live` if it is as `known` says: its version first, because the rest takes longer to compare."""
+    """Return the imprint of `live` if it is as `known` says: its version first, the rest takes longer to compare."""
     if known is None or live["metadata"].get("uid") != known.uid:
         return None
     imprint = known if version_of(live) == known.resource_version else imprint_of(live)

@@ -18,7 +18,7 @@ from gitops_core.meta import Kind, ObjectKey, ObjectRef
 
 
 def format_id(ref: ObjectRef) -> str:
-    """The inventory id of `ref`.
+    """Return the inventory id of `ref`.
 
     >>> format_id(ObjectRef(Kind.of("rbac.authorization.k8s.io/v1", "ClusterRole"), ObjectKey("", "lab:reader")))
     '_lab__reader_rbac.authorization.k8s.io_ClusterRole'
@@ -27,7 +27,7 @@ def format_id(ref: ObjectRef) -> str:
 
 
 def parse_id(text: str, version: str) -> ObjectRef:
-    """The object that an inventory entry names.
+    """Return the object that an inventory entry names.
 
     >>> str(parse_id("default_web_apps_Deployment", "v1"))
     'Deployment/default/web'
@@ -44,7 +44,7 @@ def parse_id(text: str, version: str) -> ObjectRef:
 
 
 def union(new: Iterable[ObjectRef], old: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
-    """`new`, then what only `old` has, each in its order; of two versions of one object that of `new`."""
+    """Return `new`, then what only `old` has, each in its order; of two versions of one object that of `new`."""
     merged = {format_id(ref): ref for ref in new}
     for ref in old:
         merged.setdefault(format_id(ref), ref)
@@ -52,11 +52,11 @@ def union(new: Iterable[ObjectRef], old: Iterable[ObjectRef]) -> tuple[ObjectRef
 
 
 def difference(old: Iterable[ObjectRef], new: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
-    """What `old` has and `new` has not, in the order of `old`."""
+    """Return what `old` has and `new` has not, in the order of `old`."""
     kept = {format_id(ref) for ref in new}
     return tuple({format_id(ref): ref for ref in old if format_id(ref) not in kept}.values())
 
 
 def literal(ref: ObjectRef) -> ObjectRef:
-    """The object of the same id whose name has "__" where that of `ref` has ":"."""
+    """Return the object of the same id whose name has "__" where that of `ref` has ":"."""
     return ref._replace(key=ref.key._replace(name=ref.key.name.replace(":", "__")))

@@ -79,7 +79,7 @@ WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 
 def normalized(manifest: Manifest) -> Fields:
-    """`manifest` as it is applied. What has another shape than its kind's is left for the API server to refuse."""
+    """Return `manifest` as it is applied. What has another shape than its kind's is left to the API server."""
     kind = Kind.of_manifest(manifest)
     found = {name: value for name, value in manifest.items() if name != "status"}
     found["metadata"] = _metadata(manifest["metadata"])
@@ -120,7 +120,7 @@ def _pod_spec(spec: Fields) -> Fields:
 
 
 def _with_protocols(owner: Fields) -> Fields:
-    """A container, or a Service's spec, whose ports name their protocol."""
+    """Return a container, or a Service's spec, whose ports name their protocol."""
     ports = _each(owner.get("ports"), lambda port: port if port.get("protocol") else {**port, "protocol": "TCP"})
     return owner if ports is None else {**owner, "ports": ports}
 
@@ -146,7 +146,7 @@ def _holds_certificates(bundle: str) -> bool:
 
 
 def _changed(fields: Fields, place: tuple[str, ...], change: Change) -> Fields:
-    """`fields` with what stands at `place` changed; as they are where no mapping stands there."""
+    """Return `fields` with what stands at `place` changed; as they are where no mapping stands there."""
     if not place:
         return change(fields)
     inner = fields.get(place[0])
@@ -156,7 +156,7 @@ def _changed(fields: Fields, place: tuple[str, ...], change: Change) -> Fields:
 
 
 def _each(items: Any, change: Change) -> list[Any] | None:
-    """Every mapping of a list changed; None where there is no list."""
+    """Return every mapping of a list changed; None where there is no list."""
     if not isinstance(items, list):
         return None
     return [change(dict(item)) if isinstance(item, Mapping) else item for item in items]

@@ -55,7 +55,7 @@ class Ownership:
     creator: str
     directives: Directives
 
-    def marked(self, manifest: Manifest) -> Manifest:
+    def with_mark(self, manifest: Manifest) -> Manifest:
         return with_metadata(manifest, self.mark, {})
 
     def owns(self, manifest: Manifest) -> bool:
@@ -80,7 +80,7 @@ class Ownership:
         return _says(manifest, self.directives.shared)
 
     def is_left_alone(self, wanted: Manifest, live: Manifest) -> bool:
-        """Whether an object that exists is not to be applied, by its manifest or by what others ask for on it."""
+        """Return whether an object that exists is not to be applied, by its manifest or by others' directives."""
         if self.is_excluded(live) or self.is_create_only(wanted):
             return True
         foreign = (
@@ -91,19 +91,19 @@ class Ownership:
         return _says(live, tuple(foreign))
 
     def may_hide_directives(self, wanted: Manifest) -> bool:
-        """Whether applying the manifest would replace a directive by which others have the object left alone."""
+        """Return whether applying the manifest would replace a directive by which others have the object left alone."""
         metadata = wanted.get("metadata") or {}
         places = [metadata.get(place) or {} for place in ("annotations", "labels")]
         settings = (*self.directives.excluded, *self.directives.create_only)
         return any(name in place for name, _ in settings for place in places)
 
     def may_prune(self, live: Manifest) -> bool:
-        """Whether `live` may be deleted on behalf of the owner: it must be its own, and nobody asked to keep it."""
+        """Return whether `live` may be deleted for the owner: it must be its own, and nobody asked to keep it."""
         return self.owns(live) and not _says(live, self.directives.kept) and not self.is_excluded(live)
 
 
 def with_metadata(manifest: Manifest, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Manifest:
-    """`manifest` with these labels and annotations, which win; without any, the maps are left as they are."""
+    """Return `manifest` with these labels and annotations, which win; without any, the maps are left as they are."""
     metadata = dict(manifest.get("metadata") or {})
     if labels:
         metadata["labels"] = {**(metadata.get("labels") or {}), **labels}

@@ -33,7 +33,7 @@ CHANGES = ("created", "configured")
 @dataclass(frozen=True)
 class Prediction:
     """Attributes:
-    imprint: of `live`, where that is as our last apply left it.
+    imprint: of the object, where that was as our last apply left it.
     """
 
     action: Action
@@ -45,6 +45,15 @@ class Prediction:
     @property
     def ref(self) -> ObjectRef:
         return self.action.ref
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is known of the object: it is read before it is applied."""
+        return self.change is None and self.live is None and self.predicted is None
+
+    def reopen(self) -> Prediction:
+        """Return the same after a while, in which what need not be applied may have changed: it is read again then."""
+        return Prediction(self.action, imprint=self.imprint) if self.change in ("unchanged", "skipped") else self
 
     @property
     def base(self) -> Manifest | None:
@@ -93,12 +102,12 @@ def predict_from_trial(action: Action, answer: Manifest, live: Manifest | None, 
     if live is None:
         return Prediction(action, None, None, answer)
     is_same = imprint_of(live).state == imprint_of(answer).state
-    takes_over = action.take_over and bool(takeover_patch(answer, ownership))
-    return Prediction(action, "unchanged" if is_same and not takes_over else "configured", live, answer)
+    is_taken = action.take_over and bool(takeover_patch(answer, ownership))
+    return Prediction(action, "unchanged" if is_same and not is_taken else "configured", live, answer)
 
 
 def change_between(old: Manifest | None, live: Manifest, manager: str) -> Change:
-    """What an apply by `manager` did.
+    """Say what an apply by `manager` did.
 
     One that changes nothing leaves the object's resourceVersion as it was, or at least the time of the manager's entry
     in its managedFields.
@@ -114,6 +123,6 @@ def _applied_at(live: Manifest, manager: str) -> str:
 
 
 def _timeless(answer: Manifest) -> Manifest:
-    """A trial's answer without the times of its managedFields: ours is the trial's, not that of the last apply."""
+    """Return a trial's answer without the times in its managedFields: ours is not that of the last apply."""
     entries = [{name: value for name, value in entry.items() if name != "time"} for entry in entries_of(answer)]
     return {**answer, "metadata": {**answer["metadata"], "managedFields": entries}}

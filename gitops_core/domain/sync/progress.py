@@ -83,22 +83,24 @@ class Progress:
         return replace(self, done=done, changed=self.changed or any(one.change in CHANGES for one in applied))
 
     def awaiting(self, refs: Iterable[ObjectRef], now: float) -> Progress:
-        """The stage is carried out: from now on these are waited for."""
+        """Say that the stage is carried out, and that from now on these are waited for."""
         return replace(self, awaited=tuple(refs), awaited_since=now)
 
     def still_awaiting(self, refs: Iterable[ObjectRef]) -> Progress:
-        return replace(self, awaited=tuple(refs))
+        """Say that these are waited for until another look: what was known of the next stages is old by then."""
+        reopened = {ref: prediction.reopen() for ref, prediction in self.predictions.items()}
+        return replace(self, awaited=tuple(refs), predictions=reopened)
 
     def next(self) -> Progress:
         return replace(self, number=self.number + 1, awaited=None)
 
     def again(self, gone: Collection[ObjectRef]) -> Progress:
-        """The same stage anew: those that went away while they were waited for have to be applied again."""
+        """Return the same stage anew: those that went away while they were waited for have to be applied again."""
         fresh = {ref: Prediction(self.predictions[ref].action, "created") for ref in gone}
         return replace(self, predictions={**self.predictions, **fresh}, awaited=None)
 
-    def remembered(self) -> Progress:
-        """The same with nothing but what the wait for health needs, which may be long."""
+    def without_objects(self) -> Progress:
+        """Return the same with nothing but what the wait for health needs, which may be long."""
         return replace(self, predictions={}, done={})
 
 
@@ -119,7 +121,7 @@ class Verdict(NamedTuple):
 
 
 def is_there(live: Manifest | None, now: datetime) -> bool:
-    """Whether the next stage need not wait for the object itself: what failed does not get better by waiting."""
+    """Return whether the next stage need not wait for the object itself: what failed does not get better by waiting."""
     return health(live, now).status in ("Current", "Failed")
 
 
@@ -150,8 +152,8 @@ def judge(progress: Progress, lives: Lives, unserved: Mapping[ObjectRef, Kind], 
     return Verdict(waiting, {ref: state for ref, state in waiting.items() if state.status == "Failed"}, (), ())
 
 
-def targets(wanted: Kustomization, progress: Progress, ownership: Ownership) -> tuple[ObjectRef, ...]:
-    """What must be healthy: everything that was applied, or what spec.healthChecks names; never the object itself.
+def choose_targets(wanted: Kustomization, progress: Progress, ownership: Ownership) -> tuple[ObjectRef, ...]:
+    """Return what must be healthy: all that was applied, or what spec.healthChecks names; never the object itself.
 
     What somebody excluded by a directive in the cluster is nobody's to wait for.
     """
@@ -166,10 +168,10 @@ def targets(wanted: Kustomization, progress: Progress, ownership: Ownership) -> 
     return tuple(ref for ref in refs if (ref.kind.kind, ref.key) != (wanted.KIND.kind, wanted.key))
 
 
-def told(states: Mapping[ObjectRef, Health]) -> str:
+def tell_states(states: Mapping[ObjectRef, Health]) -> str:
     """
     >>> ref = ObjectRef(Kind.of("apps/v1", "Deployment"), ObjectKey("shop", "web"))
-    >>> told({ref: Health("InProgress", "Ready: 0/1")})
+    >>> tell_states({ref: Health("InProgress", "Ready: 0/1")})
     "[Deployment/shop/web status: 'InProgress']"
     """
     return f"[{', '.join(f'{ref} status: {state.status!r}' for ref, state in states.items())}]"
@@ -178,7 +180,7 @@ def told(states: Mapping[ObjectRef, Health]) -> str:
 def next_look(
     wanted: Kustomization, since: float, verdict: Verdict, lives: Lives, ownership: Ownership, now: float
 ) -> float:
-    """Seconds until the next look at the latest: when the time is up, or sooner for what is not watched.
+    """Return the seconds until the next look at the latest: when the time is up, or sooner for what is not watched.
 
     Args:
         since: when the sync began.

@@ -63,8 +63,10 @@ def prune_order(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
 
 
 def prune_stages(refs: Iterable[ObjectRef]) -> tuple[tuple[ObjectRef, ...], ...]:
-    """What is deleted together, one part after the other: what others need goes last, CustomResourceDefinitions last
-    of all, because what they define goes with them."""
+    """Return what is deleted together, one part after the other: what others need goes last.
+
+    CustomResourceDefinitions go last of all, because what they define goes with them.
+    """
     parts: dict[tuple[int, int], list[ObjectRef]] = {}
     for ref in prune_order(refs):
         parts.setdefault((stage_of(ref.kind), RANK.get(ref.kind.kind, 0)), []).append(ref)
@@ -79,7 +81,7 @@ def stage_of(kind: Kind) -> int:
 
 
 def staged(refs: Iterable[ObjectRef]) -> tuple[tuple[ObjectRef, ...], ...]:
-    """The non-empty stages, each in the order of applying."""
+    """Return the non-empty stages, each in the order of applying."""
     stages: dict[int, list[ObjectRef]] = {}
     for ref in in_order(refs):
         stages.setdefault(stage_of(ref.kind), []).append(ref)

@@ -34,7 +34,7 @@ Fields = dict[str, Any]
 
 
 def takeover_patch(live: Manifest, ownership: Ownership) -> list[dict[str, Any]]:
-    """A JSON patch that gives the fields of the managers above to the owner's; empty when there is nothing to do.
+    """Return a JSON patch that gives the fields of the managers above to the owner's; empty when none is needed.
 
     Args:
         live: as the API server returned it from the owner's apply, so that there is an entry of its manager.
@@ -72,7 +72,7 @@ def _is_taken(entry: Entry, manager: str) -> bool:
 
 
 def _split(entry: Entry, directives: Iterable[str]) -> tuple[Entry | None, Fields]:
-    """What stays of an entry (its directives), and the fields that are taken from it."""
+    """Return what stays of an entry (its directives), and the fields that are taken from it."""
     fields = entry.get("fieldsV1") or {}
     metadata = fields.get("f:metadata") or {}
     kept: Fields = {}
@@ -86,7 +86,7 @@ def _split(entry: Entry, directives: Iterable[str]) -> tuple[Entry | None, Field
 
 
 def _without(fields: Mapping[str, Any], kept: Mapping[str, Any]) -> Fields:
-    """`fields` less `kept`, and less what holds nothing else (`.` stands for the map itself)."""
+    """Return `fields` less `kept`, and less what holds nothing else (`.` stands for the map itself)."""
     rest: Fields = {}
     for name, value in fields.items():
         if name not in kept:

@@ -24,11 +24,11 @@ SSA = "kustomize.toolkit.fluxcd.io/ssa"
 
 def config_map(name: str, data: Mapping[str, str], namespace: str = "default", **annotations: str) -> Manifest:
     metadata: dict[str, Any] = {"name": name, "namespace": namespace, "annotations": annotations}
-    return OURS.marked({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    return OURS.with_mark({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 
 
 def namespace(name: str) -> Manifest:
-    return OURS.marked({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return OURS.with_mark({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 
 def substance(live: Manifest) -> Any:

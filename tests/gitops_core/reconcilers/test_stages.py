@@ -79,6 +79,34 @@ async def test_a_first_sync_into_a_namespace_that_ends_waits_too() -> None:
 
 
 @in_virtual_time
+async def test_what_is_deleted_or_edited_by_hand_while_a_namespace_is_waited_for_is_healed_after_it() -> None:
+    world = await new_world()
+    await world.commit(
+        {
+            "apps/three.yaml": config_map("three", namespace="default"),
+            "apps/four.yaml": config_map("four", namespace="default"),
+        }
+    )
+    await world.sync("apps", "./apps", interval="1h", timeout="5m", targetNamespace=None)
+    async with world.running():
+        await asyncio.sleep(5)
+        await end_slowly(world)
+        await world.request(Kustomization, "apps", "again")
+        await asyncio.sleep(5)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
+
+        three, four = (ObjectRef(CONFIG_MAP, ObjectKey("default", name)) for name in ("three", "four"))
+        await world.local.delete(three)
+        await world.local.patch(four, {"data": {"a": "by hand"}}, field_manager="somebody")
+        await let_go(world)
+        await asyncio.sleep(5)
+
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
+        assert await world.live(CONFIG_MAP, "three") is not None
+        assert (await world.live(CONFIG_MAP, "four"))["data"] == {"a": "1"}
+
+
+@in_virtual_time
 async def test_many_that_wait_keep_nobody_from_his_work() -> None:
     world = await new_world()
     for number in range(70):  # more than there are workers

@@ -38,7 +38,7 @@ def test_what_one_owner_applied_no_other_owns_or_prunes(
 ) -> None:
     (kind, key), (other_kind, other_key) = first, second
     one, other = kind(key), other_kind(other_key)
-    live = one.marked(config_map(labels={"app": "c"}))
+    live = one.with_mark(config_map(labels={"app": "c"}))
 
     assert (one.owns(live), one.may_prune(live), one.is_watched(live)) == (True, True, True)
     assert (other.owns(live), other.may_prune(live)) == (first == second, first == second)
@@ -69,7 +69,7 @@ def test_a_namespace_that_one_owner_made_no_other_deletes(
     made = blank({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}, one)
     annotations: Manifest = {".": {}, **{f"f:{name}": {} for name in made["metadata"]["annotations"]}}
     proof = entry("sealoop", "Update", **{"f:metadata": {"f:annotations": annotations}})
-    live = one.marked({**made, "metadata": {**made["metadata"], "managedFields": [proof]}})
+    live = one.with_mark({**made, "metadata": {**made["metadata"], "managedFields": [proof]}})
 
     assert (may_be_deleted(live, other), is_adopted(live, other)) == (first == second, first != second)
 
@@ -83,7 +83,7 @@ def test_a_directive_is_for_the_kind_of_owner_that_knows_it(name: str, value: st
     kept = []
     for kind in KINDS:
         owner = kind(key)
-        live = with_metadata(owner.marked(config_map()), {}, {name: value})
+        live = with_metadata(owner.with_mark(config_map()), {}, {name: value})
         kept += [] if owner.may_prune(live) else [kind]
     assert kept == [kustomization if "kustomize" in name else release]
 

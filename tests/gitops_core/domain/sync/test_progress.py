@@ -111,7 +111,7 @@ def test_the_next_look_is_soon_for_what_no_watch_tells_and_never_after_the_time_
     kind = {"apiVersion": Kustomization.KIND.api_version, "kind": Kustomization.KIND.kind}
     wanted = from_manifest(Kustomization, {**kind, "metadata": about, "spec": spec})
     begun = progress(manifest(CRD), manifest(WEB))
-    marked, bare = OURS.marked(ENDING), ENDING
+    marked, bare = OURS.with_mark(ENDING), ENDING
     waiting = judge(begun, {CRD: ENDING}, {}, BEGINNING)
     unserved = judge(begun, {CRD: ESTABLISHED}, {CRD: WIDGET}, BEGINNING)
 
@@ -135,4 +135,4 @@ def test_a_change_in_any_stage_is_remembered_after_the_objects_are_forgotten() -
     changed = begun.with_applied([applied(CRD, "created")]).with_applied([applied(WEB, "unchanged")])
 
     assert ([one.ref for one in changed.applied], same.changed) == ([CRD, WEB], False)
-    assert (changed.remembered().changed, changed.remembered().done) == (True, {})
+    assert (changed.without_objects().changed, changed.without_objects().done) == (True, {})

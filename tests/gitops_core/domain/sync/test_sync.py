@@ -298,7 +298,7 @@ def test_an_object_that_is_not_to_be_reconciled_stays_in_the_inventory(ref: Obje
 
 
 def test_only_what_carries_our_labels_may_be_pruned() -> None:
-    live = OURS.marked(manifest(ObjectRef(KINDS[0], OWNER)))
+    live = OURS.with_mark(manifest(ObjectRef(KINDS[0], OWNER)))
 
     assert OURS.may_prune(live)
     assert not kustomization(ObjectKey("default", "other")).may_prune(live)
