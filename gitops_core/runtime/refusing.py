@@ -6,11 +6,11 @@ asked (another cluster, other rights, other files) stop the object too: nothing 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from gitops_core.errors import StalledError
 from gitops_core.meta import Resource
-from gitops_core.schema import unsupported
+from gitops_core.schema import find_unsupported
 
 
 def refuse_unsupported(
@@ -22,7 +22,19 @@ def refuse_unsupported(
         harmless: paths of fields whose absence only leaves a convenience out.
         acts_on: as the Controller's.
     """
-    paths = [path for path in unsupported(wanted.spec, acts_on) if path not in harmless]
-    if paths:
-        message = f"{wanted.ref} sets what is not supported yet, nothing was done: remove {', '.join(paths)}"
+    found = {path: values for path, values in find_unsupported(wanted.spec, "spec", acts_on) if path not in harmless}
+    if found:
+        removed = ", ".join(path for path, values in found.items() if not values)
+        advice = [f"remove {removed}"] if removed else []
+        advice += [f"set {path} to {_join_with_or(values)}" for path, values in found.items() if values]
+        message = f"{wanted.ref} sets what is not supported yet, nothing was done: {', '.join(advice)}"
         raise StalledError(message, reason="FieldsNotSupported").told("None", {})  # the runtime's Event says it
+
+
+def _join_with_or(values: Iterable[object]) -> str:
+    """
+    >>> _join_with_or(["generic", "github", "quay"])
+    'generic, github or quay'
+    """
+    *others, last = map(str, values)
+    return f"{', '.join(others)} or {last}" if others else last

@@ -6,7 +6,7 @@ it under that CRD. `markers` are what API classes write beside their fields' typ
 
 from gitops_core.schema.admission import FieldFault, default, prune, remove_stray_nulls, validate, write_refusal
 from gitops_core.schema.formats import is_identical
-from gitops_core.schema.manifests import from_manifest, to_manifest, unsupported, without_nulls
+from gitops_core.schema.manifests import find_unsupported, from_manifest, to_manifest, unsupported, without_nulls
 from gitops_core.schema.markers import INT64, NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only, rules
 from gitops_core.schema.structural import Schema, crd, crds, make_object_schema
 
@@ -20,6 +20,7 @@ __all__ = [
     "crd",
     "crds",
     "default",
+    "find_unsupported",
     "from_manifest",
     "is_identical",
     "make_object_schema",

@@ -39,13 +39,16 @@ def unsupported(spec: msgspec.Struct, acts_on: Mapping[str, Collection[object]] 
     Args:
         acts_on: the values that are acted on, by the field's path, in the place of those that its marker names.
     """
-    return tuple(_find_unsupported(spec, "spec", acts_on))
+    return tuple(path for path, _ in find_unsupported(spec, "spec", acts_on))
 
 
-def _find_unsupported(value: Any, path: str, acts_on: Mapping[str, Collection[object]]) -> Iterator[str]:
+def find_unsupported(
+    value: Any, path: str, acts_on: Mapping[str, Collection[object]]
+) -> Iterator[tuple[str, Collection[object]]]:
+    """Yield the same paths below `path`, each with the values that are acted on there: none where the field is not."""
     if isinstance(value, tuple):
         for index, item in enumerate(value):
-            yield from _find_unsupported(item, f"{path}[{index}]", acts_on)
+            yield from find_unsupported(item, f"{path}[{index}]", acts_on)
     elif isinstance(value, msgspec.Struct):
         for name, encoded, default, marked in _list_fields(type(value)):
             inner = getattr(value, name)
@@ -53,9 +56,9 @@ def _find_unsupported(value: Any, path: str, acts_on: Mapping[str, Collection[ob
                 continue
             supported = acts_on.get(f"{path}.{encoded}", marked)
             if supported is not None and inner not in supported:
-                yield f"{path}.{encoded}"
+                yield f"{path}.{encoded}", supported
             else:
-                yield from _find_unsupported(inner, f"{path}.{encoded}", acts_on)
+                yield from find_unsupported(inner, f"{path}.{encoded}", acts_on)
 
 
 @cache

@@ -77,5 +77,7 @@ async def test_a_type_that_nothing_acts_on_is_said_to_be_so() -> None:
         found = await until(world, "False")
 
     assert condition(found, "Stalled")[:2] == ("True", "FieldsNotSupported")
-    assert "spec.type" in condition(found, "Ready")[2]
+    assert condition(found, "Ready")[2].endswith(
+        "nothing was done: set spec.type to generic, generic-hmac, github, harbor, dockerhub, quay or acr"
+    )
     assert "webhookPath" not in found["status"]
