@@ -53,6 +53,10 @@ def values(t: Any) -> st.SearchStrategy[Any]:
 
 
 def constrained(t: Any, metas: tuple[msgspec.Meta, ...]) -> st.SearchStrategy[Any]:
+    if t is int:
+        lowest = max((int(meta.ge) for meta in metas if meta.ge is not None), default=0)
+        highest = min((int(meta.le) for meta in metas if meta.le is not None), default=2**31 - 1)
+        return st.integers(lowest, highest)
     shortest = max((meta.min_length or 0 for meta in metas), default=0)
     longest = min((meta.max_length or 10**6 for meta in metas), default=10**6)
     pattern = next((meta.pattern for meta in metas if meta.pattern), None)
