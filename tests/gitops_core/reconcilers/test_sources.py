@@ -326,7 +326,7 @@ async def test_a_kind_that_is_not_in_the_table_is_refused() -> None:
 
         live = await world.kustomization("apps")
         refused = "Kustomization/default/apps sets what is not supported yet, nothing was done"
-        told = f"{refused}: set spec.sourceRef.kind to GitRepository"
+        told = f"{refused}: set spec.sourceRef.kind to GitRepository or ExternalArtifact"
         assert condition(live, "Stalled") == ("True", "FieldsNotSupported", told)
         assert condition(live, "Unsupported")[0] == "True"
         assert inventory(live) == []

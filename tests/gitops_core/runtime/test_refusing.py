@@ -29,8 +29,8 @@ class Hose(Resource):
 
 
 def advice(spec: HoseSpec, harmless: tuple[str, ...] = (), **acts_on: tuple[str, ...]) -> str:
+    values = {f"spec.{name}": values for name, values in acts_on.items()}
     with pytest.raises(StalledError) as refused:
-        values = {f"spec.{name}": values for name, values in acts_on.items()}
         refuse_unsupported(Hose(metadata=ObjectMeta(name="a", namespace="shop"), spec=spec), harmless, values)
     return str(refused.value).removeprefix("Hose/shop/a sets what is not supported yet, nothing was done: ")
 
