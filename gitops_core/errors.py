@@ -46,12 +46,12 @@ class GitOpsError(Exception):
         self.event_metadata: Mapping[str, str] = {}
 
     def carrying(self, status: Status, *conditions: Condition) -> Self:
-        """The same error, which also says what to store in the object's status."""
+        """Add to this error what to store in the object's status, and return it."""
         self.status, self.conditions = status, conditions
         return self
 
     def told(self, event: Literal["Warning", "Normal", "None"], metadata: Mapping[str, str]) -> Self:
-        """The same error, which also says how its Event is recorded: "None" for what is merely waited for."""
+        """Add to this error how its Event is recorded ("None" for what is merely waited for), and return it."""
         self.event, self.event_metadata = event, metadata
         return self
 
@@ -200,8 +200,12 @@ class RefNotFound(GitError):
     """The remote has no such branch, tag or commit, or is empty."""
 
 
+class TreeLost(GitError):
+    """Files that were kept are not here any more: who needs them brings them again."""
+
+
 class PathNotFound(TransientError):
-    """A commit has no such folder."""
+    """A commit, or another artifact, has no such folder."""
 
     reason = "ArtifactFailed"
 
@@ -260,3 +264,7 @@ class CredentialsInvalid(TransientError):
     """A Secret that should hold registry credentials is missing or does not."""
 
     reason = "AuthenticationFailed"
+
+
+class PayloadInvalid(ValueError):
+    """A webhook's body is not what such a sender sends; the message quotes nothing of it."""

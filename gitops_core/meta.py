@@ -92,7 +92,7 @@ class ObjectRef(NamedTuple):
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        """What makes an object the same object: group, kind, namespace and name, but no version."""
+        """Return what makes an object the same object: group, kind, namespace and name, without a version."""
         return self.kind.group, self.kind.kind, self.key.namespace, self.key.name
 
     def __str__(self) -> str:
@@ -243,7 +243,7 @@ class Revision(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises ValueError: `text` is not `[NAME@]sha1:HEX`."""
+        """Parse a revision. Raises ValueError: `text` is not `[NAME@]sha1:HEX`."""
         match = re.fullmatch(r"(?:(.+)@)?sha(?:1|256):([0-9a-f]{40}|[0-9a-f]{64})", text)
         if match is None:
             raise ValueError(f"not a revision: {text!r}")
@@ -255,7 +255,7 @@ class Revision(NamedTuple):
 
 
 class Tree(Mapping[str, bytes]):
-    """The regular files below one folder of a commit: contents by path, "/" between parts, relative to that folder.
+    """The regular files below one folder of a source: contents by path, "/" between parts, relative to that folder.
 
     A checkout as a value. `oid` is the Git object id of the folder's tree, so equal oids mean equal contents and what
     was computed from one may be kept for the other. Listing is cheap; contents may be read on first access.
@@ -269,7 +269,7 @@ class Tree(Mapping[str, bytes]):
         return {}
 
     def absence(self, path: str) -> str:
-        """Why `path` is not among the files, as the rest of a sentence; "" when no more is known than that."""
+        """Say why `path` is not among the files, as the rest of a sentence; "" when no more is known."""
         parts = path.split("/")
         above = next((name for end in range(len(parts)) if (name := "/".join(parts[: end + 1])) in self.links), None)
         if above is None:
@@ -278,7 +278,7 @@ class Tree(Mapping[str, bytes]):
         return f"{what}is a symbolic link to {self.links[above]}; only links to what is in the repository are followed"
 
     def blob(self, path: str) -> str:
-        """Git's object id of a file's contents, which need not be read for it; "" when it is not known."""
+        """Return Git's object id of a file's contents, which need not be read for it; "" when it is not known."""
         return ""
 
 
@@ -315,7 +315,7 @@ class Sensitive:
         return self._value
 
     def text(self) -> str:
-        """The value as UTF-8 text. Raises ValueError, which does not quote the value."""
+        """Return the value as UTF-8 text. Raises ValueError, which does not quote the value."""
         try:
             return self._value.decode()
         except UnicodeDecodeError:
@@ -344,7 +344,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "us": 1e-6, "µs": 1e-6
 
 
 def seconds(duration: str) -> float:
-    """The length of a Go duration in seconds.
+    """Return the length of a Go duration in seconds.
 
     >>> seconds("1h30m"), seconds("500ms"), seconds("0")
     (5400.0, 0.5, 0.0)
@@ -362,5 +362,5 @@ def seconds(duration: str) -> float:
 
 
 def timestamp(moment: datetime) -> str:
-    """`moment` as Kubernetes writes times: UTC, whole seconds, `Z`."""
+    """Write `moment` as Kubernetes writes times: UTC, whole seconds, `Z`."""
     return moment.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")

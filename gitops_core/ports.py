@@ -6,7 +6,7 @@ translate every failure into gitops_core.errors, retry only what their peer turn
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -38,11 +38,11 @@ Ts = TypeVarTuple("Ts")
 
 class Clock(Protocol):
     def now(self) -> datetime:
-        """The time of day, in UTC."""
+        """Return the time of day, in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Return the seconds since some moment; they never go back."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...
@@ -50,13 +50,13 @@ class Clock(Protocol):
 
 class Chance(Protocol):
     def random(self) -> float:
-        """Uniform in [0, 1)."""
+        """Draw a number from [0, 1), all equally likely."""
         ...
 
 
 class Compute(Protocol):
     async def run(self, weight: int, work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
-        """What `work(*args)` returns or raises, computed so that nobody else has to wait for it.
+        """Compute `work(*args)` and return or raise what it does, so that nobody else has to wait for it.
 
         Everything whose cost a user's input decides goes through here. It may run in another thread, and end anywhere
         when the reconciliation has used up what it may: so `work` is pure, but for reading a Tree.
@@ -144,29 +144,35 @@ class Cluster(Protocol):
     """
 
     async def resource(self, kind: Kind) -> ApiResource:
-        """How `kind` is served; looked up again, once, when it was unknown before."""
+        """Return how `kind` is served; looked up again, once, when it was unknown before."""
         ...
 
     async def resources(self) -> Sequence[ApiResource]:
-        """Every kind that is served, in its preferred version, as the API server says now."""
+        """Return every kind that is served, in its preferred version, as the API server says now."""
         ...
 
     async def get(self, ref: ObjectRef) -> Manifest | None:
-        """The object, or None when there is none."""
+        """Return the object, or None when there is none."""
         ...
 
     async def list(self, query: Query, type_: type[T], *, limit: int = 500, continue_token: str = "") -> Page[T]:
-        """One page of at most `limit` objects, each decoded to `type_` (a Wire class, or dict).
+        """Return one page of at most `limit` objects, each decoded to `type_` (a Wire class, or dict).
 
         Raises:
             Expired: the continue token is too old; begin again.
         """
         ...
 
-    def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
-        """Every change after `resource_version`, in order, with bookmarks; ends when the server ends it.
+    def watch(
+        self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[T]]:
+        """Yield every change after `resource_version`, in order, with bookmarks; ends when the server ends it.
 
         An object whose labels stop to match a selector is DELETED, one that begins to match ADDED.
+
+        Args:
+            seconds: after how many to end it, three at least. Servers send a bookmark before an end that they know, two
+                seconds before it: who wants to know soon how far a quiet kind is asks for a short watch.
 
         Raises:
             Expired: that version is no longer remembered; list again.
@@ -174,19 +180,23 @@ class Cluster(Protocol):
         ...
 
     async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
-        """The object as stored. Raises AlreadyExists, Invalid, BadRequest. Honours metadata.generateName."""
+        """Create an object and return it as stored. Raises AlreadyExists, Invalid, BadRequest. Honours
+        metadata.generateName.
+        """
         ...
 
     async def replace(
         self, manifest: Manifest, *, field_manager: str, subresource: str = "", dry_run: bool = False
     ) -> Manifest:
-        """A PUT. Raises NotFound, Invalid, and Conflict when metadata.resourceVersion or uid is not the stored one."""
+        """PUT an object. Raises NotFound, Invalid, and Conflict when metadata.resourceVersion or uid is not the stored
+        one.
+        """
         ...
 
     async def apply(
         self, manifest: Manifest, *, field_manager: str, force: bool = False, dry_run: bool = False
     ) -> Manifest:
-        """Server-side apply: creates or merges, and removes what this manager applied before and no longer names.
+        """Apply server-side: create or merge, and remove what this manager applied before and no longer names.
 
         An apply that changes nothing leaves resourceVersion as it was.
 
@@ -205,7 +215,7 @@ class Cluster(Protocol):
         subresource: str = "",
         dry_run: bool = False,
     ) -> Manifest:
-        """A JSON merge patch (a mapping, RFC 7396) or a JSON patch (a sequence, RFC 6902).
+        """Send a JSON merge patch (a mapping, RFC 7396) or a JSON patch (a sequence, RFC 6902).
 
         A merge patch that holds metadata.resourceVersion or metadata.uid is refused with Conflict when they differ.
 
@@ -223,30 +233,49 @@ class Cluster(Protocol):
         propagation: Literal["Background", "Foreground", "Orphan"] = "Background",
         dry_run: bool = False,
     ) -> None:
-        """Raises NotFound; Conflict when uid or resource_version are given and are not the stored ones."""
+        """Delete an object. Raises NotFound; Conflict when uid or resource_version are given and are not the stored
+        ones.
+        """
         ...
 
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
-        """The same API with the rights of `user`. The embedded cluster has no rights to check and returns itself."""
+        """Return the same API with the rights of `user`. The embedded cluster has no rights to check and returns
+        itself.
+        """
         ...
 
     def apart(self) -> Cluster:
-        """The same API over connections of its own, for what must not wait behind other requests.
+        """Return the same API over connections of its own, for what must not wait behind other requests.
 
         It lives as long as this one. The embedded cluster has no connections and returns itself.
         """
         ...
 
 
+@dataclass(frozen=True)
+class Change(Generic[T]):
+    """What became of one object; None stands for: there is none."""
+
+    old: T | None
+    new: T | None
+
+
 class Objects(Protocol):
-    """Our own kinds as this process's watches see them: reading one costs no request."""
+    """Our own kinds as this process's watches see them, whether it leads or stands by: reading one costs no request."""
 
     async def get(self, type_: type[R], key: ObjectKey) -> R | None:
-        """The object as last seen, or None. A kind that no controller watches is read from the cluster."""
+        """Return the object as last seen, or None. A kind that no controller watches is read from the cluster."""
         ...
 
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
-        """Every object of the kind ("" for all namespaces) as last seen, ordered by key; likewise."""
+        """Return every object of the kind ("" for all namespaces) as last seen, ordered by key; else as `get` does."""
+        ...
+
+    def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
+        """What there is (`old` None), then every change, without end: to be closed. A kind may be watched for it.
+
+        Who reads slowly gets for each object one change, from what was read of it last to what it is now.
+        """
         ...
 
 
@@ -277,11 +306,33 @@ class Statuses(Protocol):
         ...
 
 
+class Pushes(Protocol):
+    """What was pushed elsewhere, as webhooks say it: objects of one kind are told of it, where others are woken."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    def read(self, type_: str, headers: Mapping[str, str], body: bytes) -> Sequence[Any]:
+        """What a sender of a Receiver's spec.type tells; () when it tells of something else. Pure.
+
+        Args:
+            headers: by their names in lower case.
+
+        Raises:
+            PayloadInvalid.
+        """
+        ...
+
+    async def tell(self, key: ObjectKey, pushed: Iterable[Any]) -> bool:
+        """Whether some of it is the object's, which knows it then. Raises ClusterError."""
+        ...
+
+
 class Images(Protocol):
     """Container images, as far as the embedded cluster's workloads need them."""
 
     async def exists(self, image: str) -> bool:
-        """Whether a reference (`host/repository:tag` or `@digest`) can be pulled. Raises TransientError: unknown."""
+        """Tell whether a reference (`host/repository:tag` or `@digest`) can be pulled. Raises TransientError."""
         ...
 
 
@@ -336,7 +387,7 @@ class Signer(Protocol):
     """A private key to sign commits with."""
 
     async def sign(self, payload: bytes) -> bytes:
-        """The armored signature of a commit's bytes. Raises SigningFailed."""
+        """Return the armored signature of a commit's bytes. Raises SigningFailed."""
         ...
 
 
@@ -381,11 +432,11 @@ class GitRemote(Protocol):
     """
 
     async def resolve(self, ref: GitRef) -> Revision:
-        """Where `ref` points now: one question to the remote, which may bring the commit along. Raises RefNotFound."""
+        """Return where `ref` points now: one request, which may bring the commit along. Raises RefNotFound."""
         ...
 
     async def tree(self, revision: Revision, path: str = "") -> Tree:
-        """The folder `path` of a commit; "" is the root. Fetches the commit when it is not here yet.
+        """Return the folder `path` of a commit; "" is the root. Fetches the commit when it is not here yet.
 
         Raises:
             PathNotFound: the commit has no such folder; RefNotFound: the remote has no such commit.
@@ -393,13 +444,13 @@ class GitRemote(Protocol):
         ...
 
     async def search(self, revision: Revision, text: str, path: str = "") -> tuple[str, ...]:
-        """Paths below `path` (relative to it, sorted) of the regular files whose contents hold `text`."""
+        """Return the paths below `path` (relative to it, sorted) of the regular files whose contents hold `text`."""
         ...
 
     async def describe(self, revision: Revision) -> CommitInfo: ...
 
     async def preview(self, commit: Commit) -> str:
-        """The id of the tree that `commit` would have; nothing is written."""
+        """Return the id of the tree that `commit` would have; write nothing."""
         ...
 
     async def push(
@@ -433,17 +484,44 @@ class GitRemote(Protocol):
         ...
 
 
+class Trees(Protocol):
+    """Files that come from no commit (the layers of an image, a bucket, a chart), kept as Git keeps a folder.
+
+    Equal files have equal ids. What is kept may be lost at any time: who needs it brings it again.
+    """
+
+    async def add(self, files: Mapping[str, bytes]) -> str:
+        """Keep `files`, by path, and return the id of their tree.
+
+        Raises:
+            GitError: a path leaves the folder, or is below a file; the disk is full.
+        """
+        ...
+
+    async def tree(self, oid: str, path: str = "") -> Tree:
+        """Return the folder `path` of a tree that was added; "" is all of it.
+
+        Raises:
+            PathNotFound: it has no such folder; TreeLost: it is not kept, or not any more.
+        """
+        ...
+
+
 class Git(Protocol):
     def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:
-        """A handle; nothing happens yet. Raises StalledError: the URL is not one of http, https, ssh (or file).
+        """Return a handle; nothing is sent yet. Raises StalledError: the URL is not one of http, https, ssh (or file).
 
         Args:
             timeout: seconds that each Git command may take.
         """
         ...
 
+    def trees(self, name: str) -> Trees:
+        """Return what is kept under `name`, which no other name shares; nothing happens yet."""
+        ...
+
     async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
-        """The key in a Secret's decoded values: gpg `git.asc`, `passphrase`; ssh `identity`, `password`.
+        """Load the key in a Secret's decoded values: gpg `git.asc`, `passphrase`; ssh `identity`, `password`.
 
         Args:
             about: names the Secret, for the message.
@@ -461,7 +539,8 @@ class CloudLogins(Protocol):
     """The registries of the big clouds, whose passwords are short-lived and made by the cloud's own API."""
 
     async def login(self, provider: Literal["aws", "azure", "gcp"], repository: Repository) -> Credentials:
-        """What this process's own cloud identity may use at the repository's registry; kept while it lasts.
+        """Return the credentials of this process's own cloud identity for the repository's registry, kept while they
+        last.
 
         Raises:
             CredentialsInvalid: the cloud gave none.
@@ -493,7 +572,7 @@ class Overlay:
 
 class Renderer(Protocol):
     async def render(self, tree: Tree, overlay: Overlay, path: str = "") -> tuple[Manifest, ...]:
-        """The objects that folder `path` of `tree` stands for, in the order of the build, with `overlay` applied.
+        """Build folder `path` of `tree`, with `overlay` applied; return the objects in the order of the build.
 
         A folder without a kustomization file stands for all manifests below it. Bases may lie outside `path` but not
         outside `tree`.

@@ -31,7 +31,7 @@ class Recent(Generic[K, V]):
         return len(self._kept)
 
     def get(self, key: K) -> V | None:
-        """The value, which is now the most recently used one; None where it is not kept (any more)."""
+        """Return the value, which is now the most recently used one; None where it is not kept (any more)."""
         with self._turn:
             if (kept := self._kept.get(key)) is None:
                 return None
@@ -39,12 +39,12 @@ class Recent(Generic[K, V]):
             return kept[0]
 
     def items(self) -> tuple[tuple[K, V], ...]:
-        """What is kept, the least recently used first."""
+        """Return what is kept, the least recently used first."""
         with self._turn:
             return tuple((key, value) for key, (value, _) in self._kept.items())
 
     def put(self, key: K, value: V, weight: int) -> None:
-        """Keeps `value` in place of the key's former one; a value heavier than the capacity is not kept at all."""
+        """Keep `value` in place of the key's former one; a value heavier than the capacity is not kept at all."""
         with self._turn:
             self.drop(key)
             if weight > self._capacity:
@@ -56,7 +56,7 @@ class Recent(Generic[K, V]):
                 self.weight -= freed
 
     def drop(self, key: K) -> None:
-        """Forgets the key's value, if there is one."""
+        """Forget the key's value, if there is one."""
         with self._turn:
             _, freed = self._kept.pop(key, (None, 0))
             self.weight -= freed

@@ -15,10 +15,9 @@ from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.registries import SERVICE_ACCOUNT, named_for_access, registry_access
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.files.inventory import MOST_REPORTED
 from image_updater.domain.guards.gates import APPROVE
 from image_updater.domain.registry.pushes import PUSHED
-from image_updater.domain.tags.choices import repository_key
+from image_updater.domain.tags.choices import get_repository_key
 from image_updater.domain.tags.listings import Listings
 from image_updater.domain.tags.policies import SKIP_UNPARSABLE
 from image_updater.domain.tags.shrinking import BELIEVE
@@ -29,7 +28,7 @@ from image_updater.reconcilers import (
     ImageUpdateAutomationReconciler,
     UpdateGuardReconciler,
 )
-from image_updater.reconcilers.automations import source_key
+from image_updater.reconcilers.automations import get_source_key
 from image_updater.reconcilers.checkpoints import Checkpoints
 from image_updater.reconcilers.pullrequests import PullRequests
 
@@ -68,12 +67,8 @@ def controllers(
     reader: ImageReader,
     logins: CloudLogins | None = None,
     forges: Forges | None = None,
-    most_reported: int = MOST_REPORTED,
 ) -> tuple[Controller[Any], ...]:
-    """
-    Args:
-        most_reported: how many places that are not applied the status of an automation names.
-    """
+    """Make the controllers of all four kinds."""
     listings = Listings()
     repositories = ImageRepositoryReconciler(
         platform.cluster,
@@ -113,37 +108,37 @@ def controllers(
         Controller(
             kind=ImagePolicy,
             reconciler=policies,
-            references=_named_by_policy,
+            references=_name_by_policy,
             watches=(
                 Watch(Query(ImageRepository.KIND), ImageRepository, changed=concerns_policies),
-                Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=guards_otherwise),
+                Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=is_another_guard),
             ),
             significant=is_another_policy,
         ),
-        _automations(ImageUpdateAutomationReconciler(platform, proposals, most_reported)),
-        _guards(platform, catalog, health),
+        _make_automations(ImageUpdateAutomationReconciler(platform, proposals)),
+        _make_guards(platform, catalog, health),
     )
 
 
-def _automations(reconciler: ImageUpdateAutomationReconciler) -> Controller[ImageUpdateAutomation]:
+def _make_automations(reconciler: ImageUpdateAutomationReconciler) -> Controller[ImageUpdateAutomation]:
     return Controller(
         kind=ImageUpdateAutomation,
         reconciler=reconciler,
-        references=_named_by_automation,
+        references=_name_by_automation,
         watches=(
             Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
             Watch(Query(GitRepository.KIND), GitRepository, changed=is_new_source),
-            Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=guards_otherwise),
+            Watch(Query(UpdateGuard.KIND), UpdateGuard, changed=is_another_guard),
         ),
         significant=is_another_automation,
     )
 
 
-def _guards(platform: Platform, catalog: TagCatalog, health: HealthRule) -> Controller[UpdateGuard]:
+def _make_guards(platform: Platform, catalog: TagCatalog, health: HealthRule) -> Controller[UpdateGuard]:
     return Controller(
         kind=UpdateGuard,
         reconciler=UpdateGuardReconciler(platform, catalog, health),
-        references=_named_by_guard,
+        references=_name_by_guard,
         watches=(
             Watch(Query(ImagePolicy.KIND), ImagePolicy, changed=concerns_automations),
             Watch(Query(Kustomization.KIND), Kustomization, changed=is_applied_anew),
@@ -153,66 +148,66 @@ def _guards(platform: Platform, catalog: TagCatalog, health: HealthRule) -> Cont
 
 
 def is_pushed_or_wanted(old: ImageRepository, new: ImageRepository) -> bool:
-    """The runtime's own rule, and what a webhook told of tags that were pushed."""
+    """Tell whether the runtime's own rule says so, or a webhook reported pushed tags."""
     return is_significant(old, new) or old.metadata.annotations.get(PUSHED) != new.metadata.annotations.get(PUSHED)
 
 
 def concerns_policies(old: ImageRepository | None, new: ImageRepository | None) -> bool:
-    """Whether other tags may be chosen now."""
-    return _listing(old) != _listing(new)
+    """Tell whether other tags may be chosen now."""
+    return _select_listing(old) != _select_listing(new)
 
 
 def concerns_automations(old: ImagePolicy | None, new: ImagePolicy | None) -> bool:
-    """Whether another image is chosen, or the policy is (not) selected any more."""
-    return _choice(old) != _choice(new)
+    """Tell whether another image is chosen, or the policy is (not) selected any more."""
+    return _select_choice(old) != _select_choice(new)
 
 
 def is_new_source(old: GitRepository | None, new: GitRepository | None) -> bool:
-    """Whether there is another commit to look at, or another place to look for it."""
-    return _source(old) != _source(new)
+    """Tell whether there is another commit to look at, or another place to look for it."""
+    return _select_source(old) != _select_source(new)
 
 
 def is_applied_anew(old: Kustomization | None, new: Kustomization | None) -> bool:
-    """Whether other objects, or the same ones from another revision, were applied."""
-    return _applied(old) != _applied(new)
+    """Tell whether other objects, or the same ones from another revision, were applied."""
+    return _select_applied(old) != _select_applied(new)
 
 
-def guards_otherwise(old: UpdateGuard | None, new: UpdateGuard | None) -> bool:
-    """Whether other tags may be chosen: other rules, or another thing proven or quarantined."""
-    return _rules(old) != _rules(new)
+def is_another_guard(old: UpdateGuard | None, new: UpdateGuard | None) -> bool:
+    """Tell whether other tags may be chosen: other rules, or another thing proven or quarantined."""
+    return _select_rules(old) != _select_rules(new)
 
 
 def is_another_policy(old: ImagePolicy, new: ImagePolicy) -> bool:
-    """Beside the runtime's own rule: labels, which guards select by, and annotations that say how to choose."""
-    return is_significant(old, new) or _wishes(old) != _wishes(new)
+    """Tell whether the runtime's rule says so, labels changed (guards select by them), or annotations that choose."""
+    return is_significant(old, new) or _select_wishes(old) != _select_wishes(new)
 
 
 def is_another_automation(old: ImageUpdateAutomation, new: ImageUpdateAutomation) -> bool:
-    """Beside the runtime's own rule: our annotations, which say who pushes and whether a pull request is made."""
-    return is_significant(old, new) or _annotations(old) != _annotations(new)
+    """Tell whether the runtime's rule says so, or our annotations changed: who pushes, whether by pull request."""
+    return is_significant(old, new) or _select_annotations(old) != _select_annotations(new)
 
 
-def _named_by_policy(policy: ImagePolicy) -> Iterable[ObjectRef]:
-    yield ObjectRef(ImageRepository.KIND, repository_key(policy))
+def _name_by_policy(policy: ImagePolicy) -> Iterable[ObjectRef]:
+    yield ObjectRef(ImageRepository.KIND, get_repository_key(policy))
     yield ObjectRef(UpdateGuard.KIND, ObjectKey(policy.metadata.namespace, "*"))
 
 
-def _named_by_guard(guard: UpdateGuard) -> Iterable[ObjectRef]:
+def _name_by_guard(guard: UpdateGuard) -> Iterable[ObjectRef]:
     yield ObjectRef(ImagePolicy.KIND, ObjectKey(guard.metadata.namespace, "*"))
     yield ObjectRef(Kustomization.KIND, ObjectKey("*", "*"))
 
 
-def _named_by_automation(automation: ImageUpdateAutomation) -> Iterable[ObjectRef]:
-    yield ObjectRef(GitRepository.KIND, source_key(automation))
+def _name_by_automation(automation: ImageUpdateAutomation) -> Iterable[ObjectRef]:
+    yield ObjectRef(GitRepository.KIND, get_source_key(automation))
     yield ObjectRef(ImagePolicy.KIND, ObjectKey(automation.metadata.namespace, "*"))
     yield ObjectRef(UpdateGuard.KIND, ObjectKey(automation.metadata.namespace, "*"))
 
 
-def _annotations(automation: ImageUpdateAutomation) -> dict[str, str]:
+def _select_annotations(automation: ImageUpdateAutomation) -> dict[str, str]:
     return {key: text for key, text in automation.metadata.annotations.items() if key.startswith("sealoop.dev/")}
 
 
-def _listing(repository: ImageRepository | None) -> object:
+def _select_listing(repository: ImageRepository | None) -> object:
     if repository is None:
         return None
     scan = repository.status.last_scan_result
@@ -220,31 +215,31 @@ def _listing(repository: ImageRepository | None) -> object:
     return revision, repository.status.canonical_image_name, repository.spec.access_from
 
 
-def _rules(guard: UpdateGuard | None) -> object:
+def _select_rules(guard: UpdateGuard | None) -> object:
     if guard is None:
         return None
     return guard.metadata.generation, guard.status.proven, guard.status.quarantine
 
 
-def _wishes(policy: ImagePolicy) -> object:
+def _select_wishes(policy: ImagePolicy) -> object:
     annotations = policy.metadata.annotations
     return policy.metadata.labels, annotations.get(SKIP_UNPARSABLE), annotations.get(BELIEVE)
 
 
-def _choice(policy: ImagePolicy | None) -> object:
+def _select_choice(policy: ImagePolicy | None) -> object:
     if policy is None or policy.status.latest_ref is None:
         return None
     return policy.status.latest_ref, policy.metadata.labels, policy.metadata.annotations.get(APPROVE)
 
 
-def _source(repository: GitRepository | None) -> object:
+def _select_source(repository: GitRepository | None) -> object:
     if repository is None:
         return None
     artifact = repository.status.artifact
     return repository.metadata.generation, artifact.revision if artifact is not None else None
 
 
-def _applied(kustomization: Kustomization | None) -> object:
+def _select_applied(kustomization: Kustomization | None) -> object:
     if kustomization is None:
         return None
     status = kustomization.status

@@ -44,7 +44,7 @@ class Registry(Protocol):
     """
 
     async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
-        """Every tag, from all pages, in the registry's order, each once. May be cancelled.
+        """Return every tag, from all pages, in the registry's order, each once. May be cancelled.
 
         Who asks while the same listing is under way gets its result.
 
@@ -54,7 +54,7 @@ class Registry(Protocol):
         ...
 
     async def digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
-        """The digest of the manifest (of a multi-platform image: of its index) that a tag or digest names now.
+        """Return the digest of the manifest (of a multi-platform image: of its index) that a tag or digest names now.
 
         Raises:
             ImageUnknown: the repository has no such tag, or there is no such repository.
@@ -66,7 +66,7 @@ class ImageReader(Protocol):
     """What is known of one image beyond its name. Every method raises RegistryUnavailable and RegistryDenied."""
 
     async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
-        """What a tag or digest names.
+        """Return the image that a tag or digest names.
 
         Raises:
             ImageUnknown.
@@ -77,7 +77,7 @@ class ImageReader(Protocol):
     async def claims(
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN
     ) -> tuple[SignedClaim, ...]:
-        """The cosign signatures attached to `digest` (referrers, and the tag `sha256-<hex>.sig`); () for none."""
+        """Return the cosign signatures of `digest` (by referrers, or the tag `sha256-<hex>.sig`); () for none."""
         ...
 
 
@@ -88,29 +88,29 @@ class TagCatalog(Protocol):
     """
 
     async def repositories(self) -> tuple[str, ...]:
-        """Everything that something is remembered of, in order."""
+        """Return the names of all repositories that something is remembered of, sorted."""
         ...
 
     async def tags(self, repository: str) -> tuple[str, ...] | None:
-        """In descending byte order; None when the repository was never listed."""
+        """Return the tags in descending byte order; None when the repository was never listed."""
         ...
 
     async def seen(self, repository: str) -> tuple[SeenTag, ...]:
-        """The same with times, in the same order."""
+        """Return the tags with their times, in the same order."""
         ...
 
     async def listed_at(self, repository: str, identity: str) -> datetime | None:
-        """When the last listing of the repository by who has this identity (`access_identity`) began."""
+        """Return when the last listing began that was made with this identity (`access_identity`)."""
         ...
 
     async def newest(self, repository: str) -> datetime | None:
-        """When the newest listing of the repository was answered; None when it was never listed."""
+        """Return when the newest listing of the repository was answered; None when it was never listed."""
         ...
 
     async def store(
         self, repository: str, tags: Iterable[str], now: datetime, identity: str = "", began: datetime | None = None
     ) -> bool:
-        """The repository has exactly these tags now; whether that is news. A tag that it had before keeps its time.
+        """Record that the repository has exactly these tags; return whether that is news. A known tag keeps its time.
 
         Also one that was away for at most `AWAY`: a registry that leaves tags out of one listing resets no age.
 
@@ -123,7 +123,7 @@ class TagCatalog(Protocol):
         ...
 
     async def observe(self, repository: str, tag: str, digest: str, now: datetime) -> str:
-        """The tag names `digest` now (a tag that is new is added); the other digest that it named before, or "".
+        """Record that the tag, which may be new, names `digest`; return the other digest that it named before, or "".
 
         Of a repository that was never listed it is only remembered. Raises CatalogUnavailable.
 
@@ -133,11 +133,11 @@ class TagCatalog(Protocol):
         ...
 
     async def history(self, repository: str) -> tuple[TagEvent, ...]:
-        """What happened, oldest first: of very many events the newest."""
+        """Return the events, oldest first: of very many the newest."""
         ...
 
     async def restore(self, repository: str, seen: Iterable[SeenTag]) -> None:
-        """Times from before the catalog was lost: the older of two times stays; no tag is listed by this.
+        """Add times from before the catalog was lost: the older of two times stays; no tag is listed by this.
 
         Raises CatalogUnavailable.
         """
@@ -153,7 +153,7 @@ class HealthRule(Protocol):
     """Whether an object has become what its spec says, as the kernel judges it (gitops_core.domain.health.kstatus)."""
 
     def __call__(self, live: Manifest | None, now: datetime) -> tuple[str, str]:
-        """Current, InProgress, Failed, Terminating or NotFound, and why."""
+        """Return Current, InProgress, Failed, Terminating or NotFound, and why."""
         ...
 
 
@@ -164,15 +164,17 @@ class Forge(Protocol):
     """The pull requests of one repository. Every method raises ForgeUnavailable and ForgeDenied."""
 
     async def find(self, head: str, base: str) -> tuple[PullRequest, ...]:
-        """Those from branch `head` of the repository itself into `base` ("" for any), newest first, at most 100.
+        """Return pull requests from the repository's own branch `head` into `base` ("": any): the 100 newest, newest
+        first.
 
         Also closed ones. How far back closed ones are looked for is the forge's matter.
         """
         ...
 
     async def open(self, head: str, base: str, title: str, body: str, labels: Iterable[str] = ()) -> PullRequest:
-        """The new one, or the one that is open already, as it is. A label that the repository does not have is no
-        reason to fail."""
+        """Open a pull request, or return the one that is open already, as it is. A label that the repository does not
+        have is no reason to fail.
+        """
         ...
 
     async def update(self, number: int, title: str, body: str) -> None: ...
@@ -200,5 +202,5 @@ class ForgeAddress:
 
 class Forges(Protocol):
     def forge(self, address: ForgeAddress) -> Forge:
-        """A handle; nothing happens yet. Raises StalledError: the URL names no repository of such a forge."""
+        """Return a handle; nothing is sent yet. Raises StalledError: the URL names no repository of such a forge."""
         ...

@@ -17,8 +17,8 @@ from gitops_core.errors import ApplyConflict, ClusterUnavailable, GitOpsError, K
 from gitops_core.meta import Kind, Manifest, ObjectRef
 from gitops_core.ports import Cluster
 from gitops_core.schema import cel
-from sealoop.files import in_order
-from sealoop.kinds import CRD, object_name, placed, told
+from sealoop.files import sort
+from sealoop.kinds import CRD, explain, place, write_name
 
 FIELD_MANAGER = "sealoop"
 SERVED_SECONDS = 30.0
@@ -51,34 +51,36 @@ async def apply_all(cluster: Cluster, manifests: Sequence[Manifest], how: Applyi
     """Apply and report each; returns how many were refused. Raises ClusterUnavailable: nobody answers."""
     failures = 0
     coming: set[tuple[str, str]] = set()  # (group, kind) of what CRDs that were just applied define
-    for manifest in in_order(manifests):
+    for manifest in sort(manifests):
         kind = Kind.of_manifest(manifest)
         try:
             patience = SERVED_SECONDS if kind[::2] in coming else 0.0
-            ref, verdict = await _patiently(cluster, manifest, how, patience)
+            ref, verdict = await _apply_patiently(cluster, manifest, how, patience)
         except ClusterUnavailable as error:
             raise ClusterUnavailable(f"{error}; nothing more was tried") from error
         except GitOpsError as error:
             failures += 1
-            click.echo(f"Error: {_advice(ObjectRef.of(manifest), error)}", err=True)
+            click.echo(f"Error: {_advise(ObjectRef.of(manifest), error)}", err=True)
             continue
         if kind == CRD and not how.dry_run:
             coming.add((manifest["spec"]["group"], manifest["spec"]["names"]["kind"]))
-        click.echo(f"{object_name(ref.kind, ref.key.name)} {verdict}{' (server dry run)' if how.dry_run else ''}")
+        click.echo(f"{write_name(ref.kind, ref.key.name)} {verdict}{' (server dry run)' if how.dry_run else ''}")
     return failures
 
 
 async def apply_one(cluster: Cluster, manifest: Manifest, how: Applying) -> tuple[ObjectRef, str]:
-    """What it is called, and `created`, `configured` or `unchanged`. Raises what Cluster.apply raises."""
-    wanted = await placed(cluster, manifest, how.namespace, demanded=how.demanded)
+    """Apply one manifest; return its name, and `created`, `configured` or `unchanged`. Raises as Cluster.apply does."""
+    wanted = await place(cluster, manifest, how.namespace, demanded=how.demanded)
     ref = ObjectRef.of(wanted)
     before = await cluster.get(ref)
     after = await cluster.apply(wanted, field_manager=how.field_manager, force=how.force, dry_run=how.dry_run)
-    return ref, verdict(before, after)
+    return ref, decide_verdict(before, after)
 
 
-async def _patiently(cluster: Cluster, manifest: Manifest, how: Applying, patience: float) -> tuple[ObjectRef, str]:
-    """apply_one(), tried again for `patience` seconds while the kind is not served yet."""
+async def _apply_patiently(
+    cluster: Cluster, manifest: Manifest, how: Applying, patience: float
+) -> tuple[ObjectRef, str]:
+    """Call apply_one(), again for `patience` seconds while the kind is not served yet."""
     waited = 0.0
     while True:
         try:
@@ -90,34 +92,34 @@ async def _patiently(cluster: Cluster, manifest: Manifest, how: Applying, patien
             waited += 0.1
 
 
-def verdict(before: Manifest | None, after: Manifest) -> str:
+def decide_verdict(before: Manifest | None, after: Manifest) -> str:
     if before is None:
         return "created"
-    old, new = (dict(m, metadata=_lasting(m["metadata"])) for m in (before, after))
+    old, new = (dict(m, metadata=_is_lasting(m["metadata"])) for m in (before, after))
     return "unchanged" if old == new else "configured"
 
 
-def _lasting(metadata: Manifest) -> dict[str, Any]:
+def _is_lasting(metadata: Manifest) -> dict[str, Any]:
     # who owns a field may change without any change of the object
     return {name: value for name, value in metadata.items() if name not in ("managedFields", "resourceVersion")}
 
 
-def _advice(ref: ObjectRef, error: GitOpsError) -> str:
+def _advise(ref: ObjectRef, error: GitOpsError) -> str:
     if isinstance(error, ApplyConflict):
-        return f"{told(ref, error)}; --force-conflicts takes them over"
-    return told(ref, error)
+        return f"{explain(ref, error)}; --force-conflicts takes them over"
+    return explain(ref, error)
 
 
 async def prepare(cluster: Cluster, definitions: Iterable[Manifest], manifests: Sequence[Manifest]) -> None:
-    """What an embedded cluster needs before the service works on it: our kinds, then the operator's manifests.
+    """Apply what an embedded cluster needs before the service works on it: our kinds, then the operator's manifests.
 
     Raises:
         GitOpsError: the first one that is refused, named.
     """
     how = Applying("default", force=True)
-    for manifest in (*definitions, *in_order(manifests)):
+    for manifest in (*definitions, *sort(manifests)):
         try:
             await apply_one(cluster, manifest, how)
         except GitOpsError as error:
-            error.args = (told(ObjectRef.of(manifest), error),)
+            error.args = (explain(ObjectRef.of(manifest), error),)
             raise

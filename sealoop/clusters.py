@@ -38,7 +38,7 @@ class Opened(NamedTuple):
 
 
 def connection_options(command: F) -> F:
-    """Adds --local, --kubeconfig and --context to a command, which gets them as one `connection` argument."""
+    """Add --local, --kubeconfig and --context to a command, which gets them as one `connection` argument."""
 
     @functools.wraps(command)
     def gather(**options: Any) -> Any:
@@ -67,7 +67,7 @@ def connection_options(command: F) -> F:
 
 @asynccontextmanager
 async def opened(connection: Connection, *, make: bool = False) -> AsyncIterator[Opened]:
-    """The cluster, closed at the end.
+    """Yield the cluster, closed at the end.
 
     Args:
         make: begin an embedded cluster where there is none.

@@ -30,8 +30,8 @@ def crds(folder: Path, check: bool) -> None:
     if str(folder) == "-":
         click.echo("".join(wanted.values()), nl=False)
         return
-    with _told(folder):
-        present = present_in(folder, {kind.KIND.group for kind in KINDS})
+    with _explain(folder):
+        present = list_present(folder, {kind.KIND.group for kind in KINDS})
         stale = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
         if not check:
             write(folder, wanted, stale)
@@ -40,8 +40,8 @@ def crds(folder: Path, check: bool) -> None:
         raise click.ClickException(f"{folder}: {', '.join(stale)} out of date; run `sealoop crds {folder}`")
 
 
-def present_in(folder: Path, groups: set[str]) -> dict[str, str]:
-    """The files of CRDs of `groups`, by name; none when there is no folder."""
+def list_present(folder: Path, groups: set[str]) -> dict[str, str]:
+    """Return the files of CRDs of `groups`, by name; none when there is no folder."""
     files = (path for path in folder.glob("*.yaml") if path.name.partition("_")[0] in groups)
     return {path.name: path.read_text(encoding="utf-8") for path in files}
 
@@ -56,7 +56,7 @@ def write(folder: Path, wanted: Mapping[str, str], stale: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _explain(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

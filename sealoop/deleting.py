@@ -24,8 +24,8 @@ from gitops_core.errors import (
 )
 from gitops_core.meta import Manifest, ObjectRef
 from gitops_core.ports import Cluster, Query
-from sealoop.kinds import NAMESPACE, asked_for, object_name, placed, ref_in, told
-from sealoop.showing import listed
+from sealoop.kinds import NAMESPACE, explain, find_asked, parse_ref, place, write_name
+from sealoop.showing import list_all
 
 QUIET_SECONDS = 2.0
 """Most objects are gone by then: nothing need be said."""
@@ -54,7 +54,7 @@ async def delete_all(cluster: Cluster, words: Sequence[str], manifests: Sequence
     """Delete and report each; returns how many could not be."""
     failures = 0
     going: list[tuple[ObjectRef, str]] = []
-    async for found in _chosen(cluster, words, manifests, how):
+    async for found in _choose(cluster, words, manifests, how):
         if isinstance(found, str):
             failures += 1
             click.echo(f"Error: {found}", err=True)
@@ -64,15 +64,15 @@ async def delete_all(cluster: Cluster, words: Sequence[str], manifests: Sequence
         except NotFound as error:
             failures += not how.ignore_not_found
             if not how.ignore_not_found:
-                click.echo(f"Error: {told(found, error)}", err=True)
+                click.echo(f"Error: {explain(found, error)}", err=True)
         except (Forbidden, Conflict, Invalid, BadRequest) as error:
             failures += 1
-            click.echo(f"Error: {told(found, error)}", err=True)
+            click.echo(f"Error: {explain(found, error)}", err=True)
     if how.wait and not how.dry_run:
         try:
             async with asyncio.timeout(how.timeout):
                 for ref, uid in going:
-                    await gone(cluster, ref, uid)
+                    await wait_until_gone(cluster, ref, uid)
         except TimeoutError:
             raise click.ClickException(
                 "timed out: the objects are being deleted, but not all of them are gone"
@@ -93,41 +93,41 @@ async def _delete(cluster: Cluster, ref: ObjectRef, how: Deleting) -> list[tuple
     propagations: dict[str, Literal["Background", "Foreground", "Orphan"]]
     propagations = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
     await cluster.delete(ref, uid=uid, propagation=propagations[how.cascade], dry_run=how.dry_run)
-    click.echo(f"{object_name(ref.kind, ref.key.name)} deleted{' (server dry run)' if how.dry_run else ''}")
+    click.echo(f"{write_name(ref.kind, ref.key.name)} deleted{' (server dry run)' if how.dry_run else ''}")
     return [(ref, uid)] if uid else []
 
 
-async def _chosen(
+async def _choose(
     cluster: Cluster, words: Sequence[str], manifests: Sequence[Manifest], how: Deleting
 ) -> AsyncIterator[ObjectRef | str]:
-    """What to delete, or why one of them cannot be."""
+    """Yield what to delete, or why one of them cannot be."""
     for manifest in manifests:
         try:
-            yield ObjectRef.of(await placed(cluster, manifest, how.namespace, demanded=how.demanded))
+            yield ObjectRef.of(await place(cluster, manifest, how.namespace, demanded=how.demanded))
         except KindUnknown:
             if not how.ignore_not_found:  # its CRD may have gone before it, and it with that
                 yield f"{ObjectRef.of(manifest)} not found: the cluster does not serve its kind"
         except GitOpsError as error:
-            yield told(ObjectRef.of(manifest), error)
-    for served, names in await asked_for(cluster, words) if words else ():
+            yield explain(ObjectRef.of(manifest), error)
+    for served, names in await find_asked(cluster, words) if words else ():
         if names:
             for name in names:
-                yield ref_in(served, how.namespace, name)
+                yield parse_ref(served, how.namespace, name)
             continue
         scope = how.namespace if served.namespaced else ""
-        found, _ = await listed(cluster, Query(served.kind, scope, how.selector))
+        found, _ = await list_all(cluster, Query(served.kind, scope, how.selector))
         if not found:
             click.echo(f"no {served.plural} to delete", err=True)
         for manifest in found:
-            yield ref_in(served, scope, manifest["metadata"]["name"])
+            yield parse_ref(served, scope, manifest["metadata"]["name"])
 
 
-async def gone(cluster: Cluster, ref: ObjectRef, uid: str) -> None:
+async def wait_until_gone(cluster: Cluster, ref: ObjectRef, uid: str) -> None:
     """Wait until the object is not there any more, and say what holds it when that takes long."""
     telling = asyncio.create_task(_tell_what_is_waited_for(cluster, ref))
     try:
         while await _is_there(cluster, ref, uid):
-            await _deleted(cluster, ref, uid)
+            await _wait_until_deleted(cluster, ref, uid)
     finally:
         telling.cancel()
 
@@ -140,11 +140,11 @@ async def _is_there(cluster: Cluster, ref: ObjectRef, uid: str) -> bool:
     return live is not None and live["metadata"]["uid"] == uid
 
 
-async def _deleted(cluster: Cluster, ref: ObjectRef, uid: str) -> None:
-    """Returns when the object is deleted, or when the watch ended and it is time to look again."""
+async def _wait_until_deleted(cluster: Cluster, ref: ObjectRef, uid: str) -> None:
+    """Wait until the object is deleted, or the watch ended and it is time to look again."""
     query = Query(ref.kind, ref.key.namespace, name=ref.key.name)
     try:
-        found, version = await listed(cluster, query)
+        found, version = await list_all(cluster, query)
         if not found:
             return
         async for event in cluster.watch(query, dict[str, Any], version):
@@ -163,7 +163,7 @@ async def _tell_what_is_waited_for(cluster: Cluster, ref: ObjectRef) -> None:
         if ref.kind == NAMESPACE:
             held += (live.get("spec") or {}).get("finalizers") or []
         if held and held != told_last:
-            name = object_name(ref.kind, ref.key.name)
+            name = write_name(ref.kind, ref.key.name)
             click.echo(
                 f"waiting for {name}: its controller has yet to remove {', '.join(held)} (Ctrl-C stops waiting)",
                 err=True,

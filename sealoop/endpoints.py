@@ -15,7 +15,7 @@ from sealoop.listening import listening
 
 @contextlib.asynccontextmanager
 async def serving(listen: str, registry: CollectorRegistry, health: Health) -> AsyncIterator[None]:
-    """Answers while it is open.
+    """Answer requests while the block runs.
 
     Raises:
         ClickException: the address cannot be had.

@@ -19,8 +19,8 @@ import msgspec
 
 from gitops_core.api.fields import Duration, ShortDuration
 from gitops_core.meta import Resource
-from gitops_core.schema.structural import markers
-from sealoop.tables import markdown, with_table
+from gitops_core.schema.structural import join_markers
+from sealoop.tables import insert_table, write_markdown
 
 COMMAND = "fields"
 IGNORED = "**not acted on yet**"
@@ -50,9 +50,9 @@ def fields(folder: Path, check: bool) -> None:
 
     stale = []
     for kind in KINDS:
-        page = folder / page_of(kind)
+        page = folder / write_page(kind)
         present = page.read_text(encoding="utf-8") if page.exists() else ""
-        wanted = with_table(page, present, COMMAND, table(kind))
+        wanted = insert_table(page, present, COMMAND, write_table(kind))
         if wanted != present:
             stale.append(page.name)
             if not check:
@@ -63,37 +63,37 @@ def fields(folder: Path, check: bool) -> None:
         click.echo(f"{folder}: {len(KINDS)} pages, {len(stale)} changed")
 
 
-def page_of(kind: type[Resource]) -> str:
+def write_page(kind: type[Resource]) -> str:
     """Return the name of the kind's page."""
     return f"{kind.KIND.kind.lower()}.md"
 
 
-def table(kind: type[Resource]) -> str:
+def write_table(kind: type[Resource]) -> str:
     """Return what the kind's spec says of itself, and the table of its fields."""
     (spec,) = (field.type for field in msgspec.structs.fields(kind) if field.name == "spec")
-    rows = [(_listed(paths), *rest) for paths, rest in _joined(spec_fields(spec))]
-    return f"{_described(spec)}\n\n{markdown(('field of `spec`', 'type', 'when missing', 'what'), rows)}"
+    rows = [(_list(paths), *rest) for paths, rest in _join(list_spec_fields(spec))]
+    return f"{_describe(spec)}\n\n{write_markdown(('field of `spec`', 'type', 'when missing', 'what'), rows)}"
 
 
-def spec_fields(struct: type[msgspec.Struct], above: str = "") -> Iterator[Field]:
+def list_spec_fields(struct: type[msgspec.Struct], above: str = "") -> Iterator[Field]:
     """Yield the fields of a struct, each followed by those below it."""
     for field in msgspec.structs.fields(struct):
-        path, inner = f"{above}{field.encode_name}", _bare(field.type)
-        supported = markers(field.type).get("supported")
-        item = _bare(get_args(inner)[0]) if get_origin(inner) is tuple else inner
+        path, inner = f"{above}{field.encode_name}", _strip(field.type)
+        supported = join_markers(field.type).get("supported")
+        item = _strip(get_args(inner)[0]) if get_origin(inner) is tuple else inner
         is_object = isinstance(item, type) and issubclass(item, msgspec.Struct)
         if supported == ():
             what = IGNORED
         elif supported is not None:
-            what = f"only {_listed(supported)} is acted on yet"
+            what = f"only {_list(supported)} is acted on yet"
         else:
-            what = _described(item, first=True) if is_object else _meant(field.type)
+            what = _describe(item, first=True) if is_object else _find_meant(field.type)
         yield Field(path, _type(field.type), _default(field), what)
         if is_object and supported != ():
-            yield from spec_fields(item, f"{path}[]." if item is not inner else f"{path}.")
+            yield from list_spec_fields(item, f"{path}[]." if item is not inner else f"{path}.")
 
 
-def _joined(rows: Iterable[Field]) -> Iterator[tuple[tuple[str, ...], tuple[str, str, str]]]:
+def _join(rows: Iterable[Field]) -> Iterator[tuple[tuple[str, ...], tuple[str, str, str]]]:
     """Yield paths and what is said of them: those that follow each other and are not acted on alike together."""
     for said, alike in groupby(rows, key=lambda row: (row.type, row.default, row.what)):
         paths = tuple(row.path for row in alike)
@@ -101,24 +101,24 @@ def _joined(rows: Iterable[Field]) -> Iterator[tuple[tuple[str, ...], tuple[str,
             yield group, said
 
 
-def _bare(t: Any) -> Any:
+def _strip(t: Any) -> Any:
     """Return the type without what is annotated and without None."""
     origin, args = get_origin(t), get_args(t)
     if origin is Annotated:
-        return _bare(args[0])
+        return _strip(args[0])
     if origin in (Union, types.UnionType):
         rest = [a for a in args if a is not types.NoneType]
-        return _bare(rest[0]) if len(rest) == 1 else t
+        return _strip(rest[0]) if len(rest) == 1 else t
     return t
 
 
 def _type(t: Any) -> str:
     if _pattern(t) in (_pattern(Duration), _pattern(ShortDuration)):
         return "duration"
-    inner = _bare(t)
+    inner = _strip(t)
     origin, args = get_origin(inner), get_args(inner)
     if origin is Literal:
-        return _listed(args)
+        return _list(args)
     if origin is tuple:
         return f"list of {_type(args[0])}"
     if origin is dict:
@@ -142,14 +142,14 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     if value is None or value in ("", (), {}, b"") or isinstance(value, msgspec.Struct):
         return ""
-    return _listed(value if isinstance(value, tuple) else (value,))
+    return _list(value if isinstance(value, tuple) else (value,))
 
 
-def _meant(t: Any) -> str:
+def _find_meant(t: Any) -> str:
     return next((m.description for m in getattr(t, "__metadata__", ()) if m.description), "")
 
 
-def _described(struct: type[msgspec.Struct], *, first: bool = False) -> str:
+def _describe(struct: type[msgspec.Struct], *, first: bool = False) -> str:
     """Return the struct's docstring as running text; of its paragraphs the first only, if that is wanted."""
     text = inspect.cleandoc(struct.__doc__ or "")
     if text.startswith(f"{struct.__name__}("):  # msgspec writes a signature where there is no docstring
@@ -158,5 +158,5 @@ def _described(struct: type[msgspec.Struct], *, first: bool = False) -> str:
     return paragraphs[0] if first else "\n\n".join(paragraphs)
 
 
-def _listed(values: tuple[Any, ...]) -> str:
+def _list(values: tuple[Any, ...]) -> str:
     return ", ".join(f"`{str(v).lower() if isinstance(v, bool) else v}`" for v in values if v != "")

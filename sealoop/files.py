@@ -15,8 +15,8 @@ from gitops_core.domain.render.manifests import read_manifests
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Kind, Manifest
 from sealoop.kinds import CRD, NAMESPACE
-from sealoop.streams import json_or_yaml
-from sealoop.terminals import visible
+from sealoop.streams import decode
+from sealoop.terminals import make_visible
 
 ENDINGS = (".yaml", ".yml", ".json")
 _KUSTOMIZE = "kustomize.config.k8s.io"
@@ -24,7 +24,7 @@ _FIRST = {NAMESPACE[::2]: 0, CRD[::2]: 1}
 
 
 def manifests_in(places: Sequence[str], *, recursive: bool = False) -> list[Manifest]:
-    """The objects in `places`, in order.
+    """Read the objects in `places`, in order.
 
     Raises:
         ClickException: a place cannot be read, or what is there are no manifests, or none at all.
@@ -36,9 +36,9 @@ def manifests_in(places: Sequence[str], *, recursive: bool = False) -> list[Mani
         except OSError as error:
             raise click.ClickException(f"{error.filename or place} cannot be read: {error.strerror}") from None
     try:
-        found = list(read_manifests(files, json_or_yaml))
+        found = list(read_manifests(files, decode))
     except GitOpsError as error:
-        raise click.ClickException(visible(str(error))) from None
+        raise click.ClickException(make_visible(str(error))) from None
     if places and not found:
         raise click.ClickException(f"no objects in {', '.join(files)}")
     for manifest in found:
@@ -66,6 +66,6 @@ def _read(place: str, recursive: bool) -> Iterator[tuple[str, bytes]]:
         yield place, path.read_bytes()
 
 
-def in_order(manifests: Sequence[Manifest]) -> list[Manifest]:
-    """What others need first: Namespaces, then CustomResourceDefinitions, then the rest as it was written."""
+def sort(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """Sort what others need first: Namespaces, then CustomResourceDefinitions, then the rest as it was written."""
     return sorted(manifests, key=lambda m: _FIRST.get(Kind.of_manifest(m)[::2], 2))

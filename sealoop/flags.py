@@ -19,11 +19,11 @@ _SAID = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True)
 _SAID |= dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False)
 
 
-def plain(args: Sequence[str], params: Iterable[click.Parameter]) -> list[str]:
-    """`args` as click takes them.
+def normalize(args: Sequence[str], params: Iterable[click.Parameter]) -> list[str]:
+    """Write `args` as click takes them.
 
     >>> option, switch = click.Option(["-l", "--selector"]), click.Option(["-w", "--watch"], is_flag=True)
-    >>> plain(["ks", "-wl=app=web", "--watch=false", "-l=", "--", "-l=x"], [option, switch])
+    >>> normalize(["ks", "-wl=app=web", "--watch=false", "-l=", "--", "-l=x"], [option, switch])
     ['ks', '-w', '-l', 'app=web', '-l', '', '--', '-l=x']
     """
     flags = {
@@ -38,25 +38,25 @@ def plain(args: Sequence[str], params: Iterable[click.Parameter]) -> list[str]:
         if arg == "--":
             found += [arg, *waiting]
         elif arg.startswith("--"):
-            found += _long(arg, flags, waiting)
+            found += _read_long(arg, flags, waiting)
         elif arg.startswith("-"):
-            found += _short(arg, flags, waiting)
+            found += _read_short(arg, flags, waiting)
         else:
             found.append(arg)
     return found
 
 
-def _long(arg: str, flags: Mapping[str, click.Option], waiting: Iterator[str]) -> list[str]:
+def _read_long(arg: str, flags: Mapping[str, click.Option], waiting: Iterator[str]) -> list[str]:
     name, equals, value = arg.partition("=")
     option = flags.get(name)
     if option is not None and option.is_flag and value in _SAID:
-        return _switch(option, name, _SAID[value])
+        return _write_switch(option, name, _SAID[value])
     if equals or option is None or option.is_flag or isinstance(option.flag_value, str):
         return [arg]
-    return [arg, *_next(waiting)]
+    return [arg, *_take_next(waiting)]
 
 
-def _short(arg: str, flags: Mapping[str, click.Option], waiting: Iterator[str]) -> list[str]:
+def _read_short(arg: str, flags: Mapping[str, click.Option], waiting: Iterator[str]) -> list[str]:
     found: list[str] = []
     letters = arg[1:]
     while letters:
@@ -65,21 +65,21 @@ def _short(arg: str, flags: Mapping[str, click.Option], waiting: Iterator[str]) 
         if option is None:
             return [*found, f"-{letters}"]
         if not option.is_flag:
-            return [*found, name, *([rest.removeprefix("=")] if rest else _next(waiting))]
+            return [*found, name, *([rest.removeprefix("=")] if rest else _take_next(waiting))]
         if rest.startswith("=") and rest[1:] in _SAID:
-            return [*found, *_switch(option, name, _SAID[rest[1:]])]
+            return [*found, *_write_switch(option, name, _SAID[rest[1:]])]
         found.append(name)
         letters = rest
     return found or [arg]
 
 
-def _next(waiting: Iterator[str]) -> list[str]:
-    """The word that follows, whatever it looks like; none where there is none: click complains."""
+def _take_next(waiting: Iterator[str]) -> list[str]:
+    """Take the word that follows, whatever it looks like; none where there is none: click complains."""
     return [value for value in [next(waiting, None)] if value is not None]
 
 
-def _switch(option: click.Option, name: str, says: bool) -> list[str]:
-    """The words for a switch that says yes or no; none where no is what it says anyway."""
+def _write_switch(option: click.Option, name: str, says: bool) -> list[str]:
+    """Return the words for a switch with yes or no; none where no is what it means anyway."""
     if says:
         return [name]
     others = option.opts if name in option.secondary_opts else option.secondary_opts

@@ -16,7 +16,7 @@ import click
 from gitops_core.errors import BadRequest, GitOpsError, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import ApiResource, Cluster
-from sealoop.terminals import visible
+from sealoop.terminals import make_visible
 
 NAMESPACE = Kind("", "v1", "Namespace")
 CRD = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 
 
 def parse(words: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
-    """(kind, names) as a person wrote them: `KIND NAME...`, `KIND,KIND [NAME...]` or `KIND/NAME...`.
+    """Parse kinds with names as a person wrote them: `KIND NAME...`, `KIND,KIND [NAME...]` or `KIND/NAME...`.
 
     >>> parse(["ks,gitrepo"]), parse(["ks", "a", "b"]), parse(["ks/a", "gitrepo/a", "ks/b"])
     ([('ks', ()), ('gitrepo', ())], [('ks', ('a', 'b'))], [('ks', ('a', 'b')), ('gitrepo', ('a',))])
@@ -57,15 +57,15 @@ def parse(words: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
     return list(found.items())
 
 
-async def asked_for(cluster: Cluster, words: Sequence[str]) -> list[Asked]:
-    """Raises ClickException: the cluster serves no kind of that name."""
+async def find_asked(cluster: Cluster, words: Sequence[str]) -> list[Asked]:
+    """Find what a person asks for. Raises ClickException: the cluster serves no kind of that name."""
     parsed = parse(words)
     served = await cluster.resources()
     return [Asked(kind, names) for word, names in parsed for kind in matches(served, word)]
 
 
 def matches(served: Sequence[ApiResource], word: str) -> list[ApiResource]:
-    """The kinds that a person calls `word`. Core kinds win over others of the same name, as with kubectl.
+    """Return the kinds that a person calls `word`. Core kinds win over others of the same name, as with kubectl.
 
     A word is a plural, a kind or a short name, each also with `.group` or `.version.group`; or it is a category.
 
@@ -92,13 +92,13 @@ def _how_to_install(name: str) -> str:
     return f"; {_INSTALL}" if name in ours else ""
 
 
-def object_name(kind: Kind, name: str) -> str:
-    """`deployment.apps/web`, as kubectl's `-o name` and its reports say it."""
+def write_name(kind: Kind, name: str) -> str:
+    """Write `deployment.apps/web`, as kubectl's `-o name` and its reports do."""
     return f"{kind.kind.lower()}{'.' if kind.group else ''}{kind.group}/{name}"
 
 
-async def placed(cluster: Cluster, manifest: Manifest, namespace: str, *, demanded: bool = False) -> Manifest:
-    """`manifest` with `namespace` where its kind has one and it names none.
+async def place(cluster: Cluster, manifest: Manifest, namespace: str, *, demanded: bool = False) -> Manifest:
+    """Put `manifest` into `namespace` where its kind has one and it names none.
 
     Args:
         demanded: a manifest that names another namespace is an error (`-n` was given).
@@ -116,8 +116,8 @@ async def placed(cluster: Cluster, manifest: Manifest, namespace: str, *, demand
     return {**manifest, "metadata": metadata}
 
 
-def told(ref: ObjectRef, error: GitOpsError) -> str:
-    """The error's sentence, which names the object, for a terminal."""
+def explain(ref: ObjectRef, error: GitOpsError) -> str:
+    """Write the error's sentence, which names the object, for a terminal."""
     from sealoop.wiring import KINDS
 
     text = str(error)
@@ -125,8 +125,8 @@ def told(ref: ObjectRef, error: GitOpsError) -> str:
         ours = any(ref.kind == each.KIND for each in KINDS)
         text += f"; {_INSTALL}" if ours else "; install its CustomResourceDefinition first"
     is_named = text.startswith(f"{ref.kind.kind}/") or f'"{ref.key.name}"' in text
-    return visible(text if is_named else f"{ref}: {text}")
+    return make_visible(text if is_named else f"{ref}: {text}")
 
 
-def ref_in(served: ApiResource, namespace: str, name: str) -> ObjectRef:
+def parse_ref(served: ApiResource, namespace: str, name: str) -> ObjectRef:
     return ObjectRef(served.kind, ObjectKey(namespace if served.namespaced else "", name))

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import click
 
-from sealoop.flags import plain
+from sealoop.flags import normalize
 
 
 class LazyGroup(click.Group):
@@ -31,7 +31,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command, plain(rest, command.params) if command is not None else rest
+        return name, command, normalize(rest, command.params) if command is not None else rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -21,10 +21,10 @@ PATIENCE = 10.0
 """Seconds."""
 
 
-def address(listen: str) -> tuple[str | None, int]:
-    """Host and port of `HOST:PORT`, `:PORT`, `PORT` or `[::1]:PORT`; no host for all interfaces.
+def parse_address(listen: str) -> tuple[str | None, int]:
+    """Split `HOST:PORT`, `:PORT`, `PORT` or `[::1]:PORT` into host and port; no host for all interfaces.
 
-    >>> address("127.0.0.1:80"), address(":80"), address("80"), address("[::1]:80")
+    >>> parse_address("127.0.0.1:80"), parse_address(":80"), parse_address("80"), parse_address("[::1]:80")
     (('127.0.0.1', 80), (None, 80), (None, 80), ('::1', 80))
 
     Raises:
@@ -40,7 +40,7 @@ def address(listen: str) -> tuple[str | None, int]:
 async def listening(
     application: web.Application, listen: str, option: str, *, most: int = MOST, patience: float = PATIENCE
 ) -> AsyncIterator[int]:
-    """Serves the application while it is open; gives the port.
+    """Serve the application while the block runs; yield the port.
 
     Args:
         option: what names another address.
@@ -55,7 +55,7 @@ async def listening(
     await runner.setup()
     try:
         try:
-            host, port = address(listen)
+            host, port = parse_address(listen)
             served = runner.server
             if served is None:
                 raise RuntimeError("a runner that is set up has a server")
@@ -97,7 +97,7 @@ class Connections:
 
     @web.middleware
     async def working(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Middleware: a request has come, and it is answered."""
+        """Note, as middleware, that a request has come, and that it is answered."""
         transport = request.transport
         if transport is None or transport not in self._waiting:
             return await handler(request)

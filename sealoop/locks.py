@@ -13,7 +13,7 @@ import click
 
 @contextlib.contextmanager
 def only_process_in(folder: Path) -> Iterator[None]:
-    """Holds the folder, which is made if need be.
+    """Hold the folder, which is made if need be.
 
     Raises:
         ClickException: another process holds it, or it cannot be written to.

@@ -26,8 +26,8 @@ def configure(style: Literal["text", "json"], level: str) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """What the caller passed as `extra`, in order."""
+def get_fields(record: logging.LogRecord) -> dict[str, object]:
+    """Return what the caller passed as `extra`, in order."""
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
@@ -38,7 +38,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "msg": record.getMessage(),
-            **fields_of(record),
+            **get_fields(record),
         }
         if record.exc_info:
             line["stacktrace"] = self.formatException(record.exc_info)
@@ -48,12 +48,12 @@ class JsonFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         when = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        fields = " ".join(f"{name}={_quoted(value)}" for name, value in fields_of(record).items())
+        fields = " ".join(f"{name}={_quote(value)}" for name, value in get_fields(record).items())
         line = f"{when} {record.levelname:<7} {record.getMessage()}  {fields}".rstrip()
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def _quoted(value: object) -> str:
-    """One word, or a JSON string: a line feed in a value must not begin another line."""
+def _quote(value: object) -> str:
+    """Write one word, or a JSON string: a line feed in a value must not begin another line."""
     text = str(value)
     return text if text.isprintable() and text and not set(text) & set(' "=') else msgspec.json.encode(text).decode()

@@ -29,7 +29,7 @@ async def tell_what_is_missing(cluster: Cluster, kinds: Sequence[Kind], namespac
     told: list[tuple[str, str]] = []
     while True:
         with suppress(ClusterError):  # nobody knows: the watches and the lease log what goes wrong
-            lacks = [lack async for lack in missing(cluster, kinds, namespace)]
+            lacks = [lack async for lack in find_missing(cluster, kinds, namespace)]
             for lack, remedy in lacks:
                 if (lack, remedy) not in told:
                     log.warning("the cluster lacks something", extra={"lack": lack, "remedy": remedy})
@@ -41,16 +41,16 @@ async def tell_what_is_missing(cluster: Cluster, kinds: Sequence[Kind], namespac
         await asyncio.sleep(LOOK_AGAIN)
 
 
-async def missing(cluster: Cluster, kinds: Sequence[Kind], namespace: str) -> AsyncIterator[tuple[str, str]]:
-    """(what, the command that makes it) of each thing that is not there. Raises ClusterError: nobody knows."""
+async def find_missing(cluster: Cluster, kinds: Sequence[Kind], namespace: str) -> AsyncIterator[tuple[str, str]]:
+    """Yield each thing that is not there, and the command that makes it. Raises ClusterError: nobody knows."""
     absent = [kind.kind for kind in kinds if not await _is_served(cluster, kind)]
     if absent:
         yield f"the kinds {', '.join(absent)}", INSTALL
-    if namespace and not await _exists(cluster, namespace):
+    if namespace and not await _is_there(cluster, namespace):
         yield f"the namespace {namespace} for the lease", f"kubectl create namespace {namespace}"
 
 
-async def _exists(cluster: Cluster, namespace: str) -> bool:
+async def _is_there(cluster: Cluster, namespace: str) -> bool:
     try:
         return await cluster.get(ObjectRef(NAMESPACE, ObjectKey("", namespace))) is not None
     except Forbidden:  # a service account need not be allowed to look; it lives in a namespace anyway

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 import click
 
 from sealoop.clusters import Connection, connection_options, opened
-from sealoop.terminals import visible
+from sealoop.terminals import make_visible
 
 _files = click.option(
     "-f", "--filename", "files", multiple=True, metavar="FILE", help="A file, a folder, or - for standard input."
@@ -45,7 +45,7 @@ def run(work: Coroutine[Any, Any, int]) -> None:
     try:
         failures = asyncio.run(work)
     except GitOpsError as error:
-        raise click.ClickException(visible(str(error))) from error
+        raise click.ClickException(make_visible(str(error))) from error
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(1 if failures else 0)
@@ -202,7 +202,7 @@ def delete(
     Objects with finalizers are gone when their controllers have cleaned up; Ctrl-C stops the waiting, not the deletion.
     """
     _check_what(words, files, selector, everything)
-    limit = _seconds(timeout)
+    limit = _parse_seconds(timeout)
 
     async def work() -> int:
         from sealoop.deleting import Deleting, delete_all
@@ -226,7 +226,7 @@ def delete(
 
 
 def _check_what(words: Sequence[str], files: Sequence[str], selector: str, everything: bool) -> None:
-    """Raises UsageError unless it is clear what is to be deleted: never a whole kind by a forgotten word."""
+    """Raise UsageError unless it is clear what is to be deleted: never a whole kind by a forgotten word."""
     if bool(words) == bool(files):
         raise click.UsageError("say what to delete: KIND NAME..., KIND/NAME..., or -f FILE")
     is_whole_kind = len(words) == 1 and "/" not in words[0]
@@ -240,7 +240,7 @@ def _check_what(words: Sequence[str], files: Sequence[str], selector: str, every
         raise click.UsageError("-l chooses some, --all takes all: leave one out")
 
 
-def _seconds(duration: str | None) -> float | None:
+def _parse_seconds(duration: str | None) -> float | None:
     from gitops_core.meta import seconds
 
     try:

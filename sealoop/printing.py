@@ -19,8 +19,8 @@ import yaml
 
 from gitops_core.domain.render.scalars import resolve
 from gitops_core.meta import Kind, Manifest
-from sealoop.kinds import object_name
-from sealoop.terminals import visible
+from sealoop.kinds import write_name
+from sealoop.terminals import make_visible
 
 NONE = "<none>"
 _MOST_HOSTS = 3
@@ -36,12 +36,12 @@ class Column(NamedTuple):
     cell: Cell
 
 
-def age(since: str, now: datetime) -> str:
-    """The time that has passed since `since` (RFC 3339), as kubectl shortens it.
+def write_age(since: str, now: datetime) -> str:
+    """Write the time that has passed since `since` (RFC 3339), as kubectl shortens it.
 
     >>> from datetime import UTC
     >>> now = datetime(2026, 1, 1, 12, tzinfo=UTC)
-    >>> [age(f"2026-01-01T{time}Z", now) for time in ("11:59:17", "11:55:30", "08:30:00")]
+    >>> [write_age(f"2026-01-01T{time}Z", now) for time in ("11:59:17", "11:55:30", "08:30:00")]
     ['43s', '4m30s', '3h30m']
 
     Source: k8s.io/apimachinery duration.HumanDuration.
@@ -79,10 +79,10 @@ _STEP = re.compile(
 )
 
 
-def at(value: Any, path: str) -> list[Any]:
-    """Everything that a CRD column's JSONPath finds, in order; the subset that CRDs use.
+def find_at(value: Any, path: str) -> list[Any]:
+    """Find everything that a CRD column's JSONPath means, in order; the subset that CRDs use.
 
-    >>> at({"conditions": [{"type": "Ready", "status": "True"}]}, '.conditions[?(@.type=="Ready")].status')
+    >>> find_at({"conditions": [{"type": "Ready", "status": "True"}]}, '.conditions[?(@.type=="Ready")].status')
     ['True']
     """
     found = [value]
@@ -99,15 +99,15 @@ def _children(parent: Any, name: str, index: str | None, field: str | None, want
         return []
     if index is not None:
         return list(parent) if index == "*" else list(parent[int(index) : int(index) + 1])
-    return [item for item in parent if field and at(item, f".{field}") == [wanted]]
+    return [item for item in parent if field and find_at(item, f".{field}") == [wanted]]
 
 
-def cell_at(path: str, type_: str = "string") -> Cell:
-    """A cell that shows what `path` finds; dates as ages."""
+def make_cell(path: str, type_: str = "string") -> Cell:
+    """Make a cell that shows what `path` finds; dates as ages."""
 
     def cell(manifest: Manifest, now: datetime) -> str:
-        text = ",".join(_plain(item) for item in at(manifest, path))
-        return age(text, now) if type_ == "date" and text else text
+        text = ",".join(_plain(item) for item in find_at(manifest, path))
+        return write_age(text, now) if type_ == "date" and text else text
 
     return cell
 
@@ -123,34 +123,34 @@ def _plain(value: Any) -> str:
 
 
 def _count(*paths: str) -> Cell:
-    """How many entries there are: of a Secret a table shows no more than that."""
-    return lambda manifest, _: str(sum(len(found or ()) for path in paths for found in at(manifest, path)))
+    """Return how many entries there are: of a Secret a table shows no more than that."""
+    return lambda manifest, _: str(sum(len(found or ()) for path in paths for found in find_at(manifest, path)))
 
 
 def _of(ready: str, wanted: str) -> Cell:
     def cell(manifest: Manifest, now: datetime) -> str:
-        return f"{cell_at(ready)(manifest, now) or 0}/{cell_at(wanted)(manifest, now) or 0}"
+        return f"{make_cell(ready)(manifest, now) or 0}/{make_cell(wanted)(manifest, now) or 0}"
 
     return cell
 
 
 def _number(path: str) -> Cell:
-    """A count that is left out where it is 0."""
-    return lambda manifest, now: cell_at(path)(manifest, now) or "0"
+    """Write a count that is left out where it is 0."""
+    return lambda manifest, now: make_cell(path)(manifest, now) or "0"
 
 
 def _containers_ready(manifest: Manifest, _: datetime) -> str:
-    ready = at(manifest, ".status.containerStatuses[*].ready")
-    return f"{sum(map(bool, ready))}/{len(at(manifest, '.spec.containers[*].name'))}"
+    ready = find_at(manifest, ".status.containerStatuses[*].ready")
+    return f"{sum(map(bool, ready))}/{len(find_at(manifest, '.spec.containers[*].name'))}"
 
 
-def _pod_status(manifest: Manifest, now: datetime) -> str:
-    waiting = at(manifest, ".status.containerStatuses[*].state.waiting.reason")
-    return str(waiting[0]) if waiting else cell_at(".status.phase")(manifest, now)
+def _write_pod_status(manifest: Manifest, now: datetime) -> str:
+    waiting = find_at(manifest, ".status.containerStatuses[*].state.waiting.reason")
+    return str(waiting[0]) if waiting else make_cell(".status.phase")(manifest, now)
 
 
 def _ports(service: Manifest, _: datetime) -> str:
-    return ",".join(map(_port, at(service, ".spec.ports[*]"))) or NONE
+    return ",".join(map(_port, find_at(service, ".spec.ports[*]"))) or NONE
 
 
 def _port(port: Manifest) -> str:
@@ -160,18 +160,19 @@ def _port(port: Manifest) -> str:
 
 def _cluster_ip(service: Manifest, _: datetime) -> str:
     return (
-        next((str(ip) for path in (".spec.clusterIPs[0]", ".spec.clusterIP") for ip in at(service, path)), "") or NONE
+        next((str(ip) for path in (".spec.clusterIPs[0]", ".spec.clusterIP") for ip in find_at(service, path)), "")
+        or NONE
     )
 
 
-def _external_ip(service: Manifest, _: datetime) -> str:
-    """Where a Service is reached from outside. Source: k8s.io/kubernetes, pkg/printers, getServiceExternalIP."""
-    given = [str(ip) for ip in at(service, ".spec.externalIPs[*]")]
-    match at(service, ".spec.type"):
+def _find_external_ip(service: Manifest, _: datetime) -> str:
+    """Return where a Service is reached from outside. Source: k8s.io/kubernetes, pkg/printers, getServiceExternalIP."""
+    given = [str(ip) for ip in find_at(service, ".spec.externalIPs[*]")]
+    match find_at(service, ".spec.type"):
         case ["ExternalName"]:
-            return cell_at(".spec.externalName")(service, _)
+            return make_cell(".spec.externalName")(service, _)
         case ["LoadBalancer"]:
-            ingress = at(service, ".status.loadBalancer.ingress[*]")
+            ingress = find_at(service, ".status.loadBalancer.ingress[*]")
             balancers = sorted({str(found) for each in ingress if (found := each.get("ip") or each.get("hostname"))})
             return ",".join([*balancers, *given]) or "<pending>"
         case _:
@@ -179,37 +180,37 @@ def _external_ip(service: Manifest, _: datetime) -> str:
 
 
 def _labels(path: str) -> Cell:
-    """What a plain selector, a map of labels, selects."""
+    """Write what a plain selector, a map of labels, selects."""
 
     def cell(manifest: Manifest, _: datetime) -> str:
-        pairs = (f"{key}={value}" for found in at(manifest, path) for key, value in sorted((found or {}).items()))
+        pairs = (f"{key}={value}" for found in find_at(manifest, path) for key, value in sorted((found or {}).items()))
         return ",".join(pairs) or NONE
 
     return cell
 
 
 def _or_none(path: str, type_: str = "string") -> Cell:
-    cell = cell_at(path, type_)
+    cell = make_cell(path, type_)
     return lambda manifest, now: cell(manifest, now) or NONE
 
 
 def _hosts(ingress: Manifest, _: datetime) -> str:
-    hosts = [str(host) for host in at(ingress, ".spec.rules[*].host") if host]
+    hosts = [str(host) for host in find_at(ingress, ".spec.rules[*].host") if host]
     more = f" + {len(hosts) - _MOST_HOSTS} more..." if len(hosts) > _MOST_HOSTS else ""
     return ",".join(hosts[:_MOST_HOSTS]) + more or "*"
 
 
 def _address(ingress: Manifest, _: datetime) -> str:
-    found = at(ingress, ".status.loadBalancer.ingress[*]")
+    found = find_at(ingress, ".status.loadBalancer.ingress[*]")
     return ",".join(sorted({str(at_) for each in found if (at_ := each.get("ip") or each.get("hostname"))}))
 
 
 def _role(binding: Manifest, _: datetime) -> str:
-    return "/".join(str(word) for name in ("kind", "name") for word in at(binding, f".roleRef.{name}"))
+    return "/".join(str(word) for name in ("kind", "name") for word in find_at(binding, f".roleRef.{name}"))
 
 
 def _selector(manifest: Manifest, _: datetime) -> str:
-    """What a workload's selector selects, as `get -l` takes it."""
+    """Write what a workload's selector selects, as `get -l` takes it."""
     return _selected(manifest, ".spec.selector")
 
 
@@ -218,7 +219,7 @@ def _pods_selected(policy: Manifest, _: datetime) -> str:
 
 
 def _selected(manifest: Manifest, path: str) -> str:
-    found = next(iter(at(manifest, path)), None) or {}
+    found = next(iter(find_at(manifest, path)), None) or {}
     labels = {key: f"{key}={value}" for key, value in (found.get("matchLabels") or {}).items()}
     expressions = [(each.get("key", ""), _requirement(each)) for each in found.get("matchExpressions") or ()]
     return ",".join(text for _, text in sorted([*labels.items(), *expressions])) or NONE
@@ -237,24 +238,24 @@ def _requirement(expression: Manifest) -> str:
             return str(key)
 
 
-def _last_seen(event: Manifest) -> str:
+def _get_last_seen(event: Manifest) -> str:
     moments = (".series.lastObservedTime", ".lastTimestamp", ".eventTime", ".metadata.creationTimestamp")
-    return next((str(found[0]) for path in moments if (found := at(event, path)) and found[0]), "")
+    return next((str(found[0]) for path in moments if (found := find_at(event, path)) and found[0]), "")
 
 
-def _concerned(event: Manifest, _: datetime) -> str:
-    kind, name = at(event, ".involvedObject.kind"), at(event, ".involvedObject.name")
+def _write_concerned(event: Manifest, _: datetime) -> str:
+    kind, name = find_at(event, ".involvedObject.kind"), find_at(event, ".involvedObject.name")
     return f"{str(kind[0]).lower() if kind else ''}/{name[0] if name else ''}"
 
 
-def _restarts(manifest: Manifest, _: datetime) -> str:
-    return str(sum(at(manifest, ".status.containerStatuses[*].restartCount")))
+def _write_restarts(manifest: Manifest, _: datetime) -> str:
+    return str(sum(find_at(manifest, ".status.containerStatuses[*].restartCount")))
 
 
-_AGE = Column("AGE", 0, cell_at(".metadata.creationTimestamp", "date"))
+_AGE = Column("AGE", 0, make_cell(".metadata.creationTimestamp", "date"))
 _POD_TEMPLATE = (
-    Column("CONTAINERS", 1, cell_at(".spec.template.spec.containers[*].name")),
-    Column("IMAGES", 1, cell_at(".spec.template.spec.containers[*].image")),
+    Column("CONTAINERS", 1, make_cell(".spec.template.spec.containers[*].name")),
+    Column("IMAGES", 1, make_cell(".spec.template.spec.containers[*].image")),
 )
 _SELECTOR = Column("SELECTOR", 1, _selector)
 _READY = Column("READY", 0, _of(".status.readyReplicas", ".spec.replicas"))
@@ -262,30 +263,30 @@ _READY = Column("READY", 0, _of(".status.readyReplicas", ".spec.replicas"))
 BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
     ("", "Pod"): (
         Column("READY", 0, _containers_ready),
-        Column("STATUS", 0, _pod_status),
-        Column("RESTARTS", 0, _restarts),
+        Column("STATUS", 0, _write_pod_status),
+        Column("RESTARTS", 0, _write_restarts),
         _AGE,
-        Column("NODE", 1, cell_at(".spec.nodeName")),
-        Column("IMAGES", 1, cell_at(".spec.containers[*].image")),
+        Column("NODE", 1, make_cell(".spec.nodeName")),
+        Column("IMAGES", 1, make_cell(".spec.containers[*].image")),
     ),
-    ("", "Secret"): (Column("TYPE", 0, cell_at(".type")), Column("DATA", 0, _count(".data")), _AGE),
+    ("", "Secret"): (Column("TYPE", 0, make_cell(".type")), Column("DATA", 0, _count(".data")), _AGE),
     ("", "ConfigMap"): (Column("DATA", 0, _count(".data", ".binaryData")), _AGE),
     ("", "Service"): (
-        Column("TYPE", 0, cell_at(".spec.type")),
+        Column("TYPE", 0, make_cell(".spec.type")),
         Column("CLUSTER-IP", 0, _cluster_ip),
-        Column("EXTERNAL-IP", 0, _external_ip),
+        Column("EXTERNAL-IP", 0, _find_external_ip),
         Column("PORT(S)", 0, _ports),
         _AGE,
         Column("SELECTOR", 1, _labels(".spec.selector")),
     ),
-    ("", "Namespace"): (Column("STATUS", 0, cell_at(".status.phase")), _AGE),
+    ("", "Namespace"): (Column("STATUS", 0, make_cell(".status.phase")), _AGE),
     ("", "Event"): (
-        Column("LAST SEEN", 0, lambda event, now: age(_last_seen(event), now)),
-        Column("TYPE", 0, cell_at(".type")),
-        Column("REASON", 0, cell_at(".reason")),
-        Column("OBJECT", 0, _concerned),
-        Column("COUNT", 1, cell_at(".count")),
-        Column("MESSAGE", 0, cell_at(".message")),
+        Column("LAST SEEN", 0, lambda event, now: write_age(_get_last_seen(event), now)),
+        Column("TYPE", 0, make_cell(".type")),
+        Column("REASON", 0, make_cell(".reason")),
+        Column("OBJECT", 0, _write_concerned),
+        Column("COUNT", 1, make_cell(".count")),
+        Column("MESSAGE", 0, make_cell(".message")),
     ),
     ("apps", "Deployment"): (
         _READY,
@@ -322,44 +323,44 @@ BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
         _SELECTOR,
     ),
     ("batch", "CronJob"): (
-        Column("SCHEDULE", 0, cell_at(".spec.schedule")),
+        Column("SCHEDULE", 0, make_cell(".spec.schedule")),
         Column("TIMEZONE", 0, _or_none(".spec.timeZone")),
-        Column("SUSPEND", 0, lambda job, _: str(at(job, ".spec.suspend") == [True])),
+        Column("SUSPEND", 0, lambda job, _: str(find_at(job, ".spec.suspend") == [True])),
         Column("ACTIVE", 0, _count(".status.active")),
         Column("LAST SCHEDULE", 0, _or_none(".status.lastScheduleTime", "date")),
         _AGE,
-        Column("CONTAINERS", 1, cell_at(".spec.jobTemplate.spec.template.spec.containers[*].name")),
-        Column("IMAGES", 1, cell_at(".spec.jobTemplate.spec.template.spec.containers[*].image")),
+        Column("CONTAINERS", 1, make_cell(".spec.jobTemplate.spec.template.spec.containers[*].name")),
+        Column("IMAGES", 1, make_cell(".spec.jobTemplate.spec.template.spec.containers[*].image")),
     ),
     ("networking.k8s.io", "Ingress"): (
         Column("CLASS", 0, _or_none(".spec.ingressClassName")),
         Column("HOSTS", 0, _hosts),
         Column("ADDRESS", 0, _address),
-        Column("PORTS", 0, lambda ingress, _: "80, 443" if any(at(ingress, ".spec.tls")) else "80"),
+        Column("PORTS", 0, lambda ingress, _: "80, 443" if any(find_at(ingress, ".spec.tls")) else "80"),
         _AGE,
     ),
     ("networking.k8s.io", "NetworkPolicy"): (Column("POD-SELECTOR", 0, _pods_selected), _AGE),
     ("rbac.authorization.k8s.io", "RoleBinding"): (Column("ROLE", 0, _role), _AGE),
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): (Column("ROLE", 0, _role), _AGE),
-    ("coordination.k8s.io", "Lease"): (Column("HOLDER", 0, cell_at(".spec.holderIdentity")), _AGE),
+    ("coordination.k8s.io", "Lease"): (Column("HOLDER", 0, make_cell(".spec.holderIdentity")), _AGE),
 }
 
 _NAMELESS = {Kind("", "v1", "Event")}
 """An event's name says nothing: kubectl leaves it out too."""
 
 
-def declared_columns(kind: Kind, crd: Manifest | None) -> tuple[Column, ...]:
-    """The columns that a kind's CustomResourceDefinition declares; its age when it declares none."""
+def make_declared_columns(kind: Kind, crd: Manifest | None) -> tuple[Column, ...]:
+    """Return the columns that a kind's CustomResourceDefinition declares; its age when it declares none."""
     versions = {} if crd is None else {version["name"]: version for version in crd["spec"]["versions"]}
     declared = versions.get(kind.version, {}).get("additionalPrinterColumns")
     if not declared:
         return (_AGE,)
-    return tuple(Column(c["name"].upper(), c.get("priority", 0), cell_at(c["jsonPath"], c["type"])) for c in declared)
+    return tuple(Column(c["name"].upper(), c.get("priority", 0), make_cell(c["jsonPath"], c["type"])) for c in declared)
 
 
-def in_reading_order(kind: Kind, found: Iterable[Manifest]) -> list[Manifest]:
-    """Events as they happened, the newest last; everything else as the cluster lists it."""
-    return sorted(found, key=_last_seen) if kind.kind == "Event" else list(found)
+def sort_for_reading(kind: Kind, found: Iterable[Manifest]) -> list[Manifest]:
+    """Sort Events as they happened, the newest last; keep everything else as the cluster lists it."""
+    return sorted(found, key=_get_last_seen) if kind.kind == "Event" else list(found)
 
 
 class Table:
@@ -388,7 +389,7 @@ class Table:
         self._widths: list[int] = []
 
     def lines(self, objects: Iterable[Manifest], now: datetime) -> list[str]:
-        """One line for each object, the heading before the first ever."""
+        """Write one line for each object, the heading before the first ever."""
         rows = [self._row(manifest, now) for manifest in objects]
         if rows and not self._widths:
             rows.insert(0, self._heading())
@@ -406,9 +407,9 @@ class Table:
 
     def _row(self, manifest: Manifest, now: datetime) -> list[str]:
         metadata = manifest["metadata"]
-        name = object_name(self.kind, metadata["name"]) if self._kinds else metadata["name"]
+        name = write_name(self.kind, metadata["name"]) if self._kinds else metadata["name"]
         first = [*([metadata.get("namespace", "")] if self._namespaces else []), *([name] if self._named else [])]
-        return [*first, *(visible(column.cell(manifest, now)) for column in self._columns)]
+        return [*first, *(make_visible(column.cell(manifest, now)) for column in self._columns)]
 
 
 # libyaml's emitter is ten times faster; a wheel without it has the other one
@@ -428,7 +429,7 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 
 
 def _reads_as_other(value: str) -> bool:
-    """Whether plain text would be read back as a number or the like: PyYAML does not quote the commit 12e45."""
+    """Tell whether plain text would be read back as a number or the like: PyYAML does not quote the commit 12e45."""
     try:
         return resolve(value) != value
     except ValueError:

@@ -15,7 +15,7 @@ import click
 
 from gitops_core.meta import Manifest
 from gitops_core.runtime.permissions import Permission, Verb, of_kinds
-from sealoop.tables import begin, end, markdown, with_table
+from sealoop.tables import begin, end, insert_table, write_markdown
 
 BEGIN, END = begin("rbac"), end("rbac")
 ORDER: tuple[Verb, ...] = ("get", "list", "watch", "create", "update", "patch", "delete")
@@ -44,10 +44,10 @@ def rbac(lease_namespace: str, document: Path | None, check: bool) -> None:
     needed = [*of_kinds(KINDS), *(p for component in COMPONENTS for p in component.permissions)]
     applied = [p for component in COMPONENTS for p in component.applies]
     if document is None:
-        click.echo(_printed(roles(needed, applied, lease_namespace)), nl=False)
+        click.echo(_print(make_roles(needed, applied, lease_namespace)), nl=False)
         return
     present = document.read_text(encoding="utf-8")
-    wanted = with_table(document, present, "rbac", table(needed, applied))
+    wanted = insert_table(document, present, "rbac", write_table(needed, applied))
     if check and present != wanted:
         raise click.ClickException(f"{document}: the table is out of date; run `sealoop rbac --table {document}`")
     if not check:
@@ -55,30 +55,32 @@ def rbac(lease_namespace: str, document: Path | None, check: bool) -> None:
         click.echo(f"{document}: {'changed' if present != wanted else 'as it was'}")
 
 
-def roles(needed: Iterable[Permission], applied: Iterable[Permission], lease_namespace: str) -> list[Manifest]:
-    """The roles, without bindings."""
-    grants = merged(needed)
+def make_roles(needed: Iterable[Permission], applied: Iterable[Permission], lease_namespace: str) -> list[Manifest]:
+    """Make the roles, without bindings."""
+    grants = merge(needed)
     return [
-        _role("ClusterRole", {"name": "sealoop"}, (grant for grant in grants if grant.place == "cluster")),
-        _role("Role", {"name": "sealoop", "namespace": lease_namespace}, (g for g in grants if g.place == "lease")),
-        _role("ClusterRole", {"name": "sealoop-applier"}, merged(applied)),
+        _make_role("ClusterRole", {"name": "sealoop"}, (grant for grant in grants if grant.place == "cluster")),
+        _make_role(
+            "Role", {"name": "sealoop", "namespace": lease_namespace}, (g for g in grants if g.place == "lease")
+        ),
+        _make_role("ClusterRole", {"name": "sealoop-applier"}, merge(applied)),
     ]
 
 
-def table(needed: Iterable[Permission], applied: Iterable[Permission]) -> str:
-    """The table in Markdown: one row for what is granted alike, and for the same reasons."""
+def write_table(needed: Iterable[Permission], applied: Iterable[Permission]) -> str:
+    """Write the table in Markdown: one row for what is granted alike, and for the same reasons."""
     rows: dict[tuple[str, str, str], list[str]] = {}
     for owner, permissions in (("the service", needed), ("what it applies for you", applied)):
-        for grant in merged(permissions):
+        for grant in merge(permissions):
             place = owner if grant.place == "cluster" else f"{owner}, in the Lease's namespace"
             named = "everything" if grant.resource == "*" else grant.resource
             rows.setdefault((place, ", ".join(grant.verbs), grant.why), []).append(named)
     lines = ((place, ", ".join(names), verbs, why) for (place, verbs, why), names in rows.items())
-    return markdown(("for", "resources", "verbs", "why"), lines)
+    return write_markdown(("for", "resources", "verbs", "why"), lines)
 
 
-def merged(permissions: Iterable[Permission]) -> list[Permission]:
-    """One for each resource, with all verbs and all reasons, in the order in which resources are first named."""
+def merge(permissions: Iterable[Permission]) -> list[Permission]:
+    """Merge permissions: one for each resource, with all verbs and reasons, in the order in which they first come."""
     found: dict[tuple[str, str, str], list[Permission]] = {}
     for permission in permissions:
         found.setdefault((permission.group, permission.resource, permission.place), []).append(permission)
@@ -91,8 +93,8 @@ def merged(permissions: Iterable[Permission]) -> list[Permission]:
     ]
 
 
-def _role(kind: str, metadata: Manifest, grants: Iterable[Permission]) -> Manifest:
-    """A role whose rules name the resources of one group with the same verbs together."""
+def _make_role(kind: str, metadata: Manifest, grants: Iterable[Permission]) -> Manifest:
+    """Make a role whose rules name the resources of one group with the same verbs together."""
     together: dict[tuple[str, tuple[Verb, ...]], list[str]] = {}
     for grant in sorted(grants):
         together.setdefault((grant.group, grant.verbs), []).append(grant.resource)
@@ -103,7 +105,7 @@ def _role(kind: str, metadata: Manifest, grants: Iterable[Permission]) -> Manife
     return {"apiVersion": API, "kind": kind, "metadata": metadata, "rules": rules}
 
 
-def _printed(manifests: list[Manifest]) -> str:
+def _print(manifests: list[Manifest]) -> str:
     import yaml
 
     return "---\n".join(yaml.safe_dump(dict(manifest), sort_keys=False) for manifest in manifests)

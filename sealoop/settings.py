@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 import click
 
+from gitops_core.runtime.policy import Policy
 from sealoop.clusters import Connection
+from sealoop.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,9 @@ class Settings:
         state_dir: where Git mirrors and the tag catalog live; it may be lost without harm.
         listen: HOST:PORT of /metrics, /healthz and /readyz; "" for none.
         hooks: HOST:PORT of /hook/, which webhooks are sent to; "" for none.
-        leader_election: only one of several processes on one cluster works at a time.
+        shard: the objects to reconcile.
+        policy: what its objects may ask for.
+        leader_election: only one of several processes on one shard works at a time.
         lease_namespace: where the Lease lives.
         grace_period: seconds that running reconciliations have to finish when the process is asked to stop.
     """
@@ -33,6 +37,8 @@ class Settings:
     state_dir: Path
     listen: str
     hooks: str
+    shard: Shard
+    policy: Policy
     leader_election: bool
     lease_namespace: str
     identity: str
@@ -47,7 +53,7 @@ class Settings:
         return local, self.state_dir
 
     def told(self) -> dict[str, Any]:
-        """What the log says of them at the start."""
+        """Return the fields that the log has of them at the start."""
         local, context = self.connection.local, self.connection.context
         cluster = f"embedded in {local}" if local else f"context {context}" if context else "as kubectl"
         return {
@@ -55,11 +61,12 @@ class Settings:
             "state": str(self.state_dir),
             "listen": self.listen or "none",
             "hooks": self.hooks or "none",
+            "shard": str(self.shard),
         }
 
 
 def default_state_dir(local: Path | None) -> Path:
-    """Beside the embedded cluster; else where the platform keeps state that may be lost (XDG_STATE_HOME).
+    """Return a folder beside the embedded cluster, else where state is that may be lost (XDG_STATE_HOME).
 
     Raises:
         UsageError: there is no home directory, as in a container whose user has none.
@@ -75,17 +82,17 @@ def default_state_dir(local: Path | None) -> Path:
 
 
 def default_listen(local: Path | None) -> str:
-    """In a cluster somebody asks for metrics and health; by hand nobody does."""
+    """Return where to listen: in a cluster somebody asks for metrics and health; by hand nobody does."""
     return "" if local is not None else ":8080"
 
 
 def default_hooks(local: Path | None, listen: str) -> str:
-    """In a cluster registries may call, by Flux's port; not a process that listens nowhere else."""
+    """Return Flux's port in a cluster, where registries may call; "" in a process that listens nowhere else."""
     return "" if local is not None or not listen else ":9292"
 
 
 def default_identity() -> str:
-    """The Pod's name in a cluster, host and process elsewhere: what the Lease's holderIdentity shows."""
+    """Return the Pod's name in a cluster, host and process elsewhere: what the Lease's holderIdentity shows."""
     return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
 
 

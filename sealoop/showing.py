@@ -14,7 +14,7 @@ from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, Forbid
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import ApiResource, Cluster, Query, Unreadable
 from sealoop import printing
-from sealoop.kinds import CRD, Asked, asked_for, object_name, ref_in
+from sealoop.kinds import CRD, Asked, find_asked, parse_ref, write_name
 
 LAST_RETRY = 10.0
 
@@ -42,14 +42,14 @@ async def show(cluster: Cluster, words: Sequence[str], how: Showing) -> int:
     Raises:
         UsageError: the words and the options do not go together.
     """
-    asked = await asked_for(cluster, words)
+    asked = await find_asked(cluster, words)
     named = sum(len(names) for _, names in asked)
     check(how, named, len(asked))
     found: list[tuple[Asked, list[Manifest]]] = []
     failures = 0
     version = ""
     for one in asked:
-        manifests, errors, version = await _found(cluster, one, how)
+        manifests, errors, version = await _find(cluster, one, how)
         found.append((one, manifests))
         told = [error for error in errors if not (how.ignore_not_found and isinstance(error, NotFound))]
         failures += len(told)
@@ -81,23 +81,23 @@ def scope(served: ApiResource, how: Showing) -> str:
     return "" if how.all_namespaces or not served.namespaced else how.namespace
 
 
-async def _found(cluster: Cluster, asked: Asked, how: Showing) -> tuple[list[Manifest], list[ClusterError], str]:
-    """The objects, why others are not among them, and where a watch goes on."""
+async def _find(cluster: Cluster, asked: Asked, how: Showing) -> tuple[list[Manifest], list[ClusterError], str]:
+    """Return the objects, why others are not among them, and where a watch goes on."""
     served, names = asked
     if not names or how.watch:
         query = Query(served.kind, scope(served, how), how.selector, names[0] if names else "")
         try:
-            found, version = await listed(cluster, query)
+            found, version = await list_all(cluster, query)
         except Forbidden as error:
             if how.watch:
                 raise
             return [], [error], ""
-        missing = [NotFound(ref_in(served, query.namespace, name)) for name in names if not found]
-        return printing.in_reading_order(served.kind, found), [*missing], version
+        missing = [NotFound(parse_ref(served, query.namespace, name)) for name in names if not found]
+        return printing.sort_for_reading(served.kind, found), [*missing], version
     live: list[Manifest] = []
     errors: list[ClusterError] = []
     for name in names:
-        ref = ref_in(served, how.namespace, name)
+        ref = parse_ref(served, how.namespace, name)
         try:
             manifest = await cluster.get(ref)
         except Forbidden as error:
@@ -110,16 +110,16 @@ async def _found(cluster: Cluster, asked: Asked, how: Showing) -> tuple[list[Man
     return live, errors, ""
 
 
-async def listed(cluster: Cluster, query: Query) -> tuple[list[Manifest], str]:
-    """Every object the query finds, whole, and where a watch goes on."""
+async def list_all(cluster: Cluster, query: Query) -> tuple[list[Manifest], str]:
+    """List every object that the query finds, whole, and where a watch goes on."""
     while True:
         try:
-            return await _pages(cluster, query)
+            return await _list_pages(cluster, query)
         except Expired:  # the list took minutes: begin again
             await asyncio.sleep(0.1)
 
 
-async def _pages(cluster: Cluster, query: Query) -> tuple[list[Manifest], str]:
+async def _list_pages(cluster: Cluster, query: Query) -> tuple[list[Manifest], str]:
     found: list[Manifest] = []
     token = ""
     header = {"apiVersion": query.kind.api_version, "kind": query.kind.kind}
@@ -149,7 +149,7 @@ async def _tables(
 async def _follow(
     cluster: Cluster, asked: Asked, manifests: list[Manifest], version: str, display: Display, how: Showing
 ) -> None:
-    """The objects, then what changes, until interrupted. Raises KindUnknown when the kind goes."""
+    """Show the objects, then what changes, until interrupted. Raises KindUnknown when the kind goes."""
     if asked.names and not manifests:
         return
     query = Query(asked.served.kind, scope(asked.served, how), how.selector, asked.names[0] if asked.names else "")
@@ -161,24 +161,24 @@ async def _follow(
 
 
 async def changes(cluster: Cluster, query: Query, shown: Sequence[Manifest], version: str) -> AsyncIterator[Manifest]:
-    """Every object that changes, as it is then (as it was last, when it is deleted).
+    """Yield every object that changes, as it is then (as it was last, when it is deleted).
 
     A watch that ends goes on; one that is too far behind lists again, and yields what is not as `shown`.
     """
-    known = {_key(m): m["metadata"]["resourceVersion"] for m in shown}
+    known = {_get_key(m): m["metadata"]["resourceVersion"] for m in shown}
     failures = 0
     while True:
         try:
             if not version:
-                found, version = await listed(cluster, query)
+                found, version = await list_all(cluster, query)
                 for manifest in found:
-                    if known.get(_key(manifest)) != manifest["metadata"]["resourceVersion"]:
-                        known[_key(manifest)] = manifest["metadata"]["resourceVersion"]
+                    if known.get(_get_key(manifest)) != manifest["metadata"]["resourceVersion"]:
+                        known[_get_key(manifest)] = manifest["metadata"]["resourceVersion"]
                         yield manifest
             async for event in cluster.watch(query, dict[str, Any], version):
                 version, failures = event.resource_version or version, 0
                 if event.object is not None and not isinstance(event.object, Unreadable):
-                    known[_key(event.object)] = event.object["metadata"]["resourceVersion"]
+                    known[_get_key(event.object)] = event.object["metadata"]["resourceVersion"]
                     yield event.object
         except Expired:
             version = ""
@@ -189,7 +189,7 @@ async def changes(cluster: Cluster, query: Query, shown: Sequence[Manifest], ver
         await asyncio.sleep(min(0.25 * 2**failures, LAST_RETRY))
 
 
-def _key(manifest: Manifest) -> ObjectKey:
+def _get_key(manifest: Manifest) -> ObjectKey:
     metadata = manifest["metadata"]
     return ObjectKey(metadata.get("namespace", ""), metadata["name"])
 
@@ -202,8 +202,8 @@ class Display:
         self.table: printing.Table | None = None
 
     async def begin(self, cluster: Cluster, served: ApiResource) -> None:
-        """A table for objects of this kind."""
-        columns = () if self.how.output == "name" else await columns_of(cluster, served)
+        """Begin a table for objects of this kind."""
+        columns = () if self.how.output == "name" else await find_columns(cluster, served)
         self.table = printing.Table(
             columns,
             served.kind,
@@ -216,7 +216,7 @@ class Display:
         if self.table is None:
             raise RuntimeError("begin() comes first")
         if self.how.output == "name":
-            lines = [object_name(self.table.kind, m["metadata"]["name"]) for m in manifests]
+            lines = [write_name(self.table.kind, m["metadata"]["name"]) for m in manifests]
         else:
             lines = self.table.lines(manifests, datetime.now(UTC))
         for line in lines:
@@ -246,8 +246,8 @@ class Display:
         return {**manifest, "metadata": metadata}
 
 
-async def columns_of(cluster: Cluster, served: ApiResource) -> tuple[printing.Column, ...]:
-    """The columns of a kind: ours to know for built-in kinds, else those of its CustomResourceDefinition."""
+async def find_columns(cluster: Cluster, served: ApiResource) -> tuple[printing.Column, ...]:
+    """Return the columns of a kind: ours for built-in kinds, else those of its CustomResourceDefinition."""
     if (known := printing.BUILT_IN.get((served.kind.group, served.kind.kind))) is not None:
         return known
     crd = None
@@ -258,4 +258,4 @@ async def columns_of(cluster: Cluster, served: ApiResource) -> tuple[printing.Co
             pass  # who may read objects may not always read what defines them
         except ClusterError as error:
             click.echo(f"Warning: columns left out: {error}", err=True)
-    return printing.declared_columns(served.kind, crd)
+    return printing.make_declared_columns(served.kind, crd)

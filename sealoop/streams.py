@@ -22,37 +22,37 @@ MOST_DIGITS = 400
 """Of a whole number; a longer one is larger than every float."""
 
 
-def json_or_yaml(data: bytes) -> Iterator[tuple[int, Any]]:
-    """The documents of a file or of standard input, each with the line it begins at. Raises Malformed."""
+def decode(data: bytes) -> Iterator[tuple[int, Any]]:
+    """Decode the documents of a file or of standard input, each with the line it begins at. Raises Malformed."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Malformed(0, "not UTF-8 text") from None
     if text.lstrip(_SPACE).startswith("{"):
         try:
-            return iter(list(_json(text)))
+            return iter(list(_decode_json(text)))
         except json.JSONDecodeError:
             pass
     return documents(data)
 
 
-def _json(text: str) -> Iterator[tuple[int, Any]]:
-    """Raises JSONDecodeError: it is no JSON; Malformed: it is, and still cannot be taken."""
-    line, end, position = 1, 0, _behind_space(text, 0)
+def _decode_json(text: str) -> Iterator[tuple[int, Any]]:
+    """Yield documents of JSON. Raises JSONDecodeError: it is no JSON; Malformed: it is, and still cannot be taken."""
+    line, end, position = 1, 0, _skip_space(text, 0)
     while position < len(text):
         line += text.count("\n", end, position)
         try:
             value, end = _decoder(line).raw_decode(text, position)
         except RecursionError:
             raise Malformed(line, f"nested more than {MAX_DEPTH} deep") from None
-        if _depth(value) > MAX_DEPTH:
+        if _measure_depth(value) > MAX_DEPTH:
             raise Malformed(line, f"nested more than {MAX_DEPTH} deep")
-        yield line, _mended(value)
+        yield line, _mend(value)
         line += text.count("\n", position, end)
-        position = _behind_space(text, end)
+        position = _skip_space(text, end)
 
 
-def _behind_space(text: str, position: int) -> int:
+def _skip_space(text: str, position: int) -> int:
     while position < len(text) and text[position] in _SPACE:
         position += 1
     return position
@@ -80,18 +80,18 @@ def _decoder(line: int) -> json.JSONDecoder:
     return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=refuse, parse_float=real, parse_int=whole)
 
 
-def _mended(value: Any) -> Any:
+def _mend(value: Any) -> Any:
     match value:
         case str():
             return _HALF.sub("\ufffd", value)
         case dict():
-            return {_HALF.sub("\ufffd", name): _mended(inner) for name, inner in value.items()}
+            return {_HALF.sub("\ufffd", name): _mend(inner) for name, inner in value.items()}
         case list():
-            return [_mended(inner) for inner in value]
+            return [_mend(inner) for inner in value]
     return value
 
 
-def _depth(value: Any) -> int:
+def _measure_depth(value: Any) -> int:
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, dict | list)]:
         depth += 1

@@ -9,21 +9,21 @@ import click
 
 
 def begin(command: str) -> str:
-    """The comment before the table of `command`."""
+    """Write the comment before the table of `command`."""
     return f"<!-- begin: sealoop {command} -->"
 
 
 def end(command: str) -> str:
-    """The comment behind the table of `command`."""
+    """Write the comment behind the table of `command`."""
     return f"<!-- end: sealoop {command} -->"
 
 
-def markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def write_markdown(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return the table in Markdown."""
     return "\n".join(f"| {' | '.join(row)} |" if row else "|---" * len(titles) + "|" for row in (titles, (), *rows))
 
 
-def with_table(document: Path, text: str, command: str, written: str) -> str:
+def insert_table(document: Path, text: str, command: str, written: str) -> str:
     """Return `text`, which is the document's, with `written` between the two comments of `command`.
 
     Raises:

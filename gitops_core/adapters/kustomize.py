@@ -21,11 +21,19 @@ from typing import Any
 
 import msgspec
 
-from gitops_core.adapters.sandbox import Confinement, Finished, Limits, OutOfTime, Sandboxed, TooMuchOutput
+from gitops_core.adapters.sandbox import (
+    DEFAULT_LIMITS,
+    Confinement,
+    Finished,
+    Limits,
+    OutOfTime,
+    Sandboxed,
+    TooMuchOutput,
+)
 from gitops_core.domain.render import folders, sharing
 from gitops_core.domain.render.kustomizations import as_text
 from gitops_core.domain.render.manifests import read_manifests, read_output
-from gitops_core.domain.render.muting import muted
+from gitops_core.domain.render.muting import mute_secrets
 from gitops_core.domain.render.sharing import Affixes
 from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
@@ -58,7 +66,6 @@ _ENVIRONMENT = {
     "PATH": "",
     "HTTP_PROXY": _NOWHERE,
     "HTTPS_PROXY": _NOWHERE,
-    "GOMEMLIMIT": "768MiB",
     "GOTRACEBACK": "none",
 }
 """No credentials, no program to call, a proxy that does not answer; where it panics, it says why and not where."""
@@ -111,7 +118,7 @@ class Kustomize:
         self,
         program: str = "",
         *,
-        timeout: float = 60.0,
+        limits: Limits = DEFAULT_LIMITS,
         builds: int = 2,
         confinement: Confinement | None = None,
         compute: Compute = IN_PLACE,
@@ -119,14 +126,15 @@ class Kustomize:
         """
         Args:
             program: the kustomize binary; "" looks on PATH and in .tools/bin of the working directory.
-            timeout: seconds that one build may take.
+            limits: what one build may take.
             builds: how many run at the same time, shared by namespace.
             confinement: what builds are kept from; None for all that this machine can.
             compute: where files are read, decoded and compared.
         """
         self._compute = compute
         self._program = program
-        self._limits = Limits(seconds=timeout)
+        self._limits = limits
+        self._environment = _ENVIRONMENT | {"GOMEMLIMIT": f"{limits.memory * 3 >> 22}MiB"}
         self._confinement = confinement or Confinement.of_this_machine()
         self._token = f"zq{secrets.token_hex(8)}"
         self._slots = Slots(builds)
@@ -143,61 +151,61 @@ class Kustomize:
         contents = self._contents.get(key)
         kept = self._results.get(contents) if contents else None
         if kept is not None:
-            return await self._decoded(kept)
-        contents, rendered = await self._rendered(tree, overlay, path, key)
+            return await self._decode(kept)
+        contents, rendered = await self._render(tree, overlay, path, key)
         self._contents.put(key, contents, KEY_WEIGHT + len(path) + len(fields))
         return rendered
 
-    async def _rendered(self, tree: Tree, overlay: Overlay, path: str, key: Key) -> tuple[Key, tuple[Manifest, ...]]:
-        """The objects, and under which key of `_results` they are kept: `key` if they depend on it."""
+    async def _render(self, tree: Tree, overlay: Overlay, path: str, key: Key) -> tuple[Key, tuple[Manifest, ...]]:
+        """Return the objects, and the key of `_results` under which they are kept: `key` if they depend on it."""
         affixes = Affixes(overlay.name_prefix, overlay.name_suffix, overlay.namespace)
         asked = (tree.oid, path, msgspec.json.encode(overlay.fields))
         known = self._sources.get(asked)
-        gathered = await self._compute.run(READING, _gathered, tree, overlay, path, affixes, self._token, known)
+        gathered = await self._compute.run(READING, _gather, tree, overlay, path, affixes, self._token, known)
         if not isinstance(gathered, _Sources):
             return key, await self._keep(key, gathered)
         if gathered is not known:
             self._sources.put(asked, gathered, KEY_WEIGHT + gathered.weight)
         contents = ("contents", path, gathered.digest, affixes)
         if (kept := self._results.get(contents)) is not None:
-            return contents, await self._decoded(kept)
-        return contents, await self._keep(contents, await self._made(gathered, path, affixes))
+            return contents, await self._decode(kept)
+        return contents, await self._keep(contents, await self._make(gathered, path, affixes))
 
     async def _keep(self, key: Key, made: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
-        written = await self._compute.run(READING, _written, made)
+        written = await self._compute.run(READING, _write, made)
         self._results.put(key, written, sum(map(len, written)) + OBJECT_WEIGHT * len(written) + KEY_WEIGHT)
         return made
 
-    async def _decoded(self, kept: Written) -> tuple[Manifest, ...]:
-        return await self._compute.run(sum(map(len, kept)) // BYTES_OF_WEIGHT, _manifests_of, kept)
+    async def _decode(self, kept: Written) -> tuple[Manifest, ...]:
+        return await self._compute.run(sum(map(len, kept)) // BYTES_OF_WEIGHT, _read_manifests, kept)
 
-    async def _made(self, sources: _Sources, path: str, affixes: Affixes) -> tuple[Manifest, ...]:
-        """From the shared build where that serves, else from a build of its own."""
+    async def _make(self, sources: _Sources, path: str, affixes: Affixes) -> tuple[Manifest, ...]:
+        """Make the objects from the shared build where that serves, else by a build of their own."""
         if sharing.may_share(sources.build.fields, affixes):
-            shared = await self._shared_build(sources, path, affixes)
-            if (found := await self._compute.run(sources.weight, _from_shared, shared, sources, affixes)) is not None:
+            shared = await self._build_shared(sources, path, affixes)
+            if (found := await self._compute.run(sources.weight, _take_shared, shared, sources, affixes)) is not None:
                 return found
         output = await self._build(sources, path, affixes)
         return await self._compute.run(len(output), _read, output, sources.build)
 
-    async def _shared_build(self, sources: _Sources, path: str, affixes: Affixes) -> _Shared:
+    async def _build_shared(self, sources: _Sources, path: str, affixes: Affixes) -> _Shared:
         key = (sources.digest, path, tuple(map(bool, affixes)))
         if (shared := self._shared.get(key)) is None:
-            shared = await self._under_way.join(key, lambda: self._built_with_stand_ins(sources, path, affixes))
+            shared = await self._under_way.join(key, lambda: self._build_with_stand_ins(sources, path, affixes))
             self._shared.put(key, shared, KEY_WEIGHT + len(shared.result))
         return shared
 
-    async def _built_with_stand_ins(self, sources: _Sources, path: str, affixes: Affixes) -> _Shared:
-        stood_in = sharing.stand_ins(affixes, secrets.token_hex(8))
+    async def _build_with_stand_ins(self, sources: _Sources, path: str, affixes: Affixes) -> _Shared:
+        stood_in = sharing.make_stand_ins(affixes, secrets.token_hex(8))
         output = await self._build(sources, path, stood_in)
-        return await self._compute.run(len(output), _shared_of, output, stood_in, sources.build)
+        return await self._compute.run(len(output), _get_shared, output, stood_in, sources.build)
 
     async def _build(self, sources: _Sources, path: str, affixes: Affixes) -> bytes:
-        text = await self._compute.run(READING, _top, sources, affixes)
+        text = await self._compute.run(READING, _write_top, sources, affixes)
         program = Sandboxed(
-            (self._located(), "build", sources.top, "--load-restrictor", "LoadRestrictionsRootOnly", *_IN_ORDER),
+            (self._locate(), "build", sources.top, "--load-restrictor", "LoadRestrictionsRootOnly", *_IN_ORDER),
             {**sources.files, os.path.join(sources.top, folders.NAMES[0]): text},
-            _ENVIRONMENT,
+            self._environment,
             self._limits,
             self._confinement,
         )
@@ -218,66 +226,66 @@ class Kustomize:
                 with contextlib.suppress(Exception):
                     await asyncio.shield(running)  # it removes its folder, and the slot is taken until then
         if finished.status != 0:
-            raise await asyncio.to_thread(self._failure, finished, sources, path)  # it reads all files
+            raise await asyncio.to_thread(self._make_failure, finished, sources, path)  # it reads all files
         return finished.output
 
-    def _failure(self, finished: Finished, sources: _Sources, path: str) -> ManifestInvalid | RendererUnavailable:
+    def _make_failure(self, finished: Finished, sources: _Sources, path: str) -> ManifestInvalid | RendererUnavailable:
         lines = finished.messages.decode("utf-8", "replace").strip().splitlines()
         if finished.status < 0 or any("out of memory" in line or "cannot allocate memory" in line for line in lines):
             limits = f"{self._limits.memory >> 20} MiB of memory or {self._limits.seconds:g}s of a processor"
             return RendererUnavailable(f"kustomize build of {path or '.'} was ended: it needs more than {limits}")
         said = "\n".join(line for line in lines if not line.startswith("Flag --reorder")).removeprefix("Error: ")
-        told = muted(sources.build.in_words_of_the_repository(said), sources.build, sources.files)
+        told = mute_secrets(sources.build.translate_names(said), sources.build, sources.files)
         printable = told.encode("utf-8", "replace").decode()  # names in Git need not be text
         return ManifestInvalid(f"kustomize build failed: {printable[:2000]}")
 
-    def _located(self) -> str:
+    def _locate(self) -> str:
         program = self._program or shutil.which("kustomize") or shutil.which("kustomize", path=".tools/bin")
         if program is None:
             raise RendererUnavailable(HOW_TO_GET)
         return os.path.abspath(program)
 
 
-def _gathered(
+def _gather(
     tree: Tree, overlay: Overlay, path: str, affixes: Affixes, token: str, known: _Sources | None
 ) -> _Sources | tuple[Manifest, ...]:
-    """What there is to build, `known` if that is known, or the manifests of a folder that needs no build."""
+    """Return what to build, `known` if that is known, or the manifests of a folder that needs no build."""
     prefix = f"{path}/" if path else ""
     below = {name.removeprefix(prefix) for name in tree if name.startswith(prefix)}
     if not below:
         raise PathNotFound(f"kustomization path not found: no file below {path or '.'}")
     if folders.is_plain(below) and not any(affixes) and not overlay.fields:
-        return read_manifests({prefix + name: tree[prefix + name] for name in _manifest_files(below, path)})
-    return known or _sources_of(tree, path, overlay, token)
+        return read_manifests({prefix + name: tree[prefix + name] for name in _list_manifests(below, path)})
+    return known or _gather_sources(tree, path, overlay, token)
 
 
-def _top(sources: _Sources, affixes: Affixes) -> bytes:
-    """The kustomization of the folder to build."""
-    return as_text(sharing.merged_overlay(sources.document, affixes, ()))
+def _write_top(sources: _Sources, affixes: Affixes) -> bytes:
+    """Write the kustomization of the folder to build."""
+    return as_text(sharing.merge_overlay(sources.document, affixes, ()))
 
 
-def _shared_of(output: bytes, stood_in: Affixes, build: folders.Build) -> _Shared:
+def _get_shared(output: bytes, stood_in: Affixes, build: folders.Build) -> _Shared:
     return _Shared(msgspec.json.encode(_read(output, build)), stood_in)
 
 
-def _from_shared(shared: _Shared, sources: _Sources, affixes: Affixes) -> tuple[Manifest, ...] | None:
-    """The objects with the real values in the place of the stand-ins; None where that may be something else."""
+def _take_shared(shared: _Shared, sources: _Sources, affixes: Affixes) -> tuple[Manifest, ...] | None:
+    """Return the objects with the real values in place of the stand-ins; None where that may be something else."""
     texts = (*dict.fromkeys(sources.files.values()), as_text(sources.document))
     if not sharing.fits(shared.result, shared.stood_in, affixes, texts):
         return None
-    return sharing.substituted(shared.result, shared.stood_in, affixes)
+    return sharing.substitute(shared.result, shared.stood_in, affixes)
 
 
-def _written(manifests: tuple[Manifest, ...]) -> Written:
+def _write(manifests: tuple[Manifest, ...]) -> Written:
     return tuple(map(msgspec.json.encode, manifests))
 
 
-def _manifests_of(kept: Written) -> tuple[Manifest, ...]:
+def _read_manifests(kept: Written) -> tuple[Manifest, ...]:
     return tuple(map(msgspec.json.decode, kept))
 
 
 def _read(output: bytes, build: folders.Build) -> tuple[Manifest, ...]:
-    """The objects that kustomize printed; where it says what came from which file, that is a file of the repository."""
+    """Read the objects that kustomize printed; an origin that it names is a file of the repository."""
     objects = read_output(output)
     if build.token.encode() not in output:
         return objects
@@ -287,7 +295,7 @@ def _read(output: bytes, build: folders.Build) -> tuple[Manifest, ...]:
 def _in_words_of_the_repository(value: Any, build: folders.Build) -> Any:
     match value:
         case str():
-            return build.in_words_of_the_repository(value, seen_from=build.folders[0])
+            return build.translate_names(value, seen_from=build.folders[0])
         case dict():
             return {name: _in_words_of_the_repository(item, build) for name, item in value.items()}
         case list():
@@ -296,12 +304,12 @@ def _in_words_of_the_repository(value: Any, build: folders.Build) -> Any:
             return value
 
 
-def _document(tree: Tree, path: str) -> Mapping[str, object]:
-    """The folder's kustomization, or the one that stands for its manifests."""
-    own = folders.kustomization_file(tree, path)
+def _read_document(tree: Tree, path: str) -> Mapping[str, object]:
+    """Return the folder's kustomization, or the one that stands for its manifests."""
+    own = folders.find_kustomization(tree, path)
     if own is not None:
         return folders.read_kustomization(tree, own)
-    resources = folders.generated_resources(tree, path)
+    resources = folders.list_resources(tree, path)
     if not resources:
         raise ManifestInvalid(f"{path or '.'} holds no manifests")
     prefix = f"{path}/" if path else ""
@@ -313,17 +321,19 @@ def _document(tree: Tree, path: str) -> Mapping[str, object]:
     }
 
 
-def _manifest_files(below: Collection[str], path: str) -> tuple[str, ...]:
-    """Raises ManifestInvalid: there are none. A folder that was emptied by mistake must not prune everything."""
-    names = folders.manifest_files(below)
+def _list_manifests(below: Collection[str], path: str) -> tuple[str, ...]:
+    """Return the manifests. Raises ManifestInvalid: there are none. A folder emptied by mistake must not prune
+    everything.
+    """
+    names = folders.list_manifests(below)
     if not names:
         raise ManifestInvalid(f"{path or '.'} holds no manifests")
     return names
 
 
-def _sources_of(tree: Tree, path: str, overlay: Overlay, token: str) -> _Sources:
-    """Raises ManifestInvalid."""
-    document = sharing.merged_overlay(_document(tree, path), Affixes("", "", ""), overlay.fields)
+def _gather_sources(tree: Tree, path: str, overlay: Overlay, token: str) -> _Sources:
+    """Gather what a build of the folder uses. Raises ManifestInvalid."""
+    document = sharing.merge_overlay(_read_document(tree, path), Affixes("", "", ""), overlay.fields)
     build = folders.build_of(tree, path, document, token)
     blobs: dict[str, bytes] = {}
     size = 0

@@ -73,39 +73,39 @@ MACHINES = {
 }
 
 
-def abi() -> int:
-    """The version of Landlock that this kernel has; 0 for none."""
-    return max(int(_library().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))), 0)
+def read_abi() -> int:
+    """Return the version of Landlock that this kernel has; 0 for none."""
+    return max(int(_load_library().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))), 0)
 
 
 def has_filters() -> bool:
-    """Whether we know this machine's system calls."""
+    """Tell whether we know this machine's system calls."""
     return platform.machine() in MACHINES
 
 
 def restrict_files(readable: Iterable[str], executable: Iterable[str], version: int) -> None:
-    """Leaves to this thread the files in or below `readable`, and those in or below `executable` to read and run.
+    """Leave to this thread the files in or below `readable`, and those in or below `executable` to read and run.
 
     Raises:
         OSError: a path is not there, or the kernel refuses.
     """
-    library = _library()
+    library = _load_library()
     kinds = (1 << _RIGHTS_OF_ABI.get(version, 16)) - 1
     attributes = struct.pack("QQQ", kinds, _TCP, _SCOPES)[: 8 if version < 4 else 16 if version < 6 else 24]
-    ruleset = _checked(library.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0))
+    ruleset = _check(library.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0))
     try:
         for path in readable:
             _allow(library, ruleset, path, _READ_FILE | _READ_DIR)
         for path in executable:
             _allow(library, ruleset, path, _READ_FILE | _READ_DIR | _EXECUTE)
         forbid_new_privileges()
-        _checked(library.syscall(_RESTRICT_SELF, ruleset, 0))
+        _check(library.syscall(_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)
 
 
 def restrict_calls(*, may_fork: bool = False) -> None:
-    """Takes sockets, other processes and what reaches into the kernel from this thread. Raises OSError.
+    """Take sockets, other processes and what reaches into the kernel from this thread. Raises OSError.
 
     Args:
         may_fork: whether making a process stays possible, where the program is not started by vfork.
@@ -128,7 +128,7 @@ def restrict_calls(*, may_fork: bool = False) -> None:
     code = ctypes.create_string_buffer(b"".join(lines))
     program = struct.pack("HxxxxxxP", len(lines), ctypes.addressof(code))
     forbid_new_privileges()
-    _checked(_library().prctl(_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), program, 0, 0))
+    _check(_load_library().prctl(_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), program, 0, 0))
 
 
 def _clone_makes_threads_only(machine: _Machine) -> list[bytes]:
@@ -146,8 +146,8 @@ def _clone_makes_threads_only(machine: _Machine) -> list[bytes]:
 
 
 def forbid_new_privileges() -> None:
-    """No program that this thread starts gains anything by being set-user-ID. Raises OSError."""
-    _checked(_library().prctl(_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), 0))
+    """Keep programs that this thread starts from gaining anything by being set-user-ID. Raises OSError."""
+    _check(_load_library().prctl(_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), 0))
 
 
 def _allow(library: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
@@ -156,17 +156,17 @@ def _allow(library: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
         if not stat.S_ISDIR(os.fstat(place).st_mode):
             rights &= ~_READ_DIR
         rule = struct.pack("=Qi", rights, place)
-        _checked(library.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0))
+        _check(library.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0))
     finally:
         os.close(place)
 
 
-def _checked(result: int) -> int:
+def _check(result: int) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return result
 
 
-def _library() -> ctypes.CDLL:
+def _load_library() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)

@@ -62,6 +62,9 @@ class Limits:
     descriptors: int = 256
 
 
+DEFAULT_LIMITS = Limits()
+
+
 @dataclass(frozen=True)
 class Confinement:
     """Attributes:
@@ -76,12 +79,12 @@ class Confinement:
 
     @classmethod
     def of_this_machine(cls) -> Self:
-        version = landlock.abi()
+        version = landlock.read_abi()
         return cls(version, landlock.has_filters(), NOBODY if version == 0 and os.geteuid() == 0 else None)
 
     @property
     def is_complete(self) -> bool:
-        """Whether a program can open nothing but its folder, and no connection."""
+        """Tell whether a program can open nothing but its folder, and no connection."""
         return self.landlock > 0 and self.has_filters
 
     @property
@@ -127,13 +130,13 @@ class Sandboxed:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> Finished:
-        """Waits for the program's end.
+        """Wait for the program's end.
 
         Raises:
             OSError, SubprocessError: it cannot be started, or its files cannot be written.
             OutOfTime, TooMuchOutput, Stopped: it was killed.
         """
-        folder = os.path.realpath(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_memory()))
+        folder = os.path.realpath(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_find_memory()))
         try:
             _write(folder, self.files, self.confinement.user)
             finished = self._run(folder)
@@ -167,21 +170,21 @@ class Sandboxed:
         return Finished(process.returncode, output, messages)
 
     def stop(self) -> None:
-        """Kills the program, from any thread; if it has not started, it will not."""
+        """Kill the program, from any thread; if it has not started, it will not."""
         with self._lock:
             self._is_stopped = True
             if self._process is not None:
                 self._kill(self._process)
 
     def _start(self, folder: str, outcome: list[Exception]) -> None:
-        """Restricts the thread, which is good for nothing afterwards, and starts the program."""
+        """Restrict the thread, which is good for nothing afterwards, and start the program."""
         confinement, user = self.confinement, self.confinement.user
         try:
             with open(os.devnull, "rb") as nothing, self._lock:  # before the restriction: /dev/null is outside, too
                 if self._is_stopped:
                     return
                 if confinement.landlock:
-                    own = (self.command[0], *self.readable, *_system(self.command[0]))
+                    own = (self.command[0], *self.readable, *_list_system(self.command[0]))
                     landlock.restrict_files((folder,), own, confinement.landlock)
                 if confinement.has_filters:
                     landlock.restrict_calls(may_fork=user is not None)
@@ -201,7 +204,7 @@ class Sandboxed:
             outcome.append(error)
 
     def _read(self, process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bytes]:
-        """What the program printed until it ended; what its own children print later is not waited for."""
+        """Read what the program prints until it ends; what its own children print later is not waited for."""
         bounds = {process.stdout: self.limits.output, process.stderr: self.limits.messages}
         read = {stream: bytearray() for stream in bounds}
         ended = os.pidfd_open(process.pid)
@@ -236,19 +239,19 @@ class Sandboxed:
 
 
 def remove_stale_folders(now: float) -> None:
-    """Removes what was left behind by services that were killed.
+    """Remove what was left behind by services that were killed.
 
     Args:
         now: seconds since the epoch.
     """
-    place = _memory() or tempfile.gettempdir()
+    place = _find_memory() or tempfile.gettempdir()
     for path in Path(place).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another service removes it, or owns it
             if now - path.stat().st_mtime > STALE:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _memory() -> str | None:
+def _find_memory() -> str | None:
     return MEMORY if os.access(MEMORY, os.W_OK) else None
 
 
@@ -268,7 +271,7 @@ def _write(folder: str, files: Mapping[str, bytes], user: int | None) -> None:
 
 
 def _limit(process: int, limits: Limits) -> None:
-    """Sets the limits of a process that has only just begun; what it makes later inherits them."""
+    """Set the limits of a process that has only just begun; what it makes later inherits them."""
     seconds = int(limits.seconds) + 1
     wanted = {
         resource.RLIMIT_DATA: limits.memory,
@@ -285,13 +288,15 @@ def _limit(process: int, limits: Limits) -> None:
             resource.prlimit(process, kind, (bound, bound))
 
 
-def _system(program: str) -> tuple[str, ...]:
-    """What the program needs besides itself: the system's libraries and programs, unless it is linked statically."""
+def _list_system(program: str) -> tuple[str, ...]:
+    """Return what the program needs besides itself: the system's libraries and programs, unless it is linked
+    statically.
+    """
     return () if _is_static(program) else tuple(path for path in SYSTEM if os.path.exists(path))
 
 
 def _is_static(program: str) -> bool:
-    """Whether the file is an ELF program (64 bits, little-endian) that names no interpreter."""
+    """Tell whether the file is an ELF program (64 bits, little-endian) that names no interpreter."""
     with open(program, "rb") as file:
         head = file.read(64)
         if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":

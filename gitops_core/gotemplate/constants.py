@@ -38,37 +38,37 @@ def to_text(content: bytes) -> str:
 
 
 def whole(text: str) -> str:
-    """The text with each byte that is no UTF-8 replaced, once halves of characters have become whole ones."""
+    """Replace each byte that is not UTF-8, once halves of characters have become whole ones."""
     return _LONE.sub("\ufffd", to_text(to_bytes(text))) if _LONE.search(text) else text
 
 
 def rune(number: int) -> str:
-    """The character, or U+FFFD for what is none."""
+    """Return the character of a number, or U+FFFD where there is none."""
     return chr(number) if 0 <= number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF else "\ufffd"
 
 
 def unquote(quoted: str) -> str:
-    """The text of a string constant. Raises ValueError with Go's words."""
+    """Return the text of a string constant. Raises ValueError with Go's words."""
     mark, inner = quoted[0], quoted[1:-1]
     if mark == "`":
         return inner.replace("\r", "")
-    return to_text(to_bytes(_unescaped(inner, mark)))
+    return to_text(to_bytes(_unescape(inner, mark)))
 
 
 def unquote_character(quoted: str) -> int:
-    """The number of a character constant. Raises ValueError with Go's words."""
+    """Return the number of a character constant. Raises ValueError with Go's words."""
     inner = quoted[1:-1]
     if not inner:
         raise ValueError("invalid syntax")
     escape = _ESCAPE.match(inner) if inner[0] == "\\" else None
     size = escape.end() if escape else 1
-    character = _unescaped(inner[:size], "'", single=True)
+    character = _unescape(inner[:size], "'", single=True)
     if len(inner) != size:
         raise ValueError(f"malformed character constant: {quoted}")
     return 0xFFFD if 0xDC80 <= ord(character) <= 0xDCFF and not escape else ord(character)
 
 
-def _unescaped(inner: str, mark: str, *, single: bool = False) -> str:
+def _unescape(inner: str, mark: str, *, single: bool = False) -> str:
     pieces: list[str] = []
     position = 0
     while (at := inner.find("\\", position)) >= 0:
@@ -98,22 +98,24 @@ def _one(match: re.Match[str], mark: str, single: bool) -> str:
 
 
 def is_print(character: str) -> bool:
-    """Go's strconv.IsPrint: letters, marks, numbers, punctuation, symbols and the ASCII space."""
+    """Tell whether a character is printable to Go's strconv.IsPrint: letters, marks, numbers, punctuation, symbols,
+    space.
+    """
     return character == " " or unicodedata.category(character)[0] in "LMNPS"
 
 
 def quote(text: str, mark: str = '"', *, ascii_only: bool = False) -> str:
-    """Go's strconv.Quote, QuoteToASCII and QuoteRune.
+    """Quote like Go's strconv.Quote, QuoteToASCII and QuoteRune.
 
     >>> print(quote('é"' + chr(0x1b)), quote("é", ascii_only=True), quote("'", "'"))
     "é\\"\\x1b" "\\u00e9" '\\''
     """
     if mark == '"' and text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
-    return mark + "".join(_quoted(character, mark, ascii_only) for character in text) + mark
+    return mark + "".join(_quote(character, mark, ascii_only) for character in text) + mark
 
 
-def _quoted(character: str, mark: str, ascii_only: bool) -> str:
+def _quote(character: str, mark: str, ascii_only: bool) -> str:
     number = ord(character)
     if character == mark:
         return f"\\{mark}"
@@ -133,7 +135,7 @@ def can_backquote(text: str) -> bool:
 
 
 def parse_integer(text: str, *, signed: bool = True) -> int | None:
-    """Go's ParseInt and ParseUint with base 0 and 64 bits, or None.
+    """Parse like Go's ParseInt and ParseUint with base 0 and 64 bits; None for what they refuse.
 
     >>> parse_integer("0x_1F"), parse_integer("017"), parse_integer("1_000"), parse_integer("08")
     (31, 15, 1000, None)
@@ -152,7 +154,7 @@ def parse_integer(text: str, *, signed: bool = True) -> int | None:
 
 
 def decimal_or_zero(text: str) -> int:
-    """What Go's ParseInt with base 10 and 64 bits gives beside its error: 0, or the bound that the number is beyond.
+    """Return what Go's ParseInt with base 10 and 64 bits gives beside its error: 0, or the bound that is exceeded.
 
     >>> decimal_or_zero("-12"), decimal_or_zero("1x"), decimal_or_zero("9" * 5000)
     (-12, 0, 9223372036854775807)
@@ -164,7 +166,7 @@ def decimal_or_zero(text: str) -> int:
 
 
 def parse_float(text: str) -> float | None:
-    """Go's ParseFloat with 64 bits, or None.
+    """Parse like Go's ParseFloat with 64 bits; None for what it refuses.
 
     >>> parse_float("1e3"), parse_float("0x1p4"), parse_float("Inf"), parse_float("1e999"), parse_float("1_0")
     (1000.0, 16.0, inf, None, 10.0)
@@ -184,7 +186,7 @@ def parse_float(text: str) -> float | None:
 
 
 def _underscores_fit(text: str) -> bool:
-    """Whether each stands between two digits, or between the prefix of a hexadecimal number and a digit."""
+    """Tell whether each underscore stands between two digits, or between a hexadecimal prefix and a digit."""
     digit = "[0-9a-fA-F]" if re.match(r"[+-]?0[xX]", text) else "[0-9]"
     return not re.search(rf"(?<!{digit})(?<!0[xX])_|_(?!{digit})", text)
 

@@ -78,7 +78,7 @@ class Template:
         self._trees = parse(text, self._functions, name)
 
     def render(self, data: Value) -> str:
-        """Raises TemplateError; its kind FieldMissing when a struct has no such field."""
+        """Render the template. Raises TemplateError; its kind FieldMissing when a struct has no such field."""
         run = _Run(self._functions, self._limits, data, _Source(self._name, self._text, self._trees), self._missing)
         try:
             run.block(self._trees[self._name], data)
@@ -383,7 +383,7 @@ class _Run:
         return value
 
     def _callee(self, values: Sequence[Value], arguments: Sequence[nodes.Operand], final: Value) -> str:
-        """Why it cannot be called: data hold no functions."""
+        """Say why it cannot be called: data hold no functions."""
         called = values[0]
         if called is None or called is NO_VALUE:
             return "call of nil"
@@ -407,7 +407,7 @@ class _Run:
         return value if final is _ABSENT else final
 
     def _argument(self, operand: nodes.Operand, kind: str, dot: Value) -> Value:
-        """The operand's value, as the parameter's type wants it."""
+        """Return the operand's value, as the parameter's type wants it."""
         match operand:
             case nodes.Nil():
                 self._node = operand

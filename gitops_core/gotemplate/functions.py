@@ -74,7 +74,7 @@ def length(value: Value) -> int:
 
 
 def index(value: Value, *keys: Value) -> Value:
-    """`index x 1 2` is x[1][2]; a map without the key gives its type's zero."""
+    """Return `x[1][2]` for `index x 1 2`; a map without the key gives its type's zero."""
     if value is None or value is NO_VALUE:
         raise CallError("index of untyped nil")
     for key in keys:
@@ -103,7 +103,7 @@ def _in_map(mapping: Mapping[Value, Value], key: Value) -> Value:
 
 
 def _within(key: Value, size: int, value: Value, *, last: bool = True) -> int:
-    """The number that `key` is; `last` allows the position behind the last item."""
+    """Return the index that `key` is; `last` allows the position behind the last item."""
     if key is None or key is NO_VALUE:
         raise CallError("cannot index slice/array with nil")
     if not isinstance(key, int) or isinstance(key, bool):
@@ -117,7 +117,7 @@ def _within(key: Value, size: int, value: Value, *, last: bool = True) -> int:
 
 
 def cut(value: Value, *bounds: Value) -> Value:
-    """`slice x 1 2` is x[1:2]."""
+    """Return `x[1:2]` for `slice x 1 2`."""
     if value is None or value is NO_VALUE:
         raise CallError("slice of untyped nil")
     if len(bounds) > 3:
@@ -137,14 +137,14 @@ def cut(value: Value, *bounds: Value) -> Value:
 
 
 def _kind(value: Value) -> str:
-    """Which kinds of values are compared with each other; "" for those that only `eq` can compare."""
+    """Return the kind whose values are compared with each other; "" for those that only `eq` can compare."""
     kind = kind_of(value)
     kinds = {"int64": "int", "uint8": "uint", "uint64": "uint", "float64": "float", "complex128": "complex"}
     return kinds.get(kind, kind if kind in ("bool", "int", "string") else "")
 
 
 def equal(first: Value, *others: Value) -> bool:
-    """Whether the first is any of the others; those after the first that is equal are not looked at."""
+    """Tell whether the first value equals any other; those after the first equal one are not looked at."""
     if not others:
         raise CallError("missing argument for comparison")
     return any(_same(first, other) for other in others)
@@ -206,11 +206,11 @@ _JS = {"\\": r"\\", "'": r"\'", '"': r"\"", "<": r"\u003C", ">": r"\u003E", "&":
 
 
 def html(*values: Value) -> str:
-    return _joined(values).translate(_HTML)
+    return _join(values).translate(_HTML)
 
 
 def js(*values: Value) -> str:
-    return "".join(_js_character(character) for character in _joined(values))
+    return "".join(_js_character(character) for character in _join(values))
 
 
 def _js_character(character: str) -> str:
@@ -224,10 +224,10 @@ def _js_character(character: str) -> str:
 
 
 def urlquery(*values: Value) -> str:
-    return quote_plus(to_bytes(_joined(values)), safe="~")
+    return quote_plus(to_bytes(_join(values)), safe="~")
 
 
-def _joined(values: tuple[Value, ...]) -> str:
+def _join(values: tuple[Value, ...]) -> str:
     if len(values) == 1 and isinstance(values[0], str):
         return values[0]
     return go_print(["<no value>" if value is None or value is NO_VALUE else value for value in values])
@@ -257,7 +257,7 @@ BUILTINS: Mapping[str, Function] = {
 
 
 def fits(value: Any, kind: str) -> bool:
-    """Whether the value can be given to a parameter of this type."""
+    """Tell whether the value can be given to a parameter of this type."""
     match kind:
         case "any" | "value":
             return True

@@ -60,7 +60,7 @@ class _Wrong(Exception):
 
 
 def tokens_of(text: str) -> list[Token]:
-    """The tokens, ending with `eof` or `error`."""
+    """Return the tokens, ending with `eof` or `error`."""
     found: list[Token] = []
     line, counted = 1, 0
     try:
@@ -134,7 +134,7 @@ def _action(text: str, position: int) -> Generator[tuple[str, int, int], None, i
 
 
 def _token(text: str, start: int) -> tuple[str, int]:
-    """The kind of the token at `start` and where it ends."""
+    """Return the kind of the token at `start`, and where it ends."""
     first = text[start : start + 1]
     if not first:
         raise _Wrong("unclosed action", start)
@@ -225,6 +225,6 @@ def is_alphanumeric(character: str) -> bool:
 
 
 def code_point(character: str) -> str:
-    """Go's `%#U`."""
+    """Write a character like Go's `%#U`."""
     number = 0xFFFD if 0xDC80 <= ord(character) <= 0xDCFF else ord(character)
     return f"U+{number:04X}" + (f" '{chr(number)}'" if is_print(chr(number)) else "")

@@ -20,7 +20,7 @@ def is_negative(number: float) -> bool:
 
 
 def float_text(number: float, style: str, precision: int = -1) -> str:
-    """A number without its sign, in the style of the verb: e E f g G x X b."""
+    """Write a number without its sign, in the style of the verb: e E f g G x X b."""
     if number != number or number == math.inf:
         return "NaN" if number != number else "Inf"
     match style:
@@ -39,7 +39,7 @@ def float_text(number: float, style: str, precision: int = -1) -> str:
 
 
 def json_float(number: float) -> str:
-    """As Go's encoding/json writes it: 1e+21 has an exponent, 1e20 has none."""
+    """Write a number as Go's encoding/json does: 1e+21 has an exponent, 1e20 has none."""
     size = abs(number)
     if size and (size < 1e-6 or size >= 1e21):
         text = _scientific(size)
@@ -108,7 +108,7 @@ def _hexadecimal(number: float, precision: int) -> str:
 
 
 def with_point(digits: str, style: str, precision: int) -> str:
-    """The sharp flag: a decimal point always, and the zeros that %g leaves out."""
+    """Apply the sharp flag: a decimal point always, and the zeros that %g leaves out."""
     wanted = (6 if precision == -1 else precision) if style in "gGx" else 0
     marks = "pP" if style in "xX" else "eEpP"
     cut = next((at for at, character in enumerate(digits) if character in marks), len(digits))

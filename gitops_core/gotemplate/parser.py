@@ -33,7 +33,7 @@ _OPERANDS = frozenset(
 
 
 def parse(text: str, functions: Collection[str], name: str) -> dict[str, nodes.Block]:
-    """The block of each template that the text defines, by name; the text itself is `name`.
+    """Parse a text into the block of each template that it defines, by name; the text itself is `name`.
 
     Raises:
         TemplateError.
@@ -109,7 +109,7 @@ class _Parser:
             self._fail(f"template: multiple definition of template {quote(name)}")
 
     def _block(self) -> tuple[nodes.Block, nodes.End]:
-        """Nodes up to `end` or `else`, and that."""
+        """Parse nodes up to `end` or `else`; return them and that."""
         self._enter()
         found: list[nodes.Node] = []
         while self._peek_solid().kind != "eof":
@@ -412,7 +412,7 @@ class _Parser:
 
 
 def _wholes(floating: float) -> tuple[int | None, int | None]:
-    """The number as an integer and an unsigned one, where it is one."""
+    """Return the number as an integer and an unsigned one, where it is one."""
     whole = int(floating) if floating == floating and abs(floating) < 2 * INT64 and floating == int(floating) else None
     if whole is None:
         return None, None

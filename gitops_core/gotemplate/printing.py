@@ -36,7 +36,7 @@ _INDEX = re.compile(r"\[([^\]]*)\]")
 
 
 def text_of(value: Value) -> str:
-    """`%v`.
+    """Write a value like `%v`.
 
     >>> text_of({"b": [1, "x"], "a": None}), text_of(1e21), text_of(True)
     ('map[a:<nil> b:[1 x]]', '1e+21', 'true')
@@ -45,7 +45,7 @@ def text_of(value: Value) -> str:
 
 
 def go_print(values: Sequence[Value]) -> str:
-    """Go's Sprint: a space between two operands when neither is a string. Raises CallError for what is too long."""
+    """Write like Go's Sprint: a space between two operands when neither is a string. Raises CallError: too long."""
     printer = _Printer()
     for number, value in enumerate(values):
         if number and not isinstance(value, str) and not isinstance(values[number - 1], str):
@@ -64,7 +64,7 @@ def go_println(values: Sequence[Value]) -> str:
 
 
 def go_printf(template: str, values: Sequence[Value]) -> str:
-    """Go's Sprintf.
+    """Write like Go's Sprintf.
 
     >>> go_printf("%-5s|%03d|%q|%.2f|%d", ["ab", 7, "x", 1.005, "y"])
     'ab   |007|"x"|1.00|%!d(string=y)'
@@ -151,7 +151,7 @@ class _Printer:
     def _object(
         self, type_name: str, fields: Sequence[tuple[str, Value]], text: str | None, verb: str, depth: int
     ) -> None:
-        """A struct; one with a String method as that says, for the verbs of texts."""
+        """Write a struct; for the verbs of texts, one with a String method as that says."""
         if text is not None and not self._erring and verb in "vsxXq" and not self.flags.sharp_v:
             self._string(text, verb)
         else:
@@ -363,7 +363,7 @@ class _Formatter:
         return printer.text()
 
     def _verb(self) -> bool:
-        """Whether there was a verb."""
+        """Write one verb; tell whether there was one."""
         self._printer.flags = flags = _Flags()
         self._index_fits, self._after_index = True, False
         self._read_flags(flags)

@@ -73,7 +73,7 @@ _GO_WORDS = {
 
 
 def compile_pattern(pattern: str) -> Pattern:
-    """Raises PatternInvalid.
+    """Compile a pattern. Raises PatternInvalid.
 
     >>> compile_pattern("(")
     Traceback (most recent call last):
@@ -98,7 +98,7 @@ Expansion = tuple[str | Group, ...]
 
 
 def parse_expansion(template: str) -> Expansion:
-    """Literal texts and groups, in order.
+    """Parse literal texts and groups, in order.
 
     >>> parse_expansion("pre$1x-${1}x$$")
     ('pre', Group(name='1x'), '-', Group(name='1'), 'x', '$')
@@ -120,7 +120,7 @@ def parse_expansion(template: str) -> Expansion:
 
 
 def _group_name(text: str) -> tuple[str, str]:
-    """The group's name at the beginning of `text` and what follows; "" and all of `text` when there is none."""
+    """Split the group's name at the beginning of `text` from what follows; "" and all of `text` when there is none."""
     braced = text.startswith("{")
     start = 1 if braced else 0
     end = start
@@ -136,7 +136,7 @@ def group_names(pattern: Pattern) -> Mapping[str, int]:
 
 
 def expand(expansion: Expansion, match: Match, groups: int, names: Mapping[str, int]) -> bytes:
-    """What the expansion stands for in this match, in UTF-8 as far as the text is."""
+    """Expand an expansion for this match, in UTF-8 as far as the text is."""
     return b"".join(
         part.encode("utf-8", "surrogateescape") if isinstance(part, str) else _value(part.name, match, groups, names)
         for part in expansion
@@ -151,14 +151,14 @@ def _value(name: str, match: Match, groups: int, names: Mapping[str, int]) -> by
 
 
 def first_match(pattern: Pattern, text: bytes, position: int = 0) -> Match | None:
-    """Raises CallError: the pattern is too large for so long a text."""
+    """Find the first match. Raises CallError: the pattern is too large for so long a text."""
     if pattern.programsize * (len(text) - position) > MOST_AT_ONCE:
         raise CallError(TOO_LONG)
     return pattern.search(text, position)
 
 
 def matches(pattern: Pattern, text: bytes) -> Iterator[Match]:
-    """Each match as Go finds them all: after one that is empty the search goes on a character later.
+    """Yield each match as Go finds them all: after one that is empty the search goes on a character later.
 
     Raises:
         CallError: the pattern is too large for the text, or looks at too much of it again and again.
@@ -180,7 +180,7 @@ def matches(pattern: Pattern, text: bytes) -> Iterator[Match]:
 
 
 def _width(text: bytes, position: int) -> int:
-    """Bytes of the character at `position`; 1 at the end and for a byte that begins none."""
+    """Return the bytes of the character at `position`; 1 at the end and for a byte that begins none."""
     for size in (2, 3, 4):
         piece = text[position : position + size]
         if piece[:1] >= b"\xc2" and len(piece) == size:

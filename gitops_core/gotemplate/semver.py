@@ -47,7 +47,7 @@ class Version(NamedTuple):
 
 
 def parse_version(text: str) -> Version | None:
-    """The version that `text` spells, or None.
+    """Parse the version that `text` spells, or None.
 
     >>> parse_version("v1.2") == parse_version("1.2.0+build")
     True
@@ -69,7 +69,7 @@ def parse_version(text: str) -> Version | None:
 
 
 def parse_tag(tag: str) -> Version | None:
-    """The version a tag spells, or None: unlike `parse_version`, three parts are needed, so `1.0` is none.
+    """Parse the version that a tag spells, or None: unlike `parse_version` it needs three parts, so `1.0` is none.
 
     Source: fluxcd/pkg, version.ParseVersion.
     """
@@ -108,7 +108,7 @@ class Comparator:
         return self.version.is_prerelease
 
     def accepts(self, version: Version) -> bool:
-        """Whether the numbers satisfy it; whether a prerelease may pass at all is the group's business."""
+        """Tell whether the numbers satisfy it; whether a prerelease may pass at all is the group's business."""
         return _OPERATORS[self.operator](version, self)
 
 
@@ -122,7 +122,7 @@ class Constraint:
         return any(_group_accepts(group, version) for group in self.groups)
 
     def contains(self, version: Version) -> bool:
-        """Whether the numbers are in range, also of a prerelease that is not accepted for being one."""
+        """Tell whether the numbers are in range, also of a prerelease that is not accepted for being one."""
         return any(all(comparator.accepts(version) for comparator in group) for group in self.groups)
 
     @property
@@ -130,13 +130,13 @@ class Constraint:
         return any(comparator.names_prerelease for group in self.groups for comparator in group)
 
     def ceiling(self) -> Version | None:
-        """A version that nothing accepted is above of, or None when there is no such bound that we know."""
+        """Return a version that no accepted version is above, or None when there is no such bound that we know."""
         bounds = [min(filter(None, map(_ceiling, group)), default=None) for group in self.groups]
         known = [bound for bound in bounds if bound is not None]
         return max(known) if len(known) == len(bounds) else None
 
     def impossible(self) -> tuple[int, ...]:
-        """The groups, counted from 0, that no version satisfies.
+        """Return the groups, counted from 0, that no version satisfies.
 
         >>> parse_constraint(">2 <1 || ^1").impossible()
         (0,)
@@ -163,7 +163,7 @@ def _ceiling(comparator: Comparator) -> Version | None:
 
 
 def _is_possible(group: tuple[Comparator, ...]) -> bool:
-    """Whether some version satisfies the group: if any does, then one on or right above a bound of a comparator."""
+    """Tell whether a version satisfies the group: if any does, then one on or right above a comparator's bound."""
     bounds = [Version(0, 0, 0, RELEASE), *(comparator.version for comparator in group)]
     return any(_group_accepts(group, version) for bound in bounds for version in _around(bound))
 
@@ -197,7 +197,7 @@ _LONGEST = 4096  # characters; no range that a person writes is longer
 
 
 def parse_constraint(text: str) -> Constraint:
-    """Raises ValueError, in the words of the original, when `text` is not a constraint.
+    """Parse a constraint. Raises ValueError, in the words of the original, when `text` is none.
 
     >>> parse_constraint("^1.2 || 3.x").accepts(parse_version("3.9.9"))
     True

@@ -97,7 +97,7 @@ class Struct:
     methods: Mapping[str, Value] = field(default_factory=dict, compare=False, repr=False)
 
     def get(self, name: str) -> Value:
-        """Raises KeyError."""
+        """Return a field's value. Raises KeyError."""
         return self._members[name]
 
     @cached_property
@@ -129,7 +129,7 @@ class Object:
 
 
 def elements_type(value: Value) -> str:
-    """The type of a list's or map's elements."""
+    """Return the type of a list's or map's elements."""
     name = type_of(value)
     return name[name.index("]") + 1 :] if "]" in name else INTERFACE
 
@@ -143,14 +143,14 @@ def is_nil_list(value: Value) -> bool:
 
 
 def is_true(value: Value) -> bool:
-    """Go's truth: zero, "", nil and what is empty are false, a struct is true."""
+    """Tell Go's truth: zero, "", nil and what is empty are false, a struct is true."""
     if isinstance(value, Struct | Object):
         return True
     return value is not NO_VALUE and bool(value)
 
 
 def sort_key(key: Value) -> tuple[Any, ...]:
-    """The order in which Go ranges over a map's keys.
+    """Return a key that sorts as Go ranges over a map's keys.
 
     Source: Go, internal/fmtsort.
     """
@@ -168,7 +168,7 @@ def sort_key(key: Value) -> tuple[Any, ...]:
 
 
 def sorted_items(mapping: Mapping[Value, Value]) -> list[tuple[Value, Value]]:
-    """Keys and values in the order in which Go ranges over them."""
+    """Sort keys and values as Go ranges over them."""
     return [(key, mapping[key]) for key in sorted(mapping, key=sort_key)]
 
 
@@ -190,7 +190,7 @@ _TYPES: dict[type, tuple[str, str]] = {
 
 
 def type_of(value: Value) -> str:
-    """Go's name of the value's type."""
+    """Return Go's name of the value's type."""
     if known := _TYPES.get(type(value)):
         return known[0]
     match value:
@@ -204,7 +204,7 @@ def type_of(value: Value) -> str:
 
 
 def kind_of(value: Value) -> str:
-    """Go's name of the value's kind."""
+    """Return Go's name of the value's kind."""
     if known := _TYPES.get(type(value)):
         return known[1]
     match value:
@@ -224,7 +224,7 @@ class Visits:
         self._left = MOST_ELEMENTS
 
     def enter(self, depth: int, cost: int = 1) -> None:
-        """Raises CallError."""
+        """Count a visit. Raises CallError."""
         self._left -= cost
         if self._left < 0:
             raise CallError(f"the value has more than {MOST_ELEMENTS} elements")
@@ -233,7 +233,7 @@ class Visits:
 
 
 def deep_equal(left: Value, right: Value, visits: Visits | None = None, depth: int = 0) -> bool:
-    """Go's reflect.DeepEqual: types are compared too."""
+    """Compare like Go's reflect.DeepEqual: types are compared too."""
     visits = visits or Visits()
     visits.enter(depth)
     if left is NO_VALUE or right is NO_VALUE:

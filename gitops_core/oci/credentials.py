@@ -39,7 +39,7 @@ class Credentials:
 
     @property
     def is_exchanged(self) -> bool:
-        """Whether a token server gives a token for them."""
+        """Tell whether a token server gives a token for them."""
         return self.bearer_token is None and bool(self.username or self.password or self.identity_token)
 
     @property
@@ -84,7 +84,7 @@ _HELPED = {"credHelpers": True}
 
 
 def entries_in(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
-    """The entries of one configuration.
+    """Return the entries of one configuration.
 
     Args:
         bare: a `.dockercfg`, whose entries stand at the top.
@@ -106,27 +106,27 @@ def entries_in(config: bytes, *, bare: bool = False) -> tuple[Entry, ...]:
     if is_none:
         raise ValueError("not a docker configuration with 'auths'")
     found |= {address: _HELPED for address in helped if not found.get(address)}
-    return tuple(Entry(*_address(address), said) for address, said in found.items())
+    return tuple(Entry(*_split_address(address), said) for address, said in found.items())
 
 
 def credentials_among(configs: Iterable[Iterable[Entry]], repository: Repository) -> Credentials:
-    """What the configurations say together; of entries that fit equally well, the first configuration's.
+    """Join the configurations' credentials; of entries that fit equally well, the first configuration's counts.
 
     Raises:
         ValueError: the entry that fits cannot be read; the message quotes nothing of it.
     """
-    fitting = [e for entries in configs for e in _by_host(entries) if _fits(e.host, e.path, repository)]
+    fitting = [e for entries in configs for e in _index_by_host(entries) if _fits(e.host, e.path, repository)]
     if not fitting:
         return ANONYMOUS
-    return _credentials(max(fitting, key=lambda entry: (len(entry.path), "*" not in entry.host)).said)
+    return _read_credentials(max(fitting, key=lambda entry: (len(entry.path), "*" not in entry.host)).said)
 
 
-def _by_host(entries: Iterable[Entry]) -> list[Entry]:
+def _index_by_host(entries: Iterable[Entry]) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.host, reverse=True)
 
 
-def _address(text: str) -> tuple[str, str]:
-    """Host and path of an entry's key, which may be a URL."""
+def _split_address(text: str) -> tuple[str, str]:
+    """Split an entry's key, which may be a URL, into host and path."""
     bare = text.partition("://")[2] or text
     host, _, path = bare.partition("/")
     first, _, rest = path.partition("/")
@@ -142,13 +142,13 @@ def _fits(host: str, path: str, repository: Repository) -> bool:
     return not path or repository.path == path or repository.path.startswith(f"{path}/")
 
 
-def _credentials(entry: Mapping[str, Any]) -> Credentials:
+def _read_credentials(entry: Mapping[str, Any]) -> Credentials:
     if entry is _HELPED:
         raise ValueError(f"{_ELSEWHERE} (credsStore, credHelpers)")
     username, password = entry.get("username") or "", entry.get("password") or ""
     if auth := entry.get("auth"):
         try:
-            username, password = _decoded(auth).split(":", 1)
+            username, password = _decode(auth).split(":", 1)
         except (binascii.Error, ValueError, TypeError, AttributeError):
             raise ValueError("an 'auth' in the docker configuration is not base64 of user:password") from None
     identity, registry = entry.get("identitytoken"), entry.get("registrytoken")
@@ -160,8 +160,10 @@ def _credentials(entry: Mapping[str, Any]) -> Credentials:
     )
 
 
-def _decoded(auth: str) -> str:
-    """With or without padding, on one line or several: the kubelet takes all of them (credentialprovider/config.go)."""
+def _decode(auth: str) -> str:
+    """Decode base64 with or without padding, on one line or several, as the kubelet does
+    (credentialprovider/config.go).
+    """
     text = auth.replace("\n", "").replace("\r", "")
     if not text.rstrip().endswith("="):
         text += "=" * (-len(text) % 4)

@@ -33,7 +33,7 @@ class ProxyUnsupported(ValueError):
 
 
 def trust_in(data: Mapping[str, bytes], name: str) -> Trust:
-    """Whom the Secret `name` (`namespace/name`) tells us to trust, and who we are."""
+    """Read whom the Secret `name` (`namespace/name`) tells us to trust, and which certificate we show."""
     ca, certificate, key = (
         data.get(new) or data.get(old)
         for new, old in (("ca.crt", "caFile"), ("tls.crt", "certFile"), ("tls.key", "keyFile"))
@@ -50,7 +50,7 @@ def trust_in(data: Mapping[str, bytes], name: str) -> Trust:
 
 
 def proxy_in(data: Mapping[str, bytes], name: str) -> Sensitive:
-    """The proxy's URL with user and password.
+    """Return the proxy's URL with user and password.
 
     Raises:
         ProxyUnsupported: it is neither http nor https.

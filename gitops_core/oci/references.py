@@ -65,7 +65,7 @@ class Image:
 
 
 def parse_image(text: str, *, insecure: bool = False) -> Image:
-    """The image that a Pod's container would pull; without tag or digest, its tag is latest.
+    """Parse the image that a Pod's container would pull; without tag or digest, its tag is latest.
 
     >>> str(parse_image("localhost:5000/app/web"))
     'localhost:5000/app/web:latest'
@@ -76,12 +76,12 @@ def parse_image(text: str, *, insecure: bool = False) -> Image:
     base, at, digest = text.partition("@")
     if at:
         if not DIGEST.fullmatch(digest):
-            raise _unreadable(text)
+            raise _make_unreadable(text)
         base = _split_tag(base)[0]
         return Image(_repository(base, text, insecure), digest)
     base, tag = _split_tag(base)
     if tag and not _TAG.fullmatch(tag):
-        raise _unreadable(text)
+        raise _make_unreadable(text)
     return Image(_repository(base, text, insecure), tag or "latest")
 
 
@@ -96,13 +96,13 @@ def _repository(base: str, text: str, insecure: bool) -> Repository:
     if registry in ("", "docker.io"):
         registry = DOCKER_HUB
     if not _PATH.fullmatch(path) or not _AUTHORITY.fullmatch(registry):
-        raise _unreadable(text)
+        raise _make_unreadable(text)
     if registry == DOCKER_HUB and "/" not in path:
         path = f"library/{path}"
     return Repository(registry, path, insecure)
 
 
-def _unreadable(text: str) -> ImageInvalid:
+def _make_unreadable(text: str) -> ImageInvalid:
     return ImageInvalid(f"could not parse reference: {text}")
 
 

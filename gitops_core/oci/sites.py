@@ -31,10 +31,10 @@ SHARED = (
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
-def host_in(url: str) -> str:
-    """The host that a client asks for `url`; "" for none, and for what is no URL.
+def get_host(url: str) -> str:
+    """Return the host that a client asks for `url`; "" for none, and for a text that is not a URL.
 
-    >>> host_in("https://user@Git.Example.:8443/app")
+    >>> get_host("https://user@Git.Example.:8443/app")
     'git.example'
     """
     try:
@@ -44,30 +44,30 @@ def host_in(url: str) -> str:
 
 
 def is_address(host: str) -> bool:
-    """Whether it is no name, in any of the ways in which addresses are written."""
+    """Tell whether the host is an address instead of a name, in any of the ways in which addresses are written."""
     return ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
 
 
-def same_site(one: str, other: str) -> bool:
-    """Whether two hosts, as `host_in` gives them, have one owner. "" has none."""
-    return bool(one) and (one == other or _owner(one) == _owner(other) != "")
+def is_same_site(one: str, other: str) -> bool:
+    """Tell whether two hosts, as `get_host` gives them, have one owner. "" has none."""
+    return bool(one) and (one == other or _find_owner(one) == _find_owner(other) != "")
 
 
-def same_forge(url: str, api: str) -> bool:
-    """Whether what is sent to the repository at `url` may be sent to the forge's API at `api`, too.
+def is_same_forge(url: str, api: str) -> bool:
+    """Tell whether what is sent to the repository at `url` may be sent to the forge's API at `api`, too.
 
     It may go to the same host and port, and to `api.` before the host; never without TLS where the repository has it.
 
-    >>> same_forge("https://github.com/org/app", "https://api.github.com")
+    >>> is_same_forge("https://github.com/org/app", "https://api.github.com")
     True
-    >>> same_forge("https://git.example/org/app", "https://git.example:8443/api/v1")
+    >>> is_same_forge("https://git.example/org/app", "https://git.example:8443/api/v1")
     False
     """
     try:
         here, there = URL(url), URL(api)
     except ValueError:
         return False
-    own, host = host_in(url), host_in(api)
+    own, host = get_host(url), get_host(api)
     is_private = there.scheme == "https" or (there.scheme == "http" and here.scheme == "http")
     same_port = here.port == there.port or (here.is_default_port() and there.is_default_port())
     named = host == own or (host == f"api.{own}" and _is_somebodys(own))
@@ -75,12 +75,12 @@ def same_forge(url: str, api: str) -> bool:
 
 
 def _is_somebodys(host: str) -> bool:
-    """Whether the names below `host` belong to whom it belongs to."""
+    """Tell whether the names below `host` belong to whom it belongs to."""
     return not is_address(host) and host not in SHARED and _list().privatesuffix(host) is not None
 
 
-def _owner(host: str) -> str:
-    """What all hosts of one owner have in common; "" for a host that stands for itself."""
+def _find_owner(host: str) -> str:
+    """Return what all hosts of one owner have in common; "" for a host that stands for itself."""
     labels = host.split(".")
     if is_address(host) or "" in labels or any(f".{host}".endswith(f".{domain}") for domain in SHARED):
         return ""

@@ -4,11 +4,11 @@
 it under that CRD. `markers` are what API classes write beside their fields' types.
 """
 
-from gitops_core.schema.admission import FieldFault, default, prune, refusal, validate, without_stray_nulls
-from gitops_core.schema.formats import identical
+from gitops_core.schema.admission import FieldFault, default, prune, remove_stray_nulls, validate, write_refusal
+from gitops_core.schema.formats import is_identical
 from gitops_core.schema.manifests import from_manifest, to_manifest, unsupported, without_nulls
 from gitops_core.schema.markers import INT64, NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only, rules
-from gitops_core.schema.structural import Schema, crd, crds, object_schema
+from gitops_core.schema.structural import Schema, crd, crds, make_object_schema
 
 __all__ = [
     "INT64",
@@ -21,15 +21,15 @@ __all__ = [
     "crds",
     "default",
     "from_manifest",
-    "identical",
-    "object_schema",
+    "is_identical",
+    "make_object_schema",
     "only",
     "prune",
-    "refusal",
+    "remove_stray_nulls",
     "rules",
     "to_manifest",
     "unsupported",
     "validate",
     "without_nulls",
-    "without_stray_nulls",
+    "write_refusal",
 ]

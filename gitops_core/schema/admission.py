@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitops_core.schema import cel, formats
-from gitops_core.schema.correlation import ABSENT, before_item, before_property, unchanged
+from gitops_core.schema.correlation import ABSENT, find_old_item, find_old_property, is_unchanged
 
 Schema = Mapping[str, Any]
 
@@ -51,16 +51,16 @@ UNCHECKED = FieldFault(
 
 
 def default(schema: Schema, value: Any, *, keep_nulls: bool = False) -> Any:
-    """A copy of `value` with the schema's defaults where a field is missing or null, and without other nulls.
+    """Copy `value` with the schema's defaults where a field is missing or null, and without other nulls.
 
     Args:
         keep_nulls: as after a server-side apply, whose result the API server defaults but does not read anew.
     """
-    return _default(schema, value if keep_nulls else without_stray_nulls(schema, value))
+    return _default(schema, value if keep_nulls else remove_stray_nulls(schema, value))
 
 
 def prune(schema: Schema, value: Any, *, root: bool = True) -> Any:
-    """A copy of `value` without the fields that the schema does not know.
+    """Copy `value` without the fields that the schema does not know.
 
     Args:
         root: whether `value` is a whole object, whose apiVersion, kind and metadata stay.
@@ -78,7 +78,7 @@ def _prune(schema: Schema, value: Any, *, keep: Sequence[str], preserves: bool) 
         keep = _META
     pruned = {}
     for key, inner in value.items():
-        known = _field(schema, key)
+        known = _find_field(schema, key)
         if key in keep:
             pruned[key] = inner
         elif known is not None:
@@ -91,7 +91,7 @@ def _prune(schema: Schema, value: Any, *, keep: Sequence[str], preserves: bool) 
 def validate(
     schema: Schema, value: Any, old: Any = None, besides: Iterable[FieldFault] = (), *, field: str = ""
 ) -> tuple[FieldFault, ...]:
-    """What is wrong with an object, defaulted and pruned; () when it may be stored.
+    """Return the faults of an object, defaulted and pruned; () when it may be stored.
 
     Without the extra `cel` no rule is checked: who takes objects says so (cel.UNCHECKED).
 
@@ -108,8 +108,8 @@ def validate(
     return (*faults, *_rules(schema, value, before, "")) if cel.is_installed() else faults
 
 
-def refusal(kind: str, group: str, name: str, faults: tuple[FieldFault, ...]) -> str:
-    """The message of the API server's 422."""
+def write_refusal(kind: str, group: str, name: str, faults: tuple[FieldFault, ...]) -> str:
+    """Write the message of the API server's 422."""
     texts = [f"{fault.field}: {fault.message}" for fault in faults]
     return f'{kind}.{group} "{name}" is invalid: ' + (texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]")
 
@@ -120,7 +120,7 @@ def refusal(kind: str, group: str, name: str, faults: tuple[FieldFault, ...]) ->
 def _default(schema: Schema, value: Any) -> Any:
     if isinstance(value, list):
         items = schema.get("items", {})
-        return [_default(items, _instead(items, item)) for item in value]
+        return [_default(items, _replace(items, item)) for item in value]
     if not isinstance(value, Mapping):
         return value
     filled = dict(value)
@@ -136,28 +136,28 @@ def _default_field(schema: Schema, key: str, value: Any) -> Any:
         return _default(known, value)
     additional = schema.get("additionalProperties")
     if isinstance(additional, Mapping):
-        return _default(additional, _instead(additional, value))
+        return _default(additional, _replace(additional, value))
     return value
 
 
-def _instead(schema: Schema, value: Any) -> Any:
+def _replace(schema: Schema, value: Any) -> Any:
     return schema.get("default") if _is_stray_null(schema, value) else value
 
 
-def without_stray_nulls(schema: Schema, value: Any) -> Any:
-    """A copy of an object without the nulls of fields that may not be null and have no default."""
+def remove_stray_nulls(schema: Schema, value: Any) -> Any:
+    """Copy an object without the nulls of fields that may not be null and have no default."""
     if isinstance(value, list):
         items = schema.get("items", {})
-        return [without_stray_nulls(items, item) for item in value]
+        return [remove_stray_nulls(items, item) for item in value]
     if not isinstance(value, Mapping):
         return value
     kept = {}
     for key, inner in value.items():
-        known = _field(schema, key)
+        known = _find_field(schema, key)
         if known is None:
             kept[key] = inner
         elif not _is_stray_null(known, inner) or known.get("default") is not None:
-            kept[key] = without_stray_nulls(known, inner)
+            kept[key] = remove_stray_nulls(known, inner)
     return kept
 
 
@@ -165,8 +165,8 @@ def _is_stray_null(schema: Schema, value: Any) -> bool:
     return value is None and not schema.get("nullable")
 
 
-def _field(schema: Schema, key: str) -> Schema | None:
-    """The schema of one field, or None for an unknown one."""
+def _find_field(schema: Schema, key: str) -> Schema | None:
+    """Return the schema of one field, or None for an unknown one."""
     known = schema.get("properties", {}).get(key)
     if known is None and isinstance(schema.get("additionalProperties"), Mapping):
         known = schema["additionalProperties"]
@@ -177,7 +177,7 @@ def _field(schema: Schema, key: str) -> Schema | None:
 
 
 def _validate(schema: Schema, value: Any, old: Any, path: str) -> Iterator[FieldFault]:
-    if old is not ABSENT and unchanged(schema, old, value):
+    if old is not ABSENT and is_unchanged(schema, old, value):
         return  # what was accepted once and did not change stays, also under a stricter schema
     wrong_type = tuple(_type_faults(schema, value, path))
     yield from wrong_type
@@ -191,9 +191,9 @@ def _validate(schema: Schema, value: Any, old: Any, path: str) -> Iterator[Field
         case int() | float() if not isinstance(value, bool):
             yield from _validate_number(schema, value, path)
     allowed = schema.get("enum")
-    if allowed is not None and not any(formats.same(value, choice) for choice in allowed):
-        names = ", ".join(_quoted(a) if isinstance(a, str) else json.dumps(a) for a in allowed)
-        body = f"Unsupported value: {_shown(value)}: supported values: {names}"
+    if allowed is not None and not any(formats.is_same(value, choice) for choice in allowed):
+        names = ", ".join(_quote(a) if isinstance(a, str) else json.dumps(a) for a in allowed)
+        body = f"Unsupported value: {_show(value)}: supported values: {names}"
         yield FieldFault(path, "FieldValueNotSupported", body)
 
 
@@ -203,7 +203,7 @@ def _type_faults(schema: Schema, value: Any, path: str) -> Iterator[FieldFault]:
         return
     if schema.get("x-kubernetes-int-or-string"):
         if not (found == "string" or formats.is_integer(value)):
-            yield _not_of_type(path, "integer,string", found)
+            yield _make_type_fault(path, "integer,string", found)
             if "anyOf" in schema and value is not None:
                 text = f'Invalid value: "": "{path}" must validate at least one schema (anyOf)'
                 yield FieldFault("<nil>", "FieldValueInvalid", text)
@@ -217,12 +217,12 @@ def _type_faults(schema: Schema, value: Any, path: str) -> Iterator[FieldFault]:
     if fits or (named and wanted == "string" and found == "array"):
         return  # the API server does not see that a list is no date-time
     if named and found not in ("null", "string", "array"):
-        yield _not_of_type(path, named, formats.go_format(value))
+        yield _make_type_fault(path, named, formats.go_format(value))
     else:
-        yield _not_of_type(path, wanted, found)
+        yield _make_type_fault(path, wanted, found)
 
 
-def _not_of_type(path: str, wanted: str, found: str) -> FieldFault:
+def _make_type_fault(path: str, wanted: str, found: str) -> FieldFault:
     text = f'Invalid value: "{found}": {path} in body must be of type {wanted}: "{found}"'
     return FieldFault(path or "<nil>", "FieldValueTypeInvalid", text)
 
@@ -230,13 +230,13 @@ def _not_of_type(path: str, wanted: str, found: str) -> FieldFault:
 def _validate_object(schema: Schema, value: Mapping[str, Any], old: Any, path: str) -> Iterator[FieldFault]:
     fewest, most = schema.get("minProperties", 0), schema.get("maxProperties")
     if len(value) < fewest:
-        yield _invalid(path, len(value), f"should have at least {fewest} properties")
+        yield _make_invalid(path, len(value), f"should have at least {fewest} properties")
     if most is not None and len(value) > most:
-        yield _too_many(path, len(value), most)
+        yield _make_too_many(path, len(value), most)
     for key, inner in value.items():
-        known = _field(schema, key)
+        known = _find_field(schema, key)
         if known is not None:
-            yield from _validate(known, inner, before_property(old, key), _join(path, key))
+            yield from _validate(known, inner, find_old_property(old, key), _join(path, key))
     for key in schema.get("required", ()):
         if key not in value:
             yield FieldFault(_join(path, key), "FieldValueRequired", "Required value")
@@ -244,12 +244,12 @@ def _validate_object(schema: Schema, value: Mapping[str, Any], old: Any, path: s
 
 def _validate_list(schema: Schema, value: list[Any], old: Any, path: str) -> Iterator[FieldFault]:
     for index, item in enumerate(value):
-        yield from _validate(schema.get("items", {}), item, before_item(schema, old, item), f"{path}[{index}]")
+        yield from _validate(schema.get("items", {}), item, find_old_item(schema, old, item), f"{path}[{index}]")
     fewest, most = schema.get("minItems", 0), schema.get("maxItems")
     if len(value) < fewest:
-        yield _invalid(path, len(value), f"should have at least {fewest} items")
+        yield _make_invalid(path, len(value), f"should have at least {fewest} items")
     if most is not None and len(value) > most:
-        yield _too_many(path, len(value), most)
+        yield _make_too_many(path, len(value), most)
 
 
 def _validate_string(schema: Schema, value: str, path: str) -> Iterator[FieldFault]:
@@ -258,12 +258,12 @@ def _validate_string(schema: Schema, value: str, path: str) -> Iterator[FieldFau
         text = f"Too long: may not be more than {longest} bytes"
         yield FieldFault(path, "FieldValueTooLong", text)
     elif len(value) < shortest:
-        yield _invalid(path, value, f"should be at least {shortest} chars long")
+        yield _make_invalid(path, value, f"should be at least {shortest} chars long")
     elif pattern is not None and not formats.matches(pattern, value):
-        yield _invalid(path, value, f"should match '{pattern}'")
+        yield _make_invalid(path, value, f"should match '{pattern}'")
     named = schema.get("format", "")
     if not formats.fits(named, value):
-        text = f"Invalid value: {_quoted(value)}: {path} in body must be of type {named}: {_quoted(value)}"
+        text = f"Invalid value: {_quote(value)}: {path} in body must be of type {named}: {_quote(value)}"
         yield FieldFault(path, "FieldValueTypeInvalid", text)
 
 
@@ -272,9 +272,9 @@ def _validate_number(schema: Schema, value: float, path: str) -> Iterator[FieldF
     if isinstance(value, int):  # Go compares an integer with the bound's whole part
         lowest, highest = (bound if bound is None else int(bound) for bound in (lowest, highest))
     if lowest is not None and value < lowest:
-        yield _invalid(path, value, f"should be greater than or equal to {lowest}")
+        yield _make_invalid(path, value, f"should be greater than or equal to {lowest}")
     if highest is not None and value > highest:
-        yield _invalid(path, value, f"should be less than or equal to {highest}")
+        yield _make_invalid(path, value, f"should be less than or equal to {highest}")
     named = schema.get("format", "")
     if schema.get("type") == "integer" and not formats.fits_integer(named, value):
         wanted = f"with format {named}" if named else "(default format)"
@@ -282,20 +282,20 @@ def _validate_number(schema: Schema, value: float, path: str) -> Iterator[FieldF
         yield FieldFault("<nil>", "FieldValueInvalid", text)
 
 
-def _invalid(path: str, value: Any, complaint: str) -> FieldFault:
-    return FieldFault(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {path} in body {complaint}")
+def _make_invalid(path: str, value: Any, complaint: str) -> FieldFault:
+    return FieldFault(path, "FieldValueInvalid", f"Invalid value: {_show(value)}: {path} in body {complaint}")
 
 
-def _too_many(path: str, found: int, most: int) -> FieldFault:
+def _make_too_many(path: str, found: int, most: int) -> FieldFault:
     items = "item" if most == 1 else "items"
     return FieldFault(path, "FieldValueTooMany", f"Too many: {found}: must have at most {most} {items}")
 
 
-def _shown(value: Any) -> str:
-    return _quoted(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+def _show(value: Any) -> str:
+    return _quote(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -325,18 +325,18 @@ def _rules(schema: Schema, value: Any, old: Any, path: str, *, same: bool = Fals
     if value is None:
         return
     if old is not ABSENT:
-        same = unchanged(schema, old, value)
+        same = is_unchanged(schema, old, value)
     for rule in schema.get("x-kubernetes-validations", ()):
         yield from _check(rule, value, old, path, same=same)
     match value:
         case Mapping():
             for key, inner in value.items():
-                known = _field(schema, key)
+                known = _find_field(schema, key)
                 if known is not None:
-                    yield from _rules(known, inner, before_property(old, key), _join(path, key), same=same)
+                    yield from _rules(known, inner, find_old_property(old, key), _join(path, key), same=same)
         case list():
             for index, item in enumerate(value):
-                before = before_item(schema, old, item)
+                before = find_old_item(schema, old, item)
                 yield from _rules(schema.get("items", {}), item, before, f"{path}[{index}]", same=same)
 
 
@@ -353,13 +353,13 @@ def _check(rule: Mapping[str, Any], value: Any, old: Any, path: str, *, same: bo
         yield FieldFault(path or "<nil>", "FieldValueInvalid", f"Invalid value: {text}")
         return
     reason = rule.get("reason", "FieldValueInvalid")
-    shown = "" if isinstance(value, Mapping | list) or reason in _WITHOUT_VALUE else f"{_shown(value)}: "
+    shown = "" if isinstance(value, Mapping | list) or reason in _WITHOUT_VALUE else f"{_show(value)}: "
     where = f"{path}{rule.get('fieldPath', '')}".removeprefix(".")
-    yield FieldFault(where or "<nil>", reason, f"{_REASONS[reason]}: {shown}{_message(rule, value, previous)}")
+    yield FieldFault(where or "<nil>", reason, f"{_REASONS[reason]}: {shown}{_write_message(rule, value, previous)}")
 
 
-def _message(rule: Mapping[str, Any], value: Any, old: Any) -> str:
-    """Why a rule does not hold. A message expression that fails, or is empty, counts for nothing."""
+def _write_message(rule: Mapping[str, Any], value: Any, old: Any) -> str:
+    """Say why a rule does not hold. A message expression that fails, or is empty, counts for nothing."""
     plain: str = rule.get("message") or f"failed rule: {rule['rule']}"
     if "messageExpression" not in rule:
         return plain

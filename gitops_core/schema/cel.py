@@ -32,27 +32,27 @@ class Unevaluable(ValueError):
 
 @cache
 def is_installed() -> bool:
-    """Whether rules can be evaluated at all."""
+    """Tell whether rules can be evaluated at all."""
     return find_spec("cel_expr_python") is not None
 
 
 def evaluate(expression: str, value: Any, old: Any = None) -> Any:
-    """What an expression comes to, as a plain value.
+    """Evaluate an expression to a plain value.
 
     Raises:
         RuleInvalid: the expression is not CEL, or calls a function that is not there.
         Unevaluable: it has no value here.
     """
-    result = _program(expression).eval(data={"self": value, "oldSelf": old})
+    result = _compile(expression).eval(data={"self": value, "oldSelf": old})
     if result.type().name() == "ERROR":
-        raise Unevaluable(_in_the_servers_words(str(result.value())))
+        raise Unevaluable(_translate(str(result.value())))
     return result.plain_value()
 
 
-def _in_the_servers_words(complaint: str) -> str:
-    """The API server's evaluator is cel-go, ours cel-cpp: they say the same differently.
+def _translate(complaint: str) -> str:
+    """Translate a message of cel-cpp into the words of cel-go, the API server's evaluator.
 
-    >>> _in_the_servers_words('NOT_FOUND: Key not found in map : "hi"')
+    >>> _translate('NOT_FOUND: Key not found in map : "hi"')
     'no such key: hi'
     """
     text = re.sub(r"^[A-Z_]+: ", "", complaint)
@@ -61,7 +61,7 @@ def _in_the_servers_words(complaint: str) -> str:
 
 
 def compares(rule: str) -> bool:
-    """Whether this is a transition rule: one about the old value and the new.
+    """Tell whether this is a transition rule, which compares the old value with the new.
 
     >>> compares("self == oldSelf"), compares("self.note == 'oldSelf'")
     (True, False)
@@ -70,15 +70,15 @@ def compares(rule: str) -> bool:
 
 
 @cache
-def _program(rule: str) -> Program:
+def _compile(rule: str) -> Program:
     try:
-        return _environment().compile(rule)  # type: ignore[no-any-return]
+        return _make_environment().compile(rule)  # type: ignore[no-any-return]
     except RuntimeError as error:
         raise RuleInvalid(f"rule {rule!r}: {error}") from error
 
 
 @cache
-def _environment() -> Any:
+def _make_environment() -> Any:
     from cel_expr_python import cel  # 14 MiB that most processes never need
     from cel_expr_python.ext import ext_optional, ext_strings
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gitops_core.schema.formats import identical, type_of
+from gitops_core.schema.formats import is_identical, type_of
 
 Schema = Mapping[str, Any]
 
@@ -19,23 +19,23 @@ ABSENT: Any = object()
 """There is no old value, or none that can be told."""
 
 
-def before_property(old: Any, name: str) -> Any:
+def find_old_property(old: Any, name: str) -> Any:
     return old.get(name, ABSENT) if isinstance(old, Mapping) else ABSENT
 
 
-def before_item(schema: Schema, old: Any, item: Any) -> Any:
-    """The old item of a keyed list that has the keys of `item`."""
-    key = _key(schema, item)
+def find_old_item(schema: Schema, old: Any, item: Any) -> Any:
+    """Return the old item of a keyed list that has the keys of `item`."""
+    key = _make_key(schema, item)
     if not isinstance(old, list) or key is None:
         return ABSENT
-    return next((known for known in old if _key(schema, known) == key), ABSENT)
+    return next((known for known in old if _make_key(schema, known) == key), ABSENT)
 
 
-def unchanged(schema: Schema, old: Any, new: Any) -> bool:
+def is_unchanged(schema: Schema, old: Any, new: Any) -> bool:
     """
     >>> keyed = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}
     >>> keyed["items"] = {"properties": {"k": {}}}
-    >>> unchanged(keyed, [{"k": 1}, {"k": 2}], [{"k": 2}, {"k": 1}]), unchanged({}, [1, 2], [2, 1])
+    >>> is_unchanged(keyed, [{"k": 1}, {"k": 2}], [{"k": 2}, {"k": 1}]), is_unchanged({}, [1, 2], [2, 1])
     (True, False)
     """
     match old, new:
@@ -46,23 +46,23 @@ def unchanged(schema: Schema, old: Any, new: Any) -> bool:
         case list(), list() if schema.get("x-kubernetes-list-type") == "map":
             return len(old) == len(new) and all(_is_same_item(schema, old, item) for item in new)
         case _:
-            return identical(old, new)
+            return is_identical(old, new)
 
 
 def _is_same_property(schema: Schema, old: Mapping[str, Any], name: str, inner: Any) -> bool:
     known = (schema.get("properties") or {}).get(name)
     if known is None and isinstance(others := schema.get("additionalProperties"), Mapping):
         known = others
-    return known is not None and name in old and unchanged(known, old[name], inner)
+    return known is not None and name in old and is_unchanged(known, old[name], inner)
 
 
 def _is_same_item(schema: Schema, old: list[Any], item: Any) -> bool:
-    before = before_item(schema, old, item)
-    return before is not ABSENT and unchanged(schema.get("items") or {}, before, item)
+    before = find_old_item(schema, old, item)
+    return before is not ABSENT and is_unchanged(schema.get("items") or {}, before, item)
 
 
-def _key(schema: Schema, item: Any) -> tuple[tuple[str, Any], ...] | None:
-    """What makes an item of a keyed list itself; None for what cannot be found again."""
+def _make_key(schema: Schema, item: Any) -> tuple[tuple[str, Any], ...] | None:
+    """Return what identifies an item of a keyed list; None for an item that cannot be found again."""
     keys = schema.get("x-kubernetes-list-map-keys", ()) if schema.get("x-kubernetes-list-type") == "map" else ()
     if not keys or not isinstance(item, Mapping):
         return None

@@ -20,7 +20,7 @@ _DATE_TIME = re.compile(
 
 
 def type_of(value: Any) -> str:
-    """The JSON type's name, as Go's decoder sees it: a number is an integer when it is written as one of 64 bits."""
+    """Name the JSON type as Go's decoder sees it: a number is an integer when it is written as one of 64 bits."""
     match value:
         case None:
             return "null"
@@ -38,72 +38,72 @@ def type_of(value: Any) -> str:
             return "array"
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two JSON values are equal; unlike `==`, true is not 1.
+def is_same(a: Any, b: Any) -> bool:
+    """Tell whether two JSON values are equal; unlike `==`, true is not 1.
 
-    >>> same([1, {"a": None}], [1, {"a": None}]), same(True, 1)
+    >>> is_same([1, {"a": None}], [1, {"a": None}]), is_same(True, 1)
     (True, False)
     """
     match a, b:
         case Mapping(), Mapping():
-            return a.keys() == b.keys() and all(same(inner, b[key]) for key, inner in a.items())
+            return a.keys() == b.keys() and all(is_same(inner, b[key]) for key, inner in a.items())
         case list(), list():
-            return len(a) == len(b) and all(map(same, a, b))
+            return len(a) == len(b) and all(map(is_same, a, b))
         case _:
             return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
 
 
-def identical(a: Any, b: Any) -> bool:
-    """Whether two JSON values are the same to Go: 2.0 is not 2, which is told apart until it is stored.
+def is_identical(a: Any, b: Any) -> bool:
+    """Tell whether two JSON values are the same to Go: 2.0 is not 2, which is told apart until it is stored.
 
-    >>> identical([1, {"a": None}], [1, {"a": None}]), identical(2.0, 2), identical(1e20, 10**20)
+    >>> is_identical([1, {"a": None}], [1, {"a": None}]), is_identical(2.0, 2), is_identical(1e20, 10**20)
     (True, False, True)
     """
     match a, b:
         case Mapping(), Mapping():
-            return a.keys() == b.keys() and all(identical(inner, b[key]) for key, inner in a.items())
+            return a.keys() == b.keys() and all(is_identical(inner, b[key]) for key, inner in a.items())
         case list(), list():
-            return len(a) == len(b) and all(map(identical, a, b))
+            return len(a) == len(b) and all(map(is_identical, a, b))
         case _:
             return type_of(a) == type_of(b) and bool(a == b)
 
 
 def go_format(value: Any) -> str:
-    """The format that Go's validator sees in a value: of numbers their width, of anything else none."""
+    """Return the format that Go's validator sees in a value: the width of numbers, "" for anything else."""
     return {"integer": "int64", "number": "float64"}.get(type_of(value), "")
 
 
 def is_integer(value: Any) -> bool:
-    """Whether a number has no fraction and is exact as JSON."""
+    """Tell whether a number has no fraction and is exact as JSON."""
     if type_of(value) == "number":
         return float(value).is_integer() and abs(value) < 2**53
     return type_of(value) == "integer"
 
 
 def fits_type(name: str, value: Any) -> bool:
-    """Whether a number may stand where the other kind of number is wanted."""
+    """Tell whether a number may stand where the other kind of number is wanted."""
     return name == "number" or is_integer(value)
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Whether a Go regular expression matches anywhere in `text`."""
-    return _compiled(pattern).search(text) is not None
+    """Tell whether a Go regular expression matches anywhere in `text`."""
+    return _compile(pattern).search(text) is not None
 
 
 def fits(name: str, text: str) -> bool:
-    """Whether a string has a format. Formats that are not known are not checked."""
+    """Tell whether a string has a format. Formats that are not known are not checked."""
     check = _STRINGS.get(name)
     return check is None or check(text)
 
 
 def fits_integer(name: str, value: float) -> bool:
-    """Whether a number is an integer of the format's width, 64 bits when it names none."""
+    """Tell whether a number is an integer of the format's width, 64 bits when it names none."""
     limit = 2 ** (_BITS.get(name, 64) - 1)
     return float(value).is_integer() and -limit <= value < limit
 
 
 @cache
-def _compiled(pattern: str) -> Any:
+def _compile(pattern: str) -> Any:
     return re2.compile(pattern)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
 from gitops_core.meta import Manifest, Resource
-from gitops_core.schema.structural import markers
+from gitops_core.schema.structural import join_markers
 
 R = TypeVar("R", bound=Resource)
 
 
 def to_manifest(resource: Resource) -> Manifest:
-    """The whole object: apiVersion, kind, metadata, and of spec and status what differs from the defaults."""
+    """Write the whole object: apiVersion, kind, metadata, and of spec and status what differs from the defaults."""
     body = msgspec.json.decode(msgspec.json.encode(resource))  # as JSON: lists, not tuples
     if "status" in body:
         body["status"] = without_nulls(body["status"])
@@ -23,7 +23,7 @@ def to_manifest(resource: Resource) -> Manifest:
 
 
 def from_manifest(cls: type[R], manifest: Manifest) -> R:
-    """The typed object. Fields that the class does not know are left out.
+    """Read the typed object. Fields that the class does not know are left out.
 
     Raises:
         msgspec.ValidationError: names the path of the field that does not fit.
@@ -31,45 +31,49 @@ def from_manifest(cls: type[R], manifest: Manifest) -> R:
     return msgspec.convert(manifest, cls)
 
 
-def unsupported(spec: msgspec.Struct, path: str = "spec") -> tuple[str, ...]:
-    """Paths of the fields that are set and that nothing acts on, in the order of the class: `spec.decryption`.
+def unsupported(spec: msgspec.Struct, acts_on: Mapping[str, Collection[object]] = {}) -> tuple[str, ...]:
+    """Return the paths of the fields that are set and that nothing acts on, in the order of the class.
 
-    A field is set when it differs from its default.
+    A field is set when it differs from its default: `spec.decryption`.
+
+    Args:
+        acts_on: the values that are acted on, by the field's path, in the place of those that its marker names.
     """
-    return tuple(_unsupported(spec, path))
+    return tuple(_find_unsupported(spec, "spec", acts_on))
 
 
-def _unsupported(value: Any, path: str) -> Iterator[str]:
+def _find_unsupported(value: Any, path: str, acts_on: Mapping[str, Collection[object]]) -> Iterator[str]:
     if isinstance(value, tuple):
         for index, item in enumerate(value):
-            yield from _unsupported(item, f"{path}[{index}]")
+            yield from _find_unsupported(item, f"{path}[{index}]", acts_on)
     elif isinstance(value, msgspec.Struct):
-        for name, encoded, default, supported in _fields(type(value)):
+        for name, encoded, default, marked in _list_fields(type(value)):
             inner = getattr(value, name)
             if inner == default:
                 continue
+            supported = acts_on.get(f"{path}.{encoded}", marked)
             if supported is not None and inner not in supported:
                 yield f"{path}.{encoded}"
             else:
-                yield from _unsupported(inner, f"{path}.{encoded}")
+                yield from _find_unsupported(inner, f"{path}.{encoded}", acts_on)
 
 
 @cache
-def _fields(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, Any, tuple[Any, ...] | None], ...]:
+def _list_fields(cls: type[msgspec.Struct]) -> tuple[tuple[str, str, Any, tuple[Any, ...] | None], ...]:
     """Name, JSON name, default and supported values (None: all) of each field."""
     return tuple(
         (
             field.name,
             field.encode_name,
             field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory(),
-            markers(field.type).get("supported"),
+            join_markers(field.type).get("supported"),
         )
         for field in msgspec.structs.fields(cls)
     )
 
 
 def without_nulls(value: Any) -> Any:
-    """JSON without the nulls of its objects, also of those in lists; a null in a list stays.
+    """Remove the nulls of JSON objects, also of those in lists; a null in a list stays.
 
     >>> without_nulls({"a": None, "b": [{"c": None}, None]})
     {'b': [{}, None]}

@@ -28,12 +28,12 @@ INT64 = msgspec.Meta(extra_json_schema={"format": "int64"})
 
 
 def only(*values: str | int | bool) -> msgspec.Meta:
-    """Only these values of the field are acted on; any other one gets the condition Unsupported."""
+    """Mark the values of a field that are acted on; any other one gets the condition Unsupported."""
     return msgspec.Meta(extra={"supported": values})
 
 
 def rules(*pairs: tuple[str, str]) -> msgspec.Meta:
-    """CEL rules of one field, each with its message: `self` is the field's value."""
+    """Mark a field with CEL rules, each with its message: `self` is the field's value."""
     return msgspec.Meta(extra_json_schema={"x-kubernetes-validations": validations(pairs)})
 
 

@@ -40,7 +40,7 @@ _LENGTHS = {"string": ("minLength", "maxLength"), "array": ("minItems", "maxItem
 
 
 def crd(cls: type[Resource]) -> Manifest:
-    """The CustomResourceDefinition of one kind: one version, served and stored, with a status subresource."""
+    """Make the CustomResourceDefinition of one kind: one version, served and stored, with a status subresource."""
     kind = cls.KIND
     names: dict[str, Any] = {
         "kind": kind.kind,
@@ -48,17 +48,17 @@ def crd(cls: type[Resource]) -> Manifest:
         "plural": cls.PLURAL,
         "singular": kind.kind.lower(),
     }
-    names |= _present(categories=list(cls.CATEGORIES), shortNames=list(cls.SHORT_NAMES))
+    names |= _drop_none(categories=list(cls.CATEGORIES), shortNames=list(cls.SHORT_NAMES))
     version: dict[str, Any] = {
         "name": kind.version,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": object_schema(cls)},
+        "schema": {"openAPIV3Schema": make_object_schema(cls)},
         "subresources": {"status": {}},
     }
-    version |= _present(
+    version |= _drop_none(
         additionalPrinterColumns=[
-            {"name": c.name, "type": c.type, "jsonPath": c.json_path} | _present(priority=c.priority)
+            {"name": c.name, "type": c.type, "jsonPath": c.json_path} | _drop_none(priority=c.priority)
             for c in cls.COLUMNS
         ],
         selectableFields=[{"jsonPath": path} for path in cls.SELECTABLE_FIELDS],
@@ -67,7 +67,7 @@ def crd(cls: type[Resource]) -> Manifest:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": metadata | _present(annotations=dict(cls.CRD_ANNOTATIONS), labels=dict(cls.CRD_LABELS)),
+        "metadata": metadata | _drop_none(annotations=dict(cls.CRD_ANNOTATIONS), labels=dict(cls.CRD_LABELS)),
         "spec": {
             "group": kind.group,
             "names": names,
@@ -78,13 +78,13 @@ def crd(cls: type[Resource]) -> Manifest:
 
 
 def crds(kinds: Iterable[type[Resource]]) -> dict[str, str]:
-    """The CRDs of `kinds` as files: YAML text by file name, as controller-gen names them. The same text every time."""
-    return {f"{cls.KIND.group}_{cls.PLURAL}.yaml": _yaml(crd(cls)) for cls in kinds}
+    """Write the CRDs of `kinds`: YAML text by file name, as controller-gen names them. The same text every time."""
+    return {f"{cls.KIND.group}_{cls.PLURAL}.yaml": _write_yaml(crd(cls)) for cls in kinds}
 
 
-def object_schema(cls: type[Resource]) -> Schema:
-    """The schema of a whole object. The API server itself knows apiVersion, kind and metadata."""
-    parts = {field.name: structural(field.type) for field in msgspec.structs.fields(cls)}
+def make_object_schema(cls: type[Resource]) -> Schema:
+    """Return the schema of a whole object. The API server itself knows apiVersion, kind and metadata."""
+    parts = {field.name: make_schema(field.type) for field in msgspec.structs.fields(cls)}
     return {
         "description": inspect.cleandoc(cls.__doc__ or ""),
         "type": "object",
@@ -98,43 +98,45 @@ def object_schema(cls: type[Resource]) -> Schema:
     }
 
 
-def structural(t: Any) -> Schema:
-    """The structural schema of one type.
+def make_schema(t: Any) -> Schema:
+    """Make the structural schema of one type.
 
     Raises:
         TypeError: the type has no structural form, e.g. a union of two objects.
     """
     origin, args = get_origin(t), get_args(t)
     if origin is Annotated:
-        return _refined(structural(args[0]), t.__metadata__)
+        return _refine(make_schema(args[0]), t.__metadata__)
     if origin in (Union, types.UnionType):
-        return _union(tuple(a for a in args if a is not types.NoneType))
+        return _make_union(tuple(a for a in args if a is not types.NoneType))
     if origin is Literal:
         return {"type": "string", "enum": list(args)}
     if origin is tuple and args[1:] == (...,):
-        return {"type": "array", "items": structural(args[0])}
+        return {"type": "array", "items": make_schema(args[0])}
     if origin is dict:
-        return {"type": "object"} | (_SCALARS[Any] if args[1] is Any else {"additionalProperties": structural(args[1])})
+        return {"type": "object"} | (
+            _SCALARS[Any] if args[1] is Any else {"additionalProperties": make_schema(args[1])}
+        )
     if isinstance(t, type) and issubclass(t, msgspec.Struct):
-        return _object(t)
+        return _make_object(t)
     if t in _SCALARS:
         return dict(_SCALARS[t])
     raise TypeError(f"{t!r} has no structural schema; split it into optional fields")
 
 
-def markers(t: Any) -> dict[str, Any]:
-    """What the `Meta(extra=...)` of an annotated type say, joined."""
+def join_markers(t: Any) -> dict[str, Any]:
+    """Join what the `Meta(extra=...)` of an annotated type say."""
     if get_origin(t) is not Annotated:
         return {}
     return {key: value for meta in t.__metadata__ for key, value in (meta.extra or {}).items()}
 
 
-def _object(cls: type[msgspec.Struct]) -> Schema:
+def _make_object(cls: type[msgspec.Struct]) -> Schema:
     fields = msgspec.structs.fields(cls)
     schema: Schema = {
         "type": "object",
-        "properties": {field.encode_name: _property(field) for field in fields},
-        **_present(
+        "properties": {field.encode_name: _make_property(field) for field in fields},
+        **_drop_none(
             description=inspect.cleandoc(cls.__doc__ or ""),
             required=sorted(field.encode_name for field in fields if field.required),
         ),
@@ -144,45 +146,45 @@ def _object(cls: type[msgspec.Struct]) -> Schema:
     return schema | dict(getattr(cls, "SCHEMA", {}))
 
 
-def _property(field: msgspec.structs.FieldInfo) -> Schema:
-    schema = structural(field.type)
-    if markers(field.type).get("server_default"):
-        schema["default"] = _stored(
+def _make_property(field: msgspec.structs.FieldInfo) -> Schema:
+    schema = make_schema(field.type)
+    if join_markers(field.type).get("server_default"):
+        schema["default"] = _write_default(
             field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
         )
     return schema
 
 
-def _stored(value: Any) -> Any:
-    """A default as the API server stores it: of a struct, the fields that have one themselves."""
+def _write_default(value: Any) -> Any:
+    """Write a default as the API server stores it: of a struct, the fields that have one themselves."""
     if not isinstance(value, msgspec.Struct):
         return list(value) if isinstance(value, tuple) else value
     return {
-        field.encode_name: _stored(getattr(value, field.name))
+        field.encode_name: _write_default(getattr(value, field.name))
         for field in msgspec.structs.fields(value)
-        if markers(field.type).get("server_default")
+        if join_markers(field.type).get("server_default")
     }
 
 
-def _union(options: tuple[Any, ...]) -> Schema:
+def _make_union(options: tuple[Any, ...]) -> Schema:
     if len(options) == 1:
-        return structural(options[0])
+        return make_schema(options[0])
     if set(options) == {int, str}:
         return {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
     raise TypeError(f"{options} have no structural schema; split them into optional fields")
 
 
-def _refined(schema: Schema, metas: tuple[msgspec.Meta, ...]) -> Schema:
-    """`schema` with the constraints that Annotated adds."""
+def _refine(schema: Schema, metas: tuple[msgspec.Meta, ...]) -> Schema:
+    """Add to `schema` the constraints that Annotated gives."""
     shortest, longest = _LENGTHS.get(schema.get("type", ""), ("minProperties", "maxProperties"))
     for meta in metas:
         bounds = {shortest: meta.min_length, longest: meta.max_length, "minimum": meta.ge, "maximum": meta.le}
         schema |= {key: bound for key, bound in bounds.items() if bound is not None}
-        schema |= _present(pattern=meta.pattern) | (meta.extra_json_schema or {})
+        schema |= _drop_none(pattern=meta.pattern) | (meta.extra_json_schema or {})
     return schema
 
 
-def _present(**fields: Any) -> dict[str, Any]:
+def _drop_none(**fields: Any) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value}
 
 
@@ -198,5 +200,5 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _yaml(manifest: Manifest) -> str:
+def _write_yaml(manifest: Manifest) -> str:
     return "---\n" + yaml.dump(manifest, Dumper=_Dumper, sort_keys=True, width=120, allow_unicode=True)

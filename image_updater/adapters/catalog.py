@@ -53,28 +53,28 @@ class SqliteCatalog:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._thread = ThreadPoolExecutor(1, "catalog") if path is not None else None
-        self._file = self._opened()
+        self._file = self._get_file()
         self._copies: Recent[str, _Copy] = Recent(BUDGET)
         self._listed: dict[str, Recent[str, datetime]] = {}
         self._newest: dict[str, datetime | None] = {}
 
     @classmethod
     def open(cls, path: Path | None) -> Self:
-        """The catalog in the file `path`, made when it is missing and made anew when it is damaged; None: in memory."""
+        """Open the catalog in the file `path`, made when missing and made anew when damaged; None: in memory."""
         return cls(path)
 
     async def repositories(self) -> tuple[str, ...]:
         return await self._read(lambda: self._file.repositories())
 
     async def tags(self, repository: str) -> tuple[str, ...] | None:
-        copy = self._copies.get(repository) or await self._read(lambda: self._copy(repository))
+        copy = self._copies.get(repository) or await self._read(lambda: self._read_copy(repository))
         return None if copy is None else copy.tags
 
     async def seen(self, repository: str) -> tuple[SeenTag, ...]:
         copy = self._copies.get(repository)
         if copy is not None and copy.seen is not None:
             return copy.seen
-        return await self._read(lambda: self._seen(repository))
+        return await self._read(lambda: self._read_seen(repository))
 
     async def listed_at(self, repository: str, identity: str) -> datetime | None:
         identities = self._listed.get(repository)
@@ -109,7 +109,7 @@ class SqliteCatalog:
         await self._write(lambda: self._forget(repository))
 
     def close(self) -> None:
-        """What is under way is finished before."""
+        """Finish what is under way, and close the file."""
         if self._thread is not None:
             self._thread.shutdown()
         self._file.close()
@@ -122,23 +122,23 @@ class SqliteCatalog:
     # in the thread
 
     async def _read(self, work: Callable[[], T]) -> T:
-        """`work` in the thread; once more on a new file when this one is damaged."""
+        """Run `work` in the thread; once more on a new file when this one is damaged."""
         try:
-            return await self._done(work)
+            return await self._run(work)
         except CatalogUnavailable:
-            return await self._done(work)
+            return await self._run(work)
 
     async def _write(self, work: Callable[[], T]) -> T:
-        """`work` in the thread. Not again on a new file: times that it was to keep are not there."""
-        return await self._done(work)
+        """Run `work` in the thread. Not again on a new file: times that it was to keep are not there."""
+        return await self._run(work)
 
-    async def _done(self, work: Callable[[], T]) -> T:
-        """Raises CatalogUnavailable."""
+    async def _run(self, work: Callable[[], T]) -> T:
+        """Run `work` in the thread. Raises CatalogUnavailable."""
         if self._thread is None:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._guard, work)
 
-    def _guarded(self, work: Callable[[], T]) -> T:
+    def _guard(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except sqlite3.DatabaseError as error:
@@ -146,18 +146,18 @@ class SqliteCatalog:
                 raise CatalogUnavailable(f"the tag catalog {self._path} cannot be used: {error}") from None
             self._file.close()
             self._copies, self._listed, self._newest = Recent(BUDGET), {}, {}
-            self._file = self._made_anew()
+            self._file = self._make_anew()
             raise CatalogUnavailable(f"the tag catalog {self._path} was damaged and has been made anew") from None
 
-    def _copy(self, repository: str) -> _Copy | None:
+    def _read_copy(self, repository: str) -> _Copy | None:
         copy = self._copies.get(repository)
         if copy is not None:
             return copy
         tags = self._file.tags(repository)
         return None if tags is None else self._keep(repository, _Copy(tags, frozenset(tags)))
 
-    def _seen(self, repository: str) -> tuple[SeenTag, ...]:
-        copy = self._copy(repository)
+    def _read_seen(self, repository: str) -> tuple[SeenTag, ...]:
+        copy = self._read_copy(repository)
         if copy is None:
             return ()
         if copy.seen is None:
@@ -165,13 +165,13 @@ class SqliteCatalog:
         return copy.seen or ()
 
     def _store(self, repository: str, wanted: frozenset[str], now: datetime) -> bool:
-        copy = self._copy(repository)
+        copy = self._read_copy(repository)
         members: frozenset[str] = copy.members if copy is not None else frozenset()
         new, gone = sorted(wanted - members), sorted(members - wanted)
         self._file.store(repository, new, gone, now)
         self._newest[repository] = now
         if copy is None or new or gone:
-            self._keep(repository, _listing(copy.tags if copy is not None else (), wanted, new, gone))
+            self._keep(repository, _make_listing(copy.tags if copy is not None else (), wanted, new, gone))
             return True
         return False
 
@@ -179,7 +179,7 @@ class SqliteCatalog:
         before, after = self._file.observe(repository, tag, digest, now)
         copy = self._copies.get(repository)
         if copy is not None and tag not in copy.members:
-            self._keep(repository, _listing(copy.tags, copy.members | {tag}, (tag,), ()))
+            self._keep(repository, _make_listing(copy.tags, copy.members | {tag}, (tag,), ()))
         elif copy is not None and copy.seen is not None:
             place = copy.tags.index(tag)
             if copy.seen[place] != after:
@@ -204,27 +204,27 @@ class SqliteCatalog:
 
     # the file
 
-    def _opened(self) -> CatalogFile:
+    def _get_file(self) -> CatalogFile:
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             return CatalogFile(connect(self._path))
         except OtherVersion:
-            return self._made_anew()
+            return self._make_anew()
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise CatalogUnavailable(f"the tag catalog {self._path} cannot be opened: {error}") from None
-            return self._made_anew()
+            return self._make_anew()
 
-    def _made_anew(self) -> CatalogFile:
+    def _make_anew(self) -> CatalogFile:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 Path(f"{self._path}{suffix}").unlink()
         return CatalogFile(connect(self._path))
 
 
-def recorded_history(path: Path, repository: str) -> tuple[TagEvent, ...]:
-    """What the catalog in `path`, which a service may have open, remembers of a repository; nothing is written.
+def read_history(path: Path, repository: str) -> tuple[TagEvent, ...]:
+    """Return the history of a repository in the file `path`, which a service may have open; write nothing.
 
     Raises CatalogUnavailable: there is none, or none of this version.
     """
@@ -238,12 +238,12 @@ def recorded_history(path: Path, repository: str) -> tuple[TagEvent, ...]:
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Not a full disk or a lock: these leave what was stored as it is."""
+    """Tell whether the file is damaged: a full disk or a lock leaves what was stored as it is."""
     return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in DAMAGED
 
 
-def _listing(before: tuple[str, ...], members: frozenset[str], new: Sequence[str], gone: Sequence[str]) -> _Copy:
-    """A listing made of the one before it: a few new tags are put into their places, many are sorted in."""
+def _make_listing(before: tuple[str, ...], members: frozenset[str], new: Sequence[str], gone: Sequence[str]) -> _Copy:
+    """Make a listing of the one before it: a few new tags are put into their places, many are sorted in."""
     if len(new) + len(gone) > 100:
         return _Copy(tuple(sorted(members, reverse=True)), members)
     ascending = list(before[::-1])

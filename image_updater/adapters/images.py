@@ -14,7 +14,7 @@ class RegistryImages:
         self._registry = registry
 
     async def exists(self, image: str) -> bool:
-        """Whether the image can be resolved without credentials. Raises RegistryUnavailable when nobody can tell."""
+        """Tell whether the image can be resolved without credentials. Raises RegistryUnavailable."""
         try:
             found = parse_image(image)
             await self._registry.digest(found.repository, found.reference)

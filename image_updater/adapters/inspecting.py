@@ -32,7 +32,7 @@ from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryDenied, Re
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import DIGEST, Repository
 from gitops_core.runtime.remembered import Kept, Remembered
-from image_updater.domain.registry.cosign import SignedClaim, claims_of_bundle
+from image_updater.domain.registry.cosign import SignedClaim, read_bundle
 from image_updater.ports import Image
 
 LARGEST_CONFIG = 1 << 20
@@ -100,7 +100,7 @@ class _Descriptor(msgspec.Struct, rename="camel"):
     platform: _Platform | None = None
     annotations: dict[str, str] | None = None
 
-    def note(self, name: str) -> str:
+    def get_annotation(self, name: str) -> str:
         return (self.annotations or {}).get(name, "")
 
 
@@ -134,8 +134,8 @@ class RegistryReader:
 
     def __init__(self, registry: OciRegistry) -> None:
         self._registry, self._compute = registry, registry.compute
-        self._images: Remembered[_Asked, Image | str] = Remembered(MOST_REMEMBERED, _weight_of_image)
-        self._claims: Remembered[_Asked, tuple[SignedClaim, ...]] = Remembered(MOST_REMEMBERED, _weight_of_claims)
+        self._images: Remembered[_Asked, Image | str] = Remembered(MOST_REMEMBERED, _weigh_image)
+        self._claims: Remembered[_Asked, tuple[SignedClaim, ...]] = Remembered(MOST_REMEMBERED, _weigh_claims)
 
     async def close(self) -> None:
         await self._images.close()
@@ -162,9 +162,9 @@ class RegistryReader:
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN
     ) -> tuple[SignedClaim, ...]:
         async def ask() -> Kept[tuple[SignedClaim, ...]]:
-            found = await self._claims_by_tag(repository, digest, access)
+            found = await self._fetch_claims_by_tag(repository, digest, access)
             try:
-                found += await self._claims_referring(repository, digest, access)
+                found += await self._fetch_claims_referring(repository, digest, access)
             except RegistryDenied:
                 if not found:  # else: to pull images is one right, to list what refers to them another one
                     raise
@@ -175,68 +175,72 @@ class RegistryReader:
     # images
 
     async def _read(self, repository: Repository, digest: str, access: RegistryAccess) -> Image:
-        top = await self._manifest(repository, digest, access)
+        top = await self._fetch_manifest(repository, digest, access)
         if not top.is_index:
-            config = await self._config(repository, digest, top, access)
+            config = await self._fetch_config(repository, digest, top, access)
             platforms = [config.name] if config is not None and config.name else []
-            return _image(digest, platforms, config, top)
+            return _build_image(digest, platforms, config, top)
         entries = [entry for entry in top.manifests or () if _is_image(entry)]
         if not entries:
-            return _image(digest, (), None, top)
-        first = await self._manifest(repository, entries[0].digest, access)
-        config = None if first.is_index else await self._config(repository, entries[0].digest, first, access)
+            return _build_image(digest, (), None, top)
+        first = await self._fetch_manifest(repository, entries[0].digest, access)
+        config = None if first.is_index else await self._fetch_config(repository, entries[0].digest, first, access)
         platforms = [entry.platform.name for entry in entries if entry.platform is not None]
         if entries[0].platform is None and config is not None:
             platforms.insert(0, config.name)
-        return _image(digest, platforms, config, first, top)
+        return _build_image(digest, platforms, config, first, top)
 
-    async def _manifest(self, repository: Repository, digest: str, access: RegistryAccess) -> _Manifest:
-        """Raises ImageUnknown, ImageUnreadable."""
+    async def _fetch_manifest(self, repository: Repository, digest: str, access: RegistryAccess) -> _Manifest:
+        """Fetch a manifest by its digest. Raises ImageUnknown, ImageUnreadable."""
         where = f"{repository}@{digest}"
         if not DIGEST.fullmatch(digest):  # an index may say anything: no tag is looked up in its place
             raise ImageUnreadable(f"{where[:200]!r} is not named by a digest")
         return await self._read_manifest(await self._registry.manifest(repository, digest, access), where)
 
     async def _read_manifest(self, fetched: FetchedManifest, where: str) -> _Manifest:
-        """Raises ImageUnreadable."""
-        return await self._compute.run(len(fetched.body), _manifest_in, fetched, where)
+        """Decode a manifest beside the loop. Raises ImageUnreadable."""
+        return await self._compute.run(len(fetched.body), _decode_manifest, fetched, where)
 
-    async def _config(
+    async def _fetch_config(
         self, repository: Repository, digest: str, manifest: _Manifest, access: RegistryAccess
     ) -> _Config | None:
-        """None for what is no container image: a Helm chart, a signature."""
+        """Fetch the configuration; None for what is not a container image: a Helm chart, a signature."""
         described = manifest.config
         if described is None or described.media_type not in CONFIGS:
             return None
         body = await self._registry.blob(repository, described.digest, access, limit=LARGEST_CONFIG)
-        return await self._compute.run(len(body), _config_in, body, f"the config of {repository}@{digest}")
+        return await self._compute.run(len(body), _decode_config, body, f"the config of {repository}@{digest}")
 
     # signatures
 
-    async def _claims_by_tag(self, repository: Repository, digest: str, access: RegistryAccess) -> list[SignedClaim]:
+    async def _fetch_claims_by_tag(
+        self, repository: Repository, digest: str, access: RegistryAccess
+    ) -> list[SignedClaim]:
         tag = f"{digest.replace(':', '-')}.sig"
         try:
             fetched = await self._registry.manifest(repository, tag, access)
             manifest = await self._read_manifest(fetched, f"{repository}:{tag}")
-            return await self._claims_in(manifest, repository, access)
+            return await self._fetch_claims(manifest, repository, access)
         except (ImageUnknown, ImageUnreadable):
             return []
 
-    async def _claims_referring(self, repository: Repository, digest: str, access: RegistryAccess) -> list[SignedClaim]:
+    async def _fetch_claims_referring(
+        self, repository: Repository, digest: str, access: RegistryAccess
+    ) -> list[SignedClaim]:
         found: list[SignedClaim] = []
-        referrers = [entry for entry in await self._referrers(repository, digest, access) if _may_sign(entry)]
+        referrers = [entry for entry in await self._list_referrers(repository, digest, access) if _may_sign(entry)]
         for entry in referrers[-MOST_REFERRERS:]:  # the newest: registries append
             try:
-                manifest = await self._manifest(repository, entry.digest, access)
-                found += await self._claims_in(manifest, repository, access)
+                manifest = await self._fetch_manifest(repository, entry.digest, access)
+                found += await self._fetch_claims(manifest, repository, access)
             except (ImageUnknown, ImageUnreadable):
                 continue
             if len(found) >= MOST_CLAIMS:
                 break
         return found[:MOST_CLAIMS]
 
-    async def _referrers(self, repository: Repository, digest: str, access: RegistryAccess) -> list[_Descriptor]:
-        """What refers to `digest`, from the registry's own list or from the tag that stands for one."""
+    async def _list_referrers(self, repository: Repository, digest: str, access: RegistryAccess) -> list[_Descriptor]:
+        """Return the referrers of `digest`, from the registry's own list or from the tag that stands for it."""
         try:
             fetched = await self._registry.referrers(repository, digest, access)
             return (await self._read_manifest(fetched, f"{repository}/referrers/{digest}")).manifests or []
@@ -249,22 +253,22 @@ class RegistryReader:
         except (ImageUnknown, ImageUnreadable):
             return []
 
-    async def _claims_in(
+    async def _fetch_claims(
         self, manifest: _Manifest, repository: Repository, access: RegistryAccess
     ) -> list[SignedClaim]:
-        """Those of a size that a signature has: a bundle may also hold a list of all packages."""
+        """Return the claims of a size that a signature has: a bundle may also hold a list of all packages."""
         found: list[SignedClaim] = []
         for layer in (manifest.layers or ())[-MOST_CLAIMS:]:  # the newest: cosign appends
-            if layer.media_type == SIMPLE_SIGNING and layer.note(SIGNATURE) and layer.size <= LARGEST_CLAIM:
+            if layer.media_type == SIMPLE_SIGNING and layer.get_annotation(SIGNATURE) and layer.size <= LARGEST_CLAIM:
                 payload = await self._registry.blob(repository, layer.digest, access, limit=LARGEST_CLAIM)
-                found += _claim(payload, layer.note(SIGNATURE))
+                found += _make_claims(payload, layer.get_annotation(SIGNATURE))
             elif layer.media_type.startswith(BUNDLE) and layer.size <= LARGEST_BUNDLE:
                 body = await self._registry.blob(repository, layer.digest, access, limit=LARGEST_BUNDLE)
-                found += claims_of_bundle(body)
+                found += read_bundle(body)
         return [claim for claim in found if len(claim.payload) + len(claim.signature) <= 2 * LARGEST_CLAIM]
 
 
-def _claim(payload: bytes, signature: str) -> Iterator[SignedClaim]:
+def _make_claims(payload: bytes, signature: str) -> Iterator[SignedClaim]:
     try:
         yield SignedClaim(payload, base64.b64decode(signature, validate=True))
     except (binascii.Error, ValueError):
@@ -272,20 +276,20 @@ def _claim(payload: bytes, signature: str) -> Iterator[SignedClaim]:
 
 
 def _is_image(entry: _Descriptor) -> bool:
-    """Whether an index's entry is one of a platform's images: build attestations stand beside them."""
-    if entry.note("vnd.docker.reference.type"):
+    """Tell whether an index's entry is a platform's image: build attestations are entries, too."""
+    if entry.get_annotation("vnd.docker.reference.type"):
         return False
     return entry.platform is None or bool(entry.platform.name)
 
 
 def _may_sign(entry: _Descriptor) -> bool:
-    if entry.note(PREDICATE) not in ("", SIGN_PREDICATE):
+    if entry.get_annotation(PREDICATE) not in ("", SIGN_PREDICATE):
         return False
     return entry.artifact_type in SIGNATURE_ARTIFACTS or entry.artifact_type.startswith(BUNDLE)
 
 
-def _image(digest: str, platforms: Iterable[str], config: _Config | None, *manifests: _Manifest) -> Image:
-    """What is known of the image. Of `manifests` a later one's annotations win."""
+def _build_image(digest: str, platforms: Iterable[str], config: _Config | None, *manifests: _Manifest) -> Image:
+    """Build the image from its parts. Of `manifests` a later one's annotations win."""
     process = config.config if config is not None else None
     labels = dict((process.labels if process is not None else None) or {})
     for manifest in manifests:
@@ -293,20 +297,20 @@ def _image(digest: str, platforms: Iterable[str], config: _Config | None, *manif
     return Image(
         digest=digest,
         platforms=tuple(dict.fromkeys(filter(None, platforms)))[:MOST_PLATFORMS],
-        labels=_bounded(labels),
-        created=_moment(config.created if config is not None else None),
+        labels=_limit_labels(labels),
+        created=_parse_moment(config.created if config is not None else None),
     )
 
 
-def _bounded(labels: Mapping[str, str]) -> dict[str, str]:
-    """The labels of a size that somebody wrote; the standard ones first when there are too many."""
+def _limit_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Keep the labels of a size that somebody wrote; the standard ones first when there are too many."""
     names = sorted(labels, key=lambda name: (not name.startswith("org.opencontainers."), name))
     short = (name for name in names if len(name) <= LONGEST_LABEL and len(labels[name]) <= LONGEST_LABEL)
     return {name: labels[name] for _, name in zip(range(MOST_LABELS), short, strict=False)}
 
 
-def _moment(text: str | None) -> datetime | None:
-    """None for what is no moment, or the year 1 that reproducible builds write."""
+def _parse_moment(text: str | None) -> datetime | None:
+    """Parse a moment; None for a text that is not one, or the year 1 that reproducible builds write."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
@@ -314,43 +318,43 @@ def _moment(text: str | None) -> datetime | None:
     return moment if moment.tzinfo is not None and moment.year > 1 else None
 
 
-def _config_in(body: bytes, where: str) -> _Config:
-    """With no more labels than are kept. Raises ImageUnreadable."""
-    config = _decoded(body, _Config, where)
+def _decode_config(body: bytes, where: str) -> _Config:
+    """Decode a configuration with no more labels than are kept. Raises ImageUnreadable."""
+    config = _decode(body, _Config, where)
     if config.config is not None:
-        config.config.labels = _bounded(config.config.labels or {})
+        config.config.labels = _limit_labels(config.config.labels or {})
     return config
 
 
-def _manifest_in(fetched: FetchedManifest, where: str) -> _Manifest:
-    """With no more annotations and entries than are kept. Raises ImageUnreadable."""
-    manifest = _decoded(fetched.body, _Manifest, where)
+def _decode_manifest(fetched: FetchedManifest, where: str) -> _Manifest:
+    """Decode a manifest with no more annotations and entries than are kept. Raises ImageUnreadable."""
+    manifest = _decode(fetched.body, _Manifest, where)
     if manifest.schema_version == 1:
         raise ImageUnreadable(f"{where} is an image of the obsolete format schema 1; push it again with a current tool")
     if not manifest.media_type:
         manifest.media_type = fetched.media_type
     if manifest.manifests is None and manifest.config is None and manifest.layers is None:
         raise ImageUnreadable(f"{where} is neither an image manifest nor an index")
-    manifest.annotations = _bounded(manifest.annotations or {})
+    manifest.annotations = _limit_labels(manifest.annotations or {})
     if manifest.manifests is not None and len(manifest.manifests) > 2 * MOST_ENTRIES:
         manifest.manifests = manifest.manifests[:MOST_ENTRIES] + manifest.manifests[-MOST_ENTRIES:]
     return manifest
 
 
-def _decoded(body: bytes, type_: type[_Body], where: str) -> _Body:
+def _decode(body: bytes, type_: type[_Body], where: str) -> _Body:
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ImageUnreadable(f"{where} is not what the image specification says") from None
 
 
-def _weight_of_image(image: Image | str) -> int:
-    """About how many bytes it takes in memory, be it an image or why it cannot be read."""
+def _weigh_image(image: Image | str) -> int:
+    """Return about how many bytes it takes in memory, be it an image or why it cannot be read."""
     if isinstance(image, str):
         return _OVERHEAD + sys.getsizeof(image)
     texts = (image.digest, *image.platforms, *image.labels, *image.labels.values())
     return _OVERHEAD + sum(map(sys.getsizeof, texts))
 
 
-def _weight_of_claims(claims: tuple[SignedClaim, ...]) -> int:
+def _weigh_claims(claims: tuple[SignedClaim, ...]) -> int:
     return _OVERHEAD + sum(sys.getsizeof(part) for claim in claims for part in claim)

@@ -50,13 +50,13 @@ def pick(tags: Sequence[str], filename: Path | None, name: str, batch: bool, out
     if not tags and str(filename) == "-":
         raise click.UsageError("standard input is the policy's: give the tags as arguments")
     given = tuple(tags) or tuple(line for line in (text.strip() for text in sys.stdin) if line)
-    found = choose(policy_in(filename, name), given)
-    _say(found, output)
+    found = choose(read_policy(filename, name), given)
+    _print(found, output)
     if not found.tag:
         sys.exit(1)
 
 
-def _say(found: Answer, output: str) -> None:
+def _print(found: Answer, output: str) -> None:
     if output == "json":
         click.echo(msgspec.json.encode(found))
     elif found.tag:
@@ -66,7 +66,7 @@ def _say(found: Answer, output: str) -> None:
 
 
 def _answer_all(questions: BinaryIO, answers: BinaryIO) -> None:
-    for line in _lines(questions):
+    for line in _read_lines(questions):
         if line is None:
             text = f"a line is longer than {LONGEST_LINE} bytes"
             answers.write(msgspec.json.encode(Answer(reason=INVALID, message=text)) + b"\n")
@@ -75,8 +75,8 @@ def _answer_all(questions: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()  # who asks may wait for each answer
 
 
-def _lines(questions: BinaryIO) -> Iterator[bytes | None]:
-    """The lines; None for one that is too long."""
+def _read_lines(questions: BinaryIO) -> Iterator[bytes | None]:
+    """Yield the lines; None for one that is too long."""
     while line := questions.readline(LONGEST_LINE + 1):
         if len(line) <= LONGEST_LINE or line.endswith(b"\n"):
             yield line
@@ -86,8 +86,8 @@ def _lines(questions: BinaryIO) -> Iterator[bytes | None]:
         yield None
 
 
-def policy_in(path: Path, name: str) -> ImagePolicy:
-    """Raises ClickException: the file has no such ImagePolicy, or several."""
+def read_policy(path: Path, name: str) -> ImagePolicy:
+    """Read the ImagePolicy from a file. Raises ClickException: the file has no such ImagePolicy, or several."""
     try:
         text = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
         documents = list(yaml.load_all(text, yaml.CSafeLoader))

@@ -19,7 +19,6 @@ from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus
 from image_updater.domain.files.inventory import (
-    MOST_REPORTED,
     counts,
     find_settled_images,
     mark_applied,
@@ -27,13 +26,13 @@ from image_updater.domain.files.inventory import (
 )
 from image_updater.domain.files.messages import push_notice
 from image_updater.domain.files.targets import DeclaredTarget
-from image_updater.reconcilers.notices import ready_notices
+from image_updater.reconcilers.notices import make_ready_notices
 from image_updater.reconcilers.pullrequests import ANNOTATION, PullRequests, Review
-from image_updater.reconcilers.sources import Source, open_source, source_key
+from image_updater.reconcilers.sources import Source, get_source_key, open_source
 from image_updater.reconcilers.waking import wake_sources
 from image_updater.reconcilers.writing import Job, Run, Writer
 
-__all__ = ["ImageUpdateAutomationReconciler", "source_key"]
+__all__ = ["ImageUpdateAutomationReconciler", "get_source_key"]
 
 UP_TO_DATE = "repository up-to-date"
 SHORTEST_WAIT = 1.0
@@ -49,12 +48,10 @@ class ImageUpdateAutomationReconciler:
 
     Attributes:
         proposals: None where no forge can be reached: who asks for a pull request is told.
-        most_reported: how many places that are not applied a status names.
     """
 
     platform: Platform
     proposals: PullRequests | None = None
-    most_reported: int = MOST_REPORTED
     _lines: WeakValueDictionary[tuple[str, str], Line] = field(default_factory=WeakValueDictionary)
     _targets: dict[ObjectKey, tuple[DeclaredTarget, ...]] = field(default_factory=dict)
     """Those that the last run of an automation planned with; the status does not tell."""
@@ -68,15 +65,15 @@ class ImageUpdateAutomationReconciler:
         try:
             source = await open_source(self.platform, wanted)
             review = await self._look(wanted, source)
-            writer = Writer(self.platform, self._job(wanted, source, review))
+            writer = Writer(self.platform, self._make_job(wanted, source, review))
             run = await self._run(writer)
         except GitOpsError as error:
-            raise error.carrying(_announced(status, writer)) from None
-        status = _announced(status, writer)
+            raise error.carrying(_keep_announced(status, writer)) from None
+        status = _keep_announced(status, writer)
         self._targets[wanted.key] = run.part.targets
-        status = self._status(status, source, run)
+        status = self._make_status(status, source, run)
         await self._wake(source, run)
-        notices = self._notices(wanted, source, run, status)
+        notices = self._make_notices(wanted, source, run, status)
         try:
             status = msgspec.structs.replace(status, pull_request=await self._settle(wanted, review, run))
         except GitOpsError as error:
@@ -87,18 +84,18 @@ class ImageUpdateAutomationReconciler:
         opens = run.planned.opens if run.planned is not None else None
         return Outcome(
             status=status,
-            message=_message(status),
+            message=_write_message(status),
             requeue_after=interval if opens is None else min(interval, max(SHORTEST_WAIT, opens)),
             changed=run.pushed is not None,
             notices=notices,
         )
 
     async def finalize(self, wanted: ImageUpdateAutomation) -> None:
-        """Nothing in Git: commits stay."""
+        """Forget the automation's targets. In Git nothing changes: commits stay."""
         self._targets.pop(wanted.key, None)
 
     async def _run(self, writer: Writer) -> Run:
-        """One writer a branch at a time: our own automations need not race each other.
+        """Run one writer a branch at a time: our own automations need not race each other.
 
         Raises:
             Postponed: many wait for the branch already.
@@ -123,7 +120,7 @@ class ImageUpdateAutomationReconciler:
             line.leave(owner, answered=is_done)
         return run
 
-    def _job(self, wanted: ImageUpdateAutomation, source: Source, review: Review | None) -> Job:
+    def _make_job(self, wanted: ImageUpdateAutomation, source: Source, review: Review | None) -> Job:
         if review is not None:
             return Job(wanted, source, review.refused)
         return Job(wanted, source, settled=self._targets.get(wanted.key, ()))
@@ -138,7 +135,7 @@ class ImageUpdateAutomationReconciler:
         return None
 
     async def _settle(self, wanted: ImageUpdateAutomation, review: Review | None, run: Run) -> str:
-        """The URL of the pull request that proposes what is on the branch by now, or ""."""
+        """Settle the pull request that proposes what is on the branch by now; return its URL, or ""."""
         if self.proposals is None or review is None or run.together is None:
             return ""
         plan, images = run.together.placed, run.together.images
@@ -146,7 +143,9 @@ class ImageUpdateAutomationReconciler:
 
     # what is told
 
-    def _status(self, status: ImageUpdateAutomationStatus, source: Source, run: Run) -> ImageUpdateAutomationStatus:
+    def _make_status(
+        self, status: ImageUpdateAutomationStatus, source: Source, run: Run
+    ) -> ImageUpdateAutomationStatus:
         status = msgspec.structs.replace(status, observed_source_revision=str(run.observed))
         if run.pushed is not None:
             now = self.platform.clock.now().replace(microsecond=0)
@@ -165,15 +164,15 @@ class ImageUpdateAutomationReconciler:
             status,
             observed_policies=find_settled_images(namespace, run.part.images, former, sightings),
             markers=counts(sightings),
-            unsettled=report_unsettled(sightings, self.most_reported),
+            unsettled=report_unsettled(sightings, self.platform.policy.reported_places),
             reverted=run.planned.reverted,
         )
 
-    def _notices(
+    def _make_notices(
         self, wanted: ImageUpdateAutomation, source: Source, run: Run, status: ImageUpdateAutomationStatus
     ) -> tuple[Notice, ...]:
         if run.pushed is None:
-            return ready_notices(wanted, _message(status))
+            return make_ready_notices(wanted, _write_message(status))
         text = push_notice(run.pushed.commit, source.push_branch, run.message, source.refspec)
         return (Notice("Normal", "Succeeded", text),)
 
@@ -185,8 +184,8 @@ class ImageUpdateAutomationReconciler:
             await wake_sources(self.platform, source.url, source.push_branch, run.observed.commit)
 
 
-def _message(status: ImageUpdateAutomationStatus) -> str:
-    """What Ready says: the original's words, and behind them what is held back and why."""
+def _write_message(status: ImageUpdateAutomationStatus) -> str:
+    """Return the message of Ready: the original's words, followed by what is held back and why."""
     held = [place for place in status.unsettled if place.state == "held" and place.desired]
     if not held:
         return UP_TO_DATE
@@ -194,7 +193,7 @@ def _message(status: ImageUpdateAutomationStatus) -> str:
     return f"{UP_TO_DATE}; {len(held)} held: {first.file}:{first.line} {first.setter}: {first.cause}"
 
 
-def _announced(status: ImageUpdateAutomationStatus, writer: Writer | None) -> ImageUpdateAutomationStatus:
+def _keep_announced(status: ImageUpdateAutomationStatus, writer: Writer | None) -> ImageUpdateAutomationStatus:
     if writer is None or writer.announced is None:
         return status
     return msgspec.structs.replace(status, pushing=writer.announced)

@@ -25,10 +25,10 @@ from image_updater.domain.guards.vouching import (
     IMAGE,
     MANAGED_BY,
     TAGS,
-    catalog_name,
-    image_of,
+    get_image,
     is_checkpoint,
     is_of_image,
+    make_catalog_name,
 )
 from image_updater.domain.tags.checkpoint import CheckpointInvalid, decode, encode
 from image_updater.domain.tags.history import SeenTag
@@ -92,8 +92,8 @@ class Checkpoints:
             return
         tags, read = tuple(listed), set[bytes]()
         if is_known:  # on a disk that was not lost: then most likely nothing is to be done
-            read.add(sha256(await self._record(name, await self.catalog.seen(name))).digest())
-        for keeper in {found.key: found for found in (*await self._listers(wanted, name), wanted)}.values():
+            read.add(sha256(await self._encode_record(name, await self.catalog.seen(name))).digest())
+        for keeper in {found.key: found for found in (*await self._list_listers(wanted, name), wanted)}.values():
             record = await self._read(keeper, name)
             if record is None:
                 continue
@@ -105,7 +105,7 @@ class Checkpoints:
         self._recalled.add(name)
 
     async def is_due(self, wanted: ImageRepository, name: str) -> bool:
-        """Whether `save` would write now."""
+        """Tell whether `save` would write now."""
         written = self._written.get(wanted.key, _Written())
         if written.size > LARGE and self.clock.monotonic() - written.at < PAUSE:
             return False
@@ -120,12 +120,12 @@ class Checkpoints:
             return
         await self.recall(wanted, name, await self.catalog.tags(name) or ())
         seen = await self.catalog.seen(name)
-        record = await self._record(name, seen)
+        record = await self._encode_record(name, seen)
         written, digest = self._written.get(wanted.key, _Written()), sha256(record).digest()
         if digest == written.digest:
             self._written[wanted.key] = _Written(seen, digest, len(record), written.at)
             return
-        now, place = self.clock.monotonic(), checkpoint_of(wanted.key)
+        now, place = self.clock.monotonic(), make_checkpoint_key(wanted.key)
         try:
             live = await self.cluster.get(ObjectRef(CONFIG_MAP, place))
             if live is not None and not is_checkpoint(live, wanted):
@@ -135,11 +135,11 @@ class Checkpoints:
                 )
                 self._written[wanted.key] = _Written(written.seen, written.digest, LARGE + 1, now, trouble)
                 return
-            theirs = _record_in(live, wanted, name)
+            theirs = _read_record(live, wanted, name)
             if theirs is not None and sha256(theirs).digest() != written.digest:  # another process wrote it meanwhile
                 await self._restore(name, theirs, await self.catalog.tags(name) or (), wanted.key)
                 seen = await self.catalog.seen(name)
-                record = await self._record(name, seen)
+                record = await self._encode_record(name, seen)
             await self._write(wanted, name, record, live)
         except ClusterError as error:
             log.warning("no checkpoint", extra={"configmap": str(place), "cause": str(error)})
@@ -147,8 +147,8 @@ class Checkpoints:
             return
         self._written[wanted.key] = _Written(seen, sha256(record).digest(), len(record), now)
 
-    def trouble(self, wanted: ImageRepository) -> str:
-        """Why its checkpoint is not written, "" when it is, or need not be."""
+    def explain_trouble(self, wanted: ImageRepository) -> str:
+        """Say why the object's checkpoint is not written, "" when it is, or need not be."""
         return self._written.get(wanted.key, _Written()).trouble
 
     def forget(self, wanted: ImageRepository) -> None:
@@ -158,46 +158,48 @@ class Checkpoints:
         self._recalled.discard(name)
 
     async def _read(self, wanted: ImageRepository, name: str) -> bytes | None:
-        """The record of the image `name` that `wanted` keeps; None when there is none that is ours."""
-        place = checkpoint_of(wanted.key)
+        """Return the record of the image `name` that `wanted` keeps; None when there is none that is ours."""
+        place = make_checkpoint_key(wanted.key)
         try:
             manifest = await self.cluster.get(ObjectRef(CONFIG_MAP, place))
         except Forbidden as error:
             log.warning("no checkpoint", extra={"configmap": str(place), "cause": str(error)})
             return None
-        return _record_in(manifest, wanted, name)
+        return _read_record(manifest, wanted, name)
 
     async def _write(self, wanted: ImageRepository, name: str, record: bytes, live: Manifest | None) -> None:
-        """Over what was read as `live`. Raises ClusterError: it cannot be, or somebody changed it just now."""
-        manifest = _manifest(wanted, name, record)
+        """Write a record over the one read as `live`. Raises ClusterError, also when somebody has changed it."""
+        manifest = _make_manifest(wanted, name, record)
         if live is None:
             await self.cluster.create(manifest, field_manager=wanted.CONTROLLER)
             return
         metadata = {**manifest["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}
         patch = {"metadata": metadata, "binaryData": manifest["binaryData"]}
-        place = ObjectRef(CONFIG_MAP, checkpoint_of(wanted.key))
+        place = ObjectRef(CONFIG_MAP, make_checkpoint_key(wanted.key))
         await self.cluster.patch(place, patch, field_manager=wanted.CONTROLLER)
 
     async def _restore(self, name: str, record: bytes, tags: tuple[str, ...], key: ObjectKey) -> None:
         try:
             now = self.clock.now()
-            seen = await self.compute.run(len(record) + len(tags), lambda: decode(record).among(tags, now))
+            seen = await self.compute.run(len(record) + len(tags), lambda: decode(record).select(tags, now))
         except CheckpointInvalid as error:
-            log.warning("a checkpoint is left alone", extra={"configmap": str(checkpoint_of(key)), "cause": str(error)})
+            log.warning(
+                "a checkpoint is left alone", extra={"configmap": str(make_checkpoint_key(key)), "cause": str(error)}
+            )
         else:
             await self.catalog.restore(name, seen)
 
     async def _keeps(self, wanted: ImageRepository, name: str) -> bool:
-        return all(wanted.key <= found.key for found in await self._listers(wanted, name))
+        return all(wanted.key <= found.key for found in await self._list_listers(wanted, name))
 
-    async def _listers(self, wanted: ImageRepository, name: str) -> tuple[ImageRepository, ...]:
-        """The first ImageRepository of the namespace that lists this image and is well, if there is one."""
+    async def _list_listers(self, wanted: ImageRepository, name: str) -> tuple[ImageRepository, ...]:
+        """Return the first ImageRepository of the namespace that lists this image and is well, if there is one."""
         for found in await self.objects.list(ImageRepository, wanted.metadata.namespace):
-            if catalog_name(found, found.status.canonical_image_name) == name and found.status.is_ready:
+            if make_catalog_name(found, found.status.canonical_image_name) == name and found.status.is_ready:
                 return (found,)
         return ()
 
-    async def _record(self, name: str, seen: tuple[SeenTag, ...]) -> bytes:
+    async def _encode_record(self, name: str, seen: tuple[SeenTag, ...]) -> bytes:
         known = self._encoded.get(name)
         if known is None or known[0] is not seen:
             known = seen, await self.compute.run(len(seen) * TAG_WEIGHT, encode, seen)
@@ -205,28 +207,28 @@ class Checkpoints:
         return known[1]
 
 
-def checkpoint_of(key: ObjectKey) -> ObjectKey:
-    """The ConfigMap of the ImageRepository `key`; a name that would be too long is shortened."""
+def make_checkpoint_key(key: ObjectKey) -> ObjectKey:
+    """Return the ConfigMap of the ImageRepository `key`; a name that would be too long is shortened."""
     name = f"sealoop-tags-{key.name}"
     if len(name) > 253:
         name = f"{name[:220]}-{sha256(name.encode()).hexdigest()[:32]}"
     return ObjectKey(key.namespace, name)
 
 
-def _record_in(manifest: Manifest | None, wanted: ImageRepository, name: str) -> bytes | None:
-    """The record of the image `name` in a ConfigMap that `wanted` keeps; None when there is none that is ours."""
+def _read_record(manifest: Manifest | None, wanted: ImageRepository, name: str) -> bytes | None:
+    """Return the record of the image `name` in a ConfigMap that `wanted` keeps; None when none of ours is there."""
     if manifest is None or not (is_checkpoint(manifest, wanted) and is_of_image(manifest, name)):
         return None
     try:
         return b64decode((manifest.get("binaryData") or {}).get(TAGS) or "", validate=True) or None
     except (binascii.Error, ValueError):
-        place = checkpoint_of(wanted.key)
+        place = make_checkpoint_key(wanted.key)
         log.warning("a checkpoint is left alone", extra={"configmap": str(place), "cause": "it is not base64"})
         return None
 
 
-def _manifest(wanted: ImageRepository, name: str, record: bytes) -> Manifest:
-    place = checkpoint_of(wanted.key)
+def _make_manifest(wanted: ImageRepository, name: str, record: bytes) -> Manifest:
+    place = make_checkpoint_key(wanted.key)
     owner = {
         "apiVersion": wanted.KIND.api_version,
         "kind": wanted.KIND.kind,
@@ -240,7 +242,7 @@ def _manifest(wanted: ImageRepository, name: str, record: bytes) -> Manifest:
             "name": place.name,
             "namespace": place.namespace,
             "labels": dict(MANAGED_BY),
-            "annotations": {IMAGE: image_of(name)},
+            "annotations": {IMAGE: get_image(name)},
             "ownerReferences": [owner],
         },
         "binaryData": {TAGS: b64encode(record).decode()},

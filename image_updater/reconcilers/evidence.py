@@ -16,8 +16,8 @@ from gitops_core.runtime.reconciling import Notice
 from gitops_core.runtime.registries import registry_access
 from image_updater.api import ImageRef, ImageRepository
 from image_updater.domain.guards.verdicts import Facts, Need
-from image_updater.domain.guards.vouching import catalog_name
-from image_updater.domain.registry.cosign import PublicKey, parse_keys, refusal
+from image_updater.domain.guards.vouching import make_catalog_name
+from image_updater.domain.registry.cosign import PublicKey, explain_refusal, parse_keys
 from image_updater.errors import GuardInvalid
 from image_updater.ports import ImageReader, Registry, TagCatalog
 
@@ -56,7 +56,7 @@ class Witness:
     _keys: dict[str, tuple[PublicKey, ...]] = field(default_factory=dict)
 
     async def answer(self, need: Need, known: Facts) -> Facts:
-        """`known` with what was asked for.
+        """Return `known` with the facts that are needed.
 
         Raises:
             TransientError: the registry or a Secret cannot be asked.
@@ -70,12 +70,12 @@ class Witness:
                 )
             match need.what:
                 case "digest":
-                    return await self._digest(need.tag, known, self._access)
+                    return await self._find_digest(need.tag, known, self._access)
                 case "platforms":
                     found = await self.reader.image(self.repository, known.digest or need.tag, self._access)
                     return replace(known, platforms=found.platforms)
                 case "signature":
-                    return replace(known, unsigned=await self._unsigned(known.digest, self._access))
+                    return replace(known, unsigned=await self._explain_unsigned(known.digest, self._access))
         except (ImageUnknown, ImageUnreadable) as error:
             if not self.strict:
                 return replace(known, gone=str(error))
@@ -84,10 +84,10 @@ class Witness:
             doing = "fetching digest" if need.what == "digest" else f"reading the {need.what}"
             raise TransientError(f"failed {doing} of {image}: {error}", retry_after=error.retry_after) from error
 
-    async def _digest(self, tag: str, known: Facts, access: RegistryAccess) -> Facts:
+    async def _find_digest(self, tag: str, known: Facts, access: RegistryAccess) -> Facts:
         digest = await self.registry.digest(self.repository, tag, access)
         now = self.clock.now()  # the tag may have been moved while we asked
-        former = await self.catalog.observe(catalog_name(self.wanted, str(self.repository)), tag, digest, now)
+        former = await self.catalog.observe(make_catalog_name(self.wanted, str(self.repository)), tag, digest, now)
         if former:
             text = f"tag {tag} of {self.wanted.spec.image} names another image now: {former} -> {digest}"
             self.notices.append(Notice("Warning", "TagMoved", text))
@@ -95,30 +95,30 @@ class Witness:
             digest = self.kept.digest
         return replace(known, digest=digest, moved=bool(former))
 
-    async def _unsigned(self, digest: str, access: RegistryAccess) -> str:
+    async def _explain_unsigned(self, digest: str, access: RegistryAccess) -> str:
         claims = await self.reader.claims(self.repository, digest, access)
         for secret in self.verify:
             if secret not in self._keys:
-                self._keys[secret] = await self._keys_of(secret)
+                self._keys[secret] = await self._read_keys(secret)
             keys = self._keys[secret]
-            why = await self.compute.run(len(claims) * len(keys) * CHECK_WEIGHT, refusal, claims, digest, keys)
+            why = await self.compute.run(len(claims) * len(keys) * CHECK_WEIGHT, explain_refusal, claims, digest, keys)
             if why:
                 return why
         return ""
 
-    async def _keys_of(self, name: str) -> tuple[PublicKey, ...]:
+    async def _read_keys(self, name: str) -> tuple[PublicKey, ...]:
         key = ObjectKey(self.namespace, name)
         manifest = await self.cluster.get(ObjectRef(SECRET, key))
         if manifest is None:
             raise TransientError(f"secret '{key}' that a guard verifies with not found", reason="VerificationError")
         size = sum(len(text or "") for text in (manifest.get("data") or {}).values())
         try:
-            return await self.compute.run(size * KEY_WEIGHT, _keys_in, manifest)
+            return await self.compute.run(size * KEY_WEIGHT, _parse_keys, manifest)
         except (binascii.Error, ValueError, GuardInvalid) as error:
             raise GuardInvalid(f"secret '{key}': {error}") from None
 
 
-def _keys_in(manifest: Manifest) -> tuple[PublicKey, ...]:
-    """Raises ValueError, GuardInvalid."""
+def _parse_keys(manifest: Manifest) -> tuple[PublicKey, ...]:
+    """Parse the keys in a Secret. Raises ValueError, GuardInvalid."""
     data = manifest.get("data") or {}
     return parse_keys({name: base64.b64decode(text or "", validate=True) for name, text in data.items()})

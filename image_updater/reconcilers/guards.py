@@ -23,18 +23,18 @@ from gitops_core.runtime.informers import listed_manifests
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain.guards import workloads
-from image_updater.domain.guards.rollouts import Applied, Followed, observe, overview, runs
-from image_updater.domain.guards.rules import faults_of
+from image_updater.domain.guards.rollouts import Applied, Followed, observe, runs, write_overview
+from image_updater.domain.guards.rules import find_faults
 from image_updater.domain.guards.selectors import selects
-from image_updater.domain.guards.vouching import Written, applies, catalog_name, is_of_release, stands_in
+from image_updater.domain.guards.vouching import Written, applies, is_in_inventory, is_of_release, make_catalog_name
 from image_updater.domain.guards.workloads import State, Workload
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import choice_of, filter_of, repository_key
+from image_updater.domain.tags.choices import get_choice, get_filter, get_repository_key
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.history import SeenTag
 from image_updater.errors import GuardInvalid, PolicyInvalid, SelectorInvalid
 from image_updater.ports import HealthRule, TagCatalog
-from image_updater.reconcilers.automations import source_key
+from image_updater.reconcilers.automations import get_source_key
 
 POD = Kind("", "v1", "Pod")
 RELEASE = Kind("helm.toolkit.fluxcd.io", "v2", "HelmRelease")
@@ -46,7 +46,7 @@ SCHEDULE_WEIGHT, WORKLOAD_WEIGHT = 3000, 200
 _PODS_MATTER = (workloads.DEPLOYMENT, workloads.STATEFUL_SET, workloads.DAEMON_SET, workloads.ROLLOUT)
 
 
-def _digest_of(seen: Iterable[SeenTag], tag: str) -> str:
+def _find_digest(seen: Iterable[SeenTag], tag: str) -> str:
     return next((each.digest for each in seen if each.tag == tag), "")
 
 
@@ -61,83 +61,83 @@ class UpdateGuardReconciler:
     async def reconcile(self, wanted: UpdateGuard) -> Outcome:
         now = self.platform.clock.now().replace(microsecond=0)
         run = self.platform.compute.run
-        if faults := await run(len(wanted.spec.windows) * SCHEDULE_WEIGHT, faults_of, wanted.spec, now):
+        if faults := await run(len(wanted.spec.windows) * SCHEDULE_WEIGHT, find_faults, wanted.spec, now):
             raise GuardInvalid("; ".join(faults))
-        followed = await self._followed(wanted)
-        applied = await self._applied(wanted, followed) if followed else ()
+        followed = await self._list_followed(wanted)
+        applied = await self._list_applied(wanted, followed) if followed else ()
         weight = (len(followed) + len(applied)) * WORKLOAD_WEIGHT
         seen = await run(weight, observe, wanted.spec, wanted.status, followed, applied, now)
         return Outcome(
             status=seen.status,
-            message=overview(seen.status, seen.troubles),
+            message=write_overview(seen.status, seen.troubles),
             requeue_after=LOOK if seen.waiting and wanted.spec.rollback is not None else None,
             watch=frozenset(found.workload.ref for found in applied),
-            notices=tuple(map(_taken_back, seen.taken_back)),
+            notices=tuple(map(_make_notice, seen.taken_back)),
         )
 
     async def finalize(self, wanted: UpdateGuard) -> None:
-        """Nothing: a guard makes nothing."""
+        """Do nothing: a guard makes nothing."""
 
     # what is read
 
-    async def _followed(self, wanted: UpdateGuard) -> tuple[Followed, ...]:
-        """The selected policies that chose something."""
+    async def _list_followed(self, wanted: UpdateGuard) -> tuple[Followed, ...]:
+        """Return the selected policies that chose something."""
         found = []
         for policy in await self.platform.objects.list(ImagePolicy, wanted.metadata.namespace):
             if policy.status.latest_ref is None or not selects(wanted.spec.policy_selector, policy.metadata.labels):
                 continue
-            repository = await self.platform.objects.get(ImageRepository, repository_key(policy))
+            repository = await self.platform.objects.get(ImageRepository, get_repository_key(policy))
             if repository is None:
                 continue
             try:
                 canonical = str(parse_repository(repository.spec.image))
             except ImageInvalid:
                 continue  # said by the ImageRepository
-            latest = await self._with_digest(catalog_name(repository, canonical), policy.status.latest_ref)
+            latest = await self._add_digest(make_catalog_name(repository, canonical), policy.status.latest_ref)
             try:
-                found.append(Followed(policy.metadata.name, canonical, latest, choice_of(policy), filter_of(policy)))
+                found.append(Followed(policy.metadata.name, canonical, latest, get_choice(policy), get_filter(policy)))
             except (PolicyInvalid, PatternInvalid):
                 continue  # said by the policy
         return tuple(found)
 
-    async def _with_digest(self, name: str, latest: ImageRef) -> ImageRef:
-        """What was chosen, with the digest that the policy saw: another image under the same tag is another one."""
+    async def _add_digest(self, name: str, latest: ImageRef) -> ImageRef:
+        """Return the chosen image with the digest that the policy saw: the tag may name another image by now."""
         if latest.digest:
             return latest
         seen = await self.catalog.seen(name)
-        digest = await self.platform.compute.run(len(seen), _digest_of, seen, latest.tag)
+        digest = await self.platform.compute.run(len(seen), _find_digest, seen, latest.tag)
         return msgspec.structs.replace(latest, digest=digest)
 
-    async def _applied(self, wanted: UpdateGuard, followed: Sequence[Followed]) -> tuple[Applied, ...]:
-        """The workloads with images of the policies, wherever what their automations update is applied."""
+    async def _list_applied(self, wanted: UpdateGuard, followed: Sequence[Followed]) -> tuple[Applied, ...]:
+        """Return the workloads with images of the policies, wherever what their automations update is applied."""
         images = {each.repository for each in followed}
         found: list[Applied] = []
-        for kustomization, policies in await self._kustomizations(wanted.metadata.namespace, followed):
+        for kustomization, policies in await self._list_kustomizations(wanted.metadata.namespace, followed):
             status = kustomization.status
             revision = status.last_attempted_revision or status.last_applied_revision
-            async for workload in self._workloads(wanted, kustomization, images):
+            async for workload in self._list_workloads(wanted, kustomization, images):
                 found.append(Applied(workload, revision, policies))
         return tuple(found)
 
-    async def _kustomizations(
+    async def _list_kustomizations(
         self, namespace: str, followed: Sequence[Followed]
     ) -> list[tuple[Kustomization, frozenset[str]]]:
-        """Those that apply what automations of followed policies update, each with the policies that it is one for."""
-        places = await self._places(namespace, followed)
+        """Return those that apply what automations of followed policies update, each with these policies."""
+        places = await self._list_written(namespace, followed)
         found = []
         for kustomization in await self.platform.objects.list(Kustomization) if places else ():
-            url = await self._url(kustomization)
+            url = await self._find_url(kustomization)
             policies = [policy for place, policy in places if applies(kustomization, url, place)]
             if policies:
                 found.append((kustomization, frozenset(policies)))
         return found
 
-    async def _places(self, namespace: str, followed: Sequence[Followed]) -> list[tuple[Written, str]]:
-        """Where the automations of the namespace write, each with a followed policy that it selects."""
+    async def _list_written(self, namespace: str, followed: Sequence[Followed]) -> list[tuple[Written, str]]:
+        """Return the places that the namespace's automations write, each with a followed policy that it selects."""
         labels = {p.metadata.name: p.metadata.labels for p in await self.platform.objects.list(ImagePolicy, namespace)}
         found = []
         for automation in await self.platform.objects.list(ImageUpdateAutomation, namespace):
-            source = await self.platform.objects.get(GitRepository, source_key(automation))
+            source = await self.platform.objects.get(GitRepository, get_source_key(automation))
             if source is None:
                 continue
             place = Written(automation, source)
@@ -146,7 +146,7 @@ class UpdateGuardReconciler:
                 found += [(place, each.policy) for each in chosen]
         return found
 
-    async def _url(self, kustomization: Kustomization) -> str:
+    async def _find_url(self, kustomization: Kustomization) -> str:
         reference = kustomization.spec.source_ref
         if reference.kind != GitRepository.KIND.kind:
             return ""
@@ -154,85 +154,85 @@ class UpdateGuardReconciler:
         source = await self.platform.objects.get(GitRepository, key)
         return source.spec.url if source is not None else ""
 
-    async def _workloads(
+    async def _list_workloads(
         self, wanted: UpdateGuard, kustomization: Kustomization, images: Iterable[str]
     ) -> AsyncIterator[Workload]:
         inventory = kustomization.status.inventory
         ids = frozenset(entry.id for entry in inventory.entries) if inventory is not None else frozenset[str]()
         kinds = [kind for kind in workloads.KINDS if any(i.endswith(f"_{kind.group}_{kind.kind}") for i in ids)]
-        manifests = await self._labelled("kustomize.toolkit.fluxcd.io", kustomization.key, kinds)
-        found = [manifest for manifest in manifests if stands_in(ObjectRef.of(manifest), ids)]
+        manifests = await self._list_labelled("kustomize.toolkit.fluxcd.io", kustomization.key, kinds)
+        found = [manifest for manifest in manifests if is_in_inventory(ObjectRef.of(manifest), ids)]
         for id_ in sorted(ids):
             if id_.endswith(HELM_RELEASE):
                 namespace, _, rest = id_.partition("_")
-                found += await self._installed(ObjectKey(namespace, rest.removesuffix(f"_{HELM_RELEASE}")))
+                found += await self._list_installed(ObjectKey(namespace, rest.removesuffix(f"_{HELM_RELEASE}")))
         speakers = {
             (manifest["metadata"]["namespace"], *target): manifest
             for manifest in found
-            if (target := workloads.spoken_for(manifest)) is not None
+            if (target := workloads.find_spoken_for(manifest)) is not None
         }
         for manifest in found:
-            workload = await self._judged(wanted, manifest, speakers.get(_place(manifest)))
+            workload = await self._judge(wanted, manifest, speakers.get(_get_target(manifest)))
             if any(runs(workload, image) for image in images):
                 yield workload
 
-    async def _installed(self, release: ObjectKey) -> list[Manifest]:
-        """The workloads of a HelmRelease."""
+    async def _list_installed(self, release: ObjectKey) -> list[Manifest]:
+        """Return the workloads of a HelmRelease."""
         try:
             manifest = await self.platform.cluster.get(ObjectRef(RELEASE, release))
         except KindUnknown:
             return []
         if manifest is None:
             return []
-        labelled = await self._labelled("helm.toolkit.fluxcd.io", release, workloads.KINDS[:3])
+        labelled = await self._list_labelled("helm.toolkit.fluxcd.io", release, workloads.KINDS[:3])
         return [found for found in labelled if is_of_release(ObjectRef.of(found), manifest)]
 
-    async def _labelled(self, prefix: str, owner: ObjectKey, kinds: Iterable[Kind]) -> list[Manifest]:
-        """What carries the labels of an owner's objects, which proves nothing."""
+    async def _list_labelled(self, prefix: str, owner: ObjectKey, kinds: Iterable[Kind]) -> list[Manifest]:
+        """Return the objects that carry the labels of an owner's objects, which proves nothing."""
         labels = f"{prefix}/name={owner.name},{prefix}/namespace={owner.namespace}"
-        return [manifest for kind in kinds for manifest in await self._listed(Query(kind, labels=labels))]
+        return [manifest for kind in kinds for manifest in await self._list(Query(kind, labels=labels))]
 
-    async def _judged(self, wanted: UpdateGuard, manifest: Manifest, speaker: Manifest | None) -> Workload:
-        """The workload, which is as a Canary or Rollout says that speaks for it."""
-        ref, images = ObjectRef.of(manifest), workloads.images_of(manifest)
-        state, message = self._state(speaker if speaker is not None else manifest)
+    async def _judge(self, wanted: UpdateGuard, manifest: Manifest, speaker: Manifest | None) -> Workload:
+        """Return the workload with the state that a Canary or Rollout reports that speaks for it."""
+        ref, images = ObjectRef.of(manifest), workloads.read_images(manifest)
+        state, message = self._read_state(speaker if speaker is not None else manifest)
         if state == "Progressing" and wanted.spec.rollback and speaker is None and ref.kind in _PODS_MATTER:
             patience = seconds(wanted.spec.rollback.pull_errors)
-            selector = workloads.pod_selector(manifest)
+            selector = workloads.write_pod_selector(manifest)
             query = Query(POD, namespace=ref.key.namespace, labels=selector)
-            pods = await self._listed(query) if selector else []
-            trouble = workloads.pod_trouble(pods, images, self.platform.clock.now(), patience)
+            pods = await self._list(query) if selector else []
+            trouble = workloads.explain_pod_trouble(pods, images, self.platform.clock.now(), patience)
             state, message = ("Failed", trouble) if trouble else (state, message)
         return Workload(ref, images, state, message)
 
-    def _state(self, manifest: Manifest) -> tuple[State, str]:
+    def _read_state(self, manifest: Manifest) -> tuple[State, str]:
         if manifest.get("kind") == workloads.CANARY.kind:
-            return workloads.canary_state(manifest)
+            return workloads.read_canary_state(manifest)
         if manifest.get("kind") == workloads.ROLLOUT.kind:
-            found = workloads.rollout_state(manifest)
-            return workloads.running_state(manifest) if found[0] == "Healthy" else found
+            found = workloads.read_rollout_state(manifest)
+            return workloads.read_running_state(manifest) if found[0] == "Healthy" else found
         verdict, message = self.health(manifest, self.platform.clock.now())
         match verdict:
             case "Current":
-                return workloads.running_state(manifest)
+                return workloads.read_running_state(manifest)
             case "Failed":
                 return "Failed", message
             case _:
                 return "Progressing", message
 
-    async def _listed(self, query: Query) -> list[Manifest]:
+    async def _list(self, query: Query) -> list[Manifest]:
         try:
             return await listed_manifests(self.platform.cluster, query)
         except KindUnknown:
             return []
 
 
-def _place(manifest: Manifest) -> tuple[str, str, str]:
+def _get_target(manifest: Manifest) -> tuple[str, str, str]:
     ref = ObjectRef.of(manifest)
     return ref.key.namespace, ref.kind.kind, ref.key.name
 
 
-def _taken_back(entry: Quarantined) -> Notice:
+def _make_notice(entry: Quarantined) -> Notice:
     failed, previous = entry.tag, entry.previous_tag
     if failed == previous:  # the tag was moved
         failed, previous = f"{failed}@{entry.digest}", f"{previous}@{entry.previous_digest}"

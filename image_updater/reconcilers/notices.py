@@ -10,8 +10,8 @@ from gitops_core.runtime.conditions import told
 from gitops_core.runtime.reconciling import Notice
 
 
-def ready_notices(wanted: Resource, message: str) -> tuple[Notice, ...]:
-    """The notice that `wanted` is ready now, unless it was before and said the same."""
+def make_ready_notices(wanted: Resource, message: str) -> tuple[Notice, ...]:
+    """Return the notice that `wanted` is ready now, unless it was ready before with the same message."""
     ready = wanted.status.ready
     if ready is not None and ready.status == "True" and ready.message == told(message):
         return ()

@@ -16,12 +16,12 @@ from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, Imag
 from image_updater.domain.files.plan import setters
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.forges.pullrequests import Version
-from image_updater.domain.guards.gates import Gate, gates_for
-from image_updater.domain.guards.selectors import selector_text, selects
-from image_updater.domain.guards.vouching import holder, same_repository
+from image_updater.domain.guards.gates import Gate, make_gates
+from image_updater.domain.guards.selectors import selects, write_selector
+from image_updater.domain.guards.vouching import find_holder, is_same_repository
 from image_updater.errors import BranchTaken, SelectorInvalid, SourceInvalid, SourceMissing
-from image_updater.reconcilers.policies import guards_in
-from image_updater.reconcilers.sources import Place, Source, place_of
+from image_updater.reconcilers.policies import list_guards
+from image_updater.reconcilers.sources import Place, Source, find_place
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,20 @@ async def read_parts(
         BranchTaken: one that cannot share it holds it.
     """
     own = await read_part(platform, wanted)
-    return tuple(replace(part, refused=refused) for part in (own, *await _sharers(platform, wanted, source, tip)))
+    return tuple(replace(part, refused=refused) for part in (own, *await _list_sharers(platform, wanted, source, tip)))
 
 
 async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Part:
-    """What the watches know now: nobody is asked. Raises SelectorInvalid."""
+    """Read a part from what the watches know now: nobody is asked. Raises SelectorInvalid."""
     namespace, selector = automation.metadata.namespace, automation.spec.policy_selector
-    selector_text(selector)  # says what is wrong with it, also where there are no policies yet
+    write_selector(selector)  # says what is wrong with it, also where there are no policies yet
     policies = tuple(
         policy
         for policy in await platform.objects.list(ImagePolicy, namespace)
         if policy.metadata.deletion_timestamp is None and selects(selector, policy.metadata.labels)
     )
     decided = tuple(policy for policy in policies if policy.status.latest_ref is not None)
-    guards = await guards_in(platform.objects, namespace)
+    guards = await list_guards(platform.objects, namespace)
     names = {policy.metadata.name for policy in decided}
     targets = tuple(
         DeclaredTarget(namespace, target)
@@ -92,10 +92,10 @@ async def read_part(platform: Platform, automation: ImageUpdateAutomation) -> Pa
         if target.policy in names
     )
     # who chose nothing yet moves nothing, but a group waits for it
-    return Part(automation, decided, gates_for(policies, guards), targets)
+    return Part(automation, decided, make_gates(policies, guards), targets)
 
 
-async def _sharers(
+async def _list_sharers(
     platform: Platform, wanted: ImageUpdateAutomation, source: Source, tip: Revision | None
 ) -> list[Part]:
     """Return what other automations want of a branch that is made anew.
@@ -108,19 +108,19 @@ async def _sharers(
         if other.key == wanted.key or other.spec.suspend or other.metadata.deletion_timestamp is not None:
             continue
         try:
-            place = await place_of(platform.objects, other)
+            place = await find_place(platform.objects, other)
         except (SourceInvalid, SourceMissing):
             continue  # it says so itself
-        if not same_repository(place.url, source.url) or place.push_branch != source.push_branch:
+        if not is_same_repository(place.url, source.url) or place.push_branch != source.push_branch:
             continue
-        if _share(wanted, source, other, place):
+        if _can_share(wanted, source, other, place):
             try:
                 parts.append(await read_part(platform, other))
             except SelectorInvalid:
                 continue
         elif source.switches or place.switches:
             rivals.append(other)
-    if (key := holder(tip.commit if tip is not None else "", wanted, rivals)) is not None:
+    if (key := find_holder(tip.commit if tip is not None else "", wanted, rivals)) is not None:
         raise BranchTaken(
             f"branch '{source.push_branch}' of {source.url} is written by ImageUpdateAutomation '{key}' from"
             " another base: give each of them a push branch of its own",
@@ -129,8 +129,8 @@ async def _sharers(
     return parts
 
 
-def _share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, place: Place) -> bool:
-    """Whether two automations make the same branch anew from the same base, with the same rights."""
+def _can_share(wanted: ImageUpdateAutomation, source: Source, other: ImageUpdateAutomation, place: Place) -> bool:
+    """Tell whether two automations make the same branch anew from the same base, with the same rights."""
     same_source = place.repository.key == source.repository.key and place.ref == source.ref
     return source.switches and same_source and other.metadata.namespace == wanted.metadata.namespace
 
@@ -151,7 +151,7 @@ def is_settled(
     )
 
 
-async def stored_statuses(
+async def read_statuses(
     platform: Platform, automations: Iterable[ImageUpdateAutomation]
 ) -> tuple[ImageUpdateAutomationStatus, ...]:
     """Return the statuses as they are stored now: the watches may not know yet what another one pushed."""

@@ -14,8 +14,9 @@ from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageRef, ImageUpdateAutomation, Reverted
 from image_updater.domain.files.inventory import Step, find_refused_values, keep_set_back
 from image_updater.domain.files.markers import SCREEN
-from image_updater.domain.files.plan import Change, CommitPlan, Sighting, Spot, plan_commit
-from image_updater.domain.files.sightings import parse_setter
+from image_updater.domain.files.places import parse_setter
+from image_updater.domain.files.plan import plan_commit
+from image_updater.domain.files.sightings import Change, CommitPlan, Sighting
 from image_updater.domain.files.targets import select_targeted
 from image_updater.domain.forges.pullrequests import hold_refused
 from image_updater.domain.guards.gates import Gatekeeper, regulate
@@ -55,7 +56,7 @@ class Together:
 
 
 async def plan_together(platform: Platform, remote: GitRemote, base: Revision, parts: Sequence[Part]) -> Together:
-    """The plans of all parts on one commit, the first part being the automation's that runs.
+    """Plan all parts on one commit, the first part being that of the automation that runs.
 
     They are made in the order of the automations' names, so that it does not matter which of them runs.
 
@@ -78,8 +79,8 @@ async def plan_together(platform: Platform, remote: GitRemote, base: Revision, p
     images = {name: image for made in planned.values() for name, image in made.part.images.items()}
     placed = CommitPlan(
         edits,
-        tuple(_placed(made, change) for made in planned.values() for change in made.plan.changes),
-        tuple(_placed(made, sighting) for made in planned.values() for sighting in made.plan.sightings),
+        tuple(_move_below(made, change) for made in planned.values() for change in made.plan.changes),
+        tuple(_move_below(made, sighting) for made in planned.values() for sighting in made.plan.sightings),
     )
     return Together(planned[own.automation.key], CommitPlan(edits, changes, sightings), placed, images)
 
@@ -87,21 +88,21 @@ async def plan_together(platform: Platform, remote: GitRemote, base: Revision, p
 async def plan_part(
     platform: Platform, remote: GitRemote, base: Revision, part: Part, edited: Mapping[str, bytes]
 ) -> Planned:
-    """The plan of one part on `base`, some of whose files have been edited already (by path below the root)."""
-    files = await _files(platform, remote, base, part, edited)
+    """Plan one part on `base`, some of whose files have been edited already (by path below the root)."""
+    files = await _read_files(platform, remote, base, part, edited)
     now = platform.clock.now()
     known, run = part.automation.status.reverted, platform.compute.run
     plan = await run(READING, _plan, part, files, Gatekeeper(part.gates, now, known))
-    fresh = await _refused(platform, remote, base, part, plan)
+    fresh = await _find_reverted(platform, remote, base, part, plan)
     if fresh != known:
         known = fresh
         plan = await run(READING, _plan, part, files, Gatekeeper(part.gates, now, known))
     held = any(sighting.state == "held" for sighting in plan.sightings)
-    opens = await run(READING, Gatekeeper(part.gates, now).next_change) if held else None
+    opens = await run(READING, Gatekeeper(part.gates, now).find_next_change) if held else None
     return Planned(
         part,
         plan,
-        {_below(part.folder, path): content for path, content in plan.edits.items()},
+        {_join(part.folder, path): content for path, content in plan.edits.items()},
         keep_set_back(known, plan.sightings),
         None if opens is None else max(0.0, (opens - now).total_seconds()),
     )
@@ -134,11 +135,11 @@ def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
     values = part.values
     refuse = hold_refused(part.automation.metadata.namespace, part.images, part.refused)
 
-    def make(hold: Callable[[Spot], str]) -> CommitPlan:
+    def make(hold: Callable[[Change], str]) -> CommitPlan:
         return plan_commit(
             files,
             values,
-            hold=lambda spot: hold(spot) or refuse(spot),
+            hold=lambda change: hold(change) or refuse(change),
             targets=part.targets,
             blobs=files.blobs,
         )
@@ -146,10 +147,10 @@ def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
     return regulate(keeper, make)
 
 
-async def _files(
+async def _read_files(
     platform: Platform, remote: GitRemote, revision: Revision, part: Part, edited: Mapping[str, bytes]
 ) -> _Files:
-    """The files below the part's folder that hold a marker, or that a target names.
+    """Return the files below the part's folder that hold a marker, or that a target names.
 
     Raises:
         UpdateFailed: there is no such folder.
@@ -160,21 +161,21 @@ async def _files(
         tree = await remote.tree(revision, folder)
     except PathNotFound as error:
         raise UpdateFailed(str(error)) from None
-    return await platform.compute.run(READING, _files_of, tree, paths, part, edited)
+    return await platform.compute.run(READING, _select_files, tree, paths, part, edited)
 
 
-def _files_of(tree: Tree, found: tuple[str, ...], part: Part, edited: Mapping[str, bytes]) -> _Files:
+def _select_files(tree: Tree, found: tuple[str, ...], part: Part, edited: Mapping[str, bytes]) -> _Files:
     named = select_targeted(tree, part.targets) if part.targets else ()
     paths = tuple(dict.fromkeys((*found, *named)))
-    here = {path: edited[whole] for path in paths if (whole := _below(part.folder, path)) in edited}
+    here = {path: edited[whole] for path in paths if (whole := _join(part.folder, path)) in edited}
     blobs = {path: blob for path in paths if path not in here and (blob := tree.blob(path))}
     return _Files(tree, paths, here, blobs)
 
 
-async def _refused(
+async def _find_reverted(
     platform: Platform, remote: GitRemote, base: Revision, part: Part, plan: CommitPlan
 ) -> tuple[Reverted, ...]:
-    """What people set back, also since the last run; only files in which something is to change are read again.
+    """Return the images that people set back since the last run; only files with something to change are read again.
 
     Also where the change is held for now: the next run begins where this one has read.
     """
@@ -186,19 +187,19 @@ async def _refused(
     if not paths or last == base.commit:
         return status.reverted
     states = []
-    for commit, is_ours in await _way(remote, base, last, part.automation):
+    for commit, is_ours in await _list_way(remote, base, last, part.automation):
         if commit == base.commit:
             found = tuple(sighting for sighting in plan.sightings if sighting.file in paths)
         else:
-            found = await _sighted(platform, remote, Revision(base.name, commit), part, paths)
+            found = await _read_sightings(platform, remote, Revision(base.name, commit), part, paths)
         states.append(Step(tuple(s for s in found if parse_setter(s.setter).base in guarded), is_ours))
     return find_refused_values(status.reverted, states[0].sightings, states[1:]) if states else status.reverted
 
 
-async def _way(
+async def _list_way(
     remote: GitRemote, base: Revision, last: str, automation: ImageUpdateAutomation
 ) -> list[tuple[str, bool]]:
-    """The commits from the last one that is known to have been observed to `base`, and whether they are ours.
+    """Return the commits from the last one known to have been observed up to `base`, and whether each is ours.
 
     What we pushed may not be among those observed: whoever pushed it may have died before its status was written. So
     what lies between is read one by one, MOST_READ at most; with more, or where the history was rewritten, there is
@@ -220,33 +221,33 @@ async def _way(
 
 
 def _is_by(info: CommitInfo, automation: ImageUpdateAutomation) -> bool:
-    """Whether the automation's author made it, and nobody amended it since."""
+    """Tell whether the automation's author made the commit, and nobody amended it since."""
     author = automation.spec.git.commit.author if automation.spec.git is not None else None
     if author is None or info.author != info.committer:
         return False
     return (info.author.name, info.author.email) == (author.name, author.email)
 
 
-async def _sighted(
+async def _read_sightings(
     platform: Platform, remote: GitRemote, revision: Revision, part: Part, paths: Iterable[str]
 ) -> tuple[Sighting, ...]:
-    """What some files said at another commit; nothing where nobody knows any more."""
+    """Return the sightings in some files at another commit; () when nobody knows them any more."""
     try:
         tree = await remote.tree(revision, part.automation.spec.update.path)
     except (PathNotFound, RefNotFound):
         return ()
-    return await platform.compute.run(READING, _seen_in, tree, tuple(sorted(paths)), part)
+    return await platform.compute.run(READING, _find_sightings, tree, tuple(sorted(paths)), part)
 
 
-def _seen_in(tree: Tree, paths: Iterable[str], part: Part) -> tuple[Sighting, ...]:
+def _find_sightings(tree: Tree, paths: Iterable[str], part: Part) -> tuple[Sighting, ...]:
     there = tuple(path for path in paths if path in tree)
     blobs = {path: blob for path in there if (blob := tree.blob(path))}
     return plan_commit(_Files(tree, there, {}, blobs), part.values, targets=part.targets, blobs=blobs).sightings
 
 
-def _placed(made: Planned, item: InFile) -> InFile:
-    return item._replace(file=_below(made.part.folder, item.file))
+def _move_below(made: Planned, item: InFile) -> InFile:
+    return item._replace(file=_join(made.part.folder, item.file))
 
 
-def _below(folder: str, path: str) -> str:
+def _join(folder: str, path: str) -> str:
     return f"{folder}/{path}" if folder else path

@@ -20,16 +20,22 @@ from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, Objects
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.reconciling import Notice, Outcome
 from image_updater.api import AccessFrom, ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
-from image_updater.domain.guards.rules import Rules, rules_for
+from image_updater.domain.guards.rules import Rules, collect_rules
 from image_updater.domain.guards.verdicts import Chosen, Facts, Need, Nothing, Request, decide
-from image_updater.domain.guards.vouching import catalog_name
+from image_updater.domain.guards.vouching import make_catalog_name
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import choice_of, filter_of, ready_message, repository_key, skips_unparsable
+from image_updater.domain.tags.choices import (
+    get_choice,
+    get_filter,
+    get_repository_key,
+    skips_unparsable,
+    write_ready_message,
+)
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.history import SeenTag, TagEvent
 from image_updater.domain.tags.listings import Listing, Listings
 from image_updater.domain.tags.scans import is_outdated
-from image_updater.domain.tags.shrinking import disbelief
+from image_updater.domain.tags.shrinking import explain_disbelief
 from image_updater.errors import AccessDenied, GuardInvalid, ListShrank, NoTagQualifies, RepositoryNotReady
 from image_updater.ports import ImageReader, Registry, TagCatalog
 from image_updater.reconcilers.evidence import Witness
@@ -72,42 +78,42 @@ class ImagePolicyReconciler:
         notices: list[Notice] = []
         try:
             _check_interval(wanted)
-            repository = await self._repository(wanted)
+            repository = await self._get_repository(wanted)
             await self._check_catalog(repository)
-            request = await self._request(wanted, repository)
-            request, found = await self._decided(wanted, repository, request, notices)
+            request = await self._make_request(wanted, repository)
+            request, found = await self._decide(wanted, repository, request, notices)
             if isinstance(found, Nothing):
-                raise NoTagQualifies(found.message, retry_after=_next_look(wanted, repository, request, found))
+                raise NoTagQualifies(found.message, retry_after=_find_next_look(wanted, repository, request, found))
             decision = found
-            status = with_latest(wanted.status, latest_of(decision, wanted, repository))
+            status = set_latest(wanted.status, make_latest(decision, wanted, repository))
         except Relisted:
-            return _as_before(wanted, self._next_wait(wanted.key))
+            return _repeat(wanted, self._next_wait(wanted.key))
         except GuardInvalid as error:  # it is not the policy that has to be edited
             raise error.carrying(wanted.status) from None
         except StalledError:
             raise
         except GitOpsError as error:  # status.latestRef stays: what was chosen stays in use
-            raise error.carrying(wanted.status, _progress(wanted)) from None
+            raise error.carrying(wanted.status, _make_progress(wanted)) from None
         self._waits.pop(wanted.key, None)
-        message = ready_message(status)
+        message = write_ready_message(status)
         return Outcome(
             status=status,
-            message=message + _beside(decision, request.rules),
-            requeue_after=_next_look(wanted, repository, request, decision),
-            notices=(*notices, *_ready(wanted, message)),
+            message=message + _explain_passed(decision, request.rules),
+            requeue_after=_find_next_look(wanted, repository, request, decision),
+            notices=(*notices, *_make_notices(wanted, message)),
         )
 
     async def explain(self, wanted: ImagePolicy) -> tuple[Request, Chosen | Nothing]:
-        """The decision, and everything that it depends on, with what registries were asked for it; writes nothing.
+        """Return the decision and all that it depends on, with what registries were asked for it; write nothing.
 
         Raises:
             GitOpsError: it cannot be decided; Relisted: the catalog does not know the repository.
         """
-        repository = await self._repository(wanted)
-        return await self._decided(wanted, repository, await self._request(wanted, repository), [])
+        repository = await self._get_repository(wanted)
+        return await self._decide(wanted, repository, await self._make_request(wanted, repository), [])
 
     async def finalize(self, wanted: ImagePolicy) -> None:
-        """Nothing in the world: a policy makes nothing."""
+        """Forget what the policy waits for; it made nothing in the world."""
         self._waits.pop(wanted.key, None)
 
     def _next_wait(self, key: ObjectKey) -> float:
@@ -115,9 +121,9 @@ class ImagePolicyReconciler:
         self._waits[key] = wait
         return wait
 
-    async def _repository(self, wanted: ImagePolicy) -> ImageRepository:
-        """The ImageRepository, when there is one and this namespace may use it."""
-        key = repository_key(wanted)
+    async def _get_repository(self, wanted: ImagePolicy) -> ImageRepository:
+        """Return the ImageRepository, which has to exist and to let this namespace in."""
+        key = get_repository_key(wanted)
         trouble = "failed to get the referred ImageRepository"
         repository = await self.objects.get(ImageRepository, key)
         if repository is None:
@@ -130,8 +136,8 @@ class ImagePolicyReconciler:
         return repository
 
     async def _check_catalog(self, repository: ImageRepository) -> None:
-        """Raises Relisted: another process led and listed since the catalog was filled."""
-        name = catalog_name(repository, repository.status.canonical_image_name)
+        """Raise Relisted when another process has led and listed since the catalog was filled."""
+        name = make_catalog_name(repository, repository.status.canonical_image_name)
         if is_outdated(await self.catalog.newest(name), repository):
             raise Relisted
 
@@ -141,51 +147,51 @@ class ImagePolicyReconciler:
             raise AccessDenied(
                 f"{trouble}: '{repository.key}' can't be accessed due to missing ACL labels on 'accessFrom'"
             )
-        if not _is_open(access, await self._labels(namespace)):
+        if not _is_open(access, await self._get_labels(namespace)):
             raise AccessDenied(
                 f"{trouble}: '{repository.key}' can't be accessed due to ACL labels mismatch on namespace '{namespace}'"
             )
 
     # what is read before anything is decided
 
-    async def _request(self, wanted: ImagePolicy, repository: ImageRepository) -> Request:
-        """Everything that the decision depends on, as far as it is known here."""
-        policy = choice_of(wanted)  # a policy that cannot be is said to be wrong also before there are tags
+    async def _make_request(self, wanted: ImagePolicy, repository: ImageRepository) -> Request:
+        """Return all that the decision depends on, as far as it is known here."""
+        policy = get_choice(wanted)  # a policy that cannot be is said to be wrong also before there are tags
         canonical = str(parse_repository(repository.spec.image))
-        name = catalog_name(repository, canonical)
-        listing = await self._listing(repository, canonical)
-        rules = rules_for(wanted, await guards_in(self.objects, wanted.metadata.namespace))
+        name = make_catalog_name(repository, canonical)
+        listing = await self._get_listing(repository, canonical)
+        rules = collect_rules(wanted, await list_guards(self.objects, wanted.metadata.namespace))
         if rules.faults:
             raise GuardInvalid("; ".join(rules.faults))
         if rules.max_shrink is not None:
             await self._check_shrinking(wanted, listing, name, rules.max_shrink, repository)
         seen = await self.catalog.seen(name) if rules.min_age else ()
-        kept = _kept(wanted, repository)  # without guards nobody wants to know whether its tag was moved
+        kept = _find_kept(wanted, repository)  # without guards nobody wants to know whether its tag was moved
         return Request(
             policy=policy,
             listing=listing,
             now=self.clock.now(),
-            tag_filter=filter_of(wanted),
+            tag_filter=get_filter(wanted),
             skip_unparsable=skips_unparsable(wanted),
             rules=rules,
-            seen=await self.compute.run(len(seen), _by_tag, seen),
-            proven={p.policy: await self._proven(p.policy, wanted.metadata.namespace) for p in rules.promotions},
+            seen=await self.compute.run(len(seen), _index_by_tag, seen),
+            proven={p.policy: await self._find_proven(p.policy, wanted.metadata.namespace) for p in rules.promotions},
             digest=wanted.spec.digest_reflection_policy != "Never",
             facts={kept.tag: Facts(digest=kept.digest)} if kept is not None and not rules.guards else {},
         )
 
-    async def _listing(self, repository: ImageRepository, canonical: str) -> Listing:
-        """Raises Relisted, or RepositoryNotReady: it was not listed yet, or is empty."""
+    async def _get_listing(self, repository: ImageRepository, canonical: str) -> Listing:
+        """Return the listed tags. Raises Relisted, or RepositoryNotReady: it was not listed yet, or is empty."""
         status = repository.status
         scanned = status.last_scan_result is not None and status.canonical_image_name == canonical
-        name = catalog_name(repository, canonical)
+        name = make_catalog_name(repository, canonical)
         listed = await self.catalog.tags(name) if scanned else None
         if scanned and listed is None:
             raise Relisted
         try:
             tags, excluded = listed or (), status.observed_exclusion_list
             weight = len(tags) * (1 + len(excluded))
-            listing = await self.compute.run(weight, self.listings.listing, name, tags, excluded)
+            listing = await self.compute.run(weight, self.listings.get_listing, name, tags, excluded)
         except PatternInvalid as error:
             raise RepositoryNotReady(str(error), retry_after=DEPENDENCY_RETRY) from None
         if not listing.tags:
@@ -195,19 +201,19 @@ class ImagePolicyReconciler:
     async def _check_shrinking(
         self, wanted: ImagePolicy, listing: Listing, name: str, share: int, repository: ImageRepository
     ) -> None:
-        """Raises ListShrank."""
+        """Raise ListShrank when so many tags have vanished that the listing is not believed."""
         events = await self.catalog.history(name)
         annotations, now = wanted.metadata.annotations, self.clock.now()
         weight = len(events) * (1 + len(listing.exclusions))
-        cause = await self.compute.run(weight, _shrank, events, listing, share, annotations, now)
+        cause = await self.compute.run(weight, _explain_shrinking, events, listing, share, annotations, now)
         if cause:
             raise ListShrank(cause, retry_after=seconds(repository.spec.interval))
 
-    async def _proven(self, policy: ObjectKey, namespace: str) -> tuple[Proven, ...] | str:
-        """What ran Healthy where `policy` decides, as its guards saw it; or why this namespace may not know."""
-        guards = [guard for guard in await guards_in(self.objects, policy.namespace) if not guard.spec.suspend]
+    async def _find_proven(self, policy: ObjectKey, namespace: str) -> tuple[Proven, ...] | str:
+        """Return what ran Healthy where `policy` decides, as its guards saw it; or why this namespace cannot see it."""
+        guards = [guard for guard in await list_guards(self.objects, policy.namespace) if not guard.spec.suspend]
         if policy.namespace != namespace:
-            labels = await self._labels(namespace)
+            labels = await self._get_labels(namespace)
             guards = [guard for guard in guards if guard.spec.access_from and _is_open(guard.spec.access_from, labels)]
             if not guards:
                 return (
@@ -215,16 +221,16 @@ class ImagePolicyReconciler:
                 )
         return tuple(entry for guard in guards for entry in guard.status.proven if entry.policy == policy.name)
 
-    async def _labels(self, namespace: str) -> dict[str, str]:
+    async def _get_labels(self, namespace: str) -> dict[str, str]:
         manifest = await self.cluster.get(ObjectRef(NAMESPACE, ObjectKey("", namespace))) or {}
         return dict((manifest.get("metadata") or {}).get("labels") or {})
 
     # the decision
 
-    async def _decided(
+    async def _decide(
         self, wanted: ImagePolicy, repository: ImageRepository, request: Request, notices: list[Notice]
     ) -> tuple[Request, Chosen | Nothing]:
-        """The decision, and the request with the facts that it took. Raises what the registry answers."""
+        """Return the decision, and the request with the facts that it took. Raises the registry's errors."""
         rules, facts = request.rules, dict(request.facts)
         witness = Witness(
             self.cluster,
@@ -238,7 +244,7 @@ class ImagePolicyReconciler:
             rules.verify,
             self.clock,
             self.compute,
-            _kept(wanted, repository),
+            _find_kept(wanted, repository),
             strict=not rules.guards,
             notices=notices,
         )
@@ -248,40 +254,40 @@ class ImagePolicyReconciler:
         return replace(request, facts=facts), found
 
 
-def _by_tag(seen: Sequence[SeenTag]) -> dict[str, SeenTag]:
+def _index_by_tag(seen: Sequence[SeenTag]) -> dict[str, SeenTag]:
     return {each.tag: each for each in seen}
 
 
-def _shrank(
+def _explain_shrinking(
     events: Sequence[TagEvent], listing: Listing, share: int, annotations: Mapping[str, str], now: datetime
 ) -> str:
-    """Why the listing is not believed, "" when it is."""
+    """Say why the listing is not believed, "" when it is."""
     kept = frozenset(Listing((event.tag for event in events), listing.exclusions).tags)
-    return disbelief(listing.tags, [event for event in events if event.tag in kept], share, annotations, now)
+    return explain_disbelief(listing.tags, [event for event in events if event.tag in kept], share, annotations, now)
 
 
-async def guards_in(objects: Objects, namespace: str) -> tuple[UpdateGuard, ...]:
+async def list_guards(objects: Objects, namespace: str) -> tuple[UpdateGuard, ...]:
     try:
         return await objects.list(UpdateGuard, namespace)
     except KindUnknown:  # not installed: nobody wants any
         return ()
 
 
-def with_latest(status: ImagePolicyStatus, latest: ImageRef) -> ImagePolicyStatus:
-    """The status that names `latest`, and what was named before it."""
+def set_latest(status: ImagePolicyStatus, latest: ImageRef) -> ImagePolicyStatus:
+    """Return the status that names `latest`, and what was named before it."""
     if status.latest_ref == latest:
         return status
     return msgspec.structs.replace(status, latest_ref=latest, observed_previous_ref=status.latest_ref)
 
 
-def latest_of(decision: Chosen, wanted: ImagePolicy, repository: ImageRepository) -> ImageRef:
-    """What status.latestRef says of the decision: the digest only where the policy reflects it."""
+def make_latest(decision: Chosen, wanted: ImagePolicy, repository: ImageRepository) -> ImageRef:
+    """Return status.latestRef of the decision: with a digest only where the policy reflects it."""
     digest = "" if wanted.spec.digest_reflection_policy == "Never" else decision.digest
     return ImageRef(name=repository.spec.image, tag=decision.tag, digest=digest)
 
 
-def _kept(wanted: ImagePolicy, repository: ImageRepository) -> ImageRef | None:
-    """What was reflected and stays what its tag means here, whatever the tag names by now."""
+def _find_kept(wanted: ImagePolicy, repository: ImageRepository) -> ImageRef | None:
+    """Return the image that was reflected before and stays, whatever its tag names by now."""
     known = wanted.status.latest_ref
     if wanted.spec.digest_reflection_policy != "IfNotPresent" or known is None or known.name != repository.spec.image:
         return None
@@ -296,10 +302,10 @@ def _check_interval(wanted: ImagePolicy) -> None:
         )
 
 
-def _next_look(
+def _find_next_look(
     wanted: ImagePolicy, repository: ImageRepository, request: Request, decision: Chosen | Nothing
 ) -> float | None:
-    """Seconds, None to wait for a change."""
+    """Return the seconds until the next look, None to wait for a change."""
     looks = []
     if wanted.spec.digest_reflection_policy == "Always" and wanted.spec.interval is not None:
         looks.append(seconds(wanted.spec.interval))
@@ -313,8 +319,8 @@ def _next_look(
     return max(1.0, min(looks)) if looks else None
 
 
-def _beside(decision: Chosen, rules: Rules) -> str:
-    """What the Ready condition says behind the original's words: why better tags were passed over."""
+def _explain_passed(decision: Chosen, rules: Rules) -> str:
+    """Say why better tags were passed over, to follow the original's words in the Ready condition."""
     if not rules.guards:
         return ""
     causes = [verdict.steady for verdict in decision.passed[:MOST_TOLD]]
@@ -324,8 +330,8 @@ def _beside(decision: Chosen, rules: Rules) -> str:
     return "".join(f"; {cause}" for cause in causes) + more
 
 
-def _ready(wanted: ImagePolicy, message: str) -> Sequence[Notice]:
-    """The notice of a choice, unless it was told before: what is said of other tags is no news."""
+def _make_notices(wanted: ImagePolicy, message: str) -> Sequence[Notice]:
+    """Return the notice of a choice, unless it was sent before: what is said of other tags is no news."""
     ready = wanted.status.ready
     if ready is not None and ready.status == "True" and f"{ready.message};".startswith(f"{message};"):
         return ()
@@ -333,23 +339,23 @@ def _ready(wanted: ImagePolicy, message: str) -> Sequence[Notice]:
 
 
 def _is_open(access: AccessFrom, labels: dict[str, str]) -> bool:
-    """Whether a namespace with these labels is let in."""
+    """Tell whether a namespace with these labels is let in."""
     return any(selector.match_labels.items() <= labels.items() for selector in access.namespace_selectors)
 
 
-def _as_before(wanted: ImagePolicy, delay: float) -> Outcome:
-    """What the policy said before of this generation, and a look in `delay` seconds; raises the failure that it was."""
+def _repeat(wanted: ImagePolicy, delay: float) -> Outcome:
+    """Return the former outcome of this generation and a look in `delay` seconds; raises the failure that it was."""
     status, generation = wanted.status, wanted.metadata.generation
     ready = next((c for c in status.conditions if c.type == "Ready" and c.observed_generation == generation), None)
     if ready is not None and ready.status == "True":
         return Outcome(status=status, message=ready.message, requeue_after=delay, reason=ready.reason)
     if ready is not None and ready.status == "False":
         failure = TransientError(ready.message, reason=ready.reason, retry_after=delay)
-        raise failure.carrying(status, _progress(wanted)).told("None", {})
+        raise failure.carrying(status, _make_progress(wanted)).told("None", {})
     return Outcome(status=status, message="waiting for the next scan", requeue_after=delay, ready="Unknown")
 
 
-def _progress(wanted: ImagePolicy) -> Condition:
+def _make_progress(wanted: ImagePolicy) -> Condition:
     observed, generation = wanted.status.observed_generation or -1, wanted.metadata.generation
     message = "reconciliation in progress"
     if observed != generation:

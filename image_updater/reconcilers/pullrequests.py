@@ -22,20 +22,20 @@ from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import ObjectKey
 from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.references import Repository
-from gitops_core.oci.sites import same_forge
+from gitops_core.oci.sites import is_same_forge
 from gitops_core.ports import Clock, Cluster, Compute, GitAccess, Objects
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.credentials import git_access
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
-from image_updater.domain.files.plan import CommitPlan
+from image_updater.domain.files.sightings import CommitPlan
 from image_updater.domain.forges.proposals import (
     Bump,
-    changed_policies,
-    code,
-    old_references,
-    proposal_digest,
-    rule_text,
+    compute_proposal_digest,
+    find_old_references,
+    list_changed_policies,
+    write_code,
     write_proposal,
+    write_rule,
 )
 from image_updater.domain.forges.pullrequests import (
     NOTHING_LEFT,
@@ -47,14 +47,14 @@ from image_updater.domain.forges.pullrequests import (
     Step,
     Update,
     Version,
+    find_current,
     find_refused_versions,
-    is_current,
     is_same,
     plan_outdated,
     plan_pull_request,
 )
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import repository_key
+from image_updater.domain.tags.choices import get_repository_key
 from image_updater.errors import ForgeDenied, ForgeUnavailable
 from image_updater.ports import Forge, ForgeAddress, Forges, ImageReader
 from image_updater.reconcilers.sources import Source
@@ -91,7 +91,7 @@ class Review:
 
     @property
     def refused(self) -> frozenset[Version]:
-        """What people do not want to be proposed again."""
+        """Return the versions that people do not want to be proposed again."""
         return find_refused_versions(self.found, self.base)
 
 
@@ -128,10 +128,10 @@ class PullRequests:
             raise StalledError(
                 f"a pull request needs a branch of its own: set spec.git.push.branch to another one than '{base}'"
             )
-        access = await self._access(wanted, url, source.access)
+        access = await self._get_access(wanted, url, source.access)
         kind = cast("Literal['gitea', 'github', 'gitlab']", KINDS[asked])
         forge = self.forges.forge(ForgeAddress(kind, url, annotations.get(API, ""), access))
-        labels = _labels(annotations.get(LABELS, ""))
+        labels = _split_labels(annotations.get(LABELS, ""))
         return Review(forge, head, base, labels, await forge.find(head, ""))
 
     async def settle(
@@ -148,9 +148,9 @@ class PullRequests:
             policies: what the policies of `namespace` chose, by name.
         """
         here = [each for each in review.found if each.base == review.base]
-        bumps = await self._bumps(namespace, plan, policies)
-        digest = await self.compute.run(_weight(plan), proposal_digest, plan, bumps)
-        url = is_current(here, digest) if bumps else ""
+        bumps = await self._list_bumps(namespace, plan, policies)
+        digest = await self.compute.run(_weigh(plan), compute_proposal_digest, plan, bumps)
+        url = find_current(here, digest) if bumps else ""
         if not url:
             url = await self._bring(review, here, plan, bumps, policies)
         for step in plan_outdated(review.found, review.base, url) if url else ():
@@ -167,30 +167,28 @@ class PullRequests:
     ) -> str:
         proposal = None
         if bumps:
-            described, complete = await self._described(plan, bumps)
-            proposal = await self.compute.run(
-                _weight(plan), partial(write_proposal, complete=complete), plan, described
-            )
-        step = await self._step(here, proposal, plan)
+            described, complete = await self._describe(plan, bumps)
+            proposal = await self.compute.run(_weigh(plan), partial(write_proposal, complete=complete), plan, described)
+        step = await self._plan(here, proposal, plan)
         if isinstance(step, Close):
             # Somebody may be merging it: the branch has the changes before the forge says that it is merged.
             await self.clock.sleep(MERGING)
             again = [each for each in await review.forge.find(review.head, "") if each.base == review.base]
-            step = await self._step(again, proposal, plan)
+            step = await self._plan(again, proposal, plan)
         return await self._carry_out(review, step)
 
-    async def _step(self, here: list[PullRequest], proposal: Proposal | None, plan: CommitPlan) -> Step:
-        weight = _weight(plan) + sum(len(each.body) for each in here)
-        return await self.compute.run(weight, lambda: plan_pull_request(here, proposal, _why(plan)))
+    async def _plan(self, here: list[PullRequest], proposal: Proposal | None, plan: CommitPlan) -> Step:
+        weight = _weigh(plan) + sum(len(each.body) for each in here)
+        return await self.compute.run(weight, lambda: plan_pull_request(here, proposal, _explain_nothing(plan)))
 
     async def _carry_out(self, review: Review, step: Step) -> str:
-        """The URL of the pull request that is open then."""
+        """Carry out a step; return the URL of the pull request that is open then, or ""."""
         forge = review.forge
         match step:
             case Nothing(url=url):
                 return url
             case Open(proposal=proposal):
-                made = await self._opened(review, proposal)
+                made = await self._open(review, proposal)
                 if not is_same(made, proposal):  # somebody opened one at the same moment
                     await forge.update(made.number, proposal.title, proposal.body)
                 return made.url
@@ -202,8 +200,8 @@ class PullRequests:
                 await forge.close(number, comment)
                 return ""
 
-    async def _opened(self, review: Review, proposal: Proposal) -> PullRequest:
-        """A forge needs a moment until it knows a branch that was just pushed: it is asked again, TRIES times."""
+    async def _open(self, review: Review, proposal: Proposal) -> PullRequest:
+        """Open a pull request, in up to TRIES tries: a forge may need a moment to know the pushed branch."""
         for number in range(1, TRIES + 1):
             try:
                 return await review.forge.open(review.head, review.base, proposal.title, proposal.body, review.labels)
@@ -215,36 +213,36 @@ class PullRequests:
 
     # what the text is made of
 
-    async def _bumps(self, namespace: str, plan: CommitPlan, policies: Mapping[str, ImageRef]) -> tuple[Bump, ...]:
-        """The image of each policy that the plan changes something for, without labels."""
+    async def _list_bumps(self, namespace: str, plan: CommitPlan, policies: Mapping[str, ImageRef]) -> tuple[Bump, ...]:
+        """Return the image of each policy that the plan changes something for, without labels."""
         bumps = []
-        for policy in await self.compute.run(_weight(plan), changed_policies, plan):
+        for policy in await self.compute.run(_weigh(plan), list_changed_policies, plan):
             name = policy.partition(":")[2]
             image = policies.get(name)
             if image is None:
                 continue
             live = await self.objects.get(ImagePolicy, ObjectKey(namespace, name))
-            bumps.append(Bump(policy, image, rule_text(live) if live is not None else ""))
+            bumps.append(Bump(policy, image, write_rule(live) if live is not None else ""))
         return tuple(bumps)
 
-    async def _described(self, plan: CommitPlan, bumps: tuple[Bump, ...]) -> tuple[tuple[Bump, ...], bool]:
-        """The same with labels, and whether all of them could be read: what is missing is no reason to wait."""
-        before = await self.compute.run(_weight(plan), old_references, plan, bumps)
+    async def _describe(self, plan: CommitPlan, bumps: tuple[Bump, ...]) -> tuple[tuple[Bump, ...], bool]:
+        """Return the bumps with labels, and whether all of them could be read: what is missing is no reason to wait."""
+        before = await self.compute.run(_weigh(plan), find_old_references, plan, bumps)
         pairs = await asyncio.gather(
-            *(self._labels_of(bump, before.get(bump.policy, "")) for bump in bumps[:MOST_IMAGES])
+            *(self._read_labels(bump, before.get(bump.policy, "")) for bump in bumps[:MOST_IMAGES])
         )
         described = tuple(
             bump._replace(labels=new or {}, before=old or {}) for bump, (new, old) in zip(bumps, pairs, strict=False)
         )
         return described + bumps[MOST_IMAGES:], all(new is not None for new, _ in pairs)
 
-    async def _labels_of(self, bump: Bump, before: str) -> tuple[Mapping[str, str] | None, Mapping[str, str] | None]:
-        """Labels of the image and of the one that the files name now; None for what cannot be read."""
+    async def _read_labels(self, bump: Bump, before: str) -> tuple[Mapping[str, str] | None, Mapping[str, str] | None]:
+        """Return labels of the image and of the one that the files name now; None for those that cannot be read."""
         namespace, _, name = bump.policy.partition(":")
         policy = await self.objects.get(ImagePolicy, ObjectKey(namespace, name))
         if policy is None:
             return None, None
-        live = await self.objects.get(ImageRepository, repository_key(policy))
+        live = await self.objects.get(ImageRepository, get_repository_key(policy))
         # what is not Ready may be shut out of another namespace's repository by now, and of its credentials
         if live is None or (live.metadata.namespace != namespace and not policy.status.is_ready):
             return None, None
@@ -264,8 +262,8 @@ class PullRequests:
 
     # annotations
 
-    async def _access(self, wanted: ImageUpdateAutomation, url: str, access: GitAccess) -> GitAccess:
-        """What the API is asked with: the annotation's Secret, else what pushes."""
+    async def _get_access(self, wanted: ImageUpdateAutomation, url: str, access: GitAccess) -> GitAccess:
+        """Return the credentials for the API: those of the annotation's Secret, else those that push."""
         name = wanted.metadata.annotations.get(SECRET, "")
         if name:
             own = await git_access(self.cluster, wanted.metadata.namespace, name, "https://")
@@ -276,7 +274,7 @@ class PullRequests:
                 f" annotation {SECRET}"
             )
         api = wanted.metadata.annotations.get(API, "")
-        if api and not same_forge(url, api):
+        if api and not is_same_forge(url, api):
             raise StalledError(
                 f"annotation {API} leads to another host or port than the repository's, and its credential goes"
                 f" nowhere else: name a Secret with username and password, or bearerToken, in annotation {SECRET}"
@@ -284,18 +282,18 @@ class PullRequests:
         return access
 
 
-def _labels(text: str) -> tuple[str, ...]:
+def _split_labels(text: str) -> tuple[str, ...]:
     names = (" ".join(name.split()) for name in text.split(","))
     return tuple(dict.fromkeys(filter(None, names)))[:MOST_LABELS]
 
 
-def _weight(plan: CommitPlan) -> int:
+def _weigh(plan: CommitPlan) -> int:
     return PLACE_WEIGHT * (len(plan.changes) + len(plan.sightings))
 
 
-def _why(plan: CommitPlan) -> str:
-    """Why there is nothing to propose (any more)."""
+def _explain_nothing(plan: CommitPlan) -> str:
+    """Say why there is nothing to propose (any more)."""
     causes = dict.fromkeys(seen.cause for seen in plan.sightings if seen.state == "held" and seen.cause)
     if not causes:
         return NOTHING_LEFT
-    return "Nothing is proposed for now: " + "; ".join(code(cause) for cause in list(causes)[:5]) + "."
+    return "Nothing is proposed for now: " + "; ".join(write_code(cause) for cause in list(causes)[:5]) + "."

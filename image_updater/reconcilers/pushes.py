@@ -5,16 +5,17 @@ No registry is asked. The annotation keeps the newest pushes, so that several at
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from gitops_core.errors import Conflict, ImageInvalid, NotFound
-from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Clock, Cluster
 from image_updater.api import ImageRepository
-from image_updater.domain.registry.pushes import PUSHED, Push, with_pushes
+from image_updater.domain.registry.pushes import PUSHED, Push, add_pushes
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.registry.webhooks import PushedTag
+from image_updater.domain.registry.webhooks import PushedTag, pushed_tags
 
 ATTEMPTS = 5
 MANAGER = "notification-controller"
@@ -22,13 +23,17 @@ MANAGER = "notification-controller"
 
 @dataclass(frozen=True)
 class Pushes:
-    """Writes what webhooks told to ImageRepositories."""
+    """Implements gitops_core.ports.Pushes: writes what webhooks told to ImageRepositories."""
 
     cluster: Cluster
     clock: Clock
+    kind: ClassVar[Kind] = ImageRepository.KIND
+
+    def read(self, type_: str, headers: Mapping[str, str], body: bytes) -> tuple[PushedTag, ...]:
+        return pushed_tags(type_, headers, body)
 
     async def tell(self, key: ObjectKey, pushed: Iterable[PushedTag]) -> bool:
-        """Whether some of these tags are of its image; it knows them then.
+        """Record pushed tags for an ImageRepository; return whether some of them are of its image.
 
         Raises:
             Conflict: it is being written all the time.
@@ -37,11 +42,11 @@ class Pushes:
         told = tuple(pushed)
         for attempt in range(ATTEMPTS):
             manifest = await self.cluster.get(ObjectRef(ImageRepository.KIND, key))
-            pushes = self._of(manifest, told) if manifest is not None else ()
+            pushes = self._select(manifest, told) if manifest is not None else ()
             if manifest is None or not pushes:
                 return False
             metadata = manifest["metadata"]
-            text = with_pushes((metadata.get("annotations") or {}).get(PUSHED, ""), pushes)
+            text = add_pushes((metadata.get("annotations") or {}).get(PUSHED, ""), pushes)
             patch = {"metadata": {"annotations": {PUSHED: text}, "resourceVersion": metadata["resourceVersion"]}}
             try:
                 await self.cluster.patch(ObjectRef(ImageRepository.KIND, key), patch, field_manager=MANAGER)
@@ -54,7 +59,7 @@ class Pushes:
                 return True
         return False
 
-    def _of(self, manifest: object, told: tuple[PushedTag, ...]) -> tuple[Push, ...]:
+    def _select(self, manifest: object, told: tuple[PushedTag, ...]) -> tuple[Push, ...]:
         spec = manifest.get("spec") if isinstance(manifest, dict) else None
         try:
             canonical = str(parse_repository((spec or {}).get("image", "")))

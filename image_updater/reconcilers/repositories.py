@@ -29,15 +29,24 @@ from gitops_core.runtime.flights import Flights
 from gitops_core.runtime.reconciling import Outcome
 from gitops_core.runtime.registries import access_identity, registry_access
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
-from image_updater.domain.guards.vouching import catalog_name, may_ask
-from image_updater.domain.registry.pushes import Push, pushed_since
+from image_updater.domain.guards.vouching import make_catalog_name, may_ask
+from image_updater.domain.registry.pushes import Push, select_since
 from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.filters import PatternInvalid
 from image_updater.domain.tags.listings import Listings
-from image_updater.domain.tags.scans import LATEST, LOST, Scan, Wait, checksum, is_outdated, is_shared, plan_scan
+from image_updater.domain.tags.scans import (
+    LATEST,
+    LOST,
+    Scan,
+    Wait,
+    compute_checksum,
+    is_outdated,
+    is_shared,
+    plan_scan,
+)
 from image_updater.ports import Registry, TagCatalog
 from image_updater.reconcilers.checkpoints import Checkpoints
-from image_updater.reconcilers.notices import ready_notices
+from image_updater.reconcilers.notices import make_ready_notices
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +98,7 @@ class ImageRepositoryReconciler:
         if not self._swept:  # what was deleted while another process led
             self._swept.add("")
             await self._forget(await self.catalog.repositories())
-        plan, name = plan_scan(wanted, canonical, self.clock.now()), catalog_name(wanted, canonical)
+        plan, name = plan_scan(wanted, canonical, self.clock.now()), make_catalog_name(wanted, canonical)
         newest = await self.catalog.newest(name)
         if newest is not None and not is_outdated(newest, wanted):
             await self.checkpoints.save(wanted, name)  # what the last look found: it was told first
@@ -102,7 +111,7 @@ class ImageRepositoryReconciler:
                 listed_at = last.scan_time if (last := wanted.status.last_scan_result) is not None else None
             if listed_at is not None:
                 await self._look_for_pushed(wanted, repository, access, listed_at)
-            result = await self._result(wanted, name, listed_at)
+            result = await self._make_result(wanted, name, listed_at)
         except RegistryError as error:
             reason = plan.reason if isinstance(plan, Scan) else "tags were pushed"
             progress = Condition(
@@ -110,24 +119,24 @@ class ImageRepositoryReconciler:
             )
             failure = type(error)(f"scan failed: {error}", retry_after=error.retry_after)
             raise failure.carrying(wanted.status, progress) from error
-        delay = plan.seconds if isinstance(plan, Wait) else self._until_next(wanted, result)
+        delay = plan.seconds if isinstance(plan, Wait) else self._find_delay(wanted, result)
         if await self.checkpoints.is_due(wanted, name):
             delay = min(delay, SOON)
         if wanted.status.canonical_image_name not in ("", canonical):
-            await self._forget(_names_of(wanted) - {name}, wanted)
+            await self._forget(_list_names(wanted) - {name}, wanted)
         status = msgspec.structs.replace(wanted.status, last_scan_result=result)
-        return _outcome(wanted, status, canonical, delay, self.checkpoints.trouble(wanted))
+        return _make_outcome(wanted, status, canonical, delay, self.checkpoints.explain_trouble(wanted))
 
     async def finalize(self, wanted: ImageRepository) -> None:
-        """Nothing in the world; the catalog forgets what nobody else of the namespace lists."""
+        """Forget in the catalog what nobody else of the namespace lists; nothing was made in the world."""
         self.checkpoints.forget(wanted)
         self._asked.pop(wanted.key, None)
-        await self._forget(_names_of(wanted), wanted)
+        await self._forget(_list_names(wanted), wanted)
 
     async def _forget(self, names: Iterable[str], without: ImageRepository | None = None) -> None:
         """Forget those of these names in the catalog that no ImageRepository stands for any more."""
         listed = await self.checkpoints.objects.list(ImageRepository)
-        used = {name for found in listed if without is None or found.key != without.key for name in _names_of(found)}
+        used = {name for found in listed if without is None or found.key != without.key for name in _list_names(found)}
         for name in names:
             if name not in used:
                 await self.catalog.forget(name)
@@ -142,16 +151,16 @@ class ImageRepositoryReconciler:
         listing = self.newest.get(asked)
         if listing is None or not is_shared(plan, listing.asked_at, self.clock.now()):
             began = self.clock.now()
-            listing = await self._listed(wanted, repository, access, asked)
+            listing = await self._list_shared(wanted, repository, access, asked)
             if plan.since is not None and listing.asked_at < min(plan.since, began):  # it was under way before
-                listing = await self._listed(wanted, repository, access, asked)
-        await self._keep(wanted, catalog_name(wanted, str(repository)), listing, asked[1])
+                listing = await self._list_shared(wanted, repository, access, asked)
+        await self._keep(wanted, make_catalog_name(wanted, str(repository)), listing, asked[1])
         return listing.asked_at
 
-    async def _listed(
+    async def _list_shared(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, asked: Asked
     ) -> Listed:
-        """A new listing; who asks for it meanwhile gets the same one."""
+        """Return a new listing; who asks for it meanwhile gets the same one."""
         limit = max(1.0, seconds(wanted.spec.timeout or wanted.spec.interval))
         try:
             async with asyncio.timeout(limit):
@@ -163,7 +172,7 @@ class ImageRepositoryReconciler:
         asked_at = self.clock.now()
         tags = await self.registry.tags(repository, access)
         listing = Listed(tags, asked_at, self.clock.now())
-        self.newest.put(asked, listing, _weight(tags))
+        self.newest.put(asked, listing, _weigh(tags))
         return listing
 
     async def _keep(self, wanted: ImageRepository, name: str, listing: Listed, identity: str) -> None:
@@ -178,8 +187,8 @@ class ImageRepositoryReconciler:
     async def _look_for_pushed(
         self, wanted: ImageRepository, repository: Repository, access: RegistryAccess, listed_at: datetime
     ) -> None:
-        """What webhooks told of since the listing, as far as the registry says so, too."""
-        name, pushes = catalog_name(wanted, str(repository)), pushed_since(wanted.metadata.annotations, listed_at)
+        """Observe the tags that webhooks reported since the listing, as far as the registry has them, too."""
+        name, pushes = make_catalog_name(wanted, str(repository)), select_since(wanted.metadata.annotations, listed_at)
         since, asked = self._asked.get(wanted.key, (listed_at, frozenset()))
         asked = asked if since == listed_at else frozenset()
         for push in pushes:
@@ -190,7 +199,7 @@ class ImageRepositoryReconciler:
                     "pushed tags wait for the next listing", extra={"key": str(wanted.key), "asked": len(asked)}
                 )
                 break
-            digest = await self._digest(repository, push.tag, access)
+            digest = await self._find_digest(repository, push.tag, access)
             asked |= {push}
             self._asked[wanted.key] = listed_at, asked
             if digest is None:
@@ -198,34 +207,34 @@ class ImageRepositoryReconciler:
             else:
                 await self.catalog.observe(name, push.tag, digest, self.clock.now())  # a webhook's time is a word, too
 
-    async def _digest(self, repository: Repository, tag: str, access: RegistryAccess) -> str | None:
-        """What the tag names, None when the registry names nothing to this credential. Raises RegistryUnavailable."""
+    async def _find_digest(self, repository: Repository, tag: str, access: RegistryAccess) -> str | None:
+        """Return the digest that the tag names, None when this credential sees none. Raises RegistryUnavailable."""
         try:
             return await self.registry.digest(repository, tag, access)
         except (ImageUnknown, RegistryDenied):
             return None
 
-    async def _result(self, wanted: ImageRepository, name: str, listed_at: datetime | None) -> ScanResult | None:
-        """What status says of the listing in the catalog, which was asked for at `listed_at`."""
+    async def _make_result(self, wanted: ImageRepository, name: str, listed_at: datetime | None) -> ScanResult | None:
+        """Return the scan result of the listing in the catalog, which was asked for at `listed_at`."""
         if listed_at is None:
             return wanted.status.last_scan_result
         try:
             tags = await self.catalog.tags(name) or ()
             weight = len(tags) * (1 + len(wanted.spec.exclusion_list))
-            listing = await self.compute.run(weight, self.listings.listing, name, tags, wanted.spec.exclusion_list)
+            listing = await self.compute.run(weight, self.listings.get_listing, name, tags, wanted.spec.exclusion_list)
             kept = listing.tags
         except PatternInvalid as error:
             raise RegistryError(str(error)) from None
         key = (name, wanted.spec.exclusion_list)
         said = self._scanned.get(key)
         if said is None or said[0] is not kept:
-            said = kept, await self.compute.run(len(kept), scan_result, kept, listed_at)
-            self._scanned.put(key, said, _weight(kept))
+            said = kept, await self.compute.run(len(kept), make_scan_result, kept, listed_at)
+            self._scanned.put(key, said, _weigh(kept))
         result = said[1]
         return msgspec.structs.replace(result, scan_time=listed_at.replace(microsecond=0))
 
-    def _until_next(self, wanted: ImageRepository, result: ScanResult | None) -> float:
-        """Seconds until an interval after the listing, which may be another one's."""
+    def _find_delay(self, wanted: ImageRepository, result: ScanResult | None) -> float:
+        """Return the seconds until one interval after the listing, which another object may have made."""
         interval = seconds(wanted.spec.interval)
         if result is None or result.scan_time is None:
             return interval
@@ -233,26 +242,28 @@ class ImageRepositoryReconciler:
         return max(1.0, interval - age) if age >= 1 else interval
 
 
-def _names_of(wanted: ImageRepository) -> set[str]:
-    """What the catalog calls what it lists, and what it listed last."""
+def _list_names(wanted: ImageRepository) -> set[str]:
+    """Return the names in the catalog of what the object lists, and of what it listed last."""
     canonical = {wanted.status.canonical_image_name} - {""}
     with contextlib.suppress(ImageInvalid):
         canonical.add(str(parse_repository(wanted.spec.image)))
-    return {catalog_name(wanted, each) for each in canonical}
+    return {make_catalog_name(wanted, each) for each in canonical}
 
 
-def _weight(tags: Sequence[str]) -> int:
-    """About how many bytes they take; no more than may be kept, so that the last ones stay, however many they are."""
+def _weigh(tags: Sequence[str]) -> int:
+    """Return about how many bytes tags take; no more than may be kept, so that the last ones always stay."""
     return min(1000 + 8 * len(tags) + sum(map(sys.getsizeof, tags)), MOST_REMEMBERED)
 
 
-def scan_result(tags: Sequence[str], now: datetime) -> ScanResult:
-    """What status says of a listing in descending order."""
+def make_scan_result(tags: Sequence[str], now: datetime) -> ScanResult:
+    """Return the scan result of a listing in descending order."""
     moment = now.replace(microsecond=0)
-    return ScanResult(tag_count=len(tags), revision=checksum(tags), scan_time=moment, latest_tags=tuple(tags[:LATEST]))
+    return ScanResult(
+        tag_count=len(tags), revision=compute_checksum(tags), scan_time=moment, latest_tags=tuple(tags[:LATEST])
+    )
 
 
-def _outcome(
+def _make_outcome(
     wanted: ImageRepository, status: ImageRepositoryStatus, canonical: str, delay: float, trouble: str
 ) -> Outcome:
     scan = status.last_scan_result or ScanResult(tag_count=0)
@@ -263,5 +274,5 @@ def _outcome(
         message=message,
         requeue_after=delay,
         conditions=(Condition(type="AgesKept", status="False", reason="NotOurs", message=trouble),) if trouble else (),
-        notices=ready_notices(wanted, message),
+        notices=make_ready_notices(wanted, message),
     )

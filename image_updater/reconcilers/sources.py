@@ -36,7 +36,7 @@ class Place:
 
     @property
     def switches(self) -> bool:
-        """Whether commits go to another branch than the one that is read."""
+        """Tell whether commits go to another branch than the one that is read."""
         return self.push_branch != self.ref.branch or bool(self.ref.name or self.ref.tag or self.ref.commit)
 
     @property
@@ -56,22 +56,22 @@ class Source(Place):
     access: GitAccess
 
 
-def source_key(automation: ImageUpdateAutomation) -> ObjectKey:
+def get_source_key(automation: ImageUpdateAutomation) -> ObjectKey:
     reference = automation.spec.source_ref
     return ObjectKey(reference.namespace or automation.metadata.namespace, reference.name)
 
 
-async def place_of(objects: Objects, wanted: ImageUpdateAutomation) -> Place:
-    """Raises SourceInvalid, SourceMissing."""
+async def find_place(objects: Objects, wanted: ImageUpdateAutomation) -> Place:
+    """Return where the automation reads and pushes. Raises SourceInvalid, SourceMissing."""
     git = wanted.spec.git
     if git is None:
         raise SourceInvalid("source kind 'GitRepository' necessitates field .spec.git: invalid source configuration")
-    key = source_key(wanted)
+    key = get_source_key(wanted)
     repository = await objects.get(GitRepository, key)
     if repository is None:
         group = GitRepository.KIND.group
         raise SourceMissing(f'failed to get source: gitrepositories.{group} "{key.name}" not found')
-    ref = git_ref(git.checkout.ref if git.checkout is not None else repository.spec.ref)
+    ref = make_git_ref(git.checkout.ref if git.checkout is not None else repository.spec.ref)
     branch = (git.push.branch if git.push is not None else "") or ref.branch
     if not branch:
         raise SourceInvalid(
@@ -82,8 +82,8 @@ async def place_of(objects: Objects, wanted: ImageUpdateAutomation) -> Place:
 
 
 async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Source:
-    """Raises SourceInvalid, SourceMissing, GitAccessDenied, ClusterError."""
-    place = await place_of(platform.objects, wanted)
+    """Open what is read and pushed to. Raises SourceInvalid, SourceMissing, GitAccessDenied, ClusterError."""
+    place = await find_place(platform.objects, wanted)
     spec = place.repository.spec
     namespace, secret = place.repository.metadata.namespace, spec.secret_ref.name if spec.secret_ref else ""
     if own := wanted.metadata.annotations.get(WRITE_SECRET, ""):
@@ -93,7 +93,7 @@ async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Sour
     return Source(place.repository, place.git, place.ref, place.push_branch, remote, access)
 
 
-def git_ref(reference: GitReference | None) -> GitRef:
+def make_git_ref(reference: GitReference | None) -> GitRef:
     if reference is None:
         return GitRef()
     return GitRef(
@@ -106,7 +106,7 @@ def git_ref(reference: GitReference | None) -> GitRef:
 
 
 def tracks(repository: GitRepository, branch: str) -> bool:
-    """Whether a GitRepository looks at that branch itself."""
+    """Tell whether a GitRepository looks at that branch itself."""
     ref = repository.spec.ref
     if ref is None:
         return branch == "master"

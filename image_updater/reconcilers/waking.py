@@ -8,7 +8,7 @@ from gitops_core.api import GitRepository
 from gitops_core.errors import ClusterError
 from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.reconciling import Platform
-from image_updater.domain.guards.vouching import same_repository
+from image_updater.domain.guards.vouching import is_same_repository
 from image_updater.reconcilers.sources import tracks
 
 FIELD_MANAGER = "image-automation-controller"
@@ -24,7 +24,7 @@ async def wake_sources(platform: Platform, url: str, branch: str, commit: str) -
     for repository in await platform.objects.list(GitRepository):
         seen = repository.status.artifact.revision if repository.status.artifact else ""
         if (
-            not same_repository(repository.spec.url, url)
+            not is_same_repository(repository.spec.url, url)
             or not tracks(repository, branch)
             or repository.spec.suspend
             or seen.endswith(commit)

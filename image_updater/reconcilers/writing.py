@@ -22,13 +22,12 @@ from gitops_core.runtime.credentials import SECRET, decode_data
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing, SigningKey
 from image_updater.domain.files.messages import commit_message
-from image_updater.domain.files.sightings import Spot
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.forges.pullrequests import Version
 from image_updater.domain.guards.gates import Gatekeeper
 from image_updater.domain.guards.vouching import is_recorded
 from image_updater.errors import BranchTaken
-from image_updater.reconcilers.parts import Part, is_settled, read_parts, stored_statuses
+from image_updater.reconcilers.parts import Part, is_settled, read_parts, read_statuses
 from image_updater.reconcilers.planning import Planned, Together, plan_together
 from image_updater.reconcilers.sources import Source
 
@@ -89,11 +88,13 @@ class Writer:
     announced: Pushing | None = None
 
     async def run(self) -> Run:
-        """Raises GitError, UpdateFailed, BranchTaken, TemplateFieldRemoved, GitOperationFailed, SigningFailed."""
+        """Plan, commit and push. Raises GitError, UpdateFailed, BranchTaken, TemplateFieldRemoved, GitOperationFailed,
+        SigningFailed.
+        """
         source, last, pushes = self.job.source, "", self.platform.metrics.pushes
         for number in range(TRIES):
             base = await source.remote.resolve(source.ref)
-            tip = await self._tip(base)
+            tip = await self._find_tip(base)
             own, *others = await read_parts(self.platform, self.job.wanted, source, tip, self.job.refused)
             if self.job.settled is not None and is_settled(own, self.job.settled, source, base, tip):
                 return Run(own, base, standing=tip if source.switches else None)
@@ -101,7 +102,7 @@ class Writer:
             if not together.plan.edits:
                 return Run(own, base, together)
             commit = await self._commit(base, together)
-            if tip is not None and source.switches and await self._stands(commit, tip, (own, *others)):
+            if tip is not None and source.switches and await self._is_pushed(commit, tip, (own, *others)):
                 return Run(own, base, together, standing=tip)
             try:
                 pushed = await self._push(commit, tip, (own, *others))
@@ -121,8 +122,8 @@ class Writer:
             f"branch '{source.push_branch}' of {source.url} moved {TRIES} times while we tried to push{why}"
         )
 
-    async def _tip(self, base: Revision) -> Revision | None:
-        """Where the push branch is, or None when it is still to be made."""
+    async def _find_tip(self, base: Revision) -> Revision | None:
+        """Return the tip of the push branch, or None when it is still to be made."""
         source = self.job.source
         if not source.switches:
             return base
@@ -135,28 +136,28 @@ class Writer:
 
     async def _commit(self, base: Revision, together: Together) -> Commit:
         spec = self.job.source.git.commit
-        message = await self.platform.compute.run(READING, self._message, together)
+        message = await self.platform.compute.run(READING, self._write_message, together)
         author = Signature(spec.author.name, spec.author.email, self.platform.clock.now().replace(microsecond=0))
-        signer = await self._signer(spec.signing_key) if spec.signing_key is not None else None
+        signer = await self._make_signer(spec.signing_key) if spec.signing_key is not None else None
         return Commit(base.commit, together.plan.edits, message, author, author, signer)
 
-    def _message(self, together: Together) -> str:
+    def _write_message(self, together: Together) -> str:
         spec, changes = self.job.source.git.commit, together.plan.changes
-        back, values = self._taken_back(together), spec.message_template_values
+        back, values = self._explain_taken_back(together), spec.message_template_values
         return commit_message(spec.message_template, self.job.wanted.key, changes, values, back)
 
-    def _taken_back(self, together: Together) -> tuple[str, ...]:
-        """Why images are taken back, each once."""
+    def _explain_taken_back(self, together: Together) -> tuple[str, ...]:
+        """Say why images are taken back, each once."""
         keeper = Gatekeeper(together.own.part.gates, self.platform.clock.now())
         found = {}
         for change in together.plan.changes:
-            entry = keeper.taken_back(Spot(change.file, change.setter, change.old, change.new))
+            entry = keeper.find_taken_back(change)
             if entry is not None:
                 found[entry.policy, entry.tag] = f"Takes back {entry.tag} of {entry.policy}: {entry.reason}"
         return tuple(found.values())
 
-    async def _signer(self, key: SigningKey) -> Signer:
-        """Raises SigningFailed, ClusterError."""
+    async def _make_signer(self, key: SigningKey) -> Signer:
+        """Return what signs with the key of the Secret. Raises SigningFailed, ClusterError."""
         where = ObjectKey(self.job.wanted.metadata.namespace, key.secret_ref.name)
         manifest = await self.platform.cluster.get(ObjectRef(SECRET, where))
         if manifest is None:
@@ -167,8 +168,8 @@ class Writer:
             raise SigningFailed(f"signing key: secret '{where}' holds data that is not base64") from None
         return await self.platform.git.signer(key.type, values, f"signing key: secret '{where}'")
 
-    async def _stands(self, commit: Commit, tip: Revision, parts: tuple[Part, ...]) -> bool:
-        """Whether the push branch says already what `commit` would.
+    async def _is_pushed(self, commit: Commit, tip: Revision, parts: tuple[Part, ...]) -> bool:
+        """Tell whether the push branch has the very content of `commit` already.
 
         Raises:
             BranchTaken: somebody else committed there.
@@ -189,22 +190,22 @@ class Writer:
         return stands or (info.parents == (commit.parent,) and info.tree == tree)
 
     async def _is_ours(self, info: CommitInfo, parts: tuple[Part, ...]) -> bool:
-        """Whether one of the automations that share the branch recorded it, as the watches or the cluster know."""
+        """Tell whether one of the automations that share the branch recorded it, as the watches or the cluster know."""
         automations = [part.automation for part in parts]
-        content = _content_of(info)
+        content = _read_content(info)
         return is_recorded(info.commit, content, (a.status for a in automations)) or is_recorded(
-            info.commit, content, await stored_statuses(self.platform, automations)
+            info.commit, content, await read_statuses(self.platform, automations)
         )
 
     # the push
 
     async def _push(self, commit: Commit, tip: Revision | None, parts: tuple[Part, ...]) -> Revision:
-        """Raises PushConflict: it has to be planned again."""
+        """Push a commit. Raises PushConflict: it has to be planned again."""
         source = self.job.source
         expected = tip.commit if tip is not None else ""
         statuses: tuple[ImageUpdateAutomationStatus, ...] = ()
         if source.switches or source.refspec:  # the next push is to give this commit up
-            statuses = await stored_statuses(self.platform, (part.automation for part in parts))
+            statuses = await read_statuses(self.platform, (part.automation for part in parts))
             await self._announce(Pushing(parent=commit.parent, tree=await source.remote.preview(commit)))
         try:
             return await source.remote.push(
@@ -213,12 +214,12 @@ class Writer:
                 expected=expected,
                 refspec=source.refspec,
                 options=source.options,
-                ours=lambda info: is_recorded(info.commit, _content_of(info), statuses),
+                ours=lambda info: is_recorded(info.commit, _read_content(info), statuses),
             )
         except (PushConflict, PushDenied, GitAccessDenied, SigningFailed):
             raise
         except GitError as error:
-            return await self._after_lost_answer(commit, expected, error)
+            return await self._find_lost(commit, expected, error)
 
     async def _announce(self, pushing: Pushing) -> None:
         """Record what is about to be pushed, for a process that dies before it can say that it was."""
@@ -226,8 +227,8 @@ class Writer:
         await self.platform.statuses.write(wanted, msgspec.structs.replace(wanted.status, pushing=pushing))
         self.announced = pushing
 
-    async def _after_lost_answer(self, commit: Commit, expected: str, error: GitError) -> Revision:
-        """The remote may have taken the commit although its answer was lost: look."""
+    async def _find_lost(self, commit: Commit, expected: str, error: GitError) -> Revision:
+        """Look whether the remote took the commit although its answer was lost."""
         source = self.job.source
         try:
             tip = await source.remote.resolve(GitRef(branch=source.push_branch))
@@ -242,14 +243,14 @@ class Writer:
 
 
 def _is_same(info: CommitInfo, commit: Commit, tree: str) -> bool:
-    """Whether a commit is what making `commit` at its time would have made: one that somebody amended is not."""
+    """Tell whether a commit is what making `commit` at its time gives: one that somebody amended is not."""
     said = info.parents, info.tree, info.message.rstrip(), info.author.name, info.author.email
     ours = (commit.parent,), tree, commit.message.rstrip(), commit.author.name, commit.author.email
     return said == ours and info.author == info.committer
 
 
-def _content_of(info: CommitInfo) -> Pushing | None:
-    """What it changes of which commit; None where it was amended since it was made, or is no commit of ours."""
+def _read_content(info: CommitInfo) -> Pushing | None:
+    """Return the parent and the tree of a commit; None where it was amended since, or has not one parent."""
     if len(info.parents) != 1 or info.author != info.committer:
         return None
     return Pushing(parent=info.parents[0], tree=info.tree)

@@ -42,7 +42,7 @@ def demo(folder: Path, servers: bool, port: int, patience: float) -> None:
     """
 
     async def work() -> None:
-        async with World.made(folder) as world:
+        async with World.make(folder) as world:
             await tell(world, patience)
 
     if servers:

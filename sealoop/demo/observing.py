@@ -21,7 +21,7 @@ class Observer:
         self.changed = asyncio.Condition()
 
     @contextlib.asynccontextmanager
-    async def watching(self, kinds: Iterable[Kind]) -> AsyncIterator[None]:
+    async def watch(self, kinds: Iterable[Kind]) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(self._watch(kind)) for kind in kinds]
             try:
@@ -54,7 +54,7 @@ class Observer:
             self.changed.notify_all()
 
     def get(self, kind: Kind, name: str) -> Any:
-        """The object in namespace default, or an empty mapping."""
+        """Return the object in namespace default, or an empty mapping."""
         return self.objects.get(ObjectRef(kind, ObjectKey("default", name)), {})
 
     async def until(self, claim: Callable[[], object], patience: float) -> None:

@@ -64,13 +64,13 @@ class Clockwork:
                 f"the service ended with code {self.process.returncode}" if self.process.returncode is not None else ""
             )
             why = ended or f"not within {self.patience:.0f} s"
-            raise StepFailed(f"{name}: {why}; see {self.world.folder / 'sealoop.log'}{self.troubles()}")
+            raise StepFailed(f"{name}: {why}; see {self.world.folder / 'sealoop.log'}{self.list_troubles()}")
         seconds = time.monotonic() - self.started
         self.took.append((name, seconds))
         click.echo(f"  {click.style(f'{seconds:6.2f} s', fg='green')}  {name:<18} {told()}")
 
-    def troubles(self) -> str:
-        """What the objects that are not ready say."""
+    def list_troubles(self) -> str:
+        """Return the messages of the objects that are not ready."""
         lines = [
             f"\n  {manifest.get('kind', '')} {manifest['metadata']['name']}: {condition['message']}"
             for manifest in self.observer.objects.values()
@@ -86,20 +86,20 @@ async def tell(world: World, patience: float) -> None:
     click.echo(f"Everything is in {world.folder}")
     observer = Observer(world.cluster)
     try:
-        async with observer.watching(WATCHED), world.service() as process:
+        async with observer.watch(WATCHED), world.run_service() as process:
             told = Clockwork(observer, process, world, patience)
             await start(told)
-            await new_tag(told, "1.1.0")
-            await rotated_secret(told)
-            summary(told)
+            await push_new_tag(told, "1.1.0")
+            await rotate_secret(told)
+            write_summary(told)
     except BaseExceptionGroup as group:
-        raise _only(group) from None
+        raise _unwrap(group) from None
 
 
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error that a task group wrapped."""
+def _unwrap(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first error that a task group wrapped."""
     first = group.exceptions[0]
-    return _only(first) if isinstance(first, BaseExceptionGroup) else first
+    return _unwrap(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def start(told: Clockwork) -> None:
@@ -107,8 +107,8 @@ async def start(told: Clockwork) -> None:
     told.begin("The service starts on an empty cluster")
     await told.step(
         "source fetched",
-        lambda: revision_of(see.get(GitRepository.KIND, "quickstart")),
-        lambda: revision_of(see.get(GitRepository.KIND, "quickstart")),
+        lambda: get_revision(see.get(GitRepository.KIND, "quickstart")),
+        lambda: get_revision(see.get(GitRepository.KIND, "quickstart")),
     )
     await told.step(
         "secret made",
@@ -117,12 +117,14 @@ async def start(told: Clockwork) -> None:
     )
     await told.step(
         "everything ready",
-        lambda: is_ready(see.get(Kustomization.KIND, "quickstart")) and rolled_out(see.get(DEPLOYMENT, "web"), "1.0.0"),
-        lambda: f"Deployment web runs {image_of(see.get(DEPLOYMENT, 'web'))}",
+        lambda: (
+            is_ready(see.get(Kustomization.KIND, "quickstart")) and is_rolled_out(see.get(DEPLOYMENT, "web"), "1.0.0")
+        ),
+        lambda: f"Deployment web runs {get_image(see.get(DEPLOYMENT, 'web'))}",
     )
 
 
-async def new_tag(told: Clockwork, tag: str) -> None:
+async def push_new_tag(told: Clockwork, tag: str) -> None:
     see, world = told.observer, told.world
 
     def deployed() -> Manifest:
@@ -136,29 +138,29 @@ async def new_tag(told: Clockwork, tag: str) -> None:
     world.registry.add(IMAGE, tag)
     await told.step(
         "tag seen",
-        lambda: tag in newest_tags(see.get(ImageRepository.KIND, "web")),
-        lambda: "newest tags: " + ", ".join(newest_tags(see.get(ImageRepository.KIND, "web"))),
+        lambda: tag in list_newest_tags(see.get(ImageRepository.KIND, "web")),
+        lambda: "newest tags: " + ", ".join(list_newest_tags(see.get(ImageRepository.KIND, "web"))),
     )
     await told.step(
         "policy decided",
-        lambda: chosen_tag(see.get(ImagePolicy.KIND, "web")) == tag,
-        lambda: f"{chosen_tag(see.get(ImagePolicy.KIND, 'web'))} is the newest in >=1.0.0",
+        lambda: get_chosen_tag(see.get(ImagePolicy.KIND, "web")) == tag,
+        lambda: f"{get_chosen_tag(see.get(ImagePolicy.KIND, 'web'))} is the newest in >=1.0.0",
     )
     await told.step("commit pushed", lambda: pushed() not in ("", before), lambda: pushed()[:7])
     show_diff(world.show_commit(pushed()))
     await told.step(
         "objects applied",
-        lambda: image_of(deployed()).endswith(f":{tag}"),
-        lambda: f"Deployment web wants {image_of(deployed())}",
+        lambda: get_image(deployed()).endswith(f":{tag}"),
+        lambda: f"Deployment web wants {get_image(deployed())}",
     )
     await told.step(
         "rolled out",
-        lambda: rolled_out(deployed(), tag) and applied(see.get(Kustomization.KIND, "quickstart"), pushed()),
+        lambda: is_rolled_out(deployed(), tag) and is_applied(see.get(Kustomization.KIND, "quickstart"), pushed()),
         lambda: f"{deployed()['status']['readyReplicas']} of {deployed()['spec']['replicas']} Pods ready",
     )
 
 
-async def rotated_secret(told: Clockwork) -> None:
+async def rotate_secret(told: Clockwork) -> None:
     see = told.observer
     fresh = secrets.token_urlsafe(12)
     told.begin("Somebody rotates the database password in the secret store")
@@ -170,7 +172,7 @@ async def rotated_secret(told: Clockwork) -> None:
     )
 
 
-def summary(told: Clockwork) -> None:
+def write_summary(told: Clockwork) -> None:
     click.secho("\nDone.", bold=True, fg="green")
     local = f"--local {told.world.folder / 'cluster'}"
     click.echo(f"""
@@ -189,15 +191,15 @@ def show_diff(text: str) -> None:
         click.secho(f"            {line}", fg=colours.get(line[0]))
 
 
-def revision_of(source: Manifest) -> str:
+def get_revision(source: Manifest) -> str:
     return str(((source.get("status") or {}).get("artifact") or {}).get("revision", ""))
 
 
-def newest_tags(repository: Manifest) -> list[str]:
+def list_newest_tags(repository: Manifest) -> list[str]:
     return list(((repository.get("status") or {}).get("lastScanResult") or {}).get("latestTags", ()))
 
 
-def chosen_tag(policy: Manifest) -> str:
+def get_chosen_tag(policy: Manifest) -> str:
     return str(((policy.get("status") or {}).get("latestRef") or {}).get("tag", ""))
 
 
@@ -206,17 +208,17 @@ def is_ready(manifest: Manifest) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
-def applied(kustomization: Manifest, commit: str) -> bool:
+def is_applied(kustomization: Manifest, commit: str) -> bool:
     return is_ready(kustomization) and str(kustomization["status"].get("lastAppliedRevision", "")).endswith(commit)
 
 
-def image_of(deployment: Manifest) -> str:
+def get_image(deployment: Manifest) -> str:
     return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"]) if deployment else ""
 
 
-def rolled_out(deployment: Manifest, tag: str) -> bool:
-    """Every replica runs the template whose image has `tag`."""
-    if not image_of(deployment).endswith(f":{tag}"):
+def is_rolled_out(deployment: Manifest, tag: str) -> bool:
+    """Tell whether every replica runs the template whose image has `tag`."""
+    if not get_image(deployment).endswith(f":{tag}"):
         return False
     status, wanted = deployment.get("status") or {}, deployment["spec"]["replicas"]
     current = status.get("observedGeneration") == deployment["metadata"]["generation"]

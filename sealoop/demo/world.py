@@ -26,7 +26,7 @@ from typing import Self
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Manifest
 from gitops_core.runtime.clock import SystemChance, SystemClock
-from sealoop.embedded.githttp import GitServer, basic, create_repository
+from sealoop.embedded.githttp import GitServer, create_repository, make_basic
 from sealoop.embedded.registry import RegistryServer
 from sealoop.embedded.vault import EmbeddedVault
 
@@ -54,18 +54,20 @@ class World:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def made(cls, folder: Path) -> AsyncIterator[Self]:
-        """The servers running, the repository pushed, the cluster empty but for the two credentials."""
+    async def make(cls, folder: Path) -> AsyncIterator[Self]:
+        """Yield the world: servers run, the repository is pushed, the cluster is empty but for the two credentials."""
         folder = clear(folder)
         password = secrets.token_urlsafe(16)
         async with contextlib.AsyncExitStack() as stack:
             git = await stack.enter_async_context(
                 GitServer(
-                    folder / "git", authorization={"quickstart.git": basic("sealoop", password)}, port=port_of("git")
+                    folder / "git",
+                    authorization={"quickstart.git": make_basic("sealoop", password)},
+                    port=find_port("git"),
                 )
             )
-            registry = await stack.enter_async_context(RegistryServer(port_of("registry")))
-            vault = await stack.enter_async_context(EmbeddedVault(port=port_of("vault")))
+            registry = await stack.enter_async_context(RegistryServer(find_port("registry")))
+            vault = await stack.enter_async_context(EmbeddedVault(port=find_port("vault")))
             addresses = {"git": address(git.url), "registry": address(registry.url), "vault": address(vault.url)}
             copy_manifests(manifests := folder / "manifests", addresses)
             registry.add(IMAGE, "1.0.0")
@@ -76,13 +78,13 @@ class World:
             await create_repository(folder / "git" / "quickstart.git", files)
             cluster = LocalCluster.open(folder / "cluster", SystemClock(), SystemChance(), shared=True)
             stack.callback(cluster.close)
-            for manifest in credentials(password, vault.token.text()):
+            for manifest in make_credentials(password, vault.token.text()):
                 await cluster.create(manifest, field_manager="sealoop-demo")
             yield cls(folder, cluster, registry, vault, addresses)
 
     @contextlib.asynccontextmanager
-    async def service(self) -> AsyncIterator[asyncio.subprocess.Process]:
-        """`sealoop run` on this world's cluster, asked to stop at the end."""
+    async def run_service(self) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run `sealoop run` on this world's cluster, asked to stop at the end."""
         command = ["run", "--local", str(self.folder / "cluster"), "-f", str(self.folder / "manifests" / "bootstrap")]
         with (self.folder / "sealoop.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
@@ -100,14 +102,14 @@ class World:
                         await process.wait()
 
     def show_commit(self, commit: str) -> str:
-        """The commit on the remote: message and diff."""
+        """Show the commit on the remote: message and diff."""
         command = ["git", "show", "--format=%an: %s", "--unified=0", commit, "--"]
         remote = self.folder / "git" / "quickstart.git"
         return subprocess.run(command, cwd=remote, check=True, capture_output=True, text=True).stdout  # noqa: S603
 
 
 def clear(folder: Path) -> Path:
-    """The folder, absolute, empty but for our mark.
+    """Empty the folder but for our mark; return it as an absolute path.
 
     Raises:
         FolderTaken: it has contents that are not ours.
@@ -121,8 +123,8 @@ def clear(folder: Path) -> Path:
     return folder.absolute()
 
 
-def port_of(server: str) -> int:
-    """The port that the manifests say, or 0 (any free one) when something else has it."""
+def find_port(server: str) -> int:
+    """Return the port that the manifests say, or 0 (any free one) when something else has it."""
     port = int(WRITTEN[server].rpartition(":")[2])
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -138,7 +140,7 @@ def address(url: str) -> str:
 
 
 def copy_manifests(target: Path, addresses: Mapping[str, str]) -> None:
-    """The quickstart's manifests, with the addresses that the servers really got."""
+    """Copy the quickstart's manifests, with the addresses that the servers really got."""
     with resources.as_file(resources.files("sealoop") / "quickstart") as packaged:
         beside = Path(__file__).parents[2] / "deploy" / "examples" / "quickstart"  # a source tree, not installed
         shutil.copytree(packaged if packaged.exists() else beside, target)
@@ -149,8 +151,8 @@ def copy_manifests(target: Path, addresses: Mapping[str, str]) -> None:
         path.write_text(text)
 
 
-def credentials(password: str, token: str) -> tuple[Manifest, ...]:
-    """What is not in Git: the password of the remote and the token of the secret store."""
+def make_credentials(password: str, token: str) -> tuple[Manifest, ...]:
+    """Make what is not in Git: the password of the remote and the token of the secret store."""
 
     def secret(name: str, **data: str) -> Manifest:
         metadata = {"name": name, "namespace": "default"}

@@ -37,23 +37,23 @@ _ENVIRONMENT = {
 _CHUNK = 1 << 16
 
 
-def basic(username: str, password: str) -> str:
-    """The Authorization header of a user and a password."""
+def make_basic(username: str, password: str) -> str:
+    """Make the Authorization header of a user and a password."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
-def bearer(token: str) -> str:
+def make_bearer(token: str) -> str:
     return f"Bearer {token}"
 
 
 async def create_repository(directory: Path, files: Mapping[str, bytes], branch: str = "main") -> None:
-    """A new bare repository whose first commit holds `files`; without files it stays empty.
+    """Create a bare repository whose first commit holds `files`; without files it stays empty.
 
     Raises:
         RuntimeError: git failed.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
-    await _git("init", "--quiet", "--bare", "--template=", f"--initial-branch={branch}", str(directory))
+    await _run_git("init", "--quiet", "--bare", "--template=", f"--initial-branch={branch}", str(directory))
     if not files:
         return
     stream = bytearray(b"commit refs/heads/%s\n" % branch.encode())
@@ -61,10 +61,10 @@ async def create_repository(directory: Path, files: Mapping[str, bytes], branch:
     for path, content in files.items():
         quoted = path.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         stream += b'M 100644 inline "%s"\ndata %d\n%s\n' % (quoted.encode(), len(content), content)
-    await _git(f"--git-dir={directory}", "fast-import", "--quiet", "--date-format=now", stdin=bytes(stream))
+    await _run_git(f"--git-dir={directory}", "fast-import", "--quiet", "--date-format=now", stdin=bytes(stream))
 
 
-async def _git(*arguments: str, stdin: bytes = b"") -> None:
+async def _run_git(*arguments: str, stdin: bytes = b"") -> None:
     pipe = asyncio.subprocess.PIPE
     environment = {**_ENVIRONMENT, "PATH": os.environ.get("PATH", "")}
     process = await asyncio.create_subprocess_exec("git", *arguments, stdin=pipe, stderr=pipe, env=environment)
@@ -101,7 +101,7 @@ class GitServer:
 
     @property
     def url(self) -> str:
-        """Where repository NAME is at `{url}/NAME`, once started."""
+        """Return the address: repository NAME is at `{url}/NAME`, once started."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
@@ -128,13 +128,13 @@ class GitServer:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path_qs))
-        wanted = self._authorization.get(_repository(request.path))
+        wanted = self._authorization.get(_find_repository(request.path))
         if wanted and not hmac.compare_digest(wanted, request.headers.get("Authorization", "")):
             scheme = wanted.partition(" ")[0]
             return web.Response(status=401, headers={"WWW-Authenticate": f'{scheme} realm="sealoop"'})
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            "git", "http-backend", stdin=pipe, stdout=pipe, env=_cgi(request, self._root)
+            "git", "http-backend", stdin=pipe, stdout=pipe, env=_run_cgi(request, self._root)
         )
         feeding = asyncio.create_task(_feed(request, process))
         try:
@@ -159,13 +159,13 @@ async def _drain(process: asyncio.subprocess.Process) -> None:
         pass
 
 
-def _repository(path: str) -> str:
+def _find_repository(path: str) -> str:
     for service in ("/info/refs", "/git-upload-pack", "/git-receive-pack"):
         path = path.removesuffix(service)
     return path.strip("/")
 
 
-def _cgi(request: web.Request, root: Path) -> dict[str, str]:
+def _run_cgi(request: web.Request, root: Path) -> dict[str, str]:
     headers = request.headers
     environment = {
         **_ENVIRONMENT,

@@ -65,7 +65,7 @@ class RegistryServer:
 
     @property
     def host(self) -> str:
-        """What image names begin with: `127.0.0.1:<port>`."""
+        """Return the host that image names begin with: `127.0.0.1:<port>`."""
         return f"127.0.0.1:{self._port}"
 
     @property
@@ -104,18 +104,18 @@ class RegistryServer:
             "layers": [],
         }
         store = self._repositories.setdefault(repository, _Repository())
-        store.blobs[_digest(config)] = config
+        store.blobs[_compute_digest(config)] = config
         return self._keep(store, tag, INDEX, json.dumps(manifest).encode())
 
     def remove(self, repository: str, tag: str) -> None:
-        """Raises KeyError."""
+        """Remove a tag. Raises KeyError: there is none."""
         del self._repositories[repository].tags[tag]
 
     def _descriptor(self, content: bytes) -> dict[str, Any]:
-        return {"digest": _digest(content), "size": len(content)}
+        return {"digest": _compute_digest(content), "size": len(content)}
 
     def _keep(self, store: _Repository, reference: str, media_type: str, content: bytes) -> str:
-        digest = _digest(content)
+        digest = _compute_digest(content)
         store.manifests[digest] = (media_type, content)
         if not reference.startswith("sha256:"):
             store.tags[reference] = digest
@@ -130,7 +130,7 @@ class RegistryServer:
         self.requests.append((request.method, request.path_qs))
         if request.path == "/token" or self._may(request):
             return await handler(request)
-        answer = _error(401, "UNAUTHORIZED", "authentication required")
+        answer = _make_error(401, "UNAUTHORIZED", "authentication required")
         answer.headers["WWW-Authenticate"] = self._challenge(request)
         return answer
 
@@ -157,7 +157,7 @@ class RegistryServer:
     async def _token(self, request: web.Request) -> web.StreamResponse:
         scheme, _, value = request.headers.get("Authorization", "").partition(" ")
         if self._account is None or scheme != "Basic" or not self._knows(value):
-            return _error(401, "UNAUTHORIZED", "authentication required")
+            return _make_error(401, "UNAUTHORIZED", "authentication required")
         token = secrets.token_urlsafe(16)
         self._tokens.add(token)
         return web.json_response({"token": token, "expires_in": 300})
@@ -177,12 +177,12 @@ class RegistryServer:
             path, found, reference = rest.partition(part)
             if found:
                 return await handler(request, path, reference)
-        return _error(404, "UNSUPPORTED", "unsupported")
+        return _make_error(404, "UNSUPPORTED", "unsupported")
 
     async def _tags(self, request: web.Request, path: str, _: str) -> web.StreamResponse:
         store = self._repositories.get(path)
         if store is None:
-            return _error(404, "NAME_UNKNOWN", "repository name not known to registry")
+            return _make_error(404, "NAME_UNKNOWN", "repository name not known to registry")
         asked, last = request.query.get("n", ""), request.query.get("last", "")
         size = min(int(asked), self._page) if asked.isdigit() and int(asked) else self._page
         following = [tag for tag in sorted(store.tags) if tag > last]
@@ -200,22 +200,22 @@ class RegistryServer:
         store = self._repositories.get(path) or _Repository()
         digest = store.tags.get(reference, reference)
         if digest not in store.manifests:
-            return _error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+            return _make_error(404, "MANIFEST_UNKNOWN", "manifest unknown")
         media_type, content = store.manifests[digest]
-        return _content(request, content, {DIGEST_HEADER: digest, "Content-Type": media_type})
+        return _read_content(request, content, {DIGEST_HEADER: digest, "Content-Type": media_type})
 
     async def _blob(self, request: web.Request, path: str, digest: str) -> web.StreamResponse:
         content = (self._repositories.get(path) or _Repository()).blobs.get(digest)
         if content is None:
-            return _error(404, "BLOB_UNKNOWN", "blob unknown to registry")
-        return _content(request, content, {DIGEST_HEADER: digest, "Content-Type": "application/octet-stream"})
+            return _make_error(404, "BLOB_UNKNOWN", "blob unknown to registry")
+        return _read_content(request, content, {DIGEST_HEADER: digest, "Content-Type": "application/octet-stream"})
 
     async def _upload(self, request: web.Request, path: str, upload: str) -> web.StreamResponse:
         if request.method == "POST":
             upload = secrets.token_hex(8)
             self._uploads[upload] = b""
         if upload not in self._uploads:
-            return _error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+            return _make_error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
         content = self._uploads[upload] + await request.read()
         self._uploads[upload] = content
         location = f"/v2/{path}/blobs/uploads/{upload}"
@@ -226,21 +226,21 @@ class RegistryServer:
 
     def _finish(self, path: str, upload: str, digest: str) -> web.StreamResponse:
         content = self._uploads.pop(upload)
-        if digest != _digest(content):
-            return _error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+        if digest != _compute_digest(content):
+            return _make_error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
         self._repositories.setdefault(path, _Repository()).blobs[digest] = content
         return web.Response(status=201, headers={"Location": f"/v2/{path}/blobs/{digest}", DIGEST_HEADER: digest})
 
 
-def _digest(content: bytes) -> str:
+def _compute_digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _content(request: web.Request, content: bytes, headers: Mapping[str, str]) -> web.Response:
+def _read_content(request: web.Request, content: bytes, headers: Mapping[str, str]) -> web.Response:
     if request.method == "HEAD":
         return web.Response(headers={**headers, "Content-Length": str(len(content))})
     return web.Response(body=content, headers=headers)
 
 
-def _error(status: int, code: str, message: str) -> web.Response:
+def _make_error(status: int, code: str, message: str) -> web.Response:
     return web.json_response({"errors": [{"code": code, "message": message}]}, status=status)

@@ -59,14 +59,14 @@ class EmbeddedVault:
 
     async def __aenter__(self) -> Self:
         application = web.Application()
-        application.router.add_get("/v1/sys/health", self._health)
-        application.router.add_get("/v1/auth/token/lookup-self", self._lookup)
+        application.router.add_get("/v1/sys/health", self._get_health)
+        application.router.add_get("/v1/auth/token/lookup-self", self._look_up)
         application.router.add_get("/v1/sys/internal/ui/mounts/secret/{key:.*}", self._mount)
         application.router.add_get("/v1/secret/data/{key:.+}", self._read)
         for method in ("POST", "PUT"):
             application.router.add_route(method, "/v1/secret/data/{key:.+}", self._write)
-        application.router.add_get("/v1/secret/{any:.+}", self._misplaced)
-        application.router.add_route("*", "/{any:.*}", self._unknown)
+        application.router.add_get("/v1/secret/{any:.+}", self._refuse_misplaced)
+        application.router.add_route("*", "/{any:.*}", self._refuse_unknown)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -79,18 +79,18 @@ class EmbeddedVault:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _health(self, request: web.Request) -> web.Response:
+    async def _get_health(self, request: web.Request) -> web.Response:
         return web.json_response({"initialized": True, "sealed": False, "standby": False})
 
-    async def _lookup(self, request: web.Request) -> web.Response:
-        return self._refusal(request) or web.json_response({"data": {"policies": ["root"], "ttl": 0}})
+    async def _look_up(self, request: web.Request) -> web.Response:
+        return self._refuse(request) or web.json_response({"data": {"policies": ["root"], "ttl": 0}})
 
     async def _mount(self, request: web.Request) -> web.Response:
         mount = {"path": "secret/", "type": "kv", "options": {"version": "2"}}
-        return self._refusal(request) or web.json_response({"data": mount})
+        return self._refuse(request) or web.json_response({"data": mount})
 
     async def _read(self, request: web.Request) -> web.Response:
-        if (refusal := self._refusal(request)) is not None:
+        if (refusal := self._refuse(request)) is not None:
             return refusal
         versions = self._keys.get(request.match_info["key"], [])
         number = request.query.get("version", "0")
@@ -111,7 +111,7 @@ class EmbeddedVault:
         return web.json_response(body, status=404 if version.data is None else 200)
 
     async def _write(self, request: web.Request) -> web.Response:
-        if (refusal := self._refusal(request)) is not None:
+        if (refusal := self._refuse(request)) is not None:
             return refusal
         try:
             body = await request.json()
@@ -122,14 +122,14 @@ class EmbeddedVault:
         version = self.put(request.match_info["key"], body["data"])
         return web.json_response({"data": {"version": version, "destroyed": False}})
 
-    async def _misplaced(self, request: web.Request) -> web.Response:
+    async def _refuse_misplaced(self, request: web.Request) -> web.Response:
         warning = "Invalid path for a versioned K/V secrets engine."
-        return self._refusal(request) or web.json_response({"data": None, "warnings": [warning]}, status=404)
+        return self._refuse(request) or web.json_response({"data": None, "warnings": [warning]}, status=404)
 
-    async def _unknown(self, request: web.Request) -> web.Response:
-        return self._refusal(request) or web.json_response({"errors": ["no handler for this path"]}, status=404)
+    async def _refuse_unknown(self, request: web.Request) -> web.Response:
+        return self._refuse(request) or web.json_response({"errors": ["no handler for this path"]}, status=404)
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
+    def _refuse(self, request: web.Request) -> web.Response | None:
         self.requests += 1
         given = request.headers.get("X-Vault-Token", "").encode()
         if hmac.compare_digest(given, self.token.reveal()):

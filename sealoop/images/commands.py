@@ -165,14 +165,14 @@ def simulate(
 
     async def work() -> int:
         from gitops_core.meta import ObjectKey
-        from image_updater.commands.pick import policy_in
+        from image_updater.commands.pick import read_policy
         from sealoop.images import simulating
-        from sealoop.images.simulating import placed_at
+        from sealoop.images.simulating import place_at
 
         moment = since.replace(tzinfo=UTC) if since is not None else None
         async with opened(connection) as (cluster, usual):
             key = ObjectKey(namespace or usual, policy)
-            instead = placed_at(policy_in(file, ""), key) if file is not None else None
+            instead = place_at(read_policy(file, ""), key) if file is not None else None
             simulating.show(await simulating.simulate(cluster, key, instead, state_dir, moment), output)
         return 0
 
@@ -220,12 +220,12 @@ def lint(
 
         if files:
             tell_of_unchecked_rules()
-            given, refused = linting.given_in(manifests_in(files, recursive=recursive), complete=not partial)
+            given, refused = linting.collect_given(manifests_in(files, recursive=recursive), complete=not partial)
         else:
             async with opened(connection) as (cluster, _):
-                given, refused = await linting.given_by(cluster, namespace), ()
+                given, refused = await linting.read_given(cluster, namespace), ()
             given = replace(given, complete=given.complete and not partial)
-        return linting.show(linting.looked_at(folders, given), refused, output)
+        return linting.show(linting.add_places(folders, given), refused, output)
 
     run(work())
 
@@ -266,9 +266,9 @@ def import_(files: tuple[str, ...], recursive: bool, namespace: str, checkout: P
         click.echo(note, err=True)
     objects = list(imported.objects)
     if checkout is not None:
-        from sealoop.images.importing import marked
+        from sealoop.images.importing import mark
 
-        objects = marked(objects, checkout)
+        objects = mark(objects, checkout)
     if objects:
         click.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
     raise SystemExit(1 if imported.notes else 0)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from image_updater.domain.files.plan import CommitPlan
+    from image_updater.domain.files.sightings import CommitPlan
     from image_updater.domain.files.targets import DeclaredTarget
 
 MOST_BYTES = 33 << 20
@@ -55,10 +55,10 @@ def edit(images: tuple[str, ...], guards: tuple[str, ...], dry_run: bool, output
     """
     from image_updater.domain.files.plan import plan_commit
 
-    values = wanted_values(images)
-    targets = declared_targets(guards)
+    values = list_values(images)
+    targets = read_targets(guards)
     try:
-        files = found_files(path, targets)
+        files = find_files(path, targets)
         plan = plan_commit(files, values, targets=targets)
         if not dry_run:
             for name, content in plan.edits.items():
@@ -66,21 +66,21 @@ def edit(images: tuple[str, ...], guards: tuple[str, ...], dry_run: bool, output
     except OSError as error:
         raise click.ClickException(f"{error.filename or path}: {(error.strerror or str(error)).lower()}") from None
     if output == "json":
-        click.echo(inventory(plan, written=not dry_run))
+        click.echo(write_inventory(plan, written=not dry_run))
     elif dry_run or output == "diff":
         for name, content in plan.edits.items():
-            click.echo(unified(name, files[name], content), nl=False)
-    click.echo(summary(plan, written=not dry_run), err=True)
+            click.echo(write_difference(name, files[name], content), nl=False)
+    click.echo(write_summary(plan, written=not dry_run), err=True)
     raise SystemExit(WOULD_CHANGE if dry_run and plan.edits else 0)
 
 
 _SET = re.compile(r"(?P<namespace>[^:=/\s]+):(?P<name>[^:=/\s]+)=(?P<image>\S+)")
 
 
-def wanted_values(images: Sequence[str]) -> dict[str, str]:
-    """What each setter sets.
+def list_values(images: Sequence[str]) -> dict[str, str]:
+    """Return the value of each setter.
 
-    >>> wanted_values(["shop:web=localhost:5000/web:1.0"])["shop:web:name"]
+    >>> list_values(["shop:web=localhost:5000/web:1.0"])["shop:web:name"]
     'localhost:5000/web'
 
     Raises:
@@ -114,8 +114,8 @@ def wanted_values(images: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def declared_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
-    """The targets of the UpdateGuards in these files. Raises ClickException."""
+def read_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
+    """Read the targets of the UpdateGuards in these files. Raises ClickException."""
     if not guards:
         return ()
     import msgspec
@@ -141,23 +141,24 @@ def declared_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
 
 
 def is_marked(name: str, content: bytes) -> bool:
-    """Whether a file holds what every marker holds."""
+    """Tell whether a file holds what every marker holds."""
     from image_updater.domain.files.markers import SCREEN
 
     return SCREEN.encode() in content
 
 
-def found_files(
+def find_files(
     path: Path, targets: Iterable[DeclaredTarget], screen: Callable[[str, bytes], bool] = is_marked
 ) -> dict[str, bytes]:
-    """What below `path` (or `path` itself, a file) the screen lets through or is a target, by path below it.
+    """Read the files below `path` (or the file `path`) that the screen lets through or that are targets, by path below
+    it.
 
     Raises:
         OSError.
     """
     from image_updater.domain.files.targets import select_targeted
 
-    names = [path.name] if path.is_file() else sorted(_walked(path))
+    names = [path.name] if path.is_file() else sorted(_walk(path))
     aimed = set(select_targeted(names, targets))
     found: dict[str, bytes] = {}
     for name in names:
@@ -168,7 +169,7 @@ def found_files(
     return found
 
 
-def _walked(top: Path) -> Iterator[str]:
+def _walk(top: Path) -> Iterator[str]:
     for folder, folders, names in os.walk(top, onerror=_complain):
         folders[:] = [name for name in folders if name != ".git" and not Path(folder, name).is_symlink()]
         for name in names:
@@ -209,10 +210,10 @@ def replace_file(file: Path, before: bytes, after: bytes) -> None:
 _LINES = re.compile(rb"[^\n]*\n|[^\n]+")
 
 
-def unified(name: str, before: bytes, after: bytes) -> bytes:
-    """A difference that `git apply` takes.
+def write_difference(name: str, before: bytes, after: bytes) -> bytes:
+    """Write a difference that `git apply` takes.
 
-    >>> unified("a", b"x\\n1", b"x\\n2").splitlines()[-4:]
+    >>> write_difference("a", b"x\\n1", b"x\\n2").splitlines()[-4:]
     [b'-1', b'\\\\ No newline at end of file', b'+2', b'\\\\ No newline at end of file']
     """
     path = os.fsencode(name)
@@ -221,8 +222,8 @@ def unified(name: str, before: bytes, after: bytes) -> bytes:
     return b"".join(line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n" for line in lines)
 
 
-def inventory(plan: CommitPlan, *, written: bool) -> str:
-    """What changed and every place that was seen, as JSON."""
+def write_inventory(plan: CommitPlan, *, written: bool) -> str:
+    """Write what changed and every place that was seen, as JSON."""
     import msgspec
 
     from image_updater.domain.files.inventory import mark_applied, printable
@@ -236,8 +237,8 @@ def inventory(plan: CommitPlan, *, written: bool) -> str:
     return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()
 
 
-def summary(plan: CommitPlan, *, written: bool) -> str:
-    """How many places are in which state, and each that a person should look at."""
+def write_summary(plan: CommitPlan, *, written: bool) -> str:
+    """Write how many places are in which state, and each that a person should look at."""
     from image_updater.domain.files.inventory import describe_place, printable, select_noteworthy
 
     changed = len(plan.changes)

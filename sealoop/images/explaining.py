@@ -17,15 +17,15 @@ from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
 from image_updater.domain.files.inventory import printable, where
-from image_updater.domain.files.plan import Sighting
-from image_updater.domain.files.sightings import parse_setter
-from image_updater.domain.guards.explaining import verdicts
+from image_updater.domain.files.places import parse_setter
+from image_updater.domain.files.sightings import Sighting
+from image_updater.domain.guards.explaining import explain_tags
 from image_updater.domain.guards.selectors import selects
 from image_updater.domain.guards.verdicts import Chosen, Verdict
 from image_updater.reconcilers.parts import read_part
 from image_updater.reconcilers.planning import plan_part
 from image_updater.reconcilers.sources import open_source
-from sealoop.images.looking import Look, looking
+from sealoop.images.looking import Look, open_look
 
 SHOWN = 20
 """Tags in the table; -o json and --all have all of them."""
@@ -63,40 +63,40 @@ async def explain(cluster: Cluster, key: ObjectKey) -> Explanation:
     Raises:
         GitOpsError: there is no such policy, or it cannot be decided: the message says why.
     """
-    async with looking(cluster) as look:
+    async with open_look(cluster) as look:
         policy = await look.policy(key)
         wanted, _, note = await look.listed(policy)
         request, found = await look.policies.explain(policy)
         if isinstance(found, Chosen):
-            said = _complaint(policy)
+            said = _find_complaint(policy)
             decision = f"{found.tag} is {'taken back to' if found.how == 'taken back' else found.how}"
         else:
             said = ""
             decision = f"nothing can be chosen: {found.message}"
-        automations = [await _followed(look, each, policy) for each in await _following(look, policy)]
+        automations = [await _follow(look, each, policy) for each in await _find_following(look, policy)]
         return Explanation(
             policy=key,
             image=wanted.spec.image,
             chosen=found.tag if isinstance(found, Chosen) else "",
             decision=decision,
-            verdicts=verdicts(request),
+            verdicts=explain_tags(request),
             automations=tuple(automations),
             notes=tuple(text for text in (note, said) if text),
         )
 
 
-def _complaint(policy: ImagePolicy) -> str:
-    """What the service says where it decides nothing: it also knows what vanished, which is not remembered here."""
+def _find_complaint(policy: ImagePolicy) -> str:
+    """Return the service's message where it decides nothing: it also knows what vanished, which is forgotten here."""
     ready = policy.status.ready
     return f"the service has not decided so: {ready.message}" if ready is not None and ready.status == "False" else ""
 
 
-async def _following(look: Look, policy: ImagePolicy) -> list[ImageUpdateAutomation]:
+async def _find_following(look: Look, policy: ImagePolicy) -> list[ImageUpdateAutomation]:
     automations = await look.platform.objects.list(ImageUpdateAutomation, policy.metadata.namespace)
     return [each for each in automations if selects(each.spec.policy_selector, policy.metadata.labels)]
 
 
-async def _followed(look: Look, automation: ImageUpdateAutomation, policy: ImagePolicy) -> Followed:
+async def _follow(look: Look, automation: ImageUpdateAutomation, policy: ImagePolicy) -> Followed:
     base = f"{policy.metadata.namespace}:{policy.metadata.name}"
     url = ""
     try:
@@ -113,7 +113,7 @@ async def _followed(look: Look, automation: ImageUpdateAutomation, policy: Image
 
 
 def _may_follow(place: Sighting, base: str) -> bool:
-    """Whether a place follows the policy `namespace:name`, or could not be read far enough to tell that it does not."""
+    """Tell whether a place follows the policy `namespace:name`, or may: it could not be read far enough."""
     setters = [text for text in place.setter.split(", ") if text]
     return not setters or any(parse_setter(setter).base == base for setter in setters)
 

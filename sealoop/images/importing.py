@@ -14,23 +14,23 @@ from image_updater.api import Target, UpdateGuard
 from image_updater.domain.files.markers import Unparsable
 from image_updater.domain.files.marking import add_markers
 from image_updater.domain.files.targets import DeclaredTarget
-from sealoop.images.editing import found_files, replace_file
+from sealoop.images.editing import find_files, replace_file
 
 
-def marked(objects: Sequence[Manifest], checkout: Path) -> list[Manifest]:
-    """The objects without the targets whose values were marked in the checkout's files; says what was done.
+def mark(objects: Sequence[Manifest], checkout: Path) -> list[Manifest]:
+    """Mark the targets' values in the checkout's files, print what was done; return the objects without these targets.
 
     Raises:
         ClickException: a file cannot be read or written.
     """
     try:
-        return [_marked(each, checkout) if each["kind"] == UpdateGuard.KIND.kind else each for each in objects]
+        return [_mark(each, checkout) if each["kind"] == UpdateGuard.KIND.kind else each for each in objects]
     except OSError as error:
         raise click.ClickException(f"{error.filename or checkout}: {error.strerror or error}") from None
 
 
-def _marked(guard: Manifest, checkout: Path) -> Manifest:
-    """The guard with the targets that are still needed."""
+def _mark(guard: Manifest, checkout: Path) -> Manifest:
+    """Return the guard with the targets that are still needed."""
     namespace = str(guard["metadata"]["namespace"])
     by_file: dict[str, list[tuple[Mapping[str, Any], DeclaredTarget]]] = {}
     for plain in guard["spec"]["targets"]:
@@ -40,7 +40,7 @@ def _marked(guard: Manifest, checkout: Path) -> Manifest:
     for name, together in by_file.items():
         targets = [target for _, target in together]
         try:
-            content = _content(checkout, name, targets)
+            content = _read_content(checkout, name, targets)
             after = add_markers(name, content, targets)
         except Unparsable as error:
             click.echo(f"{name}: a target is kept: {error}", err=True)
@@ -51,9 +51,9 @@ def _marked(guard: Manifest, checkout: Path) -> Manifest:
     return {**guard, "spec": {**guard["spec"], "targets": kept}}
 
 
-def _content(checkout: Path, name: str, targets: Sequence[DeclaredTarget]) -> bytes:
-    """Raises Unparsable: there is no such file."""
-    content = found_files(checkout, targets).get(name)
+def _read_content(checkout: Path, name: str, targets: Sequence[DeclaredTarget]) -> bytes:
+    """Read a file. Raises Unparsable: there is no such file."""
+    content = find_files(checkout, targets).get(name)
     if content is None:
         raise Unparsable("there is no such file in the checkout")
     return content

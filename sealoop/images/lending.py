@@ -15,12 +15,12 @@ from yarl import URL
 
 from gitops_core.api import GitRepository
 from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.oci.sites import host_in
+from gitops_core.oci.sites import get_host
 from gitops_core.ports import Cluster
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.informers import listed
 from image_updater.api import ImageRepository, ImageUpdateAutomation
-from image_updater.reconcilers.sources import WRITE_SECRET, source_key
+from image_updater.reconcilers.sources import WRITE_SECRET, get_source_key
 
 FIELD_MANAGER = "sealoop"
 
@@ -46,19 +46,19 @@ async def lend_token(cluster: Cluster, token: Token) -> None:
     """
     urls = {repository.key: repository.spec.url for repository in await listed(cluster, GitRepository)}
     automations = await listed(cluster, ImageUpdateAutomation)
-    pushed = {key: urls[key] for key in map(source_key, automations) if key in urls}
-    host = token_host(pushed, token.host)
+    pushed = {key: urls[key] for key in map(get_source_key, automations) if key in urls}
+    host = get_token_host(pushed, token.host)
     name = f"sealoop-lent-{secrets.token_hex(8)}"
     for automation in automations:
-        if host and _server(pushed.get(source_key(automation), "")) == host:
+        if host and _get_server(pushed.get(get_source_key(automation), "")) == host:
             data = {"username": token.username, "password": token.value}
             await _add_secret(cluster, ObjectKey(automation.metadata.namespace, name), "Opaque", data)
             patch = {"metadata": {"annotations": {WRITE_SECRET: name}}}
             await cluster.patch(automation.ref, patch, field_manager=FIELD_MANAGER)
 
 
-def token_host(urls: Mapping[ObjectKey, str], named: str) -> str:
-    """Host and port that a token is for, as `https://host:port`; "" when nothing is pushed over http(s).
+def get_token_host(urls: Mapping[ObjectKey, str], named: str) -> str:
+    """Return host and port of a token as `https://host:port`; "" when nothing is pushed over http(s).
 
     Args:
         urls: of the GitRepositories that are pushed to.
@@ -67,16 +67,16 @@ def token_host(urls: Mapping[ObjectKey, str], named: str) -> str:
     Raises:
         ClickException.
     """
-    servers = {server for server in map(_server, urls.values()) if server}
+    servers = {server for server in map(_get_server, urls.values()) if server}
     if not named and len(servers) > 1:
         shown = ", ".join(sorted(servers))
         raise click.ClickException(
             f"the token is for one host, and the automations push to {shown}: name it with --git-host"
         )
-    server = _named(named) or next(iter(servers), "")
+    server = _read_host(named) or next(iter(servers), "")
     for key, url in sorted(urls.items()):
-        if _server(url).startswith("http://") and host_in(url) == host_in(server):
-            cause = f"GitRepository '{key}' is at {_server(url)}"
+        if _get_server(url).startswith("http://") and get_host(url) == get_host(server):
+            cause = f"GitRepository '{key}' is at {_get_server(url)}"
             raise click.ClickException(f"the token does not go over plain http, and {cause}: use https")
     if named and server not in servers:
         raise click.ClickException(f"no automation pushes to {named}, which --git-host names")
@@ -98,20 +98,20 @@ async def lend_logins(cluster: Cluster, docker_config: bytes, namespace: str) ->
         await _add_secret(cluster, key, "kubernetes.io/dockerconfigjson", data)
 
 
-def _named(text: str) -> str:
-    """What a person named, as `https://host:port`. Raises ClickException."""
+def _read_host(text: str) -> str:
+    """Write what a person named as `https://host:port`. Raises ClickException."""
     if not text:
         return ""
     url = text if "://" in text else f"https://{text}"
-    server, rest = _server(url), url.partition("://")[2]
+    server, rest = _get_server(url), url.partition("://")[2]
     if not server.startswith("https://") or any(character in rest.rstrip("/") for character in "/@?#"):
         raise click.ClickException("--git-host names no host: it has to be like git.example.com or git.example:8443")
     return server
 
 
-def _server(url: str) -> str:
-    """`https://host:port` of a URL, likewise http; "" for one of another scheme, or that cannot be read."""
-    host = host_in(url)
+def _get_server(url: str) -> str:
+    """Return `https://host:port` of a URL, likewise http; "" for one of another scheme, or that cannot be read."""
+    host = get_host(url)
     if not host or URL(url).scheme not in ("http", "https"):
         return ""
     return f"{URL(url).scheme}://{f'[{host}]' if ':' in host else host}:{URL(url).port}"

@@ -14,21 +14,22 @@ import msgspec
 from gitops_core.meta import Manifest, Resource
 from gitops_core.ports import Cluster
 from gitops_core.runtime.informers import listed
-from gitops_core.schema import default, from_manifest, object_schema, validate
+from gitops_core.schema import default, from_manifest, make_object_schema, validate
 from image_updater.api import KINDS, ImagePolicy, ImageRef, ImageRepository, UpdateGuard
 from image_updater.domain.files.doubts import near_misses
 from image_updater.domain.files.markers import SCREEN, is_considered, mend
-from image_updater.domain.files.plan import Sighting, plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.lint import Finding, Given, lint
-from sealoop.images.editing import found_files
+from sealoop.images.editing import find_files
 
 R = TypeVar("R", bound=Resource)
 ANY_IMAGE = ImageRef(name="registry.invalid/image", tag="0", digest="sha256:" + "0" * 64)
 
 
-def given_in(manifests: Iterable[Manifest], *, complete: bool) -> tuple[Given, tuple[Finding, ...]]:
-    """The objects of our kinds among `manifests`, and what an API server would say of those that it refuses."""
+def collect_given(manifests: Iterable[Manifest], *, complete: bool) -> tuple[Given, tuple[Finding, ...]]:
+    """Return the objects of our kinds among `manifests`, and findings for those that an API server would refuse."""
     kinds = {(kind.KIND.group, kind.KIND.kind): kind for kind in KINDS}
     objects: list[Resource] = []
     refused: list[Finding] = []
@@ -38,7 +39,7 @@ def given_in(manifests: Iterable[Manifest], *, complete: bool) -> tuple[Given, t
         if kind is None:
             continue
         placed = {**manifest, "metadata": {"namespace": "default", **manifest["metadata"]}}
-        schema = object_schema(kind)
+        schema = make_object_schema(kind)
         filled = default(schema, placed)
         about = f"{kind.KIND.kind} {placed['metadata']['namespace']}/{placed['metadata']['name']}"
         if faults := validate(schema, filled):
@@ -48,18 +49,18 @@ def given_in(manifests: Iterable[Manifest], *, complete: bool) -> tuple[Given, t
             objects.append(from_manifest(kind, filled))
         except (msgspec.ValidationError, TypeError) as error:
             refused.append(Finding(about, "error", str(error)))
-    return _given(objects, complete), tuple(refused)
+    return _make_given(objects, complete), tuple(refused)
 
 
-async def given_by(cluster: Cluster, namespace: str) -> Given:
-    """The objects that the cluster has; "" for all namespaces."""
+async def read_given(cluster: Cluster, namespace: str) -> Given:
+    """Read the objects that the cluster has; "" for all namespaces."""
     objects: list[Resource] = []
     for kind in (ImageRepository, ImagePolicy, UpdateGuard):
         objects += await listed(cluster, kind, namespace)
-    return _given(objects, complete=not namespace)
+    return _make_given(objects, complete=not namespace)
 
 
-def _given(objects: Sequence[Resource], complete: bool) -> Given:
+def _make_given(objects: Sequence[Resource], complete: bool) -> Given:
     return Given(
         repositories=_of(ImageRepository, objects),
         policies=_of(ImagePolicy, objects),
@@ -72,8 +73,8 @@ def _of(kind: type[R], objects: Iterable[Resource]) -> tuple[R, ...]:
     return tuple(each for each in objects if isinstance(each, kind))
 
 
-def looked_at(folders: Sequence[Path], given: Given) -> Given:
-    """`given` with the marked places of the folders' files, and those that the guards' targets lead to.
+def add_places(folders: Sequence[Path], given: Given) -> Given:
+    """Add to `given` the marked places of the folders' files, and those that the guards' targets lead to.
 
     Files are named by their path below their folder; where several folders are given, with the folder in front.
 
@@ -86,19 +87,19 @@ def looked_at(folders: Sequence[Path], given: Given) -> Given:
         if not guard.spec.suspend
         for target in guard.spec.targets
     ]
-    values = {setter: value for policy in given.policies for setter, value in _values(policy).items()}
+    values = {setter: value for policy in given.policies for setter, value in _list_values(policy).items()}
     places: list[Sighting] = []
     texts: dict[str, str] = {}
     missing: list[set[Sighting]] = []
     for folder in folders:
         try:
-            files = found_files(folder, targets, screen=may_be_marked)
+            files = find_files(folder, targets, screen=may_be_marked)
         except OSError as error:
             raise click.ClickException(f"{error.filename or folder}: {error.strerror or error}") from None
         seen = plan_commit(files, values, targets=targets).sightings
         if not given.complete:
-            elsewhere = {base: "" for place in seen for base in _bases(place.setter) if base not in values}
-            seen = plan_commit(files, values | _of_any(elsewhere), targets=targets).sightings
+            elsewhere = {base: "" for place in seen for base in _list_bases(place.setter) if base not in values}
+            seen = plan_commit(files, values | _list_possible(elsewhere), targets=targets).sightings
         front = f"{folder}/" if len(folders) > 1 else ""
         names = {mend(name) for name in files}
         nowhere = {place for place in seen if place.line == 0 and place.file not in names}
@@ -114,7 +115,7 @@ def looked_at(folders: Sequence[Path], given: Given) -> Given:
 
 
 def may_be_marked(name: str, content: bytes) -> bool:
-    """Whether a file holds a marker, or what may have been meant as one."""
+    """Tell whether a file holds a marker, or what may have been meant as one."""
     if SCREEN.encode() in content:
         return True
     return is_considered(name) and any(near_misses(_text(content)))
@@ -124,15 +125,15 @@ def _text(content: bytes) -> str:
     return content.decode(errors="replace")
 
 
-def _values(policy: ImagePolicy) -> dict[str, str]:
-    """What its setters set: what it chose, or what it might."""
+def _list_values(policy: ImagePolicy) -> dict[str, str]:
+    """Return the values of its setters: what it chose, or what it might."""
     digest = "" if policy.spec.digest_reflection_policy == "Never" else ANY_IMAGE.digest
     image = policy.status.latest_ref or msgspec.structs.replace(ANY_IMAGE, digest=digest)
     return setters(policy.metadata.namespace, {policy.metadata.name: image})
 
 
-def _of_any(bases: Iterable[str]) -> dict[str, str]:
-    """What the setters of policies that are not given might set."""
+def _list_possible(bases: Iterable[str]) -> dict[str, str]:
+    """Return values that the setters of policies that are not given might set."""
     values: dict[str, str] = {}
     for base in bases:
         namespace, _, name = base.partition(":")
@@ -140,8 +141,8 @@ def _of_any(bases: Iterable[str]) -> dict[str, str]:
     return values
 
 
-def _bases(setter: str) -> Iterable[str]:
-    """The policies `namespace:name` that a place's setter names."""
+def _list_bases(setter: str) -> Iterable[str]:
+    """Yield the policies `namespace:name` that a place's setter names."""
     split = (each.split(":") for each in setter.split(", "))
     return [f"{parts[0]}:{parts[1]}" for parts in split if len(parts) > 1 and all(parts[:2])]
 

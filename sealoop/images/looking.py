@@ -16,7 +16,6 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry
 
-from gitops_core.adapters.git import GitMirrors
 from gitops_core.errors import RegistryError, StalledError
 from gitops_core.meta import ObjectKey, Resource
 from gitops_core.oci.references import Repository
@@ -25,18 +24,19 @@ from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.fencing import FencedCluster, FencedGit
 from gitops_core.runtime.informers import Informers, WatchedObjects
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.registries import registry_access
 from gitops_core.runtime.statuses import StatusWriter
 from image_updater.api import ImagePolicy, ImageRepository
-from image_updater.domain.guards.vouching import catalog_name
+from image_updater.domain.guards.vouching import make_catalog_name
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.choices import repository_key
+from image_updater.domain.tags.choices import get_repository_key
 from image_updater.domain.tags.listings import Listings
 from image_updater.errors import RepositoryNotReady
 from image_updater.reconcilers import ImagePolicyReconciler
 from image_updater.reconcilers.checkpoints import Checkpoints
-from sealoop.service import opened_ports
+from sealoop.service import git_mirrors, opened_ports
 from sealoop.wiring import Ports
 
 
@@ -87,14 +87,14 @@ class Look:
         )
 
     async def policy(self, key: ObjectKey) -> ImagePolicy:
-        """Raises RepositoryNotReady."""
+        """Return the ImagePolicy. Raises RepositoryNotReady."""
         found = await self.platform.objects.get(ImagePolicy, key)
         if found is None:
             raise RepositoryNotReady(f"there is no ImagePolicy '{key}'")
         return found
 
     async def listed(self, policy: ImagePolicy) -> tuple[ImageRepository, Repository, str]:
-        """The policy's repository, its tags in the catalog with the ages that the cluster remembers, and a note.
+        """List the policy's repository into the catalog, with the ages that the cluster remembers, and a note.
 
         The registry is asked once. When it does not answer, the tags that the cluster remembers have to do; the note
         says so.
@@ -102,12 +102,12 @@ class Look:
         Raises:
             RepositoryNotReady: there is no ImageRepository, or its tags are not known at all.
         """
-        key = repository_key(policy)
+        key = get_repository_key(policy)
         wanted = await self.platform.objects.get(ImageRepository, key)
         if wanted is None:
             raise RepositoryNotReady(f"there is no ImageRepository '{key}', which ImagePolicy '{policy.key}' names")
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
-        name, now, note, trouble = catalog_name(wanted, str(repository)), self.platform.clock.now(), "", ""
+        name, now, note, trouble = make_catalog_name(wanted, str(repository)), self.platform.clock.now(), "", ""
         cluster, catalog = self.platform.cluster, self.ports.catalog
         checkpoints = Checkpoints(cluster, self.platform.objects, self.platform.clock, catalog)
         tags: tuple[str, ...] = ()
@@ -127,12 +127,12 @@ class Look:
 
 
 @asynccontextmanager
-async def looking(cluster: Cluster) -> AsyncIterator[Look]:
-    """What it remembers is gone at the end."""
+async def open_look(cluster: Cluster) -> AsyncIterator[Look]:
+    """Yield a Look, whose memory is gone at the end."""
     clock, chance, metrics = SystemClock(), SystemChance(), Metrics(CollectorRegistry())
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealoop-look-")))
-        git = GitMirrors(folder / "git", allow_file=True)
+        git = git_mirrors(folder, Policy(file_remotes=True))
         stack.push_async_callback(git.close)
         ports = await opened_ports(folder, clock, stack)
         fenced, informers = FencedCluster(cluster, Closed()), Informers(cluster, clock, chance, metrics)

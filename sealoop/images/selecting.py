@@ -21,7 +21,7 @@ from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.informers import listed_manifests
 from gitops_core.runtime.registries import SERVICE_ACCOUNT
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
-from image_updater.reconcilers.checkpoints import CONFIG_MAP, checkpoint_of
+from image_updater.reconcilers.checkpoints import CONFIG_MAP, make_checkpoint_key
 from image_updater.reconcilers.pullrequests import SECRET as PULL_REQUEST_SECRET
 from image_updater.reconcilers.sources import WRITE_SECRET
 from sealoop.kinds import NAMESPACE
@@ -31,13 +31,13 @@ SERVED: tuple[type[Resource], ...] = (GitRepository, *KINDS)
 Find = Callable[[ObjectRef], Awaitable[Manifest | None]]
 
 
-async def among(manifests: Iterable[Manifest], namespace: str) -> list[Manifest]:
-    """Of manifests in files, what takes part.
+async def select(manifests: Iterable[Manifest], namespace: str) -> list[Manifest]:
+    """Select what takes part of manifests in files.
 
     Args:
         namespace: whose; "" for all. It is also the namespace of manifests that name none (else `default`).
     """
-    known = {_place(placed): placed for placed in (_placed(each, namespace or "default") for each in manifests)}
+    known = {_identify(placed): placed for placed in (_put(each, namespace or "default") for each in manifests)}
     served = {kind.KIND[::2] for kind in SERVED}
     roots = [
         manifest
@@ -48,11 +48,11 @@ async def among(manifests: Iterable[Manifest], namespace: str) -> list[Manifest]
     async def find(ref: ObjectRef) -> Manifest | None:
         return known.get((ref.kind[::2], ref.key))
 
-    return await _with_named(roots, find)
+    return await _add_named(roots, find)
 
 
-async def in_cluster(cluster: Cluster, namespace: str) -> list[Manifest]:
-    """Of a cluster's objects, what takes part; what is named and cannot be read is told."""
+async def select_in_cluster(cluster: Cluster, namespace: str) -> list[Manifest]:
+    """Select what takes part of a cluster's objects; what is named and cannot be read is reported."""
     roots: list[Manifest] = []
     for kind in KINDS:
         with contextlib.suppress(KindUnknown):  # who has no UpdateGuards has not installed them
@@ -65,14 +65,14 @@ async def in_cluster(cluster: Cluster, namespace: str) -> list[Manifest]:
             click.echo(f"without {ref}: {error}", err=True)
             return None
 
-    return await _with_named(roots, find)
+    return await _add_named(roots, find)
 
 
-async def _with_named(roots: Sequence[Manifest], find: Find) -> list[Manifest]:
-    """The roots, and what they name, and what that names."""
-    found, asked, fresh = list(roots), {_place(each) for each in roots}, list(roots)
+async def _add_named(roots: Sequence[Manifest], find: Find) -> list[Manifest]:
+    """Return the roots with what they name, and what that names."""
+    found, asked, fresh = list(roots), {_identify(each) for each in roots}, list(roots)
     while fresh:
-        named = {(ref.kind[::2], ref.key): ref for manifest in fresh for ref in named_by(manifest)}
+        named = {(ref.kind[::2], ref.key): ref for manifest in fresh for ref in list_named(manifest)}
         missing = sorted(ref for place, ref in named.items() if place not in asked)
         asked |= named.keys()
         fresh = [manifest for manifest in [await find(ref) for ref in missing] if manifest is not None]
@@ -80,16 +80,16 @@ async def _with_named(roots: Sequence[Manifest], find: Find) -> list[Manifest]:
     return found
 
 
-def named_by(manifest: Manifest) -> Iterable[ObjectRef]:
-    """What an object needs of others: its namespace, sources, Secrets, ServiceAccount and checkpoint.
+def list_named(manifest: Manifest) -> Iterable[ObjectRef]:
+    """Yield what an object needs of others: its namespace, sources, Secrets, ServiceAccount and checkpoint.
 
     >>> spec = {"secretRef": {"name": "pull"}}
     >>> manifest = {"kind": "GitRepository", "metadata": {"name": "a", "namespace": "shop"}, "spec": spec}
-    >>> [str(ref) for ref in named_by(manifest)]
+    >>> [str(ref) for ref in list_named(manifest)]
     ['Namespace/shop', 'Secret/shop/pull']
     >>> annotations = {"sealoop.dev/write-secret": "push", "sealoop.dev/pull-request-secret": "api"}
     >>> metadata = {"name": "a", "namespace": "shop", "annotations": annotations}
-    >>> [str(ref) for ref in named_by({"kind": "ImageUpdateAutomation", "metadata": metadata})]
+    >>> [str(ref) for ref in list_named({"kind": "ImageUpdateAutomation", "metadata": metadata})]
     ['Namespace/shop', 'Secret/shop/push', 'Secret/shop/api']
     """
     kind, metadata, spec = manifest["kind"], manifest["metadata"], manifest.get("spec") or {}
@@ -114,7 +114,7 @@ def named_by(manifest: Manifest) -> Iterable[ObjectRef]:
     names = filter(None, map(annotations.get, (WRITE_SECRET, PULL_REQUEST_SECRET)))
     yield from (ObjectRef(SECRET, ObjectKey(namespace, name)) for name in names)
     if kind == ImageRepository.KIND.kind:
-        yield ObjectRef(CONFIG_MAP, checkpoint_of(ObjectKey(namespace, metadata["name"])))
+        yield ObjectRef(CONFIG_MAP, make_checkpoint_key(ObjectKey(namespace, metadata["name"])))
         if account := spec.get("serviceAccountName"):
             yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, account))
 
@@ -129,14 +129,14 @@ def _secrets(namespace: str, references: Iterable[Any]) -> Iterable[ObjectRef]:
     yield from (ObjectRef(SECRET, ObjectKey(namespace, each["name"])) for each in named)
 
 
-def _placed(manifest: Manifest, namespace: str) -> Manifest:
-    """The manifest in a namespace."""
+def _put(manifest: Manifest, namespace: str) -> Manifest:
+    """Return the manifest in a namespace."""
     if Kind.of_manifest(manifest) == NAMESPACE or manifest["metadata"].get("namespace"):
         return manifest
     return {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
 
 
-def _place(manifest: Manifest) -> tuple[tuple[str, ...], ObjectKey]:
-    """Group and kind, whatever the version, and key."""
+def _identify(manifest: Manifest) -> tuple[tuple[str, ...], ObjectKey]:
+    """Return group and kind, whatever the version, and key."""
     ref = ObjectRef.of(manifest)
     return ref.kind[::2], ref.key

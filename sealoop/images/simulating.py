@@ -16,13 +16,13 @@ import msgspec
 
 from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
-from image_updater.adapters.catalog import recorded_history
+from image_updater.adapters.catalog import read_history
 from image_updater.api import ImagePolicy
 from image_updater.domain.guards.replays import Step, replay
-from image_updater.domain.guards.vouching import catalog_name
+from image_updater.domain.guards.vouching import make_catalog_name
 from image_updater.domain.tags.history import TagEvent
 from image_updater.errors import RepositoryNotReady
-from sealoop.images.looking import looking
+from sealoop.images.looking import open_look
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ async def simulate(
     Raises:
         GitOpsError: there is no such policy, or its repository's tags are not known.
     """
-    async with looking(cluster) as look:
+    async with open_look(cluster) as look:
         policy = instead if instead is not None else await look.policy(key)
         wanted, repository, _ = await look.listed(policy)
-        name = catalog_name(wanted, str(repository))
+        name = make_catalog_name(wanted, str(repository))
         events = await look.ports.catalog.history(name)
         if state_dir is not None:
-            events = await asyncio.to_thread(recorded_history, state_dir / "tags.db", name)
+            events = await asyncio.to_thread(read_history, state_dir / "tags.db", name)
         if not events:
             where = f"in {state_dir}" if state_dir is not None else "in the cluster"
             raise RepositoryNotReady(f"no history of {repository} {where}: it was never listed there")
@@ -62,8 +62,8 @@ async def simulate(
         return Played(policy.key, wanted.spec.image, len(events), steps)
 
 
-def placed_at(policy: ImagePolicy, key: ObjectKey) -> ImagePolicy:
-    """The policy as if it were the cluster's of that name; its labels are its own."""
+def place_at(policy: ImagePolicy, key: ObjectKey) -> ImagePolicy:
+    """Return the policy as if it were the cluster's of that name; its labels are its own."""
     metadata = msgspec.structs.replace(policy.metadata, namespace=key.namespace, name=key.name)
     return msgspec.structs.replace(policy, metadata=metadata)
 

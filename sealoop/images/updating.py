@@ -22,7 +22,6 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster
@@ -32,16 +31,17 @@ from gitops_core.runtime.computing import Threads
 from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.informers import listed
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import Policy
 from gitops_core.schema import crd
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, MarkerReport, UpdateGuard
 from image_updater.domain.files.inventory import describe_place, select_noteworthy
 from sealoop.applying import prepare, tell_of_unchecked_rules
 from sealoop.clusters import Connection, opened
 from sealoop.images.lending import FIELD_MANAGER, Token, lend_logins, lend_token
-from sealoop.images.selecting import SERVED, among, in_cluster
+from sealoop.images.selecting import SERVED, select, select_in_cluster
 from sealoop.kinds import NAMESPACE
-from sealoop.service import opened_ports
-from sealoop.terminals import visible
+from sealoop.service import git_mirrors, opened_ports
+from sealoop.terminals import make_visible
 from sealoop.wiring import image_controllers
 
 LOOK = 0.05
@@ -91,10 +91,10 @@ async def update_once(once: Once) -> tuple[Result, ...]:
         GitOpsError, ClickException: the objects cannot be read, or there is no automation among them.
     """
     clock, chance = SystemClock(), SystemChance()
-    found = await _found(once)
+    found = await _find(once)
     with contextlib.closing(LocalCluster.open(None, clock, chance)) as cluster:
-        await prepare(cluster, map(crd, SERVED), [*_namespaces(found), *_bare(found)])
-        await _statuses(cluster, found)
+        await prepare(cluster, map(crd, SERVED), [*_make_namespaces(found), *_strip(found)])
+        await _restore_statuses(cluster, found)
         before = await listed(cluster, ImageUpdateAutomation)
         if not before:
             where = f" in namespace {once.namespace}" if once.namespace else ""
@@ -103,18 +103,18 @@ async def update_once(once: Once) -> tuple[Result, ...]:
             await lend_token(cluster, once.token)
         if once.docker_config is not None:
             await lend_logins(cluster, once.docker_config, once.namespace)
-        async with _working(cluster, allow_file=bool(once.manifests)) as broken:
+        async with _work(cluster, allow_file=bool(once.manifests)) as broken:
             try:
                 async with asyncio.timeout(once.timeout):
-                    await _settled(cluster, broken)
+                    await _is_settled(cluster, broken)
             except TimeoutError:
                 click.echo(f"not done within {once.timeout:g}s", err=True)
         return await _results(cluster, before)
 
 
 @contextlib.asynccontextmanager
-async def _working(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[asyncio.Task[None]]:
-    """The image controllers at work on the cluster; yields their task, which ends early only when it breaks.
+async def _work(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[asyncio.Task[None]]:
+    """Run the image controllers on the cluster; yield their task, which ends early only when it breaks.
 
     Args:
         allow_file: read and write repositories of this machine: for who wrote the objects, not for a cluster's tenants.
@@ -124,23 +124,23 @@ async def _working(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealoop-once-")))
         metrics = Metrics(CollectorRegistry())
         compute = stack.enter_context(contextlib.closing(Threads(metrics)))
-        git = GitMirrors(folder / "git", allow_file=allow_file)
+        policy = Policy(file_remotes=allow_file, reported_places=sys.maxsize)
+        git = git_mirrors(folder, policy)
         stack.push_async_callback(git.close)
-        ports = await opened_ports(folder, clock, stack, compute)
+        ports = await opened_ports(folder, clock, stack, compute, policy)
         work = process.run(
             cluster=cluster,
             git=git,
             clock=clock,
             chance=chance,
             # no UpdateGuard: it looks at workloads, which are not here
-            assemble=lambda platform: [
-                c for c in image_controllers(platform, ports, sys.maxsize) if c.kind is not UpdateGuard
-            ],
+            assemble=lambda platform: [c for c in image_controllers(platform, ports) if c.kind is not UpdateGuard],
             settings=process.Settings(grace=1.0),
             stop=stop,
             metrics=metrics,
             health=process.Health(),
             compute=compute,
+            policy=policy,
         )
         task = asyncio.create_task(work)
         try:
@@ -150,23 +150,23 @@ async def _working(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[
             await task
 
 
-async def _found(once: Once) -> list[Manifest]:
+async def _find(once: Once) -> list[Manifest]:
     if once.manifests:
         tell_of_unchecked_rules()
-        return await among(once.manifests, once.namespace)
+        return await select(once.manifests, once.namespace)
     async with opened(once.connection) as (cluster, _):
-        return await in_cluster(cluster, once.namespace)
+        return await select_in_cluster(cluster, once.namespace)
 
 
-def _namespaces(manifests: Sequence[Manifest]) -> list[Manifest]:
-    """The namespaces of the objects, as far as they are not among them."""
+def _make_namespaces(manifests: Sequence[Manifest]) -> list[Manifest]:
+    """Make the namespaces of the objects, as far as they are not among them."""
     present = {ref.key.name for ref in map(ObjectRef.of, manifests) if ref.kind == NAMESPACE}
     wanted = {manifest["metadata"].get("namespace", "") for manifest in manifests} - present - {"", "default"}
     return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in sorted(wanted)]
 
 
-def _bare(manifests: Iterable[Manifest]) -> list[Manifest]:
-    """The objects as somebody would write them; automations are not suspended here."""
+def _strip(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """Return the objects as somebody would write them; automations are not suspended here."""
     bare: list[Manifest] = []
     for manifest in manifests:
         metadata = manifest["metadata"]
@@ -178,8 +178,8 @@ def _bare(manifests: Iterable[Manifest]) -> list[Manifest]:
     return bare
 
 
-async def _statuses(cluster: Cluster, manifests: Iterable[Manifest]) -> None:
-    """What the objects' controllers remember: what was chosen, quarantined, set back."""
+async def _restore_statuses(cluster: Cluster, manifests: Iterable[Manifest]) -> None:
+    """Restore what the objects' controllers remember: what was chosen, quarantined, set back."""
     ours = {kind.KIND for kind in SERVED}
     for manifest in manifests:
         if Kind.of_manifest(manifest) not in ours or not manifest.get("status"):
@@ -191,7 +191,7 @@ async def _statuses(cluster: Cluster, manifests: Iterable[Manifest]) -> None:
         await cluster.patch(ref, {"status": status}, field_manager=FIELD_MANAGER, subresource="status")
 
 
-async def _settled(cluster: Cluster, working: asyncio.Task[None]) -> None:
+async def _is_settled(cluster: Cluster, working: asyncio.Task[None]) -> None:
     """Wait until repositories, then policies, then automations have looked, each after the ones before."""
     kinds: tuple[type[Resource], ...] = (ImageRepository, ImagePolicy, ImageUpdateAutomation)
     for number, kind in enumerate(kinds):
@@ -228,7 +228,7 @@ async def _results(cluster: Cluster, before: Sequence[ImageUpdateAutomation]) ->
 
 
 def docker_config(path: Path | None) -> bytes | None:
-    """What `docker login` has stored, from `path` or where docker keeps it; None when there is nothing.
+    """Read what `docker login` has stored, from `path` or where docker keeps it; None when there is nothing.
 
     Raises:
         ClickException: `path` was named and cannot be read.
@@ -253,7 +253,7 @@ def show(results: Sequence[Result], output: str) -> int:
     else:
         for result in results:
             state = f"pushed {result.commit[:7]}" if result.commit else "ok" if result.ok else "failed"
-            click.echo(f"{result.kind.lower()}/{result.key.name}\t{state}\t{visible(result.message)}")
+            click.echo(f"{result.kind.lower()}/{result.key.name}\t{state}\t{make_visible(result.message)}")
     for result in results:
         for place in select_noteworthy(result.inventory):
             click.echo(describe_place(place), err=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sealoop.embedded.githttp import GitServer, basic, create_repository
+from sealoop.embedded.githttp import GitServer, create_repository, make_basic
 from tests.journeys.surroundings import Surroundings
 from tests.servers.controlplane import ControlPlane
 from tests.servers.git import BareRepository
@@ -93,7 +93,7 @@ def stage(plane: ControlPlane, folder: Path, registry: RealRegistry, vault: Vaul
     """The servers, without the service."""
     loop = Loop()
     (folder / "git").mkdir()
-    locked = {f"locked-{number}.git": basic(USER, PASSWORD) for number in range(9)}
+    locked = {f"locked-{number}.git": make_basic(USER, PASSWORD) for number in range(9)}
     server = GitServer(folder / "git", authorization=locked)
     hostile, hanging = hostile_registry(), hostile_registry()  # one that hangs keeps its own repositories waiting
     try:

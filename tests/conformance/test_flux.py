@@ -238,7 +238,7 @@ def test_a_kustomization_is_the_same(syncs: Syncs) -> None:
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_what_becomes_of_a_kustomization_is_the_same(syncs: Syncs, name: str) -> None:
+def test_a_kustomization_ends_up_the_same(syncs: Syncs, name: str) -> None:
     row = recorded("g-kustomizations")[name]
 
     status = syncs.after[name]["status"]

@@ -189,7 +189,7 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("manifest", "path"), UNSUPPORTED, ids=[path for _, path in UNSUPPORTED])
-def test_what_is_not_acted_on_is_named_and_stops(served: Stage, manifest: dict[str, Any], path: str) -> None:
+def test_a_field_that_is_not_acted_on_is_named_and_stops(served: Stage, manifest: dict[str, Any], path: str) -> None:
     place = served.place("unsupported")
     what = f"{manifest['kind'].lower()}/x"
 

@@ -132,7 +132,7 @@ class Author:
         match verb:
             case "create" | "apply":
                 force = chance.random() < 0.4
-                return Step(verb, ref, manager, self._manifest(ref), force=force, dry_run=dry_run)
+                return Step(verb, ref, manager, self._fetch_manifest(ref), force=force, dry_run=dry_run)
             case "patch" | "replace":
                 return Step(verb, ref, manager, self._change(ref), dry_run=dry_run)
             case "json":
@@ -147,15 +147,15 @@ class Author:
             case _:
                 return Step("delete", ref, manager, dry_run=dry_run)
 
-    def _manifest(self, ref: ObjectRef) -> dict[str, Any]:
+    def _fetch_manifest(self, ref: ObjectRef) -> dict[str, Any]:
         return {
             "apiVersion": ref.kind.api_version,
             "kind": ref.kind.kind,
             **self._content(ref),
-            "metadata": {"name": ref.key.name, "namespace": ref.key.namespace, **self._labels()},
+            "metadata": {"name": ref.key.name, "namespace": ref.key.namespace, **self._get_labels()},
         }
 
-    def _labels(self) -> dict[str, Any]:
+    def _get_labels(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, share in (("labels", 0.5), ("annotations", 0.3)):
             if self._random.random() < share:
@@ -172,7 +172,7 @@ class Author:
 
     def _change(self, ref: ObjectRef) -> dict[str, Any]:
         """A merge patch: like a manifest, with some nulls."""
-        content = {"metadata": self._labels(), **self._content(ref)}
+        content = {"metadata": self._get_labels(), **self._content(ref)}
         for name, schema in self._schemas[ref.kind]["properties"].items():
             inner, within = content.get(name), sorted(schema.get("properties", NAMES))
             if isinstance(inner, dict):

@@ -62,7 +62,7 @@ async def test_a_created_object_is_there_as_it_was_answered(cluster: Cluster, na
     assert owners(created) == {("ann", "Update", ""): {"f:data": {".": {}, "f:a": {}}}}
 
 
-async def test_what_is_not_there_is_none(cluster: Cluster, namespace: str) -> None:
+async def test_getting_a_missing_object_gives_none(cluster: Cluster, namespace: str) -> None:
     assert await cluster.get(named(CONFIG_MAP, namespace, "absent")) is None
     assert await cluster.get(named(CONFIG_MAP, "absent", "absent")) is None
 
@@ -173,7 +173,7 @@ async def test_a_replacement_of_another_object_is_refused(cluster: Cluster, name
         await cluster.replace(other, field_manager="ann")
 
 
-async def test_what_is_not_there_is_not_replaced(cluster: Cluster, namespace: str) -> None:
+async def test_replacing_a_missing_object_fails(cluster: Cluster, namespace: str) -> None:
     with pytest.raises(NotFound):
         await cluster.replace(config_map(namespace), field_manager="ann")
 
@@ -282,7 +282,7 @@ async def test_a_patch_can_insist_on_a_version(cluster: Cluster, namespace: str)
         await cluster.patch(ref, {"metadata": {"resourceVersion": version}, "data": {"a": "3"}}, field_manager="ann")
 
 
-async def test_what_is_not_there_is_not_patched(cluster: Cluster, namespace: str) -> None:
+async def test_patching_a_missing_object_fails(cluster: Cluster, namespace: str) -> None:
     with pytest.raises(NotFound):
         await cluster.patch(named(CONFIG_MAP, namespace, "absent"), {"data": {}}, field_manager="ann")
 
@@ -302,7 +302,7 @@ async def test_an_apply_creates_and_merges(cluster: Cluster, namespace: str) -> 
     }
 
 
-async def test_what_is_no_longer_applied_goes(cluster: Cluster, namespace: str) -> None:
+async def test_a_field_that_is_no_longer_applied_is_removed(cluster: Cluster, namespace: str) -> None:
     await cluster.apply(config_map(namespace, a="1", b="2"), field_manager="ann")
     await cluster.apply(config_map(namespace, b="2"), field_manager="bob")
 

@@ -38,7 +38,7 @@ async def test_a_tls_secret_needs_its_keys(cluster: Cluster, namespace: str) -> 
     assert await refused(cluster, wanted) == {"data[tls.key]"}
 
 
-async def test_what_is_no_base64_is_a_bad_request(cluster: Cluster, namespace: str) -> None:
+async def test_data_that_is_not_base64_is_a_bad_request(cluster: Cluster, namespace: str) -> None:
     with pytest.raises(BadRequest):
         await cluster.create(secret(namespace, data={"a": "%"}), field_manager="tests")
 

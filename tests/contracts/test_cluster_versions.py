@@ -94,7 +94,7 @@ async def test_an_apply_is_refused_in_a_version_that_the_stored_object_does_not_
         await twofold.cluster.apply(twofold.manifest(_TWO, both="x"), field_manager="bob", force=True)
 
 
-async def test_who_applied_in_a_version_that_an_update_does_not_fit_is_forgotten(twofold: Twofold) -> None:
+async def test_an_applier_in_a_version_that_an_update_does_not_fit_is_forgotten(twofold: Twofold) -> None:
     await twofold.cluster.apply(twofold.manifest(_ONE, both="x"), field_manager="ann", force=False)
     assert await twofold.managers() == {"ann"}
 

@@ -195,7 +195,7 @@ async def test_closing_says_why_and_leaves_it_to_be_found(world: World) -> None:
     assert await world.comments(made.number) == ["Nothing is left."]
 
 
-async def test_what_people_do_is_seen(world: World) -> None:
+async def test_a_pull_request_shows_what_people_did(world: World) -> None:
     made = await world.forge.open(world.head, "main", "A title", "A body")
 
     await world.person("close", made.number)

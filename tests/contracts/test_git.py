@@ -102,7 +102,7 @@ async def test_a_missing_ref_is_named(world: World) -> None:
         await remote.resolve(GitRef(branch="ain"))
 
 
-async def test_what_cannot_be_a_ref_is_not_found(world: World) -> None:
+async def test_a_name_that_cannot_be_a_ref_is_not_found(world: World) -> None:
     repository, remote = await world.repository()
     first = await repository.commit({"a": b"1"})
 

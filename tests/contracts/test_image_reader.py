@@ -128,7 +128,7 @@ async def test_a_tag_that_moved_is_another_image(world: World) -> None:
     assert (image.digest, image.platforms, image.labels) == (digest, ("linux/arm64",), {"version": "2"})
 
 
-async def test_what_is_not_there_is_unknown(world: World) -> None:
+async def test_a_missing_image_is_unknown(world: World) -> None:
     repository = world.repository()
     await asyncio.to_thread(world.push, repository.path, "1.0.0", {"linux/amd64": {}})
 

@@ -117,7 +117,7 @@ async def test_a_digest_names_what_the_tag_names(world: World) -> None:
     assert await world.registry.digest(repository, second, world.access) == second
 
 
-async def test_what_is_not_there(world: World) -> None:
+async def test_a_missing_tag_or_repository_is_unknown(world: World) -> None:
     repository, _ = await pushed(world, "1.0.0")
 
     with pytest.raises(ImageUnknown):

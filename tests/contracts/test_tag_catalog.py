@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.catalogfile import AWAY
-from image_updater.domain.tags.history import merged, moved
+from image_updater.domain.tags.history import merge, record_digest
 from image_updater.ports import SeenTag, TagCatalog, TagEvent
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -65,7 +65,7 @@ async def test_an_empty_repository_is_not_an_unknown_one(catalog: TagCatalog) ->
     assert await catalog.history("r/unknown") == ()
 
 
-async def test_who_listed_when(catalog: TagCatalog) -> None:
+async def test_each_identity_has_the_time_of_its_own_listing(catalog: TagCatalog) -> None:
     await catalog.store("r/app", ["1.0"], NOW, "one")
     await catalog.store("r/app", ["1.0"], LATER, "another")
     await catalog.store("r/app", ["1.0"], LATER, "slow", NOW)
@@ -77,7 +77,7 @@ async def test_who_listed_when(catalog: TagCatalog) -> None:
     assert await catalog.listed_at("r/other", "one") is None
 
 
-async def test_how_new_what_it_knows_is(catalog: TagCatalog) -> None:
+async def test_the_newest_listing_counts_whoever_made_it(catalog: TagCatalog) -> None:
     await catalog.observe("r/app", "1.0", "", NOW)
     assert await catalog.newest("r/app") is None
 
@@ -188,7 +188,7 @@ async def test_forgotten_is_unknown(catalog: TagCatalog) -> None:
     assert await catalog.tags("r/other") == ("1.0",)
 
 
-async def test_who_reads_again_gets_the_same_tuple(catalog: TagCatalog) -> None:
+async def test_reading_again_gives_the_same_tuple(catalog: TagCatalog) -> None:
     await catalog.store("r/app", ["1.0", "1.1"], NOW)
     first, times = await catalog.tags("r/app"), await catalog.seen("r/app")
     await catalog.store("r/app", ["1.1", "1.0"], LATER)
@@ -197,7 +197,7 @@ async def test_who_reads_again_gets_the_same_tuple(catalog: TagCatalog) -> None:
     assert await catalog.seen("r/app") is times
 
 
-async def test_what_was_begun_is_finished_though_nobody_waits(catalog: TagCatalog) -> None:
+async def test_a_write_that_nobody_waits_for_is_finished(catalog: TagCatalog) -> None:
     asking = asyncio.ensure_future(catalog.store("r/app", ["1.0"], NOW))
     await asyncio.sleep(0)
     asking.cancel()
@@ -234,7 +234,7 @@ class Model:
 
     def observe(self, tag: str, digest: str, now: datetime) -> str:
         before = self.known.get(tag, SeenTag(tag, now))
-        self.known[tag] = moved(before, digest, now)
+        self.known[tag] = record_digest(before, digest, now)
         if self.listed is not None:
             self.listed.add(tag)
         return before.digest if digest not in ("", before.digest) else ""
@@ -242,7 +242,7 @@ class Model:
     def restore(self, seen: Iterable[SeenTag]) -> None:
         for theirs in seen:
             ours = self.known.get(theirs.tag)
-            self.known[theirs.tag] = theirs if ours is None else merged(ours, theirs)
+            self.known[theirs.tag] = theirs if ours is None else merge(ours, theirs)
 
     def seen(self) -> tuple[SeenTag, ...]:
         return tuple(self.known[tag] for tag in sorted(self.listed or (), reverse=True))
@@ -280,7 +280,7 @@ def _replayed(events: Iterable[TagEvent]) -> set[str]:
     return {event.tag for event in events if event.what == "appeared"}
 
 
-async def test_what_is_remembered_is_named_until_it_is_forgotten(catalog: TagCatalog) -> None:
+async def test_a_repository_is_named_until_it_is_forgotten(catalog: TagCatalog) -> None:
     await catalog.store("r/b", ["1.0"], NOW)
     await catalog.observe("r/a", "1.0", "", NOW)
 

@@ -77,7 +77,7 @@ class Reader:
         """Do what the block says. Raises AssertionError, with its place and what was printed."""
         text = self.adapted(snippet.text)
         if snippet.file:
-            file = self._place() / snippet.file
+            file = self._make_sort_key() / snippet.file
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
         match snippet.language, snippet.mark:
@@ -129,25 +129,30 @@ class Reader:
         with self._log.open("wb") as log:
             command = ["bash", "-c", f"{_VARIABLES}exec {text.strip()}"]
             service = subprocess.Popen(
-                command, cwd=self._place(), env=self._environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                cwd=self._make_sort_key(),
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         self._services.append(service)
 
     def _compare(self, snippet: Snippet, expected: str) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not shows(self._seen(), expected):
+        while not shows(self._read_seen(), expected):
             over = (self._looking is None and self._log is None) or time.monotonic() > deadline
             assert not over, f"{snippet} does not show in:\n{self.printed}{self.logs()}"
             time.sleep(0.5)
 
-    def _seen(self) -> str:
+    def _read_seen(self) -> str:
         if self._looking is not None:
             self._run(self.adapted(self._looking.text))
         elif self._log is not None:
             self.printed = self._log.read_text()
         return self.printed
 
-    def _place(self) -> Path:
+    def _make_sort_key(self) -> Path:
         """The folder that the reader's shell is in."""
         return Path((self.folder / "reader" / "place").read_text().strip())
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from sealoop.embedded.githttp import GitServer, basic, create_repository
+from sealoop.embedded.githttp import GitServer, create_repository, make_basic
 from tests.servers.certificates import Authority
 from tests.servers.registry import TlsRegistry
 
@@ -36,7 +36,7 @@ def git_server(folder: Path, files: Mapping[str, str]) -> Iterator[tuple[str, Pa
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(keys.certificate, keys.key)
     root = folder / "served"
-    server = GitServer(root, authorization={"fleet.git": basic("git", TOKEN)}, tls=tls)
+    server = GitServer(root, authorization={"fleet.git": make_basic("git", TOKEN)}, tls=tls)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

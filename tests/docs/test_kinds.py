@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gitops_core.meta import Resource
-from sealoop.fields import page_of, table
+from sealoop.fields import write_page, write_table
 from sealoop.wiring import KINDS
 from tests.servers.programs import ROOT
 
@@ -16,17 +16,17 @@ SECTIONS = ["What it needs", "A manifest that runs", "What you see", "Common tas
 
 
 def test_every_kind_has_its_page_and_no_page_is_left_over() -> None:
-    assert {path.name for path in (DOCS / "kinds").iterdir()} == {page_of(kind) for kind in KINDS}
+    assert {path.name for path in (DOCS / "kinds").iterdir()} == {write_page(kind) for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.KIND.kind)
 def test_a_page_has_every_section_a_manifest_of_its_kind_and_the_current_table(kind: type[Resource]) -> None:
-    text = (DOCS / "kinds" / page_of(kind)).read_text()
+    text = (DOCS / "kinds" / write_page(kind)).read_text()
 
     assert text.startswith(f"# {kind.KIND.kind}\n")
     assert re.findall(r"(?m)^## (.*)", text) == SECTIONS
     assert f"kind: {kind.KIND.kind}\n" in text.partition("## A manifest that runs")[2].partition("## What you see")[0]
-    assert table(kind) in text
+    assert write_table(kind) in text
 
 
 def test_the_map_names_every_document() -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from gitops_core.api import KINDS as CORE
 from gitops_core.meta import Resource
-from gitops_core.schema import default, from_manifest, object_schema, prune, unsupported, validate
+from gitops_core.schema import default, from_manifest, make_object_schema, prune, unsupported, validate
 from image_updater.api import KINDS as IMAGES
 from secrets_sync.api import KINDS as SECRETS
 from tests.docs.reader import Reader, free_ports
@@ -69,7 +69,7 @@ def test_yaml_is_what_an_api_server_takes(snippet: Snippet) -> None:
         kind = KINDS.get((manifest["apiVersion"], manifest["kind"]))
         if kind is None:
             continue
-        schema = object_schema(kind)
+        schema = make_object_schema(kind)
         filled = default(schema, manifest)
         assert validate(schema, filled) == ()
         assert prune(schema, manifest) == manifest, "a field that the kind does not have"

@@ -16,10 +16,10 @@ import gitops_core.api
 import image_updater.api
 import secrets_sync.api
 from gitops_core.meta import Resource
-from gitops_core.schema import object_schema, to_manifest
+from gitops_core.schema import make_object_schema, to_manifest
 
 KINDS: tuple[type[Resource], ...] = (*gitops_core.api.KINDS, *image_updater.api.KINDS, *secrets_sync.api.KINDS)
-SCHEMAS = {cls: object_schema(cls) for cls in KINDS}
+SCHEMAS = {cls: make_object_schema(cls) for cls in KINDS}
 
 # objects of our own classes, from the classes themselves
 

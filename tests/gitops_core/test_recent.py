@@ -89,7 +89,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["get", "put", "drop"]), KEYS, st.int
 
 
 @given(STEPS)
-def test_what_is_kept_are_the_last_used_that_fit_and_their_weights_add_up(steps: list[tuple[str, int, int]]) -> None:
+def test_the_last_used_values_that_fit_are_kept_and_their_weights_add_up(steps: list[tuple[str, int, int]]) -> None:
     recent: Recent[int, int] = Recent(10)
     used: list[tuple[int, int]] = []  # key and weight, the last used one last
 

@@ -27,7 +27,7 @@ from gitops_core.schema import (
     validate,
 )
 from gitops_core.schema.cel import RuleInvalid, compares, evaluate
-from gitops_core.schema.structural import structural
+from gitops_core.schema.structural import make_schema
 from secrets_sync.api import DataEntry, ExternalSecretSpec, RemoteRef, StoreRef
 from tests.gitops_core.random_objects import RESOURCES, SCHEMAS, SENT
 
@@ -75,7 +75,7 @@ def _strict(schema: Any) -> Any:
 
 @QUICK
 @given(SENT)
-def test_what_is_stored_is_accepted_again(sent: tuple[type[Resource], Any]) -> None:
+def test_a_stored_object_is_accepted_again(sent: tuple[type[Resource], Any]) -> None:
     """Reading an object and writing it back unchanged is never refused, and changes nothing.
 
     Around a field that its schema does not know nothing is called unchanged: a rule that the object broke before is
@@ -133,7 +133,7 @@ class Gadget(Wire):
 
 
 def test_a_struct_becomes_its_schema() -> None:
-    assert structural(Gadget) == {
+    assert make_schema(Gadget) == {
         "description": "A gadget.",
         "type": "object",
         "required": ["size"],
@@ -151,7 +151,7 @@ def test_a_struct_becomes_its_schema() -> None:
 
 def test_a_union_of_objects_has_no_schema() -> None:
     with pytest.raises(TypeError, match="split them into optional fields"):
-        structural(Gadget | LocalReference)
+        make_schema(Gadget | LocalReference)
 
 
 def test_only_set_fields_are_reported_as_unsupported() -> None:
@@ -175,6 +175,19 @@ def test_unsupported_fields_are_named_with_their_place_in_order() -> None:
         "spec.force",
         "spec.decryption",
     )
+
+
+def test_a_table_says_in_the_place_of_a_marker_which_values_are_acted_on() -> None:
+    def spec(kind: Literal["GitRepository", "Bucket"]) -> KustomizationSpec:
+        return KustomizationSpec(
+            interval="1m", prune=True, source_ref=SourceReference(kind=kind, name="b"), service_account_name="a"
+        )
+
+    table = {"spec.sourceRef.kind": {"Bucket": "a bucket"}}
+
+    assert unsupported(spec("Bucket"), table) == ("spec.serviceAccountName",)
+    assert unsupported(spec("GitRepository"), table) == ("spec.sourceRef.kind", "spec.serviceAccountName")
+    assert unsupported(spec("GitRepository")) == ("spec.serviceAccountName",)
 
 
 def test_what_is_acted_on_is_not_reported() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from image_updater.domain.registry.cosign import SignedClaim, claims_of_bundle, parse_keys, verified
+from image_updater.domain.registry.cosign import SignedClaim, is_verified, parse_keys, read_bundle
 
 LINES = (Path(__file__).parent / "data/cosign-signatures.jsonl").read_text().splitlines()
 CASES = [json.loads(line) for line in LINES]
@@ -25,9 +25,9 @@ def test_a_signature_of_cosign_counts_for_its_key_alone(case: dict[str, str]) ->
     claim = SignedClaim(case["payload"].encode(), base64.b64decode(case["signature"]))
     keys = parse_keys({"cosign.pub": case["publicKey"].encode()})
 
-    assert verified(claim, case["digest"], keys)
-    assert not verified(claim, case["digest"], parse_keys(others(case)))
-    assert not verified(claim, "sha256:" + 64 * "0", keys)
+    assert is_verified(claim, case["digest"], keys)
+    assert not is_verified(claim, case["digest"], parse_keys(others(case)))
+    assert not is_verified(claim, "sha256:" + 64 * "0", keys)
 
 
 @EVERY_KEY
@@ -36,8 +36,8 @@ def test_a_bundle_of_cosign_3_counts_for_its_key_alone(case: dict[str, str]) -> 
     whole = bundle[:-1] + f', "dsseEnvelope": {case["envelope"]}}}'
     keys = parse_keys({"cosign.pub": case["publicKey"].encode()})
 
-    (claim,) = claims_of_bundle(whole.encode())
+    (claim,) = read_bundle(whole.encode())
 
-    assert verified(claim, case["digest"], keys)
-    assert not verified(claim, case["digest"], parse_keys(others(case)))
-    assert not verified(claim, "sha256:" + 64 * "0", keys)
+    assert is_verified(claim, case["digest"], keys)
+    assert not is_verified(claim, case["digest"], parse_keys(others(case)))
+    assert not is_verified(claim, "sha256:" + 64 * "0", keys)

@@ -24,7 +24,17 @@ import image_updater.api
 import secrets_sync.api
 from gitops_core.api import GitRepository, GitRepositorySpec
 from gitops_core.meta import ObjectMeta, Resource
-from gitops_core.schema import crd, crds, default, from_manifest, object_schema, prune, refusal, to_manifest, validate
+from gitops_core.schema import (
+    crd,
+    crds,
+    default,
+    from_manifest,
+    make_object_schema,
+    prune,
+    to_manifest,
+    validate,
+    write_refusal,
+)
 from secrets_sync.api import ExternalSecret, ExternalSecretSpec, StoreRef
 from tests.servers.controlplane import ControlPlane
 
@@ -115,7 +125,7 @@ def api(control_plane: ControlPlane) -> Iterator[Api]:
 @pytest.mark.parametrize("kind", BY_NAME)
 def test_our_functions_answer_as_the_originals(kind: str) -> None:
     cls = BY_NAME[kind]
-    schema = object_schema(cls)
+    schema = make_object_schema(cls)
     for row in rows(kind):
         sent = row["object"]
 
@@ -126,7 +136,7 @@ def test_our_functions_answer_as_the_originals(kind: str) -> None:
             assert (faults, stored.get("spec")) == ((), row["stored"]), sent
         else:
             assert sorted({fault.field for fault in faults}) == row["fields"], sent
-            message = refusal(kind, cls.KIND.group, sent["metadata"]["name"], faults)
+            message = write_refusal(kind, cls.KIND.group, sent["metadata"]["name"], faults)
             assert causes(message) == causes(row["message"]), sent
 
 
@@ -134,7 +144,7 @@ def test_our_functions_answer_as_the_originals(kind: str) -> None:
 def test_the_real_api_server_answers_as_the_originals(kind: str, api: Api) -> None:
     """With our CRDs, it also gives the causes of a refusal that our functions give."""
     cls = BY_NAME[kind]
-    schema = object_schema(cls)
+    schema = make_object_schema(cls)
     path = f"/apis/{cls.KIND.api_version}/namespaces/default/{cls.PLURAL}?dryRun=All"
     for row in rows(kind):
         sent = row["object"]
@@ -152,7 +162,7 @@ def test_the_real_api_server_answers_as_the_originals(kind: str, api: Api) -> No
 
 
 @pytest.mark.parametrize("kind", BY_NAME)
-def test_what_was_stored_can_be_read(kind: str) -> None:
+def test_a_stored_object_can_be_read(kind: str) -> None:
     """Every object that the CRD lets through decodes to our class, but one that has no spec where we need one."""
     for row in rows(kind):
         if row["code"] == 201 and row["stored"] is not None:

@@ -72,7 +72,7 @@ def test_every_output_is_go_s_to_the_byte() -> None:
     assert different == []
 
 
-def test_what_go_refuses_is_refused_nearly_always_in_its_words() -> None:
+def test_a_template_that_go_refuses_is_refused_nearly_always_in_its_words() -> None:
     refused = [(go["error"], answer.get("error")) for go, answer in answers() if "error" in go]
 
     assert all(answer is not None for _, answer in refused)

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gitops_core.adapters.git.objects import edit_tree, new_object
+from gitops_core.adapters.git.objects import edit_tree, make_object
 from gitops_core.api import GitRepository
 from gitops_core.errors import GitError
 from gitops_core.meta import ObjectKey, ObjectRef
@@ -85,7 +85,7 @@ def test_a_push_branch_that_says_it_all_is_left_alone() -> None:
     assert sum(event.startswith("pushed commit") for event in events) == 1
 
 
-def test_what_a_person_pushed_to_our_branch_is_not_given_up() -> None:
+def test_a_persons_commit_on_our_branch_is_not_given_up() -> None:
     async def scenario() -> Any:
         world = World()
         async with world.running():
@@ -123,7 +123,7 @@ async def amend(world: World, *, message: str = "", again: bool = False, **files
         body = body.rpartition(b"\n\n")[0] + b"\n\n" + message.encode() + b"\n"
     if not again:
         body = re.sub(rb"\ncommitter .*", b"\ncommitter Ann <ann@example.com> 1800000000 +0000", body)
-    commit = repository.add(new_object("commit", body))
+    commit = repository.add(make_object("commit", body))
     await repository.set_branch("bumps", commit)
     return commit
 
@@ -376,7 +376,7 @@ def test_a_policy_deleted_before_the_push_is_not_committed() -> None:
     assert manifest["status"]["unsettled"][0]["file"] == "app/web.yaml"
 
 
-def test_what_was_announced_stays_in_the_status_when_nobody_knows_whether_it_arrived() -> None:
+def test_an_announced_push_stays_in_the_status_when_nobody_knows_whether_it_arrived() -> None:
     async def scenario() -> Any:
         world = World()
         is_gone = False

@@ -21,7 +21,7 @@ from image_updater.domain.files.inventory import (
     report_unsettled,
     shown,
 )
-from image_updater.domain.files.plan import Sighting, State
+from image_updater.domain.files.sightings import Sighting, State
 from tests.image_updater.test_automation_branches import bumped
 from tests.image_updater.test_automations import begun
 from tests.image_updater.world import IMAGE, World, image_line, is_ready
@@ -177,7 +177,7 @@ def test_a_revert_of_a_bump_that_was_never_reported_is_a_pin_too() -> None:
         ]
 
 
-def test_what_we_took_back_ourselves_was_not_set_back_by_a_person() -> None:
+def test_our_own_change_back_is_not_a_persons_refusal() -> None:
     async def scenario() -> Any:
         world = World()
         async with world.running(last=False):
@@ -243,7 +243,7 @@ def test_files_that_carry_no_marker_follow_a_target() -> None:
     assert (head["env/a.json"], head["env/b.json"]) == ('{"tag": "1.1.0"}\n', '{"tag": "1.0.0"}\n')
 
 
-def test_what_cannot_be_read_is_told_and_left_as_it_is() -> None:
+def test_a_file_that_cannot_be_read_is_reported_and_left_as_it_is() -> None:
     broken = b"image: " + image_line("1.0.0").encode("utf-16") + b'# {"$imagepolicy": "default:app"}\n'
 
     async def scenario() -> Any:
@@ -297,12 +297,12 @@ def test_nothing_is_passed_over(seen: list[Sighting]) -> None:
 
     total = sum(getattr(counted, name) for name in counted.__struct_fields__)
     assert total == len(seen)
-    assert len(report_unsettled(seen)) == min(20, total - counted.applied)
+    assert len(report_unsettled(seen, 20)) == min(20, total - counted.applied)
     assert counts(mark_applied(seen)).pending == 0
 
 
 @given(sightings)
-def test_what_did_not_change_was_not_set_back(seen: list[Sighting]) -> None:
+def test_an_unchanged_value_was_not_set_back(seen: list[Sighting]) -> None:
     assert find_set_back(seen, seen) == ()
     assert all(
         entry in find_set_back(mark_applied(seen), seen) for entry in keep_set_back(find_set_back(seen, seen), seen)
@@ -310,7 +310,7 @@ def test_what_did_not_change_was_not_set_back(seen: list[Sighting]) -> None:
 
 
 @given(sightings, sightings, st.lists(st.booleans(), min_size=1, max_size=4))
-def test_what_is_set_back_on_the_way_is_refused_and_our_own_changes_refuse_nothing(
+def test_a_value_set_back_on_the_way_is_refused_and_our_own_changes_refuse_nothing(
     before: list[Sighting], after: list[Sighting], ours: list[bool]
 ) -> None:
     way = [Step(tuple(after if number % 2 == 0 else before), is_ours) for number, is_ours in enumerate(ours)]
@@ -338,7 +338,7 @@ def test_a_policy_is_through_only_without_a_held_place(seen: list[Sighting]) -> 
 
 
 @given(st.text(), st.integers(3, 50))
-def test_what_is_shown_fits_into_a_status(text: str, longest: int) -> None:
+def test_the_shown_places_fit_into_a_status(text: str, longest: int) -> None:
     line = shown(text, longest)
 
     assert len(line) <= longest

@@ -74,7 +74,7 @@ def test_a_new_tag_becomes_a_commit_like_the_originals() -> None:
     assert status["observedSourceRevision"] == f"main@sha1:{log[0]}"
 
 
-def test_who_has_not_installed_update_guards_needs_none() -> None:
+def test_a_cluster_without_update_guards_needs_none() -> None:
     async def scenario() -> dict[str, str]:
         world = World()
         async with world.running(kinds=(GitRepository, ImageRepository, ImagePolicy, ImageUpdateAutomation)):
@@ -389,7 +389,7 @@ def test_the_message_template_sees_the_changes() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_said(spec: dict[str, Any], reason: str, message: str, stalled: bool) -> None:
+def test_a_failure_is_named_in_the_condition(spec: dict[str, Any], reason: str, message: str, stalled: bool) -> None:
     async def scenario() -> tuple[Any, list[str]]:
         world = World()
         async with world.running():

@@ -15,7 +15,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.guards.explaining import verdicts
+from image_updater.domain.guards.explaining import explain_tags
 from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.listings import Listings
 from image_updater.reconcilers import ImagePolicyReconciler
@@ -249,7 +249,7 @@ def test_a_tag_that_moves_while_it_is_asked_for_is_no_older_than_the_answer() ->
     assert virtually(scenario()) >= 3600
 
 
-def test_what_is_quarantined_is_taken_back_and_the_next_tag_goes_out() -> None:
+def test_a_quarantined_image_is_taken_back_and_the_next_tag_goes_out() -> None:
     async def scenario() -> tuple[Any, Any]:
         world = World()
         async with world.running():
@@ -409,7 +409,7 @@ def test_production_follows_what_stage_has_proven() -> None:
     assert "; 1.1.0 is not promoted: ImagePolicy stage/app was not seen healthy with it" in message(promoted)
 
 
-def test_what_went_down_was_deleted_or_set_back_on_stage_is_not_promoted() -> None:
+def test_an_image_that_went_down_was_deleted_or_set_back_on_stage_is_not_promoted() -> None:
     async def scenario() -> list[str]:
         world = World()
         said = []
@@ -438,7 +438,7 @@ def test_what_went_down_was_deleted_or_set_back_on_stage_is_not_promoted() -> No
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is gone" in deleted
 
 
-def test_what_is_scaled_to_nothing_on_stage_proves_nothing() -> None:
+def test_a_workload_scaled_to_nothing_on_stage_proves_nothing() -> None:
     async def scenario() -> list[str]:
         world = World()
         said = []
@@ -508,7 +508,7 @@ async def test_every_tag_is_explained_as_it_was_decided() -> None:
 
     policies = ImagePolicyReconciler(world.cluster, world.clock, objects, catalog, fakes, fakes, Listings())
     request, _ = await policies.explain(wanted)
-    said = [str(verdict) for verdict in verdicts(request)]
+    said = [str(verdict) for verdict in explain_tags(request)]
     catalog.close()
     world.cluster.close()
 

@@ -231,7 +231,7 @@ def test_one_that_is_being_merged_is_not_closed() -> None:
     play(scenario())
 
 
-def test_what_somebody_did_by_hand_supersedes_it_and_is_no_refusal() -> None:
+def test_a_change_by_hand_supersedes_it_and_is_no_refusal() -> None:
     async def scenario() -> None:
         world = Asking()
         async with world.running():
@@ -331,7 +331,7 @@ def test_labels_that_cannot_be_read_now_come_later() -> None:
         ({"url": "ssh://git@git.example.com/org/fleet.git"}, "an ssh key opens no pull requests: name a Secret"),
     ],
 )
-def test_what_cannot_be_is_for_somebody_to_edit(options: dict[str, str], message: str) -> None:
+def test_a_setting_that_cannot_work_is_for_somebody_to_edit(options: dict[str, str], message: str) -> None:
     async def scenario() -> None:
         world = Asking()
         if url := options.get("url"):

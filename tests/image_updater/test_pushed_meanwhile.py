@@ -61,7 +61,7 @@ async def test_a_tag_that_is_told_during_a_listing_is_not_lost() -> None:
 
 
 @in_virtual_time
-async def test_who_is_woken_takes_no_listing_that_began_before() -> None:
+async def test_a_woken_repository_takes_no_listing_that_began_before() -> None:
     world, registry = World(), SlowRegistry()
     world.fakes = registry
     async with world.running():

@@ -47,7 +47,7 @@ def test_a_tag_that_the_registry_does_not_have_is_not_believed() -> None:
     assert policy["status"]["latestRef"]["tag"] == "1.0.0"
 
 
-def test_what_a_tag_names_is_what_the_registry_says() -> None:
+def test_a_tag_names_what_the_registry_says() -> None:
     async def scenario() -> Any:
         world = World()
         async with world.running():

@@ -178,7 +178,7 @@ async def _watched(world: World, seen: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("is_away", [False, True])
-def test_who_leads_again_chooses_nothing_from_what_it_knew_before_another_led(is_away: bool) -> None:
+def test_a_leader_chooses_nothing_from_before_another_led(is_away: bool) -> None:
     async def scenario() -> tuple[set[Any], set[Any], Any]:
         world, chosen, counted = World(), set(), set()
 

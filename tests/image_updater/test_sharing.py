@@ -90,7 +90,7 @@ async def test_other_credentials_ask_for_themselves_and_who_is_denied_sees_nothi
 
 
 @in_virtual_time
-async def test_what_somebodys_own_proxy_says_is_his_namespaces_alone() -> None:
+async def test_a_listing_through_ones_own_proxy_is_the_namespaces_alone() -> None:
     world = World()
     async with world.running():
         secret = {
@@ -132,7 +132,7 @@ async def test_a_lost_disk_resets_no_age() -> None:
 
 
 @in_virtual_time
-async def test_what_another_process_wrote_meanwhile_is_taken_in_and_not_overwritten() -> None:
+async def test_a_record_that_another_process_wrote_is_taken_in_and_not_overwritten() -> None:
     world = World()
     async with world.running():
         await world.scanned("1.0.0", "1.1.0")
@@ -225,7 +225,7 @@ def test_the_catalog_forgets_what_nobody_lists_any_more() -> None:
     ]
 
 
-def test_what_was_deleted_while_another_process_led_is_forgotten_at_the_start() -> None:
+def test_a_repository_deleted_while_another_process_led_is_forgotten_at_the_start() -> None:
     async def scenario() -> tuple[str, ...]:
         world = World()
         async with world.running():

@@ -164,7 +164,7 @@ def test_the_ages_of_another_image_are_not_taken_for_this_ones() -> None:
 # the catalog
 
 
-def test_what_came_over_plain_http_or_elsewhere_is_no_listing_of_others() -> None:
+def test_a_listing_over_plain_http_or_elsewhere_is_none_of_others() -> None:
     async def scenario() -> Any:
         world = World()
         async with world.running():
@@ -219,7 +219,7 @@ async def claim(world: World, namespace: str, name: str, **spec: Any) -> None:
     )
 
 
-def test_who_never_pushed_holds_no_branch_against_its_owner() -> None:
+def test_an_automation_that_never_pushed_holds_no_branch_against_its_owner() -> None:
     async def scenario() -> Any:
         world = World()
         async with world.running():

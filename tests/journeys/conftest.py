@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sealoop.embedded.githttp import GitServer, basic, create_repository
+from sealoop.embedded.githttp import GitServer, create_repository, make_basic
 from tests.journeys.surroundings import Surroundings
 from tests.servers.controlplane import ControlPlane
 from tests.servers.git import BareRepository
@@ -26,7 +26,7 @@ async def remote(around: Surroundings) -> AsyncIterator[tuple[BareRepository, st
     """A repository behind a password, and its URL; its Secret is `git`."""
     directory = around.folder / "git" / "app.git"
     await create_repository(directory, {"README.md": b"the application\n"})
-    async with GitServer(directory.parent, authorization={"app.git": basic(USER, PASSWORD)}) as server:
+    async with GitServer(directory.parent, authorization={"app.git": make_basic(USER, PASSWORD)}) as server:
         metadata = {"name": "git"}
         data = {"username": USER, "password": PASSWORD}
         around.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from sealoop.demo.observing import Observer
-from sealoop.demo.story import DEPLOYMENT, SECRET_KIND, WATCHED, image_of, rolled_out
+from sealoop.demo.story import DEPLOYMENT, SECRET_KIND, WATCHED, get_image, is_rolled_out
 from sealoop.demo.world import IMAGE, SECRET, World
 from tests.servers.git import git
 from tests.servers.programs import ROOT, clean_environment
@@ -74,25 +74,25 @@ async def test_nothing_is_lost_or_doubled_under_kill_9(tmp_path: Path) -> None:
     """Ten bumps and ten rotations while the service is killed at random moments."""
     chance = random.Random(20)
     tags = [f"1.{minor}.0" for minor in range(1, 11)]
-    async with World.made(tmp_path / "world") as world:
+    async with World.make(tmp_path / "world") as world:
         see = Observer(world.cluster)
-        async with see.watching(WATCHED):
+        async with see.watch(WATCHED):
             for number, tag in enumerate(tags):
                 world.registry.add(IMAGE, tag)
                 world.vault.put(SECRET, {"username": f"user-{number}", "password": f"password-{number}"})
-                async with world.service() as process:
+                async with world.run_service() as process:
                     await asyncio.sleep(0.8 + chance.random() * 2.5)
                     process.kill()
                     await process.wait()
-            async with world.service():
-                await see.until(lambda: rolled_out(see.get(DEPLOYMENT, "web"), tags[-1]), 120)
+            async with world.run_service():
+                await see.until(lambda: is_rolled_out(see.get(DEPLOYMENT, "web"), tags[-1]), 120)
                 await see.until(lambda: values(see) == {"USERNAME": "user-9", "PASSWORD": "password-9"}, 120)
         remote = world.folder / "git" / "quickstart.git"
         bumps = (
             await git(f"--git-dir={remote}", "log", "--reverse", "--format=", "-p", "--author=sealoop@example.com")
         ).decode()
         made = [line for line in bumps.splitlines() if line.startswith("+  ")]
-        assert image_of(see.get(DEPLOYMENT, "web")).endswith(tags[-1])
+        assert get_image(see.get(DEPLOYMENT, "web")).endswith(tags[-1])
     assert made == sorted(set(made), key=made.index)  # no tag twice
     assert "1.10.0" in made[-1]
 

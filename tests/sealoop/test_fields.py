@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from gitops_core.api.fields import Duration, LocalReference
 from gitops_core.meta import Wire
 from gitops_core.schema import UNSUPPORTED, only
-from sealoop.fields import Field, page_of, spec_fields
+from sealoop.fields import Field, list_spec_fields, write_page
 from sealoop.main import main
 from sealoop.tables import begin, end
 from sealoop.wiring import KINDS
@@ -22,7 +22,7 @@ def called(*words: str | Path) -> Result:
 
 def pages(folder: Path) -> None:
     for kind in KINDS:
-        (folder / page_of(kind)).write_text(f"# Page\n{begin('fields')}\nold\n{end('fields')}\nafter\n")
+        (folder / write_page(kind)).write_text(f"# Page\n{begin('fields')}\nold\n{end('fields')}\nafter\n")
 
 
 class Inner(Wire):
@@ -45,7 +45,7 @@ class Spec(Wire):
 
 
 def test_each_field_has_a_row_and_what_nothing_acts_on_is_marked_and_not_opened() -> None:
-    assert list(spec_fields(Spec)) == [
+    assert list(list_spec_fields(Spec)) == [
         Field("every", "duration", "", ""),
         Field("kind", "`A`, `B`", "`A`", "only `A` is acted on yet"),
         Field("many", "list of object", "", "One of them."),

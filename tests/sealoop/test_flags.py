@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from sealoop.flags import plain
+from sealoop.flags import normalize
 from sealoop.main import main
 from sealoop.objects import delete, get
 
@@ -39,17 +39,17 @@ GET, DELETE = get.params, delete.params
     ],
 )
 def test_a_flag_is_rewritten_to_what_click_takes(given: list[str], read: list[str]) -> None:
-    assert plain(given, GET) == read
+    assert normalize(given, GET) == read
 
 
 def test_an_optional_value_is_only_taken_behind_its_equals_sign() -> None:
-    assert plain(["cm/a", "--dry-run", "-n=x"], DELETE) == ["cm/a", "--dry-run", "-n", "x"]
+    assert normalize(["cm/a", "--dry-run", "-n=x"], DELETE) == ["cm/a", "--dry-run", "-n", "x"]
 
 
 def test_a_switch_with_a_word_for_no_says_it() -> None:
     switch = click.Option(["--wait/--no-wait"], default=True)
 
-    assert plain(["--wait=false", "--no-wait=false", "--wait=true"], [switch]) == ["--no-wait", "--wait", "--wait"]
+    assert normalize(["--wait=false", "--no-wait=false", "--wait=true"], [switch]) == ["--no-wait", "--wait", "--wait"]
 
 
 def test_the_program_takes_flags_as_kubectl_does(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitops_core.api import GitRepository
-from gitops_core.schema import default, object_schema, validate
+from gitops_core.schema import default, make_object_schema, validate
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.tags.filters import matching
+from image_updater.domain.tags.filters import select_matching
 from sealoop.images.argo import translation as argo
 from sealoop.images.argo.translation import PREFIX, Imported
 
@@ -25,7 +25,7 @@ def import_argo(manifests: list[dict[str, Any]], namespace: str = "") -> Importe
     """What is imported: an API server takes all of it."""
     imported = argo.import_argo(manifests, namespace)
     for manifest in imported.objects:
-        schema = object_schema(KINDS[manifest["kind"]])
+        schema = make_object_schema(KINDS[manifest["kind"]])
         assert validate(schema, default(schema, manifest)) == ()
     return imported
 
@@ -130,8 +130,8 @@ def test_an_annotated_application_becomes_flux_objects() -> None:
     assert worker["policy"] == {"semver": {"range": "*"}}
     repository, _ = found(imported, "ImageRepository")
     assert repository["secretRef"] == {"name": "pull"}
-    assert not matching(repository["exclusionList"][1], ["1.2.3"])
-    assert matching(repository["exclusionList"][1], ["1.2.3-rc1"])
+    assert not select_matching(repository["exclusionList"][1], ["1.2.3"])
+    assert select_matching(repository["exclusionList"][1], ["1.2.3-rc1"])
     (guard,) = found(imported, "UpdateGuard")
     assert guard["platforms"] == ["linux/amd64", "linux/arm64"]
     assert guard["targets"][0] == {
@@ -142,7 +142,7 @@ def test_an_annotated_application_becomes_flux_objects() -> None:
     assert imported.notes == ()
 
 
-def test_what_is_made_is_in_the_namespace_that_is_named() -> None:
+def test_objects_are_made_in_the_named_namespace() -> None:
     said = {
         "image-list": "a=nginx:1.x,b=ghcr.io/o/b:latest",
         "b.update-strategy": "digest",
@@ -173,7 +173,7 @@ def test_what_is_made_is_in_the_namespace_that_is_named() -> None:
         ({"update-strategy": "semver"}, "no image-list"),
     ],
 )
-def test_what_has_no_equivalent_is_said(said: dict[str, str], note: str) -> None:
+def test_a_setting_without_equivalent_is_a_note(said: dict[str, str], note: str) -> None:
     notes = import_argo([application(said)]).notes
 
     assert any(note in text and "shop" in text for text in notes), notes
@@ -430,7 +430,7 @@ def test_a_forge_that_is_not_known_is_told() -> None:
     assert said(imported, "pullRequest.azureDevOps has no equivalent")
 
 
-def test_what_a_plug_in_reads_is_left_to_a_person() -> None:
+def test_a_value_that_a_plug_in_reads_is_left_to_a_person() -> None:
     image = {"alias": "web", "imageName": "ghcr.io/o/web", "manifestTargets": {"plugin": {"tag": "TAG"}}}
 
     by_target = import_argo([application({}), updater({"namePattern": "*", "images": [image]})])
@@ -489,7 +489,7 @@ def test_words_are_trimmed_and_of_any_case() -> None:
         ({"web.update-strategy": "digest"}, "a digest is set where one stands"),
     ],
 )
-def test_what_cannot_be_carried_is_a_note(words: dict[str, str], note: str) -> None:
+def test_a_setting_that_cannot_be_carried_over_is_a_note(words: dict[str, str], note: str) -> None:
     imported = import_argo([application({**WEB, **words})])
 
     assert said(imported, note), imported.notes
@@ -509,7 +509,7 @@ def test_what_cannot_be_carried_is_a_note(words: dict[str, str], note: str) -> N
         ({"targetRevision": "v1.2.3"}, "revision 'v1.2.3' is no branch"),
     ],
 )
-def test_what_an_application_says_that_gets_in_the_way_is_a_note(changes: dict[str, Any], note: str) -> None:
+def test_a_field_of_an_application_that_gets_in_the_way_is_a_note(changes: dict[str, Any], note: str) -> None:
     status = changes.pop("status", {})
 
     imported = import_argo([application(WEB, **changes) | {"status": status}])
@@ -585,7 +585,7 @@ def test_a_pattern_of_tags_is_a_glob_of_go() -> None:
     (repository,) = found(import_argo([application({**WEB, **words})]), "ImageRepository")
 
     tags = ["v1-rc1", "v-rc1", "*x", "ax", "dz", "az", "dzz"]
-    assert [t for p in repository["exclusionList"] for t in matching(p, tags)] == ["v1-rc1", "*x", "dz"]
+    assert [t for p in repository["exclusionList"] for t in select_matching(p, tags)] == ["v1-rc1", "*x", "dz"]
 
 
 def test_nothing_to_import_is_said() -> None:

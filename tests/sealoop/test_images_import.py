@@ -41,7 +41,7 @@ def test_targets_become_markers_in_a_checkout(tmp_path: Path) -> None:
     assert shown.stderr == "apps/kustomization.yaml: marked\n"
 
 
-def test_what_cannot_be_marked_stays_a_target(tmp_path: Path) -> None:
+def test_a_value_that_cannot_be_marked_stays_a_target(tmp_path: Path) -> None:
     (tmp_path / "app.yaml").write_text(APPLICATION)
     (tmp_path / "checkout").mkdir()
     words = ["images", "import", "-f", str(tmp_path / "app.yaml"), "--path", str(tmp_path / "checkout")]

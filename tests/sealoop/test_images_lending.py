@@ -15,8 +15,8 @@ from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.schema import crd
 from sealoop.applying import prepare
-from sealoop.images.lending import lend_logins, token_host
-from sealoop.images.selecting import SERVED, among, in_cluster
+from sealoop.images.lending import get_token_host, lend_logins
+from sealoop.images.selecting import SERVED, select, select_in_cluster
 from tests.journeys.surroundings import flux
 
 ONE, OTHER = ObjectKey("shop", "one"), ObjectKey("shop", "other")
@@ -37,7 +37,7 @@ ONE, OTHER = ObjectKey("shop", "one"), ObjectKey("shop", "other")
     ],
 )
 def test_a_token_has_one_host(urls: list[str], named: str, host: str) -> None:
-    assert token_host(dict(zip((ONE, OTHER), urls, strict=False)), named) == host
+    assert get_token_host(dict(zip((ONE, OTHER), urls, strict=False)), named) == host
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_token_has_one_host(urls: list[str], named: str, host: str) -> None:
 )
 def test_it_is_not_guessed_and_never_sent_in_the_clear(urls: list[str], named: str, cause: str) -> None:
     with pytest.raises(click.ClickException) as caught:
-        token_host(dict(zip((ONE, OTHER), urls, strict=False)), named)
+        get_token_host(dict(zip((ONE, OTHER), urls, strict=False)), named)
 
     assert cause in caught.value.message
 
@@ -128,13 +128,13 @@ async def test_a_round_of_a_namespace_reaches_what_its_objects_name_and_nothing_
     spaces = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": n}} for n in ("shop", "shared", "bakery")]
     await prepare(cluster, map(crd, SERVED), [*spaces, *fleet()])
 
-    for found in (await among(fleet(), "shop"), await in_cluster(cluster, "shop")):
+    for found in (await select(fleet(), "shop"), await select_in_cluster(cluster, "shop")):
         refs = {str(ObjectRef.of(manifest)) for manifest in found if manifest["kind"] != "Namespace"}
         assert refs == REACHED
 
 
 async def test_without_a_namespace_all_take_part() -> None:
-    found = await among(fleet(), "")
+    found = await select(fleet(), "")
 
     assert len([each for each in found if each["kind"] == "ImageUpdateAutomation"]) == 2
 
@@ -142,8 +142,8 @@ async def test_without_a_namespace_all_take_part() -> None:
 async def test_manifests_without_a_namespace_are_of_the_one_that_is_named() -> None:
     bare = flux("image", "ImageRepository", "web", image="ghcr.io/org/web", interval="5m")
 
-    assert [str(ObjectRef.of(each)) for each in await among([bare], "shop")] == ["ImageRepository/shop/web"]
-    assert [str(ObjectRef.of(each)) for each in await among([bare], "")] == ["ImageRepository/default/web"]
+    assert [str(ObjectRef.of(each)) for each in await select([bare], "shop")] == ["ImageRepository/shop/web"]
+    assert [str(ObjectRef.of(each)) for each in await select([bare], "")] == ["ImageRepository/default/web"]
 
 
 async def test_logins_go_to_the_namespace_alone_and_never_in_the_clear(

@@ -84,7 +84,7 @@ def test_targets_that_lead_nowhere_are_errors(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_in_one_of_several_folders_is_not_missing_in_the_others(tmp_path: Path) -> None:
+def test_a_policy_in_one_of_several_folders_is_not_missing_in_the_others(tmp_path: Path) -> None:
     target = {"file": "values.yaml", "policy": "web", "path": "tag", "value": "tag"}
     guard = flux("sealoop.dev", "UpdateGuard", "g", targets=[target]) | {"apiVersion": "sealoop.dev/v1alpha1"}
     other = tmp_path / "other"
@@ -97,7 +97,7 @@ def test_what_is_in_one_of_several_folders_is_not_missing_in_the_others(tmp_path
     assert shown.stdout == f"error: {other}/a.yaml:1: unmatched: default:no: {cause}\n"
 
 
-def test_what_is_probably_not_meant_is_a_warning(tmp_path: Path) -> None:
+def test_a_probable_mistake_is_a_warning(tmp_path: Path) -> None:
     files = {
         "a.yaml": 'newTag: 1.0.0 # {"$imagepolicy": "default:web"}\n',
         "b.yaml": 'args:\n- IMAGE=x:1 # {"$imagepolicy": "default:web"}\n',
@@ -121,7 +121,7 @@ def test_a_policy_that_reflects_no_digest_holds_digests(tmp_path: Path) -> None:
     assert (shown.exit_code, shown.stdout) == (0, f"warning: a.yaml:1: {cause}\n")
 
 
-def test_what_is_well_passes(tmp_path: Path) -> None:
+def test_a_good_folder_passes(tmp_path: Path) -> None:
     files = {"a.yaml": 'image: x:1 # {"$imagepolicy": "default:web"}\n'}
 
     shown = linted(tmp_path, repository(), policy(), files=files)

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from click.testing import CliRunner, Result
 
-from sealoop.embedded.githttp import GitServer, basic, create_repository
+from sealoop.embedded.githttp import GitServer, create_repository, make_basic
 from sealoop.embedded.registry import RegistryServer
 from sealoop.main import main
 from tests.journeys.surroundings import flux
@@ -60,7 +60,7 @@ async def job(tmp_path: Path) -> AsyncIterator[Job]:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(keys.certificate, keys.key)
     async with (
-        GitServer(directory.parent, authorization={"app.git": basic("git", TOKEN)}, tls=tls) as git,
+        GitServer(directory.parent, authorization={"app.git": make_basic("git", TOKEN)}, tls=tls) as git,
         RegistryServer() as registry,
     ):
         yield Job(tmp_path, BareRepository(directory), git, registry, authority)

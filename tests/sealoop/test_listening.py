@@ -63,7 +63,7 @@ async def test_half_requests_take_no_more_than_their_places_and_keep_nobody_out(
         assert sum(not end.done() for _, end in held) <= MOST
 
 
-async def test_who_works_is_not_cut_off_for_who_waits() -> None:
+async def test_a_working_connection_is_not_cut_off_for_a_waiting_one() -> None:
     working, go_on = asyncio.Event(), asyncio.Event()
 
     async def work(request: web.Request) -> web.Response:
@@ -92,7 +92,7 @@ async def _text(session: aiohttp.ClientSession, url: str) -> str:
         return await answer.text()
 
 
-async def test_who_sends_slowly_is_cut_off() -> None:
+async def test_a_slow_sender_is_cut_off() -> None:
     async with listening(application(), "127.0.0.1:0", "--hooks", patience=0.3) as port, connected(port, 1) as held:
         ((writer, end),) = held
         began = time.monotonic()

@@ -21,7 +21,7 @@ from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.forwarding import Forwarding
 from sealoop.applying import Applying, apply_all
 from sealoop.deleting import Deleting, delete_all
-from sealoop.files import in_order, manifests_in
+from sealoop.files import manifests_in, sort
 from sealoop.kinds import matches
 from sealoop.showing import Showing, changes, show
 from tests.servers.controlplane import ControlPlane
@@ -202,7 +202,7 @@ async def test_objects_are_shown_in_each_form(place: Place, capsys: pytest.Captu
     assert yaml.startswith('apiVersion: v1\ndata:\n  a: "1"\nkind: ConfigMap\n')
 
 
-async def test_what_is_missing_is_named_and_the_rest_shown(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_missing_object_is_named_and_the_rest_shown(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     await place.apply(config_map("a"))
     capsys.readouterr()
 
@@ -295,10 +295,12 @@ class Unsteady(Forwarding):
         super().__init__(cluster)
         self._reasons = list(reasons)
 
-    async def watch(self, query: Query, type_: type[Any], resource_version: str) -> AsyncIterator[WatchEvent[Any]]:
+    async def watch(
+        self, query: Query, type_: type[Any], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[Any]]:
         if self._reasons:
             raise self._reasons.pop(0)
-        async for event in self.inner.watch(query, type_, resource_version):
+        async for event in self.inner.watch(query, type_, resource_version, seconds=seconds):
             yield event
 
 
@@ -414,10 +416,10 @@ def test_folders_are_read_in_order_and_deeply_only_when_asked(tmp_path: Path) ->
     assert [m["metadata"]["name"] for m in deep] == ["a", "b", "c"]
 
 
-def test_what_others_need_goes_first() -> None:
+def test_objects_that_others_need_go_first() -> None:
     manifests = [config_map("a"), definition("example.com"), config_map("b"), namespace("n")]
 
-    assert [m["kind"] for m in in_order(manifests)] == [
+    assert [m["kind"] for m in sort(manifests)] == [
         "Namespace",
         "CustomResourceDefinition",
         "ConfigMap",
@@ -437,7 +439,7 @@ def test_what_others_need_goes_first() -> None:
         ),
     ],
 )
-def test_what_is_no_manifest_is_named(tmp_path: Path, content: str, complaint: str) -> None:
+def test_a_document_that_is_not_a_manifest_is_named(tmp_path: Path, content: str, complaint: str) -> None:
     (tmp_path / "x.yaml").write_text(content)
     with pytest.raises(click.ClickException) as refused:
         manifests_in([str(tmp_path / "x.yaml")])

@@ -69,14 +69,14 @@ values = st.recursive(
     ],
 )
 def test_ages_are_shortened_as_kubectl_does(seconds: int, shown: str) -> None:
-    assert printing.age(timestamp(NOW - timedelta(seconds=seconds)), NOW) == shown
+    assert printing.write_age(timestamp(NOW - timedelta(seconds=seconds)), NOW) == shown
 
 
 @pytest.mark.parametrize(
     ("since", "shown"), [("", "<unknown>"), ("yesterday", "<invalid>"), ("2026-01-01", "<invalid>")]
 )
-def test_what_is_no_moment_has_no_age(since: str, shown: str) -> None:
-    assert printing.age(since, NOW) == shown
+def test_a_text_that_is_not_a_time_has_no_age(since: str, shown: str) -> None:
+    assert printing.write_age(since, NOW) == shown
 
 
 def secret(**data: str) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def test_events_are_shown_without_names_the_newest_last() -> None:
         event("middle", lastTimestamp="2026-03-01T11:00:00Z", series={"lastObservedTime": "2026-03-01T11:30:00.0Z"}),
     ]
 
-    lines = Table(BUILT_IN["", "Event"], EVENT).lines(printing.in_reading_order(EVENT, events), NOW)
+    lines = Table(BUILT_IN["", "Event"], EVENT).lines(printing.sort_for_reading(EVENT, events), NOW)
 
     assert lines[0].split() == ["LAST", "SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
     assert [line.split() for line in lines[1:]] == [
@@ -163,7 +163,7 @@ def test_a_custom_kind_has_the_columns_that_its_definition_declares() -> None:
     }
     kind = Kind("example.com", "v1", "Widget")
 
-    columns = printing.declared_columns(kind, CRD)
+    columns = printing.make_declared_columns(kind, CRD)
 
     assert Table(columns, kind, wide=True, kinds=True).lines([widget], NOW) == [
         "NAME                   READY   SIZE   SEEN",
@@ -174,7 +174,7 @@ def test_a_custom_kind_has_the_columns_that_its_definition_declares() -> None:
 
 @pytest.mark.parametrize("crd", [None, CRD])
 def test_a_kind_that_declares_no_columns_shows_its_age(crd: dict[str, Any] | None) -> None:
-    columns = printing.declared_columns(Kind("example.com", "v1beta1", "Widget"), crd)
+    columns = printing.make_declared_columns(Kind("example.com", "v1beta1", "Widget"), crd)
 
     assert [column.heading for column in columns] == ["AGE"]
 

@@ -18,7 +18,7 @@ from gitops_core.runtime.permissions import Permission
 from image_updater.component import WORKLOADS
 from image_updater.domain.guards import workloads
 from sealoop.main import main
-from sealoop.rbac import BEGIN, END, merged, roles, table
+from sealoop.rbac import BEGIN, END, make_roles, merge, write_table
 from sealoop.wiring import KINDS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -114,11 +114,11 @@ permissions = st.lists(
 
 @given(permissions)
 def test_roles_and_table_grant_what_is_declared_and_nothing_else(declared: list[Permission]) -> None:
-    cluster, lease, _ = roles(declared, [], "ns")
+    cluster, lease, _ = make_roles(declared, [], "ns")
 
     for role, place in ((cluster, "cluster"), (lease, "lease")):
         wanted = {(p.group, p.resource, verb) for p in declared if p.place == place for verb in p.verbs}
         assert {(*key, verb) for key, verbs in rules(dict(role)).items() for verb in verbs} == wanted
-    rows = table(declared, []).splitlines()[2:]
-    assert sum(row.split("|")[2].count(",") + 1 for row in rows) == len(merged(declared))
+    rows = write_table(declared, []).splitlines()[2:]
+    assert sum(row.split("|")[2].count(",") + 1 for row in rows) == len(merge(declared))
     assert all(any(p.why in row for row in rows) for p in declared)

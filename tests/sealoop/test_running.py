@@ -29,7 +29,7 @@ from gitops_core.schema import crd
 from sealoop.kinds import INSTALL
 from sealoop.locks import only_process_in
 from sealoop.logs import JsonFormatter, TextFormatter
-from sealoop.missing import missing
+from sealoop.missing import find_missing
 from sealoop.wiring import KINDS
 from tests.servers.programs import ROOT, clean_environment, free_port
 
@@ -165,7 +165,7 @@ def test_a_lock_is_given_back(tmp_path: Path) -> None:
         pass
 
 
-def test_what_it_cannot_start_with_is_one_sentence(tmp_path: Path) -> None:
+def test_a_setting_it_cannot_start_with_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "bad.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: Bad_Name}")
     (tmp_path / "junk").mkdir()
@@ -207,7 +207,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals,
     assert code == expected
 
 
-def test_what_hangs_is_abandoned_after_the_grace_period(tmp_path: Path) -> None:
+def test_a_reconciliation_that_hangs_is_abandoned_after_the_grace_period(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         url = f"http://127.0.0.1:{hanging.getsockname()[1]}/app.git"
         (tmp_path / "app.json").write_text(repository(url))
@@ -252,19 +252,19 @@ def test_an_api_server_that_is_down_is_waited_for(tmp_path: Path) -> None:
     assert "hunter2" not in log
 
 
-async def test_what_a_cluster_lacks_comes_with_the_command_that_mends_it(local_cluster: LocalCluster) -> None:
+async def test_a_missing_part_of_a_cluster_is_named_with_the_command_that_mends_it(local_cluster: LocalCluster) -> None:
     kinds = [kind.KIND for kind in KINDS]
 
-    before = [lack async for lack in missing(local_cluster, kinds, "sealoop-system")]
+    before = [lack async for lack in find_missing(local_cluster, kinds, "sealoop-system")]
     for kind in KINDS:
         await local_cluster.apply(crd(kind), field_manager="tests")
-    after = [lack async for lack in missing(local_cluster, kinds, "sealoop-system")]
+    after = [lack async for lack in find_missing(local_cluster, kinds, "sealoop-system")]
 
     assert before == [(f"the kinds {', '.join(kind.kind for kind in kinds)}", INSTALL), *after]
     assert after == [
         ("the namespace sealoop-system for the lease", "kubectl create namespace sealoop-system"),
     ]
-    assert [lack async for lack in missing(local_cluster, kinds, "default")] == []
+    assert [lack async for lack in find_missing(local_cluster, kinds, "default")] == []
 
 
 # one line of the log

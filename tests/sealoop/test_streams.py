@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gitops_core.domain.render.manifests import Malformed
 from sealoop.main import main
-from sealoop.streams import json_or_yaml
+from sealoop.streams import decode
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.recursive(
@@ -25,7 +25,7 @@ OBJECTS = st.dictionaries(TEXT, VALUES, max_size=4)
 
 
 def read(text: str) -> list[tuple[int, Any]]:
-    return list(json_or_yaml(text.encode()))
+    return list(decode(text.encode()))
 
 
 @given(st.lists(OBJECTS, min_size=1, max_size=4), st.booleans(), st.sampled_from(["", "\n", " \r\n\t"]))
@@ -39,7 +39,7 @@ def test_documents_are_named_by_the_line_they_begin_at() -> None:
     assert read('\n{"a":\n 1}\n\n{"b": 2}{"c": 3}') == [(2, {"a": 1}), (5, {"b": 2}), (5, {"c": 3})]
 
 
-def test_what_begins_with_a_brace_and_is_no_json_may_be_yaml() -> None:
+def test_a_text_that_begins_with_a_brace_and_is_not_json_may_be_yaml() -> None:
     assert read("{a: 1, b: [x, y]}\n---\nc: 2") == [(1, {"a": 1, "b": ["x", "y"]}), (3, {"c": 2})]
 
 
@@ -87,7 +87,7 @@ def test_a_stream_without_objects_is_an_error(tmp_path: Path, text: str) -> None
     "metadata",
     [{"name": "a\x1b[2Jb"}, {"name": "a", "namespace": "b\x1b[2J"}, {"name": "a", "labels": {"\x1b[2J": "b"}}],
 )
-def test_what_a_manifest_says_does_not_steer_the_terminal(tmp_path: Path, metadata: dict[str, Any]) -> None:
+def test_a_manifests_text_does_not_steer_the_terminal(tmp_path: Path, metadata: dict[str, Any]) -> None:
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
     stream = json.dumps(manifest) * 2 + json.dumps({"apiVersion": "v1", "kind": "Thing\x1b[2J", "metadata": metadata})
 

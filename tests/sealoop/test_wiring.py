@@ -24,7 +24,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.statuses import StatusWriter
 from gitops_core.schema import crd
-from gitops_core.schema.structural import markers
+from gitops_core.schema.structural import join_markers
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.inspecting import RegistryReader
 from sealoop.wiring import COMPONENTS, KINDS, Ports, controllers
@@ -86,7 +86,7 @@ async def test_every_watched_kind_is_served(wired: tuple[Controller[Any], ...], 
 def supported(cls: type[msgspec.Struct]) -> set[str]:
     """The JSON names of the fields that something acts on."""
     fields = msgspec.structs.fields(cls)
-    return {field.encode_name for field in fields if markers(field.type).get("supported") is None}
+    return {field.encode_name for field in fields if join_markers(field.type).get("supported") is None}
 
 
 def test_every_provider_that_is_acted_on_has_a_factory_and_no_other_has() -> None:
@@ -100,7 +100,7 @@ def marked(type_: Any, path: str, seen: tuple[type, ...] = ()) -> Iterator[tuple
         return
     for field in msgspec.structs.fields(cls):
         inner = f"{path}.{field.encode_name}"
-        values = markers(field.type).get("supported")
+        values = join_markers(field.type).get("supported")
         if values is not None:
             yield inner, values
         yield from marked(field.type, inner, (*seen, cls))
@@ -115,7 +115,7 @@ def struct_in(type_: Any) -> type[msgspec.Struct] | None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.KIND.kind))
-def test_what_is_marked_unsupported_is_a_field_of_the_crd(kind: type[Resource]) -> None:
+def test_a_field_marked_unsupported_is_in_the_crd(kind: type[Resource]) -> None:
     (version,) = (v for v in crd(kind)["spec"]["versions"] if v["name"] == kind.KIND.version)
     schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     spec = next(field.type for field in msgspec.structs.fields(kind) if field.name == "spec")

@@ -83,17 +83,17 @@ async def test_in_whatever_order_they_appear() -> None:
 
 
 @in_virtual_time
-async def test_what_is_applied_together_is_not_warned_about() -> None:
+async def test_objects_applied_together_cause_no_warning() -> None:
     """The ExternalSecret may be looked at first: its store is not validated yet, and nothing is wrong."""
 
     world, provider = await installed(), MemoryProvider({"db": "v1"})
     reached, goes_on = asyncio.Event(), asyncio.Event()
 
     class Slow(MemoryFactory):
-        async def open(self, store: SecretStore, cluster: Any) -> Any:
+        async def open(self, opening: Any, cluster: Any) -> Any:
             reached.set()
             await goes_on.wait()
-            return await super().open(store, cluster)
+            return await super().open(opening, cluster)
 
     await create(world, fake(x="y"), external_secret())
     async with world.process(*assembled({"fake": Slow(provider)})):
@@ -169,9 +169,9 @@ async def test_a_credential_that_is_mended_wakes_its_store() -> None:
     opened: list[str] = []
 
     class Opening(MemoryFactory):
-        async def open(self, store: SecretStore, cluster: Any) -> Any:
-            opened.append(store.key.name)
-            return await super().open(store, cluster)
+        async def open(self, opening: Any, cluster: Any) -> Any:
+            opened.append(opening.key.name)
+            return await super().open(opening, cluster)
 
     async with world.process(*assembled({"vault": Opening()})):
         await asyncio.sleep(2)

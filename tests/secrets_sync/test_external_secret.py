@@ -441,7 +441,7 @@ async def test_one_that_can_move_by_itself_is_waited_for(world: World) -> None:
 
 
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
-async def test_what_had_no_values_at_the_rename_leaves_no_orphan_later(world: World, policy: str) -> None:
+async def test_a_target_without_values_at_the_rename_leaves_no_orphan_later(world: World, policy: str) -> None:
     extract = [{"extract": {"key": "empty"}}]
     provider(world).put("empty", '{"a":"1"}')
     await world.create(external_secret(data=[], dataFrom=extract, target={"deletionPolicy": policy}))
@@ -512,7 +512,7 @@ async def test_keys_that_a_takeover_costs_are_told_once(world: World, policy: st
     assert [(notice.reason, notice.message) for notice in warnings] == [("KeysReplaced", message)]
 
 
-async def test_what_a_takeover_cost_is_forgotten_with_the_next_edit(world: World) -> None:
+async def test_the_cost_of_a_takeover_is_forgotten_with_the_next_edit(world: World) -> None:
     await put_secret(world.cluster, "db", own="goes")
     await world.create(external_secret())
     await world.step()
@@ -604,7 +604,7 @@ async def test_stores_of_other_namespaces_are_out_of_reach(world: World) -> None
     assert await world.secret() is None
 
 
-async def test_what_cannot_be_made_right_is_not_made(world: World) -> None:
+async def test_a_secret_that_cannot_be_made_right_is_not_made(world: World) -> None:
     """A template that is ignored would replace a good Secret with another."""
     await put_secret(world.cluster, "db", templated="kept")
     await world.create(external_secret(target={"template": {"data": {"x": "{{ .password }}"}}}))

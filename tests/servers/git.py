@@ -20,7 +20,7 @@ import asyncssh
 
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
-from sealoop.embedded.githttp import GitServer, basic, bearer, create_repository
+from sealoop.embedded.githttp import GitServer, create_repository, make_basic, make_bearer
 from tests.servers.certificates import Authority
 from tests.servers.programs import ProgramMissing
 
@@ -153,13 +153,13 @@ async def http_place(folder: Path) -> AsyncIterator[GitPlace]:
 
 @asynccontextmanager
 async def basic_place(folder: Path) -> AsyncIterator[GitPlace]:
-    async with GitServer(folder, authorization={"apps.git": basic(USER, PASSWORD)}) as server:
+    async with GitServer(folder, authorization={"apps.git": make_basic(USER, PASSWORD)}) as server:
         yield GitPlace(folder, server.url, GitAccess(username=USER, password=Sensitive(PASSWORD)))
 
 
 @asynccontextmanager
 async def bearer_place(folder: Path) -> AsyncIterator[GitPlace]:
-    async with GitServer(folder, authorization={"apps.git": bearer(TOKEN)}) as server:
+    async with GitServer(folder, authorization={"apps.git": make_bearer(TOKEN)}) as server:
         yield GitPlace(folder, server.url, GitAccess(bearer_token=Sensitive(TOKEN)))
 
 
@@ -170,7 +170,7 @@ async def https_place(folder: Path) -> AsyncIterator[GitPlace]:
     pair = authority.server()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate, pair.key)
-    async with GitServer(folder, authorization={"apps.git": basic(USER, PASSWORD)}, tls=context) as server:
+    async with GitServer(folder, authorization={"apps.git": make_basic(USER, PASSWORD)}, tls=context) as server:
         ca = authority.certificate.read_bytes()
         yield GitPlace(folder, server.url, GitAccess(username=USER, password=Sensitive(PASSWORD), ca=ca))
 

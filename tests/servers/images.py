@@ -25,7 +25,7 @@ class Pusher:
     """Pushes to one repository of an open registry."""
 
     def __init__(self, host: str, repository: str) -> None:
-        self._url = f"http://{host}/v2/{repository}"
+        self._find_url = f"http://{host}/v2/{repository}"
         self.session = requests.Session()
         self.session.trust_env = False
 
@@ -37,11 +37,11 @@ class Pusher:
 
     def blob(self, content: bytes, media_type: str, **more: object) -> Descriptor:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        upload = self.session.post(f"{self._url}/blobs/uploads/", timeout=10)
+        upload = self.session.post(f"{self._find_url}/blobs/uploads/", timeout=10)
         upload.raise_for_status()
         location = upload.headers["Location"]
         if location.startswith("/"):
-            location = f"{self._url.partition('/v2/')[0]}{location}"
+            location = f"{self._find_url.partition('/v2/')[0]}{location}"
         url = f"{location}{'&' if '?' in location else '?'}digest={digest}"
         self.session.put(url, data=content, timeout=10).raise_for_status()
         return {"mediaType": media_type, "digest": digest, "size": len(content), **more}
@@ -50,7 +50,7 @@ class Pusher:
         """Push it under a tag, or under its digest when `reference` is ""."""
         content = json.dumps(body).encode()
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        url = f"{self._url}/manifests/{reference or digest}"
+        url = f"{self._find_url}/manifests/{reference or digest}"
         put = self.session.put(url, data=content, headers={"Content-Type": body["mediaType"]}, timeout=10)
         put.raise_for_status()
         return {"mediaType": body["mediaType"], "digest": digest, "size": len(content), **more}

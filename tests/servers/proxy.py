@@ -40,7 +40,7 @@ class Proxy:
         self._open.add(task)
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
-                while await self._request(reader, writer):
+                while await self._make_request(reader, writer):
                     pass
         finally:
             self._open.discard(task)
@@ -52,7 +52,7 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _make_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         line, *fields = head.rstrip("\r\n").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}

@@ -44,7 +44,7 @@ TROUBLE, REST = 300.0, 900.0
 RECOVERY = 90.0
 """Virtual seconds in which all is well again after a stall or a death: the longest of a restart (10), a takeover, and
 two intervals of what is asked for news (30 each)."""
-FAULTS = frozenset({"mischief", "digests", "queues", "drill", "kept"})
+FAULTS = frozenset({"mischief", "digests", "queues", "drill", "kept", "watches"})
 """Those that came later; "kept" is a policy that keeps a digest, whatever its tag names."""
 STALLS = (1.0, 4.0, 12.0, 20.0, 40.0)
 GUARDED = 0.5
@@ -95,6 +95,7 @@ class History:
                 faulty.append(tasks.create_task(self._now_and_then("digests")))
             if rivals > 1:
                 faulty.append(tasks.create_task(self._now_and_then("queues")))
+                faulty.append(tasks.create_task(self._now_and_then("watches")))
             await self._trouble()
             for task in faulty:
                 task.cancel()
@@ -130,9 +131,9 @@ class History:
                 peer = self.random.choice(["cluster", "git", "registry", "provider", *(["disk"] if safety else [])])
                 self._fail(peer, self.random.choice([0.0, 0.0, 0.1, 1.0]))
             if safety is not None and self.random.random() < 0.6:
-                await self._done(guarded := self.random.choice(DEEDS), guarded(safety, self.world))
+                await self._run(guarded := self.random.choice(DEEDS), guarded(safety, self.world))
             else:
-                await self._done(deed := self.random.choice(World.DEEDS), deed(self.world))
+                await self._run(deed := self.random.choice(World.DEEDS), deed(self.world))
 
     async def _mischief(self, rivals: int) -> None:
         """In half of the histories more goes wrong: anybody dies, everybody stalls, and answers are late or lies."""
@@ -178,7 +179,7 @@ class History:
         self.world.chronicle.stalls.append(Interval(start, start + seconds))
         self._note(f"nothing ran for {seconds:g}s")
 
-    async def _done(self, deed: Callable[..., Any], doing: Awaitable[None]) -> None:
+    async def _run(self, deed: Callable[..., Any], doing: Awaitable[None]) -> None:
         self.report.deeds[deed.__name__] += 1
         self._note(deed.__name__)
         await doing
@@ -208,7 +209,7 @@ class History:
         """
         deeds = [World.rotate, World.commit_config, World.remove_config, World.commit_elsewhere, World.rotate]
         for deed in self.drill.sample(deeds, 3):
-            await self._done(deed, deed(self.world))
+            await self._run(deed, deed(self.world))
             await self.clock.sleep(self.drill.random() * 20)
         if self.drill.random() < 0.5:
             self._stall(self.drill.choice(STALLS))

@@ -473,7 +473,7 @@ def test_a_quarantined_image_that_is_committed_again_is_noticed() -> None:
     in_a_world(work, Demands(rollback=True))
 
 
-def test_what_is_taken_back_to_something_else_is_noticed() -> None:
+def test_an_image_taken_back_to_something_else_is_noticed() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         await bumped(world, "1.1.0", "1.2.0")
         await quarantine(world, ("1.2.0", "1.1.0"))
@@ -483,7 +483,7 @@ def test_what_is_taken_back_to_something_else_is_noticed() -> None:
     in_a_world(work, Demands(rollback=True))
 
 
-def test_what_is_taken_back_to_what_never_started_is_noticed() -> None:
+def test_an_image_taken_back_to_one_that_never_started_is_noticed() -> None:
     async def work(world: World, invariants: Invariants) -> None:
         world.chronicle.bad.add(world.push(IMAGE, "1.1.0"))
         await bumped(world, "1.1.0", "1.2.0")

@@ -35,7 +35,7 @@ class Address:
 
     @property
     def place(self) -> str:
-        """What hangs as one: the server behind a host and a port; all files of this machine."""
+        """Return what hangs as one: the server behind a host and a port; all files of this machine."""
         parts = urlsplit(self.url)
         port = parts.port or {"http": 80, "https": 443, "ssh": 22}.get(self.scheme)
         return f"{self.host}:{port}" if self.host else "the file system"
@@ -49,7 +49,7 @@ class Address:
 
 
 def parse_address(url: str, *, allow_file: bool) -> Address:
-    """Raises StalledError, which never quotes a password: the URL is not one that is taken."""
+    """Parse a repository's URL. Raises StalledError, without any password: the URL is not one that is taken."""
     parts = _split(url)
     if parts.scheme == "file" and not allow_file:
         raise StalledError("file:// repositories are not allowed here: use http, https or ssh", reason="URLInvalid")
@@ -57,12 +57,12 @@ def parse_address(url: str, *, allow_file: bool) -> Address:
         raise StalledError("a repository URL begins with http://, https:// or ssh://", reason="URLInvalid")
     host, user = parts.hostname or "", unquote(parts.username or "")
     if host.startswith("-") or user.startswith("-") or (parts.scheme == "file") == bool(host) or len(parts.path) < 2:
-        raise StalledError(f"not a repository URL: {_shown(parts)}", reason="URLInvalid")
+        raise StalledError(f"not a repository URL: {_mask(parts)}", reason="URLInvalid")
     if parts.scheme == "ssh" and parts.password is not None:
-        raise StalledError(f"an ssh URL cannot hold a password: {_shown(parts)}", reason="URLInvalid")
+        raise StalledError(f"an ssh URL cannot hold a password: {_mask(parts)}", reason="URLInvalid")
     if parts.scheme in ("http", "https"):
         password = Sensitive(unquote(parts.password)) if parts.password else None
-        return Address(_shown(parts), parts.scheme, host, user, password)
+        return Address(_mask(parts), parts.scheme, host, user, password)
     return Address(parts.geturl(), parts.scheme, host)
 
 
@@ -78,12 +78,12 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _shown(parts: SplitResult) -> str:
+def _mask(parts: SplitResult) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
 def full_ref(name: str, kind: str = "") -> str:
-    """`refs/KIND/NAME`, or NAME itself when `kind` is "". Raises RefNotFound: no ref can have such a name."""
+    """Write `refs/KIND/NAME`, or NAME itself when `kind` is "". Raises RefNotFound: no ref can have such a name."""
     ref = f"refs/{kind}/{name}" if kind else name
     forbidden = re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|\.$|/$|^[-./]", name)
     if forbidden or not name or not (ref.startswith("refs/") or ref == "HEAD"):
@@ -92,7 +92,7 @@ def full_ref(name: str, kind: str = "") -> str:
 
 
 def full_commit(commit: str) -> str:
-    """Raises RefNotFound: it is not a whole commit id."""
+    """Return `commit`. Raises RefNotFound: it is not a whole commit id."""
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", commit):
         raise RefNotFound(f"{commit!r} is not a commit id of 40 hex digits")
     return commit

@@ -42,48 +42,48 @@ def is_redirect(result: Result) -> bool:
 
 
 def refuses_commit_ids(result: Result) -> bool:
-    """An old server that hands out the tips of its refs only."""
+    """Tell whether this is an old server's refusal, which hands out the tips of its refs only."""
     return "unadvertised object" in result.stderr
 
 
-def failure(result: Result, what: str) -> GitError:
-    """The error that a failed conversation with a remote stands for.
+def make_failure(result: Result, what: str) -> GitError:
+    """Return the error that a failed conversation with a remote stands for.
 
     Args:
         what: names the deed and the place, e.g. `git fetch of https://...`.
     """
-    said, ours = result.stderr, _without_remote(result.stderr)
+    said, ours = result.stderr, _drop_remote(result.stderr)
     if _REDIRECT.search(ours):
         return GitError(f"{what}: the repository has moved to another place: name its new URL")
     if _PROMPT.search(said):  # what git says then is about a terminal
         return GitAccessDenied(f"{what}: access denied: no credentials were given, or they were refused")
     if _ACCESS.search(said):
-        return GitAccessDenied(f"{what}: access denied: {gist(said)}")
+        return GitAccessDenied(f"{what}: access denied: {extract_gist(said)}")
     if _NO_COMMIT.search(said):
         return RefNotFound(f"{what}: the remote has no such commit")
     if _FULL.search(ours):
-        return GitError(f"{what}: the disk of the mirrors is full: {gist(said)}")
+        return GitError(f"{what}: the disk of the mirrors is full: {extract_gist(said)}")
     if _DAMAGE.search(ours):
-        return MirrorDamaged(f"{what}: {gist(said)}")
-    return GitError(f"{what} failed: {gist(said) or f'exit code {result.code}'}")
+        return MirrorDamaged(f"{what}: {extract_gist(said)}")
+    return GitError(f"{what} failed: {extract_gist(said) or f'exit code {result.code}'}")
 
 
-def local_failure(result: Result, what: str) -> GitError:
-    """The error that a failed command on a mirror stands for: where the disk is not full, the mirror is damaged."""
+def make_local_failure(result: Result, what: str) -> GitError:
+    """Return the error of a failed command on a mirror: where the disk is not full, the mirror is damaged."""
     if _FULL.search(result.stderr):
-        return GitError(f"{what}: the disk of the mirrors is full: {gist(result.stderr)}")
-    return MirrorDamaged(f"{what} failed: {gist(result.stderr) or f'exit code {result.code}'}")
+        return GitError(f"{what}: the disk of the mirrors is full: {extract_gist(result.stderr)}")
+    return MirrorDamaged(f"{what} failed: {extract_gist(result.stderr) or f'exit code {result.code}'}")
 
 
-def _without_remote(stderr: str) -> str:
+def _drop_remote(stderr: str) -> str:
     return "\n".join(line for line in stderr.splitlines() if not re.match(r"remote:|fatal: remote error|ERR ", line))
 
 
 _IDLE_TALK = re.compile(r"hint:|To |Please make sure|and the repository exists|remote:$|!\s|\s*$")
 
 
-def gist(stderr: str) -> str:
-    """What says why, in one line of at most 300 printable characters."""
+def extract_gist(stderr: str) -> str:
+    """Return the cause in an answer, in one line of at most 300 printable characters."""
     lines = (re.sub(r"\s+", " ", line).strip() for line in re.split(r"[\r\n]+", stderr))
     telling = (re.sub(r"^(fatal|error|ERROR|remote): ", "", line) for line in lines if not _IDLE_TALK.match(line))
     text = "".join(character if character.isprintable() else "?" for character in "; ".join(dict.fromkeys(telling)))
@@ -105,7 +105,7 @@ _DENIED = re.compile(
 
 
 def push_verdict(result: Result, what: str) -> GitError | None:
-    """None when every ref is at the pushed commit, else the error."""
+    """Return the error of a push, None when every ref is at the pushed commit."""
     lines = [line for line in result.stdout.decode("utf-8", "replace").splitlines() if re.match(r"[ +*=!-]\t", line)]
     refused = [line for line in lines if line.startswith("!")]
     if lines and not refused and result.code == 0:
@@ -117,8 +117,8 @@ def push_verdict(result: Result, what: str) -> GitError | None:
         telling = next((line for line in refused if "atomic" not in line), refused[0])
         return _refusal(telling.partition("\t")[2], result, what)
     if re.search(r"returned error: 403|denied to|not allowed to push|protected branch", result.stderr):
-        return PushDenied(f"{what}: {gist(result.stderr)}")
-    return failure(result, what)
+        return PushDenied(f"{what}: {extract_gist(result.stderr)}")
+    return make_failure(result, what)
 
 
 _NOT_KNOWN = re.compile(r"the receiving end does not support (?:--)?(push options|atomic push)")
@@ -133,5 +133,5 @@ def _refusal(summary: str, result: Result, what: str) -> GitError:
     if _CONFLICT.search(summary):
         return PushConflict(f"{said}: the branch is no longer where it was")
     if "[remote rejected]" in summary and (_DENIED.search(summary) or "hook" in summary):
-        return PushDenied(f"{said}: {gist(result.stderr)}")
-    return GitError(f"{said}: {gist(result.stderr)}")
+        return PushDenied(f"{said}: {extract_gist(result.stderr)}")
+    return GitError(f"{said}: {extract_gist(result.stderr)}")

@@ -92,7 +92,7 @@ class GitCommands:
         host: str = "",
         writes: bool = False,
     ) -> Result:
-        """What the command printed, whatever its exit code.
+        """Run a command and return what it printed, whatever its exit code.
 
         Args:
             timeout: seconds; it may wait for its place as long again.
@@ -111,7 +111,7 @@ class GitCommands:
             async with self.places.taken(host, timeout):
                 if writes:
                     check_again()
-                process = await self._start(arguments, {**git_environment(config or {}), **(environment or {})})
+                process = await self._start(arguments, {**make_environment(config or {}), **(environment or {})})
                 try:
                     async with asyncio.timeout(timeout):
                         return await _converse(process, stdin)
@@ -142,8 +142,8 @@ class GitCommands:
             raise GitError(f"the git command cannot be started: {error.strerror}") from error
 
 
-def git_environment(config: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of a git process: nothing else is inherited."""
+def make_environment(config: Mapping[str, str]) -> dict[str, str]:
+    """Make the whole environment of a git process: nothing else is inherited."""
     settings = {**_CONFIG, **config}
     names = [name for name in os.environ if name.upper() in _PASSED_ON]
     environment = {**_ENVIRONMENT, **{name: os.environ[name] for name in names}, "GIT_CONFIG_COUNT": str(len(settings))}
@@ -200,8 +200,8 @@ async def _drain(stream: asyncio.StreamReader) -> None:
 
 
 @contextmanager
-def exposed(*contents: bytes) -> Iterator[tuple[str, ...]]:
-    """Paths under which child processes of the same user can read `contents` while the block runs.
+def expose(*contents: bytes) -> Iterator[tuple[str, ...]]:
+    """Yield paths under which child processes of the same user can read `contents` while the block runs.
 
     They are anonymous memory, mode 0600: nothing reaches a disk, and nothing is left when this process is killed. A
     path through /proc/PID/fd is used because ssh closes every descriptor that it inherits.

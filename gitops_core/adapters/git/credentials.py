@@ -30,7 +30,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gitops_core.adapters.git.address import Address
-from gitops_core.adapters.git.commands import exposed
+from gitops_core.adapters.git.commands import expose
 from gitops_core.errors import StalledError
 from gitops_core.ports import GitAccess
 
@@ -87,7 +87,7 @@ class Identity:
 
     @contextmanager
     def child(self, *, redirects: bool = False) -> Iterator[Child]:
-        """For one command: what it is given exists while the block runs.
+        """Prepare one command: what it is given exists while the block runs.
 
         Args:
             redirects: follow the remote to its new place, which costs one more request. Never done with a bearer
@@ -123,17 +123,17 @@ class Identity:
         yield access.client_certificate or b""
 
     def mute(self, text: str) -> str:
-        """`text` without any secret of ours: a remote's answer may repeat what it was sent."""
+        """Remove every secret of ours from `text`: a remote's answer may repeat what it was sent."""
         for value in (self.access.password, self.access.bearer_token, self.access.passphrase):
             if value and (secret := value.reveal().decode("utf-8", "replace").strip()):  # a token is sent like that
                 text = text.replace(secret, "***")
         if self.access.password is not None:
-            text = text.replace(_basic(self.access), "***")
+            text = text.replace(_make_basic(self.access), "***")
         return text
 
 
 def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: bool) -> Identity:
-    """Raises StalledError: the credentials do not fit the address."""
+    """Return the identity to show at an address. Raises StalledError: the credentials do not fit the address."""
     if address.username or address.password:
         access = replace(
             access, username=access.username or address.username, password=access.password or address.password
@@ -153,7 +153,7 @@ def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: 
     return Identity(address, access, askpass)
 
 
-def _basic(access: GitAccess) -> str:
+def _make_basic(access: GitAccess) -> str:
     password = access.password.reveal() if access.password else b""
     return base64.b64encode(access.username.encode() + b":" + password).decode()
 
@@ -164,7 +164,7 @@ def _prove_by_http(
     if access.bearer_token:
         config["http.extraHeader"] = f"Authorization: Bearer {access.bearer_token.text().strip()}"
     elif (access.username or access.password) and not redirects:
-        config["http.extraHeader"] = f"Authorization: Basic {_basic(access)}"
+        config["http.extraHeader"] = f"Authorization: Basic {_make_basic(access)}"
     elif access.username or access.password:
         parts = urlsplit(address.url)
         config[f"credential.{parts.scheme}://{parts.netloc}.helper"] = _HELPER
@@ -176,17 +176,17 @@ def _prove_by_http(
 
 def _trust(access: GitAccess, config: dict[str, str], stack: ExitStack) -> None:
     if access.ca:
-        (config["http.sslCAInfo"],) = stack.enter_context(exposed(_system_certificates() + b"\n" + access.ca))
+        (config["http.sslCAInfo"],) = stack.enter_context(expose(_find_system_certificates() + b"\n" + access.ca))
     elif "SSL_CERT_FILE" in os.environ:  # what the rest of this process trusts; git does not look at it
         config["http.sslCAInfo"] = os.environ["SSL_CERT_FILE"]
     if access.client_certificate and access.client_key:
         config["http.sslCert"], config["http.sslKey"] = stack.enter_context(
-            exposed(access.client_certificate, access.client_key.reveal())
+            expose(access.client_certificate, access.client_key.reveal())
         )
 
 
 @functools.cache
-def _system_certificates() -> bytes:
+def _find_system_certificates() -> bytes:
     ours = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or ""
     found = next((path for path in (ours, *_SYSTEM_CERTIFICATES) if path and os.path.isfile(path)), None)
     return Path(found).read_bytes() if found else b""
@@ -195,7 +195,7 @@ def _system_certificates() -> bytes:
 def _prove_by_ssh(access: GitAccess, askpass: Path, environment: dict[str, str], stack: ExitStack) -> None:
     key = access.identity.reveal() if access.identity else b""
     key = key.rstrip() + b"\n"  # OpenSSH does not read a key whose last line has no end
-    identity, hosts = stack.enter_context(exposed(key, access.known_hosts or b""))
+    identity, hosts = stack.enter_context(expose(key, access.known_hosts or b""))
     options = (*_SSH_OPTIONS, f"IdentityFile={identity}", f"UserKnownHostsFile={hosts}")
     environment["GIT_SSH_COMMAND"] = " ".join(("ssh -F /dev/null", *(f"-o {option}" for option in options)))
     environment["GIT_SSH_VARIANT"] = "ssh"

@@ -41,7 +41,7 @@ class TooSlow(ValueError):
 
 
 def refuse_slow(pem: bytes) -> None:
-    """Raises TooSlow; ValueError: it cannot be told."""
+    """Refuse a key that is slow to use. Raises TooSlow; ValueError: it cannot be told."""
     if len(pem) > MOST_BYTES:
         raise TooSlow(f"is longer than {MOST_BYTES} bytes: use a shorter one")
     for match in _BLOCK.finditer(pem):
@@ -86,16 +86,16 @@ def refuse_slow_openpgp(secret: bytes, public: bytes) -> None:
 def _refuse_bcrypt(key: bytes) -> None:
     if not key.startswith(_MAGIC):
         raise ValueError("not an OpenSSH key")
-    _, rest = _string(key[len(_MAGIC) :])  # the cipher
-    function, rest = _string(rest)
-    options, _ = _string(rest)
+    _, rest = _split_string(key[len(_MAGIC) :])  # the cipher
+    function, rest = _split_string(rest)
+    options, _ = _split_string(rest)
     rounds = int.from_bytes(options[-4:], "big")
     if function != b"none" and rounds > MOST_BCRYPT:
         raise TooSlow(f"takes {rounds} rounds to open: write it with fewer (ssh-keygen -p -a 100)")
 
 
-def _string(data: bytes) -> tuple[bytes, bytes]:
-    """An SSH string, and what follows it."""
+def _split_string(data: bytes) -> tuple[bytes, bytes]:
+    """Split an SSH string from what follows it."""
     end = 4 + int.from_bytes(data[:4], "big")
     if end > len(data):
         raise ValueError("an SSH string is cut off")
@@ -103,9 +103,9 @@ def _string(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _refuse_pkcs8(key: bytes) -> None:
-    _, outer, _ = _element(key)
-    _, algorithm, _ = _element(outer)
-    numbers = list(_integers(algorithm))
+    _, outer, _ = _split_element(key)
+    _, algorithm, _ = _split_element(outer)
+    numbers = list(_list_integers(algorithm))
     if _SCRYPT in algorithm:
         cost = 1
         for number in numbers[:3]:
@@ -116,17 +116,17 @@ def _refuse_pkcs8(key: bytes) -> None:
         raise TooSlow(f"takes {max(numbers)} iterations to open: write it with fewer (openssl pkcs8 -topk8)")
 
 
-def _integers(der: bytes) -> Iterator[int]:
-    """Every INTEGER in the order of the text, whatever it is in."""
+def _list_integers(der: bytes) -> Iterator[int]:
+    """Yield every INTEGER in the order of the text, whatever it is in."""
     while der:
-        tag, value, der = _element(der)
+        tag, value, der = _split_element(der)
         if tag == _INTEGER:
             yield int.from_bytes(value, "big")
         elif tag & _CONSTRUCTED:
             der = value + der
 
 
-def _element(der: bytes) -> tuple[int, bytes, bytes]:
+def _split_element(der: bytes) -> tuple[int, bytes, bytes]:
     """Tag and value of the first element, and what follows it."""
     if len(der) < 2:
         raise ValueError("an element is cut off")

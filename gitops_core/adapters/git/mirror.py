@@ -22,9 +22,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from gitops_core.adapters.git.answers import MirrorDamaged, gist, local_failure
+from gitops_core.adapters.git.answers import MirrorDamaged, extract_gist, make_local_failure
 from gitops_core.adapters.git.commands import GitCommands
-from gitops_core.adapters.git.objects import GitObject, algorithm_of, encode_loose, encode_pack
+from gitops_core.adapters.git.objects import GitObject, encode_loose, encode_pack, get_algorithm
 from gitops_core.adapters.git.reading import Limits, MirrorTree, Readers, Shelf
 from gitops_core.errors import GitBusy, GitError
 from gitops_core.recent import Recent
@@ -42,7 +42,7 @@ class Slot(NamedTuple):
 
 
 def claim_slot(state: Path, owner: object) -> Slot:
-    """The first folder 0, 1, 2, ... below `state` that no living process has. It is freed with `owner`."""
+    """Claim the first folder 0, 1, 2, ... below `state` that no living process has. It is freed with `owner`."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     for number in range(MOST_SLOTS):
         lock = os.open(state / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -101,7 +101,7 @@ class Mirror:
         self._generation = 0
 
     async def healing(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work` returns; when it finds the mirror damaged, a new mirror is made and `work` runs again, once."""
+        """Run `work`; when it finds the mirror damaged, make a new mirror and run it again, once."""
         self.used = time.monotonic()
         try:
             return await self._healing(work)
@@ -124,7 +124,7 @@ class Mirror:
                 raise GitError(f"{again}; also in a mirror made anew") from damage
 
     async def beside(self, work: Callable[[], T]) -> T:
-        """What `work` returns or raises, which reads objects: a disk that hangs must not stop the event loop."""
+        """Run `work`, which reads objects, in a thread: a disk that hangs must not stop the event loop."""
         return await self._readers.beside(work)
 
     async def bring(self, wanted: Hashable, ask: Callable[[], Coroutine[Any, Any, None]], longest: float) -> None:
@@ -147,7 +147,7 @@ class Mirror:
             raise GitBusy(str(error)) from None
 
     def has(self, commit: str) -> bool:
-        """Whether the commit and everything below its tree is here."""
+        """Tell whether the commit and everything below its tree is here."""
         if commit not in self._commits:
             return False
         self._commits[commit] = self._commits.pop(commit)
@@ -158,7 +158,7 @@ class Mirror:
         self._commits[commit] = None
 
     def keep_fresh(self) -> str:
-        """The commit fetched to FRESH, kept from now on; "" when there is none. To be called under the lock."""
+        """Keep the commit fetched to FRESH, and return it; "" when there is none. To be called under the lock."""
         fresh = self.directory / FRESH
         if not fresh.exists():
             return ""
@@ -173,8 +173,14 @@ class Mirror:
         """Say that nobody wants a commit that was made here."""
         self._commits.pop(commit, None)
 
+    async def keep(self, oid: str) -> None:
+        """Have what was stored under `oid` outlive this process. It is here now, whole."""
+        self.kept(oid)
+        async with self.growing():
+            await self._run_git(f"--git-dir={self.directory}", "update-ref", f"refs/keep/{oid}", oid)
+
     def tree(self, commit: str, oid: str) -> MirrorTree:
-        """A tree of `commit`, which is not pruned as long as the returned value lives."""
+        """Return a tree of `commit`, which is not pruned as long as the returned value lives."""
         tree = MirrorTree(oid, self.shelf, self._lost)
         self._held[commit] += 1
         weakref.finalize(tree, self._release, commit).atexit = False
@@ -204,12 +210,12 @@ class Mirror:
         fresh = self.directory.with_suffix(".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        await self._git("init", "--quiet", "--bare", "--template=", f"--object-format={algorithm}", str(fresh))
+        await self._run_git("init", "--quiet", "--bare", "--template=", f"--object-format={algorithm}", str(fresh))
         fresh.rename(self.directory)  # whole or not at all
 
     @asynccontextmanager
     async def growing(self) -> AsyncIterator[None]:
-        """Holds the lock; removes what a failed, cancelled or killed command left half-written before freeing it."""
+        """Hold the lock; remove what a failed, cancelled or killed command left half-written before freeing it."""
         async with self.lock:
             try:
                 yield
@@ -217,28 +223,32 @@ class Mirror:
                 _sweep(self.directory)
                 raise
 
-    async def store(self, objects: tuple[GitObject, ...]) -> None:
-        """Write new objects that were made here: a few by hand, as that is quicker than a process; else checked."""
+    async def store(self, objects: tuple[GitObject, ...], *checks: str) -> None:
+        """Write new objects that were made here: a few by hand, as that is quicker than a process.
+
+        Args:
+            checks: options of `git index-pack`, which takes the others.
+        """
         async with self.growing():
             if len(objects) <= MOST_LOOSE and sum(len(item.body) for item in objects) <= MOST_LOOSE_BYTES:
                 await self.beside(lambda: _write_loose(self.directory / "objects", objects))
                 return
             # a file for each of a thousand objects takes five times as long as one pack with its index
-            pack = await self.beside(lambda: encode_pack(objects, algorithm_of(objects[0].oid)))
-            await self._git(f"--git-dir={self.directory}", "index-pack", "--stdin", "--fsck-objects", stdin=pack)
+            pack = await self.beside(lambda: encode_pack(objects, get_algorithm(objects[0].oid)))
+            await self._run_git(f"--git-dir={self.directory}", "index-pack", "--stdin", *checks, stdin=pack)
 
     async def search(self, oid: str, text: str) -> tuple[str, ...]:
-        """The regular files below tree `oid` that hold `text`, by `git grep`; sorted."""
+        """Return the regular files below tree `oid` that hold `text`, by `git grep`; sorted."""
         options = ("--threads=2", "-l", "-z", "-F", "--text", "--full-name", "--no-color", "-e", text)
         result = await self._commands.run(
             f"--git-dir={self.directory}", "grep", *options, oid, "--", timeout=LOCAL_SECONDS
         )
         if result.code > 1 or result.stderr:
-            raise local_failure(result, f"git grep in the mirror of {self.url}")
-        return await self.beside(lambda: _found(result.stdout, f"{oid}:"))
+            raise make_local_failure(result, f"git grep in the mirror of {self.url}")
+        return await self.beside(lambda: _find(result.stdout, f"{oid}:"))
 
     async def is_whole(self) -> bool:
-        """Whether every object that a kept commit needs is here."""
+        """Tell whether every object that a kept commit needs is here."""
         checks = ("fsck", "--connectivity-only", "--no-dangling", "--no-progress")
         result = await self._commands.run(f"--git-dir={self.directory}", *checks, timeout=LOCAL_SECONDS)
         return result.code == 0
@@ -267,12 +277,12 @@ class Mirror:
             lines = [f"update refs/keep/{commit} {commit}\n" for commit in self._commits]
             lines += [f"delete refs/keep/{commit}\n" for commit in old]
             directory = f"--git-dir={self.directory}"
-            await self._git(directory, "update-ref", "--stdin", stdin="".join(lines).encode())
-            await self._git(directory, "repack", "-a", "-d", "-q")
-            await self._git(directory, "prune", "--expire=now")
+            await self._run_git(directory, "update-ref", "--stdin", stdin="".join(lines).encode())
+            await self._run_git(directory, "repack", "-a", "-d", "-q")
+            await self._run_git(directory, "prune", "--expire=now")
 
     async def _check(self) -> None:
-        """Once, before the first use: take over what an earlier process left, if it is whole."""
+        """Take over what an earlier process left, if it is whole: once, before the first use."""
         if self._checked:
             return
         async with self.lock:
@@ -308,14 +318,14 @@ class Mirror:
         self.searches = Recent(REMEMBERED_SEARCHES)
         self._generation += 1
 
-    async def _git(self, *arguments: str, stdin: bytes = b"") -> bytes:
+    async def _run_git(self, *arguments: str, stdin: bytes = b"") -> bytes:
         result = await self._commands.run(*arguments, timeout=LOCAL_SECONDS, stdin=stdin)
         if result.code:
-            raise local_failure(result, f"git {gist(' '.join(arguments[:2]))} in the mirror of {self.url}")
+            raise make_local_failure(result, f"git {extract_gist(' '.join(arguments[:2]))} in the mirror of {self.url}")
         return result.stdout
 
 
-def _found(output: bytes, prefix: str) -> tuple[str, ...]:
+def _find(output: bytes, prefix: str) -> tuple[str, ...]:
     names = (name.decode("utf-8", "surrogateescape") for name in output.split(b"\0") if name)
     return tuple(sorted(name.removeprefix(prefix) for name in names))
 

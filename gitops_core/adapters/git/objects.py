@@ -45,9 +45,9 @@ Entries = Mapping[str, Entry]
 """A tree's entries by name. Names that are not UTF-8 hold surrogate escapes, as os.fsdecode makes them."""
 
 
-def new_object(type_: str, body: bytes, algorithm: str = "sha1") -> GitObject:
+def make_object(type_: str, body: bytes, algorithm: str = "sha1") -> GitObject:
     r"""
-    >>> new_object("blob", b"hello\n").oid
+    >>> make_object("blob", b"hello\n").oid
     'ce013625030ba8dba906f756967f9e9ca394464a'
     """
     digest = hashlib.new(algorithm, b"%s %d\0" % (type_.encode(), len(body)), usedforsecurity=False)
@@ -55,12 +55,12 @@ def new_object(type_: str, body: bytes, algorithm: str = "sha1") -> GitObject:
     return GitObject(digest.hexdigest(), type_, body)
 
 
-def algorithm_of(oid: str) -> str:
+def get_algorithm(oid: str) -> str:
     return "sha1" if len(oid) == 40 else "sha256"
 
 
 def parse_tree(body: bytes, id_size: int) -> Entries:
-    """The entries of a stored tree, in its order.
+    """Parse the entries of a stored tree, in its order.
 
     Args:
         id_size: bytes of an object id: 20, or 32 in a sha256 repository.
@@ -82,7 +82,7 @@ def parse_tree(body: bytes, id_size: int) -> Entries:
 
 
 def encode_tree(entries: Mapping[str, Entry]) -> bytes:
-    """Git's order: by name in bytes, folders as if their names ended in "/"."""
+    """Encode a tree in Git's order: by name in bytes, folders as if their names ended in "/"."""
 
     def place(item: tuple[bytes, Entry]) -> bytes:
         return item[0] + b"/" if item[1].mode == FOLDER else item[0]
@@ -98,7 +98,7 @@ ReadTree = Callable[[str], Entries]
 def edit_tree(
     read: ReadTree, root: str, edits: Mapping[str, bytes | None], algorithm: str
 ) -> tuple[str, tuple[GitObject, ...]]:
-    """The id of `root` with `edits` applied, and the objects that are new. An edit of None removes.
+    """Apply `edits` to `root`; return the new tree's id, and the objects that are new. An edit of None removes.
 
     Existing files keep their mode, new ones are 100644; a folder without entries vanishes, the root may be empty.
 
@@ -108,7 +108,7 @@ def edit_tree(
     made: dict[str, GitObject] = {}
 
     def add(type_: str, body: bytes) -> str:
-        new = new_object(type_, body, algorithm)
+        new = make_object(type_, body, algorithm)
         made[new.oid] = new
         return new.oid
 
@@ -151,33 +151,42 @@ def _write_file(
         entries[name] = Entry(old.mode if old else FILE, add("blob", content))
 
 
+def folder_path(path: str) -> str:
+    """`path` without "./" and doubled or outer slashes.
+
+    >>> folder_path("./deploy//prod/"), folder_path("."), folder_path("/")
+    ('deploy/prod', '', '')
+    """
+    return "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
 def edit_path(path: str) -> str:
-    """`path`, when a commit may hold it. Raises GitError: it is empty, absolute, or leaves the repository."""
+    """Return `path`, when a commit may hold it. Raises GitError: it is empty, absolute, or leaves the repository."""
     if "\0" in path or any(part in ("", ".", "..") or part.lower() == ".git" for part in path.split("/")):
         raise GitError(f"not a path that a commit may hold: {path!r}")
     return path
 
 
 def encode_commit(commit: Commit, tree: str, signature: bytes = b"") -> bytes:
-    """A commit's body; `signature` is the armored one of the body without it."""
+    """Encode a commit's body; `signature` is the armored one of the body without it."""
     head = f"tree {tree}\nparent {commit.parent}\nauthor {_sign(commit.author)}\ncommitter {_sign(commit.committer)}\n"
     if signature:
-        header = "gpgsig" if algorithm_of(tree) == "sha1" else "gpgsig-sha256"
+        header = "gpgsig" if get_algorithm(tree) == "sha1" else "gpgsig-sha256"
         folded = signature.decode("ascii").replace("\r\n", "\n").strip("\n").replace("\n", "\n ")
         head += f"{header} {folded}\n"
     return f"{head}\n{commit.message}".replace("\0", "").encode("utf-8", "replace")
 
 
-async def signed_commit(commit: Commit, tree: str) -> GitObject:
-    """The commit that holds `tree`, signed when the commit has a signer. Raises SigningFailed."""
+async def make_commit(commit: Commit, tree: str) -> GitObject:
+    """Make the commit that holds `tree`, signed when the commit has a signer. Raises SigningFailed."""
     body = encode_commit(commit, tree)
     if commit.signer is not None:
         body = encode_commit(commit, tree, await commit.signer.sign(body))
-    return new_object("commit", body, algorithm_of(tree))
+    return make_object("commit", body, get_algorithm(tree))
 
 
 def _sign(signature: Signature) -> str:
-    """A signature line. What would end a field early is left out, as `git commit` does."""
+    """Write a signature line. What would end a field early is left out, as `git commit` does."""
     name, email = (re.sub(r"[<>\n\0]", "", text).strip() for text in (signature.name, signature.email))
     offset = signature.when.strftime("%z") or "+0000"
     return f"{name} <{email}> {int(signature.when.timestamp())} {offset[:5]}"
@@ -187,18 +196,18 @@ _SIGNATURE = re.compile(r"(.*?) ?<([^>]*)> (-?\d+) ([+-])(\d\d)(\d\d)")
 
 
 def parse_commit(oid: str, body: bytes) -> CommitInfo:
-    """What a commit says. Raises ValueError: it is not a commit."""
+    """Parse a commit. Raises ValueError: it is not a commit."""
     head, _, message = body.decode("utf-8", "replace").partition("\n\n")
     lines = [line.split(" ", 1) for line in head.split("\n") if " " in line and line[0] != " "]
     fields = dict(reversed(lines))
-    author, committer = (_signature(fields.get(role, "")) for role in ("author", "committer"))
+    author, committer = (_write_signature(fields.get(role, "")) for role in ("author", "committer"))
     if author is None or "tree" not in fields:
         raise ValueError(f"{oid} is not a commit")
     parents = tuple(value for key, value in lines if key == "parent")
     return CommitInfo(oid, author, committer or author, message, fields["tree"], parents)
 
 
-def _signature(text: str) -> Signature | None:
+def _write_signature(text: str) -> Signature | None:
     match = _SIGNATURE.match(text)
     if match is None:
         return None
@@ -209,12 +218,12 @@ def _signature(text: str) -> Signature | None:
 
 
 def encode_loose(item: GitObject) -> bytes:
-    """What the file of one object holds."""
+    """Encode the file of one object."""
     return zlib.compress(b"%s %d\0%b" % (item.type.encode(), len(item.body), item.body), 1)
 
 
 def encode_pack(objects: Iterable[GitObject], algorithm: str = "sha1") -> bytes:
-    """The objects whole, without deltas."""
+    """Encode the objects whole, without deltas."""
     objects = tuple(objects)
     pack = bytearray(b"PACK" + (2).to_bytes(4, "big") + len(objects).to_bytes(4, "big"))
     for item in objects:

@@ -28,8 +28,17 @@ from pathlib import Path
 from typing import IO, NamedTuple, TypeVar, cast
 
 from gitops_core.adapters.git.answers import MirrorDamaged
-from gitops_core.adapters.git.commands import git_environment
-from gitops_core.adapters.git.objects import FOLDER, LINK, REGULAR, SUBMODULE, Entries, Entry, parse_tree
+from gitops_core.adapters.git.commands import make_environment
+from gitops_core.adapters.git.objects import (
+    FOLDER,
+    LINK,
+    REGULAR,
+    SUBMODULE,
+    Entries,
+    Entry,
+    folder_path,
+    parse_tree,
+)
 from gitops_core.errors import GitError
 from gitops_core.meta import Tree
 from gitops_core.recent import Recent
@@ -81,7 +90,7 @@ class _Pipe:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=git_environment({}),
+            env=make_environment({}),
             bufsize=0,
             start_new_session=True,
         )
@@ -92,7 +101,9 @@ class _Pipe:
         self.buffer = bytearray()
 
     def ask(self, name: str, most: int) -> Stored | None:
-        """Raises _Interrupted; OverflowError: larger than `most` bytes. Then this process is of no use any more."""
+        """Read one object. Raises _Interrupted; OverflowError: larger than `most` bytes. Then this process is of no
+        more use.
+        """
         deadline = time.monotonic() + ANSWER_SECONDS
         try:
             self.asking.write(name.encode() + b"\n")
@@ -148,7 +159,7 @@ class Readers:
         self._lock = threading.RLock()
 
     def read(self, directory: Path, name: str, most: int) -> Stored | None:
-        """The object, or None when the mirror in `directory` has none of that name.
+        """Return the object, or None when the mirror in `directory` has none of that name.
 
         Raises:
             OverflowError: it is larger than `most` bytes.
@@ -158,7 +169,7 @@ class Readers:
             turn = self._turns[directory]
         with turn:
             for _ in range(2):  # a second process, because the first one may have been killed for its memory
-                pipe = self._taken(directory)
+                pipe = self._take(directory)
                 try:
                     stored = pipe.ask(name, most)
                 except _Interrupted:
@@ -172,13 +183,13 @@ class Readers:
         raise MirrorDamaged(f"object {name} cannot be read from the mirror")
 
     async def beside(self, work: Callable[[], T]) -> T:
-        """What `work`, which reads, returns or raises, while the event loop goes on."""
+        """Run `work`, which reads, in a thread, while the event loop goes on."""
         if self._closed:
             raise GitError(CLOSED)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def tree(self, directory: Path, oid: str, most: int) -> Entries:
-        """The entries of a stored tree; to be read only. Raises MirrorDamaged; GitError: too large."""
+        """Return the entries of a stored tree; to be read only. Raises MirrorDamaged; GitError: too large."""
         if (known := self._trees.get(oid)) is not None:
             return known
         try:
@@ -195,11 +206,11 @@ class Readers:
         return entries
 
     def recall(self, oid: str) -> bytes | None:
-        """The contents of a file that somebody thought would be read soon."""
+        """Return the contents of a file that somebody thought would be read soon."""
         return self._blobs.get(oid)
 
     def remember(self, blobs: Mapping[str, bytes]) -> None:
-        """Contents by id that will be read soon."""
+        """Keep contents by id that will be read soon."""
         for oid, content in blobs.items():
             self._blobs.put(oid, content, len(content) + FILE_WEIGHT)
 
@@ -220,8 +231,8 @@ class Readers:
             self.forget(directory)
         self._threads.shutdown(wait=False)
 
-    def _taken(self, directory: Path) -> _Pipe:
-        """The mirror's reader, which nobody else has now. To be called in the mirror's turn."""
+    def _take(self, directory: Path) -> _Pipe:
+        """Return the mirror's reader, which nobody else has now. To be called in the mirror's turn."""
         with self._lock:
             if self._closed:
                 raise GitError(CLOSED)
@@ -262,12 +273,12 @@ class Shelf:
         return self.readers.tree(self.directory, oid, self.limits.tree_bytes)
 
     def commit(self, oid: str) -> bytes | None:
-        """The body of a commit, or None when the mirror does not have it."""
+        """Return the body of a commit, or None when the mirror does not have it."""
         stored = self.readers.read(self.directory, oid, 16 << 20)
         return stored.body if stored and stored.type == "commit" else None
 
     def blob(self, oid: str, path: str) -> bytes:
-        """Raises GitError: the file is too large, or the mirror lost it."""
+        """Return a file's contents. Raises GitError: the file is too large, or the mirror lost it."""
         if (known := self.readers.recall(oid)) is not None and len(known) <= self.limits.file_bytes:
             return known
         most = self.limits.file_bytes
@@ -280,7 +291,7 @@ class Shelf:
         return stored.body
 
     def entry(self, root: str, path: str) -> Entry | None:
-        """What `path` names below tree `root`, whatever its mode; "" is the root itself."""
+        """Return the entry that `path` names below tree `root`, whatever its mode; "" is the root itself."""
         found = Entry(FOLDER, root)
         for part in path.split("/") if path else ():
             next_ = self.tree(found.oid).get(part) if found.mode == FOLDER else None
@@ -289,8 +300,13 @@ class Shelf:
             found = next_
         return found
 
+    def folder(self, root: str, path: str) -> str:
+        """Return the id of the folder `path` below tree `root`; "" when there is none."""
+        found = self.entry(root, folder_path(path))
+        return found.oid if found is not None and found.mode == FOLDER else ""
+
     def changed_files(self, old: str, new: str) -> Iterator[tuple[str, Entry | None]]:
-        """Regular files that differ between two trees: the new entry, or None where there is none any more."""
+        """Yield the regular files that differ between two trees: the new entry, or None where there is none now."""
         pairs = [("", old, new)]
         while pairs:
             where, before, after = pairs.pop()
@@ -369,10 +385,10 @@ class MirrorTree(Tree):
     def _listing(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
         """The paths of the regular files, sorted by their bytes, and the symbolic links; read once."""
         if not self._known:  # a cached_property of Python 3.11 would have all trees wait for one that hangs
-            self._known.append(self._listed())
+            self._known.append(self._list())
         return self._known[0]
 
-    def _listed(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
+    def _list(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
         files: list[str] = []
         links: dict[str, Entry] = {}
         folders = [("", self.oid)]

@@ -20,8 +20,8 @@ from typing import Literal
 from gitops_core.adapters.git.address import full_commit, full_ref, parse_address
 from gitops_core.adapters.git.answers import (
     MirrorDamaged,
-    failure,
     is_redirect,
+    make_failure,
     push_verdict,
     refuses_commit_ids,
 )
@@ -29,15 +29,15 @@ from gitops_core.adapters.git.commands import GitCommands, Result
 from gitops_core.adapters.git.credentials import Identity, identify
 from gitops_core.adapters.git.mirror import FRESH, Mirror, Search, Slot, claim_slot
 from gitops_core.adapters.git.objects import (
-    FOLDER,
     GitObject,
-    algorithm_of,
     edit_tree,
+    get_algorithm,
+    make_commit,
     parse_commit,
-    signed_commit,
 )
 from gitops_core.adapters.git.reading import Limits, Readers
 from gitops_core.adapters.git.signing import SigningKey, load_signer
+from gitops_core.adapters.git.trees import MirrorTrees
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
 from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, no_commit
@@ -84,14 +84,20 @@ class GitMirrors:
     def remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
         address = parse_address(url, allow_file=self._allow_file)
         identity = identify(address, access, self._state / "askpass", plain_http=self._plain_http)
-        if address.url not in self._mirrors:
-            self._slot = self._slot or claim_slot(self._state, self)
-            folder = self._slot.directory
-            self._mirrors[address.url] = Mirror(folder, address.url, self._commands, self._readers, self._limits)
-        return MirrorRemote(self._mirrors[address.url], identity, timeout, self._commands, self._proven, self._later)
+        mirror = self._mirror(address.url)
+        return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._run_later)
+
+    def trees(self, name: str) -> MirrorTrees:
+        return MirrorTrees(self._mirror(f"trees:{name}"), self._run_later)  # no URL begins like this
 
     async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         return _Threaded(await asyncio.to_thread(load_signer, kind, values, about))
+
+    def _mirror(self, url: str) -> Mirror:
+        if url not in self._mirrors:
+            self._slot = self._slot or claim_slot(self._state, self)
+            self._mirrors[url] = Mirror(self._slot.directory, url, self._commands, self._readers, self._limits)
+        return self._mirrors[url]
 
     async def close(self) -> None:
         """Finish the chores at hand, end the readers, and give the folder free. Not to be used afterwards."""
@@ -103,7 +109,7 @@ class GitMirrors:
         if self._slot is not None:
             self._slot.release()
 
-    def _later(self, mirror: Mirror) -> None:
+    def _run_later(self, mirror: Mirror) -> None:
         """Keep the mirror small, when there is time."""
         resting = self._resting.get(mirror)
         if resting is not None and not resting.done():
@@ -210,7 +216,7 @@ class MirrorRemote:
         return await self.mirror.healing(lambda: self._describe(revision))
 
     async def preview(self, commit: Commit) -> str:
-        return (await self.mirror.healing(lambda: self._edited(commit)))[0]
+        return (await self.mirror.healing(lambda: self._edit(commit)))[0]
 
     async def push(
         self,
@@ -223,21 +229,21 @@ class MirrorRemote:
         ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         ref = full_ref(branch, "heads")
-        target, told = target_of(refspec, branch), push_options(options)
+        target, told = get_target(refspec, branch), push_options(options)
         made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, told, ours))
         return Revision(branch, made)
 
     async def _list(self, *only: str) -> dict[str, str]:
-        """Commits by full ref name, annotated tags peeled; remembers the branches.
+        """List commits by full ref name, annotated tags peeled, and remember the branches.
 
         Args:
             only: `--heads` or `--tags`, which the remote is told, so that it does not send the rest.
         """
         result = await self._ask("ls-remote", "--quiet", *only, "--", self.url)
         if result.code:
-            raise failure(result, self._what("ls-remote"))
+            raise make_failure(result, self._what("ls-remote"))
         self.proven.add(self.identity.fingerprint)
-        refs, peeled = await self.mirror.beside(lambda: _listed(result.stdout))
+        refs, peeled = await self.mirror.beside(lambda: _parse_listing(result.stdout))
         if only == ("--heads",):
             self.mirror.branches = frozenset(refs)
         return peeled
@@ -248,21 +254,21 @@ class MirrorRemote:
         return Revision(shown, found[name])
 
     async def _tree(self, revision: Revision, path: str) -> Tree:
-        return self.mirror.tree(revision.commit, await self._folder(revision, path))
+        return self.mirror.tree(revision.commit, await self._find_folder(revision, path))
 
-    async def _folder(self, revision: Revision, path: str) -> str:
-        """The id of a folder's tree."""
+    async def _find_folder(self, revision: Revision, path: str) -> str:
+        """Return the id of a folder's tree."""
         root = (await self._commit(revision)).tree
-        found = await self.mirror.beside(lambda: self.mirror.shelf.entry(root, folder_path(path)))
-        if found is None or found.mode != FOLDER:
+        found = await self.mirror.beside(lambda: self.mirror.shelf.folder(root, path))
+        if not found:
             raise PathNotFound(f"{self.url} has no folder {path!r} at {revision}")
-        return found.oid
+        return found
 
     async def _describe(self, revision: Revision) -> CommitInfo:
         return await self._commit(revision)
 
     async def _commit(self, revision: Revision) -> CommitInfo:
-        """What a commit says that is here, fetched when it was not."""
+        """Read a commit, fetched when it was not here."""
         commit = full_commit(revision.commit)
         if not (self.mirror.has(commit) and self._is_proven()):
             asked = (self.identity.fingerprint, commit)
@@ -279,7 +285,7 @@ class MirrorRemote:
         return self.identity.address.scheme == "file" or self.identity.fingerprint in self.proven
 
     async def _bring(self, commit: str, name: str) -> None:
-        """The commit is here, and the remote has let us in. Quick for who waited for one that brought it."""
+        """Have the commit here, and be let in by the remote. Quick for who waited for one that brought it."""
         if not self.mirror.has(commit):
             await self._fetch(commit, name)
         elif not self._is_proven():
@@ -289,12 +295,12 @@ class MirrorRemote:
         async with self.mirror.growing():
             if self.mirror.has(commit) and self.identity.fingerprint in self.proven:
                 return
-            await self.mirror.prepare(algorithm_of(commit))
+            await self.mirror.prepare(get_algorithm(commit))
             result = await self._fetch_refs("--depth=1", f"+{commit}:refs/keep/{commit}")
             if refuses_commit_ids(result):
                 result = await self._fetch_tip(commit, name)
             if result.code:
-                error = failure(result, self._what("fetch"))
+                error = make_failure(result, self._what("fetch"))
                 # what we do not recognise may be the mirror's fault: look, before the remote is blamed for ever
                 if type(error) is GitError and not await self.mirror.is_whole():
                     raise MirrorDamaged(str(error))
@@ -304,7 +310,7 @@ class MirrorRemote:
         self.later(self.mirror)
 
     async def _fetch_overtaken(self, ref: str) -> str:
-        """The tip of a branch that somebody moved under a push of ours, fetched; "" when asking is the better way.
+        """Fetch the tip of a branch that somebody moved under a push of ours; "" when asking is the better way.
 
         What is there is new for sure, so that asking first would be a second conversation while others push on.
         """
@@ -318,7 +324,9 @@ class MirrorRemote:
         return tip
 
     async def _fetch_tip(self, commit: str, name: str) -> Result:
-        """For servers that hand out the tips of refs only: the ref it was found under, then all branches, in full."""
+        """Fetch from a server that hands out the tips of refs only: the ref it was found under, then all branches, in
+        full.
+        """
         ref = name if name.startswith("refs/") else f"refs/heads/{name}"
         tips = ([("--depth=1", f"+{full_ref(ref)}:refs/keep/{commit}")] if name else []) + [
             ("--depth=2147483647", "+refs/heads/*:refs/tips/*")  # Git's word for: all of it
@@ -335,7 +343,7 @@ class MirrorRemote:
         return await self._ask("fetch", *quiet, depth, "--", self.url, refspec)
 
     async def _search(self, revision: Revision, text: str, path: str) -> tuple[str, ...]:
-        folder = await self._folder(revision, path)
+        folder = await self._find_folder(revision, path)
         last = self.mirror.searches.get((text, path))
         found = None
         if last is not None and self.mirror.has(last.commit):
@@ -346,7 +354,7 @@ class MirrorRemote:
         return found
 
     def _search_changes(self, last: Search, folder: str, text: str) -> tuple[str, ...] | None:
-        """The result of the last search brought up to date; None when too much changed since."""
+        """Bring the result of the last search up to date; None when too much changed since."""
         shelf, wanted, found = self.mirror.shelf, text.encode(), set(last.found)
         for number, (path, entry) in enumerate(shelf.changed_files(last.folder, folder)):
             if number >= MOST_CHANGED:
@@ -357,10 +365,10 @@ class MirrorRemote:
                 shelf.readers.remember({entry.oid: content})  # what is found is read next
         return tuple(sorted(found))
 
-    async def _edited(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
-        """The tree of a commit to make, and the objects that are new."""
+    async def _edit(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
+        """Return the tree of a commit to make, and the objects that are new."""
         parent = await self._commit(Revision("", commit.parent))
-        shelf, algorithm = self.mirror.shelf, algorithm_of(commit.parent)
+        shelf, algorithm = self.mirror.shelf, get_algorithm(commit.parent)
         return await self.mirror.beside(lambda: edit_tree(shelf.tree, parent.tree, commit.edits, algorithm))
 
     async def _push(
@@ -372,13 +380,13 @@ class MirrorRemote:
         options: Sequence[str],
         ours: Callable[[CommitInfo], bool],
     ) -> str:
-        tree, objects = await self._edited(commit)
-        made = await signed_commit(commit, tree)
-        await self.mirror.store((*objects, made))
+        tree, objects = await self._edit(commit)
+        made = await make_commit(commit, tree)
+        await self.mirror.store((*objects, made), "--fsck-objects")  # as the remote will
         self.mirror.shelf.readers.remember({item.oid: item.body for item in objects if item.type == "blob"})
         self.mirror.kept(made.oid)  # before it is pushed: nothing else keeps it from being pruned meanwhile
         try:
-            leases = await self._leases(commit, made.oid, ref, expected, target, ours)
+            leases = await self._find_leases(commit, made.oid, ref, expected, target, ours)
             await self._push_object(made.oid, ref, leases, options)
         except GitError as error:
             self.mirror.forget(made.oid)
@@ -401,7 +409,7 @@ class MirrorRemote:
         if verdict is not None:
             raise type(verdict)(self.identity.mute(str(verdict)))
 
-    async def _leases(
+    async def _find_leases(
         self,
         commit: Commit,
         made: str,
@@ -410,7 +418,7 @@ class MirrorRemote:
         target: str,
         ours: Callable[[CommitInfo], bool],
     ) -> dict[str, str | None]:
-        """Where each ref that moves must be now; raises PushConflict when the refspec's target cannot be moved."""
+        """Return where each ref that moves must be now. Raises PushConflict: the refspec's target cannot be moved."""
         heads = {}
         if target or (expected is None and self.mirror.branches is None):
             heads = await self._list("--heads")
@@ -454,8 +462,8 @@ class MirrorRemote:
         return f"git {deed} of {self.url}"
 
 
-def _listed(output: bytes) -> tuple[dict[str, str], dict[str, str]]:
-    """What ls-remote says, as it says it, and with annotated tags peeled."""
+def _parse_listing(output: bytes) -> tuple[dict[str, str], dict[str, str]]:
+    """Parse the output of ls-remote: refs as it lists them, and with annotated tags peeled."""
     lines = (line.partition("\t") for line in output.decode("utf-8", "replace").splitlines())
     refs = {name: oid for oid, _, name in lines}
     return refs, {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
@@ -466,10 +474,10 @@ def _listing_of(ref: str) -> tuple[str, ...]:
     return next((flags for prefix, flags in sections.items() if ref.startswith(prefix)), ())
 
 
-def target_of(refspec: str, branch: str) -> str:
-    """The full name of the second ref that a refspec pushes; "" when there is none.
+def get_target(refspec: str, branch: str) -> str:
+    """Return the full name of the second ref that a refspec pushes; "" when there is none.
 
-    >>> target_of("refs/heads/main:refs/heads/auto", "main"), target_of("HEAD:auto", "main"), target_of("", "main")
+    >>> get_target("refs/heads/main:refs/heads/auto", "main"), get_target("HEAD:auto", "main"), get_target("", "main")
     ('refs/heads/auto', 'refs/heads/auto', '')
 
     Raises:
@@ -490,17 +498,8 @@ def target_of(refspec: str, branch: str) -> str:
 
 
 def push_options(options: Mapping[str, str]) -> tuple[str, ...]:
-    """`KEY=VALUE`, or `KEY` where the value is empty, in the order of the keys. Raises StalledError."""
+    """Write `KEY=VALUE`, or `KEY` where the value is empty, in the order of the keys. Raises StalledError."""
     told = tuple(f"{key}={value}" if value else key for key, value in sorted(options.items()))
     if wrong := next((option for option in told if not option or set(option) & {"\n", "\0"}), None):
         raise StalledError(f"push option {wrong!r} is empty or holds a line break: a server would not take it")
     return told
-
-
-def folder_path(path: str) -> str:
-    """`path` without "./" and doubled or outer slashes.
-
-    >>> folder_path("./deploy//prod/"), folder_path("."), folder_path("/")
-    ('deploy/prod', '', '')
-    """
-    return "/".join(part for part in path.split("/") if part not in ("", "."))

@@ -35,12 +35,12 @@ LEAST_RSA_BITS = 2048
 
 class SigningKey(Protocol):
     def signature(self, payload: bytes) -> bytes:
-        """Armored. Blocks for some milliseconds. Raises SigningFailed."""
+        """Sign, armored. Blocks for some milliseconds. Raises SigningFailed."""
         ...
 
 
 def load_signer(kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> SigningKey:
-    """The key in a Secret's values. Blocks: a passphrase is made slow to try.
+    """Load the key in a Secret's values. Blocks: a passphrase is made slow to try.
 
     Args:
         about: names the Secret, for the message.
@@ -67,7 +67,7 @@ class GpgKey:
         try:
             return sign(self.signer, payload, mode=SignatureMode.DETACHED)
         except Exception as error:  # Sequoia raises nothing narrower
-            raise SigningFailed(f"{self.about} cannot sign: {_sentence(error)}") from None
+            raise SigningFailed(f"{self.about} cannot sign: {_read_sentence(error)}") from None
 
 
 def _load_gpg(values: Mapping[str, Sensitive], about: str) -> GpgKey:
@@ -91,7 +91,7 @@ def _load_gpg(values: Mapping[str, Sensitive], about: str) -> GpgKey:
         raise SigningFailed(f"{about}: the key in git.asc {error}") from None
     except Exception as error:
         hint = "" if passphrase else " (it has no 'passphrase')"
-        raise SigningFailed(f"{about}: the key in git.asc cannot sign: {_sentence(error)}{hint}") from None
+        raise SigningFailed(f"{about}: the key in git.asc cannot sign: {_read_sentence(error)}{hint}") from None
     return GpgKey(signer, about)
 
 
@@ -160,7 +160,7 @@ def _public(key: SshKey) -> bytes:
 
 
 def _sign(key: SshKey, signed: bytes) -> bytes:
-    """The signature's name and bytes."""
+    """Return the signature's name and bytes."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -188,6 +188,6 @@ def _value(values: Mapping[str, Sensitive], name: str, about: str) -> Sensitive:
     return values[name]
 
 
-def _sentence(error: Exception) -> str:
-    """The first line of what Sequoia says, which names algorithms and dates, never key material."""
+def _read_sentence(error: Exception) -> str:
+    """Return the first line of a message of Sequoia's, which names algorithms and dates, never key material."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -26,7 +26,7 @@ class Authorities:
         self._contexts: WeakValueDictionary[bytes, ssl.SSLContext] = WeakValueDictionary()
 
     def trusting(self, ca: bytes) -> ssl.SSLContext:
-        """A context that trusts `ca` (PEM) alone, or the system's authorities when it is empty.
+        """Return a context that trusts `ca` (PEM) alone, or the system's authorities when it is empty.
 
         It is shared: change nothing in it, and keep it as long as you need it. Raises ValueError: `ca` is not PEM.
         """
@@ -41,7 +41,7 @@ class Authorities:
 
 
 def is_slow(*pem: bytes) -> bool:
-    """Whether these files hold a private key that is too large to be used in the event loop.
+    """Tell whether these files hold a private key that is too large to be used in the event loop.
 
     Nobody can end what a handshake computes with it, and OpenSSL bounds public keys alone.
     """
@@ -52,18 +52,18 @@ def show_certificate(context: ssl.SSLContext, chain: bytes, key: Sensitive) -> N
     """Let connections show the certificate. Raises ValueError: no pair in PEM, or the key is encrypted."""
     with _as_file(chain + b"\n" + key.reveal()) as path:
         try:
-            context.load_cert_chain(path, password=_no_passphrase)
+            context.load_cert_chain(path, password=_refuse_passphrase)
         except (ssl.SSLError, ValueError):
             raise ValueError("certificate and key are not a pair in PEM") from None
 
 
-def _no_passphrase() -> str:
+def _refuse_passphrase() -> str:
     raise ValueError  # the default would ask on the terminal
 
 
 @contextmanager
 def _as_file(content: bytes) -> Iterator[str]:
-    """A path to `content`, because Python loads keys from nothing else: in memory where the system can."""
+    """Yield a path to `content`, because Python loads keys from nothing else: in memory where the system can."""
     if sys.platform == "linux":
         descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
         with os.fdopen(descriptor, "wb") as file:

@@ -38,7 +38,7 @@ class Lookups(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Raises OSError, as the system does."""
+        """Look a name up. Raises OSError, as the system does."""
         try:
             place = await self._places.enter(host, LONGEST_WAIT)
         except PlacesTaken as error:
@@ -48,12 +48,12 @@ class Lookups(AbstractResolver):
         return job.result()
 
     async def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is kept."""
 
     def _begun(self, host: str, port: int, family: socket.AddressFamily, place: Place) -> Job:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="lookup")
-        job = asyncio.get_running_loop().run_in_executor(self._executor, addresses_of, host, port, family)
+        job = asyncio.get_running_loop().run_in_executor(self._executor, find_addresses, host, port, family)
         self._jobs.add(job)
         job.add_done_callback(partial(self._ended, place))
         return job
@@ -70,8 +70,8 @@ def _is_silence(error: BaseException | None) -> bool:
     return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
 
 
-def addresses_of(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    """What the system knows of a name. Blocks. Raises OSError."""
+def find_addresses(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    """Ask the system for the addresses of a name. Blocks. Raises OSError."""
     found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     results: list[ResolveResult] = []
     for kind, _, protocol, _, address in found:

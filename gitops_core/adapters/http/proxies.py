@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
-    """The proxy that the environment's HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY ask for, in either case.
+    """Return the proxy that the environment's HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY ask for, in either case.
 
     >>> proxy_for("https://api.example:6443", {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".internal"})
     'http://proxy:3128'
@@ -26,7 +26,7 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
 
 
 def _matches(host: str, port: int | None, entry: str) -> bool:
-    """Whether one entry of NO_PROXY means the host: `*`, a network, a name, or `.suffix`, with or without a port."""
+    """Tell whether an entry of NO_PROXY means the host: `*`, a network, a name or `.suffix`, with or without a port."""
     if not entry or entry == "*":
         return bool(entry)
     try:

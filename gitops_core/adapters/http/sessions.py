@@ -39,7 +39,7 @@ def open_session(
     headers: Mapping[str, str] | None = None,
     ssl_context: ssl.SSLContext | bool = True,
 ) -> aiohttp.ClientSession:
-    """A session whose every request ends, one way or another. To be made where an event loop runs, and closed.
+    """Open a session whose every request ends, one way or another. To be made where an event loop runs, and closed.
 
     Args:
         total: seconds for a whole request with its body; None for streams.
@@ -52,7 +52,7 @@ def open_session(
         limit=connections,
         keepalive_timeout=idle,
         ssl=ssl_context,
-        socket_factory=_probing_socket,
+        socket_factory=_make_probing_socket,
         resolver=Lookups(),
     )
     return aiohttp.ClientSession(
@@ -82,7 +82,7 @@ class _Connector(aiohttp.TCPConnector):
         return connection
 
 
-def _probing_socket(address: aiohttp.connector.AddrInfoType) -> socket.socket:
+def _make_probing_socket(address: aiohttp.connector.AddrInfoType) -> socket.socket:
     family, type_, protocol, _, _ = address
     created = socket.socket(family, type_, protocol)
     created.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -93,7 +93,7 @@ def _probing_socket(address: aiohttp.connector.AddrInfoType) -> socket.socket:
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The whole body, decompressed. Raises BodyTooLarge as soon as it is longer than `limit` bytes."""
+    """Read the whole body, decompressed. Raises BodyTooLarge as soon as it is longer than `limit` bytes."""
     if response.content_length is not None and response.content_length > limit:
         raise BodyTooLarge(f"the answer is longer than {limit} bytes")
     parts, size = [], 0
@@ -106,7 +106,8 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds to wait, from a Retry-After header: a number of seconds or a date; None without one that can be read.
+    """Parse a Retry-After header, a number of seconds or a date, into seconds to wait; None without one that can be
+    read.
 
     Never negative and never more than an hour: a peer must not be able to put us to sleep for good.
 

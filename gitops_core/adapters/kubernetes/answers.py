@@ -18,7 +18,7 @@ import re
 
 import msgspec
 
-from gitops_core.domain.objects.texts import abridged, shortened
+from gitops_core.domain.objects.texts import abridge, shortened
 from gitops_core.errors import (
     AlreadyExists,
     ApplyConflict,
@@ -78,7 +78,7 @@ _UNFIT = re.compile(
 
 
 def read_refusal(code: int, body: bytes) -> Refusal:
-    """The Status in an answer's body; a body that is none (a proxy's page) counts for nothing but its code."""
+    """Read the Status in an answer's body; a body that is none (a proxy's page) counts for nothing but its code."""
     try:
         refusal = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -86,8 +86,8 @@ def read_refusal(code: int, body: bytes) -> Refusal:
     return refusal if refusal.kind == "Status" else Refusal(code=code)
 
 
-def error_for(code: int, refusal: Refusal, ref: ObjectRef, retry_after: float | None = None) -> ClusterError:
-    """The error to raise for an answer that is not a success.
+def make_error(code: int, refusal: Refusal, ref: ObjectRef, retry_after: float | None = None) -> ClusterError:
+    """Return the error to raise for an answer that is not a success.
 
     Args:
         ref: what the request was about; the name "" stands for all objects of the kind.
@@ -95,18 +95,18 @@ def error_for(code: int, refusal: Refusal, ref: ObjectRef, retry_after: float | 
     """
     details = refusal.details or Details()
     causes = details.causes or ()
-    message = _message(code, refusal, ref)
+    message = _write_message(code, refusal, ref)
     match code:
         case 401:
             return Forbidden(f"the API server does not accept our credentials (about {ref})")
         case 403:
             return Forbidden(message)
         case 404:
-            return _not_found(details, ref)
+            return _make_not_found(details, ref)
         case 409 if refusal.reason == "AlreadyExists":
             return AlreadyExists(ref)
         case 409 if any(cause.reason == "FieldManagerConflict" for cause in causes):
-            return ApplyConflict(ref, [_conflict(cause) for cause in causes])
+            return ApplyConflict(ref, [_make_conflict(cause) for cause in causes])
         case 409:
             return Conflict(message)
         case 410:
@@ -115,7 +115,7 @@ def error_for(code: int, refusal: Refusal, ref: ObjectRef, retry_after: float | 
             return Conflict(message)  # a patch for the object that had this name before
         case 413 | 422:
             return Invalid(
-                ref, message, [FieldFault(c.field, c.reason, _brief(_quiet(c.message, ref))) for c in causes]
+                ref, message, [FieldFault(c.field, c.reason, _shorten(_mute(c.message, ref))) for c in causes]
             )
         case 500 if _UNFIT.search(refusal.message):
             return Invalid(ref, message)
@@ -127,7 +127,7 @@ def error_for(code: int, refusal: Refusal, ref: ObjectRef, retry_after: float | 
             return ClusterUnavailable(message, retry_after=retry_after)
 
 
-def _not_found(details: Details, ref: ObjectRef) -> ClusterError:
+def _make_not_found(details: Details, ref: ObjectRef) -> ClusterError:
     if not details.name:
         return KindUnknown(ref.kind.api_version, ref.kind.kind)
     if details.kind == "namespaces" and ref.kind.kind != "Namespace":
@@ -135,34 +135,34 @@ def _not_found(details: Details, ref: ObjectRef) -> ClusterError:
     return NotFound(ref)
 
 
-def _conflict(cause: Cause) -> FieldConflict:
+def _make_conflict(cause: Cause) -> FieldConflict:
     match = _MANAGER.search(cause.message)
     return FieldConflict(match[1] if match else "", cause.field)
 
 
-def _message(code: int, refusal: Refusal, ref: ObjectRef) -> str:
+def _write_message(code: int, refusal: Refusal, ref: ObjectRef) -> str:
     if not refusal.message:
         return f"{ref}: the API server answered {code}"
     if refusal.message == _REJECTED:
         return f"{ref}: {_REJECTED}"
-    message = _quiet(refusal.message, ref)
+    message = _mute(refusal.message, ref)
     for cause in (refusal.details or Details()).causes or ():
-        if said := _quiet(cause.message, ref):
-            message = message.replace(said, _brief(said))
+        if said := _mute(cause.message, ref):
+            message = message.replace(said, _shorten(said))
     return shortened(message, MOST_MESSAGE)
 
 
-def _brief(cause: str) -> str:
-    """What is wrong with a field, without the whole of the value that the server repeats.
+def _shorten(cause: str) -> str:
+    """Say what is wrong with a field, without the whole of the value that the server repeats.
 
-    >>> _brief("Invalid value: core.PodTemplateSpec{ObjectMeta:v1.ObjectMeta{}}: field is immutable")
+    >>> _shorten("Invalid value: core.PodTemplateSpec{ObjectMeta:v1.ObjectMeta{}}: field is immutable")
     'field is immutable'
     """
-    return _IMMUTABLE if cause.endswith(_IMMUTABLE) else abridged(cause, MOST_CAUSE)
+    return _IMMUTABLE if cause.endswith(_IMMUTABLE) else abridge(cause, MOST_CAUSE)
 
 
-def _quiet(message: str, ref: ObjectRef) -> str:
-    """The server's words, unless they may quote a Secret's value.
+def _mute(message: str, ref: ObjectRef) -> str:
+    """Return the server's words, unless they may quote a Secret's value.
 
     A wrongly typed one is repeated by the server, and admission webhooks and policies say what they like.
     """

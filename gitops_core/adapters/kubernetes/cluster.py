@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from gitops_core.adapters.kubernetes.decoding import decode_event, decode_page, lines
+from gitops_core.adapters.kubernetes.decoding import decode_event, decode_page, split_lines
 from gitops_core.adapters.kubernetes.discovery import Discovery
 from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin, find_endpoint, in_cluster
 from gitops_core.adapters.kubernetes.transport import MIB, AnswerTooLarge, Headers, Request, Transport, until_cut
@@ -77,7 +77,7 @@ class KubernetesCluster:
         environment: Mapping[str, str] | None = None,
         agent: str = AGENT,
     ) -> Self:
-        """The cluster that kubectl would talk to. Raises ConfigurationError; the API server is not asked yet.
+        """Return the cluster that kubectl would talk to. Raises ConfigurationError; the API server is not asked yet.
 
         Args:
             environment: where KUBECONFIG, HOME and the proxies are looked up; None for the process's own.
@@ -86,12 +86,12 @@ class KubernetesCluster:
 
     @classmethod
     async def in_cluster(cls, *, environment: Mapping[str, str] | None = None, agent: str = AGENT) -> Self:
-        """The cluster of the Pod we run in. Raises ConfigurationError."""
+        """Return the cluster of the Pod we run in. Raises ConfigurationError."""
         return cls(in_cluster(os.environ if environment is None else environment), agent=agent)
 
     @classmethod
     def connect(cls, url: str, *, ca: bytes | None, token: Sensitive, agent: str = AGENT) -> Self:
-        """An API server by its URL. `ca` is PEM, None to trust the system's authorities."""
+        """Connect to an API server by its URL. `ca` is PEM, None to trust the system's authorities."""
         return cls(Endpoint(url, StaticLogin(Sensitive(b"Bearer " + token.reveal())), ca=ca), agent=agent)
 
     async def close(self) -> None:
@@ -124,7 +124,7 @@ class KubernetesCluster:
 
     async def get(self, ref: ObjectRef) -> Manifest | None:
         try:
-            return await self._send("GET", await self._path_of(ref), ref)
+            return await self._send("GET", await self._make_path(ref), ref)
         except NotFound:
             return None
 
@@ -132,54 +132,57 @@ class KubernetesCluster:
         fewer = min(limit, self._fitting.get(query.kind, limit))
         while True:
             try:
-                page = await self._page(query, type_, fewer, continue_token)
+                page = await self._fetch_page(query, type_, fewer, continue_token)
             except AnswerTooLarge:
                 if fewer == 1:
                     raise
                 fewer = max(1, fewer // 4)
                 continue
-            self._fitting[query.kind] = min(limit, 2 * fewer)  # one large object is no reason to ask for few for ever
+            if fewer < limit:
+                self._fitting[query.kind] = 2 * fewer  # one large object is no reason to ask for few for ever
             return page
 
-    async def _page(self, query: Query, type_: type[T], limit: int, continue_token: str) -> Page[T]:
-        """Raises AnswerTooLarge: it has several objects and is longer than LARGEST_PAGE."""
-        options = {**_selectors(query), "limit": str(limit)}
+    async def _fetch_page(self, query: Query, type_: type[T], limit: int, continue_token: str) -> Page[T]:
+        """Ask for one page. Raises AnswerTooLarge: it has several objects and is longer than LARGEST_PAGE."""
+        options = {**_write_selectors(query), "limit": str(limit)}
         if continue_token:
             options["continue"] = continue_token
-        request = await self._question(query, options, "PartialObjectMetadataList")
+        request = await self._make_question(query, options, "PartialObjectMetadataList")
         if limit > 1:
             request = replace(request, largest=LARGEST_PAGE)
         with self._forgetting(query.kind):
             body = await self._transport.send(request)
-            return await _beside(decode_page, body, query, type_)
+            return await _decode_beside(decode_page, body, query, type_)
 
-    async def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
-        length = random.randint(*self._watch_seconds)  # noqa: S311 - spreads load, hides nothing
+    async def watch(
+        self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[T]]:
+        length = seconds or random.randint(*self._watch_seconds)  # noqa: S311 - spreads load, hides nothing
         options = {
-            **_selectors(query),
+            **_write_selectors(query),
             "watch": "true",
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(length),
             "resourceVersion": resource_version,
         }
-        request = await self._question(query, options, "PartialObjectMetadata")
+        request = await self._make_question(query, options, "PartialObjectMetadata")
         with self._forgetting(query.kind):
             async with self._transport.stream(request, idle=length + 30.0) as response:
-                async for line in lines(until_cut(response)):
+                async for line in split_lines(until_cut(response)):
                     yield decode_event(line, query, type_)
 
     # Writing
 
     async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
         ref = ObjectRef.of(manifest)
-        path = await self._collection(ref.kind, ref.key.namespace)
+        path = await self._make_collection(ref.kind, ref.key.namespace)
         return await self._send("POST", path, ref, manifest, _writing(field_manager, dry_run))
 
     async def replace(
         self, manifest: Manifest, *, field_manager: str, subresource: str = "", dry_run: bool = False
     ) -> Manifest:
         ref = ObjectRef.of(manifest)
-        path = await self._path_of(ref, subresource)
+        path = await self._make_path(ref, subresource)
         return await self._send("PUT", path, ref, manifest, _writing(field_manager, dry_run))
 
     async def apply(
@@ -187,7 +190,7 @@ class KubernetesCluster:
     ) -> Manifest:
         ref = ObjectRef.of(manifest)
         options = {**_writing(field_manager, dry_run), "force": "true" if force else "false"}
-        path = await self._path_of(ref)
+        path = await self._make_path(ref)
         return await self._send("PATCH", path, ref, manifest, options, "application/apply-patch+yaml")
 
     async def patch(
@@ -200,7 +203,7 @@ class KubernetesCluster:
         dry_run: bool = False,
     ) -> Manifest:
         form = "merge-patch" if isinstance(patch, Mapping) else "json-patch"
-        path = await self._path_of(ref, subresource)
+        path = await self._make_path(ref, subresource)
         return await self._send("PATCH", path, ref, patch, _writing(field_manager, dry_run), f"application/{form}+json")
 
     async def delete(
@@ -220,7 +223,7 @@ class KubernetesCluster:
             "preconditions": {field: value for field, value in conditions.items() if value},
             "dryRun": ["All"] if dry_run else [],
         }
-        await self._send("DELETE", await self._path_of(ref), ref, options)
+        await self._send("DELETE", await self._make_path(ref), ref, options)
 
     # Requests
 
@@ -233,14 +236,14 @@ class KubernetesCluster:
         options: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
-        """One request about one object, and the object in its answer."""
+        """Send one request about one object; return the object in its answer."""
         target = f"{path}?{urlencode(options)}" if options else path
         headers = self._identity if body is None else (*self._identity, ("Content-Type", content_type))
         content = None if body is None else _encode.encode(body)
         with self._forgetting(ref.kind):
             answer = await self._transport.send(Request(method, target, ref, headers, content))
         try:
-            return await _beside(_decode.decode, answer)
+            return await _decode_beside(_decode.decode, answer)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise ClusterUnavailable(f"{ref}: the API server answered with something that is no object") from None
 
@@ -253,47 +256,49 @@ class KubernetesCluster:
             self._discovery.forget(kind)
             raise
 
-    async def _question(self, query: Query, options: Mapping[str, str], shape: str) -> Request:
-        path = await self._collection(query.kind, query.namespace)
+    async def _make_question(self, query: Query, options: Mapping[str, str], shape: str) -> Request:
+        path = await self._make_collection(query.kind, query.namespace)
         headers = self._identity
         if query.metadata_only:
             headers = (*headers, ("Accept", f"application/json;as={shape};v=v1;g=meta.k8s.io"))
         about = ObjectRef(query.kind, ObjectKey(query.namespace, query.name))
         return Request("GET", f"{path}?{urlencode(options)}", about, headers)
 
-    async def _path_of(self, ref: ObjectRef, subresource: str = "") -> str:
+    async def _make_path(self, ref: ObjectRef, subresource: str = "") -> str:
         resource = await self._discovery.find(ref.kind)
         if resource.namespaced and not ref.key.namespace:
             raise BadRequest(f"{ref} needs a namespace")
-        path = f"{_root(resource, ref.key.namespace)}/{_segment(ref.key.name, ref)}"
-        return f"{path}/{_segment(subresource, ref)}" if subresource else path
+        path = f"{_find_root(resource, ref.key.namespace)}/{_write_segment(ref.key.name, ref)}"
+        return f"{path}/{_write_segment(subresource, ref)}" if subresource else path
 
-    async def _collection(self, kind: Kind, namespace: str) -> str:
-        return _root(await self._discovery.find(kind), namespace)
+    async def _make_collection(self, kind: Kind, namespace: str) -> str:
+        return _find_root(await self._discovery.find(kind), namespace)
 
 
-async def _beside(decode: Callable[[bytes, Unpack[Ts]], T], body: bytes, *args: *Ts) -> T:
-    """What `decode` makes of `body`: in a thread, where that takes more than some milliseconds."""
+async def _decode_beside(decode: Callable[[bytes, Unpack[Ts]], T], body: bytes, *args: *Ts) -> T:
+    """Decode `body`: in a thread, where that takes more than some milliseconds."""
     return decode(body, *args) if len(body) <= SMALL else await asyncio.to_thread(decode, body, *args)
 
 
-def _root(resource: ApiResource, namespace: str) -> str:
+def _find_root(resource: ApiResource, namespace: str) -> str:
     group, version, _ = resource.kind
     root = f"/apis/{quote(group)}/{quote(version)}" if group else f"/api/{quote(version)}"
     if resource.namespaced and namespace:
         about = ObjectRef(resource.kind, ObjectKey(namespace, ""))
-        root += f"/namespaces/{_segment(namespace, about)}"
+        root += f"/namespaces/{_write_segment(namespace, about)}"
     return f"{root}/{quote(resource.plural)}"
 
 
-def _segment(name: str, ref: ObjectRef) -> str:
-    """A name as part of a path. Raises BadRequest for names that Kubernetes refuses, and that would be another path."""
+def _write_segment(name: str, ref: ObjectRef) -> str:
+    """Write a name as part of a path. Raises BadRequest for names that Kubernetes refuses and that would be another
+    path.
+    """
     if not name or name in (".", "..") or "/" in name or "%" in name:
         raise BadRequest(f"{ref.kind.kind}: {name!r} cannot be the name of an object")
     return quote(name, safe=":")
 
 
-def _selectors(query: Query) -> dict[str, str]:
+def _write_selectors(query: Query) -> dict[str, str]:
     selectors = {"labelSelector": query.labels, "fieldSelector": f"metadata.name={query.name}" if query.name else ""}
     return {name: value for name, value in selectors.items() if value}
 

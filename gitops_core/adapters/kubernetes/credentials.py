@@ -47,11 +47,11 @@ class Identity(NamedTuple):
 
 class Credentials(Protocol):
     async def identity(self) -> Identity:
-        """What to show now. Raises ClusterUnavailable, Forbidden, ConfigurationError."""
+        """Return the identity to show now. Raises ClusterUnavailable, Forbidden, ConfigurationError."""
         ...
 
     async def renew(self, refused: Identity) -> Identity | None:
-        """A newer one than the API server has just refused, or None when there is none."""
+        """Return a newer identity than the one that the API server has just refused, or None when there is none."""
         ...
 
 
@@ -165,12 +165,12 @@ def _identity(status: _Status, login: PluginLogin) -> Identity:
 
 
 async def _run(login: PluginLogin) -> bytes:
-    """What the plugin prints. Raises ConfigurationError, ClusterUnavailable."""
+    """Run the plugin and return what it prints. Raises ConfigurationError, ClusterUnavailable."""
     try:
         process = await asyncio.create_subprocess_exec(
             login.command,
             *login.arguments,
-            env={**login.environment, "KUBERNETES_EXEC_INFO": _exec_info(login)},
+            env={**login.environment, "KUBERNETES_EXEC_INFO": _write_exec_info(login)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             limit=LARGEST_ANSWER,
@@ -182,7 +182,7 @@ async def _run(login: PluginLogin) -> bytes:
         ) from error
     try:
         async with asyncio.timeout(PLUGIN_TIMEOUT):
-            output = await _bounded(process)
+            output = await _limit(process)
             code = await process.wait()
     except TimeoutError:
         raise ClusterUnavailable(
@@ -195,7 +195,7 @@ async def _run(login: PluginLogin) -> bytes:
     return output
 
 
-async def _bounded(process: asyncio.subprocess.Process) -> bytes:
+async def _limit(process: asyncio.subprocess.Process) -> bytes:
     assert process.stdout is not None  # noqa: S101 - asked for above
     output = b""
     while part := await process.stdout.read(65536):
@@ -211,6 +211,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _exec_info(login: PluginLogin) -> str:
+def _write_exec_info(login: PluginLogin) -> str:
     spec: Mapping[str, object] = {"interactive": False, **({"cluster": login.cluster} if login.cluster else {})}
     return json.dumps({"apiVersion": login.api_version, "kind": "ExecCredential", "spec": spec})

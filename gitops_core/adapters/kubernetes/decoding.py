@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from gitops_core.adapters.kubernetes.answers import error_for, read_refusal
+from gitops_core.adapters.kubernetes.answers import make_error, read_refusal
 from gitops_core.errors import ClusterError, ClusterUnavailable
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Page, PartialObject, Query, Unreadable, WatchEvent
@@ -52,19 +52,19 @@ _partial = msgspec.json.Decoder(PartialObject)
 
 
 @lru_cache(maxsize=64)
-def _decoders_of(shape: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
+def _make_decoders(shape: Any) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
     return msgspec.json.Decoder(_List[shape]), msgspec.json.Decoder(shape)
 
 
-def _decoders(type_: type[T]) -> tuple[msgspec.json.Decoder[_List[T]], msgspec.json.Decoder[T]]:
-    """For a list of `type_`, and for one."""
+def _get_decoders(type_: type[T]) -> tuple[msgspec.json.Decoder[_List[T]], msgspec.json.Decoder[T]]:
+    """Return the decoders of a list of `type_`, and of one."""
     shape: Any = dict[str, Any] if type_ is dict else type_
-    return _decoders_of(shape)
+    return _make_decoders(shape)
 
 
 def decode_page(body: bytes, query: Query, type_: type[T]) -> Page[T]:
-    """Raises ClusterUnavailable: not a list at all."""
-    whole, _ = _decoders(type_)
+    """Decode a list. Raises ClusterUnavailable: it is not a list at all."""
+    whole, _ = _get_decoders(type_)
     try:
         found = whole.decode(body)
         items: list[T | Unreadable] = [*(found.items or ())]
@@ -90,7 +90,7 @@ def _decode_raw(body: bytes) -> _List[msgspec.Raw]:
 
 def _one(raw: bytes, query: Query, type_: type[T]) -> T | Unreadable:
     try:
-        return _decoders(type_)[1].decode(raw)
+        return _get_decoders(type_)[1].decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         return _unreadable(raw, query.kind, str(error))
 
@@ -104,7 +104,7 @@ def _unreadable(raw: bytes, kind: Kind, cause: str) -> Unreadable:
 
 
 def _name_kind(item: Any, kind: Kind) -> None:
-    """A list's items have no apiVersion and kind, and metadata says PartialObjectMetadata: say what they really are."""
+    """Set apiVersion and kind, which a list's items do not have; metadata has those of PartialObjectMetadata."""
     if isinstance(item, dict):
         item["apiVersion"], item["kind"] = kind.api_version, kind.kind
     elif isinstance(item, PartialObject):  # just decoded: nobody has seen it yet
@@ -113,7 +113,7 @@ def _name_kind(item: Any, kind: Kind) -> None:
 
 
 def decode_event(line: bytes, query: Query, type_: type[T]) -> WatchEvent[T]:
-    """One line of a watch.
+    """Decode one line of a watch.
 
     Raises:
         Expired: the watch's version is no longer remembered.
@@ -143,11 +143,11 @@ def _version(raw: bytes) -> str:
 
 def _error(raw: bytes, query: Query) -> ClusterError:
     refusal = read_refusal(500, raw)
-    return error_for(refusal.code or 500, refusal, ObjectRef(query.kind, ObjectKey(query.namespace, query.name)))
+    return make_error(refusal.code or 500, refusal, ObjectRef(query.kind, ObjectKey(query.namespace, query.name)))
 
 
-async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The complete lines of a stream; what follows the last line feed is left out, because it was cut off.
+async def split_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the complete lines of a stream; what follows the last line feed was cut off, and is left out.
 
     Splits by itself: aiohttp's line reader costs half as much again, and bounds lines by its buffer.
 

@@ -110,7 +110,7 @@ class Discovery:
         self._looking: Flights[bool] = Flights()
 
     async def find(self, kind: Kind) -> ApiResource:
-        """Raises KindUnknown, and what a request raises."""
+        """Find how a kind is served. Raises KindUnknown, and what a request raises."""
         if (known := self._known.get(kind)) is not None:
             return known
         root: Root = "/apis" if kind.group else "/api"
@@ -123,7 +123,7 @@ class Discovery:
             raise KindUnknown(kind.api_version, kind.kind) from None
 
     async def all(self) -> tuple[ApiResource, ...]:
-        """Every kind in its group's preferred version of it, asked for now."""
+        """Ask for every kind in its group's preferred version of it."""
         for root in _ROOTS:
             if not await self._look(root):
                 for group, version in await self._versions(root):
@@ -134,7 +134,7 @@ class Discovery:
         return tuple(preferred.values())
 
     def forget(self, kind: Kind) -> None:
-        """The server says it does not serve this kind (any more)."""
+        """Forget a kind that the server does not serve (any more)."""
         self._known.pop(kind, None)
         self._etags.clear()
 
@@ -151,11 +151,11 @@ class Discovery:
         self._known = {kind: known for kind, known in self._known.items() if bool(kind.group) != (root == "/apis")}
         for group, version in _versions(found):
             for item in version.resources or ():
-                self._keep(_served(group, version.version, item))
+                self._keep(_read_entry(group, version.version, item))
         return True
 
     async def _look_at_version(self, group: str, version: str) -> bool:
-        """Whether it is served."""
+        """Ask for one version; tell whether it is served."""
         answer = await self._ask(f"/apis/{group}/{version}" if group else f"/api/{version}", ())
         items = _decode(answer, _Legacy).resources if answer.code == 200 else ()
         for item in items or ():
@@ -189,8 +189,8 @@ def _versions(found: _Aggregated) -> Iterator[tuple[str, _Version]]:
             yield group.metadata.name, version
 
 
-def _served(group: str, version: str, item: _Resource) -> ApiResource | None:
-    """None for what only has subresources. An empty group or version means that of the entry it is listed under."""
+def _read_entry(group: str, version: str, item: _Resource) -> ApiResource | None:
+    """Read an entry, None for one with subresources only. Without group or version it has those of its list."""
     if item.response_kind is None:
         return None
     kind = Kind(item.response_kind.group or group, item.response_kind.version or version, item.response_kind.kind)

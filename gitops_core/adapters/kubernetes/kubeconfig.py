@@ -182,24 +182,24 @@ class _Shape(msgspec.Struct, rename="kebab"):
 
 
 def find_endpoint(path: Path | None, context: str | None, environment: Mapping[str, str]) -> Endpoint:
-    """The API server that kubectl would talk to. Raises ConfigurationError.
+    """Return the API server that kubectl would talk to. Raises ConfigurationError.
 
     Args:
         path: a kubeconfig to use alone, which has to exist.
         context: its context to use, None for its current one.
     """
-    files = [path] if path is not None else _files(environment)
+    files = [path] if path is not None else _list_files(environment)
     configs = [(file, _read(file)) for file in files if path is not None or file.exists()]
     if not configs and context is None and environment.get("KUBERNETES_SERVICE_HOST"):
         return in_cluster(environment)
     if not configs:
         looked = ", ".join(map(str, files))
         raise ConfigurationError(f"no cluster to talk to: no kubeconfig at {looked}, and this is not a Pod")
-    return _endpoint(_merged(configs), context, environment)
+    return _make_endpoint(_merge(configs), context, environment)
 
 
 def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Endpoint:
-    """The API server of the Pod we run in, as the Pod's service account. Raises ConfigurationError."""
+    """Return the API server of the Pod we run in, as the Pod's service account. Raises ConfigurationError."""
     host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "443")
     if not host or not (folder / "token").exists():
         raise ConfigurationError(
@@ -216,7 +216,7 @@ def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -
     )
 
 
-def _files(environment: Mapping[str, str]) -> list[Path]:
+def _list_files(environment: Mapping[str, str]) -> list[Path]:
     if listed := [Path(entry) for entry in environment.get("KUBECONFIG", "").split(os.pathsep) if entry]:
         return listed
     home = environment.get("HOME")
@@ -256,7 +256,7 @@ class _Entry(NamedTuple):
         return "" if value is None else str(value)
 
     def data(self, field: str) -> bytes | None:
-        """The bytes of `<field>-data`, or of the file that `<field>` names; None without both."""
+        """Return the bytes of `<field>-data`, or of the file that `<field>` names; None without both."""
         if encoded := self.text(f"{field}-data"):
             try:
                 return base64.b64decode(encoded, validate=True)
@@ -281,8 +281,8 @@ class _Config(NamedTuple):
         return self.entries[kind, name]
 
 
-def _merged(configs: list[tuple[Path, Mapping[str, Any]]]) -> _Config:
-    """All files as one: the first to name an entry, or a current context, wins."""
+def _merge(configs: list[tuple[Path, Mapping[str, Any]]]) -> _Config:
+    """Merge all files: the first to name an entry, or a current context, wins."""
     current = ""
     entries: dict[tuple[str, str], _Entry] = {}
     for file, config in configs:
@@ -294,7 +294,7 @@ def _merged(configs: list[tuple[Path, Mapping[str, Any]]]) -> _Config:
     return _Config(current, entries)
 
 
-def _endpoint(config: _Config, context: str | None, environment: Mapping[str, str]) -> Endpoint:
+def _make_endpoint(config: _Config, context: str | None, environment: Mapping[str, str]) -> Endpoint:
     name = context or config.current
     if not name:
         raise ConfigurationError("the kubeconfig has no current-context: choose one with --context")
@@ -309,13 +309,13 @@ def _endpoint(config: _Config, context: str | None, environment: Mapping[str, st
         raise ConfigurationError(f"the proxy of cluster {cluster.name!r} is not an http or https URL")
     return Endpoint(
         server=server,
-        login=_login(user, cluster, environment),
+        login=_read_login(user, cluster, environment),
         ca=cluster.data("certificate-authority"),
         verify=not cluster.content.get("insecure-skip-tls-verify"),
         server_name=cluster.text("tls-server-name") or None,
         proxy=proxy,
         compress=not cluster.content.get("disable-compression"),
-        impersonate=_impersonation(user),
+        impersonate=_read_impersonation(user),
         namespace=chosen.text("namespace") or "default",
     )
 
@@ -328,9 +328,9 @@ def _is_web_address(url: str) -> bool:
         return False
 
 
-def _login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Login:
+def _read_login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Login:
     if user.content.get("exec"):
-        return _plugin(user, cluster, environment)
+        return _read_plugin(user, cluster, environment)
     if user.content.get("auth-provider"):
         raise ConfigurationError(
             f"user {user.name!r} of the kubeconfig has an auth-provider, which Kubernetes gave up: use an exec plugin"
@@ -349,8 +349,8 @@ def _login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Log
     return StaticLogin(None, certificate)
 
 
-def _plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> PluginLogin:
-    """The exec entry. A command with a slash is relative to the kubeconfig, one without is looked up on PATH."""
+def _read_plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> PluginLogin:
+    """Read the exec entry. A command with a slash is relative to the kubeconfig, one without is looked up on PATH."""
     spec = user.content["exec"]
     command = str(spec.get("command") or "")
     if not command:
@@ -366,12 +366,12 @@ def _plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> Pl
         environment={**environment, **own},
         api_version=str(spec.get("apiVersion") or "client.authentication.k8s.io/v1"),
         install_hint=str(spec.get("installHint") or "").strip(),
-        cluster=_told(cluster) if spec.get("provideClusterInfo") else None,
+        cluster=_make_cluster_info(cluster) if spec.get("provideClusterInfo") else None,
     )
 
 
-def _told(cluster: _Entry) -> Mapping[str, Any]:
-    """What a plugin with provideClusterInfo learns. Source: client.authentication.k8s.io/v1, ExecCredential."""
+def _make_cluster_info(cluster: _Entry) -> Mapping[str, Any]:
+    """Return what a plugin with provideClusterInfo gets. Source: client.authentication.k8s.io/v1, ExecCredential."""
     authority = cluster.data("certificate-authority")
     extensions = {item.get("name"): item.get("extension") for item in cluster.content.get("extensions") or ()}
     told = {
@@ -385,7 +385,7 @@ def _told(cluster: _Entry) -> Mapping[str, Any]:
     return {field: value for field, value in told.items() if value}
 
 
-def _impersonation(user: _Entry) -> tuple[tuple[str, str], ...]:
+def _read_impersonation(user: _Entry) -> tuple[tuple[str, str], ...]:
     headers = [("Impersonate-User", user.text("as"))] if user.text("as") else []
     if uid := user.text("as-uid"):
         headers.append(("Impersonate-Uid", uid))
@@ -396,7 +396,7 @@ def _impersonation(user: _Entry) -> tuple[tuple[str, str], ...]:
 
 
 def read_token(file: Path) -> Sensitive:
-    """The bearer token in a file, as an Authorization header. Raises ClusterUnavailable: it may come back."""
+    """Read the bearer token in a file, as an Authorization header. Raises ClusterUnavailable: it may come back."""
     try:
         token = file.read_bytes().strip()
     except OSError as error:

@@ -28,7 +28,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from gitops_core.adapters.http import BodyTooLarge, open_session, read_body, retry_after, show_certificate
-from gitops_core.adapters.kubernetes.answers import error_for, read_refusal
+from gitops_core.adapters.kubernetes.answers import make_error, read_refusal
 from gitops_core.adapters.kubernetes.credentials import Identity, credentials_for
 from gitops_core.adapters.kubernetes.kubeconfig import ClientCertificate, ConfigurationError, Endpoint
 from gitops_core.errors import ClusterUnavailable
@@ -97,18 +97,20 @@ class Transport:
         self._always = {"Accept": "application/json", "Accept-Encoding": encoding, "User-Agent": agent}
 
     def apart(self) -> Transport:
-        """The same server with connections, credentials and places of their own."""
+        """Return the same server with connections, credentials and places of its own."""
         return Transport(self._endpoint, self._agent, self._seconds)
 
     async def send(self, request: Request) -> bytes:
-        """The body of a success. Raises the ClusterError that any other answer stands for."""
+        """Send a request; return the body of a success. Raises the ClusterError that any other answer stands for."""
         answer = await self.exchange(request)
         if answer.code >= 300:
             self.refuse(answer, request)
         return answer.body
 
     async def exchange(self, request: Request) -> Answer:
-        """Any answer. Raises ClusterUnavailable when there is none, and what getting credentials raises."""
+        """Send a request; return any answer. Raises ClusterUnavailable when there is none, and what getting credentials
+        raises.
+        """
         retries, end = 0, _now() + LONGEST_TRYING
         while True:
             latest = end if retries < MOST_RETRIES else float("-inf")
@@ -129,14 +131,14 @@ class Transport:
     async def _attempt(self, request: Request) -> Answer:
         async with self._slots:
             identity = await self._credentials.identity()
-            answer = await self._once(request, identity)
+            answer = await self._send_once(request, identity)
             if answer.code == 401 and (fresh := await self._credentials.renew(identity)):
-                answer = await self._once(request, fresh)
+                answer = await self._send_once(request, fresh)
             return answer
 
     @asynccontextmanager
     async def stream(self, request: Request, idle: float) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A successful answer whose body is still to be read, at most `idle` seconds between two chunks.
+        """Yield a successful answer whose body is still to be read, at most `idle` seconds between two chunks.
 
         Raises what `send` raises, also while the body is read.
         """
@@ -144,16 +146,16 @@ class Transport:
         identity = await self._credentials.identity()
         async with self._open(request, identity, patience) as response:
             if response.status < 300:
-                with _dropped(response):
+                with _drop(response):
                     yield response
                 return
-            answer = await self._refusal(response)
+            answer = await self._read_refusal(response)
         if answer.code != 401 or (fresh := await self._credentials.renew(identity)) is None:
             self.refuse(answer, request)
         async with self._open(request, fresh, patience) as response:
             if response.status >= 300:
-                self.refuse(await self._refusal(response), request)
-            with _dropped(response):
+                self.refuse(await self._read_refusal(response), request)
+            with _drop(response):
                 yield response
 
     async def close(self) -> None:
@@ -161,13 +163,13 @@ class Transport:
             await self._session.close()
             self._session = None
 
-    async def _once(self, request: Request, identity: Identity) -> Answer:
+    async def _send_once(self, request: Request, identity: Identity) -> Answer:
         async with self._open(request, identity, self._patience) as response:
             if response.status >= 400:
-                return await self._refusal(response)
+                return await self._read_refusal(response)
             return Answer(response.status, CIMultiDict(response.headers), await read_body(response, request.largest))
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> Answer:
+    async def _read_refusal(self, response: aiohttp.ClientResponse) -> Answer:
         try:
             body = await read_body(response, LARGEST_REFUSAL)
         except BodyTooLarge:
@@ -175,9 +177,9 @@ class Transport:
         return Answer(response.status, CIMultiDict(response.headers), body)
 
     def refuse(self, answer: Answer, request: Request) -> NoReturn:
-        """Raises the error that an answer other than a success stands for."""
+        """Raise the error that an answer other than a success stands for."""
         delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
-        raise error_for(answer.code, read_refusal(answer.code, answer.body), request.about, delay)
+        raise make_error(answer.code, read_refusal(answer.code, answer.body), request.about, delay)
 
     @asynccontextmanager
     async def _open(
@@ -185,13 +187,13 @@ class Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = open_session(connections=0)  # watches hold theirs; requests are counted by the semaphore
-        with self._translated(patience):
+        with self._translate(patience):
             async with self._session.request(
                 request.method,
                 URL(self._base + request.target, encoded=True),
                 data=request.body,
-                headers=self._headers(request, identity),
-                ssl=self._context(identity.certificate),
+                headers=self._make_headers(request, identity),
+                ssl=self._get_context(identity.certificate),
                 server_hostname=self._endpoint.server_name,
                 proxy=self._endpoint.proxy,
                 allow_redirects=False,
@@ -200,7 +202,7 @@ class Transport:
                 yield response
 
     @contextmanager
-    def _translated(self, patience: aiohttp.ClientTimeout) -> Iterator[None]:
+    def _translate(self, patience: aiohttp.ClientTimeout) -> Iterator[None]:
         where = f"the API server {self.name}"
         try:
             yield
@@ -221,9 +223,9 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise ClusterUnavailable(f"{where} broke off: {type(error).__name__}") from error
 
-    def _headers(self, request: Request, identity: Identity) -> CIMultiDict[str]:
+    def _make_headers(self, request: Request, identity: Identity) -> CIMultiDict[str]:
         headers = CIMultiDict(self._always)
-        for name, value in (*self._impersonation(request), *request.headers):
+        for name, value in (*self._make_impersonation(request), *request.headers):
             if name == "Accept":
                 headers[name] = value
             else:
@@ -235,14 +237,14 @@ class Transport:
             headers["Authorization"] = value
         return headers
 
-    def _impersonation(self, request: Request) -> Headers:
-        """The kubeconfig's own, unless the request names somebody."""
+    def _make_impersonation(self, request: Request) -> Headers:
+        """Return the kubeconfig's headers of impersonation, unless the request names somebody."""
         named = any(name.startswith("Impersonate-") for name, _ in request.headers)
         return () if named else self._endpoint.impersonate
 
-    def _context(self, certificate: ClientCertificate | None) -> ssl.SSLContext:
+    def _get_context(self, certificate: ClientCertificate | None) -> ssl.SSLContext:
         if certificate not in self._contexts:
-            self._contexts = {certificate: tls_context(self._endpoint, certificate)}  # the one before has expired
+            self._contexts = {certificate: make_tls_context(self._endpoint, certificate)}  # the one before has expired
         return self._contexts[certificate]
 
 
@@ -251,15 +253,15 @@ def _now() -> float:
 
 
 def _pause(method: str, answer: Answer) -> float | None:
-    """Seconds until the same request may be sent again; None when its answer stands."""
+    """Return the seconds until the same request may be sent again; None when its answer stands."""
     turned_away = answer.code in (429, 503) or (answer.code >= 500 and method == "GET")
     delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)) if turned_away else None
     return None if delay is None else max(delay, SHORTEST_PAUSE)
 
 
 @contextmanager
-def _dropped(response: aiohttp.ClientResponse) -> Iterator[None]:
-    """Ends the connection of a stream that is left before its end: at once, for TLS's goodbye may outlive the loop."""
+def _drop(response: aiohttp.ClientResponse) -> Iterator[None]:
+    """End the connection of a stream that is left before its end: at once, for TLS's goodbye may outlive the loop."""
     try:
         yield
     finally:
@@ -269,7 +271,7 @@ def _dropped(response: aiohttp.ClientResponse) -> Iterator[None]:
 
 
 async def until_cut(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The chunks of a stream until it ends, or until a connection that is lost ends it: a watch goes on elsewhere."""
+    """Yield the chunks of a stream until it ends, or until a lost connection ends it: a watch goes on elsewhere."""
     try:
         async for chunk in response.content.iter_any():
             yield chunk
@@ -277,8 +279,8 @@ async def until_cut(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         return
 
 
-def tls_context(endpoint: Endpoint, certificate: ClientCertificate | None) -> ssl.SSLContext:
-    """What a connection to the endpoint trusts and shows. Raises ConfigurationError: not PEM, or not a pair."""
+def make_tls_context(endpoint: Endpoint, certificate: ClientCertificate | None) -> ssl.SSLContext:
+    """Make the context of a connection to the endpoint. Raises ConfigurationError: not PEM, or not a pair."""
     try:
         context = ssl.create_default_context(cadata=endpoint.ca.decode("latin-1") if endpoint.ca else None)
     except ssl.SSLError:

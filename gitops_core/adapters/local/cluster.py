@@ -67,7 +67,7 @@ class LocalCluster:
 
     @classmethod
     def open(cls, directory: Path | None, clock: Clock, chance: Chance, *, shared: bool = False) -> Self:
-        """Opens the cluster that lives in `directory`, or makes it.
+        """Open the cluster that lives in `directory`, or make it.
 
         Args:
             directory: None for a cluster in memory, which ends with its last reference.
@@ -86,7 +86,7 @@ class LocalCluster:
 
     @staticmethod
     def lives_in(directory: Path) -> bool:
-        """Whether there is a cluster in `directory`; open() would begin one."""
+        """Tell whether there is a cluster in `directory`; open() would begin one."""
         return (directory / FILE).is_file()
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class LocalCluster:
 
     async def list(self, query: Query, type_: type[T], *, limit: int = 500, continue_token: str = "") -> Page[T]:
         await asyncio.sleep(0)
-        serving, selector = self._objects.serving(query.kind), _selector(query)
+        serving, selector = self._objects.serving(query.kind), _parse_selector(query)
         version, after = self._store.version(), ObjectKey("", "")
         if continue_token:
             version, after = _position(continue_token)
@@ -133,12 +133,16 @@ class LocalCluster:
                 break
             after = found[-1].key
         token = _token(version, rows[limit - 1].key) if len(rows) > limit else ""
-        items = [_decoded(serving, query, type_, row.key, row.body) for row in rows[:limit]]
+        items = [_decode(serving, query, type_, row.key, row.body) for row in rows[:limit]]
         return Page(items, str(version), token)
 
-    async def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
+    async def watch(
+        self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[T]]:
         await asyncio.sleep(0)
-        serving, selector = self._objects.serving(query.kind), _selector(query)
+        ending = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        quiet = BOOKMARK_SECONDS if seconds is None else 0.0  # a short one is asked for to learn how far it is
+        serving, selector = self._objects.serving(query.kind), _parse_selector(query)
         after = _version(resource_version)
         self._begin_watch()
         try:
@@ -150,7 +154,7 @@ class LocalCluster:
                 changes = self._store.changes(serving.group_kind, after, _BATCH)
                 for change in changes:
                     after = change.version
-                    event = _event(serving, query, selector, type_, change)
+                    event = _make_event(serving, query, selector, type_, change)
                     if event is not None:
                         yield event
                         if self._closed:
@@ -159,8 +163,10 @@ class LocalCluster:
                     after = max(after, reached)
                     if not self._serves(query.kind):
                         return
-                    if not await _fires(signal, BOOKMARK_SECONDS):
+                    if not await _wait(signal, quiet):
                         yield WatchEvent("BOOKMARK", None, str(after))
+                    if ending is not None and (quiet := ending - asyncio.get_running_loop().time()) <= 0:
+                        return
         finally:
             self._end_watch()
 
@@ -190,7 +196,7 @@ class LocalCluster:
                 self._wake()
 
     def _wake(self) -> None:
-        """The watches of what was written since the last time look at the log again."""
+        """Let the watches of what was written since the last time look at the log again."""
         if self._told < self._store.forgotten():
             self._told = self._store.version()
             self._wake_all()
@@ -250,8 +256,8 @@ class LocalCluster:
         self._objects.delete(ref, uid, resource_version, propagation, dry_run=dry_run)
 
 
-async def _fires(signal: asyncio.Event, seconds: float) -> bool:
-    """Whether the signal came in time."""
+async def _wait(signal: asyncio.Event, seconds: float) -> bool:
+    """Wait for the signal; tell whether it came in time."""
     try:
         async with asyncio.timeout(seconds):
             await signal.wait()
@@ -260,7 +266,7 @@ async def _fires(signal: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-def _selector(query: Query) -> Selector:
+def _parse_selector(query: Query) -> Selector:
     try:
         return parse_selector(query.labels)
     except ValueError as error:
@@ -271,8 +277,10 @@ def _labels(body: bytes, selector: Selector) -> Mapping[str, str]:
     return (_labels_of.decode(body).metadata.labels or {}) if selector else {}
 
 
-def _event(serving: Serving, query: Query, selector: Selector, type_: type[T], change: Change) -> WatchEvent[T] | None:
-    """What a change is to one watch; None when it is nothing to it."""
+def _make_event(
+    serving: Serving, query: Query, selector: Selector, type_: type[T], change: Change
+) -> WatchEvent[T] | None:
+    """Return the event that a change is to one watch; None when it is none."""
     if query.namespace not in ("", change.key.namespace) or query.name not in ("", change.key.name):
         return None
     was = change.before is not None and selects(selector, _labels(change.before, selector))
@@ -285,7 +293,7 @@ def _event(serving: Serving, query: Query, selector: Selector, type_: type[T], c
         last["metadata"]["resourceVersion"] = str(change.version)
         body = msgspec.json.encode(last)
     kind: Literal["ADDED", "MODIFIED", "DELETED"] = "DELETED" if not is_ else "MODIFIED" if was else "ADDED"
-    return WatchEvent(kind, _decoded(serving, query, type_, change.key, body), str(change.version))
+    return WatchEvent(kind, _decode(serving, query, type_, change.key, body), str(change.version))
 
 
 @lru_cache(maxsize=256)
@@ -293,7 +301,7 @@ def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type_)
 
 
-def _decoded(serving: Serving, query: Query, type_: type[T], key: ObjectKey, body: bytes) -> T | Unreadable:
+def _decode(serving: Serving, query: Query, type_: type[T], key: ObjectKey, body: bytes) -> T | Unreadable:
     if type_ is dict:
         whole: Any = serving.shown(msgspec.json.decode(body))
         if query.metadata_only:

@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from gitops_core.domain.objects.crds import version_priority
-from gitops_core.domain.objects.decoding import Undecodable, decoded, with_plain_numbers
-from gitops_core.domain.objects.embedded import embedded_faults, with_embedded_read
+from gitops_core.domain.objects.crds import rank_version
+from gitops_core.domain.objects.decoding import Undecodable, decode, write_plain_numbers
+from gitops_core.domain.objects.embedded import find_embedded_faults, read_embedded
 from gitops_core.domain.objects.fieldschemas import (
     DEDUCED,
     UNTYPED,
@@ -28,16 +28,21 @@ from gitops_core.domain.objects.fieldschemas import (
     Type,
     type_of_object,
 )
-from gitops_core.domain.objects.immutables import immutable_faults
-from gitops_core.domain.objects.objectmeta import built_in_finalizer_faults, metadata_faults
-from gitops_core.domain.objects.rolebindings import role_binding_faults, role_faults, with_groups
-from gitops_core.domain.objects.secrets import config_map_faults, secret_faults, with_encoded_strings, with_read_bytes
-from gitops_core.domain.objects.uniqueness import duplicate_faults
+from gitops_core.domain.objects.immutables import find_immutable_faults
+from gitops_core.domain.objects.objectmeta import built_in_finalizer_faults, find_metadata_faults
+from gitops_core.domain.objects.rolebindings import add_groups, find_role_binding_faults, role_faults
+from gitops_core.domain.objects.secrets import (
+    find_config_map_faults,
+    find_secret_faults,
+    read_bytes,
+    with_encoded_strings,
+)
+from gitops_core.domain.objects.uniqueness import find_duplicate_faults
 from gitops_core.domain.objects.writing import Object, Serving
 from gitops_core.errors import FieldFault
 from gitops_core.meta import Kind, Manifest
 from gitops_core.ports import ApiResource
-from gitops_core.schema import default, prune, validate, without_stray_nulls
+from gitops_core.schema import default, prune, remove_stray_nulls, validate
 
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
@@ -70,7 +75,7 @@ class Builtins:
             has_status=row["status"],
             counts=row["generation"],
             types={kind.api_version: type_}.get,
-            empty={"apiVersion": kind.api_version, "kind": kind.kind, **_empty({"ref": row["type"]}, stored)},
+            empty={"apiVersion": kind.api_version, "kind": kind.kind, **_make_empty({"ref": row["type"]}, stored)},
             keep=_with_null_rules if row["type"] in _RULES else _as_decoded,
             begins={"phase": "Active"} if kind == NAMESPACE else {},
             admit=partial(_admit_builtin, type_),
@@ -108,15 +113,15 @@ def _atom(stored: Any, types: Mapping[str, Atom]) -> Atom:
     raise ValueError(f"not a type of builtins.json: {stored!r}")
 
 
-def _empty(stored: Any, types: Mapping[str, Any]) -> Any:
-    """What an empty object of a type has all the same: the fields that are written whatever they hold."""
+def _make_empty(stored: Any, types: Mapping[str, Any]) -> Any:
+    """Return an empty object of a type: the fields that are written whatever they hold."""
     while isinstance(stored, Mapping) and "ref" in stored:
         stored = types[stored["ref"]]
     if not isinstance(stored, Mapping) or "map" not in stored:
         return {}
     fields = stored["map"].get("fields", {})
     always = stored["map"].get("always", {})
-    return {name: _empty(fields[name], types) if value == {} else value for name, value in always.items()}
+    return {name: _make_empty(fields[name], types) if value == {} else value for name, value in always.items()}
 
 
 _RULES = ("io.k8s.api.rbac.v1.ClusterRole", "io.k8s.api.rbac.v1.Role")
@@ -135,15 +140,15 @@ _BYTES = {("v1", "Secret"): "data", ("v1", "ConfigMap"): "binaryData"}
 
 
 def _admit_builtin(type_: Type, manifest: Object, *, merged: bool) -> Object:
-    kind, manifest = (manifest["apiVersion"], manifest["kind"]), with_plain_numbers(manifest)
+    kind, manifest = (manifest["apiVersion"], manifest["kind"]), write_plain_numbers(manifest)
     if kind in _BYTES:
-        manifest = with_read_bytes(manifest, _BYTES[kind])
-    manifest = decoded(type_, manifest)
+        manifest = read_bytes(manifest, _BYTES[kind])
+    manifest = decode(type_, manifest)
     match kind:
         case "v1", "Secret":
             return {**with_encoded_strings(manifest), "type": manifest.get("type") or "Opaque"}
         case "rbac.authorization.k8s.io/v1", "RoleBinding" | "ClusterRoleBinding":
-            return with_groups(manifest)
+            return add_groups(manifest)
         case "v1", "Namespace":
             metadata = manifest["metadata"]
             labels = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata.get("name", "")}
@@ -153,17 +158,17 @@ def _admit_builtin(type_: Type, manifest: Object, *, merged: bool) -> Object:
 
 
 def _builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str) -> Iterable[FieldFault]:
-    yield from metadata_faults(manifest, live)
+    yield from find_metadata_faults(manifest, live)
     yield from built_in_finalizer_faults(manifest, live)
     if live is not None:
-        yield from immutable_faults(manifest, live)
+        yield from find_immutable_faults(manifest, live)
     match manifest["apiVersion"], manifest["kind"]:
         case "v1", "Secret":
-            yield from secret_faults(manifest, live)
+            yield from find_secret_faults(manifest, live)
         case "v1", "ConfigMap":
-            yield from config_map_faults(manifest, live)
+            yield from find_config_map_faults(manifest, live)
         case "rbac.authorization.k8s.io/v1", "RoleBinding" | "ClusterRoleBinding":
-            yield from role_binding_faults(manifest, live)
+            yield from find_role_binding_faults(manifest, live)
         case "rbac.authorization.k8s.io/v1", "Role" | "ClusterRole":
             yield from role_faults(manifest)
 
@@ -171,12 +176,12 @@ def _builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str
 # custom resources
 
 
-def servings_of(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
-    """One for each served version of a CustomResourceDefinition, the preferred version first."""
+def list_servings(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
+    """Yield how each served version of a CustomResourceDefinition is served, the preferred version first."""
     spec = crd["spec"]
     names, group = spec["names"], spec["group"]
     versions = [version for version in spec.get("versions", ()) if version.get("served")]
-    versions.sort(key=lambda version: version_priority(version["name"]))
+    versions.sort(key=lambda version: rank_version(version["name"]))
     meta = builtins().meta
     types: dict[str, Type] = {}
     for version in versions:
@@ -186,7 +191,7 @@ def servings_of(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
     for version in versions:
         kind = Kind(group, version["name"], names["kind"])
         namespaced = spec.get("scope") == "Namespaced"
-        schema = _schema(version)
+        schema = _read_schema(version)
         serving = Serving(
             kind=kind,
             plural=names["plural"],
@@ -198,72 +203,72 @@ def servings_of(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
             admit=partial(_admit_custom, schema),
             validate=partial(_custom_faults, schema),
             custom=True,
-            read=_converter(group, names["kind"], version, defaults=False),
-            keep=_converter(group, names["kind"], kept or version, defaults=True),
+            read=_make_converter(group, names["kind"], version, defaults=False),
+            keep=_make_converter(group, names["kind"], kept or version, defaults=True),
         )
         short_names, categories = tuple(names.get("shortNames", ())), tuple(names.get("categories", ()))
         yield serving, ApiResource(kind, names["plural"], namespaced, short_names, categories)
 
 
 def _admit_custom(schema: Mapping[str, Any], manifest: Object, *, merged: bool) -> Object:
-    known = manifest if merged else _coerced(schema, manifest)
+    known = manifest if merged else _coerce(schema, manifest)
     return {
         **default(schema, known, keep_nulls=True),
         "metadata": _read_metadata(manifest["metadata"], "metadata"),
     }
 
 
-def _coerced(schema: Mapping[str, Any], manifest: Object) -> Object:
-    """What the API server reads of an object in a request or in its store: fields that it knows, and no stray nulls."""
-    known = without_stray_nulls(schema, prune(schema, manifest))
-    read: Object = with_embedded_read(schema, known, _read_metadata)
+def _coerce(schema: Mapping[str, Any], manifest: Object) -> Object:
+    """Read an object in a request or in the store as the API server does: fields that it knows, and no stray nulls."""
+    known = remove_stray_nulls(schema, prune(schema, manifest))
+    read: Object = read_embedded(schema, known, _read_metadata)
     return read
 
 
-def _schema(version: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of one version, its defaults read as objects are."""
-    schema: Mapping[str, Any] = _with_read_defaults((version.get("schema") or {}).get("openAPIV3Schema") or {})
+def _read_schema(version: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema of one version, its defaults read as objects are."""
+    schema: Mapping[str, Any] = _read_defaults((version.get("schema") or {}).get("openAPIV3Schema") or {})
     return schema
 
 
-def _with_read_defaults(schema: Any) -> Any:
+def _read_defaults(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     read = dict(schema)
     if "properties" in schema:
-        read["properties"] = {name: _with_read_defaults(inner) for name, inner in schema["properties"].items()}
+        read["properties"] = {name: _read_defaults(inner) for name, inner in schema["properties"].items()}
     for name in ("items", "additionalProperties"):
         if name in schema:
-            read[name] = _with_read_defaults(schema[name])
+            read[name] = _read_defaults(schema[name])
     if "default" in schema:
         with suppress(Undecodable):  # a real API server does not take such a CRD
-            read["default"] = with_embedded_read(schema, prune(schema, schema["default"], root=False), _read_metadata)
+            read["default"] = read_embedded(schema, prune(schema, schema["default"], root=False), _read_metadata)
     return read
 
 
-def _converter(group: str, kind: str, version: Mapping[str, Any], *, defaults: bool) -> Callable[[Object], Object]:
-    """Any version of an object -> the object as `version` has it. Only the version that is stored has its defaults."""
-    schema, api_version = _schema(version), Kind(group, version["name"], kind).api_version
+def _make_converter(group: str, kind: str, version: Mapping[str, Any], *, defaults: bool) -> Callable[[Object], Object]:
+    """Return a function from any version of an object to `version`. Only the stored version has its defaults."""
+    schema, api_version = _read_schema(version), Kind(group, version["name"], kind).api_version
 
     def converted(manifest: Object) -> Object:
-        read = _coerced(schema, {**manifest, "apiVersion": api_version})
-        read = with_plain_numbers(default(schema, read, keep_nulls=True) if defaults else read)
+        read = _coerce(schema, {**manifest, "apiVersion": api_version})
+        read = write_plain_numbers(default(schema, read, keep_nulls=True) if defaults else read)
         return {**read, "metadata": _read_metadata(manifest["metadata"], "metadata")}
 
     return converted
 
 
 def _read_metadata(metadata: Any, path: str) -> Any:
-    read = decoded(builtins().meta, metadata, path)
+    read = decode(builtins().meta, metadata, path)
     return {name: value for name, value in (read or {}).items() if value != ""}
 
 
 def _custom_faults(
     schema: Mapping[str, Any], manifest: Object, live: Manifest | None, *, subresource: str
 ) -> Iterable[FieldFault]:
-    besides = [*metadata_faults(manifest, live)]
+    besides = [*find_metadata_faults(manifest, live)]
     if not subresource:
-        besides += embedded_faults(schema, manifest, _read_metadata)
-    if live is None or not any(duplicate_faults(schema, live)):  # what was stored before the schema said so stays
-        besides += duplicate_faults(schema, manifest)
+        besides += find_embedded_faults(schema, manifest, _read_metadata)
+    if live is None or not any(find_duplicate_faults(schema, live)):  # what was stored before the schema said so stays
+        besides += find_duplicate_faults(schema, manifest)
     return [FieldFault(*fault) for fault in validate(schema, manifest, live, besides, field=subresource)]

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from gitops_core.adapters.local.kinds import CRD, NAMESPACE, builtins, servings_of
+from gitops_core.adapters.local.kinds import CRD, NAMESPACE, builtins, list_servings
 from gitops_core.adapters.local.store import Row, Store
-from gitops_core.domain.objects.crds import established
+from gitops_core.domain.objects.crds import establish
 from gitops_core.domain.objects.decoding import Undecodable, as_sent
 from gitops_core.domain.objects.objectmeta import FOREGROUND, ORPHAN
-from gitops_core.domain.objects.patches import PatchFailed, json_patched, merge_patched
-from gitops_core.domain.objects.writing import Object, Serving, applied, created, updated
+from gitops_core.domain.objects.patches import PatchFailed, apply_json_patch, merge_patched
+from gitops_core.domain.objects.writing import Object, Serving, plan_apply, plan_create, plan_update
 from gitops_core.errors import (
     AlreadyExists,
     BadRequest,
@@ -31,7 +31,7 @@ from gitops_core.errors import (
 )
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, timestamp
 from gitops_core.ports import ApiResource, Chance, Clock
-from gitops_core.schema import identical
+from gitops_core.schema import is_identical
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
@@ -63,7 +63,7 @@ class Objects:
     # kinds
 
     def serving(self, kind: Kind) -> Serving:
-        """Raises KindUnknown."""
+        """Return how a kind is served. Raises KindUnknown."""
         found = builtins().servings.get(kind)
         if found is not None:
             return found
@@ -73,7 +73,7 @@ class Objects:
         return custom[0]
 
     def resource(self, kind: Kind) -> ApiResource:
-        """Raises KindUnknown."""
+        """Return the kind's ApiResource. Raises KindUnknown."""
         found = builtins().resources.get(kind) or self._customs().get(kind, (None, None))[1]
         if found is None:
             raise KindUnknown(kind.api_version, kind.kind)
@@ -93,15 +93,15 @@ class Objects:
             self._seen = version
             rows = self.store.page(f"{CRD.kind}.{CRD.group}", "", "", ObjectKey("", ""), -1)
             crds = [msgspec.json.decode(row.body) for row in rows]
-            self._custom = {serving.kind: (serving, res) for crd in crds for serving, res in servings_of(crd)}
+            self._custom = {serving.kind: (serving, res) for crd in crds for serving, res in list_servings(crd)}
         return self._custom
 
     # reading
 
     def get(self, ref: ObjectRef) -> Object | None:
-        return self._live(self.serving(ref.kind), ref.key)[0]
+        return self._get_live(self.serving(ref.kind), ref.key)[0]
 
-    def _live(self, serving: Serving, key: ObjectKey) -> tuple[Object | None, bytes]:
+    def _get_live(self, serving: Serving, key: ObjectKey) -> tuple[Object | None, bytes]:
         body = self.store.get(serving.group_kind, key if serving.namespaced else ObjectKey("", key.name))
         if body is None:
             return None, b""
@@ -116,55 +116,55 @@ class Objects:
         self._changed()
 
     def create(self, manifest: Manifest, field_manager: str, *, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_kind_of(manifest)), as_sent(manifest)
-        with self._writing(), _decoding(serving, manifest):
+        serving, manifest = self.serving(_read_kind(manifest)), as_sent(manifest)
+        with self._writing(), _refuse_undecodable(serving, manifest):
             return self._create(serving, manifest, field_manager, dry_run=dry_run)
 
     def _create(self, serving: Serving, manifest: Manifest, field_manager: str, *, dry_run: bool) -> Object:
-        manifest = self._named(serving, manifest)
-        ref = _required_namespace(serving, manifest)
+        manifest = self._name(serving, manifest)
+        ref = _require_namespace(serving, manifest)
         writer = serving.writer(field_manager, self._clock.now())
         self._must_have_namespace(serving, ref)
-        new = created(serving, manifest, writer, self._uid())
+        new = plan_create(serving, manifest, writer, self._make_uid())
         if self.store.get(serving.group_kind, ref.key) is not None:
             raise AlreadyExists(ref)
         return self._store(serving, new, b"", dry_run=dry_run)
 
-    def _named(self, serving: Serving, manifest: Manifest) -> Manifest:
-        """With a name made from generateName, where there is that and no name; one that is free."""
+    def _name(self, serving: Serving, manifest: Manifest) -> Manifest:
+        """Return the manifest with a free name made from generateName, where there is that and no name."""
         metadata = manifest.get("metadata") or {}
         if metadata.get("name") or not metadata.get("generateName"):
             return manifest
         while True:
-            name = metadata["generateName"][: _LONGEST_GENERATED - 5] + self._letters(5)
+            name = metadata["generateName"][: _LONGEST_GENERATED - 5] + self._draw_letters(5)
             named = {**manifest, "metadata": {**metadata, "name": name}}
             if self.store.get(serving.group_kind, serving.ref(named).key) is None:
                 return named
 
     def replace(self, manifest: Manifest, field_manager: str, subresource: str, *, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_kind_of(manifest)), as_sent(manifest)
-        ref = _required_namespace(serving, manifest)
+        serving, manifest = self.serving(_read_kind(manifest)), as_sent(manifest)
+        ref = _require_namespace(serving, manifest)
         _must_have_subresource(serving, ref, subresource)
-        with self._writing(), _decoding(serving, manifest):
-            live, body = self._live(serving, ref.key)
+        with self._writing(), _refuse_undecodable(serving, manifest):
+            live, body = self._get_live(serving, ref.key)
             if live is None:
                 raise NotFound(ref)
             if serving.custom and not (manifest.get("metadata") or {}).get("resourceVersion"):
                 message = "metadata.resourceVersion: Invalid value: 0: must be specified for an update"
                 raise Invalid(ref, f'{serving.plural}.{serving.kind.group} "{ref.key.name}" is invalid: {message}')
             writer = serving.writer(field_manager, self._clock.now(), subresource)
-            return self._store(serving, updated(serving, live, manifest, writer), body, live, dry_run=dry_run)
+            return self._store(serving, plan_update(serving, live, manifest, writer), body, live, dry_run=dry_run)
 
     def apply(self, manifest: Manifest, field_manager: str, *, force: bool, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_kind_of(manifest)), as_sent(manifest)
-        ref = _required_namespace(serving, manifest)
+        serving, manifest = self.serving(_read_kind(manifest)), as_sent(manifest)
+        ref = _require_namespace(serving, manifest)
         with self._writing():
-            live, body = self._live(serving, ref.key)
+            live, body = self._get_live(serving, ref.key)
             if live is None:
                 self._must_have_namespace(serving, ref)
             writer = serving.writer(field_manager, self._clock.now())
             try:
-                new = applied(serving, live, manifest, writer, force=force, uid="" if live else self._uid())
+                new = plan_apply(serving, live, manifest, writer, force=force, uid="" if live else self._make_uid())
             except Undecodable as error:
                 raise Invalid(ref, f"{ref} cannot be read as a {serving.kind.kind}: {error}") from None
             return self._store(serving, new, body, live, dry_run=dry_run)
@@ -181,11 +181,11 @@ class Objects:
         serving = self.serving(ref.kind)
         _must_have_subresource(serving, ref, subresource)
         with self._writing():
-            live, body = self._live(serving, ref.key)
+            live, body = self._get_live(serving, ref.key)
             if live is None:
                 raise NotFound(ref)
             try:
-                new = merge_patched(live, patch) if isinstance(patch, Mapping) else json_patched(live, patch)
+                new = merge_patched(live, patch) if isinstance(patch, Mapping) else apply_json_patch(live, patch)
                 new = as_sent(new)
             except PatchFailed as failed:
                 raise Invalid(ref, f"the patch of {ref} does not fit: {failed}") from failed
@@ -193,7 +193,7 @@ class Objects:
                 raise BadRequest(f"the patch of {ref} changes what the object is called")
             writer = serving.writer(field_manager, self._clock.now(), subresource)
             try:
-                new = updated(serving, live, new, writer)
+                new = plan_update(serving, live, new, writer)
             except Undecodable as error:
                 fault = FieldFault("patch", "FieldValueInvalid", f"Invalid value: {error}")
                 raise Invalid(ref, f"the patch of {ref} does not fit: {error}", [fault]) from None
@@ -204,7 +204,7 @@ class Objects:
     ) -> None:
         serving = self.serving(ref.kind)
         with self._writing():
-            live, body = self._live(serving, ref.key)
+            live, body = self._get_live(serving, ref.key)
             if live is None:
                 raise NotFound(ref)
             for wanted, name in ((uid, "uid"), (resource_version, "resourceVersion")):
@@ -218,7 +218,7 @@ class Objects:
     ) -> Object:
         """Write what changed, and let follow from it what has to. The object as it is shown from now on."""
         new = serving.keep(new)
-        if body and identical(new, msgspec.json.decode(body)):
+        if body and is_identical(new, msgspec.json.decode(body)):
             return serving.shown(new)
         if dry_run:
             return serving.shown(new)
@@ -226,7 +226,7 @@ class Objects:
             self._drop(serving, new, body)
             return serving.shown(new)
         if serving.kind == CRD:
-            new = established(new, timestamp(self._clock.now()))
+            new = establish(new, timestamp(self._clock.now()))
         self.store.put(serving.group_kind, new, body or None)
         if serving.kind == CRD:
             self._custom = None
@@ -235,7 +235,7 @@ class Objects:
         return serving.shown(new)
 
     def _must_have_namespace(self, serving: Serving, ref: ObjectRef) -> None:
-        """Raises NotFound or Forbidden: there is no such namespace, or it is going away."""
+        """Raise NotFound or Forbidden when the object's namespace is not there, or is going away."""
         if not serving.namespaced:
             return
         namespace = ObjectRef(NAMESPACE, ObjectKey("", ref.key.namespace))
@@ -262,7 +262,7 @@ class Objects:
             self._drop(serving, live, body)
             return
         is_marked = metadata.get("deletionTimestamp") and finalizers == (metadata.get("finalizers") or [])
-        if not is_marked or not identical(
+        if not is_marked or not is_identical(
             serving.keep(live), msgspec.json.decode(body)
         ):  # another version drops fields
             live, body = self._mark(serving, live, body, finalizers)
@@ -300,7 +300,7 @@ class Objects:
                 self._delete_row(row)
             self._finish_namespace(live["metadata"]["name"])
         elif serving.kind == CRD:
-            group_kind = _defined_by(live)
+            group_kind = _get_defined(live)
             for row in self.store.page(group_kind, "", "", ObjectKey("", ""), -1):
                 self._delete_row(row)
             self._finish_crd(group_kind)
@@ -309,10 +309,10 @@ class Objects:
         body = self.store.get(row.kind, row.key)
         if body is not None:
             live = msgspec.json.decode(body)
-            self._delete(self._stored_serving(live), live, body, propagation)
+            self._delete(self._find_stored_serving(live), live, body, propagation)
 
-    def _stored_serving(self, live: Manifest) -> Serving:
-        """How an object found in the store is served; its version may be one that is not served any more."""
+    def _find_stored_serving(self, live: Manifest) -> Serving:
+        """Return how an object found in the store is served; its version may be one that is not served any more."""
         kind = Kind.of_manifest(live)
         try:
             return self.serving(kind)
@@ -379,9 +379,9 @@ class Objects:
         metadata = {**live["metadata"], "ownerReferences": kept}
         if not kept:
             del metadata["ownerReferences"]
-        serving = self._stored_serving(live)
+        serving = self._find_stored_serving(live)
         writer = serving.writer(_OWN, self._clock.now())
-        new = updated(serving, live, {**live, "metadata": metadata}, writer)
+        new = plan_update(serving, live, {**live, "metadata": metadata}, writer)
         self._store(serving, new, body, live, dry_run=False)
 
     def _finish_foreground(self, uid: str) -> None:
@@ -396,12 +396,12 @@ class Objects:
             for reference in msgspec.json.decode(row.body)["metadata"].get("ownerReferences") or ():
                 if reference["uid"] == uid and reference.get("blockOwnerDeletion"):
                     return
-        self._release(self._stored_serving(live), live, owner.body, FOREGROUND)
+        self._release(self._find_stored_serving(live), live, owner.body, FOREGROUND)
 
     def _finish_namespace(self, name: str) -> None:
         """Let a namespace go that is being deleted, when it is empty."""
         serving = self.serving(NAMESPACE)
-        live, body = self._live(serving, ObjectKey("", name))
+        live, body = self._get_live(serving, ObjectKey("", name))
         if live is None or "deletionTimestamp" not in live["metadata"] or self.store.in_namespace(name):
             return
         if live["metadata"].get("finalizers"):
@@ -416,13 +416,13 @@ class Objects:
             return
         for row in self.store.page(f"{CRD.kind}.{CRD.group}", "", "", ObjectKey("", ""), -1):
             live = msgspec.json.decode(row.body)
-            if _defined_by(live) == group_kind and CRD_CLEANUP in (live["metadata"].get("finalizers") or ()):
+            if _get_defined(live) == group_kind and CRD_CLEANUP in (live["metadata"].get("finalizers") or ()):
                 self._release(self.serving(CRD), live, row.body, CRD_CLEANUP)
 
     # chance
 
-    def _uid(self) -> str:
-        """A random UUID, version 4; one that is free, because a Chance may say the same again after a restart."""
+    def _make_uid(self) -> str:
+        """Make a random UUID, version 4, that is free: a Chance may say the same again after a restart."""
         while True:
             digits = "".join(f"{int(self._chance.random() * 0x10000):04x}" for _ in range(8))
             variant = "89ab"[int(digits[16], 16) % 4]
@@ -430,27 +430,27 @@ class Objects:
             if self.store.by_uid(uid) is None:
                 return uid
 
-    def _letters(self, count: int) -> str:
+    def _draw_letters(self, count: int) -> str:
         return "".join(_SUFFIX_LETTERS[int(self._chance.random() * len(_SUFFIX_LETTERS))] for _ in range(count))
 
 
 @contextmanager
-def _decoding(serving: Serving, manifest: Manifest) -> Iterator[None]:
-    """Raises BadRequest for what is not of the kind's types."""
+def _refuse_undecodable(serving: Serving, manifest: Manifest) -> Iterator[None]:
+    """Raise BadRequest for what is not of the kind's types."""
     try:
         yield
     except Undecodable as error:
         raise BadRequest(f"{serving.ref(manifest)} cannot be read as a {serving.kind.kind}: {error}") from None
 
 
-def _kind_of(manifest: Manifest) -> Kind:
-    """Raises BadRequest: it does not say what it is."""
+def _read_kind(manifest: Manifest) -> Kind:
+    """Return the kind of a manifest. Raises BadRequest: it does not say what it is."""
     if not isinstance(manifest.get("kind"), str) or not isinstance(manifest.get("apiVersion"), str):
         raise BadRequest("an object needs apiVersion and kind")
     return Kind.of_manifest(manifest)
 
 
-def _required_namespace(serving: Serving, manifest: Manifest) -> ObjectRef:
+def _require_namespace(serving: Serving, manifest: Manifest) -> ObjectRef:
     ref = serving.ref(manifest)
     if serving.namespaced and not ref.key.namespace:
         raise BadRequest(f"{ref} needs a namespace: {serving.plural} live in one")
@@ -458,7 +458,7 @@ def _required_namespace(serving: Serving, manifest: Manifest) -> ObjectRef:
 
 
 def _must_have_subresource(serving: Serving, ref: ObjectRef, subresource: str) -> None:
-    """Raises NotFound, or of a built-in kind KindUnknown: the API server has no such path."""
+    """Raise NotFound, or of a built-in kind KindUnknown: the API server has no such path."""
     if subresource not in ("", "status") or (subresource and not serving.has_status):
         raise NotFound(ref) if serving.custom else KindUnknown(*ref.kind[1:])
 
@@ -468,5 +468,5 @@ def _is_final(manifest: Manifest) -> bool:
     return not manifest["metadata"].get("finalizers") and not namespace
 
 
-def _defined_by(crd: Manifest) -> str:
+def _get_defined(crd: Manifest) -> str:
     return f"{crd['spec']['names']['kind']}.{crd['spec']['group']}"

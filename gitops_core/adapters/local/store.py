@@ -81,7 +81,7 @@ class Store:
     def __init__(self, path: Path | None) -> None:
         """Opens the file, or makes it; None keeps everything in memory. Raises ClusterUnavailable."""
         self._path = path
-        with _translated():
+        with _translate_errors():
             self._db = sqlite3.connect(path or ":memory:", timeout=BUSY_SECONDS, isolation_level=None)
             _use_wal(self._db)
             self._db.execute("PRAGMA synchronous = NORMAL")
@@ -95,47 +95,47 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is written inside is written at once, or, when an exception leaves it, not at all."""
+        """Write all that is written inside at once, or, when an exception leaves it, not at all."""
         if self._db.in_transaction:
             yield
             return
-        with _translated():
+        with _translate_errors():
             self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
-        with _translated():
+        with _translate_errors():
             self._db.execute("COMMIT")
 
     def data_version(self) -> int:
-        """Changes when another connection has written."""
-        return int(self._one("PRAGMA data_version")[0])
+        """Return a number that changes when another connection has written."""
+        return int(self._read_one("PRAGMA data_version")[0])
 
     def version(self) -> int:
-        return int(self._one("SELECT version FROM counter")[0])
+        return int(self._read_one("SELECT version FROM counter")[0])
 
     def forgotten(self) -> int:
-        """The newest resourceVersion whose change is no longer in the log."""
-        return int(self._one("SELECT forgotten FROM counter")[0])
+        """Return the newest resourceVersion whose change is no longer in the log."""
+        return int(self._read_one("SELECT forgotten FROM counter")[0])
 
     def get(self, kind: GroupKind, key: ObjectKey) -> bytes | None:
-        row = self._one("SELECT body FROM objects WHERE kind = ? AND namespace = ? AND name = ?", kind, *key)
+        row = self._read_one("SELECT body FROM objects WHERE kind = ? AND namespace = ? AND name = ?", kind, *key)
         return None if row is None else row[0]
 
     def by_uid(self, uid: str) -> Row | None:
-        row = self._one("SELECT kind, namespace, name, body FROM objects WHERE uid = ?", uid)
+        row = self._read_one("SELECT kind, namespace, name, body FROM objects WHERE uid = ?", uid)
         return None if row is None else Row(row[0], ObjectKey(row[1], row[2]), row[3])
 
     def page(self, kind: GroupKind, namespace: str, name: str, after: ObjectKey, limit: int) -> list[Row]:
-        """At most `limit` objects beyond `after`, by namespace and name. "" stands for all."""
+        """Return at most `limit` objects beyond `after`, by namespace and name. "" stands for all."""
         where, values = "", []
         if namespace:
             where, values = " AND namespace = ?", [namespace]
         if name:
             where, values = where + " AND name = ?", [*values, name]
-        rows = self._all(
+        rows = self._read_all(
             f"SELECT kind, namespace, name, body FROM objects WHERE kind = ? AND (namespace, name) > (?, ?){where}"  # noqa: S608 - no value is in it
             " ORDER BY namespace, name LIMIT ?",
             *(kind, *after, *values, limit),
@@ -143,14 +143,14 @@ class Store:
         return [Row(kind, ObjectKey(namespace, name), body) for kind, namespace, name, body in rows]
 
     def in_namespace(self, namespace: str) -> list[Row]:
-        rows = self._all(
+        rows = self._read_all(
             "SELECT kind, namespace, name, body FROM objects WHERE namespace = ? ORDER BY kind, name", namespace
         )
         return [Row(kind, ObjectKey(namespace, name), body) for kind, namespace, name, body in rows]
 
     def owned_by(self, uid: str) -> list[Row]:
-        """The objects that name `uid` among their owners."""
-        rows = self._all(
+        """Return the objects that name `uid` among their owners."""
+        rows = self._read_all(
             "SELECT o.kind, o.namespace, o.name, o.body FROM owners w JOIN objects o"
             " ON o.kind = w.kind AND o.namespace = w.namespace AND o.name = w.name WHERE w.owner = ?",
             uid,
@@ -158,8 +158,8 @@ class Store:
         return [Row(kind, ObjectKey(namespace, name), body) for kind, namespace, name, body in rows]
 
     def changes(self, kind: GroupKind, after: int, limit: int) -> list[Change]:
-        """Changes of one kind after a resourceVersion, oldest first."""
-        rows = self._all(
+        """Return changes of one kind after a resourceVersion, oldest first."""
+        rows = self._read_all(
             "SELECT version, namespace, name, type, body, before FROM changes WHERE kind = ? AND version > ?"
             " ORDER BY version LIMIT ?",
             *(kind, after, limit),
@@ -167,8 +167,8 @@ class Store:
         return [Change(v, ObjectKey(namespace, name), t, body, before) for v, namespace, name, t, body, before in rows]
 
     def kinds_changed(self, after: int) -> set[GroupKind]:
-        """The kinds that have changes after a resourceVersion."""
-        return {row[0] for row in self._all("SELECT DISTINCT kind FROM changes WHERE version > ?", after)}
+        """Return the kinds that have changes after a resourceVersion."""
+        return {row[0] for row in self._read_all("SELECT DISTINCT kind FROM changes WHERE version > ?", after)}
 
     # writing
 
@@ -183,7 +183,7 @@ class Store:
         version = self._count()
         metadata["resourceVersion"] = str(version)
         body = msgspec.json.encode(manifest)
-        with _translated():
+        with _translate_errors():
             self._db.execute(
                 "INSERT INTO objects VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT (kind, namespace, name) DO UPDATE SET body = excluded.body",
@@ -203,7 +203,7 @@ class Store:
         key = ObjectKey(metadata.get("namespace", ""), metadata["name"])
         version = self._count()
         metadata["resourceVersion"] = str(version)
-        with _translated():
+        with _translate_errors():
             for table in ("objects", "owners"):
                 self._db.execute(
                     f"DELETE FROM {table} WHERE kind = ? AND namespace = ? AND name = ?",  # noqa: S608 - a literal
@@ -212,13 +212,13 @@ class Store:
         self._log(version, kind, key, "DELETED", msgspec.json.encode(manifest), before)
 
     def _count(self) -> int:
-        with _translated():
+        with _translate_errors():
             return int(self._db.execute("UPDATE counter SET version = version + 1 RETURNING version").fetchone()[0])
 
     def _log(
         self, version: int, kind: GroupKind, key: ObjectKey, type_: str, body: bytes, before: bytes | None
     ) -> None:
-        with _translated():
+        with _translate_errors():
             self._db.execute(
                 "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?, ?)", (version, kind, *key, type_, body, before)
             )
@@ -226,17 +226,19 @@ class Store:
                 self._db.execute("DELETE FROM changes WHERE version <= ?", (version - REMEMBERED,))
                 self._db.execute("UPDATE counter SET forgotten = ?", (version - REMEMBERED,))
 
-    def _one(self, statement: str, *values: Any) -> Any:
-        with _translated():
+    def _read_one(self, statement: str, *values: Any) -> Any:
+        with _translate_errors():
             return self._db.execute(statement, values).fetchone()
 
-    def _all(self, statement: str, *values: Any) -> Sequence[Any]:
-        with _translated():
+    def _read_all(self, statement: str, *values: Any) -> Sequence[Any]:
+        with _translate_errors():
             return self._db.execute(statement, values).fetchall()
 
 
 def _use_wal(database: sqlite3.Connection) -> None:
-    """Raises sqlite3.Error. Of two who make a file at the same time, SQLite refuses one without any patience."""
+    """Switch to WAL. Raises sqlite3.Error. Of two who make a file at the same time, SQLite refuses one without
+    patience.
+    """
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -250,8 +252,8 @@ def _use_wal(database: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """A full disk, a damaged file, a lock held for too long: the cluster is not available."""
+def _translate_errors() -> Iterator[None]:
+    """Raise ClusterUnavailable for a full disk, a damaged file, or a lock held for too long."""
     try:
         yield
     except sqlite3.Error as error:

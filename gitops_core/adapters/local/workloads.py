@@ -20,8 +20,8 @@ from gitops_core.domain.objects.controllermanager import (
     Delete,
     Patch,
     World,
-    images_wanted,
     is_waiting,
+    list_wanted_images,
     plan_workloads,
 )
 from gitops_core.errors import AlreadyExists, ClusterError, Conflict, NotFound, TransientError
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 async def run(cluster: Cluster, images: Images, clock: Clock) -> None:
-    """Never returns: cancel it."""
+    """Run until cancelled."""
     changed = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for kind in KINDS:
@@ -58,7 +58,7 @@ async def run(cluster: Cluster, images: Images, clock: Clock) -> None:
 
 
 async def _notice(cluster: Cluster, kind: Kind, changed: asyncio.Event, clock: Clock) -> None:
-    """Sets `changed` whenever an object of the kind changes."""
+    """Set `changed` whenever an object of the kind changes."""
     while True:
         try:
             version = (await cluster.list(Query(kind), dict, limit=1)).resource_version
@@ -74,8 +74,8 @@ async def _notice(cluster: Cluster, kind: Kind, changed: asyncio.Event, clock: C
 async def _settle(cluster: Cluster, images: Images, clock: Clock) -> bool:
     """Do what is to be done now. Returns whether to look again soon, even when nothing changes."""
     try:
-        world = World(await _everything(cluster))
-        known = await _found(images, images_wanted(world))
+        world = World(await _list_everything(cluster))
+        known = await _look_up(images, list_wanted_images(world))
         for action in plan_workloads(world, known, clock.now()):
             await _carry_out(cluster, action)
     except ClusterError as error:
@@ -84,7 +84,7 @@ async def _settle(cluster: Cluster, images: Images, clock: Clock) -> bool:
     return is_waiting(world)
 
 
-async def _everything(cluster: Cluster) -> list[dict[str, Any]]:
+async def _list_everything(cluster: Cluster) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for kind in KINDS:
         token = ""
@@ -97,8 +97,8 @@ async def _everything(cluster: Cluster) -> list[dict[str, Any]]:
     return found
 
 
-async def _found(images: Images, wanted: Iterable[str]) -> dict[str, bool | None]:
-    """Whether each image is there; None where nobody could tell."""
+async def _look_up(images: Images, wanted: Iterable[str]) -> dict[str, bool | None]:
+    """Find out whether each image is there; None where nobody could tell."""
 
     async def look(image: str) -> bool | None:
         try:

@@ -60,8 +60,8 @@ class _ErrorAnswer(msgspec.Struct):
 
 
 def failure(answer: Answer, access: RegistryAccess) -> RegistryError:
-    """What an answer that is no success means."""
-    message = f"{answer.request}: {_shortened(_muted(_cause(answer), access))}"
+    """Return the error that an answer other than a success stands for."""
+    message = f"{answer.request}: {_shorten(_mute(_read_cause(answer), access))}"
     match answer.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
             return RegistryDenied(message)
@@ -77,8 +77,8 @@ def failure(answer: Answer, access: RegistryAccess) -> RegistryError:
     return RegistryUnavailable(message, retry_after=delay)
 
 
-def connection_cause(error: Exception, proxy: Sensitive | None) -> str:
-    """Why there was no answer."""
+def explain_connection(error: Exception, proxy: Sensitive | None) -> str:
+    """Say why there was no answer."""
     match error:
         case aiohttp.ClientHttpProxyError(status=status):
             return f"the proxy {_host(proxy)} answered {status} {_PHRASES.get(status, '')}".rstrip()
@@ -95,8 +95,8 @@ def connection_cause(error: Exception, proxy: Sensitive | None) -> str:
     return type(error).__name__
 
 
-def _cause(answer: Answer) -> str:
-    """What the registry says went wrong, in go-containerregistry's words. The body itself is never quoted."""
+def _read_cause(answer: Answer) -> str:
+    """Return what the registry reports as wrong, in go-containerregistry's words. The body itself is never quoted."""
     try:
         errors = msgspec.json.decode(answer.body, type=_ErrorAnswer).errors or []
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -107,8 +107,8 @@ def _cause(answer: Answer) -> str:
     return said[0] if len(said) == 1 else f"multiple errors returned: {'; '.join(said)}"
 
 
-def _muted(text: str, access: RegistryAccess) -> str:
-    """A registry that repeats what it was sent must not bring a password into a status, nor a token server's token."""
+def _mute(text: str, access: RegistryAccess) -> str:
+    """Remove passwords and tokens: a registry that repeats what it was sent must not bring them into a status."""
     credentials = access.credentials
     secrets = [secret.text() for secret in credentials.secrets]
     if credentials.password is not None:  # as the header has it
@@ -118,8 +118,8 @@ def _muted(text: str, access: RegistryAccess) -> str:
     return _PROOF.sub(lambda match: f"{match[1] or ''}***", text)
 
 
-def _shortened(text: str) -> str:
-    """On one line. To be done last: a half of a password is not found any more."""
+def _shorten(text: str) -> str:
+    """Shorten a text to one line. To be done last: a half of a password is not found any more."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST_CAUSE else line[:LONGEST_CAUSE] + "..."
 

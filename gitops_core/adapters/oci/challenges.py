@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from gitops_core.oci.sites import host_in, is_address, same_site
+from gitops_core.oci.sites import get_host, is_address, is_same_site
 
 _CHALLENGE = re.compile(
     r'(?<![\w-])([A-Za-z]+)(?:\s+((?:[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^\s,"]*)\s*,?\s*)+)|(?=\s*(?:,|\Z)))'
@@ -37,7 +37,7 @@ class Challenge:
 
 
 def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
-    """The challenges that can be answered, bearer first: a name and a password need no parameters, a token a realm.
+    """Parse the challenges that can be answered, bearer first: a password needs no parameters, a token a realm.
 
     >>> [c.scheme for c in parse_challenges(['Basic realm="x", Bearer realm="https://a/t",service="s"'])]
     ['bearer', 'basic']
@@ -55,23 +55,25 @@ def parse_challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
 
 
 def may_be_asked(realm: str, registry: str, *, over_http: bool) -> bool:
-    """Whether `registry` can have its token server there: at a name, with TLS unless the registry is asked without."""
+    """Tell whether `registry` can have its token server there: at a name, with TLS unless the registry is asked
+    without.
+    """
     try:
         parts = URL(realm)
     except ValueError:
         return False
-    host = host_in(realm)
-    if not host or "@" in parts.raw_authority or (is_address(host) and host != host_in(f"https://{registry}")):
+    host = get_host(realm)
+    if not host or "@" in parts.raw_authority or (is_address(host) and host != get_host(f"https://{registry}")):
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and over_http)
 
 
-def belongs(realm: str, registry: str, *, over_http: bool) -> bool:
-    """Whether the token server `realm` may be asked with the credentials for `registry`."""
+def does_belong(realm: str, registry: str, *, over_http: bool) -> bool:
+    """Tell whether the token server `realm` may be asked with the credentials for `registry`."""
     if not may_be_asked(realm, registry, over_http=over_http):
         return False
-    host, own = host_in(realm), host_in(f"https://{registry}")
+    host, own = get_host(realm), get_host(f"https://{registry}")
     region = _ALIYUN.fullmatch(own)
-    return same_site(host, own) or (
+    return is_same_site(host, own) or (
         region is not None and re.fullmatch(rf"dockerauth[a-z-]*\.{region[1]}\.aliyuncs\.com", host) is not None
     )

@@ -22,17 +22,17 @@ _PARAMETER = re.compile(
 _END = re.compile(rf"{_SPACE}(,|$)")
 
 
-def next_query(headers: Iterable[str]) -> str | None:
-    """The query of the next page; None on the last one.
+def find_next_query(headers: Iterable[str]) -> str | None:
+    """Return the query of the next page; None on the last one.
 
-    >>> next_query(['<?page=1>; rel="first", </v2/a/tags/list?last=x&n=2>; rel="next"'])
+    >>> find_next_query(['<?page=1>; rel="first", </v2/a/tags/list?last=x&n=2>; rel="next"'])
     'last=x&n=2'
 
     Raises:
         ValueError: a header cannot be read, or the next page has no query.
     """
     for header in headers:
-        for target, relations in _links(header):
+        for target, relations in _list_links(header):
             if relations is None or "next" in relations:
                 query = target.partition("#")[0].partition("?")[2]
                 if not query or not (query.isascii() and query.isprintable()) or " " in query:
@@ -41,8 +41,8 @@ def next_query(headers: Iterable[str]) -> str | None:
     return None
 
 
-def _links(header: str) -> Iterable[tuple[str, frozenset[str] | None]]:
-    """Target and relation types (None: it says none) of each link. Raises ValueError."""
+def _list_links(header: str) -> Iterable[tuple[str, frozenset[str] | None]]:
+    """Yield target and relation types (None: it names none) of each link. Raises ValueError."""
     place = 0
     while header[place:].strip(" \t,"):
         target = _TARGET.match(header, place)
@@ -52,7 +52,7 @@ def _links(header: str) -> Iterable[tuple[str, frozenset[str] | None]]:
         while (parameter := _PARAMETER.match(header, place)) is not None:
             place = parameter.end()
             if (parameter[1] or "").lower() == "rel" and relations is None:  # of several, the first counts
-                relations = _relations(parameter[2] or "")
+                relations = _read_relations(parameter[2] or "")
         end = _END.match(header, place)
         if end is None:
             raise ValueError("the Link header cannot be read")
@@ -60,8 +60,8 @@ def _links(header: str) -> Iterable[tuple[str, frozenset[str] | None]]:
         yield target[1], relations or None
 
 
-def _relations(value: str) -> frozenset[str]:
-    """The relation types that a parameter names; its quotes may be the wrong ones, and its characters escaped."""
+def _read_relations(value: str) -> frozenset[str]:
+    """Return the relation types in a parameter; its quotes may be the wrong ones, and its characters escaped."""
     if value.startswith('"'):
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
     return frozenset(value.strip("'").lower().split())

@@ -65,7 +65,7 @@ class Pace:
             raise
 
     def learn(self, status: int, headers: Mapping[str, str]) -> None:
-        """What an answer says about the requests to come."""
+        """Learn from an answer's status how fast the next requests may be."""
         if status < HTTPStatus.BAD_REQUEST:
             self._rate = min(self._full_rate, self._rate + self._full_rate / 100)
         if status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -82,7 +82,7 @@ class Pace:
 
     @property
     def is_usual(self) -> bool:
-        """Whether nothing would be lost by forgetting it."""
+        """Tell whether nothing would be lost by forgetting this pace."""
         self._fill()
         now = _now()
         full = self._tokens >= self._burst and self._rate >= self._full_rate

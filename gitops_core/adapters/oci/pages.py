@@ -38,8 +38,8 @@ class _Tags(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Tags)
 
 
-def tags_in(body: bytes) -> list[str]:
-    """The tags of one page. Raises ValueError: it is none, or holds what can be no tag."""
+def read_tags(body: bytes) -> list[str]:
+    """Read the tags of one page. Raises ValueError: it is not a page, or holds what cannot be a tag."""
     try:
         said = _DECODER.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

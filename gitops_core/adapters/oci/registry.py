@@ -21,8 +21,8 @@ from typing import NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 from gitops_core.adapters.oci.answers import Answer
-from gitops_core.adapters.oci.links import next_query
-from gitops_core.adapters.oci.pages import Page, RememberedPages, tags_in
+from gitops_core.adapters.oci.links import find_next_query
+from gitops_core.adapters.oci.pages import Page, RememberedPages, read_tags
 from gitops_core.adapters.oci.transport import JSON, Limits, Transport
 from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryUnavailable, RepositoryUnknown
 from gitops_core.oci.credentials import OPEN, RegistryAccess
@@ -130,7 +130,7 @@ class OciRegistry:
             _check_body(answer.body, digest, where)
             if said != digest and said.partition(":")[0] == digest.partition(":")[0]:
                 raise RegistryUnavailable(f"registry {repository.registry} answers {said!r} when asked for {where}")
-        return FetchedManifest(digest, _media_type(answer), answer.body)
+        return FetchedManifest(digest, _get_media_type(answer), answer.body)
 
     async def blob(self, repository: Repository, digest: str, access: RegistryAccess = OPEN, *, limit: int) -> bytes:
         """Return the layer or configuration that a manifest names; it is what its digest says.
@@ -159,7 +159,7 @@ class OciRegistry:
             RepositoryUnknown: also where a registry is older than this question.
         """
         answer = await self._get(repository, f"referrers/{digest}", access, limit)
-        return FetchedManifest("", _media_type(answer), answer.body)
+        return FetchedManifest("", _get_media_type(answer), answer.body)
 
     async def _get(self, repository: Repository, path: str, access: RegistryAccess, limit: int) -> Answer:
         headers = {"Accept": "*/*" if path.startswith("blobs/") else MANIFESTS}
@@ -190,7 +190,8 @@ class OciRegistry:
         return await self.compute.run(count, lambda: tuple(dict.fromkeys(chain.from_iterable(pages.values()))))
 
     async def _page(self, repository: Repository, query: str, access: RegistryAccess) -> Answer:
-        """One page, as it is now; its body is the remembered one where the registry says that this is still right.
+        """Return one page, as it is now; its body is the remembered one where the registry says that this is still
+        right.
 
         The first one may be refused, status 400: that many tags are more than the registry gives at once.
         """
@@ -226,7 +227,7 @@ class OciRegistry:
         return f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
 
 
-def _media_type(answer: Answer) -> str:
+def _get_media_type(answer: Answer) -> str:
     return answer.headers.get("Content-Type", "").partition(";")[0].strip()
 
 
@@ -246,13 +247,13 @@ def _check_body(body: bytes, digest: str, where: str) -> None:
 
 def _tags_of(answer: Answer) -> list[str]:
     try:
-        return tags_in(answer.body)
+        return read_tags(answer.body)
     except ValueError as error:
         raise RegistryUnavailable(f"{answer.request}: {error}") from None
 
 
 def _next_query(answer: Answer) -> str | None:
     try:
-        return next_query(answer.headers.getall("Link", []))
+        return find_next_query(answer.headers.getall("Link", []))
     except ValueError as error:
         raise RegistryUnavailable(f"{answer.request}: {error}") from None

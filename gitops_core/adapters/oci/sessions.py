@@ -45,7 +45,7 @@ class Sessions:
 
     @asynccontextmanager
     async def used(self, access: RegistryAccess) -> AsyncIterator[aiohttp.ClientSession]:
-        """The session for `access`, which stays open while the block runs. Raises CredentialsInvalid."""
+        """Yield the session for `access`, which stays open while the block runs. Raises CredentialsInvalid."""
         setting = (access.ca, access.client_certificate, access.client_key)
         opened = self._open.get(setting)
         if opened is None:
@@ -79,7 +79,7 @@ class Sessions:
 
 
 def tls_context(access: RegistryAccess) -> ssl.SSLContext | bool:
-    """What a connection trusts and shows; True for what everybody does.
+    """Make the context of a connection; True for the default one.
 
     Raises:
         CredentialsInvalid: not PEM, certificate and key are not a pair, or a key that takes long to use.

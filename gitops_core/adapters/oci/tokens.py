@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 
 from gitops_core.adapters.oci.answers import Answer, failure
-from gitops_core.adapters.oci.challenges import Challenge, belongs, may_be_asked
+from gitops_core.adapters.oci.challenges import Challenge, does_belong, may_be_asked
 from gitops_core.errors import RegistryDenied, RegistryUnavailable
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials, RegistryAccess
@@ -91,7 +91,7 @@ class Tokens:
         over_http: bool,
         refused: str = "",
     ) -> str:
-        """The Authorization header, "" for none.
+        """Return the Authorization header, "" for none.
 
         Args:
             challenge: what the registry wants; None when that is not known.
@@ -106,23 +106,23 @@ class Tokens:
         if challenge is None:
             return ""
         if challenge.scheme == "basic":
-            return _basic(access.credentials)
+            return _make_basic(access.credentials)
         if not may_be_asked(challenge.realm, repository.registry, over_http=over_http):
             raise RegistryDenied(
                 f"{repository.registry} names a token server that is not asked anything: it has to be a host's name,"
                 " with https, without a user"
             )
-        if not belongs(challenge.realm, repository.registry, over_http=over_http):
+        if not does_belong(challenge.realm, repository.registry, over_http=over_http):
             access = RegistryAccess(ca=access.ca, proxy=access.proxy)
         wanted = _Wanted(challenge.realm, challenge.service, repository.path, access)
-        scopes = self._scopes_of(wanted, challenge.scope)
+        scopes = self._get_scopes(wanted, challenge.scope)
         token = self._tokens.get(wanted)
         if token is None or token.ends < _now() or token.scopes != scopes or token.header == refused:
             token = await self._flights.join((wanted, scopes), lambda: self._fetch(wanted, scopes))
         return token.header
 
-    def _scopes_of(self, wanted: _Wanted, asked: str) -> tuple[str, ...]:
-        """What a token is asked for: everything that the registry wanted so far, the latest first."""
+    def _get_scopes(self, wanted: _Wanted, asked: str) -> tuple[str, ...]:
+        """Return the scopes to ask a token for: all that the registry wanted so far, the latest first."""
         scopes = self._scopes.get(wanted) or (f"repository:{wanted.path}:pull",)
         if asked and asked not in scopes:
             scopes = (asked, *scopes)[:MOST_SCOPES]
@@ -161,14 +161,14 @@ class Tokens:
             return await self._ask("POST", urlunsplit(parts._replace(query="", fragment="")), wanted.access, {}, form)
         service = [("service", wanted.service)] if wanted.service else []
         query = "&".join(filter(None, (parts.query, urlencode([*service, *(("scope", each) for each in scopes)]))))
-        proof = _basic(credentials)
+        proof = _make_basic(credentials)
         headers = {"Authorization": proof} if proof else {}
         return await self._ask(
             "GET", urlunsplit(parts._replace(query=query, fragment="")), wanted.access, headers, None
         )
 
 
-def _basic(credentials: Credentials) -> str:
+def _make_basic(credentials: Credentials) -> str:
     if not credentials.username and credentials.password is None:
         return ""
     password = credentials.password.text() if credentials.password is not None else ""

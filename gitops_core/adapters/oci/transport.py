@@ -15,8 +15,8 @@ import aiohttp
 from yarl import URL
 
 from gitops_core.adapters.http import BodyTooLarge, proxy_for, read_body
-from gitops_core.adapters.oci.answers import Answer, connection_cause, failure
-from gitops_core.adapters.oci.challenges import Challenge, belongs
+from gitops_core.adapters.oci.answers import Answer, explain_connection, failure
+from gitops_core.adapters.oci.challenges import Challenge, does_belong
 from gitops_core.adapters.oci.pacing import Paces
 from gitops_core.adapters.oci.sessions import Sessions
 from gitops_core.adapters.oci.tokens import Tokens
@@ -24,7 +24,7 @@ from gitops_core.errors import RegistryDenied, RegistryError, RegistryUnavailabl
 from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.reaching import PROXY_SCHEMES
 from gitops_core.oci.references import Repository
-from gitops_core.oci.sites import host_in
+from gitops_core.oci.sites import get_host
 from gitops_core.recent import Recent
 from gitops_core.runtime.places import Places, PlacesTaken
 
@@ -89,7 +89,7 @@ class Transport:
         limit: int,
         besides: frozenset[int] = frozenset(),
     ) -> Answer:
-        """An answer of status 200, or 304 where `headers` hold a condition, or one of `besides`.
+        """Ask for an answer of status 200, or 304 where `headers` hold a condition, or one of `besides`.
 
         Args:
             path: with its query.
@@ -104,22 +104,22 @@ class Transport:
         except BodyTooLarge as error:
             raise RegistryUnavailable(f"{method} {self._url(repository, path)}: {error}") from None
         except RegistryDenied as error:
-            raise self._explained(error, repository, access) from None
+            raise self._explain(error, repository, access) from None
         if answer.status in {HTTPStatus.OK, *besides} or (
             answer.status == HTTPStatus.NOT_MODIFIED and "If-None-Match" in headers
         ):
             return answer
-        raise self._explained(failure(answer, access), repository, access)
+        raise self._explain(failure(answer, access), repository, access)
 
-    def _explained(self, error: RegistryError, repository: Repository, access: RegistryAccess) -> RegistryError:
-        """With the reason where it was refused because our credentials stayed here."""
-        challenge = self._challenges.get(_server(repository))
+    def _explain(self, error: RegistryError, repository: Repository, access: RegistryAccess) -> RegistryError:
+        """Add the reason to an error, where it was refused because our credentials stayed here."""
+        challenge = self._challenges.get(_get_server(repository))
         if not isinstance(error, RegistryDenied) or not access.credentials.is_exchanged or challenge is None:
             return error
-        over_http = self._schemes.get(_server(repository)) == "http"
-        if challenge.scheme != "bearer" or belongs(challenge.realm, repository.registry, over_http=over_http):
+        over_http = self._schemes.get(_get_server(repository)) == "http"
+        if challenge.scheme != "bearer" or does_belong(challenge.realm, repository.registry, over_http=over_http):
             return error
-        where = host_in(challenge.realm)
+        where = get_host(challenge.realm)
         return RegistryDenied(
             f"{error}; the registry names a token server of another owner ({where!r}),"
             " which was not given the credentials"
@@ -134,7 +134,7 @@ class Transport:
         headers: Mapping[str, str],
         limit: int,
     ) -> Answer:
-        server = _server(repository)
+        server = _get_server(repository)
         known = self._challenges.get(server)
         try:
             proof = await self._proof(known, repository, access)
@@ -154,7 +154,7 @@ class Transport:
     async def _proof(
         self, challenge: Challenge | None, repository: Repository, access: RegistryAccess, refused: str = ""
     ) -> str:
-        over_http = self._schemes.get(_server(repository)) == "http"
+        over_http = self._schemes.get(_get_server(repository)) == "http"
         return await self._tokens.proof(challenge, repository, access, over_http=over_http, refused=refused)
 
     async def _send(
@@ -166,8 +166,8 @@ class Transport:
         headers: Mapping[str, str],
         limit: int,
     ) -> Answer:
-        """The answer over the first scheme that connects, which is remembered."""
-        known = self._schemes.get(_server(repository))
+        """Send a request over the first scheme that connects, which is remembered."""
+        known = self._schemes.get(_get_server(repository))
         schemes = (known,) if known else repository.schemes
         for scheme in schemes:
             url = f"{scheme}://{repository.registry}{path}"
@@ -177,11 +177,11 @@ class Transport:
                 # who shows a certificate speaks TLS: nothing is said to it in the clear, whatever is wrong with it
                 is_tls = isinstance(error, aiohttp.ClientConnectorCertificateError)
                 if is_tls or scheme == schemes[-1]:
-                    raise RegistryUnavailable(f"{method} {url}: {connection_cause(error, access.proxy)}") from None
+                    raise RegistryUnavailable(f"{method} {url}: {explain_connection(error, access.proxy)}") from None
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                raise RegistryUnavailable(f"{method} {url}: {connection_cause(error, access.proxy)}") from None
+                raise RegistryUnavailable(f"{method} {url}: {explain_connection(error, access.proxy)}") from None
             else:
-                self._schemes.put(_server(repository), scheme, _OVERHEAD)
+                self._schemes.put(_get_server(repository), scheme, _OVERHEAD)
                 return answer
         raise AssertionError("a repository has a scheme")
 
@@ -196,7 +196,7 @@ class Transport:
         try:
             return await self._request(method, url, access, {"Accept": JSON, **headers}, LARGEST_TOKEN, form)
         except (aiohttp.ClientError, TimeoutError, BodyTooLarge, ValueError) as error:
-            cause = connection_cause(error, access.proxy)
+            cause = explain_connection(error, access.proxy)
             raise RegistryUnavailable(f"the token server {urlsplit(url).netloc} did not answer: {cause}") from None
 
     async def _request(
@@ -208,7 +208,7 @@ class Transport:
         limit: int,
         form: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Raises what aiohttp does, TimeoutError, ValueError, BodyTooLarge and RegistryUnavailable."""
+        """Send a request. Raises what aiohttp does, TimeoutError, ValueError, BodyTooLarge and RegistryUnavailable."""
         address = URL(url)
         host = address.host_port_subcomponent or ""
         pace = self._paces.of(host)
@@ -248,12 +248,12 @@ class Transport:
         return proxy if separator else f"http://{proxy}"
 
     def _url(self, repository: Repository, path: str) -> str:
-        scheme = self._schemes.get(_server(repository)) or repository.schemes[0]
+        scheme = self._schemes.get(_get_server(repository)) or repository.schemes[0]
         return f"{scheme}://{repository.registry}{path}"
 
 
-def _server(repository: Repository) -> tuple[str, bool]:
-    """What scheme and challenge are remembered for: who asks for plain HTTP decides for nobody else."""
+def _get_server(repository: Repository) -> tuple[str, bool]:
+    """Return the key of a remembered scheme and challenge: who asks for plain HTTP decides for nobody else."""
     return repository.registry, repository.insecure
 
 

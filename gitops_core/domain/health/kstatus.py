@@ -34,53 +34,53 @@ MISSING = Health("NotFound", "Resource not found")
 
 
 def health(live: Manifest | None, now: datetime) -> Health:
-    """The health of an object as the API server shows it; None is an object that is not there."""
+    """Return the health of an object as the API server shows it; None is an object that is not there."""
     if live is None:
         return MISSING
-    if generic := _generic(live):
+    if generic := _judge_generic(live):
         return generic
     kind = Kind.of_manifest(live)
     rule = _RULES.get(f"{kind.group}/{kind.kind}")
     if rule is not None:
         return rule(live, now)
-    return _by_ready_condition(live)
+    return _judge_by_condition(live)
 
 
-def _generic(live: Manifest) -> Health | None:
-    metadata = _mapping(live.get("metadata"))
+def _judge_generic(live: Manifest) -> Health | None:
+    metadata = _get_mapping(live.get("metadata"))
     if metadata.get("deletionTimestamp"):
         return Health("Terminating", "Resource scheduled for deletion")
-    generation, observed = metadata.get("generation"), _number(_status(live).get("observedGeneration"))
+    generation, observed = metadata.get("generation"), _read_number(_get_status(live).get("observedGeneration"))
     if generation is not None and observed is not None and generation != observed:
         text = f"{live['kind']} generation is {generation}, but latest observed generation is {observed}"
         return Health("InProgress", text)
-    for condition in _conditions(live):
+    for condition in _list_conditions(live):
         if condition.get("status") == "True" and condition.get("type") == "Reconciling":
-            return Health("InProgress", _text(condition, "message"))
+            return Health("InProgress", _read_text(condition, "message"))
         if condition.get("status") == "True" and condition.get("type") == "Stalled":
-            return Health("Failed", _text(condition, "message"))
+            return Health("Failed", _read_text(condition, "message"))
     return None
 
 
-def _by_ready_condition(live: Manifest) -> Health:
-    for condition in _conditions(live):
+def _judge_by_condition(live: Manifest) -> Health:
+    for condition in _list_conditions(live):
         if condition.get("type") != "Ready":
             continue
         if condition.get("status") == "True":
             return Health("Current", "Resource is Ready")
-        return Health("InProgress", _text(condition, "message"))
+        return Health("InProgress", _read_text(condition, "message"))
     return Health("Current", "Resource is current")
 
 
-def _always(live: Manifest, now: datetime) -> Health:
+def _judge_current(live: Manifest, now: datetime) -> Health:
     return Health("Current", "Resource is always ready")
 
 
-def _deployment(live: Manifest, now: datetime) -> Health:
-    spec, status = _spec(live), _status(live)
+def _judge_deployment(live: Manifest, now: datetime) -> Health:
+    spec, status = _get_spec(live), _get_status(live)
     progressing = spec.get("progressDeadlineSeconds", NO_DEADLINE) == NO_DEADLINE
     available = False
-    for condition in _conditions(live):
+    for condition in _list_conditions(live):
         holds = condition.get("status") == "True"
         if condition.get("type") == "Progressing":
             if condition.get("reason") == "ProgressDeadlineExceeded":
@@ -88,10 +88,10 @@ def _deployment(live: Manifest, now: datetime) -> Health:
             progressing |= holds and condition.get("reason") == "NewReplicaSetAvailable"
         if condition.get("type") == "Available":
             available |= holds
-    wanted = _count(spec, "replicas", 1)
-    replicas, updated, ready = (_count(status, key) for key in ("replicas", "updatedReplicas", "readyReplicas"))
-    running = _count(status, "availableReplicas")
-    behind = _first_behind(
+    wanted = _read_count(spec, "replicas", 1)
+    replicas, updated, ready = (_read_count(status, key) for key in ("replicas", "updatedReplicas", "readyReplicas"))
+    running = _read_count(status, "availableReplicas")
+    behind = _find_first_behind(
         (wanted > replicas, f"Replicas: {replicas}/{wanted}"),
         (wanted > updated, f"Updated: {updated}/{wanted}"),
         (replicas > wanted, f"Pending termination: {replicas - wanted}"),
@@ -103,28 +103,28 @@ def _deployment(live: Manifest, now: datetime) -> Health:
     return behind or Health("Current", f"Deployment is available. Replicas: {replicas}")
 
 
-def _stateful_set(live: Manifest, now: datetime) -> Health:
-    spec, status = _spec(live), _status(live)
-    strategy = _mapping(spec.get("updateStrategy"))
+def _judge_stateful_set(live: Manifest, now: datetime) -> Health:
+    spec, status = _get_spec(live), _get_status(live)
+    strategy = _get_mapping(spec.get("updateStrategy"))
     if strategy.get("type") == "OnDelete":
         return Health("Current", "StatefulSet is using the ondelete update strategy")
-    wanted = _count(spec, "replicas", 1)
+    wanted = _read_count(spec, "replicas", 1)
     replicas, ready, current, updated = (
-        _count(status, key) for key in ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas")
+        _read_count(status, key) for key in ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas")
     )
-    behind = _first_behind(
+    behind = _find_first_behind(
         (wanted > replicas, f"Replicas: {replicas}/{wanted}"),
         (wanted > ready, f"Ready: {ready}/{wanted}"),
         (replicas > wanted, f"Pending termination: {replicas - wanted}"),
     )
     if behind:
         return behind
-    partition = _number(_mapping(strategy.get("rollingUpdate")).get("partition"))
+    partition = _read_number(_get_mapping(strategy.get("rollingUpdate")).get("partition"))
     if partition is not None:
         if updated < wanted - partition:
             return Health("InProgress", f"updated: {updated}/{wanted - partition}")
         return Health("Current", f"Partition rollout complete. updated: {updated}")
-    behind = _first_behind(
+    behind = _find_first_behind(
         (wanted > current, f"current: {current}/{wanted}"),
         (
             status.get("currentRevision", "") != status.get("updateRevision", ""),
@@ -134,18 +134,18 @@ def _stateful_set(live: Manifest, now: datetime) -> Health:
     return behind or Health("Current", f"All replicas scheduled as expected. Replicas: {replicas}")
 
 
-def _daemon_set(live: Manifest, now: datetime) -> Health:
-    status = _status(live)
-    if _mapping(live.get("metadata")).get("generation") is None:
+def _judge_daemon_set(live: Manifest, now: datetime) -> Health:
+    status = _get_status(live)
+    if _get_mapping(live.get("metadata")).get("generation") is None:
         return Health("InProgress", "DaemonSet metadata.generation not found")
     if status.get("observedGeneration") is None:
         return Health("InProgress", "DaemonSet status.observedGeneration not found")
-    wanted = _number(status.get("desiredNumberScheduled"))
+    wanted = _read_number(status.get("desiredNumberScheduled"))
     if wanted is None:
         return Health("InProgress", "Missing .status.desiredNumberScheduled")
-    current, updated = _count(status, "currentNumberScheduled"), _count(status, "updatedNumberScheduled")
-    available, ready = _count(status, "numberAvailable"), _count(status, "numberReady")
-    behind = _first_behind(
+    current, updated = _read_count(status, "currentNumberScheduled"), _read_count(status, "updatedNumberScheduled")
+    available, ready = _read_count(status, "numberAvailable"), _read_count(status, "numberReady")
+    behind = _find_first_behind(
         (wanted > current, f"Current: {current}/{wanted}"),
         (wanted > updated, f"Updated: {updated}/{wanted}"),
         (wanted > available, f"Available: {available}/{wanted}"),
@@ -154,12 +154,12 @@ def _daemon_set(live: Manifest, now: datetime) -> Health:
     return behind or Health("Current", f"All replicas scheduled as expected. Replicas: {wanted}")
 
 
-def _replica_set(live: Manifest, now: datetime) -> Health:
-    status = _status(live)
-    wanted = _count(_spec(live), "replicas", 1)
-    replicas, labelled = _count(status, "replicas"), _count(status, "fullyLabeledReplicas")
-    available, ready = _count(status, "availableReplicas"), _count(status, "readyReplicas")
-    behind = _first_behind(
+def _judge_replica_set(live: Manifest, now: datetime) -> Health:
+    status = _get_status(live)
+    wanted = _read_count(_get_spec(live), "replicas", 1)
+    replicas, labelled = _read_count(status, "replicas"), _read_count(status, "fullyLabeledReplicas")
+    available, ready = _read_count(status, "availableReplicas"), _read_count(status, "readyReplicas")
+    behind = _find_first_behind(
         (_holds(live, "ReplicaFailure"), "Replica Failure condition. Check Pods"),
         (wanted > labelled, f"Labelled: {labelled}/{wanted}"),
         (wanted > available, f"Available: {available}/{wanted}"),
@@ -169,61 +169,61 @@ def _replica_set(live: Manifest, now: datetime) -> Health:
     return behind or Health("Current", f"ReplicaSet is available. Replicas: {replicas}")
 
 
-def _pod(live: Manifest, now: datetime) -> Health:
-    match _status(live).get("phase", ""):
+def _judge_pod(live: Manifest, now: datetime) -> Health:
+    match _get_status(live).get("phase", ""):
         case "Succeeded":
             return Health("Current", "Pod has completed successfully")
         case "Failed":
             return Health("Current", "Pod has completed, but not successfully")
         case "Running":
-            return _running_pod(live)
+            return _judge_running_pod(live)
         case "Pending":
-            return _pending_pod(live, now)
+            return _judge_pending_pod(live, now)
         case _:
             return Health("InProgress", "Pod phase not available")
 
 
-def _running_pod(live: Manifest) -> Health:
+def _judge_running_pod(live: Manifest) -> Health:
     if _holds(live, "Ready"):
         return Health("Current", "Pod is Ready")
     looping = [
-        _text(container, "name")
-        for container in _mappings(_status(live).get("containerStatuses"))
-        if _mapping(_mapping(container.get("state")).get("waiting")).get("reason") == "CrashLoopBackOff"
+        _read_text(container, "name")
+        for container in _list_mappings(_get_status(live).get("containerStatuses"))
+        if _get_mapping(_get_mapping(container.get("state")).get("waiting")).get("reason") == "CrashLoopBackOff"
     ]
     if looping:
         return Health("Failed", f"Containers in CrashLoop state: {','.join(looping)}")
     return Health("InProgress", "Pod is running but is not Ready")
 
 
-def _pending_pod(live: Manifest, now: datetime) -> Health:
+def _judge_pending_pod(live: Manifest, now: datetime) -> Health:
     unschedulable = any(
         c.get("type") == "PodScheduled" and c.get("status") == "False" and c.get("reason") == "Unschedulable"
-        for c in _conditions(live)
+        for c in _list_conditions(live)
     )
     if not unschedulable:
         return Health("InProgress", "Pod is in the Pending phase")
-    created = _text(_mapping(live.get("metadata")), "creationTimestamp")
+    created = _read_text(_get_mapping(live.get("metadata")), "creationTimestamp")
     if created and now - datetime.fromisoformat(created) < SCHEDULE_WINDOW:
         return Health("InProgress", "Pod has not been scheduled")
     return Health("Failed", "Pod could not be scheduled")
 
 
-def _volume_claim(live: Manifest, now: datetime) -> Health:
-    phase = _status(live).get("phase", "unknown")
+def _judge_volume_claim(live: Manifest, now: datetime) -> Health:
+    phase = _get_status(live).get("phase", "unknown")
     if phase != "Bound":
         return Health("InProgress", f"PVC is not Bound. phase: {phase}")
     return Health("Current", "PVC is Bound")
 
 
-def _job(live: Manifest, now: datetime) -> Health:
-    """A Job is done when it has completed (kstatus: started); one that is suspended has nothing to do.
+def _judge_job(live: Manifest, now: datetime) -> Health:
+    """Return a Job's health: Current when it has completed (kstatus: started), or is suspended, with nothing to do.
 
     The condition Suspended lags behind spec.suspend: a Job that was resumed keeps it until its controller looks.
     """
-    spec, status = _spec(live), _status(live)
+    spec, status = _get_spec(live), _get_status(live)
     completions = spec.get("completions", spec.get("parallelism", 1))
-    succeeded, active, failed = (_count(status, key) for key in ("succeeded", "active", "failed"))
+    succeeded, active, failed = (_read_count(status, key) for key in ("succeeded", "active", "failed"))
     if _holds(live, "Complete"):
         return Health("Current", f"Job Completed. succeeded: {succeeded}/{completions}")
     if _holds(live, "Failed"):
@@ -235,13 +235,15 @@ def _job(live: Manifest, now: datetime) -> Health:
     return Health("InProgress", f"Job in progress. success:{succeeded}, active: {active}, failed: {failed}")
 
 
-def _rollout(live: Manifest, now: datetime) -> Health:
-    """An Argo Rollout's phase, which counts once its workload, where that is another object, was seen as it is."""
-    metadata, status = _mapping(live.get("metadata")), _status(live)
-    wanted = _mapping(metadata.get("annotations")).get("rollout.argoproj.io/workload-generation")
-    if _spec(live).get("workloadRef") and _number(wanted) != _number(status.get("workloadObservedGeneration")):
+def _judge_rollout(live: Manifest, now: datetime) -> Health:
+    """Return an Argo Rollout's phase, which counts once its workload, if that is another object, was seen as it is."""
+    metadata, status = _get_mapping(live.get("metadata")), _get_status(live)
+    wanted = _get_mapping(metadata.get("annotations")).get("rollout.argoproj.io/workload-generation")
+    if _get_spec(live).get("workloadRef") and _read_number(wanted) != _read_number(
+        status.get("workloadObservedGeneration")
+    ):
         return Health("InProgress", "Rollout has not seen its workload's latest generation")
-    phase, message = _text(status, "phase"), _text(status, "message")
+    phase, message = _read_text(status, "phase"), _read_text(status, "message")
     match phase:
         case "Healthy":
             return Health("Current", "Rollout is healthy")
@@ -251,97 +253,97 @@ def _rollout(live: Manifest, now: datetime) -> Health:
             return Health("InProgress", message or f"Rollout phase: {phase or 'unknown'}")
 
 
-def _service(live: Manifest, now: datetime) -> Health:
-    spec = _spec(live)
+def _judge_service(live: Manifest, now: datetime) -> Health:
+    spec = _get_spec(live)
     if spec.get("type", "ClusterIP") == "LoadBalancer" and not spec.get("clusterIP"):
         return Health("InProgress", "ClusterIP not set. Service type: LoadBalancer")
     return Health("Current", "Service is ready")
 
 
-def _disruption_budget(live: Manifest, now: datetime) -> Health:
+def _judge_disruption_budget(live: Manifest, now: datetime) -> Health:
     return Health("Current", "AllowedDisruptions has been computed.")
 
 
-def _definition(live: Manifest, now: datetime) -> Health:
-    for condition in _conditions(live):
+def _judge_definition(live: Manifest, now: datetime) -> Health:
+    for condition in _list_conditions(live):
         refused = condition.get("status") == "False"
         if condition.get("type") == "NamesAccepted" and refused:
-            return Health("Failed", _text(condition, "message"))
+            return Health("Failed", _read_text(condition, "message"))
         if condition.get("type") != "Established":
             continue
         if refused and condition.get("reason") != "Installing":
-            return Health("Failed", _text(condition, "message"))
+            return Health("Failed", _read_text(condition, "message"))
         if condition.get("status") == "True":
             return Health("Current", "CRD is established")
     return Health("InProgress", "Install in progress")
 
 
 _RULES: Mapping[str, Callable[[Manifest, datetime], Health]] = {
-    "/ConfigMap": _always,
-    "/PersistentVolumeClaim": _volume_claim,
-    "/Pod": _pod,
-    "/Secret": _always,
-    "/Service": _service,
-    "apiextensions.k8s.io/CustomResourceDefinition": _definition,
-    "apps/DaemonSet": _daemon_set,
-    "apps/Deployment": _deployment,
-    "apps/ReplicaSet": _replica_set,
-    "apps/StatefulSet": _stateful_set,
-    "argoproj.io/Rollout": _rollout,
-    "batch/CronJob": _always,
-    "batch/Job": _job,
-    "policy/PodDisruptionBudget": _disruption_budget,
+    "/ConfigMap": _judge_current,
+    "/PersistentVolumeClaim": _judge_volume_claim,
+    "/Pod": _judge_pod,
+    "/Secret": _judge_current,
+    "/Service": _judge_service,
+    "apiextensions.k8s.io/CustomResourceDefinition": _judge_definition,
+    "apps/DaemonSet": _judge_daemon_set,
+    "apps/Deployment": _judge_deployment,
+    "apps/ReplicaSet": _judge_replica_set,
+    "apps/StatefulSet": _judge_stateful_set,
+    "argoproj.io/Rollout": _judge_rollout,
+    "batch/CronJob": _judge_current,
+    "batch/Job": _judge_job,
+    "policy/PodDisruptionBudget": _judge_disruption_budget,
 }
 
 
 def expires(manifest: Manifest) -> bool:
-    """Whether the object goes away by itself when it is done: then its absence is success."""
+    """Tell whether the object goes away by itself when it is done: then its absence is success."""
     kind = Kind.of_manifest(manifest)
     is_job = (kind.group, kind.kind) == ("batch", "Job")
-    return is_job and _number(_spec(manifest).get("ttlSecondsAfterFinished")) is not None
+    return is_job and _read_number(_get_spec(manifest).get("ttlSecondsAfterFinished")) is not None
 
 
-def _number(value: Any) -> int | None:
-    """A whole number, also where it is written as a string; None for anything else."""
+def _read_number(value: Any) -> int | None:
+    """Return a whole number, also where it is written as a string; None for anything else."""
     if isinstance(value, str):
         return int(value) if value.isascii() and value.isdecimal() else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _first_behind(*checks: tuple[bool, str]) -> Health | None:
+def _find_first_behind(*checks: tuple[bool, str]) -> Health | None:
     return next((Health("InProgress", text) for behind, text in checks if behind), None)
 
 
-def _count(parent: Mapping[str, Any], name: str, default: int = 0) -> int:
-    """A number that is not there, or is none, counts as the default: kstatus, GetIntField."""
+def _read_count(parent: Mapping[str, Any], name: str, default: int = 0) -> int:
+    """Return a number; the default where it is not there, or is not a number: kstatus, GetIntField."""
     found = parent.get(name)
     return found if isinstance(found, int) and not isinstance(found, bool) else default
 
 
-def _text(parent: Mapping[str, Any], name: str) -> str:
+def _read_text(parent: Mapping[str, Any], name: str) -> str:
     found = parent.get(name)
     return found if isinstance(found, str) else ""
 
 
-def _mapping(found: Any) -> Mapping[str, Any]:
+def _get_mapping(found: Any) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _mappings(found: Any) -> list[Mapping[str, Any]]:
+def _list_mappings(found: Any) -> list[Mapping[str, Any]]:
     return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
 
 
-def _spec(live: Manifest) -> Mapping[str, Any]:
-    return _mapping(live.get("spec"))
+def _get_spec(live: Manifest) -> Mapping[str, Any]:
+    return _get_mapping(live.get("spec"))
 
 
-def _status(live: Manifest) -> Mapping[str, Any]:
-    return _mapping(live.get("status"))
+def _get_status(live: Manifest) -> Mapping[str, Any]:
+    return _get_mapping(live.get("status"))
 
 
-def _conditions(live: Manifest) -> list[Mapping[str, Any]]:
-    return _mappings(_status(live).get("conditions"))
+def _list_conditions(live: Manifest) -> list[Mapping[str, Any]]:
+    return _list_mappings(_get_status(live).get("conditions"))
 
 
 def _holds(live: Manifest, type_: str) -> bool:
-    return any(c.get("type") == type_ and c.get("status") == "True" for c in _conditions(live))
+    return any(c.get("type") == type_ and c.get("status") == "True" for c in _list_conditions(live))

@@ -79,7 +79,7 @@ class World:
                     self._owned.setdefault(owner["uid"], []).append(manifest)
 
     def owned_by(self, owner: Manifest) -> list[Manifest]:
-        """By age, then name; without those that are being deleted."""
+        """Return what an object owns, by age, then name; without what is being deleted."""
         found = [m for m in self._owned.get(owner["metadata"]["uid"], ()) if not m["metadata"].get("deletionTimestamp")]
         return sorted(found, key=lambda m: (m["metadata"].get("creationTimestamp", ""), m["metadata"]["name"]))
 
@@ -89,86 +89,86 @@ class World:
                 yield manifest
 
 
-def images_wanted(world: World) -> frozenset[str]:
-    """The images of the Pods that wait for theirs."""
-    return frozenset(image for pod in world.of(POD) if _waits(pod) for image in _images(pod))
+def list_wanted_images(world: World) -> frozenset[str]:
+    """Return the images that Pods wait for."""
+    return frozenset(image for pod in world.of(POD) if _is_waiting(pod) for image in _list_images(pod))
 
 
 def is_waiting(world: World) -> bool:
-    """Whether something will change by time alone: an image may appear, a deadline may pass."""
-    return any(_waits(pod) for pod in world.of(POD))
+    """Tell whether something will change by time alone: an image may appear, a deadline may pass."""
+    return any(_is_waiting(pod) for pod in world.of(POD))
 
 
 def plan_workloads(world: World, images: Images, now: datetime) -> tuple[Action, ...]:
-    """What to do next; () when everything is as it should be."""
+    """Plan what to do next; () when everything is as it should be."""
     actions: list[Action] = []
     for deployment in world.of(DEPLOYMENT):
-        actions += _deployment(deployment, world, now)
+        actions += _plan_deployment(deployment, world, now)
     for replica_set in world.of(REPLICA_SET):
-        actions += _replica_set(replica_set, world)
+        actions += _plan_replica_set(replica_set, world)
     for stateful_set in world.of(STATEFUL_SET):
-        actions += _stateful_set(stateful_set, world)
+        actions += _plan_stateful_set(stateful_set, world)
     for daemon_set in world.of(DAEMON_SET):
-        actions += _daemon_set(daemon_set, world)
+        actions += _plan_daemon_set(daemon_set, world)
     for job in world.of(JOB):
-        actions += _job(job, world, now)
+        actions += _plan_job(job, world, now)
     for pod in world.of(POD):
-        actions += _pod(pod, images, now)
+        actions += _plan_pod(pod, images, now)
     for claim in world.of(VOLUME_CLAIM):
-        actions += _status_patch(claim, {"phase": "Bound", "accessModes": claim["spec"].get("accessModes") or []})
+        actions += _patch_status(claim, {"phase": "Bound", "accessModes": claim["spec"].get("accessModes") or []})
     return tuple(actions)
 
 
 # Deployments
 
 
-def _deployment(deployment: Manifest, world: World, now: datetime) -> Iterator[Action]:
+def _plan_deployment(deployment: Manifest, world: World, now: datetime) -> Iterator[Action]:
     spec = deployment["spec"]
     wanted = spec.get("replicas", 1)
-    name = f"{deployment['metadata']['name']}-{template_hash(spec['template'])}"
+    name = f"{deployment['metadata']['name']}-{hash_template(spec['template'])}"
     owned = world.owned_by(deployment)
     new = next((rs for rs in owned if rs["metadata"]["name"] == name), None)
     old = [rs for rs in owned if rs is not new]
     if new is None and not spec.get("paused"):
-        if (spec.get("strategy") or {}).get("type") == "Recreate" and any(_replicas(rs) for rs in old):
-            yield from (_scaled(rs, 0) for rs in old if _replicas(rs))
+        if (spec.get("strategy") or {}).get("type") == "Recreate" and any(_get_replicas(rs) for rs in old):
+            yield from (_scale(rs, 0) for rs in old if _get_replicas(rs))
         else:
-            yield Create(_new_replica_set(deployment, name, wanted))
+            yield Create(_make_replica_set(deployment, name, wanted))
     elif new is not None:
-        if _replicas(new) != wanted:
-            yield _scaled(new, wanted)
-        yield from _scaled_down(old, wanted - len(_ready(world.owned_by(new))))
-        empty = [rs for rs in old if not _replicas(rs) and not world.owned_by(rs)]
+        if _get_replicas(new) != wanted:
+            yield _scale(new, wanted)
+        yield from _scale_down(old, wanted - len(_is_ready(world.owned_by(new))))
+        empty = [rs for rs in old if not _get_replicas(rs) and not world.owned_by(rs)]
         yield from (_delete(rs) for rs in empty[: max(len(empty) - spec.get("revisionHistoryLimit", 10), 0)])
     pods = {id(rs): world.owned_by(rs) for rs in owned}
-    status = _deployment_status(deployment, name, pods[id(new)] if new is not None else [], [*pods.values()], now)
-    yield from _status_patch(deployment, status)
+    status = _make_deployment_status(deployment, name, pods[id(new)] if new is not None else [], [*pods.values()], now)
+    yield from _patch_status(deployment, status)
 
 
-def _scaled_down(old: Iterable[Manifest], keep: int) -> Iterator[Action]:
-    """Old ReplicaSets keep as many Pods as are missing from the new one."""
+def _scale_down(old: Iterable[Manifest], keep: int) -> Iterator[Action]:
+    """Scale old ReplicaSets down to the number of Pods that are missing from the new one."""
     for replica_set in old:
-        kept = min(_replicas(replica_set), max(keep, 0))
+        kept = min(_get_replicas(replica_set), max(keep, 0))
         keep -= kept
-        if kept != _replicas(replica_set):
-            yield _scaled(replica_set, kept)
+        if kept != _get_replicas(replica_set):
+            yield _scale(replica_set, kept)
 
 
-def _scaled(replica_set: Manifest, replicas: int) -> Patch:
+def _scale(replica_set: Manifest, replicas: int) -> Patch:
     return Patch(ObjectRef.of(replica_set), {"spec": {"replicas": replicas}})
 
 
-def _replicas(manifest: Manifest) -> int:
+def _get_replicas(manifest: Manifest) -> int:
     found = manifest["spec"].get("replicas", 1)
     return int(found)
 
 
-def _new_replica_set(deployment: Manifest, name: str, replicas: int) -> Manifest:
+def _make_replica_set(deployment: Manifest, name: str, replicas: int) -> Manifest:
     spec = deployment["spec"]
-    hashed = {TEMPLATE_HASH: template_hash(spec["template"])}
+    hashed = {TEMPLATE_HASH: hash_template(spec["template"])}
     selector = spec.get("selector") or {}
     selector = {**selector, "matchLabels": {**(selector.get("matchLabels") or {}), **hashed}}
-    template = _labelled(spec["template"], hashed)
+    template = _add_label(spec["template"], hashed)
     return {
         "apiVersion": REPLICA_SET.api_version,
         "kind": REPLICA_SET.kind,
@@ -176,20 +176,20 @@ def _new_replica_set(deployment: Manifest, name: str, replicas: int) -> Manifest
             "name": name,
             "namespace": deployment["metadata"]["namespace"],
             "labels": template["metadata"]["labels"],
-            "ownerReferences": [_owner(deployment)],
+            "ownerReferences": [_make_owner(deployment)],
         },
         "spec": {"replicas": replicas, "selector": selector, "template": template},
     }
 
 
-def _deployment_status(
+def _make_deployment_status(
     deployment: Manifest, name: str, new: Sequence[Manifest], pods: Sequence[Sequence[Manifest]], now: datetime
 ) -> dict[str, Any]:
     wanted = deployment["spec"].get("replicas", 1)
     every = [pod for group in pods for pod in group]
-    ready, updated = len(_ready(every)), len(new)
+    ready, updated = len(_is_ready(every)), len(new)
     before = deployment.get("status") or {}
-    complete = updated == wanted and len(_ready(new)) == wanted and len(every) == wanted
+    complete = updated == wanted and len(_is_ready(new)) == wanted and len(every) == wanted
     counts = {
         "replicas": len(every),
         "updatedReplicas": updated,
@@ -201,45 +201,45 @@ def _deployment_status(
     status: dict[str, Any] = {"observedGeneration": deployment["metadata"].get("generation", 0)}
     status |= {key: value for key, value in counts.items() if value}
     available = ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
-    if ready < _needed(deployment, wanted):
+    if ready < _count_needed(deployment, wanted):
         available = ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
     status["conditions"] = [
-        _condition(before, "Available", *available, now=now),
-        _progressing(deployment, name, complete=complete, moved=moved, now=now),
+        _make_condition(before, "Available", *available, now=now),
+        _make_progressing(deployment, name, complete=complete, moved=moved, now=now),
     ]
     return status
 
 
-def _needed(deployment: Manifest, wanted: int) -> int:
-    """How many Pods must be ready for the Deployment to count as available: all but maxUnavailable."""
+def _count_needed(deployment: Manifest, wanted: int) -> int:
+    """Return how many Pods must be ready for the Deployment to count as available: all but maxUnavailable."""
     rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
     allowed = rolling.get("maxUnavailable", "25%")
     unavailable = wanted * int(allowed[:-1]) // 100 if isinstance(allowed, str) else int(allowed)
     return wanted - unavailable
 
 
-def _progressing(deployment: Manifest, name: str, *, complete: bool, moved: bool, now: datetime) -> dict[str, Any]:
+def _make_progressing(deployment: Manifest, name: str, *, complete: bool, moved: bool, now: datetime) -> dict[str, Any]:
     before = deployment.get("status") or {}
     observed = before.get("observedGeneration") == deployment["metadata"].get("generation", 0)
     last = next((c for c in before.get("conditions") or () if c["type"] == "Progressing"), None)
     if complete:
         text = f'ReplicaSet "{name}" has successfully progressed.'
-        return _condition(before, "Progressing", "True", "NewReplicaSetAvailable", text, now=now)
+        return _make_condition(before, "Progressing", "True", "NewReplicaSetAvailable", text, now=now)
     if last is not None and observed and not moved:
         since = datetime.fromisoformat(last.get("lastUpdateTime", timestamp(now)))
         deadline = timedelta(seconds=deployment["spec"].get("progressDeadlineSeconds") or _DEADLINE_SECONDS)
         if last["status"] == "False" or (last["reason"] != "NewReplicaSetAvailable" and now - since >= deadline):
             text = f'ReplicaSet "{name}" has timed out progressing.'
-            return _condition(before, "Progressing", "False", "ProgressDeadlineExceeded", text, now=now)
+            return _make_condition(before, "Progressing", "False", "ProgressDeadlineExceeded", text, now=now)
     text = f'ReplicaSet "{name}" is progressing.'
-    said = _condition(before, "Progressing", "True", "ReplicaSetUpdated", text, now=now)
+    said = _make_condition(before, "Progressing", "True", "ReplicaSetUpdated", text, now=now)
     return said if observed and not moved else {**said, "lastUpdateTime": timestamp(now)}
 
 
-def _condition(
+def _make_condition(
     before: Mapping[str, Any], type_: str, status: str, reason: str, message: str, *, now: datetime
 ) -> dict[str, Any]:
-    """The condition, with the times of the one before where it says the same."""
+    """Return the condition, with the times of the one before where it says the same."""
     last: Mapping[str, Any] = next((c for c in before.get("conditions") or () if c["type"] == type_), {})
     said = {"message": message, "reason": reason, "status": status, "type": type_}
     if all(last.get(key) == value for key, value in said.items()):
@@ -251,86 +251,86 @@ def _condition(
 # ReplicaSets, StatefulSets, DaemonSets, Jobs
 
 
-def _replica_set(replica_set: Manifest, world: World) -> Iterator[Action]:
-    pods, wanted = world.owned_by(replica_set), _replicas(replica_set)
+def _plan_replica_set(replica_set: Manifest, world: World) -> Iterator[Action]:
+    pods, wanted = world.owned_by(replica_set), _get_replicas(replica_set)
     for _ in range(wanted - len(pods)):
-        yield Create(_new_pod(replica_set, {}, generate_name=f"{replica_set['metadata']['name']}-"))
-    surplus = sorted(pods, key=lambda pod: pod in _ready(pods))[: max(len(pods) - wanted, 0)]
+        yield Create(_make_pod(replica_set, {}, generate_name=f"{replica_set['metadata']['name']}-"))
+    surplus = sorted(pods, key=lambda pod: pod in _is_ready(pods))[: max(len(pods) - wanted, 0)]
     yield from (_delete(pod) for pod in surplus)
-    yield from _status_patch(replica_set, _counts(replica_set, pods, "fullyLabeledReplicas"))
+    yield from _patch_status(replica_set, _count(replica_set, pods, "fullyLabeledReplicas"))
 
 
-def _counts(owner: Manifest, pods: Sequence[Manifest], *others: str) -> dict[str, Any]:
-    ready = len(_ready(pods))
+def _count(owner: Manifest, pods: Sequence[Manifest], *others: str) -> dict[str, Any]:
+    ready = len(_is_ready(pods))
     counts = {"availableReplicas": ready, "readyReplicas": ready} if ready else {}
     counts |= {other: len(pods) for other in others if pods}
     return {"observedGeneration": owner["metadata"].get("generation", 0), "replicas": len(pods), **counts}
 
 
-def _stateful_set(stateful_set: Manifest, world: World) -> Iterator[Action]:
+def _plan_stateful_set(stateful_set: Manifest, world: World) -> Iterator[Action]:
     spec, name = stateful_set["spec"], stateful_set["metadata"]["name"]
     wanted = spec.get("replicas", 1)
-    revision = f"{name}-{template_hash(spec['template'])}"
+    revision = f"{name}-{hash_template(spec['template'])}"
     pods = {pod["metadata"]["name"]: pod for pod in world.owned_by(stateful_set)}
     names = [f"{name}-{number}" for number in range(wanted)]
     ordered = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
     yield from (_delete(pods[pod]) for pod in sorted(pods.keys() - set(names), reverse=True)[: 1 if ordered else None])
     for pod in names:
         if pod not in pods:
-            yield Create(_new_pod(stateful_set, {REVISION_HASH: revision}, name=pod))
-        if ordered and not (pod in pods and _ready([pods[pod]])):
+            yield Create(_make_pod(stateful_set, {REVISION_HASH: revision}, name=pod))
+        if ordered and not (pod in pods and _is_ready([pods[pod]])):
             break
-    yield from _next_replaced(stateful_set, [pods[pod] for pod in names if pod in pods], revision)
-    updated = [pod for pod in pods.values() if _label(pod, REVISION_HASH) == revision]
+    yield from _replace_next(stateful_set, [pods[pod] for pod in names if pod in pods], revision)
+    updated = [pod for pod in pods.values() if _get_label(pod, REVISION_HASH) == revision]
     before = stateful_set.get("status") or {}
-    done = len(updated) == len(pods) == wanted and len(_ready(updated)) == wanted
+    done = len(updated) == len(pods) == wanted and len(_is_ready(updated)) == wanted
     current = revision if done else before.get("currentRevision", revision)
-    status = _counts(stateful_set, [*pods.values()])
+    status = _count(stateful_set, [*pods.values()])
     status |= {"currentRevision": current, "updateRevision": revision}
     status |= {"availableReplicas": status.get("availableReplicas", 0)}
     status |= {"updatedReplicas": len(updated)} if updated else {}
-    kept = [pod for pod in pods.values() if _label(pod, REVISION_HASH) == current]
+    kept = [pod for pod in pods.values() if _get_label(pod, REVISION_HASH) == current]
     status |= {"currentReplicas": len(kept)} if kept else {}
-    yield from _status_patch(stateful_set, status)
+    yield from _patch_status(stateful_set, status)
 
 
-def _next_replaced(stateful_set: Manifest, pods: Sequence[Manifest], revision: str) -> Iterator[Action]:
-    """The outdated Pod of the highest number goes, as soon as the others are ready or it is broken itself."""
+def _replace_next(stateful_set: Manifest, pods: Sequence[Manifest], revision: str) -> Iterator[Action]:
+    """Delete the outdated Pod of the highest number, as soon as the others are ready or it is broken itself."""
     strategy = stateful_set["spec"].get("updateStrategy") or {}
     if strategy.get("type", "RollingUpdate") != "RollingUpdate":
         return
     first = (strategy.get("rollingUpdate") or {}).get("partition", 0)
-    outdated = [pod for pod in pods[first:] if _label(pod, REVISION_HASH) != revision]
-    broken = [pod for pod in outdated if not _ready([pod])]
+    outdated = [pod for pod in pods[first:] if _get_label(pod, REVISION_HASH) != revision]
+    broken = [pod for pod in outdated if not _is_ready([pod])]
     if broken:
         yield _delete(broken[-1])
-    elif outdated and len(_ready(pods)) == stateful_set["spec"].get("replicas", 1):
+    elif outdated and len(_is_ready(pods)) == stateful_set["spec"].get("replicas", 1):
         yield _delete(outdated[-1])
 
 
-def _daemon_set(daemon_set: Manifest, world: World) -> Iterator[Action]:
+def _plan_daemon_set(daemon_set: Manifest, world: World) -> Iterator[Action]:
     pods = world.owned_by(daemon_set)
-    hashed = template_hash(daemon_set["spec"]["template"])
-    updated = [pod for pod in pods if _label(pod, REVISION_HASH) == hashed]
+    hashed = hash_template(daemon_set["spec"]["template"])
+    updated = [pod for pod in pods if _get_label(pod, REVISION_HASH) == hashed]
     yield from (_delete(pod) for pod in [*updated[1:], *(pod for pod in pods if pod not in updated)])
     if not pods:
         generate_name = f"{daemon_set['metadata']['name']}-"
-        yield Create(_new_pod(daemon_set, {REVISION_HASH: hashed}, generate_name=generate_name))
-    ready = len(_ready(pods))
+        yield Create(_make_pod(daemon_set, {REVISION_HASH: hashed}, generate_name=generate_name))
+    ready = len(_is_ready(pods))
     counts = {"currentNumberScheduled": min(len(pods), 1), "desiredNumberScheduled": 1, "numberMisscheduled": 0}
     counts |= {"numberReady": ready, "updatedNumberScheduled": min(len(updated), 1), "numberAvailable": ready}
     status = {"observedGeneration": daemon_set["metadata"].get("generation", 0), **counts}
-    yield from _status_patch(daemon_set, status)
+    yield from _patch_status(daemon_set, status)
 
 
-def _job(job: Manifest, world: World, now: datetime) -> Iterator[Action]:
+def _plan_job(job: Manifest, world: World, now: datetime) -> Iterator[Action]:
     spec, before = job["spec"], job.get("status") or {}
     if before.get("completionTime"):
         return
     if spec.get("suspend"):
         yield from (_delete(pod) for pod in world.owned_by(job))
-        condition = _condition(before, "Suspended", "True", "JobSuspended", "Job suspended", now=now)
-        yield from _status_patch(job, {"conditions": [condition]})
+        condition = _make_condition(before, "Suspended", "True", "JobSuspended", "Job suspended", now=now)
+        yield from _patch_status(job, {"conditions": [condition]})
         return
     pods = world.owned_by(job)
     wanted = spec.get("completions", 1) or 1
@@ -338,19 +338,19 @@ def _job(job: Manifest, world: World, now: datetime) -> Iterator[Action]:
     done = sum((pod.get("status") or {}).get("phase") == "Succeeded" for pod in pods)
     active = len(pods) - done
     for _ in range(min(parallel - active, wanted - done - active)):
-        yield Create(_new_pod(job, _job_labels(job), generate_name=f"{job['metadata']['name']}-"))
+        yield Create(_make_pod(job, _make_job_labels(job), generate_name=f"{job['metadata']['name']}-"))
     status: dict[str, Any] = {"startTime": before.get("startTime") or timestamp(now), "ready": 0}
     status |= {"active": active} if active else {}
     status |= {"succeeded": done} if done else {}
     if done >= wanted:
         text = "Reached expected number of succeeded pods"
         types = ("SuccessCriteriaMet", "Complete")
-        status["conditions"] = [_condition(before, t, "True", "CompletionsReached", text, now=now) for t in types]
+        status["conditions"] = [_make_condition(before, t, "True", "CompletionsReached", text, now=now) for t in types]
         status["completionTime"] = timestamp(now)
-    yield from _status_patch(job, status)
+    yield from _patch_status(job, status)
 
 
-def _job_labels(job: Manifest) -> dict[str, str]:
+def _make_job_labels(job: Manifest) -> dict[str, str]:
     name, uid = job["metadata"]["name"], job["metadata"]["uid"]
     return {
         "batch.kubernetes.io/controller-uid": uid,
@@ -363,28 +363,28 @@ def _job_labels(job: Manifest) -> dict[str, str]:
 # Pods
 
 
-def _new_pod(owner: Manifest, labels: Mapping[str, str], *, name: str = "", generate_name: str = "") -> Manifest:
-    template = _labelled(owner["spec"]["template"], labels)
+def _make_pod(owner: Manifest, labels: Mapping[str, str], *, name: str = "", generate_name: str = "") -> Manifest:
+    template = _add_label(owner["spec"]["template"], labels)
     metadata = {
         **{key: value for key, value in template["metadata"].items() if key in ("labels", "annotations")},
         **({"name": name} if name else {"generateName": generate_name}),
         "namespace": owner["metadata"]["namespace"],
-        "ownerReferences": [_owner(owner)],
+        "ownerReferences": [_make_owner(owner)],
     }
     spec = {**template["spec"], "nodeName": NODE}
     return {"apiVersion": POD.api_version, "kind": POD.kind, "metadata": metadata, "spec": spec}
 
 
-def _owner(manifest: Manifest) -> dict[str, Any]:
+def _make_owner(manifest: Manifest) -> dict[str, Any]:
     metadata = manifest["metadata"]
     named = {"name": metadata["name"], "uid": metadata["uid"]}
     kind = {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"]}
     return {**kind, **named, "controller": True, "blockOwnerDeletion": True}
 
 
-def _pod(pod: Manifest, images: Images, now: datetime) -> Iterator[Action]:
-    wanted = _images(pod)
-    if not _waits(pod) or not all(image in images for image in wanted):
+def _plan_pod(pod: Manifest, images: Images, now: datetime) -> Iterator[Action]:
+    wanted = _list_images(pod)
+    if not _is_waiting(pod) or not all(image in images for image in wanted):
         return
     here = all(images[image] for image in wanted)
     before = pod.get("status") or {}
@@ -395,17 +395,21 @@ def _pod(pod: Manifest, images: Images, now: datetime) -> Iterator[Action]:
     unready = ("False", "ContainersNotReady", f"containers with unready status: [{names}]")
     ready = ("False", "PodCompleted", "") if finished else ("True", "", "") if here else unready
     conditions = [
-        _pod_condition(before, "PodScheduled", ("True", "", ""), now),
-        _pod_condition(before, "Initialized", ("True", "", ""), now),
-        _pod_condition(before, "ContainersReady", ready, now),
-        _pod_condition(before, "Ready", ready, now),
+        _make_pod_condition(before, "PodScheduled", ("True", "", ""), now),
+        _make_pod_condition(before, "Initialized", ("True", "", ""), now),
+        _make_pod_condition(before, "ContainersReady", ready, now),
+        _make_pod_condition(before, "Ready", ready, now),
     ]
-    containers = [_container(c, images, now, finished=finished, here=here) for c in pod["spec"].get("containers") or ()]
+    containers = [
+        _make_container(c, images, now, finished=finished, here=here) for c in pod["spec"].get("containers") or ()
+    ]
     status = {"phase": phase, "conditions": conditions, "containerStatuses": containers, "startTime": started}
-    yield from _status_patch(pod, status)
+    yield from _patch_status(pod, status)
 
 
-def _pod_condition(before: Mapping[str, Any], type_: str, said: tuple[str, str, str], now: datetime) -> dict[str, Any]:
+def _make_pod_condition(
+    before: Mapping[str, Any], type_: str, said: tuple[str, str, str], now: datetime
+) -> dict[str, Any]:
     status, reason, message = said
     last: Mapping[str, Any] = next((c for c in before.get("conditions") or () if c["type"] == type_), {})
     turned = last.get("lastTransitionTime") if last.get("status") == status else None
@@ -413,7 +417,7 @@ def _pod_condition(before: Mapping[str, Any], type_: str, said: tuple[str, str, 
     return {"type": type_, "status": status, "lastTransitionTime": turned or timestamp(now), **texts}
 
 
-def _container(
+def _make_container(
     container: Mapping[str, Any], images: Images, now: datetime, *, finished: bool, here: bool
 ) -> dict[str, Any]:
     image = container.get("image", "")
@@ -441,25 +445,25 @@ def _container(
     }
 
 
-def _waits(pod: Manifest) -> bool:
+def _is_waiting(pod: Manifest) -> bool:
     return bool((pod.get("status") or {}).get("phase", "Pending") == "Pending")
 
 
-def _images(pod: Manifest) -> tuple[str, ...]:
+def _list_images(pod: Manifest) -> tuple[str, ...]:
     spec = pod["spec"]
     containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     return tuple(container.get("image", "") for container in containers)
 
 
-def _ready(pods: Iterable[Manifest]) -> list[Manifest]:
+def _is_ready(pods: Iterable[Manifest]) -> list[Manifest]:
     return [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
 
 
-def _label(manifest: Manifest, name: str) -> str:
+def _get_label(manifest: Manifest, name: str) -> str:
     return str((manifest["metadata"].get("labels") or {}).get(name, ""))
 
 
-def _labelled(template: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+def _add_label(template: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
     metadata = template.get("metadata") or {}
     return {**template, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **labels}}}
 
@@ -468,8 +472,8 @@ def _delete(manifest: Manifest) -> Delete:
     return Delete(ObjectRef.of(manifest), manifest["metadata"]["uid"])
 
 
-def _status_patch(manifest: Manifest, status: Mapping[str, Any]) -> Iterator[Action]:
-    """The patch that makes the status what it should be; none when it is."""
+def _patch_status(manifest: Manifest, status: Mapping[str, Any]) -> Iterator[Action]:
+    """Yield the patch that makes the status what it should be; none when it is."""
     before = manifest.get("status") or {}
     patch = {key: value for key, value in status.items() if before.get(key) != value}
     patch |= {key: None for key in before if key not in status}
@@ -477,10 +481,10 @@ def _status_patch(manifest: Manifest, status: Mapping[str, Any]) -> Iterator[Act
         yield Patch(ObjectRef.of(manifest), {"status": patch}, "status")
 
 
-def template_hash(template: Mapping[str, Any]) -> str:
-    """Ten letters and digits that name a Pod template, and differ for different ones.
+def hash_template(template: Mapping[str, Any]) -> str:
+    """Return ten letters and digits that name a Pod template, and differ for different ones.
 
-    >>> template_hash({"spec": {"containers": []}}) == template_hash({"spec": {"containers": []}})
+    >>> hash_template({"spec": {"containers": []}}) == hash_template({"spec": {"containers": []}})
     True
     """
     digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).digest()

@@ -8,8 +8,8 @@ from typing import Any
 from gitops_core.meta import Manifest
 
 
-def established(crd: Manifest, now: str) -> dict[str, Any]:
-    """`crd` with names completed, and the status of one that is served: names accepted, established.
+def establish(crd: Manifest, now: str) -> dict[str, Any]:
+    """Return `crd` with names completed, and the status of one that is served: names accepted, established.
 
     Args:
         now: the time, for conditions that are new.
@@ -36,10 +36,10 @@ def established(crd: Manifest, now: str) -> dict[str, Any]:
     return {**crd, "spec": spec, "status": accepted}
 
 
-def version_priority(version: str) -> tuple[Any, ...]:
-    """Sort key: the version that a client should prefer comes first.
+def rank_version(version: str) -> tuple[Any, ...]:
+    """Return a sort key: the version that a client should prefer comes first.
 
-    >>> sorted(["v1", "v2", "v1beta2", "v10", "v3alpha1", "foo", "v1beta1"], key=version_priority)
+    >>> sorted(["v1", "v2", "v1beta2", "v10", "v3alpha1", "foo", "v1beta1"], key=rank_version)
     ['v10', 'v2', 'v1', 'v1beta2', 'v1beta1', 'v3alpha1', 'foo']
 
     Source: kubernetes.io, Versions in CustomResourceDefinitions.

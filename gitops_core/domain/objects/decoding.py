@@ -21,11 +21,11 @@ class Undecodable(ValueError):
     """A value is not of its type. The message names the path and both types, and no value."""
 
 
-def decoded(type_: Type, value: Any, path: str = "") -> Any:
-    """`value` as its type writes it.
+def decode(type_: Type, value: Any, path: str = "") -> Any:
+    """Return `value` as its type writes it.
 
     >>> from gitops_core.domain.objects.fieldschemas import Atom, MapType
-    >>> decoded(Atom(map=MapType({"labels": Atom(map=MapType({}, Atom("string")))}, None)), {"labels": {}, "other": 1})
+    >>> decode(Atom(map=MapType({"labels": Atom(map=MapType({}, Atom("string")))}, None)), {"labels": {}, "other": 1})
     {}
 
     Raises:
@@ -33,9 +33,9 @@ def decoded(type_: Type, value: Any, path: str = "") -> Any:
     """
     atom = resolve(type_)
     if isinstance(value, dict) and atom.map is not None:
-        return _decoded_map(atom.map, value, path)
+        return _decode_map(atom.map, value, path)
     if isinstance(value, list) and atom.list is not None:
-        return _decoded_list(atom.list, value, path)
+        return _decode_list(atom.list, value, path)
     if value is None:
         return "" if atom.scalar == "string" else None
     if atom.scalar is None or isinstance(value, dict | list):
@@ -46,25 +46,25 @@ def decoded(type_: Type, value: Any, path: str = "") -> Any:
     return value
 
 
-def _decoded_map(part: MapType, value: dict[str, Any], path: str) -> dict[str, Any]:
+def _decode_map(part: MapType, value: dict[str, Any], path: str) -> dict[str, Any]:
     kept = {}
     for name, inner in value.items():
         inner_type = part.type_of(name)
         named = name in part.fields and name not in part.always
         if inner_type is None or (named and inner is None):
             continue
-        read = decoded(inner_type, inner, f"{path}.{name}" if path else name)
+        read = decode(inner_type, inner, f"{path}.{name}" if path else name)
         if not (named and _is_empty(inner_type, inner)):
             kept[name] = read
     return kept
 
 
-def _decoded_list(part: ListType, items: list[Any], path: str) -> list[Any]:
-    return [decoded(part.element, item, f"{path}[{index}]") for index, item in enumerate(items)]
+def _decode_list(part: ListType, items: list[Any], path: str) -> list[Any]:
+    return [decode(part.element, item, f"{path}[{index}]") for index, item in enumerate(items)]
 
 
 def _is_empty(type_: Type, value: Any) -> bool:
-    """A map or list without items. A struct without fields is something, `emptyDir: {}`, and so is any JSON."""
+    """Tell whether it is a map or list without items; a struct without fields (`emptyDir: {}`) and any JSON are not."""
     atom = resolve(type_)
     if atom.scalar == "untyped" and atom.map is not None:
         return False
@@ -86,7 +86,7 @@ def _type_name(value: Any) -> str:
 
 
 def as_sent(value: Any) -> Any:
-    """`value` as Go reads it from a request: integers of more than 64 bits as floats, and lists for tuples.
+    """Return `value` as Go reads it from a request: integers of more than 64 bits as floats, and lists for tuples.
 
     >>> as_sent({"a": (1, 2.0, 2**63)})
     {'a': [1, 2.0, 9.223372036854776e+18]}
@@ -101,17 +101,17 @@ def as_sent(value: Any) -> Any:
     return value
 
 
-def with_plain_numbers(value: Any) -> Any:
-    """`value` as JSON comes back: with every number as Go writes it, and lists for tuples.
+def write_plain_numbers(value: Any) -> Any:
+    """Return `value` as JSON comes back: with every number as Go writes it, and lists for tuples.
 
-    >>> with_plain_numbers([2.0, 1.5, 1e20, 1e21, True])
+    >>> write_plain_numbers([2.0, 1.5, 1e20, 1e21, True])
     [2, 1.5, 100000000000000000000, 1e+21, True]
     """
     match value:
         case dict():
-            return {name: with_plain_numbers(inner) for name, inner in value.items()}
+            return {name: write_plain_numbers(inner) for name, inner in value.items()}
         case list() | tuple():
-            return [with_plain_numbers(inner) for inner in value]
+            return [write_plain_numbers(inner) for inner in value]
         case float() if value.is_integer() and abs(value) < _LARGEST:
             return int(Decimal(repr(value)))
         case int() if not isinstance(value, bool) and not -(2**63) <= value < 2**63:

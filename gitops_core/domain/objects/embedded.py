@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gitops_core.domain.objects.decoding import Undecodable
-from gitops_core.domain.objects.objectmeta import embedded_metadata_faults
+from gitops_core.domain.objects.objectmeta import find_embedded_metadata_faults
 from gitops_core.errors import FieldFault
 
 Schema = Mapping[str, Any]
@@ -21,8 +21,8 @@ _MARK = "x-kubernetes-embedded-resource"
 _KIND = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
-def with_embedded_read(schema: Schema, value: Any, read: Read, path: str = "") -> Any:
-    """`value`, the metadata of each object inside of it as `read` gives it back.
+def read_embedded(schema: Schema, value: Any, read: Read, path: str = "") -> Any:
+    """Return `value` with the metadata of each object inside of it as `read` gives it back.
 
     Args:
         read: (metadata, its path) -> the metadata as the API server writes it.
@@ -32,53 +32,53 @@ def with_embedded_read(schema: Schema, value: Any, read: Read, path: str = "") -
     """
     if isinstance(value, list):
         items = schema.get("items") or {}
-        return [with_embedded_read(items, item, read, f"{path}[{index}]") for index, item in enumerate(value)]
+        return [read_embedded(items, item, read, f"{path}[{index}]") for index, item in enumerate(value)]
     if not isinstance(value, Mapping):
         return value
     made = {}
     for name, inner in value.items():
-        here, known = _inside(schema, name, path)
+        here, known = _enter(schema, name, path)
         if schema.get(_MARK) and name in ("apiVersion", "kind") and not isinstance(inner, str):
             raise Undecodable(f"{here}: must be a string")
         if schema.get(_MARK) and name == "metadata":
             inner = read(inner, here)
-        made[name] = with_embedded_read(known, inner, read, here)
+        made[name] = read_embedded(known, inner, read, here)
     return made
 
 
-def embedded_faults(schema: Schema, value: Any, read: Read, path: str = "") -> Iterator[FieldFault]:
+def find_embedded_faults(schema: Schema, value: Any, read: Read, path: str = "") -> Iterator[FieldFault]:
     """
     Args:
         read: as of with_embedded_read; what an apply merged has not been read yet.
     """
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from embedded_faults(schema.get("items") or {}, item, read, f"{path}[{index}]")
+            yield from find_embedded_faults(schema.get("items") or {}, item, read, f"{path}[{index}]")
     elif isinstance(value, Mapping):
         if schema.get(_MARK):
-            yield from _faults(value, read, path)
+            yield from _find_faults(value, read, path)
         for name, inner in value.items():
-            here, known = _inside(schema, name, path)
-            yield from embedded_faults(known, inner, read, here)
+            here, known = _enter(schema, name, path)
+            yield from find_embedded_faults(known, inner, read, here)
 
 
-def _inside(schema: Schema, name: str, path: str) -> tuple[str, Schema]:
-    """The path and schema of a field; of a map's entry the path is `a[key]`."""
+def _enter(schema: Schema, name: str, path: str) -> tuple[str, Schema]:
+    """Return the path and schema of a field; of a map's entry the path is `a[key]`."""
     properties, others = schema.get("properties") or {}, schema.get("additionalProperties")
     if name not in properties and isinstance(others, Mapping):
         return f"{path}[{name}]", others
     return f"{path}.{name}" if path else name, properties.get(name) or {}
 
 
-def _faults(resource: Mapping[str, Any], read: Read, path: str) -> Iterator[FieldFault]:
-    for name, check in (("apiVersion", _version_faults), ("kind", _kind_faults)):
+def _find_faults(resource: Mapping[str, Any], read: Read, path: str) -> Iterator[FieldFault]:
+    for name, check in (("apiVersion", _find_version_faults), ("kind", _find_kind_faults)):
         text = resource.get(name)
         if name not in resource:
             yield FieldFault(f"{path}.{name}", "FieldValueRequired", "Required value")
         elif not isinstance(text, str):
-            yield _invalid(f"{path}.{name}", text, "must be a string")
+            yield _make_invalid(f"{path}.{name}", text, "must be a string")
         elif not text:
-            yield _invalid(f"{path}.{name}", text, "must not be empty")
+            yield _make_invalid(f"{path}.{name}", text, "must not be empty")
         else:
             yield from check(f"{path}.{name}", text)
     try:
@@ -86,19 +86,19 @@ def _faults(resource: Mapping[str, Any], read: Read, path: str) -> Iterator[Fiel
     except Undecodable as error:
         yield FieldFault(f"{path}.metadata", "FieldValueInvalid", f"Invalid value: {error}")
     else:
-        yield from embedded_metadata_faults(metadata or {}, f"{path}.metadata")
+        yield from find_embedded_metadata_faults(metadata or {}, f"{path}.metadata")
 
 
-def _version_faults(path: str, version: str) -> Iterator[FieldFault]:
+def _find_version_faults(path: str, version: str) -> Iterator[FieldFault]:
     if version.count("/") > 1:
-        yield _invalid(path, version, f"unexpected GroupVersion string: {version}")
+        yield _make_invalid(path, version, f"unexpected GroupVersion string: {version}")
 
 
-def _kind_faults(path: str, kind: str) -> Iterator[FieldFault]:
+def _find_kind_faults(path: str, kind: str) -> Iterator[FieldFault]:
     if len(kind) > 63 or not _KIND.fullmatch(kind.lower()):
         rule = "may have mixed case, but should otherwise match: a DNS-1035 label of at most 63 characters"
-        yield _invalid(path, kind, rule)
+        yield _make_invalid(path, kind, rule)
 
 
-def _invalid(path: str, value: Any, rule: str) -> FieldFault:
+def _make_invalid(path: str, value: Any, rule: str) -> FieldFault:
     return FieldFault(path, "FieldValueInvalid", f"Invalid value: {json.dumps(value, ensure_ascii=False)}: {rule}")

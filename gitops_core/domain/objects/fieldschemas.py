@@ -92,7 +92,7 @@ OBJECT_META: Type = DEDUCED
 
 
 def type_of_schema(schema: Mapping[str, Any], *, preserve: bool = False, meta: Type | None = None) -> Atom:
-    """The type that an OpenAPI v3 schema of a CRD describes.
+    """Return the type that an OpenAPI v3 schema of a CRD describes.
 
     Args:
         preserve: x-kubernetes-preserve-unknown-fields was set further up.
@@ -115,7 +115,9 @@ def type_of_schema(schema: Mapping[str, Any], *, preserve: bool = False, meta: T
 
 
 def type_of_object(schema: Mapping[str, Any] | None, meta: Type) -> Atom:
-    """The type of a whole custom resource: its schema, with apiVersion, kind and metadata as every object has them."""
+    """Return the type of a whole custom resource: its schema, with apiVersion, kind and metadata as every object has
+    them.
+    """
     if schema is None:
         return DEDUCED
     own = type_of_schema(schema, meta=meta).map or MapType({}, DEDUCED)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Self
 
-from gitops_core.domain.objects.decoding import with_plain_numbers
+from gitops_core.domain.objects.decoding import write_plain_numbers
 
 Path = tuple[str, ...]
 """From the object's root; () is the object itself, which nobody owns."""
@@ -51,7 +51,7 @@ class FieldSet:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Self:
-        """Elements of a type that we do not know are dropped. Raises ValueError: not FieldsV1."""
+        """Read FieldsV1. Elements of a type that we do not know are dropped. Raises ValueError: not FieldsV1."""
         members: set[str] = set()
         children: dict[str, FieldSet] = {}
         for element, below in fields.items():
@@ -69,7 +69,7 @@ class FieldSet:
         return cls(frozenset(members), children)
 
     def to_fields(self) -> dict[str, Any]:
-        """FieldsV1, in the API server's order."""
+        """Write FieldsV1, in the API server's order."""
         fields: dict[str, Any] = {}
         for element in sorted(self.members | self.children.keys(), key=order):
             below = self.children.get(element)
@@ -90,7 +90,7 @@ class FieldSet:
         return f"FieldSet({self.to_fields()})"
 
     def __iter__(self) -> Iterator[Path]:
-        """All paths: a node's members before what is below them."""
+        """Yield all paths: a node's members before what is below them."""
         for element in sorted(self.members, key=order):
             yield (element,)
         for element in sorted(self.children, key=order):
@@ -104,7 +104,7 @@ class FieldSet:
         return node is not None and path[-1] in node.members
 
     def below(self, element: str) -> FieldSet:
-        """What the set holds below `element`, relative to it."""
+        """Return the set below `element`, relative to it."""
         return self.children.get(element, NOTHING)
 
     def __or__(self, other: FieldSet) -> FieldSet:
@@ -122,7 +122,7 @@ class FieldSet:
         return FieldSet(self.members & other.members, children)
 
     def __sub__(self, other: FieldSet) -> FieldSet:
-        """Path by path: a member's absence says nothing about what is below it."""
+        """Subtract path by path: a member's absence says nothing about what is below it."""
         children = {}
         for element, ours in self.children.items():
             theirs = other.children.get(element)
@@ -132,7 +132,7 @@ class FieldSet:
         return FieldSet(self.members - other.members, children)
 
     def without(self, other: FieldSet) -> FieldSet:
-        """Like `-`, and everything below the paths of `other` goes too."""
+        """Subtract like `-`, and everything below the paths of `other`, too."""
         children = {}
         for element, ours in self.children.items():
             theirs = other.children.get(element)
@@ -145,37 +145,37 @@ class FieldSet:
 NOTHING = FieldSet(frozenset(), {})
 
 
-def key_element(keys: Mapping[str, Any]) -> str:
-    """The path element of an item of a keyed list.
+def write_key_element(keys: Mapping[str, Any]) -> str:
+    """Return the path element of an item of a keyed list.
 
-    >>> key_element({"protocol": "TCP", "containerPort": 80})
+    >>> write_key_element({"protocol": "TCP", "containerPort": 80})
     'k:{"containerPort":80,"protocol":"TCP"}'
     """
-    return "k:" + _json({name: with_plain_numbers(keys[name]) for name in sorted(keys)})
+    return "k:" + _write_json({name: write_plain_numbers(keys[name]) for name in sorted(keys)})
 
 
-def value_element(value: Any) -> str:
-    """The path element of an item of a set."""
-    return "v:" + _json(with_plain_numbers(value))
+def write_value_element(value: Any) -> str:
+    """Return the path element of an item of a set."""
+    return "v:" + _write_json(write_plain_numbers(value))
 
 
-def spelled(path: Sequence[str]) -> str:
-    """`path` as the API server's messages spell it.
+def spell(path: Sequence[str]) -> str:
+    """Spell `path` as the API server's messages do.
 
-    >>> spelled(("f:spec", 'k:{"name":"http"}', 'v:"a"'))
+    >>> spell(("f:spec", 'k:{"name":"http"}', 'v:"a"'))
     '.spec[name="http"][="a"]'
     """
-    return "".join(map(_spelled_element, path))
+    return "".join(map(_spell_element, path))
 
 
-def _spelled_element(element: str) -> str:
+def _spell_element(element: str) -> str:
     kind, content = element[0], element[2:]
     if kind == "f":
         return "." + content
     if kind == "v":
         return f"[={content}]"
     if kind == "k":
-        return "[" + ",".join(f"{name}={_json(value)}" for name, value in json.loads(content).items()) + "]"
+        return "[" + ",".join(f"{name}={_write_json(value)}" for name, value in json.loads(content).items()) + "]"
     return f"[{content}]"
 
 
@@ -203,13 +203,15 @@ def _rank(value: Any) -> tuple[int, Any]:
         case str():
             return 1, value
         case _:
-            return 3, _json(value)
+            return 3, _write_json(value)
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ESCAPED = re.compile("[<>&\u2028\u2029]")
 
 
-def _json(value: Any) -> str:
-    """Compact, and with the characters escaped that Go's encoder escapes, so that equal elements are equal strings."""
+def _write_json(value: Any) -> str:
+    """Encode compactly, with the characters escaped that Go's encoder escapes, so that equal elements are equal
+    strings.
+    """
     return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", _encode(value))

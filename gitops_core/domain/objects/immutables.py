@@ -43,16 +43,16 @@ _MUTABLE: Mapping[tuple[str, str], frozenset[str]] = {
 """Of these kinds nothing in the spec may change but this."""
 
 
-def immutable_faults(manifest: Manifest, live: Manifest) -> Iterator[FieldFault]:
+def find_immutable_faults(manifest: Manifest, live: Manifest) -> Iterator[FieldFault]:
     kind = manifest["apiVersion"], manifest["kind"]
     for path in _IMMUTABLE.get(kind, ()):
-        if path == "spec.template" and _at(live, "spec.suspend") and _at(manifest, "spec.suspend"):
+        if path == "spec.template" and _get_at(live, "spec.suspend") and _get_at(manifest, "spec.suspend"):
             continue  # of a Job that waits, for whoever queues it
-        if not equal(_at(manifest, path), _at(live, path)):
-            shown = json.dumps(_at(manifest, path), separators=(",", ":"), ensure_ascii=False)
+        if not equal(_get_at(manifest, path), _get_at(live, path)):
+            shown = json.dumps(_get_at(manifest, path), separators=(",", ":"), ensure_ascii=False)
             yield FieldFault(path, "FieldValueInvalid", f"Invalid value: {shown}: field is immutable")
     for path in _FORBIDDEN.get(kind, ()):
-        if not equal(_at(manifest, path), _at(live, path)):
+        if not equal(_get_at(manifest, path), _get_at(live, path)):
             text = f"Forbidden: updates to {path} are forbidden."
             yield FieldFault(path, "FieldValueForbidden", text)
     if kind in _MUTABLE:
@@ -63,7 +63,7 @@ def immutable_faults(manifest: Manifest, live: Manifest) -> Iterator[FieldFault]
             yield FieldFault("spec", "FieldValueForbidden", text)
 
 
-def _at(manifest: Manifest, path: str) -> Any:
+def _get_at(manifest: Manifest, path: str) -> Any:
     value: Any = manifest
     for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None

@@ -44,7 +44,7 @@ _NAME_PART_RULE = (
 )
 
 
-def metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
+def find_metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
     """
     Args:
         live: the stored object, or None for a creation.
@@ -53,7 +53,7 @@ def metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[Field
     if live is None:
         is_rbac = manifest.get("apiVersion", "").startswith("rbac.authorization.k8s.io/")
         is_namespace = (manifest.get("apiVersion"), manifest.get("kind")) == ("v1", "Namespace")
-        name_faults = _path_segment_faults if is_rbac else _label_name_faults if is_namespace else _name_faults
+        name_faults = _find_path_segment_faults if is_rbac else _label_name_faults if is_namespace else _name_faults
         yield from name_faults(metadata.get("name", ""), "metadata.name")
         if begin := metadata.get("generateName"):
             masked = f"{begin[:-2]}a" if len(begin) > 1 and begin.endswith("-") else begin  # as if it went on
@@ -69,20 +69,22 @@ def metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[Field
             yield FieldFault("metadata.finalizers", "FieldValueForbidden", f"Forbidden: {text}")
 
 
-def embedded_metadata_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
-    """Of an object inside of another one, which needs no name, and may have any that is one part of a path."""
+def find_embedded_metadata_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+    """Yield faults of an object inside of another one, which needs no name, and may have any that is one part of a
+    path.
+    """
     if metadata.get("name"):
-        yield from _path_segment_faults(metadata["name"], f"{path}.name")
+        yield from _find_path_segment_faults(metadata["name"], f"{path}.name")
     if metadata.get("namespace") and not _LABEL.fullmatch(metadata["namespace"]):
-        yield _invalid(f"{path}.namespace", metadata["namespace"], _LABEL_RULE)
+        yield _make_invalid(f"{path}.namespace", metadata["namespace"], _LABEL_RULE)
     yield from _map_faults(metadata, path)
 
 
 def _map_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
-    yield from _label_faults(metadata.get("labels") or {}, f"{path}.labels")
+    yield from _find_label_faults(metadata.get("labels") or {}, f"{path}.labels")
     annotations = metadata.get("annotations") or {}
     for key in annotations:
-        yield from _qualified_name_faults(f"{path}.annotations", key.lower(), key)
+        yield from _find_qualified_name_faults(f"{path}.annotations", key.lower(), key)
     if sum(len(key.encode()) + len((value or "").encode()) for key, value in annotations.items()) > MOST_ANNOTATIONS:
         text = f"Too long: may not be more than {MOST_ANNOTATIONS} bytes"
         yield FieldFault(f"{path}.annotations", "FieldValueTooLong", text)
@@ -90,10 +92,10 @@ def _map_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
 
 def _finalizer_faults(finalizers: Collection[str]) -> Iterator[FieldFault]:
     for name in finalizers:
-        yield from _qualified_name_faults("metadata.finalizers", name, name)
+        yield from _find_qualified_name_faults("metadata.finalizers", name, name)
     if ORPHAN in finalizers and FOREGROUND in finalizers:
         text = f"finalizer {ORPHAN} and {FOREGROUND} cannot be both set"
-        yield _invalid("metadata.finalizers", ", ".join(finalizers), text)
+        yield _make_invalid("metadata.finalizers", ", ".join(finalizers), text)
 
 
 def built_in_finalizer_faults(manifest: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
@@ -105,7 +107,7 @@ def built_in_finalizer_faults(manifest: Manifest, live: Manifest | None) -> Iter
     for index, name in enumerate(manifest["metadata"].get("finalizers") or ()):
         if "/" not in name and name not in ("kubernetes", ORPHAN, FOREGROUND):
             rule = "name is neither a standard finalizer name nor is it fully qualified"
-            yield _invalid(f"metadata.finalizers[{index}]", name, rule)
+            yield _make_invalid(f"metadata.finalizers[{index}]", name, rule)
 
 
 def _owner_faults(references: Iterable[Mapping[str, Any]]) -> Iterator[FieldFault]:
@@ -113,15 +115,15 @@ def _owner_faults(references: Iterable[Mapping[str, Any]]) -> Iterator[FieldFaul
     for reference in references:
         version = reference.get("apiVersion") or ""
         if version.count("/") > 1 or not version.rpartition("/")[2]:
-            yield _invalid(f"{path}.apiVersion", version, "version must not be empty")
+            yield _make_invalid(f"{path}.apiVersion", version, "version must not be empty")
         for name in ("kind", "name", "uid"):
             if not reference.get(name):
-                yield _invalid(f"{path}.{name}", "", "must not be empty")
+                yield _make_invalid(f"{path}.{name}", "", "must not be empty")
         if (version, reference.get("kind")) == ("v1", "Event"):
-            yield _invalid(path, "Event", "is disallowed from being an owner")
+            yield _make_invalid(path, "Event", "is disallowed from being an owner")
         controllers += reference.get("controller") is True
     if controllers > 1:
-        yield _invalid(path, f"{controllers} references", "Only one reference can have Controller set to true")
+        yield _make_invalid(path, f"{controllers} references", "Only one reference can have Controller set to true")
 
 
 def _list(names: list[str]) -> str:
@@ -132,13 +134,13 @@ def _name_faults(name: str, path: str) -> Iterator[FieldFault]:
     if not name:
         yield FieldFault(path, "FieldValueRequired", "Required value: name or generateName is required")
     elif len(name) > 253:
-        yield _invalid(path, name, "must be no more than 253 characters")
+        yield _make_invalid(path, name, "must be no more than 253 characters")
     elif not _SUBDOMAIN.fullmatch(name):
-        yield _invalid(path, name, _SUBDOMAIN_RULE)
+        yield _make_invalid(path, name, _SUBDOMAIN_RULE)
 
 
 def subdomain_faults(name: str, path: str) -> Iterator[FieldFault]:
-    """What is wrong with a name that is set."""
+    """Yield faults of a name that is set."""
     if name:
         yield from _name_faults(name, path)
 
@@ -147,15 +149,15 @@ def _label_name_faults(name: str, path: str) -> Iterator[FieldFault]:
     if not name:
         yield from _name_faults(name, path)
     elif not _LABEL.fullmatch(name):
-        yield _invalid(path, name, _LABEL_RULE)
+        yield _make_invalid(path, name, _LABEL_RULE)
 
 
-def _path_segment_faults(name: str, path: str) -> Iterator[FieldFault]:
-    """RBAC's names may be anything that is one part of a URL's path: `system:node`."""
+def _find_path_segment_faults(name: str, path: str) -> Iterator[FieldFault]:
+    """Yield faults of RBAC's names, which may be anything that is one part of a URL's path: `system:node`."""
     if not name:
         yield from _name_faults(name, path)
     for fault in path_segment_faults(name):
-        yield _invalid(path, name, fault)
+        yield _make_invalid(path, name, fault)
 
 
 def path_segment_faults(name: str) -> Iterator[str]:
@@ -166,26 +168,26 @@ def path_segment_faults(name: str) -> Iterator[str]:
         yield from (f"may not contain '{part}'" for part in "/%" if part in name)
 
 
-def _label_faults(labels: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+def _find_label_faults(labels: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
     for key, value in labels.items():
-        yield from _qualified_name_faults(path, key, key)
+        yield from _find_qualified_name_faults(path, key, key)
         if len(value) > 63:
-            yield _invalid(path, value, "must be no more than 63 characters")
+            yield _make_invalid(path, value, "must be no more than 63 characters")
         elif not _LABEL_VALUE.fullmatch(value):
-            yield _invalid(path, value, _VALUE_RULE)
+            yield _make_invalid(path, value, _VALUE_RULE)
 
 
-def _qualified_name_faults(field: str, key: str, shown: str) -> Iterator[FieldFault]:
+def _find_qualified_name_faults(field: str, key: str, shown: str) -> Iterator[FieldFault]:
     prefix, slash, name = key.rpartition("/")
     if slash and not _SUBDOMAIN.fullmatch(prefix):
-        yield _invalid(field, shown, f"prefix part {_SUBDOMAIN_RULE}")
+        yield _make_invalid(field, shown, f"prefix part {_SUBDOMAIN_RULE}")
     if not name:
-        yield _invalid(field, shown, "name part must be non-empty")
+        yield _make_invalid(field, shown, "name part must be non-empty")
     elif len(name) > 63:
-        yield _invalid(field, shown, "name part must be no more than 63 characters")
+        yield _make_invalid(field, shown, "name part must be no more than 63 characters")
     elif not _NAME_PART.fullmatch(name):
-        yield _invalid(field, shown, _NAME_PART_RULE)
+        yield _make_invalid(field, shown, _NAME_PART_RULE)
 
 
-def _invalid(field: str, value: str, rule: str) -> FieldFault:
+def _make_invalid(field: str, value: str, rule: str) -> FieldFault:
     return FieldFault(field, "FieldValueInvalid", f'Invalid value: "{value}": {rule}')

@@ -36,9 +36,9 @@ def merge_patched(document: Any, patch: Any) -> Any:
     return merged
 
 
-def json_patched(document: Any, operations: Iterable[Mapping[str, Any]]) -> Any:
+def apply_json_patch(document: Any, operations: Iterable[Mapping[str, Any]]) -> Any:
     """
-    >>> json_patched({"a": [1, 2]}, [{"op": "add", "path": "/a/-", "value": 3}, {"op": "remove", "path": "/a/0"}])
+    >>> apply_json_patch({"a": [1, 2]}, [{"op": "add", "path": "/a/-", "value": 3}, {"op": "remove", "path": "/a/0"}])
     {'a': [2, 3]}
 
     Raises:
@@ -46,46 +46,46 @@ def json_patched(document: Any, operations: Iterable[Mapping[str, Any]]) -> Any:
     """
     document = deepcopy(document)
     for operation in operations:
-        document = _carried_out(document, operation)
+        document = _carry_out(document, operation)
     return document
 
 
 def _text(value: Any) -> str:
-    """How the API server's library compares: 2.0 is not 2."""
+    """Write a value so that texts compare as in the API server's library: 2.0 is not 2."""
     return json.dumps(value, sort_keys=True)
 
 
-def _carried_out(document: Any, operation: Mapping[str, Any]) -> Any:
-    path = _pointer(operation.get("path"))
+def _carry_out(document: Any, operation: Mapping[str, Any]) -> Any:
+    path = _parse_pointer(operation.get("path"))
     match operation.get("op"):
         case "add":
-            return _added(document, path, operation.get("value"))
+            return _add(document, path, operation.get("value"))
         case "remove":
-            return _removed(document, path)
+            return _remove(document, path)
         case "replace":
-            return _replaced(document, path, operation.get("value"))
+            return _replace(document, path, operation.get("value"))
         case "move":
-            origin = _pointer(operation.get("from"))
-            value = _found(document, origin)
-            return _added(_removed(document, origin), path, value)
+            origin = _parse_pointer(operation.get("from"))
+            value = _find(document, origin)
+            return _add(_remove(document, origin), path, value)
         case "copy":
-            return _added(document, path, deepcopy(_found(document, _pointer(operation.get("from")))))
+            return _add(document, path, deepcopy(_find(document, _parse_pointer(operation.get("from")))))
         case "test":
-            if _text(_found(document, path)) != _text(operation.get("value")):
+            if _text(_find(document, path)) != _text(operation.get("value")):
                 raise PatchFailed(f"testing value {operation.get('path')} failed: test failed")
             return document
         case unknown:
             raise PatchFailed(f"unexpected kind: {unknown}")
 
 
-def _pointer(text: Any) -> tuple[str, ...]:
+def _parse_pointer(text: Any) -> tuple[str, ...]:
     if not isinstance(text, str) or (text and not text.startswith("/")):
         raise PatchFailed(f"not a JSON pointer: {text!r}")
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:])
 
 
-def _found(document: Any, path: Sequence[str]) -> Any:
-    """The value at `path`; a member that an object does not have is null, as for the API server's own library."""
+def _find(document: Any, path: Sequence[str]) -> Any:
+    """Return the value at `path`; a member that an object does not have is null, as in the API server's library."""
     for position, part in enumerate(path):
         if isinstance(document, dict) and (part in document or position == len(path) - 1):
             document = document.get(part)
@@ -96,17 +96,17 @@ def _found(document: Any, path: Sequence[str]) -> Any:
     return document
 
 
-def _parent(document: Any, path: Sequence[str]) -> Any:
-    parent = _found(document, path[:-1])
+def _find_parent(document: Any, path: Sequence[str]) -> Any:
+    parent = _find(document, path[:-1])
     if not isinstance(parent, dict | list):
         raise PatchFailed(f"doc is missing path: /{'/'.join(path)}")
     return parent
 
 
-def _added(document: Any, path: Sequence[str], value: Any) -> Any:
+def _add(document: Any, path: Sequence[str], value: Any) -> Any:
     if not path:
         return value
-    parent = _parent(document, path)
+    parent = _find_parent(document, path)
     if isinstance(parent, dict):
         parent[path[-1]] = value
     else:
@@ -114,19 +114,19 @@ def _added(document: Any, path: Sequence[str], value: Any) -> Any:
     return document
 
 
-def _replaced(document: Any, path: Sequence[str], value: Any) -> Any:
-    """Like the API server's own library, this sets a member of an object that is not there."""
+def _replace(document: Any, path: Sequence[str], value: Any) -> Any:
+    """Replace a value; like the API server's own library, also set a member that an object does not have."""
     if not path:
         return value
-    parent = _parent(document, path)
+    parent = _find_parent(document, path)
     parent[path[-1] if isinstance(parent, dict) else _index(path[-1], len(parent))] = value
     return document
 
 
-def _removed(document: Any, path: Sequence[str]) -> Any:
+def _remove(document: Any, path: Sequence[str]) -> Any:
     if not path:
         raise PatchFailed("the whole document cannot be removed")
-    parent = _parent(document, path)
+    parent = _find_parent(document, path)
     if isinstance(parent, dict) and path[-1] not in parent:
         raise PatchFailed(f"unable to remove nonexistent key: {path[-1]}")
     del parent[path[-1] if isinstance(parent, dict) else _index(path[-1], len(parent))]
@@ -134,7 +134,7 @@ def _removed(document: Any, path: Sequence[str]) -> Any:
 
 
 def _index(part: str, length: int) -> int:
-    """Negative ones count from the end. Raises PatchFailed."""
+    """Parse an index; negative ones count from the end. Raises PatchFailed."""
     try:
         index = int(part)
     except ValueError:

@@ -19,49 +19,49 @@ _SUBJECTS = {"ServiceAccount": "", "User": GROUP, "Group": GROUP}
 """The API group of each kind of subject."""
 
 
-def with_groups(binding: Manifest) -> dict[str, Any]:
-    """`binding`, with the API groups that its references leave out."""
+def add_groups(binding: Manifest) -> dict[str, Any]:
+    """Add to `binding` the API groups that its references leave out."""
     role = {"apiGroup": "", "kind": "", "name": "", **(binding.get("roleRef") or {})}
     completed = {**binding, "roleRef": {**role, "apiGroup": role["apiGroup"] or GROUP}}
     if binding.get("subjects"):
-        completed["subjects"] = [_with_group(subject or {}) for subject in binding["subjects"]]
+        completed["subjects"] = [_add_group(subject or {}) for subject in binding["subjects"]]
     return completed
 
 
-def _with_group(subject: Mapping[str, Any]) -> dict[str, Any]:
+def _add_group(subject: Mapping[str, Any]) -> dict[str, Any]:
     group = subject.get("apiGroup") or _SUBJECTS.get(subject.get("kind", ""), "")
     subject = {"kind": "", "name": "", **{name: value for name, value in subject.items() if value}}
     return {**subject, "apiGroup": group} if group else subject
 
 
-def role_binding_faults(binding: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
+def find_role_binding_faults(binding: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
     role = binding["roleRef"]
     if role["apiGroup"] != GROUP:
-        yield _unsupported("roleRef.apiGroup", role["apiGroup"], [GROUP])
+        yield _make_unsupported("roleRef.apiGroup", role["apiGroup"], [GROUP])
     if role["kind"] not in _ROLES[binding["kind"]]:
-        yield _unsupported("roleRef.kind", role["kind"], _ROLES[binding["kind"]])
+        yield _make_unsupported("roleRef.kind", role["kind"], _ROLES[binding["kind"]])
     if not role["name"]:
-        yield _required("roleRef.name")
+        yield _make_required("roleRef.name")
     for rule in path_segment_faults(role["name"]):
         yield FieldFault("roleRef.name", "FieldValueInvalid", f'Invalid value: "{role["name"]}": {rule}')
     if live is not None and live["roleRef"] != role:
         yield FieldFault("roleRef", "FieldValueInvalid", f'Invalid value: "{role["name"]}": cannot change roleRef')
     for index, subject in enumerate(binding.get("subjects") or ()):
-        yield from _subject_faults(subject, f"subjects[{index}]", namespaced=binding["kind"] == "RoleBinding")
+        yield from _find_subject_faults(subject, f"subjects[{index}]", namespaced=binding["kind"] == "RoleBinding")
 
 
-def _subject_faults(subject: Mapping[str, Any], path: str, *, namespaced: bool) -> Iterator[FieldFault]:
+def _find_subject_faults(subject: Mapping[str, Any], path: str, *, namespaced: bool) -> Iterator[FieldFault]:
     kind, group = subject["kind"], subject.get("apiGroup", "")
     if not subject["name"]:
-        yield _required(f"{path}.name")
+        yield _make_required(f"{path}.name")
     if kind == "ServiceAccount":
         yield from subdomain_faults(subject["name"], f"{path}.name")
     if kind not in _SUBJECTS:
-        yield _unsupported(f"{path}.kind", kind, _SUBJECTS)
+        yield _make_unsupported(f"{path}.kind", kind, _SUBJECTS)
     elif group != _SUBJECTS[kind]:
-        yield _unsupported(f"{path}.apiGroup", group, [_SUBJECTS[kind]])
+        yield _make_unsupported(f"{path}.apiGroup", group, [_SUBJECTS[kind]])
     if kind == "ServiceAccount" and not namespaced and not subject.get("namespace"):
-        yield _required(f"{path}.namespace")
+        yield _make_required(f"{path}.namespace")
 
 
 def role_faults(role: Manifest) -> Iterator[FieldFault]:
@@ -69,12 +69,12 @@ def role_faults(role: Manifest) -> Iterator[FieldFault]:
         yield from _rule_faults(rule or {}, f"rules[{index}]", namespaced=role["kind"] == "Role")
     aggregation = role.get("aggregationRule")
     if aggregation is not None and not aggregation.get("clusterRoleSelectors"):
-        yield _required("aggregationRule.clusterRoleSelectors")
+        yield _make_required("aggregationRule.clusterRoleSelectors")
 
 
 def _rule_faults(rule: Mapping[str, Any], path: str, *, namespaced: bool) -> Iterator[FieldFault]:
     if not rule.get("verbs"):
-        yield _required(f"{path}.verbs")
+        yield _make_required(f"{path}.verbs")
     if rule.get("nonResourceURLs"):
         if namespaced:
             text = "Invalid value: namespaced rules cannot apply to non-resource URLs"
@@ -83,13 +83,13 @@ def _rule_faults(rule: Mapping[str, Any], path: str, *, namespaced: bool) -> Ite
             text = "Invalid value: rules cannot apply to both regular resources and non-resource URLs"
             yield FieldFault(f"{path}.nonResourceURLs", "FieldValueInvalid", text)
     else:
-        yield from (_required(f"{path}.{name}") for name in ("apiGroups", "resources") if not rule.get(name))
+        yield from (_make_required(f"{path}.{name}") for name in ("apiGroups", "resources") if not rule.get(name))
 
 
-def _required(path: str) -> FieldFault:
+def _make_required(path: str) -> FieldFault:
     return FieldFault(path, "FieldValueRequired", "Required value")
 
 
-def _unsupported(path: str, value: str, supported: Iterable[str]) -> FieldFault:
+def _make_unsupported(path: str, value: str, supported: Iterable[str]) -> FieldFault:
     names = ", ".join(f'"{name}"' for name in supported)
     return FieldFault(path, "FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {names}')

@@ -48,8 +48,8 @@ def with_encoded_strings(secret: Manifest) -> dict[str, Any]:
     return {**rest, "data": {**(secret.get("data") or {}), **encoded}}
 
 
-def with_read_bytes(manifest: Manifest, field: str) -> dict[str, Any]:
-    """`manifest` with the base64 of a field as the API server writes it again. Raises Undecodable."""
+def read_bytes(manifest: Manifest, field: str) -> dict[str, Any]:
+    """Return `manifest` with the base64 of a field as the API server writes it again. Raises Undecodable."""
     if not isinstance(manifest.get(field), Mapping):
         return dict(manifest)
     return {**manifest, field: {key: _read(f"{field}.{key}", value) for key, value in manifest[field].items()}}
@@ -69,14 +69,14 @@ def _read(path: str, text: Any) -> Any:
 # what is refused
 
 
-def secret_faults(secret: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
-    """No message holds a value."""
+def find_secret_faults(secret: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
+    """Yield faults of a Secret. No message holds a value."""
     data = secret.get("data") or {}
     if live is not None and secret["type"] != live["type"]:
         yield FieldFault("type", "FieldValueInvalid", f'Invalid value: "{secret["type"]}": field is immutable')
-    yield from _frozen(secret, live, ("data",))
-    yield from _key_faults("data", data)
-    if sum(map(_length, data.values())) > MOST_BYTES:
+    yield from _find_frozen_faults(secret, live, ("data",))
+    yield from _find_key_faults("data", data)
+    if sum(map(_count_bytes, data.values())) > MOST_BYTES:
         yield FieldFault("data", "FieldValueTooLong", f"Too long: may not be more than {MOST_BYTES} bytes")
     type_ = secret["type"]
     missing = [key for key in _NEEDED.get(type_, ()) if key not in data]
@@ -86,25 +86,25 @@ def secret_faults(secret: Manifest, live: Manifest | None) -> Iterator[FieldFaul
         missing = [*_BASIC_AUTH]
     yield from (FieldFault(f"data[{key}]", "FieldValueRequired", "Required value") for key in missing)
     if type_ in ("kubernetes.io/dockercfg", "kubernetes.io/dockerconfigjson") and not missing:
-        yield from _json_faults(_NEEDED[type_][0], data)
+        yield from _find_json_faults(_NEEDED[type_][0], data)
     account = (secret["metadata"].get("annotations") or {}).get(_ACCOUNT)
     if type_ == "kubernetes.io/service-account-token" and not account:
         yield FieldFault(f"metadata.annotations[{_ACCOUNT}]", "FieldValueRequired", "Required value")
 
 
-def config_map_faults(config_map: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
+def find_config_map_faults(config_map: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
     data, binary = config_map.get("data") or {}, config_map.get("binaryData") or {}
-    yield from _frozen(config_map, live, ("data", "binaryData"))
-    yield from _key_faults("data", data)
+    yield from _find_frozen_faults(config_map, live, ("data", "binaryData"))
+    yield from _find_key_faults("data", data)
     for key in data.keys() & binary.keys():
         text = f'Invalid value: "{key}": duplicate of key present in binaryData'
         yield FieldFault(f"data[{key}]", "FieldValueInvalid", text)
-    yield from _key_faults("binaryData", binary)
-    if sum(len(text.encode()) for text in data.values()) + sum(map(_length, binary.values())) > MOST_BYTES:
+    yield from _find_key_faults("binaryData", binary)
+    if sum(len(text.encode()) for text in data.values()) + sum(map(_count_bytes, binary.values())) > MOST_BYTES:
         yield FieldFault("[]", "FieldValueTooLong", f"Too long: may not be more than {MOST_BYTES} bytes")
 
 
-def _frozen(manifest: Manifest, live: Manifest | None, fields: tuple[str, ...]) -> Iterator[FieldFault]:
+def _find_frozen_faults(manifest: Manifest, live: Manifest | None, fields: tuple[str, ...]) -> Iterator[FieldFault]:
     if live is None or not live.get("immutable"):
         return
     changed = [field for field in fields if (manifest.get(field) or {}) != (live.get(field) or {})]
@@ -113,22 +113,22 @@ def _frozen(manifest: Manifest, live: Manifest | None, fields: tuple[str, ...]) 
         yield FieldFault(field, "FieldValueForbidden", text)
 
 
-def _key_faults(field: str, data: Mapping[str, Any]) -> Iterator[FieldFault]:
+def _find_key_faults(field: str, data: Mapping[str, Any]) -> Iterator[FieldFault]:
     for key in data:
         if len(key) > 253:
-            yield _bad_key(field, key, "must be no more than 253 characters")
+            yield _make_bad_key(field, key, "must be no more than 253 characters")
         if not _KEY.fullmatch(key):
-            yield _bad_key(field, key, _KEY_RULE)
+            yield _make_bad_key(field, key, _KEY_RULE)
         elif key in (".", "..") or key.startswith(".."):
             what = f"must not be '{key}'" if key in (".", "..") else "must not start with '..'"
-            yield _bad_key(field, key, what)
+            yield _make_bad_key(field, key, what)
 
 
-def _bad_key(field: str, key: str, rule: str) -> FieldFault:
+def _make_bad_key(field: str, key: str, rule: str) -> FieldFault:
     return FieldFault(f"{field}[{key}]", "FieldValueInvalid", f'Invalid value: "{key}": {rule}')
 
 
-def _json_faults(key: str, data: Mapping[str, str]) -> Iterator[FieldFault]:
+def _find_json_faults(key: str, data: Mapping[str, str]) -> Iterator[FieldFault]:
     try:
         fits = isinstance(json.loads(base64.b64decode(data[key])), dict | None)
     except ValueError:
@@ -138,6 +138,6 @@ def _json_faults(key: str, data: Mapping[str, str]) -> Iterator[FieldFault]:
         yield FieldFault(f"data[{key}]", "FieldValueInvalid", text)
 
 
-def _length(text: str) -> int:
-    """Bytes that a base64 text stands for."""
+def _count_bytes(text: str) -> int:
+    """Return how many bytes a base64 text stands for."""
     return len(text) // 4 * 3 - text.count("=", -2)

@@ -59,14 +59,14 @@ def parse_selector(text: str) -> Selector:
         match = _REQUIREMENT.match(text, position)
         if match is None or match.end() == position:
             raise ValueError(f"unable to parse requirement: {text[position:]!r}")
-        requirements.append(_requirement(match))
+        requirements.append(_parse_requirement(match))
         position = match.end()
     if text.rstrip().endswith(","):
         raise ValueError(f"unable to parse requirement: {text!r} ends with a comma")
     return tuple(requirements)
 
 
-def _requirement(match: re.Match[str]) -> Requirement:
+def _parse_requirement(match: re.Match[str]) -> Requirement:
     if match["missing"]:
         return Requirement(match["missing"], "missing")
     if match["sets"]:
@@ -77,6 +77,28 @@ def _requirement(match: re.Match[str]) -> Requirement:
     if match["operator"]:
         return Requirement(match["key"], "notin" if match["operator"] == "!=" else "in", frozenset({match["value"]}))
     return Requirement(match["key"], "exists")
+
+
+def selector_text(selector: Selector) -> str:
+    """Write a selector, the same way whatever the order of its requirements and values.
+
+    >>> selector_text(parse_selector("tier in (b , a), app==web,app = web"))
+    'app=web,tier in (a,b)'
+    """
+    return ",".join(sorted({_written(requirement) for requirement in selector}))
+
+
+def _written(requirement: Requirement) -> str:
+    key, operator, values = requirement
+    match operator:
+        case "exists":
+            return key
+        case "missing":
+            return f"!{key}"
+        case _ if len(values) == 1:
+            return f"{key}{'=' if operator == 'in' else '!='}{min(values)}"
+        case _:
+            return f"{key} {operator} ({','.join(sorted(values))})"
 
 
 def selects(selector: Selector, labels: Mapping[str, str]) -> bool:

@@ -19,18 +19,18 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from gitops_core.domain.objects.fieldschemas import Type
-from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet, Path, spelled
+from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet, Path, spell
 from gitops_core.domain.objects.typedvalues import (
     Comparison,
     TypeFault,
+    add_named_fields,
     check,
+    collect_fields,
     compare,
     equal,
-    fields_of,
     merge,
-    reconciled,
+    reconcile,
     remove,
-    with_named_fields,
 )
 from gitops_core.meta import Manifest, timestamp
 
@@ -95,7 +95,7 @@ class OwnedByOthers(Exception):
 
     def __init__(self, conflicts: Iterable[tuple[Manager, Path]]) -> None:
         self.conflicts = tuple(conflicts)
-        super().__init__(", ".join(f"{spelled(path)} ({manager.name})" for manager, path in self.conflicts))
+        super().__init__(", ".join(f"{spell(path)} ({manager.name})" for manager, path in self.conflicts))
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,10 @@ class Writer:
     def manager(self, operation: Literal["Apply", "Update"]) -> Manager:
         return Manager(self.name or "unknown", operation, self.version * (operation == "Update"), self.subresource)
 
-    def ignored_in(self, version: str) -> FieldSet:
-        """The main resource resets fields in the version it is written in, a subresource in all of them."""
+    def get_ignored(self, version: str) -> FieldSet:
+        """Return the fields that a write resets: the main resource in the version it is written in, a subresource in
+        all.
+        """
         return self.ignored if version == self.version or self.subresource else NOTHING
 
 
@@ -133,7 +135,7 @@ class Writer:
 
 
 def decode(entries: Iterable[Mapping[str, Any]]) -> dict[Manager, Owned]:
-    """Raises ValueError: not managedFields as the API server writes them."""
+    """Decode managedFields. Raises ValueError: not managedFields as the API server writes them."""
     managed = {}
     for entry in entries:
         operation, version = entry.get("operation"), entry.get("apiVersion", "")
@@ -147,7 +149,7 @@ def decode(entries: Iterable[Mapping[str, Any]]) -> dict[Manager, Owned]:
 
 
 def encode(managed: Managed) -> list[dict[str, Any]]:
-    """Appliers first, older first, then by name, version and subresource."""
+    """Encode managedFields: appliers first, older first, then by name, version and subresource."""
     entries = []
     for manager, owned in managed.items():
         entry: dict[str, Any] = {
@@ -168,14 +170,14 @@ def encode(managed: Managed) -> list[dict[str, Any]]:
     )
 
 
-def _managed_of(manifest: Manifest) -> dict[Manager, Owned]:
+def _read_managed(manifest: Manifest) -> dict[Manager, Owned]:
     try:
         return decode(manifest.get("metadata", {}).get("managedFields") or ())
     except ValueError:
         return {}
 
 
-def _with_managed(manifest: Manifest, managed: Managed) -> dict[str, Any]:
+def _set_managed(manifest: Manifest, managed: Managed) -> dict[str, Any]:
     metadata = {name: value for name, value in manifest.get("metadata", {}).items() if name != "managedFields"}
     if managed:
         metadata["managedFields"] = encode(managed)
@@ -186,7 +188,7 @@ def _with_managed(manifest: Manifest, managed: Managed) -> dict[str, Any]:
 
 
 def update(live: Manifest, new: Manifest, writer: Writer, *, created: bool = False) -> dict[str, Any]:
-    """`new` with managedFields that say who changed what from `live`.
+    """Return `new` with managedFields that say who changed what from `live`.
 
     Args:
         live: the stored object, or for a creation an object of this type with nothing set.
@@ -197,45 +199,45 @@ def update(live: Manifest, new: Manifest, writer: Writer, *, created: bool = Fal
     if not writer.subresource and (stated == [] or stated == [{}]):
         managed: dict[Manager, Owned] = {}
     else:
-        managed = (not writer.subresource and _managed_of(new)) or _managed_of(live)
+        managed = (not writer.subresource and _read_managed(new)) or _read_managed(live)
     if not managed and not created:
-        return _with_managed(new, {})  # an object that is not tracked stays so until the first apply
+        return _set_managed(new, {})  # an object that is not tracked stays so until the first apply
     try:
-        managed = _updated(_bare(live), _bare(new), managed, writer)
+        managed = _update(_strip(live), _strip(new), managed, writer)
     except TypeFault:
-        return _with_managed(new, {})
-    return _with_managed(new, managed)
+        return _set_managed(new, {})
+    return _set_managed(new, managed)
 
 
-def _bare(manifest: Manifest) -> dict[str, Any]:
-    """Without managedFields, which nobody owns."""
+def _strip(manifest: Manifest) -> dict[str, Any]:
+    """Return the manifest without managedFields, which nobody owns."""
     metadata = manifest.get("metadata")
     if not isinstance(metadata, Mapping) or "managedFields" not in metadata:
         return dict(manifest)
     return {**manifest, "metadata": {name: value for name, value in metadata.items() if name != "managedFields"}}
 
 
-def _updated(live: Manifest, new: Manifest, managed: dict[Manager, Owned], writer: Writer) -> dict[Manager, Owned]:
+def _update(live: Manifest, new: Manifest, managed: dict[Manager, Owned], writer: Writer) -> dict[Manager, Owned]:
     for manifest in (new, live):
         check(writer.type_, manifest, duplicates=True)
-    managed = _reconciled(live, managed, writer)
+    managed = _reconcile(live, managed, writer)
     managed, changes = _settle(live, new, managed, None, writer, force=True)
     taken = (changes.modified | changes.added).without(writer.ignored) - _NEVER_OWNED
     if taken:
         manager = writer.manager("Update")
         before = managed[manager].fields if manager in managed else NOTHING
         managed[manager] = Owned(taken | before, writer.version, timestamp(writer.now))
-    return _capped(managed)
+    return _cap(managed)
 
 
-def _capped(managed: dict[Manager, Owned]) -> dict[Manager, Owned]:
-    """At most ten entries of updates: the oldest of a version become one, named ancient-changes."""
+def _cap(managed: dict[Manager, Owned]) -> dict[Manager, Owned]:
+    """Keep at most ten entries of updates: the oldest of a version become one, named ancient-changes."""
     updaters = [manager for manager in managed if manager.operation == "Update"]
     excess = len(updaters) - MOST_UPDATERS
     if excess <= 0:
         return managed
     managed = dict(managed)
-    updaters.sort(key=lambda manager: (managed[manager].time, _identifier(manager)))
+    updaters.sort(key=lambda manager: (managed[manager].time, _write_identifier(manager)))
     first: dict[str, Manager] = {}
     for manager in updaters:
         if excess <= 0:
@@ -254,7 +256,7 @@ def _capped(managed: dict[Manager, Owned]) -> dict[Manager, Owned]:
     return managed
 
 
-def _identifier(manager: Manager) -> str:
+def _write_identifier(manager: Manager) -> str:
     words = {"manager": manager.name, "operation": manager.operation, "apiVersion": manager.version}
     if manager.subresource:
         words["subresource"] = manager.subresource
@@ -267,7 +269,7 @@ def _identifier(manager: Manager) -> str:
 def apply(
     live: Manifest, config: Manifest, writer: Writer, *, force: bool, empty: Manifest, complete: Complete
 ) -> dict[str, Any]:
-    """`live` with `config` applied, managedFields included.
+    """Apply `config` to `live`, managedFields included.
 
     Args:
         live: the stored object, or `empty` when there is none.
@@ -278,20 +280,20 @@ def apply(
         OwnedByOthers: fields of other managers would change, and `force` is false.
         TypeFault: `config` is not of its type.
     """
-    managed = _managed_of(live)
-    live = _bare(live)
+    managed = _read_managed(live)
+    live = _strip(live)
     if not managed and "uid" in live.get("metadata", {}):
         before = Writer("before-first-apply", writer.version, writer.types, writer.now, ignored=writer.ignored)
-        managed = _updated(_bare(empty), live, {}, before)
+        managed = _update(_strip(empty), live, {}, before)
     try:
         merged, managed = _applied(live, config, managed, writer, complete, force=force)
     except OwnedByOthers as refused:
-        if writer.name != "kubectl" or not _upgradable(live, refused, writer):
+        if writer.name != "kubectl" or not _is_upgradable(live, refused, writer):
             raise
         merged, managed = _applied(live, config, managed, writer, complete, force=True)
     if writer.name == "kubectl":
-        merged = _with_last_applied(merged, config)
-    return _with_managed(merged, managed)
+        merged = _update_last_applied(merged, config)
+    return _set_managed(merged, managed)
 
 
 def _applied(
@@ -300,14 +302,14 @@ def _applied(
     type_, manager = writer.type_, writer.manager("Apply")
     check(type_, config)
     check(type_, live, duplicates=True)
-    settled = _reconciled(live, managed, writer)
+    settled = _reconcile(live, managed, writer)
     merged = merge(type_, live, config)
     last = settled.get(manager)
     time = last.time if last is not None else ""
-    wanted = fields_of(type_, config).without(writer.ignored)
+    wanted = collect_fields(type_, config).without(writer.ignored)
     settled[manager] = Owned(wanted, writer.version, time)
     if last is not None and (last.version != writer.version or last.fields - wanted):
-        merged = _pruned(merged, settled, last, writer)
+        merged = _prune(merged, settled, last, writer)
     settled, _ = _settle(live, merged, settled, manager, writer, force=force)
     kept = (settled[manager].fields if manager in settled else NOTHING) - _NEVER_OWNED
     settled.pop(manager, None)
@@ -317,8 +319,8 @@ def _applied(
     return dict(live) if unchanged else complete(merged), settled
 
 
-def _converted(types: Types, before: str, after: str, *values: Any) -> Type | None:
-    """The type in the version `after` of values that are objects of the version `before`; None when it is not served.
+def _convert(types: Types, before: str, after: str, *values: Any) -> Type | None:
+    """Return the type in version `after` of objects of version `before`; None when it is not served.
 
     Raises:
         TypeFault: a value that is not of that type, or holds an item twice. Nothing is checked within one version.
@@ -330,40 +332,40 @@ def _converted(types: Types, before: str, after: str, *values: Any) -> Type | No
     return type_
 
 
-def _pruned(merged: Any, managed: Managed, last: Owned, writer: Writer) -> Any:
-    """Without what the manager applied last time, except what it or anybody else still owns.
+def _prune(merged: Any, managed: Managed, last: Owned, writer: Writer) -> Any:
+    """Remove what the manager applied last time, except what it or anybody else still owns.
 
     Raises:
         TypeFault: an object on the way is not of the type of a version that it must be converted to.
     """
     types = writer.types
-    type_ = _converted(types, writer.version, last.version, merged)
+    type_ = _convert(types, writer.version, last.version, merged)
     if type_ is None or not last.fields:
         return merged
-    gone = with_named_fields(last.fields, type_)
+    gone = add_named_fields(last.fields, type_)
     pruned, at = remove(type_, merged, gone), last.version
     for version in sorted({owned.version for owned in managed.values()}, key=lambda v: (v != last.version, v)):
-        if (other := _converted(types, at, version, merged, pruned)) is not None:
-            pruned, at = _with_owned_items(merged, pruned, version, managed, other), version
-    _converted(types, at, last.version, pruned)
-    before = with_named_fields(fields_of(type_, merged), type_)
-    after = with_named_fields(fields_of(type_, pruned), type_)
+        if (other := _convert(types, at, version, merged, pruned)) is not None:
+            pruned, at = _add_owned_items(merged, pruned, version, managed, other), version
+    _convert(types, at, last.version, pruned)
+    before = add_named_fields(collect_fields(type_, merged), type_)
+    after = add_named_fields(collect_fields(type_, pruned), type_)
     left = remove(type_, merged, (before - after) & gone)
-    _converted(types, last.version, writer.version, left)
+    _convert(types, last.version, writer.version, left)
     return left
 
 
-def _with_owned_items(merged: Any, pruned: Any, version: str, managed: Managed, type_: Type) -> Any:
+def _add_owned_items(merged: Any, pruned: Any, version: str, managed: Managed, type_: Type) -> Any:
     owned = NOTHING
     for entry in managed.values():
         if entry.version == version:
             owned = owned | entry.fields
-    had, has = fields_of(type_, merged), fields_of(type_, pruned)
-    keep = with_named_fields(has, type_) | with_named_fields(owned, type_)
-    return remove(type_, merged, with_named_fields(had, type_) - keep)
+    had, has = collect_fields(type_, merged), collect_fields(type_, pruned)
+    keep = add_named_fields(has, type_) | add_named_fields(owned, type_)
+    return remove(type_, merged, add_named_fields(had, type_) - keep)
 
 
-def _reconciled(live: Manifest, managed: Managed, writer: Writer) -> dict[Manager, Owned]:
+def _reconcile(live: Manifest, managed: Managed, writer: Writer) -> dict[Manager, Owned]:
     """Read each entry as today's schema does; entries of versions no longer served are forgotten.
 
     Raises:
@@ -371,9 +373,9 @@ def _reconciled(live: Manifest, managed: Managed, writer: Writer) -> dict[Manage
     """
     settled = {}
     for manager, owned in managed.items():
-        type_ = _converted(writer.types, writer.version, owned.version, live)
+        type_ = _convert(writer.types, writer.version, owned.version, live)
         if type_ is not None:
-            settled[manager] = Owned(reconciled(owned.fields, type_), owned.version, owned.time)
+            settled[manager] = Owned(reconcile(owned.fields, type_), owned.version, owned.time)
     return settled
 
 
@@ -389,9 +391,9 @@ def _settle(
 
     def changes_in(version: str) -> Comparison:
         if version not in comparisons:
-            type_ = _converted(writer.types, writer.version, version, live, new) or writer.type_
+            type_ = _convert(writer.types, writer.version, version, live, new) or writer.type_
             comparison = compare(type_, live, new)
-            comparisons[version] = comparison.without(writer.ignored_in(version))
+            comparisons[version] = comparison.without(writer.get_ignored(version))
         return comparisons[version]
 
     conflicts: dict[Manager, FieldSet] = {}
@@ -411,8 +413,9 @@ def _settle(
 # kubectl's client-side apply
 
 
-def _upgradable(live: Manifest, refused: OwnedByOthers, writer: Writer) -> bool:
-    """Whether all conflicts are about fields that kubectl itself applied before, client-side, and that are unchanged.
+def _is_upgradable(live: Manifest, refused: OwnedByOthers, writer: Writer) -> bool:
+    """Tell whether all conflicts are about fields that kubectl itself applied before, client-side, and that are
+    unchanged.
 
     Raises:
         OwnedByOthers: only some of them are; names the others.
@@ -426,15 +429,15 @@ def _upgradable(live: Manifest, refused: OwnedByOthers, writer: Writer) -> bool:
     except (ValueError, TypeFault):
         return False
     changes = compare(writer.type_, last, live)
-    own = fields_of(writer.type_, last) - changes.modified - changes.added - changes.removed
+    own = collect_fields(writer.type_, last) - changes.modified - changes.added - changes.removed
     others = [(manager, path) for manager, path in refused.conflicts if path not in own]
     if others:
         raise OwnedByOthers(others) from None
     return True
 
 
-def _with_last_applied(merged: Mapping[str, Any], config: Manifest) -> dict[str, Any]:
-    """With kubectl's annotation brought up to date where there is one."""
+def _update_last_applied(merged: Mapping[str, Any], config: Manifest) -> dict[str, Any]:
+    """Bring kubectl's annotation up to date where there is one."""
     annotations = merged.get("metadata", {}).get("annotations") or {}
     if not annotations.get(LAST_APPLIED):
         return dict(merged)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 
 def shortened(text: str, most: int) -> str:
-    """`text` in at most `most` bytes of UTF-8, at least 64; one that is cut ends with how many bytes are left out.
+    """Shorten `text` to at most `most` bytes of UTF-8, at least 64; a cut one ends with how many bytes are left out.
 
     >>> shortened("all is well", 64)
     'all is well'
@@ -27,10 +27,10 @@ def shortened(text: str, most: int) -> str:
     return f"{kept}... ({len(content) - len(kept.encode())} bytes left out)"
 
 
-def abridged(text: str, most: int) -> str:
-    """The same with the middle left out: who quotes somebody's words says first what it is about, last what is wrong.
+def abridge(text: str, most: int) -> str:
+    """Leave out the middle: people say first what they are about, and last what is wrong.
 
-    >>> abridged("spec.template: " + "x" * 1000 + ": must be small", 96)
+    >>> abridge("spec.template: " + "x" * 1000 + ": must be small", 96)
     'spec.template: xxxxxxxxxxxxxxxxx ... (966 bytes left out) ... xxxxxxxxxxxxxxxxx: must be small'
     """
     content = text.encode("utf-8", "replace")

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, Final
 
 from gitops_core.domain.objects.fieldschemas import DEDUCED, Atom, ListType, MapType, Type, resolve
-from gitops_core.domain.objects.fieldsets import FieldSet, Path, key_element, spelled, value_element
+from gitops_core.domain.objects.fieldsets import FieldSet, Path, spell, write_key_element, write_value_element
 
 
 class _Absent(Enum):
@@ -49,8 +49,8 @@ class Comparison:
         return Comparison(self.removed.without(ignored), self.modified.without(ignored), self.added.without(ignored))
 
 
-def _fitting(atom: Atom, value: Any) -> Atom:
-    """The part of `atom` that `value` is; all of it for null, absent and unfitting values."""
+def _fit(atom: Atom, value: Any) -> Atom:
+    """Return the part of `atom` that `value` is; all of it for null, absent and unfitting values."""
     match value:
         case bool() | int() | float() | str() if atom.scalar is not None:
             return atom if atom.map is None and atom.list is None else Atom(scalar=atom.scalar)
@@ -61,14 +61,14 @@ def _fitting(atom: Atom, value: Any) -> Atom:
     return atom
 
 
-def _part(atom: Atom) -> Part:
+def _find_part(atom: Atom) -> Part:
     return atom.map or atom.scalar or atom.list
 
 
-def _parts(type_: Type, left: Any, right: Any) -> tuple[Part, ...]:
-    """How to look at two values side by side: usually one way; two when they are of different sorts."""
+def _find_parts(type_: Type, left: Any, right: Any) -> tuple[Part, ...]:
+    """Return how to look at two values side by side: usually one way; two when they are of different sorts."""
     atom = resolve(type_)
-    ours, theirs = _part(_fitting(atom, left)), _part(_fitting(atom, right))
+    ours, theirs = _find_part(_fit(atom, left)), _find_part(_fit(atom, right))
     if right is ABSENT:
         return (ours,)
     if left is ABSENT or ours is theirs:
@@ -77,20 +77,20 @@ def _parts(type_: Type, left: Any, right: Any) -> tuple[Part, ...]:
 
 
 def _is_leaf(part: MapType | ListType, left: Any, right: Any) -> bool:
-    """Atomic, or empty on both sides: emptiness and null are then values of their own."""
+    """Tell whether a part is atomic, or empty on both sides: emptiness and null are then values of their own."""
     atomic = part.atomic if isinstance(part, MapType) else not part.associative
-    return atomic or (not _container(part, left) and not _container(part, right))
+    return atomic or (not _get_container(part, left) and not _get_container(part, right))
 
 
-def _container(part: MapType | ListType, value: Any) -> Any:
-    """`value` if it is the container that `part` speaks of, else an empty one."""
+def _get_container(part: MapType | ListType, value: Any) -> Any:
+    """Return `value` if it is the container that `part` describes, else an empty one."""
     if isinstance(part, MapType):
         return value if isinstance(value, dict) else {}
     return value if isinstance(value, list) else []
 
 
-def item_element(list_type: ListType, item: Any) -> str:
-    """The path element of one item of a keyed list or set. Raises TypeFault."""
+def write_item_element(list_type: ListType, item: Any) -> str:
+    """Return the path element of one item of a keyed list or set. Raises TypeFault."""
     if not list_type.keys:
         if isinstance(item, dict):
             raise TypeFault("associative list without keys has an element that's a map type")
@@ -98,7 +98,7 @@ def item_element(list_type: ListType, item: Any) -> str:
             raise TypeFault("not supported: associative list with lists as elements")
         if item is None:
             raise TypeFault("associative list without keys has an element that's an explicit null")
-        return value_element(item)
+        return write_value_element(item)
     if item is None:
         raise TypeFault("associative list with keys may not have a null element")
     if not isinstance(item, dict):
@@ -112,11 +112,11 @@ def item_element(list_type: ListType, item: Any) -> str:
             f"associative list with keys has an element that omits all key fields [{names}]"
             " (and doesn't have default values for any key fields)"
         )
-    return key_element(keys)
+    return write_key_element(keys)
 
 
 def equal(left: Any, right: Any) -> bool:
-    """JSON equality, where true is not 1."""
+    """Compare as JSON, where true is not 1."""
     if isinstance(left, dict):
         return (
             isinstance(right, dict)
@@ -132,7 +132,7 @@ def equal(left: Any, right: Any) -> bool:
 
 
 def compare(type_: Type, left: Any, right: Any) -> Comparison:
-    """What changes from `left` to `right`."""
+    """Compare `left` with `right`: what changes from one to the other."""
     removed: list[Path] = []
     modified: list[Path] = []
     added: list[Path] = []
@@ -145,14 +145,14 @@ _Changes = tuple[list[Path], list[Path], list[Path]]
 
 def _compare(type_: Type, left: Any, right: Any, path: Path, changes: _Changes) -> None:
     removed, modified, added = changes
-    for part in _parts(type_, left, right):
+    for part in _find_parts(type_, left, right):
         if isinstance(part, str) or part is None or _is_leaf(part, left, right):
             if left is not ABSENT and right is not ABSENT and not equal(left, right):
                 modified.append(path)
         elif isinstance(part, MapType):
-            _compare_maps(part, _container(part, left), _container(part, right), path, changes)
+            _compare_maps(part, _get_container(part, left), _get_container(part, right), path, changes)
         else:
-            _compare_lists(part, _container(part, left), _container(part, right), path, changes)
+            _compare_lists(part, _get_container(part, left), _get_container(part, right), path, changes)
     if left is ABSENT:
         added.append(path)
     elif right is ABSENT:
@@ -170,7 +170,7 @@ def _compare_maps(
 
 def _compare_lists(part: ListType, left: Sequence[Any], right: Sequence[Any], path: Path, changes: _Changes) -> None:
     removed, modified, added = changes
-    ours, theirs = _grouped(part, left), _grouped(part, right)
+    ours, theirs = _group(part, left), _group(part, right)
     for element in ours.keys() | theirs.keys():
         mine, yours, here = ours.get(element, []), theirs.get(element, []), (*path, element)
         if len(mine) > 1 and len(yours) > 1:
@@ -188,10 +188,10 @@ def _compare_lists(part: ListType, left: Sequence[Any], right: Sequence[Any], pa
             _compare(part.element, mine[0] if mine else ABSENT, yours[0] if yours else ABSENT, here, changes)
 
 
-def _grouped(part: ListType, items: Sequence[Any]) -> dict[str, list[Any]]:
+def _group(part: ListType, items: Sequence[Any]) -> dict[str, list[Any]]:
     groups: dict[str, list[Any]] = {}
     for item in items:
-        groups.setdefault(item_element(part, item), []).append(item)
+        groups.setdefault(write_item_element(part, item), []).append(item)
     return groups
 
 
@@ -199,18 +199,18 @@ def _grouped(part: ListType, items: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 def merge(type_: Type, live: Any, config: Any) -> Any:
-    """`live` with everything that `config` says; nothing is removed.
+    """Merge everything that `config` says into `live`; nothing is removed.
 
     Items of a list that `config` changes stand in its order, with the others of `live` kept between them.
     """
     merged: Any = ABSENT
-    for part in _parts(type_, live, config):
+    for part in _find_parts(type_, live, config):
         if isinstance(part, str) or part is None or _is_leaf(part, live, config):
             merged = live if config is ABSENT else config
         elif isinstance(part, MapType):
-            merged = _merge_maps(part, _container(part, live), _container(part, config))
+            merged = _merge_maps(part, _get_container(part, live), _get_container(part, config))
         else:
-            merged = _merge_lists(part, _container(part, live), _container(part, config))
+            merged = _merge_lists(part, _get_container(part, live), _get_container(part, config))
     return merged
 
 
@@ -222,8 +222,8 @@ def _merge_maps(part: MapType, live: Mapping[str, Any], config: Mapping[str, Any
 
 
 def _merge_lists(part: ListType, live: Sequence[Any], config: Sequence[Any]) -> list[Any]:
-    left = [item_element(part, item) for item in live]
-    right = [item_element(part, item) for item in config]
+    left = [write_item_element(part, item) for item in live]
+    right = [write_item_element(part, item) for item in config]
     wanted = dict(zip(right, config, strict=True))
     had: dict[str, Any] = {}
     for element, item in zip(left, live, strict=True):
@@ -265,30 +265,30 @@ def _merge_lists(part: ListType, live: Sequence[Any], config: Sequence[Any]) -> 
 # sets of fields
 
 
-def fields_of(type_: Type, value: Any) -> FieldSet:
-    """Every leaf and every item that `value` mentions: what applying it makes one own."""
-    return FieldSet.of(_fields(type_, value, ()))
+def collect_fields(type_: Type, value: Any) -> FieldSet:
+    """Return every leaf and every item that `value` mentions: applying it makes one own them."""
+    return FieldSet.of(_collect_fields(type_, value, ()))
 
 
-def _fields(type_: Type, value: Any, path: Path) -> Iterator[Path]:
-    part = _part(_fitting(resolve(type_), value))
+def _collect_fields(type_: Type, value: Any, path: Path) -> Iterator[Path]:
+    part = _find_part(_fit(resolve(type_), value))
     if isinstance(part, MapType) and not part.atomic:
-        for name, inner in _container(part, value).items():
+        for name, inner in _get_container(part, value).items():
             here = (*path, "f:" + name)
-            yield from _fields(part.type_of(name) or DEDUCED, inner, here)
+            yield from _collect_fields(part.type_of(name) or DEDUCED, inner, here)
             if inner is None or inner == {} or name not in part.fields:
                 yield here
     elif isinstance(part, ListType) and part.associative:
-        for element, items in _grouped(part, _container(part, value)).items():
+        for element, items in _group(part, _get_container(part, value)).items():
             if len(items) == 1:
-                yield from _fields(part.element, items[0], (*path, element))
+                yield from _collect_fields(part.element, items[0], (*path, element))
             yield (*path, element)
     else:
         yield path
 
 
-def with_named_fields(fields: FieldSet, type_: Type | None) -> FieldSet:
-    """`fields` and every struct field on the way to them."""
+def add_named_fields(fields: FieldSet, type_: Type | None) -> FieldSet:
+    """Return `fields` and every struct field on the way to them."""
     atom = resolve(type_) if type_ is not None else Atom()
     members = set(fields.members)
     children: dict[str, FieldSet] = {}
@@ -300,25 +300,25 @@ def with_named_fields(fields: FieldSet, type_: Type | None) -> FieldSet:
                 members.add(element)
         elif element[0] == "k" and atom.list is not None:
             inner = atom.list.element
-        children[element] = with_named_fields(below, inner)
+        children[element] = add_named_fields(below, inner)
     return FieldSet(frozenset(members), children)
 
 
 def remove(type_: Type, value: Any, fields: FieldSet) -> Any:
-    """`value` without `fields`; what becomes empty becomes null."""
-    part = _part(_fitting(resolve(type_), value))
+    """Return `value` without `fields`; what becomes empty becomes null."""
+    part = _find_part(_fit(resolve(type_), value))
     if isinstance(part, MapType) and isinstance(value, dict):
         if part.atomic or not value:
             return None
-        return _removed_from_map(part, value, fields) or None
+        return _remove_from_map(part, value, fields) or None
     if isinstance(part, ListType) and isinstance(value, list):
         if not part.associative or not value:
             return None
-        return _removed_from_list(part, value, fields) or None
+        return _remove_from_list(part, value, fields) or None
     return value if isinstance(part, str) else None
 
 
-def _removed_from_map(part: MapType, value: Mapping[str, Any], fields: FieldSet) -> dict[str, Any]:
+def _remove_from_map(part: MapType, value: Mapping[str, Any], fields: FieldSet) -> dict[str, Any]:
     rest: dict[str, Any] = {}
     for name, inner in value.items():
         element = "f:" + name
@@ -329,10 +329,10 @@ def _removed_from_map(part: MapType, value: Mapping[str, Any], fields: FieldSet)
     return rest
 
 
-def _removed_from_list(part: ListType, items: Sequence[Any], fields: FieldSet) -> list[Any]:
+def _remove_from_list(part: ListType, items: Sequence[Any], fields: FieldSet) -> list[Any]:
     rest: list[Any] = []
     for item in items:
-        element = item_element(part, item)
+        element = write_item_element(part, item)
         if element in fields.members:
             continue
         below = fields.below(element)
@@ -340,14 +340,14 @@ def _removed_from_list(part: ListType, items: Sequence[Any], fields: FieldSet) -
     return rest
 
 
-def reconciled(fields: FieldSet, type_: Type) -> FieldSet:
-    """`fields` as they read when a list or map became atomic since they were written: the whole of it is owned."""
-    atomic = FieldSet.of(_turned_atomic(fields, type_, (), whole=False))
+def reconcile(fields: FieldSet, type_: Type) -> FieldSet:
+    """Return `fields` as they read when a list or map became atomic since they were written: all of it is owned."""
+    atomic = FieldSet.of(_find_turned_atomic(fields, type_, (), whole=False))
     return fields.without(atomic) | atomic if atomic else fields
 
 
-def _turned_atomic(fields: FieldSet | None, type_: Type, path: Path, *, whole: bool) -> Iterator[Path]:
-    part = _part(resolve(type_))
+def _find_turned_atomic(fields: FieldSet | None, type_: Type, path: Path, *, whole: bool) -> Iterator[Path]:
+    part = _find_part(resolve(type_))
     if isinstance(part, ListType):
         if not whole and not part.associative:
             yield path
@@ -366,27 +366,27 @@ def _turned_atomic(fields: FieldSet | None, type_: Type, path: Path, *, whole: b
         if inner is not None and fields is not None:
             below = fields.children.get(element)
             member = element in fields.members and below is None
-            yield from _turned_atomic(below, inner, (*path, element), whole=member)
+            yield from _find_turned_atomic(below, inner, (*path, element), whole=member)
 
 
 # checking
 
 
 def check(type_: Type, value: Any, *, duplicates: bool = False) -> None:
-    """Raises TypeFault.
+    """Raise TypeFault when a value is not of its type.
 
     Args:
         duplicates: whether sets and keyed lists may hold an item twice.
     """
-    faults = list(_faults(type_, value, "", duplicates))
+    faults = list(_find_faults(type_, value, "", duplicates))
     if len(faults) == 1:
         raise TypeFault(faults[0])
     if faults:
         raise TypeFault("\n".join(["errors:", *("  " + fault for fault in faults)]))
 
 
-def _faults(type_: Type, value: Any, path: str, duplicates: bool) -> Iterator[str]:
-    part = _part(_fitting(resolve(type_), value))
+def _find_faults(type_: Type, value: Any, path: str, duplicates: bool) -> Iterator[str]:
+    part = _find_part(_fit(resolve(type_), value))
     if value is None:
         return
     if isinstance(part, MapType):
@@ -398,14 +398,14 @@ def _faults(type_: Type, value: Any, path: str, duplicates: bool) -> Iterator[st
             if inner_type is None:
                 yield f"{path}.{name}: field not declared in schema"
                 return
-            yield from _faults(inner_type, inner, f"{path}.{name}", duplicates)
+            yield from _find_faults(inner_type, inner, f"{path}.{name}", duplicates)
     elif isinstance(part, ListType):
         if not isinstance(value, list):
             yield f"{path}: expected list, got &{{{_go(value)}}}"
             return
         yield from _list_faults(part, value, path, duplicates)
     elif part is not None:
-        yield from _scalar_faults(part, value, path)
+        yield from _find_scalar_faults(part, value, path)
 
 
 def _list_faults(part: ListType, items: Sequence[Any], path: str, duplicates: bool) -> Iterator[str]:
@@ -414,18 +414,18 @@ def _list_faults(part: ListType, items: Sequence[Any], path: str, duplicates: bo
         here = f"[{index}]"
         if part.associative:
             try:
-                element = item_element(part, item)
+                element = write_item_element(part, item)
             except TypeFault as fault:
                 yield f"{path}: element {index}: {fault}"
                 return
-            here = spelled((element,))
+            here = spell((element,))
             if element in seen and not duplicates:
                 yield f"{path}: duplicate entries for key {here}"
             seen.add(element)
-        yield from _faults(part.element, item, path + here, duplicates)
+        yield from _find_faults(part.element, item, path + here, duplicates)
 
 
-def _scalar_faults(scalar: str, value: Any, path: str) -> Iterator[str]:
+def _find_scalar_faults(scalar: str, value: Any, path: str) -> Iterator[str]:
     match scalar:
         case "numeric":
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -442,7 +442,7 @@ def _scalar_faults(scalar: str, value: Any, path: str) -> Iterator[str]:
 
 
 def _go(value: Any) -> str:
-    """`value` as Go's %v prints it."""
+    """Print `value` as Go's %v does."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -9,32 +9,32 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gitops_core.domain.objects.decoding import with_plain_numbers
+from gitops_core.domain.objects.decoding import write_plain_numbers
 from gitops_core.errors import FieldFault
 
 
-def duplicate_faults(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[FieldFault]:
+def find_duplicate_faults(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[FieldFault]:
     """
     Args:
         schema: an OpenAPI v3 schema with x-kubernetes-list-type marks.
     """
     if isinstance(value, list):
-        yield from _repeated(schema, value, path)
+        yield from _find_repeated(schema, value, path)
         for index, item in enumerate(value):
-            yield from duplicate_faults(schema.get("items") or {}, item, f"{path}[{index}]")
+            yield from find_duplicate_faults(schema.get("items") or {}, item, f"{path}[{index}]")
     elif isinstance(value, Mapping):
         properties, others = schema.get("properties") or {}, schema.get("additionalProperties")
         for name, inner in value.items():
             if isinstance(others, Mapping):
-                yield from duplicate_faults(others, inner, f"{path}[{name}]")
+                yield from find_duplicate_faults(others, inner, f"{path}[{name}]")
             if name in properties:
-                yield from duplicate_faults(properties[name], inner, f"{path}.{name}" if path else name)
+                yield from find_duplicate_faults(properties[name], inner, f"{path}.{name}" if path else name)
 
 
-def _repeated(schema: Mapping[str, Any], items: Sequence[Any], path: str) -> Iterator[FieldFault]:
+def _find_repeated(schema: Mapping[str, Any], items: Sequence[Any], path: str) -> Iterator[FieldFault]:
     match schema.get("x-kubernetes-list-type"):
         case "set":
-            identities = [with_plain_numbers(item) if isinstance(item, Mapping | list) else item for item in items]
+            identities = [write_plain_numbers(item) if isinstance(item, Mapping | list) else item for item in items]
         case "map":
             strangers = [n for n, item in enumerate(items) if not isinstance(item, Mapping | None)]
             if strangers:
@@ -44,7 +44,7 @@ def _repeated(schema: Mapping[str, Any], items: Sequence[Any], path: str) -> Ite
             keys = schema.get("x-kubernetes-list-map-keys", ())
             identities = [{key: (item or {})[key] for key in keys if key in (item or {})} for item in items]
             if len(keys) > 1:
-                identities = with_plain_numbers(identities)  # one key is compared as a value, several as their JSON
+                identities = write_plain_numbers(identities)  # one key is compared as a value, several as their JSON
         case _:
             return
     seen: dict[str, int] = {}

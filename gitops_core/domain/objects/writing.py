@@ -19,12 +19,12 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from gitops_core.domain.objects import serversideapply
-from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet, spelled
+from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet, spell
 from gitops_core.domain.objects.serversideapply import OwnedByOthers, Types, Writer
 from gitops_core.domain.objects.typedvalues import TypeFault, equal
 from gitops_core.errors import ApplyConflict, BadRequest, Conflict, FieldConflict, FieldFault, Invalid
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, timestamp
-from gitops_core.schema import identical
+from gitops_core.schema import is_identical
 
 Object = dict[str, Any]
 
@@ -93,26 +93,26 @@ class Serving:
         return Writer(field_manager, self.kind.api_version, self.types, now, subresource, ignored)
 
     def shown(self, manifest: Object) -> Object:
-        """A stored object, as this version has it."""
+        """Return a stored object, as this version has it."""
         return manifest if manifest["apiVersion"] == self.kind.api_version else self.read(manifest)
 
 
-def created(serving: Serving, sent: Manifest, writer: Writer, uid: str) -> Object:
-    """The object that a creation stores; its resourceVersion is the store's to set."""
+def plan_create(serving: Serving, sent: Manifest, writer: Writer, uid: str) -> Object:
+    """Return the object that a creation stores; its resourceVersion is the store's to set."""
     metadata = dict(sent.get("metadata") or {})
     if metadata.pop("resourceVersion", ""):
         raise BadRequest("resourceVersion should not be set on objects to be created")
     for name in _SYSTEM:
         metadata.pop(name, None)
-    new = serving.admit(_placed(serving, {**sent, "metadata": metadata}), merged=False)
+    new = serving.admit(_place(serving, {**sent, "metadata": metadata}), merged=False)
     new = serversideapply.update(serving.empty, new, writer, created=True)
-    return _begun(serving, new, uid, writer.now)
+    return _begin(serving, new, uid, writer.now)
 
 
-def applied(
+def plan_apply(
     serving: Serving, live: Manifest | None, sent: Manifest, writer: Writer, *, force: bool, uid: str
 ) -> Object:
-    """The object that a server-side apply stores; the stored one when it changes nothing.
+    """Return the object that a server-side apply stores; the stored one when it changes nothing.
 
     Raises:
         ApplyConflict, BadRequest, Invalid, Conflict.
@@ -120,16 +120,16 @@ def applied(
     ref = serving.ref(sent)
     if (sent.get("metadata") or {}).get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
-    base = live if live is not None else _placed(serving, serving.empty)
+    base = live if live is not None else _place(serving, serving.empty)
 
     def complete(merged: Object) -> Object:
-        return serving.admit(_placed(serving, merged), merged=True)
+        return serving.admit(_place(serving, merged), merged=True)
 
     try:
         merged = serversideapply.apply(base, sent, writer, force=force, empty=serving.empty, complete=complete)
     except OwnedByOthers as refused:
         raise ApplyConflict(
-            ref, [FieldConflict(manager.name, spelled(path)) for manager, path in refused.conflicts]
+            ref, [FieldConflict(manager.name, spell(path)) for manager, path in refused.conflicts]
         ) from None
     except TypeFault as fault:
         kind = f"{serving.kind.api_version}, Kind={serving.kind.kind}"
@@ -140,31 +140,32 @@ def applied(
         if metadata.get("uid"):
             raise Conflict(f"{ref}: uid mismatch: the object has uid {metadata['uid']}, and no object was found")
         metadata.pop("resourceVersion", "")
-        return _begun(serving, {**merged, "metadata": metadata}, uid, writer.now)
-    return _changed(serving, live, merged, writer)
+        return _begin(serving, {**merged, "metadata": metadata}, uid, writer.now)
+    return _change(serving, live, merged, writer)
 
 
-def updated(serving: Serving, live: Manifest, sent: Manifest, writer: Writer) -> Object:
-    """The object that a PUT or a patch stores, `sent` being the whole object as wished; the stored one for no change.
+def plan_update(serving: Serving, live: Manifest, sent: Manifest, writer: Writer) -> Object:
+    """Return the object that a PUT or a patch stores, `sent` being the whole object as wished; the stored one for no
+    change.
 
     Raises:
         Conflict: it is of another resourceVersion or uid.
         Invalid.
     """
-    new = serving.admit(_placed(serving, sent), merged=False)
+    new = serving.admit(_place(serving, sent), merged=False)
     if (sent.get("metadata") or {}).get("managedFields") == []:
         new["metadata"]["managedFields"] = []  # empty, which is dropped anywhere else, means: forget all owners
-    return _changed(serving, live, serversideapply.update(live, new, writer), writer)
+    return _change(serving, live, serversideapply.update(live, new, writer), writer)
 
 
-def _placed(serving: Serving, sent: Manifest) -> Object:
+def _place(serving: Serving, sent: Manifest) -> Object:
     metadata = dict(sent.get("metadata") or {})
     if not serving.namespaced:
         metadata.pop("namespace", None)
     return {**sent, "apiVersion": serving.kind.api_version, "kind": serving.kind.kind, "metadata": metadata}
 
 
-def _begun(serving: Serving, new: Object, uid: str, now: datetime) -> Object:
+def _begin(serving: Serving, new: Object, uid: str, now: datetime) -> Object:
     metadata = {**new["metadata"], "uid": uid, "creationTimestamp": timestamp(now)}
     metadata.pop("generation", None)
     if serving.counts:
@@ -178,7 +179,7 @@ def _begun(serving: Serving, new: Object, uid: str, now: datetime) -> Object:
     return new
 
 
-def _changed(serving: Serving, live: Manifest, new: Object, writer: Writer) -> Object:
+def _change(serving: Serving, live: Manifest, new: Object, writer: Writer) -> Object:
     ref, old_metadata = serving.ref(live), live["metadata"]
     metadata = dict(new["metadata"])
     for name, what in (("resourceVersion", "version"), ("uid", "uid")):
@@ -198,24 +199,24 @@ def _changed(serving: Serving, live: Manifest, new: Object, writer: Writer) -> O
         new = {name: value for name, value in new.items() if name != "status"}
         new |= {"status": live["status"]} if "status" in live else {}
     new = {**new, "metadata": metadata}
-    if serving.counts and writer.subresource != "status" and not _same_but_metadata(serving, live, new):
+    if serving.counts and writer.subresource != "status" and not _is_same_but_metadata(serving, live, new):
         metadata["generation"] = old_metadata.get("generation", 0) + 1
     _check(serving, new, live, subresource=writer.subresource)
-    return _with_old_times(live, new)
+    return _keep_old_times(live, new)
 
 
-def _same_but_metadata(serving: Serving, live: Manifest, new: Manifest) -> bool:
+def _is_same_but_metadata(serving: Serving, live: Manifest, new: Manifest) -> bool:
     unlike = {"metadata", "status"} if serving.has_status else {"metadata"}
     ours = {name: value for name, value in live.items() if name not in unlike}
     theirs = {name: value for name, value in new.items() if name not in unlike}
     if serving.kind.kind == "Deployment":  # its strategy counts changes of annotations too
         ours["annotations"] = live["metadata"].get("annotations") or {}
         theirs["annotations"] = new["metadata"].get("annotations") or {}
-    return identical(ours, theirs)
+    return is_identical(ours, theirs)
 
 
-def _with_old_times(live: Manifest, new: Object) -> Object:
-    """`live` itself if `new` differs in the times of managedFields only: a write of the same is no write."""
+def _keep_old_times(live: Manifest, new: Object) -> Object:
+    """Return `live` itself if `new` differs in the times of managedFields only: a write of the same is no write."""
     if not equal({**live, "metadata": None}, {**new, "metadata": None}):
         return new
     old, now = ({**m["metadata"], "managedFields": None} for m in (live, new))
@@ -226,7 +227,7 @@ def _with_old_times(live: Manifest, new: Object) -> Object:
 
 
 def _check(serving: Serving, new: Object, live: Manifest | None, *, subresource: str) -> None:
-    """Raises Invalid."""
+    """Raise Invalid when the object must not be stored."""
     faults = list(serving.validate(new, live, subresource=subresource))
     if faults:
         ref = serving.ref(new)

@@ -25,7 +25,7 @@ class _Value:
 
 
 def check_expansion(data: bytes) -> None:
-    """Raises Malformed: a value contains itself, is nested too deep, or is too many when aliases are written out."""
+    """Raise Malformed: a value contains itself, is nested too deep, or is too many when aliases are written out."""
     anchors: dict[str, _Value] = {}
     open_: list[_Value] = []
     aliased = 0
@@ -35,7 +35,7 @@ def check_expansion(data: bytes) -> None:
                 case yaml.DocumentStartEvent():
                     anchors.clear()
                 case yaml.CollectionStartEvent():
-                    open_.append(_named(anchors, event, _Value()))
+                    open_.append(_find_named(anchors, event, _Value()))
                     if len(open_) > MAX_DEPTH:
                         raise Malformed(_line(event), f"nested more than {MAX_DEPTH} deep")
                 case yaml.CollectionEndEvent():
@@ -44,7 +44,7 @@ def check_expansion(data: bytes) -> None:
                     _add(open_, closed.size)
                 case yaml.ScalarEvent():
                     size = 1 + len(event.value) // CHARACTERS_OF_A_NODE
-                    _named(anchors, event, _Value(size, is_open=False))
+                    _find_named(anchors, event, _Value(size, is_open=False))
                     _add(open_, size)
                 case yaml.AliasEvent() if (value := anchors.get(event.anchor or "")) is not None:
                     if value.is_open:
@@ -60,7 +60,7 @@ def check_expansion(data: bytes) -> None:
         raise Malformed(0, str(error).splitlines()[0]) from None
 
 
-def _named(anchors: dict[str, _Value], event: yaml.NodeEvent, value: _Value) -> _Value:
+def _find_named(anchors: dict[str, _Value], event: yaml.NodeEvent, value: _Value) -> _Value:
     if event.anchor is not None:
         anchors[event.anchor] = value
     return value

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gitops_core.domain.render.expansion import check_expansion
-from gitops_core.domain.render.kustomizations import Role, as_text, inline_documents, rewritten, rewritten_plugins
+from gitops_core.domain.render.kustomizations import Role, as_text, decode_inline, rewrite_plugins, rewritten
 from gitops_core.domain.render.manifests import Malformed, documents
 from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import Tree
@@ -58,30 +58,30 @@ class PlacedTree(Tree):
         return path in self._paths
 
 
-def manifest_files(paths: Collection[str]) -> tuple[str, ...]:
-    """The YAML files among `paths`, in the order in which a walk meets them."""
+def list_manifests(paths: Collection[str]) -> tuple[str, ...]:
+    """Return the YAML files among `paths`, in the order in which a walk meets them."""
     return tuple(sorted((path for path in paths if path.endswith(EXTENSIONS)), key=_walk_order))
 
 
-def kustomization_file(paths: Collection[str], folder: str) -> str | None:
-    """The path of the folder's kustomization file, or None."""
+def find_kustomization(paths: Collection[str], folder: str) -> str | None:
+    """Return the path of the folder's kustomization file, or None."""
     candidates = (posixpath.join(folder, name) for name in NAMES)
     return next((path for path in candidates if path in paths), None)
 
 
 def is_plain(paths: Collection[str]) -> bool:
-    """Whether no folder among `paths` has a kustomization file."""
+    """Tell whether no folder among `paths` has a kustomization file."""
     return not any(path.rpartition("/")[2] in NAMES for path in paths)
 
 
-def generated_resources(paths: Collection[str], folder: str) -> tuple[str, ...]:
-    """The resources of a folder without a kustomization file, relative to it, in walk order."""
+def list_resources(paths: Collection[str], folder: str) -> tuple[str, ...]:
+    """Return the resources of a folder without a kustomization file, relative to it, in walk order."""
     prefix = f"{folder}/" if folder else ""
     inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
     built = {path.rpartition("/")[0] for path in inside if path.rpartition("/")[2] in NAMES}
     resources: dict[str, None] = {}
     for path in sorted(inside, key=_walk_order):
-        above = next((parent for parent in _parents(path) if parent in built), None)
+        above = next((parent for parent in _list_parents(path) if parent in built), None)
         if above is not None:
             resources[above] = None
         elif path.endswith(EXTENSIONS):
@@ -126,14 +126,14 @@ class Build:
         return frozenset(key for document in self.documents.values() for key, value in document.items() if value)
 
     def name(self, folder: str) -> str:
-        """What the folder is called below the build; a folder that is new gets the next name."""
+        """Return the folder's name below the build; a folder that is new gets the next name."""
         if folder not in self._numbers:
             self._numbers[folder] = len(self.folders)
             self.folders.append(folder)
         return f"{self.token}-d{self._numbers[folder]}"
 
     def add(self, here: str, place: str, text: bytes | None = None) -> str:
-        """The name, in folder `here` of the build, of the repository's file `place`, or of `text` in its stead."""
+        """Add the repository's file `place`, or `text` in its stead; return its name in folder `here` of the build."""
         name = f"{self.token}-f{len(self.places)}"
         self.places.append(place)
         if text is None:
@@ -145,8 +145,8 @@ class Build:
                 raise ManifestInvalid(f"plug-ins and patches are larger than {MAX_WRITTEN >> 20} MiB")
         return name
 
-    def in_words_of_the_repository(self, text: str, *, seen_from: str | None = None) -> str:
-        """`text` with paths of the repository in place of our names.
+    def translate_names(self, text: str, *, seen_from: str | None = None) -> str:
+        """Replace our names in `text` by paths of the repository.
 
         Args:
             seen_from: the folder to which the paths shall be relative, if they shall.
@@ -164,7 +164,7 @@ class Build:
 
 
 def build_of(files: Tree, folder: str, top: Mapping[str, Any], token: str) -> Build:
-    """What a build of `folder` uses, following its resources.
+    """Gather what a build of `folder` uses, following its resources.
 
     Args:
         top: the kustomization to build, which is not a file of the repository yet.
@@ -175,9 +175,9 @@ def build_of(files: Tree, folder: str, top: Mapping[str, Any], token: str) -> Bu
     """
     build = Build(token, documents={folder: top})
     build.name(folder)
-    known = _folders(files)
+    known = _list_folders(files)
     for here in build.folders:  # which grows meanwhile
-        path = kustomization_file(files, here) or posixpath.join(here, NAMES[0])
+        path = find_kustomization(files, here) or posixpath.join(here, NAMES[0])
         if here not in build.documents:
             build.documents[here] = _read_folder(files, here)
         try:
@@ -220,7 +220,7 @@ class _Reader:
                     raise ManifestInvalid(f"{place}: {text!r} is neither a path nor key=path")
                 return f"{key or posixpath.basename(text.rstrip('/'))}={self._file(path, place)}"
             case Role.PATCH:
-                if inline_documents(text) is None:
+                if decode_inline(text) is None:
                     return self._yaml(text, place)
                 return self.build.add(self.here, self.path, text.encode())
             case Role.PLUGIN:
@@ -244,7 +244,7 @@ class _Reader:
         return self.seen[False, target]
 
     def _yaml(self, text: str, place: str) -> str:
-        """As _file, of what kustomize decodes."""
+        """Return the name as `_file` does, for a file that kustomize decodes."""
         name, target = self._file(text, place), self._inside(text, place)
         if target not in self.build.checked:
             _check(self.files[target], f"{place}: {target}")
@@ -252,7 +252,7 @@ class _Reader:
         return name
 
     def _plugins(self, text: str, place: str) -> str:
-        inline = inline_documents(text)
+        inline = decode_inline(text)
         if inline is not None:
             return self.build.add(self.here, self.path, self._as_plugins(inline, place)) if inline else ""
         target = self._inside(text, place)
@@ -268,7 +268,7 @@ class _Reader:
         return self.seen[True, target]
 
     def _as_plugins(self, found: list[Any], place: str) -> bytes:
-        made = rewritten_plugins(found, posixpath.basename(self.here), place, self.visit)
+        made = rewrite_plugins(found, posixpath.basename(self.here), place, self.visit)
         return b"\n---\n".join(as_text(plugin) for plugin in made)
 
     def _inside(self, text: str, place: str) -> str:
@@ -287,7 +287,7 @@ class _Reader:
 
 
 def _check(data: bytes, place: str) -> None:
-    """Raises ManifestInvalid: kustomize would not be done with it soon."""
+    """Raise ManifestInvalid when kustomize would not be done with the file soon."""
     try:
         check_expansion(data)
     except Malformed as error:
@@ -295,7 +295,7 @@ def _check(data: bytes, place: str) -> None:
 
 
 def read_kustomization(files: Mapping[str, bytes], path: str) -> Mapping[str, Any]:
-    """The decoded kustomization file. Raises ManifestInvalid."""
+    """Decode the kustomization file. Raises ManifestInvalid."""
     try:
         found = [document for _, document in documents(files[path]) if document is not None]
     except Malformed as error:
@@ -308,7 +308,7 @@ def read_kustomization(files: Mapping[str, bytes], path: str) -> Mapping[str, An
 
 
 def _read_folder(files: Tree, folder: str) -> Mapping[str, Any]:
-    path = kustomization_file(files, folder)
+    path = find_kustomization(files, folder)
     if path is None:
         names = [posixpath.join(folder, name) for name in NAMES]
         reason = next((f" ({name} {why})" for name in names if (why := files.absence(name))), "")
@@ -316,12 +316,12 @@ def _read_folder(files: Tree, folder: str) -> Mapping[str, Any]:
     return read_kustomization(files, path)
 
 
-def _folders(paths: Collection[str]) -> frozenset[str]:
-    return frozenset({"", *(parent for path in paths for parent in _parents(path))})
+def _list_folders(paths: Collection[str]) -> frozenset[str]:
+    return frozenset({"", *(parent for path in paths for parent in _list_parents(path))})
 
 
-def _parents(path: str) -> Iterator[str]:
-    """The folders above `path`, the outermost first, without the root."""
+def _list_parents(path: str) -> Iterator[str]:
+    """Return the folders above `path`, the outermost first, without the root."""
     parts = path.split("/")
     return ("/".join(parts[:end]) for end in range(1, len(parts)))
 

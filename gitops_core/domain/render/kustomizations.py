@@ -173,7 +173,7 @@ _PLUGINS: Mapping[str, Mapping[str, Shape]] = {
 
 
 def rewritten(document: Mapping[str, Any], visit: Visit) -> Mapping[str, Any]:
-    """The kustomization with everything that names files replaced by what `visit` says.
+    """Return the kustomization with everything that names files replaced by what `visit` returns.
 
     Raises:
         ManifestInvalid: a key is unknown or a value has not its form; names the place, not the file.
@@ -182,11 +182,11 @@ def rewritten(document: Mapping[str, Any], visit: Visit) -> Mapping[str, Any]:
         if document.get(name):
             raise ManifestInvalid(f"{name} is not supported in a kustomization file: use a HelmRelease")
     known = {key: value for key, value in document.items() if key not in _HELM}
-    return dict(_mapping(known, KUSTOMIZATION, "", visit))
+    return dict(_get_mapping(known, KUSTOMIZATION, "", visit))
 
 
-def rewritten_plugins(found: list[Any], folder: str, place: str, visit: Visit) -> list[Mapping[str, Any]]:
-    """The configurations of generators, transformers or validators, rewritten likewise.
+def rewrite_plugins(found: list[Any], folder: str, place: str, visit: Visit) -> list[Mapping[str, Any]]:
+    """Rewrite the configurations of generators, transformers or validators likewise.
 
     Args:
         folder: the name of the folder that is built, the value of a ValueAddTransformer that says none.
@@ -208,17 +208,17 @@ def rewritten_plugins(found: list[Any], folder: str, place: str, visit: Visit) -
             )
         _check_annotations(document.get("metadata"), place)
         shape = _Fields({**_plain("apiVersion kind"), "metadata": _METADATA, **_PLUGINS[kind]})
-        plugin = _mapping(document, shape, place, visit)
+        plugin = _get_mapping(document, shape, place, visit)
         if kind == "ValueAddTransformer":
             plugin.setdefault("value", folder)
         made.append(plugin)
     return made
 
 
-def inline_documents(text: str) -> list[Any] | None:
-    """The documents of a text that stands in a kustomization itself; None if it is to be taken for a path.
+def decode_inline(text: str) -> list[Any] | None:
+    """Return the documents of a text that stands in a kustomization itself; None if it is to be taken for a path.
 
-    >>> inline_documents("base/kustomization.yaml"), inline_documents("{a: 1}"), inline_documents("a: 1\\n---\\n")
+    >>> decode_inline("base/kustomization.yaml"), decode_inline("{a: 1}"), decode_inline("a: 1\\n---\\n")
     (None, [{'a': 1}], [{'a': 1}])
     """
     try:
@@ -230,7 +230,7 @@ def inline_documents(text: str) -> list[Any] | None:
 
 
 def as_text(value: Any) -> bytes:
-    """`value` as JSON that every YAML parser reads as the same: no raw character that YAML folds or refuses."""
+    """Write `value` as JSON that every YAML parser reads as the same: no raw character that YAML folds or refuses."""
     try:
         return _NOT_IN_YAML.sub(
             lambda match: f"\\u{ord(match[0]):04x}", json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -242,7 +242,7 @@ def as_text(value: Any) -> bytes:
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
-def _rewritten(value: Any, shape: Shape, place: str, visit: Visit) -> Any:
+def _rewrite(value: Any, shape: Shape, place: str, visit: Visit) -> Any:
     match shape:
         case Role():
             if not isinstance(value, str):
@@ -253,41 +253,41 @@ def _rewritten(value: Any, shape: Shape, place: str, visit: Visit) -> Any:
                 raise ManifestInvalid(f"{place} must be a list")
             items = list(enumerate(value))
             if shape.of is Role.PLUGIN:  # kustomize takes those that stand in the list before those in files
-                items.sort(key=lambda item: not isinstance(item[1], str) or inline_documents(item[1]) is None)
-            return [_rewritten(item, shape.of, f"{place}[{index}]", visit) for index, item in items]
+                items.sort(key=lambda item: not isinstance(item[1], str) or decode_inline(item[1]) is None)
+            return [_rewrite(item, shape.of, f"{place}[{index}]", visit) for index, item in items]
         case _Fields():
-            return _mapping(value, shape, place, visit)
+            return _get_mapping(value, shape, place, visit)
         case _Leaf.SWITCH if isinstance(value, str) and value in _YES | _NO:
             return value in _YES  # YAML 1.1, as kustomize reads its own files
         case _Leaf():
             return value
 
 
-def _mapping(value: Any, shape: _Fields, place: str, visit: Visit) -> dict[str, Any]:
+def _get_mapping(value: Any, shape: _Fields, place: str, visit: Visit) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ManifestInvalid(f"{place} must be a mapping")
     made: dict[str, Any] = {}
     for name, item in value.items():
         key, here = shape.spellings.get(name, name), f"{place}.{name}" if place else name
         if key not in shape.shapes or key in made:
-            raise ManifestInvalid(f"{here} is not a known key{_hint(name, shape)}")
+            raise ManifestInvalid(f"{here} is not a known key{_write_hint(name, shape)}")
         if item is not None:
-            made[key] = _rewritten(item, shape.shapes[key], here, visit)
+            made[key] = _rewrite(item, shape.shapes[key], here, visit)
     return made
 
 
-def _hint(name: str, shape: _Fields) -> str:
+def _write_hint(name: str, shape: _Fields) -> str:
     near = next((key for key in shape.shapes if key.casefold() == name.casefold()), "")
     return f": write {near}" if near and near != name else ""
 
 
 def _check_annotations(metadata: Any, place: str) -> None:
-    """Raises ManifestInvalid: functions are programs or containers, and none is run."""
+    """Raise ManifestInvalid for functions: they are programs or containers, and none is run."""
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
-    for name in _texts(annotations):
+    for name in _list_texts(annotations):
         if name.startswith(("config.kubernetes.io/function", "config.k8s.io/function")):
             raise ManifestInvalid(f"{place}: the annotation {name} asks for a function, and none is run")
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _list_texts(value: Any) -> Iterator[str]:
     yield from (name for name in value if isinstance(name, str)) if isinstance(value, dict) else ()

@@ -64,7 +64,7 @@ class _Count:
         self.add(DOCUMENT_NODES)
 
     def add(self, nodes: int, depth: int = 0) -> None:
-        """Raises Malformed: they are too many, or too deep."""
+        """Count nodes. Raises Malformed: they are too many, or too deep."""
         if depth > MAX_DEPTH + 1:
             raise Malformed(0, f"nested more than {MAX_DEPTH} deep")
         self.document += nodes
@@ -75,7 +75,7 @@ class _Count:
             raise Malformed(0, f"more than {MAX_ALL_NODES} values in all: divide the folder among Kustomizations")
 
     def end_document(self, nodes: int) -> None:
-        """Counts what aliases and long texts add to a document that has so many nodes when it is written out."""
+        """Count what aliases and long texts add to a document that has so many nodes when it is written out."""
         self.add(max(0, nodes - self.document))
 
 
@@ -110,7 +110,7 @@ Decode = Callable[[bytes], Iterator[tuple[int, Any]]]
 
 
 def read_manifests(files: Mapping[str, bytes], decode: Decode | None = None) -> tuple[Manifest, ...]:
-    """The objects of `files`, in the order of the mapping and of each file.
+    """Read the objects of `files`, in the order of the mapping and of each file.
 
     Args:
         decode: `documents` by default, which counts the values of all files together.
@@ -126,23 +126,23 @@ def read_manifests(files: Mapping[str, bytes], decode: Decode | None = None) -> 
             found.extend((path, manifest) for manifest in read_file(data, decode))
         except Malformed as error:
             faults.append(Fault(path, error.line, error.problem))
-    faults.extend(_duplicates(found))
+    faults.extend(_find_duplicates(found))
     if faults:
         raise ManifestInvalid(f"failed to decode Kubernetes YAML from {'; '.join(map(str, faults))}")
     return tuple(manifest for _, manifest in found)
 
 
 def read_output(data: bytes) -> tuple[Manifest, ...]:
-    """The objects that a build printed. Raises ManifestInvalid."""
+    """Read the objects that a build printed. Raises ManifestInvalid."""
     return read_manifests({"the build's result": data})
 
 
 def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
-    """The objects of one file. Raises Malformed."""
+    """Yield the objects of one file. Raises Malformed."""
     for line, document in (decode or documents)(data):
         if document is None:
             continue
-        for manifest in _expanded(document, line):
+        for manifest in _expand(document, line):
             _check(manifest, line)
             annotations = manifest["metadata"].get("annotations") or {}
             if annotations.get(LOCAL_CONFIG, "false") == "false":
@@ -150,7 +150,7 @@ def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
 
 
 def documents(data: bytes, count: _Count | None = None) -> Iterator[tuple[int, Any]]:
-    """The decoded documents of a YAML stream, each with the line it begins at; None for an empty one."""
+    """Yield the decoded documents of a YAML stream, each with the line it begins at; None for an empty one."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -182,7 +182,7 @@ class _Construction:
         self.merged = 0
 
     def build(self, node: yaml.Node) -> tuple[Any, int]:
-        """The value, and how many nodes it is when written out."""
+        """Build the value; return it, and how many nodes it is when written out."""
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node), 1 + len(node.value) // CHARACTERS_OF_A_NODE
         if id(node) in self.made:
@@ -259,7 +259,7 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _expanded(document: Any, line: int) -> Iterator[Any]:
+def _expand(document: Any, line: int) -> Iterator[Any]:
     if not isinstance(document, dict):
         raise Malformed(line, "not an object")
     if not document:
@@ -269,11 +269,11 @@ def _expanded(document: Any, line: int) -> Iterator[Any]:
         yield document
         return
     for item in items:
-        yield from _expanded(item, line)
+        yield from _expand(item, line)
 
 
 def _check(manifest: Mapping[str, Any], line: int) -> None:
-    """Raises Malformed: it does not say what it is, or says so in values that are no texts."""
+    """Raise Malformed when an object does not say what it is, or says so in values that are not texts."""
     metadata = manifest.get("metadata")
     about: Mapping[str, Any] = metadata if isinstance(metadata, dict) else {}
     fields = {
@@ -287,24 +287,24 @@ def _check(manifest: Mapping[str, Any], line: int) -> None:
     for place in ("labels", "annotations"):
         found = about.get(place)
         if found is not None and not isinstance(found, dict):
-            raise Malformed(line, f"metadata.{place} is {_kind_of(found)}: write a mapping of texts")
+            raise Malformed(line, f"metadata.{place} is {_write_kind(found)}: write a mapping of texts")
         fields |= {f"metadata.{place}[{name!r}]": value for name, value in (found or {}).items()}
     for field, value in fields.items():
         if value is not None and not isinstance(value, str):
             hint = "write a text" if isinstance(value, dict | list) else "quote it"
-            raise Malformed(line, f"{field} is {_kind_of(value)}: {hint}")
+            raise Malformed(line, f"{field} is {_write_kind(value)}: {hint}")
 
 
-def _kind_of(value: Any) -> str:
+def _write_kind(value: Any) -> str:
     """
-    >>> [_kind_of(value) for value in (True, 1, 8.1e6, [], {}, "x")]
+    >>> [_write_kind(value) for value in (True, 1, 8.1e6, [], {}, "x")]
     ['a boolean', 'a number', 'a number', 'a list', 'a mapping', 'a text']
     """
     kinds = {bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
     return kinds.get(type(value), "a text")
 
 
-def _duplicates(found: Iterable[tuple[str, Manifest]]) -> Iterator[Fault]:
+def _find_duplicates(found: Iterable[tuple[str, Manifest]]) -> Iterator[Fault]:
     seen: dict[tuple[str, str, str, str], str] = {}
     for path, manifest in found:
         ref = ObjectRef.of(manifest)

@@ -27,23 +27,25 @@ MUTED = "***"
 WITHHELD = "what kustomize said is withheld, because this build holds more Secrets than can be looked for in it"
 
 
-def muted(text: str, build: Build, files: Mapping[str, bytes]) -> str:
-    """`text` with *** for every value of a Secret that `files` or the kustomizations of `build` hold, in whatever form.
+def mute_secrets(text: str, build: Build, files: Mapping[str, bytes]) -> str:
+    """Replace by *** in `text` each value of a Secret that `files` or the kustomizations of `build` hold, in any form.
 
     Args:
         files: what kustomize was given, by the path below the build.
     """
     values: set[str] = set()
     for folder, kustomization in build.rewritten.items():
-        values.update(_generated(kustomization.get("secretGenerator"), build.name(folder), files))
-        values.update(line for text in _strings(kustomization) for line in _quoted(text))
-        values.update(word for data in _patches(kustomization, build.name(folder), files) for word in _patched(data))
+        values.update(_list_generated(kustomization.get("secretGenerator"), build.name(folder), files))
+        values.update(line for text in _list_strings(kustomization) for line in _list_quoted(text))
+        values.update(
+            word for data in _list_patches(kustomization, build.name(folder), files) for word in _list_patched(data)
+        )
     for path, data in files.items():
-        values.update(_stored_in(data))
+        values.update(_list_stored_in(data))
         if b"SecretGenerator" in data and path in build.written:
             generators = [document for _, document in documents(data)]
-            values.update(_generated(generators, path.partition("/")[0], files))
-    pieces = {form for value in values for form in _forms(value) if len(form) >= SHORTEST}
+            values.update(_list_generated(generators, path.partition("/")[0], files))
+    pieces = {form for value in values for form in _list_forms(value) if len(form) >= SHORTEST}
     if len(pieces) > MOST:
         return WITHHELD
     for piece in sorted(pieces, key=len, reverse=True):
@@ -51,26 +53,26 @@ def muted(text: str, build: Build, files: Mapping[str, bytes]) -> str:
     return text
 
 
-def _forms(value: str) -> Iterator[str]:
-    """How a value may be quoted: whole or a line of it, in base64, or as a literal of Go or JSON."""
+def _list_forms(value: str) -> Iterator[str]:
+    """Yield how a value may be quoted: whole or a line of it, in base64, or as a literal of Go or JSON."""
     yield base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()
     for piece in (value, *value.splitlines()):
-        once = _escaped(piece.strip())
-        yield from (piece.strip(), once, _escaped(once))  # twice: JSON in a text that is quoted
+        once = _escape(piece.strip())
+        yield from (piece.strip(), once, _escape(once))  # twice: JSON in a text that is quoted
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
-def _generated(generators: Any, folder: str, files: Mapping[str, bytes]) -> Iterator[str]:
+def _list_generated(generators: Any, folder: str, files: Mapping[str, bytes]) -> Iterator[str]:
     for generator in generators if isinstance(generators, list) else []:
         if not isinstance(generator, dict):
             continue
-        for literal in _strings(generator.get("literals")):
+        for literal in _list_strings(generator.get("literals")):
             value = literal.partition("=")[2] or literal
             yield from (value, value.strip("\"'"))
-        for source in _strings([generator.get(key) for key in ("files", "envs", "env")]):
+        for source in _list_strings([generator.get(key) for key in ("files", "envs", "env")]):
             data = files.get(f"{folder}/{source.rpartition('=')[2]}", b"")
             yield base64.b64encode(data).decode()
             text = data.decode("utf-8", "replace")
@@ -79,73 +81,73 @@ def _generated(generators: Any, folder: str, files: Mapping[str, bytes]) -> Iter
                 yield from (line, line.partition("=")[2])
 
 
-def _quoted(text: str) -> Iterator[str]:
-    """What counts of a text that stands in a kustomization: of a patch that may hold a value, every line."""
+def _list_quoted(text: str) -> Iterator[str]:
+    """Yield what counts of a text that stands in a kustomization: of a patch that may hold a value, every line."""
     data = text.encode("utf-8", "replace")
     if ("\n" in text or text.startswith(("{", "["))) and _MAY_HOLD.search(data):
         yield from text.splitlines()
-    yield from _patched(data)
+    yield from _list_patched(data)
 
 
-def _patches(kustomization: Mapping[str, Any], folder: str, files: Mapping[str, bytes]) -> Iterator[bytes]:
-    """The files with patches whose target the kustomization says."""
+def _list_patches(kustomization: Mapping[str, Any], folder: str, files: Mapping[str, bytes]) -> Iterator[bytes]:
+    """Yield the files with patches whose target the kustomization says."""
     for field in ("patches", "patchesJson6902"):
         entries = kustomization.get(field)
         for entry in entries if isinstance(entries, list) else []:
             yield files.get(f"{folder}/{entry.get('path')}", b"")
 
 
-def _patched(patch: bytes) -> Iterator[str]:
-    return _stored_in(patch, _MAY_HOLD)
+def _list_patched(patch: bytes) -> Iterator[str]:
+    return _list_stored_in(patch, _MAY_HOLD)
 
 
-def _stored_in(data: bytes, sign: re.Pattern[bytes] = _SPEAKS_OF_ONE) -> Iterator[str]:
+def _list_stored_in(data: bytes, sign: re.Pattern[bytes] = _SPEAKS_OF_ONE) -> Iterator[str]:
     if not sign.search(data):
         return
     try:
         for _, document in documents(data):
-            yield from _stored(document)
+            yield from _list_stored(document)
     except Malformed:
         for line in data.decode("utf-8", "replace").splitlines():
             yield from (word.strip("\"'{},*&!") for word in (line.partition(":")[2] or line).split())
 
 
-def _stored(document: Any) -> Iterator[str]:
+def _list_stored(document: Any) -> Iterator[str]:
     if isinstance(document, list):
         for item in document:
-            yield from _stored(item)
+            yield from _list_stored(item)
     elif isinstance(document, dict):
         found: list[Any] = []
         if document.get("kind") in ("Secret", None):
             found += [document.get("data"), document.get("stringData")]
         if str(document.get("path")).startswith(("/data", "/stringData")):  # an operation of a JSON patch
             found.append(document.get("value"))
-        for text in _texts(found):
-            yield from (text, _decoded(text))
-        yield from _stored(document.get("items"))
-        yield from _stored(document.get("value"))
+        for text in _list_texts(found):
+            yield from (text, _decode(text))
+        yield from _list_stored(document.get("items"))
+        yield from _list_stored(document.get("value"))
 
 
-def _decoded(text: str) -> str:
+def _decode(text: str) -> str:
     try:
         return base64.b64decode(text, validate=True).decode()
     except (binascii.Error, ValueError):
         return ""
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """The texts in `value`, and the numbers: a password of digits is one to YAML, unless it is quoted."""
+def _list_texts(value: Any) -> Iterator[str]:
+    """Yield the texts in `value`, and the numbers: a password of digits is one to YAML, unless it is quoted."""
     if isinstance(value, dict | list):
         for child in value.values() if isinstance(value, dict) else value:
-            yield from _texts(child)
+            yield from _list_texts(child)
     elif isinstance(value, str | int | float) and not isinstance(value, bool):
         yield str(value)
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _list_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
         children: Iterable[Any] = value.values() if isinstance(value, dict) else value
         for child in children:
-            yield from _strings(child)
+            yield from _list_strings(child)

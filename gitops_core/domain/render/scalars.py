@@ -37,7 +37,7 @@ MOST_DIGITS = 4000
 
 
 def resolve(text: str) -> Scalar:
-    """The value of a plain scalar.
+    """Resolve a plain scalar to its value.
 
     >>> [resolve(text) for text in ("yes", "017", "1e3", "12:30", "2020-01-01", "~", "1.10")]
     ['yes', 15, 1000, '12:30', '2020-01-01T00:00:00Z', None, 1.1]
@@ -51,14 +51,14 @@ def resolve(text: str) -> Scalar:
         return text
     if text in _NOT_JSON:
         raise ValueError(f"the number {text} cannot be written as JSON: quote it")
-    moment = _timestamp(text)
+    moment = _read_timestamp(text)
     return moment if moment is not None else _number(text)
 
 
 def _number(text: str) -> Scalar:
     plain = text.replace("_", "")
     if len(plain) <= MOST_DIGITS and _INTEGER.fullmatch(plain):
-        value = _integer(plain)
+        value = _read_integer(plain)
         if -_LARGEST_EXACT <= value < 2 * _LARGEST_EXACT:
             return value
     if not _FLOAT.fullmatch(plain):
@@ -69,7 +69,7 @@ def _number(text: str) -> Scalar:
     return int(number) if number.is_integer() and abs(number) < _LARGEST_EXACT else number
 
 
-def _integer(plain: str) -> int:
+def _read_integer(plain: str) -> int:
     sign = -1 if plain[0] == "-" else 1
     digits = plain.lstrip("+-").lower()
     for prefix, base in (("0x", 16), ("0b", 2), ("0o", 8)):
@@ -78,8 +78,8 @@ def _integer(plain: str) -> int:
     return sign * int(digits, 8 if digits.startswith("0") and len(digits) > 1 else 10)
 
 
-def _timestamp(text: str) -> str | None:
-    """RFC 3339 as Go writes it, or None when `text` is not a time."""
+def _read_timestamp(text: str) -> str | None:
+    """Write a time in RFC 3339 as Go does, or None when `text` is not a time."""
     match = _TIME.fullmatch(text)
     if match is None:
         return None
@@ -89,7 +89,7 @@ def _timestamp(text: str) -> str | None:
     fraction = (match["f"] or "").rstrip("0")
     year, month, day, hour, minute, second = (int(match[part] or 0) for part in ("y", "m", "d", "H", "M", "S"))
     try:
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=_zone(zone))
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=_read_zone(zone))
     except ValueError:
         return None
     date = moment.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
@@ -98,7 +98,7 @@ def _timestamp(text: str) -> str | None:
     )
 
 
-def _zone(zone: str | None) -> timezone:
+def _read_zone(zone: str | None) -> timezone:
     if zone is None or zone == "Z":
         return UTC
     sign = -1 if zone[0] == "-" else 1

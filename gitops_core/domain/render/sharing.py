@@ -52,8 +52,8 @@ class Affixes(NamedTuple):
     namespace: str
 
 
-def stand_ins(wanted: Affixes, token: str) -> Affixes:
-    """Values that occur nowhere else, valid wherever a name is, for those that `wanted` sets.
+def make_stand_ins(wanted: Affixes, token: str) -> Affixes:
+    """Make values that occur nowhere else, valid wherever a name is, for those that `wanted` sets.
 
     Args:
         token: letters and digits that nobody can guess.
@@ -66,7 +66,7 @@ def stand_ins(wanted: Affixes, token: str) -> Affixes:
 
 
 def may_share(fields: Collection[str], wanted: Affixes) -> bool:
-    """Whether a build with these kustomization fields can be shared at all.
+    """Tell whether a build with these kustomization fields can be shared at all.
 
     The namespace "default" is built as it is: kustomize takes it for the same as none when it resolves references.
     """
@@ -74,7 +74,7 @@ def may_share(fields: Collection[str], wanted: Affixes) -> bool:
 
 
 def fits(build: bytes, stood_in: Affixes, wanted: Affixes, sources: Iterable[bytes]) -> bool:
-    """Whether the shared build serves `wanted`: no source says one of the final names, or the namespace.
+    """Tell whether the shared build serves `wanted`: no source has one of the final names, or the namespace.
 
     Also False where finding that out would take longer than a build.
 
@@ -82,7 +82,7 @@ def fits(build: bytes, stood_in: Affixes, wanted: Affixes, sources: Iterable[byt
         build: the shared result as JSON.
     """
     texts = tuple(sources)
-    named = {name for name in _names(build) if stood_in.prefix in name and stood_in.suffix in name}
+    named = {name for name in _list_names(build) if stood_in.prefix in name and stood_in.suffix in name}
     final = {replace_text(name, stood_in, wanted) for name in named} if stood_in.prefix or stood_in.suffix else set()
     literals = [name.encode() for name in (*final, wanted.namespace) if name]
     if len(literals) * sum(map(len, texts)) > MOST_COMPARED:
@@ -90,8 +90,8 @@ def fits(build: bytes, stood_in: Affixes, wanted: Affixes, sources: Iterable[byt
     return not any(literal in text for literal in literals for text in texts)
 
 
-def substituted(build: bytes, stood_in: Affixes, wanted: Affixes) -> tuple[Manifest, ...]:
-    """The objects of the shared build with the real values in place of the stand-ins."""
+def substitute(build: bytes, stood_in: Affixes, wanted: Affixes) -> tuple[Manifest, ...]:
+    """Return the objects of the shared build with the real values in place of the stand-ins."""
     escaped = Affixes(*(json.dumps(value)[1:-1] for value in wanted))
     text = replace_text(build.decode(), stood_in, escaped)
     return tuple(msgspec.json.decode(text.encode(), type=list[dict[str, object]]))
@@ -112,12 +112,12 @@ class _Named(msgspec.Struct):
     metadata: _Meta
 
 
-def _names(build: bytes) -> set[str]:
+def _list_names(build: bytes) -> set[str]:
     return {item.metadata.name for item in msgspec.json.decode(build, type=list[_Named])}
 
 
-def merged_overlay(document: Mapping[str, object], affixes: Affixes, fields: Iterable[tuple[str, object]]) -> Manifest:
-    """The kustomization `document` with a Kustomization's spec on top, as Flux merges them.
+def merge_overlay(document: Mapping[str, object], affixes: Affixes, fields: Iterable[tuple[str, object]]) -> Manifest:
+    """Merge a Kustomization's spec onto the kustomization `document`, as Flux does.
 
     The namespace, prefix and suffix replace the document's; images replace those of the same name; everything else is
     a list that is appended to.
@@ -130,17 +130,17 @@ def merged_overlay(document: Mapping[str, object], affixes: Affixes, fields: Ite
         if value:
             merged[key] = value
     for key, extra in fields:
-        own = _items(key, merged.get(key))
+        own = _list_items(key, merged.get(key))
         if key == "images":
-            replaced = {item["name"]: item for item in _items(key, extra)}
+            replaced = {item["name"]: item for item in _list_items(key, extra)}
             own = [replaced.pop(name, item) if isinstance(name := _name(item), str) else item for item in own]
             merged[key] = [*own, *replaced.values()]
         else:
-            merged[key] = [*own, *_items(key, extra)]
+            merged[key] = [*own, *_list_items(key, extra)]
     return merged
 
 
-def _items(key: str, value: object) -> list[Manifest]:
+def _list_items(key: str, value: object) -> list[Manifest]:
     if not isinstance(value, (list, tuple, NoneType)):
         raise ManifestInvalid(f"{key} of the kustomization file must be a list")
     return list(value or ())

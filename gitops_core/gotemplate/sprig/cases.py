@@ -33,7 +33,7 @@ def is_space(character: str) -> bool:
 
 
 def each(text: str) -> list[str]:
-    """The characters, one of a broken byte being one too."""
+    """Split a text into characters, one of a broken byte being one too."""
     return list(text)
 
 
@@ -92,7 +92,7 @@ def swap_case(text: str) -> str:
 
 
 def no_space(text: str) -> str:
-    """goutils goes byte by byte: text with spaces has each byte of its longer characters written as a character."""
+    """Remove spaces like goutils, byte by byte: each byte of longer characters is then written as a character."""
     letters = to_bytes(text).decode("latin-1")
     kept = _SPACE.sub("", letters)
     return text if len(kept) == len(letters) else kept
@@ -108,7 +108,7 @@ def _is_connector(character: str) -> bool:
 
 
 def camel_case(text: str) -> str:
-    """xstrings.ToPascalCase."""
+    """Write a text like xstrings.ToPascalCase."""
     start = next((at for at, character in enumerate(text) if not _is_connector(character)), None)
     if start is None:
         return text
@@ -134,11 +134,11 @@ def camel_case(text: str) -> str:
 
 
 def snake_case(text: str) -> str:
-    return _separated(text, "_")
+    return _separate(text, "_")
 
 
 def kebab_case(text: str) -> str:
-    return _separated(text, "-")
+    return _separate(text, "-")
 
 
 def _class_of(character: str) -> str:
@@ -155,7 +155,7 @@ def _class_of(character: str) -> str:
 
 
 def _words(text: str) -> list[tuple[str, str]]:
-    """Runs of characters of a class; `HTTPServer` is HTTP and Server."""
+    """Split a text into runs of characters of a class; `HTTPServer` is HTTP and Server."""
     found: list[tuple[str, str]] = []
     at = 0
     while at < len(text):
@@ -178,7 +178,7 @@ def _word_end(text: str, at: int, kind: str) -> int:
     return end
 
 
-def _separated(text: str, connector: str) -> str:
+def _separate(text: str, connector: str) -> str:
     words = [*_words(text), ("", "")]
     pieces: list[str] = []
     at = 0
@@ -204,7 +204,7 @@ def _take_glued(words: list[tuple[str, str]], at: int, pieces: list[str], connec
 
 
 def _after_word(words: list[tuple[str, str]], at: int, pieces: list[str], connector: str) -> int:
-    """What stands between a word and the next one: `v2` stays together, `build2go` becomes build_2go."""
+    """Return the index behind what stands between two words: `v2` stays together, `build2go` becomes build_2go."""
     if words[at][0] != "number":
         if words[at][0] not in ("connector", "punctuation"):
             pieces.append(connector)

@@ -44,7 +44,7 @@ def default(fallback: Value, *given: Value) -> Value:
 
 
 def elements_of(value: Value, doing: str) -> list[Value]:
-    """The elements of a list. Raises CallError for anything else: `Cannot push on type string`."""
+    """Return the elements of a list. Raises CallError for anything else: `Cannot push on type string`."""
     if value is None:
         raise CallError(NIL_POINTER)
     if not is_list(value):
@@ -182,7 +182,7 @@ def _conversion(value: Value, wanted: str) -> str:
 
 
 def merge(target: Dict, *sources: Dict) -> Dict:
-    """What `target` has stays; maps within maps are merged too."""
+    """Merge maps into `target`: what it has stays; maps within maps are merged too."""
     for source in sources:
         _merge(target, source, overwrite=False, depth=0)
     return target
@@ -252,7 +252,7 @@ def _omit(mapping: Dict, *keys: str) -> Dict:
 
 
 def _both(names: str, takes: str, run: Callable[..., Value]) -> dict[str, Function]:
-    """A function under its name and under the one that says that it can fail."""
+    """Return a function under its name and under the one that says that it can fail."""
     made = Function(takes, run)
     return {name: made for each in names.split() for name in (each, f"must{each[0].upper()}{each[1:]}")}
 

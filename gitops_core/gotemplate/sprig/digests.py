@@ -68,7 +68,7 @@ def derive_password(counter: int, kind: str, password: str, user: str, site: str
     return "".join(choice[number % len(choice)] for choice, number in zip(choices, seed[1:], strict=False))
 
 
-def _refused(name: str, why: str) -> Callable[..., Value]:
+def _refuse(name: str, why: str) -> Callable[..., Value]:
     def refuse(*_: Value) -> Value:
         raise CallError(f"{name} {why}")
 
@@ -82,8 +82,8 @@ DIGESTS: Mapping[str, Function] = {
     "adler32sum": Function("string", lambda text: str(zlib.adler32(to_bytes(text)))),
     "derivePassword": Function("uint32, string, string, string, string", derive_password),
     **{
-        n: Function(takes, _refused(n, "gives another result each time: it cannot be used here"))
+        n: Function(takes, _refuse(n, "gives another result each time: it cannot be used here"))
         for n, takes in _RANDOM.items()
     },
-    **{n: Function(takes, _refused(n, "works on private keys: it cannot be used here")) for n, takes in _KEYS.items()},
+    **{n: Function(takes, _refuse(n, "works on private keys: it cannot be used here")) for n, takes in _KEYS.items()},
 }

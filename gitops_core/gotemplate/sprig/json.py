@@ -94,12 +94,12 @@ def _escape(match: re.Match[str]) -> str:
     return _SHORT.get(character) or f"\\u{ord(character):04x}"
 
 
-def written(value: Value, step: str = "", *, html: bool = True) -> str:
+def write(value: Value, step: str = "", *, html: bool = True) -> str:
     return _Writer(step, html=html).text(value)
 
 
 def read(text: str) -> Value:
-    """Raises CallError."""
+    """Decode JSON. Raises CallError."""
     try:
         value = json.loads(text, parse_int=float, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -115,7 +115,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _whole(value: Value) -> Value:
-    """Escapes of half a surrogate pair become U+FFFD."""
+    """Replace escapes of half a surrogate pair by U+FFFD."""
     match value:
         case str():
             return re.sub("[\ud800-\udbff]|[\udc00-\udc7f]|[\udd00-\udfff]", "\ufffd", value)
@@ -128,7 +128,7 @@ def _whole(value: Value) -> Value:
 
 def _forgiving(value: Value, step: str = "") -> str:
     try:
-        return written(value, step)
+        return write(value, step)
     except CallError as error:
         if str(error).startswith("json:"):
             return ""
@@ -146,9 +146,9 @@ JSON: Mapping[str, Function] = {
     "fromJson": Function("string", _read_or_nil),
     "mustFromJson": Function("string", read),
     "toJson": Function("any", _forgiving),
-    "mustToJson": Function("any", written),
+    "mustToJson": Function("any", write),
     "toPrettyJson": Function("any", lambda value: _forgiving(value, "  ")),
-    "mustToPrettyJson": Function("any", lambda value: written(value, "  ")),
-    "toRawJson": Function("any", lambda value: written(value, html=False)),
-    "mustToRawJson": Function("any", lambda value: written(value, html=False)),
+    "mustToPrettyJson": Function("any", lambda value: write(value, "  ")),
+    "toRawJson": Function("any", lambda value: write(value, html=False)),
+    "mustToRawJson": Function("any", lambda value: write(value, html=False)),
 }

@@ -19,7 +19,7 @@ _EXACT = Context(prec=3000)
 
 
 def to_int(value: Value) -> int:
-    """cast.ToInt64."""
+    """Convert like cast.ToInt64."""
     if isinstance(value, float):
         fits = value == value and abs(value) < 2**63
         return int(value) if fits else -(2**63)  # what an amd64 processor makes of it
@@ -36,7 +36,7 @@ def _without_zero_decimals(text: str) -> str:
 
 
 def to_float(value: Value) -> float:
-    """cast.ToFloat64."""
+    """Convert like cast.ToFloat64."""
     if isinstance(value, int | float):
         return float(value)
     return parse_float(value) or 0.0 if isinstance(value, str) else 0.0
@@ -117,7 +117,7 @@ def _whole(value: Value, rounding: Callable[[float], int]) -> float:
 
 
 def to_decimal(value: Value) -> Int64:
-    """The number that the text is in octal."""
+    """Read the text as an octal number."""
     text = text_of(value)
     digits = text[1:] if text[:1] in ("+", "-") else text
     if not digits or set(digits) - set("01234567") or len(digits) > 22:
@@ -144,7 +144,7 @@ def _decimal(value: Value) -> Decimal:
     return Decimal(repr(number))
 
 
-def _divided(a: Decimal, b: Decimal) -> Decimal:
+def _divide(a: Decimal, b: Decimal) -> Decimal:
     if not b:
         raise CallError("decimal division by 0")
     return _EXACT.divide(a, b).quantize(Decimal(1).scaleb(-16), rounding=ROUND_HALF_UP, context=_EXACT)
@@ -172,7 +172,7 @@ NUMBERS: Mapping[str, Function] = {
     "add1f": Function("any", lambda value: _decimals(value, (1,), _EXACT.add)),
     "addf": Function("...any", lambda *values: _decimals(0.0, values, _EXACT.add)),
     "subf": Function("any, ...any", lambda first, *others: _decimals(first, others, _EXACT.subtract)),
-    "divf": Function("any, ...any", lambda first, *others: _decimals(first, others, _divided)),
+    "divf": Function("any, ...any", lambda first, *others: _decimals(first, others, _divide)),
     "mulf": Function("any, ...any", lambda first, *others: _decimals(first, others, _EXACT.multiply)),
     "biggest": Function("any, ...any", lambda *values: Int64(max(map(to_int, values)))),
     "max": Function("any, ...any", lambda *values: Int64(max(map(to_int, values)))),

@@ -21,7 +21,7 @@ Fail = Callable[[str], CallError]
 
 
 def clean(path: str) -> str:
-    """The shortest name of the same place, by its text alone."""
+    """Return the shortest name of the same place, by its text alone."""
     rooted = path.startswith("/")
     parts: list[str] = []
     for part in path.split("/"):
@@ -48,7 +48,7 @@ def extension(path: str) -> str:
 
 
 def parse_url(text: str) -> dict[str, Value]:
-    """Raises CallError."""
+    """Split a URL into parts. Raises CallError."""
 
     def fail(why: str) -> CallError:
         return CallError(f"unable to parse url: parse {quote(text)}: {why}")
@@ -62,7 +62,7 @@ def parse_url(text: str) -> dict[str, Value]:
     scheme, rest = (match[1].lower(), whole[match.end() :]) if match else ("", whole)
     rest, _, query = rest.partition("?")
     parts = {"scheme": scheme, "host": "", "hostname": "", "path": "", "query": query, "opaque": ""}
-    parts |= {"fragment": _decoded(fragment, fail), "userinfo": ""}
+    parts |= {"fragment": _decode(fragment, fail), "userinfo": ""}
     if not rest.startswith("/") and scheme:
         return parts | {"opaque": rest}
     if not rest.startswith("/") and ":" in rest.partition("/")[0]:
@@ -72,10 +72,10 @@ def parse_url(text: str) -> dict[str, Value]:
         rest = slash + path
         user, at, host = authority.rpartition("@")
         parts |= _host(host, fail) | {"userinfo": _userinfo(user, fail) if at else ""}
-    return parts | {"path": _decoded(rest, fail)}
+    return parts | {"path": _decode(rest, fail)}
 
 
-def _decoded(text: str, fail: Fail) -> str:
+def _decode(text: str, fail: Fail) -> str:
     if wrong := _BAD_ESCAPE.search(text):
         raise fail(f"invalid URL escape {quote(wrong[0][:3])}")
     return to_text(unquote_to_bytes(text))
@@ -90,22 +90,22 @@ def _host(host: str, fail: Fail) -> dict[str, Value]:
     if colon and not re.fullmatch("[0-9]*", port):
         raise fail(f"invalid port {quote(colon + port)} after host")
     shown = bracket[1] if bracket else name if colon else host
-    return {"host": _decoded(host, fail), "hostname": _decoded(shown, fail)}
+    return {"host": _decode(host, fail), "hostname": _decode(shown, fail)}
 
 
 def _userinfo(user: str, fail: Fail) -> str:
     if re.search(r"[^A-Za-z0-9\-._:~!$&'()*+,;=%@]", user):
         raise fail("net/url: invalid userinfo")
     name, colon, password = user.partition(":")
-    return _escaped_user(_decoded(name, fail)) + (colon + _escaped_user(_decoded(password, fail)) if colon else "")
+    return _escape_user(_decode(name, fail)) + (colon + _escape_user(_decode(password, fail)) if colon else "")
 
 
-def _escaped_user(text: str) -> str:
+def _escape_user(text: str) -> str:
     return percent_encoded(to_bytes(text), safe="-_.~$&+,;=")
 
 
 def join_url(parts: Mapping[str, Value]) -> str:
-    """The URL of `parse_url`'s parts; the ones that are missing are empty. Raises CallError."""
+    """Join `parse_url`'s parts to a URL; the ones that are missing are empty. Raises CallError."""
     for key, value in parts.items():
         if key in ("scheme", "host", "path", "query", "opaque", "fragment", "userinfo") and not isinstance(value, str):
             raise CallError(f"unable to parse {key} key, must be of type string, but {kind_of(value)} found")

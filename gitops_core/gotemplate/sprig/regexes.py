@@ -22,7 +22,7 @@ from gitops_core.gotemplate.regexps import (
     matches,
     parse_expansion,
 )
-from gitops_core.gotemplate.sprig.strings import limited
+from gitops_core.gotemplate.sprig.strings import check_length
 from gitops_core.gotemplate.values import GoList, Value
 
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
@@ -73,22 +73,22 @@ def split(pattern: Pattern, text: str, most: int) -> GoList:
 
 def replace_all(pattern: Pattern, text: str, replacement: str) -> str:
     expansion, names = parse_expansion(replacement), group_names(pattern)
-    return _replaced(pattern, text, lambda match: expand(expansion, match, pattern.groups, names))
+    return _replace(pattern, text, lambda match: expand(expansion, match, pattern.groups, names))
 
 
 def replace_literally(pattern: Pattern, text: str, replacement: str) -> str:
     literal = to_bytes(replacement)
-    return _replaced(pattern, text, lambda _: literal)
+    return _replace(pattern, text, lambda _: literal)
 
 
-def _replaced(pattern: Pattern, text: str, new: Callable[[Match], bytes]) -> str:
+def _replace(pattern: Pattern, text: str, new: Callable[[Match], bytes]) -> str:
     content = to_bytes(text)
     pieces: list[bytes] = []
     last = size = 0
     for match in matches(pattern, content):
         pieces += [content[last : match.start()], new(match)]
         size += len(pieces[-1])
-        limited(size)
+        check_length(size)
         last = match.end()
     return to_text(b"".join([*pieces, content[last:]]))
 

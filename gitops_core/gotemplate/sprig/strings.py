@@ -33,14 +33,14 @@ SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2
 SPACES += "\u2028\u2029\u202f\u205f\u3000"
 
 
-def limited(size: int) -> None:
-    """Raises CallError when a text would be too long."""
+def check_length(size: int) -> None:
+    """Raise CallError when a text would be too long."""
     if size > LONGEST:
         raise CallError(f"more than {LONGEST} characters")
 
 
-def sliced(content: bytes, start: int, end: int) -> bytes:
-    """`content[start:end]` with Go's errors."""
+def slice_bytes(content: bytes, start: int, end: int) -> bytes:
+    """Return `content[start:end]`, with Go's errors."""
     if not 0 <= end <= len(content):
         length = f" with length {len(content)}" if end > 0 else ""
         raise CallError(f"runtime error: slice bounds out of range [:{end}]{length}")
@@ -50,7 +50,7 @@ def sliced(content: bytes, start: int, end: int) -> bytes:
 
 
 def strings_of(value: Value) -> GoList:
-    """sprig's strslice: the elements as texts, nil left out."""
+    """Return the elements as texts, nil left out, like sprig's strslice."""
     if is_list(value):
         return GoList([text_of(each) for each in value if each is not None], "string")
     return GoList([] if value is None else [text_of(value)], "string")
@@ -58,12 +58,12 @@ def strings_of(value: Value) -> GoList:
 
 def join(separator: str, value: Value) -> str:
     texts = strings_of(value)
-    limited(sum(map(len, texts)) + len(separator) * len(texts))
+    check_length(sum(map(len, texts)) + len(separator) * len(texts))
     return separator.join(texts)
 
 
 def split(separator: str, text: str, most: int = -1) -> GoList:
-    """Go's strings.SplitN."""
+    """Split like Go's strings.SplitN."""
     if most == 0:
         return GoList([], "string", is_nil=True)
     if not separator:
@@ -81,12 +81,12 @@ def numbered(texts: Iterable[str]) -> GoMap:
 def repeat(count: int, text: str) -> str:
     if count < 0:
         raise CallError("strings: negative Repeat count")
-    limited(count * len(text))
+    check_length(count * len(text))
     return text * count
 
 
 def replace(old: str, new: str, text: str) -> str:
-    limited(len(text) + (text.count(old) if old else len(text) + 1) * len(new))
+    check_length(len(text) + (text.count(old) if old else len(text) + 1) * len(new))
     return text.replace(old, new)
 
 
@@ -105,20 +105,20 @@ def truncate(size: int, text: str) -> str:
 def substring(start: int, end: int, text: str) -> str:
     content = to_bytes(text)
     if start < 0:
-        return to_text(sliced(content, 0, end))
+        return to_text(slice_bytes(content, 0, end))
     whole = end < 0 or end > len(content)
-    return to_text(sliced(content, start, len(content) if whole else end))
+    return to_text(slice_bytes(content, start, len(content) if whole else end))
 
 
 def abbreviate(width: int, text: str) -> str:
-    return text if width < 4 else _abbreviated(text, 0, width)
+    return text if width < 4 else _abbreviate(text, 0, width)
 
 
 def abbreviate_both(left: int, right: int, text: str) -> str:
-    return text if right < 4 or (left > 0 and right < 7) else _abbreviated(text, left, right)
+    return text if right < 4 or (left > 0 and right < 7) else _abbreviate(text, left, right)
 
 
-def _abbreviated(text: str, offset: int, width: int) -> str:
+def _abbreviate(text: str, offset: int, width: int) -> str:
     content = to_bytes(text)
     size = len(content)
     if size <= width:
@@ -132,15 +132,15 @@ def _abbreviated(text: str, offset: int, width: int) -> str:
         return ""
     if offset + width - 3 < size:
         rest = content[offset:]
-        return "..." + (_abbreviated(to_text(rest), 0, width - 3) if width - 3 >= 4 else "")
+        return "..." + (_abbreviate(to_text(rest), 0, width - 3) if width - 3 >= 4 else "")
     return "..." + to_text(content[size - (width - 3) :])
 
 
 def wrap(width: int, text: str, new_line: str = "\n", *, breaks_words: bool = False) -> str:
-    """goutils.WrapCustom: lines of at most `width` bytes, broken at spaces."""
+    """Wrap like goutils.WrapCustom: lines of at most `width` bytes, broken at spaces."""
     content, width, offset = to_bytes(text), max(width, 1), 0
     line_end = to_bytes(new_line or "\n")
-    limited(len(content) + (len(content) // width + 1 + content.count(b" ")) * len(line_end))
+    check_length(len(content) + (len(content) // width + 1 + content.count(b" ")) * len(line_end))
     pieces: list[bytes] = []
     while len(content) - offset > width:
         if content[offset] == 32:
@@ -160,16 +160,16 @@ def wrap(width: int, text: str, new_line: str = "\n", *, breaks_words: bool = Fa
     return to_text(b"".join([*pieces, content[offset:]]))
 
 
-def base64_decoded(text: str) -> str:
-    return _decoded(text, 4, "base64", rb"[A-Za-z0-9+/]", lambda content: base64.b64decode(content, validate=True))
+def decode_base64(text: str) -> str:
+    return _decode(text, 4, "base64", rb"[A-Za-z0-9+/]", lambda content: base64.b64decode(content, validate=True))
 
 
-def base32_decoded(text: str) -> str:
-    return _decoded(text, 8, "base32", rb"[A-Z2-7]", base64.b32decode)
+def decode_base32(text: str) -> str:
+    return _decode(text, 8, "base32", rb"[A-Z2-7]", base64.b32decode)
 
 
-def _decoded(text: str, quantum: int, name: str, alphabet: bytes, decode: Callable[[bytes], bytes]) -> str:
-    """The decoded text; what is wrong with it, in Go's words, when it cannot be decoded."""
+def _decode(text: str, quantum: int, name: str, alphabet: bytes, decode: Callable[[bytes], bytes]) -> str:
+    """Decode a text; return what is wrong with it, in Go's words, when it cannot be decoded."""
     content = to_bytes(text)
     clean = content.replace(b"\r", b"").replace(b"\n", b"")
     try:
@@ -182,7 +182,7 @@ def _decoded(text: str, quantum: int, name: str, alphabet: bytes, decode: Callab
         return f"illegal {name} data at input byte {at}"
 
 
-def _quoted(values: Iterable[Value], form: Callable[[Value], str]) -> str:
+def _quote(values: Iterable[Value], form: Callable[[Value], str]) -> str:
     return " ".join(form(value) for value in values if value is not None and value is not NO_VALUE)
 
 
@@ -220,9 +220,9 @@ STRINGS: Mapping[str, Function] = {
     "contains": Function("string, string", lambda part, text: part in text),
     "hasPrefix": Function("string, string", lambda start, text: text.startswith(start)),
     "hasSuffix": Function("string, string", lambda end, text: text.endswith(end)),
-    "quote": Function("...any", lambda *values: _quoted(values, lambda value: quote(text_of(value)))),
-    "squote": Function("...any", lambda *values: _quoted(values, lambda value: f"'{text_of(value)}'")),
-    "cat": Function("...any", lambda *values: _quoted(values, text_of)),
+    "quote": Function("...any", lambda *values: _quote(values, lambda value: quote(text_of(value)))),
+    "squote": Function("...any", lambda *values: _quote(values, lambda value: f"'{text_of(value)}'")),
+    "cat": Function("...any", lambda *values: _quote(values, text_of)),
     "indent": Function("int, string", indent),
     "nindent": Function("int, string", lambda spaces, text: "\n" + indent(spaces, text)),
     "replace": Function("string, string, string", replace),
@@ -234,9 +234,9 @@ STRINGS: Mapping[str, Function] = {
     "toStrings": Function("any", strings_of),
     "join": Function("string, any", join),
     "b64enc": Function("string", lambda text: base64.b64encode(to_bytes(text)).decode()),
-    "b64dec": Function("string", base64_decoded),
+    "b64dec": Function("string", decode_base64),
     "b32enc": Function("string", lambda text: base64.b32encode(to_bytes(text)).decode()),
-    "b32dec": Function("string", base32_decoded),
+    "b32dec": Function("string", decode_base32),
     "hello": Function("", lambda: "Hello!"),
     "fail": Function("string", _fail),
 }

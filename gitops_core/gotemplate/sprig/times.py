@@ -26,7 +26,7 @@ _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def duration_text(nanoseconds: int) -> str:
-    """Go's Duration.String.
+    """Write a duration like Go's Duration.String.
 
     >>> duration_text(3_723_000_000_000), duration_text(1_500_000), duration_text(0)
     ('1h2m3s', '1.5ms', '0s')
@@ -57,7 +57,7 @@ def _decimal(size: int, each: int) -> str:
 
 
 def parse_duration(text: str) -> int | None:
-    """Nanoseconds, or None."""
+    """Parse a duration into nanoseconds, or None."""
     negative, rest = text.startswith("-"), text[1:] if text[:1] in ("-", "+") else text
     if rest == "0":
         return 0
@@ -96,7 +96,7 @@ def moment(when: datetime) -> Object:
 
 
 def to_date(layout: str, text: str) -> Object:
-    """Raises CallError."""
+    """Parse a time by a layout. Raises CallError."""
     pattern, last = "", 0
     for match in _LAYOUT.finditer(layout):
         pattern += re.escape(layout[last : match.start()]) + _DIGITS.get(match[0], "")
@@ -121,7 +121,7 @@ def _to_date_or_none(layout: str, text: str) -> Object:
 
 
 def modify(change: str, when: Object) -> Object:
-    """Raises CallError."""
+    """Add a duration to a time. Raises CallError."""
     nanoseconds = parse_duration(change)
     if nanoseconds is None:
         raise CallError(f"time: invalid duration {quote(change)}")

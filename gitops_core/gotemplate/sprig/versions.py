@@ -14,7 +14,7 @@ from gitops_core.gotemplate.values import Object, Uint64
 
 
 def version(text: str) -> Object:
-    """Raises CallError."""
+    """Parse a semantic version. Raises CallError."""
     parsed = semver.parse_version(text)
     if parsed is None:
         raise CallError("invalid semantic version")
@@ -28,7 +28,7 @@ def version(text: str) -> Object:
 
 
 def compare(constraint: str, text: str) -> bool:
-    """Raises CallError."""
+    """Compare a version with a constraint. Raises CallError."""
     try:
         wanted = semver.parse_constraint(constraint)
     except ValueError as error:

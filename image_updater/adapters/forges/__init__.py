@@ -14,7 +14,7 @@ from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
 from gitops_core.recent import Recent
 from image_updater.adapters.forges import gitea, github, gitlab
-from image_updater.adapters.forges.addresses import place_of
+from image_updater.adapters.forges.addresses import find_place
 from image_updater.adapters.forges.talking import Talk
 from image_updater.ports import Forge, ForgeAddress
 
@@ -30,9 +30,9 @@ class _Kind(NamedTuple):
 
 
 KINDS: dict[str, _Kind] = {
-    "gitea": _Kind(gitea.Gitea, gitea.headers),
-    "github": _Kind(github.GitHub, github.headers),
-    "gitlab": _Kind(gitlab.GitLab, gitlab.headers),
+    "gitea": _Kind(gitea.Gitea, gitea.make_headers),
+    "github": _Kind(github.GitHub, github.make_headers),
+    "gitlab": _Kind(gitlab.GitLab, gitlab.make_headers),
 }
 
 
@@ -61,7 +61,7 @@ class HttpForges:
     def forge(self, address: ForgeAddress) -> Forge:
         if self._open is None:
             raise RuntimeError("use the forges inside `async with`")
-        place, kind, access = place_of(address), KINDS[address.kind], address.access
+        place, kind, access = find_place(address), KINDS[address.kind], address.access
         try:
             headers = kind.headers(access)
         except ValueError:
@@ -71,13 +71,13 @@ class HttpForges:
             api=place.api,
             headers=headers,
             secrets=tuple(secret for secret in (access.password, access.bearer_token) if secret),
-            tls=self._trust(access.ca),
+            tls=self._load_trust(access.ca),
             proxy=proxy_for(place.api, self._environment),
         )
         return kind.forge(talk, place.path)
 
-    def _trust(self, ca: bytes | None) -> ssl.SSLContext | None:
-        """None for the system's certificates. Raises StalledError: no certificates."""
+    def _load_trust(self, ca: bytes | None) -> ssl.SSLContext | None:
+        """Return the certificates to trust, None for the system's. Raises StalledError: `ca` holds none."""
         if ca is None:
             return None
         context = self._contexts.get(ca)

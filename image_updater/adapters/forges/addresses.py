@@ -32,38 +32,38 @@ class Place(NamedTuple):
     path: str
 
 
-def place_of(address: ForgeAddress) -> Place:
-    """Raises StalledError: the URL names no repository of such a forge."""
+def find_place(address: ForgeAddress) -> Place:
+    """Return the API and the repository there. Raises StalledError: the URL names no repository of such a forge."""
     try:
-        return _place_of(address)
+        return _find_place(address)
     except ValueError:  # a port that is none, half an IPv6 address
         raise StalledError(f"the URL of a {address.kind} that pull requests can be opened in cannot be read") from None
 
 
-def _place_of(address: ForgeAddress) -> Place:
-    """Raises StalledError, ValueError."""
+def _find_place(address: ForgeAddress) -> Place:
+    """Return the API and the repository there. Raises StalledError, ValueError."""
     parts = urlsplit(address.url)
     segments = [unquote(segment) for segment in parts.path.split("/") if segment]
     if segments:
         segments[-1] = segments[-1].removesuffix(".git")
-    trouble = f"{_shown(parts)} is no repository of a {address.kind} that pull requests can be opened in"
+    trouble = f"{_mask(parts)} is no repository of a {address.kind} that pull requests can be opened in"
     if parts.scheme not in ("http", "https", "ssh") or not parts.hostname:
         raise StalledError(f"{trouble}: its URL is not one of http, https, ssh")
     if len(segments) < 2 or any(segment in ("", ".", "..") or "/" in segment for segment in segments):
         raise StalledError(f"{trouble}: its path has to be OWNER/NAME")
     if address.api:
-        return _given(address, segments)
+        return _place_below(address, segments)
     if address.kind == "github" and len(segments) != 2:
         raise StalledError(f"{trouble}: its path has to be OWNER/NAME")
     before, own = ([], segments) if address.kind == "gitlab" else (segments[:-2], segments[-2:])
-    return Place(_api(address.kind, parts, before), "/".join(own))
+    return Place(_find_api(address.kind, parts, before), "/".join(own))
 
 
-def _given(address: ForgeAddress, segments: list[str]) -> Place:
-    """With an API base that is given: what its path and the clone URL's have in common is the installation's."""
+def _place_below(address: ForgeAddress, segments: list[str]) -> Place:
+    """Return the place below a given API base: what its path and the clone URL's share is the installation's."""
     parts = urlsplit(address.api)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
-        raise StalledError(f"the API of {_shown(parts)} is not an http or https URL without user, query and fragment")
+        raise StalledError(f"the API of {_mask(parts)} is not an http or https URL without user, query and fragment")
     if address.kind != "gitlab":
         return Place(address.api.rstrip("/"), "/".join(segments[-2:]))
     root = [segment for segment in parts.path.removesuffix("/").removesuffix(PATHS["gitlab"]).split("/") if segment]
@@ -71,7 +71,7 @@ def _given(address: ForgeAddress, segments: list[str]) -> Place:
     return Place(address.api.rstrip("/"), "/".join(own))
 
 
-def _api(kind: str, parts: SplitResult, before: list[str]) -> str:
+def _find_api(kind: str, parts: SplitResult, before: list[str]) -> str:
     host = parts.hostname or ""
     if parts.scheme == "ssh":
         host = _SSH_HOSTS.get(host, host)  # and whatever port ssh has, the API has its own
@@ -83,6 +83,6 @@ def _api(kind: str, parts: SplitResult, before: list[str]) -> str:
     return f"{scheme}://{name}{port}{''.join(f'/{quote(segment)}' for segment in before)}{PATHS[kind]}"
 
 
-def _shown(parts: SplitResult) -> str:
-    """A URL without what may be a password."""
+def _mask(parts: SplitResult) -> str:
+    """Write a URL without what may be a password."""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -70,7 +70,7 @@ class Gitea:
         for query in ({"state": "open"}, {"state": "closed", "sort": "recentclose"}):
             if base:
                 query["base_branch"] = base
-            async for pull in self._pages(f"{self._repository}/pulls", list[_Pull], query):
+            async for pull in self._list_pages(f"{self._repository}/pulls", list[_Pull], query):
                 own = pull.head.repo_id == pull.base.repo_id  # a fork may have a branch of the same name
                 read = _read(pull)
                 if own and read.head == head and base in ("", read.base):
@@ -80,7 +80,7 @@ class Gitea:
     async def open(self, head: str, base: str, title: str, body: str, labels: Iterable[str] = ()) -> PullRequest:
         wanted: dict[str, Any] = {"title": title, "body": body, "head": head, "base": base}
         if names := frozenset(labels):
-            wanted["labels"] = await self._label_ids(names)
+            wanted["labels"] = await self._find_label_ids(names)
         try:
             return _read(await self.talk.ask("POST", f"{self._repository}/pulls", _Pull, body=wanted))
         except NotThere as error:
@@ -100,13 +100,13 @@ class Gitea:
         await self._ask("POST", f"{self._repository}/issues/{number}/comments", dict[str, Any], body={"body": comment})
         await self._ask("PATCH", f"{self._repository}/pulls/{number}", _Pull, body={"state": "closed"})
 
-    async def _label_ids(self, names: frozenset[str]) -> list[int]:
-        """Of the labels that the repository, or the organization that owns it, has."""
+    async def _find_label_ids(self, names: frozenset[str]) -> list[int]:
+        """Return the ids of labels that the repository, or the organization that owns it, has."""
         ids: dict[str, int] = {}
         owner = self.path.partition("/")[0]
         for path in (f"{self._repository}/labels", f"/orgs/{quote(owner)}/labels"):
             try:
-                async for label in self._pages(path, list[_Label], {}):
+                async for label in self._list_pages(path, list[_Label], {}):
                     ids.setdefault(label.name, label.id)
             except ForgeDenied:  # a person owns it, or the token may not read organizations
                 continue
@@ -116,8 +116,8 @@ class Gitea:
             log.warning("pull request without labels", extra={"repository": self.path, "missing": missing})
         return sorted(ids[name] for name in names & ids.keys())
 
-    async def _pages(self, path: str, type_: Any, query: Mapping[str, str]) -> AsyncIterator[Any]:
-        """Each item of up to PAGES pages; a server may have smaller pages than were asked for."""
+    async def _list_pages(self, path: str, type_: Any, query: Mapping[str, str]) -> AsyncIterator[Any]:
+        """Yield each item of up to PAGES pages; a server may have smaller pages than were asked for."""
         for number in range(1, PAGES + 1):
             page = await self._ask("GET", path, type_, query={**query, "page": str(number), "limit": str(PAGE)})
             for item in page:
@@ -136,8 +136,8 @@ class Gitea:
             raise ForgeDenied(str(error)) from None
 
 
-def headers(access: GitAccess) -> dict[str, Sensitive]:
-    """A password may be a token or a person's: with basic authentication both are accepted."""
+def make_headers(access: GitAccess) -> dict[str, Sensitive]:
+    """Return the headers of a password, which may be a token or a person's: basic authentication takes both."""
     if access.bearer_token:
         return {"Authorization": Sensitive(b"token " + access.bearer_token.reveal())}
     if access.password is None:

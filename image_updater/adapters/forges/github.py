@@ -93,7 +93,7 @@ class GitHub:
             raise ForgeDenied(str(error)) from None
 
 
-def headers(access: GitAccess) -> dict[str, Sensitive]:
+def make_headers(access: GitAccess) -> dict[str, Sensitive]:
     proof = access.bearer_token or access.password
     return {
         "Accept": Sensitive("application/vnd.github+json"),

@@ -83,7 +83,7 @@ class GitLab:
             raise ForgeDenied(str(error)) from None
 
 
-def headers(access: GitAccess) -> dict[str, Sensitive]:
+def make_headers(access: GitAccess) -> dict[str, Sensitive]:
     proof = access.bearer_token or access.password
     return {"Authorization": Sensitive(b"Bearer " + proof.reveal())} if proof else {}
 

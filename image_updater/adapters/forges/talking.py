@@ -96,7 +96,7 @@ class Talk:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> T:
-        """The answer, decoded.
+        """Send a request and decode its answer.
 
         Raises:
             AlreadyThere, ForgeDenied, ForgeUnavailable.
@@ -107,11 +107,11 @@ class Talk:
             status, headers, content = await self._send(method, url, request, body)
             if status not in _REDIRECTS:
                 break
-            url = self._next(url, headers.get("Location", ""), request)
+            url = self._follow(url, headers.get("Location", ""), request)
         else:
             raise ForgeUnavailable(f"{request}: redirects without end")
         if not 200 <= status < 300:
-            raise self._failure(request, status, headers, content)
+            raise self._make_failure(request, status, headers, content)
         try:
             if len(content) <= SMALL:
                 return msgspec.json.decode(content, type=type_)
@@ -147,8 +147,8 @@ class Talk:
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
             raise ForgeUnavailable(f"{request}: {type(error).__name__}") from None
 
-    def _next(self, url: str, location: str, request: str) -> str:
-        """Raises ForgeDenied: it leads away."""
+    def _follow(self, url: str, location: str, request: str) -> str:
+        """Return where a redirect leads. Raises ForgeDenied: it leads away from this host."""
         target = urljoin(url, location)
         here, there = urlsplit(self.api), urlsplit(target)
         if not location or (here.scheme, here.netloc) != (there.scheme, there.netloc):
@@ -156,14 +156,14 @@ class Talk:
             raise ForgeDenied(f"{request}: redirects to {shown!r}, where the token must not go: use the new address")
         return target
 
-    def _failure(self, request: str, status: int, headers: Mapping[str, str], content: bytes) -> Exception:
-        cause = self._muted(_cause(content)) or HTTPStatus(status).phrase.lower()
+    def _make_failure(self, request: str, status: int, headers: Mapping[str, str], content: bytes) -> Exception:
+        cause = self._mute(_read_cause(content)) or HTTPStatus(status).phrase.lower()
         message = f"{request}: {status} {cause}"
         limited = status in (403, 429) and (
             headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers or "rate limit" in cause.lower()
         )
         if status in (403, 429) and limited:
-            return ForgeUnavailable(message, retry_after=_delay(headers))
+            return ForgeUnavailable(message, retry_after=_read_delay(headers))
         match status:
             case 401:
                 return ForgeDenied(f"{message}: the token is wrong, missing or expired")
@@ -175,9 +175,9 @@ class Talk:
                 return AlreadyThere(message, is_conflict=status == 409)
             case 400 | 405 | 410 | 413:
                 return ForgeDenied(message)
-        return ForgeUnavailable(message, retry_after=_delay(headers))
+        return ForgeUnavailable(message, retry_after=_read_delay(headers))
 
-    def _muted(self, text: str) -> str:
+    def _mute(self, text: str) -> str:
         secrets = [secret.text().strip() for secret in self.secrets]
         if (header := self.headers.get("Authorization")) is not None:
             secrets += header.text().split()[1:]
@@ -186,8 +186,8 @@ class Talk:
         return text if len(text) <= LONGEST_CAUSE else f"{text[:LONGEST_CAUSE]}..."
 
 
-def _delay(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from Retry-After or from the moment at which a rate limit ends (seconds since 1970)."""
+def _read_delay(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait, from Retry-After or from when a rate limit ends (seconds since 1970)."""
     now = datetime.now(UTC)
     if (delay := retry_after(headers.get("Retry-After"), now)) is not None:
         return delay
@@ -198,27 +198,32 @@ def _delay(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def _cause(content: bytes) -> str:
-    """What the forge says went wrong, on one line; a body that is not JSON is not quoted."""
+def _read_cause(content: bytes) -> str:
+    """Return what the forge reports as wrong, on one line; a body that is not JSON is not quoted."""
     if len(content) > LARGEST_COMPLAINT:
         return ""
     try:
         said = msgspec.json.decode(content, type=_Complaint)
-        words = [*_words(said.message), *_words(said.errors), *_words(said.error), *_words(said.error_description)]
+        words = [
+            *_list_words(said.message),
+            *_list_words(said.errors),
+            *_list_words(said.error),
+            *_list_words(said.error_description),
+        ]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     return " ".join("; ".join(dict.fromkeys(words)).split())
 
 
-def _words(said: object) -> Iterable[str]:
+def _list_words(said: object) -> Iterable[str]:
     match said:
         case str() if said:
             yield said
         case list():
             for each in said[:10]:
-                yield from _words(each)
+                yield from _list_words(each)
         case {"message": str() as message} if message:
             yield message
         case dict():
             for name, each in list(said.items())[:10]:
-                yield from (f"{name}: {text}" for text in _words(each))
+                yield from (f"{name}: {text}" for text in _list_words(each))

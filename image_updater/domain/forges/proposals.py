@@ -16,8 +16,8 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from image_updater.api import ImagePolicy, ImageRef
-from image_updater.domain.files.plan import CommitPlan
-from image_updater.domain.forges.pullrequests import Proposal, Trailer, policy_of, text_digest, write_trailer
+from image_updater.domain.files.sightings import CommitPlan
+from image_updater.domain.forges.pullrequests import Proposal, Trailer, compute_digest, get_policy, write_trailer
 
 LABEL = "org.opencontainers.image."
 LONGEST_VALUE, LONGEST_URL, LONGEST_TITLE = 200, 500, 200
@@ -44,7 +44,7 @@ class Bump(NamedTuple):
 
     Attributes:
         policy: `namespace:name`, as markers name it.
-        rule: how it chose, from `rule_text`.
+        rule: how it chose, from `write_rule`.
         labels: of the image, and `before` of the one that it replaces; {} where they are not known.
     """
 
@@ -65,8 +65,8 @@ class _Row(NamedTuple):
     new: str
 
 
-def rule_text(policy: ImagePolicy) -> str:
-    """How a policy chooses: `semver ^1.0`, `alphabetical asc`."""
+def write_rule(policy: ImagePolicy) -> str:
+    """Write how a policy chooses: `semver ^1.0`, `alphabetical asc`."""
     choice, filter_ = policy.spec.policy, policy.spec.filter_tags
     if choice.semver is not None:
         rule = f"semver {choice.semver.range}"
@@ -77,22 +77,22 @@ def rule_text(policy: ImagePolicy) -> str:
     return f"{rule} of tags that match {filter_.pattern}" if filter_ is not None and filter_.pattern else rule
 
 
-def proposal_digest(plan: CommitPlan, bumps: Iterable[Bump]) -> str:
-    """Of everything that the text says but for the labels: the same digest, the same proposal."""
-    return text_digest(_rows(plan), [(bump.policy, str(bump.image), bump.rule) for bump in _sorted(bumps)])
+def compute_proposal_digest(plan: CommitPlan, bumps: Iterable[Bump]) -> str:
+    """Return the digest of all that the text says but for the labels: the same digest, the same proposal."""
+    return compute_digest(_list_rows(plan), [(bump.policy, str(bump.image), bump.rule) for bump in _sort(bumps)])
 
 
-def changed_policies(plan: CommitPlan) -> tuple[str, ...]:
-    """`namespace:name` of every policy that the plan changes something for, sorted."""
-    return tuple(sorted({policy_of(change.setter) for change in plan.changes}))
+def list_changed_policies(plan: CommitPlan) -> tuple[str, ...]:
+    """Return `namespace:name` of each policy that the plan changes something for, sorted."""
+    return tuple(sorted({get_policy(change.setter) for change in plan.changes}))
 
 
-def old_references(plan: CommitPlan, bumps: Iterable[Bump]) -> dict[str, str]:
-    """By policy, the tag or digest that its first changed place names now, if it is one of the same repository."""
+def find_old_references(plan: CommitPlan, bumps: Iterable[Bump]) -> dict[str, str]:
+    """Return, by policy, the tag or digest that its first changed place names, if it is of the same repository."""
     names = {bump.policy: bump.image.name for bump in bumps}
     found: dict[str, str] = {}
-    for row in _rows(plan):
-        policy, part = policy_of(row.setter), row.setter.removeprefix(policy_of(row.setter))
+    for row in _list_rows(plan):
+        policy, part = get_policy(row.setter), row.setter.removeprefix(get_policy(row.setter))
         if part in (":tag", ":digest"):
             reference = row.old
         else:
@@ -104,127 +104,139 @@ def old_references(plan: CommitPlan, bumps: Iterable[Bump]) -> dict[str, str]:
 
 
 def write_proposal(plan: CommitPlan, bumps: Iterable[Bump], *, complete: bool = True) -> Proposal:
-    """What proposes the plan's changes.
+    """Write the title and the body that propose the plan's changes.
 
     Args:
         bumps: the image of each policy that the plan changes something for.
         complete: whether all labels are there.
     """
-    bumps, rows = _sorted(bumps), _rows(plan)
+    bumps, rows = _sort(bumps), _list_rows(plan)
     versions = {bump.policy: (bump.image.tag, *([bump.image.digest] if bump.image.digest else [])) for bump in bumps}
-    trailer = Trailer(versions=versions, digest=proposal_digest(plan, bumps), complete=complete)
+    trailer = Trailer(versions=versions, digest=compute_proposal_digest(plan, bumps), complete=complete)
     parts = [
         "Newer images, as their policies choose them.",
-        *_images_table(bumps, rows),
-        *(_about(bump) for bump in bumps[:MOST_IMAGES]),
-        *_places_table(rows),
+        *_write_images_table(bumps, rows),
+        *(_write_about(bump) for bump in bumps[:MOST_IMAGES]),
+        *_write_places_table(rows),
         "To go without these versions, close this pull request: the next ones are proposed again. "
         "A closed one that is opened again counts as open.",
         write_trailer(trailer),
     ]
-    return Proposal(_title(bumps), "\n\n".join(parts))
+    return Proposal(_write_title(bumps), "\n\n".join(parts))
 
 
 # parts of the text
 
 
-def _title(bumps: Sequence[Bump]) -> str:
+def _write_title(bumps: Sequence[Bump]) -> str:
     if len(bumps) == 1:
-        return _bounded(f"Update {plain(bumps[0].image.name)} to {plain(bumps[0].image.tag)}", LONGEST_TITLE)
-    names = ", ".join(f"{plain(bump.image.name).rpartition('/')[2]} {plain(bump.image.tag)}" for bump in bumps)
-    return _bounded(f"Update {len(bumps)} images: {names}", LONGEST_TITLE)
+        return _shorten(f"Update {keep_plain(bumps[0].image.name)} to {keep_plain(bumps[0].image.tag)}", LONGEST_TITLE)
+    names = ", ".join(
+        f"{keep_plain(bump.image.name).rpartition('/')[2]} {keep_plain(bump.image.tag)}" for bump in bumps
+    )
+    return _shorten(f"Update {len(bumps)} images: {names}", LONGEST_TITLE)
 
 
-def _images_table(bumps: Sequence[Bump], rows: Sequence[_Row]) -> Iterable[str]:
+def _write_images_table(bumps: Sequence[Bump], rows: Sequence[_Row]) -> Iterable[str]:
     lines = [
-        _line(code(bump.policy), code(bump.image.name), _olds(bump, rows), code(_tag_of(str(bump.image))))
+        _write_line(
+            write_code(bump.policy),
+            write_code(bump.image.name),
+            _write_olds(bump, rows),
+            write_code(_get_tag(str(bump.image))),
+        )
         for bump in bumps[:MOST_IMAGES]
     ]
-    yield _table(("Policy", "Image", "From", "To"), lines)
-    yield from _more(len(bumps) - MOST_IMAGES, "image")
+    yield _write_table(("Policy", "Image", "From", "To"), lines)
+    yield from _write_more(len(bumps) - MOST_IMAGES, "image")
 
 
-def _places_table(rows: Sequence[_Row]) -> Iterable[str]:
+def _write_places_table(rows: Sequence[_Row]) -> Iterable[str]:
     lines = [
-        _line(code(row.file), str(row.line) if row.line else "", code(_short(row.old)), code(_short(row.new)))
+        _write_line(
+            write_code(row.file),
+            str(row.line) if row.line else "",
+            write_code(_shorten_digest(row.old)),
+            write_code(_shorten_digest(row.new)),
+        )
         for row in rows[:MOST_PLACES]
     ]
-    yield _table(("File", "Line", "From", "To"), lines)
-    yield from _more(len(rows) - MOST_PLACES, "place")
+    yield _write_table(("File", "Line", "From", "To"), lines)
+    yield from _write_more(len(rows) - MOST_PLACES, "place")
 
 
-def _about(bump: Bump) -> str:
-    lines = [f"### {code(bump.image.name)}", ""]
-    rule = f": {code(bump.rule)}" if bump.rule else ""
-    lines.append(f"- policy {code(bump.policy)}{rule} chose {code(bump.image.tag)}")
+def _write_about(bump: Bump) -> str:
+    lines = [f"### {write_code(bump.image.name)}", ""]
+    rule = f": {write_code(bump.rule)}" if bump.rule else ""
+    lines.append(f"- policy {write_code(bump.policy)}{rule} chose {write_code(bump.image.tag)}")
     facts = [
-        f"{name} {code(bump.labels[LABEL + name])}"
+        f"{name} {write_code(bump.labels[LABEL + name])}"
         for name in ("version", "revision", "created")
-        if code(bump.labels.get(LABEL + name, ""))
+        if write_code(bump.labels.get(LABEL + name, ""))
     ]
     if facts:
         lines.append(f"- {', '.join(facts)}")
-    links = [link for name, address in _addresses(bump) if (link := _link(name, address))]
+    links = [link for name, address in _list_addresses(bump) if (link := _write_link(name, address))]
     if links:
         lines.append(f"- {' · '.join(links)}")
     return "\n".join(lines)
 
 
-def _addresses(bump: Bump) -> Iterable[tuple[str, str]]:
-    """Names of links and where they lead."""
+def _list_addresses(bump: Bump) -> Iterable[tuple[str, str]]:
+    """Yield names of links with their addresses."""
     for name in ("source", "url", "documentation"):
         yield name, bump.labels.get(LABEL + name, "")
-    yield "changes", compare_url(bump.before, bump.labels)
+    yield "changes", make_compare_url(bump.before, bump.labels)
 
 
-def compare_url(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Where a known forge shows what changed between two images' revisions; "" where it is not known.
+def make_compare_url(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Return the page of a known forge that compares two images' revisions; "" where none is known.
 
     >>> labels = {LABEL + "source": "https://github.com/org/app.git", LABEL + "revision": "1f2e3d4"}
-    >>> compare_url({**labels, LABEL + "revision": "0a1b2c3"}, labels)
+    >>> make_compare_url({**labels, LABEL + "revision": "0a1b2c3"}, labels)
     'https://github.com/org/app/compare/0a1b2c3...1f2e3d4'
     """
-    source = _source(after)
+    source = _find_source(after)
     old, new = (labels.get(LABEL + "revision", "").strip() for labels in (before, after))
     host = urlsplit(source).hostname if source else None
     template = _COMPARE.get(host or "", "")
-    if not template or _source(before) != source or old == new:
+    if not template or _find_source(before) != source or old == new:
         return ""
     if not _REVISION.fullmatch(old) or not _REVISION.fullmatch(new):
         return ""
     return template.format(source=source, old=old, new=new)
 
 
-def _source(labels: Mapping[str, str]) -> str:
-    """The repository that the labels name as source, without what some builders add to it; "" without a URL."""
-    address = safe_url(labels.get(LABEL + "source", ""))
+def _find_source(labels: Mapping[str, str]) -> str:
+    """Return the repository that the labels name as source, without what some builders add to it; "" without a URL."""
+    address = make_safe_url(labels.get(LABEL + "source", ""))
     return address.partition("?")[0].partition("#")[0].rstrip("/").removesuffix(".git")
 
 
 # what makes text from outside harmless
 
 
-def code(text: str) -> str:
-    """`text` as a code span of one line that fits into a table; "" for nothing."""
+def write_code(text: str) -> str:
+    """Write `text` as a code span of one line that fits into a table; "" for nothing."""
     text = text[: 10 * LONGEST_VALUE]  # more of it is not shown, however it is written
-    shown = _bounded(" ".join(_printable(text).translate(_LOOKALIKES).split()), LONGEST_VALUE)
+    shown = _shorten(" ".join(_make_printable(text).translate(_LOOKALIKES).split()), LONGEST_VALUE)
     shown = shown.replace("<!", "< !")  # what looks like our trailer is none
     return f"`{shown}`" if shown else ""
 
 
-def plain(text: str) -> str:
-    """Only what names of images and tags are made of: letters, digits, `.`, `_`, `/`, `:`, `+` and `-`."""
+def keep_plain(text: str) -> str:
+    """Keep only what names of images and tags are made of: letters, digits, `.`, `_`, `/`, `:`, `+` and `-`."""
     return re.sub(r"[^0-9A-Za-z._/:+-]+", "", text)
 
 
-def safe_url(text: str) -> str:
-    """An http or https URL that ends nowhere but at its end, or "".
+def make_safe_url(text: str) -> str:
+    """Return an http or https URL that cannot end before its end, or "".
 
-    >>> safe_url("https://example.com/a b)")
+    >>> make_safe_url("https://example.com/a b)")
     ''
-    >>> safe_url("https://example.com/a(b)|c")
+    >>> make_safe_url("https://example.com/a(b)|c")
     'https://example.com/a%28b%29%7Cc'
-    >>> safe_url("javascript:alert(1)")
+    >>> make_safe_url("javascript:alert(1)")
     ''
     """
     text = text.strip()
@@ -244,31 +256,31 @@ def safe_url(text: str) -> str:
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{rest}"
 
 
-def _link(name: str, address: str) -> str:
-    """A link; where an address is no good, what it says."""
-    url = safe_url(address)
+def _write_link(name: str, address: str) -> str:
+    """Write a link; only its name where the address is not safe."""
+    url = make_safe_url(address)
     if not url or _REFERENCES.search(urlsplit(url).path):
-        return f"{name} {code(address)}" if code(address) else ""
+        return f"{name} {write_code(address)}" if write_code(address) else ""
     return f"[{name}]({url})"
 
 
-def _printable(text: str) -> str:
+def _make_printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _bounded(text: str, most: int) -> str:
+def _shorten(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 # rows and cells
 
 
-def _sorted(bumps: Iterable[Bump]) -> list[Bump]:
+def _sort(bumps: Iterable[Bump]) -> list[Bump]:
     return sorted(bumps, key=lambda bump: bump.policy)
 
 
-def _rows(plan: CommitPlan) -> tuple[_Row, ...]:
-    """Every changed place, in the order of files and lines."""
+def _list_rows(plan: CommitPlan) -> tuple[_Row, ...]:
+    """Return every changed place, in the order of files and lines."""
     lines: dict[tuple[str, str, str, str], list[int]] = {}
     for seen in plan.sightings:
         if seen.state == "pending":
@@ -280,40 +292,40 @@ def _rows(plan: CommitPlan) -> tuple[_Row, ...]:
     return tuple(sorted(rows))
 
 
-def _olds(bump: Bump, rows: Sequence[_Row]) -> str:
-    """What the places of a policy say now: each tag once."""
+def _write_olds(bump: Bump, rows: Sequence[_Row]) -> str:
+    """Write the tags that a policy's places name now, each once."""
     olds = {
-        _tag_of(row.old) if row.setter == bump.policy else _short(row.old)
+        _get_tag(row.old) if row.setter == bump.policy else _shorten_digest(row.old)
         for row in rows
         if row.setter in (bump.policy, f"{bump.policy}:tag", f"{bump.policy}:digest")
     }
-    return ", ".join(filter(None, map(code, sorted(olds)[:3]))) + (", …" if len(olds) > 3 else "")
+    return ", ".join(filter(None, map(write_code, sorted(olds)[:3]))) + (", …" if len(olds) > 3 else "")
 
 
-def _tag_of(image: str) -> str:
+def _get_tag(image: str) -> str:
     """Tag and digest of an image's text, the digest shortened; the whole text where it has neither.
 
-    >>> _tag_of("localhost:5000/app:1.2@sha256:0123456789abcdef0123")
+    >>> _get_tag("localhost:5000/app:1.2@sha256:0123456789abcdef0123")
     '1.2@sha256:0123456789ab…'
     """
     name, at, digest = image.partition("@")
     _, colon, tag = name[name.rfind("/") + 1 :].partition(":")
-    return (tag if colon else name) + at + _bounded(digest, SHORT_DIGEST + 1)
+    return (tag if colon else name) + at + _shorten(digest, SHORT_DIGEST + 1)
 
 
-def _short(value: str) -> str:
+def _shorten_digest(value: str) -> str:
     before, marker, digest = value.rpartition("sha256:")
-    return before + _bounded(marker + digest, SHORT_DIGEST + 1) if marker else value
+    return before + _shorten(marker + digest, SHORT_DIGEST + 1) if marker else value
 
 
-def _table(head: Sequence[str], lines: Sequence[str]) -> str:
-    return "\n".join([_line(*head), _line(*("---" for _ in head)), *lines])
+def _write_table(head: Sequence[str], lines: Sequence[str]) -> str:
+    return "\n".join([_write_line(*head), _write_line(*("---" for _ in head)), *lines])
 
 
-def _line(*cells: str) -> str:
+def _write_line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _more(count: int, noun: str) -> Iterable[str]:
+def _write_more(count: int, noun: str) -> Iterable[str]:
     if count > 0:
         yield f"… and {count} more {noun}{'s' if count > 1 else ''}."

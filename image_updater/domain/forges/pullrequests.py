@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from image_updater.api import ImageRef
-from image_updater.domain.files.plan import Spot
+from image_updater.domain.files.sightings import Change
 
 BEGIN, END = "<!-- sealoop: ", " -->"
 LONGEST_TRAILER = 30_000
@@ -105,7 +105,7 @@ Step = Open | Update | Close | Nothing
 
 
 def plan_pull_request(found: Sequence[PullRequest], wanted: Proposal | None, why: str = NOTHING_LEFT) -> Step:
-    """What brings the pull requests of one branch and base to what is `wanted`; None: there is nothing to propose.
+    """Plan the step from the open pull requests of a branch and base to what is `wanted`; None: nothing to propose.
 
     An open one that a person made from our branch is described by us as well, but never closed.
 
@@ -117,7 +117,7 @@ def plan_pull_request(found: Sequence[PullRequest], wanted: Proposal | None, why
     if wanted is None:
         if open_ is None or read_trailer(open_.body) is None:
             return Nothing(open_.url if open_ is not None else "")
-        return Close(open_.number, _superseded(open_), why)
+        return Close(open_.number, _write_superseded(open_), why)
     if open_ is None:
         return Open(wanted)
     if is_same(open_, wanted):
@@ -126,16 +126,16 @@ def plan_pull_request(found: Sequence[PullRequest], wanted: Proposal | None, why
 
 
 def plan_outdated(found: Iterable[PullRequest], base: str, url: str) -> tuple[Close, ...]:
-    """Ours that are open into another base than `base`, to be closed in favour of the pull request at `url`."""
+    """Plan to close our pull requests into another base than `base`, in favour of the one at `url`."""
     return tuple(
-        Close(each.number, _superseded(each), f"Superseded by {url}.")
+        Close(each.number, _write_superseded(each), f"Superseded by {url}.")
         for each in found
         if each.state == "open" and each.base != base and read_trailer(each.body) is not None
     )
 
 
-def is_current(found: Iterable[PullRequest], digest: str) -> str:
-    """The URL of the open pull request whose text was made of just this, completely; "" when a text has to be made."""
+def find_current(found: Iterable[PullRequest], digest: str) -> str:
+    """Return the URL of the open pull request whose text has this digest and is complete; "" when there is none."""
     for each in found:
         trailer = read_trailer(each.body) if each.state == "open" else None
         if trailer is not None and trailer.complete and trailer.digest == digest:
@@ -144,12 +144,12 @@ def is_current(found: Iterable[PullRequest], digest: str) -> str:
 
 
 def is_same(live: PullRequest, wanted: Proposal) -> bool:
-    """Whether the text is there already; forges change line ends and the spaces around a text."""
-    return (live.title.strip(), _lines(live.body)) == (wanted.title.strip(), _lines(wanted.body))
+    """Tell whether the text is there already; forges change line ends and the spaces around a text."""
+    return (live.title.strip(), _split_lines(live.body)) == (wanted.title.strip(), _split_lines(wanted.body))
 
 
 def find_refused_versions(found: Iterable[PullRequest], base: str) -> frozenset[Version]:
-    """What people do not want on `base`: the versions of pull requests of ours that they closed without merging."""
+    """Return the versions that people refuse on `base`: those of our pull requests that they closed without merging."""
     versions: set[Version] = set()
     for each in found:
         trailer = read_trailer(each.body) if each.state == "closed" and each.base == base else None
@@ -158,8 +158,8 @@ def find_refused_versions(found: Iterable[PullRequest], base: str) -> frozenset[
     return frozenset(versions)
 
 
-def hold_refused(namespace: str, images: Mapping[str, ImageRef], no: frozenset[Version]) -> Callable[[Spot], str]:
-    """For `plan_commit`: why a value must not become what the policies (by name) of one namespace chose.
+def hold_refused(namespace: str, images: Mapping[str, ImageRef], no: frozenset[Version]) -> Callable[[Change], str]:
+    """Return, for `plan_commit`, why a value must not become what the policies of a namespace chose, by name.
 
     A version that was refused without a digest is refused whatever its digest is.
     """
@@ -169,13 +169,13 @@ def hold_refused(namespace: str, images: Mapping[str, ImageRef], no: frozenset[V
         for setter in [f"{namespace}:{policy}"]
         if no & {Version(setter, image.tag), Version(setter, image.tag, image.digest)}
     }
-    return lambda spot: held.get(policy_of(spot.setter), "")
+    return lambda change: held.get(get_policy(change.setter), "")
 
 
-def policy_of(setter: str) -> str:
-    """`namespace:policy` of a setter.
+def get_policy(setter: str) -> str:
+    """Return the `namespace:policy` of a setter.
 
-    >>> policy_of("default:app:tag")
+    >>> get_policy("default:app:tag")
     'default:app'
     """
     return ":".join(setter.split(":")[:2])
@@ -185,17 +185,17 @@ def policy_of(setter: str) -> str:
 
 
 def write_trailer(trailer: Trailer) -> str:
-    """One line. Versions that would make it too long are left out, the last ones by name first."""
+    """Write the trailer as one line. Versions that would make it too long are left out, the last ones by name first."""
     versions = dict(sorted(trailer.versions.items()))
-    text = _encoded(msgspec.structs.replace(trailer, versions=versions))
+    text = _encode(msgspec.structs.replace(trailer, versions=versions))
     while len(text) > LONGEST_TRAILER and versions:
         versions = dict(list(versions.items())[: len(versions) * 3 // 4])
-        text = _encoded(msgspec.structs.replace(trailer, versions=versions))
+        text = _encode(msgspec.structs.replace(trailer, versions=versions))
     return f"{BEGIN}{text}{END}"
 
 
 def read_trailer(body: str) -> Trailer | None:
-    """What the last such line of a body says; None when there is none that can be read: then it is not ours.
+    """Read the last trailer of a body; None when none can be read, which means that the pull request is not ours.
 
     >>> read_trailer("words " + write_trailer(Trailer({"default:app": ("1.2.0",)}))).versions
     {'default:app': ('1.2.0',)}
@@ -211,23 +211,23 @@ def read_trailer(body: str) -> Trailer | None:
     return trailer if all(1 <= len(version) <= 2 for version in trailer.versions.values()) else None
 
 
-def text_digest(*parts: object) -> str:
-    """Of everything that a text is made of. The parts' repr is their value."""
+def compute_digest(*parts: object) -> str:
+    """Return the digest of all that a text is made of. The parts' repr is their value."""
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _superseded(live: PullRequest) -> Proposal:
+def _write_superseded(live: PullRequest) -> Proposal:
     trailer = read_trailer(live.body) or Trailer()
     before = live.body[: live.body.rfind(BEGIN)]
     return Proposal(live.title, before + write_trailer(msgspec.structs.replace(trailer, superseded=True)))
 
 
-def _encoded(trailer: Trailer) -> str:
+def _encode(trailer: Trailer) -> str:
     text = msgspec.json.encode(trailer).decode()
     for character in "<>&":  # none of these stands outside of strings: nothing in it can end the comment
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.strip().splitlines()]

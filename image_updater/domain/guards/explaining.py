@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from image_updater.domain.guards.rules import is_current
-from image_updater.domain.guards.verdicts import Chosen, Judge, Need, Request, Verdict, decide
-from image_updater.domain.tags.filters import matching
-from image_updater.domain.tags.policies import NumericalPolicy, SemVerPolicy, number_of
+from image_updater.domain.guards.verdicts import Chosen, Judge, Need, Request, Verdict
+from image_updater.domain.tags.filters import select_matching
+from image_updater.domain.tags.policies import NumericalPolicy, SemVerPolicy, parse_number
 from image_updater.domain.tags.semver import Constraint, parse_tag
 from image_updater.errors import NoTagQualifies
 
 
-def verdicts(request: Request) -> tuple[Verdict, ...]:
-    """What is said of every listed tag, each once: candidates first, best first; then the others in descending order.
+def explain_tags(request: Request) -> tuple[Verdict, ...]:
+    """Return a verdict for each listed tag: candidates first, best first; then the others in descending order.
 
     A tag that is taken back to and no longer listed comes before all others. As far as `request.facts` tells: what else
     had to be asked for first is "not looked at".
@@ -19,33 +21,31 @@ def verdicts(request: Request) -> tuple[Verdict, ...]:
     Raises:
         PolicyInvalid.
     """
-    decision = decide(request)
+    judge = Judge(request)
+    decision = judge.decide()
+    with contextlib.suppress(NoTagQualifies):  # then no tag is a candidate
+        for _ in judge.judge_candidates():  # the others are judged, too
+            pass
     chosen = decision.tag if isinstance(decision, Chosen) else ""
     found: list[Verdict] = []
     if isinstance(decision, Chosen) and chosen not in request.listing.listed:
-        found.append(_of_choice(decision))
-    judge = Judge(request, asks=False)
-    try:
-        candidates = judge.candidates()
-    except NoTagQualifies:
-        candidates = iter(())
+        found.append(_explain_choice(decision))
     reached = False
-    for text, tag in candidates:
+    for tag, said in judge.judged:
         reached = reached or tag == chosen
         if isinstance(decision, Chosen) and tag == chosen:
-            found.append(_of_choice(decision))
+            found.append(_explain_choice(decision))
         else:
-            said = judge.judge(tag, text)
-            found.append(said if isinstance(said, Verdict) else _unsaid(tag, said, chosen if reached else ""))
+            found.append(said if isinstance(said, Verdict) else _explain_need(tag, said, chosen if reached else ""))
     known = {verdict.tag for verdict in found}
     if isinstance(decision, Chosen) and chosen not in known:  # taken back to a tag that the policy would not choose
-        found.append(_of_choice(decision))
+        found.append(_explain_choice(decision))
         known.add(chosen)
     others = _Others(request)
-    return (*found, *(others.verdict(tag) for tag in request.listing.listed if tag not in known))
+    return (*found, *(others.explain(tag) for tag in request.listing.listed if tag not in known))
 
 
-def _of_choice(decision: Chosen) -> Verdict:
+def _explain_choice(decision: Chosen) -> Verdict:
     digest = f" with digest {decision.digest}" if decision.digest else ""
     match decision.how:
         case "chosen":
@@ -56,7 +56,7 @@ def _of_choice(decision: Chosen) -> Verdict:
             return Verdict(decision.tag, "taken back", f"is taken back to{digest}: what came after it is quarantined")
 
 
-def _unsaid(tag: str, need: Need | None, chosen: str) -> Verdict:
+def _explain_need(tag: str, need: Need | None, chosen: str) -> Verdict:
     if chosen:
         return Verdict(tag, "lower", f"is lower than {chosen}")
     return Verdict(
@@ -70,45 +70,45 @@ class _Others:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.pins = [pin.tag for pin in request.rules.pins if is_current(pin.until, request.now)]
-        self.constraint = request.policy.constraint() if isinstance(request.policy, SemVerPolicy) else None
+        self.constraint = request.policy.parse_constraint() if isinstance(request.policy, SemVerPolicy) else None
         self.excluded: dict[str, str] = {}
         for pattern in reversed(request.listing.exclusions):
-            self.excluded |= dict.fromkeys(matching(pattern, request.listing.listed), pattern)
+            self.excluded |= dict.fromkeys(select_matching(pattern, request.listing.listed), pattern)
         self.texts: dict[str, str] = {}
         self.tags: dict[str, str] = {}
         if request.tag_filter is not None:
-            self.texts = dict(request.tag_filter.compared(request.listing.tags))
+            self.texts = dict(request.tag_filter.pair_texts(request.listing.tags))
             self.tags = {text: tag for tag, text in self.texts.items()}
 
-    def verdict(self, tag: str) -> Verdict:
+    def explain(self, tag: str) -> Verdict:
         request = self.request
         if tag in self.excluded:
             return Verdict(tag, "excluded", f"is excluded by pattern {self.excluded[tag]!r}")
         if self.pins:
             return Verdict(tag, "pinned away", f"is not the pinned {' or '.join(sorted(set(self.pins)))}")
         if request.tag_filter is None:
-            return self._uncompared(tag, tag)
+            return self._explain_uncompared(tag, tag)
         if tag not in self.texts:
             return Verdict(tag, "filtered", f"does not match filterTags.pattern {request.tag_filter.pattern!r}")
         text = self.texts[tag]
         if self.tags[text] != tag:
             return Verdict(tag, "filtered", f"is compared as {text!r}, and so is {self.tags[text]}, which counts")
-        return self._uncompared(tag, text)
+        return self._explain_uncompared(tag, text)
 
-    def _uncompared(self, tag: str, text: str) -> Verdict:
+    def _explain_uncompared(self, tag: str, text: str) -> Verdict:
         read = f" (compared as {text!r})" if text != tag else ""
         match self.request.policy:
             case SemVerPolicy(range=range_):
-                return _of_version(tag, text, range_, self.constraint, read)
+                return _explain_version(tag, text, range_, self.constraint, read)
             case NumericalPolicy():
                 try:
-                    number_of(text)
+                    parse_number(text)
                 except NoTagQualifies:
                     return Verdict(tag, "not a number", f"is no number{read}")
         return Verdict(tag, "not compared", "is not compared: the policy fails before that")
 
 
-def _of_version(tag: str, text: str, range_: str, constraint: Constraint | None, read: str) -> Verdict:
+def _explain_version(tag: str, text: str, range_: str, constraint: Constraint | None, read: str) -> Verdict:
     version = parse_tag(text)
     if version is None or constraint is None:
         return Verdict(tag, "not a version", f"is no version of three parts{read}")

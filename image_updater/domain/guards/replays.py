@@ -65,7 +65,7 @@ class _Tape:
 
 
 def replay(request: Request, events: Iterable[TagEvent], until: datetime) -> Iterator[Step]:
-    """The decisions in order of time, each only where it differs from the one before.
+    """Yield the decisions in order of time, each only where it differs from the one before.
 
     Args:
         request: how to decide; its listing gives the exclusions, its `now`, `seen` and `facts` do not count.

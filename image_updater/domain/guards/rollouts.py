@@ -86,7 +86,7 @@ def observe(
     applied: Iterable[Applied],
     now: datetime,
 ) -> Observation:
-    """The guard's status after a look at the workloads, and what is taken back.
+    """Return the guard's status after a look at the workloads, and what is taken back.
 
     Args:
         applied: the workloads that the automations' sources were applied to, of any image.
@@ -97,13 +97,13 @@ def observe(
     troubles: list[str] = []
     ledgers: list[_Ledger] = []
     for each in followed:
-        ledger = _ledger_of(status, each.policy, spec, now)
+        ledger = _open_ledger(status, each.policy, spec, now)
         trouble = _look(ledger, each, [found for found in workloads if each.policy in found.policies], spec, now, taken)
         if trouble:
             troubles.append(trouble)
         ledgers.append(ledger)
     waiting = any(rollout.message for ledger in ledgers for rollout in ledger.rollouts)
-    ledgers.append(_left(status, followed, now))
+    ledgers.append(_keep_unfollowed(status, followed, now))
     updated = msgspec.structs.replace(
         status,
         policies=tuple(each.policy for each in followed),
@@ -115,22 +115,22 @@ def observe(
 
 
 def runs(workload: Workload, repository: str) -> bool:
-    """Whether the workload runs an image of that repository, of whatever tag."""
+    """Tell whether the workload runs an image of that repository, with any tag."""
     return any(image.repository == repository for image in workload.images)
 
 
-def _images(applied: Applied, repository: str) -> Iterator[RunningImage]:
+def _select_images(applied: Applied, repository: str) -> Iterator[RunningImage]:
     return (image for image in applied.workload.images if image.repository == repository)
 
 
-def _is(image: RunningImage, tag: str, digest: str) -> bool:
-    """Whether a workload's image is this one, as far as digests are known."""
+def _is_image(image: RunningImage, tag: str, digest: str) -> bool:
+    """Tell whether a workload's image is this one, as far as digests are known."""
     return image.tag == tag and (image.digest == digest or not (image.digest and digest))
 
 
-def _ledger_of(status: UpdateGuardStatus, policy: str, spec: UpdateGuardSpec, now: datetime) -> _Ledger:
-    """The policy's records; a person who pins a quarantined tag lets it out."""
-    pinned = _pinned(spec, policy, now)
+def _open_ledger(status: UpdateGuardStatus, policy: str, spec: UpdateGuardSpec, now: datetime) -> _Ledger:
+    """Return the policy's records; a person who pins a quarantined tag lets it out."""
+    pinned = _list_pinned(spec, policy, now)
     return _Ledger(
         [entry for entry in status.rollouts if entry.policy == policy],
         [entry for entry in status.proven if entry.policy == policy],
@@ -138,21 +138,21 @@ def _ledger_of(status: UpdateGuardStatus, policy: str, spec: UpdateGuardSpec, no
     )
 
 
-def _pinned(spec: UpdateGuardSpec, policy: str, now: datetime) -> frozenset[str]:
+def _list_pinned(spec: UpdateGuardSpec, policy: str, now: datetime) -> frozenset[str]:
     return frozenset(
         pin.tag for pin in spec.pins if pin.policy in ("", policy) and (pin.until is None or now < pin.until)
     )
 
 
-def _left(status: UpdateGuardStatus, followed: Sequence[Followed], now: datetime) -> _Ledger:
-    """The records of policies that are not followed now: one that is deleted and made again forgets no failure.
+def _keep_unfollowed(status: UpdateGuardStatus, followed: Sequence[Followed], now: datetime) -> _Ledger:
+    """Return the records of policies that are not followed now, so that a policy that is made again forgets no failure.
 
     Nobody watches what they run, so nothing goes on being proven.
     """
     names = {each.policy for each in followed}
     proven = [entry for entry in status.proven if entry.policy not in names]
     quarantine = [entry for entry in status.quarantine if entry.policy not in names]
-    return _Ledger([], [_ended(entry, now, "gone") for entry in proven], quarantine)
+    return _Ledger([], [_end(entry, now, "gone") for entry in proven], quarantine)
 
 
 def _look(
@@ -163,65 +163,71 @@ def _look(
     now: datetime,
     taken: list[Quarantined],
 ) -> str:
-    """Bring one policy's ledger up to date; the trouble that nothing can be done about, or "".
+    """Bring one policy's ledger up to date; return the trouble that nothing can be done about, or "".
 
     Args:
         applied: what is applied where the policy's image is written, of any image.
     """
     repository, latest = followed.repository, followed.latest
-    mine = [a for a in applied if any(_is(i, latest.tag, latest.digest) for i in _images(a, repository))]
-    ledger.proven = [_followed_up(entry, followed, applied, bool(mine), now) for entry in ledger.proven]
+    mine = [a for a in applied if any(_is_image(i, latest.tag, latest.digest) for i in _select_images(a, repository))]
+    ledger.proven = [_follow_up(entry, followed, applied, bool(mine), now) for entry in ledger.proven]
+    # it is not applied yet, or nothing runs it
     if not mine:
-        return ""  # it is not applied yet, or nothing runs it
-    is_told = all(i.digest for a in mine for i in _images(a, repository) if i.tag == latest.tag)
-    rollout = _begun(ledger, followed, mine[0].revision, now, is_told=is_told)
+        return ""
+    is_told = all(i.digest for a in mine for i in _select_images(a, repository) if i.tag == latest.tag)
+    rollout = _begin(ledger, followed, mine[0].revision, now, is_told=is_told)
+    # one workload fails: the image does
     failed = [found.workload for found in mine if found.workload.state == "Failed"]
     if failed:
-        return _failed(ledger, followed, rollout, failed[0], spec, now, taken)
+        return _quarantine_failed(ledger, followed, rollout, failed[0], spec, now, taken)
+    # one is not ready yet: the rollout goes on, unless it has proven itself before
     unready = [found.workload for found in mine if found.workload.state == "Progressing"]
     if unready:
-        message = "" if _open(ledger, rollout) else f"{unready[0].ref}: {unready[0].message}"
+        message = "" if _find_proof(ledger, rollout) else f"{unready[0].ref}: {unready[0].message}"
         ledger.rollouts = [msgspec.structs.replace(rollout, message=message)]
         return ""
-    if _open(ledger, rollout) is None:
+    # all are Healthy: the image has proven itself
+    if _find_proof(ledger, rollout) is None:
         digest = "" if rollout.moved else rollout.digest
         ledger.proven.append(Proven(policy=followed.policy, tag=rollout.tag, digest=digest, since=now))
     ledger.rollouts = [msgspec.structs.replace(rollout, message="")]
     return ""
 
 
-def _followed_up(
+def _follow_up(
     entry: Proven, followed: Followed, applied: Sequence[Applied], is_replaced: bool, now: datetime
 ) -> Proven:
-    """The record after a look at what runs its image now.
+    """Return the record after a look at the workloads that run its image now.
 
     Args:
         is_replaced: whether what the policy chose runs somewhere: then a record of another image is ended by that.
     """
+    # it ended before
     if entry.until is not None:
         return entry
     runners = [
         found.workload
         for found in applied
-        if any(_is(image, entry.tag, entry.digest) for image in _images(found, followed.repository))
+        if any(_is_image(image, entry.tag, entry.digest) for image in _select_images(found, followed.repository))
     ]
     states = {workload.state for workload in runners}
+    # nothing runs it any more: a bump replaced it, a person did, or its workload is gone
     if not states:
-        is_other = any(True for found in applied for _ in _images(found, followed.repository))
-        return entry if is_replaced else _ended(entry, now, "set back" if is_other else "gone")
+        is_other = any(True for found in applied for _ in _select_images(found, followed.repository))
+        return entry if is_replaced else _end(entry, now, "set back" if is_other else "gone")
     if "Failed" in states:
-        return _ended(entry, now, "failed")
+        return _end(entry, now, "failed")
     if "Progressing" in states:
         return entry if entry.down is not None else msgspec.structs.replace(entry, down=now)
     return entry if entry.down is None else msgspec.structs.replace(entry, since=now, down=None)
 
 
-def _ended(entry: Proven, now: datetime, why: Literal["", "failed", "gone", "set back"]) -> Proven:
+def _end(entry: Proven, now: datetime, why: Literal["", "failed", "gone", "set back"]) -> Proven:
     return entry if entry.until is not None else msgspec.structs.replace(entry, until=now, ended=why)
 
 
-def _begun(ledger: _Ledger, followed: Followed, revision: str, now: datetime, *, is_told: bool) -> Rollout:
-    """The rollout of what is chosen: the one under way, or a new one, which ends the reign of what was proven.
+def _begin(ledger: _Ledger, followed: Followed, revision: str, now: datetime, *, is_told: bool) -> Rollout:
+    """Return the rollout of the chosen image: the one under way, or a new one, which ends the time of the proven image.
 
     Args:
         is_told: whether what runs says its digest itself.
@@ -231,7 +237,7 @@ def _begun(ledger: _Ledger, followed: Followed, revision: str, now: datetime, *,
         if _names(rollout, latest.tag, latest.digest):
             return msgspec.structs.replace(rollout, revision=revision, digest=rollout.digest or latest.digest)
     ledger.proven = [
-        _ended(entry, now, "set back" if _is_older(latest.tag, entry.tag, followed) else "") for entry in ledger.proven
+        _end(entry, now, "set back" if _is_older(latest.tag, entry.tag, followed) else "") for entry in ledger.proven
     ]
     moved = not is_told and any(rollout.tag == latest.tag for rollout in ledger.rollouts)
     return Rollout(
@@ -246,17 +252,17 @@ def _is_older(tag: str, other: str, followed: Followed) -> bool:
         return False
 
 
-def _open(ledger: _Ledger, rollout: Rollout) -> Proven | None:
-    """The record that says that the rollout has proven itself, and still does."""
+def _find_proof(ledger: _Ledger, rollout: Rollout) -> Proven | None:
+    """Return the record that shows that the rollout has proven itself and still does; None without one."""
     return next((e for e in ledger.proven if e.until is None and _names(e, rollout.tag, rollout.digest)), None)
 
 
 def _names(entry: Rollout | Proven | Quarantined, tag: str, digest: str) -> bool:
-    """Whether a record is of this image, as far as digests are known."""
+    """Tell whether a record is of this image, as far as digests are known."""
     return entry.tag == tag and (entry.digest == digest or not (entry.digest and digest))
 
 
-def _failed(
+def _quarantine_failed(
     ledger: _Ledger,
     followed: Followed,
     rollout: Rollout,
@@ -267,16 +273,19 @@ def _failed(
 ) -> str:
     cause = f"{workload.ref}: {workload.message}"
     ledger.rollouts = [msgspec.structs.replace(rollout, message=cause)]
-    ledger.proven = [_ended(entry, now, "failed") for entry in ledger.proven]
+    ledger.proven = [_end(entry, now, "failed") for entry in ledger.proven]
     name = f"{followed.policy} {rollout.tag}"
+    # nothing is taken back here, or not what a person pinned
     if spec.rollback is None:
         return f"{name} fails: {cause}"
-    if rollout.tag in _pinned(spec, followed.policy, now):
+    if rollout.tag in _list_pinned(spec, followed.policy, now):
         return f"{name} fails, and is pinned: {cause}"
+    # it is in quarantine already
     if any(_names(entry, rollout.tag, rollout.digest) for entry in ledger.quarantine):
         return ""
     if now - rollout.since > timedelta(seconds=seconds(spec.rollback.within)):
         return f"{name} fails, too long after its bump to blame it: {cause}"
+    # back to what was healthy until this rollout began
     before = [e for e in ledger.proven if e.until == rollout.since and e.ended in ("", "set back")]
     previous = next((e for e in reversed(before) if not _names(e, rollout.tag, rollout.digest)), None)
     if previous is None:
@@ -296,10 +305,10 @@ def _failed(
     return ""
 
 
-def overview(status: UpdateGuardStatus, troubles: Sequence[str]) -> str:
-    """What the guard's Ready condition says.
+def write_overview(status: UpdateGuardStatus, troubles: Sequence[str]) -> str:
+    """Return the message of the guard's Ready condition.
 
-    >>> overview(UpdateGuardStatus(policies=("app", "web")), ())
+    >>> write_overview(UpdateGuardStatus(policies=("app", "web")), ())
     'guards 2 policies'
     """
     parts = [f"guards {len(status.policies)} polic{'y' if len(status.policies) == 1 else 'ies'}"]

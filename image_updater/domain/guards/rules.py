@@ -26,7 +26,7 @@ from image_updater.api import (
     UpdateWindow,
 )
 from image_updater.domain.guards.selectors import selects
-from image_updater.domain.guards.windows import WindowInvalid, opening
+from image_updater.domain.guards.windows import WindowInvalid, find_opening
 from image_updater.domain.registry.platforms import parse_platform
 from image_updater.domain.tags.filters import PatternInvalid, compile_pattern
 from image_updater.errors import GuardInvalid, SelectorInvalid
@@ -95,13 +95,13 @@ class Rules:
 
     @property
     def watches_digests(self) -> bool:
-        """Whether the digest of what is chosen has to be looked up, now and again."""
+        """Tell whether the digest of the chosen tag has to be looked up again and again."""
         needed = self.min_age or self.verify or self.platforms or self.rollback or self.quarantine
         return bool(needed or self.is_promoted_from)
 
 
-def rules_for(policy: ImagePolicy, guards: Iterable[UpdateGuard]) -> Rules:
-    """What those of `guards` demand that are in the policy's namespace and select it. Never raises."""
+def collect_rules(policy: ImagePolicy, guards: Iterable[UpdateGuard]) -> Rules:
+    """Return the rules of those of `guards` that are in the policy's namespace and select it. Never raises."""
     rules, known = Rules(), tuple(guards)
     for guard in sorted(known, key=lambda guard: guard.key):
         if guard.metadata.namespace != policy.metadata.namespace or guard.spec.suspend:
@@ -112,17 +112,17 @@ def rules_for(policy: ImagePolicy, guards: Iterable[UpdateGuard]) -> Rules:
         except SelectorInvalid as error:  # it may be meant
             rules = replace(rules, faults=(*rules.faults, f"UpdateGuard {guard.metadata.name!r}: {error}"))
             continue
-        rules = _joined(rules, _rules_of(guard, policy))
-    asked = any(_promotes_from(guard) == policy.key for guard in known if not guard.spec.suspend)
+        rules = _join(rules, _make_rules(guard, policy))
+    asked = any(_get_promoting_policy(guard) == policy.key for guard in known if not guard.spec.suspend)
     return replace(rules, is_promoted_from=bool(rules.guards) and (rules.is_promoted_from or asked))
 
 
-def faults_of(spec: UpdateGuardSpec, now: datetime) -> tuple[str, ...]:
-    """What cannot be read of a guard, each with the field's path."""
-    found = list(candidate_faults(spec))
+def find_faults(spec: UpdateGuardSpec, now: datetime) -> tuple[str, ...]:
+    """Return the faults in a guard's fields, each with the field's path."""
+    found = list(find_candidate_faults(spec))
     for number, window in enumerate(spec.windows):
         try:
-            opens = opening(window, now)
+            opens = find_opening(window, now)
         except WindowInvalid as error:
             found.append(f"spec.windows[{number}]: {error}")
         else:
@@ -131,8 +131,8 @@ def faults_of(spec: UpdateGuardSpec, now: datetime) -> tuple[str, ...]:
     return tuple(found)
 
 
-def candidate_faults(spec: UpdateGuardSpec) -> tuple[str, ...]:
-    """What cannot be read of the fields that say what a candidate must be."""
+def find_candidate_faults(spec: UpdateGuardSpec) -> tuple[str, ...]:
+    """Return the faults in the fields that say what a candidate must be."""
     found = []
     for number, skip in enumerate(spec.skips):
         try:
@@ -146,20 +146,20 @@ def candidate_faults(spec: UpdateGuardSpec) -> tuple[str, ...]:
             found.append(f"spec.platforms[{number}]: {error}")
     after = spec.promotion.after if spec.promotion is not None else "0s"
     for path, text in {"spec.minAge": spec.min_age or "0s", "spec.promotion.after": after}.items():
-        if _length(text) is None:
+        if _parse_length(text) is None:
             found.append(f"{path}: {text!r} is not a duration")
     return tuple(found)
 
 
-def _rules_of(guard: UpdateGuard, policy: ImagePolicy) -> Rules:
+def _make_rules(guard: UpdateGuard, policy: ImagePolicy) -> Rules:
     spec, name, mine = guard.spec, policy.metadata.name, guard.metadata.name
     concerned = ("", name)
     promotions: tuple[Promotion, ...] = ()
-    if spec.promotion is not None and (key := _promotes_from(guard)) is not None:
-        promotions = (Promotion(mine, key, _length(spec.promotion.after) or 0.0),)
+    if spec.promotion is not None and (key := _get_promoting_policy(guard)) is not None:
+        promotions = (Promotion(mine, key, _parse_length(spec.promotion.after) or 0.0),)
     return Rules(
         guards=(mine,),
-        min_age=_length(spec.min_age or "0") or 0.0,
+        min_age=_parse_length(spec.min_age or "0") or 0.0,
         platforms=spec.platforms,
         verify=(spec.verify.secret_ref.name,) if spec.verify is not None else (),
         promotions=promotions,
@@ -175,19 +175,21 @@ def _rules_of(guard: UpdateGuard, policy: ImagePolicy) -> Rules:
         rollback=spec.rollback is not None,
         quarantine=tuple(entry for entry in guard.status.quarantine if entry.policy == name),
         is_promoted_from=spec.access_from is not None,
-        faults=tuple(f"UpdateGuard {mine!r}: {fault}" for fault in candidate_faults(spec)),  # windows hold when asked
+        faults=tuple(
+            f"UpdateGuard {mine!r}: {fault}" for fault in find_candidate_faults(spec)
+        ),  # windows hold when asked
     )
 
 
-def _promotes_from(guard: UpdateGuard) -> ObjectKey | None:
-    """The policy that a guard takes promotions from."""
+def _get_promoting_policy(guard: UpdateGuard) -> ObjectKey | None:
+    """Return the policy that a guard takes promotions from."""
     if guard.spec.promotion is None:
         return None
     reference = guard.spec.promotion.policy_ref
     return ObjectKey(reference.namespace or guard.metadata.namespace, reference.name)
 
 
-def _joined(one: Rules, other: Rules) -> Rules:
+def _join(one: Rules, other: Rules) -> Rules:
     shares = [share for share in (one.max_shrink, other.max_shrink) if share is not None]
     return Rules(
         guards=one.guards + other.guards,
@@ -212,12 +214,12 @@ def _joined(one: Rules, other: Rules) -> Rules:
 
 
 def is_current(until: datetime | None, now: datetime) -> bool:
-    """Whether a pin, a skip or a hold that ends at `until` still counts."""
+    """Tell whether a pin, a skip or a hold that ends at `until` still counts."""
     return until is None or now < until
 
 
-def _length(duration: str) -> float | None:
-    """Seconds, None when it is not a duration."""
+def _parse_length(duration: str) -> float | None:
+    """Return a duration in seconds, None when it is not a duration."""
     try:
         return min(LONGEST, seconds(duration))
     except (ValueError, OverflowError):

@@ -12,10 +12,10 @@ _KEY = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[A
 _VALUE = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 
 
-def selector_text(selector: LabelSelector | None) -> str:
-    """The selector's text; "" selects everything.
+def write_selector(selector: LabelSelector | None) -> str:
+    """Return the selector's text; "" selects everything.
 
-    >>> selector_text(LabelSelector(match_labels={"app": "web"}))
+    >>> write_selector(LabelSelector(match_labels={"app": "web"}))
     'app=web'
 
     Raises:
@@ -23,9 +23,12 @@ def selector_text(selector: LabelSelector | None) -> str:
     """
     if selector is None:
         return ""
-    parts = [f"{_key(key)}={_value(key, value)}" for key, value in sorted(selector.match_labels.items())]
+    parts = [f"{_check_key(key)}={_check_value(key, value)}" for key, value in sorted(selector.match_labels.items())]
     for requirement in selector.match_expressions:
-        key, values = _key(requirement.key), sorted(_value(requirement.key, value) for value in requirement.values)
+        key, values = (
+            _check_key(requirement.key),
+            sorted(_check_value(requirement.key, value) for value in requirement.values),
+        )
         match requirement.operator, bool(values):
             case ("In" | "NotIn") as operator, True:
                 parts.append(f"{key} {operator.lower()} ({','.join(values)})")
@@ -38,20 +41,20 @@ def selector_text(selector: LabelSelector | None) -> str:
     return ",".join(parts)
 
 
-def _key(key: str) -> str:
+def _check_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise SelectorInvalid(f"policySelector: {key!r} is not a label")
     return key
 
 
-def _value(key: str, value: str) -> str:
+def _check_value(key: str, value: str) -> str:
     if not _VALUE.fullmatch(value):
         raise SelectorInvalid(f"policySelector: {value!r} cannot be the value of label {key!r}")
     return value
 
 
 def selects(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
-    """Whether an object with these labels is selected; a missing selector selects everything.
+    """Tell whether an object with these labels is selected; a missing selector selects everything.
 
     >>> selects(LabelSelector(match_labels={"app": "web"}), {"app": "web", "tier": "1"}), selects(None, {})
     (True, True)
@@ -59,7 +62,7 @@ def selects(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
     Raises:
         SelectorInvalid.
     """
-    selector_text(selector)  # says what is wrong with it
+    write_selector(selector)  # says what is wrong with it
     if selector is None:
         return True
     if any(labels.get(key) != value for key, value in selector.match_labels.items()):

@@ -35,7 +35,7 @@ class Written(NamedTuple):
 
 
 def applies(kustomization: Kustomization, url: str, written: Written) -> bool:
-    """A Kustomization applies what an automation writes when it says so from its namespace, or its GitRepository's.
+    """Tell whether a Kustomization of the automation's namespace, or its GitRepository's, applies what it writes.
 
     A folder of the same repository that overlaps is to say so. A tenant elsewhere must not be able to fail a bump here.
 
@@ -44,12 +44,12 @@ def applies(kustomization: Kustomization, url: str, written: Written) -> bool:
     """
     automation, source = written
     is_near = kustomization.metadata.namespace in (automation.metadata.namespace, source.metadata.namespace)
-    is_same = bool(url) and same_repository(url, source.spec.url)
+    is_same = bool(url) and is_same_repository(url, source.spec.url)
     return is_near and is_same and overlap(kustomization.spec.path, automation.spec.update.path)
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether one of two folders of a repository lies in the other.
+    """Tell whether one of two folders of a repository lies in the other.
 
     >>> overlap("./apps/prod", "apps"), overlap("", "apps"), overlap("apps-2", "apps")
     (True, True, False)
@@ -59,8 +59,8 @@ def overlap(one: str, other: str) -> bool:
     return parts[0][:shorter] == parts[1][:shorter]
 
 
-def stands_in(ref: ObjectRef, inventory: Collection[str]) -> bool:
-    """A workload is whose inventory it stands in, whatever its labels say.
+def is_in_inventory(ref: ObjectRef, inventory: Collection[str]) -> bool:
+    """Tell whether an inventory holds a workload, which makes it its owner's, whatever the labels say.
 
     Args:
         inventory: ids as Flux writes them: `namespace_name_group_kind`.
@@ -69,12 +69,12 @@ def stands_in(ref: ObjectRef, inventory: Collection[str]) -> bool:
 
 
 def is_of_release(ref: ObjectRef, release: Manifest) -> bool:
-    """A workload is a HelmRelease's when it stands in its inventory or, without one, is where it installs to."""
-    inventory = _at(release, "status", "inventory")
+    """Tell whether a workload is a HelmRelease's: it is in its inventory or, without one, where it installs to."""
+    inventory = _get_at(release, "status", "inventory")
     if isinstance(inventory, dict):
         entries = inventory.get("entries") or ()
-        return stands_in(ref, frozenset(str(entry.get("id", "")) for entry in entries if isinstance(entry, dict)))
-    namespace = _at(release, "spec", "targetNamespace") or _at(release, "metadata", "namespace")
+        return is_in_inventory(ref, frozenset(str(entry.get("id", "")) for entry in entries if isinstance(entry, dict)))
+    namespace = _get_at(release, "spec", "targetNamespace") or _get_at(release, "metadata", "namespace")
     return bool(ref.key.namespace == namespace)
 
 
@@ -82,29 +82,29 @@ def is_of_release(ref: ObjectRef, release: Manifest) -> bool:
 
 
 def is_checkpoint(manifest: Manifest, wanted: ImageRepository) -> bool:
-    """A ConfigMap is an ImageRepository's checkpoint when it says so, that object owns it, and it holds no more."""
+    """Tell whether a ConfigMap is an ImageRepository's checkpoint: it says so, is owned by it, and holds no more."""
     metadata = manifest.get("metadata") or {}
     owners = metadata.get("ownerReferences") or ()
     is_owned = any((o.get("kind"), o.get("name")) == (wanted.KIND.kind, wanted.metadata.name) for o in owners)
-    is_marked = MANAGED_BY.items() <= (metadata.get("labels") or {}).items() and IMAGE in _annotations(manifest)
+    is_marked = MANAGED_BY.items() <= (metadata.get("labels") or {}).items() and IMAGE in _get_annotations(manifest)
     is_alone = not manifest.get("data") and (manifest.get("binaryData") or {}).keys() <= {TAGS}
     return metadata.get("namespace") == wanted.metadata.namespace and is_owned and is_marked and is_alone
 
 
 def is_of_image(checkpoint: Manifest, name: str) -> bool:
-    """The ages in a checkpoint are those of the image that it names, reached in the same way.
+    """Tell whether the ages in a checkpoint are those of the image that it names, reached in the same way.
 
     Args:
         name: what the catalog calls it.
     """
-    return _annotations(checkpoint).get(IMAGE) == image_of(name)
+    return _get_annotations(checkpoint).get(IMAGE) == get_image(name)
 
 
 # branches
 
 
 def is_recorded(commit: str, content: Pushing | None, statuses: Iterable[ImageUpdateAutomationStatus]) -> bool:
-    """A commit is ours when a status says so: by its id, or by what was about to be pushed. An author proves nothing.
+    """Tell whether a commit is ours: a status names its id, or what was about to be pushed. An author proves nothing.
 
     Args:
         content: the commit's only parent and its tree; None when it has several parents or none.
@@ -114,8 +114,8 @@ def is_recorded(commit: str, content: Pushing | None, statuses: Iterable[ImageUp
     )
 
 
-def holder(tip: str, wanted: ImageUpdateAutomation, others: Iterable[ImageUpdateAutomation]) -> ObjectKey | None:
-    """Of two that cannot share a branch, the one that pushed its tip holds it: no name does, nor another namespace.
+def find_holder(tip: str, wanted: ImageUpdateAutomation, others: Iterable[ImageUpdateAutomation]) -> ObjectKey | None:
+    """Return who pushed the tip of a branch that two cannot share, and so holds it, in the same namespace; or None.
 
     Args:
         tip: the commit that the branch is at.
@@ -130,7 +130,7 @@ def holder(tip: str, wanted: ImageUpdateAutomation, others: Iterable[ImageUpdate
 
 
 def may_ask(asked: Collection[Push]) -> bool:
-    """A pushed tag is there when the registry names an image for it: it is asked once, and of so many only.
+    """Tell whether the registry may be asked for one more pushed tag: each is asked for once, and only so many.
 
     Args:
         asked: the pushes since the last listing that it was asked about.
@@ -138,20 +138,20 @@ def may_ask(asked: Collection[Push]) -> bool:
     return len(asked) < MOST_ASKED
 
 
-def same_repository(one: str, other: str) -> bool:
-    """Whether two URLs name one repository, as far as their text tells.
+def is_same_repository(one: str, other: str) -> bool:
+    """Tell whether two URLs name one repository, as far as their text tells.
 
-    >>> same_repository("https://git.example.com/apps.git", "https://git.example.com/apps/")
+    >>> is_same_repository("https://git.example.com/apps.git", "https://git.example.com/apps/")
     True
     """
-    return _plain(one) == _plain(other)
+    return _strip(one) == _strip(other)
 
 
 # the catalog
 
 
-def catalog_name(wanted: ImageRepository, canonical: str) -> str:
-    """What a namespace lists counts in that namespace alone, and apart what came over plain HTTP or by a proxy.
+def make_catalog_name(wanted: ImageRepository, canonical: str) -> str:
+    """Return the name in the catalog: a namespace's own, and another one for plain HTTP or a proxy.
 
     Anybody may answer there. What others list with the same credentials would be the same: that may be taken over,
     listing by listing.
@@ -160,24 +160,24 @@ def catalog_name(wanted: ImageRepository, canonical: str) -> str:
     return f"{canonical}{''.join(ways)} for {wanted.metadata.namespace}"
 
 
-def image_of(name: str) -> str:
-    """The name without its namespace.
+def get_image(name: str) -> str:
+    """Return the image in a catalog's name, without its namespace.
 
-    >>> image_of("ghcr.io/org/app over http for shop")
+    >>> get_image("ghcr.io/org/app over http for shop")
     'ghcr.io/org/app over http'
     """
     return name.rpartition(" for ")[0]
 
 
-def _annotations(manifest: Manifest) -> dict[str, Any]:
+def _get_annotations(manifest: Manifest) -> dict[str, Any]:
     return (manifest.get("metadata") or {}).get("annotations") or {}
 
 
-def _plain(url: str) -> str:
+def _strip(url: str) -> str:
     return url.rstrip("/").removesuffix(".git")
 
 
-def _at(manifest: Manifest, *path: str) -> Any:
+def _get_at(manifest: Manifest, *path: str) -> Any:
     found: Any = manifest
     for key in path:
         found = found.get(key) if isinstance(found, dict) else None

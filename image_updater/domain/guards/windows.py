@@ -42,36 +42,36 @@ class WindowInvalid(ValueError):
     """A schedule, a time zone or a duration that cannot be read; the message says which."""
 
 
-def state(windows: Sequence[UpdateWindow], freezes: Iterable[Freeze], now: datetime) -> Open | Closed:
-    """Whether a bump may be made: no freeze is on, and some window is open, where there are windows at all.
+def decide_state(windows: Sequence[UpdateWindow], freezes: Iterable[Freeze], now: datetime) -> Open | Closed:
+    """Decide whether a bump may be made: no freeze is on, and a window is open if there are any.
 
     Raises:
         WindowInvalid.
     """
-    frozen = [_frozen(freeze) for freeze in freezes if is_on(freeze, now)]
+    frozen = [_close_by(freeze) for freeze in freezes if is_on(freeze, now)]
     if frozen:
         return max(frozen, key=lambda closed: closed.until or datetime.max.replace(tzinfo=UTC))
-    opens = [opening(window, now) for window in windows]
+    opens = [find_opening(window, now) for window in windows]
     if not windows or any(moment is not None and moment <= now for moment in opens):
         return Open()
     coming = min((moment for moment in opens if moment is not None), default=None)
     return Closed("no update window is open" if coming is not None else "no update window ever opens", coming)
 
 
-def opening(window: UpdateWindow, now: datetime) -> datetime | None:
-    """When the window opens that is open now or comes next; at most `now` when it is open; None: never.
+def find_opening(window: UpdateWindow, now: datetime) -> datetime | None:
+    """Return when the window that is open now or comes next opens; at most `now` when it is open; None for never.
 
     >>> nightly = UpdateWindow(schedule="0 22 * * *", duration="4h", time_zone="Europe/Berlin")
-    >>> opening(nightly, datetime(2026, 6, 1, 21, 0, tzinfo=UTC)).isoformat()
+    >>> find_opening(nightly, datetime(2026, 6, 1, 21, 0, tzinfo=UTC)).isoformat()
     '2026-06-01T20:00:00+00:00'
 
     Raises:
         WindowInvalid.
     """
-    zone, length = _zone(window.time_zone), _length(window.duration)
+    zone, length = _load_zone(window.time_zone), _parse_length(window.duration)
     start = now.astimezone(UTC) - length
     try:
-        for fire in CronSim(_five_fields(window.schedule), start.astimezone(zone)):
+        for fire in CronSim(_check_five_fields(window.schedule), start.astimezone(zone)):
             moment = fire.astimezone(UTC)
             if moment > start:  # of an hour that comes twice, cronsim begins with the first
                 return moment
@@ -84,26 +84,26 @@ def is_on(freeze: Freeze, now: datetime) -> bool:
     return (freeze.start is None or freeze.start <= now) and (freeze.end is None or now < freeze.end)
 
 
-def next_change(windows: Iterable[UpdateWindow], freezes: Iterable[Freeze], now: datetime) -> datetime | None:
-    """The next moment after `now` at which something that is closed now may open. Raises WindowInvalid."""
+def find_next_change(windows: Iterable[UpdateWindow], freezes: Iterable[Freeze], now: datetime) -> datetime | None:
+    """Return the next moment after `now` at which something that is closed now may open. Raises WindowInvalid."""
     moments = [freeze.end for freeze in freezes if is_on(freeze, now)]
-    moments += [opening(window, now) for window in windows]
+    moments += [find_opening(window, now) for window in windows]
     return min((moment for moment in moments if moment is not None and moment > now), default=None)
 
 
-def _frozen(freeze: Freeze) -> Closed:
+def _close_by(freeze: Freeze) -> Closed:
     return Closed("updates are frozen" + (f" ({freeze.reason})" if freeze.reason else ""), freeze.end)
 
 
 @lru_cache(maxsize=256)
-def _zone(name: str) -> ZoneInfo:
+def _load_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise WindowInvalid(f"there is no time zone {name!r}") from None
 
 
-def _length(duration: str) -> timedelta:
+def _parse_length(duration: str) -> timedelta:
     try:
         length = seconds(duration)
     except ValueError as error:
@@ -113,7 +113,7 @@ def _length(duration: str) -> timedelta:
     return min(LONGEST, timedelta(seconds=min(length, LONGEST.total_seconds())))
 
 
-def _five_fields(schedule: str) -> str:
+def _check_five_fields(schedule: str) -> str:
     if len(schedule.split()) != 5:  # cronsim also takes six, with seconds
         raise WindowInvalid(f"{schedule!r} is not a cron expression of five fields")
     return schedule

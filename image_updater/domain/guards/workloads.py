@@ -53,10 +53,10 @@ class Workload(NamedTuple):
     message: str = ""
 
 
-def images_of(manifest: Manifest) -> tuple[RunningImage, ...]:
-    """The images of a workload's Pod template, each once; one that cannot be read is left out."""
+def read_images(manifest: Manifest) -> tuple[RunningImage, ...]:
+    """Return the images of a workload's Pod template, each once; one that cannot be read is left out."""
     found: dict[RunningImage, None] = {}
-    for text in _image_texts(_mapping(manifest, "spec", "template", "spec")):
+    for text in _list_images(_get_mapping(manifest, "spec", "template", "spec")):
         base, _, digest = text.partition("@")
         try:
             image = parse_image(base)
@@ -66,9 +66,9 @@ def images_of(manifest: Manifest) -> tuple[RunningImage, ...]:
     return tuple(found)
 
 
-def rollout_state(manifest: Manifest) -> tuple[State, str]:
-    """What an Argo Rollout says of itself, as soon as it has seen its present spec."""
-    status, metadata = _mapping(manifest, "status"), _mapping(manifest, "metadata")
+def read_rollout_state(manifest: Manifest) -> tuple[State, str]:
+    """Return the state that an Argo Rollout reports, as soon as it has seen its present spec."""
+    status, metadata = _get_mapping(manifest, "status"), _get_mapping(manifest, "metadata")
     if str(status.get("observedGeneration", "")) != str(metadata.get("generation", "")):
         return "Progressing", "its controller has not seen this spec yet"
     message = str(status.get("message", ""))
@@ -81,11 +81,13 @@ def rollout_state(manifest: Manifest) -> tuple[State, str]:
             return "Progressing", message or f"phase {phase or 'unknown'}"
 
 
-def canary_state(manifest: Manifest) -> tuple[State, str]:
-    """What a Flagger Canary says of the workload that it targets."""
-    status = _mapping(manifest, "status")
+def read_canary_state(manifest: Manifest) -> tuple[State, str]:
+    """Return the state that a Flagger Canary reports of the workload that it targets."""
+    status = _get_mapping(manifest, "status")
     phase = str(status.get("phase", ""))
-    told = next((str(c.get("message", "")) for c in _sequence(status, "conditions") if c.get("type") == "Promoted"), "")
+    told = next(
+        (str(c.get("message", "")) for c in _get_sequence(status, "conditions") if c.get("type") == "Promoted"), ""
+    )
     if phase == "Failed":
         return "Failed", told or "the Canary failed"
     if phase in ("Succeeded", "Initialized"):
@@ -93,9 +95,9 @@ def canary_state(manifest: Manifest) -> tuple[State, str]:
     return "Progressing", told or f"phase {phase or 'unknown'}"
 
 
-def running_state(manifest: Manifest) -> tuple[State, str]:
-    """What its Pods say of a workload that is Healthy by the rules."""
-    spec, status, kind = _mapping(manifest, "spec"), _mapping(manifest, "status"), manifest.get("kind")
+def read_running_state(manifest: Manifest) -> tuple[State, str]:
+    """Return the state of a workload that is Healthy by the rules, as its Pods report it."""
+    spec, status, kind = _get_mapping(manifest, "spec"), _get_mapping(manifest, "status"), manifest.get("kind")
     if kind == DAEMON_SET.kind:
         return ("Healthy", "") if status.get("updatedNumberScheduled") else ("Idle", "it runs on no node")
     wanted = spec.get("replicas", 1)
@@ -109,71 +111,73 @@ def running_state(manifest: Manifest) -> tuple[State, str]:
     return ("Healthy", "") if ready == wanted else ("Progressing", f"Ready: {ready}/{wanted}")
 
 
-def spoken_for(manifest: Manifest) -> tuple[str, str] | None:
-    """Kind and name of the workload that a Canary or a Rollout speaks for, in its own namespace."""
+def find_spoken_for(manifest: Manifest) -> tuple[str, str] | None:
+    """Return kind and name of the workload that a Canary or a Rollout speaks for, in its own namespace."""
     field = {CANARY.kind: "targetRef", ROLLOUT.kind: "workloadRef"}.get(str(manifest.get("kind")), "")
-    target = _mapping(manifest, "spec", field)
+    target = _get_mapping(manifest, "spec", field)
     return (str(target.get("kind", "")), str(target.get("name", ""))) if target else None
 
 
-def pod_selector(manifest: Manifest) -> str:
-    """The label selector of a workload's Pods, "" when it has none that could be asked for."""
-    labels = _mapping(manifest, "spec", "selector", "matchLabels")
+def write_pod_selector(manifest: Manifest) -> str:
+    """Return the label selector of a workload's Pods, "" when it has none that can be sent."""
+    labels = _get_mapping(manifest, "spec", "selector", "matchLabels")
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
-def pod_trouble(pods: Iterable[Manifest], images: Iterable[RunningImage], now: datetime, patience: float) -> str:
-    """Why Pods that are to run `images` cannot, once one has been trying for `patience` seconds; "" when they can."""
+def explain_pod_trouble(
+    pods: Iterable[Manifest], images: Iterable[RunningImage], now: datetime, patience: float
+) -> str:
+    """Say why Pods that are to run `images` cannot, once one has tried for `patience` seconds; "" when they can."""
     wanted = frozenset(images)
     for pod in pods:
-        started = _started(pod)
+        started = _get_started(pod)
         if started is None or (now - started).total_seconds() < patience:
             continue
-        if trouble := _trouble(pod, wanted):
+        if trouble := _explain_trouble(pod, wanted):
             return trouble
     return ""
 
 
-def _trouble(pod: Manifest, wanted: frozenset[RunningImage]) -> str:
-    spec = _mapping(pod, "spec")
-    texts = {str(c.get("name")): str(c.get("image", "")) for c in _containers(spec)}
-    status = _mapping(pod, "status")
-    for entry in (*_sequence(status, "initContainerStatuses"), *_sequence(status, "containerStatuses")):
-        waiting = _mapping(entry, "state", "waiting")
+def _explain_trouble(pod: Manifest, wanted: frozenset[RunningImage]) -> str:
+    spec = _get_mapping(pod, "spec")
+    texts = {str(c.get("name")): str(c.get("image", "")) for c in _list_containers(spec)}
+    status = _get_mapping(pod, "status")
+    for entry in (*_get_sequence(status, "initContainerStatuses"), *_get_sequence(status, "containerStatuses")):
+        waiting = _get_mapping(entry, "state", "waiting")
         reason, text = str(waiting.get("reason", "")), texts.get(str(entry.get("name")), "")
-        if reason in CANNOT_PULL | CRASHES and wanted.intersection(_parsed(text)):
-            return f"Pod {_mapping(pod, 'metadata').get('name')}: {reason}"
+        if reason in CANNOT_PULL | CRASHES and wanted.intersection(_parse(text)):
+            return f"Pod {_get_mapping(pod, 'metadata').get('name')}: {reason}"
     return ""
 
 
-def _parsed(text: str) -> tuple[RunningImage, ...]:
-    return images_of({"spec": {"template": {"spec": {"containers": [{"image": text}]}}}})
+def _parse(text: str) -> tuple[RunningImage, ...]:
+    return read_images({"spec": {"template": {"spec": {"containers": [{"image": text}]}}}})
 
 
-def _started(pod: Manifest) -> datetime | None:
-    text = _mapping(pod, "metadata").get("creationTimestamp")
+def _get_started(pod: Manifest) -> datetime | None:
+    text = _get_mapping(pod, "metadata").get("creationTimestamp")
     try:
         return datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
 
 
-def _image_texts(pod_spec: Mapping[str, Any]) -> Iterator[str]:
-    for container in _containers(pod_spec):
+def _list_images(pod_spec: Mapping[str, Any]) -> Iterator[str]:
+    for container in _list_containers(pod_spec):
         if isinstance(text := container.get("image"), str):
             yield text
-    for volume in _sequence(pod_spec, "volumes"):
-        if isinstance(text := _mapping(volume, "image").get("reference"), str):
+    for volume in _get_sequence(pod_spec, "volumes"):
+        if isinstance(text := _get_mapping(volume, "image").get("reference"), str):
             yield text
 
 
-def _containers(pod_spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _list_containers(pod_spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for field in ("initContainers", "containers"):
-        yield from _sequence(pod_spec, field)
+        yield from _get_sequence(pod_spec, field)
 
 
-def _mapping(value: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
-    """What `path` leads to, {} when it leads nowhere: these objects are other people's."""
+def _get_mapping(value: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """Return the mapping at `path`, {} when there is none: these objects are other people's."""
     for key in path:
         found = value.get(key)
         if not isinstance(found, Mapping):
@@ -182,6 +186,6 @@ def _mapping(value: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     return value
 
 
-def _sequence(value: Mapping[str, Any], key: str) -> tuple[Mapping[str, Any], ...]:
+def _get_sequence(value: Mapping[str, Any], key: str) -> tuple[Mapping[str, Any], ...]:
     found = value.get(key)
     return tuple(item for item in found if isinstance(item, Mapping)) if isinstance(found, list | tuple) else ()

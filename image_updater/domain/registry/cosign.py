@@ -99,7 +99,7 @@ class _Bundle(msgspec.Struct, rename="camel"):
 
 
 def parse_keys(values: Mapping[str, bytes]) -> tuple[PublicKey, ...]:
-    """The keys of a Secret's entries `*.pub` (PEM), by name.
+    """Return the keys of a Secret's entries `*.pub` (PEM), by name.
 
     Raises:
         GuardInvalid: there are none, or one is none, of an unknown kind or weak.
@@ -110,15 +110,15 @@ def parse_keys(values: Mapping[str, bytes]) -> tuple[PublicKey, ...]:
     return keys
 
 
-def verified(claim: SignedClaim, digest: str, keys: Iterable[PublicKey]) -> bool:
-    """Whether the claim is about this image, under whatever name: images are copied; and one of `keys` signed it."""
-    return digest in _digests_in(claim.payload) and any(_signed(claim, key) for key in keys)
+def is_verified(claim: SignedClaim, digest: str, keys: Iterable[PublicKey]) -> bool:
+    """Tell whether the claim is about this image, by whatever name (images are copied), and one of `keys` signed it."""
+    return digest in _read_digests(claim.payload) and any(_has_signed(claim, key) for key in keys)
 
 
-def refusal(claims: Iterable[SignedClaim], digest: str, keys: Iterable[PublicKey]) -> str:
-    """Why an image does not count as signed, "" when one of the claims is verified."""
+def explain_refusal(claims: Iterable[SignedClaim], digest: str, keys: Iterable[PublicKey]) -> str:
+    """Return why an image does not count as signed, "" when one of the claims is verified."""
     claims, keys = tuple(claims), tuple(keys)
-    if any(verified(claim, digest, keys) for claim in claims):
+    if any(is_verified(claim, digest, keys) for claim in claims):
         return ""
     if not claims:
         return "it has no signature"
@@ -126,13 +126,13 @@ def refusal(claims: Iterable[SignedClaim], digest: str, keys: Iterable[PublicKey
     return f"none of its signatures ({len(claims)}) is valid for {names}" if keys else "there is no key to verify with"
 
 
-def claims_of_bundle(body: bytes) -> tuple[SignedClaim, ...]:
-    """The claims of a Sigstore bundle; () for one that holds no DSSE envelope, or is none."""
+def read_bundle(body: bytes) -> tuple[SignedClaim, ...]:
+    """Return the claims of a Sigstore bundle; () for one that holds no DSSE envelope, or is none."""
     try:
         envelope = msgspec.json.decode(body, type=_Bundle).dsse_envelope
         if envelope is None:
             return ()
-        payload = _encoded(envelope.payload_type, base64.b64decode(envelope.payload, validate=True))
+        payload = _encode(envelope.payload_type, base64.b64decode(envelope.payload, validate=True))
         signatures = envelope.signatures[:MOST_ENVELOPE_SIGNATURES]
         return tuple(SignedClaim(payload, base64.b64decode(each.sig, validate=True)) for each in signatures)
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -142,25 +142,25 @@ def claims_of_bundle(body: bytes) -> tuple[SignedClaim, ...]:
 # what is claimed
 
 
-def _digests_in(payload: bytes) -> tuple[str, ...]:
+def _read_digests(payload: bytes) -> tuple[str, ...]:
     """Return the digests of the images that a claim is about; () for one that claims something else."""
     try:
-        return _digests_by_envelope(payload) if payload.startswith(_DSSE) else _digests_by_simple_signing(payload)
+        return _read_envelope(payload) if payload.startswith(_DSSE) else _read_simple_signing(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return ()
 
 
-def _digests_by_simple_signing(payload: bytes) -> tuple[str, ...]:
+def _read_simple_signing(payload: bytes) -> tuple[str, ...]:
     critical = msgspec.json.decode(payload, type=_SimpleSigning).critical
     return (critical.image.docker_manifest_digest,) if critical.type == SIMPLE_SIGNING else ()
 
 
-def _digests_by_envelope(payload: bytes) -> tuple[str, ...]:
-    """Raises ValueError."""
+def _read_envelope(payload: bytes) -> tuple[str, ...]:
+    """Return the digests that an in-toto statement is about; () for another one. Raises ValueError."""
     _, length, rest = payload.split(b" ", 2)
     type_, rest = rest[: int(length)], rest[int(length) :].removeprefix(b" ")
     _, _, body = rest.partition(b" ")
-    if payload != _encoded(type_.decode(), body) or type_.decode() != _IN_TOTO:
+    if payload != _encode(type_.decode(), body) or type_.decode() != _IN_TOTO:
         return ()
     statement = msgspec.json.decode(body, type=_Statement)
     if statement.predicate_type != SIGN_PREDICATE or not statement.type.startswith(_STATEMENT):
@@ -168,8 +168,8 @@ def _digests_by_envelope(payload: bytes) -> tuple[str, ...]:
     return tuple(f"{algorithm}:{value}" for subject in statement.subject for algorithm, value in subject.digest.items())
 
 
-def _encoded(payload_type: str, body: bytes) -> bytes:
-    """DSSE's pre-authentication encoding: what is signed of an envelope."""
+def _encode(payload_type: str, body: bytes) -> bytes:
+    """Return DSSE's pre-authentication encoding, which is what is signed of an envelope."""
     type_ = payload_type.encode()
     return b"%b%d %b %d %b" % (_DSSE, len(type_), type_, len(body), body)
 
@@ -199,8 +199,8 @@ def _parse_key(name: str, pem: bytes) -> EllipticCurvePublicKey | RSAPublicKey |
     )
 
 
-def _signed(claim: SignedClaim, by: PublicKey) -> bool:
-    """cosign hashes with SHA-256 whatever the key; its bundles with what is usual for the curve."""
+def _has_signed(claim: SignedClaim, by: PublicKey) -> bool:
+    """Tell whether `by` made the signature: cosign hashes with SHA-256, its bundles as is usual for the curve."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa

@@ -46,7 +46,7 @@ class Platform(NamedTuple):
 
 
 def parse_platform(text: str) -> Platform:
-    """The platform that `os/architecture[/variant]` names.
+    """Return the platform that `os/architecture[/variant]` names.
 
     Raises:
         GuardInvalid.
@@ -65,18 +65,18 @@ def parse_platform(text: str) -> Platform:
     return Platform("darwin" if os == "macos" else os, architecture, variant)
 
 
-def missing(available: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
-    """Those of `wanted`, as they are written, that no platform of the image offers, in their order.
+def find_missing(available: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
+    """Return the texts of `wanted` that no platform of the image offers, in their order.
 
     Raises:
         GuardInvalid.
     """
-    have = tuple(_readable(available))
+    have = tuple(_parse_readable(available))
     nodes = [(text, parse_platform(text)) for text in wanted]
-    return tuple(text for text, node in nodes if not any(_runs(platform, node) for platform in have))
+    return tuple(text for text, node in nodes if not any(_can_run(platform, node) for platform in have))
 
 
-def _readable(texts: Iterable[str]) -> Iterable[Platform]:
+def _parse_readable(texts: Iterable[str]) -> Iterable[Platform]:
     for text in texts:
         try:
             yield parse_platform(text)
@@ -84,10 +84,10 @@ def _readable(texts: Iterable[str]) -> Iterable[Platform]:
             continue
 
 
-def _runs(image: Platform, node: Platform) -> bool:
+def _can_run(image: Platform, node: Platform) -> bool:
     if (image.os, image.architecture) != (node.os, node.architecture):
         return False
-    have, most = _level(image), _level(node)
+    have, most = _rank(image), _rank(node)
     if have is None or most is None:
         return image.variant == node.variant
     if have[0] == most[0] or node.architecture != "arm64":
@@ -95,7 +95,7 @@ def _runs(image: Platform, node: Platform) -> bool:
     return (have[0], most[0]) == (8, 9) and have[1] <= most[1] + 5  # v9.0 contains v8.5, v9.1 contains v8.6, ...
 
 
-def _level(platform: Platform) -> tuple[int, int] | None:
-    """The variant as something that can be compared; None for those that only equal themselves."""
+def _rank(platform: Platform) -> tuple[int, int] | None:
+    """Return the variant as numbers that can be compared; None for a variant that only equals itself."""
     match = _LEVEL.fullmatch(platform.variant) if platform.architecture in _DEFAULT_VARIANTS else None
     return (int(match[1]), int(match[2] or 0)) if match else None

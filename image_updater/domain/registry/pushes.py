@@ -34,27 +34,27 @@ class Push(NamedTuple):
         return f"{moment}={self.tag}{'@' if self.digest else ''}{self.digest}"
 
 
-def pushed_in(annotation: str) -> tuple[Push, ...]:
-    """The pushes in their order; what is none is passed over.
+def read_pushes(annotation: str) -> tuple[Push, ...]:
+    """Return the pushes that an annotation lists, in its order; what is not a push is passed over.
 
-    >>> pushed_in("2026-03-04T05:06:07.000000Z=1.2.0 nonsense")
+    >>> read_pushes("2026-03-04T05:06:07.000000Z=1.2.0 nonsense")
     (Push(at=datetime.datetime(2026, 3, 4, 5, 6, 7, tzinfo=datetime.timezone.utc), tag='1.2.0', digest=''),)
     """
-    return tuple(push for push in map(_push, annotation.split()[-MOST:]) if push is not None)
+    return tuple(push for push in map(_parse_push, annotation.split()[-MOST:]) if push is not None)
 
 
-def pushed_since(annotations: Mapping[str, str], moment: datetime) -> tuple[Push, ...]:
-    """The pushes that a listing of `moment` may not have."""
-    return tuple(push for push in pushed_in(annotations.get(PUSHED, "")) if push.at >= moment)
+def select_since(annotations: Mapping[str, str], moment: datetime) -> tuple[Push, ...]:
+    """Return the pushes that a listing of `moment` may not have."""
+    return tuple(push for push in read_pushes(annotations.get(PUSHED, "")) if push.at >= moment)
 
 
-def with_pushes(annotation: str, pushes: Iterable[Push]) -> str:
-    """The annotation with the newest pushes, the newest last: of a tag its newest alone."""
-    newest = {push.tag: push for push in sorted((*pushed_in(annotation), *pushes))}
+def add_pushes(annotation: str, pushes: Iterable[Push]) -> str:
+    """Return the annotation with the newest pushes added, the newest last; of each tag only its newest push stays."""
+    newest = {push.tag: push for push in sorted((*read_pushes(annotation), *pushes))}
     return " ".join(map(str, sorted(newest.values())[-MOST:]))
 
 
-def _push(text: str) -> Push | None:
+def _parse_push(text: str) -> Push | None:
     match = _PUSH.fullmatch(text)
     if match is None:
         return None

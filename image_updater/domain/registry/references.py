@@ -7,7 +7,7 @@ from gitops_core.oci.references import Repository, parse_image
 
 
 def parse_repository(text: str, *, insecure: bool = False) -> Repository:
-    """The repository that an ImageRepository's spec.image names: no scheme, no tag.
+    """Parse an ImageRepository's spec.image: a repository without scheme and tag.
 
     >>> str(parse_repository("alpine"))
     'index.docker.io/library/alpine'

@@ -24,7 +24,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from gitops_core.errors import ImageInvalid
+from gitops_core.errors import ImageInvalid, PayloadInvalid
 from gitops_core.oci.references import DIGEST, parse_image
 from image_updater.domain.registry.references import parse_repository
 
@@ -42,12 +42,8 @@ class PushedTag(NamedTuple):
     digest: str = ""
 
 
-class PayloadInvalid(ValueError):
-    """Not what such a sender sends; the message quotes nothing of it."""
-
-
 def pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[PushedTag, ...]:
-    """The tags, each once; () when it tells of something else, and for senders that never tell.
+    """Return the tags that a webhook reports, each once; () for another event, and for senders that report no tags.
 
     Args:
         type_: a Receiver's spec.type.
@@ -60,39 +56,39 @@ def pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[Pu
     if reader is None:
         return ()
     try:
-        payload = _first_value(_json(headers, body))
+        payload = _decode_first_value(_find_json(headers, body))
     except (ValueError, RecursionError):
         if shape is None:
             return ()  # the original does not read the bodies of these, either
         raise PayloadInvalid("the body is not JSON") from None
     if shape is not None and not _fits(payload, shape):
         raise PayloadInvalid(f"the body is not what {type_} sends")
-    found = dict.fromkeys(_clean(*told) for told in islice(reader(_Part(payload), headers), MOST_READ))
+    found = dict.fromkeys(_parse_push(*told) for told in islice(reader(_Part(payload), headers), MOST_READ))
     return tuple(push for push in found if push is not None)[:MOST]
 
 
-def _json(headers: Mapping[str, str], body: bytes) -> bytes:
-    """GitHub sends a form with the JSON in `payload` when not told to send JSON; curl calls everything a form."""
+def _find_json(headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return the JSON of a body: GitHub may send a form with it in `payload`, and curl calls everything a form."""
     is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     if not is_form or body.lstrip().startswith(b"{"):
         return body
     return parse_qs(body, max_num_fields=10).get(b"payload", [b""])[0]
 
 
-def _first_value(body: bytes) -> Any:
-    """The first JSON value; what follows it is not looked at, as by Go's decoder. Raises ValueError, RecursionError."""
+def _decode_first_value(body: bytes) -> Any:
+    """Decode the first JSON value and ignore what follows, as Go's decoder does. Raises ValueError, RecursionError."""
     return _DECODER.raw_decode(body.decode("utf-8", "replace").lstrip(" \t\r\n"))[0]
 
 
-def _no_number(name: str) -> Any:
+def _refuse_number(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_int=float)  # a whole number may have any length
+_DECODER = json.JSONDecoder(parse_constant=_refuse_number, parse_int=float)  # a whole number may have any length
 
 
 def _fits(value: Any, shape: Any) -> bool:
-    """Whether Go would decode `value` into a struct of that shape: names in any case, null for anything."""
+    """Tell whether Go would decode `value` into a struct of that shape: names in any case, null for anything."""
     match shape:
         case dict():
             parts = ((shape.get(name.lower()), part) for name, part in value.items()) if isinstance(value, dict) else ()
@@ -128,11 +124,11 @@ Told = Iterator[tuple[str, str, str]]
 """Image without tag, tag, digest; as they were said."""
 
 
-def _docker_hub(payload: _Part, headers: Mapping[str, str]) -> Told:
+def _read_docker_hub(payload: _Part, headers: Mapping[str, str]) -> Told:
     yield payload["repository"]["repo_name"].text, payload["push_data"]["tag"].text, ""
 
 
-def _github(payload: _Part, headers: Mapping[str, str]) -> Told:
+def _read_github(payload: _Part, headers: Mapping[str, str]) -> Told:
     if headers.get("x-github-event") not in ("package", "registry_package"):
         return
     package = payload["package"] or payload["registry_package"]
@@ -144,7 +140,7 @@ def _github(payload: _Part, headers: Mapping[str, str]) -> Told:
         yield f"ghcr.io/{owner}/{package['name'].text}".lower(), tag["name"].text, tag["digest"].text
 
 
-def _harbor(payload: _Part, headers: Mapping[str, str]) -> Told:
+def _read_harbor(payload: _Part, headers: Mapping[str, str]) -> Told:
     if payload["type"].text not in ("PUSH_ARTIFACT", "harbor.artifact.pushed"):
         return
     for resource in (payload["event_data"] or payload["data"])["resources"]:
@@ -153,24 +149,24 @@ def _harbor(payload: _Part, headers: Mapping[str, str]) -> Told:
         yield base if colon and "/" not in last else image, resource["tag"].text, resource["digest"].text
 
 
-def _quay(payload: _Part, headers: Mapping[str, str]) -> Told:
+def _read_quay(payload: _Part, headers: Mapping[str, str]) -> Told:
     for tag in payload["updated_tags"]:
         yield payload["docker_url"].text, tag.text, ""
 
 
-def _registry_event(event: _Part) -> Told:
+def _read_registry_event(event: _Part) -> Told:
     target = event["target"]
     if event["action"].text == "push" and target["tag"].text:
         yield f"{event['request']['host'].text}/{target['repository'].text}", target["tag"].text, target["digest"].text
 
 
-def _acr(payload: _Part, headers: Mapping[str, str]) -> Told:
-    return _registry_event(payload)
+def _read_acr(payload: _Part, headers: Mapping[str, str]) -> Told:
+    return _read_registry_event(payload)
 
 
-def _generic(payload: _Part, headers: Mapping[str, str]) -> Told:
+def _read_generic(payload: _Part, headers: Mapping[str, str]) -> Told:
     for event in payload["events"]:
-        yield from _registry_event(event)
+        yield from _read_registry_event(event)
     image, _, digest = payload["image"].text.partition("@")
     try:
         named = parse_image(image) if image else None
@@ -188,17 +184,17 @@ _SHAPES: Mapping[str, Any] = {
 """What must be right in a body; of other senders the original reads none."""
 
 _READERS: dict[str, Callable[[_Part, Mapping[str, str]], Told]] = {
-    "dockerhub": _docker_hub,
-    "github": _github,
-    "harbor": _harbor,
-    "quay": _quay,
-    "acr": _acr,
-    "generic-hmac": _generic,
+    "dockerhub": _read_docker_hub,
+    "github": _read_github,
+    "harbor": _read_harbor,
+    "quay": _read_quay,
+    "acr": _read_acr,
+    "generic-hmac": _read_generic,
 }
 
 
-def _clean(image: str, tag: str, digest: str) -> PushedTag | None:
-    """What was said, in our words; None when it names no image and tag."""
+def _parse_push(image: str, tag: str, digest: str) -> PushedTag | None:
+    """Return the push that the texts name; None when they name no image and tag."""
     if not _TAG.fullmatch(tag):
         return None
     try:

@@ -15,7 +15,7 @@ from gitops_core.api.fields import NamespacedReference
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import ObjectMeta, Wire
 from image_updater.api import ImagePolicy, ImagePolicySpec, PolicyChoice, TagFilter
-from image_updater.domain.tags.choices import choice_of, filter_of, skips_unparsable
+from image_updater.domain.tags.choices import get_choice, get_filter, skips_unparsable
 from image_updater.domain.tags.policies import select_latest
 
 INVALID = "InvalidLine"
@@ -37,7 +37,7 @@ class Answer(Wire):
 
 
 def answer_line(line: bytes) -> bytes:
-    """The answer to one line, without a newline.
+    """Return the answer to one line, without a newline.
 
     >>> answer_line(b'{"tags": ["b-9", "a-10"], "policy": {"numerical": {}}, "filterTags": {"pattern": "[0-9]+"}}')[:20]
     b'{"reason":"Failure",'
@@ -64,9 +64,9 @@ def answer(question: Question) -> Answer:
 
 
 def choose(policy: ImagePolicy, tags: tuple[str, ...]) -> Answer:
-    """What the policy alone chooses, without guards."""
+    """Return what the policy alone chooses, without guards."""
     try:
-        chosen = select_latest(tags, choice_of(policy), filter_of(policy), skip_unparsable=skips_unparsable(policy))
+        chosen = select_latest(tags, get_choice(policy), get_filter(policy), skip_unparsable=skips_unparsable(policy))
     except GitOpsError as error:
         return Answer(reason=error.reason, message=str(error))
     return Answer(tag=chosen)

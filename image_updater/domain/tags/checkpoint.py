@@ -52,8 +52,8 @@ class Checkpoint:
     width: int = WIDTHS[0]
     old_since: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
-    def among(self, tags: Iterable[str], now: datetime) -> tuple[SeenTag, ...]:
-        """What is known of `tags`, and of other tags that are known by name; nothing that would be in the future."""
+    def select(self, tags: Iterable[str], now: datetime) -> tuple[SeenTag, ...]:
+        """Return what is known of `tags`, and of other tags that are known by name; nothing that lies in the future."""
         found = dict(self.seen)
         if self.hashes:
             for tag in tags:
@@ -63,21 +63,21 @@ class Checkpoint:
 
 
 def encode(seen: Sequence[SeenTag], limit: int = LIMIT) -> bytes:
-    """A record of at most `limit` bytes; the same for the same tags in the same order."""
-    whole = _packed(seen, None)
+    """Encode tags as a record of at most `limit` bytes: the same bytes for the same tags in the same order."""
+    whole = _pack(seen, None)
     if len(whole) <= limit:
         return whole
     by_age = sorted(seen, key=lambda found: (found.since, found.tag))
     for count in (len(by_age) // 2, len(by_age) * 3 // 4, len(by_age)):
-        room = limit - 200 - len(_packed(by_age[count:], None))
+        room = limit - 200 - len(_pack(by_age[count:], None))
         width = next((width for width in WIDTHS if count * width * SPREAD <= room), None)
         if width is not None:
-            return _shortened(by_age, count, width)
-    return _shortened(by_age[: max(1, int((limit - 200) / SPREAD / WIDTHS[-1]))], len(by_age), WIDTHS[-1])
+            return _encode_shortened(by_age, count, width)
+    return _encode_shortened(by_age[: max(1, int((limit - 200) / SPREAD / WIDTHS[-1]))], len(by_age), WIDTHS[-1])
 
 
 def decode(data: bytes) -> Checkpoint:
-    """Raises CheckpointInvalid."""
+    """Decode a record. Raises CheckpointInvalid."""
     try:
         unpacker = zlib.decompressobj()
         text = unpacker.decompress(data, LONGEST)
@@ -86,22 +86,22 @@ def decode(data: bytes) -> Checkpoint:
         record = msgspec.json.decode(text, type=_Record)
         if record.version != VERSION:
             raise CheckpointInvalid(f"it is of version {record.version}")
-        return _checkpoint(record)
+        return _build_checkpoint(record)
     except (zlib.error, msgspec.MsgspecError, ValueError, OverflowError, OSError, RecursionError) as error:
         if isinstance(error, CheckpointInvalid):
             raise
         raise CheckpointInvalid(f"it cannot be read ({type(error).__name__})") from None
 
 
-def _checkpoint(record: _Record) -> Checkpoint:
-    """Raises ValueError, OverflowError, OSError: a time that is none, hashes that are none."""
+def _build_checkpoint(record: _Record) -> Checkpoint:
+    """Build the checkpoint of a record. Raises ValueError, OverflowError, OSError: a time or a hash is not one."""
     seen: dict[str, SeenTag] = {}
     for moment, tags in record.groups:
         first = datetime.fromtimestamp(moment, UTC)
         seen.update((tag, SeenTag(tag, first)) for tag in tags)
     for tag, digest, digest_seen in record.digests:
         at = None if digest_seen is None else datetime.fromtimestamp(digest_seen, UTC)
-        seen[tag] = seen[tag]._replace(digest=digest, digest_seen=at) if tag in seen else _unknown(tag)
+        seen[tag] = seen[tag]._replace(digest=digest, digest_seen=at) if tag in seen else _refuse_unknown(tag)
     if record.old is None:
         return Checkpoint(seen)
     moment, width, hashes = record.old
@@ -112,19 +112,19 @@ def _checkpoint(record: _Record) -> Checkpoint:
     return Checkpoint(seen, split, width, datetime.fromtimestamp(moment, UTC))
 
 
-def _unknown(tag: str) -> SeenTag:
+def _refuse_unknown(tag: str) -> SeenTag:
     raise CheckpointInvalid("a digest is of no tag")
 
 
-def _shortened(by_age: Sequence[SeenTag], count: int, width: int) -> bytes:
-    """A record that has the first `count` tags as hashes."""
+def _encode_shortened(by_age: Sequence[SeenTag], count: int, width: int) -> bytes:
+    """Encode a record that keeps its `count` first tags as hashes."""
     old = by_age[:count]
     hashes = b"".join(sorted({_hash(found.tag, width) for found in old}))
     since = min(found.first_seen for found in old).timestamp()
-    return _packed(by_age[count:], (since, width, b64encode(hashes).decode()))
+    return _pack(by_age[count:], (since, width, b64encode(hashes).decode()))
 
 
-def _packed(seen: Iterable[SeenTag], old: tuple[float, int, str] | None) -> bytes:
+def _pack(seen: Iterable[SeenTag], old: tuple[float, int, str] | None) -> bytes:
     groups: dict[float, list[str]] = {}
     digests: list[tuple[str, str, float | None]] = []
     for tag, first, digest, at in seen:

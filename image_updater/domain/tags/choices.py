@@ -15,14 +15,14 @@ from image_updater.domain.tags.policies import (
 from image_updater.errors import PolicyInvalid
 
 
-def repository_key(policy: ImagePolicy) -> ObjectKey:
-    """The ImageRepository whose tags it chooses from."""
+def get_repository_key(policy: ImagePolicy) -> ObjectKey:
+    """Return the key of the ImageRepository whose tags the policy chooses from."""
     reference = policy.spec.image_repository_ref
     return ObjectKey(reference.namespace or policy.metadata.namespace, reference.name)
 
 
-def choice_of(wanted: ImagePolicy) -> Policy:
-    """The policy that spec.policy sets; of several, the first in the order semver, alphabetical, numerical.
+def get_choice(wanted: ImagePolicy) -> Policy:
+    """Return the policy that spec.policy sets; of several, the first in the order semver, alphabetical, numerical.
 
     Raises:
         PolicyInvalid: none is set, or its range is not one.
@@ -30,7 +30,7 @@ def choice_of(wanted: ImagePolicy) -> Policy:
     choice = wanted.spec.policy
     if choice.semver is not None:
         policy = SemVerPolicy(choice.semver.range)
-        policy.constraint()
+        policy.parse_constraint()
         return policy
     if choice.alphabetical is not None:
         return AlphabeticalPolicy(choice.alphabetical.order)
@@ -39,18 +39,18 @@ def choice_of(wanted: ImagePolicy) -> Policy:
     raise PolicyInvalid("invalid policy: given ImagePolicyChoice object is invalid")
 
 
-def filter_of(wanted: ImagePolicy) -> TagFilter | None:
+def get_filter(wanted: ImagePolicy) -> TagFilter | None:
     spec = wanted.spec.filter_tags
     return None if spec is None else TagFilter(spec.pattern, spec.extract)
 
 
 def skips_unparsable(wanted: ImagePolicy) -> bool:
-    """Whether a numerical policy passes over what is no number: the annotation says so."""
+    """Tell whether a numerical policy passes over tags that are not numbers: an annotation says so."""
     return wanted.metadata.annotations.get(SKIP_UNPARSABLE, "").strip().lower() == "true"
 
 
-def ready_message(status: ImagePolicyStatus) -> str:
-    """What the Ready condition says of the chosen tag."""
+def write_ready_message(status: ImagePolicyStatus) -> str:
+    """Return what the Ready condition says of the chosen tag."""
     latest, previous = status.latest_ref, status.observed_previous_ref
     if latest is None:
         return ""

@@ -23,7 +23,7 @@ from gitops_core.gotemplate.regexps import (
     parse_expansion,
 )
 
-__all__ = ["Pattern", "PatternInvalid", "TagFilter", "compile_pattern", "matching"]
+__all__ = ["Pattern", "PatternInvalid", "TagFilter", "compile_pattern", "select_matching"]
 
 SIGNATURES = r"^.*\.sig$"
 """The exclusion of every ImageRepository that names none: what it says of a long list is worth a shorter way."""
@@ -37,20 +37,20 @@ class TagFilter:
     extract: str = ""
 
     def apply(self, tags: Iterable[str]) -> dict[str, str]:
-        """The tag by the text to compare, for the tags that match; of tags that extract alike, the last one stays.
+        """Map the text to compare to its tag, for the tags that match; of tags with the same text the last one stays.
 
         Raises:
             PatternInvalid.
         """
-        return {text: tag for tag, text in self.compared(tags)}
+        return {text: tag for tag, text in self.pair_texts(tags)}
 
-    def compared(self, tags: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Each tag that matches, and the text to compare. Raises PatternInvalid."""
+    def pair_texts(self, tags: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Yield each tag that matches, with the text to compare. Raises PatternInvalid."""
         compiled = compile_pattern(self.pattern)
         expansion = parse_expansion(self.extract)
         names = group_names(compiled)
         for tag in tags:
-            match = compiled.search(_utf8(tag))
+            match = compiled.search(_encode(tag))
             if match is not None:
                 if self.extract:
                     yield tag, expand(expansion, match, compiled.groups, names).decode("utf-8", "replace")
@@ -58,13 +58,13 @@ class TagFilter:
                     yield tag, tag
 
 
-def matching(pattern: str, tags: Iterable[str]) -> list[str]:
-    """The tags that `pattern` is found in. Raises PatternInvalid."""
+def select_matching(pattern: str, tags: Iterable[str]) -> list[str]:
+    """Return the tags that `pattern` is found in. Raises PatternInvalid."""
     if pattern == SIGNATURES:
         return [tag for tag in tags if tag.endswith(".sig") and "\n" not in tag]
     compiled = compile_pattern(pattern)
-    return [tag for tag in tags if compiled.search(_utf8(tag)) is not None]
+    return [tag for tag in tags if compiled.search(_encode(tag)) is not None]
 
 
-def _utf8(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "replace")

@@ -27,7 +27,7 @@ class SeenTag(NamedTuple):
 
     @property
     def since(self) -> datetime:
-        """Since when the tag is what it is now: its age counts from here."""
+        """Return the time since which the tag names what it names now: its age counts from here."""
         return self.digest_seen if self.digest_seen is not None and self.digest else self.first_seen
 
 
@@ -40,8 +40,8 @@ class TagEvent(NamedTuple):
     digest: str = ""
 
 
-def merged(ours: SeenTag, theirs: SeenTag) -> SeenTag:
-    """One tag as two memories know it: the older times, but a move that one of them saw is a move.
+def merge(ours: SeenTag, theirs: SeenTag) -> SeenTag:
+    """Merge what two memories know of a tag: the older times, and a move when one of them saw it.
 
     Where they know different digests, `ours` is the newer memory, unless `theirs` saw the tag move since.
     """
@@ -55,8 +55,8 @@ def merged(ours: SeenTag, theirs: SeenTag) -> SeenTag:
     return SeenTag(ours.tag, first, digest, since if digest and since != first else None)
 
 
-def moved(known: SeenTag, digest: str, now: datetime) -> SeenTag:
-    """`known` after a look that found it to name `digest`."""
+def record_digest(known: SeenTag, digest: str, now: datetime) -> SeenTag:
+    """Return `known` after a look that found the tag to name `digest`."""
     if digest in ("", known.digest):
         return known
     return known._replace(digest=digest, digest_seen=now if known.digest else None)

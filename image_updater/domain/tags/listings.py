@@ -16,7 +16,7 @@ from operator import gt
 from typing import Self
 
 from gitops_core.recent import Recent
-from image_updater.domain.tags.filters import PatternInvalid, TagFilter, matching
+from image_updater.domain.tags.filters import PatternInvalid, TagFilter, select_matching
 from image_updater.domain.tags.semver import RELEASE, Version, parse_tag
 from image_updater.errors import PolicyInvalid
 
@@ -59,14 +59,14 @@ class Candidates:
             self._releases = [pair for pair in self.versions if pair[0].prerelease is RELEASE]
         return self._releases
 
-    def following(
+    def follow(
         self, tags: Sequence[str], gone: Collection[str], new: Collection[str], tag_filter: TagFilter | None
     ) -> Candidates:
-        """What `candidates_of(tags, tag_filter)` is, where `tags` are those of these candidates save for a few."""
+        """Return what `find_candidates(tags, tag_filter)` returns, when few of `tags` differ from these candidates."""
         if tag_filter is None:
-            return Candidates(tags)._with_versions_of(self, gone, new)
+            return Candidates(tags)._take_versions(self, gone, new)
         if self._tags is None or (gone and tag_filter.extract):
-            return candidates_of(tags, tag_filter)  # of tags that extract alike, another one may count now
+            return find_candidates(tags, tag_filter)  # of tags that extract alike, another one may count now
         found = dict(self._tags)
         removed = [tag for tag in gone if found.pop(tag, None) is not None]
         added = []
@@ -74,18 +74,20 @@ class Candidates:
             if text not in found:
                 added.append(text)
             found[text] = min(tag, found.get(text, tag))
-        texts = _with(self.texts, removed, added)
-        return Candidates(texts, found)._with_versions_of(self, removed, added)
+        texts = _update_texts(self.texts, removed, added)
+        return Candidates(texts, found)._take_versions(self, removed, added)
 
-    def _with_versions_of(self, other: Candidates, removed: Collection[str], added: Collection[str]) -> Self:
+    def _take_versions(self, other: Candidates, removed: Collection[str], added: Collection[str]) -> Self:
         if other._versions is not None:
-            self._versions = _changed(other._versions, removed, added)
+            self._versions = _update_versions(other._versions, removed, added)
         if other._releases is not None:
-            self._releases = _changed(other._releases, removed, added, prereleases=False)
+            self._releases = _update_versions(other._releases, removed, added, prereleases=False)
         return self
 
 
-def _changed(versions: Ranked, removed: Iterable[str], added: Iterable[str], *, prereleases: bool = True) -> Ranked:
+def _update_versions(
+    versions: Ranked, removed: Iterable[str], added: Iterable[str], *, prereleases: bool = True
+) -> Ranked:
     result = versions.copy()
     for text in removed:
         version = parse_tag(text)
@@ -98,24 +100,24 @@ def _changed(versions: Ranked, removed: Iterable[str], added: Iterable[str], *, 
     return result
 
 
-def _with(texts: Sequence[str], removed: Iterable[str], added: Iterable[str]) -> Sequence[str]:
-    """Texts in descending order without some of them (which must be among them) and with others (which must not)."""
+def _update_texts(texts: Sequence[str], removed: Iterable[str], added: Iterable[str]) -> Sequence[str]:
+    """Return `texts` in descending order without `removed` (all are in it) and with `added` (none is in it)."""
     result = list(texts)
     for text in removed:
-        del result[_before(result, text)]
+        del result[_bisect(result, text)]
     for text in added:
-        result.insert(_before(result, text), text)
+        result.insert(_bisect(result, text), text)
     return result
 
 
-def _place(texts: Sequence[str], text: str) -> int | None:
-    """Where `text` stands among texts in descending order; None when it does not."""
-    place = _before(texts, text)
+def _find_index(texts: Sequence[str], text: str) -> int | None:
+    """Return the index of `text` among texts in descending order; None when it is not there."""
+    place = _bisect(texts, text)
     return place if place < len(texts) and texts[place] == text else None
 
 
-def _before(texts: Sequence[str], text: str) -> int:
-    """The first place in descending order whose text is not greater than `text`."""
+def _bisect(texts: Sequence[str], text: str) -> int:
+    """Return the first index in descending order whose text is not greater than `text`."""
     low, high = 0, len(texts)
     while low < high:
         middle = (low + high) // 2
@@ -126,8 +128,8 @@ def _before(texts: Sequence[str], text: str) -> int:
     return low
 
 
-def candidates_of(tags: Sequence[str], tag_filter: TagFilter | None) -> Candidates:
-    """What is compared of tags in descending byte order.
+def find_candidates(tags: Sequence[str], tag_filter: TagFilter | None) -> Candidates:
+    """Return the candidates among tags in descending byte order.
 
     Raises:
         PolicyInvalid: the filter's pattern is not one; in the original's words.
@@ -151,36 +153,36 @@ class Listing:
         Raises:
             PatternInvalid: an exclusion pattern is not one; in the original's words.
         """
-        self.listed = descending(listed)
+        self.listed = sort_descending(listed)
         self.exclusions = tuple(exclusions)
         self._candidates: Recent[TagFilter | None, Candidates] = Recent(KEPT_CANDIDATES)
         self._before: Listing | None = None
         self._gone: frozenset[str] = frozenset()
         self._new: frozenset[str] = frozenset()
         if before is None or not self._follows(before):
-            self.tags: Sequence[str] = _without(self.listed, self.exclusions)
+            self.tags: Sequence[str] = _exclude(self.listed, self.exclusions)
 
     def _follows(self, before: Listing) -> bool:
         old, now = set(before.listed), set(self.listed)
         gone, new = old - now, now - old
         if len(gone) + len(new) > FEW * len(now):
             return False
-        self._new = frozenset(_without(sorted(new), self.exclusions))
-        self._gone = frozenset(tag for tag in gone if _place(before.tags, tag) is not None)
-        self.tags = _with(before.tags, self._gone, self._new)
+        self._new = frozenset(_exclude(tuple(new), self.exclusions))
+        self._gone = frozenset(tag for tag in gone if _find_index(before.tags, tag) is not None)
+        self.tags = _update_texts(before.tags, self._gone, self._new)
         self._before, before._before = before, None
         return True
 
-    def candidates(self, tag_filter: TagFilter | None) -> Candidates:
-        """Raises PolicyInvalid: the filter's pattern is not one."""
+    def find_candidates(self, tag_filter: TagFilter | None) -> Candidates:
+        """Return the candidates that `tag_filter` leaves. Raises PolicyInvalid: the filter's pattern is not one."""
         found = self._candidates.get(tag_filter)
         if found is None:
             before = self._before
             earlier = before._candidates.get(tag_filter) if before is not None else None
             if earlier is None:
-                found = candidates_of(self.tags, tag_filter)
+                found = find_candidates(self.tags, tag_filter)
             else:
-                found = earlier.following(self.tags, self._gone, self._new, tag_filter)
+                found = earlier.follow(self.tags, self._gone, self._new, tag_filter)
             self._candidates.put(tag_filter, found, min(CANDIDATE * len(found.texts), KEPT_CANDIDATES))
         return found
 
@@ -191,8 +193,8 @@ class Listings:
     def __init__(self) -> None:
         self._kept: Recent[tuple[str, tuple[str, ...]], Listing] = Recent(KEPT_LISTINGS)
 
-    def listing(self, repository: str, listed: Sequence[str], exclusions: Sequence[str]) -> Listing:
-        """Raises PatternInvalid."""
+    def get_listing(self, repository: str, listed: Sequence[str], exclusions: Sequence[str]) -> Listing:
+        """Return the listing of a repository without excluded tags, kept if nothing changed. Raises PatternInvalid."""
         key = (repository, tuple(exclusions))
         found = self._kept.get(key)
         if found is None or (found.listed is not listed and found.listed != tuple(listed)):
@@ -201,20 +203,20 @@ class Listings:
         return found
 
 
-def descending(tags: Iterable[str]) -> tuple[str, ...]:
-    """The tags in descending byte order, each once; the same object when it is a tuple that is so already."""
+def sort_descending(tags: Iterable[str]) -> tuple[str, ...]:
+    """Sort tags in descending byte order, each once; return the same object when it is such a tuple already."""
     listed = tags if isinstance(tags, tuple) else tuple(tags)
     if all(map(gt, listed, islice(listed, 1, None))):
         return listed
     return tuple(sorted(set(listed), reverse=True))
 
 
-def _without(tags: Sequence[str], exclusions: Iterable[str]) -> Sequence[str]:
-    """The tags that no pattern is found in, in their order."""
+def _exclude(tags: Sequence[str], exclusions: Iterable[str]) -> Sequence[str]:
+    """Return the tags that no pattern is found in, in their order."""
     left = tags
     for pattern in exclusions:
         try:
-            excluded = set(matching(pattern, left))
+            excluded = set(select_matching(pattern, left))
         except PatternInvalid as error:
             raise PatternInvalid(f"failed to compile regex {pattern}: {error}") from None
         if excluded:

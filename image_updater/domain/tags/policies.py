@@ -22,7 +22,7 @@ from typing import Literal
 
 from gitops_core.gotemplate.constants import parse_float
 from image_updater.domain.tags.filters import TagFilter
-from image_updater.domain.tags.listings import Candidates, candidates_of, descending
+from image_updater.domain.tags.listings import Candidates, find_candidates, sort_descending
 from image_updater.domain.tags.semver import Constraint, parse_constraint, parse_tag
 from image_updater.errors import NoTagQualifies, PolicyInvalid
 
@@ -36,8 +36,8 @@ NUMBERS = r"^[0-9]+(\.[0-9]+)?$"
 class SemVerPolicy:
     range: str
 
-    def constraint(self) -> Constraint:
-        """Raises PolicyInvalid."""
+    def parse_constraint(self) -> Constraint:
+        """Parse the range. Raises PolicyInvalid."""
         try:
             return parse_constraint(self.range)
         except ValueError as error:
@@ -60,7 +60,7 @@ Policy = SemVerPolicy | AlphabeticalPolicy | NumericalPolicy
 def select_latest(
     tags: Iterable[str], policy: Policy, tag_filter: TagFilter | None = None, *, skip_unparsable: bool = False
 ) -> str:
-    """The tag that `policy` chooses.
+    """Return the tag that `policy` chooses.
 
     >>> select_latest(["1.0.0", "1.2.0", "2.0.0"], SemVerPolicy("^1"))
     '1.2.0'
@@ -75,13 +75,13 @@ def select_latest(
         NoTagQualifies.
     """
     if isinstance(policy, SemVerPolicy):
-        policy.constraint()  # a range that is none is told first
-    candidates = candidates_of(descending(tags), tag_filter)
-    return candidates.tag(next(iter(ranked(candidates, policy, skip_unparsable=skip_unparsable))))
+        policy.parse_constraint()  # a range that is none is told first
+    candidates = find_candidates(sort_descending(tags), tag_filter)
+    return candidates.tag(next(iter(rank(candidates, policy, skip_unparsable=skip_unparsable))))
 
 
-def ranked(candidates: Candidates, policy: Policy, *, skip_unparsable: bool = False) -> Iterator[str]:
-    """The texts that qualify, best first; at least one.
+def rank(candidates: Candidates, policy: Policy, *, skip_unparsable: bool = False) -> Iterator[str]:
+    """Return the texts that qualify, best first; at least one.
 
     Raises:
         PolicyInvalid: the range is not one.
@@ -93,13 +93,13 @@ def ranked(candidates: Candidates, policy: Policy, *, skip_unparsable: bool = Fa
         case AlphabeticalPolicy(order=order):
             return iter(candidates.texts) if order == "asc" else reversed(candidates.texts)
         case NumericalPolicy(order=order):
-            return iter(_by_number(candidates.texts, order, skip_unparsable))
+            return iter(_rank_by_number(candidates.texts, order, skip_unparsable))
         case SemVerPolicy():
-            return _by_version(candidates, policy.constraint())
+            return _rank_by_version(candidates, policy.parse_constraint())
 
 
-def place(text: str, policy: Policy) -> tuple[object, ...] | None:
-    """Where a text stands: of two, the greater is the better one; None for a text that the policy cannot compare.
+def make_sort_key(text: str, policy: Policy) -> tuple[object, ...] | None:
+    """Return a sort key for a text: the greater one is better; None for a text that the policy cannot compare.
 
     Whether it is in range plays no part. Equal places are equally good.
     """
@@ -108,7 +108,7 @@ def place(text: str, policy: Policy) -> tuple[object, ...] | None:
             return parse_tag(text)
         case NumericalPolicy(order=order):
             try:
-                number = number_of(text)
+                number = parse_number(text)
             except NoTagQualifies:
                 return None
             return None if math.isnan(number) else (number if order == "asc" else -number,)
@@ -116,7 +116,7 @@ def place(text: str, policy: Policy) -> tuple[object, ...] | None:
             return (text,) if order == "asc" else (*(-ord(letter) for letter in text), 1)
 
 
-def _by_version(candidates: Candidates, constraint: Constraint) -> Iterator[str]:
+def _rank_by_version(candidates: Candidates, constraint: Constraint) -> Iterator[str]:
     versions = candidates.versions if constraint.takes_prereleases else candidates.releases
     ceiling = constraint.ceiling()
     end = len(versions) if ceiling is None else bisect.bisect_right(versions, ceiling, key=itemgetter(0))
@@ -127,16 +127,16 @@ def _by_version(candidates: Candidates, constraint: Constraint) -> Iterator[str]
     return chain((first,), qualified)
 
 
-def _by_number(texts: Sequence[str], order: Order, skip_unparsable: bool) -> list[str]:
+def _rank_by_number(texts: Sequence[str], order: Order, skip_unparsable: bool) -> list[str]:
     numbers: list[tuple[float, str]] = []
     unparsable: list[str] = []
     for text in texts:
         try:
-            numbers.append((number_of(text), text))
+            numbers.append((parse_number(text), text))
         except NoTagQualifies:
             unparsable.append(text)
     if unparsable and not skip_unparsable:
-        raise NoTagQualifies(f"{_not_numeric(unparsable[0])}; {_advice(unparsable, len(texts))}")
+        raise NoTagQualifies(f"{_make_not_numeric(unparsable[0])}; {_advise(unparsable, len(texts))}")
     if not numbers:
         raise NoTagQualifies(f"none of {len(texts)} tags is a number")
     sign = 1 if order == "desc" else -1
@@ -144,8 +144,8 @@ def _by_number(texts: Sequence[str], order: Order, skip_unparsable: bool) -> lis
     return best + [text for number, text in reversed(numbers) if math.isnan(number)]
 
 
-def _advice(unparsable: Sequence[str], total: int) -> str:
-    """Which texts are no numbers, and how to leave them out."""
+def _advise(unparsable: Sequence[str], total: int) -> str:
+    """Say which texts are not numbers, and how to leave them out."""
     named = ", ".join(repr(text[:60]) for text in unparsable[:3])
     more = ", ..." if len(unparsable) > 3 else ""
     if len(unparsable) < total:
@@ -158,13 +158,13 @@ def _advice(unparsable: Sequence[str], total: int) -> str:
     )
 
 
-def _not_numeric(text: str) -> str:
+def _make_not_numeric(text: str) -> str:
     return f"failed to parse invalid numeric value '{text}'"
 
 
-def number_of(text: str) -> float:
-    """The number that Go's strconv.ParseFloat reads. Raises NoTagQualifies, which names the text."""
+def parse_number(text: str) -> float:
+    """Parse a number as Go's strconv.ParseFloat does. Raises NoTagQualifies, which names the text."""
     number = parse_float(text)
     if number is None:
-        raise NoTagQualifies(_not_numeric(text))
+        raise NoTagQualifies(_make_not_numeric(text))
     return number

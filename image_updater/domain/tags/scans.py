@@ -52,7 +52,7 @@ class Wait(NamedTuple):
 
 
 def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | Wait:
-    """Whether to list the tags now, as far as the object itself tells: the catalog may have been lost.
+    """Decide whether to list the tags now, as far as the object itself tells: the catalog may have been lost.
 
     Args:
         canonical: the repository's canonical name, as spec.image names it now.
@@ -63,7 +63,7 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
         return Scan("first scan", min(FRESH, SHARE * interval))
     requested = wanted.metadata.annotations.get(REQUESTED_AT, "")
     if requested and requested != status.last_handled_reconcile_at:
-        return Scan("reconcile requested", since=_asked_at(requested, now))
+        return Scan("reconcile requested", since=_read_requested_at(requested, now))
     if canonical != status.canonical_image_name:
         return Scan("new image name")
     if sorted(wanted.spec.exclusion_list) != sorted(status.observed_exclusion_list):
@@ -73,8 +73,8 @@ def plan_scan(wanted: ImageRepository, canonical: str, now: datetime) -> Scan | 
     return Scan("triggered by interval", SHARE * interval) if remaining < 1 else Wait(min(remaining, interval))
 
 
-def _asked_at(requested: str, now: datetime) -> datetime:
-    """When it was asked for, as far as the annotation tells: webhooks and `flux reconcile` write the time."""
+def _read_requested_at(requested: str, now: datetime) -> datetime:
+    """Return when a scan was requested, as the annotation says: webhooks and `flux reconcile` write the time."""
     try:
         moment = datetime.fromisoformat(requested)
     except ValueError:
@@ -83,22 +83,22 @@ def _asked_at(requested: str, now: datetime) -> datetime:
 
 
 def is_shared(plan: Scan, listed_at: datetime | None, now: datetime) -> bool:
-    """Whether the listing of `listed_at`, made with the same credentials, is as good as one of now."""
+    """Tell whether the listing of `listed_at`, made with the same credentials, is as good as one of now."""
     return listed_at is not None and 0 <= (now - listed_at).total_seconds() < plan.patience
 
 
 def is_outdated(listed: datetime | None, wanted: ImageRepository) -> bool:
-    """Whether a catalog that was listed then lacks what the status speaks of: another process led and listed since."""
+    """Tell whether the catalog lacks a listing that the status reports: another process has led and listed since."""
     last = wanted.status.last_scan_result
     if last is None or last.scan_time is None:
         return False
     return listed is None or listed < last.scan_time
 
 
-def checksum(tags: Sequence[str]) -> str:
-    """What status.lastScanResult.revision says of a list in descending order.
+def compute_checksum(tags: Sequence[str]) -> str:
+    """Return status.lastScanResult.revision of a list in descending order.
 
-    >>> checksum(["1.1.0", "1.0.0"]), checksum([])
+    >>> compute_checksum(["1.1.0", "1.0.0"]), compute_checksum([])
     ('495453000', '18153657')
     """
     encoded = json.dumps(list(tags), ensure_ascii=False, separators=(",", ":"))

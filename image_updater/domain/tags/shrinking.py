@@ -20,14 +20,14 @@ LASTING = timedelta(days=7)
 """What is gone for so long was cleaned up."""
 
 
-def disbelief(
+def explain_disbelief(
     tags: Collection[str],
     history: Sequence[TagEvent],
     max_shrink: int,
     annotations: Mapping[str, str],
     now: datetime,
 ) -> str:
-    """Why the tags that are listed now are not believed, "" when they are.
+    """Say why the tags that are listed now are not believed, "" when they are.
 
     Args:
         history: of the tags that count, oldest first.
@@ -38,7 +38,7 @@ def disbelief(
         return ""
     listed = frozenset(tags)
     recent = [event for event in history if now - event.at < LASTING]
-    for known, vanished in _losses(listed, recent):
+    for known, vanished in _find_losses(listed, recent):
         missing = len(vanished - listed)
         if missing * 100 > known * max_shrink:
             return (
@@ -48,11 +48,11 @@ def disbelief(
     return ""
 
 
-def _losses(listed: frozenset[str], history: Iterable[TagEvent]) -> Iterable[tuple[int, set[str]]]:
-    """How many tags were known before each listing in which some vanished, newest first, and which did."""
+def _find_losses(listed: frozenset[str], history: Iterable[TagEvent]) -> Iterable[tuple[int, set[str]]]:
+    """Yield each listing in which tags vanished, newest first: how many tags were known before, and which vanished."""
     size = len(listed)
     newest_first = reversed([event for event in history if event.what != "moved"])
-    for _, events in groupby(newest_first, key=_moment):
+    for _, events in groupby(newest_first, key=_get_moment):
         together = tuple(events)
         vanished = {event.tag for event in together if event.what == "vanished"}
         size += len(vanished) - sum(event.what == "appeared" for event in together)
@@ -60,5 +60,5 @@ def _losses(listed: frozenset[str], history: Iterable[TagEvent]) -> Iterable[tup
             yield max(size, len(vanished)), vanished
 
 
-def _moment(event: TagEvent) -> datetime:
+def _get_moment(event: TagEvent) -> datetime:
     return event.at

@@ -22,7 +22,7 @@ from gitops_core.meta import Manifest
 from image_updater.domain.guards.selectors import selects
 from image_updater.domain.tags.filters import PatternInvalid, compile_pattern
 from image_updater.errors import SelectorInvalid
-from sealoop.images.argo.sources import mapping, mappings, sequence
+from sealoop.images.argo.sources import get_mapping, get_sequence, list_mappings
 
 PREFIX = "argocd-image-updater.argoproj.io/"
 GROUP = "argocd-image-updater.argoproj.io"
@@ -77,42 +77,42 @@ class Updaters:
     manifests: Sequence[Manifest]
     used: set[tuple[str, str]] = field(default_factory=set)
 
-    def said(self, application: Manifest, note: Note) -> Said | None:
-        """The settings of the reference that fits the Application best; None when none does."""
+    def find_settings(self, application: Manifest, note: Note) -> Said | None:
+        """Return the settings of the reference that fits the Application best; None when none does."""
         best: tuple[int, Manifest, Mapping[str, Any]] | None = None
         for updater in self.manifests:
             if not _is_of_namespace(updater, application):
                 continue
-            for reference in mappings(mapping(updater.get("spec")).get("applicationRefs")):
-                score = _score(reference, application, note)
+            for reference in list_mappings(get_mapping(updater.get("spec")).get("applicationRefs")):
+                score = _rate(reference, application, note)
                 if score > 0:
                     self.used.add((str(updater["metadata"]["name"]), str(reference.get("namePattern"))))
                     if best is None or score > best[0]:
                         best = score, updater, reference
         if best is None:
-            if any(key.startswith(PREFIX) for key in mapping(application["metadata"].get("annotations"))):
+            if any(key.startswith(PREFIX) for key in get_mapping(application["metadata"].get("annotations"))):
                 note("its annotations count only where an ImageUpdater names it with useAnnotations; none does")
             return None
         _, updater, reference = best
         if reference.get("useAnnotations"):
-            found = by_annotations(application, note)
-            key = _key(reference.get("imagesVerification"), note)
+            found = read_annotations(application, note)
+            key = _read_key(reference.get("imagesVerification"), note)
             return found and Said(found.wide, tuple(Settings(s.alias, s.image, s.values, key) for s in found.images))
-        return _of_reference(mapping(updater.get("spec")), reference, note)
+        return _read_reference(get_mapping(updater.get("spec")), reference, note)
 
-    def unused(self) -> Iterable[str]:
-        """What names no Application that is there."""
+    def list_unused(self) -> Iterable[str]:
+        """Yield a note on each reference that names no Application that is there."""
         for updater in self.manifests:
             name = str(updater["metadata"]["name"])
-            for reference in mappings(mapping(updater.get("spec")).get("applicationRefs")):
+            for reference in list_mappings(get_mapping(updater.get("spec")).get("applicationRefs")):
                 pattern = str(reference.get("namePattern"))
                 if (name, pattern) not in self.used:
                     yield f"ImageUpdater {name}: {pattern!r} names no Application among the manifests"
 
 
-def by_annotations(application: Manifest, note: Note) -> Said | None:
-    """What the annotations say; None when they ask for nothing."""
-    annotations = mapping(application["metadata"].get("annotations"))
+def read_annotations(application: Manifest, note: Note) -> Said | None:
+    """Read the settings in the annotations; None when they ask for nothing."""
+    annotations = get_mapping(application["metadata"].get("annotations"))
     said = {key[len(PREFIX) :]: str(text).strip() for key, text in annotations.items() if key.startswith(PREFIX)}
     listed = [item.strip() for item in said.get("image-list", "").split(",") if item.strip()]
     if not listed:
@@ -134,41 +134,41 @@ def by_annotations(application: Manifest, note: Note) -> Said | None:
     return Said(wide, tuple(images))
 
 
-def _of_reference(spec: Mapping[str, Any], reference: Mapping[str, Any], note: Note) -> Said:
-    configs = [mapping(each.get("writeBackConfig")) for each in (spec, reference)]
+def _read_reference(spec: Mapping[str, Any], reference: Mapping[str, Any], note: Note) -> Said:
+    configs = [get_mapping(each.get("writeBackConfig")) for each in (spec, reference)]
     wide: dict[str, str] = {}
     labels: tuple[str, ...] = ()
     for config in configs:
         wide.update(_write_back(config, note))
-        asked = mapping(mapping(config.get("gitConfig")).get("pullRequest"))
-        labels = tuple(str(label).strip() for label in sequence(asked.get("labels"))) or labels
+        asked = get_mapping(get_mapping(config.get("gitConfig")).get("pullRequest"))
+        labels = tuple(str(label).strip() for label in get_sequence(asked.get("labels"))) or labels
     images = []
-    for image in mappings(reference.get("images")):
+    for image in list_mappings(reference.get("images")):
         values = dict(wide)
         for layer in (spec, reference, image):
-            values.update(_common(layer.get("commonUpdateSettings")))
+            values.update(_read_common(layer.get("commonUpdateSettings")))
         values.update(_manifest_targets(image.get("manifestTargets")))
         verification = image.get("imagesVerification") or reference.get("imagesVerification")
         alias, name = str(image.get("alias", "")).strip(), str(image.get("imageName", "")).strip()
-        images.append(Settings(alias, name, values, _key(verification or spec.get("imagesVerification"), note)))
+        images.append(Settings(alias, name, values, _read_key(verification or spec.get("imagesVerification"), note)))
     return Said(wide, tuple(images), labels)
 
 
 def _is_of_namespace(updater: Manifest, application: Manifest) -> bool:
-    """An ImageUpdater counts in its own namespace; the first versions let it name another."""
+    """Tell whether an ImageUpdater is of an Application's namespace; the first versions let it name another."""
     mine = application["metadata"].get("namespace")
-    named = (updater["metadata"].get("namespace"), mapping(updater.get("spec")).get("namespace"))
+    named = (updater["metadata"].get("namespace"), get_mapping(updater.get("spec")).get("namespace"))
     names = {str(name) for name in named if name}
     return not mine or not names or mine in names
 
 
-def _score(reference: Mapping[str, Any], application: Manifest, note: Note) -> int:
-    """How well a reference fits, 0 for not at all: an exact name, else as many literal characters as it has."""
-    name, labels = str(application["metadata"]["name"]), mapping(application["metadata"].get("labels"))
+def _rate(reference: Mapping[str, Any], application: Manifest, note: Note) -> int:
+    """Return how well a reference fits, 0 for not at all: an exact name, else as many literal characters as it has."""
+    name, labels = str(application["metadata"]["name"]), get_mapping(application["metadata"].get("labels"))
     pattern = str(reference.get("namePattern", ""))
     selector = reference.get("labelSelectors")
     try:
-        fits = re_of(pattern).search(name.encode()) is not None
+        fits = compile_glob(pattern).search(name.encode()) is not None
         wanted = msgspec.convert(selector, LabelSelector) if selector else None
         if not fits or not selects(wanted, {str(key): str(value) for key, value in labels.items()}):
             return 0
@@ -182,15 +182,15 @@ def _score(reference: Mapping[str, Any], application: Manifest, note: Note) -> i
     return (1_000_000 if pattern == name else literal) + 1 + (100 if selector else 0)
 
 
-def re_of(glob: str) -> Any:
-    """A compiled glob of Go's filepath.Match. Raises PatternInvalid."""
-    return compile_pattern(pattern_of(glob))
+def compile_glob(glob: str) -> Any:
+    """Compile a glob of Go's filepath.Match. Raises PatternInvalid."""
+    return compile_pattern(translate_glob(glob))
 
 
-def pattern_of(glob: str) -> str:
-    """A glob of Go's filepath.Match as a regular expression of the whole text.
+def translate_glob(glob: str) -> str:
+    """Write a glob of Go's filepath.Match as a regular expression of the whole text.
 
-    >>> pattern_of("*-rc?")
+    >>> translate_glob("*-rc?")
     '^.*\\\\-rc.$'
 
     Raises:
@@ -211,8 +211,8 @@ def _regular(part: str) -> str:
     return part.replace("[[", "[\\[") if part[0] == "[" else re.escape(part)
 
 
-def _common(settings: Any) -> dict[str, str]:
-    settings = mapping(settings)
+def _read_common(settings: Any) -> dict[str, str]:
+    settings = get_mapping(settings)
     names = {"updateStrategy": "update-strategy", "allowTags": "allow-tags", "pullSecret": "pull-secret"}
     found = {ours: str(settings[theirs]).strip() for theirs, ours in names.items() if settings.get(theirs)}
     for theirs, ours in (("ignoreTags", "ignore-tags"), ("platforms", "platforms")):
@@ -222,8 +222,8 @@ def _common(settings: Any) -> dict[str, str]:
 
 
 def _write_back(config: Mapping[str, Any], note: Note) -> dict[str, str]:
-    git = mapping(config.get("gitConfig"))
-    asked = {str(name): value for name, value in mapping(git.get("pullRequest")).items() if name != "labels"}
+    git = get_mapping(config.get("gitConfig"))
+    asked = {str(name): value for name, value in get_mapping(git.get("pullRequest")).items() if name != "labels"}
     found = {
         "write-back-method": config.get("method"),
         "git-repository": git.get("repository"),
@@ -238,22 +238,22 @@ def _write_back(config: Mapping[str, Any], note: Note) -> dict[str, str]:
 
 
 def _manifest_targets(targets: Any) -> dict[str, str]:
-    targets = mapping(targets)
+    targets = get_mapping(targets)
     names = {"name": "image-name", "tag": "image-tag", "spec": "image-spec"}
     found: dict[str, str] = {}
     for kind in ("helm", "plugin"):
-        settings = mapping(targets.get(kind))
+        settings = get_mapping(targets.get(kind))
         found |= {f"{kind}.{ours}": str(settings[key]).strip() for key, ours in names.items() if settings.get(key)}
-    kustomize = mapping(targets.get("kustomize"))
+    kustomize = get_mapping(targets.get("kustomize"))
     return found | ({"kustomize.image-name": str(kustomize["name"]).strip()} if kustomize.get("name") else {})
 
 
-def _key(verification: Any, note: Note) -> tuple[str, str]:
-    """The Secret of `imagesVerification` and the key's name in it."""
-    verification = mapping(verification)
+def _read_key(verification: Any, note: Note) -> tuple[str, str]:
+    """Return the Secret of `imagesVerification`, and the key's name in it."""
+    verification = get_mapping(verification)
     if not verification or verification.get("enabled") is False:
         return "", ""
-    key = mapping(verification.get("cosignKey"))
+    key = get_mapping(verification.get("cosignKey"))
     if not key.get("secretName"):
         note("imagesVerification names no cosignKey.secretName; no signature is asked for")
         return "", ""

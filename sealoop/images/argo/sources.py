@@ -20,17 +20,17 @@ TEMPLATE = "{{"
 _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
 
 
-def mapping(found: Any) -> Mapping[str, Any]:
-    """What is no mapping says nothing: these manifests are other people's."""
+def get_mapping(found: Any) -> Mapping[str, Any]:
+    """Return a mapping, {} for anything else: these manifests are other people's."""
     return found if isinstance(found, Mapping) else {}
 
 
-def mappings(found: Any) -> list[Mapping[str, Any]]:
-    """The mappings of a list."""
-    return [each for each in sequence(found) if isinstance(each, Mapping)]
+def list_mappings(found: Any) -> list[Mapping[str, Any]]:
+    """Return the mappings of a list."""
+    return [each for each in get_sequence(found) if isinstance(each, Mapping)]
 
 
-def sequence(found: Any) -> list[Any]:
+def get_sequence(found: Any) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
@@ -53,9 +53,9 @@ class Source(NamedTuple):
     left: tuple[str, ...] = ()
 
 
-def source_of(application: Manifest) -> Source:
-    """The source that images are written to: the first with Helm or Kustomize settings, as in the original."""
-    everything = _sources(application)
+def find_source(application: Manifest) -> Source:
+    """Return the source that images are written to: the first with Helm or Kustomize settings, as in the original."""
+    everything = _list_sources(application)
     main = next((each for each in everything if "helm" in each or "kustomize" in each), None)
     main = main or next((each for each in everything if each.get("path") is not None), None)
     main = main or (everything[0] if everything else {})
@@ -65,23 +65,23 @@ def source_of(application: Manifest) -> Source:
     home: Mapping[str, Any] = {} if is_chart else main
     folder = "" if is_chart else str(main.get("path") or "")
     files: list[tuple[Mapping[str, Any], str]] = []
-    for file in map(str, sequence(mapping(main.get("helm")).get("valueFiles"))):
+    for file in map(str, get_sequence(get_mapping(main.get("helm")).get("valueFiles"))):
         if "://" in file:
             left.append(f"value file {file} is fetched from elsewhere and cannot be written")
         elif not file.startswith("$"):
             if not is_chart:
-                files.append((main, below(folder, file)))
+                files.append((main, join(folder, file)))
         else:
             name, _, path = file[1:].partition("/")
             if name in refs:
-                files.append((refs[name], below("", path)))
+                files.append((refs[name], join("", path)))
             else:
                 left.append(f"value file {file} names a source with ref {name!r}, and there is none")
     if files:
         home = files[-1][0]  # the last one wins
     others = [file for where, file in files if where is not home]
     left += (f"value file {file} is of another repository than the last one and is not followed" for file in others)
-    left += _beside(everything, main, home)
+    left += _note_others(everything, main, home)
     return Source(
         url=str(home.get("repoURL") or ""),
         revision=str(home.get("targetRevision") or ""),
@@ -93,24 +93,26 @@ def source_of(application: Manifest) -> Source:
     )
 
 
-def _beside(everything: list[Mapping[str, Any]], main: Mapping[str, Any], home: Mapping[str, Any]) -> Iterator[str]:
-    """The sources that nothing leads into."""
+def _note_others(
+    everything: list[Mapping[str, Any]], main: Mapping[str, Any], home: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield a note on each source that nothing leads into."""
     for each in everything:
         if each is not main and each is not home and (each.get("path") is not None or each.get("chart")):
             what = f"chart {each['chart']}" if each.get("chart") else f"path {each['path']!r}"
             yield f"another source, {what} of {each.get('repoURL', '')}, is not followed: declare targets there"
 
 
-def _sources(application: Manifest) -> list[Mapping[str, Any]]:
-    spec = mapping(application.get("spec"))
-    if several := mappings(spec.get("sources")):
+def _list_sources(application: Manifest) -> list[Mapping[str, Any]]:
+    spec = get_mapping(application.get("spec"))
+    if several := list_mappings(spec.get("sources")):
         return several
-    hydrated = mapping(spec.get("sourceHydrator")).get("drySource")
+    hydrated = get_mapping(spec.get("sourceHydrator")).get("drySource")
     return [each for each in (hydrated, spec.get("source")) if isinstance(each, Mapping)][:1]
 
 
-def below(folder: str, path: str) -> str:
-    """`path` below a folder of the repository; an absolute one is below its root."""
+def join(folder: str, path: str) -> str:
+    """Join `path` to a folder of the repository; an absolute one is below its root."""
     whole = path if path.startswith("/") else f"{folder}/{path}"
     parts: list[str] = []
     for part in whole.split("/"):
@@ -122,7 +124,7 @@ def below(folder: str, path: str) -> str:
 
 
 def as_glob(path: str) -> str:
-    """A path in which a template stands, as a glob of all that it may become.
+    """Write a path in which a template stands as a glob of all that it may become.
 
     >>> as_glob("apps/{{ .path.basename }}/values.yaml")
     'apps/*/values.yaml'
@@ -130,39 +132,39 @@ def as_glob(path: str) -> str:
     return re.sub(r"\*{2,}", "*", _ACTION.sub("*", path))
 
 
-def template_of(applicationset: Manifest) -> tuple[Manifest, ...]:
-    """The Applications that an ApplicationSet makes: one for each element of a list, else its template as it stands."""
-    spec = mapping(applicationset.get("spec"))
+def expand_template(applicationset: Manifest) -> tuple[Manifest, ...]:
+    """Return the Applications of an ApplicationSet: one for each element of a list, else its template as it is."""
+    spec = get_mapping(applicationset.get("spec"))
     metadata = applicationset["metadata"]
-    template = dict(copy.deepcopy(mapping(spec.get("template"))))
+    template = dict(copy.deepcopy(get_mapping(spec.get("template"))))
     usual = {"namespace": metadata.get("namespace", "argocd"), "name": metadata["name"]}
-    template["metadata"] = usual | {k: v for k, v in mapping(template.get("metadata")).items() if v is not None}
-    elements = _elements(spec.get("generators"))
+    template["metadata"] = usual | {k: v for k, v in get_mapping(template.get("metadata")).items() if v is not None}
+    elements = _list_elements(spec.get("generators"))
     if elements is not None:
-        return tuple(_filled(template, element) for element in elements)
+        return tuple(_fill(template, element) for element in elements)
     if TEMPLATE in str(template["metadata"]["name"]):
         template["metadata"]["name"] = metadata["name"]
     return (template,)
 
 
-def _elements(generators: Any) -> list[Mapping[str, Any]] | None:
-    """The elements of list generators; None where other generators make what only Argo CD knows."""
+def _list_elements(generators: Any) -> list[Mapping[str, Any]] | None:
+    """Return the elements of list generators; None where other generators make what only Argo CD knows."""
     found: list[Mapping[str, Any]] = []
-    for generator in sequence(generators):
-        only = mapping(generator)
-        elements = mapping(only.get("list")).get("elements") if only.keys() == {"list"} else None
+    for generator in get_sequence(generators):
+        only = get_mapping(generator)
+        elements = get_mapping(only.get("list")).get("elements") if only.keys() == {"list"} else None
         if not isinstance(elements, list):
             return None
-        found += mappings(elements)
+        found += list_mappings(elements)
     return found or None
 
 
-def _filled(found: Any, element: Mapping[str, Any]) -> Any:
-    """The template with the element's values; what they do not say stays."""
+def _fill(found: Any, element: Mapping[str, Any]) -> Any:
+    """Fill the template with the element's values; the template's other fields stay."""
     if isinstance(found, Mapping):
-        return {key: _filled(value, element) for key, value in found.items()}
+        return {key: _fill(value, element) for key, value in found.items()}
     if isinstance(found, list):
-        return [_filled(each, element) for each in found]
+        return [_fill(each, element) for each in found]
     if isinstance(found, str):
         return _ACTION.sub(lambda match: str(_value(element, match[1], match[0])), found)
     return found

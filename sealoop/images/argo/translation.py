@@ -30,19 +30,19 @@ from gitops_core.errors import ImageInvalid
 from gitops_core.meta import Manifest
 from gitops_core.oci.references import parse_image
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.tags.filters import PatternInvalid, matching
+from image_updater.domain.tags.filters import PatternInvalid, select_matching
 from image_updater.domain.tags.semver import parse_tag
-from sealoop.images.argo.settings import GROUP, PREFIX, Said, Settings, Updaters, by_annotations, pattern_of
+from sealoop.images.argo.settings import GROUP, PREFIX, Said, Settings, Updaters, read_annotations, translate_glob
 from sealoop.images.argo.sources import (
     TEMPLATE,
     Source,
     as_glob,
-    below,
-    mapping,
-    mappings,
-    sequence,
-    source_of,
-    template_of,
+    expand_template,
+    find_source,
+    get_mapping,
+    get_sequence,
+    join,
+    list_mappings,
 )
 
 __all__ = ["PREFIX", "Imported", "import_argo"]
@@ -96,9 +96,9 @@ class _Draft:
     def note(self, text: str) -> None:
         self.notes.append(f"{self.application.get('kind', 'Application')} {self.name}: {text}")
 
-    def object_name(self, *parts: str) -> str:
-        """A name that is not taken yet."""
-        wanted = name = _object_name(*parts)
+    def make_name(self, *parts: str) -> str:
+        """Make a name that is not taken yet."""
+        wanted = name = _make_name(*parts)
         number = 2
         while name in self.taken:
             name = f"{wanted[:60]}-{number}"
@@ -108,42 +108,46 @@ class _Draft:
 
 
 def import_argo(manifests: Iterable[Manifest], namespace: str = "") -> Imported:
-    """The equivalents of the Applications among `manifests`, as their annotations and ImageUpdaters say.
+    """Translate the Applications among `manifests`, as their annotations and ImageUpdaters say.
 
     Args:
         namespace: of the objects that are made; "" for each Application's own.
     """
     everything = tuple(manifests)
     notes: list[str] = []
-    applications = [*_applications(everything, notes)]
+    applications = [*_list_applications(everything, notes)]
     updaters = Updaters([m for m in everything if _is(m, GROUP, "ImageUpdater")])
     objects: list[Manifest] = []
     taken: dict[str, tuple[set[str], set[str]]] = {}
     for application in applications:
         home = namespace or str(application["metadata"].get("namespace", "argocd"))
         wholes, parts = taken.setdefault(home, (set(), set()))
-        draft = _Draft(application, home, source_of(application), parts)
-        said = updaters.said(application, draft.note) if updaters.manifests else by_annotations(application, draft.note)
+        draft = _Draft(application, home, find_source(application), parts)
+        said = (
+            updaters.find_settings(application, draft.note)
+            if updaters.manifests
+            else read_annotations(application, draft.note)
+        )
         if said is not None:
             for settings in said.images:
                 _image(draft, settings)
-            objects += _assembled(draft, said, wholes)
+            objects += _assemble(draft, said, wholes)
         notes += draft.notes
     if not applications:
         notes.append("there is no Application among the manifests: nothing to import")
     else:
-        notes += updaters.unused()
+        notes += updaters.list_unused()
     return Imported(tuple(objects), tuple(dict.fromkeys(notes)))
 
 
-def _applications(everything: Iterable[Manifest], notes: list[str]) -> Iterable[Manifest]:
-    """The Applications, and those that an ApplicationSet would make and that are not there."""
+def _list_applications(everything: Iterable[Manifest], notes: list[str]) -> Iterable[Manifest]:
+    """Yield the Applications, and those that an ApplicationSet would make and that are not there."""
     found = [m for m in everything if _is(m, "argoproj.io", "Application")]
     yield from found
     owners = {
         (m["metadata"].get("namespace"), owner.get("name"))
         for m in found
-        for owner in mappings(m["metadata"].get("ownerReferences"))
+        for owner in list_mappings(m["metadata"].get("ownerReferences"))
         if owner.get("kind") == "ApplicationSet"
     }
     for each in everything:
@@ -152,9 +156,9 @@ def _applications(everything: Iterable[Manifest], notes: list[str]) -> Iterable[
         name = each["metadata"]["name"]
         if (each["metadata"].get("namespace"), name) in owners:
             continue
-        if mapping(each.get("spec")).get("templatePatch"):
+        if get_mapping(each.get("spec")).get("templatePatch"):
             notes.append(f"ApplicationSet {name}: its templatePatch is not read")
-        yield from ({**made, "kind": "ApplicationSet"} for made in template_of(each))
+        yield from ({**made, "kind": "ApplicationSet"} for made in expand_template(each))
 
 
 # What it becomes
@@ -173,23 +177,23 @@ def _image(draft: _Draft, settings: Settings) -> None:
     if settings.get("kustomize.image-name") and any(name.startswith("helm.") for name in settings.values):
         draft.note(f"image {settings.image!r} is left out: Helm and Kustomize are both named for it")
         return
-    name = draft.object_name(draft.name, settings.alias or image.rpartition("/")[2])
-    choice = _choice(draft, settings, constraint, name)
+    name = draft.make_name(draft.name, settings.alias or image.rpartition("/")[2])
+    choice = _make_choice(draft, settings, constraint, name)
     if choice is None:
         return
     if digest and "digestReflectionPolicy" not in choice:
         choice["digestReflectionPolicy"] = "IfNotPresent"
         draft.note(f"{name}: its image names a digest; the policy reflects the digest of each tag beside the tag")
     draft.repositories.append(_repository(draft, settings, base, name))
-    policy = _object(FLUX_IMAGE, "ImagePolicy", draft.namespace, name)
+    policy = _make_object(FLUX_IMAGE, "ImagePolicy", draft.namespace, name)
     draft.policies.append({**policy, "spec": {"imageRepositoryRef": {"name": name}, **choice}})
     draft.platforms += [p.strip() for p in settings.get("platforms").split(",") if p.strip()]
     draft.keys[name] = _key(draft, settings, name)
-    _target(draft, settings, base, name)
+    _declare_target(draft, settings, base, name)
 
 
 def _split(image: str) -> tuple[str, str, str]:
-    """An image's name, its tag or constraint, and its digest.
+    """Split an image into its name, its tag or constraint, and its digest.
 
     >>> _split("r.io:5000/web:^1@sha256:00")
     ('r.io:5000/web', '^1', 'sha256:00')
@@ -201,8 +205,8 @@ def _split(image: str) -> tuple[str, str, str]:
     return base, constraint.strip(), digest
 
 
-def _choice(draft: _Draft, settings: Settings, constraint: str, name: str) -> dict[str, Any] | None:
-    """The ImagePolicy's spec beside its repository; None when there is no equivalent."""
+def _make_choice(draft: _Draft, settings: Settings, constraint: str, name: str) -> dict[str, Any] | None:
+    """Make the ImagePolicy's spec beside its repository; None when there is no equivalent."""
     spec: dict[str, Any] = {}
     strategy = settings.get("update-strategy", "semver").lower()
     match strategy:
@@ -224,14 +228,14 @@ def _choice(draft: _Draft, settings: Settings, constraint: str, name: str) -> di
             if strategy != "semver":
                 draft.note(f"{name}: there is no strategy {strategy!r}; semver is used, as the original does")
             spec["policy"] = {"semver": {"range": constraint or "*"}}
-            if short := _short_tag(draft, settings, constraint):
+            if short := _find_short_tag(draft, settings, constraint):
                 draft.note(
                     f"{name}: tags of fewer than three parts, such as {short!r}, are no versions here: choose by "
                     "filterTags, with pattern '^(?P<v>[0-9]+\\.[0-9]+)$' and extract '$v.0' for two parts"
                 )
     if (forced := settings.get("force-update")) and forced not in _BOOLEANS:
         draft.note(f"{name}: force-update {forced!r} is no boolean: the original passed the Application over")
-    pattern = _allowed(settings)
+    pattern = _write_allowed(settings)
     if pattern is None:
         allowed = settings.get("allow-tags") or settings.get("tag-match")
         draft.note(f"{name}: allow-tags {allowed!r} matches nothing in the original; the policy is suspended")
@@ -243,8 +247,8 @@ def _choice(draft: _Draft, settings: Settings, constraint: str, name: str) -> di
     return spec
 
 
-def _allowed(settings: Settings) -> str | None:
-    """The pattern that tags must match; "" for any, None where nothing does."""
+def _write_allowed(settings: Settings) -> str | None:
+    """Return the pattern that tags must match; "" for any, None where nothing does."""
     said = settings.get("allow-tags") or settings.get("tag-match") or "any"
     kind, colon, pattern = said.partition(":")
     if said.lower() == "any":
@@ -252,39 +256,39 @@ def _allowed(settings: Settings) -> str | None:
     if not colon or kind.lower() != "regexp":
         return None
     try:
-        matching(pattern, ())
+        select_matching(pattern, ())
     except PatternInvalid:
         return None
     return pattern
 
 
-def _short_tag(draft: _Draft, settings: Settings, constraint: str) -> str:
-    """A tag of one or two parts that the image has, or seems to have; "" when none is known."""
+def _find_short_tag(draft: _Draft, settings: Settings, constraint: str) -> str:
+    """Return a tag of one or two parts that the image has, or seems to have; "" when none is known."""
     base = _split(settings.image)[0]
-    known = [constraint, *_running(draft, settings, base)]
+    known = [constraint, *_list_running(draft, settings, base)]
     for tag in known:
         if _SHORT.fullmatch(tag) and parse_tag(tag) is None:
             return tag
-    if not (pattern := _allowed(settings)):
+    if not (pattern := _write_allowed(settings)):
         return ""
-    full = matching(pattern, ("1.2.3", "v1.2.3"))
-    return "" if full else next(iter(matching(pattern, _SAMPLES)), "")
+    full = select_matching(pattern, ("1.2.3", "v1.2.3"))
+    return "" if full else next(iter(select_matching(pattern, _SAMPLES)), "")
 
 
-def _running(draft: _Draft, settings: Settings, base: str) -> Iterable[str]:
-    """The tags of the image that the Application tells of."""
-    summary = mapping(mapping(draft.application.get("status")).get("summary"))
-    kustomized = sequence(mapping(draft.source.main.get("kustomize")).get("images"))
-    for text in (*sequence(summary.get("images")), *(str(each).rpartition("=")[2] for each in kustomized)):
+def _list_running(draft: _Draft, settings: Settings, base: str) -> Iterable[str]:
+    """Yield the tags of the image that the Application reports."""
+    summary = get_mapping(get_mapping(draft.application.get("status")).get("summary"))
+    kustomized = get_sequence(get_mapping(draft.source.main.get("kustomize")).get("images"))
+    for text in (*get_sequence(summary.get("images")), *(str(each).rpartition("=")[2] for each in kustomized)):
         name, tag, _ = _split(str(text))
-        if tag and _same_image(name, base):
+        if tag and _is_same_image(name, base):
             yield tag
-    for parameter in mappings(mapping(draft.source.main.get("helm")).get("parameters")):
+    for parameter in list_mappings(get_mapping(draft.source.main.get("helm")).get("parameters")):
         if parameter.get("name") == (settings.get("helm.image-tag") or "image.tag"):
             yield str(parameter.get("value", "")).partition("@")[0]
 
 
-def _same_image(one: str, other: str) -> bool:
+def _is_same_image(one: str, other: str) -> bool:
     try:
         return parse_image(one).repository == parse_image(other).repository
     except ImageInvalid:
@@ -296,7 +300,7 @@ def _repository(draft: _Draft, settings: Settings, image: str, name: str) -> Man
     patterns = []
     for glob in _ignored(settings):
         try:
-            patterns += [pattern_of(glob)] if glob != "*" else []
+            patterns += [translate_glob(glob)] if glob != "*" else []
         except PatternInvalid as error:
             draft.note(f"{name}: ignore-tags {glob!r} is no pattern and ignores nothing: {error}")
     if patterns:
@@ -304,15 +308,15 @@ def _repository(draft: _Draft, settings: Settings, image: str, name: str) -> Man
     secret = settings.get("pull-secret")
     kind, _, where = secret.partition(":")
     if kind.strip().lower() == "pullsecret":
-        spec["secretRef"] = {"name": _secret(draft, where, name)}
+        spec["secretRef"] = {"name": _read_secret(draft, where, name)}
     elif secret:
         draft.note(f"{name}: pull secret {kind!r} has no equivalent: make a kubernetes.io/dockerconfigjson Secret")
-    repository = _object(FLUX_IMAGE, "ImageRepository", draft.namespace, name)
+    repository = _make_object(FLUX_IMAGE, "ImageRepository", draft.namespace, name)
     return {**repository, "spec": spec}
 
 
-def _secret(draft: _Draft, where: str, name: str) -> str:
-    """The name of the Secret at `namespace/name`, which must be where the objects are."""
+def _read_secret(draft: _Draft, where: str, name: str) -> str:
+    """Return the name of the Secret at `namespace/name`, which must be where the objects are."""
     namespace, _, secret = where.strip().rpartition("/")
     namespace = namespace or str(draft.application["metadata"].get("namespace") or draft.namespace)
     if namespace != draft.namespace:
@@ -323,14 +327,14 @@ def _secret(draft: _Draft, where: str, name: str) -> str:
 def _key(draft: _Draft, settings: Settings, name: str) -> str:
     secret, key = settings.key
     if secret:
-        _secret(draft, secret, name)
+        _read_secret(draft, secret, name)
         if key and not key.endswith(".pub"):
             draft.note(f"{name}: the key {key!r} of Secret {secret} counts when its name ends with .pub")
     return secret
 
 
-def _target(draft: _Draft, settings: Settings, image: str, policy: str) -> None:
-    """Where the value stands in Git, as an UpdateGuard's target."""
+def _declare_target(draft: _Draft, settings: Settings, image: str, policy: str) -> None:
+    """Declare the value's place in Git as an UpdateGuard's target."""
     if any(name.startswith("plugin.") for name in settings.values) or draft.source.kind == "plugin":
         draft.note(f"{policy}: a plug-in reads its image; put a marker behind the value, or declare a target")
         return
@@ -340,16 +344,16 @@ def _target(draft: _Draft, settings: Settings, image: str, policy: str) -> None:
         kind = ""
     written = [settings.get(f"helm.image-{part}") for part in ("spec", "tag", "name")]
     kustomize = settings.get("kustomize.image-name")
-    sort = str(mapping(draft.application.get("status")).get("sourceType") or "").lower()
+    sort = str(get_mapping(draft.application.get("status")).get("sourceType") or "").lower()
     is_helm = kind == "helmvalues" or any(written) or "helm" in (draft.source.kind, sort)
     if settings.get("update-strategy").lower() == "digest" and not written[0]:
         draft.note(f"{policy}: a digest is set where one stands: put it there once, tag@digest or digest: beside")
     if kind == "kustomization" or kustomize or not is_helm:
-        place = below(draft.source.folder, path if kind == "kustomization" else "")
-        _declare(draft, settings, below(place, "kustomization.yaml"), policy, kustomizeImage=_entry(kustomize or image))
+        place = join(draft.source.folder, path if kind == "kustomization" else "")
+        _declare(draft, settings, join(place, "kustomization.yaml"), policy, kustomizeImage=_entry(kustomize or image))
         return
     values = () if kind == "helmvalues" else draft.source.values
-    file = values[-1] if values else _values_file(draft, path)
+    file = values[-1] if values else _find_values_file(draft, path)
     if len(values) > 1:
         draft.note(f"{policy}: of several value files the last one counts: the target leads into {file}")
     spec, tag, name = written
@@ -369,16 +373,16 @@ def _entry(name: str) -> dict[str, str]:
 
 
 def _pair(name: str, tag: str) -> tuple[str, bool]:
-    """What repository and tag stand below, where they stand as charts have them, with a registry beside them or not."""
+    """Return the field above the repository, and whether repository and tag are below it as charts have them."""
     parent, _, last = name.rpartition(".")
     other, _, last_tag = tag.rpartition(".")
     return parent, bool(parent) and parent == other and last in ("repository", "name") and last_tag == "tag"
 
 
-def _values_file(draft: _Draft, path: str) -> str:
+def _find_values_file(draft: _Draft, path: str) -> str:
     if path.startswith("$"):
-        return below("", path.partition("/")[2])
-    return below(draft.source.folder, path or "values.yaml")
+        return join("", path.partition("/")[2])
+    return join(draft.source.folder, path or "values.yaml")
 
 
 def _declare(draft: _Draft, settings: Settings, file: str, policy: str, **place: Any) -> None:
@@ -391,32 +395,33 @@ def _declare(draft: _Draft, settings: Settings, file: str, policy: str, **place:
     draft.targets.append({"file": file, "policy": policy, **place})
     name = place.get("path") or f"{place.get('helmValues', {}).get('path')}.tag"
     names = {
-        str(parameter.get("name")) for parameter in mappings(mapping(draft.source.main.get("helm")).get("parameters"))
+        str(parameter.get("name"))
+        for parameter in list_mappings(get_mapping(draft.source.main.get("helm")).get("parameters"))
     }
     if "kustomizeImage" not in place and name in names:
         draft.note(f"{policy}: its helm.parameters sets {name!r} and wins over the file: take it out")
     base = _split(settings.image)[0]
-    for text in sequence(mapping(draft.source.main.get("kustomize")).get("images")):
-        if "kustomizeImage" in place and _same_image(_split(str(text).rpartition("=")[2])[0], base):
+    for text in get_sequence(get_mapping(draft.source.main.get("kustomize")).get("images")):
+        if "kustomizeImage" in place and _is_same_image(_split(str(text).rpartition("=")[2])[0], base):
             draft.note(f"{policy}: its kustomize.images sets {text!r} and wins over the file: take it out")
 
 
-def _assembled(draft: _Draft, said: Said, wholes: set[str]) -> list[Manifest]:
+def _assemble(draft: _Draft, said: Said, wholes: set[str]) -> list[Manifest]:
     if not draft.policies:
         return []
     for text in draft.source.left:
         draft.note(text)
-    label = name = _object_name(draft.name)
+    label = name = _make_name(draft.name)
     number = 2
     while name in wholes:
-        name = label = f"{_object_name(draft.name)[:60]}-{number}"
+        name = label = f"{_make_name(draft.name)[:60]}-{number}"
         number += 1
     wholes.add(name)
     for policy in draft.policies:
         policy["metadata"]["labels"] = {OF_APPLICATION: label}
     selector = {"matchLabels": {OF_APPLICATION: label}}
-    url = _url(said.wide.get("git-repository") or draft.source.url)
-    choosing = [*draft.repositories, *draft.policies, *_guards(draft, name, selector, targets=bool(url))]
+    url = _write_url(said.wide.get("git-repository") or draft.source.url)
+    choosing = [*draft.repositories, *draft.policies, *_make_guards(draft, name, selector, targets=bool(url))]
     if not url:
         what = f"{draft.source.main.get('chart') or 'unknown'} of {draft.source.main.get('repoURL', '')}"
         draft.note(
@@ -424,11 +429,11 @@ def _assembled(draft: _Draft, said: Said, wholes: set[str]) -> list[Manifest]:
             "git-repository, and a file by write-back-target"
         )
         return choosing
-    source = _git_repository(draft, said, name, url)
-    return [source, *choosing, _automation(draft, said, name, selector, str(source["spec"]["ref"]["branch"]))]
+    source = _make_git_repository(draft, said, name, url)
+    return [source, *choosing, _make_automation(draft, said, name, selector, str(source["spec"]["ref"]["branch"]))]
 
 
-def _git_repository(draft: _Draft, said: Said, name: str, url: str) -> Manifest:
+def _make_git_repository(draft: _Draft, said: Said, name: str, url: str) -> Manifest:
     method, _, credentials = said.wide.get("write-back-method", "argocd").partition(":")
     match method.strip().lower():
         case "argocd":
@@ -439,21 +444,21 @@ def _git_repository(draft: _Draft, said: Said, name: str, url: str) -> Manifest:
             draft.note(f"there is no write-back-method {other!r}; the equivalent writes to Git")
     if TEMPLATE in url:
         draft.note(f"repository {url!r} is a template: write a GitRepository for each")
-    source: dict[str, Any] = {"url": url, "interval": INTERVAL, "ref": {"branch": _branch(draft, said)}}
+    source: dict[str, Any] = {"url": url, "interval": INTERVAL, "ref": {"branch": _find_branch(draft, said)}}
     kind, _, secret = credentials.strip().partition(":")
     if kind.strip().lower() == "secret":
-        source["secretRef"] = {"name": _secret(draft, secret, name)}
+        source["secretRef"] = {"name": _read_secret(draft, secret, name)}
         if url.startswith("ssh://"):
             secret = source["secretRef"]["name"]
             draft.note(f"Secret {secret}: its key sshPrivateKey is called identity here; add known_hosts")
     else:
         draft.note(f"name a Secret that may push to {url} in GitRepository {name}")
-    repository = _object("source.toolkit.fluxcd.io/v1", "GitRepository", draft.namespace, name)
+    repository = _make_object("source.toolkit.fluxcd.io/v1", "GitRepository", draft.namespace, name)
     return {**repository, "spec": source}
 
 
-def _branch(draft: _Draft, said: Said) -> str:
-    """The branch that is read."""
+def _find_branch(draft: _Draft, said: Said) -> str:
+    """Return the branch that is read."""
     base = said.wide.get("git-branch", "").partition(":")[0].strip()
     revision = base or draft.source.revision
     if revision in ("", "HEAD"):
@@ -464,7 +469,7 @@ def _branch(draft: _Draft, said: Said) -> str:
     return revision.removeprefix("refs/heads/")
 
 
-def _automation(draft: _Draft, said: Said, name: str, selector: Mapping[str, Any], branch: str) -> Manifest:
+def _make_automation(draft: _Draft, said: Said, name: str, selector: Mapping[str, Any], branch: str) -> Manifest:
     git: dict[str, Any] = {"commit": {"author": {"name": "sealoop", "email": "sealoop@localhost"}}}
     push, forge = said.wide.get("git-branch", "").partition(":")[2].strip(), said.wide.get("pull-request")
     if TEMPLATE in push:
@@ -473,7 +478,7 @@ def _automation(draft: _Draft, said: Said, name: str, selector: Mapping[str, Any
         push = f"image-updates-{name}"
     if push:
         git["push"] = {"branch": push}
-    automation = _object(FLUX_IMAGE, "ImageUpdateAutomation", draft.namespace, name)
+    automation = _make_object(FLUX_IMAGE, "ImageUpdateAutomation", draft.namespace, name)
     if forge:
         automation["metadata"]["annotations"] = {PULL_REQUEST: forge}
         if labels := [label for label in said.labels if label and "," not in label]:
@@ -487,8 +492,8 @@ def _automation(draft: _Draft, said: Said, name: str, selector: Mapping[str, Any
     return {**automation, "spec": spec}
 
 
-def _guards(draft: _Draft, name: str, selector: Mapping[str, Any], *, targets: bool) -> list[Manifest]:
-    """The guard of all policies, and one for each cosign key that only some images are signed with."""
+def _make_guards(draft: _Draft, name: str, selector: Mapping[str, Any], *, targets: bool) -> list[Manifest]:
+    """Make the guard of all policies, and one for each cosign key that only some images are signed with."""
     guard: dict[str, Any] = {"policySelector": selector, "targets": draft.targets if targets else []}
     if draft.platforms:
         guard["platforms"] = sorted(set(draft.platforms))
@@ -502,19 +507,19 @@ def _guards(draft: _Draft, name: str, selector: Mapping[str, Any], *, targets: b
                 policy["metadata"]["labels"] = {**policy["metadata"]["labels"], SIGNED_BY: key}
         for key in sorted(keys - {""}):
             signed = {"matchLabels": {**selector["matchLabels"], SIGNED_BY: key}}
-            manifest = _object("sealoop.dev/v1alpha1", "UpdateGuard", draft.namespace, _object_name(name, key))
+            manifest = _make_object("sealoop.dev/v1alpha1", "UpdateGuard", draft.namespace, _make_name(name, key))
             made.append({**manifest, "spec": {"policySelector": signed, "verify": _verify(key)}})
-    return [{**_object("sealoop.dev/v1alpha1", "UpdateGuard", draft.namespace, name), "spec": guard}, *made]
+    return [{**_make_object("sealoop.dev/v1alpha1", "UpdateGuard", draft.namespace, name), "spec": guard}, *made]
 
 
 def _verify(secret: str) -> dict[str, Any]:
     return {"provider": "cosign", "secretRef": {"name": secret}}
 
 
-def _url(text: str) -> str:
-    """A repository's address as a GitRepository takes it.
+def _write_url(text: str) -> str:
+    """Write a repository's address as a GitRepository takes it.
 
-    >>> _url("git@example.com:org/fleet.git")
+    >>> _write_url("git@example.com:org/fleet.git")
     'ssh://git@example.com/org/fleet.git'
     """
     found = _SCP.fullmatch(text) if "://" not in text and TEMPLATE not in text else None
@@ -525,16 +530,16 @@ def _ignored(settings: Settings) -> list[str]:
     return [pattern.strip() for pattern in settings.get("ignore-tags").split(",") if pattern.strip()]
 
 
-def _object_name(*parts: str) -> str:
-    """A name that objects may have.
+def _make_name(*parts: str) -> str:
+    """Make a name that objects may have.
 
-    >>> _object_name("My_App", "org/web")
+    >>> _make_name("My_App", "org/web")
     'my-app-org-web'
     """
     return re.sub(r"[^a-z0-9.]+", "-", "-".join(parts).lower()).strip("-.")[:63].strip("-.") or "imported"
 
 
-def _object(api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any]:
+def _make_object(api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any]:
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace}}
 
 

@@ -367,7 +367,7 @@ def built_by_kustomize(files: Mapping[str, bytes], folder: str, where: Path) -> 
 
 
 @pytest.mark.parametrize("what", LEGAL)
-async def test_what_is_legal_is_built_as_kustomize_builds_it(what: str, tmp_path: Path) -> None:
+async def test_a_legal_folder_is_built_as_kustomize_builds_it(what: str, tmp_path: Path) -> None:
     files = repository(*LEGAL[what])
 
     ours = await Kustomize().render(FixedTree(what, files), Overlay(), "top")
@@ -440,7 +440,7 @@ def test_no_hostile_folder_reads_a_file_of_the_machine_where_nothing_but_the_san
         ("helmCharts: [{name: x}]", "use a HelmRelease"),
     ],
 )
-async def test_what_is_refused_is_named_with_its_file(document: str, said: str) -> None:
+async def test_a_refusal_names_the_file(document: str, said: str) -> None:
     with pytest.raises(ManifestInvalid) as refused:
         await Kustomize().render(FixedTree("x", repository(document, {})), Overlay(), "top")
 
@@ -622,7 +622,7 @@ async def test_a_password_of_digits_is_not_quoted_either() -> None:
     assert "47114711" not in str(refused.value)
 
 
-async def test_where_kustomize_panics_the_cause_is_told_and_no_stack() -> None:
+async def test_a_panic_of_kustomize_is_reported_with_its_cause_and_no_stack() -> None:
     mark = {"internal.config.kubernetes.io/previousNames": "a,b"}
     panics = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "annotations": mark}})
     files = repository("namePrefix: p-\nresources: [x.yaml]\n", {"top/x.yaml": panics})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitops_core.adapters.kubernetes.answers import Cause, Details, Refusal, error_for
+from gitops_core.adapters.kubernetes.answers import Cause, Details, Refusal, make_error
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 
 SECRET = ObjectRef(Kind.of("v1", "Secret"), ObjectKey("shop", "key"))
@@ -48,7 +48,7 @@ VALUE = "hunter2-hunter2"
 def test_a_refusal_of_a_secret_quotes_no_value(code: int, said: str, told: str) -> None:
     refusal = Refusal("Status", "", said, code, Details(causes=(Cause("FieldValueInvalid", said, "data"),)))
 
-    error = error_for(code, refusal, SECRET)
+    error = make_error(code, refusal, SECRET)
 
     assert str(error) == told
     assert VALUE not in repr(vars(error))
@@ -58,5 +58,5 @@ def test_of_other_objects_the_value_is_told() -> None:
     said = 'ConfigMap "a" is invalid: data: Invalid value: "x y": no'
 
     assert (
-        str(error_for(422, Refusal("Status", "", said, 422), SECRET._replace(kind=Kind.of("v1", "ConfigMap")))) == said
+        str(make_error(422, Refusal("Status", "", said, 422), SECRET._replace(kind=Kind.of("v1", "ConfigMap")))) == said
     )

@@ -155,7 +155,7 @@ async def test_two_hundred_and_fifty_six_slow_applies_do_not_cost_the_lease() ->
 
 
 @pytest.mark.parametrize("method", WRITES)
-async def test_what_waits_for_its_turn_when_the_leader_is_deposed_is_never_sent(method: str) -> None:
+async def test_a_request_that_waits_when_the_leader_is_deposed_is_never_sent(method: str) -> None:
     crowded, reign = Crowded(), Reign()
     async with crowded.served() as server, facing(str(server.make_url("")).rstrip("/")) as cluster:
         fenced = FencedCluster(cluster, reign)

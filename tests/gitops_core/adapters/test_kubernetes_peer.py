@@ -153,7 +153,7 @@ READS = ("get", "list")
 
 @pytest.mark.parametrize("code", [429, 503])
 @pytest.mark.parametrize("method", METHODS)
-async def test_what_a_server_turns_away_is_sent_again_whatever_it_is(method: str, code: int) -> None:
+async def test_a_request_that_a_server_turns_away_is_sent_again(method: str, code: int) -> None:
     busy = Busy(code, times=3)
     async with facing(busy.answer) as cluster:
         await METHODS[method](cluster)
@@ -174,7 +174,7 @@ async def test_it_is_not_sent_again_sooner_than_the_server_says() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("code", [500, 502, 504])
-async def test_what_a_server_may_have_carried_out_is_only_read_again(method: str, code: int) -> None:
+async def test_a_request_that_may_have_been_carried_out_is_repeated_only_if_it_reads(method: str, code: int) -> None:
     busy = Busy(code, times=1)
     async with facing(busy.answer) as cluster:
         if method in READS:
@@ -287,7 +287,7 @@ async def test_a_field_that_cannot_change_is_named_without_the_value_that_the_se
     assert [fault.message for fault in caught.value.faults] == ["field is immutable"] * 2
 
 
-async def test_what_is_wrong_with_a_long_value_is_still_said() -> None:
+async def test_a_fault_of_a_long_value_is_still_named() -> None:
     cause = f"Invalid value: {TEMPLATE}: must not be larger than a house"
 
     async with facing(
@@ -356,6 +356,20 @@ async def test_of_large_objects_few_are_asked_for_at_once_and_of_small_ones_many
 
     assert [item["metadata"]["name"] for item in found] == names
     assert asked == [500, 125, 31, 7, 1, 2, 4, 8, 16, 32]
+
+
+async def test_who_asked_for_one_object_gets_full_pages_after_that() -> None:
+    asked = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(int(request.query["limit"]))
+        return web.json_response({"metadata": {"resourceVersion": "7"}, "items": []})
+
+    async with facing(answer) as cluster:
+        await cluster.list(Query(CONFIG_MAP, "shop"), dict, limit=1)
+        await cluster.list(Query(CONFIG_MAP, "shop"), dict)
+
+    assert asked == [1, 500]
 
 
 async def test_a_long_answer_is_not_decoded_in_the_loop() -> None:

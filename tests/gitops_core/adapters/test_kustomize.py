@@ -18,7 +18,7 @@ from gitops_core.adapters import sandbox
 from gitops_core.adapters.kustomize import Kustomize, RendererUnavailable
 from gitops_core.adapters.sandbox import Limits
 from gitops_core.api import Kustomization
-from gitops_core.domain.render.folders import generated_resources
+from gitops_core.domain.render.folders import list_resources
 from gitops_core.domain.render.manifests import read_output
 from gitops_core.errors import ManifestInvalid, PathNotFound, Postponed
 from gitops_core.meta import FixedTree, Manifest, ObjectKey, ObjectRef
@@ -136,13 +136,13 @@ def folder(*names: str) -> FixedTree:
 
 async def built_with_real_values(files: FixedTree, overlay: Overlay, where: Path) -> tuple[Manifest, ...]:
     """What the kustomize program itself says."""
-    document: dict[str, Any] = {"resources": [f"./{name}" for name in generated_resources(files, "")]}
+    document: dict[str, Any] = {"resources": [f"./{name}" for name in list_resources(files, "")]}
     fields = {"namespace": overlay.namespace, "namePrefix": overlay.name_prefix, "nameSuffix": overlay.name_suffix}
     document |= {key: value for key, value in fields.items() if value}
     for name, data in files.items():
         (where / name).write_bytes(data)
     (where / "kustomization.yaml").write_text(json.dumps(document))
-    program = Kustomize()._located()
+    program = Kustomize()._locate()
     process = await asyncio.create_subprocess_exec(
         program, "build", str(where), "--reorder", "none", stdout=-1, stderr=asyncio.subprocess.PIPE
     )
@@ -315,7 +315,9 @@ async def test_a_program_that_hangs_is_stopped(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
     program.chmod(0o755)
     with pytest.raises(RendererUnavailable, match="longer than"):
-        await Kustomize(str(program), timeout=0.2).render(folder("account.yaml"), Overlay(name_prefix="x-"))
+        await Kustomize(str(program), limits=Limits(seconds=0.2)).render(
+            folder("account.yaml"), Overlay(name_prefix="x-")
+        )
 
 
 @pytest.mark.parametrize("stream", [1, 2])

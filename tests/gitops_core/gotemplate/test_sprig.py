@@ -49,13 +49,13 @@ def test_a_hostile_call_ends(template: str) -> None:
 @pytest.mark.parametrize(
     "name", ["shuffle `abc`", "randInt 1 5", "genPrivateKey `rsa`", "bcrypt `x`", "encryptAES `k` `x`"]
 )
-def test_what_is_random_is_refused_by_name(name: str) -> None:
+def test_a_random_function_is_refused_by_name(name: str) -> None:
     with pytest.raises(TemplateError, match=f"error calling {name.split()[0]}: .*another result each time"):
         Template(f"{{{{ {name} }}}}", HERMETIC).render({})
 
 
 @pytest.mark.parametrize("name", ["now", "env `HOME`", "uuidv4", "date `x` 1", "getHostByName `x`", "randAlpha 3"])
-def test_what_is_not_hermetic_is_not_known(name: str) -> None:
+def test_a_function_that_is_not_hermetic_is_unknown(name: str) -> None:
     with pytest.raises(TemplateError, match=f'function "{name.split()[0]}" not defined'):
         Template(f"{{{{ {name} }}}}", HERMETIC)
 

@@ -123,7 +123,7 @@ def test_other_registries_helpers_are_nobodys_trouble(config: object) -> None:
     assert _found(json.dumps(config).encode(), "ghcr.io/org/app") == ANONYMOUS
 
 
-def test_what_is_written_down_wins_over_a_helper() -> None:
+def test_a_written_password_wins_over_a_helper() -> None:
     config = {"credsStore": "desktop", "credHelpers": {"ghcr.io": "gh"}, "auths": {"ghcr.io": {"auth": "b3JnOnA="}}}
 
     assert _found(json.dumps(config).encode(), "ghcr.io/org/app").username == "org"

@@ -33,7 +33,7 @@ def test_new_names_win_over_old_ones() -> None:
         ({"ca.crt": b"hunter2"}, "secret 'd/s': failed to parse CA certificate"),
     ],
 )
-def test_what_is_missing_is_said(data: dict[str, bytes], message: str) -> None:
+def test_a_missing_value_is_named(data: dict[str, bytes], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         trust_in(data, "d/s")
 
@@ -66,7 +66,7 @@ def test_user_and_password_arrive_as_they_are(username: str, password: str, addr
         ("http://" + "x" * 2048, "proxy URL exceeds maximum length of 2048 characters"),
     ],
 )
-def test_what_is_no_proxy_is_refused_and_not_quoted(address: str, message: str) -> None:
+def test_an_address_that_is_not_a_proxy_is_refused_and_not_quoted(address: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^secret 'd/s': {message}$") as caught:
         proxy_in({"address": address.encode()}, "d/s")
 

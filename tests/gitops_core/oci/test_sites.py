@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.oci.sites import host_in, same_forge, same_site
+from gitops_core.oci.sites import get_host, is_same_forge, is_same_site
 
 NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 SUFFIXES = st.sampled_from(
@@ -24,7 +24,7 @@ def test_two_names_below_a_suffix_that_anybody_gets_names_of_are_two_sites(one: 
     if suffix == "team.svc":
         first, second = f"registry.{one}.svc", f"registry.{other}.svc"
 
-    assert same_site(first, second) == (one == other)
+    assert is_same_site(first, second) == (one == other)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_two_names_below_a_suffix_that_anybody_gets_names_of_are_two_sites(one: 
     ],
 )
 def test_hosts_below_what_somebody_registered_are_one_site(one: str, other: str) -> None:
-    assert same_site(one, other)
-    assert same_site(other, one)
+    assert is_same_site(one, other)
+    assert is_same_site(other, one)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_hosts_below_what_somebody_registered_are_one_site(one: str, other: str)
     ],
 )
 def test_everything_else_stands_for_itself(one: str, other: str) -> None:
-    assert not same_site(one, other)
-    assert not same_site(other, one)
+    assert not is_same_site(one, other)
+    assert not is_same_site(other, one)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_everything_else_stands_for_itself(one: str, other: str) -> None:
     ],
 )
 def test_the_host_is_the_one_that_would_be_asked(url: str, host: str) -> None:
-    assert host_in(url) == host
+    assert get_host(url) == host
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_any_text_is_read_or_no_host(one: str, other: str) -> None:
-    assert same_site(host_in(one), host_in(other)) == same_site(host_in(other), host_in(one))
+    assert is_same_site(get_host(one), get_host(other)) == is_same_site(get_host(other), get_host(one))
 
 
 @pytest.mark.parametrize(
@@ -125,4 +125,4 @@ def test_any_text_is_read_or_no_host(one: str, other: str) -> None:
     ],
 )
 def test_a_forges_api_is_where_its_repositories_are(url: str, api: str, same: bool) -> None:
-    assert same_forge(url, api) == same
+    assert is_same_forge(url, api) == same

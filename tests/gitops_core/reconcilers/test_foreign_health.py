@@ -12,7 +12,7 @@ JOB = Kind("batch", "v1", "Job")
 
 
 @in_virtual_time
-async def test_what_others_made_is_found_healthy_within_seconds() -> None:
+async def test_an_object_of_another_controller_is_found_healthy_within_seconds() -> None:
     world = World()
     await world.begin({"apps/one.yaml": config_map("one")})
     checks = [{"apiVersion": "batch/v1", "kind": "Job", "name": "migrate", "namespace": "default"}]

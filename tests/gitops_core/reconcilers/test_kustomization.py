@@ -64,7 +64,7 @@ async def test_a_folder_is_applied_and_told_of() -> None:
 
 
 @in_virtual_time
-async def test_what_is_asked_again_and_unchanged_costs_one_request_an_object() -> None:
+async def test_an_unchanged_revision_that_is_asked_again_costs_one_request_an_object() -> None:
     world = World()
     await world.begin(APP)
     await world.sync("apps", "./apps")
@@ -188,7 +188,7 @@ async def test_drift_is_healed() -> None:
 
 
 @in_virtual_time
-async def test_what_kubectl_applied_before_is_taken_over() -> None:
+async def test_objects_that_kubectl_applied_before_are_taken_over() -> None:
     """A field that only kubectl's manifest had goes away; one that a controller owns stays."""
 
     world = World()
@@ -225,7 +225,7 @@ async def test_a_password_that_git_withdraws_leaves_the_secret() -> None:
 
 
 @in_virtual_time
-async def test_what_a_cluster_shows_may_stand_in_git() -> None:
+async def test_a_manifest_as_a_cluster_shows_it_may_stand_in_git() -> None:
     """An export with uid, resourceVersion, status and kubectl's own annotation is applied, and applied once."""
 
     world = World()
@@ -363,7 +363,7 @@ async def test_an_object_that_cannot_be_deleted_stays_in_the_inventory() -> None
 
 
 @in_virtual_time
-async def test_what_was_deleted_beside_what_could_not_be_leaves_the_inventory() -> None:
+async def test_an_object_deleted_beside_one_that_could_not_be_leaves_the_inventory() -> None:
     world = World()
     await world.begin({**APP, "apps/three.yaml": config_map("three")})
     await world.sync("apps", "./apps", retryInterval="10m")
@@ -406,7 +406,7 @@ async def test_after_a_refused_apply_all_is_tried_out_again_before_anything_is_w
 
 
 @in_virtual_time
-async def test_who_takes_back_a_commit_that_a_trial_refused_has_the_objects_read_and_not_tried_out() -> None:
+async def test_after_a_refused_commit_is_taken_back_objects_are_read_and_not_tried_out() -> None:
     """Nothing was written since: what was applied before is applied still."""
 
     world = World()
@@ -583,7 +583,7 @@ async def test_health_that_does_not_come_is_a_failure_when_the_time_is_up() -> N
 
 
 @in_virtual_time
-async def test_what_failed_for_good_is_not_waited_for() -> None:
+async def test_an_object_that_failed_for_good_is_not_waited_for() -> None:
     world = World()
     await world.begin({"apps/web.yaml": WEB})
     check = {"kind": "Deployment", "name": "web", "namespace": "default"}
@@ -647,7 +647,7 @@ async def test_dependencies_in_a_circle_are_named_until_one_of_them_is_mended() 
 
 
 @in_virtual_time
-async def test_what_depends_on_an_edited_one_waits_until_that_was_applied() -> None:
+async def test_a_dependent_of_an_edited_kustomization_waits_until_that_was_applied() -> None:
     world = World()
     await world.begin({"base/web.yaml": WEB, "apps/one.yaml": config_map("one"), "ok/ok.yaml": config_map("ok")})
     await world.sync("base", "./ok", interval="1h")

@@ -106,7 +106,7 @@ async def test_a_confirmation_by_the_commit_is_one_too(written: str) -> None:
 
 
 @in_virtual_time
-async def test_what_was_confirmed_for_one_deletion_is_no_leave_for_a_later_mistake_in_the_spec() -> None:
+async def test_a_confirmed_deletion_is_no_leave_for_a_later_mistake_in_the_spec() -> None:
     """At the same revision: a path that was mistyped after the clearance."""
 
     world = World()
@@ -136,7 +136,7 @@ async def test_what_was_confirmed_for_one_deletion_is_no_leave_for_a_later_mista
 
 
 @in_virtual_time
-async def test_what_was_confirmed_once_is_no_leave_when_its_revision_comes_back() -> None:
+async def test_a_confirmation_is_no_leave_when_its_revision_comes_back() -> None:
     """By a ref that is set back, or a push by force."""
 
     world = World()
@@ -166,7 +166,7 @@ async def test_what_was_confirmed_once_is_no_leave_when_its_revision_comes_back(
 
 
 @in_virtual_time
-async def test_what_was_confirmed_is_used_up_although_nothing_becomes_healthy() -> None:
+async def test_a_confirmation_is_used_up_although_nothing_becomes_healthy() -> None:
     """A path that is mistyped while the health checks of the clearance still fail."""
 
     world = World()

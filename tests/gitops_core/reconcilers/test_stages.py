@@ -205,7 +205,7 @@ WIDGETS = ObjectRef(
 
 
 @in_virtual_time
-async def test_what_an_earlier_stage_made_is_healthy_as_it_is_now_not_as_it_was_applied() -> None:
+async def test_an_earlier_stages_objects_are_judged_as_they_are_now_not_as_applied() -> None:
     """An API server answers before a definition is established."""
 
     world = World()

@@ -158,7 +158,7 @@ def test_no_text_is_too_long_for_the_api_server(kind: type[Resource], text: str,
     assert again == conditions
 
 
-def test_what_a_status_quotes_is_cut_and_what_it_echoes_is_whole() -> None:
+def test_a_quotation_in_a_status_is_cut_and_an_echo_is_whole() -> None:
     report = MarkerReport(file="app.yaml", state="ambiguous", current="ä" * 1_000_000)
     patch = status_patch(None, ImageUpdateAutomationStatus(unsettled=(report,), observed_source_revision="r" * 9000))
 

@@ -54,7 +54,7 @@ def test_shapes(values: dict[str, bytes], url: str, access: GitAccess) -> None:
         ({"tls.crt": b"c"}, HTTPS, "tls.key"),
     ],
 )
-def test_what_is_missing_is_named_and_what_is_there_is_not(values: dict[str, bytes], url: str, missing: str) -> None:
+def test_a_missing_key_is_named_and_the_present_ones_are_not(values: dict[str, bytes], url: str, missing: str) -> None:
     with pytest.raises(GitAccessDenied, match=missing) as refused:
         access_from(values, KEY, url)
 

@@ -9,7 +9,7 @@ import pytest
 from gitops_core.runtime.flights import Flights
 
 
-async def test_who_asks_the_same_at_the_same_time_gets_the_same() -> None:
+async def test_two_who_ask_the_same_at_the_same_time_get_the_same() -> None:
     flights: Flights[int] = Flights()
     made = []
 

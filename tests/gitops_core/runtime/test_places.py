@@ -166,7 +166,7 @@ def test_a_namespace_that_keeps_a_host_busy_leaves_places_to_the_others() -> Non
     virtually(main())
 
 
-def test_who_waits_for_its_namespaces_share_is_next_when_one_of_it_leaves() -> None:
+def test_a_waiter_for_its_namespaces_share_is_next_when_one_of_it_leaves() -> None:
     async def main() -> None:
         work = Work(Places(per_host=4))
         tasks = [asyncio.create_task(on_account("a", work.command(f"{n}", "busy:443", 5))) for n in range(7)]

@@ -325,7 +325,7 @@ def test_metrics_count_objects_not_each_object() -> None:
     virtually(main())
 
 
-def test_what_hangs_is_given_up_and_frees_its_worker() -> None:
+def test_a_reconciliation_that_hangs_is_given_up_and_frees_its_worker() -> None:
     async def main() -> None:
         world = World()
         diary = Diary(lambda wanted: asyncio.sleep(1e9) if wanted.key.name == "hangs" else outcome(wanted))
@@ -498,7 +498,7 @@ def test_objects_that_an_outcome_names_wake_it_and_are_watched_only_then() -> No
     virtually(main())
 
 
-def test_what_nobody_waits_for_any_more_is_not_watched_however_busy_the_others_are() -> None:
+def test_an_object_that_nobody_waits_for_is_not_watched_however_busy_the_others_are() -> None:
     async def main() -> None:
         world = World()
 
@@ -521,7 +521,7 @@ def test_what_nobody_waits_for_any_more_is_not_watched_however_busy_the_others_a
     virtually(main())
 
 
-def test_what_is_waited_for_again_stays_watched() -> None:
+def test_an_object_that_is_waited_for_again_stays_watched() -> None:
     async def main() -> None:
         world = World()
 
@@ -590,7 +590,7 @@ def test_objects_that_are_gone_leave_nothing_behind() -> None:
     virtually(main())
 
 
-def test_what_a_reconciliation_writes_does_not_wake_it_but_wakes_others() -> None:
+def test_a_write_of_a_reconciliation_wakes_others_and_not_itself() -> None:
     async def main() -> None:
         world = World()
 
@@ -626,7 +626,7 @@ def test_what_a_reconciliation_writes_does_not_wake_it_but_wakes_others() -> Non
     virtually(main())
 
 
-def test_what_changes_while_it_is_looked_at_is_looked_at_again() -> None:
+def test_an_object_that_changes_during_its_reconciliation_is_reconciled_again() -> None:
     async def main() -> None:
         async def slow(wanted: Widget) -> Outcome:
             await asyncio.sleep(10)

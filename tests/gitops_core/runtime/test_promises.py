@@ -226,7 +226,7 @@ def test_a_status_is_not_stored_on_another_object_of_that_name() -> None:
     virtually(main())
 
 
-def test_what_came_of_an_object_is_not_told_of_its_successor() -> None:
+def test_the_outcome_of_an_object_is_not_reported_for_its_successor() -> None:
     async def main() -> None:
         world = World()
 

@@ -174,7 +174,7 @@ def test_patience_begins_anew_after_each_periodic_look() -> None:
     virtually(main())
 
 
-def test_what_is_due_later_comes_as_a_periodic_look() -> None:
+def test_a_key_that_is_due_later_comes_as_a_periodic_look() -> None:
     async def main() -> None:
         clock = VirtualClock()
         timers = Timers(clock)

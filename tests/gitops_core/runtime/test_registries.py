@@ -145,7 +145,7 @@ async def test_certificates_and_proxy(local_cluster: LocalCluster, tmp_path: Pat
         ({"provider": "aws"}, "no login of provider 'aws' is set up for registry ghcr.io"),
     ],
 )
-async def test_what_is_missing_is_named(local_cluster: LocalCluster, spec: dict[str, Any], message: str) -> None:
+async def test_a_missing_object_is_named(local_cluster: LocalCluster, spec: dict[str, Any], message: str) -> None:
     await _secret(local_cluster, "odd", "Opaque", {"hunter2": b"hunter2"})
     await _secret(local_cluster, "broken", "kubernetes.io/dockerconfigjson", {".dockerconfigjson": b'{"x": "hunter2"}'})
     await _account(local_cluster, "odd", "odd")

@@ -46,7 +46,7 @@ async def test_an_answer_for_now_is_not_kept(seconds: float) -> None:
     assert await remembered.get("a", asking("y", asked)) == "y"
 
 
-async def test_what_was_not_asked_for_the_longest_goes_first() -> None:
+async def test_the_value_not_asked_for_the_longest_goes_first() -> None:
     remembered, asked = Remembered[str, str](2, len), list[str]()
 
     for key in ("a", "b", "a", "c", "a", "b"):

@@ -52,7 +52,7 @@ def test_those_whose_turn_has_not_come_come_back_soon_and_apart(failures: int, o
     assert abs(first - second) >= abs(one - other) - 1e-9
 
 
-def test_who_was_told_when_to_come_back_comes_soon_after() -> None:
+def test_a_retry_after_is_kept_with_little_delay() -> None:
     assert delay_after(TransientError("busy", retry_after=100.0), 1, 0.0) == 100.0
     assert delay_after(TransientError("busy", retry_after=100.0), 1, 1.0) == 105.0
 

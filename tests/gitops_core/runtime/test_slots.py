@@ -60,7 +60,7 @@ def test_a_newcomer_begins_when_the_first_that_is_under_way_has_ended() -> None:
     virtually(main())
 
 
-def test_who_waits_before_gets_no_second_slot_before_another_has_its_first() -> None:
+def test_a_waiter_gets_no_second_slot_before_another_has_its_first() -> None:
     async def main() -> None:
         builds = Builds(Slots(2))
         tasks = [asyncio.create_task(builds.build(owner, 3)) for owner in ("a", "a", "a", "b", "b", "c")]
@@ -114,7 +114,7 @@ def test_quick_builds_have_all_slots_for_as_long_as_they_like() -> None:
     virtually(main())
 
 
-def test_who_waits_for_long_gives_its_worker_back() -> None:
+def test_a_long_waiter_gives_its_worker_back() -> None:
     async def main() -> None:
         slots = Slots(1)
 

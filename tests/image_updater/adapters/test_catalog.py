@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from image_updater.adapters import catalog as adapter
-from image_updater.adapters.catalog import SqliteCatalog, recorded_history
+from image_updater.adapters.catalog import SqliteCatalog, read_history
 from image_updater.errors import CatalogUnavailable
 from image_updater.ports import SeenTag
 
@@ -82,7 +82,7 @@ async def test_a_catalog_that_is_locked_is_left_as_it_is(tmp_path: Path) -> None
         assert await catalog.seen("r/app") == (SeenTag("1.1", LATER), SeenTag("1.0", NOW))
 
 
-async def test_what_is_in_memory_is_bounded_and_what_is_not_is_read(tmp_path: Path) -> None:
+async def test_the_memory_is_bounded_and_the_rest_is_read(tmp_path: Path) -> None:
     many = adapter.BUDGET // 140 // 3
     tags = [f"{n}" for n in range(many)]
     with closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
@@ -97,14 +97,14 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-async def test_what_is_recorded_is_read_without_changing_a_byte(tmp_path: Path) -> None:
+async def test_a_recorded_history_is_read_without_changing_a_byte(tmp_path: Path) -> None:
     path = tmp_path / "tags.db"
     with closing(SqliteCatalog.open(path)) as catalog:
         await catalog.store("r/app", ["1.0"], NOW)
-        open_one = recorded_history(path, "r/app")  # a service has it open
+        open_one = read_history(path, "r/app")  # a service has it open
     before = contents(tmp_path)
 
-    closed_one = recorded_history(path, "r/app")
+    closed_one = read_history(path, "r/app")
 
     assert [(event.tag, event.at) for event in open_one] == [("1.0", NOW)]
     assert closed_one == open_one
@@ -119,9 +119,9 @@ def test_a_catalog_of_another_version_is_not_read_and_left_as_it_is(tmp_path: Pa
     before = path.read_bytes()
 
     with pytest.raises(CatalogUnavailable, match="is of another version of Sealoop: left as it is"):
-        recorded_history(path, "r/app")
+        read_history(path, "r/app")
     with pytest.raises(CatalogUnavailable, match="cannot be read: unable to open"):
-        recorded_history(tmp_path / "missing" / "tags.db", "r/app")
+        read_history(tmp_path / "missing" / "tags.db", "r/app")
 
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -19,7 +19,7 @@ from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
 from gitops_core.runtime.leave import FENCE
 from image_updater.adapters.forges import HttpForges
-from image_updater.adapters.forges.addresses import Place, place_of
+from image_updater.adapters.forges.addresses import Place, find_place
 from image_updater.errors import ForgeDenied, ForgeUnavailable
 from image_updater.ports import Forge, ForgeAddress
 from tests.servers.certificates import Authority
@@ -51,15 +51,15 @@ ACCESS = GitAccess(username="robot", password=Sensitive(TOKEN))
     ],
 )
 def test_the_api_follows_from_the_clone_url(kind: Kind, url: str, api: str, path: str) -> None:
-    assert place_of(ForgeAddress(kind, url)) == Place(api, path)
+    assert find_place(ForgeAddress(kind, url)) == Place(api, path)
 
 
 def test_an_api_that_is_given_wins() -> None:
     gitea = ForgeAddress("gitea", "ssh://git@git.example/org/app.git", "https://forge.example/gitea/api/v1/")
     gitlab = ForgeAddress("gitlab", "https://example.com/gitlab/group/app.git", "https://example.com/gitlab/api/v4")
 
-    assert place_of(gitea) == Place("https://forge.example/gitea/api/v1", "org/app")
-    assert place_of(gitlab) == Place("https://example.com/gitlab/api/v4", "group/app")
+    assert find_place(gitea) == Place("https://forge.example/gitea/api/v1", "org/app")
+    assert find_place(gitlab) == Place("https://example.com/gitlab/api/v4", "group/app")
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_an_api_that_is_given_wins() -> None:
         ("gitea", "https://example.com:99999/org/app", ""),
     ],
 )
-def test_what_names_no_repository_is_for_somebody_to_edit(kind: Kind, url: str, api: str) -> None:
+def test_a_url_that_names_no_repository_is_for_somebody_to_edit(kind: Kind, url: str, api: str) -> None:
     with pytest.raises(StalledError) as caught:
-        place_of(ForgeAddress(kind, url, api))
+        find_place(ForgeAddress(kind, url, api))
 
     assert "hunter2" not in str(caught.value)
 

@@ -160,7 +160,7 @@ async def test_labels_are_bounded_and_the_standard_ones_stay(shelf: Shelf, reade
     assert "long" not in image.labels
 
 
-async def test_what_is_no_container_image_has_no_platform(shelf: Shelf, reader: RegistryReader) -> None:
+async def test_an_artifact_that_is_not_an_image_has_no_platform(shelf: Shelf, reader: RegistryReader) -> None:
     chart = {"mediaType": "application/vnd.cncf.helm.config.v1+json", "digest": shelf.blob({}), "size": 1}
     shelf.manifest({"schemaVersion": 2, "config": chart, "layers": [], "annotations": {"a": "b"}}, "1.0.0")
 
@@ -250,7 +250,7 @@ async def test_a_digest_that_is_none_is_not_used(shelf: Shelf, reader: RegistryR
         ),
     ],
 )
-async def test_what_cannot_be_read_is_remembered(
+async def test_an_image_that_cannot_be_read_is_remembered(
     shelf: Shelf, reader: RegistryReader, body: object, cause: str
 ) -> None:
     digest = shelf.manifest(body, "1.0.0")
@@ -372,7 +372,7 @@ async def test_signatures_are_bounded(shelf: Shelf, reader: RegistryReader) -> N
     assert len(shelf.requests) == 1 + 30 + 1 + 2 * 20
 
 
-async def test_what_is_too_large_for_a_signature_is_passed_over(shelf: Shelf, reader: RegistryReader) -> None:
+async def test_a_layer_too_large_for_a_signature_is_passed_over(shelf: Shelf, reader: RegistryReader) -> None:
     digest = shelf.image({})
     packages = bundle(shelf, b"x" * 100_000, artifactType=BUNDLE)
     refer(shelf, digest, [packages, bundle(shelf, b"one", artifactType=BUNDLE)])
@@ -380,7 +380,9 @@ async def test_what_is_too_large_for_a_signature_is_passed_over(shelf: Shelf, re
     assert [claim.payload[-3:] for claim in await reader.claims(shelf.repository, digest)] == [b"one"]
 
 
-async def test_who_may_not_list_referrers_may_have_signatures_by_tag(shelf: Shelf, reader: RegistryReader) -> None:
+async def test_signatures_are_found_by_tag_where_referrers_must_not_be_listed(
+    shelf: Shelf, reader: RegistryReader
+) -> None:
     signed, unsigned = shelf.image({}), shelf.image({"os": "linux"}, tag="1.1.0")
     shelf.manifest({"schemaVersion": 2, "layers": [simple(shelf, b"simple")]}, f"{signed.replace(':', '-')}.sig")
     for digest in (signed, unsigned):

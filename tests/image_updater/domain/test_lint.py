@@ -9,7 +9,7 @@ import pytest
 
 from gitops_core.schema import from_manifest
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
-from image_updater.domain.files.plan import Sighting
+from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.lint import Given, lint
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
@@ -41,7 +41,7 @@ def found(given: Given) -> list[str]:
     return [f"{each.severity}: {each.about}: {each.message}" for each in lint(given, NOW)]
 
 
-def test_what_works_is_not_told() -> None:
+def test_a_working_set_up_has_no_findings() -> None:
     guards = (guard(minAge="1h", windows=[{"schedule": "0 22 * * *", "duration": "4h"}], pins=[{"tag": "1.0.0"}]),)
 
     assert found(Given((repository(),), (policy(),), guards, (sighting("shop:app:tag"),))) == []

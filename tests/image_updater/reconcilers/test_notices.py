@@ -13,11 +13,11 @@ from gitops_core.runtime.conditions import status_after
 from gitops_core.runtime.reconciling import Outcome
 from image_updater.api import ImagePolicy, ImagePolicySpec, ImagePolicyStatus
 from image_updater.api.images import PolicyChoice
-from image_updater.reconcilers.notices import ready_notices
+from image_updater.reconcilers.notices import make_ready_notices
 
 
 @pytest.mark.parametrize("message", ["Latest image tag is 1.2.3", "Latest image tag is 1.2.3" + ", and more" * 5000])
-def test_what_is_said_again_is_no_second_event(message: str) -> None:
+def test_a_repeated_message_is_no_second_event(message: str) -> None:
     metadata = ObjectMeta(name="app", namespace="shop", generation=1)
     spec = ImagePolicySpec(image_repository_ref=NamespacedReference(name="app"), policy=PolicyChoice())
     fresh = ImagePolicy(metadata=metadata, spec=spec, status=ImagePolicyStatus())
@@ -25,5 +25,5 @@ def test_what_is_said_again_is_no_second_event(message: str) -> None:
     status = cast(ImagePolicyStatus, status_after(Outcome(ImagePolicyStatus(), message, None), fresh, now, ()))
     known = ImagePolicy(metadata=metadata, spec=spec, status=status)
 
-    assert [notice.reason for notice in ready_notices(fresh, message)] == ["Succeeded"]
-    assert ready_notices(known, message) == ()
+    assert [notice.reason for notice in make_ready_notices(fresh, message)] == ["Succeeded"]
+    assert make_ready_notices(known, message) == ()

@@ -29,7 +29,7 @@ def wanted(policy: Any = "Periodic", interval: str = "1h", version: str = "", sy
 
 
 @pytest.mark.parametrize("policy", ["Periodic", "OnChange", "CreatedOnce"])
-def test_what_was_never_synced_is_due(policy: str) -> None:
+def test_an_object_that_was_never_synced_is_due(policy: str) -> None:
     assert is_due(wanted(policy, "0", synced=False), SYNCED)
 
 
@@ -115,7 +115,7 @@ def test_a_request_that_was_there_when_the_original_synced_is_none(policy: Any, 
 
 
 @pytest.mark.parametrize(("policy", "interval"), [("Periodic", "1h"), ("OnChange", "0")])
-def test_where_every_edit_refreshes_the_version_is_the_originals(policy: Any, interval: str) -> None:
+def test_the_version_is_the_originals_where_every_edit_refreshes(policy: Any, interval: str) -> None:
     subject = edited(wanted(policy, interval), {"force-sync": "1"})
 
     assert version_of(subject) == synced_version(subject.metadata)

@@ -66,7 +66,7 @@ MARKED = "marked4711"
         (ClusterUnavailable(f"<html>{MARKED}"), "ClusterUnavailable"),
     ],
 )
-def test_what_is_told(error: ClusterError, told: str) -> None:
+def test_a_cluster_error_is_reported_by_its_cause(error: ClusterError, told: str) -> None:
     assert cause_of(error) == told
 
 

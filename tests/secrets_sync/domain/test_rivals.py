@@ -38,7 +38,7 @@ def one(name: str, policy: Any, *keys: str, target: str = "db") -> ExternalSecre
         (one("a", "Orphan"), one("a", "Orphan"), False),
     ],
 )
-def test_who_fights_whom(mine: ExternalSecret, theirs: ExternalSecret, fight: bool) -> None:
+def test_two_that_write_the_same_key_are_rivals(mine: ExternalSecret, theirs: ExternalSecret, fight: bool) -> None:
     assert rivals(mine, [mine, theirs]) == ((theirs.metadata.name,) if fight else ())
 
 
@@ -59,5 +59,5 @@ anyone = st.builds(
 
 
 @given(anyone, anyone)
-def test_who_takes_keys_from_one_another_is_told_on_both(mine: ExternalSecret, theirs: ExternalSecret) -> None:
+def test_rivals_for_keys_are_reported_on_both(mine: ExternalSecret, theirs: ExternalSecret) -> None:
     assert bool(rivals(mine, [theirs])) == bool(rivals(theirs, [mine]))

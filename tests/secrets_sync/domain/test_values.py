@@ -20,7 +20,7 @@ entries = st.dictionaries(st.text("abcé/._-", min_size=1, max_size=6), st.binar
 
 
 @given(st.binary(max_size=40), st.sampled_from(["\n", "\r\n", ""]), st.integers(0, 30))
-def test_what_was_encoded_is_decoded_with_or_without_line_breaks(value: bytes, line_end: str, at: int) -> None:
+def test_an_encoded_value_is_decoded_with_or_without_line_breaks(value: bytes, line_end: str, at: int) -> None:
     standard, url = base64.b64encode(value).decode(), base64.urlsafe_b64encode(value).decode()
 
     assert decoded(Sensitive(standard[:at] + line_end + standard[at:]), "Base64").reveal() == value

@@ -61,28 +61,28 @@ class FakeForge:
 
     async def update(self, number: int, title: str, body: str) -> None:
         await self.fault("update", "before")
-        self.pulls[number] = self._one(number)._replace(title=title, body=body)
+        self.pulls[number] = self._read_one(number)._replace(title=title, body=body)
         await self.fault("update", "after")
 
     async def close(self, number: int, comment: str) -> None:
         await self.fault("close", "before")
         self.comments.setdefault(number, []).append(comment)
-        self.pulls[number] = self._one(number)._replace(state="closed")
+        self.pulls[number] = self._read_one(number)._replace(state="closed")
         await self.fault("close", "after")
 
     # what people do
 
     def close_by_hand(self, number: int) -> None:
-        self.pulls[number] = self._one(number)._replace(state="closed")
+        self.pulls[number] = self._read_one(number)._replace(state="closed")
 
     def reopen(self, number: int) -> None:
-        self.pulls[number] = self._one(number)._replace(state="open")
+        self.pulls[number] = self._read_one(number)._replace(state="open")
 
     def merge(self, number: int) -> None:
         """Only the forge's own word; somebody else moves the branch."""
-        self.pulls[number] = self._one(number)._replace(state="merged")
+        self.pulls[number] = self._read_one(number)._replace(state="merged")
 
-    def _one(self, number: int) -> PullRequest:
+    def _read_one(self, number: int) -> PullRequest:
         if number not in self.pulls:
             raise ForgeDenied(f"{self.url} has no pull request {number}")
         return self.pulls[number]

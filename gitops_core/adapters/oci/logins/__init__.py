@@ -64,7 +64,7 @@ class SdkLogins:
         self._threads: dict[str, ThreadPoolExecutor] = {}
 
     async def close(self) -> None:
-        """Without waiting for a cloud that does not answer."""
+        """End without waiting for a cloud that does not answer."""
         await self._logins.close()
         for threads in self._threads.values():
             threads.shutdown(wait=False, cancel_futures=True)

@@ -14,7 +14,7 @@ import binascii
 import re
 from typing import Any
 
-from gitops_core.adapters.oci.logins.login import CONNECT, READ, Login, SdkMissing, told
+from gitops_core.adapters.oci.logins.login import CONNECT, READ, Login, SdkMissing, shorten_message
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials
@@ -30,7 +30,7 @@ _HOST = re.compile(
 
 
 def scope(registry: str) -> str:
-    """The region, or PUBLIC; "" for a host that is no registry of AWS."""
+    """Return the region, or PUBLIC; "" for a host that is not a registry of AWS."""
     if registry == PUBLIC:
         return PUBLIC
     match = _HOST.fullmatch(registry)
@@ -38,7 +38,7 @@ def scope(registry: str) -> str:
 
 
 def login(region: str) -> Login:
-    """Raises CredentialsInvalid, SdkMissing."""
+    """Log in to a registry of AWS. Raises CredentialsInvalid, SdkMissing."""
     try:
         import boto3
         from botocore.config import Config
@@ -57,7 +57,7 @@ def login(region: str) -> Login:
             said = client.get_authorization_token()["authorizationData"][0]
         username, _, password = base64.b64decode(said["authorizationToken"], validate=True).decode().partition(":")
     except (BotoCoreError, ClientError) as error:
-        raise CredentialsInvalid(f"aws gave no credentials for ECR in {region}: {told(error)}") from None
+        raise CredentialsInvalid(f"aws gave no credentials for ECR in {region}: {shorten_message(error)}") from None
     except (LookupError, TypeError, binascii.Error, UnicodeDecodeError):
         raise CredentialsInvalid(f"aws gave something else than credentials for ECR in {region}") from None
     return Login(Credentials(username, Sensitive(password)), said["expiresAt"])

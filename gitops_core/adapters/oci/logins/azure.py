@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gitops_core.adapters.oci.logins.login import CONNECT, READ, Login, SdkMissing, told
+from gitops_core.adapters.oci.logins.login import CONNECT, READ, Login, SdkMissing, shorten_message
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials
@@ -43,12 +43,12 @@ class _Claims(msgspec.Struct):
 
 
 def scope(registry: str) -> str:
-    """The host itself: a refresh token is good for one registry."""
+    """Return the host itself: a refresh token is good for one registry."""
     return registry if _HOST.fullmatch(registry) else ""
 
 
 def login(registry: str) -> Login:
-    """Raises CredentialsInvalid, SdkMissing."""
+    """Log in to a registry of Azure. Raises CredentialsInvalid, SdkMissing."""
     try:
         from azure.core.exceptions import AzureError
         from azure.identity import DefaultAzureCredential
@@ -71,12 +71,12 @@ def login(registry: str) -> Login:
         ) as credential:
             token = credential.get_token(wanted)
     except (AzureError, ValueError) as error:
-        raise CredentialsInvalid(f"azure gave no credentials for {registry}: {told(error)}") from None
+        raise CredentialsInvalid(f"azure gave no credentials for {registry}: {shorten_message(error)}") from None
     return exchange(registry, Sensitive(token.token))
 
 
 def exchange(registry: str, token: Sensitive) -> Login:
-    """The registry's refresh token for a Microsoft Entra access token. Raises CredentialsInvalid."""
+    """Exchange a Microsoft Entra access token for the registry's refresh token. Raises CredentialsInvalid."""
     import requests  # azure-identity brought it already
 
     url = f"https://{registry}/oauth2/exchange"
@@ -84,9 +84,7 @@ def exchange(registry: str, token: Sensitive) -> Login:
     try:
         with (
             requests.Session() as session,
-            session.post(
-                url, form, auth=_as_it_is, timeout=(CONNECT, READ), allow_redirects=False, stream=True
-            ) as said,
+            session.post(url, form, auth=_keep, timeout=(CONNECT, READ), allow_redirects=False, stream=True) as said,
         ):
             status, body = said.status_code, said.raw.read(LARGEST_ANSWER, decode_content=True)
     except (requests.RequestException, OSError) as error:
@@ -103,6 +101,6 @@ def exchange(registry: str, token: Sensitive) -> Login:
     return Login(Credentials(USER, Sensitive(refresh)), expires)
 
 
-def _as_it_is(request: PreparedRequest) -> PreparedRequest:
-    """No password from ~/.netrc is added to the request."""
+def _keep(request: PreparedRequest) -> PreparedRequest:
+    """Return the request without a password from ~/.netrc added to it."""
     return request

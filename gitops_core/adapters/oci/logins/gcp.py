@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from gitops_core.adapters.oci.logins.login import READ, Login, SdkMissing, told
+from gitops_core.adapters.oci.logins.login import READ, Login, SdkMissing, shorten_message
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials
@@ -23,12 +23,12 @@ _HOST = re.compile(r"(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev")
 
 
 def scope(registry: str) -> str:
-    """One token is good for all registries of Google."""
+    """Return the same for all registries of Google: one token is good for all of them."""
     return "Google's registries" if _HOST.fullmatch(registry) else ""
 
 
 def login(scope: str) -> Login:
-    """Raises CredentialsInvalid, SdkMissing."""
+    """Log in to a registry of Google. Raises CredentialsInvalid, SdkMissing."""
     try:
         import google.auth
         from google.auth.exceptions import GoogleAuthError
@@ -40,7 +40,7 @@ def login(scope: str) -> Login:
         credentials: Any = google.auth.default(scopes=SCOPES, request=request)[0]
         credentials.refresh(partial(request, timeout=READ))
     except GoogleAuthError as error:
-        raise CredentialsInvalid(f"gcp gave no credentials for {scope}: {told(error)}") from None
+        raise CredentialsInvalid(f"gcp gave no credentials for {scope}: {shorten_message(error)}") from None
     if not credentials.token:
         raise CredentialsInvalid(f"gcp gave no token for {scope}")
     expires = credentials.expiry.replace(tzinfo=UTC) if credentials.expiry else datetime.now(UTC) + timedelta(minutes=5)

@@ -22,7 +22,7 @@ class SdkMissing(Exception):
     """The SDK is not installed. The message is the package's name."""
 
 
-def told(error: Exception) -> str:
-    """What an SDK said, in one line. SDKs name identities and endpoints in their errors, not credentials."""
+def shorten_message(error: Exception) -> str:
+    """Return an SDK's message in one line. SDKs name identities and endpoints in their errors, not credentials."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:LONGEST_CAUSE]}"

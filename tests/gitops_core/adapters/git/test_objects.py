@@ -23,7 +23,7 @@ from gitops_core.adapters.git.objects import (
     encode_commit,
     encode_loose,
     encode_tree,
-    new_object,
+    make_object,
     parse_commit,
     parse_tree,
 )
@@ -59,7 +59,7 @@ def test_a_tree_does_not_depend_on_the_order_of_its_entries(entries: dict[str, E
 @settings(max_examples=5, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["sha1", "sha256"]))
 def test_git_reads_the_file_of_an_object(content: bytes, algorithm: str) -> None:
-    blob = new_object("blob", content, algorithm)
+    blob = make_object("blob", content, algorithm)
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(git("init", "--quiet", "--bare", f"--object-format={algorithm}", folder))
         place = Path(folder, "objects", blob.oid[:2])
@@ -104,7 +104,7 @@ class _Store:
 
     def __init__(self) -> None:
         self.objects: dict[str, GitObject] = {}
-        self.empty = self.add(new_object("tree", b""))
+        self.empty = self.add(make_object("tree", b""))
 
     def add(self, item: GitObject) -> str:
         self.objects[item.oid] = item

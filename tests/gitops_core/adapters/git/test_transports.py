@@ -18,7 +18,7 @@ from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.errors import GitAccessDenied, GitError, GitOpsError, PushDenied, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive
 from gitops_core.ports import GitAccess, GitRef
-from sealoop.embedded.githttp import GitServer, basic, create_repository
+from sealoop.embedded.githttp import GitServer, create_repository, make_basic
 from tests.contracts.test_git import change
 from tests.servers.git import (
     PASSWORD,
@@ -33,7 +33,7 @@ from tests.servers.git import (
 )
 
 MAIN = GitRef(branch="main")
-SECRETS = (PASSWORD, TOKEN, basic(USER, PASSWORD).split()[1], "PRIVATE KEY")
+SECRETS = (PASSWORD, TOKEN, make_basic(USER, PASSWORD).split()[1], "PRIVATE KEY")
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ async def test_a_moved_repository_is_followed_within_its_host_only(tmp_path: Pat
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     elsewhere = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    guard = {"new.git": basic(USER, PASSWORD)}
+    guard = {"new.git": make_basic(USER, PASSWORD)}
     await create_repository(tmp_path / "new.git", {"a": b"1"})
     moves = {"old.git": "", "gone.git": elsewhere}
     access = GitAccess(username=USER, password=Sensitive(PASSWORD))

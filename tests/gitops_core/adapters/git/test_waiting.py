@@ -98,7 +98,7 @@ async def counting_server(connections: list[float]) -> asyncio.Server:
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["that is not here", "that is here"])
-async def test_who_waits_for_the_same_commit_gets_the_same_answer(restarted: bool, tmp_path: Path) -> None:
+async def test_two_who_wait_for_the_same_commit_get_the_same_answer(restarted: bool, tmp_path: Path) -> None:
     """After a restart the commit is on the disk, but nobody has been let in yet."""
     connections: list[float] = []
     server = await counting_server(connections)

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from gitops_core.adapters.http import open_session
-from gitops_core.adapters.http.lookups import THREADS, Lookups, addresses_of
+from gitops_core.adapters.http.lookups import THREADS, Lookups, find_addresses
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.runtime.computing import on_account_of
 
@@ -87,12 +87,12 @@ async def test_names_that_are_not_answered_stop_neither_others_lookups_nor_other
     await runner.cleanup()
 
 
-async def test_what_is_known_of_a_name_is_what_the_system_says() -> None:
+async def test_a_name_has_the_addresses_that_the_system_knows() -> None:
     found = await Lookups().resolve("localhost", 80, socket.AF_UNSPEC)
 
     assert {result["port"] for result in found} == {80}
     assert all(ipaddress.ip_address(result["host"]).is_loopback for result in found)
-    assert found == addresses_of("localhost", 80, socket.AF_UNSPEC)
+    assert found == find_addresses("localhost", 80, socket.AF_UNSPEC)
 
 
 async def test_a_name_that_nobody_has_is_an_error_as_of_the_system() -> None:

@@ -37,7 +37,7 @@ def config_map(name: str, **data: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
-async def test_what_was_acknowledged_survives_kill_9_and_nothing_is_half(tmp_path: Path) -> None:
+async def test_an_acknowledged_write_survives_kill_9_and_none_is_half(tmp_path: Path) -> None:
     chance = random.Random(7)
     for round_ in range(4):
         writers = [writer(tmp_path, seed) for seed in (2 * round_ + 1, 2 * round_ + 2)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.adapters.oci.links import next_query
+from gitops_core.adapters.oci.links import find_next_query
 
 QUERY = "last=1.9&n=1000"
 HOSTILE = st.text(st.sampled_from(list('<>;,="/\\?#@:. relnxt%25')) | st.characters(max_codepoint=255), max_size=60)
@@ -33,15 +33,15 @@ HOSTILE = st.text(st.sampled_from(list('<>;,="/\\?#@:. relnxt%25')) | st.charact
     ],
 )
 def test_the_next_page_is_found_however_it_is_said(link: str) -> None:
-    assert next_query([link]) == QUERY
-    assert next_query(["", '<?n=1>; rel="first"', link]) == QUERY
+    assert find_next_query([link]) == QUERY
+    assert find_next_query(["", '<?n=1>; rel="first"', link]) == QUERY
 
 
 @pytest.mark.parametrize(
     "headers", [[], [""], [" , "], ['<?n=1>; rel="first"'], ['<?n=1>; rel="last", <?n=2>; rel=prev']]
 )
 def test_no_next_page_is_the_last_one(headers: list[str]) -> None:
-    assert next_query(headers) is None
+    assert find_next_query(headers) is None
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_no_next_page_is_the_last_one(headers: list[str]) -> None:
 )
 def test_a_link_that_cannot_be_read_is_an_error_and_not_the_end(link: str) -> None:
     with pytest.raises(ValueError, match=r"[Ll]ink"):
-        next_query([link])
+        find_next_query([link])
 
 
 @given(HOSTILE, st.booleans())
 def test_whatever_it_says_only_a_query_comes_of_it(target: str, has_next: bool) -> None:
     try:
-        query = next_query([f'<{target}>; rel="next"' if has_next else target])
+        query = find_next_query([f'<{target}>; rel="next"' if has_next else target])
     except ValueError:
         return
 

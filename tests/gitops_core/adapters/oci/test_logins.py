@@ -294,7 +294,7 @@ def test_a_missing_sdk_stalls_and_says_what_to_install(provider: str, sdk: str, 
     assert ran.stdout.startswith("AuthenticationFailed ")
 
 
-def test_what_is_not_used_is_not_imported() -> None:
+def test_an_sdk_that_is_not_used_is_not_imported() -> None:
     program = (
         "import sys\nimport gitops_core.adapters.oci.logins\n"
         "print({'boto3', 'botocore', 'google.auth', 'azure.identity', 'msal', 'requests'} & set(sys.modules))"

@@ -64,7 +64,7 @@ async def test_retry_after_silences_one_host_and_no_other() -> None:
 
 
 @in_virtual_time
-async def test_who_waits_when_the_silence_begins_is_told() -> None:
+async def test_a_request_that_waits_when_the_silence_begins_fails() -> None:
     pace = Pace("r", rate=1, burst=1, longest=10)
     await pace.turn()
     waiting = asyncio.create_task(pace.turn())
@@ -105,7 +105,7 @@ async def test_too_many_requests_slow_us_down_and_good_answers_speed_us_up() -> 
 
 
 @in_virtual_time
-async def test_what_remains_of_a_rate_limit_is_not_overdrawn() -> None:
+async def test_the_rest_of_a_rate_limit_is_not_overdrawn() -> None:
     pace = Pace("r", rate=50, burst=500, longest=10)
     pace.learn(200, {"RateLimit-Limit": "100", "RateLimit-Remaining": "3", "RateLimit-Reset": "60"})
     for _ in range(3):
@@ -133,7 +133,7 @@ async def test_what_remains_of_a_rate_limit_is_not_overdrawn() -> None:
     ],
 )
 @in_virtual_time
-async def test_what_says_nothing_certain_changes_nothing(headers: dict[str, str]) -> None:
+async def test_a_header_that_is_not_certain_changes_nothing(headers: dict[str, str]) -> None:
     pace = Pace("r", rate=50, burst=500, longest=10)
     pace.learn(200, headers)
     for _ in range(500):

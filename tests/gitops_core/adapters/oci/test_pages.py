@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.adapters.oci.pages import Page, RememberedPages, tags_in
+from gitops_core.adapters.oci.pages import Page, RememberedPages, read_tags
 
 LINK = '</v2/a/tags/list?last=x>; rel="next"'
 
@@ -41,20 +41,20 @@ def test_a_page_without_etag_or_with_room_for_doubt_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("tag", ["", "a\nb", "\x1b[31m", "x" * 129])
-def test_what_can_be_no_tag_is_refused(tag: str) -> None:
+def test_a_text_that_cannot_be_a_tag_is_refused(tag: str) -> None:
     with pytest.raises(ValueError, match="names that are no tags"):
-        tags_in(json.dumps({"tags": ["1.0.0", tag]}).encode())
+        read_tags(json.dumps({"tags": ["1.0.0", tag]}).encode())
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"tags": ["\xff"]}', b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}"])
-def test_what_is_no_page_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_a_page_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match="the answer is not a list of tags"):
-        tags_in(body)
+        read_tags(body)
 
 
 @given(st.lists(st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z"), max_size=20))
 def test_every_tag_there_can_be_is_read(tags: list[str]) -> None:
-    assert tags_in(json.dumps({"name": "x", "tags": tags}).encode()) == tags
+    assert read_tags(json.dumps({"name": "x", "tags": tags}).encode()) == tags
 
 
 def _body(size: int) -> bytes:

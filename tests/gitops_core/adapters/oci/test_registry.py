@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from gitops_core.adapters.oci import OciRegistry
 from gitops_core.adapters.oci.answers import LONGEST_CAUSE, Answer, failure
-from gitops_core.adapters.oci.challenges import belongs, parse_challenges
+from gitops_core.adapters.oci.challenges import does_belong, parse_challenges
 from gitops_core.adapters.oci.transport import Limits
 from gitops_core.errors import RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
 from gitops_core.meta import Sensitive
@@ -64,12 +64,12 @@ async def test_a_digest_is_read_by_get_where_head_is_refused(registry: OciRegist
     assert await registry.digest(repository, "1.0.0") == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
 
 
-async def test_what_is_refused_without_a_number_of_tags_is_told(registry: OciRegistry, host: str) -> None:
+async def test_a_refusal_without_a_number_of_tags_is_reported(registry: OciRegistry, host: str) -> None:
     with pytest.raises(RegistryUnavailable, match=r"/v2/choosy/app/tags/list: NAME_INVALID: no$"):
         await registry.tags(Repository(host, "choosy/app", insecure=True))
 
 
-async def test_what_is_no_digest_is_not_taken_for_one(registry: OciRegistry, host: str) -> None:
+async def test_a_text_that_is_not_a_digest_is_not_taken_for_one(registry: OciRegistry, host: str) -> None:
     repository = Repository(host, "no-digest/app", insecure=True)
 
     assert await registry.digest(repository, "1.0.0") == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
@@ -107,7 +107,7 @@ async def test_ten_mebibytes_of_tags_are_read(registry: OciRegistry, host: str) 
         ("foreign-realm", RegistryUnavailable, "the token server thief.invalid did not answer"),
     ],
 )
-async def test_what_the_registry_did_is_said(
+async def test_an_error_says_what_the_registry_did(
     registry: OciRegistry, host: str, behaviour: str, kind: type[RegistryError], message: str
 ) -> None:
     with pytest.raises(kind) as caught:
@@ -273,8 +273,10 @@ async def test_one_slow_host_does_not_delay_another(registry: OciRegistry, host:
         ),
     ],
 )
-def test_who_may_see_the_credentials(realm: str, registry_host: str, over_http: bool, may: bool) -> None:
-    assert belongs(realm, registry_host, over_http=over_http) == may
+def test_credentials_go_to_the_registrys_own_token_server_only(
+    realm: str, registry_host: str, over_http: bool, may: bool
+) -> None:
+    assert does_belong(realm, registry_host, over_http=over_http) == may
 
 
 def test_odd_challenges_are_read_or_ignored() -> None:

@@ -117,7 +117,7 @@ async def test_a_page_that_follows_a_full_one_is_found(client: OciRegistry) -> N
         assert len(await client.tags(registry.repository())) == 51
 
 
-async def test_what_one_identity_saw_is_not_told_to_another(client: OciRegistry) -> None:
+async def test_an_answer_to_one_identity_is_not_given_to_another(client: OciRegistry) -> None:
     pages = Tagged(["1.0.0"], 10)
 
     async def guarded(request: web.Request) -> web.StreamResponse:
@@ -201,7 +201,9 @@ async def test_a_token_server_that_fails_fails_everybody_once(client: OciRegistr
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, RegistryDenied), (403, RegistryDenied), (404, RegistryUnavailable)])
-async def test_what_a_token_server_refuses(client: OciRegistry, status: int, kind: type[RegistryError]) -> None:
+async def test_a_token_servers_refusal_is_an_error_of_its_kind(
+    client: OciRegistry, status: int, kind: type[RegistryError]
+) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         realm = f'Bearer realm="http://{request.host}/token",service="x"'
         challenge = {} if request.path == "/token" else {"WWW-Authenticate": realm}

@@ -101,7 +101,7 @@ async def test_a_client_key_is_left_nowhere(
 
 
 @pytest.mark.parametrize("broken", ["ca", "certificate", "key", "other key", "encrypted key"])
-async def test_what_is_no_certificate_is_said_and_not_quoted(
+async def test_a_text_that_is_not_a_certificate_is_named_and_not_quoted(
     registry: OciRegistry, mutual_registry: TlsRegistry, tmp_path: Path, broken: str
 ) -> None:
     pair = mutual_registry.client

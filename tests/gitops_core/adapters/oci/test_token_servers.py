@@ -97,7 +97,7 @@ async def test_a_token_server_of_another_owner_is_asked_without_the_credentials(
         assert registry.asked == [("", ["repository:app:pull"], {})]
 
 
-async def test_where_that_is_not_enough_it_is_said_that_they_were_not_sent(client: OciRegistry) -> None:
+async def test_a_denial_says_that_the_credentials_were_not_sent(client: OciRegistry) -> None:
     async with running(Registry("localhost")) as registry:
         with pytest.raises(RegistryDenied) as caught:
             await client.tags(registry.repository(), BOB)
@@ -119,7 +119,7 @@ async def test_a_refresh_token_stays_here_too(client: OciRegistry) -> None:
 
 
 @pytest.mark.parametrize("host", ["user:pw@127.0.0.1", "10.255.255.1", "[::ffff:127.0.0.1]", "[::1", ""])
-async def test_what_can_be_no_token_server_is_not_asked(client: OciRegistry, host: str) -> None:
+async def test_a_realm_that_cannot_be_a_token_server_is_not_asked(client: OciRegistry, host: str) -> None:
     async with running(Registry(host, private=False)) as registry:
         with pytest.raises(RegistryError, match="names a token server that is not asked anything"):
             await client.tags(registry.repository(), BOB)

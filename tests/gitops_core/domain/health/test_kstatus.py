@@ -148,7 +148,7 @@ conditions = st.lists(st.builds(condition, st.sampled_from(["Ready", "Available"
 
 
 @given(KINDS, conditions, st.dictionaries(st.sampled_from(["replicas", "readyReplicas", "phase"]), st.integers(0, 3)))
-def test_what_is_being_deleted_is_terminating_whatever_else_it_says(
+def test_an_object_being_deleted_is_terminating_whatever_else_it_says(
     kind: tuple[str, str], found: list[Any], status: dict[str, Any]
 ) -> None:
     live = thing(*kind, {}, {**status, "conditions": found}, deletionTimestamp="2026-01-01T00:00:00Z")

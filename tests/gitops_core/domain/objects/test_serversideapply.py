@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_core.domain.objects.fieldschemas import Atom, type_of_schema
-from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet, spelled
-from gitops_core.domain.objects.patches import json_patched, merge_patched
+from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet, spell
+from gitops_core.domain.objects.patches import apply_json_patch, merge_patched
 from gitops_core.domain.objects.serversideapply import (
     MOST_UPDATERS,
     OwnedByOthers,
@@ -25,7 +25,7 @@ from gitops_core.domain.objects.serversideapply import (
     encode,
     update,
 )
-from gitops_core.domain.objects.typedvalues import ABSENT, compare, equal, fields_of, merge, remove
+from gitops_core.domain.objects.typedvalues import ABSENT, collect_fields, compare, equal, merge, remove
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -125,7 +125,7 @@ def test_without_takes_what_is_below_too(one: FieldSet, two: FieldSet) -> None:
 def test_paths_are_spelled_as_the_server_does() -> None:
     path = ("f:spec", 'k:{"port":80,"protocol":"TCP"}', 'v:"x"', "i:3")
 
-    assert spelled(path) == '.spec[port=80,protocol="TCP"][="x"][3]'
+    assert spell(path) == '.spec[port=80,protocol="TCP"][="x"][3]'
 
 
 # comparing and merging
@@ -140,7 +140,7 @@ def test_an_object_is_the_same_as_itself(one: dict[str, Any]) -> None:
 
 
 @given(objects, objects)
-def test_what_is_added_one_way_is_removed_the_other(one: dict[str, Any], two: dict[str, Any]) -> None:
+def test_a_field_added_by_one_comparison_is_removed_by_the_reverse(one: dict[str, Any], two: dict[str, Any]) -> None:
     there, back = compare(TYPE, one, two), compare(TYPE, two, one)
 
     assert (there.added, there.removed, there.modified) == (back.removed, back.added, back.modified)
@@ -152,7 +152,7 @@ def test_a_merge_says_what_both_say_and_loses_nothing(live: dict[str, Any], conf
 
     assert not compare(TYPE, live, merged).removed
     assert equal(merge(TYPE, merged, config), merged)
-    assert not fields_of(TYPE, config) - fields_of(TYPE, merged)
+    assert not collect_fields(TYPE, config) - collect_fields(TYPE, merged)
     assert merge(TYPE, ABSENT, config) == config
 
 
@@ -176,7 +176,7 @@ def test_the_same_apply_again_changes_nothing(content: dict[str, Any]) -> None:
 def test_one_manager_alone_gets_what_it_applied_last(first: dict[str, Any], second: dict[str, Any]) -> None:
     both, fresh = applied(applied(None, first, "ann"), second, "ann"), applied(None, second, "ann")
 
-    assert fields_of(TYPE, {**both, **EMPTY}) == fields_of(TYPE, {**fresh, **EMPTY})
+    assert collect_fields(TYPE, {**both, **EMPTY}) == collect_fields(TYPE, {**fresh, **EMPTY})
     assert both["metadata"].get("managedFields") == fresh["metadata"].get("managedFields")
 
 
@@ -187,7 +187,7 @@ def test_a_forced_apply_wins(first: dict[str, Any], second: dict[str, Any]) -> N
     owned = decode(result["metadata"].get("managedFields", ()))
     mine = next((o.fields for manager, o in owned.items() if manager.name == "bob"), NOTHING)
     assert not compare(TYPE, result, merge(TYPE, result, manifest(second))).modified
-    assert mine == fields_of(TYPE, second)
+    assert mine == collect_fields(TYPE, second)
 
 
 @given(objects, objects)
@@ -197,7 +197,7 @@ def test_without_force_an_apply_takes_nothing_from_others(first: dict[str, Any],
     try:
         result = applied(live, second, "bob", force=False)
     except OwnedByOthers as refused:
-        assert all(path in fields_of(TYPE, first) for _, path in refused.conflicts)  # noqa: PT017 - may or may not
+        assert all(path in collect_fields(TYPE, first) for _, path in refused.conflicts)  # noqa: PT017 - may or may not
         return
 
     after = decode(result["metadata"].get("managedFields", ()))
@@ -213,7 +213,7 @@ def test_fields_that_somebody_still_applies_stay(a: dict[str, Any], b: dict[str,
 
     result = applied(live, c, "ann")
 
-    assert not kept - fields_of(TYPE, result)
+    assert not kept - collect_fields(TYPE, result)
 
 
 @given(objects, st.lists(st.tuples(texts, objects), max_size=4))
@@ -285,12 +285,12 @@ def test_a_merge_patch_is_idempotent(document: Any, patch: Any) -> None:
 
 
 @given(st.dictionaries(texts, documents, max_size=3), texts, documents)
-def test_what_a_json_patch_adds_it_can_test_and_remove(document: Any, name: str, value: Any) -> None:
+def test_a_json_patch_can_test_and_remove_a_value_that_it_added(document: Any, name: str, value: Any) -> None:
     path = f"/{name}"
-    added = json_patched(
+    added = apply_json_patch(
         document, [{"op": "add", "path": path, "value": value}, {"op": "test", "path": path, "value": value}]
     )
-    removed = json_patched(added, [{"op": "remove", "path": path}])
+    removed = apply_json_patch(added, [{"op": "remove", "path": path}])
 
     assert added == {**document, name: value}
     assert removed == {key: inner for key, inner in document.items() if key != name}

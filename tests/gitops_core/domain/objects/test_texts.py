@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.objects.texts import abridged, shortened
+from gitops_core.domain.objects.texts import abridge, shortened
 
 TEXTS = st.text(alphabet=st.one_of(st.sampled_from("aä€🦭\n"), st.characters()), max_size=600)
 MOST = st.integers(min_value=64, max_value=1000)
@@ -30,7 +30,7 @@ def test_a_shortened_text_fits_and_says_how_much_is_left_out(text: str, most: in
 
 @given(TEXTS, MOST)
 def test_an_abridged_text_keeps_its_beginning_and_its_end(text: str, most: int) -> None:
-    short = abridged(text, most)
+    short = abridge(text, most)
 
     content = text.encode("utf-8", "replace")
     assert len(short.encode()) <= most

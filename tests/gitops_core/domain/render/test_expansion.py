@@ -52,7 +52,7 @@ def test_a_value_that_contains_itself_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "# x\n", "a: &a [1]\nb: [*a, *a]\n", "&a [&a 1, *a]", "- *unknown\n", "--- &a 1\n--- *a\n"]
 )
-def test_what_is_no_larger_than_it_looks_is_taken(text: str) -> None:
+def test_a_text_that_does_not_expand_is_taken(text: str) -> None:
     check_expansion(text.encode())
 
 

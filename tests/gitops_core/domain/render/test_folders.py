@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.render.folders import generated_resources, is_plain, manifest_files
+from gitops_core.domain.render.folders import is_plain, list_manifests, list_resources
 from gitops_core.domain.sources.ignore import SelectedTree, ignore_rules
-from gitops_core.domain.sync.progress import go_duration, with_attempt
+from gitops_core.domain.sync.durations import go_duration
+from gitops_core.domain.sync.history import with_attempt
 from gitops_core.meta import FixedTree, seconds
 from tests.simulation.loop import BEGINNING
 
@@ -72,7 +73,7 @@ names = st.from_regex(r"\A[ab]/[ab]{1,2}\.(md|txt)\Z")
 
 
 @given(st.sets(names), st.sets(names), st.sampled_from(["*.md", "a/", "!a/a.md", "/b/*.txt"]))
-def test_what_was_kept_before_changes_nothing(old: set[str], new: set[str], ignore: str) -> None:
+def test_a_memory_of_earlier_builds_changes_nothing(old: set[str], new: set[str], ignore: str) -> None:
     rules = ignore_rules({}, ignore)
     before = SelectedTree(FixedTree("1", dict.fromkeys(old, b"")), rules)
     after = FixedTree("2", dict.fromkeys(new, b""))
@@ -100,13 +101,13 @@ def test_folders_that_are_built_are_resources_and_not_walked_into() -> None:
         "n.txt",
     )
 
-    assert generated_resources(paths, "") == ("b/c", "b/x.yaml", "web", "z.yaml")
-    assert generated_resources(paths, "b") == ("c", "x.yaml")
+    assert list_resources(paths, "") == ("b/c", "b/x.yaml", "web", "z.yaml")
+    assert list_resources(paths, "b") == ("c", "x.yaml")
     assert not is_plain(paths)
 
 
 def test_manifests_are_met_as_a_walk_meets_them() -> None:
-    assert manifest_files(("a.yaml", "a/z.yml", "a-b.yaml", "a/b/c.yaml", "x.json")) == (
+    assert list_manifests(("a.yaml", "a/z.yml", "a-b.yaml", "a/b/c.yaml", "x.json")) == (
         "a/b/c.yaml",
         "a/z.yml",
         "a-b.yaml",

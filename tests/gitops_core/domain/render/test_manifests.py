@@ -102,7 +102,7 @@ def test_every_plain_scalar_has_a_meaning_that_json_can_say(text: str) -> None:
         (HEAD + "---\n" + HEAD, "ConfigMap/one is already defined in f.yaml"),
     ],
 )
-def test_what_is_refused(text: str, problem: str) -> None:
+def test_a_malformed_manifest_is_refused_with_its_file(text: str, problem: str) -> None:
     with pytest.raises(ManifestInvalid) as refused:
         read_manifests({"f.yaml": text.encode()})
 

@@ -44,7 +44,7 @@ def manifests(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(manifests())
-def test_what_is_normal_stays_as_it_is(manifest: dict[str, Any]) -> None:
+def test_a_normalized_manifest_stays_as_it_is(manifest: dict[str, Any]) -> None:
     once = normalized(manifest)
 
     assert normalized(once) == once
@@ -53,7 +53,7 @@ def test_what_is_normal_stays_as_it_is(manifest: dict[str, Any]) -> None:
 
 
 @given(manifests(), trees)
-def test_what_only_a_cluster_writes_is_as_if_it_were_not_there(manifest: dict[str, Any], status: Any) -> None:
+def test_fields_that_only_a_cluster_writes_are_ignored(manifest: dict[str, Any], status: Any) -> None:
     system = {
         "uid": "1",
         "resourceVersion": "7",
@@ -167,7 +167,7 @@ def test_webhooks_and_services_of_the_api_have_placeholders_too(kind: str, autho
         assert normalized({**service, "spec": {"caBundle": placeholder, "group": "g"}})["spec"] == {"group": "g"}
 
 
-def test_what_kubectl_noted_on_an_object_is_not_applied() -> None:
+def test_an_annotation_of_kubectl_is_not_applied() -> None:
     annotations = {LAST_APPLIED: "{}", "fluxcd.io/sync-checksum": "1", "note": "x"}
     labels = {"fluxcd.io/sync-gc-mark": "y", "app": "z"}
     manifest = {"apiVersion": "v1", "kind": "ConfigMap"}

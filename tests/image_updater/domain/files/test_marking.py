@@ -43,6 +43,6 @@ def test_a_pair_of_helm_values_is_marked() -> None:
         ("values.yaml", "other: 1\n", "nothing is inserted"),
     ],
 )
-def test_what_cannot_be_marked_is_left(path: str, text: str, cause: str) -> None:
+def test_a_value_that_cannot_be_marked_is_left(path: str, text: str, cause: str) -> None:
     with pytest.raises(Unparsable, match=cause):
         add_markers(path, text.encode(), [declared(helm_values=HelmValues(path="image"))])

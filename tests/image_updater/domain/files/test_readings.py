@@ -98,7 +98,7 @@ NOT_A_MARKER = "the comment is not one marker and nothing else"
         ("- " * 20_000 + f"\n {MARK}", (2, "unmatched", ABOVE)),
     ],
 )
-def test_what_sets_nothing_is_told_with_its_line_and_cause(text: str | bytes, expected: tuple[int, str, str]) -> None:
+def test_a_stray_is_reported_with_its_line_and_cause(text: str | bytes, expected: tuple[int, str, str]) -> None:
     ((line, state, cause),) = told(text)
 
     assert (line, state) == expected[:2]
@@ -178,7 +178,7 @@ def test_templates_are_edited_where_they_stand() -> None:
         assert edited(text.replace("\n", end)) == text.replace("tag: 1.0", "tag: 2.0.0").replace("\n", end)
 
 
-def test_where_a_template_has_no_shape_its_lines_are_read_one_by_one() -> None:
+def test_a_template_without_shape_is_read_line_by_line() -> None:
     plan = plan_commit({"f.yaml": SPLIT.replace("MARK", MARK).encode()}, VALUES)
 
     expected = SPLIT.replace("b: 1.0", "b: 2.0.0").replace("c: '1.0'", "c: '2.0.0'").replace("MARK", MARK)
@@ -209,11 +209,11 @@ def test_documents_read_one_by_one_say_what_the_whole_says(pieces: list[str]) ->
     text = "".join(pieces)
     tokens = [match.start() for match in re.finditer(re.escape(SCREEN), text)]
     try:
-        whole = walk(text, tokens).marked
+        whole = walk(text, tokens).places
     except Unparsable:
         return
 
-    assert find_markers(text).marked == whole
+    assert find_markers(text).places == whole
 
 
 @slowly
@@ -267,7 +267,7 @@ class Counted(Mapping[str, bytes]):
 
 
 @pytest.mark.parametrize("like", ["", "0" * 64])
-def test_what_was_read_or_written_is_not_read_again(like: str) -> None:
+def test_a_file_that_was_read_or_written_is_not_read_again(like: str) -> None:
     readings: Readings = Recent(1 << 20)
     files = {f"{name}.yaml": f"a: 1.0 {MARK} {name}\nb: 1.0 {MARK}\n".encode() for name in "xyz"}
     edits = plan_commit(files, VALUES, readings=readings, blobs={p: blob_id(c, like) for p, c in files.items()}).edits

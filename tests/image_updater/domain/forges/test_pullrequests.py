@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_updater.api import ImagePolicy, ImageRef
-from image_updater.domain.files.markers import ObjectIdentifier
-from image_updater.domain.files.plan import Change, CommitPlan, Sighting, Spot, plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.sightings import Change, CommitPlan, Sighting
 from image_updater.domain.forges.proposals import (
     LABEL,
     Bump,
-    code,
-    old_references,
-    proposal_digest,
-    rule_text,
-    safe_url,
+    compute_proposal_digest,
+    find_old_references,
+    make_safe_url,
+    write_code,
     write_proposal,
+    write_rule,
 )
 from image_updater.domain.forges.pullrequests import (
     BEGIN,
@@ -32,9 +32,9 @@ from image_updater.domain.forges.pullrequests import (
     Trailer,
     Update,
     Version,
+    find_current,
     find_refused_versions,
     hold_refused,
-    is_current,
     plan_outdated,
     plan_pull_request,
     read_trailer,
@@ -111,12 +111,12 @@ def test_several_images_share_one_title() -> None:
 def test_the_rule_is_the_policys_own() -> None:
     def rule(**spec: object) -> str:
         wanted = {"metadata": {"name": "app"}, "spec": {"imageRepositoryRef": {"name": "app"}, **spec}}
-        return rule_text(msgspec.convert(wanted, ImagePolicy))
+        return write_rule(msgspec.convert(wanted, ImagePolicy))
 
     assert rule(policy={"semver": {"range": ">=1.0 <2.0"}}) == "semver >=1.0 <2.0"
     assert rule(policy={"alphabetical": {"order": "desc"}}) == "alphabetical desc"
     assert rule(policy={"numerical": {}}, filterTags={"pattern": "^main-"}) == "numerical asc of tags that match ^main-"
-    assert code(">=1.0 <2.0") == "`>=1.0 <2.0`"
+    assert write_code(">=1.0 <2.0") == "`>=1.0 <2.0`"
 
 
 def test_nothing_is_compared_across_sources() -> None:
@@ -140,7 +140,7 @@ def test_nothing_breaks_out_of_its_place(new: dict[str, str], old: dict[str, str
     images = {"default:app": bump(labels=new, before=old, rule=rule)}
     plan = CommitPlan(
         {},
-        (Change(path, ObjectIdentifier(), path, rule, "default:app"),),
+        (Change(path, "default:app", path, rule),),
         (Sighting(path, 3, "default:app", path, rule, "pending"),),
     )
 
@@ -172,7 +172,7 @@ def test_the_order_of_the_images_is_irrelevant(new: dict[str, str]) -> None:
 
 @given(labels)
 def test_labels_do_not_make_another_proposal(new: dict[str, str]) -> None:
-    assert proposal_digest(PLAN, [bump(labels=new)]) == proposal_digest(PLAN, [bump()])
+    assert compute_proposal_digest(PLAN, [bump(labels=new)]) == compute_proposal_digest(PLAN, [bump()])
 
 
 def test_a_thousand_images_still_fit() -> None:
@@ -194,10 +194,10 @@ def test_a_thousand_images_still_fit() -> None:
 
 @given(st.one_of(hostile, st.from_regex(r"https?://[^\x00]{0,40}", fullmatch=True)))
 def test_a_url_is_safe_or_none(text: str) -> None:
-    url = safe_url(text)
+    url = make_safe_url(text)
 
     assert re.fullmatch(r"(https?://[0-9A-Za-z.-]+(:\d+)?[0-9A-Za-z./:%?#=&+,;~_-]*)?", url)
-    assert safe_url(url) == url
+    assert make_safe_url(url) == url
 
 
 def test_old_tags_and_digests_are_found() -> None:
@@ -211,7 +211,7 @@ def test_old_tags_and_digests_are_found() -> None:
     plan = plan_commit(files, setters("default", images))
     bumps = [Bump(f"default:{name}", image) for name, image in images.items()]
 
-    assert old_references(plan, bumps) == {"default:app": digest, "default:web": "1.1.0"}
+    assert find_old_references(plan, bumps) == {"default:app": digest, "default:web": "1.1.0"}
 
 
 # the trailer
@@ -296,12 +296,12 @@ def test_ours_into_another_base_are_closed_for_the_new_one() -> None:
 
 
 def test_the_same_proposal_needs_no_text() -> None:
-    digest = proposal_digest(PLAN, [bump()])
+    digest = compute_proposal_digest(PLAN, [bump()])
 
-    assert is_current([LIVE], digest) == LIVE.url
-    assert is_current([LIVE._replace(state="closed")], digest) == ""
-    assert is_current([LIVE], "another") == ""
-    assert is_current([pull(write_proposal(PLAN, [bump()], complete=False).body)], digest) == ""
+    assert find_current([LIVE], digest) == LIVE.url
+    assert find_current([LIVE._replace(state="closed")], digest) == ""
+    assert find_current([LIVE], "another") == ""
+    assert find_current([pull(write_proposal(PLAN, [bump()], complete=False).body)], digest) == ""
 
 
 # what people said
@@ -312,22 +312,22 @@ def test_a_closed_one_means_not_this_version() -> None:
 
     assert no == {Version("default:app", "1.2.0")}
     hold = hold_refused("default", IMAGES, no)
-    assert "1.2.0 was closed" in hold(Spot("a.yaml", "default:app", "1", "2"))
-    assert "1.2.0 was closed" in hold(Spot("a.yaml", "default:app:tag", "1", "2"))
-    assert hold(Spot("a.yaml", "default:web", "1", "2")) == ""
+    assert "1.2.0 was closed" in hold(Change("a.yaml", "default:app", "1", "2"))
+    assert "1.2.0 was closed" in hold(Change("a.yaml", "default:app:tag", "1", "2"))
+    assert hold(Change("a.yaml", "default:web", "1", "2")) == ""
     newer = {"app": ImageRef(name=APP.name, tag="1.3.0")}
-    assert hold_refused("default", newer, no)(Spot("a.yaml", "default:app", "1", "2")) == ""
+    assert hold_refused("default", newer, no)(Change("a.yaml", "default:app", "1", "2")) == ""
 
 
 def test_only_the_digest_that_was_refused_is() -> None:
     first, second = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-    spot = Spot("a.yaml", "default:app", "1", "2")
+    change = Change("a.yaml", "default:app", "1", "2")
     no = frozenset({Version("default:app", "1.2.0", first)})
 
-    assert hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=first)}, no)(spot)
-    assert not hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, no)(spot)
+    assert hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=first)}, no)(change)
+    assert not hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, no)(change)
     anything = frozenset({Version("default:app", "1.2.0")})
-    assert hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, anything)(spot)
+    assert hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, anything)(change)
 
 
 def test_open_merged_and_foreign_ones_refuse_nothing() -> None:

@@ -48,7 +48,7 @@ def test_a_tag_is_chosen_when_it_is_old_enough() -> None:
     assert steps(aged, event(0, "1.0.0"), event(5, "1.1.0")) == [(0, ""), (1, "1.0.0"), (6, "1.1.0")]
 
 
-def test_what_has_not_happened_yet_is_not_played() -> None:
+def test_an_event_of_the_future_is_not_played() -> None:
     assert steps(Rules(), event(0, "1.0.0"), event(5, "1.1.0"), days=3) == [(0, "1.0.0")]
 
 

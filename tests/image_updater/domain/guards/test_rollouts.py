@@ -45,7 +45,7 @@ def proven(tag: str = "1.0.0") -> UpdateGuardStatus:
     return look(EMPTY, tag, [running(tag, "Healthy")], 0).status
 
 
-def test_what_runs_healthy_is_proven() -> None:
+def test_an_image_that_runs_healthy_is_proven() -> None:
     status = proven()
 
     assert [(entry.tag, entry.since, entry.until) for entry in status.proven] == [("1.0.0", at(0), None)]
@@ -114,7 +114,7 @@ def test_without_rollback_a_failure_is_only_told() -> None:
     assert seen.troubles == ("app 1.1.0 fails: Deployment/shop/web: why",)
 
 
-def test_what_was_taken_back_proves_itself_again() -> None:
+def test_an_image_that_was_taken_back_proves_itself_again() -> None:
     failed = look(proven(), "1.1.0", [running("1.1.0", "Failed")], 1).status
 
     back = look(failed, "1.0.0", [running("1.0.0", "Healthy")], 2).status
@@ -148,7 +148,7 @@ def test_another_digest_is_another_image() -> None:
     assert seen.taken_back == ()
 
 
-def test_what_runs_under_the_tag_but_is_another_image_proves_nothing() -> None:
+def test_another_image_under_the_same_tag_proves_nothing() -> None:
     followed = [chosen("1.1.0", "sha256:new")]
 
     old = observe(GUARD, proven(), followed, [running("1.1.0", "Healthy", digest="sha256:old")], at(1))
@@ -245,7 +245,7 @@ def test_time_that_a_workload_is_not_ready_does_not_count() -> None:
     assert told(again) == [("1.0.0", 30, True, "")]
 
 
-def test_what_failed_is_deleted_or_set_back_is_no_longer_proven() -> None:
+def test_an_image_that_failed_is_deleted_or_set_back_is_no_longer_proven() -> None:
     healthy = stage(EMPTY, "1.0.0", {"1.0.0": "Healthy"}, 0)
 
     failed = stage(healthy, "1.0.0", {"1.0.0": "Failed"}, 10)
@@ -259,7 +259,7 @@ def test_what_failed_is_deleted_or_set_back_is_no_longer_proven() -> None:
     assert told(ranged_back) == [("1.0.0", 0, False, "set back"), ("0.9.0", 10, True, "")]
 
 
-def test_what_fails_while_the_next_bump_waits_is_no_longer_proven() -> None:
+def test_an_image_that_fails_while_the_next_bump_waits_is_no_longer_proven() -> None:
     healthy = stage(EMPTY, "1.0.0", {"1.0.0": "Healthy"}, 0)
 
     waiting = stage(healthy, "1.1.0", {"1.0.0": "Healthy"}, 10)
@@ -269,7 +269,7 @@ def test_what_fails_while_the_next_bump_waits_is_no_longer_proven() -> None:
     assert told(failed) == [("1.0.0", 0, False, "failed")]
 
 
-def test_what_a_newer_image_replaces_keeps_the_time_that_it_was_healthy() -> None:
+def test_a_replaced_image_keeps_the_time_that_it_was_healthy() -> None:
     healthy = stage(EMPTY, "1.0.0", {"1.0.0": "Healthy"}, 0)
 
     replaced = stage(healthy, "1.1.0", {"1.1.0": "Progressing"}, 60)

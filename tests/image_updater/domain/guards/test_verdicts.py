@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gitops_core.meta import ObjectKey
 from image_updater.api import Pin, Proven, Quarantined, Skip
-from image_updater.domain.guards.explaining import verdicts
+from image_updater.domain.guards.explaining import explain_tags
 from image_updater.domain.guards.rules import Promotion, Rules
 from image_updater.domain.guards.verdicts import MOST_LOOKED_AT, Chosen, Facts, Need, Nothing, Request, decide
 from image_updater.domain.tags.filters import TagFilter
@@ -25,7 +25,7 @@ from image_updater.domain.tags.policies import (
     NumericalPolicy,
     Policy,
     SemVerPolicy,
-    place,
+    make_sort_key,
     select_latest,
 )
 from image_updater.errors import NoTagQualifies
@@ -130,7 +130,7 @@ def settled(request: Request, world: Mapping[str, Facts]) -> tuple[Chosen | Noth
 
 
 @given(requests, worlds)
-def test_what_must_not_be_chosen_is_not(request: Request, world: Mapping[str, Facts]) -> None:
+def test_a_tag_that_a_rule_forbids_is_not_chosen(request: Request, world: Mapping[str, Facts]) -> None:
     found, asked = settled(request, world)
 
     rules = request.rules
@@ -170,9 +170,9 @@ def test_nothing_that_is_not_newer_than_a_quarantined_tag_goes_out_by_itself(
     found, _ = settled(replace(request, tag_filter=None), world)
 
     if isinstance(found, Chosen) and found.how == "chosen":
-        mine = place(found.tag, request.policy)
+        mine = make_sort_key(found.tag, request.policy)
         for entry in request.rules.quarantine:
-            floor = place(entry.tag, request.policy)
+            floor = make_sort_key(entry.tag, request.policy)
             assert floor is None or mine is None or mine > floor or entry.tag == found.tag
 
 
@@ -182,7 +182,7 @@ def test_every_tag_gets_one_verdict_and_they_agree_with_the_decision(
 ) -> None:
     found, asked = settled(request, world)
 
-    said = verdicts(asked)
+    said = explain_tags(asked)
 
     listed = list(request.listing.listed)
     beside = [found.tag] if isinstance(found, Chosen) and found.tag not in listed else []
@@ -215,10 +215,10 @@ def test_without_guards_it_is_the_policy_alone(listed: list[str], policy: Policy
 
 
 @given(requests, worlds, st.integers(0, 100))
-def test_what_was_chosen_by_age_stays_old_enough(request: Request, world: Mapping[str, Facts], hours: int) -> None:
+def test_a_tag_chosen_by_age_stays_old_enough(request: Request, world: Mapping[str, Facts], hours: int) -> None:
     """Time makes tags eligible, never the reverse."""
     aged = replace(request, rules=Rules(guards=("guard",), min_age=86400.0))
-    order = {tag: n for n, tag in enumerate(v.tag for v in verdicts(replace(aged, rules=Rules())))}
+    order = {tag: n for n, tag in enumerate(v.tag for v in explain_tags(replace(aged, rules=Rules())))}
 
     now, _ = settled(aged, {})
     later, _ = settled(replace(aged, now=NOW + hours * HOUR), {})
@@ -237,7 +237,7 @@ def quarantined(tag: str, previous: str = "", digest: str = "") -> Quarantined:
 
 
 def told(request: Request) -> dict[str, str]:
-    return {verdict.tag: verdict.text for verdict in verdicts(request)}
+    return {verdict.tag: verdict.text for verdict in explain_tags(request)}
 
 
 def test_a_young_tag_is_passed_over_until_it_is_old_enough() -> None:
@@ -296,7 +296,7 @@ def test_the_next_tag_goes_out_and_so_does_a_new_image_of_the_same_tag() -> None
     assert [found.tag for found in (newer, same, bad) if isinstance(found, Chosen)] == ["1.3.0", "1.2.0", "1.1.0"]
 
 
-def test_what_failed_before_is_not_what_is_taken_back_to() -> None:
+def test_an_image_that_failed_before_is_not_taken_back_to() -> None:
     chain = (quarantined("1.1.0", "1.0.0"), quarantined("1.2.0", "1.1.0"))
     circle = (quarantined("1.1.0", "1.2.0"), quarantined("1.2.0", "1.1.0"))
 
@@ -336,7 +336,7 @@ def ran(tag: str, hours: float, **more: Any) -> Proven:
     return Proven(policy="app", tag=tag, since=NOW - hours * HOUR, **{"digest": f"sha256:{tag}", **more})
 
 
-def test_what_stage_has_proven_long_enough_is_promoted() -> None:
+def test_an_image_that_stage_has_proven_long_enough_is_promoted() -> None:
     request = stage_ran(
         "1.0.0",
         "1.1.0",
@@ -370,7 +370,7 @@ def test_what_stage_has_proven_long_enough_is_promoted() -> None:
         ({"digest": ""}, "ImagePolicy stage/app ran an image that is not known"),
     ],
 )
-def test_what_stage_does_not_run_well_any_more_or_never_ran_is_not_promoted(more: dict[str, Any], cause: str) -> None:
+def test_an_image_that_stage_does_not_run_well_or_never_ran_is_not_promoted(more: dict[str, Any], cause: str) -> None:
     request = stage_ran("1.0.0", first=ran("1.0.0", 9, **more))
 
     assert isinstance(decide(request), Nothing)
@@ -448,7 +448,7 @@ def test_a_registry_is_not_asked_about_every_tag() -> None:
         ),
     ],
 )
-def test_what_a_policy_alone_says_of_each_tag(
+def test_each_tag_has_a_verdict_of_the_policy_alone(
     policy: Policy, tag_filter: TagFilter | None, expected: dict[str, str]
 ) -> None:
     listing = Listing(["1.0.0", "1.3.0", "1.2.0", "1.4.0-rc.1", "2.0.0", "latest"], ["^1.2"])

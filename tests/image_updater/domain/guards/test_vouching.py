@@ -15,17 +15,17 @@ from image_updater.domain.guards.vouching import (
     MOST_ASKED,
     Written,
     applies,
-    catalog_name,
-    holder,
+    find_holder,
     is_checkpoint,
+    is_in_inventory,
     is_of_image,
     is_of_release,
     is_recorded,
+    is_same_repository,
+    make_catalog_name,
     may_ask,
-    same_repository,
-    stands_in,
 )
-from image_updater.domain.registry.pushes import pushed_in
+from image_updater.domain.registry.pushes import read_pushes
 
 DEPLOYMENT = Kind("apps", "v1", "Deployment")
 IMAGE = "ghcr.io/org/app"
@@ -54,10 +54,10 @@ def automation(name: str, namespace: str = "shop", pushed: str = "", path: str =
 def test_a_workload_is_whose_inventory_it_stands_in() -> None:
     inventory = {"shop_web_apps_Deployment", "shop_web__Service"}
 
-    assert stands_in(WEB, inventory)
-    assert not stands_in(ObjectRef(DEPLOYMENT, ObjectKey("thief", "web")), inventory)
-    assert not stands_in(ObjectRef(Kind("apps", "v1", "StatefulSet"), WEB.key), inventory)
-    assert not stands_in(WEB, frozenset())
+    assert is_in_inventory(WEB, inventory)
+    assert not is_in_inventory(ObjectRef(DEPLOYMENT, ObjectKey("thief", "web")), inventory)
+    assert not is_in_inventory(ObjectRef(Kind("apps", "v1", "StatefulSet"), WEB.key), inventory)
+    assert not is_in_inventory(WEB, frozenset())
 
 
 @pytest.mark.parametrize(
@@ -128,16 +128,16 @@ def test_a_config_map_is_a_checkpoint_only_with_every_mark_and_nothing_else_in_i
 
 
 def test_the_ages_in_a_checkpoint_are_of_the_image_that_it_names() -> None:
-    assert is_of_image(checkpoint(), catalog_name(repository(), IMAGE))
-    assert not is_of_image(checkpoint(), catalog_name(repository(), f"{IMAGE}2"))
-    assert not is_of_image(checkpoint(), catalog_name(repository(insecure=True), IMAGE))
+    assert is_of_image(checkpoint(), make_catalog_name(repository(), IMAGE))
+    assert not is_of_image(checkpoint(), make_catalog_name(repository(), f"{IMAGE}2"))
+    assert not is_of_image(checkpoint(), make_catalog_name(repository(insecure=True), IMAGE))
 
 
 def test_an_image_has_the_name_that_earlier_checkpoints_gave_it() -> None:
     wanted = repository(insecure=True, proxySecretRef={"name": "p"})
     written = checkpoint(metadata={"annotations": {"sealoop.dev/image": f"{IMAGE} over http by proxy"}})
 
-    assert is_of_image(written, catalog_name(wanted, IMAGE))
+    assert is_of_image(written, make_catalog_name(wanted, IMAGE))
 
 
 def test_a_commit_is_ours_by_its_id_or_by_what_was_about_to_be_pushed() -> None:
@@ -152,30 +152,30 @@ def test_a_commit_is_ours_by_its_id_or_by_what_was_about_to_be_pushed() -> None:
     assert not is_recorded("c1", told, [])
 
 
-def test_who_pushed_the_tip_holds_the_branch_within_its_namespace() -> None:
+def test_the_pusher_of_the_tip_holds_the_branch_within_its_namespace() -> None:
     ours = automation("z", pushed="c1")
 
-    assert holder("c1", ours, [automation("a", pushed="c1"), automation("b", "thief", pushed="c1")]) is None
-    assert holder("c2", ours, [automation("a"), automation("b", pushed="c2")]) == ObjectKey("shop", "b")
-    assert holder("c2", ours, [automation("b", "thief", pushed="c2")]) is None
-    assert holder("", ours, [automation("a")]) is None
+    assert find_holder("c1", ours, [automation("a", pushed="c1"), automation("b", "thief", pushed="c1")]) is None
+    assert find_holder("c2", ours, [automation("a"), automation("b", pushed="c2")]) == ObjectKey("shop", "b")
+    assert find_holder("c2", ours, [automation("b", "thief", pushed="c2")]) is None
+    assert find_holder("", ours, [automation("a")]) is None
 
 
 def test_the_registry_is_asked_about_so_many_pushes_only() -> None:
-    pushes = [pushed_in(f"2026-01-01T00:00:00.0000{number:02}Z=1.{number}.0")[0] for number in range(MOST_ASKED)]
+    pushes = [read_pushes(f"2026-01-01T00:00:00.0000{number:02}Z=1.{number}.0")[0] for number in range(MOST_ASKED)]
 
     assert may_ask(frozenset(pushes[:-1]))
     assert not may_ask(frozenset(pushes))
 
 
-def test_what_a_namespace_lists_counts_there_alone_and_each_way_apart() -> None:
+def test_a_listing_counts_in_its_namespace_alone_and_each_way_apart() -> None:
     ways: list[dict[str, Any]] = [{}, {"insecure": True}, {"proxySecretRef": {"name": "p"}}]
-    names = {catalog_name(repository(namespace, **way), IMAGE) for namespace in ("shop", "thief") for way in ways}
+    names = {make_catalog_name(repository(namespace, **way), IMAGE) for namespace in ("shop", "thief") for way in ways}
 
     assert len(names) == 6
 
 
 @pytest.mark.parametrize("letter", string.ascii_letters + string.digits)
 def test_repositories_are_two_when_one_letter_differs(letter: str) -> None:
-    assert not same_repository(f"{FLEET}{letter}", FLEET)
-    assert not same_repository(f"{FLEET}{letter}.git/", f"{FLEET}/")
+    assert not is_same_repository(f"{FLEET}{letter}", FLEET)
+    assert not is_same_repository(f"{FLEET}{letter}.git/", f"{FLEET}/")

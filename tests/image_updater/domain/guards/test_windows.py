@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_updater.api import Freeze, UpdateWindow
-from image_updater.domain.guards.windows import Closed, Open, WindowInvalid, next_change, opening, state
+from image_updater.domain.guards.windows import (
+    Closed,
+    Open,
+    WindowInvalid,
+    decide_state,
+    find_next_change,
+    find_opening,
+)
 
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
 NIGHTLY = UpdateWindow(schedule="0 22 * * *", duration="4h", time_zone="Europe/Berlin")
@@ -37,27 +44,27 @@ moments = st.one_of(
 
 @given(windows, moments)
 def test_a_window_that_is_closed_opens_when_it_says(window: UpdateWindow, now: datetime) -> None:
-    found = state((window,), (), now)
+    found = decide_state((window,), (), now)
 
     if isinstance(found, Closed):
         assert found.until is not None
         assert found.until > now
-        assert state((window,), (), found.until) == Open()
-        assert isinstance(state((window,), (), found.until - timedelta(seconds=1)), Closed)
-        assert next_change((window,), (), now) == found.until
+        assert decide_state((window,), (), found.until) == Open()
+        assert isinstance(decide_state((window,), (), found.until - timedelta(seconds=1)), Closed)
+        assert find_next_change((window,), (), now) == found.until
     else:
-        opened = opening(window, now)
+        opened = find_opening(window, now)
         assert opened is not None
         assert opened <= now
 
 
 @given(st.lists(windows, max_size=3), moments)
-def test_what_may_open_next_is_never_now(some: list[UpdateWindow], now: datetime) -> None:
+def test_the_next_change_is_never_now(some: list[UpdateWindow], now: datetime) -> None:
     """Else who waits for it would look again at once, for ever."""
-    openings = [moment for window in some if (moment := opening(window, now)) is not None]
+    openings = [moment for window in some if (moment := find_opening(window, now)) is not None]
 
     for moment in (now, *openings):
-        coming = next_change(some, (), moment)
+        coming = find_next_change(some, (), moment)
         assert coming is None or coming > moment
 
 
@@ -65,12 +72,12 @@ def test_a_window_is_open_from_its_first_second_to_before_its_last() -> None:
     begins, ends = datetime(2026, 6, 1, 20, tzinfo=UTC), datetime(2026, 6, 2, 0, tzinfo=UTC)
     second = timedelta(seconds=1)
 
-    found = [state((NIGHTLY,), (), moment) for moment in (begins - second, begins, ends - second, ends)]
+    found = [decide_state((NIGHTLY,), (), moment) for moment in (begins - second, begins, ends - second, ends)]
 
     assert [isinstance(each, Open) for each in found] == [False, True, True, False]
-    assert next_change((NIGHTLY,), (), begins - second) == begins
-    assert next_change((NIGHTLY,), (), begins) is None
-    assert next_change((NIGHTLY,), (Freeze(end=ends),), begins) == ends
+    assert find_next_change((NIGHTLY,), (), begins - second) == begins
+    assert find_next_change((NIGHTLY,), (), begins) is None
+    assert find_next_change((NIGHTLY,), (Freeze(end=ends),), begins) == ends
 
 
 def test_a_window_in_the_hour_that_comes_twice_is_open_in_the_first_one() -> None:
@@ -79,15 +86,15 @@ def test_a_window_in_the_hour_that_comes_twice_is_open_in_the_first_one() -> Non
     day = datetime(2026, 10, 25, tzinfo=UTC)
     minutes = (29, 30, 74, 75, 90, 115)
 
-    found = [isinstance(state((half_past,), (), day + timedelta(minutes=m)), Open) for m in minutes]
+    found = [isinstance(decide_state((half_past,), (), day + timedelta(minutes=m)), Open) for m in minutes]
 
     assert found == [False, True, True, False, False, False]
-    assert opening(half_past, day + timedelta(minutes=115)) == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
+    assert find_opening(half_past, day + timedelta(minutes=115)) == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
 
 
 @given(windows, moments, st.integers(0, 3000))
 def test_looking_later_never_finds_an_earlier_opening(window: UpdateWindow, now: datetime, minutes: int) -> None:
-    first, later = opening(window, now), opening(window, now + timedelta(minutes=minutes))
+    first, later = find_opening(window, now), find_opening(window, now + timedelta(minutes=minutes))
 
     assert first is not None
     assert later is not None
@@ -109,7 +116,7 @@ def test_looking_later_never_finds_an_earlier_opening(window: UpdateWindow, now:
     ],
 )
 def test_a_nightly_window_follows_the_clocks_of_its_zone(moment: str, is_open: bool) -> None:
-    found = state((NIGHTLY,), (), datetime.fromisoformat(moment))
+    found = decide_state((NIGHTLY,), (), datetime.fromisoformat(moment))
 
     assert (found == Open()) == is_open
 
@@ -117,9 +124,9 @@ def test_a_nightly_window_follows_the_clocks_of_its_zone(moment: str, is_open: b
 def test_a_window_in_the_skipped_hour_opens_after_it_and_one_in_the_repeated_hour_once() -> None:
     window = UpdateWindow(schedule="30 2 * * *", duration="10m", time_zone="Europe/Berlin")
 
-    assert opening(window, datetime(2026, 3, 29, 0, 30, tzinfo=UTC)) == datetime(2026, 3, 29, 1, 0, tzinfo=UTC)
-    assert opening(window, datetime(2026, 10, 25, 0, 0, tzinfo=UTC)) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
-    assert opening(window, datetime(2026, 10, 25, 1, 0, tzinfo=UTC)) == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
+    assert find_opening(window, datetime(2026, 3, 29, 0, 30, tzinfo=UTC)) == datetime(2026, 3, 29, 1, 0, tzinfo=UTC)
+    assert find_opening(window, datetime(2026, 10, 25, 0, 0, tzinfo=UTC)) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert find_opening(window, datetime(2026, 10, 25, 1, 0, tzinfo=UTC)) == datetime(2026, 10, 26, 1, 30, tzinfo=UTC)
 
 
 def test_any_open_window_is_enough_and_any_freeze_too_much() -> None:
@@ -127,11 +134,11 @@ def test_any_open_window_is_enough_and_any_freeze_too_much() -> None:
     holidays = Freeze(start=NOW - timedelta(days=1), end=NOW + timedelta(days=1), reason="holidays")
     past = Freeze(end=NOW)
 
-    assert state((NIGHTLY, noon), (past,), NOW) == Open()
-    assert state((), (), NOW) == Open()
-    assert state((noon,), (holidays,), NOW) == Closed("updates are frozen (holidays)", holidays.end)
-    assert state((noon,), (holidays, Freeze()), NOW) == Closed("updates are frozen", None)
-    assert next_change((noon,), (holidays,), NOW) == holidays.end
+    assert decide_state((NIGHTLY, noon), (past,), NOW) == Open()
+    assert decide_state((), (), NOW) == Open()
+    assert decide_state((noon,), (holidays,), NOW) == Closed("updates are frozen (holidays)", holidays.end)
+    assert decide_state((noon,), (holidays, Freeze()), NOW) == Closed("updates are frozen", None)
+    assert find_next_change((noon,), (holidays,), NOW) == holidays.end
 
 
 @pytest.mark.parametrize(
@@ -149,7 +156,7 @@ def test_any_open_window_is_enough_and_any_freeze_too_much() -> None:
 )
 def test_a_window_that_cannot_be_read_says_what_is_wrong(window: UpdateWindow, message: str) -> None:
     with pytest.raises(WindowInvalid) as caught:
-        state((window,), (), NOW)
+        decide_state((window,), (), NOW)
 
     assert message in str(caught.value)
 
@@ -161,15 +168,15 @@ def test_any_schedule_is_read_or_refused(schedule: str, zone: str) -> None:
         UpdateWindow(schedule="0 0 * * *", duration="1h", time_zone=zone),
     ):
         with suppress(WindowInvalid):
-            opening(window, NOW)
+            find_opening(window, NOW)
 
 
 def test_a_closed_window_says_that_it_is_closed_and_when_it_opens() -> None:
     opens = datetime(2026, 3, 10, 21, tzinfo=UTC)
 
-    assert state((NIGHTLY,), (), NOW) == Closed("no update window is open", opens)
+    assert decide_state((NIGHTLY,), (), NOW) == Closed("no update window is open", opens)
 
 
 def test_a_freeze_is_on_from_the_moment_it_begins() -> None:
-    assert isinstance(state((), (Freeze(start=NOW),), NOW), Closed)
-    assert state((), (Freeze(start=NOW + timedelta(seconds=1)),), NOW) == Open()
+    assert isinstance(decide_state((), (Freeze(start=NOW),), NOW), Closed)
+    assert decide_state((), (Freeze(start=NOW + timedelta(seconds=1)),), NOW) == Open()

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from image_updater.domain.guards.workloads import (
     RunningImage,
-    canary_state,
-    images_of,
-    pod_selector,
-    pod_trouble,
-    rollout_state,
-    running_state,
-    spoken_for,
+    explain_pod_trouble,
+    find_spoken_for,
+    read_canary_state,
+    read_images,
+    read_rollout_state,
+    read_running_state,
+    write_pod_selector,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,7 +32,9 @@ def template(*images: str) -> dict[str, Any]:
 
 
 def test_images_are_canonical_and_told_once() -> None:
-    found = images_of(template("nginx:1.27", "docker.io/library/nginx:1.27", "ghcr.io/o/a:1@sha256:" + "a" * 64, "??"))
+    found = read_images(
+        template("nginx:1.27", "docker.io/library/nginx:1.27", "ghcr.io/o/a:1@sha256:" + "a" * 64, "??")
+    )
 
     assert found == (
         RunningImage("index.docker.io/library/nginx", "1.27"),
@@ -51,7 +53,7 @@ def test_images_are_canonical_and_told_once() -> None:
     ],
 )
 def test_a_rollout_is_believed_once_it_has_seen_its_spec(status: dict[str, Any], state: str) -> None:
-    assert rollout_state({"metadata": {"generation": 2}, "status": status})[0] == state
+    assert read_rollout_state({"metadata": {"generation": 2}, "status": status})[0] == state
 
 
 @pytest.mark.parametrize(
@@ -67,8 +69,8 @@ def test_a_rollout_is_believed_once_it_has_seen_its_spec(status: dict[str, Any],
 def test_a_canary_speaks_for_its_target(phase: str, state: str) -> None:
     canary = {"spec": {"targetRef": {"kind": "Deployment", "name": "web"}}, "status": {"phase": phase}}
 
-    assert canary_state(canary)[0] == state
-    assert spoken_for({"kind": "Canary", **canary}) == ("Deployment", "web")
+    assert read_canary_state(canary)[0] == state
+    assert find_spoken_for({"kind": "Canary", **canary}) == ("Deployment", "web")
 
 
 ALL = dict.fromkeys(("replicas", "readyReplicas", "currentReplicas", "updatedReplicas"), 2)
@@ -99,16 +101,18 @@ BY_HAND = {"replicas": 2, "updateStrategy": {"type": "OnDelete"}}
         ("Rollout", {}, {"phase": "Healthy"}, "Healthy"),
     ],
 )
-def test_what_no_pod_runs_is_not_healthy(kind: str, spec: dict[str, Any], status: dict[str, Any], state: str) -> None:
-    assert running_state({"kind": kind, "spec": spec, "status": status})[0] == state
+def test_a_workload_without_a_pod_is_not_healthy(
+    kind: str, spec: dict[str, Any], status: dict[str, Any], state: str
+) -> None:
+    assert read_running_state({"kind": kind, "spec": spec, "status": status})[0] == state
 
 
 def test_a_rollout_speaks_for_the_deployment_that_it_refers_to() -> None:
     spec = {"replicas": 2, "workloadRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}
 
-    assert spoken_for({"kind": "Rollout", "spec": spec}) == ("Deployment", "web")
-    assert spoken_for({"kind": "Rollout", "spec": {"template": {}}}) is None
-    assert spoken_for({"kind": "Deployment", "spec": spec}) is None
+    assert find_spoken_for({"kind": "Rollout", "spec": spec}) == ("Deployment", "web")
+    assert find_spoken_for({"kind": "Rollout", "spec": {"template": {}}}) is None
+    assert find_spoken_for({"kind": "Deployment", "spec": spec}) is None
 
 
 def pod(image: str, reason: str, age: float = 60.0) -> dict[str, Any]:
@@ -121,22 +125,22 @@ def pod(image: str, reason: str, age: float = 60.0) -> dict[str, Any]:
 
 
 def test_a_pod_that_cannot_pull_its_image_fails_after_a_while() -> None:
-    images = images_of(template("ghcr.io/o/a:2"))
+    images = read_images(template("ghcr.io/o/a:2"))
 
-    assert pod_trouble([pod("ghcr.io/o/a:2", "ErrImagePull")], images, NOW, 30) == "Pod web-1: ErrImagePull"
-    assert pod_trouble([pod("ghcr.io/o/a:2", "ErrImagePull", 10)], images, NOW, 30) == ""
-    assert pod_trouble([pod("ghcr.io/o/a:2", "ContainerCreating")], images, NOW, 30) == ""
-    assert pod_trouble([pod("ghcr.io/o/a:1", "ErrImagePull")], images, NOW, 30) == ""
+    assert explain_pod_trouble([pod("ghcr.io/o/a:2", "ErrImagePull")], images, NOW, 30) == "Pod web-1: ErrImagePull"
+    assert explain_pod_trouble([pod("ghcr.io/o/a:2", "ErrImagePull", 10)], images, NOW, 30) == ""
+    assert explain_pod_trouble([pod("ghcr.io/o/a:2", "ContainerCreating")], images, NOW, 30) == ""
+    assert explain_pod_trouble([pod("ghcr.io/o/a:1", "ErrImagePull")], images, NOW, 30) == ""
 
 
 def test_the_selector_is_that_of_the_workload() -> None:
-    assert pod_selector({"spec": {"selector": {"matchLabels": {"b": "2", "a": "1"}}}}) == "a=1,b=2"
-    assert pod_selector({}) == ""
+    assert write_pod_selector({"spec": {"selector": {"matchLabels": {"b": "2", "a": "1"}}}}) == "a=1,b=2"
+    assert write_pod_selector({}) == ""
 
 
 @given(st.dictionaries(st.sampled_from(["spec", "status", "metadata"]), JSON))
 def test_odd_objects_are_read_without_trouble(manifest: dict[str, Any]) -> None:
-    images_of(manifest)
-    rollout_state(manifest)
-    canary_state(manifest)
-    assert pod_trouble([manifest], (), NOW, 0.0) == ""
+    read_images(manifest)
+    read_rollout_state(manifest)
+    read_canary_state(manifest)
+    assert explain_pod_trouble([manifest], (), NOW, 0.0) == ""

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_updater.domain.registry.cosign import SignedClaim, claims_of_bundle, parse_keys, refusal, verified
+from image_updater.domain.registry.cosign import SignedClaim, explain_refusal, is_verified, parse_keys, read_bundle
 from image_updater.errors import GuardInvalid
 
 DIGEST = "sha256:" + 64 * "a"
@@ -52,11 +52,11 @@ THEIRS = parse_keys({"cosign.pub": pem(signer("theirs"))})
 
 @pytest.mark.parametrize("payload", [simple(), envelope(statement())], ids=["simple", "dsse"])
 def test_a_claim_counts_for_the_key_that_signed_it(payload: bytes) -> None:
-    assert verified(signed(payload), DIGEST, OURS)
-    assert verified(signed(payload), DIGEST, (*THEIRS, *OURS))
-    assert not verified(signed(payload), DIGEST, THEIRS)
-    assert not verified(signed(payload), DIGEST, ())
-    assert not verified(signed(payload, "theirs"), DIGEST, OURS)
+    assert is_verified(signed(payload), DIGEST, OURS)
+    assert is_verified(signed(payload), DIGEST, (*THEIRS, *OURS))
+    assert not is_verified(signed(payload), DIGEST, THEIRS)
+    assert not is_verified(signed(payload), DIGEST, ())
+    assert not is_verified(signed(payload, "theirs"), DIGEST, OURS)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_claim_counts_for_the_key_that_signed_it(payload: bytes) -> None:
         b"DSSEv1 -3 a 1 b",
     ],
 )
-def test_what_our_key_signed_for_something_else_is_no_signature_of_the_image(payload: bytes) -> None:
-    assert not verified(signed(payload), DIGEST, OURS)
+def test_a_signature_of_something_else_is_none_of_the_image(payload: bytes) -> None:
+    assert not is_verified(signed(payload), DIGEST, OURS)
 
 
 @given(st.integers(0, 400), st.integers(1, 255))
@@ -93,18 +93,18 @@ def test_a_changed_byte_breaks_the_signature(place: int, change: int) -> None:
     payload = bytearray(claim.payload)
     payload[place % len(payload)] ^= change
 
-    assert not verified(SignedClaim(bytes(payload), claim.signature), DIGEST, OURS)
+    assert not is_verified(SignedClaim(bytes(payload), claim.signature), DIGEST, OURS)
 
 
 @given(st.binary(max_size=200), st.binary(max_size=100))
 def test_nonsense_is_refused_without_an_error(payload: bytes, signature: bytes) -> None:
-    assert not verified(SignedClaim(payload, signature), DIGEST, OURS)
-    assert not verified(SignedClaim(b"DSSEv1 " + payload, signature), DIGEST, OURS)
-    assert claims_of_bundle(payload) == ()
+    assert not is_verified(SignedClaim(payload, signature), DIGEST, OURS)
+    assert not is_verified(SignedClaim(b"DSSEv1 " + payload, signature), DIGEST, OURS)
+    assert read_bundle(payload) == ()
 
 
 def test_a_bundle_of_brackets_holds_no_claims() -> None:
-    assert claims_of_bundle(b'{"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}") == ()
+    assert read_bundle(b'{"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}") == ()
 
 
 @given(st.binary(max_size=200).filter(lambda body: body != statement()))
@@ -117,18 +117,18 @@ def test_an_envelope_is_read_as_it_was_signed(body: bytes) -> None:
         }
     }
 
-    assert claims_of_bundle(json.dumps(bundle).encode()) == (SignedClaim(envelope(body), b"abc"),)
+    assert read_bundle(json.dumps(bundle).encode()) == (SignedClaim(envelope(body), b"abc"),)
 
 
 def test_a_bundle_that_signs_a_file_is_no_claim() -> None:
-    assert claims_of_bundle(b'{"messageSignature": {"signature": "YWJj"}}') == ()
-    assert claims_of_bundle(b'{"dsseEnvelope": {"payload": "!", "payloadType": "a", "signatures": []}}') == ()
+    assert read_bundle(b'{"messageSignature": {"signature": "YWJj"}}') == ()
+    assert read_bundle(b'{"dsseEnvelope": {"payload": "!", "payloadType": "a", "signatures": []}}') == ()
 
 
-def test_why_an_image_is_not_signed() -> None:
-    assert refusal([signed(simple())], DIGEST, OURS) == ""
-    assert refusal([], DIGEST, OURS) == "it has no signature"
-    assert refusal([signed(simple())], DIGEST, THEIRS) == "none of its signatures (1) is valid for cosign.pub"
+def test_a_refusal_says_why_an_image_is_not_signed() -> None:
+    assert explain_refusal([signed(simple())], DIGEST, OURS) == ""
+    assert explain_refusal([], DIGEST, OURS) == "it has no signature"
+    assert explain_refusal([signed(simple())], DIGEST, THEIRS) == "none of its signatures (1) is valid for cosign.pub"
 
 
 def test_keys_are_the_entries_that_end_with_pub() -> None:
@@ -154,6 +154,6 @@ def test_keys_are_the_entries_that_end_with_pub() -> None:
         ({"cosign.pub": pem(dsa.generate_private_key(1024))}, "is not a key that cosign signs with"),
     ],
 )
-def test_what_is_no_key_is_named(values: dict[str, bytes], message: str) -> None:
+def test_an_entry_that_is_not_a_key_is_named(values: dict[str, bytes], message: str) -> None:
     with pytest.raises(GuardInvalid, match=message):
         parse_keys(values)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_updater.domain.registry.platforms import missing, parse_platform
+from image_updater.domain.registry.platforms import find_missing, parse_platform
 from image_updater.errors import GuardInvalid
 
 PLATFORMS = st.sampled_from(
@@ -35,7 +35,7 @@ PLATFORMS = st.sampled_from(
 
 
 def offers(available: list[str], node: str) -> bool:
-    return missing(available, [node]) == ()
+    return find_missing(available, [node]) == ()
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_an_image_offers_what_it_is_for(platform: str) -> None:
 
 
 @given(PLATFORMS, PLATFORMS, PLATFORMS)
-def test_who_runs_a_nodes_images_runs_what_that_node_runs(image: str, node: str, better: str) -> None:
+def test_a_node_that_runs_anothers_images_runs_all_that_it_runs(image: str, node: str, better: str) -> None:
     if offers([image], node) and offers([node], better):
         assert offers([image], better)
 
@@ -92,10 +92,10 @@ def test_two_that_run_each_others_images_are_the_same(one: str, other: str) -> N
 
 
 @given(st.lists(PLATFORMS), st.lists(PLATFORMS))
-def test_what_is_missing_is_what_is_not_offered(available: list[str], wanted: list[str]) -> None:
-    assert missing(available, wanted) == tuple(each for each in wanted if not offers(available, each))
+def test_a_platform_is_missing_when_it_is_not_offered(available: list[str], wanted: list[str]) -> None:
+    assert find_missing(available, wanted) == tuple(each for each in wanted if not offers(available, each))
 
 
 @given(st.lists(PLATFORMS), PLATFORMS, st.lists(PLATFORMS))
 def test_more_platforms_never_miss_more(available: list[str], one: str, wanted: list[str]) -> None:
-    assert set(missing([*available, one], wanted)) <= set(missing(available, wanted))
+    assert set(find_missing([*available, one], wanted)) <= set(find_missing(available, wanted))

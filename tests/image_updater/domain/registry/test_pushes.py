@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_updater.domain.registry.pushes import MOST, PUSHED, Push, pushed_in, pushed_since, with_pushes
+from image_updater.domain.registry.pushes import MOST, PUSHED, Push, add_pushes, read_pushes, select_since
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 8, tzinfo=UTC)
 DIGEST = f"sha256:{'a' * 64}"
@@ -19,23 +19,23 @@ PUSHES = st.builds(
 
 @given(st.lists(PUSHES, max_size=40, unique_by=lambda push: push.tag))
 def test_the_newest_pushes_are_read_as_they_were_written(pushes: list[Push]) -> None:
-    assert pushed_in(with_pushes("", pushes)) == tuple(sorted(pushes)[-MOST:])
+    assert read_pushes(add_pushes("", pushes)) == tuple(sorted(pushes)[-MOST:])
 
 
 def test_a_tag_pushed_twice_is_told_once() -> None:
     first, second = Push(NOW, "latest", DIGEST), Push(NOW + timedelta(seconds=1), "latest")
 
-    assert pushed_in(with_pushes(with_pushes("", [first]), [second])) == (second,)
+    assert read_pushes(add_pushes(add_pushes("", [first]), [second])) == (second,)
 
 
-def test_what_a_later_listing_knows_better_does_not_count() -> None:
-    annotations = {PUSHED: with_pushes("", [Push(NOW, "1.0"), Push(NOW + timedelta(seconds=9), "1.1")])}
+def test_a_push_before_a_later_listing_does_not_count() -> None:
+    annotations = {PUSHED: add_pushes("", [Push(NOW, "1.0"), Push(NOW + timedelta(seconds=9), "1.1")])}
 
-    assert [push.tag for push in pushed_since(annotations, NOW + timedelta(seconds=5))] == ["1.1"]
-    assert pushed_since({}, NOW) == ()
+    assert [push.tag for push in select_since(annotations, NOW + timedelta(seconds=5))] == ["1.1"]
+    assert select_since({}, NOW) == ()
 
 
 @given(st.text(max_size=60))
 def test_any_annotation_is_read(text: str) -> None:
-    for push in pushed_in(f"{text} {Push(NOW, '1.0')}"):
+    for push in read_pushes(f"{text} {Push(NOW, '1.0')}"):
         assert push.tag

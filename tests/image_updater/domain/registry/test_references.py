@@ -28,7 +28,7 @@ def test_canonical_names(image: str, canonical: str) -> None:
 @pytest.mark.parametrize(
     "image", ["127.0.0.1:1/x", "127.0.0.1:54367/Apps/UP", "", "a b/cc", "ghcr.io/", "ghcr.io/é/app"]
 )
-def test_what_names_no_repository_is_refused_in_the_originals_words(image: str) -> None:
+def test_an_image_that_names_no_repository_is_refused_in_the_originals_words(image: str) -> None:
     with pytest.raises(ImageInvalid) as caught:
         parse_repository(image)
 

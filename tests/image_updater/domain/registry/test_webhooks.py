@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_updater.domain.registry.webhooks import PayloadInvalid, PushedTag, pushed_tags
+from gitops_core.errors import PayloadInvalid
+from image_updater.domain.registry.webhooks import PushedTag, pushed_tags
 
 DIGEST = f"sha256:{'b' * 64}"
 JSON = {"content-type": "application/json"}
@@ -109,7 +110,7 @@ GHCR_TAG = PushedTag("ghcr.io/monalisa/hello_docker", "1.2.0", DIGEST)
         ("generic", "", {"image": "ghcr.io/org/app:1.2.0"}, []),
     ],
 )
-def test_what_a_provider_sends_is_read(type_: str, event: str, payload: Any, expected: list[PushedTag]) -> None:
+def test_a_providers_webhook_is_read(type_: str, event: str, payload: Any, expected: list[PushedTag]) -> None:
     body = json.dumps(payload).encode()
 
     assert list(pushed_tags(type_, {**JSON, "x-github-event": event}, body)) == expected
@@ -135,7 +136,7 @@ NO_JSON = [b"", b"<html>", b'{"a": ', b"\xff\xfe", b"NaN", b"[" * 100_000, b'{"a
 
 @pytest.mark.parametrize("type_", ["dockerhub", "quay", "acr"])
 @pytest.mark.parametrize("body", NO_JSON)
-def test_what_is_no_json_is_refused_and_not_quoted(type_: str, body: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused_and_not_quoted(type_: str, body: bytes) -> None:
     with pytest.raises(PayloadInvalid, match=r"^the body is not JSON$"):
         pushed_tags(type_, {}, body)
 
@@ -177,7 +178,7 @@ def test_a_body_of_another_shape_is_refused_as_by_gos_decoder(type_: str, body: 
     "body",
     ["null", "{}", '{"action": null, "target": null}', '{"target": {"size": "x"}, "more": [1]}', "{} trailing", "{}{"],
 )
-def test_what_gos_decoder_takes_is_taken(body: str) -> None:
+def test_a_body_that_gos_decoder_takes_is_taken(body: str) -> None:
     assert pushed_tags("acr", {}, body.encode()) == ()
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_updater.domain.tags.checkpoint import CheckpointInvalid, decode, encode
-from image_updater.domain.tags.history import SeenTag, merged
+from image_updater.domain.tags.history import SeenTag, merge
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
 TIMES = st.integers(0, 10**6).map(lambda minutes: NOW - timedelta(minutes=minutes, microseconds=minutes % 7))
@@ -29,8 +29,8 @@ def seen_tags(draw: st.DrawFn) -> tuple[SeenTag, ...]:
 
 @settings(max_examples=60, deadline=None)
 @given(seen_tags())
-def test_what_fits_is_found_again_as_it_was(seen: tuple[SeenTag, ...]) -> None:
-    found = {tag.tag: tag for tag in decode(encode(seen)).among((), NOW)}
+def test_tags_that_fit_are_found_again_as_they_were(seen: tuple[SeenTag, ...]) -> None:
+    found = {tag.tag: tag for tag in decode(encode(seen)).select((), NOW)}
 
     assert found == {tag.tag: tag for tag in seen}
 
@@ -40,14 +40,14 @@ def test_what_fits_is_found_again_as_it_was(seen: tuple[SeenTag, ...]) -> None:
 def test_no_age_is_reset_however_little_room_there_is(seen: tuple[SeenTag, ...], limit: int) -> None:
     record = encode(seen, limit)
 
-    found = {tag.tag: tag for tag in decode(record).among([tag.tag for tag in seen], NOW)}
+    found = {tag.tag: tag for tag in decode(record).select([tag.tag for tag in seen], NOW)}
 
     assert len(record) <= limit
     for tag in seen:
         again = found[tag.tag]
         assert again.first_seen <= tag.first_seen
         assert again.since <= tag.since
-        assert merged(SeenTag(tag.tag, NOW), again).since <= tag.since  # the first listing after the loss
+        assert merge(SeenTag(tag.tag, NOW), again).since <= tag.since  # the first listing after the loss
 
 
 def test_a_long_list_of_hashes_fits_a_config_map() -> None:
@@ -56,15 +56,15 @@ def test_a_long_list_of_hashes_fits_a_config_map() -> None:
 
     checkpoint = decode(encode(seen, 300_000))
 
-    assert len(checkpoint.among([tag.tag for tag in seen], NOW)) >= 0.99 * many
+    assert len(checkpoint.select([tag.tag for tag in seen], NOW)) >= 0.99 * many
     strangers = [f"stranger-{n}" for n in range(1000)]
-    assert len(checkpoint.among(strangers, NOW)) - len(checkpoint.seen) <= 20
+    assert len(checkpoint.select(strangers, NOW)) - len(checkpoint.seen) <= 20
 
 
 def test_nothing_comes_from_the_future() -> None:
     record = encode([SeenTag("later", NOW + timedelta(days=1)), SeenTag("now", NOW)])
 
-    assert [tag.tag for tag in decode(record).among((), NOW)] == ["now"]
+    assert [tag.tag for tag in decode(record).select((), NOW)] == ["now"]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_nothing_comes_from_the_future() -> None:
         zlib.compress(b"\0" * (65 << 20), 9),
     ],
 )
-def test_what_was_not_written_here_is_refused(data: bytes) -> None:
+def test_a_record_that_was_not_written_here_is_refused(data: bytes) -> None:
     with pytest.raises(CheckpointInvalid):
         decode(data)
 
@@ -93,7 +93,7 @@ def test_what_was_not_written_here_is_refused(data: bytes) -> None:
 def test_any_bytes_are_a_record_or_are_refused(data: bytes) -> None:
     for attempt in (data, zlib.compress(data)):
         try:
-            decode(attempt).among(["1.0"], NOW)
+            decode(attempt).select(["1.0"], NOW)
         except CheckpointInvalid:
             continue
 
@@ -101,7 +101,7 @@ def test_any_bytes_are_a_record_or_are_refused(data: bytes) -> None:
 A, B = "sha256:a", "sha256:b"
 
 
-def test_what_two_memories_know_of_a_tag_is_one() -> None:
+def test_two_memories_of_a_tag_are_merged() -> None:
     hour = timedelta(hours=1)
     first, later, last = (SeenTag("1", NOW + number * hour) for number in range(3))
 
@@ -109,14 +109,14 @@ def test_what_two_memories_know_of_a_tag_is_one() -> None:
         return known._replace(digest=digest, digest_seen=moved_at)
 
     # nobody saw it move: the older time
-    assert merged(later, first) == merged(first, later) == first
-    assert merged(of(later, A), first) == of(first, A)
+    assert merge(later, first) == merge(first, later) == first
+    assert merge(of(later, A), first) == of(first, A)
     # one of them saw it move to what it names: it is as old as that
     for ours, theirs in ((of(first, A), of(first, A, NOW + hour)), (of(first, A, NOW + hour), of(first, A))):
-        assert merged(ours, theirs).since == NOW + hour
+        assert merge(ours, theirs).since == NOW + hour
     # both saw the same move: the older time
-    assert merged(of(first, B, NOW + 2 * hour), of(first, B, NOW + hour)).since == NOW + hour
+    assert merge(of(first, B, NOW + 2 * hour), of(first, B, NOW + hour)).since == NOW + hour
     # they know different images: ours, unless they saw it move since
-    assert merged(of(last, B), of(first, A)) == of(first, B, NOW + 2 * hour)
-    assert merged(of(first, B, NOW + 2 * hour), of(first, A, NOW + hour)).digest == B
-    assert merged(of(first, A), of(first, B, NOW + hour)) == of(first, B, NOW + hour)
+    assert merge(of(last, B), of(first, A)) == of(first, B, NOW + 2 * hour)
+    assert merge(of(first, B, NOW + 2 * hour), of(first, A, NOW + hour)).digest == B
+    assert merge(of(first, A), of(first, B, NOW + hour)) == of(first, B, NOW + hour)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_updater.domain.tags import listings
-from image_updater.domain.tags.filters import SIGNATURES, PatternInvalid, TagFilter, matching
-from image_updater.domain.tags.listings import Listing, Listings, descending
-from image_updater.domain.tags.policies import AlphabeticalPolicy, NumericalPolicy, Policy, SemVerPolicy, ranked
+from image_updater.domain.tags.filters import SIGNATURES, PatternInvalid, TagFilter, select_matching
+from image_updater.domain.tags.listings import Listing, Listings, sort_descending
+from image_updater.domain.tags.policies import AlphabeticalPolicy, NumericalPolicy, Policy, SemVerPolicy, rank
 from image_updater.domain.tags.semver import parse_constraint, parse_tag, parse_version
 from image_updater.errors import NoTagQualifies
 
@@ -29,9 +29,9 @@ policies: st.SearchStrategy[Policy] = st.sampled_from(
 
 
 def order(listing: Listing, policy: Policy, tag_filter: TagFilter | None) -> list[str]:
-    candidates = listing.candidates(tag_filter)
+    candidates = listing.find_candidates(tag_filter)
     try:
-        return [candidates.tag(text) for text in ranked(candidates, policy, skip_unparsable=True)]
+        return [candidates.tag(text) for text in rank(candidates, policy, skip_unparsable=True)]
     except NoTagQualifies as error:
         return [f"! {error}"]
 
@@ -42,11 +42,11 @@ def test_a_listing_that_follows_another_is_what_it_would_be_alone(
     first: list[str], changes: list[tuple[bool, str]], tag_filter: TagFilter | None, policy: Policy
 ) -> None:
     kept, tags = Listings(), set(first) | {f"9.9.{n}" for n in range(60)}  # so that the changes are few
-    before = kept.listing("r", tuple(tags), [r"\.sig$"])
+    before = kept.get_listing("r", tuple(tags), [r"\.sig$"])
     order(before, policy, tag_filter)
     for is_new, changed in changes:
         (tags.add if is_new else tags.discard)(changed)
-        now = kept.listing("r", descending(tags), [r"\.sig$"])
+        now = kept.get_listing("r", sort_descending(tags), [r"\.sig$"])
         alone = Listing(tags, [r"\.sig$"])
 
         assert list(now.tags) == list(alone.tags)
@@ -106,7 +106,7 @@ def test_the_short_way_to_read_a_version_reads_it_as_the_long_one(text: str) -> 
 
 @given(st.lists(st.text(alphabet=".sig\nx", max_size=8)))
 def test_the_short_way_to_exclude_signatures_excludes_the_same(tags: list[str]) -> None:
-    assert matching(SIGNATURES, tags) == matching(f"(?:{SIGNATURES})", tags)
+    assert select_matching(SIGNATURES, tags) == select_matching(f"(?:{SIGNATURES})", tags)
 
 
 def test_a_bad_exclusion_is_told_in_the_originals_words() -> None:
@@ -114,12 +114,12 @@ def test_a_bad_exclusion_is_told_in_the_originals_words() -> None:
         Listing(["1"], ["("])
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_the_memory_of_listings_is_bounded() -> None:
     kept = Listings()
     size = listings.KEPT_LISTINGS // listings.TAG // 4
 
     for number in range(12):
-        kept.listing(f"r{number}", tuple(f"{n:08}" for n in range(size, 0, -1)), [])
+        kept.get_listing(f"r{number}", tuple(f"{n:08}" for n in range(size, 0, -1)), [])
 
     assert [key for (key, _), _ in kept._kept.items()] == [f"r{number}" for number in range(8, 12)]
 
@@ -128,12 +128,12 @@ def test_one_new_tag_of_very_many_costs_little() -> None:
     """A hundred policies on one long list: each decides anew in a few milliseconds, however long the list is."""
     tags = [f"{n // 2500}.{n // 50 % 50}.{n % 50}" for n in range(50_000)]
     kept, wanted = Listings(), [SemVerPolicy(f"<={n}.0.0") for n in range(1, 20)]
-    before = kept.listing("r", tuple(descending(tags)), [r"^.*\.sig$"])
+    before = kept.get_listing("r", tuple(sort_descending(tags)), [r"^.*\.sig$"])
     for policy in wanted:
         order_of_one(before, policy)
 
     began = time.process_time()
-    after = kept.listing("r", descending((*tags, "21.0.0")), [r"^.*\.sig$"])
+    after = kept.get_listing("r", sort_descending((*tags, "21.0.0")), [r"^.*\.sig$"])
     found = [order_of_one(after, policy) for policy in [*wanted, SemVerPolicy("*")]]
     took = time.process_time() - began
 
@@ -143,4 +143,4 @@ def test_one_new_tag_of_very_many_costs_little() -> None:
 
 
 def order_of_one(listing: Listing, policy: Policy) -> str:
-    return next(iter(ranked(listing.candidates(None), policy)))
+    return next(iter(rank(listing.find_candidates(None), policy)))

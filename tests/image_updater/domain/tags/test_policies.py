@@ -12,7 +12,7 @@ from image_updater.domain.tags.policies import (
     NumericalPolicy,
     Policy,
     SemVerPolicy,
-    number_of,
+    parse_number,
     select_latest,
 )
 from image_updater.errors import NoTagQualifies, PolicyInvalid
@@ -135,7 +135,7 @@ def test_a_hostile_pattern_takes_linear_time() -> None:
     ],
 )
 def test_numbers_as_go_reads_them(text: str, number: float) -> None:
-    assert number_of(text) == number
+    assert parse_number(text) == number
 
 
 @pytest.mark.parametrize(
@@ -161,9 +161,9 @@ def test_numbers_as_go_reads_them(text: str, number: float) -> None:
         *("0x1_p4", "0x1p_4", "0x1._8p1", "0x__1p1", "0x_.8p1", "0_x1p1", "0b_1", "0o_7", "0_"),
     ],
 )
-def test_what_is_no_number(text: str) -> None:
+def test_a_text_that_is_not_a_number_does_not_qualify(text: str) -> None:
     with pytest.raises(NoTagQualifies):
-        number_of(text)
+        parse_number(text)
 
 
 def test_a_bad_range_is_a_bad_policy_even_without_tags() -> None:

@@ -51,7 +51,7 @@ def with_exclusions(*patterns: str) -> ImageRepository:
         (plan(SCANNED, after=-9999), Wait(600.0)),
     ],
 )
-def test_why_a_repository_is_listed(decided: Scan | Wait, expected: Scan | Wait) -> None:
+def test_a_repository_is_listed_for_its_reason_or_waits(decided: Scan | Wait, expected: Scan | Wait) -> None:
     assert decided == expected
 
 

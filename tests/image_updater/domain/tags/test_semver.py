@@ -48,7 +48,7 @@ def test_the_order_of_the_specification() -> None:
 @pytest.mark.parametrize(
     "text", ["", "1.2.3.4", "1.2.3-", "1.2.3-01", "v", "a.b.c", "1.2.3-a..b", "18446744073709551616.0.0", "1.2.3\n"]
 )
-def test_what_is_no_version(text: str) -> None:
+def test_a_text_that_is_not_a_version_is_none(text: str) -> None:
     assert parse_version(text) is None
 
 
@@ -102,7 +102,7 @@ def test_a_prerelease_passes_a_group_that_names_one() -> None:
 
 
 @pytest.mark.parametrize("text", ["1.0.0p", "1x", "x1", "-1", "a", "", "1..2", ">=>= 1", "1.2.3.4", "1,,2", "|", "1|2"])
-def test_what_is_no_constraint(text: str) -> None:
+def test_a_text_that_is_not_a_constraint_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="constraint"):
         parse_constraint(text)
 
