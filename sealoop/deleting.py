@@ -12,7 +12,16 @@ from typing import Any, Literal
 
 import click
 
-from gitops_core.errors import Expired, GitOpsError, KindUnknown, NotFound
+from gitops_core.errors import (
+    BadRequest,
+    Conflict,
+    Expired,
+    Forbidden,
+    GitOpsError,
+    Invalid,
+    KindUnknown,
+    NotFound,
+)
 from gitops_core.meta import Manifest, ObjectRef
 from gitops_core.ports import Cluster, Query
 from sealoop.kinds import NAMESPACE, explain, find_asked, parse_ref, place, write_name
@@ -56,6 +65,9 @@ async def delete_all(cluster: Cluster, words: Sequence[str], manifests: Sequence
             failures += not how.ignore_not_found
             if not how.ignore_not_found:
                 click.echo(f"Error: {explain(found, error)}", err=True)
+        except (Forbidden, Conflict, Invalid, BadRequest) as error:
+            failures += 1
+            click.echo(f"Error: {explain(found, error)}", err=True)
     if how.wait and not how.dry_run:
         try:
             async with asyncio.timeout(how.timeout):
@@ -69,15 +81,20 @@ async def delete_all(cluster: Cluster, words: Sequence[str], manifests: Sequence
 
 
 async def _delete(cluster: Cluster, ref: ObjectRef, how: Deleting) -> list[tuple[ObjectRef, str]]:
-    live = await cluster.get(ref)
-    if live is None:
-        raise NotFound(ref)
-    uid = live["metadata"]["uid"]
+    """Returns what to wait for: nothing, where we may delete and not look."""
+    try:
+        live = await cluster.get(ref)
+    except Forbidden:
+        uid = ""
+    else:
+        if live is None:
+            raise NotFound(ref)
+        uid = live["metadata"]["uid"]
     propagations: dict[str, Literal["Background", "Foreground", "Orphan"]]
     propagations = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
     await cluster.delete(ref, uid=uid, propagation=propagations[how.cascade], dry_run=how.dry_run)
     click.echo(f"{write_name(ref.kind, ref.key.name)} deleted{' (server dry run)' if how.dry_run else ''}")
-    return [(ref, uid)]
+    return [(ref, uid)] if uid else []
 
 
 async def _choose(

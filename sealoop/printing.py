@@ -23,6 +23,7 @@ from sealoop.kinds import write_name
 from sealoop.terminals import make_visible
 
 NONE = "<none>"
+_MOST_HOSTS = 3
 
 Cell = Callable[[Manifest, datetime], str]
 
@@ -188,9 +189,37 @@ def _labels(path: str) -> Cell:
     return cell
 
 
+def _or_none(path: str, type_: str = "string") -> Cell:
+    cell = make_cell(path, type_)
+    return lambda manifest, now: cell(manifest, now) or NONE
+
+
+def _hosts(ingress: Manifest, _: datetime) -> str:
+    hosts = [str(host) for host in find_at(ingress, ".spec.rules[*].host") if host]
+    more = f" + {len(hosts) - _MOST_HOSTS} more..." if len(hosts) > _MOST_HOSTS else ""
+    return ",".join(hosts[:_MOST_HOSTS]) + more or "*"
+
+
+def _address(ingress: Manifest, _: datetime) -> str:
+    found = find_at(ingress, ".status.loadBalancer.ingress[*]")
+    return ",".join(sorted({str(at_) for each in found if (at_ := each.get("ip") or each.get("hostname"))}))
+
+
+def _role(binding: Manifest, _: datetime) -> str:
+    return "/".join(str(word) for name in ("kind", "name") for word in find_at(binding, f".roleRef.{name}"))
+
+
 def _selector(manifest: Manifest, _: datetime) -> str:
     """Write what a workload's selector selects, as `get -l` takes it."""
-    found = next(iter(find_at(manifest, ".spec.selector")), None) or {}
+    return _selected(manifest, ".spec.selector")
+
+
+def _pods_selected(policy: Manifest, _: datetime) -> str:
+    return _selected(policy, ".spec.podSelector")
+
+
+def _selected(manifest: Manifest, path: str) -> str:
+    found = next(iter(find_at(manifest, path)), None) or {}
     labels = {key: f"{key}={value}" for key, value in (found.get("matchLabels") or {}).items()}
     expressions = [(each.get("key", ""), _requirement(each)) for each in found.get("matchExpressions") or ()]
     return ",".join(text for _, text in sorted([*labels.items(), *expressions])) or NONE
@@ -293,6 +322,26 @@ BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
         *_POD_TEMPLATE,
         _SELECTOR,
     ),
+    ("batch", "CronJob"): (
+        Column("SCHEDULE", 0, make_cell(".spec.schedule")),
+        Column("TIMEZONE", 0, _or_none(".spec.timeZone")),
+        Column("SUSPEND", 0, lambda job, _: str(find_at(job, ".spec.suspend") == [True])),
+        Column("ACTIVE", 0, _count(".status.active")),
+        Column("LAST SCHEDULE", 0, _or_none(".status.lastScheduleTime", "date")),
+        _AGE,
+        Column("CONTAINERS", 1, make_cell(".spec.jobTemplate.spec.template.spec.containers[*].name")),
+        Column("IMAGES", 1, make_cell(".spec.jobTemplate.spec.template.spec.containers[*].image")),
+    ),
+    ("networking.k8s.io", "Ingress"): (
+        Column("CLASS", 0, _or_none(".spec.ingressClassName")),
+        Column("HOSTS", 0, _hosts),
+        Column("ADDRESS", 0, _address),
+        Column("PORTS", 0, lambda ingress, _: "80, 443" if any(find_at(ingress, ".spec.tls")) else "80"),
+        _AGE,
+    ),
+    ("networking.k8s.io", "NetworkPolicy"): (Column("POD-SELECTOR", 0, _pods_selected), _AGE),
+    ("rbac.authorization.k8s.io", "RoleBinding"): (Column("ROLE", 0, _role), _AGE),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): (Column("ROLE", 0, _role), _AGE),
     ("coordination.k8s.io", "Lease"): (Column("HOLDER", 0, make_cell(".spec.holderIdentity")), _AGE),
 }
 

@@ -37,7 +37,7 @@ class Showing:
 
 
 async def show(cluster: Cluster, words: Sequence[str], how: Showing) -> int:
-    """Print what is asked for; returns how many named objects there are not.
+    """Print what is asked for; returns how many named objects there are not, and how often looking is forbidden.
 
     Raises:
         UsageError: the words and the options do not go together.
@@ -49,18 +49,20 @@ async def show(cluster: Cluster, words: Sequence[str], how: Showing) -> int:
     failures = 0
     version = ""
     for one in asked:
-        manifests, missing, version = await _find(cluster, one, how)
+        manifests, errors, version = await _find(cluster, one, how)
         found.append((one, manifests))
-        failures += 0 if how.ignore_not_found else len(missing)
-        for error in () if how.ignore_not_found else missing:
+        told = [error for error in errors if not (how.ignore_not_found and isinstance(error, NotFound))]
+        failures += len(told)
+        for error in told:
             click.echo(f"Error: {error}", err=True)
+    if failures and not how.watch and not any(manifests for _, manifests in found):
+        return failures
     display = Display(how, several=len(asked) > 1)
     if how.watch:
         for one, manifests in found:
             await _follow(cluster, one, manifests, version, display, how)
     elif how.output in ("yaml", "json"):
-        if failures < named or not named:
-            display.document([m for _, manifests in found for m in manifests], single=named == 1)
+        display.document([m for _, manifests in found for m in manifests], single=named == 1)
     else:
         await _tables(cluster, found, display, how, named)
     return failures
@@ -79,17 +81,33 @@ def scope(served: ApiResource, how: Showing) -> str:
     return "" if how.all_namespaces or not served.namespaced else how.namespace
 
 
-async def _find(cluster: Cluster, asked: Asked, how: Showing) -> tuple[list[Manifest], list[NotFound], str]:
-    """Return the objects, the named ones that are not there, and where a watch goes on."""
+async def _find(cluster: Cluster, asked: Asked, how: Showing) -> tuple[list[Manifest], list[ClusterError], str]:
+    """Return the objects, why others are not among them, and where a watch goes on."""
     served, names = asked
     if not names or how.watch:
         query = Query(served.kind, scope(served, how), how.selector, names[0] if names else "")
-        found, version = await list_all(cluster, query)
+        try:
+            found, version = await list_all(cluster, query)
+        except Forbidden as error:
+            if how.watch:
+                raise
+            return [], [error], ""
         missing = [NotFound(parse_ref(served, query.namespace, name)) for name in names if not found]
-        return printing.sort_for_reading(served.kind, found), missing, version
-    refs = [parse_ref(served, how.namespace, name) for name in names]
-    live = [(ref, await cluster.get(ref)) for ref in refs]
-    return [m for _, m in live if m is not None], [NotFound(ref) for ref, m in live if m is None], ""
+        return printing.sort_for_reading(served.kind, found), [*missing], version
+    live: list[Manifest] = []
+    errors: list[ClusterError] = []
+    for name in names:
+        ref = parse_ref(served, how.namespace, name)
+        try:
+            manifest = await cluster.get(ref)
+        except Forbidden as error:
+            errors.append(error)
+        else:
+            if manifest is None:
+                errors.append(NotFound(ref))
+            else:
+                live.append(manifest)
+    return live, errors, ""
 
 
 async def list_all(cluster: Cluster, query: Query) -> tuple[list[Manifest], str]:

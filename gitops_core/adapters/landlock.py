@@ -47,7 +47,7 @@ class _Machine(NamedTuple):
 # pidfd_open, pidfd_getfd, mount_setattr.
 _EVERYWHERE = (424, 425, 426, 427, 428, 429, 430, 431, 432, 433, 434, 438, 442)
 _CLONE3 = 435
-_MACHINES = {
+MACHINES = {
     # socket connect accept sendto sendmsg bind listen socketpair; fork; kill ptrace process_vm_*; unshare setns mount
     # umount2 pivot_root chroot; bpf perf_event_open keyctl add_key request_key userfaultfd *_handle_at memfd_create;
     # kexec_load *_module; System V and POSIX queues, semaphores and memory. vfork stays: it starts the program itself.
@@ -80,7 +80,7 @@ def read_abi() -> int:
 
 def has_filters() -> bool:
     """Tell whether we know this machine's system calls."""
-    return platform.machine() in _MACHINES
+    return platform.machine() in MACHINES
 
 
 def restrict_files(readable: Iterable[str], executable: Iterable[str], version: int) -> None:
@@ -110,7 +110,7 @@ def restrict_calls(*, may_fork: bool = False) -> None:
     Args:
         may_fork: whether making a process stays possible, where the program is not started by vfork.
     """
-    machine = _MACHINES[platform.machine()]
+    machine = MACHINES[platform.machine()]
     lines = [
         struct.pack("HBBI", 0x20, 0, 0, 4),  # the architecture of the call
         struct.pack("HBBI", 0x15, 1, 0, machine.audit),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -63,6 +64,76 @@ def test_a_new_embedded_cluster_says_how_it_gets_to_know_our_kinds(tmp_path: Pat
     assert made.returncode == 0, made.stderr
     assert done.returncode == 1
     assert "on an embedded cluster: sealoop run --local DIR\n" in done.stderr
+
+
+HOSTS = [{"host": f"{letter}.example.com"} for letter in "abcd"]
+POD = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "busybox"}]}}
+JOB = {"schedule": "0 * * * *", "jobTemplate": {"spec": {"template": POD}}}
+BACKEND = {"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}
+SELECTED = {"podSelector": {"matchLabels": {"app": "web"}}}
+OBJECTS: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("batch/v1", "CronJob", "plain", {"spec": JOB}),
+    ("batch/v1", "CronJob", "paused", {"spec": {**JOB, "suspend": True, "timeZone": "Europe/Berlin"}}),
+    ("networking.k8s.io/v1", "Ingress", "plain", {"spec": BACKEND}),
+    (
+        "networking.k8s.io/v1",
+        "Ingress",
+        "hosts",
+        {"spec": {"ingressClassName": "nginx", "tls": [{"hosts": ["a.example.com"]}], "rules": HOSTS}},
+    ),
+    ("networking.k8s.io/v1", "NetworkPolicy", "chosen", {"spec": SELECTED}),
+    ("networking.k8s.io/v1", "NetworkPolicy", "all", {"spec": {"podSelector": {}}}),
+    (
+        "rbac.authorization.k8s.io/v1",
+        "RoleBinding",
+        "bound",
+        {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}},
+    ),
+]
+
+
+def cells(table: str) -> list[list[str]]:
+    """The words of each line, with one age for all."""
+    lines = (re.sub(r"\b\d+s$", "1s", line.rstrip()) for line in table.splitlines())
+    return [re.split(r" {2,}", line) for line in lines]
+
+
+def test_tables_of_built_in_kinds_are_kubectls(control_plane: ControlPlane, tmp_path: Path) -> None:
+    place = control_plane.namespace("tables")
+    manifests = [
+        {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": place}, **fields}
+        for version, kind, name, fields in OBJECTS
+    ]
+    stdin = "".join(map(json.dumps, manifests))
+    applied = command("apply", "-f", "-", home=tmp_path, stdin=stdin, KUBECONFIG=str(control_plane.kubeconfig))
+    assert applied.returncode == 0, applied.stderr
+
+    for kind in ("cronjobs", "ingresses", "networkpolicies", "rolebindings"):
+        ours = command("get", kind, "-n", place, home=tmp_path, KUBECONFIG=str(control_plane.kubeconfig))
+
+        assert cells(ours.stdout) == cells(control_plane.kubectl("get", kind, "-n", place))
+
+
+def test_what_is_forbidden_keeps_the_rest_from_nobody(control_plane: ControlPlane, tmp_path: Path) -> None:
+    place = control_plane.namespace("partly")
+    config = {"KUBECONFIG": str(control_plane.user("partly"))}
+    control_plane.grant("partly", ["list", "delete"], ["configmaps"], namespace=place)
+    for name in ("a", "b"):
+        control_plane.kubectl("create", "configmap", name, "-n", place)
+
+    shown = command("get", "secrets,cm", "-n", place, "-o", "name", home=tmp_path, **config)
+    alone = command("get", "secrets", "-n", place, "-o", "json", home=tmp_path, **config)
+    manifests = json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}) + json.dumps(
+        config_map("a")
+    )
+    deleted = command("delete", "-f", "-", "-n", place, home=tmp_path, stdin=manifests, **config)
+
+    assert (shown.returncode, shown.stdout) == (1, "configmap/a\nconfigmap/b\n")
+    assert 'User "partly" cannot list resource "secrets"' in shown.stderr
+    assert (alone.returncode, alone.stdout) == (1, "")
+    assert (deleted.returncode, deleted.stdout) == (1, "configmap/a deleted\n")
+    assert 'User "partly" cannot delete resource "secrets"' in deleted.stderr
+    assert control_plane.kubectl("get", "cm", "-n", place, "-o", "name") == "configmap/b\n"
 
 
 def test_the_namespace_is_that_of_the_context(control_plane: ControlPlane, tmp_path: Path) -> None:
