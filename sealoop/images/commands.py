@@ -53,7 +53,7 @@ Exit codes: 0 all done (whether or not there was something to commit), 1 somethi
     metavar="HOST[:PORT]",
     default="",
     envvar="SEALOOP_GIT_HOST",
-    help="Send the token to this host, and nowhere else. Default: where all automations push to, when that is one host.",
+    help="Send the token to this host only. Default: where all automations push to, when that is one host.",
 )
 @click.option(
     "--docker-config",
