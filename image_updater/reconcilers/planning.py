@@ -66,6 +66,7 @@ async def plan_together(platform: Platform, remote: GitRemote, base: Revision, p
     for part in sorted(parts, key=lambda part: part.automation.key):
         try:
             made = await plan_part(platform, remote, base, part, edits)
+        # another automation's trouble is reported by itself, and must not keep this one from its commit
         except UpdateFailed:
             if part is own:
                 raise
