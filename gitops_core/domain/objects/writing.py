@@ -127,8 +127,8 @@ def plan_apply(
         ) from None
     except TypeFault as fault:
         kind = f"{serving.kind.api_version}, Kind={serving.kind.kind}"
-        told = _GIVEN.sub("got ***", str(fault)) if serving.kind.kind == "Secret" else str(fault)  # never a value
-        raise Invalid(ref, f"failed to create typed patch object ({ref.key}; {kind}): {told}") from None
+        shown = _GIVEN.sub("got ***", str(fault)) if serving.kind.kind == "Secret" else str(fault)  # never a value
+        raise Invalid(ref, f"failed to create typed patch object ({ref.key}; {kind}): {shown}") from None
     merged = serving.admit(_place(serving, merged), merged=True)
     if live is None:
         metadata = dict(merged["metadata"])

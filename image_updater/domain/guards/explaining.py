@@ -35,8 +35,10 @@ def explain_tags(request: Request) -> tuple[Verdict, ...]:
         if isinstance(decision, Chosen) and tag == chosen:
             found.append(_explain_choice(decision))
         else:
-            said = judge.judge(tag, text)
-            found.append(said if isinstance(said, Verdict) else _explain_need(tag, said, chosen if reached else ""))
+            judged = judge.judge(tag, text)
+            found.append(
+                judged if isinstance(judged, Verdict) else _explain_need(tag, judged, chosen if reached else "")
+            )
     known = {verdict.tag for verdict in found}
     if isinstance(decision, Chosen) and chosen not in known:  # taken back to a tag that the policy would not choose
         found.append(_explain_choice(decision))

@@ -123,15 +123,15 @@ def import_argo(manifests: Iterable[Manifest], namespace: str = "") -> Imported:
         home = namespace or str(application["metadata"].get("namespace", "argocd"))
         wholes, parts = taken.setdefault(home, (set(), set()))
         draft = _Draft(application, home, find_source(application), parts)
-        said = (
+        spec = (
             updaters.find_settings(application, draft.note)
             if updaters.manifests
             else read_annotations(application, draft.note)
         )
-        if said is not None:
-            for settings in said.images:
+        if spec is not None:
+            for settings in spec.images:
                 _image(draft, settings)
-            objects += _assemble(draft, said, wholes)
+            objects += _assemble(draft, spec, wholes)
         notes += draft.notes
     if not applications:
         notes.append("there is no Application among the manifests: nothing to import")
@@ -252,9 +252,9 @@ def _make_choice(draft: _Draft, settings: Settings, constraint: str, name: str) 
 
 def _write_allowed(settings: Settings) -> str | None:
     """Return the pattern that tags must match; "" for any, None where nothing does."""
-    said = settings.get("allow-tags") or settings.get("tag-match") or "any"
-    kind, colon, pattern = said.partition(":")
-    if said.lower() == "any":
+    text = settings.get("allow-tags") or settings.get("tag-match") or "any"
+    kind, colon, pattern = text.partition(":")
+    if text.lower() == "any":
         return ""
     if not colon or kind.lower() != "regexp":
         return None
