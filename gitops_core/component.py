@@ -7,20 +7,29 @@ Kustomization    its source's artifact, the readiness of its dependencies, and w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gitops_core.api import KINDS, GitRepository, Kustomization, Receiver
-from gitops_core.domain.sync.dependencies import dependency_keys, source_key
-from gitops_core.domain.sync.labels import OWNER_NAME
+from gitops_core.domain.sync.dependencies import dependency_keys, source_of
+from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
-from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.ports import Query, Renderer
-from gitops_core.reconcilers import Folders, GitRepositoryReconciler, KustomizationReconciler, ReceiverReconciler
+from gitops_core.meta import ObjectKey, ObjectRef, Resource
+from gitops_core.ports import Clock, Cluster, Compute, Pushes, Query, Renderer
+from gitops_core.reconcilers import (
+    Folders,
+    GitRepositoryReconciler,
+    GitSource,
+    KustomizationReconciler,
+    ReceiverReconciler,
+    Webhooks,
+)
+from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.runtime.controlling import is_significant
 from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
+from gitops_core.runtime.routes import Route
 
 WATCHED_SECRETS = "reconcile.fluxcd.io/watch=Enabled"
 
@@ -33,25 +42,34 @@ APPLIES = (
 component = Component(name="gitops", kinds=KINDS, permissions=(*RUNTIME, *PERMISSIONS), applies=APPLIES)
 
 
-def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any], ...]:
-    folders = Folders(platform.cluster, platform.git, platform.compute)
+def source_kinds(platform: Platform) -> SourceKinds:
+    """Return the table of all that Kustomizations may be applied from."""
+    return {"GitRepository": GitSource(platform.cluster, platform.git)}
+
+
+def controllers(
+    platform: Platform, renderer: Renderer, sources: Callable[[Platform], SourceKinds] = source_kinds
+) -> tuple[Controller[Any], ...]:
+    kinds = sources(platform)
+    folders = Folders(kinds, platform.compute)
     return (
         Controller(
             GitRepository,
-            GitRepositoryReconciler(folders, platform.clock),
+            GitRepositoryReconciler(GitSource(platform.cluster, platform.git), folders, platform.clock),
             references=_repository_references,
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
         ),
         Controller(
             Kustomization,
             KustomizationReconciler(platform, folders, renderer),
-            references=_kustomization_references,
+            references=lambda wanted: _kustomization_references(wanted, kinds),
             watches=(
-                Watch(Query(GitRepository.KIND), GitRepository, _artifact_changed),
+                *(Watch(Query(kind.type_.KIND), kind.type_, _new_artifact(kind)) for kind in kinds.values()),
                 Watch(Query(Kustomization.KIND), Kustomization, _readiness_changed),
             ),
             significant=_is_asked_for,
             observed_labels=OWNER_NAME,
+            acts_on={NAMED_BY: kinds},
         ),
         Controller(
             Receiver,
@@ -60,6 +78,11 @@ def controllers(platform: Platform, renderer: Renderer) -> tuple[Controller[Any]
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
         ),
     )
+
+
+def routes(cluster: Cluster, clock: Clock, compute: Compute, pushes: Pushes) -> tuple[Route, ...]:
+    """Receivers' webhooks. They only wake, so that every replica may take them."""
+    return (Route("/hook/{digest}", Webhooks(cluster, clock, compute, pushes)),)
 
 
 def _repository_references(wanted: GitRepository) -> Iterable[ObjectRef]:
@@ -72,9 +95,10 @@ def _receiver_references(wanted: Receiver) -> Iterable[ObjectRef]:
         yield ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.secret_ref.name))
 
 
-def _kustomization_references(wanted: Kustomization) -> Iterable[ObjectRef]:
-    if wanted.spec.source_ref.kind == GitRepository.KIND.kind:
-        yield ObjectRef(GitRepository.KIND, source_key(wanted))
+def _kustomization_references(wanted: Kustomization, kinds: SourceKinds) -> Iterable[ObjectRef]:
+    name, key = source_of(wanted)
+    if name in kinds:
+        yield ObjectRef(kinds[name].type_.KIND, key)
     yield from (ObjectRef(Kustomization.KIND, key) for key in dependency_keys(wanted))
 
 
@@ -83,14 +107,14 @@ def _is_asked_for(old: Kustomization, new: Kustomization) -> bool:
     return is_significant(old, new) or any(before.get(name) != after.get(name) for name in (CONFIRM, LIMIT))
 
 
-def _artifact_changed(old: GitRepository | None, new: GitRepository | None) -> bool:
-    return _artifact(old) != _artifact(new)
+def _new_artifact(kind: SourceKind[Any]) -> Callable[[Any, Any], bool]:
+    """Return what tells whether the artifact of a source of that kind changed."""
 
+    def told(source: Resource | None) -> tuple[str, str] | None:
+        artifact = kind.artifact(source) if source is not None else None
+        return (artifact.revision, artifact.digest) if artifact is not None else None
 
-def _artifact(source: GitRepository | None) -> tuple[str, str] | None:
-    if source is None or source.status.artifact is None:
-        return None
-    return source.status.artifact.revision, source.status.artifact.digest
+    return lambda old, new: told(old) != told(new)
 
 
 def _readiness_changed(old: Kustomization | None, new: Kustomization | None) -> bool:

@@ -200,8 +200,12 @@ class RefNotFound(GitError):
     """The remote has no such branch, tag or commit, or is empty."""
 
 
+class TreeLost(GitError):
+    """Files that were kept are not here any more: who needs them brings them again."""
+
+
 class PathNotFound(TransientError):
-    """A commit has no such folder."""
+    """A commit, or another artifact, has no such folder."""
 
     reason = "ArtifactFailed"
 
@@ -260,3 +264,7 @@ class CredentialsInvalid(TransientError):
     """A Secret that should hold registry credentials is missing or does not."""
 
     reason = "AuthenticationFailed"
+
+
+class PayloadInvalid(ValueError):
+    """A webhook's body is not what such a sender sends; the message quotes nothing of it."""

@@ -255,7 +255,7 @@ class Revision(NamedTuple):
 
 
 class Tree(Mapping[str, bytes]):
-    """The regular files below one folder of a commit: contents by path, "/" between parts, relative to that folder.
+    """The regular files below one folder of a source: contents by path, "/" between parts, relative to that folder.
 
     A checkout as a value. `oid` is the Git object id of the folder's tree, so equal oids mean equal contents and what
     was computed from one may be kept for the other. Listing is cheap; contents may be read on first access.

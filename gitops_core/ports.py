@@ -6,7 +6,7 @@ translate every failure into gitops_core.errors, retry only what their peer turn
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -163,10 +163,16 @@ class Cluster(Protocol):
         """
         ...
 
-    def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
+    def watch(
+        self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[T]]:
         """Yield every change after `resource_version`, in order, with bookmarks; ends when the server ends it.
 
         An object whose labels stop to match a selector is DELETED, one that begins to match ADDED.
+
+        Args:
+            seconds: after how many to end it, three at least. Servers send a bookmark before an end that they know, two
+                seconds before it: who wants to know soon how far a quiet kind is asks for a short watch.
 
         Raises:
             Expired: that version is no longer remembered; list again.
@@ -246,8 +252,16 @@ class Cluster(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Change(Generic[T]):
+    """What became of one object; None stands for: there is none."""
+
+    old: T | None
+    new: T | None
+
+
 class Objects(Protocol):
-    """Our own kinds as this process's watches see them: reading one costs no request."""
+    """Our own kinds as this process's watches see them, whether it leads or stands by: reading one costs no request."""
 
     async def get(self, type_: type[R], key: ObjectKey) -> R | None:
         """Return the object as last seen, or None. A kind that no controller watches is read from the cluster."""
@@ -255,6 +269,13 @@ class Objects(Protocol):
 
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
         """Return every object of the kind ("" for all namespaces) as last seen, ordered by key; else as `get` does."""
+        ...
+
+    def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
+        """What there is (`old` None), then every change, without end: to be closed. A kind may be watched for it.
+
+        Who reads slowly gets for each object one change, from what was read of it last to what it is now.
+        """
         ...
 
 
@@ -282,6 +303,28 @@ class Statuses(Protocol):
         Only the fields that differ from `resource.status` are sent; fields that we do not know stay as they are.
         Conditions, observedGeneration and lastHandledReconcileAt are the runtime's and are not touched.
         """
+        ...
+
+
+class Pushes(Protocol):
+    """What was pushed elsewhere, as webhooks say it: objects of one kind are told of it, where others are woken."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    def read(self, type_: str, headers: Mapping[str, str], body: bytes) -> Sequence[Any]:
+        """What a sender of a Receiver's spec.type tells; () when it tells of something else. Pure.
+
+        Args:
+            headers: by their names in lower case.
+
+        Raises:
+            PayloadInvalid.
+        """
+        ...
+
+    async def tell(self, key: ObjectKey, pushed: Iterable[Any]) -> bool:
+        """Whether some of it is the object's, which knows it then. Raises ClusterError."""
         ...
 
 
@@ -441,6 +484,29 @@ class GitRemote(Protocol):
         ...
 
 
+class Trees(Protocol):
+    """Files that come from no commit (the layers of an image, a bucket, a chart), kept as Git keeps a folder.
+
+    Equal files have equal ids. What is kept may be lost at any time: who needs it brings it again.
+    """
+
+    async def add(self, files: Mapping[str, bytes]) -> str:
+        """Keep `files`, by path, and return the id of their tree.
+
+        Raises:
+            GitError: a path leaves the folder, or is below a file; the disk is full.
+        """
+        ...
+
+    async def tree(self, oid: str, path: str = "") -> Tree:
+        """Return the folder `path` of a tree that was added; "" is all of it.
+
+        Raises:
+            PathNotFound: it has no such folder; TreeLost: it is not kept, or not any more.
+        """
+        ...
+
+
 class Git(Protocol):
     def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:
         """Return a handle; nothing is sent yet. Raises StalledError: the URL is not one of http, https, ssh (or file).
@@ -448,6 +514,10 @@ class Git(Protocol):
         Args:
             timeout: seconds that each Git command may take.
         """
+        ...
+
+    def trees(self, name: str) -> Trees:
+        """Return what is kept under `name`, which no other name shares; nothing happens yet."""
         ...
 
     async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:

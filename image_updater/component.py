@@ -15,7 +15,6 @@ from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.registries import SERVICE_ACCOUNT, named_for_access, registry_access
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
-from image_updater.domain.files.inventory import MOST_REPORTED
 from image_updater.domain.guards.gates import APPROVE
 from image_updater.domain.registry.pushes import PUSHED
 from image_updater.domain.tags.choices import get_repository_key
@@ -68,13 +67,8 @@ def controllers(
     reader: ImageReader,
     logins: CloudLogins | None = None,
     forges: Forges | None = None,
-    most_reported: int = MOST_REPORTED,
 ) -> tuple[Controller[Any], ...]:
-    """Make the controllers of all four kinds.
-
-    Args:
-        most_reported: how many places that are not applied the status of an automation names.
-    """
+    """Make the controllers of all four kinds."""
     listings = Listings()
     repositories = ImageRepositoryReconciler(
         platform.cluster,
@@ -121,7 +115,7 @@ def controllers(
             ),
             significant=is_another_policy,
         ),
-        _make_automations(ImageUpdateAutomationReconciler(platform, proposals, most_reported)),
+        _make_automations(ImageUpdateAutomationReconciler(platform, proposals)),
         _make_guards(platform, catalog, health),
     )
 

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import click
 
+from gitops_core.runtime.policy import Policy
 from sealoop.clusters import Connection, connection_options
+from sealoop.limits import limited
 from sealoop.locks import only_process_in
 from sealoop.settings import LogStyle, Settings, default_hooks, default_identity, default_listen, default_state_dir
+from sealoop.shards import Shard
 
 
 @click.command(
@@ -21,6 +24,8 @@ Examples:
   sealoop run --local ./state -f manifests/ -R     with these objects in it
   sealoop run --context test --listen :9090        the cluster that kubectl talks to
   sealoop run --log-format json                    in a Pod: as its service account
+  sealoop run --watch-label-selector '!sharding.fluxcd.io/key'
+                                                   all objects but those that other processes have by their labels
 \b
 It ends with 0 after SIGTERM or SIGINT, when what is under way is finished; a second signal ends it at once.
 kill -9 does no harm either: the next process goes on."""
@@ -41,6 +46,22 @@ kill -9 does no harm either: the next process goes on."""
     "--hooks",
     metavar="HOST:PORT",
     help='Where registries\' webhooks arrive (see Receiver); "" for none. Default: none with --local, :9292.',
+)
+@click.option(
+    "--watch-namespace", metavar="NAME", default="", help="Reconcile the objects of this namespace only. Default: all."
+)
+@click.option(
+    "--watch-label-selector",
+    metavar="SELECTOR",
+    default="",
+    help="Reconcile objects with these labels only, as 'sharding.fluxcd.io/key=shard1'. Default: all.",
+)
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="Another limit than the default, as build-memory=2Gi (see docs/operations.md).",
 )
 @click.option("--leader-election/--no-leader-election", default=True, show_default=True)
 @click.option(
@@ -70,6 +91,9 @@ def run(
     state_dir: Path | None,
     listen: str | None,
     hooks: str | None,
+    watch_namespace: str,
+    watch_label_selector: str,
+    limits: tuple[str, ...],
     leader_election: bool,
     lease_namespace: str,
     grace_period: float,
@@ -79,6 +103,14 @@ def run(
     """Run the service: watch, reconcile, sync, bump."""
     if files and connection.local is None:
         raise click.UsageError("-f goes with --local; for a real cluster say `sealoop apply -f` or kubectl apply")
+    try:
+        shard = Shard.parsed(watch_namespace, watch_label_selector)
+    except ValueError as error:
+        raise click.UsageError(f"--watch-namespace, --watch-label-selector: {error}") from error
+    try:
+        policy = limited(Policy(file_remotes=connection.local is not None), limits)
+    except ValueError as error:
+        raise click.UsageError(f"--limit: {error}") from error
     state = (state_dir or default_state_dir(connection.local)).absolute()
     listening = default_listen(connection.local) if listen is None else listen
     settings = Settings(
@@ -88,6 +120,8 @@ def run(
         state_dir=state,
         listen=listening,
         hooks=default_hooks(connection.local, listening) if hooks is None else hooks,
+        shard=shard,
+        policy=policy,
         leader_election=leader_election and connection.local is None,
         lease_namespace=lease_namespace,
         identity=f"{default_identity()}-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}",

@@ -20,10 +20,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.git import GitMirrors
+from gitops_core.adapters.git.reading import Limits as GitLimits
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
 from gitops_core.adapters.oci import OciRegistry, SdkLogins
 from gitops_core.adapters.sandbox import Confinement, remove_stale_folders
+from gitops_core.adapters.sandbox import Limits as BuildLimits
 from gitops_core.meta import Manifest
 from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime import process
@@ -31,6 +33,7 @@ from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.computing import IN_PLACE, Threads
 from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.process import Health
 from gitops_core.runtime.pulse import watch_loop
 from gitops_core.schema import cel, crd
@@ -44,7 +47,7 @@ from sealoop.endpoints import serving
 from sealoop.hooks import receiving
 from sealoop.missing import tell_what_is_missing
 from sealoop.settings import Settings
-from sealoop.wiring import KINDS, Ports, controllers
+from sealoop.wiring import KINDS, Ports, controllers, routes
 from secrets_sync.adapters import provider_factories
 
 log = logging.getLogger("sealoop")
@@ -93,7 +96,7 @@ async def reconcile(
     stack: contextlib.AsyncExitStack,
 ) -> None:
     """Open the packages' adapters (closed with `stack`), then run everything until `stop` is set."""
-    clock, chance = SystemClock(), SystemChance()
+    clock, chance, policy = SystemClock(), SystemChance(), settings.policy
     metrics, health = Metrics(CollectorRegistry()), Health()
     sys.setswitchinterval(SWITCH)
     compute = stack.enter_context(contextlib.closing(Threads(metrics)))
@@ -101,11 +104,11 @@ async def reconcile(
     if settings.listen:
         await stack.enter_async_context(serving(settings.listen, metrics.registry, health))
     if settings.hooks:
-        await stack.enter_async_context(receiving(settings.hooks, cluster, clock, compute))
-    git = GitMirrors(settings.state_dir / "git", allow_file=settings.connection.local is not None)
+        await stack.enter_async_context(receiving(settings.hooks, routes(cluster, clock, compute), clock, policy))
+    git = git_mirrors(settings.state_dir, policy)
     stack.push_async_callback(git.close)
     prepare_for_builds()
-    ports = await opened_ports(settings.state_dir, clock, stack, compute)
+    ports = await opened_ports(settings.state_dir, clock, stack, compute, policy)
     if settings.connection.local is not None:
         if not cel.is_installed():
             log.warning(cel.UNCHECKED)
@@ -116,7 +119,7 @@ async def reconcile(
         namespace = settings.lease_namespace if settings.leader_election else ""
         beside = asyncio.create_task(tell_what_is_missing(cluster, [kind.KIND for kind in KINDS], namespace))
     stack.push_async_callback(ended, beside)
-    lease = LeaseSettings(settings.lease_namespace, "sealoop", settings.identity)
+    lease = LeaseSettings(settings.lease_namespace, settings.shard.lease, settings.identity)
     await process.run(
         cluster=cluster,
         git=git,
@@ -126,17 +129,30 @@ async def reconcile(
         settings=process.Settings(
             lease=lease if settings.leader_election else None,
             instance=settings.identity,
+            namespace=settings.shard.namespace,
+            labels=settings.shard.labels,
             grace=settings.grace_period,
         ),
         stop=stop,
         metrics=metrics,
         health=health,
         compute=compute,
+        policy=policy,
     )
 
 
+def git_mirrors(state_dir: Path, policy: Policy) -> GitMirrors:
+    """Git as far as `policy` allows it; the caller closes it. What it remembers may be lost."""
+    limits = GitLimits(files=policy.git_files, file_bytes=policy.git_file_size)
+    return GitMirrors(state_dir / "git", allow_file=policy.file_remotes, limits=limits)
+
+
 async def opened_ports(
-    state_dir: Path, clock: Clock, stack: contextlib.AsyncExitStack, compute: Compute = IN_PLACE
+    state_dir: Path,
+    clock: Clock,
+    stack: contextlib.AsyncExitStack,
+    compute: Compute = IN_PLACE,
+    policy: Policy = DEFAULT_POLICY,
 ) -> Ports:
     """The packages' own adapters, closed with `stack`. What they remember lives in `state_dir`, and may be lost."""
     registry = await stack.enter_async_context(OciRegistry(environment=os.environ, compute=compute))
@@ -149,8 +165,9 @@ async def opened_ports(
     logins = SdkLogins()
     stack.push_async_callback(logins.close)
     forges = await stack.enter_async_context(HttpForges(os.environ))
+    limits = BuildLimits(policy.build_seconds, policy.build_memory, policy.build_output)
     return Ports(
-        renderer=Kustomize(compute=compute),
+        renderer=Kustomize(limits=limits, builds=policy.builds, compute=compute),
         registry=registry,
         reader=reader,
         catalog=catalog,

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 import click
 
+from gitops_core.runtime.policy import Policy
 from sealoop.clusters import Connection
+from sealoop.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,9 @@ class Settings:
         state_dir: where Git mirrors and the tag catalog live; it may be lost without harm.
         listen: HOST:PORT of /metrics, /healthz and /readyz; "" for none.
         hooks: HOST:PORT of /hook/, which webhooks are sent to; "" for none.
-        leader_election: only one of several processes on one cluster works at a time.
+        shard: the objects to reconcile.
+        policy: what its objects may ask for.
+        leader_election: only one of several processes on one shard works at a time.
         lease_namespace: where the Lease lives.
         grace_period: seconds that running reconciliations have to finish when the process is asked to stop.
     """
@@ -33,6 +37,8 @@ class Settings:
     state_dir: Path
     listen: str
     hooks: str
+    shard: Shard
+    policy: Policy
     leader_election: bool
     lease_namespace: str
     identity: str
@@ -55,6 +61,7 @@ class Settings:
             "state": str(self.state_dir),
             "listen": self.listen or "none",
             "hooks": self.hooks or "none",
+            "shard": str(self.shard),
         }
 
 

@@ -11,11 +11,12 @@ from typing import Any
 from gitops_core import component as gitops
 from gitops_core.domain.health.kstatus import health
 from gitops_core.meta import Resource
-from gitops_core.ports import CloudLogins, NoCloudLogins, Renderer
+from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, NoCloudLogins, Renderer
 from gitops_core.runtime.reconciling import Component, Controller, Platform
+from gitops_core.runtime.routes import Route
 from image_updater import component as images
-from image_updater.domain.files.inventory import MOST_REPORTED
 from image_updater.ports import Forges, ImageReader, Registry, TagCatalog
+from image_updater.reconcilers.pushes import Pushes
 from secrets_sync import component as secrets
 from secrets_sync.ports import ProviderFactories
 
@@ -40,6 +41,11 @@ class Ports:
     forges: Forges | None = None
 
 
+def routes(cluster: Cluster, clock: Clock, compute: Compute) -> tuple[Route, ...]:
+    """Every HTTP route; `cluster` asks nobody who leads, for any replica is called."""
+    return gitops.routes(cluster, clock, compute, Pushes(cluster, clock))
+
+
 def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
     """One controller for each kind that is reconciled."""
     return (
@@ -49,9 +55,7 @@ def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]
     )
 
 
-def image_controllers(
-    platform: Platform, ports: Ports, most_reported: int = MOST_REPORTED
-) -> tuple[Controller[Any], ...]:
+def image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
     """Those of image_updater alone, for a run that does nothing else."""
     return images.controllers(
         platform,
@@ -61,5 +65,4 @@ def image_controllers(
         reader=ports.reader,
         logins=ports.logins,
         forges=ports.forges,
-        most_reported=most_reported,
     )

@@ -6,22 +6,17 @@ Secret (credentials) ── wakes ──> SecretStore ── Ready or edited: wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
-from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.permissions import READ, Permission
-from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch, names
-from secrets_sync.api import CaProvider, ExternalSecret, SecretKeySelector, SecretStore
+from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
+from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.live import MANAGED, SECRET
-from secrets_sync.domain.plan import target_of
+from secrets_sync.domain.references import CONFIG_MAP, credentials_of, references
 from secrets_sync.ports import ProviderFactories
 from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler
 
-CONFIG_MAP = Kind("", "v1", "ConfigMap")
 AT_ONCE = 128
 """Objects of a kind that are looked at together: most of them wait for a server, some for one that hangs."""
 
@@ -45,7 +40,7 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
     stores = Controller(
         SecretStore,
         SecretStoreReconciler(platform.cluster, factories),
-        references=lambda store: _credentials(store),
+        references=credentials_of,
         watches=(Watch(Query(SECRET)), Watch(Query(CONFIG_MAP))),
         concurrency=AT_ONCE,
         significant=_asks_again,
@@ -53,7 +48,7 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
     secrets = Controller(
         ExternalSecret,
         ExternalSecretReconciler(platform.cluster, platform.objects, platform.clock, factories, platform.compute),
-        references=_named_by,
+        references=references,
         watches=(
             Watch(Query(SecretStore.KIND), SecretStore, _usable_again),
             Watch(Query(SECRET, labels=f"{MANAGED}=true")),
@@ -62,29 +57,6 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
         significant=_asks_again,
     )
     return stores, secrets
-
-
-def _named_by(wanted: ExternalSecret) -> Iterator[ObjectRef]:
-    yield target_of(wanted)
-    if wanted.spec.secret_store_ref is not None:
-        yield from names(wanted.metadata.namespace, SecretStore, wanted.spec.secret_store_ref.name)
-
-
-def _credentials(store: SecretStore) -> Iterator[ObjectRef]:
-    """The Secrets and ConfigMaps that a store's settings name, wherever in them."""
-    for value in _values(store.spec.provider):
-        match value:
-            case SecretKeySelector(name=name) if name:
-                yield ObjectRef(SECRET, ObjectKey(store.metadata.namespace, name))
-            case CaProvider(type=type_, name=name):
-                yield ObjectRef(SECRET if type_ == "Secret" else CONFIG_MAP, ObjectKey(store.metadata.namespace, name))
-
-
-def _values(value: Any) -> Iterator[Any]:
-    yield value
-    if isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            yield from _values(getattr(value, name))
 
 
 def _asks_again(old: Any, new: Any) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
-from secrets_sync.api import SecretStore
-from secrets_sync.domain.extract import PropertyRule
+from secrets_sync.domain.openings import Opening
+from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 
 
@@ -17,15 +16,11 @@ class SecretProvider(Protocol):
 
     Attributes:
         where: what messages call it: `vault https://vault.example`.
-        rule: how a property is looked up in what `fetch` answers.
         capabilities: of the store's status: ReadOnly, WriteOnly or ReadWrite.
     """
 
     @property
     def where(self) -> str: ...
-
-    @property
-    def rule(self) -> PropertyRule: ...
 
     @property
     def capabilities(self) -> str: ...
@@ -34,8 +29,8 @@ class SecretProvider(Protocol):
         """Prove that the store can be used: log in. Raises StoreInvalid, AccessDenied, ProviderUnavailable."""
         ...
 
-    async def fetch(self, key: str, version: str = "") -> Sensitive | Absent:
-        """The payload stored under `key`, whole: a property is looked up by the caller.
+    async def fetch(self, ref: SecretRef) -> Payload | Absent:
+        """What is stored there, whole: a property is looked up by the caller.
 
         Absent costs a Secret its values, so it needs proof: the server says that there is no such key, or no such
         version of it, or a deleted one, and confirms that it was asked at the place that the store means. A wrong
@@ -55,15 +50,15 @@ class SecretProvider(Protocol):
 class ProviderFactory(Protocol):
     """Opens stores of one provider.
 
-    Keeps what is worth keeping between reconciliations, such as a login, and gives it back when the store is another
-    one by then, or was not opened for a while because it is gone.
+    Keeps what is worth keeping between reconciliations, such as a login, for all stores of one identity, and gives it
+    back when none of them needs it (see runtime/connections.py).
     """
 
-    async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
-        """A handle for `store`, to be closed; nothing has been asked of the provider yet.
+    async def open(self, opening: Opening[Any], cluster: Cluster) -> SecretProvider:
+        """A handle, to be closed; nothing has been asked of the provider yet.
 
         Args:
-            cluster: bound to the store's namespace: credentials and certificates are read through it, nothing else.
+            cluster: bound to the opening's reach: credentials and certificates are read through it, nothing else.
 
         Raises:
             StoreInvalid: the settings, or the Secrets they name, need an edit.

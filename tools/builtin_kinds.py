@@ -61,6 +61,10 @@ def main() -> None:
     print(f"{len(table['kinds'])} kinds, {len(table['types'])} types, {TABLE.stat().st_size} bytes")
 
 
+RULES = ("io.k8s.api.rbac.v1.ClusterRole", "io.k8s.api.rbac.v1.Role")
+"""Types whose rules are written though there are none, which the published OpenAPI does not say."""
+
+
 def build(plane: ControlPlane) -> dict[str, Any]:
     kinds: list[dict[str, Any]] = []
     schemas: dict[str, Any] = {}
@@ -110,6 +114,8 @@ def _collect(name: str, schemas: Mapping[str, Any], types: dict[str, Any]) -> No
     types[name] = None  # it may contain itself
     needed: list[str] = []
     types[name] = _atom(schemas[name], needed)
+    if name in RULES:
+        types[name]["map"]["always"]["rules"] = None
     for other in needed:
         _collect(other, schemas, types)
 

@@ -37,7 +37,7 @@ OWN_TESTS = {
         "gitops_core/reconcilers/test_kustomization.py",
     ),
     "gitops_core.domain.sync.inventory": ("gitops_core/domain/sync/test_sync.py",),
-    "gitops_core.domain.sync.labels": (
+    "gitops_core.domain.sync.ownership": (
         "gitops_core/domain/sync/test_sync.py",
         "gitops_core/reconcilers/test_kustomization.py",
     ),
@@ -72,10 +72,11 @@ OWN_TESTS = {
         "image_updater/domain/files/test_edits.py",
         "image_updater/test_automations.py",
     ),
-    "image_updater.domain.files.sightings": (
-        "image_updater/domain/tags/test_scans.py",
-        "image_updater/domain/tags/test_checkpoint.py",
+    "image_updater.domain.files.judging": (
+        "image_updater/domain/files/test_targets.py",
+        "image_updater/domain/files/test_readings.py",
     ),
+    "image_updater.domain.files.placing": ("image_updater/domain/files/test_targets.py",),
     "secrets_sync.domain.live": ("secrets_sync/domain/test_plan.py", "secrets_sync/test_external_secret.py"),
 }
 REAL = ("test_real_cluster.py",)  # minutes for each change, and what they prove is proven without a server too

@@ -21,7 +21,15 @@ from typing import Any
 
 import msgspec
 
-from gitops_core.adapters.sandbox import Confinement, Finished, Limits, OutOfTime, Sandboxed, TooMuchOutput
+from gitops_core.adapters.sandbox import (
+    DEFAULT_LIMITS,
+    Confinement,
+    Finished,
+    Limits,
+    OutOfTime,
+    Sandboxed,
+    TooMuchOutput,
+)
 from gitops_core.domain.render import folders, sharing
 from gitops_core.domain.render.kustomizations import as_text
 from gitops_core.domain.render.manifests import read_manifests, read_output
@@ -58,7 +66,6 @@ _ENVIRONMENT = {
     "PATH": "",
     "HTTP_PROXY": _NOWHERE,
     "HTTPS_PROXY": _NOWHERE,
-    "GOMEMLIMIT": "768MiB",
     "GOTRACEBACK": "none",
 }
 """No credentials, no program to call, a proxy that does not answer; where it panics, it says why and not where."""
@@ -111,7 +118,7 @@ class Kustomize:
         self,
         program: str = "",
         *,
-        timeout: float = 60.0,
+        limits: Limits = DEFAULT_LIMITS,
         builds: int = 2,
         confinement: Confinement | None = None,
         compute: Compute = IN_PLACE,
@@ -119,14 +126,15 @@ class Kustomize:
         """
         Args:
             program: the kustomize binary; "" looks on PATH and in .tools/bin of the working directory.
-            timeout: seconds that one build may take.
+            limits: what one build may take.
             builds: how many run at the same time, shared by namespace.
             confinement: what builds are kept from; None for all that this machine can.
             compute: where files are read, decoded and compared.
         """
         self._compute = compute
         self._program = program
-        self._limits = Limits(seconds=timeout)
+        self._limits = limits
+        self._environment = _ENVIRONMENT | {"GOMEMLIMIT": f"{limits.memory * 3 >> 22}MiB"}
         self._confinement = confinement or Confinement.of_this_machine()
         self._token = f"zq{secrets.token_hex(8)}"
         self._slots = Slots(builds)
@@ -197,7 +205,7 @@ class Kustomize:
         program = Sandboxed(
             (self._locate(), "build", sources.top, "--load-restrictor", "LoadRestrictionsRootOnly", *_IN_ORDER),
             {**sources.files, os.path.join(sources.top, folders.NAMES[0]): text},
-            _ENVIRONMENT,
+            self._environment,
             self._limits,
             self._confinement,
         )

@@ -62,6 +62,9 @@ class Limits:
     descriptors: int = 256
 
 
+DEFAULT_LIMITS = Limits()
+
+
 @dataclass(frozen=True)
 class Confinement:
     """Attributes:

@@ -1,29 +1,31 @@
-"""Carrying a SyncPlan out: everything is looked at first, then applied stage by stage, then what is stale is pruned.
+"""Carrying a SyncPlan out: what would become of everything is asked first, then it is applied, then pruned.
 
 Nothing is written before the API server has accepted everything of a new rendering in a dry-run. What cannot be tried
 (its definition or namespace comes with the same plan) is read before it is applied, and so is everything of a rendering
 that was applied before: an object that is still as our apply left it costs one read and no write.
-
-An apply that changes nothing leaves the object's resourceVersion as it was, or at least the time of our entry in its
-managedFields; that is how `changed` is told.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeVar
 
-import msgspec
-
-from gitops_core.domain.health.kstatus import Health, health
-from gitops_core.domain.objects.fieldmanagers import MANAGER, entries_of, is_by
-from gitops_core.domain.sync import inventory, labels, stages
+from gitops_core.domain.sync import inventory, stages
 from gitops_core.domain.sync.creators import CREATOR, NAMESPACE, blank, holds_others, is_adopted, may_be_deleted
+from gitops_core.domain.sync.imprints import Imprint, imprint_of, version_of
+from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.plan import Action, SyncPlan
+from gitops_core.domain.sync.predictions import (
+    Applied,
+    Prediction,
+    change_between,
+    predict_from_reading,
+    predict_from_trial,
+)
+from gitops_core.domain.sync.progress import Lives, is_there
 from gitops_core.domain.sync.takeover import takeover_patch
 from gitops_core.errors import (
     AlreadyExists,
@@ -37,7 +39,7 @@ from gitops_core.errors import (
     NotLeader,
     TransientError,
 )
-from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
+from gitops_core.meta import Kind, Manifest, ObjectRef
 from gitops_core.ports import Clock, Cluster
 
 T = TypeVar("T")
@@ -45,9 +47,7 @@ T = TypeVar("T")
 CRD = "CustomResourceDefinition"
 AT_ONCE = 4
 TRIES = 5  # of taking an object's fields over while its controllers write it
-Change = Literal["created", "configured", "unchanged", "skipped"]
 Verdict = Literal["deleted", "gone", "kept", "spared"]
-Lives = Mapping[ObjectRef, Manifest | None]
 
 
 class SyncFailed(TransientError):
@@ -69,27 +69,6 @@ class PruneFailed(SyncFailed):
     reason = "PruneFailed"
 
 
-class Mark(NamedTuple):
-    """An object as our apply left it; `state` covers all but its status and what every write changes."""
-
-    uid: str
-    resource_version: str
-    state: bytes
-
-
-def mark_of(live: Manifest) -> Mark:
-    metadata = live["metadata"]
-    entries = [
-        {name: value for name, value in entry.items() if name != "time"}
-        for entry in entries_of(live)
-        if not entry.get("subresource")
-    ]
-    rest = {name: value for name, value in metadata.items() if name not in ("resourceVersion", "managedFields")}
-    state = {**live, "metadata": rest, "status": None, "managedFields": entries}
-    digest = hashlib.sha256(msgspec.json.encode(state, order="deterministic")).digest()
-    return Mark(metadata.get("uid", ""), metadata.get("resourceVersion", ""), digest)
-
-
 class Pruned(NamedTuple):
     """What was deleted, and what others' objects would go with and somebody else made; in order."""
 
@@ -97,41 +76,17 @@ class Pruned(NamedTuple):
     spared: tuple[ObjectRef, ...]
 
 
-class Applied(NamedTuple):
-    """One object after its apply: as the API server returned it, and what that changed.
-
-    `is_adopted` says that it is a Namespace or definition of somebody else, which we apply from now on.
-    """
-
-    ref: ObjectRef
-    live: Manifest
-    change: Change
-    mark: Mark
-    is_adopted: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.ref} {self.change}"
-
-
-@dataclass(frozen=True)
-class Before:
-    """What is known of the objects before they are applied.
-
-    Attributes:
-        lives: as they are, or as the dry-run of our apply answered; None for those that are not there.
-        settled: those that are as our last apply left them.
-    """
-
-    lives: Lives = field(default_factory=dict)
-    settled: Mapping[ObjectRef, Mark] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Applier:
-    """Made anew for each piece of work: it remembers how kinds are served by now."""
+    """Made anew for each piece of work: it remembers how kinds are served by now.
+
+    Attributes:
+        ownership: of the one on whose behalf it applies and prunes.
+    """
 
     cluster: Cluster
     clock: Clock
+    ownership: Ownership
     _served: dict[tuple[str, str], Kind] = field(default_factory=dict)
 
     async def scoped(self, objects: Iterable[Manifest]) -> tuple[Manifest, ...]:
@@ -168,90 +123,105 @@ class Applier:
 
     # before anything is written
 
-    async def try_out(self, plan: SyncPlan) -> Before:
-        """Ask the API server whether it would take everything. Raises SyncFailed, which names every refused object."""
-        lives = dict(await self.lives(action.ref for action in plan.actions if holds_others(action.ref.kind)))
-        coming = (ref for ref, live in lives.items() if live is None or is_terminating(live))
-        untried = {ref.key.name for ref in coming if ref.kind == NAMESPACE}
+    async def try_out(self, plan: SyncPlan, lives: Lives | None = None) -> dict[ObjectRef, Prediction]:
+        """Ask the API server what it would make of everything, and write nothing.
+
+        Args:
+            lives: what was read already. The others are not read for this; of those that exist only the answer is
+                known then, and not whether it is a change.
+
+        Raises:
+            SyncFailed: names every refused object.
+        """
+        known = dict(lives or {})
+        holders = [ref for ref in (action.ref for action in plan.actions) if holds_others(ref.kind)]
+        known |= await self.lives(ref for ref in holders if ref not in known)  # who made it, no answer tells
+        untried = {ref.key.name for ref in holders if ref.kind == NAMESPACE and is_coming(known[ref])}
         defined = _defined_scopes(action.manifest for action in plan.actions if action.ref.kind.kind == CRD)
+        found: dict[ObjectRef, Prediction] = {}
 
         async def one(action: Action) -> None:
             ref = action.ref
-            if ref.key.namespace in untried or (ref.kind.group, ref.kind.kind) in defined:
-                return
-            if labels.may_hide_marks(action.manifest):  # the answer of a trial would not show what stands there now
-                live = await self.cluster.get(ref)
-                if live is not None and labels.is_left_alone(action.manifest, live):
-                    lives[ref] = live
-                    return
-            answer = await self._tried(action)
-            if not holds_others(ref.kind):  # of those we know more: who owned it before
-                lives[ref] = _timeless(answer) if _version(answer) else None
+            if ref.key.namespace not in untried and (ref.kind.group, ref.kind.kind) not in defined:
+                found[ref] = await self._tried(action, known.get(ref))
+            elif ref in known:
+                found[ref] = predict_from_reading(action, known[ref], None, self.ownership)
+            else:
+                found[ref] = Prediction(action)
 
-        failures = await _each(plan.actions, one)
-        if failures:
+        if failures := await _each(plan.actions, one):
             raise SyncFailed(_told(action.ref, "dry-run", error) for action, error in failures)
-        return Before(lives)
+        return found
 
-    async def _tried(self, action: Action) -> Manifest:
-        """What an apply would make of the object; the object itself where it is left alone and would be refused."""
+    async def _tried(self, action: Action, live: Manifest | None) -> Prediction:
+        """What an apply would make of the object: nothing, where it is left alone."""
+        manifest, found = action.manifest, live
+        if found is None and self.ownership.may_hide_directives(manifest):  # a trial's answer would not show them
+            found = await self.cluster.get(action.ref)
+        if found is not None and self.ownership.is_left_alone(manifest, found):
+            return Prediction(action, "skipped", found, found)
         try:
-            return await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True, dry_run=True)
-        except (Invalid, Conflict):
-            live = await self.cluster.get(action.ref)
-            if live is None or not labels.is_left_alone(action.manifest, live):
+            answer = await self.cluster.apply(manifest, field_manager=self.ownership.manager, force=True, dry_run=True)
+        except (Invalid, Conflict):  # what is left alone may be refused
+            found = await self.cluster.get(action.ref)
+            if found is None or not self.ownership.is_left_alone(manifest, found):
                 raise
-            return live
+            return Prediction(action, "skipped", found, found)
+        return predict_from_trial(action, answer, live, self.ownership)
 
-    async def read(self, plan: SyncPlan, known: Mapping[ObjectRef, Mark]) -> Before:
+    async def read(self, plan: SyncPlan, known: Mapping[ObjectRef, Imprint]) -> dict[ObjectRef, Prediction]:
         """Read the objects of a rendering that was applied before. Raises ClusterError."""
-        settled: dict[ObjectRef, Mark] = {}
+        found: dict[ObjectRef, Prediction] = {}
+        actions = {action.ref: action for action in plan.actions}
 
-        def notice(ref: ObjectRef, live: Manifest | None) -> None:
-            if live is not None and (mark := _mark_if_settled(live, known.get(ref))) is not None:
-                settled[ref] = mark
+        def predict(ref: ObjectRef, live: Manifest | None) -> None:
+            found[ref] = predict_from_reading(actions[ref], live, known.get(ref), self.ownership)
 
-        lives = await self.lives((action.ref for action in plan.actions), notice)
-        return Before(lives, settled)
+        await self.lives(actions, predict)
+        return found
 
     # stage by stage
 
-    async def apply(self, stage: Sequence[Action], before: Before, owner: ObjectKey) -> tuple[Applied, ...]:
+    async def apply(self, predictions: Iterable[Prediction]) -> tuple[Applied, ...]:
         """Apply the objects of one stage, a few at the same time.
 
         Raises:
             SyncFailed: names every object that could not be applied, and carries those that were.
         """
+        stage = tuple(predictions)
         done: dict[ObjectRef, Applied] = {}
 
-        async def one(action: Action) -> None:
-            done[action.ref] = await self._apply(action, before, owner)
+        async def one(prediction: Prediction) -> None:
+            done[prediction.ref] = await self._apply(prediction)
 
         failures = await _each(stage, one)
-        applied = tuple(done[action.ref] for action in stage if action.ref in done)
+        applied = tuple(done[prediction.ref] for prediction in stage if prediction.ref in done)
         if failures:
-            raise SyncFailed((_told(action.ref, "apply", error) for action, error in failures), applied)
+            raise SyncFailed((_told(prediction.ref, "apply", error) for prediction, error in failures), applied)
         return applied
 
-    async def _apply(self, action: Action, before: Before, owner: ObjectKey) -> Applied:
-        ref = action.ref
-        old = before.lives[ref] if ref in before.lives else await self.cluster.get(ref)
-        if old is not None and ref in before.settled:
-            return Applied(ref, old, "unchanged", before.settled[ref])
-        if old is not None and labels.is_left_alone(action.manifest, old):
+    async def _apply(self, prediction: Prediction) -> Applied:
+        action, ref, live = prediction.action, prediction.ref, prediction.live
+        if live is not None and prediction.change in ("unchanged", "skipped"):
+            return Applied(ref, live, prediction.change, prediction.imprint or imprint_of(live))
+        old = prediction.base
+        if old is None and prediction.change != "created":
+            old = await self.cluster.get(ref)
+        if old is not None and self.ownership.is_left_alone(action.manifest, old):
             live = await self.cluster.get(ref) or old  # it may be the answer of a dry-run
-            return Applied(ref, live, "skipped", mark_of(live))
+            return Applied(ref, live, "skipped", imprint_of(live))
         if old is None and holds_others(ref.kind):
-            old = await self._make(action, owner)
-        live = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True)
+            old = await self._make(action)
+        live = await self.cluster.apply(action.manifest, field_manager=self.ownership.manager, force=True)
         if action.take_over:
             live = await self._take_over(action, live)
-        return Applied(ref, live, _change(old, live), mark_of(live), is_adopted(old, owner))
+        change = change_between(old, live, self.ownership.manager)
+        return Applied(ref, live, change, imprint_of(live), is_adopted(old, self.ownership))
 
-    async def _make(self, action: Action, owner: ObjectKey) -> Manifest | None:
+    async def _make(self, action: Action) -> Manifest | None:
         """Create it in a way that proves that we did; what is there if somebody else was faster."""
         try:
-            await self.cluster.create(blank(action.manifest, owner), field_manager=CREATOR)
+            await self.cluster.create(blank(action.manifest, self.ownership), field_manager=CREATOR)
         except AlreadyExists:
             return await self.cluster.get(action.ref)
         return None
@@ -259,32 +229,26 @@ class Applier:
     async def _take_over(self, action: Action, live: Manifest) -> Manifest:
         """The object after kubectl's fields became ours, read again whenever its controllers wrote it meanwhile."""
         for attempt in range(1, TRIES + 1):
-            if labels.keeps_other_managers(live) or not (patch := takeover_patch(live)):
+            if self.ownership.is_shared(live) or not (patch := takeover_patch(live, self.ownership)):
                 return live
             try:
-                await self.cluster.patch(action.ref, patch, field_manager=MANAGER)
+                await self.cluster.patch(action.ref, patch, field_manager=self.ownership.manager)
             except (Conflict, Invalid, BadRequest):
                 fresh = await self.cluster.get(action.ref)
-                if fresh is None or attempt == TRIES or _version(fresh) == _version(live):
+                if fresh is None or attempt == TRIES or version_of(fresh) == version_of(live):
                     raise
                 live = fresh
             else:
-                live = await self.cluster.apply(action.manifest, field_manager=MANAGER, force=True)
+                live = await self.cluster.apply(action.manifest, field_manager=self.ownership.manager, force=True)
         return live
 
-    async def unsettled(self, lives: Lives) -> dict[ObjectRef, Health]:
-        """Which objects of a stage the next one still has to wait for, in the order given."""
-        found: dict[ObjectRef, Health] = {}
-        for ref, live in lives.items():
-            state = health(live, self.clock.now())
-            if state.status not in ("Current", "Failed"):
-                found[ref] = state
-            elif live is not None and (kind := await self._first_unserved(live)) is not None:
-                found[ref] = Health("InProgress", f"{kind} is not served yet")
-        return found
+    async def unserved(self, lives: Lives) -> dict[ObjectRef, Kind]:
+        """A kind of each CustomResourceDefinition that is there, of those that discovery does not know yet."""
+        there = {ref: live for ref, live in lives.items() if live is not None and is_there(live, self.clock.now())}
+        found = {ref: await self._first_unserved(live) for ref, live in there.items()}
+        return {ref: kind for ref, kind in found.items() if kind is not None}
 
     async def _first_unserved(self, live: Manifest) -> Kind | None:
-        """A kind that a CustomResourceDefinition defines and discovery does not know yet."""
         if live.get("kind") != CRD:
             return None
         for version in live["spec"].get("versions") or ():
@@ -302,7 +266,7 @@ class Applier:
 
     # what is stale
 
-    async def prune(self, refs: Iterable[ObjectRef], owner: ObjectKey) -> Pruned:
+    async def prune(self, refs: Iterable[ObjectRef]) -> Pruned:
         """Delete those of `refs` that are still the owner's, what others need last.
 
         Definitions are deleted only when everything before them was: with them goes what may be meant to stay.
@@ -315,7 +279,7 @@ class Applier:
         failures: list[tuple[ObjectRef, ClusterError]] = []
 
         async def one(ref: ObjectRef) -> None:
-            verdicts[ref] = await self._delete(ref, owner)
+            verdicts[ref] = await self._delete(ref)
 
         for part in stages.prune_stages(order):
             if failures and stages.stage_of(part[0].kind) == 0:
@@ -327,13 +291,13 @@ class Applier:
         deleted, spared = (tuple(r for r in order if verdicts[r] == verdict) for verdict in ("deleted", "spared"))
         return Pruned(deleted, spared)
 
-    async def _delete(self, ref: ObjectRef, owner: ObjectKey, tries: int = TRIES) -> Verdict:
+    async def _delete(self, ref: ObjectRef, tries: int = TRIES) -> Verdict:
         if (found := await self.find(ref)) is None:
             return "gone"
         present, live = found
-        if not labels.may_be_pruned(live, owner):
+        if not self.ownership.may_prune(live):
             return "kept"
-        if not may_be_deleted(live, owner):
+        if not may_be_deleted(live, self.ownership):
             return "spared"
         if is_terminating(live):
             return "gone"
@@ -344,7 +308,7 @@ class Applier:
         except Conflict:  # another object has that name by now: judge that one
             if tries == 1:
                 raise
-            return await self._delete(ref, owner, tries - 1)
+            return await self._delete(ref, tries - 1)
         return "deleted"
 
     async def find(self, ref: ObjectRef) -> tuple[ObjectRef, Manifest] | None:
@@ -427,37 +391,12 @@ def _told(ref: ObjectRef, deed: str, error: ClusterError) -> str:
     return f"{ref} {deed} failed ({error.reason}): {error}"
 
 
-def _change(old: Manifest | None, live: Manifest) -> Change:
-    if old is None or old["metadata"].get("uid") != live["metadata"].get("uid"):
-        return "created"
-    same_time = _applied_at(old) == _applied_at(live) != ""
-    return "unchanged" if _version(old) == _version(live) or same_time else "configured"
-
-
-def _version(live: Manifest) -> str:
-    return str(live["metadata"].get("resourceVersion", ""))
-
-
-def _applied_at(live: Manifest) -> str:
-    return next((entry.get("time", "") for entry in entries_of(live) if is_by(entry, MANAGER, "Apply")), "")
-
-
-def _timeless(answer: Manifest) -> Manifest:
-    """A dry-run's answer without the times of its managedFields: ours is the trial's, not that of the last apply."""
-    entries = [{name: value for name, value in entry.items() if name != "time"} for entry in entries_of(answer)]
-    return {**answer, "metadata": {**answer["metadata"], "managedFields": entries}}
-
-
-def _mark_if_settled(live: Manifest, known: Mark | None) -> Mark | None:
-    """The mark of `live` if it is as our apply left it: its version first, because the rest takes longer to compare."""
-    if known is None or live["metadata"].get("uid") != known.uid:
-        return None
-    mark = known if _version(live) == known.resource_version else mark_of(live)
-    return mark if mark.state == known.state else None
-
-
 def is_terminating(live: Manifest) -> bool:
     return bool(live["metadata"].get("deletionTimestamp"))
+
+
+def is_coming(live: Manifest | None) -> bool:
+    return live is None or is_terminating(live)
 
 
 def _defined_scopes(objects: Iterable[Manifest]) -> dict[tuple[str, str], bool]:

@@ -1,7 +1,7 @@
-"""Folders of repositories as values, shared by all that read them.
+"""Folders of sources as values, shared by all that read them.
 
-A hundred Kustomizations of one commit ask Git once. A folder is read alone where it stands for itself; where its
-kustomization files reach above it, it comes with the whole repository.
+A hundred Kustomizations of one revision have it read once. A folder is read alone where it stands for itself; where
+its kustomization files reach above it, it comes with all files of the source.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import sys
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
-from gitops_core.api import GitRepository
 from gitops_core.domain.render import folders
 from gitops_core.domain.sources.ignore import IgnoreRules, SelectedTree, ignore_files, ignore_rules
 from gitops_core.domain.sources.links import resolved
 from gitops_core.errors import PathNotFound
-from gitops_core.meta import Revision, Tree, seconds
-from gitops_core.ports import Cluster, Compute, Git, GitRemote
+from gitops_core.meta import Resource, Tree
+from gitops_core.ports import Compute
 from gitops_core.recent import Recent
+from gitops_core.reconcilers.sources import SourceKinds
 from gitops_core.runtime.computing import IN_PLACE, READING, on_account_of
-from gitops_core.runtime.credentials import git_access
 from gitops_core.runtime.flights import Flights
 
 REMEMBERED_FOLDERS = 64 << 20
@@ -41,7 +40,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class _Root:
-    """A whole repository at a revision, and which of its files count."""
+    """All files of a source at a revision, and which of them count."""
 
     files: SelectedTree
     rules: IgnoreRules
@@ -49,34 +48,25 @@ class _Root:
 
 @dataclass
 class Folders:
-    cluster: Cluster
-    git: Git
+    kinds: SourceKinds
     compute: Compute = IN_PLACE
     _roots: Recent[Key, _Root] = field(default_factory=lambda: Recent(REMEMBERED_ROOTS))
     _folders: Recent[Key, tuple[Key, Folder | None]] = field(default_factory=lambda: Recent(REMEMBERED_FOLDERS))
-    """With None where the folder comes with the whole repository, which is kept for itself."""
+    """With None where the folder comes with all files of the source, which are kept for themselves."""
     _under_way: Flights[_Root] = field(default_factory=Flights)
 
-    async def remote(self, source: GitRepository) -> GitRemote:
-        """The repository, with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
-        secret = source.spec.secret_ref.name if source.spec.secret_ref else ""
-        access = await git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
-        return self.git.remote(source.spec.url, access, timeout=seconds(source.spec.timeout))
-
-    async def root(self, source: GitRepository, revision: Revision) -> SelectedTree:
-        """The repository's files at `revision`, without what is ignored."""
+    async def root(self, source: Resource, revision: str) -> SelectedTree:
+        """Return the source's files at `revision`, without what is ignored."""
         return (await self._root(source, revision)).files
 
-    async def folder(
-        self, source: GitRepository, revision: Revision, path: str, *, beside: Iterable[str] = ()
-    ) -> Folder:
-        """Folder `path` at `revision`. Raises PathNotFound and what Git raises.
+    async def folder(self, source: Resource, revision: str, path: str, *, beside: Iterable[str] = ()) -> Folder:
+        """Return the folder `path` at `revision`. Raises PathNotFound and what the kind of source raises.
 
         Args:
             beside: paths, seen from the folder, of what is rendered with it; some may be outside of it.
         """
-        inside, is_alone = inside_repository(path), not any(".." in name for name in beside)
-        place, version = (str(source.key), inside, str(is_alone)), _version(source, revision)
+        inside, is_alone = inside_source(path), not any(".." in name for name in beside)
+        place, version = (str(source.ref), inside, str(is_alone)), self._version(source, revision)
         known = self._folders.get(place)
         if known is None or known[0] != version:
             own = await self._own(source, revision, inside, is_alone=is_alone) if inside else None
@@ -85,37 +75,42 @@ class Folders:
             self._folders.put(place, known, weight)
         return known[1] or Folder(await self.root(source, revision), inside)
 
-    async def _own(self, source: GitRepository, revision: Revision, inside: str, *, is_alone: bool) -> Folder | None:
+    async def _own(self, source: Resource, revision: str, inside: str, *, is_alone: bool) -> Folder | None:
         """The folder read alone; None where it does not stand for itself."""
         root = await self._root(source, revision)
         if resolved(inside, root.files.links) != inside:
             return None
-        remote = await self.remote(source)
         try:
-            tree = await remote.tree(revision, inside)
+            tree = await self.kinds[source.KIND.kind].tree(source, revision, inside)
         except PathNotFound:
             raise PathNotFound(f"kustomization path not found: {inside} is not a folder of {revision}") from None
         return await self.compute.run(READING, _folder_of, tree, root, inside) if is_alone else None
 
-    async def _root(self, source: GitRepository, revision: Revision) -> _Root:
-        version = _version(source, revision)
+    async def _root(self, source: Resource, revision: str) -> _Root:
+        version = self._version(source, revision)
         if (known := self._roots.get(version)) is not None:
             return known
-        remote = await self.remote(source)
-        tree = await remote.tree(revision)  # Git is asked once, whoever waits for it
+        tree = await self.kinds[source.KIND.kind].tree(source, revision)  # asked once, whoever waits for it
         if (known := self._roots.get(version)) is not None:
             return known
         return await self._under_way.join(version, lambda: self._selected(source, version, tree))
 
-    async def _selected(self, source: GitRepository, version: Key, tree: Tree) -> _Root:
+    async def _selected(self, source: Resource, version: Key, tree: Tree) -> _Root:
         """The files of `tree` that count; on the account of the source, as all that read it share them."""
         with on_account_of(source.ref):
-            rules = await self.compute.run(READING, _rules_of, tree, source.spec.ignore)
+            ignore = self.kinds[source.KIND.kind].ignore(source)
+            rules = await self.compute.run(READING, _rules_of, tree, ignore)
             kept = self._kept(version, rules)
             found = await self.compute.run(READING, lambda: _Root(SelectedTree(tree, rules, kept=kept), rules))
             weight = await self.compute.run(READING, _weight, found.files)
         self._roots.put(version, found, min(weight, REMEMBERED_ROOTS))
         return found
+
+    def _version(self, source: Resource, revision: str) -> Key:
+        kind = self.kinds[source.KIND.kind]
+        ignore = kind.ignore(source)
+        told = "-" if ignore is None else f"+{ignore}"
+        return str(source.ref), source.metadata.uid, kind.origin(source), told, revision
 
     def _kept(self, version: Key, rules: IgnoreRules) -> Container[str]:
         """What the same rules kept of an earlier revision: twenty thousand paths take 0.1 s to match."""
@@ -139,15 +134,10 @@ def _weight(paths: Iterable[str]) -> int:
     return TREE_WEIGHT + sum(PATH_WEIGHT + sys.getsizeof(path) for path in paths)
 
 
-def _version(source: GitRepository, revision: Revision) -> Key:
-    ignore = "-" if source.spec.ignore is None else f"+{source.spec.ignore}"
-    return str(source.key), source.metadata.uid, source.spec.url, ignore, str(revision)
+def inside_source(path: str) -> str:
+    """Return spec.path as a path inside the source: what climbs above the root stays at the root.
 
-
-def inside_repository(path: str) -> str:
-    """spec.path as a path inside the repository: what climbs above the root stays at the root.
-
-    >>> [inside_repository(path) for path in ("./apps/web/", "", "/apps", "../../etc")]
+    >>> [inside_source(path) for path in ("./apps/web/", "", "/apps", "../../etc")]
     ['apps/web', '', 'apps', 'etc']
     """
     return posixpath.normpath(f"/{path}").lstrip("/")

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import ClassVar
 
 import msgspec
 
 from gitops_core.api import Artifact, GitRepository, GitRepositoryStatus
 from gitops_core.errors import GitError, StalledError
-from gitops_core.meta import Condition, Revision, seconds
-from gitops_core.ports import Clock, GitRef, GitRemote
+from gitops_core.meta import Condition, Revision, Tree, seconds
+from gitops_core.ports import Clock, Cluster, Git, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
+from gitops_core.runtime.credentials import git_access
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.runtime.refusing import refuse_unsupported
 
@@ -25,16 +27,44 @@ LONGEST_SUBJECT = 50
 
 
 @dataclass(frozen=True)
+class GitSource:
+    """Implements SourceKind for GitRepository: a commit, read from the mirror of its repository."""
+
+    cluster: Cluster
+    git: Git
+    type_: ClassVar[type[GitRepository]] = GitRepository
+
+    def artifact(self, source: GitRepository) -> Artifact | None:
+        return source.status.artifact
+
+    def origin(self, source: GitRepository) -> str:
+        return source.spec.url
+
+    def ignore(self, source: GitRepository) -> str | None:
+        return source.spec.ignore
+
+    async def tree(self, source: GitRepository, revision: str, path: str = "") -> Tree:
+        return await (await self.remote(source)).tree(Revision.parse(revision), path)
+
+    async def remote(self, source: GitRepository) -> GitRemote:
+        """Return the repository with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
+        secret = source.spec.secret_ref.name if source.spec.secret_ref else ""
+        access = await git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
+        return self.git.remote(source.spec.url, access, timeout=seconds(source.spec.timeout))
+
+
+@dataclass(frozen=True)
 class GitRepositoryReconciler:
     """Implements gitops_core.runtime.Reconciler for GitRepository."""
 
+    git: GitSource
     folders: Folders
     clock: Clock
 
     async def reconcile(self, wanted: GitRepository) -> Outcome:
         refuse_unsupported(wanted, HARMLESS)
         try:
-            remote = await self.folders.remote(wanted)
+            remote = await self.git.remote(wanted)
             revision = await remote.resolve(_reference(wanted))
             known = wanted.status.artifact
             if known is not None and _is_current(wanted, known, revision):
@@ -53,7 +83,7 @@ class GitRepositoryReconciler:
         """Nothing is kept that others do not share."""
 
     async def _artifact(self, wanted: GitRepository, revision: Revision) -> Artifact:
-        files = await self.folders.root(wanted, revision)
+        files = await self.folders.root(wanted, str(revision))
         path = f"gitrepository/{wanted.metadata.namespace}/{wanted.metadata.name}/{revision.commit}.tar.gz"
         return Artifact(
             path=path,

@@ -1,4 +1,4 @@
-"""Receiver: the path that it is called at, made of the token in its Secret. What is received is sealoop's hooks.py."""
+"""Receiver: the path that it is called at, made of the token in its Secret. What is received is webhooks.py."""
 
 from __future__ import annotations
 

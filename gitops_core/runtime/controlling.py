@@ -37,7 +37,7 @@ from gitops_core.ports import Chance, Clock, Cluster, Events, PartialObject, Que
 from gitops_core.runtime.computing import on_account_of
 from gitops_core.runtime.conditions import REQUESTED_AT, UNSUPPORTED, refused_status, status_after, unsupported_message
 from gitops_core.runtime.fencing import WRITTEN
-from gitops_core.runtime.informers import Informer, Informers
+from gitops_core.runtime.informers import PAGE, Informer, Informers, Listener
 from gitops_core.runtime.leave import FENCE, Fence
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.observing import Observer, wake_referrers
@@ -103,9 +103,7 @@ class ControllerLoop(Generic[R]):
         self.kind = controller.kind
         self.queue: WorkQueue[ObjectKey] = WorkQueue(around.timers, controller.concurrency, lambda key: key.namespace)
         self._index = ReferenceIndex()
-        self._observer = Observer(
-            around.informers, around.timers, around.namespace, controller.observed_labels, self.wake
-        )
+        self._observer = Observer(around.informers, around.timers, controller.observed_labels, self.wake)
         self._running: dict[ObjectKey, _Run] = {}
         self._written: dict[ObjectKey, dict[ObjectRef, int]] = {}
         self._failures: dict[ObjectKey, int] = {}
@@ -114,12 +112,11 @@ class ControllerLoop(Generic[R]):
         self._states: dict[ObjectKey, str] = {}
         self._workers: list[asyncio.Task[None]] = []
         self._stopping = False
-        self._informer: Informer[R] = around.informers.acquire(
-            Query(self.kind.KIND, namespace=around.namespace, labels=around.labels), self.kind
-        )
-        self._sources: list[Informer[Any]] = []
-        for watch in controller.watches:
-            self._subscribe(watch)
+        mirrored, *sources = queries_of(controller, around.namespace, around.labels)
+        self._informer: Informer[R] = around.informers.acquire(*mirrored)
+        self._sources: list[tuple[Informer[Any], Listener]] = []
+        for watch, (query, type_) in zip(controller.watches, sources, strict=True):
+            self._subscribe(watch, around.informers.acquire(query, type_))
         self._informer.subscribe(self._object_changed)
 
     # life
@@ -132,14 +129,22 @@ class ControllerLoop(Generic[R]):
     async def synced(self) -> None:
         """Wait until the objects are known, and those of the kinds they name as far as the cluster serves them."""
         await self._informer.synced.wait()
-        for source in self._sources:
+        for source, _ in self._sources:
             await source.settled.wait()
+
+    async def queue_all(self) -> None:
+        """Put what was mirrored before this loop into its queue; others have their turn meanwhile."""
+        for number, key in enumerate(tuple(self._informer.objects), 1):
+            if key not in self._states and (present := self._informer.objects.get(key)) is not None:
+                self._object_changed(None, present)
+            if number % PAGE == 0:
+                await asyncio.sleep(0)
 
     @property
     def state(self) -> KindState:
         if self._informer.is_missing:
             return "not installed"
-        is_known = self._informer.synced.is_set() and all(source.settled.is_set() for source in self._sources)
+        is_known = self._informer.synced.is_set() and all(source.settled.is_set() for source, _ in self._sources)
         return "ready" if is_known else "not read yet"
 
     async def finish(self) -> None:
@@ -153,6 +158,13 @@ class ControllerLoop(Generic[R]):
         for worker in self._workers:
             worker.cancel()
 
+    def close(self) -> None:
+        """Leave the mirrors to the next term; nothing may be under way any more."""
+        self._observer.close()
+        for informer, listener in ((self._informer, self._object_changed), *self._sources):
+            informer.unsubscribe(listener)
+            self._around.informers.release(informer)
+
     # what wakes
 
     def wake(self, key: ObjectKey, changed: ObjectRef, version: int) -> None:
@@ -163,26 +175,23 @@ class ControllerLoop(Generic[R]):
         elif not _explained(version, self._written.get(key, {}).get(changed)):
             self._add(key)
 
-    def _subscribe(self, watch: Watch) -> None:
-        metadata_only = watch.type_ is PartialObject
-        query = dataclasses.replace(watch.query, metadata_only=metadata_only)
-        source: Informer[Any] = self._around.informers.acquire(query, watch.type_)
-
+    def _subscribe(self, watch: Watch, source: Informer[Any]) -> None:
         def listen(old: Any, new: Any) -> None:
             if watch.changed(old, new):
-                wake_referrers(self._index, query.kind, old, new, self.wake)
+                wake_referrers(self._index, watch.query.kind, old, new, self.wake)
 
         source.subscribe(listen)
-        self._sources.append(source)
+        self._sources.append((source, listen))
 
     def _object_changed(self, old: R | None, new: R | None) -> None:
         if new is None:
             if old is not None:
                 self._forget(old.key)
             return
+        is_known = new.key in self._states  # what a mirror had before this loop is not
         self._index.update(new.key, self.controller.references(new))
         self._count_state(new)
-        if old is None or old.metadata.uid != new.metadata.uid:
+        if old is None or not is_known or old.metadata.uid != new.metadata.uid:
             self._add(new.key, Priority.PERIODIC if _is_settled(new) else Priority.CHANGED)
         elif (self.controller.significant or is_significant)(old, new):
             self._failures.pop(new.key, None)
@@ -352,7 +361,7 @@ class ControllerLoop(Generic[R]):
         if current is None or current.metadata.uid != wanted.metadata.uid:
             return None  # gone, or another object of that name, which its arrival has put into the queue
         seen = msgspec.structs.replace(wanted, status=current.status)
-        paths = unsupported(wanted.spec)
+        paths = unsupported(wanted.spec, self.controller.acts_on)
         self._tell_unsupported(seen, paths)
         failure = await self._write(current, status_after(result, seen, self._around.clock.now(), paths))
         if isinstance(failure, Invalid | BadRequest):
@@ -417,6 +426,16 @@ class ControllerLoop(Generic[R]):
             objects.labels(kind, state).inc()
             if before is not None:
                 objects.labels(kind, before).dec()
+
+
+def queries_of(controller: Controller[Any], namespace: str, labels: str) -> tuple[tuple[Query, type[Any]], ...]:
+    """Return what is mirrored for a controller: its own objects, then each of its watches, in their order."""
+    own = Query(controller.kind.KIND, namespace=namespace, labels=labels)
+    watches = (
+        (dataclasses.replace(watch.query, metadata_only=watch.type_ is PartialObject), watch.type_)
+        for watch in controller.watches
+    )
+    return ((own, controller.kind), *watches)
 
 
 def is_significant(old: Resource, new: Resource) -> bool:

@@ -1,8 +1,8 @@
 """Kubernetes Events about reconciled objects: counted rather than repeated, and never in anybody's way.
 
-emit() puts a note into a bounded queue; one task writes. The same note about the same object within an hour is the
-same Event with a higher count, which is written at most every three minutes. When the queue is full or the API server
-will not have an event, it is dropped and counted: events are for people, nothing depends on them.
+emit() puts a note into a bounded outbox; one task writes. The same note about the same object within an hour is the
+same Event with a higher count, which is written at most every three minutes. When there is no room for its namespace or
+the API server will not have an event, it is dropped and counted: events are for people, nothing depends on them.
 
 Source: client-go, tools/record (names, dedup by object, type, reason and message); core/v1 Event.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -23,6 +24,7 @@ from gitops_core.ports import Chance, Clock, Cluster
 from gitops_core.recent import Recent
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.retry import backoff
+from gitops_core.runtime.shares import Shares
 
 EVENT = Kind("", "v1", "Event")
 ATTEMPTS = 3
@@ -67,6 +69,54 @@ class _Item(NamedTuple):
     manifest: dict[str, Any]
 
 
+class _Outbox:
+    """What is to be written, at most QUEUED. Namespaces take turns, and none has all the room (see shares.py)."""
+
+    def __init__(self) -> None:
+        self._room = Shares(QUEUED)
+        self._lines: OrderedDict[str, deque[_Item]] = OrderedDict()
+        self._added, self._done = asyncio.Event(), asyncio.Event()
+        self._done.set()
+        self._unfinished = 0
+
+    def __len__(self) -> int:
+        """How many are not written yet."""
+        return self._unfinished
+
+    def put(self, item: _Item) -> bool:
+        """Whether there was room for it."""
+        namespace = item.record.ref.key.namespace
+        if not self._room.may_take(namespace):
+            return False
+        self._room.take(namespace)
+        self._lines.setdefault(namespace, deque()).append(item)
+        self._unfinished += 1
+        self._done.clear()
+        self._added.set()
+        return True
+
+    async def get(self) -> _Item:
+        """The next one, of the namespace that had its turn the longest ago. finish() says that it is written."""
+        while not self._lines:
+            self._added.clear()
+            await self._added.wait()
+        namespace, line = self._lines.popitem(last=False)
+        item = line.popleft()
+        if line:
+            self._lines[namespace] = line
+        self._room.give_back(namespace)
+        return item
+
+    def finish(self) -> None:
+        self._unfinished -= 1
+        if not self._unfinished:
+            self._done.set()
+
+    async def emptied(self) -> None:
+        """Wait until everything is written."""
+        await self._done.wait()
+
+
 class EventRecorder:
     """Implements gitops_core.ports.Events."""
 
@@ -74,7 +124,7 @@ class EventRecorder:
         self._cluster, self._clock, self._chance, self._metrics = cluster, clock, chance, metrics
         self._instance = instance
         self._records: Recent[_Note, _Record] = Recent(REMEMBERED)
-        self._queue: asyncio.Queue[_Item] = asyncio.Queue(QUEUED)
+        self._outbox = _Outbox()
         self._last_name = 0
 
     def emit(
@@ -93,19 +143,19 @@ class EventRecorder:
     async def run(self) -> None:
         """Write what was emitted, until cancelled."""
         while True:
-            item = await self._queue.get()
+            item = await self._outbox.get()
             try:
                 await self._write(item)
             finally:
-                self._queue.task_done()
+                self._outbox.finish()
 
     async def flush(self, patience: float) -> None:
         """Wait until all is written, but no longer than `patience` seconds. run() must be running."""
         try:
             async with asyncio.timeout(patience):
-                await self._queue.join()
+                await self._outbox.emptied()
         except TimeoutError:
-            log.warning("gave up on events", extra={"left": self._queue.qsize()})
+            log.warning("gave up on events", extra={"left": len(self._outbox)})
 
     def _emit(self, about: Resource, type_: str, reason: str, message: str, metadata: Mapping[str, str]) -> None:
         now = self._clock.monotonic()
@@ -119,12 +169,8 @@ class EventRecorder:
             record = _Record(self._new_ref(about), now, now)
             self._records.put(note, record, OVERHEAD + sys.getsizeof(message))
         record.queued, record.written_at = True, now
-        self._put(_Item(note, record, self._manifest(note, record, about, metadata)))
-
-    def _put(self, item: _Item) -> None:
-        try:
-            self._queue.put_nowait(item)
-        except asyncio.QueueFull:
+        item = _Item(note, record, self._manifest(note, record, about, metadata))
+        if not self._outbox.put(item):
             self._drop(item, "QueueFull")
 
     def _drop(self, item: _Item, why: str) -> None:

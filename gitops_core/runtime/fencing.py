@@ -20,6 +20,7 @@ from gitops_core.ports import (
     GitRef,
     GitRemote,
     Signer,
+    Trees,
     no_commit,
 )
 from gitops_core.runtime.forwarding import Forwarding, Request
@@ -100,6 +101,9 @@ class FencedGit:
 
     def remote(self, url: str, access: GitAccess = _ANONYMOUS, *, timeout: float = 60.0) -> GitRemote:
         return FencedRemote(self.inner.remote(url, access, timeout=timeout), self.fence)
+
+    def trees(self, name: str) -> Trees:
+        return self.inner.trees(name)
 
     async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         return await self.inner.signer(kind, values, about)

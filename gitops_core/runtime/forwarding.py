@@ -67,9 +67,11 @@ class Forwarding:
 
         return await self._sent(Request("list", query), send)
 
-    def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
+    def watch(
+        self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[T]]:
         self.before(Request("watch", query))
-        return self.inner.watch(query, type_, resource_version)
+        return self.inner.watch(query, type_, resource_version, seconds=seconds)
 
     async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
         send = partial(self.inner.create, manifest, field_manager=field_manager, dry_run=dry_run)

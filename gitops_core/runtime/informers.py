@@ -1,27 +1,42 @@
-"""Mirrors of the cluster's objects: listed once, then kept up to date by a watch.
+"""Mirrors of the cluster's objects: listed once, then kept up to date by a watch, for as long as the process lives.
 
     list (pages of 500) ── watch ── connection ends ── watch from the last version seen
          └───────────────── Expired ◄──┘
+    doubt ── which version is the latest? ── a short watch from the last version seen ── that version is reached: synced
+         └──────── not reached by two of them ──► list
 
 One informer serves everybody who asks the same query. Listeners are told (old, new) of every change, once, after the
 mirror holds it; None stands for absent. An object that we wrote ourselves is told through absorb() at once, and the
 watch's echo of it is recognised by its resourceVersion.
 
-Source: Kubernetes API concepts, "Efficient detection of changes"; resourceVersions of one kind compare as integers
-(KEP-5504).
+Who begins to lead doubts every mirror: its watch may be behind what the last leader wrote. Why the **version barrier**
+that lifts the doubt is right:
+
+- A list without a resourceVersion is consistent ("Most Recent"). So the version of a list that was asked for after the
+  lease became ours, if only for one object, is not older than any write that was answered before.
+- A watch tells all changes of its kind in order, and a bookmark says that all before its version were told. So a mirror
+  that has seen that version, or a newer one, lacks no such write.
+- Only versions of one kind are compared. That of our own write of the Lease would cost no request, but an API server
+  may keep Leases, or any kind, in another etcd (--etcd-servers-overrides), which counts for itself.
+- Nobody promises a bookmark. Servers send one before an end of the watch that they know, which is why it is short; if
+  none comes, the list is read.
+
+Source: Kubernetes API concepts, "Efficient detection of changes", "Resource versions" and "Watch bookmarks";
+resourceVersions of one kind compare as integers (KEP-5504).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
 
 from gitops_core.errors import ClusterError, Expired, KindUnknown
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource
-from gitops_core.ports import Chance, Clock, Cluster, PartialObject, Query, Unreadable, WatchEvent
+from gitops_core.ports import Chance, Change, Clock, Cluster, PartialObject, Query, Unreadable, WatchEvent
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.repetition import Repetition
 from gitops_core.runtime.retry import backoff
@@ -38,6 +53,9 @@ PAGE = 500
 LAST_RETRY = 30.0
 SILENCE = 900.0
 """Seconds without event or bookmark after which a watch is taken for dead; API servers end them sooner themselves."""
+SHORT, SHORT_SILENCE, SHORT_WATCHES = 3, 10.0, 2
+"""Of the watches that catch up: seconds that one lasts, that one which is silent is waited for, and how many may end
+without having got there."""
 
 
 def version_of(resource_version: str) -> int:
@@ -54,13 +72,18 @@ class Informer(Generic[T]):
         self.query, self.type = query, type_
         self.objects: dict[ObjectKey, T] = {}
         self.synced = asyncio.Event()
+        """Set while the mirror is known to hold all that was written before it was last doubted."""
         self.settled = asyncio.Event()
-        """Set once the list was read, or could not be: nobody waits for a kind that is not installed."""
+        """Set once it is synced, or cannot be: nobody waits for a kind that is not installed."""
         self._cluster, self._clock, self._chance, self._metrics = cluster, clock, chance, metrics
         self._listeners: list[Listener] = []
         self._unreadable: dict[ObjectRef, str] = {}
         self._highest = -1
         self._position = ""  # where the next watch goes on; "" to list first
+        self._doubts = self._answered = 0  # how often it was doubted, and which doubt the goal is the answer to
+        self._goal = -1  # the version to reach
+        self._fell_short = 0  # short watches that ended before it was reached
+        self._patience: asyncio.Timeout | None = None  # of the watch under way
         self._heard = 0  # events and bookmarks
         self._trouble = Repetition()
         self.is_missing = False
@@ -76,6 +99,15 @@ class Informer(Generic[T]):
 
     def unsubscribe(self, listener: Listener) -> None:
         self._listeners.remove(listener)
+
+    def doubt(self) -> None:
+        """From now on count as synced only when all is mirrored that was written before this call."""
+        self._doubts += 1
+        self.synced.clear()
+        self.settled.clear()
+        self._metrics.informer_synced.labels(self.query.kind.kind).set(0)
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(asyncio.get_running_loop().time())  # a long watch may be quiet for a minute
 
     def absorb(self, written: T) -> None:
         """Take over an object as the API server answered our own write, if it is newer than what we have."""
@@ -93,10 +125,11 @@ class Informer(Generic[T]):
             try:
                 if not self._position:
                     await self._list()
+                await self._ask()
                 await self._watch()
                 self._note_success()
                 # A server that ends watches at once must not make us spin.
-                is_well = self._clock.monotonic() - began >= 1.0
+                is_well = self._is_doubted or self._clock.monotonic() - began >= 1.0
             except Expired:
                 self._position, is_well = "", False
             except ClusterError as error:
@@ -125,8 +158,33 @@ class Informer(Generic[T]):
         if failures := self._trouble.end():
             log.info("watching again", extra={"kind": self.query.kind.kind, "failures": failures})
 
+    @property
+    def _is_doubted(self) -> bool:
+        """Whether nobody knows yet which version has to be reached."""
+        return self._answered < self._doubts
+
+    async def _ask(self) -> None:
+        """Learn which version is to be reached, if it is doubted. Raises Expired: only a list tells what there is."""
+        while self._is_doubted:
+            doubt, seen = self._doubts, self._highest
+            page = await self._cluster.list(replace(self.query, metadata_only=True), PartialObject, limit=1)
+            latest = version_of(page.resource_version)
+            if latest < max(seen, 0):
+                raise Expired(f"the API server is at version {page.resource_version!r}, and was at {seen} before")
+            self._answered, self._goal, self._fell_short = doubt, latest, 0
+            self._confirm()
+
+    def _confirm(self) -> None:
+        """Count as synced if the version is reached."""
+        if self._is_doubted or self._highest < self._goal or self.synced.is_set():
+            return
+        self.synced.set()
+        self.settled.set()
+        self._metrics.informer_synced.labels(self.query.kind.kind).set(1)
+
     async def _list(self) -> None:
         """Read every page."""
+        doubt = self._doubts
         seen: set[ObjectKey] = set()
         token = version = ""
         while True:
@@ -143,26 +201,36 @@ class Informer(Generic[T]):
         for key in sorted(self.objects.keys() - seen):
             self._remove(key)
         self._highest = version_of(version) if restored else max(self._highest, version_of(version))
-        self.synced.set()
-        self.settled.set()
-        self._metrics.informer_synced.labels(self.query.kind.kind).set(1)
-        self._measure()
         self._position = version
+        self._answered, self._goal = doubt, version_of(version)
+        self._confirm()
+        self._measure()
         self._note_success()
 
     async def _watch(self) -> None:
-        """Follow the watch until the server ends it, or it breaks; the next one goes on from the last event."""
-        loop = asyncio.get_running_loop()
-        events = self._cluster.watch(self.query, self.type, self._position)
-        with suppress(TimeoutError):
-            async with _closing(events), asyncio.timeout(SILENCE) as patience:
-                async for event in events:
-                    patience.reschedule(loop.time() + SILENCE)
-                    self._heard += 1
-                    self._note_success()
-                    self._observe(event)
-                    self._position = event.resource_version or self._position
-                    self._highest = max(self._highest, version_of(self._position))
+        """Follow the watch until it ends, breaks or the mirror is doubted; the next one goes on from the last event."""
+        loop, is_synced = asyncio.get_running_loop(), self.synced.is_set()
+        seconds, silence = (None, SILENCE) if is_synced else (SHORT, SHORT_SILENCE)
+        events = self._cluster.watch(self.query, self.type, self._position, seconds=seconds)
+        try:
+            with suppress(TimeoutError):
+                async with _closing(events), asyncio.timeout(silence) as self._patience:
+                    async for event in events:
+                        self._heard += 1
+                        self._note_success()
+                        self._observe(event)
+                        self._position = event.resource_version or self._position
+                        self._highest = max(self._highest, version_of(self._position))
+                        self._confirm()
+                        if self._is_doubted:
+                            return
+                        self._patience.reschedule(loop.time() + silence)
+        finally:
+            self._patience = None
+        if not self.synced.is_set() and not self._is_doubted:
+            self._fell_short += 1
+            if self._fell_short == SHORT_WATCHES:
+                self._position = ""
 
     def _observe(self, event: WatchEvent[T]) -> None:
         if event.type == "BOOKMARK" or event.object is None:
@@ -230,11 +298,12 @@ def _key(item: Resource | PartialObject) -> ObjectKey:
 
 
 class Informers:
-    """One informer for each query and type that somebody uses, for as long as somebody does."""
+    """One informer for each query and type that somebody uses, for as long as somebody does; those kept, to the end."""
 
     def __init__(self, cluster: Cluster, clock: Clock, chance: Chance, metrics: Metrics) -> None:
         self._cluster, self._clock, self._chance, self._metrics = cluster, clock, chance, metrics
         self._users: dict[tuple[Query, type], int] = {}
+        self._kept: set[tuple[Query, type]] = set()
         self._informers: dict[tuple[Query, type], Informer[Any]] = {}
         self._tasks: dict[tuple[Query, type], asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -251,9 +320,21 @@ class Informers:
         for task in self._tasks.values():
             task.cancel()
         self._users.clear()
+        self._kept.clear()
         self._informers.clear()
         self._tasks.clear()
         self._group = None
+
+    def keep(self, query: Query, type_: type[Any]) -> None:
+        """Mirror a query until stop(), whoever else uses it."""
+        if (query, type_) not in self._kept:
+            self._kept.add((query, type_))
+            self.acquire(query, type_)
+
+    def doubt(self) -> None:
+        """Trust no mirror before it holds all that was written until now; meanwhile reads go to the API server."""
+        for informer in self._informers.values():
+            informer.doubt()
 
     def acquire(self, query: Query, type_: type[T]) -> Informer[T]:
         """The informer of a query, to be given back to release()."""
@@ -281,13 +362,15 @@ class Informers:
             if type_ is type(resource):
                 informer.absorb(resource)
 
-    def holding(self, type_: type[R], key: ObjectKey) -> Informer[R] | None:
-        """A synced informer that would have the object if it existed."""
+    def holding(self, type_: type[R], namespace: str) -> Iterator[Informer[R]]:
+        """The informers that have every object of a namespace ("" for all) as soon as they are synced."""
         for (query, its_type), informer in self._informers.items():
-            everything = not query.labels and not query.name and query.namespace in ("", key.namespace)
-            if its_type is type_ and everything and informer.synced.is_set():
-                return informer
-        return None
+            if its_type is type_ and not query.labels and not query.name and query.namespace in ("", namespace):
+                yield informer
+
+    def synced(self, type_: type[R], namespace: str) -> Informer[R] | None:
+        """One of those that are."""
+        return next((each for each in self.holding(type_, namespace) if each.synced.is_set()), None)
 
     def _run(self, place: tuple[Query, type]) -> None:
         if self._group is None:
@@ -303,17 +386,45 @@ class WatchedObjects:
         self._informers, self._cluster = informers, cluster
 
     async def get(self, type_: type[R], key: ObjectKey) -> R | None:
-        if (informer := self._informers.holding(type_, key)) is not None:
+        if (informer := self._informers.synced(type_, key.namespace)) is not None:
             return informer.objects.get(key)
         manifest = await self._cluster.get(ObjectRef(type_.KIND, key))
         return None if manifest is None else from_manifest(type_, manifest)
 
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
-        if (informer := self._informers.holding(type_, ObjectKey(namespace, ""))) is not None:
+        if (informer := self._informers.synced(type_, namespace)) is not None:
             found = [item for key, item in informer.objects.items() if namespace in ("", key.namespace)]
         else:
             found = await listed(self._cluster, type_, namespace)
         return tuple(sorted(found, key=lambda item: item.key))
+
+    async def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
+        shared = next(self._informers.holding(type_, namespace), None)
+        query = Query(type_.KIND, namespace=namespace) if shared is None else shared.query
+        informer = self._informers.acquire(query, type_)
+        unread: dict[ObjectKey, Change[R]] = {}
+        news = asyncio.Event()
+
+        def listen(old: R | None, new: R | None) -> None:
+            if (present := new if new is not None else old) is None or namespace not in ("", present.key.namespace):
+                return
+            before = unread.pop(present.key).old if present.key in unread else old
+            if before is not None or new is not None:  # who came and went unread was never there
+                unread[present.key] = Change(before, new)
+            news.set()
+
+        for present in informer.objects.values():
+            listen(None, present)
+        informer.subscribe(listen)
+        try:
+            while True:
+                while unread:
+                    yield unread.pop(next(iter(unread)))
+                news.clear()
+                await news.wait()
+        finally:
+            informer.unsubscribe(listen)
+            self._informers.release(informer)
 
 
 async def listed(cluster: Cluster, type_: type[R], namespace: str = "") -> list[R]:

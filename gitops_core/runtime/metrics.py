@@ -51,7 +51,12 @@ class Metrics:
     objects = Series(Gauge, "sealoop_objects", "Objects by the status of their condition.", "kind", "ready")
     depth = Series(Gauge, "sealoop_queue_depth", "Objects waiting for a worker.", "kind")
     informer_objects = Series(Gauge, "sealoop_informer_objects", "Objects held.", "kind")
-    informer_synced = Series(Gauge, "sealoop_informer_synced", "1 when the list was read.", "kind")
+    informer_synced = Series(
+        Gauge,
+        "sealoop_informer_synced",
+        "1 while what is held is trusted: the list was read, and after a takeover nothing older is missing.",
+        "kind",
+    )
     informer_unreadable = Series(Gauge, "sealoop_informer_unreadable", "Objects that could not be decoded.", "kind")
     api_errors = Series(
         Counter,

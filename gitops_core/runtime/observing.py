@@ -24,9 +24,8 @@ Wake = Callable[[ObjectKey, ObjectRef, int], None]
 class Observer:
     """What the objects of one kind have asked to be told about."""
 
-    def __init__(self, informers: Informers, timers: Timers, namespace: str, labels: str, wake: Wake) -> None:
-        self._informers, self._timers, self._wake = informers, timers, wake
-        self._namespace, self._labels = namespace, labels
+    def __init__(self, informers: Informers, timers: Timers, labels: str, wake: Wake) -> None:
+        self._informers, self._timers, self._labels, self._wake = informers, timers, labels, wake
         self._index = ReferenceIndex()
         self._watching: dict[Kind, tuple[Informer[PartialObject], Listener]] = {}
         self._leaving: set[Kind] = set()  # watched, though nobody names them any more
@@ -64,8 +63,13 @@ class Observer:
     def forget(self, key: ObjectKey) -> None:
         self.update(key, (), {})
 
+    def close(self) -> None:
+        """Watch nothing any more."""
+        for kind in tuple(self._watching):
+            self._stop(kind)
+
     def _start(self, kind: Kind) -> None:
-        query = Query(kind, namespace=self._namespace, labels=self._labels, metadata_only=True)
+        query = Query(kind, labels=self._labels, metadata_only=True)
         informer = self._informers.acquire(query, PartialObject)
         listener = self._listener(kind)
         informer.subscribe(listener)

@@ -1,10 +1,12 @@
 """The process: a candidate that waits for the lease, then a leader that reconciles until it is told to stop.
 
-    candidate ── lease ──► leading: informers, workers, timers, events ── stop ──► grace ──► lease released
-        ▲                                   │
-        └──────────── lease lost ───────────┘
+    informers: from the start to the end
+    candidate ── lease ──► version barrier ──► leading: queues, workers, timers, events ── stop ──► grace ──► release
+        ▲                                                      │
+        └───────────────────── lease lost ─────────────────────┘
 
-When the lease is lost, everything under way is cancelled and nothing more is written.
+A candidate mirrors what it will lead, and serves reads; it takes over without a list (informers.py says why its mirrors
+may be trusted then). When the lease is lost, everything under way is cancelled and nothing more is written.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from typing import Any
 
 from gitops_core.ports import Chance, Clock, Cluster, Compute, Git
 from gitops_core.runtime.computing import IN_PLACE
-from gitops_core.runtime.controlling import ControllerLoop, KindState, Surroundings
+from gitops_core.runtime.controlling import ControllerLoop, KindState, Surroundings, queries_of
 from gitops_core.runtime.events import EventRecorder
 from gitops_core.runtime.fencing import FencedCluster, FencedGit
 from gitops_core.runtime.informers import Informers, WatchedObjects
 from gitops_core.runtime.leading import Leadership, LeaseSettings
 from gitops_core.runtime.leave import Open
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.statuses import StatusWriter
 from gitops_core.runtime.timers import Timers
@@ -99,49 +102,67 @@ async def run(
     metrics: Metrics,
     health: Health,
     compute: Compute = IN_PLACE,
+    policy: Policy = DEFAULT_POLICY,
 ) -> None:
     """Reconcile until `stop` is set; returns when all is wound up and the lease released.
 
     Args:
         assemble: the controllers, made of the ports it is given; anew for each term, which knows nothing of the last.
+            What they reconcile and watch is mirrored from then on, also while another process leads.
     """
     leadership = Leadership(settings.lease, cluster.apart(), clock, chance) if settings.lease else None
     fence = leadership or Open()
     fenced = FencedCluster(cluster, fence)
-    informers, timers = Informers(cluster, clock, chance, metrics), Timers(clock)
-    statuses = StatusWriter(fenced, informers.written)
-    events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
-    objects = WatchedObjects(informers, cluster)
-    platform = Platform(fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, metrics, compute)
-    around = Surroundings(
-        cluster=fenced,
-        fence=fence,
-        clock=clock,
-        chance=chance,
-        events=events,
-        statuses=statuses,
-        informers=informers,
-        timers=timers,
-        metrics=metrics,
-        namespace=settings.namespace,
-        labels=settings.labels,
-        reconcile_timeout=settings.reconcile_timeout,
-    )
-    while not stop.is_set():
+    informers = Informers(cluster, clock, chance, metrics)
+    statuses, objects = StatusWriter(fenced, informers.written), WatchedObjects(informers, cluster)
+
+    async def one_term() -> None:
+        """Stand by, then lead, until the lease is lost or `stop` is set."""
+        events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
+        platform = Platform(
+            fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, metrics, compute, policy
+        )
+        around = Surroundings(
+            cluster=fenced,
+            fence=fence,
+            clock=clock,
+            chance=chance,
+            events=events,
+            statuses=statuses,
+            informers=informers,
+            timers=Timers(clock),
+            metrics=metrics,
+            namespace=settings.namespace,
+            labels=settings.labels,
+            reconcile_timeout=settings.reconcile_timeout,
+        )
+        controllers = assemble(platform)
+        for controller in controllers:
+            for query, type_ in queries_of(controller, settings.namespace, settings.labels):
+                informers.keep(query, type_)
         if leadership is not None and not await _until_leading(leadership, stop):
             return
+        informers.doubt()
         health.leading = True
         metrics.leading.set(1)
         try:
-            await _Term(assemble(platform), around, events, leadership, settings.grace, health).serve(stop)
+            await _Term(controllers, around, events, leadership, settings.grace, health).serve(stop)
         finally:
             health.leading = health.synced = False
             health.states = dict
             metrics.leading.set(0)
 
+    async with asyncio.TaskGroup() as group:
+        informers.start(group)
+        try:
+            while not stop.is_set():
+                await one_term()
+        finally:
+            informers.stop()
+
 
 class _Term:
-    """One time of leading, all of it fresh: what a predecessor remembers, or we of an earlier time, may be outdated."""
+    """One time of leading, all of it fresh but the mirrors: what we or others remember of another may be outdated."""
 
     def __init__(
         self,
@@ -171,19 +192,17 @@ class _Term:
                     group.create_task(self._watch_health(), name="health"),
                     *(group.create_task(self._start(loop, group), name="start") for loop in self._loops),
                 ]
-                around.informers.start(group)
                 stopping = group.create_task(_set(stop), name="stop")
                 await asyncio.wait({keeper, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if not keeper.done():
                     await self._wind_up(keeper)
                 for loop in self._loops:
                     loop.abandon()
-                around.informers.stop()
                 for task in (stopping, *chores):
                     task.cancel()
         finally:
-            around.informers.stop()
-            around.timers.clear()
+            for loop in self._loops:
+                loop.close()
         if self._leadership is not None:
             await self._leadership.release()
 
@@ -197,6 +216,7 @@ class _Term:
     async def _start(self, loop: ControllerLoop[Any], group: asyncio.TaskGroup) -> None:
         """Begin to reconcile a kind once its objects and those it watches are known."""
         await loop.synced()
+        await loop.queue_all()
         loop.start(group)
 
     async def _watch_health(self) -> None:

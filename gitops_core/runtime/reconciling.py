@@ -6,17 +6,16 @@ package's face. That is all the dependency injection there is: constructors take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
-
-import click
 
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Status
 from gitops_core.ports import Chance, Clock, Cluster, Compute, Events, Git, Objects, PartialObject, Query, Statuses
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.permissions import Permission
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 
 R = TypeVar("R", bound=Resource)
 R_contra = TypeVar("R_contra", bound=Resource, contravariant=True)
@@ -108,6 +107,7 @@ class Controller(Generic[R]):
         significant: (old, new) -> does this change of the object itself need a reconciliation? None for the default:
             its generation, its deletion, or its reconcile request changed.
         observed_labels: label selector of the objects that `Outcome.watch` names: only these are watched.
+        acts_on: the values of fields that are acted on, by path, where a table says it and not the marker in `api`.
     """
 
     kind: type[R]
@@ -117,6 +117,7 @@ class Controller(Generic[R]):
     concurrency: int = 64
     significant: Callable[[R, R], bool] | None = None
     observed_labels: str = ""
+    acts_on: Mapping[str, Collection[object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,11 +136,13 @@ class Platform:
     objects: Objects
     metrics: Metrics
     compute: Compute = IN_PLACE
+    policy: Policy = DEFAULT_POLICY
 
 
 @dataclass(frozen=True)
 class Component:
-    """A package's face. Its component module also has `controllers(platform, <its own ports>)`.
+    """A package's face. Its component module also has `controllers(platform, <its own ports>)`, and `routes` if it
+    answers HTTP requests.
 
     Attributes:
         permissions: what the package needs beside what the runtime does with its kinds.
@@ -150,7 +153,6 @@ class Component:
     kinds: tuple[type[Resource], ...]
     permissions: tuple[Permission, ...] = ()
     applies: tuple[Permission, ...] = ()
-    commands: tuple[click.Command, ...] = field(default=())
 
 
 def names(namespace: str, kind: type[Resource], *objects: str) -> tuple[ObjectRef, ...]:

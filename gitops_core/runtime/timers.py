@@ -44,10 +44,6 @@ class Timers:
     def cancel(self, token: Hashable) -> None:
         self._pending.pop(token, None)
 
-    def clear(self) -> None:
-        self._pending.clear()
-        self._heap.clear()
-
     async def run(self) -> None:
         """Make the calls as they come due, until cancelled."""
         while True:

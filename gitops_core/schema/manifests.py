@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -31,27 +31,31 @@ def from_manifest(cls: type[R], manifest: Manifest) -> R:
     return msgspec.convert(manifest, cls)
 
 
-def unsupported(spec: msgspec.Struct, path: str = "spec") -> tuple[str, ...]:
-    """Return the paths of fields that are set and that nothing acts on, in the order of the class: `spec.decryption`.
+def unsupported(spec: msgspec.Struct, acts_on: Mapping[str, Collection[object]] = {}) -> tuple[str, ...]:
+    """Return the paths of the fields that are set and that nothing acts on, in the order of the class.
 
-    A field is set when it differs from its default.
+    A field is set when it differs from its default: `spec.decryption`.
+
+    Args:
+        acts_on: the values that are acted on, by the field's path, in the place of those that its marker names.
     """
-    return tuple(_find_unsupported(spec, path))
+    return tuple(_find_unsupported(spec, "spec", acts_on))
 
 
-def _find_unsupported(value: Any, path: str) -> Iterator[str]:
+def _find_unsupported(value: Any, path: str, acts_on: Mapping[str, Collection[object]]) -> Iterator[str]:
     if isinstance(value, tuple):
         for index, item in enumerate(value):
-            yield from _find_unsupported(item, f"{path}[{index}]")
+            yield from _find_unsupported(item, f"{path}[{index}]", acts_on)
     elif isinstance(value, msgspec.Struct):
-        for name, encoded, default, supported in _list_fields(type(value)):
+        for name, encoded, default, marked in _list_fields(type(value)):
             inner = getattr(value, name)
             if inner == default:
                 continue
+            supported = acts_on.get(f"{path}.{encoded}", marked)
             if supported is not None and inner not in supported:
                 yield f"{path}.{encoded}"
             else:
-                yield from _find_unsupported(inner, f"{path}.{encoded}")
+                yield from _find_unsupported(inner, f"{path}.{encoded}", acts_on)
 
 
 @cache

@@ -27,7 +27,7 @@ from image_updater.domain.files.inventory import (
     shown,
     where,
 )
-from image_updater.domain.files.plan import Sighting
+from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.guards.rules import find_faults
 from image_updater.domain.guards.selectors import selects
 from image_updater.domain.registry.references import parse_repository

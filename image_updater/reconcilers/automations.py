@@ -19,7 +19,6 @@ from gitops_core.runtime.reconciling import Notice, Outcome, Platform
 from gitops_core.runtime.refusing import refuse_unsupported
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus
 from image_updater.domain.files.inventory import (
-    MOST_REPORTED,
     counts,
     find_settled_images,
     mark_applied,
@@ -49,12 +48,10 @@ class ImageUpdateAutomationReconciler:
 
     Attributes:
         proposals: None where no forge can be reached: who asks for a pull request is told.
-        most_reported: how many places that are not applied a status names.
     """
 
     platform: Platform
     proposals: PullRequests | None = None
-    most_reported: int = MOST_REPORTED
     _lines: WeakValueDictionary[tuple[str, str], Line] = field(default_factory=WeakValueDictionary)
     _targets: dict[ObjectKey, tuple[DeclaredTarget, ...]] = field(default_factory=dict)
     """Those that the last run of an automation planned with; the status does not tell."""
@@ -167,7 +164,7 @@ class ImageUpdateAutomationReconciler:
             status,
             observed_policies=find_settled_images(namespace, run.part.images, former, sightings),
             markers=counts(sightings),
-            unsettled=report_unsettled(sightings, self.most_reported),
+            unsettled=report_unsettled(sightings, self.platform.policy.reported_places),
             reverted=run.planned.reverted,
         )
 

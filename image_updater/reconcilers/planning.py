@@ -14,8 +14,9 @@ from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageRef, ImageUpdateAutomation, Reverted
 from image_updater.domain.files.inventory import Step, find_refused_values, keep_set_back
 from image_updater.domain.files.markers import SCREEN
-from image_updater.domain.files.plan import Change, CommitPlan, Sighting, Spot, plan_commit
-from image_updater.domain.files.sightings import parse_setter
+from image_updater.domain.files.places import parse_setter
+from image_updater.domain.files.plan import plan_commit
+from image_updater.domain.files.sightings import Change, CommitPlan, Sighting
 from image_updater.domain.files.targets import select_targeted
 from image_updater.domain.forges.pullrequests import hold_refused
 from image_updater.domain.guards.gates import Gatekeeper, regulate
@@ -135,11 +136,11 @@ def _plan(part: Part, files: _Files, keeper: Gatekeeper) -> CommitPlan:
     values = part.values
     refuse = hold_refused(part.automation.metadata.namespace, part.images, part.refused)
 
-    def make(hold: Callable[[Spot], str]) -> CommitPlan:
+    def make(hold: Callable[[Change], str]) -> CommitPlan:
         return plan_commit(
             files,
             values,
-            hold=lambda spot: hold(spot) or refuse(spot),
+            hold=lambda change: hold(change) or refuse(change),
             targets=part.targets,
             blobs=files.blobs,
         )

@@ -27,7 +27,7 @@ from gitops_core.ports import Clock, Cluster, Compute, GitAccess, Objects
 from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.credentials import git_access
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
-from image_updater.domain.files.plan import CommitPlan
+from image_updater.domain.files.sightings import CommitPlan
 from image_updater.domain.forges.proposals import (
     Bump,
     compute_proposal_digest,

@@ -5,16 +5,17 @@ No registry is asked. The annotation keeps the newest pushes, so that several at
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from gitops_core.errors import Conflict, ImageInvalid, NotFound
-from gitops_core.meta import ObjectKey, ObjectRef
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Clock, Cluster
 from image_updater.api import ImageRepository
 from image_updater.domain.registry.pushes import PUSHED, Push, add_pushes
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.registry.webhooks import PushedTag
+from image_updater.domain.registry.webhooks import PushedTag, pushed_tags
 
 ATTEMPTS = 5
 MANAGER = "notification-controller"
@@ -22,10 +23,14 @@ MANAGER = "notification-controller"
 
 @dataclass(frozen=True)
 class Pushes:
-    """Writes what webhooks told to ImageRepositories."""
+    """Implements gitops_core.ports.Pushes: writes what webhooks told to ImageRepositories."""
 
     cluster: Cluster
     clock: Clock
+    kind: ClassVar[Kind] = ImageRepository.KIND
+
+    def read(self, type_: str, headers: Mapping[str, str], body: bytes) -> tuple[PushedTag, ...]:
+        return pushed_tags(type_, headers, body)
 
     async def tell(self, key: ObjectKey, pushed: Iterable[PushedTag]) -> bool:
         """Record pushed tags for an ImageRepository; return whether some of them are of its image.

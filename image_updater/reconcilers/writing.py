@@ -22,7 +22,6 @@ from gitops_core.runtime.credentials import SECRET, decode_data
 from gitops_core.runtime.reconciling import Platform
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing, SigningKey
 from image_updater.domain.files.messages import commit_message
-from image_updater.domain.files.sightings import Spot
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.forges.pullrequests import Version
 from image_updater.domain.guards.gates import Gatekeeper
@@ -152,7 +151,7 @@ class Writer:
         keeper = Gatekeeper(together.own.part.gates, self.platform.clock.now())
         found = {}
         for change in together.plan.changes:
-            entry = keeper.find_taken_back(Spot(change.file, change.setter, change.old, change.new))
+            entry = keeper.find_taken_back(change)
             if entry is not None:
                 found[entry.policy, entry.tag] = f"Takes back {entry.tag} of {entry.policy}: {entry.reason}"
         return tuple(found.values())

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from image_updater.domain.files.plan import CommitPlan
+    from image_updater.domain.files.sightings import CommitPlan
     from image_updater.domain.files.targets import DeclaredTarget
 
 MOST_BYTES = 33 << 20

@@ -17,8 +17,8 @@ from gitops_core.meta import ObjectKey, timestamp
 from gitops_core.ports import Cluster
 from image_updater.api import ImagePolicy, ImageUpdateAutomation
 from image_updater.domain.files.inventory import printable, where
-from image_updater.domain.files.plan import Sighting
-from image_updater.domain.files.sightings import parse_setter
+from image_updater.domain.files.places import parse_setter
+from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.guards.explaining import explain_tags
 from image_updater.domain.guards.selectors import selects
 from image_updater.domain.guards.verdicts import Chosen, Verdict

@@ -18,7 +18,8 @@ from gitops_core.schema import default, from_manifest, make_object_schema, valid
 from image_updater.api import KINDS, ImagePolicy, ImageRef, ImageRepository, UpdateGuard
 from image_updater.domain.files.doubts import near_misses
 from image_updater.domain.files.markers import SCREEN, is_considered, mend
-from image_updater.domain.files.plan import Sighting, plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.files.targets import DeclaredTarget
 from image_updater.domain.lint import Finding, Given, lint
 from sealoop.images.editing import find_files

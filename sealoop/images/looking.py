@@ -16,7 +16,6 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry
 
-from gitops_core.adapters.git import GitMirrors
 from gitops_core.errors import RegistryError, StalledError
 from gitops_core.meta import ObjectKey, Resource
 from gitops_core.oci.references import Repository
@@ -25,6 +24,7 @@ from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.fencing import FencedCluster, FencedGit
 from gitops_core.runtime.informers import Informers, WatchedObjects
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.registries import registry_access
 from gitops_core.runtime.statuses import StatusWriter
@@ -36,7 +36,7 @@ from image_updater.domain.tags.listings import Listings
 from image_updater.errors import RepositoryNotReady
 from image_updater.reconcilers import ImagePolicyReconciler
 from image_updater.reconcilers.checkpoints import Checkpoints
-from sealoop.service import opened_ports
+from sealoop.service import git_mirrors, opened_ports
 from sealoop.wiring import Ports
 
 
@@ -132,7 +132,7 @@ async def open_look(cluster: Cluster) -> AsyncIterator[Look]:
     clock, chance, metrics = SystemClock(), SystemChance(), Metrics(CollectorRegistry())
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealoop-look-")))
-        git = GitMirrors(folder / "git", allow_file=True)
+        git = git_mirrors(folder, Policy(file_remotes=True))
         stack.push_async_callback(git.close)
         ports = await opened_ports(folder, clock, stack)
         fenced, informers = FencedCluster(cluster, Closed()), Informers(cluster, clock, chance, metrics)

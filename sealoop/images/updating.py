@@ -22,7 +22,6 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster
@@ -32,6 +31,7 @@ from gitops_core.runtime.computing import Threads
 from gitops_core.runtime.conditions import REQUESTED_AT
 from gitops_core.runtime.informers import listed
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import Policy
 from gitops_core.schema import crd
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, MarkerReport, UpdateGuard
 from image_updater.domain.files.inventory import describe_place, select_noteworthy
@@ -40,7 +40,7 @@ from sealoop.clusters import Connection, opened
 from sealoop.images.lending import FIELD_MANAGER, Token, lend_logins, lend_token
 from sealoop.images.selecting import SERVED, select, select_in_cluster
 from sealoop.kinds import NAMESPACE
-from sealoop.service import opened_ports
+from sealoop.service import git_mirrors, opened_ports
 from sealoop.terminals import make_visible
 from sealoop.wiring import image_controllers
 
@@ -124,23 +124,23 @@ async def _work(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[asy
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealoop-once-")))
         metrics = Metrics(CollectorRegistry())
         compute = stack.enter_context(contextlib.closing(Threads(metrics)))
-        git = GitMirrors(folder / "git", allow_file=allow_file)
+        policy = Policy(file_remotes=allow_file, reported_places=sys.maxsize)
+        git = git_mirrors(folder, policy)
         stack.push_async_callback(git.close)
-        ports = await opened_ports(folder, clock, stack, compute)
+        ports = await opened_ports(folder, clock, stack, compute, policy)
         work = process.run(
             cluster=cluster,
             git=git,
             clock=clock,
             chance=chance,
             # no UpdateGuard: it looks at workloads, which are not here
-            assemble=lambda platform: [
-                c for c in image_controllers(platform, ports, sys.maxsize) if c.kind is not UpdateGuard
-            ],
+            assemble=lambda platform: [c for c in image_controllers(platform, ports) if c.kind is not UpdateGuard],
             settings=process.Settings(grace=1.0),
             stop=stop,
             metrics=metrics,
             health=process.Health(),
             compute=compute,
+            policy=policy,
         )
         task = asyncio.create_task(work)
         try:

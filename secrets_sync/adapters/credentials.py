@@ -1,28 +1,20 @@
-"""What a store's settings point to: keys of Secrets and ConfigMaps, read through a handle bound to its namespace."""
+"""What a store's settings point to: keys of Secrets and ConfigMaps, read within its reach."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import NamedTuple
 
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Cluster
-from secrets_sync.api import CaProvider, SecretKeySelector, SecretStore
+from secrets_sync.api import CaProvider, SecretKeySelector
 from secrets_sync.domain.live import SECRET
+from secrets_sync.domain.openings import Reach
+from secrets_sync.domain.references import CONFIG_MAP
 from secrets_sync.errors import StoreInvalid
 
-CONFIG_MAP = Kind("", "v1", "ConfigMap")
 
-
-class Credential(NamedTuple):
-    """A value and the version of the object it is from: another version may be another value."""
-
-    value: Sensitive
-    version: str
-
-
-async def credential(cluster: Cluster, store: SecretStore, field: str, selector: SecretKeySelector) -> Credential:
+async def credential(cluster: Cluster, reach: Reach, field: str, selector: SecretKeySelector) -> Sensitive:
     """The trimmed text under a Secret's key, fit for an HTTP header.
 
     Args:
@@ -31,20 +23,19 @@ async def credential(cluster: Cluster, store: SecretStore, field: str, selector:
     Raises:
         StoreInvalid: no such Secret or key, another namespace, or a value that is no token.
     """
-    manifest = await _object(cluster, store, field, SECRET, selector.name, selector.namespace)
+    manifest = await _object(cluster, reach, field, SECRET, selector.name, selector.namespace)
     value = Sensitive(_decoded(manifest, selector.key, field).strip())
     if not value or not all(33 <= byte < 127 for byte in value.reveal()):
         raise StoreInvalid(
             f"{field}: key {selector.key!r} of Secret {selector.name!r} is empty or not plain ASCII text"
         )
-    metadata = manifest["metadata"]
-    return Credential(value, f"{metadata.get('uid', '')}/{metadata.get('resourceVersion', '')}/{selector.key}")
+    return value
 
 
-async def certificates(cluster: Cluster, store: SecretStore, field: str, source: CaProvider) -> bytes:
+async def certificates(cluster: Cluster, reach: Reach, field: str, source: CaProvider) -> bytes:
     """The PEM under a key of a Secret or ConfigMap. Raises StoreInvalid, as `credential` does."""
     kind = SECRET if source.type == "Secret" else CONFIG_MAP
-    manifest = await _object(cluster, store, field, kind, source.name, source.namespace)
+    manifest = await _object(cluster, reach, field, kind, source.name, source.namespace)
     if kind == SECRET:
         return _decoded(manifest, source.key, field)
     data = manifest.get("data") or {}
@@ -53,15 +44,13 @@ async def certificates(cluster: Cluster, store: SecretStore, field: str, source:
     return str(data[source.key]).encode()
 
 
-async def _object(cluster: Cluster, store: SecretStore, field: str, kind: Kind, name: str, namespace: str) -> Manifest:
-    own = store.metadata.namespace
-    if namespace not in ("", own):
-        raise StoreInvalid(f"{field}.namespace: a SecretStore names objects of its own namespace {own!r} only")
+async def _object(cluster: Cluster, reach: Reach, field: str, kind: Kind, name: str, namespace: str) -> Manifest:
+    key = ObjectKey(reach.namespace_of(namespace, field), name)
     if not name:
         raise StoreInvalid(f"{field}.name is empty")
-    manifest = await cluster.get(ObjectRef(kind, ObjectKey(own, name)))
+    manifest = await cluster.get(ObjectRef(kind, key))
     if manifest is None:
-        raise StoreInvalid(f"{field}: no {kind.kind} {name!r} in namespace {own!r}")
+        raise StoreInvalid(f"{field}: no {kind.kind} {name!r} in namespace {key.namespace!r}")
     return manifest
 
 

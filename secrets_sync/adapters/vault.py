@@ -1,8 +1,7 @@
 """The provider vault: the key-value engines of HashiCorp Vault and OpenBao, by hvac.
 
 hvac blocks, so it runs in threads of its own, a few for each server; it is imported when the first such store is
-opened. One login serves all reconciliations of a store until its token is about to end, the store changes or is gone,
-or a credential does.
+opened. One login serves all stores of one identity, until its token is about to end or nobody needs it any more.
 """
 
 from __future__ import annotations
@@ -10,28 +9,32 @@ from __future__ import annotations
 import asyncio
 import importlib
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
 from gitops_core.adapters.http import Authorities
-from gitops_core.meta import ObjectKey, Sensitive
+from gitops_core.meta import Sensitive
 from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime.computing import IN_PLACE
-from secrets_sync.adapters.credentials import Credential, certificates, credential
+from secrets_sync.adapters.credentials import certificates, credential
 from secrets_sync.adapters.threads import Threads, turn
-from secrets_sync.api import SecretStore, VaultAppRole, VaultProvider
+from secrets_sync.api import VaultAppRole, VaultProvider
 from secrets_sync.domain import gojson
-from secrets_sync.domain.extract import PropertyRule
+from secrets_sync.domain.extract import members_of
+from secrets_sync.domain.openings import Opening, Reach
+from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 from secrets_sync.domain.vaultmounts import Place, denial_of, mount_of
 from secrets_sync.domain.vaultpaths import kv_path
 from secrets_sync.errors import AccessDenied, NoAnswer, ProviderUnavailable, StoreInvalid, ValueUnusable
 from secrets_sync.ports import SecretProvider
+from secrets_sync.runtime.connections import Connections, Digests
 
 T = TypeVar("T")
 
+PATH = "spec.provider.vault"
 TIMEOUT = 15.0
 """Seconds that one request may take, from connecting to the last byte."""
 EARLY = 0.25
@@ -39,7 +42,7 @@ EARLY = 0.25
 WORN = 300.0
 """Seconds after which a login that may not do something is replaced: a new one may have other policies."""
 UNUSED = 900.0
-"""Seconds after which the connection of a store that nobody opens is closed; stores are validated more often."""
+"""Seconds after which a store that nobody opens counts as gone; stores are validated more often."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,18 @@ class Login:
 
 
 @dataclass(frozen=True)
+class Token:
+    """A token that somebody else got, and sees to."""
+
+    token: Sensitive
+    way: str = "token"
+
+    @property
+    def values(self) -> tuple[Sensitive, ...]:
+        return (self.token,)
+
+
+@dataclass(frozen=True)
 class AppRole:
     """An AppRole to log in with."""
 
@@ -90,22 +105,43 @@ class AppRole:
     role: Sensitive
     secret: Sensitive
 
+    @property
+    def way(self) -> str:
+        return f"AppRole at {self.path!r}"
+
+    @property
+    def values(self) -> tuple[Sensitive, ...]:
+        return self.role, self.secret
+
+
+Access = Token | AppRole
+"""How to get in: `way` says how, and `values` as whom."""
+
 
 @dataclass(frozen=True)
-class Access:
-    """How to get in: a token, or an AppRole. `version` changes with the store and with each credential."""
+class Identity:
+    """As whom we talk to which Vault: all that a login is good for, and all that decides on what it may read.
 
-    version: tuple[str, ...]
-    token: Sensitive | None = None
-    role: AppRole | None = None
+    Attributes:
+        namespace: Vault's.
+        ca: the certificates to trust.
+        way: how to log in.
+        credentials: digests of what we log in with.
+    """
+
+    server: str
+    namespace: str
+    ca: bytes = field(repr=False)
+    way: str
+    credentials: tuple[Sensitive, ...]
 
 
 class Connection:
-    """One Vault as one identity: the HTTP client and the login, shared by all reconciliations of a store."""
+    """One Vault as one identity: the HTTP client and the login, shared by all reconciliations of all its stores."""
 
     def __init__(
         self,
-        settings: VaultProvider,
+        identity: Identity,
         trust: ssl.SSLContext,
         access: Access,
         clock: Clock,
@@ -113,11 +149,11 @@ class Connection:
         timeout: float,
         compute: Compute,
     ) -> None:
-        self.where = f"vault {settings.server}"
-        self.settings, self.trust, self.access = settings, trust, access
+        self.where = f"vault {identity.server}"
+        self.identity, self.compute = identity, compute
+        self._trust, self._access = trust, access
         self._clock, self._threads, self._timeout = clock, threads, timeout
-        self._server = _server_of(settings)
-        self.compute = compute
+        self._server = _server_of(identity.server)
         self._client: Any = None
         self._login: Login | None = None
         self._logging_in = threads.one_by_one(self._server)
@@ -126,7 +162,7 @@ class Connection:
         """GET a path below /v1/. A login by which Vault refuses it is replaced, once, if another could do better."""
         login = await self._logged_in()
         answer = await self._request("get", path, login.token, params=parameters)
-        if answer.status == 403 and self.access.role is not None and await self._is_worn(login):
+        if answer.status == 403 and isinstance(self._access, AppRole) and await self._is_worn(login):
             fresh = await self._logged_in(instead_of=login)
             answer = await self._request("get", path, fresh.token, params=parameters)
         return answer
@@ -134,7 +170,7 @@ class Connection:
     async def close(self) -> None:
         """Give the login back."""
         login, self._login = self._login, None
-        if login is not None and self.access.role is not None:
+        if login is not None and isinstance(self._access, AppRole):
             await self._revoke(login)
         if self._client is not None:
             self._client.close()
@@ -169,11 +205,9 @@ class Connection:
         return renewed or await self._new_login()
 
     async def _new_login(self) -> Login:
-        if self.access.token is not None:
-            return Login(self.access.token)
-        role = self.access.role
-        if role is None:
-            raise StoreInvalid(f"{self.where}: spec.provider.vault.auth names no way to log in that is supported")
+        role = self._access
+        if isinstance(role, Token):
+            return Login(role.token)
         body = {"role_id": role.role.text(), "secret_id": role.secret.text()}
         answer = await self._request("post", f"auth/{role.path.strip('/')}/login", None, json=body)
         if answer.status in (400, 401, 403):
@@ -205,10 +239,10 @@ class Connection:
 
         # Never reads VAULT_TOKEN, ~/.vault-token, VAULT_CACERT: hvac.Client would, its adapter does not.
         adapter = hvac.adapters.RawAdapter(
-            base_uri=self.settings.server,
+            base_uri=self.identity.server,
             token=token.text() if token else "",
             session=self._session(bounded_session),
-            namespace=self.settings.namespace or None,
+            namespace=self.identity.namespace or None,
             allow_redirects=False,
             verify=True,
         )
@@ -224,7 +258,7 @@ class Connection:
 
     def _session(self, make: Callable[[ssl.SSLContext, float], T]) -> T:
         if self._client is None:
-            self._client = make(self.trust, self._timeout)
+            self._client = make(self._trust, self._timeout)
         client: T = self._client
         return client
 
@@ -268,11 +302,12 @@ def refuse_failure(where: str, answer: Answer) -> None:
 
 @dataclass(frozen=True)
 class Vault:
-    """Implements secrets_sync.ports.SecretProvider."""
+    """Implements secrets_sync.ports.SecretProvider: one key-value engine, by a connection that others use too."""
 
     connection: Connection = field(repr=False)
-    release: Callable[[], Awaitable[None]] = field(repr=False)
-    rule: PropertyRule = PropertyRule.LITERAL_FIRST
+    mount: str | None
+    engine: Literal["v1", "v2"]
+    release: Callable[[], None] = field(repr=False)
     capabilities: str = "ReadWrite"
 
     @property
@@ -285,27 +320,28 @@ class Vault:
         if answer.status != 200:
             raise ProviderUnavailable(f"{self.where}: this is no Vault API: HTTP {answer.status}")
 
-    async def fetch(self, key: str, version: str = "") -> Sensitive | Absent:
-        settings = self.connection.settings
+    async def fetch(self, ref: SecretRef) -> Payload | Absent:
         try:
-            path = kv_path(settings.path, settings.version, key)
+            path = kv_path(self.mount, self.engine, ref.key)
         except ValueError as error:
             raise ValueUnusable(f"{self.where}: {error}") from None
-        answer = await self.connection.ask(path, **({"version": version} if version else {}))
+        answer = await self.connection.ask(path, **({"version": ref.version} if ref.version else {}))
         if answer.status == 403:
-            raise AccessDenied(f"{self.where}: the token may not read key {key!r}")
+            raise AccessDenied(f"{self.where}: the token may not read key {ref.key!r}")
         refuse_failure(self.where, answer)
         if answer.status == 404:
-            return await self._absent(answer, Place(settings.path, settings.version, path), key, version)
-        return await self.connection.compute.run(answer.size, self._payload, answer, settings.version, key)
+            return await self._absent(answer, Place(self.mount, self.engine, path), ref)
+        return await self.connection.compute.run(answer.size, self._payload, answer, ref.key)
 
-    def _payload(self, answer: Answer, engine: Literal["v1", "v2"], key: str) -> Sensitive:
-        data = answer.part("data", "data") if engine == "v2" else answer.part("data")
+    def _payload(self, answer: Answer, key: str) -> Payload:
+        data = answer.part("data", "data") if self.engine == "v2" else answer.part("data")
         if not isinstance(data, dict):
             raise ProviderUnavailable(f"{self.where}: the answer for key {key!r} is not what a key-value engine says")
-        return Sensitive(gojson.encode(data))
+        version = answer.part("data", "metadata", "version") if self.engine == "v2" else None
+        metadata = {"version": str(version)} if isinstance(version, gojson.Number) else {}
+        return Payload(Sensitive(gojson.encode(data)), members_of(data), metadata)
 
-    async def _absent(self, answer: Answer, place: Place, key: str, version: str) -> Absent:
+    async def _absent(self, answer: Answer, place: Place, ref: SecretRef) -> Absent:
         """The key's absence, if Vault says so of the engine that the store means. Raises ProviderUnavailable if not."""
         try:
             denial = denial_of(answer.body, place.engine)
@@ -313,139 +349,77 @@ class Vault:
             mount = mount_of(about.body if about.status == 200 else None, place)
         except ValueError as error:
             raise ProviderUnavailable(
-                f"{self.where}: cannot tell whether there is a key {key!r}: {error}; "
-                "check path, version and namespace of spec.provider.vault"
+                f"{self.where}: cannot tell whether there is a key {ref.key!r}: {error}; "
+                f"check path, version and namespace of {PATH}"
             ) from None
-        return Absent(self.where, key, version, f"{denial}, said by {mount}")
+        return Absent(self.where, *ref, f"{denial}, said by {mount}")
 
     async def aclose(self) -> None:
-        await self.release()
+        self.release()
 
 
-@dataclass(eq=False)
-class Kept:
-    """A connection that is kept, and who uses it now.
-
-    Attributes:
-        unused: the timer that closes it, while nobody uses it.
-        is_over: whether it is closed with its last user: the store has another one by now.
-    """
-
-    connection: Connection
-    users: int = 0
-    unused: asyncio.TimerHandle | None = None
-    is_over: bool = False
-
-
-def _server_of(settings: VaultProvider) -> str:
+def _server_of(address: str) -> str:
     """One name for all stores of one server, whose places they share."""
-    address = urlsplit(settings.server)
-    return f"vault {address.scheme}://{address.netloc.rpartition('@')[2]}".lower()
+    parts = urlsplit(address)
+    return f"vault {parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
 
 
 class VaultFactory:
-    """Implements secrets_sync.ports.ProviderFactory: one connection a store."""
+    """Implements secrets_sync.ports.ProviderFactory."""
 
     def __init__(
         self, clock: Clock, timeout: float = TIMEOUT, unused: float = UNUSED, compute: Compute = IN_PLACE
     ) -> None:
-        self._clock, self._timeout, self._unused, self._compute = clock, timeout, unused, compute
+        self._clock, self._timeout, self._compute = clock, timeout, compute
         self._threads = Threads()
         self._imported = False
         self._authorities = Authorities()
-        self._kept: dict[ObjectKey, Kept] = {}
-        self._over: set[Kept] = set()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._digests = Digests()
+        self._connections: Connections[Connection] = Connections(Connection.close, unused)
 
-    async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
-        settings = store.spec.provider.vault
-        if settings is None:
-            raise StoreInvalid("spec.provider.vault is not set")
+    async def open(self, opening: Opening[VaultProvider], cluster: Cluster) -> SecretProvider:
+        settings = opening.settings
         if urlsplit(settings.server).scheme not in ("http", "https"):
-            raise StoreInvalid("spec.provider.vault.server is no http or https URL")
+            raise StoreInvalid(f"{PATH}.server is no http or https URL")
         if not self._imported:
             await asyncio.to_thread(importlib.import_module, "hvac.adapters")  # takes longer than many a request
             self._imported = True
-        access = await self._access(store, settings, cluster)
+        access = await _access(opening, cluster)
         ca = settings.ca_bundle
         if not ca and settings.ca_provider is not None:
-            ca = await certificates(cluster, store, "spec.provider.vault.caProvider", settings.ca_provider)
+            ca = await certificates(cluster, opening.reach, f"{PATH}.caProvider", settings.ca_provider)
         try:
             trust = self._authorities.trusting(ca)
         except ValueError as error:
             raise StoreInvalid(f"vault {settings.server}: caBundle or caProvider: {error}") from None
-        known = self._kept.get(store.key)
-        if known is None or (known.connection.settings, known.connection.trust, known.connection.access.version) != (
-            settings,
-            trust,
-            access.version,
-        ):
-            if known is not None:
-                self._end(store.key, known)
-            known = self._kept[store.key] = Kept(
-                Connection(settings, trust, access, self._clock, self._threads, self._timeout, self._compute)
-            )
-        return self._used(store.key, known)
-
-    def _used(self, key: ObjectKey, kept: Kept) -> Vault:
-        """A handle; the connection is not closed before the handle is."""
-        kept.users += 1
-        if kept.unused is not None:
-            kept.unused.cancel()
-            kept.unused = None
-
-        async def release() -> None:
-            kept.users -= 1
-            if kept.is_over:
-                self._close_unused(kept)
-            elif not kept.users and self._kept.get(key) is kept:
-                kept.unused = asyncio.get_running_loop().call_later(self._unused, self._end, key, kept)
-
-        return Vault(kept.connection, release)
-
-    def _end(self, key: ObjectKey, kept: Kept) -> None:
-        """Keep it no longer: it is closed with its last user."""
-        del self._kept[key]
-        kept.is_over = True
-        self._over.add(kept)
-        self._close_unused(kept)
-
-    def _close_unused(self, kept: Kept) -> None:
-        if kept.users or kept not in self._over:
-            return
-        self._over.remove(kept)
-        closing = asyncio.ensure_future(kept.connection.close())
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        credentials = tuple(self._digests.of(value) for value in access.values)
+        identity = Identity(settings.server, settings.namespace, ca, access.way, credentials)
+        use = self._connections.use(
+            (opening.kind, opening.key, opening.reach),
+            identity,
+            lambda: Connection(identity, trust, access, self._clock, self._threads, self._timeout, self._compute),
+        )
+        return Vault(use.connection, settings.path, settings.version, use.release)
 
     async def close(self) -> None:
-        ending = {*self._kept.values(), *self._over}
-        self._kept, self._over = {}, set()
-        for kept in ending:
-            if kept.unused is not None:
-                kept.unused.cancel()
-        await asyncio.gather(*(kept.connection.close() for kept in ending), *self._closing)
+        await self._connections.close()
         self._threads.close()
 
-    async def _access(self, store: SecretStore, settings: VaultProvider, cluster: Cluster) -> Access:
-        auth = settings.auth
-        field_ = "spec.provider.vault.auth"
-        version = (store.metadata.uid, str(store.metadata.generation))
-        if auth is not None and auth.token_secret_ref is not None:
-            token = await credential(cluster, store, f"{field_}.tokenSecretRef", auth.token_secret_ref)
-            return Access((*version, token.version), token=token.value)
-        if auth is not None and auth.app_role is not None:
-            role, secret = await self._role(store, auth.app_role, cluster, f"{field_}.appRole")
-            pair = AppRole(auth.app_role.path, role.value, secret.value)
-            return Access((*version, role.version, secret.version), role=pair)
-        raise StoreInvalid(f"{field_} names no way to log in that is supported: tokenSecretRef or appRole")
 
-    async def _role(
-        self, store: SecretStore, role: VaultAppRole, cluster: Cluster, field_: str
-    ) -> tuple[Credential, Credential]:
-        secret = await credential(cluster, store, f"{field_}.secretRef", role.secret_ref)
-        if role.role_ref is not None:
-            return await credential(cluster, store, f"{field_}.roleRef", role.role_ref), secret
-        if not role.role_id:
-            raise StoreInvalid(f"{field_} has neither roleId nor roleRef")
-        return Credential(Sensitive(role.role_id), ""), secret
+async def _access(opening: Opening[VaultProvider], cluster: Cluster) -> Access:
+    auth, reach, field_ = opening.settings.auth, opening.reach, f"{PATH}.auth"
+    if auth is not None and auth.token_secret_ref is not None:
+        return Token(await credential(cluster, reach, f"{field_}.tokenSecretRef", auth.token_secret_ref))
+    if auth is not None and auth.app_role is not None:
+        role, secret = await _role(auth.app_role, cluster, reach, f"{field_}.appRole")
+        return AppRole(auth.app_role.path, role, secret)
+    raise StoreInvalid(f"{field_} names no way to log in that is supported: tokenSecretRef or appRole")
+
+
+async def _role(role: VaultAppRole, cluster: Cluster, reach: Reach, field_: str) -> tuple[Sensitive, Sensitive]:
+    secret = await credential(cluster, reach, f"{field_}.secretRef", role.secret_ref)
+    if role.role_ref is not None:
+        return await credential(cluster, reach, f"{field_}.roleRef", role.role_ref), secret
+    if not role.role_id:
+        raise StoreInvalid(f"{field_} has neither roleId nor roleRef")
+    return Sensitive(role.role_id), secret

@@ -1,8 +1,8 @@
 """From a provider's payload to values: properties, maps, decoding.
 
-    provider   a property is looked up as              numbers of a map
-    vault      a literal key, else a GJSON path        plain (1000, not 1e3)
-    fake       a GJSON path                            as written (1e3)
+    payload            provider   a property is looked up as              numbers of a map
+    names and values   vault      a literal name, else a GJSON path       plain (1000, not 1e3)
+    one value          fake       a GJSON path                            as written (1e3)
 
 null is the empty value everywhere. Keys of a map are converted, checked and decoded in that order.
 Source: External Secrets, providers/v1/{vault,fake} and pkg/controllers/externalsecret.
@@ -11,7 +11,6 @@ Source: External Secrets, providers/v1/{vault,fake} and pkg/controllers/external
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
 from gitops_core.meta import Sensitive
@@ -19,22 +18,16 @@ from secrets_sync.api import RemoteRef
 from secrets_sync.domain import gjson, gojson, keys
 from secrets_sync.domain.decoding import Strategy, decoded
 from secrets_sync.domain.gjson import tokens
+from secrets_sync.domain.payload import Payload
 from secrets_sync.errors import PropertyNotFound, PropertyTooCostly, ValueUnusable
 
 
-class PropertyRule(Enum):
-    """How a provider reads a property."""
-
-    LITERAL_FIRST = "a key of that very name, else a path"
-    PATH = "a path"
-
-
-def weight_of(payload: Sensitive, ref: RemoteRef) -> int:
+def weight_of(payload: Payload, ref: RemoteRef) -> int:
     """About how much work `value_of` and `map_of` are: a path's parts may each look at the whole payload."""
-    return len(payload.reveal()) * (1 + len(ref.property)) // 2 + len(ref.property)
+    return len(payload.value.reveal()) * (1 + len(ref.property)) // 2 + len(ref.property)
 
 
-def value_of(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) -> Sensitive:
+def value_of(payload: Payload, ref: RemoteRef, where: str) -> Sensitive:
     """The value of one `data` entry.
 
     Raises:
@@ -42,11 +35,10 @@ def value_of(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str)
         PropertyTooCostly: the property's path is not followed to its end.
         ValueUnusable: it cannot be decoded.
     """
-    picked = _picked(payload, ref, rule, where)
-    return _decoded(picked, ref.decoding_strategy, f"{where}: key {ref.key!r}")
+    return _decoded(_picked(payload, ref, where), ref.decoding_strategy, f"{where}: key {ref.key!r}")
 
 
-def map_of(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) -> dict[str, Sensitive]:
+def map_of(payload: Payload, ref: RemoteRef, where: str) -> dict[str, Sensitive]:
     """The keys and values of one `dataFrom.extract` entry.
 
     Raises:
@@ -54,23 +46,27 @@ def map_of(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) -
         ValueUnusable: no JSON object, colliding or impossible keys, values that cannot be decoded.
     """
     place = f"{where}: key {ref.key!r}"
-    picked = _picked(payload, ref, rule, where)
+    picked = _picked(payload, ref, where)
     try:
-        entries = _members(picked, rule)
+        entries = _entries(picked) if payload.members is None else _decoded_entries(picked)
         entries = keys.checked(keys.converted(entries, ref.conversion_strategy))
     except ValueError as error:
         raise ValueUnusable(f"{place}: {error}") from None  # the cause could quote the payload
     return {key: _decoded(value, ref.decoding_strategy, f"{place}, {key!r}") for key, value in entries.items()}
 
 
-def _picked(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) -> Sensitive:
+def members_of(data: Mapping[str, Any]) -> dict[str, Sensitive]:
+    """The values of a decoded JSON object, as External Secrets turns them into bytes: numbers by their digits."""
+    return {name: _sensitive(_typed(value)) for name, value in data.items()}
+
+
+def _picked(payload: Payload, ref: RemoteRef, where: str) -> Sensitive:
     if not ref.property:
-        return payload
-    text = _text(payload)
-    if rule is PropertyRule.LITERAL_FIRST and (literal := _literal(text, ref.property)) is not None:
-        return literal
+        return payload.value
+    if payload.members is not None and ref.property in payload.members:
+        return payload.members[ref.property]
     try:
-        found = gjson.get(text, ref.property)
+        found = gjson.get(_text(payload.value), ref.property)
     except gjson.TooMuchWork as error:
         raise PropertyTooCostly(where, ref.key, ref.property, str(error)) from None
     if found.exists:
@@ -78,18 +74,7 @@ def _picked(payload: Sensitive, ref: RemoteRef, rule: PropertyRule, where: str) 
     raise PropertyNotFound(where, ref.key, ref.property)
 
 
-def _literal(text: str, key: str) -> Sensitive | None:
-    try:
-        payload = gojson.decode(text)
-    except ValueError:
-        return None
-    if isinstance(payload, dict) and key in payload:
-        return _sensitive(_typed(payload[key]))
-    return None
-
-
 def _typed(value: Any) -> str:
-    """A decoded value as External Secrets turns it into bytes: numbers by their digits."""
     match value:
         case None:
             return ""
@@ -98,8 +83,19 @@ def _typed(value: Any) -> str:
     return gojson.encode(value)
 
 
-def _members(payload: Sensitive, rule: PropertyRule) -> Mapping[str, Sensitive]:
-    text = _text(payload)
+def _entries(value: Sensitive) -> Mapping[str, Sensitive]:
+    text = _text(value)
+    if not _object_in(text):
+        return {}
+    begin = text.index("{") + 1
+    return {tokens.string_of(key): _sensitive(_raw(value)) for key, value in tokens.members(text, begin)}
+
+
+def _decoded_entries(value: Sensitive) -> Mapping[str, Sensitive]:
+    return {key: _sensitive(_plain(value)) for key, value in _object_in(_text(value)).items()}
+
+
+def _object_in(text: str) -> dict[str, Any]:
     try:
         members = gojson.decode(text)
     except ValueError:
@@ -108,10 +104,7 @@ def _members(payload: Sensitive, rule: PropertyRule) -> Mapping[str, Sensitive]:
         return {}
     if not isinstance(members, dict):
         raise ValueError("not a JSON object, so there are no keys to extract")  # noqa: TRY004  a value, not an argument
-    if rule is PropertyRule.LITERAL_FIRST:
-        return {key: _sensitive(_plain(value)) for key, value in members.items()}
-    begin = text.index("{") + 1
-    return {tokens.string_of(key): _sensitive(_raw(value)) for key, value in tokens.members(text, begin)}
+    return members
 
 
 def _plain(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What to do about the Secret of an ExternalSecret, given its values and the live Secret.
+"""What to do about the Secret of an ExternalSecret, given what it read, what it makes of that, and the live Secret.
 
     values   creationPolicy   Secret absent                  present
     some     Owner            create, controlled             take over; replace all data
@@ -28,6 +28,7 @@ from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.hashing import created_by, data_hash, field_manager
 from secrets_sync.domain.live import CREATED_BY, DATA_HASH, MANAGED, SECRET, LiveSecret, Owned
 from secrets_sync.domain.reading import Reading
+from secrets_sync.domain.rendering import Rendered
 
 
 @dataclass(frozen=True)
@@ -100,26 +101,29 @@ def target_of(wanted: ExternalSecret) -> ObjectRef:
     return ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.target.name or wanted.metadata.name))
 
 
-def plan_target(wanted: ExternalSecret, reading: Reading, live: LiveSecret | None, yields: str = "") -> Plan:
+def plan_target(
+    wanted: ExternalSecret, reading: Reading, rendered: Rendered, live: LiveSecret | None, yields: str = ""
+) -> Plan:
     """What to do. Planning again after carrying it out comes to Keep.
 
     Args:
+        rendered: what `wanted` makes of `reading`.
         yields: the uid of another ExternalSecret that gives the Secret up to `wanted`; "" for none.
     """
-    target, values = wanted.spec.target, reading.values
-    if not values and target.deletion_policy == "Retain":
+    target = wanted.spec.target
+    if reading.is_empty and target.deletion_policy == "Retain":
         return RETAINED
-    if not values and target.deletion_policy == "Delete":
+    if reading.is_empty and target.deletion_policy == "Delete":
         return _plan_deletion(wanted, live) if reading.is_gone else EMPTY
     if target.creation_policy == "None":
         return NOT_WANTED
     if live is None:
-        return NOT_CREATED if target.creation_policy == "Merge" else _created(wanted, values)
+        return NOT_CREATED if target.creation_policy == "Merge" else _created(wanted, rendered)
     if yields:
         live = _without_owner(live, yields)
     if (refusal := _refusal(wanted, live)) is not None:
         return refusal
-    return _plan_update(wanted, values, live)
+    return _plan_update(wanted, rendered, live)
 
 
 def released(wanted: ExternalSecret, live: LiveSecret) -> Manifest:
@@ -183,31 +187,33 @@ def _is_same(owner: Mapping[str, Any], wanted: ExternalSecret) -> bool:
     )
 
 
-def _created(wanted: ExternalSecret, values: Mapping[str, Sensitive]) -> Create:
+def _created(wanted: ExternalSecret, rendered: Rendered) -> Create:
     target = target_of(wanted)
     metadata = {"name": target.key.name, "namespace": target.key.namespace}
-    metadata |= _metadata(wanted, {}, {}, [], values)
+    metadata |= _metadata(wanted, rendered.labels, rendered.annotations, [], rendered.data)
     manifest: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
-    manifest |= {"type": "Opaque", "data": _encoded(values)}
+    manifest |= {"type": rendered.type, "data": _encoded(rendered.data)}
     if wanted.spec.target.immutable:
         manifest["immutable"] = True
-    return Create(manifest, tuple(sorted(values)))
+    return Create(manifest, tuple(sorted(rendered.data)))
 
 
-def _plan_update(wanted: ExternalSecret, values: Mapping[str, Sensitive], live: LiveSecret) -> Plan:
+def _plan_update(wanted: ExternalSecret, rendered: Rendered, live: LiveSecret) -> Plan:
     ours = live.written_by(field_manager(wanted.metadata.name))
     frozen = live.immutable and wanted.spec.target.immutable
     data = dict(live.data)
     if not frozen:
         merges = wanted.spec.target.creation_policy in ("Merge", "CreateOrMerge")
         kept = {key: value for key, value in live.data.items() if merges and key not in ours.data}
-        data = kept | dict(values)
+        data = kept | dict(rendered.data)
     if live.immutable and data != dict(live.data):
         return Refuse(
             "could not update secret, target is immutable", f"{live.ref} is immutable: delete it, or let it be", True
         )
     labels = {name: text for name, text in live.labels.items() if name not in ours.labels}
+    labels |= rendered.labels
     annotations = {name: text for name, text in live.annotations.items() if name not in ours.annotations}
+    annotations |= rendered.annotations
     metadata = dict(live.metadata) | _metadata(wanted, labels, annotations, live.owners, data)
     manifest = dict(live.manifest) | {"metadata": metadata, "data": _encoded(data)}
     if wanted.spec.target.immutable:
@@ -231,10 +237,10 @@ def _metadata(
     owners: list[Mapping[str, Any]],
     data: Mapping[str, Sensitive],
 ) -> dict[str, Any]:
-    """Labels, annotations and owners: what others put there, what the ExternalSecret carries, our marks."""
+    """Labels, annotations and owners: these, and our marks."""
     owned = wanted.spec.target.creation_policy == "Owner"
     mark = created_by(wanted.key)
-    labels = {**labels, **wanted.metadata.labels, MANAGED: "true"}
+    labels = {**labels, MANAGED: "true"}
     if owned:
         labels[CREATED_BY] = mark
     elif labels.get(CREATED_BY) == mark:
@@ -242,7 +248,7 @@ def _metadata(
     references = [owner for owner in owners if not _is_same(owner, wanted)]
     return {
         "labels": labels,
-        "annotations": {**annotations, **wanted.metadata.annotations, DATA_HASH: data_hash(data)},
+        "annotations": {**annotations, DATA_HASH: data_hash(data)},
         "ownerReferences": [*references, _reference(wanted)] if owned else references,
     }
 

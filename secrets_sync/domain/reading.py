@@ -60,6 +60,11 @@ class Reading:
         return sum(weight_of_values(answer) for answer in self.answers if not isinstance(answer, Absent))
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there are no values."""
+        return not any(answer for answer in self.answers if not isinstance(answer, Absent))
+
+    @property
     def is_gone(self) -> bool:
         """Whether the provider says of each entry that it is absent; no entries are no such word."""
         return bool(self.answers) and all(isinstance(answer, Absent) for answer in self.answers)

@@ -22,6 +22,7 @@ from datetime import datetime
 from gitops_core.meta import seconds
 from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.hashing import request_of, synced_version
+from secrets_sync.domain.live import LiveSecret
 
 EARLY = 0.1
 """The share of the interval by which a look may come early: the runtime spreads looks by less than that."""
@@ -32,7 +33,7 @@ def is_due(wanted: ExternalSecret, now: datetime) -> bool:
     status = wanted.status
     if not status.synced_resource_version or status.refresh_time is None:
         return True
-    changed = status.synced_resource_version != version_of(wanted)
+    changed = is_edited(wanted)
     match wanted.spec.refresh_policy:
         case "CreatedOnce":
             return _is_asked_for(wanted)
@@ -43,6 +44,19 @@ def is_due(wanted: ExternalSecret, now: datetime) -> bool:
         return _is_asked_for(wanted)
     elapsed = (now - status.refresh_time).total_seconds()
     return changed or elapsed < 0 or elapsed >= interval * (1 - EARLY)
+
+
+def is_edited(wanted: ExternalSecret) -> bool:
+    """Return whether `wanted` is not what the last refresh was of, or there was none."""
+    return wanted.status.synced_resource_version != version_of(wanted)
+
+
+def is_in_order(wanted: ExternalSecret, live: LiveSecret | None) -> bool:
+    """Return whether the Secret is what the last refresh left, or one that we would not make or mend."""
+    policy = wanted.spec.target.creation_policy
+    if policy in ("Orphan", "None") or (policy == "Merge" and live is None):
+        return True
+    return live is not None and live.is_as_written
 
 
 def version_of(wanted: ExternalSecret) -> str:

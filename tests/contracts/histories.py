@@ -176,7 +176,9 @@ class Author:
         for name, schema in self._schemas[ref.kind]["properties"].items():
             inner, within = content.get(name), sorted(schema.get("properties", NAMES))
             if isinstance(inner, dict):
-                inner |= dict.fromkeys(self._random.sample(within, self._random.randint(0, min(2, len(within)))))
+                dropped = dict.fromkeys(self._random.sample(within, self._random.randint(0, min(2, len(within)))))
+                if dropped.keys() != inner.keys() | dropped.keys() or not schema.get("minProperties"):
+                    inner |= dropped
             elif self._random.random() < 0.1:
                 content[name] = None
         return content

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gitops_core.domain.objects.fieldmanagers import MANAGER
 from gitops_core.domain.sync.normalization import normalized
+from gitops_core.domain.sync.owners import MANAGER
 from gitops_core.meta import ObjectRef
 from gitops_core.ports import Cluster
 from tests.contracts.test_cluster_builtins import OBJECTS

@@ -124,3 +124,13 @@ async def test_a_second_deletion_stores_what_its_version_knows(twofold: Twofold)
     await twofold.cluster.delete(named(_TWO, twofold.namespace, "a"))
 
     assert await twofold.spec(_ONE) == {"both": "x", "first": "one"}
+
+
+async def test_an_apply_that_changes_nothing_sets_no_defaults_of_its_version(twofold: Twofold) -> None:
+    await twofold.cluster.create(twofold.manifest(_ONE, both="a"), field_manager="ann")
+
+    applied = await twofold.cluster.apply(twofold.manifest(_TWO, both="a"), field_manager="bob")
+
+    assert applied["spec"] == {"both": "a"}
+    assert applied["metadata"]["generation"] == 1
+    assert await twofold.managers() == {"ann", "bob"}

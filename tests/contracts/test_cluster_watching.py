@@ -300,6 +300,26 @@ async def test_a_watch_of_metadata_carries_nothing_else(cluster: Cluster, namesp
     assert found["kind"] == "ConfigMap"
 
 
+async def test_a_short_watch_of_a_quiet_kind_says_how_far_it_is_before_it_ends(
+    cluster: Cluster, namespace: str
+) -> None:
+    query = Query(CONFIG_MAP, namespace, name="nothing")
+    before = await cluster.list(query, dict)
+    await cluster.create(config_map(namespace, "other"), field_manager="ann")
+    now = await cluster.list(query, PartialObject, limit=1)
+
+    said: list[int] = []
+    async with asyncio.timeout(60):
+        while not said or said[-1] < int(now.resource_version):  # a server may learn late itself how far it is
+            said += [
+                int(event.resource_version)
+                async for event in cluster.watch(query, dict, before.resource_version, seconds=3)
+                if event.type == "BOOKMARK"
+            ]
+
+    assert int(before.resource_version) < int(now.resource_version) <= said[-1]
+
+
 async def test_a_version_that_is_none_is_refused(cluster: Cluster, namespace: str) -> None:
     watch: Any = cluster.watch(Query(CONFIG_MAP, namespace), dict, "nonsense")
 

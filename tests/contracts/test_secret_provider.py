@@ -22,9 +22,11 @@ from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import FakeFactory, VaultFactory
 from secrets_sync.api import RemoteRef, SecretStore
 from secrets_sync.domain.extract import map_of, value_of
+from secrets_sync.domain.openings import opening_of
+from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 from secrets_sync.ports import SecretProvider
-from tests.secrets_sync.world import fake, payload_of, prepare, vault_store, vault_token
+from tests.secrets_sync.world import fake, payload_at, payload_of, prepare, vault_store, vault_token
 from tests.servers.vault import VaultServer
 from tests.simulation.fakes.provider import MemoryProvider
 
@@ -79,7 +81,7 @@ async def fake_store(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     ]
     manifest = fake()
     manifest["spec"]["provider"]["fake"]["data"] = entries
-    provider = await FakeFactory().open(from_manifest(SecretStore, manifest), cluster)
+    provider = await FakeFactory().open(opening_of(from_manifest(SecretStore, manifest)), cluster)
     yield Stores(provider, {})  # its settings are its secrets
 
 
@@ -92,7 +94,7 @@ async def vault_stores(
         async def opened(**settings: Any) -> SecretProvider:
             factory = VaultFactory(SystemClock())
             stack.push_async_callback(factory.close)
-            return await factory.open(vault_store(url, **settings), cluster)
+            return await factory.open(opening_of(vault_store(url, **settings)), cluster)
 
         yield Stores(await opened(), {name: await opened(**settings) for name, settings in mistakes.items()})
 
@@ -137,9 +139,9 @@ def provider(stores: Stores) -> SecretProvider:
     return stores.right
 
 
-async def answer_of(provider: SecretProvider, key: str) -> Sensitive | Absent | GitOpsError:
+async def answer_of(provider: SecretProvider, key: str) -> Payload | Absent | GitOpsError:
     try:
-        return await provider.fetch(key)
+        return await provider.fetch(SecretRef(key))
     except GitOpsError as error:
         return error
 
@@ -161,8 +163,10 @@ async def test_a_version_can_be_named(provider: SecretProvider) -> None:
 
 
 @pytest.mark.parametrize(("key", "version"), [("nope", ""), ("contract", "9"), ("con/tract", "")])
-async def test_a_missing_key_is_absent_with_its_proof(provider: SecretProvider, key: str, version: str) -> None:
-    answer = await provider.fetch(key, version)
+async def test_what_is_not_there_is_absent_and_the_proof_is_told(
+    provider: SecretProvider, key: str, version: str
+) -> None:
+    answer = await provider.fetch(SecretRef(key, version))
 
     assert isinstance(answer, Absent)
     assert (answer.where, answer.key, answer.version) == (provider.where, key, version)
@@ -180,10 +184,10 @@ async def test_through_a_mistake_in_the_store_nothing_is_absent(stores: Stores) 
 
 
 async def test_property_and_map_follow_the_providers_rule(provider: SecretProvider) -> None:
-    payload = await payload_of(provider, "contract")
+    payload = await payload_at(provider, "contract")
 
-    nested = value_of(payload, RemoteRef(key="contract", property="b.c.0"), provider.rule, provider.where)
-    members = map_of(payload, RemoteRef(key="contract"), provider.rule, provider.where)
+    nested = value_of(payload, RemoteRef(key="contract", property="b.c.0"), provider.where)
+    members = map_of(payload, RemoteRef(key="contract"), provider.where)
 
     assert nested == Sensitive("1")
     assert set(members) == {"a", "b"}
@@ -191,9 +195,9 @@ async def test_property_and_map_follow_the_providers_rule(provider: SecretProvid
 
 
 async def test_nothing_it_says_shows_a_value(provider: SecretProvider) -> None:
-    payload = await payload_of(provider, "contract", "1")
+    payload = await payload_at(provider, "contract", "1")
 
     with pytest.raises(GitOpsError) as refusal:
-        value_of(payload, RemoteRef(key="contract", property="nope"), provider.rule, provider.where)
+        value_of(payload, RemoteRef(key="contract", property="nope"), provider.where)
 
     assert MARKED not in f"{refusal.value!r} {refusal.value} {payload!r} {payload} {provider!r} {provider.where}"

@@ -177,7 +177,20 @@ def test_unsupported_fields_are_named_with_their_place_in_order() -> None:
     )
 
 
-def test_a_field_that_is_acted_on_is_not_reported() -> None:
+def test_a_table_says_in_the_place_of_a_marker_which_values_are_acted_on() -> None:
+    def spec(kind: Literal["GitRepository", "Bucket"]) -> KustomizationSpec:
+        return KustomizationSpec(
+            interval="1m", prune=True, source_ref=SourceReference(kind=kind, name="b"), service_account_name="a"
+        )
+
+    table = {"spec.sourceRef.kind": {"Bucket": "a bucket"}}
+
+    assert unsupported(spec("Bucket"), table) == ("spec.serviceAccountName",)
+    assert unsupported(spec("GitRepository"), table) == ("spec.sourceRef.kind", "spec.serviceAccountName")
+    assert unsupported(spec("GitRepository")) == ("spec.serviceAccountName",)
+
+
+def test_what_is_acted_on_is_not_reported() -> None:
     git = GitRepositorySpec(url="https://x", interval="1m", ref=GitReference(tag="v1"), suspend=True, ignore="*.md")
     entry = DataEntry(secret_key="a", remote_ref=RemoteRef(key="k", property="p", decoding_strategy="Base64"))
 

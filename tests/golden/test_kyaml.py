@@ -16,7 +16,7 @@ DATA = Path(__file__).parent / "data"
 
 def test_markers_are_read_as_kyaml_reads_them() -> None:
     for row in map(json.loads, (DATA / "kyaml-markers.jsonl").read_text().splitlines()):
-        found = [[marked.value, marked.setter] for marked in find_markers(row["text"]).marked]
+        found = [[place.value, place.setter] for place in find_markers(row["text"]).places]
 
         assert found == row["marked"], row["text"]
 

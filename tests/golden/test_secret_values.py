@@ -21,10 +21,12 @@ from gitops_core.runtime.clock import SystemClock
 from gitops_core.schema import unsupported
 from secrets_sync.adapters.vault import VaultFactory
 from secrets_sync.api import DataEntry, DataFromEntry, RemoteRef
-from secrets_sync.domain.extract import PropertyRule, map_of, value_of
+from secrets_sync.domain.extract import map_of, value_of
 from secrets_sync.domain.hashing import created_by, data_hash, synced_version
+from secrets_sync.domain.openings import opening_of
+from secrets_sync.domain.payload import Payload
 from secrets_sync.ports import SecretProvider
-from tests.secrets_sync.world import payload_of, prepare, vault_store, vault_token
+from tests.secrets_sync.world import payload_at, prepare, vault_store, vault_token
 from tests.servers.vault import VaultServer
 
 DATA = Path(__file__).parent / "data" / "external-secrets"
@@ -42,14 +44,14 @@ DATA_FROM = rows("datafrom.jsonl")
 async def vault(vault_server: VaultServer, local_cluster: LocalCluster) -> SecretProvider:
     await prepare(local_cluster)
     await vault_token(local_cluster, vault_server.token)
-    return await VaultFactory(SystemClock()).open(vault_store(vault_server.url), local_cluster)
+    return await VaultFactory(SystemClock()).open(opening_of(vault_store(vault_server.url)), local_cluster)
 
 
 def test_every_property_of_the_fake_provider() -> None:
     wrong: list[str] = []
     for row in (row for row in PROPERTIES if row["provider"] == "fake"):
-        payload, ref = Sensitive(row["input"]), RemoteRef(key="k", property=row["property"] or "")
-        wrong += differences(row, lambda p=payload, r=ref: value_of(p, r, PropertyRule.PATH, "store"))
+        payload, ref = Payload(Sensitive(row["input"])), RemoteRef(key="k", property=row["property"] or "")
+        wrong += differences(row, lambda p=payload, r=ref: value_of(p, r, "store"))
 
     assert wrong == []
 
@@ -62,8 +64,8 @@ async def test_every_property_of_vault(vault: SecretProvider, vault_server: Vaul
         if key is None:
             key = stored[row["input"]] = f"golden/{len(stored)}"
             vault_server.put(key, row["input"])
-        payload, ref = await payload_of(vault, key), RemoteRef(key=key, property=row["property"] or "")
-        wrong += differences(row, lambda p=payload, r=ref: value_of(p, r, vault.rule, vault.where))
+        payload, ref = await payload_at(vault, key), RemoteRef(key=key, property=row["property"] or "")
+        wrong += differences(row, lambda p=payload, r=ref: value_of(p, r, vault.where))
 
     assert len(stored) > 5
     assert wrong == []
@@ -92,26 +94,26 @@ COVERED = [
 ]
 
 
-def values_of(row: dict[str, Any], payloads: dict[str, Sensitive], rule: PropertyRule) -> dict[str, Sensitive]:
+def values_of(row: dict[str, Any], payloads: dict[str, Payload]) -> dict[str, Sensitive]:
     values: dict[str, Sensitive] = {}
     for source in msgspec.convert(row["dataFrom"], list[DataFromEntry]):
         assert source.extract is not None
-        values |= map_of(payloads[source.extract.key], source.extract, rule, "store")
+        values |= map_of(payloads[source.extract.key], source.extract, "store")
     for entry in msgspec.convert(row.get("data", []), list[DataEntry]):
-        values[entry.secret_key] = value_of(payloads[entry.remote_ref.key], entry.remote_ref, rule, "store")
+        values[entry.secret_key] = value_of(payloads[entry.remote_ref.key], entry.remote_ref, "store")
     return values
 
 
 @pytest.mark.parametrize("row", [r for r in COVERED if r["provider"] == "fake"], ids=lambda r: json.dumps(r)[:90])
 def test_extract_of_the_fake_provider(row: dict[str, Any]) -> None:
-    payloads = {key: Sensitive(text) for key, text in PAYLOADS.items()}
+    payloads = {key: Payload(Sensitive(text)) for key, text in PAYLOADS.items()}
 
     if "error" in row:
         with pytest.raises(GitOpsError):
-            values_of(row, payloads, PropertyRule.PATH)
+            values_of(row, payloads)
         return
 
-    values = values_of(row, payloads, PropertyRule.PATH)
+    values = values_of(row, payloads)
 
     assert {k: base64.b64encode(v.reveal()).decode() for k, v in values.items()} == row["secret_data_b64"]
 
@@ -120,14 +122,14 @@ def test_extract_of_the_fake_provider(row: dict[str, Any]) -> None:
 async def test_extract_of_vault(row: dict[str, Any], vault: SecretProvider, vault_server: VaultServer) -> None:
     for key in ("nested", "keys", "b64"):
         vault_server.put(f"r4/{key}", PAYLOADS[key])
-    payloads = {f"r4/{key}": await payload_of(vault, f"r4/{key}") for key in ("nested", "keys", "b64")}
+    payloads = {f"r4/{key}": await payload_at(vault, f"r4/{key}") for key in ("nested", "keys", "b64")}
 
     if "error" in row:
         with pytest.raises(GitOpsError):
-            values_of(row, payloads, vault.rule)
+            values_of(row, payloads)
         return
 
-    values = values_of(row, payloads, vault.rule)
+    values = values_of(row, payloads)
 
     assert {k: base64.b64encode(v.reveal()).decode() for k, v in values.items()} == row["secret_data_b64"]
 

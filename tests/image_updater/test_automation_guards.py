@@ -21,7 +21,7 @@ from image_updater.domain.files.inventory import (
     report_unsettled,
     shown,
 )
-from image_updater.domain.files.plan import Sighting, State
+from image_updater.domain.files.sightings import Sighting, State
 from tests.image_updater.test_automation_branches import bumped
 from tests.image_updater.test_automations import begun
 from tests.image_updater.world import IMAGE, World, image_line, is_ready
@@ -297,7 +297,7 @@ def test_nothing_is_passed_over(seen: list[Sighting]) -> None:
 
     total = sum(getattr(counted, name) for name in counted.__struct_fields__)
     assert total == len(seen)
-    assert len(report_unsettled(seen)) == min(20, total - counted.applied)
+    assert len(report_unsettled(seen, 20)) == min(20, total - counted.applied)
     assert counts(mark_applied(seen)).pending == 0
 
 

@@ -10,6 +10,7 @@ import json
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -18,9 +19,13 @@ from gitops_core.api import GitRepository, Receiver
 from gitops_core.domain.sources.hooks import webhook_path
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
 from gitops_core.runtime.clock import SystemClock
+from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
+from gitops_core.runtime.routes import Receive, Route
 from gitops_core.schema import crd
 from image_updater.api import ImagePolicy, ImageRepository
-from sealoop.hooks import BURST, LONGEST, receiving
+from sealoop.hooks import receiving
+from sealoop.wiring import routes
 from tests.image_updater.world import IMAGE, URL, World, is_ready
 
 TOKEN = "a secret that nobody guesses"
@@ -65,11 +70,11 @@ class Caller:
 
 
 @asynccontextmanager
-async def called(world: World) -> AsyncIterator[Caller]:
+async def called(world: World, policy: Policy = DEFAULT_POLICY) -> AsyncIterator[Caller]:
     await world.cluster.apply(crd(Receiver), field_manager="test")
     async with (
         world.running(),
-        receiving("127.0.0.1:0", world.cluster, world.clock) as port,
+        receiving("127.0.0.1:0", routes(world.cluster, world.clock, IN_PLACE), world.clock, policy) as port,
         aiohttp.ClientSession() as session,
     ):
         yield Caller(world, port, session)
@@ -218,7 +223,7 @@ async def test_hostile_requests() -> None:
 
         assert await caller.post(path, b"<html>") == 400
         assert await caller.post(path, b"[" * 500_000) == 400
-        assert await caller.post(path, b"x" * (LONGEST + 1)) == 413
+        assert await caller.post(path, b"x" * (DEFAULT_POLICY.webhook_size + 1)) == 413
         assert await caller.post(path, b"x" * (10 << 20)) == 413
         assert await caller.post(f"{path}0", b"{}") == 404
         assert await caller.post(f"/hook/{'0' * 64}", b"{}") == 404
@@ -263,11 +268,56 @@ async def test_a_flood_is_slowed_down_and_keeps_nobody_out_who_knows_a_path() ->
         path = await caller.receiver("acr")
         assert await caller.post(path, acr("1.1.0")) == 200
 
-        answers = await asyncio.gather(*(caller.post(f"/hook/{n:064x}", b"") for n in range(2 * BURST)))
+        answers = await asyncio.gather(
+            *(caller.post(f"/hook/{n:064x}", b"") for n in range(2 * DEFAULT_POLICY.webhook_burst))
+        )
 
         assert 429 in answers
         assert set(answers) == {404, 429}
         assert await caller.post(path, acr("1.2.0")) == 200
+
+
+class Echo:
+    """Implements Handler: knows one path, and answers by the header that it is sent."""
+
+    paths = ("/echo/known",)
+
+    async def admit(self, path: str) -> Receive | HTTPStatus:
+        if path == "/echo/closed":
+            return HTTPStatus.SERVICE_UNAVAILABLE
+
+        async def receive(headers: Mapping[str, str], body: bytes) -> HTTPStatus:
+            return HTTPStatus(int(headers["x-status"])) if body == b"hello" else HTTPStatus.BAD_REQUEST
+
+        return receive
+
+
+async def test_a_route_of_any_package_is_served_within_the_same_bounds() -> None:
+    world, policy = World(SystemClock()), Policy(webhook_size=5, webhook_rate=1, webhook_burst=20)
+    route = Route("/echo/{name}", Echo())
+    async with (
+        receiving("127.0.0.1:0", (route,), world.clock, policy) as port,
+        aiohttp.ClientSession() as session,
+    ):
+        caller = Caller(world, port, session)
+
+        assert await caller.post("/echo/known", b"hello", {"X-Status": "202"}) == 202
+        assert await caller.post("/echo/known", b"hello!", {"X-Status": "202"}) == 413
+        assert await caller.post("/echo/closed", b"hello") == 503
+        assert await caller.post("/hook/known", b"hello") == 404
+        strangers = await asyncio.gather(*(caller.post(f"/echo/{n}", b"") for n in range(100)))
+        assert set(strangers) == {400, 429}
+        assert await caller.post("/echo/known", b"hello", {"X-Status": "202"}) == 202
+
+
+async def test_webhooks_keep_to_the_operators_policy() -> None:
+    world = World(SystemClock())
+    async with called(world, Policy(webhook_size=10, webhook_rate=1, webhook_burst=20)) as caller:
+        path = await caller.receiver("generic", resources=[])
+
+        assert await caller.post(path, b"x" * 10) == 200
+        assert await caller.post(path, b"x" * 11) == 413
+        assert 429 in await asyncio.gather(*(caller.post(path, b"") for _ in range(100)))
 
 
 async def test_one_receivers_flood_keeps_nobody_out_of_another() -> None:
@@ -277,7 +327,7 @@ async def test_one_receivers_flood_keeps_nobody_out_of_another() -> None:
         noisy, quiet = await caller.receiver("generic", name="noisy", resources=[]), await caller.receiver("acr")
         assert await caller.post(noisy, b"") == 200
 
-        flood = (caller.post(noisy, b"") for _ in range(2 * BURST))
+        flood = (caller.post(noisy, b"") for _ in range(2 * DEFAULT_POLICY.webhook_burst))
         *answers, other = await asyncio.gather(*flood, caller.post(quiet, acr("1.1.0")))
 
         assert set(answers) == {200, 429}

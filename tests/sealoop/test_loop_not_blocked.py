@@ -33,14 +33,14 @@ from gitops_core.ports import GitAccess
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.computing import Threads
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.registry.cosign import SignedClaim
-from sealoop.hooks import LONGEST as HOOK_BYTES
 from sealoop.hooks import receiving
-from sealoop.wiring import KINDS, Ports, controllers
+from sealoop.wiring import KINDS, Ports, controllers, routes
 from secrets_sync.adapters import provider_factories
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.live import SECRET
@@ -394,7 +394,7 @@ async def test_a_reader_of_git_that_hangs_stops_only_who_reads_that_repository(
 
 def filled(head: str, unit: str, tail: str) -> bytes:
     """As many units as a webhook's body may have."""
-    count = (HOOK_BYTES - len(head) - len(tail)) // len(unit)
+    count = (Policy().webhook_size - len(head) - len(tail)) // len(unit)
     return f"{head}{(unit * count).rstrip(',')}{tail}".encode()
 
 
@@ -421,8 +421,12 @@ async def test_bodies_of_webhooks_that_are_costly_to_read(
     path = webhook_path(Sensitive(b"t"), ObjectKey("default", "hook"))
     proof = {"X-Signature": f"sha256={hmac.new(b't', body, 'sha256').hexdigest()}", "Authorization": "t"}
 
+    clock = SystemClock()
     with stretches.measured():
-        async with receiving("127.0.0.1:0", at.cluster, SystemClock(), at.compute) as port, ClientSession() as session:
+        async with (
+            receiving("127.0.0.1:0", routes(at.cluster, clock, at.compute), clock) as port,
+            ClientSession() as session,
+        ):
             answer = await session.post(f"http://127.0.0.1:{port}{path}", data=io.BytesIO(body), headers=proof)
 
     assert answer.status == 200

@@ -295,10 +295,12 @@ class Unsteady(Forwarding):
         super().__init__(cluster)
         self._reasons = list(reasons)
 
-    async def watch(self, query: Query, type_: type[Any], resource_version: str) -> AsyncIterator[WatchEvent[Any]]:
+    async def watch(
+        self, query: Query, type_: type[Any], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[Any]]:
         if self._reasons:
             raise self._reasons.pop(0)
-        async for event in self.inner.watch(query, type_, resource_version):
+        async for event in self.inner.watch(query, type_, resource_version, seconds=seconds):
             yield event
 
 

@@ -90,10 +90,10 @@ async def test_objects_applied_together_cause_no_warning() -> None:
     reached, goes_on = asyncio.Event(), asyncio.Event()
 
     class Slow(MemoryFactory):
-        async def open(self, store: SecretStore, cluster: Any) -> Any:
+        async def open(self, opening: Any, cluster: Any) -> Any:
             reached.set()
             await goes_on.wait()
-            return await super().open(store, cluster)
+            return await super().open(opening, cluster)
 
     await create(world, fake(x="y"), external_secret())
     async with world.process(*assembled({"fake": Slow(provider)})):
@@ -169,9 +169,9 @@ async def test_a_credential_that_is_mended_wakes_its_store() -> None:
     opened: list[str] = []
 
     class Opening(MemoryFactory):
-        async def open(self, store: SecretStore, cluster: Any) -> Any:
-            opened.append(store.key.name)
-            return await super().open(store, cluster)
+        async def open(self, opening: Any, cluster: Any) -> Any:
+            opened.append(opening.key.name)
+            return await super().open(opening, cluster)
 
     async with world.process(*assembled({"vault": Opening()})):
         await asyncio.sleep(2)

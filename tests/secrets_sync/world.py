@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -13,12 +13,14 @@ import msgspec
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
+from gitops_core.ports import Change
 from gitops_core.runtime.conditions import status_after
 from gitops_core.runtime.informers import listed
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.schema import crd, from_manifest
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.live import SECRET
+from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.ports import ProviderFactories, SecretProvider
 from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler
 
@@ -111,6 +113,9 @@ class StoredObjects:
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
         return tuple(await listed(self.cluster, type_, namespace))
 
+    def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
+        raise NotImplementedError("no reconciler reads changes: the runtime wakes it")
+
 
 @dataclass
 class World:
@@ -185,11 +190,16 @@ def is_stalled(result: Outcome | GitOpsError) -> bool:
     return isinstance(result, StalledError)
 
 
-async def payload_of(provider: SecretProvider, key: str, version: str = "") -> Sensitive:
+async def payload_at(provider: SecretProvider, key: str, version: str = "") -> Payload:
     """What is stored under a key that is there."""
-    answer = await provider.fetch(key, version)
-    assert isinstance(answer, Sensitive)
+    answer = await provider.fetch(SecretRef(key, version))
+    assert isinstance(answer, Payload)
     return answer
+
+
+async def payload_of(provider: SecretProvider, key: str, version: str = "") -> Sensitive:
+    """The whole value under a key that is there."""
+    return (await payload_at(provider, key, version)).value
 
 
 def sensitive(**values: str) -> dict[str, Sensitive]:

@@ -44,7 +44,7 @@ TROUBLE, REST = 300.0, 900.0
 RECOVERY = 90.0
 """Virtual seconds in which all is well again after a stall or a death: the longest of a restart (10), a takeover, and
 two intervals of what is asked for news (30 each)."""
-FAULTS = frozenset({"mischief", "digests", "queues", "drill", "kept"})
+FAULTS = frozenset({"mischief", "digests", "queues", "drill", "kept", "watches"})
 """Those that came later; "kept" is a policy that keeps a digest, whatever its tag names."""
 STALLS = (1.0, 4.0, 12.0, 20.0, 40.0)
 GUARDED = 0.5
@@ -95,6 +95,7 @@ class History:
                 faulty.append(tasks.create_task(self._now_and_then("digests")))
             if rivals > 1:
                 faulty.append(tasks.create_task(self._now_and_then("queues")))
+                faulty.append(tasks.create_task(self._now_and_then("watches")))
             await self._trouble()
             for task in faulty:
                 task.cancel()

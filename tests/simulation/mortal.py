@@ -2,9 +2,9 @@
 
 A simulated process gets every port wrapped in `Mortal`. Each call is a checkpoint, before and after the deed: the
 `Life` may let time pass there, raise the port's own kind of error, or end. Where `troubled` says so, answers about the
-lease come late, writes wait in queues before they leave, statuses are refused, and a `Liar` of a registry leaves tags
-out of its listings and says of a tag that it names another image. When a life has ended every further call raises
-`Killed`, so nothing that runs while the process unwinds can still write: kill -9, at any await.
+lease and events of watches come late, writes wait in queues before they leave, statuses are refused, and a `Liar` of a
+registry leaves tags out of its listings and says of a tag that it names another image. When a life has ended every
+further call raises `Killed`, so nothing that runs while the process unwinds can still write: kill -9, at any await.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _kind_of(arguments: Sequence[Any]) -> str:
 
 
 LATE = 12.0
-"""Seconds that an answer about the lease takes at most, or that a write waits: longer than a holder may."""
+"""Seconds that an answer about the lease or an event takes at most, or that a write waits: longer than a holder may."""
 
 
 class Killed(BaseException):
@@ -115,7 +115,7 @@ class Life:
         return share > 0 and self.chance.random() < share
 
     async def wait_for(self, trouble: str) -> None:
-        """An answer about the lease, or a place to write, may take longer than anybody has patience."""
+        """An answer about the lease, a place to write, or a watch's event may take longer than anybody has patience."""
         if self.suffers(trouble):
             await self.clock.sleep(self.chance.random() * LATE)
             self.check()
@@ -194,6 +194,7 @@ class Mortal:
     async def _iterate(self, name: str, items: AsyncIterator[Any]) -> AsyncIterator[Any]:
         await self._life.checkpoint(self._peer, name, self._raised)
         async for item in items:
+            await self._life.wait_for("watches")
             self._life.check()
             self._life.hear(item.object, gone=item.type == "DELETED")
             yield item

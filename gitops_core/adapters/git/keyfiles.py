@@ -2,11 +2,12 @@
 
     OpenSSH     kdfoptions: salt, rounds of bcrypt                          ssh-keygen -a ROUNDS, 24 by default
     PKCS #8     iterations of PBKDF2 or PBES1, or N, r and p of scrypt       openssl pkcs8 -iter, -scrypt
+    OpenPGP     passes and memory of Argon2; its other ways take milliseconds   gopenpgp, OpenPGP.js
     any         its length: a key is tried for primes when it is read
 
 Whoever writes the file decides, up to years for one passphrase, and nobody can end what computes it.
 
-Source: openssh-portable, PROTOCOL.key; RFC 8018, RFC 7914.
+Source: openssh-portable, PROTOCOL.key; RFC 8018, RFC 7914; RFC 9580, 3.7.1.4 and 5.5.3.
 """
 
 from __future__ import annotations
@@ -21,10 +22,16 @@ MOST_BCRYPT = 1_000
 MOST_ITERATIONS = 10_000_000
 MOST_SCRYPT = 1 << 20
 """N * r * p, each of which takes 128 bytes: OpenSSL's own are 2**17."""
+MOST_ARGON2 = 256
+"""MiB of memory, times the passes over it: OpenPGP.js and gopenpgp write 64 MiB and three passes."""
 
 _BLOCK = re.compile(rb"-----BEGIN (OPENSSH|ENCRYPTED) PRIVATE KEY-----(.*?)-----END", re.DOTALL)
 _MAGIC = b"openssh-key-v1\0"
 _SCRYPT = bytes.fromhex("06092b06010401da47040b")
+_ARGON2 = 4
+_AEAD = 253
+_DERIVED = (_AEAD, 254, 255)
+"""What the first byte says of a secret that a passphrase opens, in any way that has a cost."""
 _INTEGER = 0x02
 _CONSTRUCTED = 0x20
 
@@ -43,6 +50,37 @@ def refuse_slow(pem: bytes) -> None:
             _refuse_bcrypt(content)
         else:
             _refuse_pkcs8(content)
+
+
+def refuse_slow_openpgp(secret: bytes, public: bytes) -> None:
+    """
+    Args:
+        secret: the body of a packet with a secret key or subkey.
+        public: that of the same key's public packet, which it begins with.
+
+    Raises:
+        TooSlow; ValueError: it cannot be told.
+    """
+    if len(secret) > MOST_BYTES:
+        raise TooSlow(f"is longer than {MOST_BYTES} bytes: use a shorter one")
+    if not secret.startswith(public):
+        raise ValueError("a secret key without its public one")
+    rest = secret[len(public) :]
+    if not rest:
+        raise ValueError("a secret key is cut off")
+    if rest[0] not in _DERIVED:
+        return
+    counted = secret[0] > 4  # such keys say how long what follows is, twice
+    begin = 2 + (rest[0] == _AEAD) + 2 * counted
+    function = rest[begin : begin + 20]
+    if not function:
+        raise ValueError("a secret key is cut off")
+    if function[0] != _ARGON2:
+        return
+    passes, _, exponent = function[17:]
+    if passes << exponent > MOST_ARGON2 << 10:
+        times = "" if passes == 1 else f", {passes} times"
+        raise TooSlow(f"takes {(1 << exponent) >> 10} MiB of memory{times}, to open: write it with less (gpg does)")
 
 
 def _refuse_bcrypt(key: bytes) -> None:

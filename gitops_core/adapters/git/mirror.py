@@ -173,6 +173,12 @@ class Mirror:
         """Say that nobody wants a commit that was made here."""
         self._commits.pop(commit, None)
 
+    async def keep(self, oid: str) -> None:
+        """Have what was stored under `oid` outlive this process. It is here now, whole."""
+        self.kept(oid)
+        async with self.growing():
+            await self._run_git(f"--git-dir={self.directory}", "update-ref", f"refs/keep/{oid}", oid)
+
     def tree(self, commit: str, oid: str) -> MirrorTree:
         """Return a tree of `commit`, which is not pruned as long as the returned value lives."""
         tree = MirrorTree(oid, self.shelf, self._lost)
@@ -217,15 +223,19 @@ class Mirror:
                 _sweep(self.directory)
                 raise
 
-    async def store(self, objects: tuple[GitObject, ...]) -> None:
-        """Write new objects that were made here: a few by hand, as that is quicker than a process; else checked."""
+    async def store(self, objects: tuple[GitObject, ...], *checks: str) -> None:
+        """Write new objects that were made here: a few by hand, as that is quicker than a process.
+
+        Args:
+            checks: options of `git index-pack`, which takes the others.
+        """
         async with self.growing():
             if len(objects) <= MOST_LOOSE and sum(len(item.body) for item in objects) <= MOST_LOOSE_BYTES:
                 await self.beside(lambda: _write_loose(self.directory / "objects", objects))
                 return
             # a file for each of a thousand objects takes five times as long as one pack with its index
             pack = await self.beside(lambda: encode_pack(objects, get_algorithm(objects[0].oid)))
-            await self._run_git(f"--git-dir={self.directory}", "index-pack", "--stdin", "--fsck-objects", stdin=pack)
+            await self._run_git(f"--git-dir={self.directory}", "index-pack", "--stdin", *checks, stdin=pack)
 
     async def search(self, oid: str, text: str) -> tuple[str, ...]:
         """Return the regular files below tree `oid` that hold `text`, by `git grep`; sorted."""

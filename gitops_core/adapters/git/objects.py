@@ -151,6 +151,15 @@ def _write_file(
         entries[name] = Entry(old.mode if old else FILE, add("blob", content))
 
 
+def folder_path(path: str) -> str:
+    """`path` without "./" and doubled or outer slashes.
+
+    >>> folder_path("./deploy//prod/"), folder_path("."), folder_path("/")
+    ('deploy/prod', '', '')
+    """
+    return "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
 def edit_path(path: str) -> str:
     """Return `path`, when a commit may hold it. Raises GitError: it is empty, absolute, or leaves the repository."""
     if "\0" in path or any(part in ("", ".", "..") or part.lower() == ".git" for part in path.split("/")):

@@ -29,7 +29,16 @@ from typing import IO, NamedTuple, TypeVar, cast
 
 from gitops_core.adapters.git.answers import MirrorDamaged
 from gitops_core.adapters.git.commands import make_environment
-from gitops_core.adapters.git.objects import FOLDER, LINK, REGULAR, SUBMODULE, Entries, Entry, parse_tree
+from gitops_core.adapters.git.objects import (
+    FOLDER,
+    LINK,
+    REGULAR,
+    SUBMODULE,
+    Entries,
+    Entry,
+    folder_path,
+    parse_tree,
+)
 from gitops_core.errors import GitError
 from gitops_core.meta import Tree
 from gitops_core.recent import Recent
@@ -290,6 +299,11 @@ class Shelf:
                 return None
             found = next_
         return found
+
+    def folder(self, root: str, path: str) -> str:
+        """Return the id of the folder `path` below tree `root`; "" when there is none."""
+        found = self.entry(root, folder_path(path))
+        return found.oid if found is not None and found.mode == FOLDER else ""
 
     def changed_files(self, old: str, new: str) -> Iterator[tuple[str, Entry | None]]:
         """Yield the regular files that differ between two trees: the new entry, or None where there is none now."""

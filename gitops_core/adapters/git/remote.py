@@ -29,7 +29,6 @@ from gitops_core.adapters.git.commands import GitCommands, Result
 from gitops_core.adapters.git.credentials import Identity, identify
 from gitops_core.adapters.git.mirror import FRESH, Mirror, Search, Slot, claim_slot
 from gitops_core.adapters.git.objects import (
-    FOLDER,
     GitObject,
     edit_tree,
     get_algorithm,
@@ -38,6 +37,7 @@ from gitops_core.adapters.git.objects import (
 )
 from gitops_core.adapters.git.reading import Limits, Readers
 from gitops_core.adapters.git.signing import SigningKey, load_signer
+from gitops_core.adapters.git.trees import MirrorTrees
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
 from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, no_commit
@@ -84,16 +84,20 @@ class GitMirrors:
     def remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
         address = parse_address(url, allow_file=self._allow_file)
         identity = identify(address, access, self._state / "askpass", plain_http=self._plain_http)
-        if address.url not in self._mirrors:
-            self._slot = self._slot or claim_slot(self._state, self)
-            folder = self._slot.directory
-            self._mirrors[address.url] = Mirror(folder, address.url, self._commands, self._readers, self._limits)
-        return MirrorRemote(
-            self._mirrors[address.url], identity, timeout, self._commands, self._proven, self._run_later
-        )
+        mirror = self._mirror(address.url)
+        return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._run_later)
+
+    def trees(self, name: str) -> MirrorTrees:
+        return MirrorTrees(self._mirror(f"trees:{name}"), self._run_later)  # no URL begins like this
 
     async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         return _Threaded(await asyncio.to_thread(load_signer, kind, values, about))
+
+    def _mirror(self, url: str) -> Mirror:
+        if url not in self._mirrors:
+            self._slot = self._slot or claim_slot(self._state, self)
+            self._mirrors[url] = Mirror(self._slot.directory, url, self._commands, self._readers, self._limits)
+        return self._mirrors[url]
 
     async def close(self) -> None:
         """Finish the chores at hand, end the readers, and give the folder free. Not to be used afterwards."""
@@ -255,10 +259,10 @@ class MirrorRemote:
     async def _find_folder(self, revision: Revision, path: str) -> str:
         """Return the id of a folder's tree."""
         root = (await self._commit(revision)).tree
-        found = await self.mirror.beside(lambda: self.mirror.shelf.entry(root, folder_path(path)))
-        if found is None or found.mode != FOLDER:
+        found = await self.mirror.beside(lambda: self.mirror.shelf.folder(root, path))
+        if not found:
             raise PathNotFound(f"{self.url} has no folder {path!r} at {revision}")
-        return found.oid
+        return found
 
     async def _describe(self, revision: Revision) -> CommitInfo:
         return await self._commit(revision)
@@ -378,7 +382,7 @@ class MirrorRemote:
     ) -> str:
         tree, objects = await self._edit(commit)
         made = await make_commit(commit, tree)
-        await self.mirror.store((*objects, made))
+        await self.mirror.store((*objects, made), "--fsck-objects")  # as the remote will
         self.mirror.shelf.readers.remember({item.oid: item.body for item in objects if item.type == "blob"})
         self.mirror.kept(made.oid)  # before it is pushed: nothing else keeps it from being pruned meanwhile
         try:
@@ -499,12 +503,3 @@ def push_options(options: Mapping[str, str]) -> tuple[str, ...]:
     if wrong := next((option for option in written if not option or set(option) & {"\n", "\0"}), None):
         raise StalledError(f"push option {wrong!r} is empty or holds a line break: a server would not take it")
     return written
-
-
-def folder_path(path: str) -> str:
-    """Write `path` without "./" and doubled or outer slashes.
-
-    >>> folder_path("./deploy//prod/"), folder_path("."), folder_path("/")
-    ('deploy/prod', '', '')
-    """
-    return "/".join(part for part in path.split("/") if part not in ("", "."))

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from gitops_core.adapters.git.keyfiles import TooSlow, refuse_slow
+from gitops_core.adapters.git.keyfiles import TooSlow, refuse_slow, refuse_slow_openpgp
 from gitops_core.errors import SigningFailed
 from gitops_core.meta import Sensitive
 
@@ -82,11 +82,25 @@ def _load_gpg(values: Mapping[str, Sensitive], about: str) -> GpgKey:
     if entities != 1:
         raise SigningFailed(f"{about}: git.asc holds {entities} keys: leave the one to sign with")
     try:
-        signer = Tsk.from_bytes(key).signer(passphrase.text() if passphrase else None)
+        tsk = Tsk.from_bytes(key)
+        publics = _keys(bytes(tsk.extract_certificate()))
+        for secret, public in zip(_keys(bytes(tsk)), publics, strict=True):
+            refuse_slow_openpgp(secret, public)
+        signer = tsk.signer(passphrase.text() if passphrase else None)
+    except TooSlow as error:
+        raise SigningFailed(f"{about}: the key in git.asc {error}") from None
     except Exception as error:
         hint = "" if passphrase else " (it has no 'passphrase')"
         raise SigningFailed(f"{about}: the key in git.asc cannot sign: {_read_sentence(error)}{hint}") from None
     return GpgKey(signer, about)
+
+
+def _keys(packets: bytes) -> list[bytes]:
+    """The packets of keys and subkeys, without their headers."""
+    from pysequoia.packet import PacketPile, Tag
+
+    tags = (Tag.SecretKey, Tag.SecretSubkey, Tag.PublicKey, Tag.PublicSubkey)
+    return [packet.body for packet in PacketPile.from_bytes(packets) if packet.tag in tags]
 
 
 # SSH

@@ -71,7 +71,8 @@ _REJECTED = "the server rejected our request due to an error in our request"
 _SECRET = Kind("", "v1", "Secret")
 _MANAGER = re.compile(r'conflict with "((?:[^"\\]|\\.)*)"')
 _UNFIT = re.compile(
-    r"failed to create typed (?:patch|new|live) object|failed to convert new object|field not declared in schema"
+    r"failed to create typed (?:patch|new|live) object|failed to (?:convert|compare|prune|merge|add back) "
+    r"|field not declared in schema"
     r"|etcdserver: request is too large|trying to send message larger than max"
 )
 

@@ -138,7 +138,8 @@ class KubernetesCluster:
                     raise
                 fewer = max(1, fewer // 4)
                 continue
-            self._fitting[query.kind] = min(limit, 2 * fewer)  # one large object is no reason to ask for few for ever
+            if fewer < limit:
+                self._fitting[query.kind] = 2 * fewer  # one large object is no reason to ask for few for ever
             return page
 
     async def _fetch_page(self, query: Query, type_: type[T], limit: int, continue_token: str) -> Page[T]:
@@ -153,8 +154,10 @@ class KubernetesCluster:
             body = await self._transport.send(request)
             return await _decode_beside(decode_page, body, query, type_)
 
-    async def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
-        length = random.randint(*self._watch_seconds)  # noqa: S311 - spreads load, hides nothing
+    async def watch(
+        self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[T]]:
+        length = seconds or random.randint(*self._watch_seconds)  # noqa: S311 - spreads load, hides nothing
         options = {
             **_write_selectors(query),
             "watch": "true",

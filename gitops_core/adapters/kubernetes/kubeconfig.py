@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from gitops_core.meta import Sensitive
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 LARGEST_FILE = 8 * 1024 * 1024
+
+_TOKEN = re.compile(rb"[!-~]+")
 
 # The C loader reads a kubeconfig of many clusters ten times faster; a wheel without it has the other one.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -209,7 +212,7 @@ def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -
         login=TokenFileLogin(folder / "token"),
         ca=(folder / "ca.crt").read_bytes() if (folder / "ca.crt").exists() else None,
         proxy=proxy_for(server, environment),
-        namespace=namespace.read_text().strip() if namespace.exists() else "default",
+        namespace=namespace.read_text(errors="replace").strip() if namespace.exists() else "default",
     )
 
 
@@ -395,9 +398,11 @@ def _read_impersonation(user: _Entry) -> tuple[tuple[str, str], ...]:
 def read_token(file: Path) -> Sensitive:
     """Read the bearer token in a file, as an Authorization header. Raises ClusterUnavailable: it may come back."""
     try:
-        text = file.read_text().strip()
+        token = file.read_bytes().strip()
     except OSError as error:
         raise ClusterUnavailable(f"the token file {file} cannot be read: {error.strerror}") from error
-    if not text:
+    if not token:
         raise ClusterUnavailable(f"the token file {file} is empty")
-    return Sensitive(f"Bearer {text}")
+    if not _TOKEN.fullmatch(token):
+        raise ClusterUnavailable(f"the token file {file} does not hold one line of ASCII text: write the token anew")
+    return Sensitive(b"Bearer " + token)

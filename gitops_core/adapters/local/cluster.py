@@ -136,8 +136,12 @@ class LocalCluster:
         items = [_decode(serving, query, type_, row.key, row.body) for row in rows[:limit]]
         return Page(items, str(version), token)
 
-    async def watch(self, query: Query, type_: type[T], resource_version: str) -> AsyncIterator[WatchEvent[T]]:
+    async def watch(
+        self, query: Query, type_: type[T], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[T]]:
         await asyncio.sleep(0)
+        ending = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        quiet = BOOKMARK_SECONDS if seconds is None else 0.0  # a short one is asked for to learn how far it is
         serving, selector = self._objects.serving(query.kind), _parse_selector(query)
         after = _version(resource_version)
         self._begin_watch()
@@ -159,8 +163,10 @@ class LocalCluster:
                     after = max(after, reached)
                     if not self._serves(query.kind):
                         return
-                    if not await _wait(signal, BOOKMARK_SECONDS):
+                    if not await _wait(signal, quiet):
                         yield WatchEvent("BOOKMARK", None, str(after))
+                    if ending is not None and (quiet := ending - asyncio.get_running_loop().time()) <= 0:
+                        return
         finally:
             self._end_watch()
 

@@ -29,8 +29,8 @@ from gitops_core.domain.objects.fieldschemas import (
     type_of_object,
 )
 from gitops_core.domain.objects.immutables import find_immutable_faults
-from gitops_core.domain.objects.objectmeta import find_metadata_faults
-from gitops_core.domain.objects.rolebindings import add_groups, find_role_binding_faults
+from gitops_core.domain.objects.objectmeta import built_in_finalizer_faults, find_metadata_faults
+from gitops_core.domain.objects.rolebindings import add_groups, find_role_binding_faults, role_faults
 from gitops_core.domain.objects.secrets import (
     find_config_map_faults,
     find_secret_faults,
@@ -76,6 +76,8 @@ class Builtins:
             counts=row["generation"],
             types={kind.api_version: type_}.get,
             empty={"apiVersion": kind.api_version, "kind": kind.kind, **_make_empty({"ref": row["type"]}, stored)},
+            keep=_with_null_rules if row["type"] in _RULES else _as_decoded,
+            begins={"phase": "Active"} if kind == NAMESPACE else {},
             admit=partial(_admit_builtin, type_),
             validate=_builtin_faults,
         )
@@ -122,6 +124,18 @@ def _make_empty(stored: Any, types: Mapping[str, Any]) -> Any:
     return {name: _make_empty(fields[name], types) if value == {} else value for name, value in always.items()}
 
 
+_RULES = ("io.k8s.api.rbac.v1.ClusterRole", "io.k8s.api.rbac.v1.Role")
+
+
+def _with_null_rules(role: Object) -> Object:
+    """No rules are null, whether they were left out or written as `[]`."""
+    return {**role, "rules": role.get("rules") or None}
+
+
+def _as_decoded(manifest: Object) -> Object:
+    return manifest
+
+
 _BYTES = {("v1", "Secret"): "data", ("v1", "ConfigMap"): "binaryData"}
 
 
@@ -145,6 +159,7 @@ def _admit_builtin(type_: Type, manifest: Object, *, merged: bool) -> Object:
 
 def _builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str) -> Iterable[FieldFault]:
     yield from find_metadata_faults(manifest, live)
+    yield from built_in_finalizer_faults(manifest, live)
     if live is not None:
         yield from find_immutable_faults(manifest, live)
     match manifest["apiVersion"], manifest["kind"]:
@@ -154,6 +169,8 @@ def _builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str
             yield from find_config_map_faults(manifest, live)
         case "rbac.authorization.k8s.io/v1", "RoleBinding" | "ClusterRoleBinding":
             yield from find_role_binding_faults(manifest, live)
+        case "rbac.authorization.k8s.io/v1", "Role" | "ClusterRole":
+            yield from role_faults(manifest)
 
 
 # custom resources

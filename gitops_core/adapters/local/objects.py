@@ -16,6 +16,7 @@ from gitops_core.adapters.local.kinds import CRD, NAMESPACE, builtins, list_serv
 from gitops_core.adapters.local.store import Row, Store
 from gitops_core.domain.objects.crds import establish
 from gitops_core.domain.objects.decoding import Undecodable, as_sent
+from gitops_core.domain.objects.objectmeta import FOREGROUND, ORPHAN
 from gitops_core.domain.objects.patches import PatchFailed, apply_json_patch, merge_patched
 from gitops_core.domain.objects.writing import Object, Serving, plan_apply, plan_create, plan_update
 from gitops_core.errors import (
@@ -34,10 +35,10 @@ from gitops_core.schema import is_identical
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
-ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 CRD_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
+_LONGEST_GENERATED = 63
 _OWN = "sealoop-local"
 """The field manager of what the cluster itself changes."""
 
@@ -123,8 +124,8 @@ class Objects:
         manifest = self._name(serving, manifest)
         ref = _require_namespace(serving, manifest)
         writer = serving.writer(field_manager, self._clock.now())
-        new = plan_create(serving, manifest, writer, self._make_uid())
         self._must_have_namespace(serving, ref)
+        new = plan_create(serving, manifest, writer, self._make_uid())
         if self.store.get(serving.group_kind, ref.key) is not None:
             raise AlreadyExists(ref)
         return self._store(serving, new, b"", dry_run=dry_run)
@@ -135,7 +136,8 @@ class Objects:
         if metadata.get("name") or not metadata.get("generateName"):
             return manifest
         while True:
-            named = {**manifest, "metadata": {**metadata, "name": metadata["generateName"] + self._draw_letters(5)}}
+            name = metadata["generateName"][: _LONGEST_GENERATED - 5] + self._draw_letters(5)
+            named = {**manifest, "metadata": {**metadata, "name": name}}
             if self.store.get(serving.group_kind, serving.ref(named).key) is None:
                 return named
 
@@ -158,13 +160,13 @@ class Objects:
         ref = _require_namespace(serving, manifest)
         with self._writing():
             live, body = self._get_live(serving, ref.key)
+            if live is None:
+                self._must_have_namespace(serving, ref)
             writer = serving.writer(field_manager, self._clock.now())
             try:
                 new = plan_apply(serving, live, manifest, writer, force=force, uid="" if live else self._make_uid())
             except Undecodable as error:
                 raise Invalid(ref, f"{ref} cannot be read as a {serving.kind.kind}: {error}") from None
-            if live is None:
-                self._must_have_namespace(serving, ref)
             return self._store(serving, new, body, live, dry_run=dry_run)
 
     def patch(
@@ -456,9 +458,9 @@ def _require_namespace(serving: Serving, manifest: Manifest) -> ObjectRef:
 
 
 def _must_have_subresource(serving: Serving, ref: ObjectRef, subresource: str) -> None:
-    """Raise NotFound when the API server has no such path."""
+    """Raise NotFound, or of a built-in kind KindUnknown: the API server has no such path."""
     if subresource not in ("", "status") or (subresource and not serving.has_status):
-        raise NotFound(ref)
+        raise NotFound(ref) if serving.custom else KindUnknown(*ref.kind[1:])
 
 
 def _is_final(manifest: Manifest) -> bool:

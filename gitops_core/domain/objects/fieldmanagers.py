@@ -5,13 +5,10 @@ Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gitops_core.meta import Manifest
-
-MANAGER = "kustomize-controller"
-"""Who applies the objects of a Kustomization: Flux's name, so that both own the same fields."""
 
 Entry = Mapping[str, Any]
 
@@ -31,10 +28,6 @@ def owns_metadata(entry: Entry, name: str) -> bool:
     return any(f"f:{name}" in (metadata.get(place) or {}) for place in ("f:annotations", "f:labels"))
 
 
-def applies_metadata(live: Manifest, name: str) -> bool:
-    """Tell whether we applied the annotation or label `name` of `live`."""
-    return any(owns_metadata(entry, name) for entry in _ours(live))
-
-
-def _ours(live: Manifest) -> Iterator[Entry]:
-    return (entry for entry in entries_of(live) if is_by(entry, MANAGER, "Apply"))
+def applies_metadata(live: Manifest, name: str, manager: str) -> bool:
+    """Tell whether `manager` applied the annotation or label `name` of `live`."""
+    return any(is_by(entry, manager, "Apply") and owns_metadata(entry, name) for entry in entries_of(live))

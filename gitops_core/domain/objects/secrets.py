@@ -56,8 +56,8 @@ def read_bytes(manifest: Manifest, field: str) -> dict[str, Any]:
 
 
 def _read(path: str, text: Any) -> Any:
-    if isinstance(text, list) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in text):
-        return base64.b64encode(bytes(text)).decode()  # Go reads bytes from numbers too
+    if isinstance(text, list) and all(byte is None or (isinstance(byte, int) and 0 <= byte < 256) for byte in text):
+        return base64.b64encode(bytes(byte or 0 for byte in text)).decode()  # Go reads bytes from numbers too
     if not isinstance(text, str):
         return text
     try:

@@ -79,5 +79,27 @@ def _parse_requirement(match: re.Match[str]) -> Requirement:
     return Requirement(match["key"], "exists")
 
 
+def selector_text(selector: Selector) -> str:
+    """Write a selector, the same way whatever the order of its requirements and values.
+
+    >>> selector_text(parse_selector("tier in (b , a), app==web,app = web"))
+    'app=web,tier in (a,b)'
+    """
+    return ",".join(sorted({_written(requirement) for requirement in selector}))
+
+
+def _written(requirement: Requirement) -> str:
+    key, operator, values = requirement
+    match operator:
+        case "exists":
+            return key
+        case "missing":
+            return f"!{key}"
+        case _ if len(values) == 1:
+            return f"{key}{'=' if operator == 'in' else '!='}{min(values)}"
+        case _:
+            return f"{key} {operator} ({','.join(sorted(values))})"
+
+
 def selects(selector: Selector, labels: Mapping[str, str]) -> bool:
     return all(requirement.matches(labels) for requirement in selector)

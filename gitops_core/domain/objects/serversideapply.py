@@ -37,6 +37,8 @@ from gitops_core.meta import Manifest, timestamp
 Types = Callable[[str], Type | None]
 """The type of the object at hand in an apiVersion; None when that version is served no more."""
 
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MOST_UPDATERS = 10
 
@@ -264,12 +266,15 @@ def _write_identifier(manager: Manager) -> str:
 # applies
 
 
-def apply(live: Manifest, config: Manifest, writer: Writer, *, force: bool, empty: Manifest) -> dict[str, Any]:
+def apply(
+    live: Manifest, config: Manifest, writer: Writer, *, force: bool, empty: Manifest, complete: Complete
+) -> dict[str, Any]:
     """Apply `config` to `live`, managedFields included.
 
     Args:
         live: the stored object, or `empty` when there is none.
         empty: an object of this type with nothing set.
+        complete: what is done with the merged object: its defaults are set. Where nothing changes, nothing is.
 
     Raises:
         OwnedByOthers: fields of other managers would change, and `force` is false.
@@ -281,18 +286,18 @@ def apply(live: Manifest, config: Manifest, writer: Writer, *, force: bool, empt
         before = Writer("before-first-apply", writer.version, writer.types, writer.now, ignored=writer.ignored)
         managed = _update(_strip(empty), live, {}, before)
     try:
-        merged, managed = _apply(live, config, managed, writer, force=force)
+        merged, managed = _applied(live, config, managed, writer, complete, force=force)
     except OwnedByOthers as refused:
         if writer.name != "kubectl" or not _is_upgradable(live, refused, writer):
             raise
-        merged, managed = _apply(live, config, managed, writer, force=True)
+        merged, managed = _applied(live, config, managed, writer, complete, force=True)
     if writer.name == "kubectl":
         merged = _update_last_applied(merged, config)
     return _set_managed(merged, managed)
 
 
-def _apply(
-    live: Manifest, config: Manifest, managed: Managed, writer: Writer, *, force: bool
+def _applied(
+    live: Manifest, config: Manifest, managed: Managed, writer: Writer, complete: Complete, *, force: bool
 ) -> tuple[dict[str, Any], dict[Manager, Owned]]:
     type_, manager = writer.type_, writer.manager("Apply")
     check(type_, config)
@@ -308,10 +313,10 @@ def _apply(
     settled, _ = _settle(live, merged, settled, manager, writer, force=force)
     kept = (settled[manager].fields if manager in settled else NOTHING) - _NEVER_OWNED
     settled.pop(manager, None)
+    unchanged = equal(live, merged)
     if kept:
-        unchanged = equal(live, merged)
         settled[manager] = Owned(kept, writer.version, time if unchanged else timestamp(writer.now))
-    return merged, settled
+    return dict(live) if unchanged else complete(merged), settled
 
 
 def _convert(types: Types, before: str, after: str, *values: Any) -> Type | None:

@@ -13,8 +13,8 @@ Source: k8s.io/apiserver, registry/rest and registry/generic; k8s.io/apiextensio
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -57,6 +57,7 @@ class Serving:
         types: what server-side apply knows of each served version.
         empty: an object of this kind with nothing set, as the API server's own code has it.
         admit: the object with fields pruned and defaulted, as it was sent or as an apply merged it.
+        begins: the status of a new object, whose fields nobody owns.
         read: an object of any version, as this version has it.
         keep: an object of this version, as it is stored: in one version for all.
         validate: what is wrong with an object, given the stored one, or None for a creation.
@@ -72,6 +73,7 @@ class Serving:
     admit: Admit
     validate: Validate
     custom: bool = False
+    begins: Mapping[str, Any] = field(default_factory=dict)
     read: Callable[[Object], Object] = _as_it_is
     keep: Callable[[Object], Object] = _as_it_is
 
@@ -119,8 +121,12 @@ def plan_apply(
     if (sent.get("metadata") or {}).get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
     base = live if live is not None else _place(serving, serving.empty)
+
+    def complete(merged: Object) -> Object:
+        return serving.admit(_place(serving, merged), merged=True)
+
     try:
-        merged = serversideapply.apply(base, sent, writer, force=force, empty=serving.empty)
+        merged = serversideapply.apply(base, sent, writer, force=force, empty=serving.empty, complete=complete)
     except OwnedByOthers as refused:
         raise ApplyConflict(
             ref, [FieldConflict(manager.name, spell(path)) for manager, path in refused.conflicts]
@@ -129,7 +135,6 @@ def plan_apply(
         kind = f"{serving.kind.api_version}, Kind={serving.kind.kind}"
         shown = _GIVEN.sub("got ***", str(fault)) if serving.kind.kind == "Secret" else str(fault)  # never a value
         raise Invalid(ref, f"failed to create typed patch object ({ref.key}; {kind}): {shown}") from None
-    merged = serving.admit(_place(serving, merged), merged=True)
     if live is None:
         metadata = dict(merged["metadata"])
         if metadata.get("uid"):
@@ -168,6 +173,8 @@ def _begin(serving: Serving, new: Object, uid: str, now: datetime) -> Object:
     new = {**new, "metadata": metadata}
     if serving.has_status:
         new.pop("status", None)
+    if serving.begins:
+        new["status"] = dict(serving.begins)
     _check(serving, new, None, subresource="")
     return new
 

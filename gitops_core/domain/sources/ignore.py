@@ -67,7 +67,7 @@ def ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> IgnoreRul
 
     Args:
         files: the text of each `.sourceignore` by the folder that holds it ("" is the root).
-        spec_ignore: the GitRepository's spec.ignore.
+        spec_ignore: the source's spec.ignore.
 
     Raises:
         IgnoreRulesInvalid

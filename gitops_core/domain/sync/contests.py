@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gitops_core.api import GitRepository, Kustomization
+from gitops_core.api import Artifact, Kustomization
 from gitops_core.domain.sync import inventory
 from gitops_core.meta import ObjectKey, ObjectRef
 
@@ -26,12 +26,11 @@ def shared(refs: Iterable[ObjectRef], others: Iterable[Kustomization]) -> dict[O
     return found
 
 
-def has_come_to_its_source(other: Kustomization, source: GitRepository | None) -> bool:
-    """Whether its inventory is what it wants now."""
+def has_come_to_its_source(other: Kustomization, artifact: Artifact | None) -> bool:
+    """Return whether its inventory is what it wants now, with its source at `artifact`."""
     metadata, status = other.metadata, other.status
     if metadata.deletion_timestamp is not None or metadata.generation != status.observed_generation:
         return False
-    artifact = source.status.artifact if source else None
     return artifact is not None and status.last_applied_revision == artifact.revision
 
 

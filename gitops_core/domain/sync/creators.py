@@ -1,11 +1,11 @@
-"""Which Namespaces and definitions a Kustomization made: it deletes no others, because a Namespace goes with everything
+"""Which Namespaces and definitions an owner made: it deletes no others, because a Namespace goes with everything
 in it, and a CustomResourceDefinition with everybody's objects of that kind.
 
 What we create is created with an annotation that the field manager `sealoop` owns. A copy of the manifest, or the same
 annotation in Git, has another owner and so proves nothing; nor does being the one who applies it now. What another
-Kustomization made is somebody else's: that one, or who relies on it, did not ask for its end.
+owner made is somebody else's: that one, or who relies on it, did not ask for its end.
 
-    sealoop.dev/created-by: <namespace>/<name of the Kustomization>
+    sealoop.dev/created-by: <namespace>/<name of the Kustomization>, or what else the ownership says
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from gitops_core.domain.objects.fieldmanagers import entries_of, is_by, owns_metadata
-from gitops_core.domain.sync import labels
-from gitops_core.meta import Kind, Manifest, ObjectKey
+from gitops_core.domain.sync.ownership import Ownership, with_metadata
+from gitops_core.meta import Kind, Manifest
 
 NAMESPACE = Kind("", "v1", "Namespace")
 DEFINITION = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
@@ -27,28 +27,34 @@ def holds_others(kind: Kind) -> bool:
     return (kind.group, kind.kind) in {(known.group, known.kind) for known in (NAMESPACE, DEFINITION)}
 
 
-def blank(manifest: Manifest, owner: ObjectKey) -> Manifest:
+def blank(manifest: Manifest, ownership: Ownership) -> Manifest:
     """What to create, with the field manager CREATOR, before `manifest` is applied: no more than it must have.
 
     Of a definition that is what can never change: CREATOR owns nothing that a later manifest could leave out.
     """
-    metadata = {"name": manifest["metadata"]["name"], "annotations": {CREATED_BY: str(owner)}}
+    metadata = {"name": manifest["metadata"]["name"], "annotations": {CREATED_BY: ownership.creator}}
     about = {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": metadata}
     return about | {"spec": _blank_spec(manifest["spec"])} if manifest["kind"] == DEFINITION.kind else about
 
 
-def may_be_deleted(live: Manifest, owner: ObjectKey) -> bool:
-    """Whether `owner` made it; True for what no other objects go with."""
+def as_created(manifest: Manifest, ownership: Ownership) -> Manifest:
+    """`manifest` as it is once the owner has created it, which is noted where others' objects may go with it."""
+    noted = holds_others(Kind.of_manifest(manifest))
+    return with_metadata(manifest, {}, {CREATED_BY: ownership.creator}) if noted else manifest
+
+
+def may_be_deleted(live: Manifest, ownership: Ownership) -> bool:
+    """Whether the owner made it; True for what no other objects go with."""
     if not holds_others(Kind.of_manifest(live)):
         return True
     creator = (live["metadata"].get("annotations") or {}).get(CREATED_BY)
     is_proven = any(is_by(entry, CREATOR, "Update") and owns_metadata(entry, CREATED_BY) for entry in entries_of(live))
-    return is_proven and creator == str(owner)
+    return is_proven and creator == ownership.creator
 
 
-def is_adopted(live: Manifest | None, owner: ObjectKey) -> bool:
-    """Whether applying to `live` gives `owner` what others' objects go with, and what it did not make."""
-    return live is not None and not may_be_deleted(live, owner) and not labels.is_owned_by(live, owner)
+def is_adopted(live: Manifest | None, ownership: Ownership) -> bool:
+    """Whether applying to `live` gives the owner what others' objects go with, and what it did not make."""
+    return live is not None and not may_be_deleted(live, ownership) and not ownership.owns(live)
 
 
 def _blank_spec(spec: dict[str, Any]) -> dict[str, Any]:

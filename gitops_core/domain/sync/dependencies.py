@@ -11,15 +11,23 @@ Source: Flux, kustomize-controller, checkDependencies.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from gitops_core.api import Kustomization
 from gitops_core.meta import ObjectKey
 
 
-def source_key(of: Kustomization) -> ObjectKey:
-    """The namespace and name of its source."""
-    reference = of.spec.source_ref
-    return ObjectKey(reference.namespace or of.metadata.namespace, reference.name)
+class SourceName(NamedTuple):
+    """Which source a Kustomization names: sources of different kinds may have the same name."""
+
+    kind: str
+    key: ObjectKey
+
+
+def source_of(kustomization: Kustomization) -> SourceName:
+    reference = kustomization.spec.source_ref
+    namespace = reference.namespace or kustomization.metadata.namespace
+    return SourceName(reference.kind, ObjectKey(namespace, reference.name))
 
 
 def dependency_keys(of: Kustomization) -> tuple[ObjectKey, ...]:
@@ -72,8 +80,6 @@ def why_not_ready(wanted: Kustomization, key: ObjectKey, dependency: Kustomizati
         return f"dependency '{key}' not found: {kinds} \"{key.name}\" not found"
     if dependency.metadata.generation != dependency.status.observed_generation or not dependency.status.is_ready:
         return f"dependency '{key}' is not ready"
-    same_source = source_key(dependency) == source_key(wanted)
-    same_kind = dependency.spec.source_ref.kind == wanted.spec.source_ref.kind
-    if same_source and same_kind and dependency.status.last_applied_revision != revision:
+    if source_of(dependency) == source_of(wanted) and dependency.status.last_applied_revision != revision:
         return f"dependency '{key}' revision is not up to date"
     return ""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from gitops_core.domain.sync import inventory, labels, stages
+from gitops_core.domain.sync import inventory, stages
+from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.prunelimit import DEFAULT_LIMIT, PruneGuarded, PruneLimit
 from gitops_core.meta import Manifest, ObjectRef
 
@@ -30,18 +32,34 @@ class Action:
     take_over: bool = True
 
 
+Awaited = Literal["served", "healthy"]
+"""What has to come before the next stage: that its objects are there and what they define is served; the health that
+the spec asks for."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Attributes:
+    actions: what is applied.
+    awaits: what the stage is not done without.
+    """
+
+    actions: tuple[Action, ...]
+    awaits: Awaited = "served"
+
+
 @dataclass(frozen=True)
 class SyncPlan:
     """Attributes:
-    stages: what to apply; a stage begins when the one before is ready.
+    stages: what to apply, one after the other; never none. The last one awaits health.
     excluded: wanted objects that are not touched, but stay in the inventory.
-    prune: what was ours and is wanted no more, in the order of deletion. Each is deleted only if it still carries the
-        owner's labels.
+    prune: what was ours and is wanted no more, in the order of deletion, after the last apply. Each is deleted only if
+        it still carries the owner's mark.
     tracked: the inventory to store before the first write: everything that exists or may come to exist.
     inventory: the inventory to store when all is done.
     """
 
-    stages: tuple[tuple[Action, ...], ...]
+    stages: tuple[Stage, ...]
     excluded: tuple[ObjectRef, ...]
     prune: tuple[ObjectRef, ...]
     tracked: tuple[ObjectRef, ...]
@@ -49,12 +67,13 @@ class SyncPlan:
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        return tuple(action for stage in self.stages for action in stage)
+        return tuple(action for stage in self.stages for action in stage.actions)
 
 
 def plan_sync(
     wanted: Iterable[Manifest],
     known: Iterable[ObjectRef],
+    ownership: Ownership,
     *,
     prune: bool,
     limit: PruneLimit = DEFAULT_LIMIT,
@@ -65,6 +84,7 @@ def plan_sync(
     Args:
         wanted: complete manifests, one for each object.
         known: the inventory of the last sync.
+        ownership: of the one whose objects they are.
         prune: whether objects that are wanted no more are deleted; else they are only forgotten.
         limit: how many may be deleted.
         confirmed: a person has said that whatever is deleted is meant to be.
@@ -74,15 +94,20 @@ def plan_sync(
     """
     manifests = {ObjectRef.of(manifest): manifest for manifest in wanted}
     known = tuple(known)
-    excluded = tuple(ref for ref in stages.in_order(manifests) if labels.is_excluded(manifests[ref]))
+    excluded = tuple(ref for ref in stages.in_order(manifests) if ownership.is_excluded(manifests[ref]))
     left_alone = set(excluded)
     applied = [ref for ref in manifests if ref not in left_alone]
     final = tuple(ref for stage in stages.staged(manifests) for ref in stage)
     stale = inventory.difference(known, final)
     if prune and not confirmed:
         _guard(stale, len(inventory.union(known, ())), limit, is_empty=not manifests)
+    *first, last = stages.staged(applied) or ((),)
+
+    def actions(refs: Iterable[ObjectRef]) -> tuple[Action, ...]:
+        return tuple(_action(ref, manifests[ref], ownership) for ref in refs)
+
     return SyncPlan(
-        stages=tuple(tuple(_action(ref, manifests[ref]) for ref in stage) for stage in stages.staged(applied)),
+        stages=(*(Stage(actions(refs)) for refs in first), Stage(actions(last), "healthy")),
         excluded=excluded,
         prune=stages.prune_order(stale) if prune else (),
         tracked=inventory.union(final, known),
@@ -100,10 +125,10 @@ def _guard(stale: Sequence[ObjectRef], known: int, limit: PruneLimit, *, is_empt
         raise PruneGuarded(f"{len(stale)} of {known} applied objects would be deleted, {limit}: {named}")
 
 
-def _action(ref: ObjectRef, manifest: Manifest) -> Action:
+def _action(ref: ObjectRef, manifest: Manifest, ownership: Ownership) -> Action:
     return Action(
         ref,
         manifest,
-        create_only=labels.is_create_only(manifest),
-        take_over=not labels.keeps_other_managers(manifest),
+        create_only=ownership.is_create_only(manifest),
+        take_over=not ownership.is_shared(manifest),
     )

@@ -1,78 +1,191 @@
-"""How a Kustomization tells its progress: durations as Go prints them, time-outs, the history of attempts.
+"""How far a sync has come and what it waits for, without a worker that waits.
 
-Source: Flux, pkg/apis/meta/history.go; Go, time.Duration.String.
+    carry out a stage ──► what it awaits ──► verdict ──► the next stage · the same one again · a later look · the end
+
+Each look asks once. When something has not come yet, the owner is reconciled again when one of those objects changes,
+or when the time is up; until then nobody is busy with it, and the sync goes on from its Progress. A new revision,
+generation or request begins anew, and so does a new process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import NamedTuple
 
-import msgspec
+from gitops_core.api import Kustomization
+from gitops_core.domain.health.kstatus import Health, expires, health
+from gitops_core.domain.sync.durations import timeout_of
+from gitops_core.domain.sync.ownership import Ownership
+from gitops_core.domain.sync.plan import Stage, SyncPlan
+from gitops_core.domain.sync.predictions import CHANGES, Applied, Prediction, Predictions
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 
-from gitops_core.api import KustomizationSpec, KustomizationStatus, Snapshot
-from gitops_core.meta import seconds
+POLL = 5.0  # seconds, for objects that carry no mark of ours and so are not watched
+SERVED_POLL = 0.5  # seconds, for what discovery alone tells
 
-HISTORY = 5
-SHORTEST_TIMEOUT = 30.0
+Lives = Mapping[ObjectRef, Manifest | None]
 
 
-def go_duration(length: float) -> str:
-    """`length` seconds in Go's notation.
+class Identity(NamedTuple):
+    """What a sync is for; anything else begins anew."""
 
-    >>> [go_duration(length) for length in (0, 0.02078433, 1.5, 30, 600, 3661)]
-    ['0s', '20.78433ms', '1.5s', '30s', '10m0s', '1h1m1s']
+    uid: str
+    generation: int
+    revision: str
+    requested_at: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sync has come.
+
+    Attributes:
+        digest: of the rendering.
+        fingerprint: of the plan, which is remembered when all of it is applied.
+        since: when it began, on the monotonic clock: `spec.timeout` counts from here.
+        predictions: of what is still to be applied.
+        done: what was applied, by object, until that is remembered.
+        changed: whether any apply changed anything.
+        number: of the stage, from 0.
+        awaited: what of the stage is waited for: only that is read again. None before it is carried out.
+        awaited_since: when that was looked at first.
     """
-    nanoseconds = round(length * 1e9)
-    for unit, size in (("ns", 1), ("µs", 10**3), ("ms", 10**6)):
-        if 0 < nanoseconds < size * 10**3:
-            return f"{_trimmed(nanoseconds, size)}{unit}"
-    minutes, rest = divmod(nanoseconds, 60 * 10**9)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{_trimmed(rest, 10**9)}s"
-    if hours:
-        return f"{hours}h{minutes}m{text}"
-    return f"{minutes}m{text}" if minutes else text
+
+    identity: Identity
+    plan: SyncPlan
+    digest: str
+    fingerprint: str
+    since: float
+    predictions: Predictions
+    done: Mapping[ObjectRef, Applied] = field(default_factory=dict)
+    changed: bool = False
+    number: int = 0
+    awaited: tuple[ObjectRef, ...] | None = None
+    awaited_since: float = 0.0
+
+    @property
+    def stage(self) -> Stage:
+        return self.plan.stages[self.number]
+
+    @property
+    def is_last(self) -> bool:
+        return self.number + 1 == len(self.plan.stages)
+
+    @property
+    def applied(self) -> tuple[Applied, ...]:
+        """What was applied so far, in the order of the plan."""
+        return tuple(self.done[action.ref] for action in self.plan.actions if action.ref in self.done)
+
+    def with_applied(self, applied: Collection[Applied]) -> Progress:
+        done = {**self.done, **{one.ref: one for one in applied}}
+        return replace(self, done=done, changed=self.changed or any(one.change in CHANGES for one in applied))
+
+    def awaiting(self, refs: Iterable[ObjectRef], now: float) -> Progress:
+        """The stage is carried out: from now on these are waited for."""
+        return replace(self, awaited=tuple(refs), awaited_since=now)
+
+    def still_awaiting(self, refs: Iterable[ObjectRef]) -> Progress:
+        return replace(self, awaited=tuple(refs))
+
+    def next(self) -> Progress:
+        return replace(self, number=self.number + 1, awaited=None)
+
+    def again(self, gone: Collection[ObjectRef]) -> Progress:
+        """The same stage anew: those that went away while they were waited for have to be applied again."""
+        fresh = {ref: Prediction(self.predictions[ref].action, "created") for ref in gone}
+        return replace(self, predictions={**self.predictions, **fresh}, awaited=None)
+
+    def remembered(self) -> Progress:
+        """The same with nothing but what the wait for health needs, which may be long."""
+        return replace(self, predictions={}, done={})
 
 
-def _trimmed(amount: int, unit: int) -> str:
-    whole, part = divmod(amount, unit)
-    digits = str(part).rjust(len(str(unit)) - 1, "0").rstrip("0")
-    return f"{whole}.{digits}" if digits else str(whole)
+class Verdict(NamedTuple):
+    """What is to be said of what a stage awaits, each in the order of the plan.
+
+    Attributes:
+        waiting: the health of what has not come.
+        failed: those among them that will not by themselves.
+        gone: what has to be applied again.
+        unserved: those among them whose coming nobody tells: they are established, and not served yet.
+    """
+
+    waiting: Mapping[ObjectRef, Health]
+    failed: Mapping[ObjectRef, Health]
+    gone: tuple[ObjectRef, ...]
+    unserved: tuple[ObjectRef, ...]
 
 
-def timeout_of(spec: KustomizationSpec) -> float:
-    """Seconds that health checks may take: the spec's, else the interval less 30 s; never under 30 s."""
-    chosen = seconds(spec.timeout) if spec.timeout else seconds(spec.interval) - 30.0
-    return max(SHORTEST_TIMEOUT, chosen)
+def is_there(live: Manifest | None, now: datetime) -> bool:
+    """Whether the next stage need not wait for the object itself: what failed does not get better by waiting."""
+    return health(live, now).status in ("Current", "Failed")
 
 
-def retry_interval_of(spec: KustomizationSpec) -> float:
-    return seconds(spec.retry_interval or spec.interval)
+def judge(progress: Progress, lives: Lives, unserved: Mapping[ObjectRef, Kind], now: datetime) -> Verdict:
+    """Say what has come of what a stage awaits.
+
+    Args:
+        lives: what is awaited, as it is now.
+        unserved: kinds that definitions among them define, and that are not served yet.
+    """
+    states = {ref: health(lives.get(ref), now) for ref in progress.awaited or ()}
+    if progress.stage.awaits == "served":
+        gone = tuple(ref for ref, state in states.items() if state.status == "NotFound")
+        soon = tuple(ref for ref in unserved if states[ref].status == "Current")
+        coming = {ref: Health("InProgress", f"{kind} is not served yet") for ref, kind in unserved.items()}
+        waiting = {
+            ref: coming.get(ref, state)
+            for ref, state in states.items()
+            if ref in coming or state.status not in ("Current", "Failed")
+        }
+        return Verdict(waiting, {}, gone, soon)
+    expiring = {action.ref.identity for action in progress.plan.actions if expires(action.manifest)}
+    waiting = {
+        ref: state
+        for ref, state in states.items()
+        if state.status != "Current" and not (state.status == "NotFound" and ref.identity in expiring)
+    }  # a finished Job that its time to live removed is fine
+    return Verdict(waiting, {ref: state for ref, state in waiting.items() if state.status == "Failed"}, (), ())
 
 
-def applied_revisions(status: KustomizationStatus) -> frozenset[str]:
-    """Every revision whose objects were applied, and the others pruned, as far back as the status tells."""
-    told = (s for s in status.history if s.last_reconciled_status in ("ReconciliationSucceeded", "HealthCheckFailed"))
-    return frozenset({status.last_applied_revision, *(s.metadata.get("revision", "") for s in told)} - {""})
+def targets(wanted: Kustomization, progress: Progress, ownership: Ownership) -> tuple[ObjectRef, ...]:
+    """What must be healthy: everything that was applied, or what spec.healthChecks names; never the object itself.
+
+    What somebody excluded by a directive in the cluster is nobody's to wait for.
+    """
+    if wanted.spec.wait:
+        excluded = {one.ref for one in progress.applied if one.change == "skipped" and ownership.is_excluded(one.live)}
+        refs = tuple(action.ref for action in progress.plan.actions if action.ref not in excluded)
+    else:
+        refs = tuple(
+            ObjectRef(Kind.of(check.api_version or "apps/v1", check.kind), ObjectKey(check.namespace, check.name))
+            for check in wanted.spec.health_checks
+        )
+    return tuple(ref for ref in refs if (ref.kind.kind, ref.key) != (wanted.KIND.kind, wanted.key))
 
 
-def with_attempt(
-    history: Sequence[Snapshot], digest: str, outcome: str, *, revision: str, now: datetime, took: float
-) -> tuple[Snapshot, ...]:
-    """`history` with one more attempt on top: counted with the earlier ones of the same objects and outcome."""
-    now = now.replace(microsecond=0)
-    same = next((s for s in history if (s.digest, s.last_reconciled_status) == (digest, outcome)), None)
-    fresh = Snapshot(
-        digest=digest,
-        first_reconciled=now,
-        last_reconciled=now,
-        last_reconciled_duration=go_duration(took),
-        last_reconciled_status=outcome,
-        total_reconciliations=1,
-        metadata={"revision": revision},
-    )
-    if same is not None:
-        count, first = same.total_reconciliations + 1, same.first_reconciled
-        fresh = msgspec.structs.replace(fresh, total_reconciliations=count, first_reconciled=first)
-    return (fresh, *(s for s in history if s is not same))[:HISTORY]
+def told(states: Mapping[ObjectRef, Health]) -> str:
+    """
+    >>> ref = ObjectRef(Kind.of("apps/v1", "Deployment"), ObjectKey("shop", "web"))
+    >>> told({ref: Health("InProgress", "Ready: 0/1")})
+    "[Deployment/shop/web status: 'InProgress']"
+    """
+    return f"[{', '.join(f'{ref} status: {state.status!r}' for ref, state in states.items())}]"
+
+
+def next_look(
+    wanted: Kustomization, since: float, verdict: Verdict, lives: Lives, ownership: Ownership, now: float
+) -> float:
+    """Seconds until the next look at the latest: when the time is up, or sooner for what is not watched.
+
+    Args:
+        since: when the sync began.
+        lives: what is waited for; what carries a mark of ours is watched.
+    """
+    remaining = max(0.0, since + timeout_of(wanted.spec) - now)
+    found = [lives.get(ref) for ref in verdict.waiting]
+    is_watched = all(live is not None and ownership.is_watched(live) for live in found)
+    at_most = SERVED_POLL if verdict.unserved else remaining if is_watched else POLL
+    return min(remaining, at_most)

@@ -22,11 +22,12 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from gitops_core.errors import StalledError
-from gitops_core.meta import Revision
 
 LIMIT = "sealoop.dev/prune-limit"
 CONFIRM = "sealoop.dev/confirm-prune"
 _FORM = re.compile(r"(?P<objects>\d{1,9})?(?:(?(objects),)(?P<percent>\d{1,3})%)?")
+_CHECKSUM = re.compile(r"(?:.+@)?([a-z0-9]+:([0-9a-f]{40,}))")
+"""What most sources end their revisions with: `sha1:<hex>` of a commit, `sha256:<hex>` of an image."""
 
 
 class PruneGuarded(StalledError):
@@ -79,12 +80,12 @@ DEFAULT_LIMIT = PruneLimit()
 
 
 def confirmations(revision: str, applied: Collection[str], generation: int) -> tuple[str, ...]:
-    """What confirms the deletions of `revision`: its full name or its commit, never a part of it; the first is to tell.
+    """Return what confirms the deletions of `revision`: itself, or its whole checksum; the first is to tell.
 
     Args:
         applied: the revisions that were applied: if this one is among them, what was said of it then is used up.
         generation: of the spec.
     """
-    commit = Revision.parse(revision).commit
-    names = (revision, commit, str(Revision("", commit)))
+    found = _CHECKSUM.fullmatch(revision)
+    names = (revision, found[2], found[1]) if found else (revision,)
     return names if revision not in applied else tuple(f"{name}#{generation}" for name in names)

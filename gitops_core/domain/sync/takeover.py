@@ -4,25 +4,25 @@ An object made by `kubectl apply` and then taken into Git has its fields twice: 
 drops would stay, because kubectl still owns it. So kubectl's entries in managedFields are merged into ours; the next
 apply then removes what the manifest does not say.
 
-    kubectl* (Apply, Update), before-first-apply (Update)  ->  kustomize-controller (Apply)
-    kustomize-controller (Update)                          ->  kustomize-controller (Apply)
+    kubectl* (Apply, Update), before-first-apply* (Update)  ->  the owner's manager (Apply)
+    the owner's manager (Update)                            ->  the owner's manager (Apply)
 
-The names are prefixes: kubectl signs as kubectl-client-side-apply, kubectl-edit, kubectl-patch and more. Marks that
-somebody set by hand (`kustomize.toolkit.fluxcd.io/prune: disabled`, see labels.py) stay his: they are meant for us.
+kubectl signs as kubectl-client-side-apply, kubectl-edit, kubectl-patch and more. Directives that somebody set by hand
+(`kustomize.toolkit.fluxcd.io/prune: disabled`) stay his: they are meant for us.
 
 Source: Flux, ApplyCleanupOptions of kustomize-controller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gitops_core.domain.objects.fieldmanagers import MANAGER, Entry, entries_of, is_by
-from gitops_core.domain.sync.labels import MARKS
+from gitops_core.domain.objects.fieldmanagers import Entry, entries_of, is_by
+from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.meta import Manifest
 
-TAKEN_OVER = {"Apply": ("kubectl",), "Update": ("kubectl", "before-first-apply", MANAGER)}
+TAKEN_OVER = {"Apply": ("kubectl",), "Update": ("kubectl", "before-first-apply")}
 REMOVED_ANNOTATIONS = (
     "kubectl.kubernetes.io/last-applied-configuration",
     "kustomize.toolkit.fluxcd.io/checksum",
@@ -33,28 +33,29 @@ REMOVED_LABELS = ("fluxcd.io/sync-gc-mark",)
 Fields = dict[str, Any]
 
 
-def takeover_patch(live: Manifest) -> list[dict[str, Any]]:
-    """A JSON patch that gives the fields of the managers above to us; empty when there is nothing to do.
+def takeover_patch(live: Manifest, ownership: Ownership) -> list[dict[str, Any]]:
+    """A JSON patch that gives the fields of the managers above to the owner's; empty when there is nothing to do.
 
     Args:
-        live: as the API server returned it from our own apply, so that there is an entry of ours.
+        live: as the API server returned it from the owner's apply, so that there is an entry of its manager.
     """
     metadata, entries = live["metadata"], entries_of(live)
     places = (("annotations", REMOVED_ANNOTATIONS), ("labels", REMOVED_LABELS))
     removed = [(place, name) for place, names in places for name in names if name in (metadata.get(place) or {})]
-    if not any(is_by(entry, MANAGER, "Apply") for entry in entries):
+    manager = ownership.manager
+    if not any(is_by(entry, manager, "Apply") for entry in entries):
         return []
     taken: Fields = {}
     others: list[Entry] = []
     for entry in entries:
-        kept, given = _split(entry) if _is_taken(entry) else (entry, {})
+        kept, given = _split(entry, ownership.directives.names) if _is_taken(entry, manager) else (entry, {})
         taken = _merged(taken, given)
         if kept:
             others.append(kept)
     if not (taken or removed):
         return []
     left = [
-        {**entry, "fieldsV1": _merged(entry.get("fieldsV1") or {}, taken)} if is_by(entry, MANAGER, "Apply") else entry
+        {**entry, "fieldsV1": _merged(entry.get("fieldsV1") or {}, taken)} if is_by(entry, manager, "Apply") else entry
         for entry in others
     ]
     patch: list[dict[str, Any]] = [
@@ -64,24 +65,24 @@ def takeover_patch(live: Manifest) -> list[dict[str, Any]]:
     return patch + [{"op": "remove", "path": f"/metadata/{place}/{_pointer(name)}"} for place, name in removed]
 
 
-def _is_taken(entry: Entry) -> bool:
+def _is_taken(entry: Entry, manager: str) -> bool:
     prefixes = TAKEN_OVER.get(entry.get("operation", ""), ())
-    return str(entry.get("manager", "")).startswith(prefixes) and not entry.get("subresource")
+    is_kubectls = str(entry.get("manager", "")).startswith(prefixes) and not entry.get("subresource")
+    return is_kubectls or is_by(entry, manager, "Update")
 
 
-def _split(entry: Entry) -> tuple[Entry | None, Fields]:
-    """What stays of an entry (its marks), and the fields that are taken from it."""
+def _split(entry: Entry, directives: Iterable[str]) -> tuple[Entry | None, Fields]:
+    """What stays of an entry (its directives), and the fields that are taken from it."""
     fields = entry.get("fieldsV1") or {}
     metadata = fields.get("f:metadata") or {}
-    marks: Fields = {}
+    kept: Fields = {}
     for place in ("f:annotations", "f:labels"):
-        found: Fields = {f"f:{name}": {} for name in MARKS if f"f:{name}" in (metadata.get(place) or {})}
+        found: Fields = {f"f:{name}": {} for name in sorted(directives) if f"f:{name}" in (metadata.get(place) or {})}
         if found:
-            marks[place] = found
-    if not marks:
+            kept[place] = found
+    if not kept:
         return None, fields
-    kept = {**entry, "fieldsV1": {"f:metadata": marks}}
-    return kept, _without(fields, {"f:metadata": marks})
+    return {**entry, "fieldsV1": {"f:metadata": kept}}, _without(fields, {"f:metadata": kept})
 
 
 def _without(fields: Mapping[str, Any], kept: Mapping[str, Any]) -> Fields:

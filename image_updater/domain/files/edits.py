@@ -4,8 +4,9 @@ The spelling of a value is cut out and the new spelling put in its place; everyt
 byte order mark, odd spacing or a missing last newline. Then libyaml parses the result again, and exactly the intended
 values differ, or the edit is refused.
 
-    one value on one line, with a comment behind it  ->  parsed and counted; the new value is where the old one was
-    all else                                         ->  read as the text was, and compared event by event
+    markers alone, one value on one line   ->  parsed and counted; the new value is where the old one was
+    markers alone, all else                ->  read as the text was, and compared event by event
+    targets as well                        ->  parsed as the text was, and compared value by value
 
 Why counting is enough for the first: libyaml reads from left to right and, behind a one-line scalar, remembers nothing
 of it but where it began. Up to the scalar both texts are the same; what is spelled is one scalar of the intended value
@@ -22,19 +23,15 @@ from collections.abc import Container, Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from image_updater.domain.files.markers import LARGEST, Marked, Unparsable, comment_behind, setter_of
+from image_updater.domain.files.leaves import Parsed, check
+from image_updater.domain.files.markers import LARGEST, Unparsable, comment_behind, setter_of
+from image_updater.domain.files.places import Place
+from image_updater.domain.files.placing import Placed
 from image_updater.domain.files.readings import Reading, count_events, find_markers
 from image_updater.domain.files.scalars import spell
-from image_updater.domain.files.walks import sole_value
+from image_updater.domain.files.walks import read_sole_value
 
 _BREAKS = frozenset("\n\r\x85\u2028\u2029")
-
-
-class Edit(NamedTuple):
-    """One value to set."""
-
-    marked: Marked
-    value: str
 
 
 class Splice(NamedTuple):
@@ -46,7 +43,7 @@ class Splice(NamedTuple):
 
 
 def splice(text: str, splices: Iterable[Splice]) -> str:
-    """`text` with the splices, which must not overlap, made."""
+    """Make the splices, which must not overlap, in `text`."""
     pieces: list[str] = []
     copied = 0
     for start, end, new in sorted(splices):
@@ -55,81 +52,83 @@ def splice(text: str, splices: Iterable[Splice]) -> str:
     return "".join((*pieces, text[copied:]))
 
 
-def set_values(text: str, before: Reading, edits: Iterable[Edit]) -> tuple[str, Reading]:
-    """The text with the edits made, and its reading.
+def set_values(text: str, placed: Placed, desired: Mapping[int, str]) -> tuple[str, Reading | None]:
+    """Set values at some places, and return the new text, with its reading where that is what proves it.
 
     Args:
-        before: the reading of `text`; the edits are of its own marked values.
+        placed: the places of `text`.
+        desired: the new values, by where their places start.
 
     Raises:
         Unparsable: the result would not mean what was intended; nothing should be written.
     """
-    wanted = {edit.marked.start: edit for edit in edits}
-    result = splice(text, (Splice(m.start, m.end, spell(value, m.style)) for m, value in wanted.values()))
-    after = read_by_counting(text, result, before, wanted) or read_by_comparing(text, result, before, wanted)
+    known = placed.known
+    spelled = known.form.spell if isinstance(known, Parsed) else spell
+    chosen = [place for place in placed.places if place.start in desired]
+    result = splice(text, (Splice(p.start, p.end, spelled(desired[p.start], p.style)) for p in chosen))
+    if isinstance(known, Parsed):
+        check(known, text, result, desired)
+        return result, None
+    after = read_by_counting(text, result, known, desired) or read_by_comparing(text, result, known, desired)
     return result, after
 
 
-def read_by_counting(text: str, result: str, before: Reading, wanted: Mapping[int, Edit]) -> Reading | None:
-    """The reading of `result` where counting its events proves it, or None: compare.
-
-    Args:
-        wanted: by where their marked values start in `text`.
-    """
+def read_by_counting(text: str, result: str, before: Reading, desired: Mapping[int, str]) -> Reading | None:
+    """Return the reading of `result` where counting its events proves it, or None: compare."""
     told = {stray.line for stray in before.strays}
-    if not before.events or not all(_is_counted(text, edit, told) for edit in wanted.values()):
+    changed = [place for place in before.places if place.start in desired]
+    if not before.events or not all(_is_counted(text, place, desired[place.start], told) for place in changed):
         return None
     try:
         if len(result) > LARGEST or count_events(result) != before.events:
             return None
     except Unparsable:
         return None
-    marked: list[Marked] = []
+    places: list[Place] = []
     moved = 0
-    for m in before.marked:
-        start, end, value, style = m.start + moved, m.end + moved, m.value, m.style
-        if m.start in wanted:
-            value = wanted[m.start].value
+    for place in before.places:
+        start, end, value, style = place.start + moved, place.end + moved, place.value, place.style
+        if place.start in desired:
+            value = desired[place.start]
             spelled = spell(value, style)
             style, end = style or ('"' if spelled[0] == '"' else ""), start + len(spelled)
-            moved = end - m.end
-        marked.append(Marked(m.setter, value, style, start, end, m.line, m.object))
-    return before._replace(marked=tuple(marked))
+            moved = end - place.end
+        places.append(Place(place.setter, value, style, start, end, place.line, place.object))
+    return before._replace(places=tuple(places))
 
 
-def _is_counted(text: str, edit: Edit, told: Container[int]) -> bool:
+def _is_counted(text: str, place: Place, value: str, told: Container[int]) -> bool:
     """Whether counting proves the edit; `told` are the lines of strays, whose tales may lead back to the old value.
 
     That the old value and its marker stand there is looked up: a reading is found by its content's hash, which is no
     proof.
     """
-    marked, value = edit
-    start, end = marked.start, marked.end
+    start, end = place.start, place.end
     return (
-        marked.line not in told
+        place.line not in told
         and start > 0
         and text[start - 1] not in _BREAKS  # where the value's first character could end a document
         and _BREAKS.isdisjoint(text[start:end])
-        and setter_of(comment_behind(text, end) or "") == marked.setter
-        and _reads_back(text[start:end], marked.value)
-        and _reads_back(spell(value, marked.style), value)
+        and setter_of(comment_behind(text, end) or "") == place.setter
+        and _reads_back(text[start:end], place.value)
+        and _reads_back(spell(value, place.style), value)
     )
 
 
 @lru_cache(maxsize=1024)
 def _reads_back(spelled: str, value: str) -> bool:
-    return sole_value(spelled) == value
+    return read_sole_value(spelled) == value
 
 
-def read_by_comparing(text: str, result: str, before: Reading, wanted: Mapping[int, Edit]) -> Reading:
-    """The reading of `result`, which differs from `before` in the wanted values alone. Raises Unparsable."""
+def read_by_comparing(text: str, result: str, before: Reading, desired: Mapping[int, str]) -> Reading:
+    """Return the reading of `result`, which differs from `before` in the desired values alone. Raises Unparsable."""
     digests = before.digests or find_markers(text, compares=True).digests
     after = find_markers(result, compares=True)
-    intended = [wanted[m.start].value if m.start in wanted else m.value for m in before.marked]
-    if after.digests != digests or len(after.marked) != len(intended):
-        line = min((edit.marked.line for edit in wanted.values()), default=0)
+    intended = [desired.get(place.start, place.value) for place in before.places]
+    if after.digests != digests or len(after.places) != len(intended):
+        line = min((place.line for place in before.places if place.start in desired), default=0)
         raise Unparsable(f"line {line}: the edit would change more than the marked value")
-    for old, new, value in zip(before.marked, after.marked, intended, strict=True):
+    for old, new, value in zip(before.places, after.places, intended, strict=True):
         if (new.setter, new.value) != (old.setter, value):
             raise Unparsable(f"line {old.line}: the edit would change more than the marked value")
     return after

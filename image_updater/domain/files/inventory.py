@@ -11,11 +11,10 @@ from typing import NamedTuple, TypeVar
 
 from image_updater.api import ImageRef, MarkerCounts, MarkerReport, Reverted
 from image_updater.domain.files.markers import mend
-from image_updater.domain.files.plan import Sighting, State
+from image_updater.domain.files.sightings import Sighting, State
 
 Place = TypeVar("Place", Sighting, MarkerReport)
 
-MOST_REPORTED = 20
 LONGEST_CAUSE, LONGEST_VALUE = 300, 200
 MOST_REVERTED = 200
 
@@ -66,8 +65,8 @@ def select_noteworthy(places: Iterable[Place]) -> tuple[Place, ...]:
     return tuple(place for place in places if place.state not in ("applied", "pending"))
 
 
-def report_unsettled(sightings: Iterable[Sighting], most: int = MOST_REPORTED) -> tuple[MarkerReport, ...]:
-    """The first places that do not say what their policy chose, in the order of files and lines."""
+def report_unsettled(sightings: Iterable[Sighting], most: int) -> tuple[MarkerReport, ...]:
+    """The first `most` places that do not say what their policy chose, in the order of files and lines."""
     found = [sighting for sighting in sightings if sighting.state != "applied"][:most]
     return tuple(MarkerReport(**printable(each)._asdict()) for each in found)
 

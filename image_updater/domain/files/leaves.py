@@ -60,7 +60,7 @@ class Said(NamedTuple):
 
 
 class Format(NamedTuple):
-    """How texts of one format are read and how their values are spelled. The first two raise Unparsable."""
+    """How texts of one format are parsed and how their values are spelled. The first two raise Unparsable."""
 
     leaves: Callable[[str], tuple[Leaf, ...]]
     says: Callable[[str], Mapping[Hashable, Said]]
@@ -68,8 +68,15 @@ class Format(NamedTuple):
     """A value in the style (a leaf's) that stands there."""
 
 
+class Parsed(NamedTuple):
+    """A text's format and all its leaves."""
+
+    form: Format
+    leaves: tuple[Leaf, ...]
+
+
 def parse_path(text: str) -> Path:
-    """The steps of a path. Raises NoPlace.
+    """Split a path into its steps. Raises NoPlace.
 
     >>> parse_path('spec.images[0].tag'), parse_path('data["app.env"]')
     (('spec', 'images', 0, 'tag'), ('data', 'app.env'))
@@ -86,13 +93,13 @@ def parse_path(text: str) -> Path:
 
 
 def spell_path(path: Path) -> str:
-    """A path as a target spells it."""
+    """Spell a path as a target does."""
     steps = (f"[{step}]" if isinstance(step, int) else f'["{step}"]' if "." in step else f".{step}" for step in path)
     return "".join(steps).removeprefix(".")
 
 
 def find(leaves: Iterable[Leaf], path: Path) -> Leaf | None:
-    """What stands at `path`, or None.
+    """Find what stands at `path`, or None.
 
     Args:
         leaves: of one document.
@@ -115,7 +122,7 @@ def find(leaves: Iterable[Leaf], path: Path) -> Leaf | None:
 
 
 def find_settable(leaves: Iterable[Leaf], path: Path) -> Leaf:
-    """The value at `path`, which can be set. Raises NoPlace."""
+    """Find the value at `path`, which can be set. Raises NoPlace."""
     leaf = find(leaves, path)
     if leaf is None:
         raise NoPlace(f"there is no {spell_path(path)!r}, and nothing is inserted")
@@ -125,13 +132,18 @@ def find_settable(leaves: Iterable[Leaf], path: Path) -> Leaf:
 
 
 def by_document(leaves: Iterable[Leaf]) -> tuple[tuple[Leaf, ...], ...]:
-    """The leaves of each document that has some, in order."""
+    """Group the leaves by the documents that have some, in order."""
     return tuple(tuple(group) for _, group in groupby(leaves, key=lambda leaf: leaf.document))
 
 
-def check(form: Format, before: str, after: str, intended: Mapping[Hashable, str]) -> None:
-    """That `after` says what `before` says but for the intended values. Raises Unparsable."""
-    old, new = form.says(before), form.says(after)
+def check(parsed: Parsed, before: str, after: str, desired: Mapping[int, str]) -> None:
+    """Check that `after` says what `before`, which was parsed, says, but for the desired values. Raises Unparsable.
+
+    Args:
+        desired: by where their leaves start.
+    """
+    intended = {leaf.key: desired[leaf.start] for leaf in parsed.leaves if leaf.start in desired}
+    old, new = parsed.form.says(before), parsed.form.says(after)
     good = old.keys() == new.keys() and all(
         new[key].value == intended[key] if key in intended else new[key] == said for key, said in old.items()
     )
@@ -140,7 +152,7 @@ def check(form: Format, before: str, after: str, intended: Mapping[Hashable, str
 
 
 def flatten(data: Any, scalar: Callable[[Any], Said], path: Path = ()) -> dict[Hashable, Said]:
-    """What nested dicts and lists say, by path; containers are there, too."""
+    """Return what nested dicts and lists say, by path; containers are there, too."""
     if isinstance(data, dict):
         found: dict[Hashable, Said] = {path: Said(None, "table")}
         for key, value in data.items():

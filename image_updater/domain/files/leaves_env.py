@@ -27,6 +27,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./@:+-]+")
 
 
 def leaves(text: str) -> tuple[Leaf, ...]:
+    """Return every variable's value, in order. Raises Unparsable."""
     if len(text) > LARGEST:
         raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
     found: list[Leaf] = []
@@ -65,7 +66,7 @@ def _leaf(number: int, name: str, written: str, start: int, line: int) -> Leaf:
 
 
 def says(text: str) -> Mapping[Hashable, Said]:
-    """Every variable, by its number. Raises Unparsable."""
+    """Return every variable, by its number. Raises Unparsable."""
     return {leaf.key: Said(leaf.value, leaf.path) for leaf in leaves(text)}
 
 

@@ -22,6 +22,7 @@ _CAUSES = {"[": "is an array", "{": "is an object", "true": "is a boolean", "fal
 
 
 def leaves(text: str) -> tuple[Leaf, ...]:
+    """Return every value and container of the text, in order. Raises Unparsable."""
     says(text)  # only what is JSON is scanned
     found: list[Leaf] = []
     open_: list[tuple[Path, str | int]] = []
@@ -52,7 +53,7 @@ def _leaf(path: Path, written: str, start: int, line: int) -> Leaf:
 
 
 def says(text: str) -> Mapping[Hashable, Said]:
-    """What the text means, by path; of keys that are there twice, the last one counts. Raises Unparsable."""
+    """Return what the text means, by path; of keys that are there twice, the last one counts. Raises Unparsable."""
     if len(text) > LARGEST:
         raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
     try:

@@ -25,6 +25,7 @@ _BARE = re.compile(r"\d{4}-\d\d-\d\d \d\d[^\s,\]}#]*|[^\s,\]}#]+")
 
 
 def leaves(text: str) -> tuple[Leaf, ...]:
+    """Return every value and inline container of the text, in order. Raises Unparsable."""
     said = says(text)  # only what is TOML is scanned
     try:
         return tuple(_Scan(text, said).document())
@@ -33,7 +34,7 @@ def leaves(text: str) -> tuple[Leaf, ...]:
 
 
 def says(text: str) -> Mapping[Hashable, Said]:
-    """What the text means, by path. Raises Unparsable."""
+    """Return what the text means, by path. Raises Unparsable."""
     if len(text) > LARGEST:
         raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
     try:
@@ -58,19 +59,19 @@ class _Scan:
         table: Path = ()
         while self.skip(_GAP):
             if self.takes("[["):
-                path = self.resolved(self.keys(), array=True)
+                path = self.resolve(self.keys(), array=True)
                 number = self.arrays[path] = self.arrays.get(path, -1) + 1
                 table = (*path, number)
                 self.takes("]]")
             elif self.takes("["):
-                table = self.resolved(self.keys(), array=False)
+                table = self.resolve(self.keys(), array=False)
                 self.takes("]")
             else:
                 self.pair(table)
         return self.found
 
-    def resolved(self, keys: Path, array: bool) -> Path:
-        """A header's path with the number of the last item of each array of tables on the way."""
+    def resolve(self, keys: Path, array: bool) -> Path:
+        """Return a header's path with the number of the last item of each array of tables on the way."""
         path: Path = ()
         for count, key in enumerate(keys, 1):
             path = (*path, key)
@@ -136,12 +137,13 @@ class _Scan:
         self.found.append(Leaf(path, path, value, start, self.position, self.line, style, cause))
 
     def skip(self, pattern: re.Pattern[str]) -> bool:
-        """Step over what matches; whether any text is left."""
+        """Step over what matches, and tell whether any text is left."""
         match = pattern.match(self.text, self.position)
         self.position = match.end() if match else self.position
         return self.position < len(self.text)
 
     def takes(self, sign: str) -> bool:
+        """Step over `sign`, and tell whether it stood there."""
         if not self.text.startswith(sign, self.position):
             return False
         self.position += len(sign)

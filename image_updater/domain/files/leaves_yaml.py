@@ -9,9 +9,8 @@ import yaml
 
 from image_updater.domain.files.leaves import Format, Leaf, Path, Said
 from image_updater.domain.files.markers import LARGEST, Unparsable
-from image_updater.domain.files.scalars import Style
-from image_updater.domain.files.scalars import spell as spell_scalar
-from image_updater.domain.files.walks import STRING_TAGS, parse, spelling, unparsable
+from image_updater.domain.files.scalars import spell
+from image_updater.domain.files.walks import STRING_TAGS, find_spelling, parse, unparsable
 
 _CAUSES: Mapping[type, str] = {
     yaml.MappingStartEvent: "is a mapping",
@@ -25,7 +24,7 @@ _UNKEYED = -1
 
 
 def leaves(text: str) -> tuple[Leaf, ...]:
-    """Keys are not among them. Raises Unparsable."""
+    """Return every value and container of the text; keys are not among them. Raises Unparsable."""
     found: list[Leaf] = []
     open_: list[tuple[Path, str | int | None, bool]] = []  # path, key or number that is next, mapping
     document = -1
@@ -46,7 +45,7 @@ def leaves(text: str) -> tuple[Leaf, ...]:
 
 
 def _step(open_: list[tuple[Path, str | int | None, bool]], event: Any) -> tuple[Path, bool]:
-    """Where the next node stands, and whether it is a key."""
+    """Return where the next node stands, and whether it is a key."""
     if not open_:
         return (), False
     path, step, mapping = open_[-1]
@@ -61,7 +60,7 @@ def _leaf(text: str, event: Any, number: int, path: Path) -> Leaf:
     end, line = event.end_mark.index, event.start_mark.line + 1
     if not isinstance(event, yaml.ScalarEvent):
         return Leaf(path, number, "", event.start_mark.index, end, line, cause=_CAUSES[type(event)])
-    start, style = spelling(text, event), event.style or ""
+    start, style = find_spelling(text, event), event.style or ""
     cause = ""
     if style not in ("", "'", '"') or event.tag not in STRING_TAGS:
         cause = "is not a plain or quoted text"
@@ -73,7 +72,7 @@ def _leaf(text: str, event: Any, number: int, path: Path) -> Leaf:
 
 
 def events(text: str) -> Iterator[Any]:
-    """The parser's events. Raises Unparsable."""
+    """Yield the parser's events. Raises Unparsable."""
     if len(text) > LARGEST:
         raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
     try:
@@ -85,7 +84,7 @@ def events(text: str) -> Iterator[Any]:
 
 
 def says(text: str) -> Mapping[Hashable, Said]:
-    """Every event by its number: the text of scalars, and all else but their places and styles."""
+    """Return every event by its number: the text of scalars, and all else but their places and styles."""
     return dict(enumerate(_said(event) for event in events(text)))
 
 
@@ -94,10 +93,6 @@ def _said(event: Any) -> Said:
     if not isinstance(event, yaml.ScalarEvent):
         return Said(None, rest)
     return Said(event.value, (*rest, event.implicit))
-
-
-def spell(value: str, style: str) -> str:
-    return spell_scalar(value, cast("Style", style))
 
 
 YAML = Format(leaves, says, spell)

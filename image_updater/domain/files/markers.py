@@ -19,8 +19,6 @@ import json
 import re
 from typing import Literal, NamedTuple
 
-from image_updater.domain.files.scalars import Style
-
 SCREEN = '"$imagepolicy"'
 """What a file must hold to be read at all."""
 
@@ -61,34 +59,6 @@ _BEFORE = tuple(
 
 class Unparsable(ValueError):
     """Not to be read; the message says where and why."""
-
-
-class ObjectIdentifier(NamedTuple):
-    """The object that a value belongs to; in an item of a `kind: List`, that item. Empty where the file has none."""
-
-    api_version: str = ""
-    kind: str = ""
-    name: str = ""
-    namespace: str = ""
-
-
-class Marked(NamedTuple):
-    """A value and the marker behind it.
-
-    Attributes:
-        setter: what the marker names, as written.
-        value: as YAML reads it; where a template writes it, as it is spelled.
-        start, end: where the value's spelling stands in the text, quotes included.
-        line: counted from 1.
-    """
-
-    setter: str
-    value: str
-    style: Style
-    start: int
-    end: int
-    line: int
-    object: ObjectIdentifier
 
 
 class Stray(NamedTuple):

@@ -15,13 +15,13 @@ from image_updater.domain.files.edits import Splice, splice
 from image_updater.domain.files.leaves import NoPlace
 from image_updater.domain.files.markers import Unparsable, is_considered
 from image_updater.domain.files.readings import decode, find_markers
-from image_updater.domain.files.targets import DeclaredTarget, find_places, format_of
+from image_updater.domain.files.targets import DeclaredTarget, find_targeted, format_of
 
 _REST = re.compile(r"[ \t]*(?=\r?\n|\Z)")
 
 
 def add_markers(path: str, content: bytes, targets: Sequence[DeclaredTarget]) -> bytes:
-    """The file with a marker behind every value of `targets`.
+    """Put a marker behind every value of `targets`.
 
     Raises:
         Unparsable: it cannot be: another format, a value that is not there, or not alone on its line.
@@ -35,17 +35,18 @@ def add_markers(path: str, content: bytes, targets: Sequence[DeclaredTarget]) ->
         policy = f"{target.namespace}:{target.target.policy}"
         values = {policy: "x:1", f"{policy}:tag": "1", f"{policy}:name": "x", f"{policy}:digest": ""}
         try:
-            found = find_places(target, form.leaves(text), values, 0)
+            found = find_targeted(target, form.leaves(text), values, 0)
         except NoPlace as error:
             raise Unparsable(str(error)) from None
         for place in found:
-            if place.obstacle or place.desired != values[place.setter]:
-                raise Unparsable(f"line {place.leaf.line}: this value is no whole part of an image")
-            wanted[place.leaf.end] = place.leaf.line, place.setter
-    return mark + _inserted(text, wanted).encode()
+            if (place.demand and place.demand.obstacle) or place.desired(values) != values[place.setter]:
+                raise Unparsable(f"line {place.line}: this value is no whole part of an image")
+            wanted[place.end] = place.line, place.setter
+    return mark + _insert(text, wanted).encode()
 
 
-def _inserted(text: str, wanted: dict[int, tuple[int, str]]) -> str:
+def _insert(text: str, wanted: dict[int, tuple[int, str]]) -> str:
+    """Insert the markers, by where their values end, with line and setter. Raises Unparsable."""
     splices = []
     for end, (line, setter) in sorted(wanted.items()):
         rest = _REST.match(text, end)
@@ -53,8 +54,8 @@ def _inserted(text: str, wanted: dict[int, tuple[int, str]]) -> str:
             raise Unparsable(f"line {line}: something stands behind the value")
         splices.append(Splice(end, rest.end(), f" # {json.dumps({'$imagepolicy': setter})}"))
     result = splice(text, splices)
-    before, after = find_markers(text).marked, find_markers(result).marked
-    known = sorted(marked.setter for marked in before)
-    if sorted(marked.setter for marked in after) != sorted([*known, *(setter for _, setter in wanted.values())]):
+    before, after = find_markers(text).places, find_markers(result).places
+    known = sorted(place.setter for place in before)
+    if sorted(place.setter for place in after) != sorted([*known, *(setter for _, setter in wanted.values())]):
         raise Unparsable("the markers would not be read where they were put")
     return result

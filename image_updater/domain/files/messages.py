@@ -21,8 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from gitops_core.gotemplate import FieldMissing, GoList, GoMap, Struct, Template, TemplateError
 from gitops_core.gotemplate.sprig import HERMETIC
 from gitops_core.meta import ObjectKey
-from image_updater.domain.files.markers import ObjectIdentifier
-from image_updater.domain.files.plan import Change
+from image_updater.domain.files.places import ObjectIdentifier
+from image_updater.domain.files.sightings import Change
 from image_updater.errors import GitOperationFailed, TemplateFieldRemoved
 
 DEFAULT = "Update from image update automation"

@@ -1,6 +1,6 @@
-"""What to commit so that the marked files of a folder say what the policies chose.
+"""What to commit so that the files of a folder say what the policies chose.
 
-    files (path -> bytes) and images (policy -> image)  ->  CommitPlan: new bytes by path, and every marker's state
+    file  ->  its places (readings, placing)  ->  judged (judging)  ->  set and proven (edits)  ->  CommitPlan
 
 A plan is made from one commit and is pure: when somebody else pushed, it is made again on the new commit. Planning what
 a plan leads to leads to nothing to do.
@@ -9,53 +9,21 @@ a plan leads to leads to nothing to do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
 
 from image_updater.api import ImageRef
-from image_updater.domain.files.edits import Edit, set_values
-from image_updater.domain.files.markers import ObjectIdentifier, Unparsable, mend
-from image_updater.domain.files.placing import place_file
+from image_updater.domain.files.edits import set_values
+from image_updater.domain.files.judging import hold_nothing, sight
+from image_updater.domain.files.markers import Unparsable, mend
+from image_updater.domain.files.places import parse_setter
+from image_updater.domain.files.placing import Placed, find_places
 from image_updater.domain.files.readings import REMEMBERED, Reading, Readings, blob_id, decode, kind_of, read, remember
-from image_updater.domain.files.sightings import (
-    Judge,
-    Sighting,
-    Spot,
-    State,
-    find_torn_images,
-    hold_nothing,
-    parse_setter,
-)
+from image_updater.domain.files.sightings import Change, CommitPlan, Sighting, find_torn_images
 from image_updater.domain.files.targets import DeclaredTarget, glob_pattern
-
-__all__ = ["Change", "CommitPlan", "Sighting", "Spot", "State", "plan_commit", "setters"]
-
-
-class Change(NamedTuple):
-    """One value that the commit changes."""
-
-    file: str
-    object: ObjectIdentifier
-    old: str
-    new: str
-    setter: str
-
-
-@dataclass(frozen=True)
-class CommitPlan:
-    """New contents by path (those that change), and everything that was seen. Without edits there is nothing to do.
-
-    Changes and sightings name files in UTF-8 (`mend`), whatever bytes their paths have.
-    """
-
-    edits: Mapping[str, bytes]
-    changes: tuple[Change, ...]
-    sightings: tuple[Sighting, ...]
 
 
 def setters(namespace: str, images: Mapping[str, ImageRef]) -> dict[str, str]:
-    """What each setter sets, for the images that the policies (by name) of one namespace chose.
+    """Return what each setter sets, for the images that the policies (by name) of one namespace chose.
 
     >>> setters("default", {"app": ImageRef(name="ghcr.io/org/app", tag="1.2")})["default:app"]
     'ghcr.io/org/app:1.2'
@@ -74,12 +42,12 @@ def plan_commit(
     files: Mapping[str, bytes],
     values: Mapping[str, str],
     *,
-    hold: Callable[[Spot], str] = hold_nothing,
+    hold: Callable[[Change], str] = hold_nothing,
     targets: Iterable[DeclaredTarget] = (),
     readings: Readings = REMEMBERED,
     blobs: Mapping[str, str] = MappingProxyType({}),
 ) -> CommitPlan:
-    """The edits that bring every marked value of `files` to `values`, which `setters` made.
+    """Plan the edits that bring every place of `files` to `values`, which `setters` made.
 
     Args:
         files: those that hold `SCREEN` and those that `select_targeted` names; others do no harm.
@@ -90,8 +58,8 @@ def plan_commit(
     """
     declared = tuple(targets)
 
-    def plan(hold: Callable[[Spot], str]) -> CommitPlan:
-        made = _Plan(files, Judge(values, hold), declared, readings)
+    def plan(hold: Callable[[Change], str]) -> CommitPlan:
+        made = _Plan(files, values, hold, declared, readings)
         for path in sorted(files):
             made.add(path, blobs.get(path, ""))
         return made.complete()
@@ -100,16 +68,21 @@ def plan_commit(
     held = find_torn_images(first.sightings)
     if not any(s.state == "pending" and (s.file, parse_setter(s.setter).base) in held for s in first.sightings):
         return first
-    return plan(lambda spot: held.get((spot.file, parse_setter(spot.setter).base), "") or hold(spot))
+    return plan(lambda change: held.get((change.file, parse_setter(change.setter).base), "") or hold(change))
 
 
 class _Plan:
     """A plan in the making."""
 
     def __init__(
-        self, files: Mapping[str, bytes], judge: Judge, targets: tuple[DeclaredTarget, ...], known: Readings
+        self,
+        files: Mapping[str, bytes],
+        values: Mapping[str, str],
+        hold: Callable[[Change], str],
+        targets: tuple[DeclaredTarget, ...],
+        known: Readings,
     ) -> None:
-        self.files, self.judge, self.known = files, judge, known
+        self.files, self.values, self.hold, self.known = files, values, hold, known
         self.targets = [(glob_pattern(declared.target.file), declared) for declared in targets]
         self.reached: set[DeclaredTarget] = set()
         self.edits: dict[str, bytes] = {}
@@ -118,21 +91,25 @@ class _Plan:
 
     def add(self, path: str, blob: str) -> None:
         """Plan one file."""
-        reading, blob = self._reading(path, blob)
-        declared = [target for glob, target in self.targets if glob.fullmatch(path)]
-        seen = self._placed(path, reading, declared) if declared else self._marked(path, reading, blob)
-        seen += (Sighting(mend(path), s.line, s.setter, s.current, "", s.state, s.cause) for s in reading.strays)
-        self.sightings += sorted(seen, key=lambda sighting: sighting.line)
+        file = mend(path)
+        reading, blob = self._read(path, blob)
+        placed = self._place(path, reading)
+        seen = sight(file, placed.places, self.values, self.hold)
+        if any(sighting.state == "pending" for sighting in seen):
+            seen = self._set(path, blob, placed, seen)
+        strays = (Sighting(file, s.line, s.setter, s.current, "", s.state, s.cause) for s in reading.strays)
+        self.sightings += sorted((*placed.missing, *seen, *strays), key=lambda sighting: sighting.line)
 
     def complete(self) -> CommitPlan:
+        """Return the plan of all files that were added."""
         for _, declared in self.targets:
             if declared not in self.reached:
                 glob, cause = declared.target.file, "no file of this folder has such a name"
                 self.sightings.append(Sighting(glob, 0, declared.setter, "", "", "unmatched", cause))
         return CommitPlan(self.edits, tuple(self.changes), tuple(self.sightings))
 
-    def _reading(self, path: str, blob: str) -> tuple[Reading, str]:
-        """What the file asks for, and Git's name for its content."""
+    def _read(self, path: str, blob: str) -> tuple[Reading, str]:
+        """Return what the file's markers ask for, and Git's name for its content."""
         kind = kind_of(path)
         blob = blob or blob_id(self.files[path])
         found = self.known.get((kind, blob))
@@ -141,35 +118,25 @@ class _Plan:
             remember(self.known, kind, blob, found)
         return found, blob
 
-    def _marked(self, path: str, reading: Reading, blob: str) -> list[Sighting]:
-        """Plan a file that markers alone speak of."""
-        name = mend(path)
-        seen = [self.judge.marker(name, m.line, m.setter, m.value) for m in reading.marked]
-        pending = [Edit(m, s.desired) for m, s in zip(reading.marked, seen, strict=True) if s.state == "pending"]
-        if not pending:
-            return seen
+    def _place(self, path: str, reading: Reading) -> Placed:
+        """Return the file's places: those of its markers, and those that targets lead to."""
+        declared = [target for glob, target in self.targets if glob.fullmatch(path)]
+        if not declared:
+            return Placed(reading.places, reading)
+        self.reached.update(declared)
+        return find_places(mend(path), self.files[path], reading, declared, self.values)
+
+    def _set(self, path: str, blob: str, placed: Placed, seen: list[Sighting]) -> list[Sighting]:
+        """Set the places that are pending, and return what was seen; an edit that cannot be proven is not made."""
+        pending = [(place, s.desired) for place, s in zip(placed.places, seen, strict=True) if s.state == "pending"]
         try:
             mark, text = decode(self.files[path])
-            text, after = set_values(text, reading, pending)
+            text, after = set_values(text, placed, {place.start: desired for place, desired in pending})
         except Unparsable as error:
             return [s._replace(state="unparsable", cause=str(error)) if s.state == "pending" else s for s in seen]
         self.edits[path] = edited = mark + text.encode()
-        remember(self.known, "yaml", blob_id(edited, like=blob), after)
-        self.changes += (Change(name, m.object, m.value, value, m.setter) for m, value in pending)
+        if after is not None:
+            remember(self.known, "yaml", blob_id(edited, like=blob), after)
+        file = mend(path)
+        self.changes += (Change(file, place.setter, place.value, desired, place.object) for place, desired in pending)
         return seen
-
-    def _placed(self, path: str, reading: Reading, declared: list[DeclaredTarget]) -> list[Sighting]:
-        """Plan a file that targets speak of."""
-        self.reached.update(declared)
-        name, content = mend(path), self.files[path]
-        try:
-            edited, placed, missing = place_file(name, content, reading, declared, self.judge)
-        except Unparsable as error:
-            unread = [Sighting(name, 0, target.setter, "", "", "unparsable", str(error)) for target in declared]
-            return unread + self._marked(path, reading, blob_id(content))
-        if edited != content:
-            self.edits[path] = edited
-        for place, sighting, owner in placed:
-            if sighting.state == "pending":
-                self.changes.append(Change(name, owner, place.leaf.value, sighting.desired, place.setter))
-        return [*missing, *(p.sighting for p in placed)]

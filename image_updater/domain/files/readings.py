@@ -1,4 +1,4 @@
-"""What a file asks for: its markers, what merely looks like one, and a digest of everything else it says.
+"""What a file asks for: its markers' places, what merely looks like a marker, and a digest of everything else it says.
 
     file  ->  documents that hold a marker  ->  one walk each
               not YAML, but a template      ->  the same with its actions masked
@@ -21,16 +21,8 @@ from typing import NamedTuple, TypeAlias
 
 from gitops_core.recent import Recent
 from image_updater.domain.files.helm import ACTION, lines_in_blocks, mask, was_masked
-from image_updater.domain.files.markers import (
-    LARGEST,
-    SCREEN,
-    Marked,
-    ObjectIdentifier,
-    Stray,
-    Unparsable,
-    explain_stray,
-    is_considered,
-)
+from image_updater.domain.files.markers import LARGEST, SCREEN, Stray, Unparsable, explain_stray, is_considered
+from image_updater.domain.files.places import ObjectIdentifier, Place
 from image_updater.domain.files.walks import Walked, walk
 from image_updater.domain.files.walks import count_events as count_in_document
 
@@ -46,13 +38,13 @@ class Reading(NamedTuple):
     """What one file asks for.
 
     Attributes:
-        marked: in the order of the text.
-        digests: of what its read parts say beside the marked values; none for a text that was read as it stands, unless
-            it `compares`.
+        places: in the order of the text.
+        digests: of what its read parts say beside the places' values; none for a text that was read as it stands,
+            unless it `compares`.
         events: how many `count_events` counts; 0 for a text that was not read as it stands.
     """
 
-    marked: tuple[Marked, ...] = ()
+    places: tuple[Place, ...] = ()
     strays: tuple[Stray, ...] = ()
     digests: tuple[bytes, ...] = ()
     events: int = 0
@@ -66,12 +58,13 @@ ENTRY = 400
 
 
 def size_of(value: object) -> int:
-    """Bytes that a reading takes, at most: texts that it shares with others are counted each time."""
+    """Count the bytes that a reading takes, at most: texts that it shares with others are counted each time."""
     own = sys.getsizeof(value)
     return own + sum(map(size_of, value)) if isinstance(value, tuple) else own
 
 
 def remember(readings: Readings, kind: str, blob: str, reading: Reading) -> None:
+    """Keep the reading of a file of `kind` by Git's name for its content."""
     readings.put((kind, blob), reading, ENTRY + size_of(reading))
 
 
@@ -80,18 +73,18 @@ REMEMBERED: Readings = Recent(64 << 20)
 
 
 def blob_id(content: bytes, like: str = "") -> str:
-    """Git's name for a file's content, by SHA-256 when `like` (a name of the same repository) is one of those."""
+    """Return Git's name for a file's content, by SHA-256 when `like`, a name of the same repository, is such a one."""
     digest = hashlib.sha256 if len(like) == 64 else hashlib.sha1  # names, not proof: every edit is checked again
     return digest(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
 
 
 def kind_of(path: str) -> str:
-    """How a file of this name is read for markers."""
+    """Say how a file of this name is read for markers."""
     return "yaml" if is_considered(path) else "json" if path.endswith(".json") else "other"
 
 
 def read(kind: str, content: bytes) -> Reading:
-    """What a file of `kind` asks for; without the screened word: nothing."""
+    """Read what a file of `kind` asks for; without the screened word: nothing."""
     if SCREEN.encode() not in content:
         return Reading()
     if kind != "yaml":
@@ -105,7 +98,7 @@ def read(kind: str, content: bytes) -> Reading:
 
 
 def decode(content: bytes) -> tuple[bytes, str]:
-    """The byte order mark, or nothing, and the text behind it.
+    """Split a file's content into its byte order mark, or nothing, and the text behind it.
 
     Raises:
         Unparsable: not UTF-8.
@@ -118,7 +111,9 @@ def decode(content: bytes) -> tuple[bytes, str]:
 
 
 def find_markers(text: str, *, compares: bool = False) -> Reading:
-    """What `text`, which must not begin with a byte order mark, asks for. Without the screened word it is not parsed.
+    """Read what `text`, which must not begin with a byte order mark, asks for.
+
+    Without the screened word it is not parsed.
 
     Args:
         compares: whether the digests are wanted, which take time.
@@ -134,25 +129,29 @@ def find_markers(text: str, *, compares: bool = False) -> Reading:
     if len(tokens) > MOST:
         raise Unparsable(f"the file has more than {MOST} markers")
     found = _Found(text)
+    # As it stands: the only reading whose edits counting may prove.
     try:
         found.documents(text, tokens, compares=compares)
         return found.reading(tokens)._replace(digests=tuple(found.digests) if compares else (), events=found.events)
     except Unparsable as error:
+        # Not YAML, and no template: the documents that are YAML.
         if ACTION not in text:
             found = _Found(text)
             found.documents(text, tokens, skip=True)
+        # A template: what its actions leave alone.
         else:
             found = _found_in_template(text, tokens, error)
     return found.reading(tokens)
 
 
 def count_events(text: str) -> int:
-    """How many events the documents of `text` that hold the screened word are parsed into. Raises Unparsable."""
+    """Count the events that the documents of `text` that hold the screened word are parsed into. Raises Unparsable."""
     documents = (text[start:end] for start, end in _documents(text))
     return sum(count_in_document(document) for document in documents if SCREEN in document)
 
 
 def _found_in_template(text: str, tokens: list[int], error: Unparsable) -> _Found:
+    """Read a template with its actions masked; where it has no shape even so, line by line."""
     masked = mask(text)
     found = _Found(text)
     try:
@@ -164,11 +163,18 @@ def _found_in_template(text: str, tokens: list[int], error: Unparsable) -> _Foun
 
 
 class _Found:
-    """What was found so far in the parts of one text."""
+    """What was found so far in the parts of one text.
+
+    Attributes:
+        beside: by token, the value in front of a comment that is no marker.
+        inside: by token, the style of the scalar that it is part of.
+        claimed: the tokens of places.
+        refused: by token, why its part of the text could not be read.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.marked: list[Marked] = []
+        self.places: list[Place] = []
         self.digests: list[bytes] = []
         self.beside: dict[int, str] = {}
         self.inside: dict[int, str] = {}
@@ -176,14 +182,7 @@ class _Found:
         self.refused: dict[int, str] = {}
         self.events = 0
 
-    def documents(
-        self,
-        text: str,
-        tokens: list[int],
-        *,
-        compares: bool = True,
-        skip: bool = False,
-    ) -> None:
+    def documents(self, text: str, tokens: list[int], *, compares: bool = True, skip: bool = False) -> None:
         """Read the documents that hold tokens. Raises Unparsable, unless those that cannot be read are to be skipped.
 
         Args:
@@ -221,7 +220,8 @@ class _Found:
                 self.refused |= dict.fromkeys(inside, str(error))
 
     def add(self, walked: Walked, start: int) -> None:
-        self.marked += walked.marked
+        """Add what a walk found in the part of the text that begins at `start`."""
+        self.places += walked.places
         self.digests.append(walked.digest)
         self.events += walked.events
         self.claimed |= {token + start for token in walked.claimed}
@@ -229,38 +229,46 @@ class _Found:
         self.inside |= {token + start: style for token, style in walked.inside.items()}
 
     def reading(self, tokens: list[int]) -> Reading:
-        return Reading(
-            tuple(self._as_written(m) for m in self.marked), tuple(self._strays(tokens)), tuple(self.digests)
-        )
+        """Return the reading that comes of it: what of the `tokens` belongs to no place is a stray."""
+        places = tuple(self._as_written(place) for place in self.places)
+        return Reading(places, tuple(self._strays(tokens)), tuple(self.digests))
 
-    def _as_written(self, marked: Marked) -> Marked:
-        if any(was_masked(part) for part in marked.object):
-            marked = marked._replace(object=ObjectIdentifier(*("" if was_masked(p) else p for p in marked.object)))
-        if was_masked(marked.value):
-            return marked._replace(value=self.text[marked.start : marked.end])
-        return marked
+    def _as_written(self, place: Place) -> Place:
+        """Return the place without what the mask put into it."""
+        if any(was_masked(part) for part in place.object):
+            place = place._replace(object=ObjectIdentifier(*("" if was_masked(p) else p for p in place.object)))
+        if was_masked(place.value):
+            return place._replace(value=self.text[place.start : place.end])
+        return place
 
     def _strays(self, tokens: list[int]) -> Iterator[Stray]:
+        """Explain the tokens of no place, at most one a line."""
         line, counted, told, claimed = 1, 0, 0, -1
         for token in tokens:
+            # A place's own.
             if token in self.claimed:
                 claimed = token
                 continue
+            # In the same comment as a place's: it says it twice, and the last one counts.
             if claimed >= 0 and not _BREAK.search(self.text, claimed, token):
-                continue  # the same comment says it twice: the last one counts
+                continue
+            # One more on a line of which a stray was told.
             line, counted = line + len(_BREAK.findall(self.text, counted, token)), token
             if line == told:
                 continue
             told = line
             found = explain_stray(self.text, token, line, self.beside.get(token), self.inside.get(token, ""))
+            # In a part that could not be read: that is the cause, whatever the line looks like.
             if token in self.refused:
                 found = found._replace(state="unparsable", cause=self.refused[token])
             yield found
 
 
 def _documents(text: str) -> Iterator[tuple[int, int]]:
-    """Where the documents of `text` begin and end: `---` at a line's start is never anything else. Directives belong to
-    the document behind them, so a text with directives is kept whole."""
+    """Find where the documents of `text` begin and end: `---` at a line's start is never anything else.
+
+    Directives belong to the document behind them, so a text with directives is kept whole.
+    """
     starts = [] if text.startswith("%") or "\n%" in text else [match.start() + 1 for match in _DOCUMENT.finditer(text)]
     edges = [0, *starts, len(text)]
     yield from pairwise(edges)

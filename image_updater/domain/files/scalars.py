@@ -10,10 +10,6 @@ from __future__ import annotations
 
 import re
 from math import isinf
-from typing import Literal
-
-Style = Literal["", "'", '"']
-"""Plain, single-quoted or double-quoted."""
 
 _SPELLABLE = re.compile(r"[!-~]+")  # printable ASCII without the space
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@:+-]*")
@@ -43,8 +39,11 @@ def can_spell(value: str) -> bool:
     return bool(_SPELLABLE.fullmatch(value)) and not set(value) & set("\"'\\")
 
 
-def spell(value: str, style: Style) -> str:
-    """`value` in the style that stands there, or in double quotes where the plain style would change its type.
+def spell(value: str, style: str) -> str:
+    """Spell `value` in the style that stands there, or in double quotes where the plain style would change its type.
+
+    Args:
+        style: the quote; "" for none.
 
     >>> spell("1.10", ""), spell("1.10", "'"), spell("v1", "")
     ('"1.10"', "'1.10'", 'v1')

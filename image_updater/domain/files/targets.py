@@ -33,6 +33,7 @@ from image_updater.domain.files.leaves_env import ENV
 from image_updater.domain.files.leaves_json import JSON
 from image_updater.domain.files.leaves_toml import TOML
 from image_updater.domain.files.leaves_yaml import YAML
+from image_updater.domain.files.places import Demand, Place
 
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
@@ -52,31 +53,15 @@ class DeclaredTarget(NamedTuple):
         return f"{self.namespace}:{self.target.policy}" + ("" if part == "image" else f":{part}")
 
 
-class Place(NamedTuple):
-    """A value that follows a policy.
-
-    Attributes:
-        desired: "" when the policy has no such value, None when there is no such policy.
-        group: places with the same number change together or not at all.
-        obstacle: why it must not be set, whatever is desired.
-    """
-
-    setter: str
-    desired: str | None
-    leaf: Leaf
-    group: int
-    obstacle: str = ""
-
-
 def select_targeted(paths: Iterable[str], targets: Iterable[DeclaredTarget]) -> tuple[str, ...]:
-    """Those of `paths` (relative to the automation's folder) that a target's `file` names, in their order."""
+    """Select those of `paths` (relative to the automation's folder) that a target's `file` names, in their order."""
     globs = [glob_pattern(declared.target.file) for declared in targets]
     return tuple(path for path in paths if any(glob.fullmatch(path) for glob in globs)) if globs else ()
 
 
 @lru_cache(maxsize=1024)
 def glob_pattern(glob: str) -> re.Pattern[str]:
-    """What `file` of a target matches.
+    """Compile `file` of a target.
 
     >>> glob = glob_pattern("apps/**/values-?.yaml")
     >>> [bool(glob.fullmatch(path)) for path in ("apps/values-a.yaml", "apps/b/c/values-a.yaml", "values-a.yaml")]
@@ -88,7 +73,7 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
 
 
 def format_of(path: str) -> Format | None:
-    """How a file of this name is read for targets; None where it cannot be.
+    """Return how a file of this name is read for targets; None where it cannot be.
 
     >>> [format_of(name) is not None for name in ("a/values.yaml", "prod.env", ".env.local", "x.toml", "x.md")]
     [True, True, True, True, False]
@@ -101,13 +86,14 @@ def format_of(path: str) -> Format | None:
     return {"yaml": YAML, "yml": YAML, "json": JSON, "toml": TOML}.get(name.rpartition(".")[2].lower())
 
 
-def find_places(
+def find_targeted(
     declared: DeclaredTarget, leaves: tuple[Leaf, ...], values: Mapping[str, str], group: int
 ) -> tuple[Place, ...]:
-    """What of a file's leaves the target sets.
+    """Find the places of a file that the target leads to.
 
     Args:
         values: what each setter sets.
+        group: the number that the places are to have in common.
 
     Raises:
         NoPlace.
@@ -128,7 +114,7 @@ def find_places(
 
 
 def _document(leaves: tuple[Leaf, ...], path: Path) -> tuple[Leaf, ...]:
-    """The leaves of the document that has something at `path`; of the first where none has.
+    """Return the leaves of the document that has something at `path`; of the first where none has.
 
     Raises:
         NoPlace: several have.
@@ -147,18 +133,24 @@ class _Following(NamedTuple):
     values: Mapping[str, str]
     group: int
 
-    def desired(self, part: str) -> str | None:
-        return self.values.get(f"{self.policy}:{part}" if part else self.policy)
+    def value(self, part: str) -> str | None:
+        """Return what `part` is with the chosen image; "" when it has none, None when there is no such policy."""
+        return self.values.get(self.setter(part))
+
+    def setter(self, part: str) -> str:
+        """Return what a marker would name to set `part`."""
+        return f"{self.policy}:{part}" if part else self.policy
 
     def place(self, part: str, leaf: Leaf, desired: str | None = None, obstacle: str = "") -> Place:
-        setter = f"{self.policy}:{part}" if part else self.policy
-        return Place(setter, self.desired(part) if desired is None else desired, leaf, self.group, obstacle)
+        """Make a place of a leaf that is to hold `part`, or what is `desired` in its stead."""
+        demand = Demand(self.group, desired, obstacle)
+        return Place(self.setter(part), leaf.value, leaf.style, leaf.start, leaf.end, leaf.line, demand=demand)
 
     def digest(self, leaf: Leaf) -> tuple[Place, ...]:
-        """A digest beside a tag; one that is empty stays so when there is none to set."""
-        if leaf.cause or (leaf.value in ("", "null", "~") and not self.desired("digest")):
+        """Make a place of a digest beside a tag; one that is empty stays so when there is none to set."""
+        if leaf.cause or (leaf.value in ("", "null", "~") and not self.value("digest")):
             return ()
-        return (self.place("digest", leaf, obstacle="" if self.desired("digest") != "" else NO_DIGEST),)
+        return (self.place("digest", leaf, obstacle="" if self.value("digest") != "" else NO_DIGEST),)
 
 
 def _helm_places(leaves: tuple[Leaf, ...], path: Path, follow: _Following) -> tuple[Place, ...]:
@@ -174,16 +166,16 @@ def _helm_places(leaves: tuple[Leaf, ...], path: Path, follow: _Following) -> tu
 
 
 def _tag_place(tag: Leaf, follow: _Following) -> Place:
-    """A tag; one that carries a digest (`1.0@sha256:...`) keeps carrying one."""
-    wanted, digest = follow.desired("tag"), follow.desired("digest")
-    if "@" not in tag.value or not wanted:
+    """Make a place of a tag; one that carries a digest (`1.0@sha256:...`) keeps carrying one."""
+    chosen, digest = follow.value("tag"), follow.value("digest")
+    if "@" not in tag.value or not chosen:
         return follow.place("tag", tag)
-    return follow.place("tag", tag, f"{wanted}@{digest}", "" if digest else NO_DIGEST)
+    return follow.place("tag", tag, f"{chosen}@{digest}", "" if digest else NO_DIGEST)
 
 
 def _name_places(leaves: tuple[Leaf, ...], path: Path, repository: Leaf, follow: _Following) -> Iterable[Place]:
-    """The repository, and the registry where the chart keeps it apart."""
-    name = follow.desired("name")
+    """Make places of the repository, and of the registry where the chart keeps it apart."""
+    name = follow.value("name")
     registry = find(leaves, (*path, "registry"))
     if registry is None or registry.cause or registry.value == "" or name is None:
         yield follow.place("name", repository)

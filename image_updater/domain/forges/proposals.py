@@ -16,7 +16,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from image_updater.api import ImagePolicy, ImageRef
-from image_updater.domain.files.plan import CommitPlan
+from image_updater.domain.files.sightings import CommitPlan
 from image_updater.domain.forges.pullrequests import Proposal, Trailer, compute_digest, get_policy, write_trailer
 
 LABEL = "org.opencontainers.image."

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from image_updater.api import ImageRef
-from image_updater.domain.files.plan import Spot
+from image_updater.domain.files.sightings import Change
 
 BEGIN, END = "<!-- sealoop: ", " -->"
 LONGEST_TRAILER = 30_000
@@ -158,7 +158,7 @@ def find_refused_versions(found: Iterable[PullRequest], base: str) -> frozenset[
     return frozenset(versions)
 
 
-def hold_refused(namespace: str, images: Mapping[str, ImageRef], no: frozenset[Version]) -> Callable[[Spot], str]:
+def hold_refused(namespace: str, images: Mapping[str, ImageRef], no: frozenset[Version]) -> Callable[[Change], str]:
     """Return, for `plan_commit`, why a value must not become what the policies of a namespace chose, by name.
 
     A version that was refused without a digest is refused whatever its digest is.
@@ -169,7 +169,7 @@ def hold_refused(namespace: str, images: Mapping[str, ImageRef], no: frozenset[V
         for setter in [f"{namespace}:{policy}"]
         if no & {Version(setter, image.tag), Version(setter, image.tag, image.digest)}
     }
-    return lambda spot: held.get(get_policy(spot.setter), "")
+    return lambda change: held.get(get_policy(change.setter), "")
 
 
 def get_policy(setter: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from image_updater.domain.guards.rules import is_current
-from image_updater.domain.guards.verdicts import Chosen, Judge, Need, Request, Verdict, decide
+from image_updater.domain.guards.verdicts import Chosen, Judge, Need, Request, Verdict
 from image_updater.domain.tags.filters import select_matching
 from image_updater.domain.tags.policies import NumericalPolicy, SemVerPolicy, parse_number
 from image_updater.domain.tags.semver import Constraint, parse_tag
@@ -19,23 +21,21 @@ def explain_tags(request: Request) -> tuple[Verdict, ...]:
     Raises:
         PolicyInvalid.
     """
-    decision = decide(request)
+    judge = Judge(request)
+    decision = judge.decide()
+    with contextlib.suppress(NoTagQualifies):  # then no tag is a candidate
+        for _ in judge.judge_candidates():  # the others are judged, too
+            pass
     chosen = decision.tag if isinstance(decision, Chosen) else ""
     found: list[Verdict] = []
     if isinstance(decision, Chosen) and chosen not in request.listing.listed:
         found.append(_explain_choice(decision))
-    judge = Judge(request, asks=False)
-    try:
-        candidates = judge.find_candidates()
-    except NoTagQualifies:
-        candidates = iter(())
     reached = False
-    for text, tag in candidates:
+    for tag, judged in judge.judged:
         reached = reached or tag == chosen
         if isinstance(decision, Chosen) and tag == chosen:
             found.append(_explain_choice(decision))
         else:
-            judged = judge.judge(tag, text)
             found.append(
                 judged if isinstance(judged, Verdict) else _explain_need(tag, judged, chosen if reached else "")
             )

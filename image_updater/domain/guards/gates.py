@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from gitops_core.meta import timestamp
 from image_updater.api import Approval, ImagePolicy, ImageRef, Quarantined, Reverted, UpdateGuard
-from image_updater.domain.files.plan import CommitPlan, Sighting, Spot
-from image_updater.domain.files.sightings import Setter, parse_setter
+from image_updater.domain.files.places import Setter, parse_setter
+from image_updater.domain.files.sightings import Change, CommitPlan, Sighting
 from image_updater.domain.guards.rules import Rules, Windows, collect_rules, is_current
 from image_updater.domain.guards.windows import Closed, WindowInvalid, decide_state, find_next_change
 from image_updater.domain.tags.choices import get_choice, get_filter
@@ -69,42 +69,42 @@ class Gatekeeper:
     _closed: dict[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
     """Why the windows of a guard (namespace and name) are not open now: thousands of places may ask."""
 
-    def hold(self, spot: Spot) -> str:
-        """Say why `spot` must not change now, "" when it may; a policy that no guard selects is never held."""
-        setter = parse_setter(spot.setter)
+    def hold(self, change: Change) -> str:
+        """Say why `change` must not be made now, "" when it may; a policy that no guard selects is never held."""
+        setter = parse_setter(change.setter)
         gate = self.gates.get(setter.base)
         # no guard selects the policy, or it chose nothing
         if gate is None or not (gate.rules.guards or gate.rules.faults) or gate.latest is None:
             return ""
         # away from an image that failed: at once, whatever the guards say
-        if self.takes_back(spot):
+        if self.takes_back(change):
             return ""
         # a guard cannot be read: it may forbid anything
         if gate.rules.faults:
             return gate.rules.faults[0]
         # the first guard's rule that forbids it is the cause
         return (
-            self._explain_refused(spot, gate)
-            or _explain_downgrade(spot, setter, gate, self.now)
+            self._explain_refused(change, gate)
+            or _explain_downgrade(change, setter, gate, self.now)
             or _explain_hold(gate.rules, self.now)
             or self._explain_closed_windows(gate)
             or _explain_unapproved(gate)
         )
 
-    def takes_back(self, spot: Spot) -> bool:
+    def takes_back(self, change: Change) -> bool:
         """Tell whether the change takes back a quarantined image, which is allowed at any time.
 
         Going on from it to a newer tag is a bump like any other.
         """
-        return self.find_taken_back(spot) is not None
+        return self.find_taken_back(change) is not None
 
-    def find_taken_back(self, spot: Spot) -> Quarantined | None:
+    def find_taken_back(self, change: Change) -> Quarantined | None:
         """Return the quarantined image that the change takes back, if it does."""
-        setter = parse_setter(spot.setter)
+        setter = parse_setter(change.setter)
         gate = self.gates.get(setter.base)
         if gate is None or gate.latest is None:
             return None
-        tag, digest = _split_value(spot.current, setter.part)
+        tag, digest = _split_value(change.old, setter.part)
         # the place names a tag alone: it means the image that the policy chose with it
         if tag and not digest:
             digest = _find_chosen_digest(tag, gate)
@@ -139,11 +139,11 @@ class Gatekeeper:
                 return cause
         return ""
 
-    def _explain_refused(self, spot: Spot, gate: Gate) -> str:
+    def _explain_refused(self, change: Change, gate: Gate) -> str:
         if gate.rules.allow_reverted:
             return ""
-        if any((r.file, r.setter, r.refused) == (spot.file, spot.setter, spot.desired) for r in self.reverted):
-            return f"somebody set it back from {spot.desired}: it is left until the policy chooses another one"
+        if any((r.file, r.setter, r.refused) == (change.file, change.setter, change.new) for r in self.reverted):
+            return f"somebody set it back from {change.new}: it is left until the policy chooses another one"
         return ""
 
 
@@ -179,13 +179,13 @@ def _goes_on(tag: str, gate: Gate) -> bool:
         return False
 
 
-def _explain_downgrade(spot: Spot, setter: Setter, gate: Gate, now: datetime) -> str:
+def _explain_downgrade(change: Change, setter: Setter, gate: Gate, now: datetime) -> str:
     # a guard allows it
     if gate.rules.allow_downgrade or gate.latest is None:
         return ""
     if any(pin.tag == gate.latest.tag and is_current(pin.until, now) for pin in gate.rules.pins):
         return ""  # a person asked for it
-    current = _split_value(spot.current, setter.part)[0]
+    current = _split_value(change.old, setter.part)[0]
     try:
         older = is_older(gate.latest.tag, current, get_choice(gate.policy), get_filter(gate.policy))
     except (PolicyInvalid, PatternInvalid):
@@ -291,7 +291,7 @@ def collect_groups(gates: Mapping[str, Gate]) -> tuple[GroupOf, ...]:
     return tuple(GroupOf(name, same_tag, tags) for (name, same_tag), tags in members.items())
 
 
-def regulate(keeper: Gatekeeper, make: Callable[[Callable[[Spot], str]], CommitPlan]) -> CommitPlan:
+def regulate(keeper: Gatekeeper, make: Callable[[Callable[[Change], str]], CommitPlan]) -> CommitPlan:
     """Return the plan that `make` makes, with each change held that must wait, also for other members of its group.
 
     Args:
@@ -300,10 +300,10 @@ def regulate(keeper: Gatekeeper, make: Callable[[Callable[[Spot], str]], CommitP
     groups = collect_groups(keeper.gates)
     held: dict[str, str] = {}
 
-    def hold(spot: Spot) -> str:
-        if keeper.takes_back(spot):
+    def hold(change: Change) -> str:
+        if keeper.takes_back(change):
             return ""
-        return keeper.hold(spot) or held.get(parse_setter(spot.setter).base, "")
+        return keeper.hold(change) or held.get(parse_setter(change.setter).base, "")
 
     plan = make(hold)
     for _ in range(len(keeper.gates) + 1):  # each round holds one policy more, or is the last

@@ -142,38 +142,22 @@ def decide(request: Request) -> Chosen | Need | Nothing:
     Raises:
         PolicyInvalid: the range or the filter's pattern is not one.
     """
-    # a guard that cannot be read: it may forbid anything
-    if request.rules.faults:
-        return Nothing("; ".join(request.rules.faults))
-    judge = Judge(request)
-    try:
-        candidates = judge.find_candidates()
-    except NoTagQualifies as error:
-        # no tag can be compared: what ran before a failure may still be named
-        return judge.take_back() or Nothing(str(error), again=judge.again)
-    for text, tag in candidates:
-        found = judge.judge(tag, text)
-        # a fact is missing: the caller looks it up and decides again
-        if isinstance(found, Need):
-            return found if judge.may_ask(tag) else judge.choose_nothing(f"among the best {MOST_LOOKED_AT}")
-        # nothing speaks against it: the best that qualifies
-        if found is None:
-            return judge.choose(tag)
-        # something does: the next best one may qualify
-        judge.note(found)
-        if found.kind == "older than quarantined" and judge.is_below(text):
-            break  # so are all that follow
-    return judge.take_back() or judge.choose_nothing()
+    return Judge(request).decide()
 
 
 class Judge:
-    """Holds one request while its tags are judged, and remembers what was passed over."""
+    """Judges the tags of one request, each once, and remembers what was said of them.
 
-    def __init__(self, request: Request, *, asks: bool = True) -> None:
-        """`asks`: whether a fact may be asked for that changes nothing but what is remembered."""
+    Attributes:
+        judged: the candidates so far, best first, with what speaks against them.
+        passed: the first of those verdicts.
+        again: when time alone may change one of them.
+    """
+
+    def __init__(self, request: Request) -> None:
         self.request = request
-        self.asks = asks
         self.rules = request.rules
+        self.judged: list[tuple[str, Verdict | Need | None]] = []
         self.passed: list[Verdict] = []
         self.again: datetime | None = None
         self.pins = [pin for pin in self.rules.pins if is_current(pin.until, request.now)]
@@ -181,10 +165,48 @@ class Judge:
         for pin in self.pins:
             self._wait_for(pin.until)
 
+    def decide(self) -> Chosen | Need | Nothing:
+        """Judge candidates until one may be chosen, or a fact is missing. Raises PolicyInvalid."""
+        # a guard that cannot be read: it may forbid anything
+        if self.rules.faults:
+            return Nothing("; ".join(self.rules.faults))
+        try:
+            for text, tag, found in self.judge_candidates():
+                # a fact is missing: the caller looks it up and decides again
+                if isinstance(found, Need):
+                    return found if self.may_ask(tag) else self.choose_nothing(f"among the best {MOST_LOOKED_AT}")
+                # nothing speaks against it: the best that qualifies
+                if found is None:
+                    return self.choose(tag)
+                # it is to be remembered with its digest: else it could be moved unseen while it grows old
+                if found.kind == "too young" and not self._knows_digest(tag) and self.may_ask(tag):
+                    return Need(tag, "digest")
+                # something does: the next best one may qualify
+                self.note(found)
+                if found.kind == "older than quarantined" and self.is_below(text):
+                    break  # so are all that follow
+        # no tag can be compared: what ran before a failure may still be named
+        except NoTagQualifies as error:
+            return self.take_back() or Nothing(str(error), again=self.again)
+        return self.take_back() or self.choose_nothing()
+
     # which tags, in which order
 
-    def find_candidates(self) -> Iterator[tuple[str, str]]:
-        """Return the texts that are compared with their tags, best first. Raises PolicyInvalid, NoTagQualifies."""
+    def judge_candidates(self) -> Iterator[tuple[str, str, Verdict | Need | None]]:
+        """Judge the candidates that were not judged yet, best first; each with the text that is compared.
+
+        Raises:
+            PolicyInvalid: the range or the filter's pattern is not one.
+            NoTagQualifies: there is none.
+        """
+        for text, tag in self._candidates:
+            found = self.judge(tag, text)
+            self.judged.append((tag, found))
+            yield text, tag, found
+
+    @cached_property
+    def _candidates(self) -> Iterator[tuple[str, str]]:
+        """The texts that are compared with their tags, best first. Raises PolicyInvalid, NoTagQualifies."""
         request = self.request
         if self.pins:
             return iter((("", self._get_pinned()),))
@@ -274,7 +296,7 @@ class Judge:
         text = next(iter(tag_filter.apply((tag,))), None)
         return None if text is None else make_sort_key(text, self.request.policy)
 
-    def _check_age(self, tag: str, facts: Facts) -> Verdict | Need | None:
+    def _check_age(self, tag: str, facts: Facts) -> Verdict | None:
         needed, now = self.rules.min_age, self.request.now
         if not needed:
             return None
@@ -283,11 +305,13 @@ class Judge:
         age = (now - since).total_seconds()
         if age >= needed:
             return None
-        # too young, and its digest was never seen
-        if not (facts.digest or (seen is not None and seen.digest)) and self.asks and self.may_ask(tag):
-            return Need(tag, "digest")  # to be remembered: else it could be moved unseen while it grows old
         text = f"is too young (needs {write_span(needed)}, has {write_span(max(0.0, age))})"
         return Verdict(tag, "too young", text, _add_seconds(since, needed))
+
+    def _knows_digest(self, tag: str) -> bool:
+        """Tell whether it is known what a tag names, by now or since it was seen first."""
+        seen = self.request.seen.get(tag)
+        return bool(self.request.facts.get(tag, _UNKNOWN).digest or (seen is not None and seen.digest))
 
     def _check_promotions(self, tag: str, facts: Facts) -> Verdict | Need | None:
         for promotion in self.rules.promotions:

@@ -24,7 +24,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from gitops_core.errors import ImageInvalid
+from gitops_core.errors import ImageInvalid, PayloadInvalid
 from gitops_core.oci.references import DIGEST, parse_image
 from image_updater.domain.registry.references import parse_repository
 
@@ -40,10 +40,6 @@ class PushedTag(NamedTuple):
     repository: str
     tag: str
     digest: str = ""
-
-
-class PayloadInvalid(ValueError):
-    """Not what such a sender sends; the message quotes nothing of it."""
 
 
 def pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[PushedTag, ...]:

@@ -167,7 +167,7 @@ class Listing:
         gone, new = old - now, now - old
         if len(gone) + len(new) > FEW * len(now):
             return False
-        self._new = frozenset(_exclude(sorted(new), self.exclusions))
+        self._new = frozenset(_exclude(tuple(new), self.exclusions))
         self._gone = frozenset(tag for tag in gone if _find_index(before.tags, tag) is not None)
         self.tags = _update_texts(before.tags, self._gone, self._new)
         self._before, before._before = before, None

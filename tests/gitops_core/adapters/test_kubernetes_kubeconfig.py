@@ -94,6 +94,43 @@ async def test_a_token_file_is_read_again_when_its_token_is_refused(
         await cluster.close()
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"\xff\xfehunter2", "does not hold one line of ASCII text"),
+        ("hünter2".encode(), "does not hold one line of ASCII text"),
+        (b"hunter2\nX-Evil: 1", "does not hold one line of ASCII text"),
+        (b"hunter2\0\0", "does not hold one line of ASCII text"),
+    ],
+)
+async def test_a_token_file_without_a_token_is_said_and_read_again(
+    control_plane: ControlPlane, tmp_path: Path, content: bytes, said: str
+) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    endpoint = find_endpoint(control_plane.write_kubeconfig("file", {"tokenFile": str(file)}), None, {})
+    cluster = KubernetesCluster(endpoint)
+    try:
+        with pytest.raises(ClusterUnavailable, match=said) as raised:
+            await cluster.resource(Kind("", "v1", "Secret"))
+        assert "nter2" not in str(raised.value)
+        file.write_text(control_plane.token)
+
+        assert (await cluster.resource(Kind("", "v1", "Secret"))).plural == "secrets"
+    finally:
+        await cluster.close()
+
+
+def test_a_namespace_file_that_is_no_text_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("token")
+    (tmp_path / "namespace").write_bytes(b"shop\xff")
+    environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+
+    assert in_cluster(environment, tmp_path).namespace == "shop\ufffd"
+
+
 async def test_a_pod_is_its_service_account(control_plane: ControlPlane, tmp_path: Path) -> None:
     namespace = control_plane.namespace()
     (tmp_path / "token").write_text(control_plane.service_account(namespace, "app"))

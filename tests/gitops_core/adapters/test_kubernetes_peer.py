@@ -358,6 +358,20 @@ async def test_of_large_objects_few_are_asked_for_at_once_and_of_small_ones_many
     assert asked == [500, 125, 31, 7, 1, 2, 4, 8, 16, 32]
 
 
+async def test_who_asked_for_one_object_gets_full_pages_after_that() -> None:
+    asked = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(int(request.query["limit"]))
+        return web.json_response({"metadata": {"resourceVersion": "7"}, "items": []})
+
+    async with facing(answer) as cluster:
+        await cluster.list(Query(CONFIG_MAP, "shop"), dict, limit=1)
+        await cluster.list(Query(CONFIG_MAP, "shop"), dict)
+
+    assert asked == [1, 500]
+
+
 async def test_a_long_answer_is_not_decoded_in_the_loop() -> None:
     items = json.dumps([{"metadata": {"name": "a"}, "data": {"x": [[]] * 100_000}}] * 5)
     body = f'{{"metadata": {{"resourceVersion": "7"}}, "items": {items}}}'

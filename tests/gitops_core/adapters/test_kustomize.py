@@ -315,7 +315,9 @@ async def test_a_program_that_hangs_is_stopped(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
     program.chmod(0o755)
     with pytest.raises(RendererUnavailable, match="longer than"):
-        await Kustomize(str(program), timeout=0.2).render(folder("account.yaml"), Overlay(name_prefix="x-"))
+        await Kustomize(str(program), limits=Limits(seconds=0.2)).render(
+            folder("account.yaml"), Overlay(name_prefix="x-")
+        )
 
 
 @pytest.mark.parametrize("stream", [1, 2])

@@ -10,7 +10,8 @@ import pytest
 
 from gitops_core.api import Kustomization
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
-from tests.gitops_core.reconcilers.world import CONFIG_MAP, World, condition, config_map, inventory
+from tests.gitops_core.reconcilers.test_kustomization import WEB
+from tests.gitops_core.reconcilers.world import CONFIG_MAP, DEPLOYMENT, World, condition, config_map, inventory
 from tests.simulation.loop import in_virtual_time
 
 ONE = ObjectRef(CONFIG_MAP, ObjectKey("default", "one"))
@@ -203,3 +204,22 @@ async def test_a_mark_by_hand_holds_although_the_manifest_says_something_else_th
         await asyncio.sleep(90)
 
         assert await data(world) == {"a": "by hand"}
+
+
+@in_virtual_time
+async def test_what_is_excluded_by_hand_is_not_waited_for_by_any_later_sync_either() -> None:
+    world = World()
+    await world.begin({"apps/web.yaml": WEB})
+    await world.sync("apps", "./apps", wait=True, interval="1h")
+    async with world.running():
+        await asyncio.sleep(5)
+        assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
+        await mark(world, {"reconcile": "disabled"}, ref=ObjectRef(DEPLOYMENT, ObjectKey("default", "web")))
+
+        for token in ("first", "second"):
+            await world.request(Kustomization, "apps", token)
+            await asyncio.sleep(5)
+
+            live = await world.kustomization("apps")
+            assert live["status"]["lastHandledReconcileAt"] == token
+            assert condition(live, "Ready")[0] == "True"

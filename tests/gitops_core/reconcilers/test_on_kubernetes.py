@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 
 from gitops_core.adapters.kubernetes import KubernetesCluster
+from gitops_core.domain.sync.imprints import Imprint
+from gitops_core.domain.sync.owners import kustomization
 from gitops_core.domain.sync.plan import plan_sync
+from gitops_core.domain.sync.predictions import Applied
+from gitops_core.domain.sync.progress import is_there
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.reconcilers.applying import Applied, Applier, Mark, SyncFailed
+from gitops_core.reconcilers.applying import Applier, SyncFailed
 from gitops_core.runtime.clock import SystemClock
 from tests.servers.controlplane import ControlPlane
 
 OWNER = {"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "default"}
-OWNER_KEY = ObjectKey("default", "apps")
+OWNERSHIP = kustomization(ObjectKey("default", "apps"))
 
 
 @pytest.fixture
@@ -34,20 +38,22 @@ def config_map(name: str, **data: str) -> Manifest:
 
 async def until_settled(applier: Applier, refs: Sequence[ObjectRef]) -> None:
     while True:
-        if not await applier.unsettled(await applier.lives(refs)):
+        lives = await applier.lives(refs)
+        if all(is_there(live, applier.clock.now()) for live in lives.values()) and not await applier.unserved(lives):
             return
         await asyncio.sleep(0.1)
 
 
 async def synced(
-    cluster: KubernetesCluster, *wanted: Manifest, known: Mapping[ObjectRef, Mark] | None = None
+    cluster: KubernetesCluster, *wanted: Manifest, known: Mapping[ObjectRef, Imprint] | None = None
 ) -> Sequence[Applied]:
-    applier, plan = Applier(cluster, SystemClock()), plan_sync(wanted, (), prune=True)
-    before = await (applier.try_out(plan) if known is None else applier.read(plan, known))
+    applier, plan = Applier(cluster, SystemClock(), OWNERSHIP), plan_sync(wanted, (), OWNERSHIP, prune=True)
+    predictions = await (applier.try_out(plan) if known is None else applier.read(plan, known))
     applied: list[Applied] = []
     for stage in plan.stages:
-        applied += await applier.apply(stage, before, OWNER_KEY)
-        await until_settled(applier, [action.ref for action in stage])
+        refs = [action.ref for action in stage.actions]
+        applied += await applier.apply(predictions[ref] for ref in refs)
+        await until_settled(applier, refs)
     return applied
 
 
@@ -64,7 +70,7 @@ async def test_changes_are_told_from_their_absence(cluster: KubernetesCluster) -
 
 async def test_without_a_trial_a_change_by_hand_is_told_too(cluster: KubernetesCluster) -> None:
     wanted = config_map("hand-one", a="1")
-    known = {applied.ref: applied.mark for applied in await synced(cluster, wanted)}
+    known = {applied.ref: applied.imprint for applied in await synced(cluster, wanted)}
     assert [a.change for a in await synced(cluster, wanted, known=known)] == ["unchanged"]
 
     await asyncio.sleep(1.1)  # managedFields keep whole seconds
@@ -74,9 +80,49 @@ async def test_without_a_trial_a_change_by_hand_is_told_too(cluster: KubernetesC
     assert (healed.change, healed.live["data"]) == ("configured", {"a": "1"})
 
 
-async def test_objects_that_kubectl_applied_are_taken_over(
-    cluster: KubernetesCluster, control_plane: ControlPlane
+async def test_the_changes_are_predicted_without_a_write_and_the_apply_makes_what_was_predicted(
+    cluster: KubernetesCluster,
 ) -> None:
+    def substance(live: Manifest) -> Manifest:
+        hidden = ("uid", "resourceVersion", "creationTimestamp", "managedFields")
+        metadata = {name: value for name, value in live["metadata"].items() if name not in hidden}
+        return {**live, "metadata": metadata, "status": None}
+
+    def service(port: int) -> Manifest:
+        about = {"name": "foreseen", "namespace": "default", "labels": OWNER}
+        spec = {"selector": {"app": "foreseen"}, "ports": [{"port": port, "protocol": "TCP"}]}
+        return {"apiVersion": "v1", "kind": "Service", "metadata": about, "spec": spec}
+
+    await synced(cluster, config_map("foreseen-same", a="1"), config_map("foreseen-drifted", a="1"), service(80))
+    drifted = ObjectRef.of(config_map("foreseen-drifted"))
+    await cluster.patch(drifted, {"data": {"a": "by hand"}}, field_manager="somebody")
+    wanted = [config_map(f"foreseen-{name}", a="1") for name in ("same", "drifted", "new")]
+    applier, plan = (
+        Applier(cluster, SystemClock(), OWNERSHIP),
+        plan_sync([*wanted, service(81)], (), OWNERSHIP, prune=True),
+    )
+    refs = [action.ref for action in plan.actions]
+    lives = await applier.lives(refs)
+
+    predictions = await applier.try_out(plan, lives)
+
+    changes = {one.ref.key.name: one.change for one in predictions.values()}
+    assert changes == {
+        "foreseen-same": "unchanged",
+        "foreseen-drifted": "configured",
+        "foreseen-new": "created",
+        "foreseen": "configured",
+    }
+    assert await applier.lives(refs) == lives
+    await asyncio.sleep(1.1)  # managedFields keep whole seconds
+    for one in await applier.apply(predictions[ref] for ref in refs):
+        predicted = predictions[one.ref].predicted
+        assert one.change == predictions[one.ref].change
+        assert predicted is not None
+        assert substance(one.live) == substance(predicted)
+
+
+async def test_what_kubectl_applied_is_taken_over(cluster: KubernetesCluster, control_plane: ControlPlane) -> None:
     theirs = {**config_map("taken", a="0", old="x"), "metadata": {"name": "taken", "namespace": "default"}}
     control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(theirs))
 
@@ -146,7 +192,7 @@ async def test_a_definition_of_ours_is_what_the_manifest_says_and_may_be_deleted
     (same,) = await synced(cluster, definition("v2"))
     assert same.change == "unchanged"
 
-    pruned = await Applier(cluster, SystemClock()).prune([ref], OWNER_KEY)
+    pruned = await Applier(cluster, SystemClock(), OWNERSHIP).prune([ref])
     assert (pruned.deleted, pruned.spared) == ((ref,), ())
 
 
@@ -167,7 +213,7 @@ async def test_a_definition_of_somebody_else_is_adopted_and_spared(cluster: Kube
     await cluster.create(theirs, field_manager="helm")
 
     (adopted,) = await synced(cluster, {**theirs, "metadata": {**about, "labels": OWNER}})
-    pruned = await Applier(cluster, SystemClock()).prune([adopted.ref], OWNER_KEY)
+    pruned = await Applier(cluster, SystemClock(), OWNERSHIP).prune([adopted.ref])
 
     assert adopted.is_adopted
     assert (pruned.deleted, pruned.spared) == ((), (adopted.ref,))

@@ -80,6 +80,7 @@ def _name_of(subject: Any) -> str:
 class World:
     """Attributes:
     controllers: of the process that began last.
+    sources: the table of what Kustomizations may name.
     """
 
     controllers: tuple[Controller[Any], ...]
@@ -89,6 +90,7 @@ class World:
         self.local = LocalCluster.open(None, self.clock, SeededChance(1))
         self.cluster = Counted(self.local)
         self.git = FakeGit()
+        self.sources = component.source_kinds
 
     @property
     def repository(self) -> FakeRepository:
@@ -129,7 +131,7 @@ class World:
             await task
 
     def _assembled(self, platform: Platform) -> tuple[Controller[Any], ...]:
-        self.controllers = component.controllers(platform, Kustomize())
+        self.controllers = component.controllers(platform, Kustomize(), self.sources)
         return self.controllers
 
     async def put(self, kind: type[GitRepository | Kustomization], name: str, **spec: Any) -> Manifest:

@@ -25,6 +25,8 @@ from tests.gitops_core.runtime.world import Send, World
 from tests.simulation.loop import SeededChance, virtually
 
 ABOUT = Widget(metadata=ObjectMeta(name="a", namespace="shop", uid="1", resource_version="7"))
+BLOG = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "blog"}}
+NEIGHBOUR = Widget(metadata=ObjectMeta(name="b", namespace="blog", uid="2", resource_version="8"))
 
 
 def _recorder(world: World) -> tuple[EventRecorder, Metrics]:
@@ -98,15 +100,51 @@ def test_an_event_says_no_more_than_the_api_server_takes() -> None:
     virtually(main())
 
 
-def test_a_full_queue_drops_and_counts() -> None:
+def test_a_namespace_that_floods_loses_its_own_events_and_no_others() -> None:
     async def main() -> None:
         world = World()
+        await world.install()
+        await world.local.apply(BLOG, field_manager="test")
         recorder, metrics = _recorder(world)
-
-        for number in range(QUEUED + 25):
+        for number in range(QUEUED):
             recorder.emit(ABOUT, "Normal", "Busy", f"message {number}", {})
+        flooded = _dropped(metrics)
+        for number in range(10):
+            recorder.emit(NEIGHBOUR, "Normal", "Done", f"message {number}", {})
+        writing = asyncio.create_task(recorder.run())
+        await recorder.flush(60.0)
+        written = [event["involvedObject"]["namespace"] for event in await world.events()]
+        writing.cancel()
 
-        assert _dropped(metrics) == 25
+        assert flooded == _dropped(metrics) == QUEUED // 4
+        assert world.cluster.requests["create Event"] == QUEUED - QUEUED // 4 + 10
+        assert written.count("blog") == 10
+
+    virtually(main())
+
+
+def test_namespaces_take_turns_in_having_their_events_written() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        await world.local.apply(BLOG, field_manager="test")
+        recorder, _ = _recorder(world)
+        for number in range(50):
+            recorder.emit(ABOUT, "Normal", "Busy", f"message {number}", {})
+        recorder.emit(NEIGHBOUR, "Normal", "Done", "all is well", {})
+        order = list[str]()
+
+        async def note(request: Request, send: Send) -> Any:
+            assert isinstance(request.about, dict)
+            order.append(request.about["metadata"]["namespace"])
+            return await send()
+
+        world.cluster.override["create"] = note
+        writing = asyncio.create_task(recorder.run())
+        await recorder.flush(60.0)
+        writing.cancel()
+
+        assert order.index("blog") == 1
 
     virtually(main())
 

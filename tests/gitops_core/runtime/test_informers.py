@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -10,15 +12,17 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from gitops_core.errors import NotFound
-from gitops_core.meta import ObjectKey
-from gitops_core.ports import PartialObject, Query
+from gitops_core.meta import Kind, ObjectKey, ObjectRef
+from gitops_core.ports import Change, PartialObject, Query
+from gitops_core.runtime.forwarding import Request
 from gitops_core.runtime.informers import Informer, Informers, WatchedObjects
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import from_manifest
 from tests.gitops_core.runtime.kinds import Gadget, Widget
-from tests.gitops_core.runtime.world import World, ref
+from tests.gitops_core.runtime.world import Send, World, ref
 from tests.simulation.loop import SeededChance, virtually
 
+_DEFINITION = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 NAMES = st.sampled_from("ab")
 _OBJECTS = st.tuples(st.sampled_from(["put", "put", "delete", "label", "absorb", "absorb"]), NAMES)
 _CONNECTION = st.tuples(
@@ -117,6 +121,111 @@ def test_after_any_history_the_mirror_is_the_cluster(steps: list[tuple[str, str]
     virtually(main())
 
 
+_DOUBTS = st.tuples(st.sampled_from(["doubt", "doubt", "late", "very late", "slow", "prompt", "pause"]), st.just(""))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(_OBJECTS, _DOUBTS, _CONNECTION), min_size=8, max_size=40), st.sampled_from(["", "app=web"]))
+@example([("put", "a"), ("pause", ""), ("late", ""), ("put", "a"), ("doubt", ""), ("long pause", "")], "")
+@example([("put", "a"), ("pause", ""), ("very late", ""), ("delete", "a"), ("doubt", ""), ("long pause", "")], "")
+@example([("doubt", ""), ("put", "a"), ("doubt", ""), ("put", "a"), ("doubt", ""), ("pause", "")], "")
+@example([("slow", ""), ("put", "a"), ("late", ""), ("put", "a"), ("doubt", ""), ("long pause", "")], "")
+@example([("pause", ""), ("slow", ""), ("late", ""), ("doubt", ""), ("pause", ""), ("put", "a"), ("doubt", "")], "")
+def test_a_mirror_that_is_trusted_again_lacks_nothing_that_was_written_before_the_doubt(
+    steps: list[tuple[str, str]], labels: str
+) -> None:
+    async def main() -> None:
+        world, query = World(), Query(Widget.KIND, labels=labels)
+        await world.install()
+        informer = _informer(world, query)
+        running = asyncio.create_task(informer.run())
+        states: list[dict[str, str]] = [{}]
+        trusted: list[tuple[int, dict[str, str]]] = []
+
+        async def trust(doubted_at: int) -> None:
+            await informer.synced.wait()
+            trusted.append((doubted_at, _versions(informer.objects.values())))
+
+        async with asyncio.TaskGroup() as group:
+            for number, (kind, name) in enumerate(steps):
+                match kind:
+                    case "doubt":
+                        informer.doubt()
+                        group.create_task(trust(len(states) - 1))
+                    case "late" | "very late":
+                        world.cluster.lag = {"Widget": 4.0 if kind == "late" else 40.0}
+                    case "slow":
+                        world.cluster.override["list"] = _answers_late
+                    case "prompt":
+                        world.cluster.lag = {}
+                        world.cluster.override.clear()
+                await _step(world, informer, kind, name, number)
+                states.append(_versions((await world.local.list(query, Widget)).items))
+            world.cluster.down = False
+        running.cancel()
+
+        for doubted_at, mirrored in trusted:
+            for name in "ab":
+                assert mirrored.get(name) in [state.get(name) for state in states[doubted_at:]]
+
+    virtually(main())
+
+
+async def _answers_late(request: Request, send: Send) -> Any:
+    answer = await send()
+    await asyncio.sleep(2)
+    return answer
+
+
+def _versions(widgets: Any) -> dict[str, str]:
+    return {widget.metadata.name: widget.metadata.resource_version for widget in widgets}
+
+
+def test_a_mirror_that_is_doubted_after_a_restore_from_a_backup_is_read_anew() -> None:
+    """No watch told: what the API server says now is older than what we have."""
+
+    async def main() -> None:
+        world, backup = World(), World()
+        await world.install()
+        await backup.install()
+        for size in range(30):
+            await world.put(Widget, "a", size=size)
+        await backup.put(Widget, "a", size=77)
+        informer = _informer(world)
+        running = asyncio.create_task(informer.run())
+        await asyncio.sleep(1)
+
+        world.cluster.become(backup.local)
+        informer.doubt()
+        await informer.synced.wait()
+        running.cancel()
+
+        assert [widget.spec.size for widget in informer.objects.values()] == [77]
+        assert world.cluster.requests["list Widget"] == 2
+
+    virtually(main())
+
+
+def test_a_kind_that_went_away_while_others_led_keeps_no_watcher_of_it_waiting() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        informer = _informer(world)
+        running = asyncio.create_task(informer.run())
+        await informer.synced.wait()
+
+        await world.local.delete(ObjectRef(_DEFINITION, ObjectKey("", "widgets.test.sealoop.dev")))
+        informer.doubt()
+        await informer.settled.wait()
+        running.cancel()
+
+        assert informer.is_missing
+        assert not informer.synced.is_set()
+
+    virtually(main())
+
+
 def test_everyone_who_asks_the_same_shares_one_informer_and_the_last_one_ends_it() -> None:
     async def main() -> None:
         world = World()
@@ -171,6 +280,71 @@ def test_watched_objects_cost_no_request_and_others_are_asked_for() -> None:
         assert gadget.spec.size == 2
         assert world.cluster.requests["get Widget"] == 0
         assert world.cluster.requests["get Gadget"] == 1
+
+    virtually(main())
+
+
+def test_who_reads_changes_is_told_what_there_is_and_then_of_each_object_the_newest() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        for name in "abc":
+            await world.put(Widget, name, size=1)
+        informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
+        async with asyncio.TaskGroup() as group:
+            informers.start(group)
+            informers.acquire(Query(Widget.KIND), Widget)
+            await asyncio.sleep(1)
+            changes = WatchedObjects(informers, world.cluster).changes(Widget, "shop")
+            told = [await _told(changes) for _ in range(3)]
+            for size in (2, 3):
+                await world.put(Widget, "a", size=size)
+            await world.local.delete(ref(Widget, "b"))
+            await world.put(Widget, "gone", size=1)
+            await asyncio.sleep(1)
+            await world.local.delete(ref(Widget, "gone"))
+            await asyncio.sleep(1)
+            await world.put(Widget, "c", size=4)
+            told += [await _told(changes) for _ in range(3)]
+            informers.stop()
+
+        assert told[:3] == [("a", None, 1), ("b", None, 1), ("c", None, 1)]
+        assert told[3:] == [("a", 1, 3), ("b", 1, None), ("c", 1, 4)]
+        assert world.cluster.requests["list Widget"] == 1
+
+    virtually(main())
+
+
+async def _told(changes: AsyncIterator[Change[Widget]]) -> tuple[str, int | None, int | None]:
+    """The next change: whose, and the size before and after it."""
+    change = await anext(changes)
+    (name, *_) = (each.key.name for each in (change.old, change.new) if each is not None)
+    before, after = (None if each is None else each.spec.size for each in (change.old, change.new))
+    return name, before, after
+
+
+def test_a_kind_is_watched_for_as_long_as_somebody_reads_its_changes() -> None:
+    async def main() -> None:
+        world = World()
+        await world.install()
+        informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
+        async with asyncio.TaskGroup() as group:
+            informers.start(group)
+            async with aclosing(WatchedObjects(informers, world.cluster).changes(Gadget)) as changes:
+                reading = asyncio.create_task(anext(changes))
+                await asyncio.sleep(1)
+                watching = world.cluster.watching.copy()
+                await world.put(Gadget, "g", size=5)
+                change = await reading
+            await asyncio.sleep(1)
+            watching_after = world.cluster.watching.copy()
+            informers.stop()
+
+        assert change.old is None
+        assert change.new is not None
+        assert change.new.spec.size == 5
+        assert watching == {"Gadget": 1}
+        assert watching_after == {"Gadget": 0}
 
     virtually(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import ClusterUnavailable, Expired
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
-from gitops_core.ports import Cluster, Git, GitAccess, GitRemote, Query, Signer, WatchEvent
+from gitops_core.ports import Cluster, Git, GitAccess, GitRemote, Page, Query, Signer, Trees, WatchEvent
 from gitops_core.runtime.forwarding import Forwarding, Request
 from gitops_core.runtime.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
@@ -33,6 +34,9 @@ class NoGit:
     def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
         raise NotImplementedError("nothing here uses Git")
 
+    def trees(self, name: str) -> Trees:
+        raise NotImplementedError("nothing here keeps files")
+
     async def signer(self, kind: str, values: Mapping[str, Sensitive], about: str) -> Signer:
         raise NotImplementedError("nothing here signs")
 
@@ -44,10 +48,11 @@ class Flaky(Forwarding):
         down: every request fails.
         expire: the next watch is told that its version is forgotten.
         delay: virtual seconds that every write takes on its way to the server.
+        lag: virtual seconds that every event of a watch takes, by kind.
         override: what to do with such a request instead of sending it, by method.
         watched_from: the versions that watches began at.
         watching: how many watches are open, by kind.
-        requests: how many requests were made, by method and kind.
+        requests: how many requests were made, by method and kind; a list of one object is an "ask".
     """
 
     def __init__(self, inner: Cluster) -> None:
@@ -55,6 +60,7 @@ class Flaky(Forwarding):
         self.down = False
         self.expire = False
         self.delay = 0.0
+        self.lag: Mapping[str, float] = {}
         self.requests: Counter[str] = Counter()
         self.watched_from: list[int] = []
         self.watching: Counter[str] = Counter()
@@ -72,6 +78,12 @@ class Flaky(Forwarding):
     def apart(self) -> Flaky:
         return self
 
+    async def list(self, query: Query, type_: type[Any], *, limit: int = 500, continue_token: str = "") -> Page[Any]:
+        page = await super().list(query, type_, limit=limit, continue_token=continue_token)
+        if limit == 1:
+            self.requests.update({f"ask {query.kind.kind}": 1, f"list {query.kind.kind}": -1})
+        return page
+
     async def carry(self, request: Request, send: Send) -> Any:
         self.requests[f"{request.method} {kind_of(request)}"] += 1
         if self.down:
@@ -82,7 +94,9 @@ class Flaky(Forwarding):
             return await instead(request, send)
         return await send()
 
-    async def watch(self, query: Query, type_: type[Any], resource_version: str) -> AsyncIterator[WatchEvent[Any]]:
+    async def watch(
+        self, query: Query, type_: type[Any], resource_version: str, *, seconds: int | None = None
+    ) -> AsyncIterator[WatchEvent[Any]]:
         self.requests[f"watch {query.kind.kind}"] += 1
         self.watched_from.append(int(resource_version))
         if self.down:
@@ -90,7 +104,7 @@ class Flaky(Forwarding):
         if self.expire:
             self.expire = False
             raise Expired("too old")
-        events = self.inner.watch(query, type_, resource_version)
+        events = self.inner.watch(query, type_, resource_version, seconds=seconds)
         cutting = asyncio.create_task(_wait(self._cut))
         nexting: asyncio.Future[WatchEvent[Any]] | None = None
         self.watching[query.kind.kind] += 1
@@ -104,6 +118,8 @@ class Flaky(Forwarding):
                     event = nexting.result()
                 except StopAsyncIteration:
                     return
+                if lag := self.lag.get(query.kind.kind):
+                    await asyncio.sleep(lag)
                 yield event
         finally:
             self.watching[query.kind.kind] -= 1
@@ -146,6 +162,12 @@ class World:
         self.clock = VirtualClock()
         self.local = LocalCluster.open(None, self.clock, SeededChance(1))
         self.cluster = Flaky(self.local)
+
+    def beside(self) -> World:
+        """The same cluster as another process sees it, over a network of its own."""
+        other = copy.copy(self)
+        other.cluster = Flaky(self.local)
+        return other
 
     async def install(self, *kinds: type[Resource]) -> None:
         for kind in kinds or (Widget, Gadget, Plain):

@@ -9,7 +9,7 @@ import pytest
 
 from gitops_core.schema import from_manifest
 from image_updater.api import ImagePolicy, ImageRepository, UpdateGuard
-from image_updater.domain.files.plan import Sighting
+from image_updater.domain.files.sightings import Sighting
 from image_updater.domain.lint import Given, lint
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)

@@ -19,6 +19,7 @@ from secrets_sync.domain.hashing import field_manager
 from secrets_sync.domain.live import CREATED_BY, DATA_HASH, MANAGED, SECRET, LiveSecret
 from secrets_sync.domain.plan import Create, Delete, Keep, Plan, Refuse, Update, plan_target, released, target_of
 from secrets_sync.domain.reading import Absent, Reading
+from secrets_sync.domain.rendering import render
 from tests.secrets_sync.world import NAMESPACE, external_secret, prepare, put_secret
 
 keys = st.sampled_from(["a", "b", "c"])
@@ -43,6 +44,10 @@ def read(values: dict[str, str], gone: int = 0) -> Reading:
     """One entry that has these values, and so many that are absent."""
     answers = [{key: Sensitive(value) for key, value in values.items()}] if values else []
     return Reading((*answers, *[Absent("memory", f"k{i}", "", "removed") for i in range(gone)]))
+
+
+def plan_of(wanted: ExternalSecret, reading: Reading, live: LiveSecret | None, yields: str = "") -> Plan:
+    return plan_target(wanted, reading, render(wanted, reading), live, yields)
 
 
 async def carry_out(cluster: LocalCluster, plan: Plan, live: LiveSecret | None) -> None:
@@ -82,9 +87,9 @@ def test_a_plan_carried_out_leaves_nothing_to_do(foreign: dict[str, str] | None,
         for target, values, missing, labels_ in steps:
             wanted, reading = wanted_with(target, labels_, uid=uid), read(values, missing)
             before = await live_secret(cluster)
-            await carry_out(cluster, plan_target(wanted, reading, before), before)
+            await carry_out(cluster, plan_of(wanted, reading, before), before)
             after = await live_secret(cluster)
-            again = plan_target(wanted, reading, after)
+            again = plan_of(wanted, reading, after)
             assert isinstance(again, Keep | Refuse)
             policy = target.creation_policy
             if isinstance(again, Keep) and again == Keep() and after is not None and values and policy != "None":
@@ -103,7 +108,7 @@ def test_foreign_keys_survive_every_merge(foreign: dict[str, str], steps: list[A
         for values, labels_ in steps:
             wanted = wanted_with(Target(creation_policy="Merge", deletion_policy="Merge"), labels_, uid=uid)
             before = await live_secret(cluster)
-            await carry_out(cluster, plan_target(wanted, read(values), before), before)
+            await carry_out(cluster, plan_of(wanted, read(values), before), before)
             after = await live_secret(cluster)
             assert after is not None
             assert {key: value.text() for key, value in after.data.items()} == foreign | values
@@ -116,10 +121,10 @@ def test_foreign_keys_survive_every_merge(foreign: dict[str, str], steps: list[A
 def test_nothing_of_another_external_secret_is_touched(
     target: Target, values: Any, missing: int, labels_: dict[str, str]
 ) -> None:
-    theirs = plan_target(wanted_with(Target(), {}, "other"), read({"k": "v"}), None)
+    theirs = plan_of(wanted_with(Target(), {}, "other"), read({"k": "v"}), None)
     assert isinstance(theirs, Create)
 
-    plan = plan_target(wanted_with(target, labels_), read(values, missing), LiveSecret.of(with_name(theirs.manifest)))
+    plan = plan_of(wanted_with(target, labels_), read(values, missing), LiveSecret.of(with_name(theirs.manifest)))
 
     assert isinstance(plan, Refuse | Keep)
 
@@ -128,12 +133,12 @@ def test_nothing_of_another_external_secret_is_touched(
 def test_a_secret_is_deleted_only_when_the_provider_says_of_every_entry_that_it_is_absent(
     target: Target, held: dict[str, str], entries: list[dict[str, str] | None]
 ) -> None:
-    ours = plan_target(wanted_with(Target(), {}), read(held or {"k": "v"}), None)
+    ours = plan_of(wanted_with(Target(), {}), read(held or {"k": "v"}), None)
     assert isinstance(ours, Create)
     absent = Absent("memory", "k", "", "removed")
     answers = (absent if e is None else {key: Sensitive(text) for key, text in e.items()} for e in entries)
 
-    plan = plan_target(wanted_with(target, {}), Reading(tuple(answers)), LiveSecret.of(with_name(ours.manifest)))
+    plan = plan_of(wanted_with(target, {}), Reading(tuple(answers)), LiveSecret.of(with_name(ours.manifest)))
 
     all_gone = bool(entries) and all(entry is None for entry in entries)
     policies = (target.deletion_policy, target.creation_policy)
@@ -149,7 +154,7 @@ def with_name(manifest: Manifest) -> dict[str, Any]:
 def test_a_plan_shows_no_value(target: Target, values: dict[str, str]) -> None:
     live = LiveSecret.of({"metadata": {"name": "db", "namespace": NAMESPACE}, "data": {"old": "bWFya2VkLTQ3MTE="}})
 
-    for plan in (plan_target(wanted_with(target, {}), read(values), at) for at in (None, live)):
+    for plan in (plan_of(wanted_with(target, {}), read(values), at) for at in (None, live)):
         assert "marked-4711" not in f"{plan!r} {live!r}"
         assert "bWFya2Vk" not in f"{plan!r} {live!r}"
 
@@ -191,7 +196,7 @@ def stored(
 
 
 def planned(policy: Any, live: LiveSecret | None, values: dict[str, str] = PASSWORD, **target: Any) -> Plan:
-    return plan_target(wanted_with(Target(creation_policy=policy, **target), {"team": "a"}), read(values, 1), live)
+    return plan_of(wanted_with(Target(creation_policy=policy, **target), {"team": "a"}), read(values, 1), live)
 
 
 def updated(plan: Plan) -> dict[str, Any]:
@@ -268,7 +273,7 @@ def test_the_deletion_policy_decides_when_all_keys_are_gone() -> None:
 def test_values_that_are_there_and_hold_nothing_delete_nothing() -> None:
     wanted = wanted_with(Target(deletion_policy="Delete"), {})
 
-    plan = plan_target(wanted, Reading(({},)), stored({"password": "djE="}))
+    plan = plan_of(wanted, Reading(({},)), stored({"password": "djE="}))
 
     told = "secret retained: the provider has the secrets, but they hold no values"
     assert plan == Keep(message=told)
@@ -432,8 +437,8 @@ def test_a_secret_that_somebody_else_made_immutable_is_refused_when_its_data_dif
 def test_a_secret_that_another_gives_up_is_taken_over() -> None:
     wanted, live = wanted_with(Target(), {}), stored({}, owners=(OTHER,))
 
-    assert updated(plan_target(wanted, read(PASSWORD), live, "uid-other"))["metadata"]["ownerReferences"] == [OWNER]
-    assert isinstance(plan_target(wanted, read(PASSWORD), live, "uid-third"), Refuse)
+    assert updated(plan_of(wanted, read(PASSWORD), live, "uid-other"))["metadata"]["ownerReferences"] == [OWNER]
+    assert isinstance(plan_of(wanted, read(PASSWORD), live, "uid-third"), Refuse)
 
 
 def test_a_released_secret_is_the_same_without_our_marks() -> None:

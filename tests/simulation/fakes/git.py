@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
@@ -24,14 +24,15 @@ from gitops_core.adapters.git.objects import (
     edit_tree,
     encode_commit,
     encode_tree,
+    folder_path,
     make_commit,
     make_object,
     parse_commit,
     parse_tree,
 )
-from gitops_core.adapters.git.remote import folder_path, get_target, push_options
+from gitops_core.adapters.git.remote import get_target, push_options
 from gitops_core.adapters.git.signing import SigningKey, load_signer
-from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError
+from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError, TreeLost
 from gitops_core.meta import FixedTree, Revision, Sensitive, Tree
 from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature, Signer, no_commit
 
@@ -153,12 +154,14 @@ class FakeGit:
     Attributes:
         repositories: by URL.
         accesses: what the remotes were opened with, each once.
+        kept: trees that come from no commit, by the name they are kept under.
         fault: called before and after each deed: resolve, tree, search, describe, preview, push.
     """
 
     def __init__(self, fault: Fault = no_fault) -> None:
         self.repositories: dict[str, FakeRepository] = {}
         self.accesses: list[GitAccess] = []
+        self.kept: dict[str, FakeTrees] = {}
         self.fault = fault
 
     def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
@@ -167,8 +170,35 @@ class FakeGit:
             self.accesses.append(access)
         return FakeRemote(self, address.url)
 
+    def trees(self, name: str) -> FakeTrees:
+        return self.kept.setdefault(name, FakeTrees(name))
+
     async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         return FakeSigner(load_signer(kind, values, about))
+
+
+@dataclass
+class FakeTrees:
+    """Implements Trees."""
+
+    name: str
+    roots: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+
+    async def add(self, files: Mapping[str, bytes]) -> str:
+        root, _ = edit_tree(lambda _: {}, "", files, "sha256")
+        self.roots[root] = dict(files)
+        return root
+
+    async def tree(self, oid: str, path: str = "") -> Tree:
+        if oid not in self.roots:
+            raise TreeLost(f"the files {oid} of {self.name} are not kept any more")
+        inside = folder_path(path)
+        below = f"{inside}/" if inside else ""
+        files = {name.removeprefix(below): c for name, c in self.roots[oid].items() if name.startswith(below)}
+        if inside and not files:
+            raise PathNotFound(f"{self.name} has no folder {path!r} in {oid}")
+        folder, _ = edit_tree(lambda _: {}, "", files, "sha256")
+        return FixedTree(folder, dict(sorted(files.items())))
 
 
 @dataclass(frozen=True)
@@ -205,7 +235,7 @@ class FakeRemote:
         return await self._deed("describe", lambda: self._commit(revision))
 
     async def preview(self, commit: Commit) -> str:
-        return await self._deed("preview", lambda: self._edited(commit)[0])
+        return await self._deed("preview", lambda: self._edit(commit)[0])
 
     async def push(
         self,
@@ -217,7 +247,7 @@ class FakeRemote:
         options: Mapping[str, str] = {},
         ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
-        tree, objects = self._edited(commit)
+        tree, objects = self._edit(commit)
         made = await make_commit(commit, tree)
         ref, target, told = full_ref(branch, "heads"), get_target(refspec, branch), push_options(options)
 
@@ -282,7 +312,7 @@ class FakeRemote:
         files = self._tree(revision, path).files
         return tuple(sorted(name for name, content in files.items() if text.encode() in content))
 
-    def _edited(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
+    def _edit(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
         parent = self._commit(Revision("", commit.parent))
         return edit_tree(self.repository.entries, parent.tree, commit.edits, "sha1")
 

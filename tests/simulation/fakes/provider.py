@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
-from secrets_sync.api import SecretStore
-from secrets_sync.domain.extract import PropertyRule
+from secrets_sync.domain.openings import Opening
+from secrets_sync.domain.payload import Payload, SecretRef
 from secrets_sync.domain.reading import Absent
 from secrets_sync.ports import SecretProvider
 
@@ -30,7 +31,6 @@ class MemoryProvider:
     """
 
     where = "memory"
-    rule = PropertyRule.PATH
     capabilities = "ReadWrite"
 
     def __init__(self, payloads: Mapping[str, str] = {}) -> None:
@@ -53,7 +53,8 @@ class MemoryProvider:
         if self.fails is not None:
             raise self.fails
 
-    async def fetch(self, key: str, version: str = "") -> Sensitive | Absent:
+    async def fetch(self, ref: SecretRef) -> Payload | Absent:
+        key, version = ref
         await self.before_read()
         self.reads += 1
         if key in self.hangs:
@@ -63,7 +64,7 @@ class MemoryProvider:
         versions = self._versions.get(key, [])
         if not versions or (version and not 1 <= int(version) <= len(versions)):
             return Absent(self.where, key, version, "never stored, or removed")
-        return versions[int(version) - 1 if version else -1]
+        return Payload(versions[int(version) - 1 if version else -1])
 
     async def aclose(self) -> None:
         return None
@@ -75,7 +76,7 @@ class MemoryFactory:
 
     provider: MemoryProvider = field(default_factory=MemoryProvider)
 
-    async def open(self, store: SecretStore, cluster: Cluster) -> SecretProvider:
+    async def open(self, opening: Opening[Any], cluster: Cluster) -> SecretProvider:
         return self.provider
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ from gitops_core.adapters.git import GitMirrors, Limits
 from gitops_core.adapters.git.commands import GitCommands
 from gitops_core.adapters.git.mirror import KEPT, MOST_KEPT
 from gitops_core.adapters.git.reading import Readers
-from gitops_core.errors import GitError, NotLeader, PushConflict, RefNotFound
+from gitops_core.errors import GitError, NotLeader, PushConflict, RefNotFound, TreeLost
 from gitops_core.meta import Revision
 from gitops_core.ports import GitRef
 from gitops_core.runtime.leave import FENCE
@@ -335,6 +335,27 @@ async def test_old_commits_are_pruned_and_trees_in_use_are_not(tmp_path: Path, p
     assert second.commit not in kept
     assert held["a"] == b"the first"
     assert dict(await remote.tree(second)) == {"a": b"the second"}
+    await mirrors.close()
+
+
+async def test_old_files_of_no_commit_are_pruned_and_trees_in_use_are_not(tmp_path: Path) -> None:
+    mirrors = mirrors_in(tmp_path)
+    trees = mirrors.trees("OCIRepository/shop/app")
+    first, second = await trees.add({"a": b"the first"}), await trees.add({"a": b"the second"})
+    held = await trees.tree(first)
+
+    for number in range(MOST_KEPT):
+        await trees.add({"a": b"%d" % number})
+
+    mirror = BareRepository(mirror_of(tmp_path))
+    kept = await _commits_in(mirror)
+    while len(kept) > KEPT + 2:  # pruning is a chore for quiet moments
+        kept = await _commits_in(mirror)
+    assert first in kept
+    assert held["a"] == b"the first"
+    assert dict(await trees.tree(first)) == {"a": b"the first"}
+    with pytest.raises(TreeLost):
+        await trees.tree(second)
     await mirrors.close()
 
 

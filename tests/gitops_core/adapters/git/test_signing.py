@@ -27,8 +27,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from pysequoia import CipherSuite, Sig, Tsk, verify
+from pysequoia.packet import PacketPile, Tag
 
 from gitops_core.adapters.git import GitMirrors
+from gitops_core.adapters.git.keyfiles import TooSlow, refuse_slow_openpgp
 from gitops_core.adapters.git.signing import load_signer
 from gitops_core.errors import SigningFailed
 from gitops_core.meta import Sensitive
@@ -272,6 +274,58 @@ def test_a_key_file_that_is_cut_off_is_no_key(label: str, content: bytes) -> Non
 
     with pytest.raises(SigningFailed, match="is not a private key"):
         load_signer("ssh", values, "Secret default/key")
+
+
+def test_an_openpgp_key_that_takes_much_memory_to_open_is_refused_before_anything_is_computed() -> None:
+    for passes, exponent, said in (
+        (1, 30, "takes 1048576 MiB of memory, to open"),
+        (5, 16, "64 MiB of memory, 5 times"),
+    ):
+        values = {"git.asc": Sensitive(with_argon2(passes, exponent)), "passphrase": Sensitive("pass word")}
+
+        with pytest.raises(SigningFailed, match=said):
+            load_signer("gpg", values, "Secret default/key")
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(("passes", "exponent"), [(3, 16), (1, 18)])
+def test_the_memory_of_usual_openpgp_keys_is_not_too_much(version: int, passes: int, exponent: int) -> None:
+    refuse_slow_openpgp(secret_packet(version, passes, exponent), bytes([version]) + b"public")
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_each_version_of_openpgp_keys_says_its_memory_in_its_own_place(version: int) -> None:
+    with pytest.raises(TooSlow, match="takes 512 MiB"):
+        refuse_slow_openpgp(secret_packet(version, 1, 19), bytes([version]) + b"public")
+
+
+@pytest.mark.parametrize("cut", [0, 2, 10, 22])
+def test_an_openpgp_key_that_is_cut_off_is_no_key(cut: int) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        refuse_slow_openpgp(secret_packet(4, 1, 16)[: 7 + cut], b"\x04public")
+
+
+def secret_packet(version: int, passes: int, exponent: int) -> bytes:
+    """RFC 9580, 5.5.3: AEAD, AES256, OCB, the lengths of version 6, Argon2."""
+    derived = b"\x04" + b"s" * 16 + bytes([passes, 4, exponent])
+    if version == 4:
+        return b"\x04public\xfd\x09\x02" + derived + b"secret"
+    counted = b"\x09\x02" + bytes([len(derived)]) + derived
+    return b"\x06public\xfd" + bytes([len(counted)]) + counted + b"secret"
+
+
+def with_argon2(passes: int, exponent: int) -> bytes:
+    """GnuPG's key, which says that it is opened by Argon2, with 2 ** exponent KiB of memory."""
+    packets = [(packet.tag, packet.body) for packet in PacketPile.from_bytes(gnupg_key())]
+    public = bytes(Tsk.from_bytes(gnupg_key()).extract_certificate())
+    length = len(next(iter(PacketPile.from_bytes(public))).body)
+    made = b""
+    for (tag, body), number in zip(packets, (5, 13, 2), strict=True):  # the key, its user and their signature
+        if tag == Tag.SecretKey:
+            rest = body[length + 12 :]  # what stands behind usage, cipher and GnuPG's own way
+            body = body[:length] + b"\xfd\x09\x02\x04" + b"s" * 16 + bytes([passes, 4, exponent]) + rest
+        made += bytes([0xC0 | number, 0xFF]) + len(body).to_bytes(4, "big") + body
+    return made
 
 
 def test_an_openpgp_key_that_cannot_sign_is_said_without_showing_it() -> None:

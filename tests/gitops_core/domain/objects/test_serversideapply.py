@@ -92,7 +92,7 @@ def manifest(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def applied(live: dict[str, Any] | None, content: dict[str, Any], name: str, *, force: bool = True) -> dict[str, Any]:
-    result = apply(live or EMPTY, manifest(content), writer(name), force=force, empty=EMPTY)
+    result = apply(live or EMPTY, manifest(content), writer(name), force=force, empty=EMPTY, complete=dict)
     return {**result, "metadata": {**result["metadata"], "uid": "1"}}
 
 

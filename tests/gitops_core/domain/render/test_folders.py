@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gitops_core.domain.render.folders import is_plain, list_manifests, list_resources
 from gitops_core.domain.sources.ignore import SelectedTree, ignore_rules
-from gitops_core.domain.sync.progress import go_duration, with_attempt
+from gitops_core.domain.sync.durations import go_duration
+from gitops_core.domain.sync.history import with_attempt
 from gitops_core.meta import FixedTree, seconds
 from tests.simulation.loop import BEGINNING
 

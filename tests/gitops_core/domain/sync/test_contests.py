@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from gitops_core.api import GitRepository, Kustomization
+from gitops_core.api import Artifact, Kustomization
 from gitops_core.domain.sync.contests import has_come_to_its_source, shared, told
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.schema import from_manifest
@@ -30,22 +31,10 @@ def holding(name: str, *ids: str) -> Kustomization:
     return kustomization(name, status={"inventory": {"entries": [{"id": each, "v": "v1"} for each in ids]}})
 
 
-def source(revision: str | None) -> GitRepository:
-    artifact = {
-        "path": "p",
-        "url": "http://a.invalid/p",
-        "revision": revision,
-        "digest": f"sha256:{'0' * 64}",
-        "lastUpdateTime": "2026-01-01T00:00:00Z",
-    }
-    manifest = {
-        "apiVersion": "source.toolkit.fluxcd.io/v1",
-        "kind": "GitRepository",
-        "metadata": {"name": "r", "namespace": "team"},
-        "spec": {"interval": "1m", "url": "https://git.example.com/fleet"},
-        "status": {} if revision is None else {"artifact": artifact},
-    }
-    return from_manifest(GitRepository, manifest)
+def artifact(revision: str) -> Artifact:
+    found = datetime(2026, 1, 1, tzinfo=UTC)
+    url, digest = "http://a.invalid/p", f"sha256:{'0' * 64}"
+    return Artifact(path="p", url=url, revision=revision, digest=digest, last_update_time=found)
 
 
 def config_maps(count: int) -> list[ObjectRef]:
@@ -70,12 +59,14 @@ def test_shared_is_what_stands_in_the_others_inventory_in_whatever_version() -> 
         (kustomization("a", status={}, deletionTimestamp="2026-01-01T00:00:00Z"), FIRST, False),
         (kustomization("a", status={"lastAppliedRevision": ""}), FIRST, False),
         (kustomization("a", status={}), None, False),
+        (kustomization("a", status={"lastAppliedRevision": "6.5.3"}), "6.5.3", True),
+        (kustomization("a", status={"lastAppliedRevision": "6.5.3"}), "6.5.30", False),
     ],
 )
 def test_it_counts_when_it_has_applied_its_source_as_both_are_now(
     other: Kustomization, revision: str | None, expected: bool
 ) -> None:
-    assert has_come_to_its_source(other, source(revision)) == expected
+    assert has_come_to_its_source(other, artifact(revision) if revision is not None else None) == expected
 
 
 def test_without_its_source_it_does_not_count() -> None:

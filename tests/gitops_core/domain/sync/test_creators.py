@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from gitops_core.domain.sync.creators import blank, holds_others, is_adopted, may_be_deleted
-from gitops_core.domain.sync.labels import owner_labels
+from gitops_core.domain.sync.owners import kustomization
 from gitops_core.meta import Kind, Manifest, ObjectKey
 
-OWNER = ObjectKey("flux-system", "apps")
+OWNER = kustomization(ObjectKey("flux-system", "apps"))
 MARK = "sealoop.dev/created-by"
 OURS = {"manager": "sealoop", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1"}
 MARKED: dict[str, Any] = {"f:metadata": {"f:annotations": {".": {}, f"f:{MARK}": {}}}}
@@ -118,8 +118,8 @@ def test_adopted_is_what_was_there_before_and_was_not_applied_by_the_same_one() 
 
     assert is_adopted(foreign, OWNER)
     assert is_adopted({**foreign, "metadata": {**foreign["metadata"], "labels": {"team": "a"}}}, OWNER)
-    assert is_adopted(namespace(owner="flux-system/other", labels=owner_labels(ObjectKey("a", "other"))), OWNER)
+    assert is_adopted(namespace(owner="flux-system/other", labels=kustomization(ObjectKey("a", "other")).mark), OWNER)
     assert not is_adopted(None, OWNER)
     assert not is_adopted(namespace(), OWNER)
-    assert not is_adopted({**foreign, "metadata": {**foreign["metadata"], "labels": owner_labels(OWNER)}}, OWNER)
+    assert not is_adopted({**foreign, "metadata": {**foreign["metadata"], "labels": OWNER.mark}}, OWNER)
     assert not is_adopted({**foreign, "kind": "ConfigMap"}, OWNER)

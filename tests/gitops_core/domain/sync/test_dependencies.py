@@ -90,6 +90,18 @@ def test_a_dependency_on_the_same_source_has_applied_the_same_revision() -> None
     assert why_not_ready(kustomization("apps"), key("base"), elsewhere, "main@sha1:" + "b" * 40) == ""
 
 
+def test_sources_of_two_kinds_with_one_name_are_two_sources() -> None:
+    base = kustomization("base", sourceRef={"kind": "OCIRepository", "name": "r"})
+
+    assert why_not_ready(kustomization("apps"), key("base"), base, "main@sha1:" + "b" * 40) == ""
+
+
+def test_a_namespace_that_is_said_and_one_that_is_not_make_one_source() -> None:
+    base = kustomization("base", sourceRef={"kind": "GitRepository", "name": "r", "namespace": "default"})
+
+    assert why_not_ready(kustomization("apps"), key("base"), base, "other").endswith("revision is not up to date")
+
+
 def test_a_dependency_that_is_not_there_is_named() -> None:
     why = why_not_ready(kustomization("apps"), key("base"), None, "main@sha1:" + "a" * 40)
 

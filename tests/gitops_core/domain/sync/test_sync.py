@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.sync import inventory, labels, stages
-from gitops_core.domain.sync.plan import plan_sync
+from gitops_core.domain.sync import inventory, stages
+from gitops_core.domain.sync import plan as plans
+from gitops_core.domain.sync import takeover as takeovers
+from gitops_core.domain.sync.owners import kustomization
+from gitops_core.domain.sync.ownership import with_metadata
 from gitops_core.domain.sync.prunelimit import LIMIT, PruneGuarded, PruneLimit, confirmations
-from gitops_core.domain.sync.takeover import takeover_patch
 from gitops_core.errors import StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 
@@ -29,7 +32,10 @@ names = st.from_regex(r"\A[a-z0-9]([-a-z0-9.:]{0,8}[a-z0-9])?\Z")
 refs = st.builds(ObjectRef, st.sampled_from(KINDS), st.builds(ObjectKey, st.sampled_from(["", "shop", "a-b"]), names))
 inventories = st.lists(refs, max_size=8, unique=True)
 OWNER = ObjectKey("default", "apps")
+OURS = kustomization(OWNER)
 LABEL = "kustomize.toolkit.fluxcd.io"
+plan_sync = functools.partial(plans.plan_sync, ownership=OURS)
+takeover_patch = functools.partial(takeovers.takeover_patch, ownership=OURS)
 
 
 def manifest(ref: ObjectRef, **annotations: str) -> Manifest:
@@ -267,6 +273,21 @@ def test_at_a_revision_that_was_applied_a_generation_of_the_spec_is_confirmed() 
     assert confirmations(revision, {revision}, 7) == (f"{revision}#7", f"{commit}#7", f"sha1:{commit}#7")
 
 
+@pytest.mark.parametrize(
+    ("revision", "names"),
+    [
+        (f"v1@sha256:{'c' * 64}", {f"v1@sha256:{'c' * 64}", "c" * 64, f"sha256:{'c' * 64}"}),
+        (f"sha512:{'c' * 128}", {"c" * 128, f"sha512:{'c' * 128}"}),
+        ("6.5.3+build.1", {"6.5.3+build.1"}),
+        ("a:b", {"a:b"}),
+        ("v1@", {"v1@"}),
+        ("v1@sha256:", {"v1@sha256:"}),
+    ],
+)
+def test_a_revision_of_any_source_is_confirmed_by_itself_or_its_whole_checksum(revision: str, names: set[str]) -> None:
+    assert set(confirmations(revision, (), 7)) == names
+
+
 @given(refs, st.sampled_from(["disabled", "Disabled", "DISABLED"]))
 def test_an_object_that_is_not_to_be_reconciled_stays_in_the_inventory(ref: ObjectRef, value: str) -> None:
     plan = plan_sync([manifest(ref, **{f"{LABEL}/reconcile": value})], [ref], prune=True)
@@ -277,14 +298,14 @@ def test_an_object_that_is_not_to_be_reconciled_stays_in_the_inventory(ref: Obje
 
 
 def test_only_what_carries_our_labels_may_be_pruned() -> None:
-    live = labels.with_metadata(manifest(ObjectRef(KINDS[0], OWNER)), labels.owner_labels(OWNER), {})
+    live = OURS.marked(manifest(ObjectRef(KINDS[0], OWNER)))
 
-    assert labels.may_be_pruned(live, OWNER)
-    assert not labels.may_be_pruned(live, ObjectKey("default", "other"))
-    assert not labels.may_be_pruned(live, ObjectKey("other", "apps"))
+    assert OURS.may_prune(live)
+    assert not kustomization(ObjectKey("default", "other")).may_prune(live)
+    assert not kustomization(ObjectKey("other", "apps")).may_prune(live)
     for key, value in (("prune", "disabled"), ("reconcile", "Disabled"), ("ssa", "ignore")):
-        assert not labels.may_be_pruned(labels.with_metadata(live, {}, {f"{LABEL}/{key}": value}), OWNER)
-        assert not labels.may_be_pruned(labels.with_metadata(live, {f"{LABEL}/{key}": value}, {}), OWNER)
+        assert not OURS.may_prune(with_metadata(live, {}, {f"{LABEL}/{key}": value}))
+        assert not OURS.may_prune(with_metadata(live, {f"{LABEL}/{key}": value}, {}))
 
 
 def entry(manager: str, operation: str, **fields: Any) -> dict[str, Any]:

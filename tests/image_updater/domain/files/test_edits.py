@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from image_updater.api import ImageRef
-from image_updater.domain.files.edits import Edit, Splice, read_by_comparing, read_by_counting, splice
+from image_updater.domain.files.edits import Splice, read_by_comparing, read_by_counting, splice
 from image_updater.domain.files.markers import Unparsable, setter_of
-from image_updater.domain.files.plan import Sighting, plan_commit, setters
-from image_updater.domain.files.readings import find_markers
+from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.readings import Reading, find_markers
 from image_updater.domain.files.scalars import reads_as_text, spell
+from image_updater.domain.files.sightings import Sighting
 
 slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
 
@@ -23,6 +24,11 @@ MARK = '# {"$imagepolicy": "shop:app:tag"}'
 
 def edited(text: str) -> str:
     return plan_commit({"f.yaml": text.encode()}, VALUES).edits.get("f.yaml", text.encode()).decode()
+
+
+def with_edits(text: str, before: Reading, edits: dict[int, str]) -> str:
+    places = (place for place in before.places if place.start in edits)
+    return splice(text, (Splice(p.start, p.end, spell(edits[p.start], p.style)) for p in places))
 
 
 def state(text: str) -> list[Sighting]:
@@ -124,7 +130,7 @@ def test_objects_are_named_also_in_lists_and_arrays() -> None:
     array = f"-{item[1:]}"
 
     for text in (pod, listed, array):
-        (marked,) = find_markers(text).marked
+        (marked,) = find_markers(text).places
         assert marked.object == ("v1", "Pod", "one", "shop")
 
 
@@ -205,8 +211,8 @@ SET = st.sampled_from(
 def test_counting_proves_the_same_as_comparing(pieces: list[str], crlf: bool, values: list[str]) -> None:
     text = "".join(pieces).replace("MARK", MARK).replace("\n", "\r\n" if crlf else "\n")
     before = find_markers(text)
-    edits = {m.start: Edit(m, values[i % len(values)]) for i, m in enumerate(before.marked) if i % 3 != 2}
-    result = splice(text, (Splice(m.start, m.end, spell(value, m.style)) for m, value in edits.values()))
+    edits = {place.start: values[i % len(values)] for i, place in enumerate(before.places) if i % 3 != 2}
+    result = with_edits(text, before, edits)
 
     after = read_by_counting(text, result, before, edits)
 
@@ -218,8 +224,8 @@ def test_counting_proves_the_same_as_comparing(pieces: list[str], crlf: bool, va
 def test_values_on_one_line_are_proven_by_counting(text: str) -> None:
     text = text.replace("MARK", MARK)
     before = find_markers(text)
-    edits = {m.start: Edit(m, "ghcr.io/org/app:2.0.0") for m in before.marked}
-    result = splice(text, (Splice(m.start, m.end, spell(value, m.style)) for m, value in edits.values()))
+    edits = {place.start: "ghcr.io/org/app:2.0.0" for place in before.places}
+    result = with_edits(text, before, edits)
 
     assert edits
     assert read_by_counting(text, result, before, edits) == find_markers(result)
@@ -232,7 +238,7 @@ def test_values_on_one_line_are_proven_by_counting(text: str) -> None:
 @given(st.text(alphabet=" \n\r\t:-#[]{},&*!|>'\"%@ab1é😀" + MARK, max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        found = find_markers(text).marked
+        found = find_markers(text).places
     except Unparsable:
         return
     for marked in found:

@@ -209,11 +209,11 @@ def test_documents_read_one_by_one_say_what_the_whole_says(pieces: list[str]) ->
     text = "".join(pieces)
     tokens = [match.start() for match in re.finditer(re.escape(SCREEN), text)]
     try:
-        whole = walk(text, tokens).marked
+        whole = walk(text, tokens).places
     except Unparsable:
         return
 
-    assert find_markers(text).marked == whole
+    assert find_markers(text).places == whole
 
 
 @slowly

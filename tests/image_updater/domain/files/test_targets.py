@@ -17,7 +17,8 @@ from image_updater.domain.files.leaves_json import JSON
 from image_updater.domain.files.leaves_toml import TOML
 from image_updater.domain.files.leaves_yaml import YAML
 from image_updater.domain.files.markers import Unparsable
-from image_updater.domain.files.plan import CommitPlan, plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.sightings import CommitPlan
 from image_updater.domain.files.targets import DeclaredTarget
 
 slowly = settings(deadline=None, max_examples=60)  # a busy machine is no failure
@@ -252,7 +253,7 @@ def test_marked_parts_of_an_image_move_together_or_not_at_all(marked: dict[str, 
     lines = [f'  {key}: {text} # {{"$imagepolicy": "shop:{setter}"}}' for key, (text, setter) in marked.items()]
     text = "\n".join(["images:", "- name: x", *lines, ""]).encode()
 
-    found = plan_commit({"a.yaml": text}, VALUES, hold=lambda spot: "somebody" if spot.setter == stuck else "")
+    found = plan_commit({"a.yaml": text}, VALUES, hold=lambda change: "somebody" if change.setter == stuck else "")
 
     assert not found.edits
     assert {s.state for s in found.sightings} == {"held"}
@@ -282,6 +283,33 @@ def test_a_marker_and_a_target_of_two_policies_leave_the_value_alone() -> None:
 
     assert not found.edits
     assert [s.state for s in found.sightings] == ["ambiguous", "ambiguous"]
+
+
+@slowly
+@given(
+    st.sampled_from(["1.0", "7", "2.0.0", "org/web:6", "sha256:0", "{{ .Values.x }}"]),
+    st.sampled_from(["'", '"']),
+    st.sampled_from(["app", "web", "nobody"]),
+    st.sampled_from(["image", "tag", "name", "digest"]),
+    st.sampled_from(["", "somebody holds it"]),
+)
+def test_a_marker_a_target_and_both_make_the_same_of_a_value(
+    value: str, quote: str, policy: str, part: str, cause: str
+) -> None:
+    setter = f"shop:{policy}" + ("" if part == "image" else f":{part}")
+    bare = f"x: 1\na: {quote}{value}{quote}"
+    marked = f'{bare} # {{"$imagepolicy": "{setter}"}}'
+    declared = [DeclaredTarget("shop", at("a", policy=policy, value=part))]
+
+    by_marker = plan_commit({"a.yaml": marked.encode()}, VALUES, hold=lambda _: cause)
+    by_target = plan_commit({"a.yaml": bare.encode()}, VALUES, hold=lambda _: cause, targets=declared)
+    by_both = plan_commit({"a.yaml": marked.encode()}, VALUES, hold=lambda _: cause, targets=declared)
+
+    assert by_marker == by_both
+    assert by_marker.sightings == by_target.sightings
+    assert by_marker.changes == by_target.changes
+    edited = by_marker.edits.get("a.yaml", marked.encode())
+    assert edited == by_target.edits.get("a.yaml", bare.encode()) + marked[len(bare) :].encode()
 
 
 names = st.text(alphabet="ab.é-_ \"'\\", max_size=4)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_updater.api import ImagePolicy, ImageRef
-from image_updater.domain.files.markers import ObjectIdentifier
-from image_updater.domain.files.plan import Change, CommitPlan, Sighting, Spot, plan_commit, setters
+from image_updater.domain.files.plan import plan_commit, setters
+from image_updater.domain.files.sightings import Change, CommitPlan, Sighting
 from image_updater.domain.forges.proposals import (
     LABEL,
     Bump,
@@ -140,7 +140,7 @@ def test_nothing_breaks_out_of_its_place(new: dict[str, str], old: dict[str, str
     images = {"default:app": bump(labels=new, before=old, rule=rule)}
     plan = CommitPlan(
         {},
-        (Change(path, ObjectIdentifier(), path, rule, "default:app"),),
+        (Change(path, "default:app", path, rule),),
         (Sighting(path, 3, "default:app", path, rule, "pending"),),
     )
 
@@ -312,22 +312,22 @@ def test_a_closed_one_means_not_this_version() -> None:
 
     assert no == {Version("default:app", "1.2.0")}
     hold = hold_refused("default", IMAGES, no)
-    assert "1.2.0 was closed" in hold(Spot("a.yaml", "default:app", "1", "2"))
-    assert "1.2.0 was closed" in hold(Spot("a.yaml", "default:app:tag", "1", "2"))
-    assert hold(Spot("a.yaml", "default:web", "1", "2")) == ""
+    assert "1.2.0 was closed" in hold(Change("a.yaml", "default:app", "1", "2"))
+    assert "1.2.0 was closed" in hold(Change("a.yaml", "default:app:tag", "1", "2"))
+    assert hold(Change("a.yaml", "default:web", "1", "2")) == ""
     newer = {"app": ImageRef(name=APP.name, tag="1.3.0")}
-    assert hold_refused("default", newer, no)(Spot("a.yaml", "default:app", "1", "2")) == ""
+    assert hold_refused("default", newer, no)(Change("a.yaml", "default:app", "1", "2")) == ""
 
 
 def test_only_the_digest_that_was_refused_is() -> None:
     first, second = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-    spot = Spot("a.yaml", "default:app", "1", "2")
+    change = Change("a.yaml", "default:app", "1", "2")
     no = frozenset({Version("default:app", "1.2.0", first)})
 
-    assert hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=first)}, no)(spot)
-    assert not hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, no)(spot)
+    assert hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=first)}, no)(change)
+    assert not hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, no)(change)
     anything = frozenset({Version("default:app", "1.2.0")})
-    assert hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, anything)(spot)
+    assert hold_refused("default", {"app": ImageRef(name=APP.name, tag="1.2.0", digest=second)}, anything)(change)
 
 
 def test_open_merged_and_foreign_ones_refuse_nothing() -> None:

@@ -19,7 +19,7 @@ from image_updater.api import (
     UpdateGuard,
     UpdateWindow,
 )
-from image_updater.domain.files.plan import CommitPlan, Sighting, Spot
+from image_updater.domain.files.sightings import Change, CommitPlan, Sighting
 from image_updater.domain.guards.gates import (
     APPROVE,
     Gatekeeper,
@@ -55,11 +55,13 @@ def guard(
     return from_manifest(UpdateGuard, manifest)
 
 
-def spot(current: str, desired: str = "r.io/app:1.1.0", setter: str = "shop:app", file: str = "a.yaml") -> Spot:
-    return Spot(file, setter, current, desired)
+def change(current: str, desired: str = "r.io/app:1.1.0", setter: str = "shop:app", file: str = "a.yaml") -> Change:
+    return Change(file, setter, current, desired)
 
 
-def hold(change: Spot, *guards: UpdateGuard, of: ImagePolicy | None = None, reverted: tuple[Reverted, ...] = ()) -> str:
+def hold(
+    change: Change, *guards: UpdateGuard, of: ImagePolicy | None = None, reverted: tuple[Reverted, ...] = ()
+) -> str:
     return Gatekeeper(make_gates([of or policy()], guards), NOW, reverted).hold(change)
 
 
@@ -130,23 +132,23 @@ def test_a_guard_that_cannot_be_read_is_a_fault_and_not_an_exception() -> None:
         "UpdateGuard 'worse'",
         "UpdateGuard 'worse'",
     ]
-    assert hold(spot("r.io/app:1.0.0"), worse) == faults[1]
+    assert hold(change("r.io/app:1.0.0"), worse) == faults[1]
 
 
 def test_without_guards_nothing_is_held() -> None:
-    assert hold(spot("r.io/app:9.9.9")) == ""
-    assert hold(spot("r.io/app:9.9.9"), guard(suspend=True)) == ""
+    assert hold(change("r.io/app:9.9.9")) == ""
+    assert hold(change("r.io/app:9.9.9"), guard(suspend=True)) == ""
 
 
 def test_downgrades_are_held_unless_every_guard_allows_them() -> None:
-    newer = spot("r.io/app:1.2.0")
+    newer = change("r.io/app:1.2.0")
 
     assert hold(newer, guard()) == "1.1.0 is older than 1.2.0, and no guard allows a downgrade"
-    assert hold(spot("1.2.0", "1.1.0", "shop:app:tag"), guard()) != ""
+    assert hold(change("1.2.0", "1.1.0", "shop:app:tag"), guard()) != ""
     assert hold(newer, guard(allowDowngrade=True)) == ""
     assert hold(newer, guard(allowDowngrade=True), guard("other")) != ""
     for other in ("r.io/app:1.0.0", "r.io/app:latest", "r.io/app", "localhost:5000/app", "r.io/app@sha256:abc"):
-        assert hold(spot(other), guard()) == ""
+        assert hold(change(other), guard()) == ""
 
 
 def test_a_policy_compares_as_it_chooses() -> None:
@@ -158,7 +160,7 @@ def test_a_policy_compares_as_it_chooses() -> None:
 
 
 def test_time_holds_a_bump_and_says_until_when() -> None:
-    bump = spot("r.io/app:1.0.0")
+    bump = change("r.io/app:1.0.0")
     frozen = guard("freeze", freezes=[{"end": LATER.isoformat(), "reason": "fair"}])
 
     assert hold(bump, guard(windows=[{"schedule": "0 15 * * *", "duration": "1h"}])) == (
@@ -179,7 +181,7 @@ def test_time_holds_a_bump_and_says_until_when() -> None:
 
 
 def test_a_bump_waits_for_a_yes() -> None:
-    bump, wanted = spot("r.io/app:1.0.0"), guard(approvals={})
+    bump, wanted = change("r.io/app:1.0.0"), guard(approvals={})
 
     assert hold(bump, wanted) == f"1.1.0 waits for approval: annotation {APPROVE}: 1.1.0 on the ImagePolicy"
     assert hold(bump, wanted, of=policy(annotations={APPROVE: "1.0.0"})) != ""
@@ -194,17 +196,17 @@ def test_a_bump_waits_for_a_yes() -> None:
 
 def test_a_value_that_a_person_set_back_stays_until_another_is_chosen() -> None:
     reverted = (Reverted(file="a.yaml", setter="shop:app", refused="r.io/app:1.1.0"),)
-    bump = spot("r.io/app:1.0.0")
+    bump = change("r.io/app:1.0.0")
 
     assert hold(bump, guard(), reverted=reverted).startswith("somebody set it back from r.io/app:1.1.0")
-    assert hold(bump._replace(desired="r.io/app:1.2.0"), guard(), reverted=reverted) == ""
+    assert hold(bump._replace(new="r.io/app:1.2.0"), guard(), reverted=reverted) == ""
     assert hold(bump._replace(file="b.yaml"), guard(), reverted=reverted) == ""
     assert hold(bump, guard(allowReverted=True), reverted=reverted) == ""
     assert hold(bump, reverted=reverted) == ""
 
 
 def test_a_pin_asks_for_a_downgrade() -> None:
-    back = spot("r.io/app:1.2.0")
+    back = change("r.io/app:1.2.0")
 
     assert hold(back, guard()) == "1.1.0 is older than 1.2.0, and no guard allows a downgrade"
     assert hold(back, guard(pins=[{"tag": "1.1.0"}])) == ""
@@ -217,9 +219,9 @@ def test_a_quarantined_image_is_taken_back_through_closed_gates() -> None:
     record = {"policy": "app", "tag": "1.2.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
     shut = guard(status={"quarantine": [record]}, freezes=[{}], approvals={}, holds=[{}])
 
-    assert hold(spot("r.io/app:1.2.0"), shut) == ""
-    assert hold(spot("1.2.0", "1.1.0", "shop:app:tag"), shut) == ""
-    assert hold(spot("r.io/app:1.0.0"), shut) != ""
+    assert hold(change("r.io/app:1.2.0"), shut) == ""
+    assert hold(change("1.2.0", "1.1.0", "shop:app:tag"), shut) == ""
+    assert hold(change("r.io/app:1.0.0"), shut) != ""
 
 
 def test_an_image_that_never_ran_before_a_quarantined_one_is_no_way_back() -> None:
@@ -228,11 +230,11 @@ def test_an_image_that_never_ran_before_a_quarantined_one_is_no_way_back() -> No
     known = {**record, "previousTag": "1.0.0", "previousDigest": "sha256:good"}
     open_, shut = guard(status={"quarantine": [known]}), guard(status={"quarantine": [known]}, holds=[{}])
 
-    assert hold(spot("r.io/app:1.2.0"), shut) == "1.1.0 is older than 1.2.0, and no guard allows a downgrade"
-    assert hold(spot("r.io/app:1.2.0"), open_) == "1.1.0 is older than 1.2.0, and no guard allows a downgrade"
-    assert hold(spot("r.io/app:1.2.0", "r.io/app:1.0.0"), shut, of=policy(tag="1.0.0")) == ""
+    assert hold(change("r.io/app:1.2.0"), shut) == "1.1.0 is older than 1.2.0, and no guard allows a downgrade"
+    assert hold(change("r.io/app:1.2.0"), open_) == "1.1.0 is older than 1.2.0, and no guard allows a downgrade"
+    assert hold(change("r.io/app:1.2.0", "r.io/app:1.0.0"), shut, of=policy(tag="1.0.0")) == ""
     other = policy(tag="1.0.0", digest="sha256:other")
-    assert hold(spot("r.io/app:1.2.0", "r.io/app:1.0.0@sha256:other"), shut, of=other) != ""
+    assert hold(change("r.io/app:1.2.0", "r.io/app:1.0.0@sha256:other"), shut, of=other) != ""
 
 
 def test_a_moved_tag_is_taken_back_by_its_digest_through_closed_gates() -> None:
@@ -240,9 +242,9 @@ def test_a_moved_tag_is_taken_back_by_its_digest_through_closed_gates() -> None:
     record = {"policy": "app", "tag": "1.1.0", "digest": bad, "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
     shut, chosen = guard(status={"quarantine": [record]}, holds=[{}]), policy(tag="1.1.0", digest=good)
 
-    assert hold(spot(f"r.io/app:1.1.0@{bad}", f"r.io/app:1.1.0@{good}"), shut, of=chosen) == ""
-    assert hold(spot(bad, good, "shop:app:digest"), shut, of=chosen) == ""
-    assert hold(spot(f"r.io/app:1.1.0@sha256:{'c' * 64}", f"r.io/app:1.1.0@{good}"), shut, of=chosen) != ""
+    assert hold(change(f"r.io/app:1.1.0@{bad}", f"r.io/app:1.1.0@{good}"), shut, of=chosen) == ""
+    assert hold(change(bad, good, "shop:app:digest"), shut, of=chosen) == ""
+    assert hold(change(f"r.io/app:1.1.0@sha256:{'c' * 64}", f"r.io/app:1.1.0@{good}"), shut, of=chosen) != ""
 
 
 def test_a_tag_that_came_back_as_another_image_is_not_the_quarantined_one() -> None:
@@ -251,39 +253,39 @@ def test_a_tag_that_came_back_as_another_image_is_not_the_quarantined_one() -> N
     again = ImageRef(name="r.io/app", tag="1.2.0", digest="sha256:other")
     chosen = msgspec.structs.replace(policy(), status=msgspec.structs.replace(status, observed_previous_ref=again))
 
-    assert hold(spot("r.io/app:1.2.0"), shut) == ""
-    assert hold(spot("r.io/app:1.2.0"), shut, of=chosen).startswith("1.1.0 is older than 1.2.0")
+    assert hold(change("r.io/app:1.2.0"), shut) == ""
+    assert hold(change("r.io/app:1.2.0"), shut, of=chosen).startswith("1.1.0 is older than 1.2.0")
 
 
 def test_an_image_of_a_quarantined_tag_is_taken_back_only_if_it_is_that_image() -> None:
     record = {"policy": "app", "tag": "1.2.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
     shut = guard(status={"quarantine": [{**record, "digest": "sha256:bad"}]}, holds=[{}])
 
-    assert hold(spot("r.io/app:1.2.0@sha256:bad"), shut) == ""
-    assert hold(spot("r.io/app:1.2.0"), shut) == ""  # it may be that one
-    assert hold(spot("r.io/app:1.2.0@sha256:good"), shut) != ""
+    assert hold(change("r.io/app:1.2.0@sha256:bad"), shut) == ""
+    assert hold(change("r.io/app:1.2.0"), shut) == ""  # it may be that one
+    assert hold(change("r.io/app:1.2.0@sha256:good"), shut) != ""
 
 
 def test_from_a_quarantined_image_to_a_newer_one_is_a_bump_like_any_other() -> None:
     record = {"policy": "app", "tag": "1.0.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
     failed = {"quarantine": [record]}
 
-    assert hold(spot("r.io/app:1.0.0"), guard(status=failed)) == ""
-    assert hold(spot("r.io/app:1.0.0"), guard(status=failed, holds=[{}])) == "updates are held"
-    assert hold(spot("r.io/app:1.0.0"), guard(status=failed, approvals={})).startswith("1.1.0 waits for approval")
+    assert hold(change("r.io/app:1.0.0"), guard(status=failed)) == ""
+    assert hold(change("r.io/app:1.0.0"), guard(status=failed, holds=[{}])) == "updates are held"
+    assert hold(change("r.io/app:1.0.0"), guard(status=failed, approvals={})).startswith("1.1.0 waits for approval")
 
 
 # groups
 
 
-def world(*states: tuple[str, str, str]) -> Callable[[Callable[[Spot], str]], CommitPlan]:
+def world(*states: tuple[str, str, str]) -> Callable[[Callable[[Change], str]], CommitPlan]:
     """A planner of places: setter, current and desired tag."""
 
-    def plan(hold: Callable[[Spot], str]) -> CommitPlan:
+    def plan(hold: Callable[[Change], str]) -> CommitPlan:
         seen = []
         for number, (setter, current, desired) in enumerate(states):
             file = f"{number}.yaml"
-            cause = hold(Spot(file, setter, current, desired)) if current != desired else ""
+            cause = hold(Change(file, setter, current, desired)) if current != desired else ""
             state = "applied" if current == desired else "held" if cause else "pending"
             seen.append(Sighting(file, 1, setter, current, desired, state, cause))  # type: ignore[arg-type]
         return CommitPlan({}, (), tuple(seen))
@@ -355,7 +357,7 @@ def test_thousands_of_places_behind_one_window_ask_its_schedule_once() -> None:
     keeper = Gatekeeper(make_gates([policy()], [guard(windows=rare)]), NOW)
     began = time.thread_time()
 
-    held = {keeper.hold(spot("r.io/app:1.0.0", file=f"f{n}.yaml")) for n in range(20_000)}
+    held = {keeper.hold(change("r.io/app:1.0.0", file=f"f{n}.yaml")) for n in range(20_000)}
 
     assert len(held) == 1
     assert "no update window" in held.pop()

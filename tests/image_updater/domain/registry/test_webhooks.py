@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_updater.domain.registry.webhooks import PayloadInvalid, PushedTag, pushed_tags
+from gitops_core.errors import PayloadInvalid
+from image_updater.domain.registry.webhooks import PushedTag, pushed_tags
 
 DIGEST = f"sha256:{'b' * 64}"
 JSON = {"content-type": "application/json"}

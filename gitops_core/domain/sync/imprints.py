@@ -1,0 +1,44 @@
+"""An object as our apply left it, in a few bytes: how what is still so is told from what somebody changed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import msgspec
+
+from gitops_core.domain.objects.fieldmanagers import entries_of
+from gitops_core.meta import Manifest
+
+
+class Imprint(NamedTuple):
+    """`state` covers all of an object but its status and what every write changes."""
+
+    uid: str
+    resource_version: str
+    state: bytes
+
+
+def imprint_of(live: Manifest) -> Imprint:
+    metadata = live["metadata"]
+    entries = [
+        {name: value for name, value in entry.items() if name != "time"}
+        for entry in entries_of(live)
+        if not entry.get("subresource")
+    ]
+    rest = {name: value for name, value in metadata.items() if name not in ("resourceVersion", "managedFields")}
+    state = {**live, "metadata": rest, "status": None, "managedFields": entries}
+    digest = hashlib.sha256(msgspec.json.encode(state, order="deterministic")).digest()
+    return Imprint(metadata.get("uid", ""), version_of(live), digest)
+
+
+def imprint_if_settled(live: Manifest, known: Imprint | None) -> Imprint | None:
+    """The imprint of `live` if it is as `known` says: its version first, because the rest takes longer to compare."""
+    if known is None or live["metadata"].get("uid") != known.uid:
+        return None
+    imprint = known if version_of(live) == known.resource_version else imprint_of(live)
+    return imprint if imprint.state == known.state else None
+
+
+def version_of(live: Manifest) -> str:
+    return str(live["metadata"].get("resourceVersion", ""))

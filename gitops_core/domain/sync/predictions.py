@@ -1,0 +1,119 @@
+"""What an apply makes of each object, known before anything is written.
+
+The same answer feeds the apply, whoever shows a plan, and whoever compares a cluster with Git:
+
+    change        live                      predicted
+    created       None                      as it will be; None: its kind or namespace comes with the same plan
+    configured    as it is                  as it will be, before kubectl's fields are taken over
+    unchanged     as it is                  the same
+    skipped       as it is                  the same
+    None          as it is; None: not read  as it will be; None: not tried
+
+None as a change says that only the apply tells: an object that is there was tried and not read, or read and not tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from gitops_core.domain.objects.fieldmanagers import entries_of, is_by
+from gitops_core.domain.sync.creators import as_created
+from gitops_core.domain.sync.imprints import Imprint, imprint_if_settled, imprint_of, version_of
+from gitops_core.domain.sync.ownership import Ownership
+from gitops_core.domain.sync.plan import Action
+from gitops_core.domain.sync.takeover import takeover_patch
+from gitops_core.meta import Manifest, ObjectRef
+
+Change = Literal["created", "configured", "unchanged", "skipped"]
+CHANGES = ("created", "configured")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Attributes:
+    imprint: of `live`, where that is as our last apply left it.
+    """
+
+    action: Action
+    change: Change | None = None
+    live: Manifest | None = None
+    predicted: Manifest | None = None
+    imprint: Imprint | None = None
+
+    @property
+    def ref(self) -> ObjectRef:
+        return self.action.ref
+
+    @property
+    def base(self) -> Manifest | None:
+        """What the apply starts from, as far as it is known: a trial's answer has the versions of the live object."""
+        if self.change == "created":
+            return None
+        return self.live if self.predicted is None else _timeless(self.live or self.predicted)
+
+
+Predictions = Mapping[ObjectRef, Prediction]
+
+
+class Applied(NamedTuple):
+    """One object after its apply: as the API server returned it, and what that changed.
+
+    `is_adopted` says that it is a Namespace or definition of somebody else, which we apply from now on.
+    """
+
+    ref: ObjectRef
+    live: Manifest
+    change: Change
+    imprint: Imprint
+    is_adopted: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.ref} {self.change}"
+
+
+def predict_from_reading(
+    action: Action, live: Manifest | None, known: Imprint | None, ownership: Ownership
+) -> Prediction:
+    """Predict from what is there alone; `known` is the imprint of our last apply of the same manifest."""
+    if live is None:
+        return Prediction(action, "created")
+    if ownership.is_left_alone(action.manifest, live):
+        return Prediction(action, "skipped", live, live)
+    if (imprint := imprint_if_settled(live, known)) is not None:
+        return Prediction(action, "unchanged", live, live, imprint)
+    return Prediction(action, None, live)
+
+
+def predict_from_trial(action: Action, answer: Manifest, live: Manifest | None, ownership: Ownership) -> Prediction:
+    """Predict from the answer of a dry-run, and from the object where it was read."""
+    if not version_of(answer):
+        return Prediction(action, "created", None, as_created(answer, ownership))
+    if live is None:
+        return Prediction(action, None, None, answer)
+    is_same = imprint_of(live).state == imprint_of(answer).state
+    takes_over = action.take_over and bool(takeover_patch(answer, ownership))
+    return Prediction(action, "unchanged" if is_same and not takes_over else "configured", live, answer)
+
+
+def change_between(old: Manifest | None, live: Manifest, manager: str) -> Change:
+    """What an apply by `manager` did.
+
+    One that changes nothing leaves the object's resourceVersion as it was, or at least the time of the manager's entry
+    in its managedFields.
+    """
+    if old is None or old["metadata"].get("uid") != live["metadata"].get("uid"):
+        return "created"
+    is_same = version_of(old) == version_of(live) or _applied_at(old, manager) == _applied_at(live, manager) != ""
+    return "unchanged" if is_same else "configured"
+
+
+def _applied_at(live: Manifest, manager: str) -> str:
+    return next((entry.get("time", "") for entry in entries_of(live) if is_by(entry, manager, "Apply")), "")
+
+
+def _timeless(answer: Manifest) -> Manifest:
+    """A trial's answer without the times of its managedFields: ours is the trial's, not that of the last apply."""
+    entries = [{name: value for name, value in entry.items() if name != "time"} for entry in entries_of(answer)]
+    return {**answer, "metadata": {**answer["metadata"], "managedFields": entries}}

@@ -1,0 +1,178 @@
+"""One reconciliation of a Kustomization: how far it came, what there is to store and to tell, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import msgspec
+
+from gitops_core.api import Inventory, InventoryEntry, Kustomization
+from gitops_core.domain.sync import inventory
+from gitops_core.domain.sync.durations import go_duration, retry_interval_of, timeout_of
+from gitops_core.domain.sync.history import with_attempt
+from gitops_core.errors import GitOpsError, NotLeader, StalledError, TransientError
+from gitops_core.meta import Condition, ObjectRef, seconds
+from gitops_core.ports import Clock, Events
+from gitops_core.runtime.reconciling import Notice, Outcome
+
+GROUP = Kustomization.KIND.group
+CONTESTED = "Contested"
+NOT_DELETED = "is not deleted: it was not made by us, and what belongs to others would go with it"
+
+
+@dataclass
+class Attempt:
+    """Attributes:
+    began: on the monotonic clock.
+    phase: what it is doing, for the condition Reconciling.
+    digest: of the rendering, as soon as there is one.
+    changes: what was created or configured and is not told yet.
+    contested: that others apply some of the objects too; as it was told last, until the plan is known.
+    """
+
+    wanted: Kustomization
+    revision: str
+    clock: Clock
+    events: Events
+    phase: str = "Fetching manifests"
+    digest: str = ""
+    notices: list[Notice] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.began, self.status = self.clock.monotonic(), self.wanted.status
+        self.contested = next((c for c in self.wanted.status.conditions if c.type == CONTESTED), None)
+
+    @property
+    def progress(self) -> str:
+        timeout = go_duration(timeout_of(self.wanted.spec))
+        return f"{self.phase} for revision {self.revision} with a timeout of {timeout}"
+
+    # what there is to store and to tell
+
+    def has_inventory(self, refs: Iterable[ObjectRef]) -> None:
+        entries = tuple(InventoryEntry(id=inventory.format_id(ref), v=ref.kind.version) for ref in refs)
+        self.status = msgspec.structs.replace(self.status, inventory=Inventory(entries=entries) if entries else None)
+
+    def tell(self, reason: str, message: str, **metadata: str) -> None:
+        about = {f"{GROUP}/revision": self.revision, **{f"{GROUP}/{key}": value for key, value in metadata.items()}}
+        self.notices.append(Notice("Normal", reason, message, about))
+
+    def warn(self, reason: str, message: str) -> None:
+        self.notices.append(Notice("Warning", reason, message, {f"{GROUP}/revision": self.revision}))
+
+    def tell_changes(self) -> None:
+        if changes := self.untold():
+            self.tell("Progressing", "\n".join(changes))
+
+    def untold(self) -> list[str]:
+        """Take the changes that are not told yet."""
+        changes, self.changes = self.changes, []
+        return changes
+
+    def stated(self, *conditions: Condition) -> tuple[Condition, ...]:
+        """These conditions, and that the objects are contested where they are."""
+        return (*conditions, self.contested) if self.contested else conditions
+
+    # how it ends
+
+    def waiting(self, delay: float, watch: Iterable[ObjectRef], *conditions: Condition) -> Outcome:
+        """Return what to say while `watch` is waited for, for `delay` seconds at most."""
+        return Outcome(
+            self.status,
+            self.progress,
+            delay,
+            ready="Unknown",
+            conditions=self.stated(*conditions),
+            changed=bool(self.notices),
+            watch=frozenset(watch),
+            notices=tuple(self.notices),
+        )
+
+    def ready(self, changed: bool, health_took: str) -> Outcome:
+        """Return that all is applied, and healthy where that was asked for (`health_took` is not empty)."""
+        wanted = self.wanted
+        is_new = wanted.status.last_applied_revision != self.revision
+        conditions: tuple[Condition, ...] = ()
+        if health_took:
+            message = f"Health check passed in {health_took}"
+            conditions = (Condition(type="Healthy", status="True", reason="Succeeded", message=message),)
+            was_healthy = any(c.type == "Healthy" and c.status == "True" for c in wanted.status.conditions)
+            if not was_healthy or (is_new and changed):
+                self.tell("Progressing", message)
+        took = self.clock.monotonic() - self.began
+        self._record("ReconciliationSucceeded")
+        status = msgspec.structs.replace(
+            self.status, last_applied_revision=self.revision, last_attempted_revision=self.revision
+        )
+        interval = seconds(wanted.spec.interval)
+        if changed or is_new or self.notices or not wanted.status.is_ready:  # else there is no news
+            text = f"Reconciliation finished in {go_duration(took)}, next run in {go_duration(interval)}"
+            self.tell("ReconciliationSucceeded", text, commit_status="update")
+        return Outcome(
+            status,
+            f"Applied revision: {self.revision}",
+            interval,
+            reason="ReconciliationSucceeded",
+            conditions=self.stated(*conditions),
+            changed=changed,
+            notices=tuple(self.notices),
+        )
+
+    def stall(self, error: StalledError) -> NoReturn:
+        """Raise `error` with the status to store: nothing more is tried until somebody edits something."""
+        if self.digest:
+            self._record(error.reason)
+        error.told("Warning", {f"{GROUP}/revision": self.revision})
+        raise error.carrying(self.status, *self.stated()) from None
+
+    def postpone(self, why: str) -> NoReturn:
+        """Raise that a dependency is not ready: its change wakes us, the delay is for one that nobody told us of."""
+        error = TransientError(why, reason="DependencyNotReady", retry_after=seconds(self.wanted.spec.interval))
+        error.told("Normal", {f"{GROUP}/revision": self.revision})  # waiting is no fault
+        raise error.carrying(self.status, *self.stated(Condition(type="Reconciling", status="False")))
+
+    def fail(self, reason: str, message: str, *conditions: Condition, retry_after: float | None = None) -> NoReturn:
+        """Raise the failure with the status to store and the phase it happened in, for a retry after retryInterval."""
+        if self.digest:
+            self._record(reason)
+        for notice in self.notices:
+            self.events.emit(self.wanted, notice.type, notice.reason, notice.message, notice.metadata)
+        delay = max(retry_interval_of(self.wanted.spec), retry_after or 0.0)
+        phase = Condition(type="Reconciling", status="True", reason="ProgressingWithRetry", message=self.progress)
+        error = TransientError(message, reason=reason, retry_after=delay)
+        error.told("Warning", {f"{GROUP}/revision": self.revision})
+        raise error.carrying(self.status, phase, *self.stated(*conditions)) from None
+
+    def fail_sync(self, error: GitOpsError) -> NoReturn:
+        """Raise what the cluster answered; that we lead no more is nothing to tell."""
+        if isinstance(error, NotLeader):
+            raise error
+        retry_after = error.retry_after if isinstance(error, TransientError) else None
+        self.fail("ReconciliationFailed", str(error), retry_after=retry_after)
+
+    def fail_health(self, waited: float, message: str) -> NoReturn:
+        healthy = Condition(type="Healthy", status="False", reason="HealthCheckFailed", message=message)
+        text = f"health check failed after {go_duration(waited)}: {message}"
+        self.fail("HealthCheckFailed", text, healthy)
+
+    def _record(self, outcome: str) -> None:
+        history = with_attempt(
+            self.status.history,
+            self.digest,
+            outcome,
+            revision=self.revision,
+            now=self.clock.now(),
+            took=self.clock.monotonic() - self.began,
+        )
+        self.status = msgspec.structs.replace(self.status, history=history)
+
+
+def by_kind(refs: Iterable[ObjectRef]) -> tuple[tuple[str, str], ...]:
+    """Each kind of what is named, and the names."""
+    found: dict[str, list[str]] = {}
+    for ref in refs:
+        found.setdefault(ref.kind.kind, []).append(str(ref))
+    return tuple((kind, ", ".join(names)) for kind, names in found.items())

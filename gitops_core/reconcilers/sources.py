@@ -1,0 +1,52 @@
+"""The kinds of sources that a Kustomization may name: which files each of their objects holds now.
+
+    sourceRef.kind ──► SourceKind ──► the artifact that the source's status tells ──► a folder of its files
+
+A revision is text, which only the kind that wrote it can read: a commit's for Git, a digest's for an image, the number
+of a chart. Files that come from no commit are kept by `Git.trees`, so that a folder is a Tree wherever it is from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
+
+from gitops_core.api.fields import Artifact
+from gitops_core.meta import Resource, Tree
+
+R = TypeVar("R", bound=Resource)
+
+NAMED_BY = "spec.sourceRef.kind"
+"""The field of a Kustomization that names a kind."""
+
+
+class SourceKind(Protocol[R]):
+    """One kind of source. All but `tree` reads what the object says and nothing else."""
+
+    @property
+    def type_(self) -> type[R]: ...
+
+    def artifact(self, source: R) -> Artifact | None:
+        """Return what was found last, or None while nothing was: a new one wakes those that name the source."""
+        ...
+
+    def origin(self, source: R) -> str:
+        """Return what the files depend on beside the revision: where they are from, or their digest."""
+        ...
+
+    def ignore(self, source: R) -> str | None:
+        """Return the patterns of files that do not count; None for Flux's own."""
+        ...
+
+    async def tree(self, source: R, revision: str, path: str = "") -> Tree:
+        """Return the folder `path` of the files at `revision`, which is the artifact's; "" is all of them.
+
+        Raises:
+            PathNotFound: there is no such folder.
+            GitError: and any other TransientError, when the files cannot be had now.
+        """
+        ...
+
+
+SourceKinds = Mapping[str, SourceKind[Any]]
+"""The kinds of sources by the name that `spec.sourceRef.kind` gives them."""

@@ -1,0 +1,44 @@
+"""What the operator of a process allows, whatever its objects ask for: where the flags of `sealoop run` land.
+
+A field is here when an operator may want another value; what only protects us from ourselves stays beside its code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KI, MI, GI = 1 << 10, 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Every number is a limit that `--limit NAME=NUMBER` sets; sizes in bytes, times in seconds.
+
+    Attributes:
+        file_remotes: Git remotes may be file:// URLs, which read what this process can read.
+        git_files: in a folder of one commit, with all below it.
+        git_file_size: of one file in Git.
+        builds: of kustomize that run at the same time.
+        build_seconds: that one build may take.
+        build_memory: of one build.
+        build_output: of one build.
+        webhook_size: of one request.
+        webhook_rate: requests a second to one Receiver, and to all paths that are no Receiver's.
+        webhook_burst: requests beyond the rate after a rest.
+        reported_places: that are not applied and stand in the status of one ImageUpdateAutomation.
+    """
+
+    file_remotes: bool = False
+    git_files: int = 200_000
+    git_file_size: int = 64 * MI
+    builds: int = 2
+    build_seconds: int = 60
+    build_memory: int = GI
+    build_output: int = 64 * MI
+    webhook_size: int = MI
+    webhook_rate: int = 50
+    webhook_burst: int = 200
+    reported_places: int = 20
+
+
+DEFAULT_POLICY = Policy()

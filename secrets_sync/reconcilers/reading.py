@@ -1,0 +1,97 @@
+"""What is read for an ExternalSecret: its namespace, and the provider. Nothing here decides or writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gitops_core.errors import GitOpsError
+from gitops_core.meta import ObjectMeta, Sensitive
+from gitops_core.ports import Cluster, Compute, Objects, PartialObject, Query
+from gitops_core.runtime.informers import every_page
+from secrets_sync.api import ExternalSecret
+from secrets_sync.domain.extract import weight_of
+from secrets_sync.domain.hashing import created_by
+from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret, weight_of_manifest
+from secrets_sync.domain.payload import Payload, SecretRef
+from secrets_sync.domain.plan import target_of
+from secrets_sync.domain.reading import Absent, Reading
+from secrets_sync.domain.reads import ReadPlan
+from secrets_sync.domain.succession import is_contested, moves_away
+from secrets_sync.ports import SecretProvider
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The namespace of one ExternalSecret; `cluster` knows no other."""
+
+    wanted: ExternalSecret
+    cluster: Cluster
+    objects: Objects
+    compute: Compute
+
+    async def read_secret(self, of: ExternalSecret | None = None) -> LiveSecret | None:
+        """Return the Secret that `of` makes, by default `wanted`."""
+        manifest = await self.cluster.get(target_of(of or self.wanted))
+        return (
+            None if manifest is None else await self.compute.run(weight_of_manifest(manifest), LiveSecret.of, manifest)
+        )
+
+    async def list_external_secrets(self) -> tuple[ExternalSecret, ...]:
+        return await self.objects.list(ExternalSecret, self.wanted.metadata.namespace)
+
+    async def list_labelled(self) -> tuple[ObjectMeta, ...]:
+        """Return the metadata of the Secrets that say that `wanted` made them."""
+        selector = f"{CREATED_BY}={created_by(self.wanted.key)}"
+        query = Query(SECRET, self.wanted.metadata.namespace, labels=selector, metadata_only=True)
+        return tuple(found.metadata for found in await every_page(self.cluster, query, PartialObject))
+
+    async def find_yielding(self, live: LiveSecret | None) -> str:
+        """Return the uid of the ExternalSecret that controls `live` and gives it up to `wanted`; "" for none.
+
+        It does when it is to make another Secret, and waits for that in a circle that ends at `wanted`'s own.
+        """
+        if not is_contested(self.wanted, live):
+            return ""
+        everyone = {one.metadata.uid: one for one in await self.list_external_secrets()}
+        held, passed = live, list[str]()
+        while held is not None and held.controller is not None:
+            uid = str(held.controller.get("uid"))
+            if uid == self.wanted.metadata.uid:
+                return passed[0]
+            holder = everyone.get(uid)
+            if holder is None or uid in passed or not moves_away(holder, held):
+                break
+            passed.append(uid)
+            held = await self.read_secret(holder)
+        return ""
+
+
+async def read_provider(plan: ReadPlan, provider: SecretProvider, compute: Compute) -> Reading:
+    """Read what is planned, and return what each entry is. Raises the first entry's failure, which says where it is."""
+    payloads = await _payloads(plan, provider)
+    answers: list[Mapping[str, Sensitive] | Absent] = []
+    for entry in plan.entries:
+        payload = payloads[entry.ref]
+        if isinstance(payload, Absent):
+            answers.append(payload)
+            continue
+        try:
+            if isinstance(payload, GitOpsError):
+                raise payload
+            answers.append(await compute.run(weight_of(payload, entry.wants), entry.take, payload, provider.where))
+        except GitOpsError as error:
+            raise entry.locate(error) from error
+    return Reading(tuple(answers))
+
+
+async def _payloads(plan: ReadPlan, provider: SecretProvider) -> dict[SecretRef, Payload | Absent | GitOpsError]:
+    """Read one after the other, up to the first failure: an entry before it may still be what is told of."""
+    payloads: dict[SecretRef, Payload | Absent | GitOpsError] = {}
+    for ref in plan.refs:
+        try:
+            payloads[ref] = await provider.fetch(ref)
+        except GitOpsError as error:
+            payloads[ref] = error
+            break
+    return payloads
