@@ -324,7 +324,7 @@ class Pushes(Protocol):
         ...
 
     async def tell(self, key: ObjectKey, pushed: Iterable[Any]) -> bool:
-        """Give pushes to the object; tell whether some of them are its own, which it knows then. Raises ClusterError."""
+        """Give pushes to the object; tell whether some are its own, which it knows then. Raises ClusterError."""
         ...
 
 
