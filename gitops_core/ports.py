@@ -306,7 +306,7 @@ class Objects(Protocol):
         ...
 
     def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
-        """Tell what there is (`old` None), then every change, without end: to be closed. A kind may be watched for it.
+        """Yield what there is (`old` None), then every change, without end: to be closed. A kind may be watched for it.
 
         Who reads slowly gets for each object one change, from what was read of it last to what it is now.
         """
@@ -347,7 +347,7 @@ class Pushes(Protocol):
     def kind(self) -> Kind: ...
 
     def read(self, type_: str, headers: Mapping[str, str], body: bytes) -> Sequence[Any]:
-        """What a sender of a Receiver's spec.type tells; () when it tells of something else. Pure.
+        """Return the pushes that a sender of a Receiver's spec.type reports; () when it reports something else. Pure.
 
         Args:
             headers: by their names in lower case.
@@ -358,7 +358,7 @@ class Pushes(Protocol):
         ...
 
     async def tell(self, key: ObjectKey, pushed: Iterable[Any]) -> bool:
-        """Whether some of it is the object's, which knows it then. Raises ClusterError."""
+        """Give pushes to the object; tell whether some are its own, which it knows then. Raises ClusterError."""
         ...
 
 

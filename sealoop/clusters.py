@@ -49,12 +49,12 @@ def connection_options(command: F) -> F:
 
     wrapped: Any = gather
     for option in (
-        click.option("--context", metavar="NAME", help="The context of the kubeconfig to use."),
+        click.option("--context", metavar="NAME", help="Use this context of the kubeconfig."),
         click.option(
             "--kubeconfig",
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="Default: as kubectl finds it ($KUBECONFIG, ~/.kube/config, in a Pod its service account).",
+            help="Default: what kubectl finds ($KUBECONFIG, ~/.kube/config, in a Pod its service account).",
         ),
         click.option(
             "--local", type=click.Path(path_type=Path), metavar="DIR", help="Use the embedded cluster in DIR."

@@ -16,13 +16,13 @@ _FACTORS = {None: 1, "Ki": KI, "Mi": MI, "Gi": GI}
 
 
 def limits_of(policy: Policy) -> Mapping[str, int]:
-    """The limits by the names that people write."""
+    """Return the limits by the names that people write."""
     values = dataclasses.asdict(policy).items()
     return {name.replace("_", "-"): value for name, value in values if not isinstance(value, bool)}
 
 
 def limited(policy: Policy, words: Iterable[str]) -> Policy:
-    """`policy` with the limits that `words` name; of one that is named twice, the last.
+    """Return `policy` with the limits that `words` name; of one that is named twice, the last.
 
     >>> limited(Policy(), ["build-memory=2Gi", "builds=4"]).build_memory
     2147483648

@@ -18,10 +18,12 @@ from sealoop.clusters import Connection, connection_options, opened
 from sealoop.terminals import make_visible
 
 _files = click.option(
-    "-f", "--filename", "files", multiple=True, metavar="FILE", help="A file, a folder, or - for standard input."
+    "-f", "--filename", "files", multiple=True, metavar="FILE", help="Read a file, a folder, or - for standard input."
 )
-_recursive = click.option("-R", "--recursive", is_flag=True, help="Folders with all that is below them.")
-_namespace = click.option("-n", "--namespace", metavar="NAME", help="Default: the kubeconfig context's, or default.")
+_recursive = click.option("-R", "--recursive", is_flag=True, help="Read folders with all that is below them.")
+_namespace = click.option(
+    "-n", "--namespace", metavar="NAME", help="Use this namespace. Default: the kubeconfig context's, or default."
+)
 _dry_run = click.option(
     "--dry-run",
     type=click.Choice(["none", "server"]),
@@ -64,7 +66,7 @@ Examples:
 @_namespace
 @click.option("--field-manager", metavar="NAME", default="sealoop", show_default=True)
 @click.option("--force-conflicts", is_flag=True, help="Take fields over that other managers own.")
-@click.option("--server-side", is_flag=True, hidden=True, help="There is no other side.")
+@click.option("--server-side", is_flag=True, hidden=True, help="Accepted as for kubectl; every apply is server-side.")
 @_dry_run
 def apply(
     connection: Connection,
@@ -114,11 +116,18 @@ Examples:
 @click.argument("words", nargs=-1, required=True, metavar="KIND [NAME...] | KIND/NAME...")
 @_namespace
 @click.option("-A", "--all-namespaces", is_flag=True)
-@click.option("-l", "--selector", metavar="LABELS", default="", help="A label selector: app=web,tier!=db")
-@click.option("-o", "--output", type=click.Choice(["wide", "yaml", "json", "name"]), help="Default: a table.")
+@click.option(
+    "-l", "--selector", metavar="LABELS", default="", help="Show only objects with these labels: app=web,tier!=db."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["wide", "yaml", "json", "name"]),
+    help="Print in this format. Default: a table.",
+)
 @click.option("-w", "--watch", is_flag=True, help="Go on and show what changes.")
-@click.option("--ignore-not-found", is_flag=True, help="Say nothing of named objects that there are not.")
-@click.option("--show-managed-fields", is_flag=True, help="With yaml and json: who owns which field.")
+@click.option("--ignore-not-found", is_flag=True, help="Succeed when a named object is not there.")
+@click.option("--show-managed-fields", is_flag=True, help="With yaml and json, show who owns which field.")
 def get(
     connection: Connection,
     words: Sequence[str],
@@ -166,20 +175,20 @@ Examples:
 @_files
 @_recursive
 @_namespace
-@click.option("-l", "--selector", metavar="LABELS", default="", help="All objects of KIND with these labels.")
-@click.option("--all", "everything", is_flag=True, help="All objects of KIND in the namespace.")
-@click.option("--ignore-not-found", is_flag=True, help="What is not there counts as deleted.")
+@click.option("-l", "--selector", metavar="LABELS", default="", help="Delete all objects of KIND with these labels.")
+@click.option("--all", "everything", is_flag=True, help="Delete all objects of KIND in the namespace.")
+@click.option("--ignore-not-found", is_flag=True, help="Count an object that is not there as deleted.")
 @click.option(
     "--wait", type=bool, metavar="BOOL", default=True, show_default=True, help="Wait until finalizers have run."
 )
-@click.option("--no-wait", is_flag=True, help="The same as --wait=false.")
-@click.option("--timeout", metavar="DURATION", help="How long to wait: 30s, 5m. Default: as long as it takes.")
+@click.option("--no-wait", is_flag=True, help="Do not wait: the same as --wait=false.")
+@click.option("--timeout", metavar="DURATION", help="Wait for so long: 30s, 5m. Default: as long as it takes.")
 @click.option(
     "--cascade",
     type=click.Choice(["background", "foreground", "orphan"]),
     default="background",
     show_default=True,
-    help="What happens to what the objects own.",
+    help="Say what happens to objects that they own.",
 )
 @_dry_run
 def delete(

@@ -36,7 +36,7 @@ Examples:
     metavar="FILE",
     help="Write the table into this document instead.",
 )
-@click.option("--check", is_flag=True, help="With --table: write nothing; fail when it is not what would be written.")
+@click.option("--check", is_flag=True, help="With --table, write nothing; fail when it is not what would be written.")
 def rbac(lease_namespace: str, document: Path | None, check: bool) -> None:
     """Print the roles that the service needs: bind them to its service account."""
     from sealoop.wiring import COMPONENTS, KINDS

@@ -28,7 +28,7 @@ class Shard:
 
     @staticmethod
     def parsed(namespace: str, selector: str) -> Shard:
-        """The shard that the options name. Raises ValueError: they are none, and why."""
+        """Parse the shard that the options name. Raises ValueError: they are none, and why."""
         if not (namespace or selector):
             return Shard()
         # Imported here: --help need not wait for it.

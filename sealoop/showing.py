@@ -223,7 +223,7 @@ class Display:
             click.echo(line)
 
     def document(self, manifests: Sequence[Manifest], *, single: bool) -> None:
-        whole = [self._told(m) for m in manifests]
+        whole = [self._reduce(m) for m in manifests]
         several = {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": whole}
         self._write(whole[0] if single and whole else several)
 
@@ -234,12 +234,12 @@ class Display:
         for manifest in manifests:
             if self.how.output == "yaml":
                 click.echo("---")
-            self._write(self._told(manifest))
+            self._write(self._reduce(manifest))
 
     def _write(self, document: Manifest) -> None:
         click.echo(printing.as_yaml(document) if self.how.output == "yaml" else printing.as_json(document), nl=False)
 
-    def _told(self, manifest: Manifest) -> Manifest:
+    def _reduce(self, manifest: Manifest) -> Manifest:
         if self.how.managed_fields:
             return manifest
         metadata = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}

@@ -234,9 +234,9 @@ class Kustomize:
         if finished.status < 0 or any("out of memory" in line or "cannot allocate memory" in line for line in lines):
             limits = f"{self._limits.memory >> 20} MiB of memory or {self._limits.seconds:g}s of a processor"
             return RendererUnavailable(f"kustomize build of {path or '.'} was ended: it needs more than {limits}")
-        said = "\n".join(line for line in lines if not line.startswith("Flag --reorder")).removeprefix("Error: ")
-        told = mute_secrets(sources.build.translate_names(said), sources.build, sources.files)
-        printable = told.encode("utf-8", "replace").decode()  # names in Git need not be text
+        message = "\n".join(line for line in lines if not line.startswith("Flag --reorder")).removeprefix("Error: ")
+        muted = mute_secrets(sources.build.translate_names(message), sources.build, sources.files)
+        printable = muted.encode("utf-8", "replace").decode()  # names in Git need not be text
         return ManifestInvalid(f"kustomize build failed: {printable[:2000]}")
 
     def _locate(self) -> str:

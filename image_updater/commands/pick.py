@@ -32,10 +32,16 @@ Examples:
 Exit codes: 0 a tag was chosen (--batch: every line was answered), 1 none qualifies, 2 wrong usage."""
 )
 @click.argument("tags", nargs=-1)
-@click.option("-f", "--filename", type=click.Path(path_type=Path), metavar="POLICY.yaml", help="- is standard input.")
-@click.option("--name", default="", metavar="NAME", help="Which ImagePolicy, where the file has several.")
 @click.option(
-    "--batch", is_flag=True, help="Lines {tags, policy, filterTags} in, lines {tag} or {reason, message} out."
+    "-f",
+    "--filename",
+    type=click.Path(path_type=Path),
+    metavar="POLICY.yaml",
+    help="Read the policy from this file; - is standard input.",
+)
+@click.option("--name", default="", metavar="NAME", help="Take this ImagePolicy, where the file has several.")
+@click.option(
+    "--batch", is_flag=True, help="Answer each line {tags, policy, filterTags} with a line {tag} or {reason, message}."
 )
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def pick(tags: Sequence[str], filename: Path | None, name: str, batch: bool, output: str) -> None:

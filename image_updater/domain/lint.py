@@ -224,8 +224,8 @@ def _find_reached(start: ObjectKey, waits: dict[ObjectKey, set[ObjectKey]]) -> s
 def _check_place(place: Sighting, given: Given) -> Iterator[Finding]:
     """Yield what the plan says of a place; of a value that follows, also whether that can be meant."""
     if select_noteworthy([place]):
-        told = make_printable(place)
-        yield Finding(write_location(told), "warning" if place.state == "held" else "error", describe_state(told))
+        shown = make_printable(place)
+        yield Finding(write_location(shown), "warning" if place.state == "held" else "error", describe_state(shown))
     if place.state in ("applied", "pending", "held") and place.line:
         lines = given.texts.get(place.file, "").split("\n")
         written = lines[place.line - 1] if place.line <= len(lines) else ""

@@ -67,6 +67,7 @@ async def plan_together(platform: Platform, remote: GitRemote, base: Revision, w
     for wish in sorted(wishes, key=lambda wish: wish.automation.key):
         try:
             made = await plan_wish(platform, remote, base, wish, edits)
+        # another automation's trouble is reported by itself, and must not keep this one from its commit
         except UpdateFailed:
             if wish is own:
                 raise

@@ -39,10 +39,10 @@ class Pushes:
             Conflict: it is being written all the time.
             ClusterError: it could not be read or written.
         """
-        told = tuple(pushed)
+        reported = tuple(pushed)
         for attempt in range(ATTEMPTS):
             manifest = await self.cluster.get(ObjectRef(ImageRepository.KIND, key))
-            pushes = self._select(manifest, told) if manifest is not None else ()
+            pushes = self._select(manifest, reported) if manifest is not None else ()
             if manifest is None or not pushes:
                 return False
             metadata = manifest["metadata"]
@@ -59,11 +59,11 @@ class Pushes:
                 return True
         return False
 
-    def _select(self, manifest: object, told: tuple[PushedTag, ...]) -> tuple[Push, ...]:
+    def _select(self, manifest: object, reported: tuple[PushedTag, ...]) -> tuple[Push, ...]:
         spec = manifest.get("spec") if isinstance(manifest, dict) else None
         try:
             canonical = str(parse_repository((spec or {}).get("image", "")))
         except ImageInvalid:
             return ()
         now = self.clock.now()
-        return tuple(Push(now, push.tag, push.digest) for push in told if push.repository == canonical)
+        return tuple(Push(now, push.tag, push.digest) for push in reported if push.repository == canonical)

@@ -226,11 +226,11 @@ class ImageRepositoryReconciler:
         except PatternInvalid as error:
             raise RegistryError(str(error)) from None
         key = (name, wanted.spec.exclusion_list)
-        said = self._scanned.get(key)
-        if said is None or said[0] is not kept:
-            said = kept, await self.compute.run(len(kept), make_scan_result, kept, listed_at)
-            self._scanned.put(key, said, _weigh(kept))
-        result = said[1]
+        scanned = self._scanned.get(key)
+        if scanned is None or scanned[0] is not kept:
+            scanned = kept, await self.compute.run(len(kept), make_scan_result, kept, listed_at)
+            self._scanned.put(key, scanned, _weigh(kept))
+        result = scanned[1]
         return msgspec.structs.replace(result, scan_time=listed_at.replace(microsecond=0))
 
     def _find_delay(self, wanted: ImageRepository, result: ScanResult | None) -> float:

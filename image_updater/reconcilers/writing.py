@@ -180,14 +180,14 @@ class Writer:
         info = await source.remote.describe(tip)
         tree = await source.remote.preview(commit)
         # who lost the status finds that there is just what would be pushed: nothing of anybody's can be lost
-        stands = _is_same(info, commit, tree)
-        if not stands and not await self._is_ours(info, wishes):
+        is_there = _is_same(info, commit, tree)
+        if not is_there and not await self._is_ours(info, wishes):
             raise BranchTaken(
                 f"branch '{source.push_branch}' of {source.url} is at commit {tip.commit[:7]} by "
                 f"{info.author.email!r}, which is not ours: it is left as it is; merge it, or delete the branch",
                 retry_after=seconds(self.job.wanted.spec.interval),
             )
-        return stands or (info.parents == (commit.parent,) and info.tree == tree)
+        return is_there or (info.parents == (commit.parent,) and info.tree == tree)
 
     async def _is_ours(self, info: CommitInfo, wishes: tuple[Wish, ...]) -> bool:
         """Tell whether one of the automations that share the branch recorded it, as the watches or the cluster know."""
@@ -244,9 +244,9 @@ class Writer:
 
 def _is_same(info: CommitInfo, commit: Commit, tree: str) -> bool:
     """Tell whether a commit is what making `commit` at its time gives: one that somebody amended is not."""
-    said = info.parents, info.tree, info.message.rstrip(), info.author.name, info.author.email
+    theirs = info.parents, info.tree, info.message.rstrip(), info.author.name, info.author.email
     ours = (commit.parent,), tree, commit.message.rstrip(), commit.author.name, commit.author.email
-    return said == ours and info.author == info.committer
+    return theirs == ours and info.author == info.committer
 
 
 def _read_content(info: CommitInfo) -> Pushing | None:

@@ -29,11 +29,11 @@ from sealoop.demo.world import FolderTaken, World
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("sealoop-demo"),
     show_default=True,
-    help="Where everything is left; made anew by each run.",
+    help="Leave everything in this folder, which each run makes anew.",
 )
 @click.option("--servers", is_flag=True, help="Only serve Git repositories of DIR/git, a registry and a secret store.")
-@click.option("--port", default=8300, show_default=True, help="With --servers: the first of three in a row.")
-@click.option("--patience", default=60.0, show_default=True, help="Seconds that a step may take.")
+@click.option("--port", default=8300, show_default=True, help="With --servers, use this port and the two that follow.")
+@click.option("--patience", default=60.0, show_default=True, help="Give up when a step takes more seconds.")
 def demo(folder: Path, servers: bool, port: int, patience: float) -> None:
     """Show the whole loop once, on an embedded cluster.
 

@@ -10,8 +10,12 @@ import click
 from sealoop.clusters import Connection, connection_options, opened
 from sealoop.objects import run
 
-_namespace = click.option("-n", "--namespace", metavar="NAME", default="", help="Only its objects. Default: all.")
-_in_namespace = click.option("-n", "--namespace", metavar="NAME", default="", help="Default: the context's.")
+_namespace = click.option(
+    "-n", "--namespace", metavar="NAME", default="", help="Take the objects of this namespace only. Default: all."
+)
+_in_namespace = click.option(
+    "-n", "--namespace", metavar="NAME", default="", help="Look in this namespace. Default: the context's."
+)
 _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 
@@ -25,9 +29,16 @@ Suspend the ImageUpdateAutomations in the cluster, and no token that may write n
 Exit codes: 0 all done (whether or not there was something to commit), 1 something failed."""
 )
 @connection_options
-@click.option("--once", is_flag=True, required=True, help="One round, then end. `sealoop run` goes on for ever.")
-@click.option("-f", "--filename", "files", multiple=True, metavar="FILE", help="The objects; default: the cluster's.")
-@click.option("-R", "--recursive", is_flag=True, help="Folders of -f with all that is below them.")
+@click.option("--once", is_flag=True, required=True, help="Make one round, then end. `sealoop run` goes on for ever.")
+@click.option(
+    "-f",
+    "--filename",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="Read the objects from this file. Default: the cluster's objects.",
+)
+@click.option("-R", "--recursive", is_flag=True, help="Read folders of -f with all that is below them.")
 @_namespace
 @click.option("--git-username", metavar="NAME", default="git", show_default=True, envvar="SEALOOP_GIT_USERNAME")
 @click.option(
@@ -35,20 +46,20 @@ Exit codes: 0 all done (whether or not there was something to commit), 1 somethi
     metavar="VARIABLE",
     default="SEALOOP_GIT_TOKEN",
     show_default=True,
-    help="The variable that holds the token to push with; without it, the objects' own Secrets count.",
+    help="Push with the token in this variable. Without it, the objects' own Secrets count.",
 )
 @click.option(
     "--git-host",
     metavar="HOST[:PORT]",
     default="",
     envvar="SEALOOP_GIT_HOST",
-    help="Where the token goes, and nowhere else. Default: where all automations push to, when that is one host.",
+    help="Send the token to this host only. Default: where all automations push to, when that is one host.",
 )
 @click.option(
     "--docker-config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Credentials for registries whose Secret is not among the objects. Default: what `docker login` keeps.",
+    help="Take credentials of registries from here, where no Secret has them. Default: what `docker login` keeps.",
 )
 @click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS", default=300.0, show_default=True)
 @_output
@@ -103,7 +114,7 @@ It reads the cluster, lists the registry once and fetches the repositories; it w
 @connection_options
 @click.argument("policy", metavar="POLICY")
 @_in_namespace
-@click.option("--all", "everything", is_flag=True, help="Every tag, not the first 20.")
+@click.option("--all", "everything", is_flag=True, help="Show every tag, not the first 20.")
 @_output
 def explain(connection: Connection, policy: str, namespace: str, everything: bool, output: str) -> None:
     """Say why a tag is chosen or not, and why there is or is no commit.
@@ -148,9 +159,14 @@ Platforms and signatures are not recorded: they are taken for good."""
     "--state-dir",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="DIR",
-    help="The history of a service that kept its state here; default: what the cluster remembers of ages.",
+    help="Read the history of a service that kept its state here. Default: what the cluster remembers of ages.",
 )
-@click.option("--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), metavar="DATE", help="UTC.")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    metavar="DATE",
+    help="Begin the replay at this time, in UTC.",
+)
 @_output
 def simulate(
     connection: Connection,
@@ -189,9 +205,16 @@ Exit codes: 0 no errors (there may be warnings), 1 errors, 2 wrong usage."""
 )
 @connection_options
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[FOLDER...]")
-@click.option("-f", "--filename", "files", multiple=True, metavar="FILE", help="The objects; default: the cluster's.")
-@click.option("-R", "--recursive", is_flag=True, help="Folders of -f with all that is below them.")
-@click.option("--partial", is_flag=True, help="There are other objects too: nothing is said to be missing.")
+@click.option(
+    "-f",
+    "--filename",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="Read the objects from this file. Default: the cluster's objects.",
+)
+@click.option("-R", "--recursive", is_flag=True, help="Read folders of -f with all that is below them.")
+@click.option("--partial", is_flag=True, help="Report nothing as missing: there are other objects, too.")
 @_namespace
 @_output
 def lint(
@@ -239,15 +262,29 @@ Examples:
 \b
 Exit codes: 0 everything was translated, 1 something needs a person: it is said on standard error.""",
 )
-@click.option("-f", "--filename", "files", multiple=True, required=True, metavar="FILE", help="- is standard input.")
-@click.option("-R", "--recursive", is_flag=True, help="Folders of -f with all that is below them.")
-@click.option("-n", "--namespace", metavar="NAME", default="", help="Of the objects. Default: the Application's.")
+@click.option(
+    "-f",
+    "--filename",
+    "files",
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    help="Read this file; - is standard input.",
+)
+@click.option("-R", "--recursive", is_flag=True, help="Read folders of -f with all that is below them.")
+@click.option(
+    "-n",
+    "--namespace",
+    metavar="NAME",
+    default="",
+    help="Make the objects in this namespace. Default: the Application's.",
+)
 @click.option(
     "--path",
     "checkout",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     metavar="CHECKOUT",
-    help="Put markers into the files of this checkout, in the place of targets.",
+    help="Put markers into the files of this checkout instead of declaring targets.",
 )
 def import_(files: tuple[str, ...], recursive: bool, namespace: str, checkout: Path | None) -> None:
     """Turn Argo CD Image Updater's settings into objects.

@@ -40,12 +40,20 @@ Examples:
 Exit codes: 0 done, or nothing to do; 1 something failed; 2 the command line makes no sense; 3 --dry-run, and
 something would change."""
 )
-@click.option("--set", "images", multiple=True, metavar="NAMESPACE:NAME=IMAGE:TAG[@DIGEST]", help="Again for others.")
 @click.option(
-    "-f", "--targets", "guards", multiple=True, metavar="FILE", help="UpdateGuards whose targets are set, too."
+    "--set",
+    "images",
+    multiple=True,
+    metavar="NAMESPACE:NAME=IMAGE:TAG[@DIGEST]",
+    help="Set this image. Say it again for others.",
+)
+@click.option(
+    "-f", "--targets", "guards", multiple=True, metavar="FILE", help="Set the targets of these UpdateGuards, too."
 )
 @click.option("--dry-run", is_flag=True, help="Print the difference; write nothing.")
-@click.option("-o", "--output", type=click.Choice(["diff", "json"]), help="json: the inventory, on standard output.")
+@click.option(
+    "-o", "--output", type=click.Choice(["diff", "json"]), help="Print the difference, or the inventory as JSON."
+)
 @click.argument("path", type=click.Path(path_type=Path))
 def edit(images: tuple[str, ...], guards: tuple[str, ...], dry_run: bool, output: str | None, path: Path) -> None:
     """Set the marked values below PATH.

@@ -139,12 +139,12 @@ def show(explanation: Explanation, output: str, everything: bool) -> None:
         if not followed.places and not followed.trouble:
             click.echo("  no file is marked for this policy")
         for place in map(make_printable, followed.places):
-            click.echo(f"  {write_location(place)}  {place.state}  {_said(place)}")
+            click.echo(f"  {write_location(place)}  {place.state}  {_describe(place)}")
     if not explanation.automations:
         click.echo("\nNo ImageUpdateAutomation of its namespace follows this policy: nothing is committed")
 
 
-def _said(place: Sighting) -> str:
+def _describe(place: Sighting) -> str:
     match place.state:
         case "applied":
             return place.current

@@ -97,6 +97,7 @@ def add_places(folders: Sequence[Path], given: Given) -> Given:
         except OSError as error:
             raise click.ClickException(f"{error.filename or folder}: {error.strerror or error}") from None
         seen = plan_commit(files, values, targets=targets).sightings
+        # policies that are not given may exist: their places are looked at with any image
         if not given.complete:
             elsewhere = {base: "" for place in seen for base in _list_bases(place.setter) if base not in values}
             seen = plan_commit(files, values | _list_possible(elsewhere), targets=targets).sightings

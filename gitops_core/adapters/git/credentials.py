@@ -134,6 +134,7 @@ class Identity:
 
 def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: bool) -> Identity:
     """Return the identity to show at an address. Raises StalledError: the credentials do not fit the address."""
+    # what the Secret leaves out may be in the URL
     if address.username or address.password:
         access = replace(
             access, username=access.username or address.username, password=access.password or address.password
@@ -145,6 +146,7 @@ def identify(address: Address, access: GitAccess, askpass: Path, *, plain_http: 
     proves = access.password or access.bearer_token
     if address.scheme == "http" and proves and not plain_http:
         raise StalledError(f"{address}: credentials are not sent over plain http here: use https", reason="URLInvalid")
+    # what would end the line that git is answered with, or a header
     for value in (access.password, access.bearer_token):
         if value and any(byte in value.reveal() for byte in b"\r\n\0"):
             raise StalledError(f"{address}: the password or token holds a line break", reason="AuthenticationFailed")

@@ -152,7 +152,7 @@ def _write_file(
 
 
 def folder_path(path: str) -> str:
-    """`path` without "./" and doubled or outer slashes.
+    """Write `path` without "./" and doubled or outer slashes.
 
     >>> folder_path("./deploy//prod/"), folder_path("."), folder_path("/")
     ('deploy/prod', '', '')

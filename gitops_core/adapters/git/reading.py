@@ -316,8 +316,10 @@ class Shelf:
                 if was == is_:
                     continue
                 old_folder, new_folder = (entry.oid if entry and entry.mode == FOLDER else "" for entry in (was, is_))
+                # a folder on either side: what is below it differs
                 if old_folder or new_folder:
                     pairs.append((f"{where}{name}/", old_folder, new_folder))
+                # a file on either side: it is new, changed, or gone (also where a folder or link has its name)
                 if (was and was.mode in REGULAR) or (is_ and is_.mode in REGULAR):
                     yield f"{where}{name}", is_ if is_ and is_.mode in REGULAR else None
 

@@ -229,8 +229,8 @@ class MirrorRemote:
         ours: Callable[[CommitInfo], bool] = no_commit,
     ) -> Revision:
         ref = full_ref(branch, "heads")
-        target, told = get_target(refspec, branch), push_options(options)
-        made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, told, ours))
+        target, written = get_target(refspec, branch), push_options(options)
+        made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, written, ours))
         return Revision(branch, made)
 
     async def _list(self, *only: str) -> dict[str, str]:
@@ -401,9 +401,9 @@ class MirrorRemote:
         """Move all refs of `leases` to `made`, or none, each from the tip it stands for ("" for none, None for any)."""
         # the lease makes it compare-and-swap: without it a branch that was set back would take its old commits again
         held = [f"--force-with-lease={name}:{tip}" for name, tip in leases.items() if tip is not None]
-        told = [f"--push-option={option}" for option in options]
+        extras = [f"--push-option={option}" for option in options]
         together = ["--atomic"] if len(leases) > 1 else []
-        flags = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", *together, *held, *told)
+        flags = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", *together, *held, *extras)
         result = await self._ask("push", *flags, "--", self.url, *(f"{made}:{name}" for name in leases))
         verdict = push_verdict(result, self._what(f"push to {' and '.join(leases)}"))
         if verdict is not None:
@@ -499,7 +499,7 @@ def get_target(refspec: str, branch: str) -> str:
 
 def push_options(options: Mapping[str, str]) -> tuple[str, ...]:
     """Write `KEY=VALUE`, or `KEY` where the value is empty, in the order of the keys. Raises StalledError."""
-    told = tuple(f"{key}={value}" if value else key for key, value in sorted(options.items()))
-    if wrong := next((option for option in told if not option or set(option) & {"\n", "\0"}), None):
+    written = tuple(f"{key}={value}" if value else key for key, value in sorted(options.items()))
+    if wrong := next((option for option in written if not option or set(option) & {"\n", "\0"}), None):
         raise StalledError(f"push option {wrong!r} is empty or holds a line break: a server would not take it")
-    return told
+    return written

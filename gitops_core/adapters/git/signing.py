@@ -96,7 +96,7 @@ def _load_gpg(values: Mapping[str, Sensitive], about: str) -> GpgKey:
 
 
 def _keys(packets: bytes) -> list[bytes]:
-    """The packets of keys and subkeys, without their headers."""
+    """Return the packets of keys and subkeys, without their headers."""
     from pysequoia.packet import PacketPile, Tag
 
     tags = (Tag.SecretKey, Tag.SecretSubkey, Tag.PublicKey, Tag.PublicSubkey)

@@ -103,6 +103,7 @@ def make_error(code: int, refusal: Refusal, ref: ObjectRef, retry_after: float |
             return Forbidden(message)
         case 404:
             return _make_not_found(details, ref)
+        # a conflict: of a creation, an apply, or another write
         case 409 if refusal.reason == "AlreadyExists":
             return AlreadyExists(ref)
         case 409 if any(cause.reason == "FieldManagerConflict" for cause in causes):
@@ -113,12 +114,15 @@ def make_error(code: int, refusal: Refusal, ref: ObjectRef, retry_after: float |
             return Expired(message)
         case 422 if causes and all(cause.field == "metadata.uid" for cause in causes):
             return Conflict(message)  # a patch for the object that had this name before
+        # the object is refused
         case 413 | 422:
             return Invalid(
                 ref, message, [FieldFault(c.field, c.reason, _shorten(_mute(c.message, ref))) for c in causes]
             )
+        # an apply that does not fit the schema is answered by a 500, too
         case 500 if _UNFIT.search(refusal.message):
             return Invalid(ref, message)
+        # the server cannot just now
         case 408 | 429 | 500 | 502 | 503 | 504:
             return ClusterUnavailable(message, retry_after=retry_after or details.retry_after_seconds or None)
         case _ if 400 <= code < 500:

@@ -128,7 +128,7 @@ _RULES = ("io.k8s.api.rbac.v1.ClusterRole", "io.k8s.api.rbac.v1.Role")
 
 
 def _with_null_rules(role: Object) -> Object:
-    """No rules are null, whether they were left out or written as `[]`."""
+    """Return the object with null for missing rules, whether they were left out or written as `[]`."""
     return {**role, "rules": role.get("rules") or None}
 
 

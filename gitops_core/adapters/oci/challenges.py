@@ -68,7 +68,7 @@ def may_be_asked(realm: str, registry: str, *, over_http: bool) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and over_http)
 
 
-def does_belong(realm: str, registry: str, *, over_http: bool) -> bool:
+def belongs(realm: str, registry: str, *, over_http: bool) -> bool:
     """Tell whether the token server `realm` may be asked with the credentials for `registry`."""
     if not may_be_asked(realm, registry, over_http=over_http):
         return False

@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 
 from gitops_core.adapters.oci.answers import Answer, failure
-from gitops_core.adapters.oci.challenges import Challenge, does_belong, may_be_asked
+from gitops_core.adapters.oci.challenges import Challenge, belongs, may_be_asked
 from gitops_core.errors import RegistryDenied, RegistryUnavailable
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials, RegistryAccess
@@ -112,7 +112,7 @@ class Tokens:
                 f"{repository.registry} names a token server that is not asked anything: it has to be a host's name,"
                 " with https, without a user"
             )
-        if not does_belong(challenge.realm, repository.registry, over_http=over_http):
+        if not belongs(challenge.realm, repository.registry, over_http=over_http):
             access = RegistryAccess(ca=access.ca, proxy=access.proxy)
         wanted = _Wanted(challenge.realm, challenge.service, repository.path, access)
         scopes = self._get_scopes(wanted, challenge.scope)

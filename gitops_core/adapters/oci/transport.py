@@ -16,7 +16,7 @@ from yarl import URL
 
 from gitops_core.adapters.http import BodyTooLarge, proxy_for, read_body
 from gitops_core.adapters.oci.answers import Answer, explain_connection, failure
-from gitops_core.adapters.oci.challenges import Challenge, does_belong
+from gitops_core.adapters.oci.challenges import Challenge, belongs
 from gitops_core.adapters.oci.pacing import Paces
 from gitops_core.adapters.oci.sessions import Sessions
 from gitops_core.adapters.oci.tokens import Tokens
@@ -117,7 +117,7 @@ class Transport:
         if not isinstance(error, RegistryDenied) or not access.credentials.is_exchanged or challenge is None:
             return error
         over_http = self._schemes.get(_get_server(repository)) == "http"
-        if challenge.scheme != "bearer" or does_belong(challenge.realm, repository.registry, over_http=over_http):
+        if challenge.scheme != "bearer" or belongs(challenge.realm, repository.registry, over_http=over_http):
             return error
         where = get_host(challenge.realm)
         return RegistryDenied(

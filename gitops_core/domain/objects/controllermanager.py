@@ -129,11 +129,13 @@ def _plan_deployment(deployment: Manifest, world: World, now: datetime) -> Itera
     owned = world.owned_by(deployment)
     new = next((rs for rs in owned if rs["metadata"]["name"] == name), None)
     old = [rs for rs in owned if rs is not new]
+    # a new template: a ReplicaSet for it, with Recreate once the old ones are empty
     if new is None and not spec.get("paused"):
         if (spec.get("strategy") or {}).get("type") == "Recreate" and any(_get_replicas(rs) for rs in old):
             yield from (_scale(rs, 0) for rs in old if _get_replicas(rs))
         else:
             yield Create(_make_replica_set(deployment, name, wanted))
+    # it has its ReplicaSet: the old ones shrink as its Pods become ready, and go beyond the history
     elif new is not None:
         if _get_replicas(new) != wanted:
             yield _scale(new, wanted)
@@ -274,7 +276,9 @@ def _plan_stateful_set(stateful_set: Manifest, world: World) -> Iterator[Action]
     pods = {pod["metadata"]["name"]: pod for pod in world.owned_by(stateful_set)}
     names = [f"{name}-{number}" for number in range(wanted)]
     ordered = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
+    # Pods beyond the number of replicas go, the last one first
     yield from (_delete(pods[pod]) for pod in sorted(pods.keys() - set(names), reverse=True)[: 1 if ordered else None])
+    # missing Pods come; in order, each when the one before is ready
     for pod in names:
         if pod not in pods:
             yield Create(_make_pod(stateful_set, {REVISION_HASH: revision}, name=pod))
@@ -384,6 +388,7 @@ def _make_owner(manifest: Manifest) -> dict[str, Any]:
 
 def _plan_pod(pod: Manifest, images: Images, now: datetime) -> Iterator[Action]:
     wanted = _list_images(pod)
+    # it runs or has ended, or nobody has looked for its images yet
     if not _is_waiting(pod) or not all(image in images for image in wanted):
         return
     here = all(images[image] for image in wanted)

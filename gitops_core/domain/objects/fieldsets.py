@@ -181,7 +181,7 @@ def _spell_element(element: str) -> str:
 
 @lru_cache(maxsize=4096)
 def order(element: str) -> tuple[int, Any]:
-    """Sort key: fields, then keyed items, then values, then indices; each in its own order."""
+    """Return a sort key: fields, then keyed items, then values, then indices; each in its own order."""
     kind, content = element[0], element[2:]
     match kind:
         case "f":

@@ -99,7 +99,7 @@ def _finalizer_faults(finalizers: Collection[str]) -> Iterator[FieldFault]:
 
 
 def built_in_finalizer_faults(manifest: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
-    """What built-in kinds ask beyond that; some groups do not."""
+    """Yield the faults that built-in kinds find beyond that; some groups do not."""
     if live is not None:
         yield from _finalizer_faults(manifest["metadata"].get("finalizers") or ())
     if manifest["apiVersion"].partition(".")[0] in _LENIENT_GROUPS:
@@ -161,7 +161,7 @@ def _find_path_segment_faults(name: str, path: str) -> Iterator[FieldFault]:
 
 
 def path_segment_faults(name: str) -> Iterator[str]:
-    """Why a name cannot be one part of a URL's path."""
+    """Yield why a name cannot be one part of a URL's path."""
     if name in (".", ".."):
         yield f"may not be '{name}'"
     else:

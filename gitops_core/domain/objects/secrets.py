@@ -78,6 +78,7 @@ def find_secret_faults(secret: Manifest, live: Manifest | None) -> Iterator[Fiel
     yield from _find_key_faults("data", data)
     if sum(map(_count_bytes, data.values())) > MOST_BYTES:
         yield FieldFault("data", "FieldValueTooLong", f"Too long: may not be more than {MOST_BYTES} bytes")
+    # the type asks for keys
     type_ = secret["type"]
     missing = [key for key in _NEEDED.get(type_, ()) if key not in data]
     if type_ == "kubernetes.io/ssh-auth" and not data.get("ssh-privatekey"):
@@ -87,6 +88,7 @@ def find_secret_faults(secret: Manifest, live: Manifest | None) -> Iterator[Fiel
     yield from (FieldFault(f"data[{key}]", "FieldValueRequired", "Required value") for key in missing)
     if type_ in ("kubernetes.io/dockercfg", "kubernetes.io/dockerconfigjson") and not missing:
         yield from _find_json_faults(_NEEDED[type_][0], data)
+    # a token names its account
     account = (secret["metadata"].get("annotations") or {}).get(_ACCOUNT)
     if type_ == "kubernetes.io/service-account-token" and not account:
         yield FieldFault(f"metadata.annotations[{_ACCOUNT}]", "FieldValueRequired", "Required value")

@@ -240,20 +240,24 @@ def _merge_lists(part: ListType, live: Sequence[Any], config: Sequence[Any]) -> 
     i = j = 0
     while i < len(left) or j < len(right):
         if i < len(left) and j < len(right):
+            # both have it here
             if left[i] == right[j]:
                 take(left[i])
                 i, j, awaited = i + 1, j + 1, next(shared, None)
                 continue
+            # `config` has it in another place: it is taken there
             if left[i] in wanted and awaited is not None and awaited != left[i]:
                 i += 1
                 continue
         if i < len(left):
+            # only `live` has it: it stays
             if left[i] not in wanted:
                 merged.append(live[i])
                 i += 1
                 continue
             if left[i] in done:
                 i += 1
+        # next in the order of `config`
         if j < len(right):
             take(right[j])
             if awaited == right[j]:

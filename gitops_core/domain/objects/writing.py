@@ -133,8 +133,8 @@ def plan_apply(
         ) from None
     except TypeFault as fault:
         kind = f"{serving.kind.api_version}, Kind={serving.kind.kind}"
-        told = _GIVEN.sub("got ***", str(fault)) if serving.kind.kind == "Secret" else str(fault)  # never a value
-        raise Invalid(ref, f"failed to create typed patch object ({ref.key}; {kind}): {told}") from None
+        shown = _GIVEN.sub("got ***", str(fault)) if serving.kind.kind == "Secret" else str(fault)  # never a value
+        raise Invalid(ref, f"failed to create typed patch object ({ref.key}; {kind}): {shown}") from None
     if live is None:
         metadata = dict(merged["metadata"])
         if metadata.get("uid"):
@@ -182,13 +182,16 @@ def _begin(serving: Serving, new: Object, uid: str, now: datetime) -> Object:
 def _change(serving: Serving, live: Manifest, new: Object, writer: Writer) -> Object:
     ref, old_metadata = serving.ref(live), live["metadata"]
     metadata = dict(new["metadata"])
+    # the sender read another object, or an older one
     for name, what in (("resourceVersion", "version"), ("uid", "uid")):
         if (metadata.get(name) or old_metadata[name]) != old_metadata[name]:
             raise Conflict(f"{ref} has another {what} by now: {metadata[name]} was expected, read it and try again")
+    # fields that only the server sets
     for name in (*_SYSTEM, "generation", "resourceVersion"):
         metadata.pop(name, None)
         if name in old_metadata:
             metadata[name] = old_metadata[name]
+    # a write of the status changes nothing else; any other one leaves the status
     if writer.subresource == "status":
         kept = {name: value for name, value in live.items() if name not in ("metadata", "status")}
         managed = metadata.get("managedFields")

@@ -215,11 +215,13 @@ class _Reader:
                 _check(text.encode(errors="replace"), place)
                 return text
             case Role.KEYED_FILE:
+                # `key=path`, or a path whose last part is the key
                 key, equals, path = text.rpartition("=")
                 if "=" in key or (equals and not (key and path)):
                     raise ManifestInvalid(f"{place}: {text!r} is neither a path nor key=path")
                 return f"{key or posixpath.basename(text.rstrip('/'))}={self._file(path, place)}"
             case Role.PATCH:
+                # a path, or the patch itself
                 if decode_inline(text) is None:
                     return self._yaml(text, place)
                 return self.build.add(self.here, self.path, text.encode())
@@ -227,6 +229,7 @@ class _Reader:
                 return self._plugins(text, place)
             case Role.RESOURCE | Role.FOLDER:
                 target = self._inside(text, place)
+                # a resource may be a file; everything else is another folder of the build
                 if role is Role.RESOURCE and target in self.files:
                     return self._yaml(text, place)
                 if target not in self.known:

@@ -203,27 +203,27 @@ def _read_cause(content: bytes) -> str:
     if len(content) > LARGEST_COMPLAINT:
         return ""
     try:
-        said = msgspec.json.decode(content, type=_Complaint)
+        complaint = msgspec.json.decode(content, type=_Complaint)
         words = [
-            *_list_words(said.message),
-            *_list_words(said.errors),
-            *_list_words(said.error),
-            *_list_words(said.error_description),
+            *_list_words(complaint.message),
+            *_list_words(complaint.errors),
+            *_list_words(complaint.error),
+            *_list_words(complaint.error_description),
         ]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     return " ".join("; ".join(dict.fromkeys(words)).split())
 
 
-def _list_words(said: object) -> Iterable[str]:
-    match said:
-        case str() if said:
-            yield said
+def _list_words(value: object) -> Iterable[str]:
+    match value:
+        case str() if value:
+            yield value
         case list():
-            for each in said[:10]:
+            for each in value[:10]:
                 yield from _list_words(each)
         case {"message": str() as message} if message:
             yield message
         case dict():
-            for name, each in list(said.items())[:10]:
+            for name, each in list(value.items())[:10]:
                 yield from (f"{name}: {text}" for text in _list_words(each))

@@ -31,12 +31,14 @@ def explain_tags(request: Request) -> tuple[Verdict, ...]:
     if isinstance(decision, Chosen) and chosen not in request.listing.listed:
         found.append(_explain_choice(decision))
     reached = False
-    for tag, said in judge.judged:
+    for tag, judged in judge.judged:
         reached = reached or tag == chosen
         if isinstance(decision, Chosen) and tag == chosen:
             found.append(_explain_choice(decision))
         else:
-            found.append(said if isinstance(said, Verdict) else _explain_need(tag, said, chosen if reached else ""))
+            found.append(
+                judged if isinstance(judged, Verdict) else _explain_need(tag, judged, chosen if reached else "")
+            )
     known = {verdict.tag for verdict in found}
     if isinstance(decision, Chosen) and chosen not in known:  # taken back to a tag that the policy would not choose
         found.append(_explain_choice(decision))

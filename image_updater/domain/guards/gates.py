@@ -233,8 +233,8 @@ def _explain_unapproved(gate: Gate) -> str:
     latest = gate.latest
     if latest is None:
         return ""
-    said = gate.policy.metadata.annotations.get(APPROVE, "").strip()
-    tag, _, digest = said.partition("@")
+    approved = gate.policy.metadata.annotations.get(APPROVE, "").strip()
+    tag, _, digest = approved.partition("@")
     granted = Approval(tag=tag, digest=digest)
     for approvals in gate.rules.approvals:
         if not any(_approves(each, gate.policy.metadata.name, latest) for each in (granted, *approvals.granted)):

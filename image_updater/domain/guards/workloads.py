@@ -85,14 +85,14 @@ def read_canary_state(manifest: Manifest) -> tuple[State, str]:
     """Return the state that a Flagger Canary reports of the workload that it targets."""
     status = _get_mapping(manifest, "status")
     phase = str(status.get("phase", ""))
-    told = next(
+    message = next(
         (str(c.get("message", "")) for c in _get_sequence(status, "conditions") if c.get("type") == "Promoted"), ""
     )
     if phase == "Failed":
-        return "Failed", told or "the Canary failed"
+        return "Failed", message or "the Canary failed"
     if phase in ("Succeeded", "Initialized"):
         return "Healthy", ""
-    return "Progressing", told or f"phase {phase or 'unknown'}"
+    return "Progressing", message or f"phase {phase or 'unknown'}"
 
 
 def read_running_state(manifest: Manifest) -> tuple[State, str]:

@@ -113,13 +113,13 @@ class Updaters:
 def read_annotations(application: Manifest, note: Note) -> Said | None:
     """Read the settings in the annotations; None when they ask for nothing."""
     annotations = get_mapping(application["metadata"].get("annotations"))
-    said = {key[len(PREFIX) :]: str(text).strip() for key, text in annotations.items() if key.startswith(PREFIX)}
-    listed = [item.strip() for item in said.get("image-list", "").split(",") if item.strip()]
+    found = {key[len(PREFIX) :]: str(text).strip() for key, text in annotations.items() if key.startswith(PREFIX)}
+    listed = [item.strip() for item in found.get("image-list", "").split(",") if item.strip()]
     if not listed:
-        if said:
+        if found:
             note("no image-list, so nothing is updated")
         return None
-    wide = {name: text for name, text in said.items() if text and name in (*_OF_APPLICATIONS, *_OF_IMAGES)}
+    wide = {name: text for name, text in found.items() if text and name in (*_OF_APPLICATIONS, *_OF_IMAGES)}
     known = {*_OF_APPLICATIONS, *_OF_IMAGES}
     images = []
     for item in listed:
@@ -127,9 +127,9 @@ def read_annotations(application: Manifest, note: Note) -> Said | None:
         alias, image = (alias.strip(), image.strip()) if equals else ("", item)
         names = {f"{alias.replace('/', '_')}.{name}": name for name in _OF_ALIASES} if alias else {}
         known |= names.keys()
-        own = {name: said[key] for key, name in names.items() if said.get(key)}
+        own = {name: found[key] for key, name in names.items() if found.get(key)}
         images.append(Settings(alias, image, {**wide, **own}))
-    for name in sorted(said.keys() - known):
+    for name in sorted(found.keys() - known):
         note(f"annotation {name!r} is none that is known for its images; it is left out")
     return Said(wide, tuple(images))
 

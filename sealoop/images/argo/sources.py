@@ -66,11 +66,14 @@ def find_source(application: Manifest) -> Source:
     folder = "" if is_chart else str(main.get("path") or "")
     files: list[tuple[Mapping[str, Any], str]] = []
     for file in map(str, get_sequence(get_mapping(main.get("helm")).get("valueFiles"))):
+        # a URL
         if "://" in file:
             left.append(f"value file {file} is fetched from elsewhere and cannot be written")
+        # a path in the source itself, which for a chart is nowhere in Git
         elif not file.startswith("$"):
             if not is_chart:
                 files.append((main, join(folder, file)))
+        # `$ref/path`: in another source
         else:
             name, _, path = file[1:].partition("/")
             if name in refs:

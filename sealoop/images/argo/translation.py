@@ -123,15 +123,15 @@ def import_argo(manifests: Iterable[Manifest], namespace: str = "") -> Imported:
         home = namespace or str(application["metadata"].get("namespace", "argocd"))
         wholes, parts = taken.setdefault(home, (set(), set()))
         draft = _Draft(application, home, find_source(application), parts)
-        said = (
+        spec = (
             updaters.find_settings(application, draft.note)
             if updaters.manifests
             else read_annotations(application, draft.note)
         )
-        if said is not None:
-            for settings in said.images:
+        if spec is not None:
+            for settings in spec.images:
                 _image(draft, settings)
-            objects += _assemble(draft, said, wholes)
+            objects += _assemble(draft, spec, wholes)
         notes += draft.notes
     if not applications:
         notes.append("there is no Application among the manifests: nothing to import")
@@ -213,6 +213,7 @@ def _make_choice(draft: _Draft, settings: Settings, constraint: str, name: str) 
         case "alphabetical" | "name":
             spec["policy"] = {"alphabetical": {"order": "asc"}}
         case "digest":
+            # one tag whose digest is followed
             if not constraint:
                 draft.note(f"{name}: strategy digest needs a tag in image-list; it is left out")
                 return None
@@ -225,6 +226,7 @@ def _make_choice(draft: _Draft, settings: Settings, constraint: str, name: str) 
             )
             return None
         case _:
+            # semver, also for a strategy that does not exist
             if strategy != "semver":
                 draft.note(f"{name}: there is no strategy {strategy!r}; semver is used, as the original does")
             spec["policy"] = {"semver": {"range": constraint or "*"}}
@@ -236,6 +238,7 @@ def _make_choice(draft: _Draft, settings: Settings, constraint: str, name: str) 
     if (forced := settings.get("force-update")) and forced not in _BOOLEANS:
         draft.note(f"{name}: force-update {forced!r} is no boolean: the original passed the Application over")
     pattern = _write_allowed(settings)
+    # allow-tags that nothing matches, and ignore-tags that all do: the policy is kept and chooses nothing
     if pattern is None:
         allowed = settings.get("allow-tags") or settings.get("tag-match")
         draft.note(f"{name}: allow-tags {allowed!r} matches nothing in the original; the policy is suspended")
@@ -249,9 +252,9 @@ def _make_choice(draft: _Draft, settings: Settings, constraint: str, name: str) 
 
 def _write_allowed(settings: Settings) -> str | None:
     """Return the pattern that tags must match; "" for any, None where nothing does."""
-    said = settings.get("allow-tags") or settings.get("tag-match") or "any"
-    kind, colon, pattern = said.partition(":")
-    if said.lower() == "any":
+    text = settings.get("allow-tags") or settings.get("tag-match") or "any"
+    kind, colon, pattern = text.partition(":")
+    if text.lower() == "any":
         return ""
     if not colon or kind.lower() != "regexp":
         return None
@@ -335,6 +338,7 @@ def _key(draft: _Draft, settings: Settings, name: str) -> str:
 
 def _declare_target(draft: _Draft, settings: Settings, image: str, policy: str) -> None:
     """Declare the value's place in Git as an UpdateGuard's target."""
+    # a plug-in: only a person knows where it reads
     if any(name.startswith("plugin.") for name in settings.values) or draft.source.kind == "plugin":
         draft.note(f"{policy}: a plug-in reads its image; put a marker behind the value, or declare a target")
         return
@@ -348,16 +352,19 @@ def _declare_target(draft: _Draft, settings: Settings, image: str, policy: str) 
     is_helm = kind == "helmvalues" or any(written) or "helm" in (draft.source.kind, sort)
     if settings.get("update-strategy").lower() == "digest" and not written[0]:
         draft.note(f"{policy}: a digest is set where one stands: put it there once, tag@digest or digest: beside")
+    # a kustomization's images
     if kind == "kustomization" or kustomize or not is_helm:
         place = join(draft.source.folder, path if kind == "kustomization" else "")
         _declare(draft, settings, join(place, "kustomization.yaml"), policy, kustomizeImage=_entry(kustomize or image))
         return
+    # Helm's values: the file that is named, else the last one of the source
     values = () if kind == "helmvalues" else draft.source.values
     file = values[-1] if values else _find_values_file(draft, path)
     if len(values) > 1:
         draft.note(f"{policy}: of several value files the last one counts: the target leads into {file}")
     spec, tag, name = written
     parent, pair = _pair(name or ("" if tag else "image.name"), tag or ("" if name else "image.tag"))
+    # one field with the whole reference; name and tag as charts have them; or fields apart
     if spec:
         _declare(draft, settings, file, policy, path=spec, value="image")
     elif pair:

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from gitops_core.adapters.oci import OciRegistry
 from gitops_core.adapters.oci.answers import LONGEST_CAUSE, Answer, failure
-from gitops_core.adapters.oci.challenges import does_belong, parse_challenges
+from gitops_core.adapters.oci.challenges import belongs, parse_challenges
 from gitops_core.adapters.oci.transport import Limits
 from gitops_core.errors import RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
 from gitops_core.meta import Sensitive
@@ -276,7 +276,7 @@ async def test_one_slow_host_does_not_delay_another(registry: OciRegistry, host:
 def test_credentials_go_to_the_registrys_own_token_server_only(
     realm: str, registry_host: str, over_http: bool, may: bool
 ) -> None:
-    assert does_belong(realm, registry_host, over_http=over_http) == may
+    assert belongs(realm, registry_host, over_http=over_http) == may
 
 
 def test_odd_challenges_are_read_or_ignored() -> None:

@@ -130,7 +130,7 @@ def settled(request: Request, world: Mapping[str, Facts]) -> tuple[Chosen | Noth
 
 
 @given(requests, worlds)
-def test_a_tag_that_a_rule_forbids_is_not_chosen(request: Request, world: Mapping[str, Facts]) -> None:
+def test_what_must_not_be_chosen_is_not(request: Request, world: Mapping[str, Facts]) -> None:
     found, asked = settled(request, world)
 
     rules = request.rules
