@@ -399,8 +399,9 @@ class Judge:
         if not entries:
             return None
         entry = entries[-1]
-        for _ in entries:
-            before = next((e for e in reversed(entries) if _names(e, entry.previous_tag, entry.previous_digest)), None)
+        failed = self.rules.quarantine  # also tags that are compared with none: one of them may have run before
+        for _ in failed:
+            before = next((e for e in reversed(failed) if _names(e, entry.previous_tag, entry.previous_digest)), None)
             if before is None:
                 break
             entry = before  # what ran before it failed as well

@@ -130,7 +130,7 @@ def settled(request: Request, world: Mapping[str, Facts]) -> tuple[Chosen | Noth
 
 
 @given(requests, worlds)
-def test_what_must_not_be_chosen_is_not(request: Request, world: Mapping[str, Facts]) -> None:
+def test_no_rule_forbids_the_tag_that_is_chosen(request: Request, world: Mapping[str, Facts]) -> None:
     found, asked = settled(request, world)
 
     rules = request.rules
@@ -294,6 +294,18 @@ def test_the_next_tag_goes_out_and_so_does_a_new_image_of_the_same_tag() -> None
     bad, _ = settled(request_of("1.1.0", "1.2.0", quarantine=(entry,)), {"1.2.0": Facts("sha256:bad")})
 
     assert [found.tag for found in (newer, same, bad) if isinstance(found, Chosen)] == ["1.3.0", "1.2.0", "1.1.0"]
+
+
+def test_a_failed_image_of_a_tag_that_is_not_compared_is_not_taken_back_to() -> None:
+    uncompared = quarantined("latest", "0.9.0")
+
+    found, _ = settled(request_of("1.1.0", quarantine=(uncompared, quarantined("1.1.0", "latest"))), {})
+    none, _ = settled(request_of("1.1.0", quarantine=(quarantined("latest"), quarantined("1.1.0", "latest"))), {})
+
+    assert isinstance(found, Chosen)
+    assert (found.tag, found.how) == ("0.9.0", "taken back")
+    assert isinstance(none, Nothing)
+    assert none.message == "1.1.0 is quarantined (it crashed), and no good image before it is known"
 
 
 def test_an_image_that_failed_before_is_not_taken_back_to() -> None:
