@@ -4,7 +4,8 @@
 it under that CRD. `markers` are what API classes write beside their fields' types.
 """
 
-from gitops_core.schema.admission import FieldFault, default, prune, remove_stray_nulls, validate, write_refusal
+from gitops_core.schema.admission import default, prune, remove_stray_nulls, validate, write_refusal
+from gitops_core.schema.fitting import FieldFault
 from gitops_core.schema.formats import is_identical
 from gitops_core.schema.manifests import find_unsupported, from_manifest, to_manifest, unsupported, without_nulls
 from gitops_core.schema.markers import INT64, NOT_SEEN, SERVER_DEFAULT, UNSUPPORTED, only, rules

@@ -11,12 +11,12 @@ k8s.io/kube-openapi, pkg/validation.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from gitops_core.schema import cel, formats
 from gitops_core.schema.correlation import ABSENT, find_old_item, find_old_property, is_unchanged
+from gitops_core.schema.fitting import FieldFault, find_faults, find_field, join, show
 
 Schema = Mapping[str, Any]
 
@@ -24,16 +24,6 @@ _META = ("apiVersion", "kind", "metadata")
 _BLOCKING = frozenset(
     {"FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"}
 )
-
-
-class FieldFault(NamedTuple):
-    """One cause of a refusal: the field's path as the API server spells it, the kind of fault, the sentence."""
-
-    field: str
-    reason: str
-    message: str
-
-
 _REASONS = {
     "FieldValueInvalid": "Invalid value",
     "FieldValueForbidden": "Forbidden",
@@ -78,7 +68,7 @@ def _prune(schema: Schema, value: Any, *, keep: Sequence[str], preserves: bool) 
         keep = _META
     pruned = {}
     for key, inner in value.items():
-        known = _find_field(schema, key)
+        known = find_field(schema, key)
         if key in keep:
             pruned[key] = inner
         elif known is not None:
@@ -102,7 +92,7 @@ def validate(
     """
     before = ABSENT if old is None else old
     shape = {"properties": {n: s for n, s in schema.get("properties", {}).items() if n == field}} if field else schema
-    faults = (*_validate(shape, value, before, ""), *besides)
+    faults = (*find_faults(shape, value, before).faults, *besides)
     if any(fault.reason in _BLOCKING for fault in faults):
         return (*faults, UNCHECKED) if _has_rules(schema) else faults
     return (*faults, *_rules(schema, value, before, "")) if cel.is_installed() else faults
@@ -153,7 +143,7 @@ def remove_stray_nulls(schema: Schema, value: Any) -> Any:
         return value
     kept = {}
     for key, inner in value.items():
-        known = _find_field(schema, key)
+        known = find_field(schema, key)
         if known is None:
             kept[key] = inner
         elif not _is_stray_null(known, inner) or known.get("default") is not None:
@@ -163,144 +153,6 @@ def remove_stray_nulls(schema: Schema, value: Any) -> Any:
 
 def _is_stray_null(schema: Schema, value: Any) -> bool:
     return value is None and not schema.get("nullable")
-
-
-def _find_field(schema: Schema, key: str) -> Schema | None:
-    """Return the schema of one field, or None for an unknown one."""
-    known = schema.get("properties", {}).get(key)
-    if known is None and isinstance(schema.get("additionalProperties"), Mapping):
-        known = schema["additionalProperties"]
-    return known  # type: ignore[no-any-return]
-
-
-# validation
-
-
-def _validate(schema: Schema, value: Any, old: Any, path: str) -> Iterator[FieldFault]:
-    if old is not ABSENT and is_unchanged(schema, old, value):
-        return  # what was accepted once and did not change stays, also under a stricter schema
-    wrong_type = tuple(_type_faults(schema, value, path))
-    yield from wrong_type
-    match value:
-        case Mapping() if not wrong_type:
-            yield from _validate_object(schema, value, old, path)
-        case str() if not wrong_type:
-            yield from _validate_string(schema, value, path)
-        case list() if not wrong_type:
-            yield from _validate_list(schema, value, old, path)
-        case int() | float() if not isinstance(value, bool):
-            yield from _validate_number(schema, value, path)
-    allowed = schema.get("enum")
-    if allowed is not None and not any(formats.is_same(value, choice) for choice in allowed):
-        names = ", ".join(_quote(a) if isinstance(a, str) else json.dumps(a) for a in allowed)
-        body = f"Unsupported value: {_show(value)}: supported values: {names}"
-        yield FieldFault(path, "FieldValueNotSupported", body)
-
-
-def _type_faults(schema: Schema, value: Any, path: str) -> Iterator[FieldFault]:
-    wanted, found = schema.get("type", ""), formats.type_of(value)
-    if value is None and schema.get("nullable"):
-        return
-    if schema.get("x-kubernetes-int-or-string"):
-        if not (found == "string" or formats.is_integer(value)):
-            yield _make_type_fault(path, "integer,string", found)
-            if "anyOf" in schema and value is not None:
-                text = f'Invalid value: "": "{path}" must validate at least one schema (anyOf)'
-                yield FieldFault("<nil>", "FieldValueInvalid", text)
-                yield from _validate({"type": "integer"}, value, ABSENT, path)
-        return
-    if found == "null":
-        fits = not wanted
-    else:
-        fits = wanted in ("", found) or ({wanted, found} == {"number", "integer"} and formats.fits_type(wanted, value))
-    named = schema.get("format", "")
-    if fits or (named and wanted == "string" and found == "array"):
-        return  # the API server does not see that a list is no date-time
-    if named and found not in ("null", "string", "array"):
-        yield _make_type_fault(path, named, formats.go_format(value))
-    else:
-        yield _make_type_fault(path, wanted, found)
-
-
-def _make_type_fault(path: str, wanted: str, found: str) -> FieldFault:
-    text = f'Invalid value: "{found}": {path} in body must be of type {wanted}: "{found}"'
-    return FieldFault(path or "<nil>", "FieldValueTypeInvalid", text)
-
-
-def _validate_object(schema: Schema, value: Mapping[str, Any], old: Any, path: str) -> Iterator[FieldFault]:
-    fewest, most = schema.get("minProperties", 0), schema.get("maxProperties")
-    if len(value) < fewest:
-        yield _make_invalid(path, len(value), f"should have at least {fewest} properties")
-    if most is not None and len(value) > most:
-        yield _make_too_many(path, len(value), most)
-    for key, inner in value.items():
-        known = _find_field(schema, key)
-        if known is not None:
-            yield from _validate(known, inner, find_old_property(old, key), _join(path, key))
-    for key in schema.get("required", ()):
-        if key not in value:
-            yield FieldFault(_join(path, key), "FieldValueRequired", "Required value")
-
-
-def _validate_list(schema: Schema, value: list[Any], old: Any, path: str) -> Iterator[FieldFault]:
-    for index, item in enumerate(value):
-        yield from _validate(schema.get("items", {}), item, find_old_item(schema, old, item), f"{path}[{index}]")
-    fewest, most = schema.get("minItems", 0), schema.get("maxItems")
-    if len(value) < fewest:
-        yield _make_invalid(path, len(value), f"should have at least {fewest} items")
-    if most is not None and len(value) > most:
-        yield _make_too_many(path, len(value), most)
-
-
-def _validate_string(schema: Schema, value: str, path: str) -> Iterator[FieldFault]:
-    longest, shortest, pattern = schema.get("maxLength"), schema.get("minLength", 0), schema.get("pattern")
-    if longest is not None and len(value) > longest:
-        text = f"Too long: may not be more than {longest} bytes"
-        yield FieldFault(path, "FieldValueTooLong", text)
-    elif len(value) < shortest:
-        yield _make_invalid(path, value, f"should be at least {shortest} chars long")
-    elif pattern is not None and not formats.matches(pattern, value):
-        yield _make_invalid(path, value, f"should match '{pattern}'")
-    named = schema.get("format", "")
-    if not formats.fits(named, value):
-        text = f"Invalid value: {_quote(value)}: {path} in body must be of type {named}: {_quote(value)}"
-        yield FieldFault(path, "FieldValueTypeInvalid", text)
-
-
-def _validate_number(schema: Schema, value: float, path: str) -> Iterator[FieldFault]:
-    lowest, highest = schema.get("minimum"), schema.get("maximum")
-    if isinstance(value, int):  # Go compares an integer with the bound's whole part
-        lowest, highest = (bound if bound is None else int(bound) for bound in (lowest, highest))
-    if lowest is not None and value < lowest:
-        yield _make_invalid(path, value, f"should be greater than or equal to {lowest}")
-    if highest is not None and value > highest:
-        yield _make_invalid(path, value, f"should be less than or equal to {highest}")
-    named = schema.get("format", "")
-    if schema.get("type") == "integer" and not formats.fits_integer(named, value):
-        wanted = f"with format {named}" if named else "(default format)"
-        text = f'Invalid value: "": Checked value must be of type integer {wanted} in {path}'
-        yield FieldFault("<nil>", "FieldValueInvalid", text)
-
-
-def _make_invalid(path: str, value: Any, complaint: str) -> FieldFault:
-    return FieldFault(path, "FieldValueInvalid", f"Invalid value: {_show(value)}: {path} in body {complaint}")
-
-
-def _make_too_many(path: str, found: int, most: int) -> FieldFault:
-    items = "item" if most == 1 else "items"
-    return FieldFault(path, "FieldValueTooMany", f"Too many: {found}: must have at most {most} {items}")
-
-
-def _show(value: Any) -> str:
-    return _quote(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def _quote(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
 
 
 # rules
@@ -331,9 +183,9 @@ def _rules(schema: Schema, value: Any, old: Any, path: str, *, same: bool = Fals
     match value:
         case Mapping():
             for key, inner in value.items():
-                known = _find_field(schema, key)
+                known = find_field(schema, key)
                 if known is not None:
-                    yield from _rules(known, inner, find_old_property(old, key), _join(path, key), same=same)
+                    yield from _rules(known, inner, find_old_property(old, key), join(path, key), same=same)
         case list():
             for index, item in enumerate(value):
                 before = find_old_item(schema, old, item)
@@ -353,7 +205,7 @@ def _check(rule: Mapping[str, Any], value: Any, old: Any, path: str, *, same: bo
         yield FieldFault(path or "<nil>", "FieldValueInvalid", f"Invalid value: {text}")
         return
     reason = rule.get("reason", "FieldValueInvalid")
-    shown = "" if isinstance(value, Mapping | list) or reason in _WITHOUT_VALUE else f"{_show(value)}: "
+    shown = "" if isinstance(value, Mapping | list) or reason in _WITHOUT_VALUE else f"{show(value)}: "
     where = f"{path}{rule.get('fieldPath', '')}".removeprefix(".")
     yield FieldFault(where or "<nil>", reason, f"{_REASONS[reason]}: {shown}{_write_message(rule, value, previous)}")
 

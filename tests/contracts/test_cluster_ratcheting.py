@@ -35,6 +35,11 @@ def _schema(most: int) -> dict[str, Any]:
             "maxItems": 8,
             "items": {"type": "object", "properties": {"n": {"type": "integer"}}, "x-kubernetes-validations": [rule]},
         },
+        "either": {
+            "type": "object",
+            "properties": {"n": {"type": "integer"}, "m": {"type": "integer"}},
+            "anyOf": [{"properties": {"n": {"maximum": most}}}, {"properties": {"n": {"minimum": 10}}}],
+        },
         "note": {"type": "string"},
     }
     spec = {"type": "object", "properties": properties}
@@ -64,7 +69,7 @@ async def narrowed(cluster: Cluster, namespace: str) -> Narrowed:
     await cluster.apply(definition(name, _schema(9)), field_manager="tests", force=True)
     await until_served(cluster, kind)
     items = [{"k": "a", "n": 5}, {"k": "b", "n": 6}]
-    spec = {"keyed": items, "atomic": items, "free": {"n": 1, "x": 1, "y": 2}, "ruled": [{"n": 5}]}
+    spec = {"keyed": items, "atomic": items, "free": {"n": 1, "x": 1, "y": 2}, "ruled": [{"n": 5}], "either": {"n": 5}}
     about = {"apiVersion": kind.api_version, "kind": name, "metadata": {"name": "one", "namespace": namespace}}
     await cluster.create({**about, "spec": spec}, field_manager="tests")
     await cluster.apply(definition(name, _schema(2)), field_manager="tests", force=True)
@@ -95,6 +100,13 @@ async def test_items_of_another_list_stay_only_while_all_of_it_is_the_same(narro
 
     assert await narrowed.refused(free=PLAIN_FREE, note="new") == set()
     assert await narrowed.refused(free=PLAIN_FREE, atomic=[second, first]) == {"spec.atomic[0].n", "spec.atomic[1].n"}
+
+
+async def test_an_alternative_is_not_asked_again_about_an_object_that_is_the_same_but_about_each_field_of_another(
+    narrowed: Narrowed,
+) -> None:
+    assert await narrowed.refused(free=PLAIN_FREE, either={"n": 5}) == set()
+    assert await narrowed.refused(free=PLAIN_FREE, either={"n": 5, "m": 1}) == {"<nil>", "spec.either.n"}
 
 
 async def test_a_rule_is_not_asked_again_about_items_of_a_list_that_is_the_same(narrowed: Narrowed) -> None:
