@@ -78,6 +78,7 @@ class Informer(Generic[T]):
         self._cluster, self._clock, self._chance, self._metrics = cluster, clock, chance, metrics
         self._listeners: list[Listener] = []
         self._unreadable: dict[ObjectRef, str] = {}
+        self._measured = (0, 0)
         self._highest = -1
         self._position = ""  # where the next watch goes on; "" to list first
         self._doubts = self._answered = 0  # how often it was doubted, and which doubt the goal is the answer to
@@ -279,8 +280,15 @@ class Informer(Generic[T]):
 
     def _measure(self) -> None:
         kind = self.query.kind.kind
-        self._metrics.informer_objects.labels(kind).set(len(self.objects))
-        self._metrics.informer_unreadable.labels(kind).set(len(self._unreadable))
+        # by what changed: a kind may have several mirrors
+        measured, self._measured = self._measured, (len(self.objects), len(self._unreadable))
+        self._metrics.informer_objects.labels(kind).inc(self._measured[0] - measured[0])
+        self._metrics.informer_unreadable.labels(kind).inc(self._measured[1] - measured[1])
+
+    def clear(self) -> None:
+        """Hold nothing any more, and be counted so."""
+        self.objects, self._unreadable = {}, {}
+        self._measure()
 
 
 @asynccontextmanager
@@ -319,6 +327,8 @@ class Informers:
         self._metrics.informer_synced.clear()
         for task in self._tasks.values():
             task.cancel()
+        for informer in self._informers.values():
+            informer.clear()
         self._users.clear()
         self._kept.clear()
         self._informers.clear()
@@ -355,6 +365,7 @@ class Informers:
             del self._users[place], self._informers[place]
             if (task := self._tasks.pop(place, None)) is not None:
                 task.cancel()
+            informer.clear()
 
     def written(self, resource: Resource) -> None:
         """Show an object as our own write left it to every informer that holds it."""
