@@ -19,7 +19,6 @@ from gitops_core.runtime.reconciling import Notice, Outcome
 
 GROUP = Kustomization.KIND.group
 CONTESTED = "Contested"
-NOT_DELETED = "is not deleted: it was not made by us, and what belongs to others would go with it"
 
 
 @dataclass
