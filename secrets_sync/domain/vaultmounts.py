@@ -33,7 +33,7 @@ class Place:
 
 
 def denial_of(body: Any, engine: Engine) -> str:
-    """What a 404 says of the key, in words. Raises ValueError: it does not speak of the key."""
+    """Return in words what a 404 says of the key. Raises ValueError: it does not speak of the key."""
     if not isinstance(body, dict):
         raise ValueError("HTTP 404 that is not Vault's")  # noqa: TRY004  an answer, not an argument
     if body.get("warnings"):
@@ -53,7 +53,7 @@ def denial_of(body: Any, engine: Engine) -> str:
 
 
 def mount_of(body: Any, place: Place) -> str:
-    """The engine that is mounted where `place` was asked, in words, given what Vault says about it.
+    """Return in words the engine that is mounted where `place` was asked, given what Vault says about it.
 
     Raises:
         ValueError: it is not the engine that the store means, or it is no engine.

@@ -36,7 +36,7 @@ class Query:
 
 
 def pipes(path: str) -> bool:
-    """Whether what follows a dot is a modifier or a selection, which a dot passes on like a pipe."""
+    """Tell whether what follows a dot is a modifier or a selection, which a dot passes on like a pipe."""
     if path.startswith("@"):
         name = re.match(r"@([^.|:]*)", path)
         return name is not None and (name[1] in MODIFIERS or name[1] == "dig")
@@ -44,7 +44,7 @@ def pipes(path: str) -> bool:
 
 
 def object_step(path: str) -> Step:
-    """The first part of a path, for an object: a key, in which `\\` escapes and `*` and `?` are wildcards."""
+    """Return the first part of a path, for an object: a key, in which `\\` escapes and `*` and `?` are wildcards."""
     part: list[str] = []
     wild = False
     i = 0
@@ -70,7 +70,7 @@ def _divided(part: str, rest: str, wild: bool = False) -> Step:
 
 
 def array_step(path: str) -> Step:
-    """The first part of a path, for an array: an index or `#`."""
+    """Return the first part of a path, for an array: an index or `#`."""
     end = re.search(r"[.|]", path)
     if end is None:
         return Step(path)
@@ -84,7 +84,7 @@ _OPERATOR = re.compile(r"!=|!%|<=|>=|==|[=<>%!]")
 
 
 def query_step(path: str) -> tuple[Query, str] | None:
-    """`#(...)` or `#(...)#` at the start of a path, and what follows it; None when the query has no end."""
+    """Parse `#(...)` or `#(...)#` at the start of a path: it and what follows; None when the query has no end."""
     i, begin, depth = 2, 0, 1
     while i < len(path) and depth:
         character = path[i]
@@ -113,7 +113,7 @@ def query_step(path: str) -> tuple[Query, str] | None:
 
 
 def nested_string(path: str, start: int) -> int:
-    """The index of the quote that ends the string which begins at `start`, or the end of the path."""
+    """Return the index of the quote that ends the string which begins at `start`, or the end of the path."""
     i = start + 1
     while i < len(path) and path[i] != '"':
         i += 2 if path[i] == "\\" else 1
@@ -133,7 +133,7 @@ def _trim(text: str) -> str:
 
 
 def split_pipe(path: str) -> tuple[str, str] | None:
-    """A path's parts before and after its first `|` that is not in a query or a selection, or None."""
+    """Split a path at its first `|` that is not in a query or a selection; None when there is none."""
     if path.startswith("{"):
         end = nested_string(path, 1) + 1 if path[1:2] == '"' else nested(path, 1)  # as the original has it
         return (path[:end], path[end + 1 :]) if path[end : end + 1] == "|" else None
@@ -157,7 +157,7 @@ class Selection(NamedTuple):
 
 
 def selections(path: str) -> tuple[tuple[Selection, ...], str] | None:
-    """The entries of the selection that `path` begins with, and what follows it; None when it has no end."""
+    """Parse the selection that `path` begins with: its entries and what follows it; None when it has no end."""
     found: list[Selection] = []
     depth, start, colon, modifier = 1, 1, 0, False
     i = 1
@@ -185,13 +185,13 @@ def selections(path: str) -> tuple[tuple[Selection, ...], str] | None:
 
 
 def last_name(path: str) -> str:
-    """The key that an unnamed entry of a selection gets: the path's last part, or `_`."""
+    """Return the key that an unnamed entry of a selection gets: the path's last part, or `_`."""
     name = re.split(r"(?<!\\)[.|]", path)[-1]
     return "_" if re.search(r"[\x00-\x1f\[\]{}()#|!]", name) else name
 
 
 def matches(text: str, pattern: str) -> bool:
-    """Whether `pattern` (`*` any characters, `?` one, `\\` escapes) describes all of `text`.
+    """Tell whether `pattern` (`*` any characters, `?` one, `\\` escapes) describes all of `text`.
 
     It takes up to len(text) * len(pattern) steps.
     """

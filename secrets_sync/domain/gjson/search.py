@@ -70,7 +70,7 @@ class _Found(NamedTuple):
 
 
 def get(text: str, path: str) -> Value:
-    """The value that `path` leads to in `text`, or MISSING. Raises TooMuchWork."""
+    """Return the value that `path` leads to in `text`, or MISSING. Raises TooMuchWork."""
     return _get(text, path, _Walk())
 
 
@@ -91,7 +91,7 @@ def _get(text: str, path: str, walk: _Walk) -> Value:
 
 
 def _made(text: str, path: str, walk: _Walk) -> tuple[str, str] | None:
-    """The text that a modifier, a literal or a selection at the start of `path` makes, and the rest of the path."""
+    """Return the text that a modifier, literal or selection at the start of `path` makes, and the rest of the path."""
     if len(path) < 2:
         return None
     if path[0] == "@":
@@ -136,7 +136,7 @@ def _modified(text: str, path: str, walk: _Walk) -> tuple[str, str] | None:
 
 
 def _argument(rest: str) -> int:
-    """Where a modifier's argument ends: at a pipe that is not in quotes or brackets."""
+    """Return where a modifier's argument ends: at a pipe that is not in quotes or brackets."""
     i = 0
     while i < len(rest) and rest[i] != "|":
         if rest[i] == '"':
@@ -148,7 +148,7 @@ def _argument(rest: str) -> int:
 
 
 def _static(path: str) -> tuple[str, str] | None:
-    """`!` and a literal: of a number or a string the original takes all that follows, to a bracket that closes."""
+    """Split `!` and a literal off: a number or string goes on to a bracket that closes, as in the original."""
     body = path[1:]
     if body[0] in '{["+-0123456789':
         end = nested(body, 0)
@@ -162,7 +162,7 @@ def _static(path: str) -> tuple[str, str] | None:
 
 
 def _dig(value: Value, path: str, walk: _Walk) -> Iterable[Value]:
-    """Every value below `value`, itself first, in which `path` leads somewhere: where it leads."""
+    """Yield where `path` leads in `value` and in every value below it, outermost first."""
     found = _get(value.raw, path, walk)
     if found.exists:
         yield found
@@ -190,7 +190,7 @@ def _descend(text: str, start: int, bracket: str, path: str, walk: _Walk) -> _Fo
 
 
 def _in_object(text: str, start: int, path: str, walk: _Walk) -> _Found:
-    """The first member that fits and, where the path goes on, leads somewhere."""
+    """Find the first member that fits and, where the path goes on, leads somewhere."""
     step = object_step(path)
     pipe = step.pipe
     for raw_key, value in members(text, start):
@@ -232,14 +232,14 @@ def _passed(text: str, start: int, walk: _Walk) -> Iterable[Value]:
 
 
 def _collected(text: str, start: int, path: str, walk: _Walk) -> _Found:
-    """`#.path`: what `path` leads to in each element, as an array; elements without it are left out."""
+    """Collect (`#.path`) what `path` leads to in each element, as an array; elements without it are left out."""
     below, pipe = split_pipe(path) or (path, None)
     found = [_get(element.raw, below, walk.deeper()) for element in _passed(text, start, walk)]
     return _Found(Value(Type.JSON, "[" + ",".join(value.raw for value in found if value.exists) + "]"), pipe)
 
 
 def _queried(text: str, start: int, path: str, walk: _Walk) -> _Found:
-    """`#(...)`: the first element that fits; `#(...)#`: an array of all that do."""
+    """Find the first element that fits for `#(...)`, an array of all that do for `#(...)#`."""
     parsed = query_step(path)
     if parsed is None:
         return _Found()
@@ -281,7 +281,7 @@ def _fits(query: Query, element: Value, walk: _Walk) -> bool:
 
 
 def _claims(claim: str, value: Value) -> bool | None:
-    """`~true` and its like: whether a value passes for true, false or null, or exists (`~*`)."""
+    """Tell (`~true` and its like) whether a value passes for true, false or null, or exists (`~*`)."""
     says = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}.get(value.string.lower())
     number = value.number if value.type is Type.NUMBER else None
     match claim:
