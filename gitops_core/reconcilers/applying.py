@@ -412,7 +412,7 @@ def _defined_scopes(objects: Iterable[Manifest]) -> dict[tuple[str, str], bool]:
 
 
 def _with_scope(manifest: Manifest, namespaced: bool) -> Manifest:
-    """Raises ValueError: the kind needs a namespace and there is none."""
+    """Drop the namespace where the kind has none. Raises ValueError: the kind needs one and there is none."""
     metadata = manifest["metadata"]
     if namespaced and not metadata.get("namespace"):
         ref = ObjectRef.of(manifest)

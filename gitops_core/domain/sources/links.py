@@ -17,7 +17,7 @@ MAX_PATHS = 50_000  # that links to folders add
 
 
 def followed(files: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
-    """The paths that are there because of links, each with the file it stands for; links to folders count deeply.
+    """Return the paths that are there because of links, each with the file it stands for; folders count deeply.
 
     >>> followed(["base/a.yaml"], {"dev": "base", "one.yaml": "dev/a.yaml", "out": "../x", "round": "round"})
     {'dev/a.yaml': 'base/a.yaml', 'one.yaml': 'base/a.yaml'}
@@ -43,7 +43,7 @@ def followed(files: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
 
 
 def resolved(path: str, links: Mapping[str, str]) -> str | None:
-    """Where `path` leads in the repository ("" for its root), or None: out of it, or round and round."""
+    """Return where `path` leads in the repository ("" for its root), or None: out of it, or round and round."""
     done: list[str] = []
     rest = path.split("/")[::-1]
     hops = 0

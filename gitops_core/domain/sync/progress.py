@@ -169,7 +169,8 @@ def choose_targets(wanted: Kustomization, progress: Progress, ownership: Ownersh
 
 
 def tell_states(states: Mapping[ObjectRef, Health]) -> str:
-    """
+    """Say how each object is, in kstatus' words.
+
     >>> ref = ObjectRef(Kind.of("apps/v1", "Deployment"), ObjectKey("shop", "web"))
     >>> tell_states({ref: Health("InProgress", "Ready: 0/1")})
     "[Deployment/shop/web status: 'InProgress']"
