@@ -105,7 +105,7 @@ class Webhooks:
         return hmac.compare_digest(webhook_path(token, receiver.key), path)
 
     async def _read(self, asked_at: float) -> None:
-        """Know every path that a Receiver told before `asked_at`; who asks meanwhile waits for the same reading.
+        """Learn every path that a Receiver told before `asked_at`; who asks meanwhile waits for the same reading.
 
         Raises ClusterError.
         """

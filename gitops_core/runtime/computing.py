@@ -175,7 +175,7 @@ class _Job:
 
     @property
     def is_over(self) -> bool:
-        """Whether it used all that was left on its account."""
+        """Tell whether it used all that was left on its account."""
         with self.guard:
             return bool(self.thread) and _used_by(self.thread) - self.before > self.account.left
 

@@ -80,7 +80,7 @@ class _Outbox:
         self._unfinished = 0
 
     def __len__(self) -> int:
-        """Return how many are not written yet."""
+        """Return how many Events are not written yet."""
         return self._unfinished
 
     def put(self, item: _Item) -> bool:
@@ -96,7 +96,7 @@ class _Outbox:
         return True
 
     async def get(self) -> _Item:
-        """Take the next one, of the namespace that had its turn the longest ago. finish() says that it is written."""
+        """Take the next item, of the namespace that had its turn longest ago. finish() says that it is written."""
         while not self._lines:
             self._added.clear()
             await self._added.wait()

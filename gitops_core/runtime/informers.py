@@ -160,7 +160,7 @@ class Informer(Generic[T]):
 
     @property
     def _is_doubted(self) -> bool:
-        """Whether nobody knows yet which version has to be reached."""
+        """Tell whether nobody knows yet which version has to be reached."""
         return self._answered < self._doubts
 
     async def _ask(self) -> None:
@@ -433,7 +433,7 @@ async def listed(cluster: Cluster, type_: type[R], namespace: str = "") -> list[
 
 
 async def listed_manifests(cluster: Cluster, query: Query) -> list[Manifest]:
-    """List the same as decoded JSON, each with the apiVersion and kind that the items of a list do not say."""
+    """List the objects of a query as decoded JSON, each with the apiVersion and kind that a list's items do not say."""
     header = {"apiVersion": query.kind.api_version, "kind": query.kind.kind}
     return [{**header, **item} for item in await every_page(cluster, query, dict)]
 

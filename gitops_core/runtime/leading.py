@@ -68,7 +68,7 @@ class Leadership:
 
     @property
     def is_certain(self) -> bool:
-        """Whether nobody else can hold the lease right now."""
+        """Tell whether nobody else can hold the lease right now."""
         return self._clock.monotonic() < self._until
 
     def check(self) -> None:

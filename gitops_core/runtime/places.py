@@ -79,7 +79,7 @@ class Line:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place."""
+        """Return how many callers wait for a place."""
         return len(self._waiting)
 
     async def enter(self, longest: float) -> str:

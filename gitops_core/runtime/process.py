@@ -72,7 +72,7 @@ class Health:
 
     @property
     def is_ready(self) -> bool:
-        """Whether what can be done is done: a kind that is not installed keeps nobody from the others."""
+        """Tell whether what can be done is done: a kind that is not installed keeps nobody from the others."""
         if not self.leading:
             return True
         states = set(self.states().values())

@@ -28,7 +28,7 @@ class Shares:
 
     @property
     def are_taken(self) -> bool:
-        """Whether no place is free for anybody."""
+        """Tell whether no place is free for anybody."""
         return self._free <= 0
 
     def take(self, owner: str) -> None:

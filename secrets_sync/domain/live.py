@@ -79,7 +79,7 @@ class LiveSecret:
 
     @property
     def is_as_written(self) -> bool:
-        """Whether the data is what the last refresh wrote, and the mark by which we watch it is there."""
+        """Tell whether the data is what the last refresh wrote, and the mark by which we watch it is there."""
         return self.labels.get(MANAGED) == "true" and self.annotations.get(DATA_HASH) == data_hash(self.data)
 
     def written_by(self, manager: str) -> Owned:

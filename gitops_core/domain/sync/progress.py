@@ -75,7 +75,7 @@ class Progress:
 
     @property
     def applied(self) -> tuple[Applied, ...]:
-        """What was applied so far, in the order of the plan."""
+        """Return what was applied so far, in the order of the plan."""
         return tuple(self.done[action.ref] for action in self.plan.actions if action.ref in self.done)
 
     def with_applied(self, applied: Collection[Applied]) -> Progress:
