@@ -111,15 +111,15 @@ def plan_target(
         yields: the uid of another ExternalSecret that gives the Secret up to `wanted`; "" for none.
     """
     target = wanted.spec.target
-    if reading.is_empty and target.deletion_policy == "Retain":
+    if reading.is_empty and target.deletion_policy == "Retain":  # no values: the Secret stays as it is
         return RETAINED
-    if reading.is_empty and target.deletion_policy == "Delete":
+    if reading.is_empty and target.deletion_policy == "Delete":  # no values: the Secret goes if its keys are gone
         return _plan_deletion(wanted, live) if reading.is_gone else EMPTY
     if target.creation_policy == "None":
         return NOT_WANTED
-    if live is None:
+    if live is None:  # Merge waits for somebody to make it
         return NOT_CREATED if target.creation_policy == "Merge" else _created(wanted, rendered)
-    if yields:
+    if yields:  # another ExternalSecret hands it over
         live = _without_owner(live, yields)
     if (refusal := _refusal(wanted, live)) is not None:
         return refusal
@@ -158,11 +158,11 @@ def is_ours(wanted: ExternalSecret, live: LiveSecret) -> bool:
 
 def _refusal(wanted: ExternalSecret, live: LiveSecret) -> Refuse | None:
     controller = live.controller
-    if controller is None or _is_same(controller, wanted):
+    if controller is None or _is_same(controller, wanted):  # nobody's, or ours
         return None
-    if controller.get("kind") == wanted.KIND.kind:
+    if controller.get("kind") == wanted.KIND.kind:  # another ExternalSecret's
         return _taken(live)
-    if wanted.spec.target.creation_policy != "Owner":
+    if wanted.spec.target.creation_policy != "Owner":  # somebody else's, and we do not ask to own it
         return None
     owner = f"{controller.get('kind')} {controller.get('name')!r}"
     return Refuse("failed to take ownership of target secret", f"{live.ref} is controlled by {owner}")

@@ -40,11 +40,11 @@ def denial_of(body: Any, engine: Engine) -> str:
         raise ValueError("the engine there has no such path: it is of the other version, or the path is a level off")
     if body.get("errors"):
         raise ValueError("no secrets engine answers there")
-    if body.get("errors") == []:
+    if body.get("errors") == []:  # the engine has no such key
         return "HTTP 404"
     data = body.get("data")
     metadata = data.get("metadata") if isinstance(data, dict) and data.get("data") is None else None
-    if engine == "v2" and isinstance(metadata, dict):
+    if engine == "v2" and isinstance(metadata, dict):  # it has the key, but this version no more
         if metadata.get("destroyed") is True:
             return "the version is destroyed"
         if metadata.get("deletion_time"):

@@ -88,23 +88,23 @@ def query_step(path: str) -> tuple[Query, str] | None:
     i, begin, depth = 2, 0, 1
     while i < len(path) and depth:
         character = path[i]
-        if depth == 1 and not begin and character in "!=<>%":
+        if depth == 1 and not begin and character in "!=<>%":  # the first operator outside of brackets
             begin = i
-        elif character == "\\":
+        elif character == "\\":  # an escape: the next character says nothing
             i += 1
         elif character in "[(":
             depth += 1
         elif character in "])":
             depth -= 1
-        elif character == '"':
+        elif character == '"':  # a string: nothing in it says anything
             i = nested_string(path, i)
         i += 1
-    if depth:
+    if depth:  # no bracket closes it
         return None
     inner = path[2 : i - 1]
     every = path[i : i + 1] == "#"
     after = path[i + 1 :] if every else path[i:]
-    if not begin:
+    if not begin:  # no condition: the path has to lead somewhere
         return Query(_trim(inner), "", "", every), after
     condition = _trim(path[begin : i - 1])
     operator = _OPERATOR.match(condition)
@@ -163,22 +163,22 @@ def selections(path: str) -> tuple[tuple[Selection, ...], str] | None:
     i = 1
     while i < len(path):
         character = path[i]
-        if character == "\\":
+        if character == "\\":  # an escape: the next character says nothing
             i += 1
-        elif character == "@" and path[i - 1] in ".|":
+        elif character == "@" and path[i - 1] in ".|":  # a modifier: a colon is its argument's
             modifier = True
-        elif character == ":" and depth == 1 and not colon and not modifier:
+        elif character == ":" and depth == 1 and not colon and not modifier:  # what stands before it is a name
             colon = i
-        elif character == '"':
+        elif character == '"':  # a string: nothing in it says anything
             i = nested_string(path, i)
         elif character in "[({":
             depth += 1
         elif character in "])}":
             depth -= 1
-        if depth == 0 or (character == "," and depth == 1):
+        if depth == 0 or (character == "," and depth == 1):  # an entry ends
             found.append(Selection(path[start:colon], path[colon + 1 : i]) if colon else Selection("", path[start:i]))
             start, colon, modifier = i + 1, 0, False
-        if depth == 0:
+        if depth == 0:  # and the selection with it
             return tuple(found), path[i + 1 :]
         i += 1
     return None
@@ -198,17 +198,17 @@ def matches(text: str, pattern: str) -> bool:
     i = j = 0
     star = mark = -1
     while i < len(text):
-        if j < len(pattern) and pattern[j] == "*":
+        if j < len(pattern) and pattern[j] == "*":  # a star: at first it stands for nothing
             star, mark = j, i
             j += 1
             continue
         width = 2 if pattern[j : j + 1] == "\\" else 1
         wanted = pattern[j + width - 1 : j + width]
-        if wanted and (wanted == text[i] or (wanted == "?" and width == 1)):
+        if wanted and (wanted == text[i] or (wanted == "?" and width == 1)):  # a character that fits
             i, j = i + 1, j + width
-        elif star >= 0:
+        elif star >= 0:  # none: the last star stands for one more
             mark += 1
             i, j = mark, star + 1
         else:
-            return False
+            return False  # and there is no star
     return not pattern[j:].strip("*")

@@ -94,11 +94,11 @@ def _made(text: str, path: str, walk: _Walk) -> tuple[str, str] | None:
     """Return the text that a modifier, literal or selection at the start of `path` makes, and the rest of the path."""
     if len(path) < 2:
         return None
-    if path[0] == "@":
+    if path[0] == "@":  # a modifier
         return _modified(text, path, walk)
-    if path[0] == "!":
+    if path[0] == "!":  # a literal
         return _static(path)
-    if path[0] in "[{" and (parsed := selections(path)) is not None:
+    if path[0] in "[{" and (parsed := selections(path)) is not None:  # a selection: an array or an object
         entries, rest = parsed
         if rest == "" or rest[0] in ".|":
             made = [(entry, _get(text, entry.path, walk.deeper())) for entry in entries]
@@ -120,10 +120,10 @@ def _name(name: str, path: str) -> str:
 def _modified(text: str, path: str, walk: _Walk) -> tuple[str, str] | None:
     match = re.match(r"@([^.|:]*)(:?)", path)
     if match is None or (match[1] not in MODIFIERS and match[1] != "dig"):
-        return None
+        return None  # there is no such modifier
     rest = path[match.end() :]
     arg = ""
-    if match[2] and rest:
+    if match[2] and rest:  # an argument
         end = nested(rest, 0) if rest[0] in "{[" else _argument(rest)
         arg, rest = rest[:end], rest[end:]
     if match[1] == "dig":
@@ -198,9 +198,9 @@ def _in_object(text: str, start: int, path: str, walk: _Walk) -> _Found:
         walk.look_at("", ELEMENT_WORK + (len(step.part) * len(key) if step.wild else 0))
         if not (matches(key, step.part) if step.wild else key == step.part):
             continue
-        if step.rest is None:
+        if step.rest is None:  # the path ends here
             return _Found(value, step.pipe)
-        if value.type is Type.JSON:
+        if value.type is Type.JSON:  # a scalar has nothing below it
             found = _descend(value.raw, 1, value.raw[0], step.rest, walk)
             if found.value.exists:
                 return found
@@ -209,12 +209,12 @@ def _in_object(text: str, start: int, path: str, walk: _Walk) -> _Found:
 
 
 def _in_array(text: str, start: int, path: str, walk: _Walk) -> _Found:
-    if path.startswith(("#(", "#[")):
+    if path.startswith(("#(", "#[")):  # a query: the first or all that fit
         return _queried(text, start, path, walk)
-    if path.startswith("#."):
+    if path.startswith("#."):  # the rest of the path, for each element
         return _collected(text, start, path[2:], walk)
     step = array_step(path)
-    if step.part == "#":
+    if step.part == "#":  # how many there are
         return _Found(Value(Type.NUMBER, str(sum(1 for _ in _passed(text, start, walk)))), step.pipe)
     index = int(step.part) if re.fullmatch(r"[0-9]{1,9}", step.part) else -1
     for i, value in enumerate(_passed(text, start, walk)):
@@ -262,19 +262,19 @@ def _queried(text: str, start: int, path: str, walk: _Walk) -> _Found:
 
 
 def _fits(query: Query, element: Value, walk: _Walk) -> bool:
-    if element.type is Type.JSON:
+    if element.type is Type.JSON:  # an object or array: what the query's path leads to in it
         value = _get(element.raw, query.path, walk.deeper())
-    elif query.path:
+    elif query.path:  # a scalar has nothing below it
         return False
-    else:
+    else:  # a scalar itself
         value = element
     wanted = query.value
-    if wanted.startswith("~"):
+    if wanted.startswith("~"):  # a claim, as ~true
         claim = _claims(wanted[1:], value)
-        if claim is None:
+        if claim is None:  # there is no such claim
             return False
         value, wanted = Value(Type.TRUE if claim else Type.FALSE, "true" if claim else "false"), "true"
-    if not value.exists or not query.op:
+    if not value.exists or not query.op:  # nothing to compare: it is enough to exist
         return value.exists
     walk.look_at("", len(wanted) * len(value.raw) if query.op in ("%", "!%") else 0)
     return _compares(query.op, value, wanted)
@@ -298,17 +298,19 @@ def _claims(claim: str, value: Value) -> bool | None:
 
 def _compares(op: str, value: Value, wanted: str) -> bool:
     match value.type:
-        case Type.STRING if op in ("%", "!%"):
+        case Type.STRING if op in ("%", "!%"):  # a pattern
             return matches(value.string, wanted) is (op == "%")
-        case Type.STRING:
+        case Type.STRING:  # text by its characters
             return _ordered(op, value.string, wanted)
-        case Type.NUMBER:
+        case Type.NUMBER:  # numbers by their values
             return _ordered(op, value.number, number_of(wanted))
+        # a boolean beside a boolean, or in an equation: true is more than false
         case Type.TRUE | Type.FALSE if wanted in ("true", "false") or op in ("=", "!="):
             is_true = value.type is Type.TRUE
             if op in ("=", "!="):
                 return (wanted == value.type.value) is (op == "=")
             return op == (">=" if is_true else "<=") or (op == (">" if is_true else "<") and wanted != value.type.value)
+        # beside anything else, true is at least as much and false at most
         case Type.TRUE | Type.FALSE:
             return op == (">=" if value.type is Type.TRUE else "<=")
     return False

@@ -104,16 +104,18 @@ def scan(text: str, start: int) -> tuple[Value, int] | None:
     if begin is None:
         return None
     i, first = begin.start(), begin[0]
-    if first == '"':
+    if first == '"':  # a string
         string = _STRING.match(text, i)
         return None if string is None else (Value(Type.STRING, string[0]), string.end())
-    if first in "{[":
+    if first in "{[":  # an object or an array, as far as its brackets go
         end = nested(text, i)
         return Value(Type.JSON, text[i:end]), end
+    # true, false or null; an n that no u follows may begin nan
     if first in "tf" or (first == "n" and text[i + 1 : i + 2] in ("u", "")):
         literal = _LITERAL.match(text, i)
         end = literal.end() if literal else len(text)
         return Value(_LITERALS[first], text[i:end]), end
+    # a number
     number = _NUMBER.match(text, i)
     end = number.end() if number else len(text)
     return Value(Type.NUMBER, text[i:end]), end
