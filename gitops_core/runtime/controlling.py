@@ -336,7 +336,7 @@ class ControllerLoop(Generic[R]):
         kind, metrics = self.kind.KIND.kind, self._around.metrics
         about = {"kind": kind, "key": str(wanted.key), "seconds": round(took, 3)}
         metrics.duration.labels(kind).observe(took)
-        if isinstance(result, Outcome):
+        if isinstance(result, Outcome):  # it came to a result
             metrics.results.labels(kind, "Progressing" if result.ready == "Unknown" else "Succeeded").inc()
             if trouble := self._troubles.pop(wanted.key, None):
                 log.info("recovered", extra=about | {"failures": trouble.failures})
@@ -353,7 +353,7 @@ class ControllerLoop(Generic[R]):
         if not isinstance(result, GitOpsError) and level == logging.WARNING:
             log.error("a reconciler broke", extra=about, exc_info=result)
         told = result if isinstance(result, GitOpsError) else GitOpsError(message)
-        if told.event != "None" and not isinstance(result, NotLeader):
+        if told.event != "None" and not isinstance(result, NotLeader):  # who lost the lease tells nothing
             event = self.controller.teller.failure_event(reason)
             self._around.events.emit(wanted, told.event, event, message, told.event_metadata)
 

@@ -55,8 +55,9 @@ def access_from(values: Mapping[str, bytes], key: ObjectKey, url: str) -> GitAcc
         values.get("tls.crt", values.get("certFile")),
         values.get("tls.key", values.get("keyFile")),
     )
-    if (certificate is None) != (client_key is None):
+    if (certificate is None) != (client_key is None):  # one of a pair
         raise GitAccessDenied(f"secret '{key}' needs tls.crt and tls.key together")
+    # a token goes before name and password
     return GitAccess(
         username="" if token else username.decode("utf-8", "replace"),
         password=None if token or password is None else Sensitive(password),

@@ -126,9 +126,9 @@ class WorkQueue(Generic[K]):
         for owner, line in lines.items():
             while line and self._waiting.get(line[0]) is not priority:  # promoted or forgotten since
                 line.popleft()
-            if not line:
+            if not line:  # nothing waits
                 empty.append(owner)
-            elif not owner or self._shares.may_take(owner):
+            elif not owner or self._shares.may_take(owner):  # it may have another worker
                 found = owner
                 break
         for owner in empty:

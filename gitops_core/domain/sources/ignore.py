@@ -158,28 +158,28 @@ def _glob(pattern: bytes) -> bytes | None:
                     not any(special in pattern[:index] for special in b"*?[\\") or pattern[index - 1 : index] == b"/"
                 )
                 if end - index == 1 or not begins or pattern[end : end + 1] not in (b"", b"/"):
-                    out.append(b"[^/]*")
+                    out.append(b"[^/]*")  # one star, or more that are no whole part of the path: within a part
                 elif end == len(pattern):
-                    out.append(b".*")
+                    out.append(b".*")  # at the end: everything below
                 else:
-                    out.append(b"(?:.*/)?")
+                    out.append(b"(?:.*/)?")  # any folders, or none
                     end += 1
                 index = end
-            case b"?":
+            case b"?":  # one character of a part
                 out.append(b"[^/]")
                 index += 1
             case b"\\":
-                if index + 1 == len(pattern):
+                if index + 1 == len(pattern):  # it escapes nothing
                     return None
                 out.append(_literal(pattern[index + 1]))
                 index += 2
             case b"[":
                 found = _class(pattern, index + 1)
-                if found is None:
+                if found is None:  # malformed
                     return None
                 expression, index = found
                 out.append(expression)
-            case char:
+            case char:  # it stands for itself
                 out.append(_literal(char[0]))
                 index += 1
     return b"".join(out)
@@ -209,18 +209,19 @@ def _class(pattern: bytes, index: int) -> tuple[bytes, int] | None:
     members: set[int] = set()
     previous: int | None = None  # what a range may begin with
     first = index
-    while pattern[index : index + 1] != b"]" or index == first:
+    while pattern[index : index + 1] != b"]" or index == first:  # a bracket that stands first is a member
         char = pattern[index : index + 1]
-        if char == b"[" and pattern[index + 1 : index + 2] == b":":
+        if char == b"[" and pattern[index + 1 : index + 2] == b":":  # a named class, as [:alpha:]
             end = pattern.find(b"]", index + 2)
             if end < 0:
                 return None
             if pattern[end - 1 : end] == b":" and end > index + 2:
-                if (named := _CLASSES.get(pattern[index + 2 : end - 1])) is None:
+                if (named := _CLASSES.get(pattern[index + 2 : end - 1])) is None:  # there is none of that name
                     return None
                 members |= named
                 previous, index = None, end + 1
                 continue
+        # a range, as a-z
         if char == b"-" and previous is not None and pattern[index + 1 : index + 2] not in (b"", b"]"):
             index += 1
             if pattern[index : index + 1] == b"\\":
@@ -229,7 +230,7 @@ def _class(pattern: bytes, index: int) -> tuple[bytes, int] | None:
                 return None
             members.update(range(previous, pattern[index] + 1))
             previous = None
-        else:
+        else:  # one character
             if char == b"\\":
                 index += 1
             if index >= len(pattern):

@@ -29,9 +29,9 @@ def followed(files: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for link in named:
         target = resolved(link, links)
-        if target is None or link in known:
+        if target is None or link in known:  # it leads nowhere, or a file stands there
             continue
-        if target in known:
+        if target in known:  # a link to a file
             found[link] = target
             continue
         below = f"{target}/" if target else ""
@@ -49,16 +49,16 @@ def resolved(path: str, links: Mapping[str, str]) -> str | None:
     hops = 0
     while rest:
         part = rest.pop()
-        if part in ("", "."):
+        if part in ("", "."):  # it stays where it is
             continue
-        if part == "..":
+        if part == "..":  # a step up, if not out of the repository
             if not done:
                 return None
             done.pop()
             continue
         done.append(part)
         target = links.get("/".join(done))
-        if target is not None:
+        if target is not None:  # a link: its target takes its place
             hops += 1
             if hops > MAX_HOPS or target.startswith("/"):
                 return None
