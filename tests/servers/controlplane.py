@@ -345,7 +345,7 @@ class ControlPlane:
         return totals
 
     def requests(self, *, agent: str = "", user: str = "", since: int = 0) -> list[AuditedRequest]:
-        """Return one client's requests, oldest first: whose user agent begins with `agent`, sent as `user`.
+        """Return one client's requests, oldest first: those whose agent begins with `agent`, sent as `user`.
 
         All that were answered before this was called. A watch is listed when it ends. Impersonated requests carry the
         user who really sent them.
