@@ -72,7 +72,7 @@ class Attempt:
         return changes
 
     def stated(self, *conditions: Condition) -> tuple[Condition, ...]:
-        """These conditions, and that the objects are contested where they are."""
+        """Return these conditions, and that the objects are contested where they are."""
         return (*conditions, self.contested) if self.contested else conditions
 
     # how it ends
