@@ -39,7 +39,7 @@ class _Budget:
 
     @contextlib.contextmanager
     def place(self, now: float) -> Iterator[bool]:
-        """Whether one more request may be looked at; it is while the block runs."""
+        """Yield whether one more request may be looked at; it is while the block runs."""
         self.tokens = min(self.burst, self.tokens + (now - self.filled_at) * self.rate)
         self.filled_at = now
         if self.tokens < 1 or self.under_way >= self.most:
@@ -68,7 +68,7 @@ class Hooks:
         return web.Response(status=status)
 
     def _place(self, handler: Handler, path: str) -> contextlib.AbstractContextManager[bool]:
-        """Whether one more request may be looked at now."""
+        """Return a context that says whether one more request may be looked at now."""
         budget = self._strangers
         # Compares with every path: how long it takes tells nothing of any.
         if path.isascii() and sum(hmac.compare_digest(known, path) for known in handler.paths):
@@ -102,7 +102,7 @@ async def _answer(handler: Handler, path: str, request: web.Request) -> HTTPStat
 async def receiving(
     listen: str, routes: Sequence[Route], clock: Clock, policy: Policy = DEFAULT_POLICY
 ) -> AsyncIterator[int]:
-    """Answers requests while it is open; gives the port.
+    """Answer requests while the block runs; gives the port.
 
     Raises:
         ClickException: the address cannot be had.

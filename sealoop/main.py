@@ -30,7 +30,7 @@ CONNECTION = ("-n", "--namespace", "--local", "--kubeconfig", "--context")
 
 
 def command_first(args: Sequence[str]) -> list[str]:
-    """The command line with the options of CONNECTION moved behind the command.
+    """Move the options of CONNECTION behind the command.
 
     >>> command_first(["-n", "shop", "--local=./state", "get", "ks"])
     ['get', '-n', 'shop', '--local=./state', 'ks']

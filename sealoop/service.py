@@ -74,7 +74,7 @@ async def serve(settings: Settings, manifests: Sequence[Manifest]) -> None:
 
 
 def stopped_by_signals() -> asyncio.Event:
-    """An event that the first SIGTERM or SIGINT sets; the second does what it does to any process."""
+    """Return an event that the first SIGTERM or SIGINT sets; the second does what it does to any process."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def asked(number: signal.Signals) -> None:
@@ -142,7 +142,7 @@ async def reconcile(
 
 
 def git_mirrors(state_dir: Path, policy: Policy) -> GitMirrors:
-    """Git as far as `policy` allows it; the caller closes it. What it remembers may be lost."""
+    """Open Git as far as `policy` allows it; the caller closes it. What it remembers may be lost."""
     limits = GitLimits(files=policy.git_files, file_bytes=policy.git_file_size)
     return GitMirrors(state_dir / "git", allow_file=policy.file_remotes, limits=limits)
 
@@ -154,7 +154,7 @@ async def opened_ports(
     compute: Compute = IN_PLACE,
     policy: Policy = DEFAULT_POLICY,
 ) -> Ports:
-    """The packages' own adapters, closed with `stack`. What they remember lives in `state_dir`, and may be lost."""
+    """Open the packages' own adapters, closed with `stack`. What they remember in `state_dir` may be lost."""
     registry = await stack.enter_async_context(OciRegistry(environment=os.environ, compute=compute))
     catalog = stack.enter_context(contextlib.closing(SqliteCatalog.open(state_dir / "tags.db")))
     providers = provider_factories(clock, compute)

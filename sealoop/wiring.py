@@ -42,12 +42,12 @@ class Ports:
 
 
 def routes(cluster: Cluster, clock: Clock, compute: Compute) -> tuple[Route, ...]:
-    """Every HTTP route; `cluster` asks nobody who leads, for any replica is called."""
+    """Return every HTTP route; `cluster` asks nobody who leads, for any replica is called."""
     return gitops.routes(cluster, clock, compute, Pushes(cluster, clock))
 
 
 def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
-    """One controller for each kind that is reconciled."""
+    """Return one controller for each kind that is reconciled."""
     return (
         *gitops.controllers(platform, ports.renderer),
         *secrets.controllers(platform, ports.providers),
@@ -56,7 +56,7 @@ def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]
 
 
 def image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
-    """Those of image_updater alone, for a run that does nothing else."""
+    """Return the controllers of image_updater alone, for a run that does nothing else."""
     return images.controllers(
         platform,
         ports.registry,

@@ -39,7 +39,7 @@ component = Component(name="secrets", kinds=(SecretStore, ExternalSecret), permi
 
 
 def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Controller[Any], ...]:
-    """The controllers of this package. The caller closes the factories when the process ends."""
+    """Return the controllers of this package. The caller closes the factories when the process ends."""
     stores = Controller(
         SecretStore,
         SecretStoreReconciler(platform.cluster, factories),
@@ -67,7 +67,7 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
 
 
 def _asks_again(old: Any, new: Any) -> bool:
-    """Any change but the status: labels and annotations are part of what was synced."""
+    """Tell whether more than the status changed: labels and annotations are part of what was synced."""
     before, after = old.metadata, new.metadata
     return (before.generation, before.labels, before.annotations, before.deletion_timestamp) != (
         after.generation,
@@ -78,7 +78,7 @@ def _asks_again(old: Any, new: Any) -> bool:
 
 
 def _usable_again(old: SecretStore | None, new: SecretStore | None) -> bool:
-    """A store that fails disturbs nobody whose Secret is in order: only what may help wakes."""
+    """Tell whether a store's change may help a Secret: one that fails disturbs nobody whose Secret is in order."""
     if old is None or new is None:
         return new is not None
     return old.metadata.generation != new.metadata.generation or (new.status.is_ready and not old.status.is_ready)

@@ -36,7 +36,7 @@ class SecretProvider(Protocol):
         ...
 
     async def fetch(self, ref: SecretRef) -> Payload | Absent:
-        """What is stored there, whole: a property is looked up by the caller.
+        """Return what is stored there, whole: a property is looked up by the caller.
 
         Absent costs a Secret its values, so it needs proof: the server says that there is no such key, or no such
         version of it, or a deleted one, and confirms that it was asked at the place that the store means. A wrong
@@ -49,7 +49,7 @@ class SecretProvider(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Done with it. What the factory keeps for the next one stays; until then nothing of it is taken away."""
+        """Close the handle. What the factory keeps for the next one stays; until then nothing of it is taken away."""
         ...
 
 
@@ -68,7 +68,7 @@ class BatchReader(SecretProvider, Protocol):
     def at_once(self) -> int: ...
 
     async def fetch_many(self, refs: Sequence[SecretRef]) -> Answers:
-        """What `fetch` answers or raises for each. Raises as it does where that is true of all."""
+        """Return what `fetch` answers or raises for each. Raises as it does where that is true of all."""
         ...
 
 
@@ -80,7 +80,7 @@ class ProviderFactory(Protocol):
     """
 
     async def open(self, opening: Opening[Any], cluster: Cluster) -> SecretProvider:
-        """A handle, to be closed; nothing has been asked of the provider yet.
+        """Open a handle, to be closed; nothing has been asked of the provider yet.
 
         Args:
             cluster: bound to the opening's reach: credentials and certificates are read through it, nothing else.

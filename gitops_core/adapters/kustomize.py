@@ -1,8 +1,8 @@
 """Implements Renderer: plain manifests without a subprocess, everything else with the kustomize program.
 
-A build runs on the files it uses and no others, found in the repository and written anew by us (domain/folders.py), and
+A build runs on the files it uses and no others, found in the repository and written anew by us (render/folders.py), and
 always with kustomize's own restrictions; no plugins, no helm, no git. The program can open nothing else and reach
-nothing (sandbox.py). One build serves every prefix, suffix and namespace where that is the same (domain/sharing.py).
+nothing (sandbox.py). One build serves every prefix, suffix and namespace where that is the same (render/sharing.py).
 What was built is kept by content: the folder's Git object id and the overlay; so what did not change is not built
 again, and not even read.
 """

@@ -202,16 +202,16 @@ class Applier:
 
     async def _apply(self, prediction: Prediction) -> Applied:
         action, ref = prediction.action, prediction.ref
-        if prediction.is_open:
+        if prediction.is_open:  # nothing is known of it yet
             prediction = predict_from_reading(action, await self.cluster.get(ref), prediction.imprint, self.ownership)
         if prediction.live is not None and prediction.change in ("unchanged", "skipped"):
             imprint = prediction.imprint or imprint_of(prediction.live)
             return Applied(ref, prediction.live, prediction.change, imprint)
         old = prediction.base
-        if old is not None and self.ownership.is_left_alone(action.manifest, old):
+        if old is not None and self.ownership.is_left_alone(action.manifest, old):  # it is there, to be left alone
             live = await self.cluster.get(ref) or old  # it may be the answer of a dry-run
             return Applied(ref, live, "skipped", imprint_of(live))
-        if old is None and holds_others(ref.kind):
+        if old is None and holds_others(ref.kind):  # others would go with it: it keeps a mark of who made it
             old = await self._make(action)
         live = await self.cluster.apply(action.manifest, field_manager=self.ownership.manager, force=True)
         if action.take_over:
@@ -412,7 +412,7 @@ def _defined_scopes(objects: Iterable[Manifest]) -> dict[tuple[str, str], bool]:
 
 
 def _with_scope(manifest: Manifest, namespaced: bool) -> Manifest:
-    """Raises ValueError: the kind needs a namespace and there is none."""
+    """Drop the namespace where the kind has none. Raises ValueError: the kind needs one and there is none."""
     metadata = manifest["metadata"]
     if namespaced and not metadata.get("namespace"):
         ref = ObjectRef.of(manifest)

@@ -19,7 +19,6 @@ from gitops_core.runtime.reconciling import Notice, Outcome
 
 GROUP = Kustomization.KIND.group
 CONTESTED = "Contested"
-NOT_DELETED = "is not deleted: it was not made by us, and what belongs to others would go with it"
 
 
 @dataclass
@@ -73,7 +72,7 @@ class Attempt:
         return changes
 
     def stated(self, *conditions: Condition) -> tuple[Condition, ...]:
-        """These conditions, and that the objects are contested where they are."""
+        """Return these conditions, and that the objects are contested where they are."""
         return (*conditions, self.contested) if self.contested else conditions
 
     # how it ends

@@ -76,7 +76,7 @@ class Folders:
         return known[1] or Folder(await self.root(source, revision), inside)
 
     async def _own(self, source: Resource, revision: str, inside: str, *, is_alone: bool) -> Folder | None:
-        """The folder read alone; None where it does not stand for itself."""
+        """Read the folder alone; None where it does not stand for itself."""
         root = await self._root(source, revision)
         if resolved(inside, root.files.links) != inside:
             return None
@@ -96,7 +96,7 @@ class Folders:
         return await self._under_way.join(version, lambda: self._selected(source, version, tree))
 
     async def _selected(self, source: Resource, version: Key, tree: Tree) -> _Root:
-        """The files of `tree` that count; on the account of the source, as all that read it share them."""
+        """Select the files of `tree` that count; on the account of the source, as all that read it share them."""
         with on_account_of(source.ref):
             ignore = self.kinds[source.KIND.kind].ignore(source)
             rules = await self.compute.run(READING, _rules_of, tree, ignore)
@@ -113,7 +113,7 @@ class Folders:
         return str(source.ref), source.metadata.uid, kind.origin(source), told, revision
 
     def _kept(self, version: Key, rules: IgnoreRules) -> Container[str]:
-        """What the same rules kept of an earlier revision: twenty thousand paths take 0.1 s to match."""
+        """Return what the same rules kept of an earlier revision: twenty thousand paths take 0.1 s to match."""
         for known, root in reversed(self._roots.items()):
             if known[:-1] == version[:-1] and root.rules.fingerprint == rules.fingerprint:
                 return root.files
@@ -144,7 +144,7 @@ def inside_source(path: str) -> str:
 
 
 def reaches_out(folder: Tree) -> bool:
-    """Whether a kustomization file of `folder` may name something outside of it, or a link may lead there."""
+    """Tell whether a kustomization file of `folder` may name something outside of it, or a link may lead there."""
     own = [folder[path] for path in folder if path.rpartition("/")[2] in folders.NAMES]
     words = (b"..", b"\\", b"generators", b"transformers", b"validators")
     return bool(folder.links) or any(word in text for text in own for word in words)

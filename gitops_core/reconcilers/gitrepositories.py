@@ -80,7 +80,7 @@ class GitRepositoryReconciler:
         return _stored(wanted, artifact, (notice,) if is_new else ())
 
     async def finalize(self, wanted: GitRepository) -> None:
-        """Nothing is kept that others do not share."""
+        """Leave everything: nothing is kept that others do not share."""
 
     async def _artifact(self, wanted: GitRepository, revision: Revision) -> Artifact:
         files = await self.folders.root(wanted, str(revision))
@@ -126,5 +126,5 @@ def _stored(wanted: GitRepository, artifact: Artifact, notices: tuple[Notice, ..
 
 
 def _kept(wanted: GitRepository) -> tuple[Condition, ...]:
-    """A failure to fetch does not take away what is there."""
+    """Return the conditions that stay: a failure to fetch does not take away what is there."""
     return tuple(c for c in wanted.status.conditions if c.type == "ArtifactInStorage")

@@ -122,7 +122,7 @@ class KustomizationReconciler:
                 attempt.postpone(why)
 
     async def _refuse_cycle(self, attempt: Attempt) -> None:
-        """Raises StalledError: what is waited for waits for this one."""
+        """Raise StalledError if what is waited for waits for this one."""
         everyone = await self.platform.objects.list(Kustomization)
         edges = {one.key: dependencies.dependency_keys(one) for one in everyone}
         if cycle := dependencies.find_cycle(attempt.wanted.key, edges):
@@ -351,7 +351,7 @@ class KustomizationReconciler:
             await self._await_termination(wanted, order)
 
     async def _await_termination(self, wanted: Kustomization, refs: Sequence[ObjectRef]) -> None:
-        """Raises TransientError while some objects are there; after the time-out they are left to the cluster."""
+        """Raise TransientError while some objects are there; after the time-out they are left to the cluster."""
         applier = self._applier(wanted)
         found = [await applier.find(ref) for ref in refs]
         left = [str(one[0]) for one in found if one is not None and is_terminating(one[1])]
@@ -366,7 +366,7 @@ class KustomizationReconciler:
 
 
 def _not_yet(wanted: Kustomization, message: str) -> TransientError:
-    """Nobody did anything wrong, so there is no Event; the source's change wakes us."""
+    """Return an error without an Event, as nobody did anything wrong; the source's change wakes us."""
     delay = retry_interval_of(wanted.spec)
     return TransientError(message, reason="ArtifactFailed", retry_after=delay).told("None", {})
 

@@ -45,11 +45,11 @@ class ReceiverReconciler:
         )
 
     async def finalize(self, wanted: Receiver) -> None:
-        """Nothing: an address that nobody has is not found."""
+        """Leave everything: an address that nobody has is not found."""
 
 
 async def receiver_token(cluster: Cluster, receiver: Receiver) -> Sensitive:
-    """Raises TokenMissing, ClusterError."""
+    """Return the token that a Receiver's Secret holds. Raises TokenMissing, ClusterError."""
     name = receiver.spec.secret_ref.name if receiver.spec.secret_ref is not None else ""
     key = ObjectKey(receiver.metadata.namespace, name)
     manifest = await cluster.get(ObjectRef(SECRET, key)) if name else None

@@ -83,7 +83,7 @@ class Webhooks:
         return partial(self.receive, receiver, path)
 
     async def receiver(self, path: str) -> Receiver | None:
-        """The Receiver that is called at `path` now. Raises ClusterError."""
+        """Return the Receiver that is called at `path` now. Raises ClusterError."""
         if not self._known(path):
             await self._read(self.clock.monotonic())
         claims = self._known(path)
@@ -97,7 +97,7 @@ class Webhooks:
         return None
 
     async def _is_at(self, receiver: Receiver, path: str) -> bool:
-        """Whether the path is made of its token: that its status says so proves nothing. Raises ClusterError."""
+        """Tell whether the path is made of its token: that its status says so proves nothing. Raises ClusterError."""
         try:
             token = await receiver_token(self.cluster, receiver)
         except TokenMissing:
@@ -105,7 +105,7 @@ class Webhooks:
         return hmac.compare_digest(webhook_path(token, receiver.key), path)
 
     async def _read(self, asked_at: float) -> None:
-        """Know every path that a Receiver told before `asked_at`; who asks meanwhile waits for the same reading.
+        """Learn every path that a Receiver told before `asked_at`; who asks meanwhile waits for the same reading.
 
         Raises ClusterError.
         """
@@ -149,7 +149,7 @@ class Webhooks:
         return HTTPStatus.INTERNAL_SERVER_ERROR if failed else HTTPStatus.OK
 
     async def _act(self, receiver: Receiver, resource: ReceiverResource, pushed: Sequence[Any]) -> None:
-        """Raises GitOpsError."""
+        """Tell the objects that `resource` names what was pushed, or wake them. Raises GitOpsError."""
         for ref in await self._named(receiver, resource):
             is_own = ref.key.namespace == receiver.metadata.namespace  # others are woken, but told nothing
             if pushed and is_own and ref.kind.kind == self.pushes.kind.kind:
@@ -158,7 +158,7 @@ class Webhooks:
                 await self._wake(ref)
 
     async def _named(self, receiver: Receiver, resource: ReceiverResource) -> tuple[ObjectRef, ...]:
-        """Raises ClusterError."""
+        """Return the objects that a resource of the Receiver names. Raises ClusterError."""
         kind = Kind.of(resource.api_version or GROUPS.get(resource.kind, "source.toolkit.fluxcd.io/v1"), resource.kind)
         namespace = resource.namespace or receiver.metadata.namespace
         if resource.name != "*":
@@ -171,19 +171,19 @@ class Webhooks:
         return tuple(ObjectRef(kind, ObjectKey(item.metadata.namespace, item.metadata.name)) for item in found)
 
     async def _wake(self, ref: ObjectRef) -> None:
-        """Raises ClusterError."""
+        """Wake an object by asking for a reconciliation now. Raises ClusterError."""
         now = self.clock.now()
         moment = f"{timestamp(now)[:-1]}.{now.microsecond:06}Z"  # two calls in one second are two requests
         patch = {"metadata": {"annotations": {REQUESTED_AT: moment}}}
         await self.cluster.patch(ref, patch, field_manager=MANAGER)
 
     def _known(self, path: str) -> tuple[ObjectKey, ...]:
-        """Who claims the path in a status. Compares with every path, in the same time whichever it is."""
+        """Return who claims the path in a status. Compares with every path, in the same time whichever it is."""
         found = [claims for known, claims in self._paths.items() if hmac.compare_digest(known, path)]
         return found[0] if found else ()
 
 
 def _age(receiver: Receiver) -> str:
-    """Sorts the oldest first: who copies a path comes later than whose it is."""
+    """Return the key that sorts the oldest first: who copies a path comes later than whose it is."""
     created = receiver.metadata.creation_timestamp
     return timestamp(created) if created is not None else ""

@@ -55,7 +55,7 @@ PATIENCE = 600.0
 
 
 def weight_of(manifests: Iterable[Manifest]) -> int:
-    """How much work objects are, whatever their number; counted no further than it makes a difference."""
+    """Estimate how much work objects are, whatever their number; counted no further than it makes a difference."""
     size = 0
     for manifest in manifests:
         size += len(msgspec.json.encode(manifest))
@@ -101,7 +101,7 @@ ACCOUNT: ContextVar[Account | None] = ContextVar("ACCOUNT", default=None)
 
 @contextlib.contextmanager
 def on_account_of(about: ObjectRef) -> Iterator[None]:
-    """What is computed in this block, and by tasks that begin in it, is one reconciliation of `about`."""
+    """Count what this block computes, and tasks that begin in it, as one reconciliation of `about`."""
     token = ACCOUNT.set(Account(about))
     try:
         yield
@@ -110,7 +110,7 @@ def on_account_of(about: ObjectRef) -> Iterator[None]:
 
 
 def namespace_at_work() -> str:
-    """The namespace on whose account this is; "" outside of a reconciliation."""
+    """Return the namespace on whose account this is; "" outside of a reconciliation."""
     return (ACCOUNT.get() or Account()).owner
 
 
@@ -149,7 +149,7 @@ class _Job:
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self) -> Any:
-        """What the work returns or raises; _Ended when it was told to end."""
+        """Return or raise what the work does; raise _Ended when it was told to end."""
         try:
             with self.guard:
                 self.before, self.thread = time.thread_time(), threading.get_ident()
@@ -158,7 +158,7 @@ class _Job:
             self._close()
 
     def _close(self) -> None:
-        """Behind this nobody tells the thread to end any more."""
+        """Close the job: behind this nobody tells the thread to end any more."""
         while self.thread:
             try:
                 with self.guard:
@@ -175,13 +175,13 @@ class _Job:
 
     @property
     def is_over(self) -> bool:
-        """Whether it used all that was left on its account."""
+        """Tell whether it used all that was left on its account."""
         with self.guard:
             return bool(self.thread) and _used_by(self.thread) - self.before > self.account.left
 
 
 def _used_by(thread: int) -> float:
-    """CPU seconds that a living thread has used; where the system does not say, the time that passed."""
+    """Return the CPU seconds that a living thread has used; where the system does not say, the time that passed."""
     if hasattr(time, "pthread_getcpuclockid"):
         return time.clock_gettime(time.pthread_getcpuclockid(thread))
     return time.monotonic()
@@ -297,7 +297,7 @@ class Threads:
 
 
 def _outcome(job: _Job) -> tuple[Any, BaseException | None]:
-    """The result or the error. The pool must see neither: it would keep the error, and end with _Ended."""
+    """Return the result or the error. The pool must see neither: it would keep the error, and end with _Ended."""
     try:
         try:
             return job.run(), None

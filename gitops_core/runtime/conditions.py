@@ -35,7 +35,7 @@ _OURS = frozenset({"Ready", "Reconciling", "Stalled", UNSUPPORTED})
 
 
 def told(message: str) -> str:
-    """`message` as a condition shows it."""
+    """Shorten `message` to what a condition shows of it."""
     return shortened(message, MOST_MESSAGE)
 
 
@@ -47,7 +47,7 @@ class Part(NamedTuple):
 
 
 def results_of(result: Outcome | Exception) -> list[Part]:
-    """The conditions that say what came of a reconciliation; the last one is Ready."""
+    """Return the conditions that say what came of a reconciliation; the last one is Ready."""
     match result:
         case Outcome(ready="True", reason=reason, message=message):
             return [Part("Ready", "True", reason, message)]
@@ -78,7 +78,7 @@ def conditions_after(
     unsupported: Sequence[str],
     generation: int | None,
 ) -> tuple[Condition, ...]:
-    """All conditions to store: ours, the kind's own, and those of a newer peer, each dated by its last transition.
+    """Return all conditions to store: ours, the kind's own, and a newer peer's, each dated by its last transition.
 
     Args:
         main: what is said of the result, as results_of() has it.
@@ -100,7 +100,8 @@ def conditions_after(
 
 
 def unsupported_message(paths: Sequence[str]) -> str:
-    """
+    """Name the set fields that are not acted on.
+
     >>> unsupported_message(["spec.verify", "spec.include"])
     'set but not acted on: spec.verify, spec.include'
     """
@@ -108,7 +109,7 @@ def unsupported_message(paths: Sequence[str]) -> str:
 
 
 def refused_status(result: Outcome | Exception, refusal: Exception) -> TransientError:
-    """What to say, in a short status, of an object whose status the API server refuses."""
+    """Return what to say, in a short status, of an object whose status the API server refuses."""
     match result:
         case Outcome(message=message):
             said = message
@@ -122,7 +123,7 @@ def refused_status(result: Outcome | Exception, refusal: Exception) -> Transient
 
 
 def _restated(part: Part, stated: dict[str, Condition]) -> Part:
-    """`part` with reason and message of the result's own condition of that type."""
+    """Return `part` with reason and message of the result's own condition of that type."""
     if (own := stated.get(part.type)) is None:
         return part
     return part._replace(reason=own.reason or part.reason, message=own.message)
@@ -143,7 +144,7 @@ def _with_generation(condition: Condition, generation: int | None) -> Condition:
 
 
 def _dated(condition: Condition, before: Condition | None, now: datetime) -> Condition:
-    """`condition` with the time when its status last changed, in whole seconds as Kubernetes keeps times."""
+    """Date `condition` by when its status last changed, in whole seconds as Kubernetes keeps times."""
     condition = msgspec.structs.replace(condition, message=told(condition.message))
     if before is not None and before.status == condition.status and before.last_transition_time is not None:
         since = before.last_transition_time
@@ -153,7 +154,7 @@ def _dated(condition: Condition, before: Condition | None, now: datetime) -> Con
 
 
 def base_after(result: Outcome | Exception, wanted: Resource) -> Status:
-    """The status that the result carries, or the one that is stored: without the conditions that follow from it."""
+    """Return the status that the result carries, or the stored one: without the conditions that follow from it."""
     carried = _carried_by(result)
     return carried if isinstance(carried, Status) else status_of(wanted)
 
@@ -163,12 +164,12 @@ def status_of(wanted: Resource) -> Status:
 
 
 def ready_of(live: Resource) -> str:
-    """The status of the Ready condition, Unknown without one."""
+    """Return the status of the Ready condition, Unknown without one."""
     return ready.status if (ready := status_of(live).ready) is not None else "Unknown"
 
 
 def is_final(result: Outcome | Exception) -> bool:
-    """Whether nothing more is to be expected of this generation."""
+    """Tell whether nothing more is to be expected of this generation."""
     return isinstance(result, StalledError) or (isinstance(result, Outcome) and result.ready == "True")
 
 
@@ -177,5 +178,5 @@ def _carried_by(result: Outcome | Exception) -> Wire | None:
 
 
 def _is_partial(result: Outcome | Exception) -> bool:
-    """Whether the result says nothing about the kind's own conditions: a failure that carried no status."""
+    """Tell whether the result says nothing about the kind's own conditions: a failure that carried no status."""
     return isinstance(result, Exception) and _carried_by(result) is None

@@ -171,7 +171,7 @@ class ControllerLoop(Generic[R]):
     # what wakes
 
     def wake(self, key: ObjectKey, changed: ObjectRef, version: int) -> None:
-        """`changed`, which `key` names, has become `version` (-1: it is gone)."""
+        """Wake `key`, which names `changed`, now that this has become `version` (-1: it is gone)."""
         if (run := self._running.get(key)) is not None:
             before = run.causes.get(changed, version)
             run.causes[changed] = -1 if version < 0 else max(before, version)
@@ -279,7 +279,7 @@ class ControllerLoop(Generic[R]):
         self._schedule(key, stored)
 
     async def _result_for(self, wanted: R) -> Outcome | Exception | None:
-        """What came of looking at `wanted`; None when there is nothing to tell."""
+        """Return what came of looking at `wanted`; None when there is nothing to tell."""
         mine = wanted.FINALIZER
         if wanted.metadata.deletion_timestamp is not None:
             if not mine or mine not in wanted.metadata.finalizers:
@@ -301,7 +301,7 @@ class ControllerLoop(Generic[R]):
         return None
 
     async def _write_finalizers(self, wanted: R, finalizers: tuple[str, ...]) -> R:
-        """`wanted` as stored with these finalizers. Raises Conflict: someone else wrote it meanwhile."""
+        """Store these finalizers and return `wanted` with them. Raises Conflict: someone else wrote it meanwhile."""
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": wanted.metadata.resource_version}}
         stored = await self._around.cluster.patch(wanted.ref, patch, field_manager=wanted.field_manager())
         fresh = from_manifest(type(wanted), stored)
@@ -309,7 +309,7 @@ class ControllerLoop(Generic[R]):
         return fresh
 
     async def _guarded(self, wanted: R, work: Awaitable[T]) -> T | Exception:
-        """The result of a reconciler's work, or how it failed; only being cancelled goes through."""
+        """Return the result of a reconciler's work, or how it failed; only being cancelled goes through."""
         limit = asyncio.timeout(self._around.reconcile_timeout)
         try:
             async with limit:
@@ -336,7 +336,7 @@ class ControllerLoop(Generic[R]):
         kind, metrics = self.kind.KIND.kind, self._around.metrics
         about = {"kind": kind, "key": str(wanted.key), "seconds": round(took, 3)}
         metrics.duration.labels(kind).observe(took)
-        if isinstance(result, Outcome):
+        if isinstance(result, Outcome):  # it came to a result
             metrics.results.labels(kind, "Progressing" if result.ready == "Unknown" else "Succeeded").inc()
             if trouble := self._troubles.pop(wanted.key, None):
                 log.info("recovered", extra=about | {"failures": trouble.failures})
@@ -353,7 +353,7 @@ class ControllerLoop(Generic[R]):
         if not isinstance(result, GitOpsError) and level == logging.WARNING:
             log.error("a reconciler broke", extra=about, exc_info=result)
         told = result if isinstance(result, GitOpsError) else GitOpsError(message)
-        if told.event != "None" and not isinstance(result, NotLeader):
+        if told.event != "None" and not isinstance(result, NotLeader):  # who lost the lease tells nothing
             event = self.controller.teller.failure_event(reason)
             self._around.events.emit(wanted, told.event, event, message, told.event_metadata)
 
@@ -380,7 +380,7 @@ class ControllerLoop(Generic[R]):
         return failure or result
 
     async def _write(self, current: R, status: Wire) -> ClusterError | None:
-        """Why `status` is not stored now, or None."""
+        """Write `status`; return why it is not stored now, or None."""
         try:
             await self._around.statuses.write_whole(current, status)
         except ClusterError as error:
@@ -395,7 +395,7 @@ class ControllerLoop(Generic[R]):
         return None
 
     def _tell_unsupported(self, wanted: R, paths: Sequence[str]) -> None:
-        """A warning about fields that are not acted on, once for each generation."""
+        """Warn about fields that are not acted on, once for each generation."""
         if not paths:
             return
         message = unsupported_message(paths)
@@ -446,7 +446,7 @@ def queries_of(controller: Controller[Any], namespace: str, labels: str) -> tupl
 
 
 def is_significant(old: Resource, new: Resource) -> bool:
-    """Whether a change of an object is one of what people want of it: never that of a status or of a label."""
+    """Tell whether a change is one of what people want of an object: never that of a status or of a label."""
     before, after = old.metadata, new.metadata
     is_another = before.generation != after.generation if new.STATUS_SUBRESOURCE else old.spec != new.spec
     return (
@@ -457,7 +457,7 @@ def is_significant(old: Resource, new: Resource) -> bool:
 
 
 def _explained(version: int, written: int | None) -> bool:
-    """Whether a change is nothing newer than what the reconciliation wrote itself."""
+    """Tell whether a change is nothing newer than what the reconciliation wrote itself."""
     return written is not None and 0 <= version <= written
 
 

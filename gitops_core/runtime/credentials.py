@@ -22,7 +22,7 @@ SECRET = Kind("", "v1", "Secret")
 
 
 async def git_access(cluster: Cluster, namespace: str, secret_name: str, url: str) -> GitAccess:
-    """The access that the Secret gives to `url`; no Secret ("") is anonymous.
+    """Return the access that the Secret gives to `url`; no Secret ("") is anonymous.
 
     Raises:
         GitAccessDenied: no such Secret, or it lacks what the URL's protocol needs.
@@ -42,7 +42,7 @@ async def git_access(cluster: Cluster, namespace: str, secret_name: str, url: st
 
 
 def access_from(values: Mapping[str, bytes], key: ObjectKey, url: str) -> GitAccess:
-    """The access that a Secret's decoded values stand for. Raises GitAccessDenied."""
+    """Return the access that a Secret's decoded values stand for. Raises GitAccessDenied."""
     if url.startswith("ssh://"):
         return _ssh(values, key)
     username, password = values.get("username", b""), values.get("password")
@@ -55,8 +55,9 @@ def access_from(values: Mapping[str, bytes], key: ObjectKey, url: str) -> GitAcc
         values.get("tls.crt", values.get("certFile")),
         values.get("tls.key", values.get("keyFile")),
     )
-    if (certificate is None) != (client_key is None):
+    if (certificate is None) != (client_key is None):  # one of a pair
         raise GitAccessDenied(f"secret '{key}' needs tls.crt and tls.key together")
+    # a token goes before name and password
     return GitAccess(
         username="" if token else username.decode("utf-8", "replace"),
         password=None if token or password is None else Sensitive(password),

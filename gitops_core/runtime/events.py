@@ -80,11 +80,11 @@ class _Outbox:
         self._unfinished = 0
 
     def __len__(self) -> int:
-        """How many are not written yet."""
+        """Return how many Events are not written yet."""
         return self._unfinished
 
     def put(self, item: _Item) -> bool:
-        """Whether there was room for it."""
+        """Put an item in line, and tell whether there was room for it."""
         namespace = item.record.ref.key.namespace
         if not self._room.may_take(namespace):
             return False
@@ -96,7 +96,7 @@ class _Outbox:
         return True
 
     async def get(self) -> _Item:
-        """The next one, of the namespace that had its turn the longest ago. finish() says that it is written."""
+        """Take the next item, of the namespace that had its turn longest ago. finish() says that it is written."""
         while not self._lines:
             self._added.clear()
             await self._added.wait()
@@ -179,7 +179,7 @@ class EventRecorder:
             self._records.drop(item.note)
 
     def _new_ref(self, about: Resource) -> ObjectRef:
-        """A name of its own: the object's with the time in nanoseconds, as client-go makes it."""
+        """Make a name of its own: the object's with the time in nanoseconds, as client-go makes it."""
         self._last_name = max(self._last_name + 1, int(self._clock.now().timestamp() * 1_000_000) * 1000)
         name = f"{about.key.name[:230].rstrip('-.')}.{self._last_name:x}"
         return ObjectRef(EVENT, ObjectKey(about.key.namespace or "default", name))

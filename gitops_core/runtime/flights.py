@@ -29,7 +29,7 @@ class Flights(Generic[V]):
         self._under_way: dict[Hashable, _Flight[V]] = {}
 
     async def join(self, asked: Hashable, ask: Callable[[], Coroutine[Any, Any, V]]) -> V:
-        """What `ask` returns or raises, or the `ask` of who asked the same before and still waits."""
+        """Return or raise what `ask` does, or the `ask` of who asked the same before and still waits."""
         flight = self._under_way.get(asked)
         if flight is None:
             flight = self._under_way[asked] = _Flight(asyncio.create_task(ask()))

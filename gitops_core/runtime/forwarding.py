@@ -35,7 +35,7 @@ class Request(NamedTuple):
 
     @property
     def is_write(self) -> bool:
-        """Whether it may change something: a dry run is a write too, as the API server sees it."""
+        """Tell whether it may change something: a dry run is a write too, as the API server sees it."""
         return self.method not in ("get", "list", "watch")
 
 

@@ -59,7 +59,7 @@ without having got there."""
 
 
 def version_of(resource_version: str) -> int:
-    """The version as a number; -1 for one that is none."""
+    """Return the version as a number; -1 for one that is none."""
     return int(resource_version) if resource_version.isdecimal() else -1
 
 
@@ -78,6 +78,7 @@ class Informer(Generic[T]):
         self._cluster, self._clock, self._chance, self._metrics = cluster, clock, chance, metrics
         self._listeners: list[Listener] = []
         self._unreadable: dict[ObjectRef, str] = {}
+        self._measured = (0, 0)
         self._highest = -1
         self._position = ""  # where the next watch goes on; "" to list first
         self._doubts = self._answered = 0  # how often it was doubted, and which doubt the goal is the answer to
@@ -101,7 +102,7 @@ class Informer(Generic[T]):
         self._listeners.remove(listener)
 
     def doubt(self) -> None:
-        """From now on count as synced only when all is mirrored that was written before this call."""
+        """Doubt the mirror: count as synced only when all is mirrored that was written before this call."""
         self._doubts += 1
         self.synced.clear()
         self.settled.clear()
@@ -160,7 +161,7 @@ class Informer(Generic[T]):
 
     @property
     def _is_doubted(self) -> bool:
-        """Whether nobody knows yet which version has to be reached."""
+        """Tell whether nobody knows yet which version has to be reached."""
         return self._answered < self._doubts
 
     async def _ask(self) -> None:
@@ -279,8 +280,15 @@ class Informer(Generic[T]):
 
     def _measure(self) -> None:
         kind = self.query.kind.kind
-        self._metrics.informer_objects.labels(kind).set(len(self.objects))
-        self._metrics.informer_unreadable.labels(kind).set(len(self._unreadable))
+        # by what changed: a kind may have several mirrors
+        measured, self._measured = self._measured, (len(self.objects), len(self._unreadable))
+        self._metrics.informer_objects.labels(kind).inc(self._measured[0] - measured[0])
+        self._metrics.informer_unreadable.labels(kind).inc(self._measured[1] - measured[1])
+
+    def clear(self) -> None:
+        """Hold nothing any more, and be counted so."""
+        self.objects, self._unreadable = {}, {}
+        self._measure()
 
 
 @asynccontextmanager
@@ -309,7 +317,7 @@ class Informers:
         self._group: asyncio.TaskGroup | None = None
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        """From now on run informers as tasks of `group`, those asked for before and those to come."""
+        """Run informers as tasks of `group` from now on, those asked for before and those to come."""
         self._group = group
         for place in self._informers:
             self._run(place)
@@ -319,6 +327,8 @@ class Informers:
         self._metrics.informer_synced.clear()
         for task in self._tasks.values():
             task.cancel()
+        for informer in self._informers.values():
+            informer.clear()
         self._users.clear()
         self._kept.clear()
         self._informers.clear()
@@ -337,7 +347,7 @@ class Informers:
             informer.doubt()
 
     def acquire(self, query: Query, type_: type[T]) -> Informer[T]:
-        """The informer of a query, to be given back to release()."""
+        """Return the informer of a query, to be given back to release()."""
         place = (query, type_)
         self._users[place] = self._users.get(place, 0) + 1
         if place not in self._informers:
@@ -355,6 +365,7 @@ class Informers:
             del self._users[place], self._informers[place]
             if (task := self._tasks.pop(place, None)) is not None:
                 task.cancel()
+            informer.clear()
 
     def written(self, resource: Resource) -> None:
         """Show an object as our own write left it to every informer that holds it."""
@@ -363,13 +374,13 @@ class Informers:
                 informer.absorb(resource)
 
     def holding(self, type_: type[R], namespace: str) -> Iterator[Informer[R]]:
-        """The informers that have every object of a namespace ("" for all) as soon as they are synced."""
+        """Yield the informers that have every object of a namespace ("" for all) as soon as they are synced."""
         for (query, its_type), informer in self._informers.items():
             if its_type is type_ and not query.labels and not query.name and query.namespace in ("", namespace):
                 yield informer
 
     def synced(self, type_: type[R], namespace: str) -> Informer[R] | None:
-        """One of those that are."""
+        """Return an informer that has every object of a namespace now, or None."""
         return next((each for each in self.holding(type_, namespace) if each.synced.is_set()), None)
 
     def _run(self, place: tuple[Query, type]) -> None:
@@ -428,18 +439,18 @@ class WatchedObjects:
 
 
 async def listed(cluster: Cluster, type_: type[R], namespace: str = "") -> list[R]:
-    """Every readable object of a kind, from all pages, as the API server has them now."""
+    """List every readable object of a kind, from all pages, as the API server has them now."""
     return await every_page(cluster, Query(type_.KIND, namespace=namespace), type_)
 
 
 async def listed_manifests(cluster: Cluster, query: Query) -> list[Manifest]:
-    """The same as decoded JSON, each with the apiVersion and kind that the items of a list do not say."""
+    """List the objects of a query as decoded JSON, each with the apiVersion and kind that a list's items do not say."""
     header = {"apiVersion": query.kind.api_version, "kind": query.kind.kind}
     return [{**header, **item} for item in await every_page(cluster, query, dict)]
 
 
 async def every_page(cluster: Cluster, query: Query, type_: type[V]) -> list[V]:
-    """Every readable object of a query, decoded to `type_`."""
+    """List every readable object of a query, decoded to `type_`."""
     found: list[V] = []
     token = ""
     while True:

@@ -68,7 +68,7 @@ class Leadership:
 
     @property
     def is_certain(self) -> bool:
-        """Whether nobody else can hold the lease right now."""
+        """Tell whether nobody else can hold the lease right now."""
         return self._clock.monotonic() < self._until
 
     def check(self) -> None:
@@ -111,7 +111,7 @@ class Leadership:
         self._until = float("-inf")
 
     async def _attempt(self) -> bool:
-        """One try to take or renew; whether the lease is ours after it."""
+        """Try once to take or renew the lease; tell whether it is ours after that."""
         sent = self._clock.monotonic()
         patience = self._settings.renew_deadline / 2  # one request that hangs leaves time for another
         if self.is_certain:
@@ -147,7 +147,7 @@ class Leadership:
             return False  # somebody was faster
 
     def _is_free(self, lease: Manifest) -> bool:
-        """Whether we hold the lease, nobody does, or its holder let it run out under our eyes."""
+        """Tell whether we hold the lease, nobody does, or its holder let it run out under our eyes."""
         spec = lease.get("spec") or {}
         if spec != self._seen_spec:
             self._seen_spec, self._seen_at = spec, self._clock.monotonic()
@@ -194,7 +194,8 @@ class Leadership:
 
 
 def _micro_time(moment: datetime) -> str:
-    """
+    """Spell a time as a MicroTime, in UTC.
+
     >>> _micro_time(datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC))
     '2026-01-02T03:04:05.000006Z'
     """

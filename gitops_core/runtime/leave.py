@@ -16,7 +16,7 @@ from typing import Protocol
 
 class Fence(Protocol):
     def check(self) -> None:
-        """Raises NotLeader unless this process certainly leads right now."""
+        """Raise NotLeader unless this process certainly leads right now."""
         ...
 
 
@@ -33,7 +33,7 @@ FENCE: ContextVar[Fence] = ContextVar("FENCE", default=Open())  # noqa: B039  it
 
 @contextmanager
 def behind(fence: Fence) -> Iterator[None]:
-    """What the block writes needs the leave of `fence`, which is asked at once, too. Raises NotLeader."""
+    """Put what the block writes under the leave of `fence`, which is asked at once, too. Raises NotLeader."""
     fence.check()
     token = FENCE.set(fence)
     try:
@@ -43,5 +43,5 @@ def behind(fence: Fence) -> Iterator[None]:
 
 
 def check_again() -> None:
-    """To be called by an adapter when nothing is left to wait for before a write. Raises NotLeader."""
+    """Check the leave again: for an adapter with nothing left to wait for before a write. Raises NotLeader."""
     FENCE.get().check()

@@ -31,11 +31,11 @@ class Observer:
         self._leaving: set[Kind] = set()  # watched, though nobody names them any more
 
     def mark(self) -> dict[Kind, int]:
-        """Where every watch stands: what to give to update() after a reconciliation that begins now."""
+        """Return where every watch stands: for update() after a reconciliation that begins now."""
         return {kind: informer.version for kind, (informer, _) in self._watching.items()}
 
     def update(self, key: ObjectKey, watched: Iterable[ObjectRef], since: Mapping[Kind, int]) -> None:
-        """From now on `key` is woken by `watched`; at once by those that changed after `since`.
+        """Let `key` be woken by `watched` from now on; at once by those that changed after `since`.
 
         A change between the reconciliation's read of an object and this call would otherwise go unnoticed.
         """

@@ -40,7 +40,7 @@ RUNTIME = (
 
 
 def of_kinds(kinds: Iterable[type[Resource]]) -> Iterator[Permission]:
-    """What the runtime does with objects of our kinds."""
+    """Yield what the runtime does with objects of our kinds."""
     for kind in kinds:
         group = kind.KIND.group
         yield Permission(group, kind.PLURAL, READ, "our kinds")

@@ -34,18 +34,18 @@ class Pulse:
         self._asking = 0
 
     def begin(self) -> None:
-        """Somebody asks who took no other's place."""
+        """Note that somebody asks who took no other's place."""
         self._is_silent &= self._asking > 0  # nobody waits for an answer: nothing is known against the host
         self._asking += 1
         self.go_on()
 
     def go_on(self) -> None:
-        """Somebody asks in the place of another."""
+        """Note that somebody asks in the place of another."""
         if not self._is_silent:  # a place that a time-out made free says nothing new about the host
             self.since = _now()
 
     def hear(self, *, answered: bool | None) -> None:
-        """`answered`: whether the host did; None when that is not known."""
+        """Note whether the host answered; None when that is not known."""
         if answered is not None:
             self._is_silent = not answered
         if answered:
@@ -79,7 +79,7 @@ class Line:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place."""
+        """Return how many callers wait for a place."""
         return len(self._waiting)
 
     async def enter(self, longest: float) -> str:
@@ -112,7 +112,7 @@ class Line:
 
     @asynccontextmanager
     async def taken(self, longest: float) -> AsyncIterator[None]:
-        """A place while the block runs; a TimeoutError out of it says that the host did not answer.
+        """Hold a place while the block runs; a TimeoutError out of it says that the host did not answer.
 
         Raises:
             PlacesTaken: see `enter`.
@@ -186,7 +186,7 @@ class Places:
 
     @asynccontextmanager
     async def taken(self, host: str, longest: float) -> AsyncIterator[None]:
-        """A place while the block runs; a TimeoutError out of it says that the host did not answer.
+        """Hold a place while the block runs; a TimeoutError out of it says that the host did not answer.
 
         Args:
             host: "" for what touches no network.
@@ -203,7 +203,7 @@ class Places:
             yield
 
     async def enter(self, host: str, longest: float) -> Place:
-        """A place to be left by who is done, which may be another than who waited for it. Raises PlacesTaken."""
+        """Take a place to be left by who is done, maybe another than who waited for it. Raises PlacesTaken."""
         line = self.line(host)
         owner = await line.enter(longest)
         if self._remote is None:

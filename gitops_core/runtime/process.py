@@ -72,7 +72,7 @@ class Health:
 
     @property
     def is_ready(self) -> bool:
-        """Whether what can be done is done: a kind that is not installed keeps nobody from the others."""
+        """Tell whether what can be done is done: a kind that is not installed keeps nobody from the others."""
         if not self.leading:
             return True
         states = set(self.states().values())
@@ -207,7 +207,7 @@ class _Term:
             await self._leadership.release()
 
     async def _keep(self) -> None:
-        """Returns when the lease is lost."""
+        """Keep the lease, and return when it is lost."""
         if self._leadership is None:
             await asyncio.Event().wait()
         else:
@@ -239,7 +239,7 @@ class _Term:
 
 
 async def _until_leading(leadership: Leadership, stop: asyncio.Event) -> bool:
-    """True once the lease is ours, False when told to stop first."""
+    """Wait for the lease: True once it is ours, False when told to stop first."""
     acquiring, stopping = asyncio.create_task(leadership.acquire()), asyncio.create_task(_set(stop))
     try:
         await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -28,7 +28,7 @@ class LongestPause:
         self._since, self._now, self._before = 0.0, 0.0, 0.0
 
     def note(self, pause: float, moment: float) -> float:
-        """The longest, `pause` included, of the last REMEMBERED seconds and at most as many before."""
+        """Note a pause, and return the longest of the last REMEMBERED seconds and at most as many before."""
         if moment - self._since >= REMEMBERED:
             self._before = self._now if moment - self._since < 2 * REMEMBERED else 0.0
             self._now, self._since = 0.0, moment

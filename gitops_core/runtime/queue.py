@@ -56,7 +56,7 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def __len__(self) -> int:
-        """How many keys wait to be taken."""
+        """Return how many keys wait to be taken."""
         return len(self._waiting)
 
     def add(self, key: K, priority: Priority = Priority.CHANGED) -> None:
@@ -84,7 +84,7 @@ class WorkQueue(Generic[K]):
         self._timers.cancel((id(self), key))
 
     async def get(self) -> K | None:
-        """The next key, from now on taken until done() gives it back; None once the queue is closed."""
+        """Return the next key, from now on taken until done() gives it back; None once the queue is closed."""
         while not self._closed:
             if (key := self._next()) is not None:
                 return key
@@ -120,15 +120,15 @@ class WorkQueue(Generic[K]):
         return None
 
     def _first(self, priority: Priority) -> K | None:
-        """The next key of the namespace that had its turn the longest ago, of those that may have another worker."""
+        """Return the next key of the namespace that had its turn longest ago, of those that may have another worker."""
         lines, empty = self._lines[priority], list[str]()
         found = None
         for owner, line in lines.items():
             while line and self._waiting.get(line[0]) is not priority:  # promoted or forgotten since
                 line.popleft()
-            if not line:
+            if not line:  # nothing waits
                 empty.append(owner)
-            elif not owner or self._shares.may_take(owner):
+            elif not owner or self._shares.may_take(owner):  # it may have another worker
                 found = owner
                 break
         for owner in empty:

@@ -79,7 +79,7 @@ class Teller(Protocol):
     """How a family of kinds tells its results in statuses."""
 
     def after(self, result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]) -> Wire:
-        """The whole status to store for `wanted`; of the same result the same, but for what says when.
+        """Return the whole status to store for `wanted`; of the same result the same, but for what says when.
 
         Args:
             unsupported: paths of the set fields that we do not act on.
@@ -87,15 +87,15 @@ class Teller(Protocol):
         ...
 
     def is_settled(self, live: Resource) -> bool:
-        """Whether all that people asked of an object was done when its status was last written."""
+        """Tell whether all that people asked of an object was done when its status was last written."""
         ...
 
     def state(self, live: Resource) -> str:
-        """How the object is, in one of few words, for metrics."""
+        """Say how the object is, in one of few words, for metrics."""
         ...
 
     def failure_event(self, reason: str) -> str:
-        """The reason of the Event of a failure with this reason."""
+        """Return the reason of the Event of a failure with this reason."""
         ...
 
 
@@ -182,5 +182,5 @@ class Component:
 
 
 def names(namespace: str, kind: type[Resource], *objects: str) -> tuple[ObjectRef, ...]:
-    """References to objects of one of our kinds, by name."""
+    """Return references to objects of one of our kinds, by name."""
     return tuple(ObjectRef(kind.KIND, ObjectKey(namespace, name)) for name in objects)

@@ -25,7 +25,7 @@ class ReferenceIndex:
         self._kinds: dict[Kind, int] = {}
 
     def update(self, key: ObjectKey, references: Iterable[ObjectRef]) -> None:
-        """From now on, `key` names `references` and nothing else."""
+        """Let `key` name `references` and nothing else from now on."""
         new = frozenset(references)
         old = self._named.get(key, frozenset())
         for reference in old - new:
@@ -39,7 +39,7 @@ class ReferenceIndex:
             self._named.pop(key, None)
 
     def referrers(self, changed: ObjectRef) -> frozenset[ObjectKey]:
-        """The keys that name `changed`, or all of its kind in its namespace, or all of its kind."""
+        """Return the keys that name `changed`, or all of its kind in its namespace, or all of its kind."""
         kind, namespace = changed.kind, changed.key.namespace
         wider = (ObjectRef(kind, ObjectKey(namespace, "*")), ObjectRef(kind, ObjectKey("*", "*")))
         found = [keys for ref in (changed, *wider) if (keys := self._referrers.get(ref))]

@@ -16,7 +16,7 @@ from gitops_core.schema import find_unsupported
 def refuse_unsupported(
     wanted: Resource, harmless: Collection[str], acts_on: Mapping[str, Collection[object]] = {}
 ) -> None:
-    """Raises StalledError: a field is set that we do not act on and cannot do without.
+    """Raise StalledError if a field is set that we do not act on and cannot do without.
 
     Args:
         harmless: paths of fields whose absence only leaves a convenience out.
@@ -32,7 +32,8 @@ def refuse_unsupported(
 
 
 def _join_with_or(values: Iterable[object]) -> str:
-    """
+    """Join values by commas, the last one by "or".
+
     >>> _join_with_or(["generic", "github", "quay"])
     'generic, github or quay'
     """

@@ -72,7 +72,7 @@ async def registry_access(
     logins: CloudLogins | None = None,
     compute: Compute = IN_PLACE,
 ) -> RegistryAccess:
-    """How to reach `repository`, which is `wanted`'s, with everything that `wanted` names.
+    """Return how to reach `repository`, which is `wanted`'s, with everything that `wanted` names.
 
     Raises:
         CredentialsInvalid: an object that it names is missing, or is not what it should be.
@@ -100,7 +100,7 @@ async def registry_access(
 
 
 def access_identity(access: RegistryAccess) -> str:
-    """The same for equal accesses, as long as this process lives; "" for the one that proves nothing to anybody.
+    """Return one text for equal accesses, as long as this process lives; "" for the one that proves nothing to anybody.
 
     It is keyed with what only this process knows, so that nobody can try passwords on it.
     """
@@ -127,7 +127,7 @@ def access_identity(access: RegistryAccess) -> str:
 
 
 def named_for_access(wanted: InRegistry) -> Iterator[ObjectRef]:
-    """The objects that it names to reach its registry; "*" for those that a ServiceAccount names."""
+    """Yield the objects that `wanted` names to reach its registry; "*" for those that a ServiceAccount names."""
     spec, namespace = wanted.spec, wanted.metadata.namespace
     for reference in (spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref):
         if reference is not None:
@@ -147,7 +147,7 @@ def _refuse_impersonation(wanted: InRegistry) -> None:
 
 
 async def _credentials(cluster: Cluster, wanted: InRegistry, repository: Repository, compute: Compute) -> Credentials:
-    """Raises ValueError."""
+    """Find the credentials for `repository` among those that `wanted` names. Raises ValueError."""
     namespace, configs = wanted.metadata.namespace, list[tuple[Entry, ...]]()
     if wanted.spec.secret_ref is not None:
         key = ObjectKey(namespace, wanted.spec.secret_ref.name)
@@ -172,13 +172,13 @@ def _pull_secrets(account: Manifest) -> list[str]:
 
 
 async def _entries(manifest: Manifest, key: ObjectKey, compute: Compute) -> tuple[Entry, ...]:
-    """Raises ValueError."""
+    """Read the entries of a registry Secret, on the compute port. Raises ValueError."""
     size = sum(len(value or "") for value in (manifest.get("data") or {}).values())
     return await compute.run(size, _entries_in, manifest, key)
 
 
 def _entries_in(manifest: Manifest, key: ObjectKey) -> tuple[Entry, ...]:
-    """Raises ValueError."""
+    """Read the entries of a registry Secret. Raises ValueError."""
     field = CONFIG_KEYS.get(manifest.get("type") or "")
     if field is None:
         raise ValueError(f"secret '{key}' is not of type kubernetes.io/dockerconfigjson")

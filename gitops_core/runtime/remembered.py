@@ -40,7 +40,7 @@ class Remembered(Generic[Key, Value]):
         self._flights: Flights[Value] = Flights()
 
     async def get(self, key: Key, ask: Callable[[], Coroutine[Any, Any, Kept[Value]]]) -> Value:
-        """Raises what `ask` raises."""
+        """Return what is kept under `key`, or else ask. Raises what `ask` raises."""
         if (known := self._known.get(key)) is not None:
             value, until = known
             if asyncio.get_running_loop().time() < until:

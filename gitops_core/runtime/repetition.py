@@ -21,7 +21,7 @@ class Repetition:
         self._pause = self._quiet_until = 0.0
 
     def note(self, said: Hashable, now: float) -> bool:
-        """It failed. Whether that is worth telling."""
+        """Note a failure, and tell whether it is worth telling."""
         self.failures += 1
         if said != self._said:
             self._said, self.times, self._pause = said, 0, FIRST_PAUSE
@@ -35,6 +35,6 @@ class Repetition:
         return True
 
     def end(self) -> int:
-        """It went well. How often in a row it had failed."""
+        """Note a success, and return how often in a row it had failed."""
         failures, self.times, self.failures, self._said = self.failures, 0, 0, None
         return failures

@@ -23,7 +23,7 @@ LEAST = 1.0
 
 
 def delay_after(result: Outcome | Exception, failures: int, jitter: float) -> float | None:
-    """Seconds until the next attempt, or None to wait for a change.
+    """Return the seconds until the next attempt, or None to wait for a change.
 
     Args:
         failures: how many attempts failed in a row, this one included.
@@ -45,6 +45,6 @@ def delay_after(result: Outcome | Exception, failures: int, jitter: float) -> fl
 
 
 def backoff(failures: int, jitter: float, *, first: float = FIRST_RETRY, last: float = LAST_RETRY) -> float:
-    """`first` doubled with every failure up to `last`, shortened by up to a half."""
+    """Return `first` doubled with every failure up to `last`, shortened by up to a half."""
     doublings = min(max(failures, 1) - 1, 30)  # 2.0 ** 1024 overflows
     return min(last, first * 2.0**doublings) * (1 - jitter / 2)

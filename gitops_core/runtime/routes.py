@@ -23,7 +23,7 @@ class Handler(Protocol):
         ...
 
     async def admit(self, path: str) -> Receive | HTTPStatus:
-        """What takes a request to `path`, or the answer to one whose body need not be read."""
+        """Return what takes a request to `path`, or the answer to one whose body need not be read."""
         ...
 
 

@@ -23,12 +23,12 @@ class Shares:
         self._held: Counter[str] = Counter()
 
     def may_take(self, owner: str) -> bool:
-        """Whether there is a place that `owner` may have. A namespace; "" for nobody's."""
+        """Tell whether there is a place that `owner` (a namespace; "" for nobody's) may have."""
         return self._free > 0 and (not owner or self._held[owner] < GREED * self._free)
 
     @property
     def are_taken(self) -> bool:
-        """Whether no place is free for anybody."""
+        """Tell whether no place is free for anybody."""
         return self._free <= 0
 
     def take(self, owner: str) -> None:

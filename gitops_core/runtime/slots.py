@@ -49,7 +49,7 @@ class Slots:
 
     @asynccontextmanager
     async def taken(self, owner: str) -> AsyncIterator[None]:
-        """A slot while the block runs, for work of namespace `owner`. Raises Postponed: it would wait for long."""
+        """Hold a slot while the block runs, for work of namespace `owner`. Raises Postponed: it would wait for long."""
         work = await self._entered(owner)
         try:
             yield
@@ -112,7 +112,7 @@ class Slots:
         return self._left(owner, now) + sum(took for took in under_way if took > SLOW) > BUDGET
 
     def _left(self, owner: str, now: float) -> float:
-        """What is still on an account."""
+        """Return what is still on an account, in seconds."""
         spent, at = self._spent.get(owner, (0.0, now))
         return max(0.0, spent - (now - at))
 

@@ -27,7 +27,7 @@ RUNTIME_FIELDS = frozenset({"conditions", "observedGeneration", "lastHandledReco
 
 
 def status_patch(old: Wire | None, new: Wire, *, leaving: frozenset[str] = frozenset()) -> dict[str, Any]:
-    """The merge patch that turns `old` into `new`; empty when they are equal.
+    """Return the merge patch that turns `old` into `new`; empty when they are equal.
 
     Args:
         leaving: wire names of top-level fields that are not touched.
@@ -38,7 +38,8 @@ def status_patch(old: Wire | None, new: Wire, *, leaving: frozenset[str] = froze
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """
+    """Return the merge patch that turns `old` into `new`.
+
     >>> merge_patch({"a": 1, "b": {"c": 1, "d": 2}, "e": 0}, {"a": 1, "b": {"c": 3, "d": 2}})
     {'b': {'c': 3}, 'e': None}
     """
@@ -64,7 +65,7 @@ def _plain(status: Wire | None) -> dict[str, Any]:
 
 
 def _without_nulls(value: Any, depth: int = 0) -> Any:
-    """`value` without nulls, the texts of its parts cut; what stands at the top may echo the spec and stays whole."""
+    """Drop nulls from `value` and cut its parts' texts; what stands at the top may echo the spec and stays whole."""
     if isinstance(value, dict):
         return {name: _without_nulls(inner, depth + 1) for name, inner in value.items() if inner is not None}
     if isinstance(value, list | tuple):
@@ -73,7 +74,7 @@ def _without_nulls(value: Any, depth: int = 0) -> Any:
 
 
 def condition_manifest(condition: Condition) -> dict[str, Any]:
-    """`condition` as JSON: no nulls, for the API server refuses them where the schema names a type."""
+    """Return `condition` as JSON: no nulls, for the API server refuses them where the schema names a type."""
     manifest: dict[str, Any] = {"type": condition.type, "status": condition.status}
     manifest |= {"reason": condition.reason, "message": condition.message}
     if isinstance(condition.last_transition_time, datetime):
@@ -98,7 +99,7 @@ class StatusWriter:
         return await self._send(resource, status_patch(resource.status, status, leaving=RUNTIME_FIELDS))
 
     async def write_whole(self, resource: R, status: Wire) -> R:
-        """Like write(), with the runtime's own fields."""
+        """Write a status as write() does, with the runtime's own fields."""
         return await self._send(resource, status_patch(resource.status, status))
 
     async def _send(self, resource: R, patch: Mapping[str, Any]) -> R:

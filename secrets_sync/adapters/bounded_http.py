@@ -60,7 +60,7 @@ def _body(response: requests.Response, deadline: float) -> bytes:
 
 
 def _read(response: requests.Response) -> bytes:
-    """What has arrived next, b"" at the end. requests translates these errors for its own readers only."""
+    """Return what has arrived next, b"" at the end. requests translates these errors for its own readers only."""
     try:
         part: bytes = response.raw.read1(65536, decode_content=True)
     except urllib3.exceptions.ReadTimeoutError:
@@ -71,7 +71,7 @@ def _read(response: requests.Response) -> bytes:
 
 
 def bounded_session(context: ssl.SSLContext, timeout: float) -> requests.Session:
-    """A session that trusts what `context` does.
+    """Return a session that trusts what `context` does.
 
     Args:
         timeout: seconds until the last byte of an answer must be here.

@@ -15,7 +15,7 @@ from secrets_sync.errors import StoreInvalid
 
 
 async def credential(cluster: Cluster, reach: Reach, field: str, selector: SecretKeySelector) -> Sensitive:
-    """The trimmed text under a Secret's key, fit for an HTTP header.
+    """Return the trimmed text under a Secret's key, fit for an HTTP header.
 
     Args:
         field: the selector's path, for messages.
@@ -33,7 +33,7 @@ async def credential(cluster: Cluster, reach: Reach, field: str, selector: Secre
 
 
 async def certificates(cluster: Cluster, reach: Reach, field: str, source: CaProvider) -> bytes:
-    """The PEM under a key of a Secret or ConfigMap. Raises StoreInvalid, as `credential` does."""
+    """Return the PEM under a key of a Secret or ConfigMap. Raises StoreInvalid, as `credential` does."""
     kind = SECRET if source.type == "Secret" else CONFIG_MAP
     manifest = await _object(cluster, reach, field, kind, source.name, source.namespace)
     if kind == SECRET:

@@ -40,7 +40,7 @@ class Threads:
         self._executor: ThreadPoolExecutor | None = None
 
     async def run(self, server: str, work: Callable[[], T], limit: float) -> T:
-        """What `work` returns, which asks `server` and blocks; raises what it raises.
+        """Return what `work` returns, which asks `server` and blocks; raises what it raises.
 
         Args:
             limit: seconds until it is given up.
@@ -58,7 +58,7 @@ class Threads:
         return job.result()
 
     def one_by_one(self, server: str) -> Line:
-        """A line of one place for those who ask this server one after the other; see `turn`."""
+        """Return a line of one place for those who ask this server one after the other; see `turn`."""
         return Line(server, 1, PATIENCE, self._places.line(server))
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class Threads:
 
 @asynccontextmanager
 async def turn(line: Line, server: str) -> AsyncIterator[None]:
-    """A place in a line of `server` while the block runs. Raises NoPlace: it hangs."""
+    """Hold a place in a line of `server` while the block runs. Raises NoPlace: it hangs."""
     with _in_words_of(server):
         owner = await line.enter(LONGEST_WAIT)
     try:

@@ -55,7 +55,7 @@ class Answer:
     size: int = 0
 
     def part(self, *names: str) -> Any:
-        """What is under these keys of nested objects, or None."""
+        """Return what is under these keys of nested objects, or None."""
         value = self.body
         for name in names:
             value = value.get(name) if isinstance(value, dict) else None
@@ -183,7 +183,7 @@ class Connection:
             return  # it ends by itself
 
     async def _is_worn(self, login: Login) -> bool:
-        """Whether another login could do better: this one is old, was replaced meanwhile, or Vault forgot it."""
+        """Tell whether another login could do better: this one is old, was replaced, or Vault forgot it."""
         if login is not self._login or self._clock.monotonic() - login.since >= WORN:
             return True
         return (await self._request("get", "auth/token/lookup-self", login.token)).status == 403
@@ -288,7 +288,7 @@ def _number(value: Any) -> float:
 
 
 def refuse_failure(where: str, answer: Answer) -> None:
-    """Raises AccessDenied or ProviderUnavailable for every status but 200, 204 and 404."""
+    """Raise AccessDenied or ProviderUnavailable for every status but 200, 204 and 404."""
     match answer.status:
         case 200 | 204 | 404:
             return
@@ -346,7 +346,7 @@ class Vault:
         return Payload(Sensitive(gojson.encode(data)), members_of(data), metadata)
 
     async def _absent(self, answer: Answer, place: Place, ref: SecretRef) -> Absent:
-        """The key's absence, if Vault says so of the engine that the store means. Raises ProviderUnavailable if not."""
+        """Return the key's absence, if Vault says so of the store's engine. Raises ProviderUnavailable if not."""
         try:
             denial = denial_of(answer.body, place.engine)
             about = await self.connection.ask(f"sys/internal/ui/mounts/{place.path}")
@@ -363,7 +363,7 @@ class Vault:
 
 
 def _server_of(address: str) -> str:
-    """One name for all stores of one server, whose places they share."""
+    """Return the one name for all stores of one server, whose places they share."""
     parts = urlsplit(address)
     return f"vault {parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
 

@@ -23,12 +23,12 @@ from secrets_sync.errors import PropertyNotFound, PropertyTooCostly, ValueUnusab
 
 
 def weight_of(payload: Payload, ref: RemoteRef) -> int:
-    """About how much work `value_of` and `map_of` are: a path's parts may each look at the whole payload."""
+    """Estimate how much work `value_of` and `map_of` are: a path's parts may each look at the whole payload."""
     return len(payload.value.reveal()) * (1 + len(ref.property)) // 2 + len(ref.property)
 
 
 def value_of(payload: Payload, ref: RemoteRef, where: str) -> Sensitive:
-    """The value of one `data` entry.
+    """Return the value of one `data` entry.
 
     Raises:
         PropertyNotFound: the payload has none.
@@ -39,7 +39,7 @@ def value_of(payload: Payload, ref: RemoteRef, where: str) -> Sensitive:
 
 
 def map_of(payload: Payload, ref: RemoteRef, where: str) -> dict[str, Sensitive]:
-    """The keys and values of one `dataFrom.extract` entry.
+    """Return the keys and values of one `dataFrom.extract` entry.
 
     Raises:
         PropertyNotFound, PropertyTooCostly: as above.
@@ -56,7 +56,7 @@ def map_of(payload: Payload, ref: RemoteRef, where: str) -> dict[str, Sensitive]
 
 
 def members_of(data: Mapping[str, Any]) -> dict[str, Sensitive]:
-    """The values of a decoded JSON object, as External Secrets turns them into bytes: numbers by their digits."""
+    """Return the values of a decoded JSON object as External Secrets turns them into bytes: numbers by their digits."""
     return {name: _sensitive(_typed(value)) for name, value in data.items()}
 
 
@@ -108,7 +108,7 @@ def _object_in(text: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str:
-    """As `_typed`, but numbers without an exponent, whole ones with all of their digits."""
+    """Spell a value as `_typed` does, but numbers without an exponent, whole ones with all of their digits."""
     return tokens.Value(tokens.Type.NUMBER, str(value)).text() if isinstance(value, gojson.Number) else _typed(value)
 
 

@@ -24,7 +24,7 @@ class Number(str):
 
 
 def decode(text: str) -> Any:
-    """Dicts, lists, str, Number, bool and None. Raises ValueError, which does not quote the text."""
+    """Return dicts, lists, str, Number, bool and None. Raises ValueError, which does not quote the text."""
     try:
         return _mended(json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_refuse))
     except (ValueError, RecursionError):
@@ -36,7 +36,7 @@ def _refuse(constant: str) -> Any:
 
 
 def _mended(value: Any, depth: int = 0) -> Any:
-    """`value` without lone surrogates, which UTF-8 cannot say: Go reads U+FFFD. Raises ValueError: too deep."""
+    """Replace lone surrogates, which UTF-8 cannot say, by U+FFFD as Go reads them. Raises ValueError: too deep."""
     if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
     match value:
@@ -52,7 +52,7 @@ def _mended(value: Any, depth: int = 0) -> Any:
 
 
 def encode(value: Any) -> str:
-    """One line of JSON."""
+    """Return one line of JSON."""
     match value:
         case None:
             return "null"

@@ -24,7 +24,7 @@ PREFIX = "externalsecrets.external-secrets.io/"
 
 
 def data_hash(data: Mapping[str, Sensitive]) -> str:
-    """The hash of a Secret's data; the order of keys plays no part."""
+    """Return the hash of a Secret's data; the order of keys plays no part."""
     digest = hashlib.sha3_224(b"map[")
     for number, key in enumerate(sorted(data, key=str.encode)):
         digest.update(b" " * bool(number) + key.encode() + b":[")
@@ -35,24 +35,24 @@ def data_hash(data: Mapping[str, Sensitive]) -> str:
 
 
 def created_by(key: ObjectKey) -> str:
-    """The label that says which ExternalSecret made a Secret."""
+    """Return the label's value that says which ExternalSecret made a Secret."""
     return _sha3(str(key))
 
 
 def synced_version(metadata: ObjectMeta) -> str:
-    """What an ExternalSecret's refresh depends on: another generation, label or annotation asks for a new one."""
+    """Return what an ExternalSecret's refresh depends on: its generation, labels and annotations."""
     text = f"{{annotations:{_printed(metadata.annotations)} labels:{_printed(metadata.labels)}}}"
     return f"{metadata.generation}-{_sha3(text)}"
 
 
 def request_of(metadata: ObjectMeta) -> str:
-    """A hash of what is asked for by annotation, empty where nobody asks."""
+    """Return a hash of what is asked for by annotation, empty where nobody asks."""
     asked = {key: value for key in REQUESTS if (value := metadata.annotations.get(key))}
     return _sha3(_printed(asked)) if asked else ""
 
 
 def field_manager(name: str) -> str:
-    """Under which field manager the Secret of ExternalSecret `name` is written."""
+    """Return the field manager under which the Secret of ExternalSecret `name` is written."""
     plain = f"{PREFIX}{name}"
     return plain if len(plain) <= 63 else f"{PREFIX}sha3/{_sha3(name)}"
 

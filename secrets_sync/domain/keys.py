@@ -18,7 +18,7 @@ MAX_LENGTH = 253
 
 
 def converted(entries: Mapping[str, T], strategy: Literal["Default", "Unicode"]) -> dict[str, T]:
-    """`entries` under keys with their foreign characters replaced. Raises ValueError: two keys become the same."""
+    """Replace foreign characters in the keys of `entries`. Raises ValueError: two keys become the same."""
     result: dict[str, T] = {}
     for name, value in entries.items():
         key = "".join(_converted(character, strategy) for character in name)
@@ -35,7 +35,7 @@ def _converted(character: str, strategy: Literal["Default", "Unicode"]) -> str:
 
 
 def checked(entries: Mapping[str, T]) -> dict[str, T]:
-    """`entries` without the empty key, which nothing can be named. Raises ValueError: a key that no Secret may have."""
+    """Return `entries` without the empty key, which names nothing. Raises ValueError: a key that no Secret may have."""
     for key in entries:
         if len(key.encode(errors="replace")) > MAX_LENGTH:
             raise ValueError(f"the key {key[:40]!r}... has more than {MAX_LENGTH} characters")

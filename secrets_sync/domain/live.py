@@ -79,11 +79,11 @@ class LiveSecret:
 
     @property
     def is_as_written(self) -> bool:
-        """Whether the data is what the last refresh wrote, and the mark by which we watch it is there."""
+        """Tell whether the data is what the last refresh wrote, and the mark by which we watch it is there."""
         return self.labels.get(MANAGED) == "true" and self.annotations.get(DATA_HASH) == data_hash(self.data)
 
     def written_by(self, manager: str) -> Owned:
-        """What `manager` wrote and nobody else wrote since."""
+        """Return what `manager` wrote and nobody else wrote since."""
         data, labels, annotations = set[str](), set[str](), set[str]()
         for entry in self.metadata.get("managedFields") or ():
             if entry.get("manager") != manager:
@@ -97,7 +97,7 @@ class LiveSecret:
 
 
 def weight_of_manifest(manifest: Manifest) -> int:
-    """About how much work `LiveSecret.of` is."""
+    """Estimate how much work `LiveSecret.of` is."""
     return sum(KEY_WEIGHT + len(value or "") for value in (manifest.get("data") or {}).values())
 
 

@@ -97,29 +97,29 @@ NOT_WANTED = Keep(bound=False)
 
 
 def target_of(wanted: ExternalSecret) -> ObjectRef:
-    """The Secret that an ExternalSecret makes."""
+    """Return the reference of the Secret that an ExternalSecret makes."""
     return ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.target.name or wanted.metadata.name))
 
 
 def plan_target(
     wanted: ExternalSecret, reading: Reading, rendered: Rendered, live: LiveSecret | None, yields: str = ""
 ) -> Plan:
-    """What to do. Planning again after carrying it out comes to Keep.
+    """Plan what to do with the Secret. Planning again after carrying it out comes to Keep.
 
     Args:
         rendered: what `wanted` makes of `reading`.
         yields: the uid of another ExternalSecret that gives the Secret up to `wanted`; "" for none.
     """
     target = wanted.spec.target
-    if reading.is_empty and target.deletion_policy == "Retain":
+    if reading.is_empty and target.deletion_policy == "Retain":  # no values: the Secret stays as it is
         return RETAINED
-    if reading.is_empty and target.deletion_policy == "Delete":
+    if reading.is_empty and target.deletion_policy == "Delete":  # no values: the Secret goes if its keys are gone
         return _plan_deletion(wanted, live) if reading.is_gone else EMPTY
     if target.creation_policy == "None":
         return NOT_WANTED
-    if live is None:
+    if live is None:  # Merge waits for somebody to make it
         return NOT_CREATED if target.creation_policy == "Merge" else _created(wanted, rendered)
-    if yields:
+    if yields:  # another ExternalSecret hands it over
         live = _without_owner(live, yields)
     if (refusal := _refusal(wanted, live)) is not None:
         return refusal
@@ -127,7 +127,7 @@ def plan_target(
 
 
 def released(wanted: ExternalSecret, live: LiveSecret) -> Manifest:
-    """The Secret without the marks by which it is `wanted`'s: somebody else may take it as it is."""
+    """Return the Secret without the marks by which it is `wanted`'s: somebody else may take it as it is."""
     freed = _without_owner(live, wanted.metadata.uid).manifest
     labels = {name: text for name, text in live.labels.items() if name != CREATED_BY}
     return {**freed, "metadata": {**freed["metadata"], "labels": labels}}
@@ -151,18 +151,18 @@ def _plan_deletion(wanted: ExternalSecret, live: LiveSecret | None) -> Plan:
 
 
 def is_ours(wanted: ExternalSecret, live: LiveSecret) -> bool:
-    """Whether `wanted` controls the Secret: this very object, not an earlier one of its name."""
+    """Tell whether `wanted` controls the Secret: this very object, not an earlier one of its name."""
     controller = live.controller
     return controller is not None and controller.get("uid") == wanted.metadata.uid
 
 
 def _refusal(wanted: ExternalSecret, live: LiveSecret) -> Refuse | None:
     controller = live.controller
-    if controller is None or _is_same(controller, wanted):
+    if controller is None or _is_same(controller, wanted):  # nobody's, or ours
         return None
-    if controller.get("kind") == wanted.KIND.kind:
+    if controller.get("kind") == wanted.KIND.kind:  # another ExternalSecret's
         return _taken(live)
-    if wanted.spec.target.creation_policy != "Owner":
+    if wanted.spec.target.creation_policy != "Owner":  # somebody else's, and we do not ask to own it
         return None
     owner = f"{controller.get('kind')} {controller.get('name')!r}"
     return Refuse("failed to take ownership of target secret", f"{live.ref} is controlled by {owner}")
@@ -237,7 +237,7 @@ def _metadata(
     owners: list[Mapping[str, Any]],
     data: Mapping[str, Sensitive],
 ) -> dict[str, Any]:
-    """Labels, annotations and owners: these, and our marks."""
+    """Return the Secret's labels, annotations and owners: these, and our marks."""
     owned = wanted.spec.target.creation_policy == "Owner"
     mark = created_by(wanted.key)
     labels = {**labels, MANAGED: "true"}
@@ -269,7 +269,7 @@ def _encoded(data: Mapping[str, Sensitive]) -> dict[str, str]:
 
 
 def _settled(manifest: Manifest) -> dict[str, Any]:
-    """What an update can change, with empty and absent being the same."""
+    """Return what an update can change, with empty and absent being the same."""
     metadata = manifest.get("metadata") or {}
     owners = [{k: v for k, v in owner.items() if v} for owner in metadata.get("ownerReferences") or ()]
     return {

@@ -61,10 +61,10 @@ class Reading:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no values."""
+        """Tell whether there are no values."""
         return not any(answer for answer in self.answers if not isinstance(answer, Absent))
 
     @property
     def is_gone(self) -> bool:
-        """Whether the provider says of each entry that it is absent; no entries are no such word."""
+        """Tell whether the provider says of each entry that it is absent; no entries are no such word."""
         return bool(self.answers) and all(isinstance(answer, Absent) for answer in self.answers)

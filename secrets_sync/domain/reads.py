@@ -47,7 +47,7 @@ class ReadPlan:
 
     @property
     def refs(self) -> tuple[SecretRef, ...]:
-        """What to read: each key and version once, in the order in which they are first wanted."""
+        """Return each key and version to read once, in the order in which they are first wanted."""
         return tuple(dict.fromkeys(entry.ref for entry in self.entries))
 
 

@@ -29,7 +29,7 @@ EARLY = 0.1
 
 
 def is_due(wanted: ExternalSecret, now: datetime) -> bool:
-    """Whether to read from the provider although the Secret is as it should be."""
+    """Tell whether to read from the provider although the Secret is as it should be."""
     status = wanted.status
     if not status.synced_resource_version or status.refresh_time is None:
         return True
@@ -60,13 +60,13 @@ def is_in_order(wanted: ExternalSecret, live: LiveSecret | None) -> bool:
 
 
 def version_of(wanted: ExternalSecret) -> str:
-    """What the status says of a refresh: of which generation and metadata it was, and of which request."""
+    """Return what the status says of a refresh: of which generation, metadata and request it was."""
     plain, asked = synced_version(wanted.metadata), request_of(wanted.metadata)
     return f"{plain}/{asked}" if asked and not _is_refreshed_by_edits(wanted) else plain
 
 
 def _is_asked_for(wanted: ExternalSecret) -> bool:
-    """Whether there is a request that the last refresh did not see."""
+    """Tell whether there is a request that the last refresh did not see."""
     asked, recorded = request_of(wanted.metadata), wanted.status.synced_resource_version
     unchanged = recorded == synced_version(wanted.metadata)  # recorded by the original, which ignores requests here
     return bool(asked) and asked != recorded.partition("/")[2] and not unchanged
@@ -78,7 +78,7 @@ def _is_refreshed_by_edits(wanted: ExternalSecret) -> bool:
 
 
 def next_look(wanted: ExternalSecret, refreshed: datetime | None, now: datetime) -> float | None:
-    """Seconds until the next refresh, at least one; None when only a change brings it about."""
+    """Return the seconds until the next refresh, at least one; None when only a change brings it about."""
     interval = interval_of(wanted)
     if wanted.spec.refresh_policy != "Periodic" or interval <= 0:
         return None
@@ -88,5 +88,5 @@ def next_look(wanted: ExternalSecret, refreshed: datetime | None, now: datetime)
 
 
 def interval_of(wanted: ExternalSecret) -> float:
-    """The refresh interval in seconds; 0 and less mean never again. Raises ValueError: not a duration."""
+    """Return the refresh interval in seconds; 0 and less mean never again. Raises ValueError: not a duration."""
     return seconds(wanted.spec.refresh_interval)

@@ -40,7 +40,7 @@ _REASON = re.compile(r"^Field[A-Za-z]{1,40}$")
 
 
 def cause_of(error: ClusterError) -> str:
-    """Why the API server refused, in words of ours."""
+    """Explain why the API server refused, in words of ours."""
     for form, words in _FORMS:
         if found := form.match(str(error)):
             return words.format(*found.groups())

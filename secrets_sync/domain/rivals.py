@@ -20,7 +20,7 @@ SHARING = frozenset({"Orphan", "Merge", "CreateOrMerge"})
 
 
 def rivals(wanted: ExternalSecret, others: Iterable[ExternalSecret]) -> tuple[str, ...]:
-    """The names of the others, in order. `wanted` itself may be among `others`, and objects that are being deleted."""
+    """Return the names of the rivals among `others`, in order; `wanted` and objects being deleted are none."""
     return tuple(sorted(other.metadata.name for other in others if _are_rivals(wanted, other)))
 
 

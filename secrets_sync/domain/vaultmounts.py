@@ -33,18 +33,18 @@ class Place:
 
 
 def denial_of(body: Any, engine: Engine) -> str:
-    """What a 404 says of the key, in words. Raises ValueError: it does not speak of the key."""
+    """Return in words what a 404 says of the key. Raises ValueError: it does not speak of the key."""
     if not isinstance(body, dict):
         raise ValueError("HTTP 404 that is not Vault's")  # noqa: TRY004  an answer, not an argument
     if body.get("warnings"):
         raise ValueError("the engine there has no such path: it is of the other version, or the path is a level off")
     if body.get("errors"):
         raise ValueError("no secrets engine answers there")
-    if body.get("errors") == []:
+    if body.get("errors") == []:  # the engine has no such key
         return "HTTP 404"
     data = body.get("data")
     metadata = data.get("metadata") if isinstance(data, dict) and data.get("data") is None else None
-    if engine == "v2" and isinstance(metadata, dict):
+    if engine == "v2" and isinstance(metadata, dict):  # it has the key, but this version no more
         if metadata.get("destroyed") is True:
             return "the version is destroyed"
         if metadata.get("deletion_time"):
@@ -53,7 +53,7 @@ def denial_of(body: Any, engine: Engine) -> str:
 
 
 def mount_of(body: Any, place: Place) -> str:
-    """The engine that is mounted where `place` was asked, in words, given what Vault says about it.
+    """Return in words the engine that is mounted where `place` was asked, given what Vault says about it.
 
     Raises:
         ValueError: it is not the engine that the store means, or it is no engine.

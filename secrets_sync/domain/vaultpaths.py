@@ -17,17 +17,17 @@ from typing import Literal
 
 
 def kv_path(mount: str | None, version: Literal["v1", "v2"], key: str) -> str:
-    """The path below /v1/ to read `key` at. Raises ValueError: the key names no secret, or climbs out of its place."""
+    """Return the path below /v1/ to read `key` at. Raises ValueError: it names no secret or climbs out."""
     if any(part in (".", "..") for part in key.split("/")) or any(ord(character) < 32 for character in key):
         raise ValueError(f"the key {key!r} has a part that is no name")
     data = ["data"] if version == "v2" else []
-    if mount is not None:
+    if mount is not None:  # the store names the engine: the key may begin with it, and with data/
         first, below = mount.strip("/"), key.removeprefix(f"{mount.strip('/')}/")
         if below != key and data:
             below = below.removeprefix("data/")
-    else:
+    else:  # the key's first part is the engine
         first, _, below = key.partition("/")
-        if "/data/" in key:
+        if "/data/" in key:  # the key says data/ itself
             data = []
     if not below.strip("/"):
         raise ValueError(f"the key {key!r} names no secret")

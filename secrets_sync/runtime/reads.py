@@ -105,11 +105,11 @@ class Reads:
     async def _answer(self, provider: SecretProvider, ref: SecretRef, arrival: int) -> Payload | Absent | GitOpsError:
         asked = _Asked(provider.identity, ref)
         kept = self._kept.get(asked)
-        if kept is not None and _serves(kept.number, arrival):
+        if kept is not None and _serves(kept.number, arrival):  # an answer that is new enough is there
             return kept.answer
         question = self._open.get(asked)
         is_joined = question is not None and _serves(question.number, arrival)
-        if question is None or not is_joined:
+        if question is None or not is_joined:  # nothing under way may answer this
             question = self._open[asked] = _Question(next(self._numbers))
         number = question.number
         question.askers += 1
@@ -117,7 +117,7 @@ class Reads:
             answer = await self._flights.join((asked, number), lambda: self._ask(provider, asked, number))
         finally:
             question.askers -= 1
-            if not question.askers and self._open.get(asked) is question:
+            if not question.askers and self._open.get(asked) is question:  # the last asker leaves
                 del self._open[asked]
         return await self._fetch(provider, ref) if is_joined and isinstance(answer, NO_ANSWER) else answer
 

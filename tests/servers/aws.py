@@ -11,7 +11,7 @@ from tests.servers.programs import answers, free_port, running
 
 @pytest.fixture(scope="session")
 def aws_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of every service's endpoint."""
+    """Yield the URL of every service's endpoint."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with running(

@@ -51,14 +51,14 @@ class Authority:
         return cls(folder, path, key, subject)
 
     def server(self, *names: str) -> KeyPair:
-        """For a server on loopback; `names` are further DNS names it answers to."""
+        """Issue a pair for a server on loopback; `names` are further DNS names it answers to."""
         addresses = [x509.IPAddress(ipaddress.ip_address(a)) for a in ("127.0.0.1", "::1", "10.96.0.1")]
         alternatives = x509.SubjectAlternativeName([x509.DNSName("localhost"), *map(x509.DNSName, names), *addresses])
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
         return self._issue("server", subject, ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
 
     def client(self, user: str, groups: Iterable[str] = ()) -> KeyPair:
-        """Proves to be `user`, a member of `groups`, as Kubernetes reads certificates: CN and O."""
+        """Issue a pair that proves to be `user`, a member of `groups`, as Kubernetes reads it: CN and O."""
         attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         subject = x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, user)])
         return self._issue(f"client-{user.replace('/', '_')}", subject, ExtendedKeyUsageOID.CLIENT_AUTH, None)
@@ -90,7 +90,7 @@ def new_key() -> ec.EllipticCurvePrivateKey:
 
 
 def write_key(key: ec.EllipticCurvePrivateKey, path: Path) -> None:
-    """The private key as unencrypted PEM, readable by its owner only."""
+    """Write the private key as unencrypted PEM, readable by its owner only."""
     path.touch(mode=0o600)
     path.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

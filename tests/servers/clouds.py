@@ -119,7 +119,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def cloud_server() -> Iterator[CloudServer]:
-    """Over plain HTTP, as metadata servers speak it."""
+    """Serve over plain HTTP, as metadata servers speak it."""
     server = CloudServer()
     with _serving(server):
         yield server
@@ -127,7 +127,7 @@ def cloud_server() -> Iterator[CloudServer]:
 
 @contextmanager
 def azure_cloud(folder: Path, *names: str) -> Iterator[tuple[CloudServer, dict[str, str]]]:
-    """Over TLS for `names`, and the environment in which a process of Azure's SDK finds its way there."""
+    """Serve over TLS for `names`; also yields the environment in which a process of Azure's SDK finds its way there."""
     authority = Authority.make(folder / "authority")
     pair = authority.server(*names)
     server = CloudServer()

@@ -142,7 +142,7 @@ class ControlPlane:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Answer:
-        """One request to the API server, as admin unless `token` is given. No answer is an exception."""
+        """Send one request to the API server, as admin unless `token` is given. No answer is an exception."""
         parts = urlsplit(self.url)
         connection = HTTPSConnection(parts.netloc, timeout=30, context=ssl.create_default_context(cafile=str(self.ca)))
         headers = {
@@ -163,13 +163,13 @@ class ControlPlane:
             return Answer(response.status, text)
 
     def expect(self, method: str, path: str, body: Any = None, *, content_type: str = "application/json") -> Any:
-        """The body of a request that has to succeed. Raises AssertionError, which shows the server's answer."""
+        """Return the body of a request that has to succeed. Raises AssertionError, which shows the server's answer."""
         status, answer = self.call(method, path, body, content_type=content_type)
         assert status < 300, f"{method} {path}: {status} {answer}"
         return answer
 
     def get(self, what: str, namespace: str) -> Any:
-        """The object `KIND/NAME` or the list `KIND` of a namespace, as kubectl would find it; None: not there.
+        """Return the object `KIND/NAME` or the list `KIND` of a namespace, as kubectl would find it, or None.
 
         Without a kubectl process for each look, of which waiting for something needs many.
         """
@@ -183,7 +183,7 @@ class ControlPlane:
         return body if status == 200 else None
 
     def _discovered(self) -> dict[str, tuple[str, str]]:
-        """API path and plural of each kind by all its names; a name of two kinds is the first one's, as in kubectl."""
+        """Return each kind's API path and plural by all its names; a name of two is the first's, as in kubectl."""
         found: dict[str, tuple[str, str]] = {}
         accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
         for root in ("/api", "/apis"):
@@ -199,13 +199,13 @@ class ControlPlane:
         return found
 
     def apply(self, manifest: Mapping[str, Any], path: str) -> Any:
-        """Server-side apply of one object at its API path, as field manager `tests`."""
+        """Apply one object at its API path by server-side apply, as field manager `tests`."""
         return self.expect(
             "PATCH", f"{path}?fieldManager=tests&force=true", manifest, content_type="application/apply-patch+yaml"
         )
 
     def kubectl(self, *arguments: str | Path, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
-        """What kubectl prints. Raises AssertionError with what it complained about."""
+        """Run kubectl and return what it prints. Raises AssertionError with what it complained about."""
         done = subprocess.run(
             [programs.program("kubectl"), *map(str, arguments)],
             env=programs.clean_environment(self.folder, KUBECONFIG=str(kubeconfig or self.kubeconfig)),
@@ -219,13 +219,13 @@ class ControlPlane:
         return done.stdout
 
     def namespace(self, name: str = "test") -> str:
-        """A namespace that did not exist before: `<name>-<number>`."""
+        """Make a namespace that did not exist before: `<name>-<number>`."""
         fresh = f"{name}-{next(self._numbers)}"
         self.expect("POST", "/api/v1/namespaces", {"metadata": {"name": fresh}})
         return fresh
 
     def service_account(self, namespace: str, name: str, *, lifetime: int = 3600) -> str:
-        """The token of a service account, made when there is none. Valid for `lifetime` seconds, at least 600.
+        """Return the token of a service account, made if there is none. Valid for `lifetime` seconds, at least 600.
 
         Deleting the service account makes the token worthless within 10 s: the API server caches its checks.
         """
@@ -241,7 +241,7 @@ class ControlPlane:
         return token
 
     def user(self, name: str, groups: Iterable[str] = ()) -> Path:
-        """A kubeconfig with which a client certificate proves to be `name`, who has no rights yet."""
+        """Write a kubeconfig whose client certificate proves to be `name`, who has no rights yet."""
         pair = self.authority.client(name, groups)
         user = {"client-certificate": str(pair.certificate), "client-key": str(pair.key)}
         return self.write_kubeconfig(f"user-{name.replace('/', '_').replace(':', '_')}", user)
@@ -275,7 +275,7 @@ class ControlPlane:
         self.apply(binding, f"{base}/{kind.lower()}bindings/{name}")
 
     def write_kubeconfig(self, name: str, user: Mapping[str, Any], *, namespace: str = "default") -> Path:
-        """A kubeconfig file of this cluster with one user and one context, both called `name`."""
+        """Write a kubeconfig file of this cluster with one user and one context, both called `name`."""
         path = self.folder / f"{name}.kubeconfig"
         config = {
             "apiVersion": "v1",
@@ -290,7 +290,7 @@ class ControlPlane:
         return path
 
     def install_crds(self, folder: Path = ROOT / "deploy" / "crds") -> None:
-        """Our CRDs, once: applied, and served when this returns."""
+        """Install our CRDs, once: applied, and served when this returns."""
         if self._crds:
             return
         names = re.findall(r"(?m)^  name: (\S+\.\S+)$", "\n".join(f.read_text() for f in sorted(folder.glob("*.yaml"))))
@@ -336,7 +336,7 @@ class ControlPlane:
     # What was asked of it
 
     def request_totals(self) -> Counter[tuple[str, str]]:
-        """Requests answered so far by (verb, resource), of all clients, the API server's own among them."""
+        """Count the requests answered so far by (verb, resource), of all clients, the API server's own among them."""
         totals: Counter[tuple[str, str]] = Counter()
         for line in str(self.expect("GET", "/metrics")).splitlines():
             if line.startswith("apiserver_request_total{"):
@@ -345,7 +345,7 @@ class ControlPlane:
         return totals
 
     def requests(self, *, agent: str = "", user: str = "", since: int = 0) -> list[AuditedRequest]:
-        """The requests of one client, oldest first: those whose user agent begins with `agent`, sent as `user`.
+        """Return one client's requests, oldest first: those whose agent begins with `agent`, sent as `user`.
 
         All that were answered before this was called. A watch is listed when it ends. Impersonated requests carry the
         user who really sent them.
@@ -366,7 +366,7 @@ class ControlPlane:
         return found
 
     def mark(self) -> int:
-        """A place in the audit log: `requests(since=...)` tells what came after it."""
+        """Return a place in the audit log: `requests(since=...)` tells what came after it."""
         self._until_written()
         return self.audit_log.stat().st_size
 
@@ -393,7 +393,7 @@ class RequestCount(NamedTuple):
 
 
 def summary(requests: Iterable[AuditedRequest]) -> tuple[RequestCount, ...]:
-    """What a client asked for, the most frequent first: what a benchmark prints beside its time."""
+    """Count what a client asked for, the most frequent first: what a benchmark prints beside its time."""
     counted = Counter((request.verb, request.resource or request.uri.partition("?")[0]) for request in requests)
     return tuple(RequestCount(verb, resource, times) for (verb, resource), times in counted.most_common())
 
@@ -419,7 +419,7 @@ def _audited(event: Mapping[str, Any]) -> AuditedRequest:
 
 
 def kwok_stages(folder: Path) -> str:
-    """kwok's own fast stages for nodes and Pods, and ours for images that cannot be pulled."""
+    """Return kwok's own fast stages for nodes and Pods, and ours for images that cannot be pulled."""
     if not folder.is_dir():
         raise programs.ProgramMissing(f"the tests need kwok's stages in {folder}: `make tools` puts them there")
     files = ("node/fast/node-initialize", "pod/fast/pod-ready", "pod/fast/pod-complete", "pod/fast/pod-delete")
@@ -430,7 +430,7 @@ def kwok_stages(folder: Path) -> str:
 
 
 def start_control_plane(folder: Path, *options: str) -> ControlPlane:
-    """etcd and kube-apiserver, ready; 3-6 s. Raises ProgramMissing or ProgramFailed, and leaves nothing running.
+    """Start etcd and kube-apiserver; ready in 3-6 s. Raises ProgramMissing or ProgramFailed; then nothing runs.
 
     Args:
         options: of kube-apiserver, beside those that all have.
@@ -508,7 +508,7 @@ def _ready(started: Running, ready: Callable[[], bool]) -> Running:
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A real kube-apiserver with etcd, shared by all tests of this process: use a fresh `namespace()`."""
+    """Yield a real kube-apiserver with etcd, shared by all tests of this process: use a fresh `namespace()`."""
     plane = start_control_plane(tmp_path_factory.mktemp("control-plane"))
     yield plane
     plane.stop()
@@ -516,6 +516,6 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 @pytest.fixture(scope="session")
 def workloads(control_plane: ControlPlane) -> ControlPlane:
-    """The control plane with the controllers, the scheduler and a node on which Pods become ready."""
+    """Return the control plane with the controllers, the scheduler and a node on which Pods become ready."""
     control_plane.start_workloads()
     return control_plane

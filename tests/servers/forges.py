@@ -55,7 +55,7 @@ class DoubleForge:
         return pull
 
     def one(self, number: str) -> Pull:
-        """Raises HTTPNotFound."""
+        """Return the pull request of that number. Raises HTTPNotFound."""
         if not number.isdecimal() or not 1 <= int(number) <= len(self.pulls):
             raise web.HTTPNotFound(text='{"message": "Not Found"}', content_type="application/json")
         return self.pulls[int(number) - 1]
@@ -204,7 +204,7 @@ PATHS = {"github": "octo/app", "gitlab": "group/sub/app"}
 
 @asynccontextmanager
 async def double(kind: str) -> AsyncIterator[DoubleForge]:
-    """A server that answers as `kind` (github, as an Enterprise Server, or gitlab) documents."""
+    """Serve a forge that answers as `kind` (github, as an Enterprise Server, or gitlab) documents."""
     forge = DoubleForge("", PATHS[kind])
 
     async def answer(request: web.Request) -> web.StreamResponse:

@@ -29,7 +29,7 @@ _ENVIRONMENT = {"HOME": "/nonexistent", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_
 
 
 async def git(*arguments: str, stdin: bytes = b"") -> bytes:
-    """What git prints. Raises RuntimeError: it failed."""
+    """Run git and return what it prints. Raises RuntimeError: it failed."""
     pipe = asyncio.subprocess.PIPE
     environment = {**_ENVIRONMENT, "PATH": os.environ["PATH"]}
     process = await asyncio.create_subprocess_exec(
@@ -58,7 +58,7 @@ class BareRepository:
         modes: Mapping[str, str] | None = None,
         message: str = "A change",
     ) -> str:
-        """Somebody commits `files` on top of a branch; None removes one."""
+        """Commit `files` on top of a branch, as somebody; None removes one."""
         ref, said = f"refs/heads/{branch}", message.encode()
         stream = bytearray(b"commit %s\ncommitter Somebody <somebody@example.com> 1767225600 +0000\n" % ref.encode())
         stream += b"data %d\n%s\n" % (len(said), said)
@@ -81,14 +81,14 @@ class BareRepository:
         await self.git("update-ref", f"refs/heads/{branch}", commit)
 
     async def refuse(self, reason: str) -> None:
-        """From now on, a hook declines every push."""
+        """Let a hook decline every push from now on."""
         hook = self.directory / "hooks" / "pre-receive"
         hook.parent.mkdir(exist_ok=True)
         hook.write_text(f"#!/bin/sh\necho '{reason}' >&2\nexit 1\n")
         hook.chmod(0o755)
 
     async def take_options(self) -> None:
-        """From now on, push options are taken, and a hook writes them down."""
+        """Take push options from now on, and let a hook write them down."""
         await self.git("config", "receive.advertisePushOptions", "true")
         hook = self.directory / "hooks" / "pre-receive"
         hook.parent.mkdir(exist_ok=True)
@@ -97,18 +97,18 @@ class BareRepository:
         hook.chmod(0o755)
 
     async def told(self) -> tuple[str, ...]:
-        """The options of the last push."""
+        """Return the options of the last push."""
         return tuple((self.directory / "options").read_text().splitlines())
 
     async def raw(self, commit: str) -> bytes:
         return await self.git("cat-file", "commit", commit)
 
     async def log(self, branch: str = "main") -> tuple[str, ...]:
-        """The commits of a branch, newest first."""
+        """Return the commits of a branch, newest first."""
         return tuple((await self.git("rev-list", "--first-parent", f"refs/heads/{branch}")).decode().split())
 
     async def files(self, commit: str) -> dict[str, tuple[str, bytes]]:
-        """Mode and contents by path."""
+        """Return mode and contents by path."""
         listing = (await self.git("ls-tree", "-r", "-z", commit)).decode().split("\0")
         files = {}
         for line in filter(None, listing):
@@ -165,7 +165,7 @@ async def bearer_place(folder: Path) -> AsyncIterator[GitPlace]:
 
 @asynccontextmanager
 async def https_place(folder: Path) -> AsyncIterator[GitPlace]:
-    """With a certificate of an authority of our own, and basic authentication."""
+    """Serve with a certificate of an authority of our own, and basic authentication."""
     authority = Authority.make(folder / "authority")
     pair = authority.server()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -177,7 +177,7 @@ async def https_place(folder: Path) -> AsyncIterator[GitPlace]:
 
 @asynccontextmanager
 async def mutual_place(folder: Path) -> AsyncIterator[GitPlace]:
-    """https that asks for a client certificate."""
+    """Serve over https that asks for a client certificate."""
     authority = Authority.make(folder / "authority")
     pair, client = authority.server(), authority.client("bob")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -195,7 +195,7 @@ async def mutual_place(folder: Path) -> AsyncIterator[GitPlace]:
 
 @asynccontextmanager
 async def ssh_place(folder: Path) -> AsyncIterator[GitPlace]:
-    """An ssh server that runs git-upload-pack and git-receive-pack for one key, which has a passphrase."""
+    """Run an ssh server with git-upload-pack and git-receive-pack for one key, which has a passphrase."""
     if shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
         raise ProgramMissing("the tests need the programs ssh and ssh-keygen (Debian: openssh-client)")
     host_key = asyncssh.generate_private_key("ssh-ed25519")
@@ -284,7 +284,7 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Takes the request, and never answers."""
+    """Take the request, and never answer."""
     await reader.read()
 
 
@@ -302,7 +302,7 @@ def answer_with(status: str, body: bytes, content_type: str = "text/html", *, he
 
 @asynccontextmanager
 async def bad_server(answer: Answer) -> AsyncIterator[str]:
-    """The URL of a server that says to every connection what `answer` says."""
+    """Yield the URL of a server that says to every connection what `answer` says."""
     answering: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -324,7 +324,7 @@ async def bad_server(answer: Answer) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def breaking_proxy(target: str, after: int) -> AsyncIterator[str]:
-    """The URL of a proxy to `target` that breaks each connection after so many bytes of answers: half a pack."""
+    """Yield the URL of a proxy to `target` that breaks each connection after so many bytes of answers: half a pack."""
     host, _, port = target.removeprefix("http://").partition(":")
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

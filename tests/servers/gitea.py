@@ -51,16 +51,16 @@ class GiteaRepository:
         return f"{self.server.url}/{self.path}.git"
 
     def pulls(self) -> list[dict[str, Any]]:
-        """Every pull request as the API shows it, oldest first."""
+        """Return every pull request as the API shows it, oldest first."""
         found = self.server.call("GET", f"/repos/{self.path}/pulls?state=all")
         return sorted(found, key=lambda pull: int(pull["number"]))
 
     def edit_pull(self, number: int, **changes: Any) -> None:
-        """A person edits, closes (state="closed") or opens (state="open") one."""
+        """Edit, close (state="closed") or open (state="open") a pull request, as a person does."""
         self.server.call("PATCH", f"/repos/{self.path}/pulls/{number}", changes)
 
     def merge(self, number: int) -> None:
-        """Gitea answers 405 for as long as it has not looked whether it can be merged."""
+        """Merge a pull request; Gitea answers 405 for as long as it has not looked whether it can be."""
         self.server.call("POST", f"/repos/{self.path}/pulls/{number}/merge", {"Do": "merge"}, patience=50)
 
     def comments(self, number: int) -> list[str]:
@@ -70,7 +70,7 @@ class GiteaRepository:
         self.server.call("POST", f"/repos/{self.path}/labels", {"name": name, "color": "#00aabb"})
 
     def commit(self, files: Mapping[str, bytes], *, branch: str = "main", since: str = "main") -> str:
-        """Somebody commits `files` on top of a branch, which is made from `since` when it is new; the commit."""
+        """Commit `files` on top of a branch, made from `since` when new, as somebody; return the commit."""
         branches = {str(each["name"]) for each in self.server.call("GET", f"/repos/{self.path}/branches") or ()}
         changes = [
             {"operation": "upload", "path": path, "content": base64.b64encode(content).decode()}
@@ -100,7 +100,7 @@ class GiteaServer:
     config: Path
 
     def repository(self, owner: str = USER) -> GiteaRepository:
-        """A new, empty repository."""
+        """Make a new, empty repository."""
         name = f"app{next(_NUMBERS)}"
         path = "/user/repos" if owner == USER else f"/orgs/{owner}/repos"
         self.call("POST", path, {"name": name, "default_branch": "main", "private": True})
@@ -115,13 +115,13 @@ class GiteaServer:
         return _admin(self.config, self.folder, "generate-access-token", *options)
 
     def fork(self, repository: GiteaRepository, owner: str) -> GiteaRepository:
-        """A fork of `repository` that an organization owns."""
+        """Fork `repository` for an organization."""
         self.call("POST", f"/repos/{repository.path}/forks", {"organization": owner})
         name = repository.path.partition("/")[2]
         return GiteaRepository(self, f"{owner}/{name}")
 
     def call(self, method: str, path: str, body: Any = None, *, patience: int = 1) -> Any:
-        """An answer of the API; one that is 405 or 409 is asked for again `patience` times, 0.2 s apart."""
+        """Ask the API; an answer that is 405 or 409 is asked for again `patience` times, 0.2 s apart."""
         headers = {"Authorization": f"token {self.token}"}
         with requests.Session() as session:
             session.trust_env = False
@@ -217,7 +217,7 @@ def _admin(config: Path, folder: Path, *arguments: str) -> str:
 
 
 def _run(config: Path, folder: Path, *arguments: str) -> str:
-    """The last line that a gitea command prints."""
+    """Run a gitea command and return the last line that it prints."""
     done = subprocess.run(
         [program("gitea"), "--config", config, *arguments],
         cwd=folder, env=_environment(folder), text=True, capture_output=True, timeout=60,

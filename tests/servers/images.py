@@ -58,7 +58,7 @@ class Pusher:
     def image(
         self, reference: str, platform: str = "linux/amd64", labels: Mapping[str, str] | None = None, **more: object
     ) -> Descriptor:
-        """An image of one platform, without layers. `more` is beside its media type and layers."""
+        """Push an image of one platform, without layers. `more` is beside its media type and layers."""
         described = {**_platform(platform), "config": {"Labels": dict(labels or {})}, "created": "2026-03-04T05:06:07Z"}
         config = self.blob(json.dumps(described).encode(), CONFIG)
         return self.manifest(
@@ -84,7 +84,7 @@ class Pusher:
         return str(self.index(tag, entries)["digest"])
 
     def sign_by_tag(self, digest: str, signatures: Iterable[tuple[bytes, bytes]]) -> None:
-        """What `cosign sign` of version 2 does with all signatures of an image: (payload, signature)."""
+        """Push what `cosign sign` of version 2 does with all signatures of an image: (payload, signature)."""
         layers = [
             self.blob(
                 payload,
@@ -98,7 +98,7 @@ class Pusher:
         self.manifest(f"{digest.replace(':', '-')}.sig", body)
 
     def bundle(self, digest: str, statement: bytes, signature: bytes, predicate: str = SIGN_PREDICATE) -> Descriptor:
-        """What `cosign sign` of version 3 pushes; a registry without referrers needs `refer`, too."""
+        """Push what `cosign sign` of version 3 does; a registry without referrers needs `refer`, too."""
         envelope = {
             "payload": base64.b64encode(statement).decode(),
             "payloadType": "application/vnd.in-toto+json",

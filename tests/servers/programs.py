@@ -54,7 +54,7 @@ class ProgramFailed(Exception):
 
 
 def program(name: str) -> Path:
-    """Where a program is. Raises ProgramMissing."""
+    """Find a program. Raises ProgramMissing."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     folders = [Path(assets)] if assets else []
     for folder in [*folders, ROOT / ".tools" / "bin", Path(sys.executable).parent]:
@@ -66,7 +66,7 @@ def program(name: str) -> Path:
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on and that no test process of this machine gave away."""
+    """Return a TCP port on 127.0.0.1 that nobody listens on and that no test process of this machine gave away."""
     while True:
         port = random.choice(_PORTS)
         mark = socket.socket(type=socket.SOCK_DGRAM)
@@ -82,7 +82,7 @@ def free_port() -> int:
 
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
-    """What a program may know of this machine: where programs are. No KUBECONFIG, proxy, token or real HOME."""
+    """Return what a program may know of this machine: where programs are. No KUBECONFIG, proxy, token or real HOME."""
     path = os.pathsep.join([str(ROOT / ".tools" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "NO_PROXY": "*", "no_proxy": "*", **more}
 
@@ -122,7 +122,7 @@ class Running:
         self.process.wait()
 
     def kill(self) -> None:
-        """SIGKILL, as a power cut: nothing is finished or flushed."""
+        """Send SIGKILL, as a power cut: nothing is finished or flushed."""
         self._signal(signal.SIGKILL)
         self.process.wait()
 
@@ -175,7 +175,7 @@ def running(
     name: str = "",
     timeout: float = PATIENCE,
 ) -> Iterator[Running]:
-    """A program for the length of a `with` block: started, ready, and stopped afterwards."""
+    """Run a program for the length of a `with` block: started, ready, and stopped afterwards."""
     started = start(command, folder=folder, environment=environment, name=name)
     try:
         started.wait_until(ready, timeout)
@@ -185,14 +185,14 @@ def running(
 
 
 def listens(port: int) -> bool:
-    """Whether something accepts connections on 127.0.0.1:`port`."""
+    """Tell whether something accepts connections on 127.0.0.1:`port`."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def answers(url: str, *, ca: Path | None = None, headers: Mapping[str, str] | None = None, status: int = 200) -> bool:
-    """Whether GET `url` is answered with `status`. Knows no proxy."""
+    """Tell whether GET `url` is answered with `status`. Knows no proxy."""
     parts = urlsplit(url)
     connection: http.client.HTTPConnection
     if parts.scheme == "https":

@@ -34,7 +34,7 @@ class Proxy:
     _open: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until either side ends it."""
+        """Serve one connection, until either side ends it."""
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
@@ -107,7 +107,8 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
 
 @asynccontextmanager
 async def forward_proxy(account: str = "", pair: KeyPair | None = None) -> AsyncIterator[Proxy]:
-    """
+    """Run a forward proxy that asks for `account` where one is given.
+
     Args:
         pair: its certificate, where it speaks TLS itself.
     """

@@ -78,7 +78,7 @@ class RealRegistry:
 
     @contextmanager
     def pusher(self, repository: str) -> Iterator[Pusher]:
-        """Who pushes other things than images of one tag."""
+        """Yield a pusher of other things than images of one tag."""
         with Pusher(self.host, repository) as pusher:
             self._identify(pusher.session, repository)
             yield pusher
@@ -241,7 +241,7 @@ Misbehaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 async def _page_of_tags(request: web.Request) -> web.StreamResponse:
-    """7 tags, 2 on a page, with the kinds of Link that registries send."""
+    """Answer with 7 tags, 2 on a page, and the kinds of Link that registries send."""
     last = int(request.query.get("last", "0"))
     tags = [f"1.0.{number}" for number in range(last + 1, min(last + 2, 7) + 1)]
     target = {
@@ -297,7 +297,7 @@ async def _circle(request: web.Request) -> web.StreamResponse:
 
 
 async def _moved(request: web.Request) -> web.StreamResponse:
-    """What Nexus sends behind a proxy: host and path are its own. The second page is empty, the third is the last."""
+    """Answer as Nexus behind a proxy: host and path are its own. The second page is empty, the third is the last."""
     page = int(request.query.get("page", "0"))
     links = [("Link", f'<http://nexus:8081/repository/docker{request.path}?page={page + 1}>; rel="next"')]
     tags = [[f"1.0.{number}" for number in range(3)], [], ["2.0.0"]][page]
@@ -307,14 +307,14 @@ async def _moved(request: web.Request) -> web.StreamResponse:
 
 
 async def _silent(request: web.Request) -> web.StreamResponse:
-    """2,500 tags, and no Link."""
+    """Answer with as many as asked of 2,500 tags, and no Link."""
     tags = [f"1.{number:04}" for number in range(2500)]
     after = [tag for tag in tags if tag > request.query.get("last", "")]
     return web.json_response({"tags": after[: int(request.query["n"])]})
 
 
 async def _modest(request: web.Request) -> web.StreamResponse:
-    """250 tags, of which it gives a hundred at once at most and refuses to give more: distribution's tags.maxtags."""
+    """Answer with 250 tags, at most a hundred at once; refuse to give more: distribution's tags.maxtags."""
     number = int(request.query.get("n", "100"))
     if number > 100:
         said = {"code": "PAGINATION_NUMBER_INVALID", "message": "invalid number of results requested"}
@@ -325,12 +325,12 @@ async def _modest(request: web.Request) -> web.StreamResponse:
 
 
 async def _choosy(request: web.Request) -> web.StreamResponse:
-    """Refuses whatever is asked, with the status of too large a page."""
+    """Refuse whatever is asked, with the status of too large a page."""
     return web.json_response({"errors": [{"code": "NAME_INVALID", "message": "no"}]}, status=400)
 
 
 async def _errors(request: web.Request) -> web.StreamResponse:
-    """What went wrong, with the status of success."""
+    """Say what went wrong, with the status of success."""
     return web.json_response({"errors": [{"code": "UNAVAILABLE", "message": "later"}]})
 
 
@@ -339,7 +339,7 @@ async def _no_digest(request: web.Request) -> web.StreamResponse:
 
 
 async def _deaf(request: web.Request) -> web.StreamResponse:
-    """1,000 tags, whatever is asked."""
+    """Answer with 1,000 tags, whatever is asked."""
     return web.json_response({"tags": [f"1.{number:04}" for number in range(1000)]})
 
 
@@ -369,12 +369,12 @@ async def _foreign_realm(request: web.Request) -> web.StreamResponse:
 
 
 async def _huge(request: web.Request) -> web.StreamResponse:
-    """10 MiB of tags on one page."""
+    """Answer with 10 MiB of tags on one page."""
     return web.json_response({"tags": [f"1.0.{number:096}" for number in range(100_000)]})
 
 
 async def _flood(request: web.Request) -> web.StreamResponse:
-    """More than anybody should read."""
+    """Answer with more than anybody should read."""
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
     try:
@@ -440,7 +440,7 @@ BEHAVIOURS: dict[str, Misbehaviour] = {
 
 @asynccontextmanager
 async def hostile_registry() -> AsyncIterator[str]:
-    """A registry's host; the first part of a repository's path says how it behaves."""
+    """Yield a registry's host; the first part of a repository's path says how it behaves."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         return await BEHAVIOURS[request.path.split("/")[2]](request)

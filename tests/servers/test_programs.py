@@ -107,7 +107,7 @@ def test_a_program_dies_with_a_test_process_that_is_killed(tmp_path: Path) -> No
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and was not waited for does not."""
+    """Tell whether a process runs; one that ended and was not waited for does not."""
     try:
         os.kill(pid, signal.SIG_DFL)
         return not Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].startswith(" Z")

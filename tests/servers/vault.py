@@ -49,7 +49,7 @@ class VaultServer:
             time.sleep(0.1)
 
     def status(self, path: str) -> int:
-        """The status of the answer to a GET."""
+        """Return the status of the answer to a GET."""
         return requests.get(f"{self.url}/v1/{path}", headers={"X-Vault-Token": self.token}, timeout=10).status_code
 
     def delete(self, key: str) -> None:
@@ -72,7 +72,7 @@ class VaultServer:
         return str(role), str(secret)
 
     def accessors(self) -> frozenset[str]:
-        """Every token that is alive, by accessor."""
+        """Return every token that is alive, by accessor."""
         return frozenset(self.call("LIST", "auth/token/accessors")["data"]["keys"])
 
     def call(self, method: str, path: str, body: str = "") -> Any:

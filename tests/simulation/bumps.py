@@ -65,7 +65,7 @@ class Walk:
 
 
 async def check_bumps(world: World) -> int:
-    """How many bumps there were. Raises Broken."""
+    """Check every bump, and return how many there were. Raises Broken."""
     if world.safety is not None:
         _check_ages(world)
     walk, bumps = Walk(), 0
@@ -85,7 +85,7 @@ async def check_bumps(world: World) -> int:
 
 
 async def _steps(world: World) -> Sequence[tuple[Step, Mapping[str, bytes], Mapping[str, bytes]]]:
-    """Every commit but the first one, oldest first, with the files before and after it."""
+    """Return every commit but the first one, oldest first, with the files before and after it."""
     repository, found = world.repository, []
     for commit in reversed(await repository.log()):
         if not (parent := repository.parent_of(commit)):
@@ -130,7 +130,7 @@ def _check_chosen(chronicle: Chronicle, step: Step) -> None:
 
 
 def _check_direction(step: Step) -> None:
-    """Where no tag is ever taken away the best one only gets better."""
+    """Check that the best tag only gets better where none is ever taken away."""
     for policy in step.changed:
         if version(step.after[policy]) < version(step.before[policy]):
             raise Broken(f"{step}: {policy} went back to an older tag")
@@ -140,7 +140,7 @@ def _check_direction(step: Step) -> None:
 
 
 def _check_ages(world: World) -> None:
-    """No policy chose what was younger than minAge, but to take something back."""
+    """Check that no policy chose what was younger than minAge, but to take something back."""
     assert world.safety is not None
     chronicle, needed = world.chronicle, world.safety.demands.min_age
     for policy, image in zip(world.policies, world.images, strict=True):
@@ -163,7 +163,7 @@ def _check_guarded(world: World, step: Step, walk: Walk) -> None:
 
 
 def _check_image(chronicle: Chronicle, step: Step, policy: str, walk: Walk) -> bool:
-    """Whether the bump takes a quarantined image back."""
+    """Check the image, and tell whether the bump takes a quarantined one back."""
     old, new = step.before[policy], step.after[policy]
     entries, is_pinned = chronicle.quarantine(step.at, policy), chronicle.was_pinned(policy, _tag(new), step.at)
     image = chronicle.image_of(policy, new, step.at)
@@ -228,7 +228,7 @@ def _tag(value: str) -> str:
 
 
 def _is_bad(chronicle: Chronicle, value: str) -> bool:
-    """Whether whatever the value ever named does not start."""
+    """Tell whether whatever the value ever named does not start."""
     tag, _, digest = value.partition("@")
     digests = {digest} if digest else {n.digest for (_, t), names in chronicle.named.items() if t == tag for n in names}
     return chronicle.bad.issuperset(digests - {""})
@@ -238,7 +238,7 @@ def _is_bad(chronicle: Chronicle, value: str) -> bool:
 
 
 async def check_choices(world: World, head: Mapping[str, bytes]) -> None:
-    """Raises Broken."""
+    """Check that each policy chose its best tag, and that Git says so or may differ. Raises Broken."""
     behind = []
     for policy in world.policies:
         chosen = world.chronicle.chosen_at(policy, world.clock.monotonic())
@@ -252,7 +252,7 @@ async def check_choices(world: World, head: Mapping[str, bytes]) -> None:
 
 
 async def _may_differ(world: World, head: Mapping[str, bytes]) -> bool:
-    """Whether a person's revert, a downgrade or the group keeps Git from what the policies chose."""
+    """Tell whether a person's revert, a downgrade or the group keeps Git from what the policies chose."""
     if world.safety is None or world.safety.is_final:
         return False
     walk = Walk()
@@ -270,14 +270,14 @@ async def _may_differ(world: World, head: Mapping[str, bytes]) -> bool:
 
 
 def may_stay_undecided(world: World) -> frozenset[str]:
-    """The policies that no tag is good enough for."""
+    """Return the policies that no tag is good enough for."""
     if world.safety is None:
         return frozenset()
     return frozenset(policy for policy in world.policies if not _best(world, policy))
 
 
 def may_stay_failing(world: World, head: Mapping[str, bytes]) -> bool:
-    """Whether a policy keeps a digest that its registry made up: until a rollback or a person comes, no Pod starts."""
+    """Tell whether a policy keeps a digest that its registry made up: until a rollback or a person, no Pod starts."""
     if world.safety is None or not world.safety.demands.kept or world.safety.demands.rollback:
         return False
     written = [
@@ -289,7 +289,7 @@ def may_stay_failing(world: World, head: Mapping[str, bytes]) -> bool:
 
 
 def _best(world: World, policy: str) -> str:
-    """The tag that a policy must have chosen by now; "" when none is good enough, or there is no guard to say so."""
+    """Return the tag that a policy must have chosen by now; "" when none is good enough, or no guard says so."""
     if world.safety is None:
         return ""
     image = world.images[world.policies.index(policy)]

@@ -15,7 +15,7 @@ _MARKED = re.compile(rb"(?P<before>image: [^:\s]+:)(?P<value>\S+)(?P<after> # )"
 
 
 def value_in(body: bytes) -> str:
-    """What the marked line says behind the image's name."""
+    """Return what the marked line says behind the image's name."""
     found = _MARKED.search(body)
     assert found is not None, "the marked line is gone"
     return found["value"].decode()

@@ -84,7 +84,7 @@ class History:
         return Safety(replace(demands, kept=is_kept))
 
     async def play(self) -> Report:
-        """Raises Broken when an invariant does not hold."""
+        """Play the history. Raises Broken when an invariant does not hold."""
         await self.world.begin()
         rivals = 2 if self.random.random() < 0.2 else 1
         async with asyncio.TaskGroup() as tasks:
@@ -123,7 +123,7 @@ class History:
         return self.report
 
     async def _trouble(self) -> None:
-        """What others do, and which peers are away meanwhile."""
+        """Do what others do, and say which peers are away meanwhile."""
         safety = self.world.safety
         while self.clock.monotonic() < TROUBLE:
             await self.clock.sleep(self.random.expovariate(1 / 15))
@@ -136,7 +136,7 @@ class History:
                 await self._run(deed := self.random.choice(World.DEEDS), deed(self.world))
 
     async def _mischief(self, rivals: int) -> None:
-        """In half of the histories more goes wrong: anybody dies, everybody stalls, and answers are late or lies."""
+        """Let more go wrong in half of the histories: anybody dies, everybody stalls, answers are late or lie."""
         if "mischief" not in self.faults or self.mischief.random() < 0.5:
             return
         kinds = ["death", "stall", "statuses", "listings", *(["lease", "lease", "death"] if rivals > 1 else [])]
@@ -151,7 +151,7 @@ class History:
                     self._fail(trouble, self.mischief.choice([0.0, 0.0, 0.3, 1.0]))
 
     async def _now_and_then(self, peer: str) -> None:
-        """In half of the histories that it can mean anything to, it begins and ends to fail or lie."""
+        """Let `peer` begin and end to fail or lie, in half of the histories that it can mean anything to."""
         chance = self.later[peer]
         if peer not in self.faults or chance.random() < 0.5:
             return
@@ -160,7 +160,7 @@ class History:
             self._fail(peer, chance.choice([0.0, 0.0, 0.3, 1.0]))
 
     def _fail(self, peer: str, share: float) -> None:
-        """From now on `peer` fails, or lies, as often as `share` says."""
+        """Let `peer` fail, or lie, as often as `share` says from now on."""
         self.trouble[peer] = share
         self.world.chronicle.trouble(peer, share)
         self._note(f"{peer} fails {share:.0%} of the time")
@@ -172,7 +172,7 @@ class History:
             life.end()
 
     def _stall(self, seconds: float) -> None:
-        """Time passes, and nobody gets any of it."""
+        """Let time pass, of which nobody gets any."""
         loop, start = asyncio.get_running_loop(), self.clock.monotonic()
         assert isinstance(loop, VirtualLoop)
         loop.jump(seconds)
@@ -203,7 +203,7 @@ class History:
                     raise
 
     async def _recover(self) -> None:
-        """A drill: in the midst of changes everybody stalls, or somebody dies, and soon all is as it should be.
+        """Drill: in the midst of changes everybody stalls, or somebody dies, and soon all is as it should be.
 
         Raises Broken: it is not, RECOVERY after it.
         """
@@ -219,7 +219,7 @@ class History:
         await self.invariants.at_rest()
 
     async def _service(self, identity: str, has_rivals: bool) -> None:
-        """A process that is started again whenever it dies."""
+        """Run a process that is started again whenever it dies."""
         while True:
             self.report.lives += 1
             life = Life(
@@ -237,7 +237,7 @@ class History:
             await self.clock.sleep(self.random.random() * 10)
 
     def _disk(self, identity: str) -> SqliteCatalog:
-        """The catalog that the process's last life left behind, unless the disk was lost."""
+        """Return the catalog that the process's last life left behind, unless the disk was lost."""
         disks = self.world.disks
         if identity not in disks or self.random.random() < 0.6:
             disks[identity] = SqliteCatalog.open(None)
@@ -296,7 +296,7 @@ class History:
 
 
 def _refused(deed: str, chance: random.Random) -> RegistryUnavailable:
-    """500, or 429 with a time to wait."""
+    """Return a refusal: 500, or 429 with a time to wait."""
     wait = chance.choice([None, None, 5.0])
     return RegistryUnavailable(f"{deed}: {'away' if wait is None else 'too many requests'}", retry_after=wait)
 

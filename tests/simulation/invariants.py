@@ -33,7 +33,7 @@ class Invariants:
         self.world = world
 
     async def after_write(self, deed: str) -> None:
-        """Raises Broken."""
+        """Check what holds after every write. Raises Broken."""
         if self.world.chronicle.faults:
             raise Broken(f"after {deed}: {self.world.chronicle.faults[0]}")
         await self._check_inventory(deed)
@@ -60,11 +60,11 @@ class Invariants:
             raise Broken(f"after {deed}: the Secret is half written: {sorted(values)}")
 
     async def in_commits(self) -> int:
-        """How many bumps there were. Raises Broken."""
+        """Check the commits, and return how many bumps there were. Raises Broken."""
         return await check_bumps(self.world)
 
     def in_terms(self) -> None:
-        """While anybody lives, somebody leads. Raises Broken."""
+        """Check that while anybody lives, somebody leads. Raises Broken."""
         chronicle = self.world.chronicle
         failed = [found for peer in ("cluster", "lease") for found in chronicle.troubles.get(peer, ())]
         for life in chronicle.lives:
@@ -73,7 +73,7 @@ class Invariants:
                 raise Broken(f"nobody led from {found.start:.1f} to {found.end:.1f}, although somebody lived")
 
     async def at_rest(self) -> None:
-        """Raises Broken."""
+        """Check what holds when everything has come to rest. Raises Broken."""
         head = await self.world.head()
         await check_choices(self.world, head)
         await self._check_live(head)

@@ -43,7 +43,7 @@ class LeaseRecord:
         self.stored.append(Stored(at, manifest["spec"].get("holderIdentity") or ""))
 
     def fault_of(self, at: float, identity: str) -> str:
-        """Why a process may not begin to write, "" when it may."""
+        """Say why a process may not begin to write, "" when it may."""
         last = self.stored[-1] if self.stored else Stored(0.0, "")
         if last.holder.partition("_")[0] != identity:
             return f"{last.holder or 'nobody'} held the lease"
@@ -52,7 +52,7 @@ class LeaseRecord:
         return ""
 
     def abandoned(self, lived: Interval, disturbed: Iterable[Interval]) -> Interval | None:
-        """When nobody took or renewed the lease for too long while a process lived undisturbed; None for never."""
+        """Return when nobody held the lease for too long while a process lived undisturbed; None for never."""
         for quiet in without(lived, disturbed):
             within = [each.at for each in self.stored if quiet.start < each.at < quiet.end]
             for one, two in pairwise([quiet.start, *within, quiet.end]):
@@ -62,7 +62,7 @@ class LeaseRecord:
 
 
 def without(whole: Interval, parts: Iterable[Interval]) -> Iterator[Interval]:
-    """What is left of `whole`.
+    """Yield what is left of `whole`.
 
     >>> [tuple(each) for each in without(Interval(0, 9), [Interval(7, 8), Interval(1, 3), Interval(2, 4)])]
     [(0, 1), (4, 7), (8, 9)]

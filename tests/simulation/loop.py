@@ -73,7 +73,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a thread or a program works for us: time stands still until it is done."""
+        """Tell whether a thread or a program works for us: time stands still until it is done."""
         return bool(self._jobs)
 
     def waits_for_outside(self, open_files: int) -> bool:

@@ -49,7 +49,7 @@ UNINTERESTING = frozenset({"Lease", "Event"})
 
 
 def _kind_of(arguments: Sequence[Any]) -> str:
-    """The kind of the object that a write is about: its manifest's, or its reference's."""
+    """Return the kind of the object that a write is about: its manifest's, or its reference's."""
     subject = arguments[0] if arguments else None
     return (
         str(subject["kind"]) if isinstance(subject, dict) else str(getattr(getattr(subject, "kind", None), "kind", ""))
@@ -98,7 +98,7 @@ class Life:
         self.born = self.clock.monotonic()
 
     async def checkpoint(self, peer: str, deed: str, raised: Raised) -> None:
-        """Raises Killed, or what `raised` makes."""
+        """Pass a moment at which a process may die. Raises Killed, or what `raised` makes."""
         self.check()
         self.checkpoints += 1
         if self.checkpoints == self.dies_at:
@@ -115,13 +115,13 @@ class Life:
         return share > 0 and self.chance.random() < share
 
     async def wait_for(self, trouble: str) -> None:
-        """An answer about the lease, a place to write, or a watch's event may take longer than anybody has patience."""
+        """Let an answer about the lease, a place to write or an event maybe outlast anybody's patience."""
         if self.suffers(trouble):
             await self.clock.sleep(self.chance.random() * LATE)
             self.check()
 
     def hear(self, item: Any, *, gone: bool = False) -> None:
-        """It is told of an object."""
+        """Note what the process is told of an object."""
         if isinstance(item, UpdateGuard | ImagePolicy):
             generation = -1 if gone else item.metadata.generation
             heard = self.heard.setdefault((item.KIND.kind, item.metadata.name), [])

@@ -73,12 +73,12 @@ class Quarantine(NamedTuple):
     previous_digest: str
 
     def is_of(self, text: str) -> bool:
-        """Whether a marked value names this image; one that names no digest means whatever the tag names."""
+        """Tell whether a marked value names this image; one without a digest means whatever the tag names."""
         tag, _, digest = text.partition("@")
         return tag == self.tag and not (digest and self.digest and digest != self.digest)
 
     def leads_to(self, text: str) -> bool:
-        """Whether a marked value names what ran before it."""
+        """Tell whether a marked value names what ran before it."""
         tag, _, digest = text.partition("@")
         return tag == self.previous_tag and digest in ("", self.previous_digest)
 
@@ -135,7 +135,7 @@ class Chronicle:
     _believed: dict[str, dict[str, set[str]]] = field(default_factory=dict)
 
     def before(self, at: float) -> float:
-        """GRACE before `at`, of the time in which processes could do anything."""
+        """Return the moment GRACE before `at`, of the time in which processes could do anything."""
         late = at - GRACE
         for stall in reversed(self.stalls):
             if late < stall.end <= at:
@@ -143,12 +143,12 @@ class Chronicle:
         return late
 
     def sends(self, identity: str, deed: str) -> None:
-        """A process that has rivals begins to write."""
+        """Note a fault if a process that has rivals begins to write without the lease."""
         if fault := self.lease.fault_of(self.clock.monotonic(), identity):
             self.faults.append(f"{identity} began to {deed}, and {fault}")
 
     def trouble(self, peer: str, share: float) -> None:
-        """From now on the peer fails as often as `share` says."""
+        """Note that the peer fails as often as `share` says from now on."""
         now, known = self.clock.monotonic(), self.troubles.setdefault(peer, [])
         if known and known[-1].end > now:
             known[-1] = Interval(known[-1].start, now)
@@ -159,23 +159,23 @@ class Chronicle:
         return next((c.text for c in reversed(self.choices.get(policy, [])) if c.at <= at), "")
 
     def image_of(self, policy: str, text: str, at: float) -> str:
-        """What a marked value meant when its policy chose it: its own digest, else the one a registry had answered."""
+        """Return what a marked value meant when chosen: its own digest, else the one a registry had answered."""
         choices = [c for c in self.choices.get(policy, []) if c.at <= at and c.text == text]
         return f"{text}@{choices[-1].looked}" if "@" not in text and choices and choices[-1].looked else text
 
     def quarantine(self, at: float, policy: str = "") -> list[Quarantine]:
-        """What was in quarantine then, of one policy or of all."""
+        """Return what was in quarantine then, of one policy or of all."""
         forever = float("inf")
         found = [entry for entry in self.quarantined if entry.at <= at < self.released.get(entry, forever)]
         return [entry for entry in found if policy in ("", entry.policy)]
 
     def was_pinned(self, policy: str, tag: str, at: float) -> bool:
-        """Whether a person had asked for this very tag, now or before."""
+        """Tell whether a person had asked for this very tag, now or before."""
         said = [pin for guard in self.guards if guard.at <= at for pin in guard.spec.get("pins", ())]
         return {"policy": policy, "tag": tag} in said
 
     def is_gone(self, policy: str, start: float, end: float) -> bool:
-        """Whether the policy was away at some time between."""
+        """Tell whether the policy was away at some time between."""
         return any(gone.start <= end and start <= gone.end for gone in self.gone.get(policy, ()))
 
     # what happened to a registry
@@ -187,7 +187,7 @@ class Chronicle:
         return any(each.digest == digest for key, names in self.named.items() if key[0] == image for each in names)
 
     def since(self, image: str, policy: str, choice: Choice) -> float:
-        """Since when, at the earliest, what a policy chose was there.
+        """Return since when, at the earliest, what a policy chose was there.
 
         That is since the registry had the tag. But who remembered that a registry had said something else of it has to
         begin anew when it was told otherwise.
@@ -219,7 +219,7 @@ class Chronicle:
             choices.append(Choice(self.clock.monotonic(), tag, digest, looked, _move_in(answers)))
 
     def see_secret(self, manifest: Manifest) -> None:
-        """Values that were replaced never come back."""
+        """Note a fault if a value that was replaced came back."""
         found = re.fullmatch(r"password-(\d+)", b64decode((manifest.get("data") or {}).get("password", "")).decode())
         if found is None:
             return
@@ -242,7 +242,7 @@ class Chronicle:
         self.quarantined += [entry for entry in entries if entry[1:] not in known]
 
     def see_checkpoint(self, name: str, record: bytes) -> None:
-        """A tag that is in two records one after the other may only turn out older, unless it was moved since."""
+        """Note a fault if a tag got younger from one record to the next, unless it was moved since."""
         seen, now = decode(record).seen, self.clock.monotonic()
         image = IMAGES[name.removeprefix("sealoop-tags-")]
         for tag, found in seen.items():
@@ -257,7 +257,7 @@ class Chronicle:
             self.remembered.setdefault(key, []).append(Named(now, ""))
 
     def digests_kept(self, name: str, tag: str, at: float) -> set[str]:
-        """The digests of a tag that the checkpoint told of at that time, now or before, without a gap."""
+        """Return the digests of a tag that the checkpoint told of at that time, now or before, without a gap."""
         found: set[str] = set()
         for moment, digest in self.remembered.get((name, tag), ()):
             if moment <= at:
@@ -265,7 +265,7 @@ class Chronicle:
         return found
 
     def _was_moved(self, image: str, found: SeenTag, after: float) -> bool:
-        """Whether the tag came to name another digest after that second of the epoch, or a process was told so."""
+        """Tell whether the tag came to name another digest after that second, or a process was told so."""
         start, until = BEGINNING.timestamp(), found.since.timestamp()
         named = [each for each in self.named.get((image, found.tag), ()) if each.digest]
         if any(one.digest != two.digest and after < start + two.at <= until for one, two in pairwise(named)):
@@ -278,7 +278,7 @@ class Chronicle:
     # what processes were told
 
     def arrive(self, commit: str) -> None:
-        """A process pushed it just now: what may it have known?"""
+        """Note a commit that a process pushed just now, and what it may have known."""
         self.commits[commit] = self.clock.monotonic()
         late = self.before(self.clock.monotonic())
         pushed = ACTING.get()
@@ -287,14 +287,14 @@ class Chronicle:
         self._believed[commit] = {policy: _believed(lives, policy, late) for life in lives for policy in life.chosen}
 
     def told_at(self, commit: str, kind: str, name: str) -> int:
-        """The oldest generation of an object that the process which pushed may have acted on, GRACE before.
+        """Return an object's oldest generation that the process which pushed may have acted on, GRACE before.
 
         0 for: it may have heard of none yet; -1: it is gone.
         """
         return self._told.get(commit, {}).get((kind, name), 0)
 
     def believed(self, commit: str, policy: str, at: float) -> set[str]:
-        """What the process that pushed may have taken for the policy's choice, GRACE before or since."""
+        """Return what the process that pushed may have taken for the policy's choice, GRACE before or since."""
         late = self.before(at)
         since = {c.text for c in self.choices.get(policy, ()) if late <= c.at <= at}
         told = self._believed.get(commit, {}).get(policy, set())
@@ -319,7 +319,7 @@ def _believed(lives: Sequence[Life], policy: str, late: float) -> set[str]:
 
 
 def _move_in(answers: Sequence[tuple[float, str]]) -> tuple[Named, float] | None:
-    """The digest before the last one and since when it was answered in a row, and since when the last one is."""
+    """Return the digest before the last one, since when it was answered in a row, and since when the last one is."""
     runs = [[*run] for _, run in groupby(answers, key=lambda answer: answer[1])]
     return (Named(*runs[-2][0]), runs[-1][0][0]) if len(runs) > 1 else None
 

@@ -44,7 +44,7 @@ class Demands:
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Demands:
-        """Some of them: all at once, nothing would ever go out."""
+        """Draw some demands: under all at once, nothing would ever go out."""
         group = chance.random() < 0.3
         return cls(
             min_age=chance.choice([0, 20, 45, 90]),
@@ -109,14 +109,14 @@ class Safety:
         await self._put(world)
 
     async def skip(self, world: World) -> None:
-        """The newest tag shall not go out."""
+        """Skip the newest tag: it shall not go out."""
         if tags := world.tags(world.random.choice(world.images)):
             skips = [*self.wishes.get("skips", ()), {"tag": max(tags, key=version)}]
             self.wishes = {**self.wishes, "skips": skips}
             await self._put(world)
 
     async def pin(self, world: World) -> None:
-        """One tag and no other, maybe an old one, maybe one that failed."""
+        """Pin one tag and no other, maybe an old one, maybe one that failed."""
         if tags := world.tags(world.images[0]):
             pin = {"policy": world.policies[0], "tag": world.random.choice(tags)}
             self.wishes = {**self.wishes, "pins": [pin]}
@@ -130,7 +130,7 @@ class Safety:
         await world.cluster.apply(self.manifest(), field_manager="world", force=True)
 
     async def approve(self, world: World) -> None:
-        """Somebody says yes to what each policy chose."""
+        """Approve what each policy chose."""
         for policy in world.policies:
             ref = ObjectRef(IMAGE_POLICY, ObjectKey("default", policy))
             latest = ((await world.object(IMAGE_POLICY, policy)).get("status") or {}).get("latestRef") or {}
@@ -141,7 +141,7 @@ class Safety:
     # What people do to the registry
 
     async def push_release(self, world: World) -> None:
-        """The same tag for every image."""
+        """Push the same tag for every image."""
         world.numbers += 1
         for image in world.images:
             world.push(image, f"1.{world.numbers}.{world.numbers}")
@@ -155,14 +155,14 @@ class Safety:
         return None
 
     async def move_tag(self, world: World) -> None:
-        """A tag names another image; with a rollback in the guard, maybe one that does not start."""
+        """Move a tag to another image; with a rollback in the guard, maybe one that does not start."""
         image = world.random.choice(world.images)
         digest = world.push(image, world.random.choice(world.tags(image) or ["1.0.0"]))
         if self.demands.rollback and world.random.random() < 0.3:
             world.chronicle.bad.add(digest)
 
     async def remove_tags(self, world: World) -> None:
-        """Half of a repository's tags are gone, or the registry says so."""
+        """Remove half of a repository's tags, or let the registry say so."""
         image = world.random.choice(world.images)
         tags = world.tags(image)
         for tag in world.random.sample(tags, len(tags) // 2):
@@ -177,7 +177,7 @@ class Safety:
     # What people do to Git
 
     async def revert_line(self, world: World) -> None:
-        """Somebody puts back what a marked line said before."""
+        """Put back what a marked line said before."""
         policy = world.random.choice(world.policies)
         path = f"app/{policy}.yaml"
         log = await world.repository.log()
@@ -189,7 +189,7 @@ class Safety:
                 return
 
     async def edit_around(self, world: World) -> None:
-        """Somebody edits a marked file elsewhere."""
+        """Edit a marked file elsewhere."""
         path = f"app/{world.random.choice(world.policies)}.yaml"
         now = (await world.head())[path]
         world.numbers += 1
@@ -201,7 +201,7 @@ class Safety:
     # What people do to the policies
 
     async def delete_policy(self, world: World) -> None:
-        """It goes; who does it again while it is away brings it back."""
+        """Delete a policy; who does it again while it is away brings it back."""
         policy = world.policies[0]
         if world.chronicle.is_gone(policy, world.clock.monotonic(), world.clock.monotonic()):
             await self._bring_back(world, policy)
@@ -210,7 +210,7 @@ class Safety:
         await world.cluster.delete(ObjectRef(IMAGE_POLICY, ObjectKey("default", policy)))
 
     async def _bring_back(self, world: World, policy: str) -> None:
-        """As soon as it is really gone, for which its finalizer has to be seen to; not at all after a minute."""
+        """Bring a policy back once it is really gone, its finalizer seen to; not at all after a minute."""
         for _ in range(60):
             if not await world.object(IMAGE_POLICY, policy):
                 break
@@ -224,7 +224,7 @@ class Safety:
     # The end of all trouble
 
     async def make_peace(self, world: World) -> None:
-        """Every gate is opened, what was taken away is there again, and maybe there is one more tag to converge on."""
+        """Open every gate, put back what was taken away, and maybe push one more tag to converge on."""
         await self.lift(world)
         await self.restore_tags(world)
         await world.repository.refuse("")
@@ -262,12 +262,12 @@ DEEDS: tuple[Callable[[Safety, World], Awaitable[None]], ...] = (
 
 
 def version(tag: str) -> tuple[int, ...]:
-    """Of a tag `1.2.3`: what it is compared by."""
+    """Return what a tag `1.2.3` is compared by."""
     return tuple(map(int, tag.split(".")))
 
 
 def allows(spec: Mapping[str, Any], at: float, grace: float) -> bool:
-    """Whether a guard that says this lets bumps be made at `at`, give or take `grace` seconds."""
+    """Tell whether a guard that says this lets bumps be made at `at`, give or take `grace` seconds."""
     if spec.get("holds"):
         return False
     moment = BEGINNING + timedelta(seconds=at)

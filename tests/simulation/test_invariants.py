@@ -65,7 +65,7 @@ async def choose(world: World, tag: str, policy: str = "web", digest: str = "") 
 
 
 async def quarantine(world: World, *entries: tuple[str, str]) -> None:
-    """Each of a tag and what ran before it."""
+    """Put tags into quarantine, each given with what ran before it."""
     found = [
         {"policy": "web", "tag": tag, "previousTag": before, "since": "2026-01-01T00:00:00Z", "reason": "fails"}
         for tag, before in entries
@@ -75,14 +75,14 @@ async def quarantine(world: World, *entries: tuple[str, str]) -> None:
 
 
 async def bumped(world: World, *tags: str) -> None:
-    """The policy chooses each tag in turn, and each is committed."""
+    """Choose each tag in turn for the policy, and commit it."""
     for tag in tags:
         await choose(world, tag)
         await bump(world, deployment(tag))
 
 
 def told(world: World, life: Life | None = None) -> Life:
-    """A process that knows every guard of now."""
+    """Return a process that knows every guard of now."""
     life = life or Life(world.clock, random.Random(1))
     generation = world.chronicle.guards[-1].generation
     life.hear(UpdateGuard(metadata=ObjectMeta(name="shop", namespace="default", generation=generation)))
@@ -98,7 +98,7 @@ def acting(life: Life) -> Iterator[None]:
 
 
 async def ask(world: World, life: Life, lie: str = "") -> str:
-    """The digest that a process is told of the first tag; it may be told another tag's."""
+    """Return the digest that a process is told of the first tag; it may be told another tag's."""
     reference = lie or "1.0.0"
     digest = await world.registry.digest(parse_repository(IMAGE), reference)
     for answers in (life.answers, world.chronicle.answered):
@@ -107,7 +107,7 @@ async def ask(world: World, life: Life, lie: str = "") -> str:
 
 
 def remember(world: World, digest: str, since: float = 0.0) -> None:
-    """The checkpoint says so of the first tag."""
+    """Let the checkpoint say so of the first tag."""
     moved = BEGINNING + timedelta(seconds=since) if since else None
     world.chronicle.see_checkpoint("sealoop-tags-web", encode([SeenTag("1.0.0", BEGINNING, digest, moved)]))
 

@@ -70,20 +70,20 @@ class World:
 
     @property
     def images(self) -> tuple[str, ...]:
-        """What the policies choose tags of, in their order."""
+        """Return the images that the policies choose tags of, in their order."""
         return (IMAGE, OTHER_IMAGE)[: len(self.policies)]
 
     def registry_of(self, life: Life) -> RecordedRegistry:
-        """What a process asks."""
+        """Return the registry that a process asks."""
         return RecordedRegistry(Liar(self.registry, life.chance, life.troubled), self.chronicle, life)
 
     @property
     def starting(self) -> StartingImages:
-        """What Pods ask."""
+        """Return what Pods ask."""
         return StartingImages(self.chronicle)
 
     async def begin(self) -> None:
-        """The application in Git, its images in the registry, its secret in the store, its objects in the cluster."""
+        """Put the application into Git, its images into the registry, its secret into the store, its objects live."""
         files = {f"app/{policy}.yaml": deployment("1.0.0", policy) for policy in self.policies}
         await self.commit({**files, "app/one.yaml": config_map("one", 1)})
         for image in self.images:
@@ -95,7 +95,7 @@ class World:
             await self.cluster.apply(manifest, field_manager="world")
 
     def bootstrap(self) -> tuple[Manifest, ...]:
-        """The objects of ours that the application is run with."""
+        """Return the objects of ours that the application is run with."""
         found = [*bootstrap()]
         for policy, image in zip(self.policies, self.images, strict=True):
             found += [_ours(IMAGE_GROUP, "ImageRepository", policy, {"image": image, "interval": "30s"})]
@@ -126,21 +126,21 @@ class World:
                 self.chronicle.arrive(tip)
 
     def push(self, image: str, tag: str, digest: str = "") -> str:
-        """Another image under that tag, or the one with this digest again; returns its digest."""
+        """Push another image under that tag, or the one with this digest again; return its digest."""
         self.pushes += 1
         found = self.registry.push(image, tag, content=f"push {self.pushes}", digest=digest)
         self.chronicle.name(image, tag, found)
         return found
 
     def remove(self, image: str, tag: str) -> str:
-        """The digest that the tag named."""
+        """Remove a tag, and return the digest that it named."""
         digest = self.chronicle.named[image, tag][-1].digest
         self.registry.remove(image, tag)
         self.chronicle.name(image, tag, "")
         return digest
 
     def tags(self, image: str) -> list[str]:
-        """The versions that there are now, without pre-releases and what is older than 1.0.0."""
+        """Return the versions that there are now, without pre-releases and what is older than 1.0.0."""
         named = self.chronicle.named
         return [t for (i, t), names in named.items() if i == image and t.startswith("1.") and names[-1].digest]
 
@@ -174,11 +174,11 @@ class World:
             await self.commit({self.random.choice(gone): None})
 
     async def revert_bump(self) -> None:
-        """Somebody puts the first tag back, by hand."""
+        """Put the first tag back, by hand."""
         await self.commit({"app/web.yaml": deployment("1.0.0")}, "Back to 1.0.0")
 
     async def edit_live(self) -> None:
-        """Somebody edits a live object: a ConfigMap that Git holds, or the Secret."""
+        """Edit a live object: a ConfigMap that Git holds, or the Secret."""
         ref, patch = self.random.choice(
             [
                 (ObjectRef(CONFIG_MAP, ObjectKey("default", "one")), {"data": {"value": "by hand"}}),
@@ -213,7 +213,7 @@ class World:
     # What is there
 
     async def head(self) -> Mapping[str, bytes]:
-        """The files of the newest commit on main."""
+        """Return the files of the newest commit on main."""
         files = await self.repository.files((await self.repository.log())[0])
         return {path: body for path, (_, body) in files.items()}
 
@@ -236,7 +236,7 @@ def _ours(group: str, kind: str, name: str, spec: Mapping[str, Any]) -> dict[str
 
 
 def bootstrap() -> tuple[Manifest, ...]:
-    """The objects of ours that every application is run with, without its images' own."""
+    """Return the objects of ours that every application is run with, without its images' own."""
     flux = "toolkit.fluxcd.io/v1"
     source = {"kind": "GitRepository", "name": "app"}
     values = [{"secretKey": key, "remoteRef": {"key": "app", "property": key}} for key in ("user", "password")]

@@ -25,7 +25,7 @@ class HookRefused(ValueError):
 
 
 def webhook_path(token: Sensitive, key: ObjectKey) -> str:
-    """The path that a Receiver is called at.
+    """Return the path that a Receiver is called at.
 
     >>> webhook_path(Sensitive("secret"), ObjectKey("ns", "hook"))[:24]
     '/hook/32031b979575e69e7a'
@@ -35,7 +35,7 @@ def webhook_path(token: Sensitive, key: ObjectKey) -> str:
 
 
 def check(spec: ReceiverSpec, token: Sensitive, headers: Mapping[str, str], body: bytes) -> None:
-    """Raises HookRefused.
+    """Raise HookRefused where the request lacks a proof or an event that the Receiver's type asks for.
 
     Args:
         headers: by their names in lower case.

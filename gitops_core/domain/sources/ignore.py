@@ -63,7 +63,7 @@ class IgnoreRules:
 
 
 def ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> IgnoreRules:
-    """The rules of a repository.
+    """Parse the rules of a repository.
 
     Args:
         files: the text of each `.sourceignore` by the folder that holds it ("" is the root).
@@ -94,12 +94,12 @@ def ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> IgnoreRul
 
 
 def ignore_files(paths: Iterable[str]) -> tuple[str, ...]:
-    """Those of `paths` that hold ignore patterns."""
+    """Return those of `paths` that hold ignore patterns."""
     return tuple(path for path in paths if path == IGNORE_FILE or path.endswith(f"/{IGNORE_FILE}"))
 
 
 def _lines(text: str, where: str) -> Iterator[str]:
-    """The patterns of a file. A line ends at a newline and nowhere else: other separators may stand in a name."""
+    """Yield the patterns of a file. A line ends at a newline and nowhere else: other separators may stand in a name."""
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         pattern = line.removesuffix("\r")
         if len(_bytes(pattern)) > MAX_LINE:
@@ -122,7 +122,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _expression(folder: str, line: str) -> bytes | None:
-    """A regular expression for the paths of files that `line` matches, or that are below a folder it matches.
+    """Return a regular expression for paths of files that `line` matches, or that are below a folder it matches.
 
     None where it matches nothing.
     """
@@ -140,14 +140,14 @@ def _expression(folder: str, line: str) -> bytes | None:
 
 
 def _without_trailing_spaces(pattern: bytes) -> bytes:
-    """A space at the end counts only behind a backslash that is not escaped itself."""
+    """Drop spaces at the end; one behind a backslash that is not escaped itself counts."""
     end = len(pattern.rstrip(b" "))
     escapes = len(pattern[:end]) - len(pattern[:end].rstrip(b"\\"))
     return pattern[: end + 1] if escapes % 2 and end < len(pattern) else pattern[:end]
 
 
 def _glob(pattern: bytes) -> bytes | None:
-    """The regular expression of a pattern with *, **, ?, [...] and backslashes; None where it matches nothing."""
+    """Return the regular expression of a pattern with *, **, ?, [...] and backslashes; None if it matches nothing."""
     out: list[bytes] = []
     index = 0
     while index < len(pattern):
@@ -158,28 +158,28 @@ def _glob(pattern: bytes) -> bytes | None:
                     not any(special in pattern[:index] for special in b"*?[\\") or pattern[index - 1 : index] == b"/"
                 )
                 if end - index == 1 or not begins or pattern[end : end + 1] not in (b"", b"/"):
-                    out.append(b"[^/]*")
+                    out.append(b"[^/]*")  # one star, or more that are no whole part of the path: within a part
                 elif end == len(pattern):
-                    out.append(b".*")
+                    out.append(b".*")  # at the end: everything below
                 else:
-                    out.append(b"(?:.*/)?")
+                    out.append(b"(?:.*/)?")  # any folders, or none
                     end += 1
                 index = end
-            case b"?":
+            case b"?":  # one character of a part
                 out.append(b"[^/]")
                 index += 1
             case b"\\":
-                if index + 1 == len(pattern):
+                if index + 1 == len(pattern):  # it escapes nothing
                     return None
                 out.append(_literal(pattern[index + 1]))
                 index += 2
             case b"[":
                 found = _class(pattern, index + 1)
-                if found is None:
+                if found is None:  # malformed
                     return None
                 expression, index = found
                 out.append(expression)
-            case char:
+            case char:  # it stands for itself
                 out.append(_literal(char[0]))
                 index += 1
     return b"".join(out)
@@ -203,24 +203,25 @@ _CLASSES: Mapping[bytes, frozenset[int]] = {
 
 
 def _class(pattern: bytes, index: int) -> tuple[bytes, int] | None:
-    """What the class whose bracket stands before `index` matches, and where it ends; None if it is malformed."""
+    """Parse the class whose bracket stands before `index`: what it matches and where it ends; None if malformed."""
     is_negated = pattern[index : index + 1] in (b"!", b"^")
     index += is_negated
     members: set[int] = set()
     previous: int | None = None  # what a range may begin with
     first = index
-    while pattern[index : index + 1] != b"]" or index == first:
+    while pattern[index : index + 1] != b"]" or index == first:  # a bracket that stands first is a member
         char = pattern[index : index + 1]
-        if char == b"[" and pattern[index + 1 : index + 2] == b":":
+        if char == b"[" and pattern[index + 1 : index + 2] == b":":  # a named class, as [:alpha:]
             end = pattern.find(b"]", index + 2)
             if end < 0:
                 return None
             if pattern[end - 1 : end] == b":" and end > index + 2:
-                if (named := _CLASSES.get(pattern[index + 2 : end - 1])) is None:
+                if (named := _CLASSES.get(pattern[index + 2 : end - 1])) is None:  # there is none of that name
                     return None
                 members |= named
                 previous, index = None, end + 1
                 continue
+        # a range, as a-z
         if char == b"-" and previous is not None and pattern[index + 1 : index + 2] not in (b"", b"]"):
             index += 1
             if pattern[index : index + 1] == b"\\":
@@ -229,7 +230,7 @@ def _class(pattern: bytes, index: int) -> tuple[bytes, int] | None:
                 return None
             members.update(range(previous, pattern[index] + 1))
             previous = None
-        else:
+        else:  # one character
             if char == b"\\":
                 index += 1
             if index >= len(pattern):
@@ -256,7 +257,7 @@ class SelectedTree(Tree):
     """
 
     def __init__(self, tree: Tree, rules: IgnoreRules, folder: str = "", kept: Container[str] = ()) -> None:
-        """`folder` is where in the repository `tree` begins; of the paths in `kept`, `rules` are known to keep all."""
+        """Begin at `folder`, the place of `tree` in the repository; of the paths in `kept`, `rules` keep all."""
         prefix = f"{folder}/" if folder else ""
         self.oid = f"{tree.oid}-{hashlib.sha256(f'{rules.fingerprint} {prefix}'.encode()).hexdigest()[:16]}"
         self._tree = tree

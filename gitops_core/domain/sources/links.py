@@ -17,7 +17,7 @@ MAX_PATHS = 50_000  # that links to folders add
 
 
 def followed(files: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
-    """The paths that are there because of links, each with the file it stands for; links to folders count deeply.
+    """Return the paths that are there because of links, each with the file it stands for; folders count deeply.
 
     >>> followed(["base/a.yaml"], {"dev": "base", "one.yaml": "dev/a.yaml", "out": "../x", "round": "round"})
     {'dev/a.yaml': 'base/a.yaml', 'one.yaml': 'base/a.yaml'}
@@ -29,9 +29,9 @@ def followed(files: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for link in named:
         target = resolved(link, links)
-        if target is None or link in known:
+        if target is None or link in known:  # it leads nowhere, or a file stands there
             continue
-        if target in known:
+        if target in known:  # a link to a file
             found[link] = target
             continue
         below = f"{target}/" if target else ""
@@ -43,22 +43,22 @@ def followed(files: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
 
 
 def resolved(path: str, links: Mapping[str, str]) -> str | None:
-    """Where `path` leads in the repository ("" for its root), or None: out of it, or round and round."""
+    """Return where `path` leads in the repository ("" for its root), or None: out of it, or round and round."""
     done: list[str] = []
     rest = path.split("/")[::-1]
     hops = 0
     while rest:
         part = rest.pop()
-        if part in ("", "."):
+        if part in ("", "."):  # it stays where it is
             continue
-        if part == "..":
+        if part == "..":  # a step up, if not out of the repository
             if not done:
                 return None
             done.pop()
             continue
         done.append(part)
         target = links.get("/".join(done))
-        if target is not None:
+        if target is not None:  # a link: its target takes its place
             hops += 1
             if hops > MAX_HOPS or target.startswith("/"):
                 return None

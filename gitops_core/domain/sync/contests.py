@@ -16,7 +16,7 @@ NAMED = 5  # objects that a message names
 
 
 def shared(refs: Iterable[ObjectRef], others: Iterable[Kustomization]) -> dict[ObjectKey, tuple[ObjectRef, ...]]:
-    """The objects among `refs` that stand in each other's inventory too; only those that share any."""
+    """Return the objects among `refs` that stand in each other's inventory too; only those that share any."""
     own = {inventory.format_id(ref): ref for ref in refs}
     found = {}
     for other in others:
@@ -35,7 +35,8 @@ def has_come_to_its_source(other: Kustomization, artifact: Artifact | None) -> b
 
 
 def told(found: Mapping[ObjectKey, Sequence[ObjectRef]]) -> str:
-    """
+    """Say which objects others apply as well.
+
     >>> from gitops_core.meta import Kind
     >>> web = ObjectRef(Kind.of("apps/v1", "Deployment"), ObjectKey("shop", "web"))
     >>> told({ObjectKey("team", "other"): [web]})

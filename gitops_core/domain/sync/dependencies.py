@@ -35,7 +35,7 @@ def dependency_keys(of: Kustomization) -> tuple[ObjectKey, ...]:
 
 
 def find_cycle(start: ObjectKey, edges: Mapping[ObjectKey, Sequence[ObjectKey]]) -> tuple[ObjectKey, ...]:
-    """The shortest way along dependencies from `start` back to itself, both ends included; empty when there is none.
+    """Find the shortest way along dependencies from `start` back to it, both ends included; empty when there is none.
 
     >>> a, b = ObjectKey("x", "a"), ObjectKey("x", "b")
     >>> [key.name for key in find_cycle(a, {a: [b], b: [a]})]
@@ -65,7 +65,8 @@ def _way(start: ObjectKey, last: ObjectKey, came_from: Mapping[ObjectKey, Object
 
 
 def told_cycle(cycle: Sequence[ObjectKey]) -> str:
-    """
+    """Spell a cycle; without namespaces where all are in one.
+
     >>> told_cycle([ObjectKey("x", "a"), ObjectKey("x", "b"), ObjectKey("x", "a")])
     'a -> b -> a'
     """
@@ -74,7 +75,7 @@ def told_cycle(cycle: Sequence[ObjectKey]) -> str:
 
 
 def why_not_ready(wanted: Kustomization, key: ObjectKey, dependency: Kustomization | None, revision: str) -> str:
-    """Why `wanted` may not be applied at `revision` yet; "" when it may, as far as this dependency goes."""
+    """Say why `wanted` may not be applied at `revision` yet; "" when it may, as far as this dependency goes."""
     if dependency is None:
         kinds = "kustomizations.kustomize.toolkit.fluxcd.io"
         return f"dependency '{key}' not found: {kinds} \"{key.name}\" not found"

@@ -133,7 +133,8 @@ def _without_placeholder(config: Fields) -> Fields:
 
 
 def _holds_certificates(bundle: str) -> bool:
-    """
+    """Tell whether a CA bundle, in base64, holds certificates that can be loaded.
+
     >>> _holds_certificates("Cg==")
     False
     """

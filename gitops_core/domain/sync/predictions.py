@@ -48,7 +48,7 @@ class Prediction:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing is known of the object: it is read before it is applied."""
+        """Tell whether nothing is known of the object: it is read before it is applied."""
         return self.change is None and self.live is None and self.predicted is None
 
     def reopen(self) -> Prediction:
@@ -57,7 +57,7 @@ class Prediction:
 
     @property
     def base(self) -> Manifest | None:
-        """What the apply starts from, as far as it is known: a trial's answer has the versions of the live object."""
+        """Return what the apply starts from, if known: a trial's answer has the versions of the live object."""
         if self.change == "created":
             return None
         return self.live if self.predicted is None else _timeless(self.live or self.predicted)

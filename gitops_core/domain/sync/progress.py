@@ -75,7 +75,7 @@ class Progress:
 
     @property
     def applied(self) -> tuple[Applied, ...]:
-        """What was applied so far, in the order of the plan."""
+        """Return what was applied so far, in the order of the plan."""
         return tuple(self.done[action.ref] for action in self.plan.actions if action.ref in self.done)
 
     def with_applied(self, applied: Collection[Applied]) -> Progress:
@@ -169,7 +169,8 @@ def choose_targets(wanted: Kustomization, progress: Progress, ownership: Ownersh
 
 
 def tell_states(states: Mapping[ObjectRef, Health]) -> str:
-    """
+    """Say how each object is, in kstatus' words.
+
     >>> ref = ObjectRef(Kind.of("apps/v1", "Deployment"), ObjectKey("shop", "web"))
     >>> tell_states({ref: Health("InProgress", "Ready: 0/1")})
     "[Deployment/shop/web status: 'InProgress']"

@@ -44,7 +44,7 @@ class PruneLimit(NamedTuple):
 
     @classmethod
     def of(cls, annotations: Mapping[str, str]) -> PruneLimit:
-        """The limit that a Kustomization's annotations set.
+        """Return the limit that a Kustomization's annotations set.
 
         >>> PruneLimit.of({}), PruneLimit.of({LIMIT: "3"}), PruneLimit.of({LIMIT: "20, 30%"})
         (PruneLimit(objects=10, percent=50), PruneLimit(objects=3, percent=None), PruneLimit(objects=20, percent=30))

@@ -50,7 +50,7 @@ SortKey = tuple[int, str, str, str, str]
 
 
 def sort_key(ref: ObjectRef) -> SortKey:
-    """Sorts references into the order of applying."""
+    """Return the key that sorts references into the order of applying."""
     return RANK.get(ref.kind.kind, 0), ref.kind.group, ref.kind.kind, ref.key.namespace, ref.key.name
 
 
@@ -74,7 +74,7 @@ def prune_stages(refs: Iterable[ObjectRef]) -> tuple[tuple[ObjectRef, ...], ...]
 
 
 def stage_of(kind: Kind) -> int:
-    """0 for definitions, 1 for classes, 2 for the rest."""
+    """Return 0 for definitions, 1 for classes, 2 for the rest."""
     if kind.kind in DEFINITIONS:
         return 0
     return 1 if kind.kind.endswith("Class") else 2

@@ -43,14 +43,14 @@ def takeover_patch(live: Manifest, ownership: Ownership) -> list[dict[str, Any]]
     places = (("annotations", REMOVED_ANNOTATIONS), ("labels", REMOVED_LABELS))
     removed = [(place, name) for place, names in places for name in names if name in (metadata.get(place) or {})]
     manager = ownership.manager
-    if not any(is_by(entry, manager, "Apply") for entry in entries):
+    if not any(is_by(entry, manager, "Apply") for entry in entries):  # the owner has no entry to take them into
         return []
     taken: Fields = {}
     others: list[Entry] = []
     for entry in entries:
         kept, given = _split(entry, ownership.directives.names) if _is_taken(entry, manager) else (entry, {})
         taken = _merged(taken, given)
-        if kept:
+        if kept:  # an entry that gave all its fields away goes
             others.append(kept)
     if not (taken or removed):
         return []

@@ -111,13 +111,14 @@ def _find_lines_beside(lines: Sequence[str], marked: int) -> Iterator[int]:
         for number in way:
             here, written = _find_column(lines[number]), lines[number].strip()
             is_new = written.startswith("- ") and here == depth
-            if not written or written.startswith("#"):
+            if not written or written.startswith("#"):  # it belongs to no mapping
                 continue
+            # the mapping is over: a key farther left, the next item or another document
             if here < depth or (is_new and number > marked) or written in ("---", "..."):
                 break
-            if here == depth and number != marked:
+            if here == depth and number != marked:  # another key of the mapping
                 yield number
-            if is_new:
+            if is_new:  # the mapping begins here
                 break
 
 
@@ -131,7 +132,7 @@ def find_near_misses(text: str) -> Iterator[NearMiss]:
     """Find the comments that may have been meant as markers; of those with the marker's own word the plan tells."""
     for number, written in enumerate(text.split("\n"), start=1):
         comment = _COMMENT.search(written)
-        if comment is None or SCREEN in written:
+        if comment is None or SCREEN in written:  # the plan tells of those with the marker's own word
             continue
         plain = unicodedata.normalize("NFKC", comment["comment"].translate(_QUOTES))
         for match in _WORD.finditer(plain):

@@ -77,8 +77,10 @@ def read_by_counting(text: str, result: str, before: Reading, desired: Mapping[i
     """Return the reading of `result` where counting its events proves it, or None: compare."""
     told = {stray.line for stray in before.strays}
     changed = [place for place in before.places if place.start in desired]
+    # nothing was counted, or a change is none that counting proves
     if not before.events or not all(_is_counted(text, place, desired[place.start], told) for place in changed):
         return None
+    # it has to have as many events as before
     try:
         if len(result) > LARGEST or count_events(result) != before.events:
             return None
@@ -88,7 +90,7 @@ def read_by_counting(text: str, result: str, before: Reading, desired: Mapping[i
     moved = 0
     for place in before.places:
         start, end, value, style = place.start + moved, place.end + moved, place.value, place.style
-        if place.start in desired:
+        if place.start in desired:  # it is changed, and moves what follows
             value = desired[place.start]
             spelled = spell(value, style)
             style, end = style or ('"' if spelled[0] == '"' else ""), start + len(spelled)

@@ -32,13 +32,13 @@ def find_leaves(text: str) -> tuple[Leaf, ...]:
         start, written = match.start(kind), match[kind]
         line += text.count("\n", position, start)
         position = match.end()
-        if written in ("]", "}"):
+        if written in ("]", "}"):  # a container ends
             open_.pop()
-        elif written == "," and isinstance(step := open_[-1][1], int):
+        elif written == "," and isinstance(step := open_[-1][1], int):  # the next item of an array
             open_[-1] = open_[-1][0], step + 1
-        elif kind == "text" and _COLON.match(text, position):
+        elif kind == "text" and _COLON.match(text, position):  # a key
             open_[-1] = open_[-1][0], json.loads(written)
-        elif written not in (",", ":"):
+        elif written not in (",", ":"):  # a value, which may be a container
             path = (*open_[-1][0], open_[-1][1]) if open_ else ()
             found.append(_make_leaf(path, written, start, line))
             if written in ("[", "{"):

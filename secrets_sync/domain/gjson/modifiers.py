@@ -16,7 +16,7 @@ MAX_FLATTEN = 64
 
 
 def _pairs(value: Value) -> list[tuple[str, Value]]:
-    """What a value consists of: keys (as written) and values, keys "" for an array; a scalar is one value."""
+    """Return the parts of a value: keys (as written) and values, keys "" for an array; a scalar is one value."""
     if value.is_object:
         return list(members(value.raw, 1))
     if value.is_array:
@@ -32,7 +32,7 @@ def _option(arg: str, name: str) -> bool:
 
 
 def is_valid(text: str) -> bool:
-    """Whether a text is one whole JSON value, no more and no less."""
+    """Tell whether a text is one whole JSON value, no more and no less."""
     try:
         json.loads(text, parse_constant=_refuse, parse_int=str, parse_float=str)
     except (ValueError, RecursionError):

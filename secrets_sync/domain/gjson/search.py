@@ -70,7 +70,7 @@ class _Found(NamedTuple):
 
 
 def get(text: str, path: str) -> Value:
-    """The value that `path` leads to in `text`, or MISSING. Raises TooMuchWork."""
+    """Return the value that `path` leads to in `text`, or MISSING. Raises TooMuchWork."""
     return _get(text, path, _Walk())
 
 
@@ -91,14 +91,14 @@ def _get(text: str, path: str, walk: _Walk) -> Value:
 
 
 def _made(text: str, path: str, walk: _Walk) -> tuple[str, str] | None:
-    """The text that a modifier, a literal or a selection at the start of `path` makes, and the rest of the path."""
+    """Return the text that a modifier, literal or selection at the start of `path` makes, and the rest of the path."""
     if len(path) < 2:
         return None
-    if path[0] == "@":
+    if path[0] == "@":  # a modifier
         return _modified(text, path, walk)
-    if path[0] == "!":
+    if path[0] == "!":  # a literal
         return _static(path)
-    if path[0] in "[{" and (parsed := selections(path)) is not None:
+    if path[0] in "[{" and (parsed := selections(path)) is not None:  # a selection: an array or an object
         entries, rest = parsed
         if rest == "" or rest[0] in ".|":
             made = [(entry, _get(text, entry.path, walk.deeper())) for entry in entries]
@@ -120,10 +120,10 @@ def _name(name: str, path: str) -> str:
 def _modified(text: str, path: str, walk: _Walk) -> tuple[str, str] | None:
     match = re.match(r"@([^.|:]*)(:?)", path)
     if match is None or (match[1] not in MODIFIERS and match[1] != "dig"):
-        return None
+        return None  # there is no such modifier
     rest = path[match.end() :]
     arg = ""
-    if match[2] and rest:
+    if match[2] and rest:  # an argument
         end = nested(rest, 0) if rest[0] in "{[" else _argument(rest)
         arg, rest = rest[:end], rest[end:]
     if match[1] == "dig":
@@ -136,7 +136,7 @@ def _modified(text: str, path: str, walk: _Walk) -> tuple[str, str] | None:
 
 
 def _argument(rest: str) -> int:
-    """Where a modifier's argument ends: at a pipe that is not in quotes or brackets."""
+    """Return where a modifier's argument ends: at a pipe that is not in quotes or brackets."""
     i = 0
     while i < len(rest) and rest[i] != "|":
         if rest[i] == '"':
@@ -148,7 +148,7 @@ def _argument(rest: str) -> int:
 
 
 def _static(path: str) -> tuple[str, str] | None:
-    """`!` and a literal: of a number or a string the original takes all that follows, to a bracket that closes."""
+    """Split `!` and a literal off: a number or string goes on to a bracket that closes, as in the original."""
     body = path[1:]
     if body[0] in '{["+-0123456789':
         end = nested(body, 0)
@@ -162,7 +162,7 @@ def _static(path: str) -> tuple[str, str] | None:
 
 
 def _dig(value: Value, path: str, walk: _Walk) -> Iterable[Value]:
-    """Every value below `value`, itself first, in which `path` leads somewhere: where it leads."""
+    """Yield where `path` leads in `value` and in every value below it, outermost first."""
     found = _get(value.raw, path, walk)
     if found.exists:
         yield found
@@ -190,7 +190,7 @@ def _descend(text: str, start: int, bracket: str, path: str, walk: _Walk) -> _Fo
 
 
 def _in_object(text: str, start: int, path: str, walk: _Walk) -> _Found:
-    """The first member that fits and, where the path goes on, leads somewhere."""
+    """Find the first member that fits and, where the path goes on, leads somewhere."""
     step = object_step(path)
     pipe = step.pipe
     for raw_key, value in members(text, start):
@@ -198,9 +198,9 @@ def _in_object(text: str, start: int, path: str, walk: _Walk) -> _Found:
         walk.look_at("", ELEMENT_WORK + (len(step.part) * len(key) if step.wild else 0))
         if not (matches(key, step.part) if step.wild else key == step.part):
             continue
-        if step.rest is None:
+        if step.rest is None:  # the path ends here
             return _Found(value, step.pipe)
-        if value.type is Type.JSON:
+        if value.type is Type.JSON:  # a scalar has nothing below it
             found = _descend(value.raw, 1, value.raw[0], step.rest, walk)
             if found.value.exists:
                 return found
@@ -209,12 +209,12 @@ def _in_object(text: str, start: int, path: str, walk: _Walk) -> _Found:
 
 
 def _in_array(text: str, start: int, path: str, walk: _Walk) -> _Found:
-    if path.startswith(("#(", "#[")):
+    if path.startswith(("#(", "#[")):  # a query: the first or all that fit
         return _queried(text, start, path, walk)
-    if path.startswith("#."):
+    if path.startswith("#."):  # the rest of the path, for each element
         return _collected(text, start, path[2:], walk)
     step = array_step(path)
-    if step.part == "#":
+    if step.part == "#":  # how many there are
         return _Found(Value(Type.NUMBER, str(sum(1 for _ in _passed(text, start, walk)))), step.pipe)
     index = int(step.part) if re.fullmatch(r"[0-9]{1,9}", step.part) else -1
     for i, value in enumerate(_passed(text, start, walk)):
@@ -232,14 +232,14 @@ def _passed(text: str, start: int, walk: _Walk) -> Iterable[Value]:
 
 
 def _collected(text: str, start: int, path: str, walk: _Walk) -> _Found:
-    """`#.path`: what `path` leads to in each element, as an array; elements without it are left out."""
+    """Collect (`#.path`) what `path` leads to in each element, as an array; elements without it are left out."""
     below, pipe = split_pipe(path) or (path, None)
     found = [_get(element.raw, below, walk.deeper()) for element in _passed(text, start, walk)]
     return _Found(Value(Type.JSON, "[" + ",".join(value.raw for value in found if value.exists) + "]"), pipe)
 
 
 def _queried(text: str, start: int, path: str, walk: _Walk) -> _Found:
-    """`#(...)`: the first element that fits; `#(...)#`: an array of all that do."""
+    """Find the first element that fits for `#(...)`, an array of all that do for `#(...)#`."""
     parsed = query_step(path)
     if parsed is None:
         return _Found()
@@ -262,26 +262,26 @@ def _queried(text: str, start: int, path: str, walk: _Walk) -> _Found:
 
 
 def _fits(query: Query, element: Value, walk: _Walk) -> bool:
-    if element.type is Type.JSON:
+    if element.type is Type.JSON:  # an object or array: what the query's path leads to in it
         value = _get(element.raw, query.path, walk.deeper())
-    elif query.path:
+    elif query.path:  # a scalar has nothing below it
         return False
-    else:
+    else:  # a scalar itself
         value = element
     wanted = query.value
-    if wanted.startswith("~"):
+    if wanted.startswith("~"):  # a claim, as ~true
         claim = _claims(wanted[1:], value)
-        if claim is None:
+        if claim is None:  # there is no such claim
             return False
         value, wanted = Value(Type.TRUE if claim else Type.FALSE, "true" if claim else "false"), "true"
-    if not value.exists or not query.op:
+    if not value.exists or not query.op:  # nothing to compare: it is enough to exist
         return value.exists
     walk.look_at("", len(wanted) * len(value.raw) if query.op in ("%", "!%") else 0)
     return _compares(query.op, value, wanted)
 
 
 def _claims(claim: str, value: Value) -> bool | None:
-    """`~true` and its like: whether a value passes for true, false or null, or exists (`~*`)."""
+    """Tell (`~true` and its like) whether a value passes for true, false or null, or exists (`~*`)."""
     says = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}.get(value.string.lower())
     number = value.number if value.type is Type.NUMBER else None
     match claim:
@@ -298,17 +298,19 @@ def _claims(claim: str, value: Value) -> bool | None:
 
 def _compares(op: str, value: Value, wanted: str) -> bool:
     match value.type:
-        case Type.STRING if op in ("%", "!%"):
+        case Type.STRING if op in ("%", "!%"):  # a pattern
             return matches(value.string, wanted) is (op == "%")
-        case Type.STRING:
+        case Type.STRING:  # text by its characters
             return _ordered(op, value.string, wanted)
-        case Type.NUMBER:
+        case Type.NUMBER:  # numbers by their values
             return _ordered(op, value.number, number_of(wanted))
+        # a boolean beside a boolean, or in an equation: true is more than false
         case Type.TRUE | Type.FALSE if wanted in ("true", "false") or op in ("=", "!="):
             is_true = value.type is Type.TRUE
             if op in ("=", "!="):
                 return (wanted == value.type.value) is (op == "=")
             return op == (">=" if is_true else "<=") or (op == (">" if is_true else "<") and wanted != value.type.value)
+        # beside anything else, true is at least as much and false at most
         case Type.TRUE | Type.FALSE:
             return op == (">=" if value.type is Type.TRUE else "<=")
     return False

@@ -54,7 +54,7 @@ class Value(NamedTuple):
         return number_of(self.raw) if self.type is Type.NUMBER else 0.0
 
     def text(self) -> str:
-        """What the value is as a secret: a string's characters, `true`, a plain number, raw JSON; null is ""."""
+        """Return the value as a secret: a string's characters, `true`, a plain number, raw JSON; null is ""."""
         match self.type:
             case Type.STRING:
                 return self.string
@@ -80,7 +80,7 @@ _LITERALS = {"t": Type.TRUE, "f": Type.FALSE, "n": Type.NULL}
 
 
 def nested(text: str, start: int) -> int:
-    """Where the bracket that opens at `start` is closed (the index after it), or the end of the text.
+    """Return where the bracket that opens at `start` is closed (the index after it), or the end of the text.
 
     Whatever stands at `start` counts as a bracket.
     """
@@ -96,7 +96,7 @@ def nested(text: str, start: int) -> int:
 
 
 def scan(text: str, start: int) -> tuple[Value, int] | None:
-    """The value that begins at the first possible character from `start` on, and the index after it.
+    """Return the value that begins at the first possible character from `start` on, and the index after it.
 
     None when there is none, or when it is a string without an end.
     """
@@ -104,23 +104,25 @@ def scan(text: str, start: int) -> tuple[Value, int] | None:
     if begin is None:
         return None
     i, first = begin.start(), begin[0]
-    if first == '"':
+    if first == '"':  # a string
         string = _STRING.match(text, i)
         return None if string is None else (Value(Type.STRING, string[0]), string.end())
-    if first in "{[":
+    if first in "{[":  # an object or an array, as far as its brackets go
         end = nested(text, i)
         return Value(Type.JSON, text[i:end]), end
+    # true, false or null; an n that no u follows may begin nan
     if first in "tf" or (first == "n" and text[i + 1 : i + 2] in ("u", "")):
         literal = _LITERAL.match(text, i)
         end = literal.end() if literal else len(text)
         return Value(_LITERALS[first], text[i:end]), end
+    # a number
     number = _NUMBER.match(text, i)
     end = number.end() if number else len(text)
     return Value(Type.NUMBER, text[i:end]), end
 
 
 def members(text: str, start: int) -> Iterator[tuple[str, Value]]:
-    """The keys (as written, in quotes) and values of the object whose `{` is before `start`."""
+    """Yield the keys (as written, in quotes) and values of the object whose `{` is before `start`."""
     while (key := _KEY.search(text, start)) and key[0] == '"':
         string = _STRING.match(text, key.start())
         found = scan(text, string.end()) if string else None
@@ -131,7 +133,7 @@ def members(text: str, start: int) -> Iterator[tuple[str, Value]]:
 
 
 def elements(text: str, start: int) -> Iterator[Value]:
-    """The values of the array whose `[` is before `start`."""
+    """Yield the values of the array whose `[` is before `start`."""
     while (begin := _ELEMENT.search(text, start)) and begin[0] != "]":
         found = scan(text, begin.start())
         if found is None:
@@ -141,7 +143,7 @@ def elements(text: str, start: int) -> Iterator[Value]:
 
 
 def parse(text: str) -> Value:
-    """The value a text begins with. An object or array takes all the rest of the text."""
+    """Return the value a text begins with. An object or array takes all the rest of the text."""
     i = re.match(r"[\x00-\x20]*", text).end()  # type: ignore[union-attr]  # matches everything
     first = text[i : i + 1]
     if first and first in "{[":
@@ -157,13 +159,13 @@ _PIECE = re.compile(r"[^\\\x00-\x1f]+|\\u([0-9a-fA-F]{4})|\\([\\/bfnrt\"])")
 
 
 def string_of(raw: str) -> str:
-    """The characters of a string written as `raw`, in quotes. Ends early at an escape that is none."""
+    """Return the characters of a string written as `raw`, in quotes. Ends early at an escape that is none."""
     body = raw[1:-1]
     return unescape(body) if "\\" in body else body
 
 
 def unescape(body: str) -> str:
-    """`body` with JSON's escapes replaced. A lone surrogate becomes U+FFFD, as it does in Go."""
+    """Replace JSON's escapes in `body`. A lone surrogate becomes U+FFFD, as it does in Go."""
     try:
         plain: str = json.loads(f'"{body}"')
     except ValueError:
@@ -172,7 +174,7 @@ def unescape(body: str) -> str:
 
 
 def _unescaped(body: str) -> str:
-    """The same for what is no JSON string: up to the first character that none may hold."""
+    """Replace the escapes of what is no JSON string, up to the first character that none may hold."""
     out: list[str] = []
     i = 0
     while piece := _PIECE.match(body, i):
@@ -195,7 +197,7 @@ def _pair(high: int, low: int) -> int:
 
 
 def number_of(raw: str) -> float:
-    """The number written as `raw`, by Go's rules: 0 when it is none, infinite when it is too large."""
+    """Return the number written as `raw`, by Go's rules: 0 when it is none, infinite when it is too large."""
     number = parse_float(raw)
     if number is None and re.fullmatch(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]+|[+-]?[0-9]+\.?[0-9]*", raw):
         return float(raw)
@@ -203,7 +205,7 @@ def number_of(raw: str) -> float:
 
 
 def plain_number(number: float) -> str:
-    """A number as Go's FormatFloat(number, 'f', -1) writes it: the shortest digits, never an exponent.
+    """Spell a number as Go's FormatFloat(number, 'f', -1) does: the shortest digits, never an exponent.
 
     >>> plain_number(1.0), plain_number(1.5e-7), plain_number(1e23)
     ('1', '0.00000015', '100000000000000000000000')
@@ -221,7 +223,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def quoted(text: str) -> str:
-    """`text` as Go's encoding/json writes a string: `<`, `>`, `&` and the line separators are escaped too."""
+    """Quote `text` as Go's encoding/json does: `<`, `>`, `&` and the line separators are escaped too."""
     written = json.dumps(text, ensure_ascii=False)
     for character, escape in _FURTHER.items():
         written = written.replace(character, escape)

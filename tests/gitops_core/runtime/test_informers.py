@@ -254,6 +254,39 @@ def test_everyone_who_asks_the_same_shares_one_informer_and_the_last_one_ends_it
     virtually(main())
 
 
+def test_all_mirrors_of_a_kind_are_counted_and_none_that_ended() -> None:
+    async def main() -> None:
+        world, metrics = World(), Metrics(CollectorRegistry())
+        await world.install()
+        await world.put(Widget, "a", size=1)
+        await world.put(Widget, "b", size=1)
+        await world.local.patch(ref(Widget, "a"), {"metadata": {"labels": {"app": "web"}}}, field_manager="test")
+        informers = Informers(world.cluster, world.clock, SeededChance(4), metrics)
+        counts = list[float]()
+
+        def count() -> None:
+            counts.append(next(s.value for m in metrics.informer_objects.collect() for s in m.samples))
+
+        async with asyncio.TaskGroup() as group:
+            informers.start(group)
+            everything = informers.acquire(Query(Widget.KIND), Widget)
+            labelled = informers.acquire(Query(Widget.KIND, labels="app=web"), Widget)
+            await everything.synced.wait()
+            await labelled.synced.wait()
+            count()
+            informers.release(labelled)
+            count()
+            await world.local.delete(ref(Widget, "a"))
+            await asyncio.sleep(5)
+            count()
+            informers.stop()
+            count()
+
+        assert counts == [3, 2, 1, 0]
+
+    virtually(main())
+
+
 def test_watched_objects_cost_no_request_and_others_are_asked_for() -> None:
     async def main() -> None:
         world = World()

@@ -18,7 +18,7 @@ Fault = Callable[[str, str], Awaitable[None]]
 
 
 async def no_fault(deed: str, moment: str) -> None:
-    """Everything works, at once."""
+    """Do nothing: everything works, at once."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ class FakeForge:
         self.pulls[number] = self._read_one(number)._replace(state="open")
 
     def merge(self, number: int) -> None:
-        """Only the forge's own word; somebody else moves the branch."""
+        """Say of a pull request that it is merged, no more; somebody else moves the branch."""
         self.pulls[number] = self._read_one(number)._replace(state="merged")
 
     def _read_one(self, number: int) -> PullRequest:

@@ -44,7 +44,7 @@ SOMEBODY = Signature("Somebody", "somebody@example.com", datetime(2026, 1, 1, tz
 
 
 async def no_fault(deed: str, moment: str) -> None:
-    """Everything works, at once."""
+    """Do nothing: everything works, at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class FakeRepository:
         modes: Mapping[str, str] | None = None,
         message: str = "A change",
     ) -> str:
-        """Somebody commits `files` on top of a branch; None removes one."""
+        """Commit `files` on top of a branch, as somebody; None removes one."""
         ref = f"refs/heads/{branch}"
         parent = self.refs.get(ref, "")
         root = self.tree_of(parent) if parent else self.add(make_object("tree", b""))
@@ -95,28 +95,28 @@ class FakeRepository:
         self.refs[f"refs/heads/{branch}"] = commit
 
     async def refuse(self, reason: str) -> None:
-        """From now on, pushes are declined."""
+        """Decline pushes from now on."""
         self.refusal = reason
 
     async def take_options(self) -> None:
         """Push options are always taken."""
 
     async def told(self) -> tuple[str, ...]:
-        """The options of the last push."""
+        """Return the options of the last push."""
         return self.options
 
     async def raw(self, commit: str) -> bytes:
         return self.objects[commit].body
 
     async def log(self, branch: str = "main") -> tuple[str, ...]:
-        """The commits of a branch, newest first."""
+        """Return the commits of a branch, newest first."""
         commits = [self.refs[f"refs/heads/{branch}"]]
         while parent := self.parent_of(commits[-1]):
             commits.append(parent)
         return tuple(commits)
 
     async def files(self, commit: str) -> dict[str, tuple[str, bytes]]:
-        """Mode and contents by path."""
+        """Return mode and contents by path."""
         return {path: (entry.mode, self.objects[entry.oid].body) for path, entry in self.walk(self.tree_of(commit))}
 
     def add(self, item: GitObject) -> str:
@@ -325,7 +325,7 @@ class FakeRemote:
         target: str,
         ours: Callable[[CommitInfo], bool],
     ) -> None:
-        """All refs that the push moves, or none."""
+        """Move all refs that the push moves, or none."""
         repository, what = self.repository, f"push to {ref} of {self.url}"
         refs = repository.refs
         allowed: dict[str, tuple[str, ...]] = {ref: ("", commit.parent) if expected is None else (expected,)}

@@ -19,7 +19,7 @@ Fault = Callable[[str], Awaitable[None]]
 
 
 async def no_fault(deed: str) -> None:
-    """Everything works, at once."""
+    """Do nothing: everything works, at once."""
 
 
 class FakeRegistry:
@@ -40,7 +40,7 @@ class FakeRegistry:
         self.requests = 0
 
     def push(self, image: str, tag: str, content: str = "", digest: str = "") -> str:
-        """Somebody pushes a new image (with other `content`: another one), or one with this digest; returns it."""
+        """Push a new image (with other `content`: another one), or one with this digest; return its digest."""
         canonical = str(parse_repository(image))
         tags = self._tags.setdefault(canonical, {})
         tags[tag] = digest or _digest(f"{canonical}:{tag}:{content or len(tags)}")
@@ -60,15 +60,15 @@ class FakeRegistry:
         self._images[key] = Image(digest, platforms, dict(labels or {}), created)
 
     def sign(self, image: str, digest: str, claim: SignedClaim) -> None:
-        """Somebody attaches a signature, good or bad."""
+        """Attach a signature, good or bad."""
         self._claims.setdefault((str(parse_repository(image)), digest), []).append(claim)
 
     def remove(self, image: str, tag: str) -> None:
-        """Raises KeyError."""
+        """Remove a tag. Raises KeyError."""
         del self._tags[str(parse_repository(image))][tag]
 
     def images(self) -> RegistryImages:
-        """What the embedded cluster's workloads ask."""
+        """Return what the embedded cluster's workloads ask."""
         return RegistryImages(self)
 
     async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
