@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from image_updater.errors import ForgeUnavailable
 from tests.image_updater.world import IMAGE, URL, World, has_failed, image_line, is_ready
 from tests.simulation.fakes.forge import FakeForge
 from tests.simulation.fakes.registry import no_fault
-from tests.simulation.loop import in_virtual_time, virtually
+from tests.simulation.loop import in_virtual_time
 
 BRANCH = "bumps"
 ASKED = {"sealoop.dev/pull-request": "gitea", "sealoop.dev/pull-request-labels": "bump, automated"}
@@ -82,8 +83,14 @@ class Asking(World):
         return next(c for c in manifest["status"]["conditions"] if c["type"] == "Ready")
 
 
-def play(scenario: Coroutine[Any, Any, None]) -> None:
-    virtually(scenario)
+@asynccontextmanager
+async def proposed() -> AsyncIterator[Asking]:
+    """Run a process that has opened pull request 1, for 1.1.0."""
+    world = Asking()
+    async with world.running():
+        await world.begin()
+        await world.opened()
+        yield world
 
 
 @in_virtual_time
@@ -108,11 +115,7 @@ async def test_a_new_tag_becomes_a_pull_request_that_says_why() -> None:
 
 @in_virtual_time
 async def test_a_newer_tag_updates_it() -> None:
-    world = Asking()
-    async with world.running():
-        await world.begin()
-        await world.opened()
-
+    async with proposed() as world:
         await world.release("1.2.0")
         await world.look()
 
@@ -125,10 +128,7 @@ async def test_a_newer_tag_updates_it() -> None:
 
 @in_virtual_time
 async def test_a_second_look_changes_nothing_and_reads_no_image() -> None:
-    world = Asking()
-    async with world.running():
-        await world.begin()
-        await world.opened()
+    async with proposed() as world:
         before, requests = dict(world.forge.pulls), world.fakes.requests
         log = await world.repository.log(BRANCH)
 
@@ -141,11 +141,7 @@ async def test_a_second_look_changes_nothing_and_reads_no_image() -> None:
 
 @in_virtual_time
 async def test_a_closed_one_means_not_this_version() -> None:
-    world = Asking()
-    async with world.running():
-        await world.begin()
-        await world.opened()
-
+    async with proposed() as world:
         world.forge.close_by_hand(1)
         manifest = await world.look()
         assert len(world.forge.pulls) == 1
@@ -163,10 +159,7 @@ async def test_a_closed_one_means_not_this_version() -> None:
 
 @in_virtual_time
 async def test_one_that_is_opened_again_counts_again() -> None:
-    world = Asking()
-    async with world.running():
-        await world.begin()
-        await world.opened()
+    async with proposed() as world:
         world.forge.close_by_hand(1)
         await world.look()
 
@@ -179,11 +172,7 @@ async def test_one_that_is_opened_again_counts_again() -> None:
 
 @in_virtual_time
 async def test_a_merged_one_leaves_nothing_to_do() -> None:
-    world = Asking()
-    async with world.running():
-        await world.begin()
-        await world.opened()
-
+    async with proposed() as world:
         await world.repository.set_branch("main", (await world.repository.log(BRANCH))[0])
         world.forge.merge(1)
         manifest = await world.look()
@@ -199,10 +188,7 @@ async def test_a_merged_one_leaves_nothing_to_do() -> None:
 async def test_one_that_is_being_merged_is_not_closed() -> None:
     """The branch has the changes a moment before the forge says so."""
 
-    world = Asking()
-    async with world.running():
-        await world.begin()
-        await world.opened()
+    async with proposed() as world:
 
         async def merging(deed: str, moment: str) -> None:
             if (deed, moment) == ("find", "after"):
@@ -219,11 +205,7 @@ async def test_one_that_is_being_merged_is_not_closed() -> None:
 
 @in_virtual_time
 async def test_a_change_by_hand_supersedes_it_and_is_no_refusal() -> None:
-    world = Asking()
-    async with world.running():
-        await world.begin()
-        await world.opened()
-
+    async with proposed() as world:
         await world.repository.commit({"app/web.yaml": image_line("1.1.0").encode()})
         await world.look()
         assert world.forge.pulls[1].state == "closed"
@@ -237,11 +219,7 @@ async def test_a_change_by_hand_supersedes_it_and_is_no_refusal() -> None:
 
 @in_virtual_time
 async def test_another_base_supersedes_the_old_one() -> None:
-    world = Asking()
-    async with world.running():
-        await world.begin()
-        await world.opened()
-
+    async with proposed() as world:
         await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()}, branch="release")
         await world.source(ref={"branch": "release"})
         await world.opened(2)
