@@ -17,7 +17,7 @@ from gitops_core.runtime.leave import Open
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform, Watch, names
 from tests.gitops_core.runtime.kinds import Gadget, Plain, Widget, WidgetStatus
 from tests.gitops_core.runtime.world import World, condition, controller, manifest, outcome, ref
-from tests.simulation.loop import in_virtual_time, virtually
+from tests.simulation.loop import in_virtual_time
 
 _CONFIGMAP = Kind("", "v1", "ConfigMap")
 _CRD = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
@@ -176,38 +176,34 @@ async def test_a_bug_is_one_objects_failure_and_its_text_stays_in_the_log(caplog
     assert len(diary.of("bad")) > 3
 
 
-def test_an_identical_failure_is_logged_at_growing_distances_and_its_end_once(caplog: Any) -> None:
-    async def main() -> None:
-        world, failing = World(), True
-        diary = Diary(
-            lambda wanted: (
-                TransientError("the registry is away", reason="Away", retry_after=1.0)
-                if failing
-                else outcome(wanted, 1.0)
-            )
+@in_virtual_time
+async def test_an_identical_failure_is_logged_at_growing_distances_and_its_end_once(caplog: Any) -> None:
+    caplog.set_level("INFO")
+    world, failing = World(), True
+    diary = Diary(
+        lambda wanted: (
+            TransientError("the registry is away", reason="Away", retry_after=1.0) if failing else outcome(wanted, 1.0)
         )
-        await world.install()
-        await world.put(Widget, "a", size=1)
-        async with world.process(controller(diary)):
-            await asyncio.sleep(1000)
-            failures = len(diary.looks)
-            failing = False
-            await asyncio.sleep(100)
-            failing = True
-            await asyncio.sleep(1.5)
+    )
+    await world.install()
+    await world.put(Widget, "a", size=1)
+    async with world.process(controller(diary)):
+        await asyncio.sleep(1000)
+        failures = len(diary.looks)
+        failing = False
+        await asyncio.sleep(100)
+        failing = True
+        await asyncio.sleep(1.5)
 
-        told = [record for record in caplog.records if record.levelname == "WARNING"]
-        recovered = [record for record in caplog.records if record.getMessage() == "recovered"]
-        assert failures > 900
-        gaps = [b.times - a.times for a, b in itertools.pairwise(told[:-1])]
-        assert all(0.9 * 60 * 2**n <= gap <= 60 * 2**n + 2 for n, gap in enumerate(gaps)), "a failure a second"
-        assert len(gaps) == 4
-        assert told[-2].times > 800
-        assert told[-1].times == 1
-        assert [record.failures for record in recovered] == [failures]
-
-    with caplog.at_level("INFO"):
-        virtually(main())
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    recovered = [record for record in caplog.records if record.getMessage() == "recovered"]
+    assert failures > 900
+    gaps = [b.times - a.times for a, b in itertools.pairwise(told[:-1])]
+    assert all(0.9 * 60 * 2**n <= gap <= 60 * 2**n + 2 for n, gap in enumerate(gaps)), "a failure a second"
+    assert len(gaps) == 4
+    assert told[-2].times > 800
+    assert told[-1].times == 1
+    assert [record.failures for record in recovered] == [failures]
 
 
 @in_virtual_time
