@@ -20,7 +20,7 @@ from image_updater.domain.tags.scans import REQUESTED_AT
 from image_updater.reconcilers.sources import tracks
 from tests.image_updater.test_automations import begun, ready_of
 from tests.image_updater.world import IMAGE, URL, World, has_failed, image_line, is_ready
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 BUMPS = {"push": {"branch": "bumps"}}
 
@@ -39,66 +39,58 @@ async def annotate(world: World, kind: Any, name: str, annotations: Mapping[str,
     await world.cluster.patch(ref, {"metadata": {"annotations": dict(annotations)}}, field_manager="test")
 
 
-def test_another_push_branch_is_one_commit_on_its_base() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            first = await begun(world, git=BUMPS)
-            base = (await world.repository.log())[0]
-            old = await world.repository.log("bumps")
-            await bumped(world, "1.2.0")
-            new = await world.repository.log("bumps")
-            moved = await world.repository.commit({"README.md": b"moved\n"})
-            await world.clock.sleep(6 * 60)
-            return first, base, old, new, moved, await world.repository.log("bumps"), await world.head("bumps")
-
-    first, base, old, new, moved, last, head = virtually(scenario())
+@in_virtual_time
+async def test_another_push_branch_is_one_commit_on_its_base() -> None:
+    world = World()
+    async with world.running():
+        first = await begun(world, git=BUMPS)
+        base = (await world.repository.log())[0]
+        old = await world.repository.log("bumps")
+        await bumped(world, "1.2.0")
+        new = await world.repository.log("bumps")
+        moved = await world.repository.commit({"README.md": b"moved\n"})
+        await world.clock.sleep(6 * 60)
+        last, head = await world.repository.log("bumps"), await world.head("bumps")
 
     assert first["status"]["observedSourceRevision"] == f"main@sha1:{base}"
     assert (old[1:], new[1:], last[1:]) == ((base,), (base,), (moved, base))
     assert head == {"app/web.yaml": image_line("1.2.0"), "README.md": "moved\n"}
 
 
-def test_a_push_branch_that_says_it_all_is_left_alone() -> None:
+@in_virtual_time
+async def test_a_push_branch_that_says_it_all_is_left_alone() -> None:
     """Also by a process that has never seen it, and without a second event."""
 
-    async def scenario() -> Any:
-        world = World()
-        async with world.running(last=False):
-            await begun(world, git=BUMPS)
-        before = await world.repository.log("bumps")
-        ref = ObjectRef(ImageUpdateAutomation.KIND, ObjectKey("default", "fleet"))
-        await world.cluster.patch(
-            ref, {"status": {"lastPushCommit": "gone"}}, field_manager="test", subresource="status"
+    world = World()
+    async with world.running(last=False):
+        await begun(world, git=BUMPS)
+    before = await world.repository.log("bumps")
+    ref = ObjectRef(ImageUpdateAutomation.KIND, ObjectKey("default", "fleet"))
+    await world.cluster.patch(ref, {"status": {"lastPushCommit": "gone"}}, field_manager="test", subresource="status")
+    async with world.running():
+        manifest = await world.until(
+            ImageUpdateAutomation, "fleet", lambda o: o["status"]["lastPushCommit"] != "gone" and is_ready(o)
         )
-        async with world.running():
-            manifest = await world.until(
-                ImageUpdateAutomation, "fleet", lambda o: o["status"]["lastPushCommit"] != "gone" and is_ready(o)
-            )
-            await world.clock.sleep(6 * 60)
-            return before, await world.repository.log("bumps"), manifest, await world.events("ImageUpdateAutomation")
-
-    before, after, manifest, events = virtually(scenario())
+        await world.clock.sleep(6 * 60)
+        after, events = await world.repository.log("bumps"), await world.events("ImageUpdateAutomation")
 
     assert after == before
     assert manifest["status"]["lastPushCommit"] == before[0]
     assert sum(event.startswith("pushed commit") for event in events) == 1
 
 
-def test_a_persons_commit_on_our_branch_is_not_given_up() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await begun(world, git=BUMPS)
-            theirs = await world.repository.commit({"fix.txt": b"mine\n"}, branch="bumps")
-            world.fakes.push(IMAGE, "1.2.0")
-            failed = await world.until(ImageUpdateAutomation, "fleet", has_failed)
-            held = await world.repository.log("bumps")
-            await world.repository.set_branch("bumps", (await world.repository.log())[0])  # merged or thrown away
-            await world.until(ImageUpdateAutomation, "fleet", is_ready)
-            return theirs, failed, held, await world.head("bumps")
-
-    theirs, failed, held, head = virtually(scenario())
+@in_virtual_time
+async def test_a_persons_commit_on_our_branch_is_not_given_up() -> None:
+    world = World()
+    async with world.running():
+        await begun(world, git=BUMPS)
+        theirs = await world.repository.commit({"fix.txt": b"mine\n"}, branch="bumps")
+        world.fakes.push(IMAGE, "1.2.0")
+        failed = await world.until(ImageUpdateAutomation, "fleet", has_failed)
+        held = await world.repository.log("bumps")
+        await world.repository.set_branch("bumps", (await world.repository.log())[0])  # merged or thrown away
+        await world.until(ImageUpdateAutomation, "fleet", is_ready)
+        head = await world.head("bumps")
 
     assert held[0] == theirs
     assert ready_of(failed)["reason"] == "GitOperationFailed"
@@ -132,125 +124,113 @@ async def amend(world: World, *, message: str = "", again: bool = False, **files
     "change",
     [{"fix": b"mine\n"}, {"fix": b"mine\n", "again": True}, {"message": "my words"}, {"message": "x", "again": True}],
 )
-def test_a_commit_of_ours_that_a_person_amended_is_kept_and_told(change: dict[str, Any]) -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await begun(world, git=BUMPS)
-            theirs = await amend(world, **change)
-            world.fakes.push(IMAGE, "1.2.0")
-            failed = await world.until(ImageUpdateAutomation, "fleet", has_failed)
-            await world.clock.sleep(900)
-            return theirs, failed, await world.repository.log("bumps")
-
-    theirs, failed, log = virtually(scenario())
+@in_virtual_time
+async def test_a_commit_of_ours_that_a_person_amended_is_kept_and_told(change: dict[str, Any]) -> None:
+    world = World()
+    async with world.running():
+        await begun(world, git=BUMPS)
+        theirs = await amend(world, **change)
+        world.fakes.push(IMAGE, "1.2.0")
+        failed = await world.until(ImageUpdateAutomation, "fleet", has_failed)
+        await world.clock.sleep(900)
+        log = await world.repository.log("bumps")
 
     assert log[0] == theirs
     assert "by 'bot@example.com', which is not ours: it is left as it is" in ready_of(failed)["message"]
 
 
-def test_a_push_whose_record_was_lost_is_known_by_what_was_announced() -> None:
+@in_virtual_time
+async def test_a_push_whose_record_was_lost_is_known_by_what_was_announced() -> None:
     """The process died between the push and its status; then the base moved on."""
 
-    async def scenario() -> Any:
-        world = World()
-        stored: list[dict[str, Any]] = []
+    world = World()
+    stored: list[dict[str, Any]] = []
 
-        async def look(deed: str, moment: str) -> None:
-            if (deed, moment) == ("push", "after"):
-                stored.append((await world.get(ImageUpdateAutomation, "fleet"))["status"])
+    async def look(deed: str, moment: str) -> None:
+        if (deed, moment) == ("push", "after"):
+            stored.append((await world.get(ImageUpdateAutomation, "fleet"))["status"])
 
-        async with world.running(last=False):
-            world.git.fault = look
-            await begun(world, git=BUMPS)
-        ref = ObjectRef(ImageUpdateAutomation.KIND, ObjectKey("default", "fleet"))
-        lost = {"lastPushCommit": None, "pushing": stored[-1]["pushing"]}
-        await world.cluster.patch(ref, {"status": lost}, field_manager="test", subresource="status")
-        await world.repository.commit({"other.txt": b"the base moves"})
-        async with world.running():
-            await bumped(world, "1.2.0")
-            return await world.head("bumps"), await world.get(ImageUpdateAutomation, "fleet")
-
-    head, manifest = virtually(scenario())
+    async with world.running(last=False):
+        world.git.fault = look
+        await begun(world, git=BUMPS)
+    ref = ObjectRef(ImageUpdateAutomation.KIND, ObjectKey("default", "fleet"))
+    lost = {"lastPushCommit": None, "pushing": stored[-1]["pushing"]}
+    await world.cluster.patch(ref, {"status": lost}, field_manager="test", subresource="status")
+    await world.repository.commit({"other.txt": b"the base moves"})
+    async with world.running():
+        await bumped(world, "1.2.0")
+        head, manifest = await world.head("bumps"), await world.get(ImageUpdateAutomation, "fleet")
 
     assert head["app/web.yaml"] == image_line("1.2.0")
     assert "pushing" not in manifest["status"]
 
 
-def test_a_lost_answer_about_a_rebuilt_branch_is_no_second_commit() -> None:
-    async def scenario() -> Any:
-        world = World()
-        lost = 0
+@in_virtual_time
+async def test_a_lost_answer_about_a_rebuilt_branch_is_no_second_commit() -> None:
+    world = World()
+    lost = 0
 
-        async def lose(deed: str, moment: str) -> None:
-            nonlocal lost
-            if (deed, moment) == ("push", "after") and lost < 2:
-                lost += 1
-                raise GitError("git push: the connection was reset")
+    async def lose(deed: str, moment: str) -> None:
+        nonlocal lost
+        if (deed, moment) == ("push", "after") and lost < 2:
+            lost += 1
+            raise GitError("git push: the connection was reset")
 
-        async with world.running():
-            world.git.fault = lose
-            await begun(world, git=BUMPS)
-            await bumped(world, "1.2.0")
-            return lost, await world.repository.log("bumps"), await world.events("ImageUpdateAutomation")
-
-    lost, log, events = virtually(scenario())
+    async with world.running():
+        world.git.fault = lose
+        await begun(world, git=BUMPS)
+        await bumped(world, "1.2.0")
+        log, events = await world.repository.log("bumps"), await world.events("ImageUpdateAutomation")
 
     assert lost == 2
     assert len(log) == 2
     assert sum(event.startswith("pushed commit") for event in events) == 2
 
 
-def test_automations_that_share_a_push_branch_commit_what_all_of_them_want() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.repository.commit({"b/web.yaml": image_line("1.0.0").encode()})
-            await world.automation("second", update={"path": "b", "strategy": "Setters"}, git=BUMPS)
-            await begun(world, git=BUMPS, update={"path": "app", "strategy": "Setters"})
-            await world.until(ImageUpdateAutomation, "second", is_ready)
-            await world.clock.sleep(11 * 60)
-            quiet = await world.repository.log("bumps")
-            await world.clock.sleep(11 * 60)
-            return quiet, await world.repository.log("bumps"), await world.head("bumps")
-
-    quiet, log, head = virtually(scenario())
+@in_virtual_time
+async def test_automations_that_share_a_push_branch_commit_what_all_of_them_want() -> None:
+    world = World()
+    async with world.running():
+        await world.repository.commit({"b/web.yaml": image_line("1.0.0").encode()})
+        await world.automation("second", update={"path": "b", "strategy": "Setters"}, git=BUMPS)
+        await begun(world, git=BUMPS, update={"path": "app", "strategy": "Setters"})
+        await world.until(ImageUpdateAutomation, "second", is_ready)
+        await world.clock.sleep(11 * 60)
+        quiet = await world.repository.log("bumps")
+        await world.clock.sleep(11 * 60)
+        log, head = await world.repository.log("bumps"), await world.head("bumps")
 
     assert log == quiet
     assert len(log) == 3
     assert (head["app/web.yaml"], head["b/web.yaml"]) == (image_line("1.1.0"), image_line("1.1.0"))
 
 
-def test_two_that_cannot_share_a_push_branch_do_not_fight_for_it() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await begun(world, git=BUMPS)
-            await world.put(GitRepository, "other", url=URL, interval="10m", ref={"branch": "bumps"})
-            await world.automation("zeta", sourceRef={"kind": "GitRepository", "name": "other"})
-            failed = await world.until(ImageUpdateAutomation, "zeta", has_failed)
-            before = await world.repository.log("bumps")
-            await bumped(world, "1.2.0")
-            return failed, before, await world.repository.log("bumps")
-
-    failed, before, log = virtually(scenario())
+@in_virtual_time
+async def test_two_that_cannot_share_a_push_branch_do_not_fight_for_it() -> None:
+    world = World()
+    async with world.running():
+        await begun(world, git=BUMPS)
+        await world.put(GitRepository, "other", url=URL, interval="10m", ref={"branch": "bumps"})
+        await world.automation("zeta", sourceRef={"kind": "GitRepository", "name": "other"})
+        failed = await world.until(ImageUpdateAutomation, "zeta", has_failed)
+        before = await world.repository.log("bumps")
+        await bumped(world, "1.2.0")
+        log = await world.repository.log("bumps")
 
     assert "is written by ImageUpdateAutomation 'default/fleet'" in ready_of(failed)["message"]
     assert log[1:] == before[1:]
 
 
-def test_a_refspec_and_options_go_with_the_push() -> None:
-    async def scenario() -> Any:
-        world = World()
-        push = {"refspec": "refs/heads/main:refs/heads/auto", "options": {"ci.skip": "", "a": "b"}}
-        async with world.running():
-            await begun(world, git={"push": push})
-            await world.repository.commit({"other.txt": b"1"})
-            await bumped(world, "1.2.0")
-            events = await world.events("ImageUpdateAutomation")
-            return await world.repository.log(), await world.repository.log("auto"), world.repository.options, events
-
-    log, auto, options, events = virtually(scenario())
+@in_virtual_time
+async def test_a_refspec_and_options_go_with_the_push() -> None:
+    world = World()
+    push = {"refspec": "refs/heads/main:refs/heads/auto", "options": {"ci.skip": "", "a": "b"}}
+    async with world.running():
+        await begun(world, git={"push": push})
+        await world.repository.commit({"other.txt": b"1"})
+        await bumped(world, "1.2.0")
+        events = await world.events("ImageUpdateAutomation")
+        log, auto, options = await world.repository.log(), await world.repository.log("auto"), world.repository.options
 
     assert log == auto
     assert options == ("a=b", "ci.skip")
@@ -260,72 +240,66 @@ def test_a_refspec_and_options_go_with_the_push() -> None:
     ) in events
 
 
-def test_a_commit_is_signed_or_not_made() -> None:
-    async def scenario() -> Any:
-        world = World()
-        key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-        commit = {"signingKey": {"type": "ssh", "secretRef": {"name": "key"}}}
-        async with world.running():
-            failed = await begun(world, commit=commit)
-            unsigned = await world.repository.log()
-            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "default"}}
-            await world.cluster.apply({**secret, "stringData": {"identity": key.decode()}}, field_manager="test")
-            await world.until(ImageUpdateAutomation, "fleet", is_ready)
-            log = await world.repository.log()
-            return failed, unsigned, log, await world.repository.raw(log[0])
-
-    failed, unsigned, log, raw = virtually(scenario())
+@in_virtual_time
+async def test_a_commit_is_signed_or_not_made() -> None:
+    world = World()
+    key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    commit = {"signingKey": {"type": "ssh", "secretRef": {"name": "key"}}}
+    async with world.running():
+        failed = await begun(world, commit=commit)
+        unsigned = await world.repository.log()
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "default"}}
+        await world.cluster.apply({**secret, "stringData": {"identity": key.decode()}}, field_manager="test")
+        await world.until(ImageUpdateAutomation, "fleet", is_ready)
+        log = await world.repository.log()
+        raw = await world.repository.raw(log[0])
 
     assert ready_of(failed)["message"] == "signing key: failed to get secret 'default/key': not found"
     assert (len(unsigned), len(log)) == (1, 2)
     assert b"\ngpgsig -----BEGIN SSH SIGNATURE-----\n " in raw
 
 
-def test_a_write_credential_of_its_own() -> None:
+@in_virtual_time
+async def test_a_write_credential_of_its_own() -> None:
     """The GitRepository's Secret is not even looked at."""
 
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
-            await world.scanned("1.0.0", "1.1.0")
-            await world.policy()
-            await world.source(secretRef={"name": "read-only"})
-            await world.automation()
-            failed = await world.until(ImageUpdateAutomation, "fleet", has_failed)
-            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "writer", "namespace": "default"}}
-            values = {"username": "bot", "password": "secret"}
-            await world.cluster.apply({**secret, "stringData": values}, field_manager="test")
-            await annotate(world, ImageUpdateAutomation, "fleet", {"sealoop.dev/write-secret": "writer"})
-            await world.until(ImageUpdateAutomation, "fleet", is_ready)
-            return failed, await world.head(), world.git.accesses
-
-    failed, head, accesses = virtually(scenario())
+    world = World()
+    async with world.running():
+        await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
+        await world.scanned("1.0.0", "1.1.0")
+        await world.policy()
+        await world.source(secretRef={"name": "read-only"})
+        await world.automation()
+        failed = await world.until(ImageUpdateAutomation, "fleet", has_failed)
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "writer", "namespace": "default"}}
+        values = {"username": "bot", "password": "secret"}
+        await world.cluster.apply({**secret, "stringData": values}, field_manager="test")
+        await annotate(world, ImageUpdateAutomation, "fleet", {"sealoop.dev/write-secret": "writer"})
+        await world.until(ImageUpdateAutomation, "fleet", is_ready)
+        head, accesses = await world.head(), world.git.accesses
 
     assert "read-only" in ready_of(failed)["message"]
     assert head["app/web.yaml"] == image_line("1.1.0")
     assert {access.username for access in accesses} == {"bot"}
 
 
-def test_every_source_of_the_branch_is_woken_by_a_push() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.namespace("prod", {})
-            ours = {"url": URL.removesuffix(".git"), "interval": "10m", "ref": {"name": "refs/heads/main"}}
-            await world.put(GitRepository, "same", namespace="prod", **ours)
-            await world.put(GitRepository, "another", url=URL, interval="10m", ref={"branch": "other"})
-            await world.put(GitRepository, "tag", url=URL, interval="10m", ref={"branch": "main", "tag": "v1"})
-            await world.put(GitRepository, "asleep", url=URL, interval="10m", ref={"branch": "main"}, suspend=True)
-            await begun(world)
-            await world.clock.sleep(1)
-            found = {}
-            for namespace, name in (("prod", "same"), *(("default", n) for n in ("fleet", "another", "tag", "asleep"))):
-                manifest = await world.get(GitRepository, name, namespace)
-                found[name] = manifest["metadata"].get("annotations", {}).get(REQUESTED_AT)
-            return found, (await world.repository.log())[0]
-
-    found, head = virtually(scenario())
+@in_virtual_time
+async def test_every_source_of_the_branch_is_woken_by_a_push() -> None:
+    world = World()
+    async with world.running():
+        await world.namespace("prod", {})
+        ours = {"url": URL.removesuffix(".git"), "interval": "10m", "ref": {"name": "refs/heads/main"}}
+        await world.put(GitRepository, "same", namespace="prod", **ours)
+        await world.put(GitRepository, "another", url=URL, interval="10m", ref={"branch": "other"})
+        await world.put(GitRepository, "tag", url=URL, interval="10m", ref={"branch": "main", "tag": "v1"})
+        await world.put(GitRepository, "asleep", url=URL, interval="10m", ref={"branch": "main"}, suspend=True)
+        await begun(world)
+        await world.clock.sleep(1)
+        found = {}
+        for namespace, name in (("prod", "same"), *(("default", n) for n in ("fleet", "another", "tag", "asleep"))):
+            manifest = await world.get(GitRepository, name, namespace)
+            found[name] = manifest["metadata"].get("annotations", {}).get(REQUESTED_AT)
+        head = (await world.repository.log())[0]
 
     assert found == {"same": head, "fleet": head, "another": None, "tag": None, "asleep": None}
 
@@ -350,25 +324,23 @@ def test_a_source_tracks_the_branch_that_its_ref_resolves_to(ref: Any, branch: s
     assert tracks(msgspec.convert(manifest, GitRepository), branch) == expected
 
 
-def test_a_policy_deleted_before_the_push_is_not_committed() -> None:
-    async def scenario() -> Any:
-        world = World()
-        deleted = False
+@in_virtual_time
+async def test_a_policy_deleted_before_the_push_is_not_committed() -> None:
+    world = World()
+    deleted = False
 
-        async def race(deed: str, moment: str) -> None:
-            nonlocal deleted
-            if (deed, moment) == ("push", "before") and not deleted:
-                deleted = True
-                await world.cluster.delete(ObjectRef(ImagePolicy.KIND, ObjectKey("default", "app")))
-                await world.repository.commit({"other.txt": b"so that the push is planned again\n"})
-                await world.clock.sleep(1)
+    async def race(deed: str, moment: str) -> None:
+        nonlocal deleted
+        if (deed, moment) == ("push", "before") and not deleted:
+            deleted = True
+            await world.cluster.delete(ObjectRef(ImagePolicy.KIND, ObjectKey("default", "app")))
+            await world.repository.commit({"other.txt": b"so that the push is planned again\n"})
+            await world.clock.sleep(1)
 
-        async with world.running():
-            world.git.fault = race
-            manifest = await begun(world)
-            return manifest, await world.head()
-
-    manifest, head = virtually(scenario())
+    async with world.running():
+        world.git.fault = race
+        manifest = await begun(world)
+        head = await world.head()
 
     assert is_ready(manifest)
     assert head["app/web.yaml"] == image_line("1.0.0")
@@ -376,25 +348,23 @@ def test_a_policy_deleted_before_the_push_is_not_committed() -> None:
     assert manifest["status"]["unsettled"][0]["file"] == "app/web.yaml"
 
 
-def test_an_announced_push_stays_in_the_status_when_nobody_knows_whether_it_arrived() -> None:
-    async def scenario() -> Any:
-        world = World()
-        is_gone = False
+@in_virtual_time
+async def test_an_announced_push_stays_in_the_status_when_nobody_knows_whether_it_arrived() -> None:
+    world = World()
+    is_gone = False
 
-        async def go(deed: str, moment: str) -> None:
-            nonlocal is_gone
-            is_gone |= (deed, moment) == ("push", "after")
-            if is_gone:
-                raise GitError("git: the connection was reset")
+    async def go(deed: str, moment: str) -> None:
+        nonlocal is_gone
+        is_gone |= (deed, moment) == ("push", "after")
+        if is_gone:
+            raise GitError("git: the connection was reset")
 
-        async with world.running():
-            world.git.fault = go
-            await begun(world, git=BUMPS)
-            failed = await world.until(ImageUpdateAutomation, "fleet", has_failed)
-            main, bumps = await world.repository.log("main"), await world.repository.log("bumps")
-            return failed["status"], main[0], bumps[0], world.repository.tree_of(bumps[0])
-
-    status, base, pushed, tree = virtually(scenario())
+    async with world.running():
+        world.git.fault = go
+        await begun(world, git=BUMPS)
+        failed = await world.until(ImageUpdateAutomation, "fleet", has_failed)
+        main, bumps = await world.repository.log("main"), await world.repository.log("bumps")
+        status, base, pushed, tree = failed["status"], main[0], bumps[0], world.repository.tree_of(bumps[0])
 
     assert status["pushing"] == {"parent": base, "tree": tree}
     assert status.get("lastPushCommit") != pushed

@@ -25,7 +25,7 @@ from image_updater.domain.files.sightings import Sighting, State
 from tests.image_updater.test_automation_branches import bumped
 from tests.image_updater.test_automations import begun
 from tests.image_updater.world import IMAGE, World, image_line, is_ready
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time, virtually
 
 
 def is_held(manifest: Any) -> bool:
@@ -41,21 +41,18 @@ async def committed(world: World, line: str) -> float:
     return world.clock.monotonic() - before
 
 
-def test_a_held_bump_is_told_and_made_when_the_hold_ends() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            until = world.clock.now() + timedelta(minutes=2)
-            await world.put(UpdateGuard, "guard", holds=[{"until": timestamp(until), "reason": "demo day"}])
-            held = await begun(world, interval="1h")
-            head = await world.head()
-            took = await committed(world, image_line("1.1.0"))
-            done = await world.until(
-                ImageUpdateAutomation, "fleet", lambda o: "app" in o["status"].get("observedPolicies", {})
-            )
-            return held, head, took, done
-
-    held, head, took, done = virtually(scenario())
+@in_virtual_time
+async def test_a_held_bump_is_told_and_made_when_the_hold_ends() -> None:
+    world = World()
+    async with world.running():
+        until = world.clock.now() + timedelta(minutes=2)
+        await world.put(UpdateGuard, "guard", holds=[{"until": timestamp(until), "reason": "demo day"}])
+        held = await begun(world, interval="1h")
+        head = await world.head()
+        took = await committed(world, image_line("1.1.0"))
+        done = await world.until(
+            ImageUpdateAutomation, "fleet", lambda o: "app" in o["status"].get("observedPolicies", {})
+        )
 
     assert head["app/web.yaml"] == image_line("1.0.0")
     assert is_ready(held)
@@ -84,56 +81,49 @@ def test_a_guard_that_lets_go_is_noticed_at_once() -> None:
     assert virtually(scenario()) < 5
 
 
-def test_a_group_waits_for_a_member_that_chose_nothing_yet() -> None:
-    async def scenario() -> tuple[Any, Any]:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "guard", group={})
-            await world.policy("other", range_=">=2.0", imageRepositoryRef={"name": "app"})
-            held, head = await begun(world), await world.head()
-            await bumped(world, "2.0.0")
-            return held, head
-
-    held, head = virtually(scenario())
+@in_virtual_time
+async def test_a_group_waits_for_a_member_that_chose_nothing_yet() -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "guard", group={})
+        await world.policy("other", range_=">=2.0", imageRepositoryRef={"name": "app"})
+        held, head = await begun(world), await world.head()
+        await bumped(world, "2.0.0")
 
     assert head["app/web.yaml"] == image_line("1.0.0")
     assert "default:other chose nothing" in held["status"]["unsettled"][0]["cause"]
 
 
-def test_a_revert_during_a_hold_is_left_alone_when_the_hold_ends() -> None:
-    async def scenario() -> tuple[Any, Any]:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "guard")
-            await begun(world)
-            await world.put(UpdateGuard, "guard", holds=[{"reason": "demo day"}])
-            await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
-            await world.until(ImageUpdateAutomation, "fleet", is_held)
-            await world.put(UpdateGuard, "guard", holds=[])
-            await world.clock.sleep(30 * 60)
-            return await world.head(), await world.get(ImageUpdateAutomation, "fleet")
-
-    head, automation = virtually(scenario())
+@in_virtual_time
+async def test_a_revert_during_a_hold_is_left_alone_when_the_hold_ends() -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "guard")
+        await begun(world)
+        await world.put(UpdateGuard, "guard", holds=[{"reason": "demo day"}])
+        await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
+        await world.until(ImageUpdateAutomation, "fleet", is_held)
+        await world.put(UpdateGuard, "guard", holds=[])
+        await world.clock.sleep(30 * 60)
+        head, automation = await world.head(), await world.get(ImageUpdateAutomation, "fleet")
 
     assert head["app/web.yaml"] == image_line("1.0.0")
     assert "somebody set it back" in automation["status"]["unsettled"][0]["cause"]
 
 
-def test_a_persons_revert_is_a_pin_until_a_newer_tag() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "guard")
-            await begun(world)
-            await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
-            held = await world.until(ImageUpdateAutomation, "fleet", is_held)
-            await world.clock.sleep(30 * 60)
-            kept = await world.head()
-            still = await world.get(ImageUpdateAutomation, "fleet")
-            newer = await bumped(world, "1.2.0")
-            return held, kept, still, newer, await world.head()
-
-    held, kept, still, newer, head = virtually(scenario())
+@in_virtual_time
+async def test_a_persons_revert_is_a_pin_until_a_newer_tag() -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "guard")
+        await begun(world)
+        await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
+        held = await world.until(ImageUpdateAutomation, "fleet", is_held)
+        await world.clock.sleep(30 * 60)
+        kept = await world.head()
+        still = await world.get(ImageUpdateAutomation, "fleet")
+        newer = await bumped(world, "1.2.0")
+        head = await world.head()
 
     assert held["status"]["reverted"] == [
         {"file": "app/web.yaml", "setter": "default:app", "refused": f"{IMAGE}:1.1.0"}
@@ -210,52 +200,46 @@ def test_without_a_guard_a_revert_is_undone_as_the_original_does() -> None:
     assert virtually(scenario())["app/web.yaml"] == image_line("1.1.0")
 
 
-def test_a_new_place_with_an_old_value_is_no_revert() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "guard", allowDowngrade=True)
-            await begun(world)
-            line = image_line("1.0.0").encode()
-            await world.repository.commit({"app/new.yaml": line, "app/web.yaml": line + image_line("1.1.0").encode()})
-            await world.clock.sleep(6 * 60)
-            return await world.head()
-
-    head = virtually(scenario())
+@in_virtual_time
+async def test_a_new_place_with_an_old_value_is_no_revert() -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "guard", allowDowngrade=True)
+        await begun(world)
+        line = image_line("1.0.0").encode()
+        await world.repository.commit({"app/new.yaml": line, "app/web.yaml": line + image_line("1.1.0").encode()})
+        await world.clock.sleep(6 * 60)
+        head = await world.head()
 
     assert head["app/new.yaml"] == image_line("1.1.0")
     assert head["app/web.yaml"] == image_line("1.1.0") * 2
 
 
-def test_files_that_carry_no_marker_follow_a_target() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.repository.commit({"env/a.json": b'{"tag": "1.0.0"}\n', "env/b.json": b'{"tag": "1.0.0"}\n'})
-            await begun(world)
-            target = {"file": "env/a.json", "policy": "app", "path": "tag", "value": "tag"}
-            await world.put(UpdateGuard, "guard", targets=[target])
-            await world.until(ImageUpdateAutomation, "fleet", lambda o: o["status"]["markers"].get("applied") == 2)
-            return await world.head()
-
-    head = virtually(scenario())
+@in_virtual_time
+async def test_files_that_carry_no_marker_follow_a_target() -> None:
+    world = World()
+    async with world.running():
+        await world.repository.commit({"env/a.json": b'{"tag": "1.0.0"}\n', "env/b.json": b'{"tag": "1.0.0"}\n'})
+        await begun(world)
+        target = {"file": "env/a.json", "policy": "app", "path": "tag", "value": "tag"}
+        await world.put(UpdateGuard, "guard", targets=[target])
+        await world.until(ImageUpdateAutomation, "fleet", lambda o: o["status"]["markers"].get("applied") == 2)
+        head = await world.head()
 
     assert (head["env/a.json"], head["env/b.json"]) == ('{"tag": "1.1.0"}\n', '{"tag": "1.0.0"}\n')
 
 
-def test_a_file_that_cannot_be_read_is_reported_and_left_as_it_is() -> None:
+@in_virtual_time
+async def test_a_file_that_cannot_be_read_is_reported_and_left_as_it_is() -> None:
     broken = b"image: " + image_line("1.0.0").encode("utf-16") + b'# {"$imagepolicy": "default:app"}\n'
 
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.repository.commit(
-                {"latin.yaml": b'a: "\xe9" # {"$imagepolicy": "default:app"}\n', "x.yaml": broken}
-            )
-            manifest = await begun(world)
-            return manifest, await world.repository.files((await world.repository.log())[0])
-
-    manifest, files = virtually(scenario())
+    world = World()
+    async with world.running():
+        await world.repository.commit(
+            {"latin.yaml": b'a: "\xe9" # {"$imagepolicy": "default:app"}\n', "x.yaml": broken}
+        )
+        manifest = await begun(world)
+        files = await world.repository.files((await world.repository.log())[0])
 
     assert is_ready(manifest)
     assert manifest["status"]["markers"] == {"applied": 1, "unparsable": 2}

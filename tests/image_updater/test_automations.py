@@ -18,7 +18,7 @@ from gitops_core.ports import GitRef
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation
 from image_updater.domain.tags.scans import REQUESTED_AT
 from tests.image_updater.world import IMAGE, URL, World, conditions, has_failed, image_line, is_ready
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time, virtually
 
 GOLDEN = Path(__file__).parents[1] / "golden/data/flux"
 
@@ -47,17 +47,15 @@ async def begun(world: World, before: str = "1.0.0", **automation: Any) -> Any:
     return await world.until(ImageUpdateAutomation, "fleet", lambda o: is_ready(o) or has_failed(o))
 
 
-def test_a_new_tag_becomes_a_commit_like_the_originals() -> None:
-    async def scenario() -> tuple[Any, dict[str, str], list[str], list[str], Any]:
-        world = World()
-        async with world.running():
-            manifest = await begun(world)
-            remote = world.git.remote(URL)
-            info = await remote.describe(await remote.resolve(GitRef(branch="main")))
-            events = await world.events("ImageUpdateAutomation")
-            return manifest, await world.head(), list(await world.repository.log()), events, info
-
-    manifest, head, log, events, info = virtually(scenario())
+@in_virtual_time
+async def test_a_new_tag_becomes_a_commit_like_the_originals() -> None:
+    world = World()
+    async with world.running():
+        manifest = await begun(world)
+        remote = world.git.remote(URL)
+        info = await remote.describe(await remote.resolve(GitRef(branch="main")))
+        events = await world.events("ImageUpdateAutomation")
+        head, log = await world.head(), list(await world.repository.log())
 
     assert head == {"app/web.yaml": image_line("1.1.0"), "README.md": "hello\n"}
     assert len(log) == 2
@@ -117,44 +115,40 @@ def test_nothing_new_costs_one_question_and_nothing_else() -> None:
     assert virtually(scenario()) == {"resolve before": 1, "resolve after": 1}
 
 
-def test_the_source_is_woken_once_for_each_commit() -> None:
-    async def scenario() -> tuple[Any, str, int]:
-        world = World()
-        async with world.running():
-            await begun(world)
-            source = await world.until(
-                GitRepository, "fleet", lambda o: REQUESTED_AT in o["metadata"].get("annotations", {})
-            )
-            before = source["metadata"]["resourceVersion"]
-            await world.clock.sleep(20 * 60)
-            after = (await world.get(GitRepository, "fleet"))["metadata"]["resourceVersion"]
-            log = await world.repository.log()
-            return source["metadata"]["annotations"][REQUESTED_AT], log[0], int(after) - int(before)
-
-    token, head, writes = virtually(scenario())
+@in_virtual_time
+async def test_the_source_is_woken_once_for_each_commit() -> None:
+    world = World()
+    async with world.running():
+        await begun(world)
+        source = await world.until(
+            GitRepository, "fleet", lambda o: REQUESTED_AT in o["metadata"].get("annotations", {})
+        )
+        before = source["metadata"]["resourceVersion"]
+        await world.clock.sleep(20 * 60)
+        after = (await world.get(GitRepository, "fleet"))["metadata"]["resourceVersion"]
+        log = await world.repository.log()
+        token, head, writes = source["metadata"]["annotations"][REQUESTED_AT], log[0], int(after) - int(before)
 
     assert token == head
     assert writes == 0
 
 
-def test_a_lost_race_is_planned_again_at_once() -> None:
-    async def scenario() -> tuple[dict[str, str], list[str], Any, float]:
-        world = World()
-        raced = 0
+@in_virtual_time
+async def test_a_lost_race_is_planned_again_at_once() -> None:
+    world = World()
+    raced = 0
 
-        async def race(deed: str, moment: str) -> None:
-            nonlocal raced
-            if (deed, moment) == ("push", "before") and raced < 3:
-                raced += 1
-                await world.repository.commit({f"other{raced}.txt": b"mine\n"})
+    async def race(deed: str, moment: str) -> None:
+        nonlocal raced
+        if (deed, moment) == ("push", "before") and raced < 3:
+            raced += 1
+            await world.repository.commit({f"other{raced}.txt": b"mine\n"})
 
-        async with world.running():
-            world.git.fault = race
-            before = world.clock.monotonic()
-            manifest = await begun(world)
-            return await world.head(), list(await world.repository.log()), manifest, world.clock.monotonic() - before
-
-    head, log, manifest, took = virtually(scenario())
+    async with world.running():
+        world.git.fault = race
+        before = world.clock.monotonic()
+        manifest = await begun(world)
+        head, log, took = await world.head(), list(await world.repository.log()), world.clock.monotonic() - before
 
     assert head["app/web.yaml"] == image_line("1.1.0")
     assert {"other1.txt", "other2.txt", "other3.txt"} <= head.keys()
@@ -163,70 +157,64 @@ def test_a_lost_race_is_planned_again_at_once() -> None:
     assert took < 5
 
 
-def test_a_branch_that_never_stands_still_is_a_failure_that_is_retried() -> None:
-    async def scenario() -> tuple[Any, Any, dict[str, str]]:
-        world = World()
-        moving = True
+@in_virtual_time
+async def test_a_branch_that_never_stands_still_is_a_failure_that_is_retried() -> None:
+    world = World()
+    moving = True
 
-        async def race(deed: str, moment: str) -> None:
-            if (deed, moment) == ("push", "before") and moving:
-                await world.repository.commit({"other.txt": str(world.clock.monotonic()).encode()})
+    async def race(deed: str, moment: str) -> None:
+        if (deed, moment) == ("push", "before") and moving:
+            await world.repository.commit({"other.txt": str(world.clock.monotonic()).encode()})
 
-        async with world.running():
-            world.git.fault = race
-            failed = await begun(world)
-            moving = False
-            healed = await world.until(ImageUpdateAutomation, "fleet", is_ready)
-            return failed, healed, await world.head()
-
-    failed, _, head = virtually(scenario())
+    async with world.running():
+        world.git.fault = race
+        failed = await begun(world)
+        moving = False
+        await world.until(ImageUpdateAutomation, "fleet", is_ready)
+        head = await world.head()
 
     assert ready_of(failed)["reason"] == "GitOperationFailed"
     assert ready_of(failed)["message"] == f"branch 'main' of {URL} moved 20 times while we tried to push"
     assert head["app/web.yaml"] == image_line("1.1.0")
 
 
-def test_a_push_whose_answer_was_lost_is_not_made_twice() -> None:
-    async def scenario() -> tuple[Any, list[str], list[str]]:
-        world = World()
-        lost = False
+@in_virtual_time
+async def test_a_push_whose_answer_was_lost_is_not_made_twice() -> None:
+    world = World()
+    lost = False
 
-        async def lose(deed: str, moment: str) -> None:
-            nonlocal lost
-            if (deed, moment) == ("push", "after") and not lost:
-                lost = True
-                raise GitError("git push: the connection was reset")
+    async def lose(deed: str, moment: str) -> None:
+        nonlocal lost
+        if (deed, moment) == ("push", "after") and not lost:
+            lost = True
+            raise GitError("git push: the connection was reset")
 
-        async with world.running():
-            world.git.fault = lose
-            manifest = await begun(world)
-            return manifest, list(await world.repository.log()), await world.events("ImageUpdateAutomation")
-
-    manifest, log, events = virtually(scenario())
+    async with world.running():
+        world.git.fault = lose
+        manifest = await begun(world)
+        log, events = list(await world.repository.log()), await world.events("ImageUpdateAutomation")
 
     assert len(log) == 2
     assert manifest["status"]["lastPushCommit"] == log[0]
     assert events == [f"pushed commit '{log[0][:7]}' to branch 'main'\nUpdate from image update automation"]
 
 
-def test_a_push_that_did_not_arrive_is_an_error_that_is_retried() -> None:
-    async def scenario() -> tuple[Any, list[str]]:
-        world = World()
-        failures = 0
+@in_virtual_time
+async def test_a_push_that_did_not_arrive_is_an_error_that_is_retried() -> None:
+    world = World()
+    failures = 0
 
-        async def fail(deed: str, moment: str) -> None:
-            nonlocal failures
-            if (deed, moment) == ("push", "before") and failures < 2:
-                failures += 1
-                raise GitError("git push: the remote is away")
+    async def fail(deed: str, moment: str) -> None:
+        nonlocal failures
+        if (deed, moment) == ("push", "before") and failures < 2:
+            failures += 1
+            raise GitError("git push: the remote is away")
 
-        async with world.running():
-            world.git.fault = fail
-            failed = await begun(world)
-            await world.until(ImageUpdateAutomation, "fleet", is_ready)
-            return failed, list(await world.repository.log())
-
-    failed, log = virtually(scenario())
+    async with world.running():
+        world.git.fault = fail
+        failed = await begun(world)
+        await world.until(ImageUpdateAutomation, "fleet", is_ready)
+        log = list(await world.repository.log())
 
     assert ready_of(failed) == {
         "type": "Ready",
@@ -237,42 +225,38 @@ def test_a_push_that_did_not_arrive_is_an_error_that_is_retried() -> None:
     assert len(log) == 2
 
 
-def test_a_protected_branch_is_said_to_be_one() -> None:
-    async def scenario() -> tuple[Any, list[str]]:
-        world = World()
-        async with world.running():
-            await world.repository.refuse("protected branch")
-            return await begun(world), list(await world.repository.log())
-
-    manifest, log = virtually(scenario())
+@in_virtual_time
+async def test_a_protected_branch_is_said_to_be_one() -> None:
+    world = World()
+    async with world.running():
+        await world.repository.refuse("protected branch")
+        manifest, log = await begun(world), list(await world.repository.log())
 
     assert ready_of(manifest)["reason"] == "GitOperationFailed"
     assert "protected branch" in ready_of(manifest)["message"]
     assert len(log) == 1
 
 
-def test_ten_writers_lose_nothing() -> None:
-    async def scenario() -> tuple[dict[str, str], list[str]]:
-        world = World()
-        async with world.running():
-            await begun(world, before="1.1.0")
+@in_virtual_time
+async def test_ten_writers_lose_nothing() -> None:
+    world = World()
+    async with world.running():
+        await begun(world, before="1.1.0")
 
-            async def write(number: int) -> None:
-                for turn in range(5):
-                    await world.clock.sleep(0.3 * ((number * 7 + turn * 3) % 10))
-                    await world.repository.commit({f"writer{number}.txt": f"{turn}\n".encode()})
+        async def write(number: int) -> None:
+            for turn in range(5):
+                await world.clock.sleep(0.3 * ((number * 7 + turn * 3) % 10))
+                await world.repository.commit({f"writer{number}.txt": f"{turn}\n".encode()})
 
-            async def bump() -> None:
-                for minor in range(2, 7):
-                    tag = f"1.{minor}.0"
-                    world.fakes.push(IMAGE, tag)
-                    await world.until(ImagePolicy, "app", partial(has_chosen, tag))
+        async def bump() -> None:
+            for minor in range(2, 7):
+                tag = f"1.{minor}.0"
+                world.fakes.push(IMAGE, tag)
+                await world.until(ImagePolicy, "app", partial(has_chosen, tag))
 
-            await asyncio.gather(bump(), *(write(number) for number in range(10)))
-            await world.clock.sleep(10)
-            return await world.head(), list(await world.repository.log())
-
-    head, log = virtually(scenario())
+        await asyncio.gather(bump(), *(write(number) for number in range(10)))
+        await world.clock.sleep(10)
+        head, log = await world.head(), list(await world.repository.log())
 
     assert head["app/web.yaml"] == image_line("1.6.0")
     assert [head[f"writer{number}.txt"] for number in range(10)] == ["4\n"] * 10
@@ -280,28 +264,24 @@ def test_ten_writers_lose_nothing() -> None:
 
 
 @pytest.mark.parametrize(("path", "changed"), [("./app", True), ("app/", True), ("other", False)])
-def test_only_the_update_path_is_touched(path: str, changed: bool) -> None:
-    async def scenario() -> tuple[dict[str, str], Any]:
-        world = World()
-        async with world.running():
-            await world.repository.commit({"other/x.yaml": b"a: 1\n", "elsewhere.yaml": image_line("1.0.0").encode()})
-            manifest = await begun(world, update={"path": path, "strategy": "Setters"})
-            return await world.head(), manifest
-
-    head, manifest = virtually(scenario())
+@in_virtual_time
+async def test_only_the_update_path_is_touched(path: str, changed: bool) -> None:
+    world = World()
+    async with world.running():
+        await world.repository.commit({"other/x.yaml": b"a: 1\n", "elsewhere.yaml": image_line("1.0.0").encode()})
+        manifest = await begun(world, update={"path": path, "strategy": "Setters"})
+        head = await world.head()
 
     assert is_ready(manifest)
     assert head["elsewhere.yaml"] == image_line("1.0.0")
     assert head["app/web.yaml"] == image_line("1.1.0" if changed else "1.0.0")
 
 
-def test_a_missing_update_path_is_said() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            return await begun(world, update={"path": "nowhere", "strategy": "Setters"})
-
-    ready = ready_of(virtually(scenario()))
+@in_virtual_time
+async def test_a_missing_update_path_is_said() -> None:
+    world = World()
+    async with world.running():
+        ready = ready_of(await begun(world, update={"path": "nowhere", "strategy": "Setters"}))
 
     assert ready["reason"] == "UpdateFailed"
     assert "has no folder 'nowhere'" in ready["message"]
@@ -389,13 +369,13 @@ def test_the_message_template_sees_the_changes() -> None:
         ),
     ],
 )
-def test_a_failure_is_named_in_the_condition(spec: dict[str, Any], reason: str, message: str, stalled: bool) -> None:
-    async def scenario() -> tuple[Any, list[str]]:
-        world = World()
-        async with world.running():
-            return await begun(world, **spec), list(await world.repository.log())
-
-    manifest, log = virtually(scenario())
+@in_virtual_time
+async def test_a_failure_is_named_in_the_condition(
+    spec: dict[str, Any], reason: str, message: str, stalled: bool
+) -> None:
+    world = World()
+    async with world.running():
+        manifest, log = await begun(world, **spec), list(await world.repository.log())
 
     assert len(log) == 1
     ready = ready_of(manifest)
@@ -405,16 +385,14 @@ def test_a_failure_is_named_in_the_condition(spec: dict[str, Any], reason: str, 
     assert manifest["status"]["lastAutomationRunTime"]
 
 
-def test_without_git_there_is_nothing_to_do_and_it_is_said() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.put(
-                ImageUpdateAutomation, "bare", sourceRef={"kind": "GitRepository", "name": "fleet"}, interval="5m"
-            )
-            return await world.until(ImageUpdateAutomation, "bare", has_failed)
-
-    ready = ready_of(virtually(scenario()))
+@in_virtual_time
+async def test_without_git_there_is_nothing_to_do_and_it_is_said() -> None:
+    world = World()
+    async with world.running():
+        await world.put(
+            ImageUpdateAutomation, "bare", sourceRef={"kind": "GitRepository", "name": "fleet"}, interval="5m"
+        )
+        ready = ready_of(await world.until(ImageUpdateAutomation, "bare", has_failed))
 
     assert ready["reason"] == "InvalidSourceConfiguration"
     assert ready["message"] == (
@@ -422,38 +400,34 @@ def test_without_git_there_is_nothing_to_do_and_it_is_said() -> None:
     )
 
 
-def test_only_selected_policies_count() -> None:
-    async def scenario() -> tuple[Any, dict[str, str]]:
-        world = World()
-        async with world.running():
-            manifest = await begun(world, policySelector={"matchLabels": {"team": "blue"}})
-            assert manifest["status"].get("observedPolicies", {}) == {}
-            ref = ObjectRef(ImagePolicy.KIND, ObjectKey("default", "app"))
-            patch = {"metadata": {"labels": {"team": "blue"}}}
-            await world.cluster.patch(ref, patch, field_manager="test")
-            manifest = await world.until(
-                ImageUpdateAutomation, "fleet", lambda o: o["status"].get("observedPolicies", {}) != {}
-            )
-            return manifest, await world.head()
-
-    manifest, head = virtually(scenario())
+@in_virtual_time
+async def test_only_selected_policies_count() -> None:
+    world = World()
+    async with world.running():
+        manifest = await begun(world, policySelector={"matchLabels": {"team": "blue"}})
+        assert manifest["status"].get("observedPolicies", {}) == {}
+        ref = ObjectRef(ImagePolicy.KIND, ObjectKey("default", "app"))
+        patch = {"metadata": {"labels": {"team": "blue"}}}
+        await world.cluster.patch(ref, patch, field_manager="test")
+        manifest = await world.until(
+            ImageUpdateAutomation, "fleet", lambda o: o["status"].get("observedPolicies", {}) != {}
+        )
+        head = await world.head()
 
     assert list(manifest["status"]["observedPolicies"]) == ["app"]
     assert head["app/web.yaml"] == image_line("1.1.0")
 
 
-def test_two_automations_of_one_branch_do_not_disturb_each_other() -> None:
-    async def scenario() -> tuple[dict[str, str], list[str], list[str]]:
-        world = World()
-        async with world.running():
-            await world.automation("second")
-            await begun(world)
-            await world.until(ImageUpdateAutomation, "second", is_ready)
-            await world.clock.sleep(60)
-            events = await world.events("ImageUpdateAutomation")
-            return await world.head(), list(await world.repository.log()), events
-
-    head, log, events = virtually(scenario())
+@in_virtual_time
+async def test_two_automations_of_one_branch_do_not_disturb_each_other() -> None:
+    world = World()
+    async with world.running():
+        await world.automation("second")
+        await begun(world)
+        await world.until(ImageUpdateAutomation, "second", is_ready)
+        await world.clock.sleep(60)
+        events = await world.events("ImageUpdateAutomation")
+        head, log = await world.head(), list(await world.repository.log())
 
     assert head["app/web.yaml"] == image_line("1.1.0")
     assert len(log) == 2

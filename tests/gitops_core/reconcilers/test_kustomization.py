@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import yaml
 
@@ -16,6 +17,7 @@ from tests.gitops_core.reconcilers.world import (
     condition,
     config_map,
     inventory,
+    syncing,
 )
 from tests.simulation.loop import in_virtual_time, virtually
 
@@ -43,6 +45,11 @@ ROLLED_OUT = {
 }
 
 
+async def _tell_status_of_web(world: World, status: Mapping[str, object]) -> None:
+    web = ObjectRef(DEPLOYMENT, ObjectKey("default", "web"))
+    await world.local.patch(web, {"status": status}, field_manager="kubelet", subresource="status")
+
+
 @in_virtual_time
 async def test_a_folder_is_applied_and_told_of() -> None:
     world = World()
@@ -65,11 +72,7 @@ async def test_a_folder_is_applied_and_told_of() -> None:
 
 @in_virtual_time
 async def test_an_unchanged_revision_that_is_asked_again_costs_one_request_an_object() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing(APP) as world:
         before, versions = len(world.cluster.requests), await _versions(world, "one", "two")
 
         await world.request(Kustomization, "apps", "again")
@@ -105,14 +108,8 @@ async def test_a_new_kustomization_stays_within_its_request_budget() -> None:
 
 @in_virtual_time
 async def test_an_object_that_git_drops_is_pruned() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
-
-        await world.commit({"apps/two.yaml": None})
-        await asyncio.sleep(90)
+    async with syncing(APP) as world:
+        await world.commit_and_sync({"apps/two.yaml": None})
 
         assert await world.live(CONFIG_MAP, "two") is None
         assert await world.live(CONFIG_MAP, "one") is not None
@@ -122,14 +119,8 @@ async def test_an_object_that_git_drops_is_pruned() -> None:
 
 @in_virtual_time
 async def test_without_prune_a_dropped_object_is_forgotten_and_left() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps", prune=False)
-    async with world.running():
-        await asyncio.sleep(5)
-
-        await world.commit({"apps/two.yaml": None})
-        await asyncio.sleep(90)
+    async with syncing(APP, prune=False) as world:
+        await world.commit_and_sync({"apps/two.yaml": None})
 
         assert await world.live(CONFIG_MAP, "two") is not None
         assert inventory(await world.kustomization("apps")) == ["default_one__ConfigMap"]
@@ -137,46 +128,31 @@ async def test_without_prune_a_dropped_object_is_forgotten_and_left() -> None:
 
 @in_virtual_time
 async def test_an_object_that_another_kustomization_took_over_is_not_pruned() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing(APP) as world:
         labels = {"kustomize.toolkit.fluxcd.io/name": "other"}
         two = ObjectRef(CONFIG_MAP, ObjectKey("default", "two"))
         await world.local.patch(two, {"metadata": {"labels": labels}}, field_manager="kustomize-controller")
 
-        await world.commit({"apps/two.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"apps/two.yaml": None})
 
         assert await world.live(CONFIG_MAP, "two") is not None
 
 
 @in_virtual_time
 async def test_prune_disabled_keeps_an_object() -> None:
-    world = World()
     kept = config_map("two", annotations={"kustomize.toolkit.fluxcd.io/prune": "Disabled"})
-    await world.begin(APP | {"apps/two.yaml": kept})
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
-
-        await world.commit({"apps/two.yaml": None})
-        await asyncio.sleep(90)
+    async with syncing(APP | {"apps/two.yaml": kept}) as world:
+        await world.commit_and_sync({"apps/two.yaml": None})
 
         assert await world.live(CONFIG_MAP, "two") is not None
 
 
 @in_virtual_time
 async def test_drift_is_healed() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing(APP) as world:
         one = ObjectRef(CONFIG_MAP, ObjectKey("default", "one"))
         await world.local.patch(one, {"data": {"a": "by hand"}}, field_manager="somebody")
-        await world.local.delete(ObjectRef(CONFIG_MAP, ObjectKey("default", "two")))
+        await world.delete(CONFIG_MAP, "two")
 
         await world.request(Kustomization, "apps", "heal")
         await asyncio.sleep(5)
@@ -211,14 +187,8 @@ async def test_a_password_that_git_withdraws_leaves_the_secret() -> None:
     def secret(strings: str) -> str:
         return f"apiVersion: v1\nkind: Secret\nmetadata: {{name: login}}\nstringData: {{{strings}}}\n"
 
-    world = World()
-    await world.begin({"apps/login.yaml": secret("user: a, password: b")})
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
-
-        await world.commit({"apps/login.yaml": secret("user: a")})
-        await asyncio.sleep(90)
+    async with syncing({"apps/login.yaml": secret("user: a, password: b")}) as world:
+        await world.commit_and_sync({"apps/login.yaml": secret("user: a")})
 
         live = await world.live(Kind("", "v1", "Secret"), "login")
         assert live["data"] == {"user": "YQ=="}
@@ -281,14 +251,9 @@ spec: {interval: 1h, prune: true, path: ./apps, sourceRef: {kind: GitRepository,
 
 @in_virtual_time
 async def test_a_refused_object_stops_everything_before_the_first_write() -> None:
-    world = World()
     bad = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: two, labels: {x: 'not a label!'}}\n"
     worse = "apiVersion: v1\nkind: Secret\nmetadata: {name: three, labels: {x: 'nor this!'}}\n"
-    await world.begin({"apps/one.yaml": config_map("one"), "apps/two.yaml": bad, "apps/three.yaml": worse})
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
-
+    async with syncing({"apps/one.yaml": config_map("one"), "apps/two.yaml": bad, "apps/three.yaml": worse}) as world:
         live = await world.kustomization("apps")
         status, reason, message = condition(live, "Ready")
         assert (status, reason) == ("False", "ReconciliationFailed")
@@ -306,11 +271,7 @@ async def test_a_refused_object_stops_everything_before_the_first_write() -> Non
 
 @in_virtual_time
 async def test_a_partial_failure_keeps_track_of_what_was_made() -> None:
-    world = World()
-    await world.begin({"apps/one.yaml": config_map("one")})
-    await world.sync("apps", "./apps", retryInterval="30s")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing({"apps/one.yaml": config_map("one")}, retryInterval="30s") as world:
         world.cluster.refusals["ConfigMap/three"] = Forbidden("three is forbidden")
 
         await world.commit({"apps/two.yaml": config_map("two"), "apps/three.yaml": config_map("three")})
@@ -321,20 +282,14 @@ async def test_a_partial_failure_keeps_track_of_what_was_made() -> None:
         assert "ConfigMap/default/three apply failed (Forbidden): three is forbidden" in condition(live, "Ready")[2]
         assert {"default_one__ConfigMap", "default_two__ConfigMap"} <= set(inventory(live))
         world.cluster.refusals.clear()
-        await world.commit({"apps/two.yaml": None, "apps/three.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"apps/two.yaml": None, "apps/three.yaml": None})
         assert await world.live(CONFIG_MAP, "two") is None
         assert inventory(await world.kustomization("apps")) == ["default_one__ConfigMap"]
 
 
 @in_virtual_time
 async def test_the_inventory_is_stored_before_the_first_write() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
-
+    async with syncing(APP) as world:
         writes = [r for r in world.cluster.requests if r[0] in ("apply", "patch") and not r[2]]
         of_objects = [index for index, r in enumerate(writes) if r[1].startswith("ConfigMap/")]
         of_status = [index for index, r in enumerate(writes) if r[1] == "Kustomization/apps"]
@@ -343,11 +298,7 @@ async def test_the_inventory_is_stored_before_the_first_write() -> None:
 
 @in_virtual_time
 async def test_an_object_that_cannot_be_deleted_stays_in_the_inventory() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps", retryInterval="30s")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing(APP, retryInterval="30s") as world:
         world.cluster.refusals["ConfigMap/two"] = Forbidden("two must stay")
 
         await world.commit({"apps/two.yaml": None})
@@ -364,11 +315,7 @@ async def test_an_object_that_cannot_be_deleted_stays_in_the_inventory() -> None
 
 @in_virtual_time
 async def test_an_object_deleted_beside_one_that_could_not_be_leaves_the_inventory() -> None:
-    world = World()
-    await world.begin({**APP, "apps/three.yaml": config_map("three")})
-    await world.sync("apps", "./apps", retryInterval="10m")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing({**APP, "apps/three.yaml": config_map("three")}, retryInterval="10m") as world:
         world.cluster.refusals["ConfigMap/two"] = Forbidden("two must stay")
 
         await world.commit({"apps/two.yaml": None, "apps/three.yaml": None})
@@ -384,11 +331,7 @@ async def test_an_object_deleted_beside_one_that_could_not_be_leaves_the_invento
 async def test_after_a_refused_apply_all_is_tried_out_again_before_anything_is_written() -> None:
     """What is written without a trial is only what this process has applied as a whole."""
 
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps", interval="1m", retryInterval="30s")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing(APP, interval="1m", retryInterval="30s") as world:
         world.cluster.refusals["ConfigMap/two"] = Forbidden("two is full")
         for name in ("one", "two"):
             by_hand = {"data": {"a": "by hand"}}
@@ -409,11 +352,7 @@ async def test_after_a_refused_apply_all_is_tried_out_again_before_anything_is_w
 async def test_after_a_refused_commit_is_taken_back_objects_are_read_and_not_tried_out() -> None:
     """Nothing was written since: what was applied before is applied still."""
 
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps", interval="10m", retryInterval="10m")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing(APP, interval="10m", retryInterval="10m") as world:
         bad = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: two, labels: {x: 'not a label!'}}\n"
         await world.commit({"apps/two.yaml": bad})
         await asyncio.sleep(70)
@@ -431,12 +370,7 @@ async def test_after_a_refused_commit_is_taken_back_objects_are_read_and_not_tri
 
 @in_virtual_time
 async def test_bad_files_are_all_named_with_their_lines() -> None:
-    world = World()
-    await world.begin({"apps/x.yaml": "a: b\nc:\n - d\n e: f\n", "apps/y.yaml": "kind: ConfigMap\n"})
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
-
+    async with syncing({"apps/x.yaml": "a: b\nc:\n - d\n e: f\n", "apps/y.yaml": "kind: ConfigMap\n"}) as world:
         status, reason, message = condition(await world.kustomization("apps"), "Ready")
         assert (status, reason) == ("False", "BuildFailed")
         assert "from apps/x.yaml: line 4: did not find expected '-' indicator" in message
@@ -488,13 +422,9 @@ async def test_one_object_of_a_kind_without_namespaces_that_is_written_for_two_i
         head = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n"
         return f"{head}metadata: {{name: reader, namespace: {namespace}}}\nrules: {rules}\n"
 
-    world = World()
     other = config_map("c", namespace="default")
-    await world.begin({"apps/a.yaml": role("a", "[]"), "apps/b.yaml": role("b", "[]"), "apps/c.yaml": other})
-    await world.sync("apps", "./apps", targetNamespace=None)
-    async with world.running():
-        await asyncio.sleep(5)
-
+    files = {"apps/a.yaml": role("a", "[]"), "apps/b.yaml": role("b", "[]"), "apps/c.yaml": other}
+    async with syncing(files, targetNamespace=None) as world:
         said = condition(await world.kustomization("apps"), "Ready")
         assert said[:2] == ("False", "ReconciliationFailed")
         why = "its kind has no namespaces, whatever metadata.namespace says"
@@ -535,11 +465,8 @@ spec:
 
 @in_virtual_time
 async def test_health_is_waited_for_without_looking_again_and_again() -> None:
-    world = World()
-    await world.begin({"apps/web.yaml": WEB})
-    await world.sync("apps", "./apps", wait=True)
-    async with world.running():
-        await asyncio.sleep(20)
+    async with syncing({"apps/web.yaml": WEB}, wait=True) as world:
+        await asyncio.sleep(15)
 
         live = await world.kustomization("apps")
         revision = live["status"]["lastAttemptedRevision"]
@@ -551,8 +478,7 @@ async def test_health_is_waited_for_without_looking_again_and_again() -> None:
         await asyncio.sleep(40)
         assert not world.cluster.since(before, "apply", "get", "patch")
 
-        web = ObjectRef(DEPLOYMENT, ObjectKey("default", "web"))
-        await world.local.patch(web, {"status": ROLLED_OUT}, field_manager="kubelet", subresource="status")
+        await _tell_status_of_web(world, ROLLED_OUT)
         await asyncio.sleep(5)
 
         live = await world.kustomization("apps")
@@ -564,11 +490,8 @@ async def test_health_is_waited_for_without_looking_again_and_again() -> None:
 
 @in_virtual_time
 async def test_health_that_does_not_come_is_a_failure_when_the_time_is_up() -> None:
-    world = World()
-    await world.begin({"apps/web.yaml": WEB})
-    await world.sync("apps", "./apps", wait=True, timeout="10s")
-    async with world.running():
-        await asyncio.sleep(40)
+    async with syncing({"apps/web.yaml": WEB}, wait=True, timeout="10s") as world:
+        await asyncio.sleep(35)
 
         live = await world.kustomization("apps")
         waited = "timeout waiting for: [Deployment/default/web status: 'InProgress']"
@@ -584,15 +507,10 @@ async def test_health_that_does_not_come_is_a_failure_when_the_time_is_up() -> N
 
 @in_virtual_time
 async def test_an_object_that_failed_for_good_is_not_waited_for() -> None:
-    world = World()
-    await world.begin({"apps/web.yaml": WEB})
     check = {"kind": "Deployment", "name": "web", "namespace": "default"}
-    await world.sync("apps", "./apps", healthChecks=[check])
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing({"apps/web.yaml": WEB}, healthChecks=[check]) as world:
         stuck = {"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}
-        web = ObjectRef(DEPLOYMENT, ObjectKey("default", "web"))
-        await world.local.patch(web, {"status": stuck}, field_manager="kubelet", subresource="status")
+        await _tell_status_of_web(world, stuck)
         await asyncio.sleep(5)
 
         _, reason, message = condition(await world.kustomization("apps"), "Ready")
@@ -615,8 +533,7 @@ async def test_a_dependency_comes_first_and_its_readiness_wakes() -> None:
         assert condition(live, "Reconciling") == ("", "", "")
         assert await world.live(CONFIG_MAP, "one") is None
 
-        web = ObjectRef(DEPLOYMENT, ObjectKey("default", "web"))
-        await world.local.patch(web, {"status": ROLLED_OUT}, field_manager="kubelet", subresource="status")
+        await _tell_status_of_web(world, ROLLED_OUT)
         await asyncio.sleep(5)
 
         assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
@@ -679,7 +596,7 @@ def _absent_job(spec: str) -> str:
         async with world.running():
             await asyncio.sleep(10)
             assert condition(await world.kustomization("apps"), "Ready")[0] == "Unknown"
-            await world.local.delete(ObjectRef(Kind("batch", "v1", "Job"), ObjectKey("default", "j")))
+            await world.delete(Kind("batch", "v1", "Job"), "j")
             await asyncio.sleep(20)
             return condition(await world.kustomization("apps"), "Ready")[0]
 
@@ -693,17 +610,13 @@ def test_a_job_that_its_time_to_live_removed_is_done() -> None:
 
 @in_virtual_time
 async def test_a_suspended_one_is_left_alone_and_deleted_without_pruning() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing(APP) as world:
         await world.sync("apps", "./apps", suspend=True)
         await world.commit({"apps/one.yaml": config_map("one", "2")})
         await asyncio.sleep(120)
 
         assert (await world.live(CONFIG_MAP, "one"))["data"] == {"a": "1"}
-        await world.local.delete(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps")))
+        await world.delete(Kustomization.KIND, "apps")
         await asyncio.sleep(5)
         assert await world.kustomization("apps") is None
         assert await world.live(CONFIG_MAP, "one") is not None
@@ -718,7 +631,7 @@ def _deletion(policy: str, prune: bool) -> bool:
         await world.sync("apps", "./apps", prune=prune, deletionPolicy=policy)
         async with world.running():
             await asyncio.sleep(5)
-            await world.local.delete(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps")))
+            await world.delete(Kustomization.KIND, "apps")
             await asyncio.sleep(10)
             assert await world.kustomization("apps") is None
             return await world.live(CONFIG_MAP, "one") is not None
@@ -736,12 +649,7 @@ def test_deletion_policies() -> None:
 
 @in_virtual_time
 async def test_fields_that_would_change_the_meaning_stop_everything() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps", kubeConfig={"secretRef": {"name": "elsewhere"}})
-    async with world.running():
-        await asyncio.sleep(5)
-
+    async with syncing(APP, kubeConfig={"secretRef": {"name": "elsewhere"}}) as world:
         live = await world.kustomization("apps")
         assert condition(live, "Stalled")[:2] == ("True", "FieldsNotSupported")
         assert condition(live, "Unsupported")[0] == "True"
@@ -752,13 +660,8 @@ async def test_fields_that_would_change_the_meaning_stop_everything() -> None:
 async def test_a_component_may_lie_beside_the_folder() -> None:
     """Paths in spec.components begin at spec.path."""
     component = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnameSuffix: -seen\n"
-
-    world = World()
-    await world.begin({"apps/one.yaml": config_map("one"), "shared/kustomization.yaml": component})
-    await world.sync("apps", "./apps", components=["../shared"])
-    async with world.running():
-        await asyncio.sleep(5)
-
+    files = {"apps/one.yaml": config_map("one"), "shared/kustomization.yaml": component}
+    async with syncing(files, components=["../shared"]) as world:
         assert await world.live(CONFIG_MAP, "one-seen") is not None
 
 
@@ -787,11 +690,7 @@ async def test_an_overlay_prefixes_labels_and_places_everything() -> None:
 async def test_a_commit_elsewhere_changes_nothing_but_the_revision() -> None:
     """What a Kustomization does not read is not rendered again: the tree of its folder is the same."""
 
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing(APP) as world:
         commit = await world.commit({"README.md": "hello"})
         before = len(world.cluster.requests)
         await asyncio.sleep(90)
@@ -803,12 +702,8 @@ async def test_a_commit_elsewhere_changes_nothing_but_the_revision() -> None:
 
 @in_virtual_time
 async def test_a_process_that_begins_anew_finds_everything_as_it_is() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
-    versions = await _versions(world, "one", "two")
+    async with syncing(APP) as world:
+        versions = await _versions(world, "one", "two")
 
     await world.commit({"apps/two.yaml": None})
     async with world.running():

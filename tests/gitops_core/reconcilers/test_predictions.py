@@ -16,7 +16,7 @@ from gitops_core.meta import Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.reconcilers.applying import Applier
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, Counted
-from tests.simulation.loop import SeededChance, VirtualClock, in_virtual_time, virtually
+from tests.simulation.loop import SeededChance, VirtualClock, in_virtual_time
 
 OURS = kustomization(ObjectKey("default", "apps"))
 SSA = "kustomize.toolkit.fluxcd.io/ssa"
@@ -168,26 +168,24 @@ managers = st.sampled_from(["kustomize-controller", "other"])
 
 @settings(max_examples=40, deadline=None)
 @given(data, st.none() | st.tuples(data, managers), st.lists(data, max_size=2))
-def test_an_apply_does_what_was_predicted_whatever_was_there(
+@in_virtual_time
+async def test_an_apply_does_what_was_predicted_whatever_was_there(
     wanted: dict[str, str], before: tuple[dict[str, str], str] | None, by_hand: list[dict[str, str]]
 ) -> None:
-    async def main() -> None:
-        place = Place()
-        if before is not None:
-            await place.local.apply(config_map("x", before[0]), field_manager=before[1])
-            for changes in by_hand:
-                await place.patch("x", {"data": changes}, manager="somebody")
-        ((ref, one),) = (await place.predict([config_map("x", wanted)]))[1].items()
-        version = await place.version()
+    place = Place()
+    if before is not None:
+        await place.local.apply(config_map("x", before[0]), field_manager=before[1])
+        for changes in by_hand:
+            await place.patch("x", {"data": changes}, manager="somebody")
+    ((ref, one),) = (await place.predict([config_map("x", wanted)]))[1].items()
+    version = await place.version()
 
-        (applied,) = await place.applier.apply([one])
+    (applied,) = await place.applier.apply([one])
 
-        assert applied.change == one.change
-        assert (await place.version() == version) == (one.change == "unchanged")
-        live = await place.local.get(ref)
-        assert live is not None
-        assert one.predicted is not None
-        assert substance(live) == substance(one.predicted)
-        assert one.predicted.get("data", {}).items() >= wanted.items()
-
-    virtually(main())
+    assert applied.change == one.change
+    assert (await place.version() == version) == (one.change == "unchanged")
+    live = await place.local.get(ref)
+    assert live is not None
+    assert one.predicted is not None
+    assert substance(live) == substance(one.predicted)
+    assert one.predicted.get("data", {}).items() >= wanted.items()

@@ -12,7 +12,7 @@ import yaml
 from gitops_core.api import GitRepository, Kustomization
 from gitops_core.errors import Forbidden
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
-from tests.gitops_core.reconcilers.world import CONFIG_MAP, URL, World, condition, config_map, inventory
+from tests.gitops_core.reconcilers.world import CONFIG_MAP, URL, World, condition, config_map, inventory, syncing
 from tests.simulation.loop import in_virtual_time
 
 APP = {"apps/one.yaml": config_map("one"), "apps/two.yaml": config_map("two")}
@@ -40,14 +40,8 @@ async def names(world: World, *candidates: str) -> set[str]:
 @pytest.mark.parametrize("how", EMPTIED)
 @in_virtual_time
 async def test_a_build_without_objects_deletes_nothing_and_says_so(how: str) -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
-
-        await world.commit(EMPTIED[how])
-        await asyncio.sleep(90)
+    async with syncing(APP) as world:
+        await world.commit_and_sync(EMPTIED[how])
 
         assert await names(world, "one", "two") == {"one", "two"}
         live = await world.kustomization("apps")
@@ -60,13 +54,8 @@ async def test_a_build_without_objects_deletes_nothing_and_says_so(how: str) -> 
 
 @in_virtual_time
 async def test_an_empty_build_is_confirmed_for_one_revision_and_not_for_the_next() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps", interval="1h")
-    async with world.running():
-        await asyncio.sleep(5)
-        commit = await world.commit(EMPTIED["comments"])
-        await asyncio.sleep(90)
+    async with syncing(APP, interval="1h") as world:
+        commit = await world.commit_and_sync(EMPTIED["comments"])
         assert await names(world, "one", "two") == {"one", "two"}
 
         await annotate(world, "apps", confirm_prune=f"main@sha1:{commit}")
@@ -76,24 +65,17 @@ async def test_an_empty_build_is_confirmed_for_one_revision_and_not_for_the_next
         assert condition(live, "Ready")[:2] == ("True", "ReconciliationSucceeded")
         assert condition(live, "Stalled") == ("", "", "")
         assert await names(world, "one", "two") == set()
-        await world.commit(APP)
-        await asyncio.sleep(90)
+        await world.commit_and_sync(APP)
         assert await names(world, "one", "two") == {"one", "two"}
-        await world.commit(EMPTIED["comments"])
-        await asyncio.sleep(90)
+        await world.commit_and_sync(EMPTIED["comments"])
         assert await names(world, "one", "two") == {"one", "two"}
 
 
 @pytest.mark.parametrize("written", ["main@sha1:{}", " {} ", "sha1:{}"])
 @in_virtual_time
 async def test_a_confirmation_by_the_commit_is_one_too(written: str) -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps", interval="1h")
-    async with world.running():
-        await asyncio.sleep(5)
-        commit = await world.commit(EMPTIED["comments"])
-        await asyncio.sleep(90)
+    async with syncing(APP, interval="1h") as world:
+        commit = await world.commit_and_sync(EMPTIED["comments"])
         for wrong in ("", "true", "main", commit[:12], f"other@sha1:{commit}"):
             await annotate(world, "apps", confirm_prune=wrong)
             await asyncio.sleep(5)
@@ -109,13 +91,10 @@ async def test_a_confirmation_by_the_commit_is_one_too(written: str) -> None:
 async def test_a_confirmed_deletion_is_no_leave_for_a_later_mistake_in_the_spec() -> None:
     """At the same revision: a path that was mistyped after the clearance."""
 
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps", interval="1h")
-    async with world.running():
-        await asyncio.sleep(5)
-        commit = await world.commit({**EMPTIED["comments"], "more/three.yaml": config_map("three"), "x/y.yaml": "#"})
-        await asyncio.sleep(90)
+    async with syncing(APP, interval="1h") as world:
+        commit = await world.commit_and_sync(
+            {**EMPTIED["comments"], "more/three.yaml": config_map("three"), "x/y.yaml": "#"}
+        )
         await annotate(world, "apps", confirm_prune=f"main@sha1:{commit}")
         await world.sync("apps", "./more", interval="1h")
         await asyncio.sleep(5)
@@ -139,17 +118,11 @@ async def test_a_confirmed_deletion_is_no_leave_for_a_later_mistake_in_the_spec(
 async def test_a_confirmation_is_no_leave_when_its_revision_comes_back() -> None:
     """By a ref that is set back, or a push by force."""
 
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps", interval="1h")
-    async with world.running():
-        await asyncio.sleep(5)
-        commit = await world.commit(EMPTIED["comments"])
-        await asyncio.sleep(90)
+    async with syncing(APP, interval="1h") as world:
+        commit = await world.commit_and_sync(EMPTIED["comments"])
         await annotate(world, "apps", confirm_prune=f"main@sha1:{commit}")
         await asyncio.sleep(5)
-        await world.commit(APP)
-        await asyncio.sleep(90)
+        await world.commit_and_sync(APP)
         assert await names(world, "one", "two") == {"one", "two"}
 
         await world.put(GitRepository, "r", interval="1m", url=URL, ref={"branch": "main", "commit": commit})
@@ -169,13 +142,9 @@ async def test_a_confirmation_is_no_leave_when_its_revision_comes_back() -> None
 async def test_a_confirmation_is_used_up_although_nothing_becomes_healthy() -> None:
     """A path that is mistyped while the health checks of the clearance still fail."""
 
-    world = World()
     check = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "none", "namespace": "default"}
     spec = {"interval": "1h", "timeout": "30s", "healthChecks": [check]}
-    await world.begin(APP)
-    await world.sync("apps", "./apps", interval="1h")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing(APP, interval="1h") as world:
         commit = await world.commit({**EMPTIED["comments"], "more/three.yaml": config_map("three"), "x/y.yaml": "#"})
         await annotate(world, "apps", confirm_prune=commit)
         await world.sync("apps", "./more", **spec)
@@ -198,15 +167,10 @@ async def test_a_role_with_two_underscores_in_its_name_is_pruned() -> None:
         head = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\n"
         return f"{head}metadata: {{name: '{name}'}}\nrules: []\n"
 
-    world = World()
-    await world.begin({**APP, "apps/a.yaml": role("a__b"), "apps/b.yaml": role("a:c")})
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing({**APP, "apps/a.yaml": role("a__b"), "apps/b.yaml": role("a:c")}) as world:
         assert await world.live(kind, "a__b", "") is not None
 
-        await world.commit({"apps/a.yaml": None, "apps/b.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"apps/a.yaml": None, "apps/b.yaml": None})
 
         assert await world.live(kind, "a__b", "") is None
         assert await world.live(kind, "a:c", "") is None
@@ -214,16 +178,10 @@ async def test_a_role_with_two_underscores_in_its_name_is_pruned() -> None:
 
 @in_virtual_time
 async def test_a_commit_that_brings_the_objects_back_heals_a_refused_one() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps", interval="1h")
-    async with world.running():
-        await asyncio.sleep(5)
-        await world.commit(EMPTIED["comments"])
-        await asyncio.sleep(90)
+    async with syncing(APP, interval="1h") as world:
+        await world.commit_and_sync(EMPTIED["comments"])
 
-        await world.commit(APP)
-        await asyncio.sleep(90)
+        await world.commit_and_sync(APP)
 
         assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
 
@@ -233,14 +191,8 @@ async def test_most_of_many_objects_are_deleted_only_within_the_limit_that_was_s
     files = {f"apps/c{number}.yaml": config_map(f"c{number}") for number in range(12)}
     most: dict[str, str | None] = {path: None for path in files if path != "apps/c0.yaml"}
 
-    world = World()
-    await world.begin(files)
-    await world.sync("apps", "./apps", interval="1h")
-    async with world.running():
-        await asyncio.sleep(5)
-
-        await world.commit(most)
-        await asyncio.sleep(90)
+    async with syncing(files, interval="1h") as world:
+        await world.commit_and_sync(most)
 
         live = await world.kustomization("apps")
         assert condition(live, "Ready")[1] == "PruneGuarded"
@@ -257,14 +209,8 @@ async def test_most_of_many_objects_are_deleted_only_within_the_limit_that_was_s
 
 @in_virtual_time
 async def test_without_prune_an_empty_build_is_applied() -> None:
-    world = World()
-    await world.begin(APP)
-    await world.sync("apps", "./apps", prune=False)
-    async with world.running():
-        await asyncio.sleep(5)
-
-        await world.commit(EMPTIED["comments"])
-        await asyncio.sleep(90)
+    async with syncing(APP, prune=False) as world:
+        await world.commit_and_sync(EMPTIED["comments"])
 
         assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
         assert await names(world, "one", "two") == {"one", "two"}
@@ -314,8 +260,7 @@ async def test_a_namespace_that_we_made_is_pruned() -> None:
         assert (await namespace_of(world))["metadata"]["annotations"] == {"sealoop.dev/created-by": "default/apps"}
         assert not [e for e in await world.events("apps") if e[0] == "Warning"]
 
-        await world.commit({"apps/ns.yaml": None, "apps/one.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"apps/ns.yaml": None, "apps/one.yaml": None})
 
         assert await namespace_of(world) is None
 
@@ -339,8 +284,7 @@ async def test_a_namespace_that_somebody_else_made_is_never_deleted(metadata: di
         events = [e for e in await world.events("apps") if e[1] == "NamespaceAdopted"]
         assert events == ([] if "labels" in metadata else [("Warning", "NamespaceAdopted", adopted + "Kustomization")])
 
-        await world.commit({"apps/ns.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"apps/ns.yaml": None})
 
         assert await world.live(CONFIG_MAP, "theirs", "team") is not None
         assert await world.live(CONFIG_MAP, "one", "team") is not None
@@ -362,14 +306,11 @@ async def test_a_namespace_that_another_kustomization_made_is_never_deleted() ->
     await world.sync("other", "./other", targetNamespace=None)
     async with world.running():
         await asyncio.sleep(60)
-        await world.commit({"other/ns.yaml": TEAM})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"other/ns.yaml": TEAM})
         assert [e[1] for e in await world.events("other") if e[0] == "Warning"].count("NamespaceAdopted") == 1
 
-        await world.commit({"other/ns.yaml": annotated})
-        await asyncio.sleep(90)
-        await world.commit({"other/ns.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"other/ns.yaml": annotated})
+        await world.commit_and_sync({"other/ns.yaml": None})
 
         assert await namespace_of(world) is not None
         assert await world.live(CONFIG_MAP, "one", "team") is not None
@@ -398,7 +339,7 @@ async def test_deleting_the_kustomization_spares_a_namespace_that_somebody_else_
     await world.sync("apps", "./apps", targetNamespace="team", deletionPolicy="WaitForTermination")
     async with world.running():
         await asyncio.sleep(5)
-        await world.local.delete(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps")))
+        await world.delete(Kustomization.KIND, "apps")
         await asyncio.sleep(10)
 
         assert await world.kustomization("apps") is None
@@ -416,8 +357,7 @@ async def test_a_namespace_that_somebody_makes_in_the_same_moment_is_not_ours() 
         await asyncio.sleep(5)
         assert [e for e in await world.events("apps") if e[1] == "NamespaceAdopted"]
 
-        await world.commit({"apps/ns.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"apps/ns.yaml": None})
 
         assert await namespace_of(world) is not None
 
@@ -437,6 +377,7 @@ spec:
   - {name: v2, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
 """
 WIDGET = "apiVersion: example.org/v1\nkind: Widget\nmetadata: {name: w}\n"
+WITH_WIDGET = {"apps/crd.yaml": WIDGETS, "apps/w.yaml": WIDGET, "apps/one.yaml": config_map("one")}
 
 
 DEFINITION = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
@@ -448,11 +389,7 @@ async def definition_of(world: World) -> Any:
 
 @in_virtual_time
 async def test_a_definition_that_we_made_is_pruned_and_is_what_git_says_it_is() -> None:
-    world = World()
-    await world.begin({"apps/crd.yaml": WIDGETS, "apps/w.yaml": WIDGET, "apps/one.yaml": config_map("one")})
-    await world.sync("apps", "./apps")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing(WITH_WIDGET) as world:
         live = await definition_of(world)
         assert live["metadata"]["annotations"] == {"sealoop.dev/created-by": "default/apps"}
         assert live["spec"]["versions"] == yaml.safe_load(WIDGETS)["spec"]["versions"]
@@ -460,12 +397,10 @@ async def test_a_definition_that_we_made_is_pruned_and_is_what_git_says_it_is() 
 
         fewer = yaml.safe_load(WIDGETS)
         del fewer["spec"]["versions"][0]
-        await world.commit({"apps/crd.yaml": yaml.safe_dump(fewer), "apps/w.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"apps/crd.yaml": yaml.safe_dump(fewer), "apps/w.yaml": None})
         assert [version["name"] for version in (await definition_of(world))["spec"]["versions"]] == ["v2"]
 
-        await world.commit({"apps/crd.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"apps/crd.yaml": None})
 
         assert await definition_of(world) is None
 
@@ -499,7 +434,7 @@ async def test_a_definition_that_somebody_else_made_is_never_deleted(
         assert [e for e in await world.events("apps") if e[0] == "Warning"] == ([] if "labels" in metadata else told)
 
         if is_deleted:
-            await world.local.delete(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps")))
+            await world.delete(Kustomization.KIND, "apps")
         else:
             await world.commit({"apps/crd.yaml": None})
         await asyncio.sleep(90)
@@ -526,8 +461,7 @@ async def test_an_object_is_deleted_though_its_version_is_served_no_more() -> No
         definition = yaml.safe_load(WIDGETS)
         del definition["spec"]["versions"][0]
         await world.local.apply(definition, field_manager="other", force=True)
-        await world.commit({"apps/w.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"apps/w.yaml": None})
 
         assert await world.live(kind, "w") is None
         assert inventory(await world.kustomization("apps")) == ["default_one__ConfigMap"]
@@ -550,8 +484,7 @@ async def test_an_object_that_took_the_name_meanwhile_is_not_deleted() -> None:
         await asyncio.sleep(5)
         world.cluster.meanwhile["delete", "ConfigMap/two"] = replaced
 
-        await world.commit({"apps/two.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"apps/two.yaml": None})
 
         assert await names(world, "two") == {"two"}
         assert condition(await world.kustomization("apps"), "Ready")[0] == "True"
@@ -559,15 +492,10 @@ async def test_an_object_that_took_the_name_meanwhile_is_not_deleted() -> None:
 
 @in_virtual_time
 async def test_a_definition_stays_as_long_as_one_of_its_objects_cannot_be_deleted() -> None:
-    world = World()
-    await world.begin({"apps/crd.yaml": WIDGETS, "apps/w.yaml": WIDGET, "apps/one.yaml": config_map("one")})
-    await world.sync("apps", "./apps", retryInterval="30s")
-    async with world.running():
-        await asyncio.sleep(5)
+    async with syncing(WITH_WIDGET, retryInterval="30s") as world:
         world.cluster.refusals["Widget/w"] = Forbidden("w must stay")
 
-        await world.commit({"apps/crd.yaml": None, "apps/w.yaml": None})
-        await asyncio.sleep(90)
+        await world.commit_and_sync({"apps/crd.yaml": None, "apps/w.yaml": None})
 
         assert await world.live(Kind("example.org", "v1", "Widget"), "w") is not None
         live = await world.kustomization("apps")
@@ -584,12 +512,8 @@ async def test_a_definition_stays_as_long_as_one_of_its_objects_cannot_be_delete
 async def test_objects_that_nobody_deletes_are_not_waited_for() -> None:
     kept = config_map("two", annotations={"kustomize.toolkit.fluxcd.io/prune": "disabled"})
 
-    world = World()
-    await world.begin(APP | {"apps/two.yaml": kept})
-    await world.sync("apps", "./apps", deletionPolicy="WaitForTermination")
-    async with world.running():
-        await asyncio.sleep(5)
-        await world.local.delete(ObjectRef(Kustomization.KIND, ObjectKey("default", "apps")))
+    async with syncing(APP | {"apps/two.yaml": kept}, deletionPolicy="WaitForTermination") as world:
+        await world.delete(Kustomization.KIND, "apps")
         await asyncio.sleep(10)
 
         assert await world.kustomization("apps") is None

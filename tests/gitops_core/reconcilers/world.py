@@ -108,6 +108,12 @@ class World:
         contents = {path: None if text is None else text.encode() for path, text in files.items()}
         return await self.repository.commit(contents, message=message)
 
+    async def commit_and_sync(self, files: Mapping[str, str | None]) -> str:
+        """Commit, and wait until the source has fetched it and its Kustomizations have been reconciled."""
+        commit = await self.commit(files)
+        await asyncio.sleep(90)
+        return commit
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         halt = asyncio.Event()
@@ -156,6 +162,9 @@ class World:
         patch = {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": token}}}
         await self.local.patch(ObjectRef(kind.KIND, ObjectKey("default", name)), patch, field_manager="test")
 
+    async def delete(self, kind: Kind, name: str) -> None:
+        await self.local.delete(ObjectRef(kind, ObjectKey("default", name)))
+
     async def live(self, kind: Kind, name: str, namespace: str = "default") -> Any:
         return await self.local.get(ObjectRef(kind, ObjectKey(namespace, name)))
 
@@ -170,6 +179,17 @@ class World:
         page = await self.local.list(Query(EVENT), dict)
         found = [item for item in page.items if isinstance(item, dict) and item["involvedObject"]["name"] == name]
         return [(item["type"], item["reason"], item["message"]) for item in found]
+
+
+@asynccontextmanager
+async def syncing(files: Mapping[str, str], **spec: Any) -> AsyncIterator[World]:
+    """Run a process whose Kustomization `apps` applies the folder ./apps of `files`; its first sync is done."""
+    world = World()
+    await world.begin(files)
+    await world.sync("apps", "./apps", **spec)
+    async with world.running():
+        await asyncio.sleep(5)
+        yield world
 
 
 def condition(manifest: Any, type_: str) -> tuple[str, str, str]:

@@ -15,7 +15,7 @@ from gitops_core.ports import Cluster, Commit, Query, Signature
 from gitops_core.runtime.bounded import NamespaceBound, OutsideNamespace
 from gitops_core.runtime.fencing import FencedCluster, FencedGit, FencedRemote
 from tests.gitops_core.runtime.world import NoGit, World
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 SECRET = Kind("", "v1", "Secret")
 REQUESTS: dict[str, Callable[[Cluster, str], Awaitable[Any]]] = {
@@ -53,58 +53,50 @@ def test_every_method_of_the_port_is_tried_here() -> None:
 
 @pytest.mark.parametrize("method", REQUESTS)
 @pytest.mark.parametrize("namespace", ["other", ""])
-def test_a_bound_handle_reaches_no_other_namespace(method: str, namespace: str) -> None:
-    async def main() -> None:
-        world = World()
-        bound = NamespaceBound(world.local, "shop")
-        for handle in (bound, bound.impersonate("system:serviceaccount:other:x"), bound.apart()):
-            with pytest.raises(OutsideNamespace, match="namespace 'shop'"):
-                await REQUESTS[method](handle, namespace)
-
-    virtually(main())
+@in_virtual_time
+async def test_a_bound_handle_reaches_no_other_namespace(method: str, namespace: str) -> None:
+    world = World()
+    bound = NamespaceBound(world.local, "shop")
+    for handle in (bound, bound.impersonate("system:serviceaccount:other:x"), bound.apart()):
+        with pytest.raises(OutsideNamespace, match="namespace 'shop'"):
+            await REQUESTS[method](handle, namespace)
 
 
-def test_a_bound_handle_works_in_its_namespace() -> None:
-    async def main() -> None:
-        world = World()
-        await world.install()
-        bound = NamespaceBound(world.local, "shop")
+@in_virtual_time
+async def test_a_bound_handle_works_in_its_namespace() -> None:
+    world = World()
+    await world.install()
+    bound = NamespaceBound(world.local, "shop")
 
-        await bound.apply(_secret("shop"), field_manager="m")
+    await bound.apply(_secret("shop"), field_manager="m")
 
-        assert await bound.get(_ref("shop")) is not None
-        assert len((await bound.list(Query(SECRET, namespace="shop"), dict)).items) == 1
-
-    virtually(main())
+    assert await bound.get(_ref("shop")) is not None
+    assert len((await bound.list(Query(SECRET, namespace="shop"), dict)).items) == 1
 
 
 @pytest.mark.parametrize("method", WRITES)
-def test_a_process_that_does_not_lead_writes_nothing(method: str) -> None:
-    async def main() -> None:
-        world = World()
-        await world.install()
-        fenced = FencedCluster(world.local, Closed())
-        before = (await world.local.list(Query(SECRET), dict)).resource_version
-        for handle in (fenced, fenced.impersonate("system:serviceaccount:shop:x"), fenced.apart()):
-            with pytest.raises(NotLeader):
-                await REQUESTS[method](handle, "shop")
+@in_virtual_time
+async def test_a_process_that_does_not_lead_writes_nothing(method: str) -> None:
+    world = World()
+    await world.install()
+    fenced = FencedCluster(world.local, Closed())
+    before = (await world.local.list(Query(SECRET), dict)).resource_version
+    for handle in (fenced, fenced.impersonate("system:serviceaccount:shop:x"), fenced.apart()):
+        with pytest.raises(NotLeader):
+            await REQUESTS[method](handle, "shop")
 
-        assert (await world.local.list(Query(SECRET), dict)).resource_version == before
-
-    virtually(main())
+    assert (await world.local.list(Query(SECRET), dict)).resource_version == before
 
 
-def test_a_process_that_does_not_lead_pushes_nothing() -> None:
+@in_virtual_time
+async def test_a_process_that_does_not_lead_pushes_nothing() -> None:
     class Silent:
         def __getattr__(self, name: str) -> Any:
             raise AssertionError(f"{name} reached the remote")
 
-    async def main() -> None:
-        who = Signature("a", "a@b", datetime(2026, 1, 1, tzinfo=UTC))
-        remote = FencedRemote(Silent(), Closed())
-        with pytest.raises(NotLeader):
-            await remote.push(Commit("0" * 40, {}, "m", who, who), "main")
-        with pytest.raises(NotImplementedError):
-            FencedGit(NoGit(), Closed()).remote("https://example.dev/r.git")
-
-    virtually(main())
+    who = Signature("a", "a@b", datetime(2026, 1, 1, tzinfo=UTC))
+    remote = FencedRemote(Silent(), Closed())
+    with pytest.raises(NotLeader):
+        await remote.push(Commit("0" * 40, {}, "m", who, who), "main")
+    with pytest.raises(NotImplementedError):
+        FencedGit(NoGit(), Closed()).remote("https://example.dev/r.git")

@@ -20,7 +20,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.schema import from_manifest
 from tests.gitops_core.runtime.kinds import Gadget, Widget
 from tests.gitops_core.runtime.world import Send, World, ref
-from tests.simulation.loop import SeededChance, virtually
+from tests.simulation.loop import SeededChance, in_virtual_time
 
 _DEFINITION = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 NAMES = st.sampled_from("ab")
@@ -98,27 +98,25 @@ async def _step(world: World, informer: Informer[Any], kind: str, name: str, num
 @given(STEPS, st.sampled_from(["", "app=web"]))
 @example(REMOVED_WHILE_AWAY, "")
 @example(AHEAD_OF_THE_WATCH, "")
-def test_after_any_history_the_mirror_is_the_cluster(steps: list[tuple[str, str]], labels: str) -> None:
-    async def main() -> None:
-        world, history = World(), History()
-        await world.install()
-        query = Query(Widget.KIND, labels=labels)
-        informer = _informer(world, query)
-        informer.subscribe(history)
-        running = asyncio.create_task(informer.run())
-        for number, (kind, name) in enumerate(steps):
-            await _step(world, informer, kind, name, number)
-        world.cluster.down = False
-        await asyncio.sleep(120)
-        page = await world.local.list(query, Widget)
-        running.cancel()
+@in_virtual_time
+async def test_after_any_history_the_mirror_is_the_cluster(steps: list[tuple[str, str]], labels: str) -> None:
+    world, history = World(), History()
+    await world.install()
+    query = Query(Widget.KIND, labels=labels)
+    informer = _informer(world, query)
+    informer.subscribe(history)
+    running = asyncio.create_task(informer.run())
+    for number, (kind, name) in enumerate(steps):
+        await _step(world, informer, kind, name, number)
+    world.cluster.down = False
+    await asyncio.sleep(120)
+    page = await world.local.list(query, Widget)
+    running.cancel()
 
-        expected = {w.metadata.name: w.metadata.resource_version for w in page.items if isinstance(w, Widget)}
-        assert {w.metadata.name: w.metadata.resource_version for w in informer.objects.values()} == expected
-        assert history.state == expected
-        assert history.faults == []
-
-    virtually(main())
+    expected = {w.metadata.name: w.metadata.resource_version for w in page.items if isinstance(w, Widget)}
+    assert {w.metadata.name: w.metadata.resource_version for w in informer.objects.values()} == expected
+    assert history.state == expected
+    assert history.faults == []
 
 
 _DOUBTS = st.tuples(st.sampled_from(["doubt", "doubt", "late", "very late", "slow", "prompt", "pause"]), st.just(""))
@@ -131,44 +129,42 @@ _DOUBTS = st.tuples(st.sampled_from(["doubt", "doubt", "late", "very late", "slo
 @example([("doubt", ""), ("put", "a"), ("doubt", ""), ("put", "a"), ("doubt", ""), ("pause", "")], "")
 @example([("slow", ""), ("put", "a"), ("late", ""), ("put", "a"), ("doubt", ""), ("long pause", "")], "")
 @example([("pause", ""), ("slow", ""), ("late", ""), ("doubt", ""), ("pause", ""), ("put", "a"), ("doubt", "")], "")
-def test_a_mirror_that_is_trusted_again_lacks_nothing_that_was_written_before_the_doubt(
+@in_virtual_time
+async def test_a_mirror_that_is_trusted_again_lacks_nothing_that_was_written_before_the_doubt(
     steps: list[tuple[str, str]], labels: str
 ) -> None:
-    async def main() -> None:
-        world, query = World(), Query(Widget.KIND, labels=labels)
-        await world.install()
-        informer = _informer(world, query)
-        running = asyncio.create_task(informer.run())
-        states: list[dict[str, str]] = [{}]
-        trusted: list[tuple[int, dict[str, str]]] = []
+    world, query = World(), Query(Widget.KIND, labels=labels)
+    await world.install()
+    informer = _informer(world, query)
+    running = asyncio.create_task(informer.run())
+    states: list[dict[str, str]] = [{}]
+    trusted: list[tuple[int, dict[str, str]]] = []
 
-        async def trust(doubted_at: int) -> None:
-            await informer.synced.wait()
-            trusted.append((doubted_at, _versions(informer.objects.values())))
+    async def trust(doubted_at: int) -> None:
+        await informer.synced.wait()
+        trusted.append((doubted_at, _versions(informer.objects.values())))
 
-        async with asyncio.TaskGroup() as group:
-            for number, (kind, name) in enumerate(steps):
-                match kind:
-                    case "doubt":
-                        informer.doubt()
-                        group.create_task(trust(len(states) - 1))
-                    case "late" | "very late":
-                        world.cluster.lag = {"Widget": 4.0 if kind == "late" else 40.0}
-                    case "slow":
-                        world.cluster.override["list"] = _answers_late
-                    case "prompt":
-                        world.cluster.lag = {}
-                        world.cluster.override.clear()
-                await _step(world, informer, kind, name, number)
-                states.append(_versions((await world.local.list(query, Widget)).items))
-            world.cluster.down = False
-        running.cancel()
+    async with asyncio.TaskGroup() as group:
+        for number, (kind, name) in enumerate(steps):
+            match kind:
+                case "doubt":
+                    informer.doubt()
+                    group.create_task(trust(len(states) - 1))
+                case "late" | "very late":
+                    world.cluster.lag = {"Widget": 4.0 if kind == "late" else 40.0}
+                case "slow":
+                    world.cluster.override["list"] = _answers_late
+                case "prompt":
+                    world.cluster.lag = {}
+                    world.cluster.override.clear()
+            await _step(world, informer, kind, name, number)
+            states.append(_versions((await world.local.list(query, Widget)).items))
+        world.cluster.down = False
+    running.cancel()
 
-        for doubted_at, mirrored in trusted:
-            for name in "ab":
-                assert mirrored.get(name) in [state.get(name) for state in states[doubted_at:]]
-
-    virtually(main())
+    for doubted_at, mirrored in trusted:
+        for name in "ab":
+            assert mirrored.get(name) in [state.get(name) for state in states[doubted_at:]]
 
 
 async def _answers_late(request: Request, send: Send) -> Any:
@@ -181,171 +177,159 @@ def _versions(widgets: Any) -> dict[str, str]:
     return {widget.metadata.name: widget.metadata.resource_version for widget in widgets}
 
 
-def test_a_mirror_that_is_doubted_after_a_restore_from_a_backup_is_read_anew() -> None:
+@in_virtual_time
+async def test_a_mirror_that_is_doubted_after_a_restore_from_a_backup_is_read_anew() -> None:
     """No watch told: what the API server says now is older than what we have."""
 
-    async def main() -> None:
-        world, backup = World(), World()
-        await world.install()
-        await backup.install()
-        for size in range(30):
-            await world.put(Widget, "a", size=size)
-        await backup.put(Widget, "a", size=77)
-        informer = _informer(world)
-        running = asyncio.create_task(informer.run())
+    world, backup = World(), World()
+    await world.install()
+    await backup.install()
+    for size in range(30):
+        await world.put(Widget, "a", size=size)
+    await backup.put(Widget, "a", size=77)
+    informer = _informer(world)
+    running = asyncio.create_task(informer.run())
+    await asyncio.sleep(1)
+
+    world.cluster.become(backup.local)
+    informer.doubt()
+    await informer.synced.wait()
+    running.cancel()
+
+    assert [widget.spec.size for widget in informer.objects.values()] == [77]
+    assert world.cluster.requests["list Widget"] == 2
+
+
+@in_virtual_time
+async def test_a_kind_that_went_away_while_others_led_keeps_no_watcher_of_it_waiting() -> None:
+    world = World()
+    await world.install()
+    await world.put(Widget, "a", size=1)
+    informer = _informer(world)
+    running = asyncio.create_task(informer.run())
+    await informer.synced.wait()
+
+    await world.local.delete(ObjectRef(_DEFINITION, ObjectKey("", "widgets.test.sealoop.dev")))
+    informer.doubt()
+    await informer.settled.wait()
+    running.cancel()
+
+    assert informer.is_missing
+    assert not informer.synced.is_set()
+
+
+@in_virtual_time
+async def test_everyone_who_asks_the_same_shares_one_informer_and_the_last_one_ends_it() -> None:
+    world = World()
+    await world.install()
+    informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
+    async with asyncio.TaskGroup() as group:
+        informers.start(group)
+        one, two = (informers.acquire(Query(Widget.KIND), Widget) for _ in range(2))
+        other = informers.acquire(Query(Widget.KIND, metadata_only=True), PartialObject)
+        await asyncio.sleep(1)
+        tasks = len(asyncio.all_tasks())
+        informers.release(one)
         await asyncio.sleep(1)
 
-        world.cluster.become(backup.local)
-        informer.doubt()
-        await informer.synced.wait()
-        running.cancel()
-
-        assert [widget.spec.size for widget in informer.objects.values()] == [77]
+        assert one is two
+        assert id(one) != id(other)
+        assert len(asyncio.all_tasks()) == tasks
         assert world.cluster.requests["list Widget"] == 2
 
-    virtually(main())
+        informers.release(two)
+        informers.release(other)
+        await asyncio.sleep(1)
+        assert informers.acquire(Query(Widget.KIND), Widget) is not one
+        informers.stop()
 
 
-def test_a_kind_that_went_away_while_others_led_keeps_no_watcher_of_it_waiting() -> None:
-    async def main() -> None:
-        world = World()
-        await world.install()
-        await world.put(Widget, "a", size=1)
-        informer = _informer(world)
-        running = asyncio.create_task(informer.run())
-        await informer.synced.wait()
+@in_virtual_time
+async def test_all_mirrors_of_a_kind_are_counted_and_none_that_ended() -> None:
+    world, metrics = World(), Metrics(CollectorRegistry())
+    await world.install()
+    await world.put(Widget, "a", size=1)
+    await world.put(Widget, "b", size=1)
+    await world.local.patch(ref(Widget, "a"), {"metadata": {"labels": {"app": "web"}}}, field_manager="test")
+    informers = Informers(world.cluster, world.clock, SeededChance(4), metrics)
+    counts = list[float]()
 
-        await world.local.delete(ObjectRef(_DEFINITION, ObjectKey("", "widgets.test.sealoop.dev")))
-        informer.doubt()
-        await informer.settled.wait()
-        running.cancel()
+    def count() -> None:
+        counts.append(next(s.value for m in metrics.informer_objects.collect() for s in m.samples))
 
-        assert informer.is_missing
-        assert not informer.synced.is_set()
+    async with asyncio.TaskGroup() as group:
+        informers.start(group)
+        everything = informers.acquire(Query(Widget.KIND), Widget)
+        labelled = informers.acquire(Query(Widget.KIND, labels="app=web"), Widget)
+        await everything.synced.wait()
+        await labelled.synced.wait()
+        count()
+        informers.release(labelled)
+        count()
+        await world.local.delete(ref(Widget, "a"))
+        await asyncio.sleep(5)
+        count()
+        informers.stop()
+        count()
 
-    virtually(main())
-
-
-def test_everyone_who_asks_the_same_shares_one_informer_and_the_last_one_ends_it() -> None:
-    async def main() -> None:
-        world = World()
-        await world.install()
-        informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
-        async with asyncio.TaskGroup() as group:
-            informers.start(group)
-            one, two = (informers.acquire(Query(Widget.KIND), Widget) for _ in range(2))
-            other = informers.acquire(Query(Widget.KIND, metadata_only=True), PartialObject)
-            await asyncio.sleep(1)
-            tasks = len(asyncio.all_tasks())
-            informers.release(one)
-            await asyncio.sleep(1)
-
-            assert one is two
-            assert id(one) != id(other)
-            assert len(asyncio.all_tasks()) == tasks
-            assert world.cluster.requests["list Widget"] == 2
-
-            informers.release(two)
-            informers.release(other)
-            await asyncio.sleep(1)
-            assert informers.acquire(Query(Widget.KIND), Widget) is not one
-            informers.stop()
-
-    virtually(main())
+    assert counts == [3, 2, 1, 0]
 
 
-def test_all_mirrors_of_a_kind_are_counted_and_none_that_ended() -> None:
-    async def main() -> None:
-        world, metrics = World(), Metrics(CollectorRegistry())
-        await world.install()
-        await world.put(Widget, "a", size=1)
-        await world.put(Widget, "b", size=1)
-        await world.local.patch(ref(Widget, "a"), {"metadata": {"labels": {"app": "web"}}}, field_manager="test")
-        informers = Informers(world.cluster, world.clock, SeededChance(4), metrics)
-        counts = list[float]()
+@in_virtual_time
+async def test_watched_objects_cost_no_request_and_others_are_asked_for() -> None:
+    world = World()
+    await world.install()
+    await world.put(Widget, "a", size=1)
+    await world.put(Gadget, "g", size=2)
+    cluster = world.cluster
+    informers = Informers(cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
+    objects = WatchedObjects(informers, cluster)
+    async with asyncio.TaskGroup() as group:
+        informers.start(group)
+        informers.acquire(Query(Widget.KIND), Widget)
+        await asyncio.sleep(1)
 
-        def count() -> None:
-            counts.append(next(s.value for m in metrics.informer_objects.collect() for s in m.samples))
+        widget = await objects.get(Widget, ObjectKey("shop", "a"))
+        nobody = await objects.get(Widget, ObjectKey("shop", "b"))
+        gadget = await objects.get(Gadget, ObjectKey("shop", "g"))
+        informers.stop()
 
-        async with asyncio.TaskGroup() as group:
-            informers.start(group)
-            everything = informers.acquire(Query(Widget.KIND), Widget)
-            labelled = informers.acquire(Query(Widget.KIND, labels="app=web"), Widget)
-            await everything.synced.wait()
-            await labelled.synced.wait()
-            count()
-            informers.release(labelled)
-            count()
-            await world.local.delete(ref(Widget, "a"))
-            await asyncio.sleep(5)
-            count()
-            informers.stop()
-            count()
-
-        assert counts == [3, 2, 1, 0]
-
-    virtually(main())
+    assert widget is not None
+    assert widget.spec.size == 1
+    assert nobody is None
+    assert gadget is not None
+    assert gadget.spec.size == 2
+    assert world.cluster.requests["get Widget"] == 0
+    assert world.cluster.requests["get Gadget"] == 1
 
 
-def test_watched_objects_cost_no_request_and_others_are_asked_for() -> None:
-    async def main() -> None:
-        world = World()
-        await world.install()
-        await world.put(Widget, "a", size=1)
-        await world.put(Gadget, "g", size=2)
-        cluster = world.cluster
-        informers = Informers(cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
-        objects = WatchedObjects(informers, cluster)
-        async with asyncio.TaskGroup() as group:
-            informers.start(group)
-            informers.acquire(Query(Widget.KIND), Widget)
-            await asyncio.sleep(1)
+@in_virtual_time
+async def test_who_reads_changes_is_told_what_there_is_and_then_of_each_object_the_newest() -> None:
+    world = World()
+    await world.install()
+    for name in "abc":
+        await world.put(Widget, name, size=1)
+    informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
+    async with asyncio.TaskGroup() as group:
+        informers.start(group)
+        informers.acquire(Query(Widget.KIND), Widget)
+        await asyncio.sleep(1)
+        changes = WatchedObjects(informers, world.cluster).changes(Widget, "shop")
+        told = [await _told(changes) for _ in range(3)]
+        for size in (2, 3):
+            await world.put(Widget, "a", size=size)
+        await world.local.delete(ref(Widget, "b"))
+        await world.put(Widget, "gone", size=1)
+        await asyncio.sleep(1)
+        await world.local.delete(ref(Widget, "gone"))
+        await asyncio.sleep(1)
+        await world.put(Widget, "c", size=4)
+        told += [await _told(changes) for _ in range(3)]
+        informers.stop()
 
-            widget = await objects.get(Widget, ObjectKey("shop", "a"))
-            nobody = await objects.get(Widget, ObjectKey("shop", "b"))
-            gadget = await objects.get(Gadget, ObjectKey("shop", "g"))
-            informers.stop()
-
-        assert widget is not None
-        assert widget.spec.size == 1
-        assert nobody is None
-        assert gadget is not None
-        assert gadget.spec.size == 2
-        assert world.cluster.requests["get Widget"] == 0
-        assert world.cluster.requests["get Gadget"] == 1
-
-    virtually(main())
-
-
-def test_who_reads_changes_is_told_what_there_is_and_then_of_each_object_the_newest() -> None:
-    async def main() -> None:
-        world = World()
-        await world.install()
-        for name in "abc":
-            await world.put(Widget, name, size=1)
-        informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
-        async with asyncio.TaskGroup() as group:
-            informers.start(group)
-            informers.acquire(Query(Widget.KIND), Widget)
-            await asyncio.sleep(1)
-            changes = WatchedObjects(informers, world.cluster).changes(Widget, "shop")
-            told = [await _told(changes) for _ in range(3)]
-            for size in (2, 3):
-                await world.put(Widget, "a", size=size)
-            await world.local.delete(ref(Widget, "b"))
-            await world.put(Widget, "gone", size=1)
-            await asyncio.sleep(1)
-            await world.local.delete(ref(Widget, "gone"))
-            await asyncio.sleep(1)
-            await world.put(Widget, "c", size=4)
-            told += [await _told(changes) for _ in range(3)]
-            informers.stop()
-
-        assert told[:3] == [("a", None, 1), ("b", None, 1), ("c", None, 1)]
-        assert told[3:] == [("a", 1, 3), ("b", 1, None), ("c", 1, 4)]
-        assert world.cluster.requests["list Widget"] == 1
-
-    virtually(main())
+    assert told[:3] == [("a", None, 1), ("b", None, 1), ("c", None, 1)]
+    assert told[3:] == [("a", 1, 3), ("b", 1, None), ("c", 1, 4)]
+    assert world.cluster.requests["list Widget"] == 1
 
 
 async def _told(changes: AsyncIterator[Change[Widget]]) -> tuple[str, int | None, int | None]:
@@ -356,55 +340,51 @@ async def _told(changes: AsyncIterator[Change[Widget]]) -> tuple[str, int | None
     return name, before, after
 
 
-def test_a_kind_is_watched_for_as_long_as_somebody_reads_its_changes() -> None:
-    async def main() -> None:
-        world = World()
-        await world.install()
-        informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
-        async with asyncio.TaskGroup() as group:
-            informers.start(group)
-            async with aclosing(WatchedObjects(informers, world.cluster).changes(Gadget)) as changes:
-                reading = asyncio.create_task(anext(changes))
-                await asyncio.sleep(1)
-                watching = world.cluster.watching.copy()
-                await world.put(Gadget, "g", size=5)
-                change = await reading
+@in_virtual_time
+async def test_a_kind_is_watched_for_as_long_as_somebody_reads_its_changes() -> None:
+    world = World()
+    await world.install()
+    informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
+    async with asyncio.TaskGroup() as group:
+        informers.start(group)
+        async with aclosing(WatchedObjects(informers, world.cluster).changes(Gadget)) as changes:
+            reading = asyncio.create_task(anext(changes))
             await asyncio.sleep(1)
-            watching_after = world.cluster.watching.copy()
-            informers.stop()
+            watching = world.cluster.watching.copy()
+            await world.put(Gadget, "g", size=5)
+            change = await reading
+        await asyncio.sleep(1)
+        watching_after = world.cluster.watching.copy()
+        informers.stop()
 
-        assert change.old is None
-        assert change.new is not None
-        assert change.new.spec.size == 5
-        assert watching == {"Gadget": 1}
-        assert watching_after == {"Gadget": 0}
-
-    virtually(main())
+    assert change.old is None
+    assert change.new is not None
+    assert change.new.spec.size == 5
+    assert watching == {"Gadget": 1}
+    assert watching_after == {"Gadget": 0}
 
 
-def test_an_api_server_restored_from_a_backup_is_believed() -> None:
+@in_virtual_time
+async def test_an_api_server_restored_from_a_backup_is_believed() -> None:
     """Its versions begin again below ours: after the next list we follow it all the same."""
 
-    async def main() -> None:
-        world, backup = World(), World()
-        await world.install()
-        await backup.install()
-        await world.put(Widget, "a", size=1)
-        for size in range(30):
-            await world.put(Widget, "a", size=size)
-        await backup.put(Widget, "a", size=77)
-        informer = _informer(world)
-        running = asyncio.create_task(informer.run())
-        await asyncio.sleep(1)
+    world, backup = World(), World()
+    await world.install()
+    await backup.install()
+    await world.put(Widget, "a", size=1)
+    for size in range(30):
+        await world.put(Widget, "a", size=size)
+    await backup.put(Widget, "a", size=77)
+    informer = _informer(world)
+    running = asyncio.create_task(informer.run())
+    await asyncio.sleep(1)
 
-        world.cluster.become(backup.local)
-        world.cluster.expire = True
-        world.cluster.cut_watches()
-        await asyncio.sleep(60)
-        await backup.put(Widget, "a", size=78)
-        await asyncio.sleep(1)
-        running.cancel()
+    world.cluster.become(backup.local)
+    world.cluster.expire = True
+    world.cluster.cut_watches()
+    await asyncio.sleep(60)
+    await backup.put(Widget, "a", size=78)
+    await asyncio.sleep(1)
+    running.cancel()
 
-        assert [widget.spec.size for widget in informer.objects.values()] == [78]
-
-    virtually(main())
+    assert [widget.spec.size for widget in informer.objects.values()] == [78]

@@ -19,7 +19,7 @@ from gitops_core.schema import from_manifest
 from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import World, condition, controller, lease, outcome, ref
-from tests.simulation.loop import SeededChance, VirtualClock, virtually
+from tests.simulation.loop import SeededChance, VirtualClock, in_virtual_time
 
 _LEASE = ObjectRef(LEASE, ObjectKey("shop", "sealoop"))
 
@@ -27,139 +27,127 @@ _LEASE = ObjectRef(LEASE, ObjectKey("shop", "sealoop"))
 # the lease
 
 
-def test_a_lease_is_ours_for_ten_seconds_from_when_it_was_asked_for_not_from_the_answer() -> None:
+@in_virtual_time
+async def test_a_lease_is_ours_for_ten_seconds_from_when_it_was_asked_for_not_from_the_answer() -> None:
     """The others count from the moment they see it, which is before a slow answer reaches us."""
 
-    async def main() -> None:
-        world = World()
-        await world.install()
-        world.cluster.delay = 4.0
-        mine = Leadership(lease("one"), world.cluster, world.clock, SeededChance(3))
-        began = world.clock.monotonic()
-        await mine.acquire()
+    world = World()
+    await world.install()
+    world.cluster.delay = 4.0
+    mine = Leadership(lease("one"), world.cluster, world.clock, SeededChance(3))
+    began = world.clock.monotonic()
+    await mine.acquire()
 
-        assert world.clock.monotonic() - began >= 4.0
-        await asyncio.sleep(began + 9.9 - world.clock.monotonic())
-        assert mine.is_certain
-        await asyncio.sleep(0.2)
-        assert not mine.is_certain
-
-    virtually(main())
+    assert world.clock.monotonic() - began >= 4.0
+    await asyncio.sleep(began + 9.9 - world.clock.monotonic())
+    assert mine.is_certain
+    await asyncio.sleep(0.2)
+    assert not mine.is_certain
 
 
 @pytest.mark.parametrize(("promised", "until"), [(60, 60.0), (5, 15.0)])
-def test_a_holder_is_believed_as_long_as_it_promised_and_never_shorter_than_we_would(
+@in_virtual_time
+async def test_a_holder_is_believed_as_long_as_it_promised_and_never_shorter_than_we_would(
     promised: int, until: float
 ) -> None:
-    async def main() -> None:
-        world = World()
-        await world.install()
-        spec = {
-            "holderIdentity": "other",
-            "leaseDurationSeconds": promised,
-            "acquireTime": "2026-01-01T00:00:00.000000Z",
-            "renewTime": "2026-01-01T00:00:00.000000Z",
-            "leaseTransitions": 0,
-        }
-        metadata = {"name": "sealoop", "namespace": "shop"}
-        made = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata, "spec": spec}
-        await world.local.create(made, field_manager="other")
-        mine = Leadership(lease("one"), world.local, world.clock, SeededChance(3))
-        began = world.clock.monotonic()
-        await mine.acquire()
+    world = World()
+    await world.install()
+    spec = {
+        "holderIdentity": "other",
+        "leaseDurationSeconds": promised,
+        "acquireTime": "2026-01-01T00:00:00.000000Z",
+        "renewTime": "2026-01-01T00:00:00.000000Z",
+        "leaseTransitions": 0,
+    }
+    metadata = {"name": "sealoop", "namespace": "shop"}
+    made = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata, "spec": spec}
+    await world.local.create(made, field_manager="other")
+    mine = Leadership(lease("one"), world.local, world.clock, SeededChance(3))
+    began = world.clock.monotonic()
+    await mine.acquire()
 
-        assert until <= world.clock.monotonic() - began <= until + 5
-
-    virtually(main())
+    assert until <= world.clock.monotonic() - began <= until + 5
 
 
 # waking
 
 
-def test_a_request_to_look_is_answered_also_when_the_look_fails() -> None:
-    async def main() -> None:
-        world = World()
-        await world.install()
-        await world.put(Widget, "a", size=1)
-        await world.annotate(Widget, "a", **{"reconcile.fluxcd.io_requestedAt": "now"})
-        async with world.process(controller(Diary(lambda wanted: TransientError("away", retry_after=1000.0)))):
-            await asyncio.sleep(5)
-            live = await world.get(Widget, "a")
+@in_virtual_time
+async def test_a_request_to_look_is_answered_also_when_the_look_fails() -> None:
+    world = World()
+    await world.install()
+    await world.put(Widget, "a", size=1)
+    await world.annotate(Widget, "a", **{"reconcile.fluxcd.io_requestedAt": "now"})
+    async with world.process(controller(Diary(lambda wanted: TransientError("away", retry_after=1000.0)))):
+        await asyncio.sleep(5)
+        live = await world.get(Widget, "a")
 
-        assert condition(live, "Ready")["status"] == "False"
-        assert live["status"]["lastHandledReconcileAt"] == "now"
-
-    virtually(main())
+    assert condition(live, "Ready")["status"] == "False"
+    assert live["status"]["lastHandledReconcileAt"] == "now"
 
 
-def test_a_change_between_the_read_and_the_watch_wakes() -> None:
+@in_virtual_time
+async def test_a_change_between_the_read_and_the_watch_wakes() -> None:
     """The kind is watched already, for another object: the watch tells of the change before anybody names it."""
 
-    async def main() -> None:
-        world = World()
+    world = World()
 
-        async def script(wanted: Widget, platform: Platform) -> Outcome:
-            live = await world.get(Gadget, "part")
-            read.append(f"{wanted.key.name} {live['spec']['size']}")
-            if wanted.key.name == "a":
-                await platform.clock.sleep(2.0)
-            return outcome(wanted, None, watch=frozenset({ref(Gadget, "part" if wanted.key.name == "a" else "x")}))
+    async def script(wanted: Widget, platform: Platform) -> Outcome:
+        live = await world.get(Gadget, "part")
+        read.append(f"{wanted.key.name} {live['spec']['size']}")
+        if wanted.key.name == "a":
+            await platform.clock.sleep(2.0)
+        return outcome(wanted, None, watch=frozenset({ref(Gadget, "part" if wanted.key.name == "a" else "x")}))
 
-        read: list[str] = []
-        await world.install()
-        await world.put(Gadget, "part", size=1)
-        await world.put(Widget, "b", size=1)
-        async with world.process(controller(script)):
-            await asyncio.sleep(5)
-            await world.put(Widget, "a", size=1)
-            await asyncio.sleep(1)
-            await world.put(Gadget, "part", size=2)
-            await asyncio.sleep(10)
-
-        assert read == ["b 1", "a 1", "a 2"]
-
-    virtually(main())
-
-
-def test_an_edit_begins_the_back_off_anew() -> None:
-    async def main() -> None:
-        world, diary = World(), Diary(lambda wanted: TransientError("away"))
-        await world.install()
+    read: list[str] = []
+    await world.install()
+    await world.put(Gadget, "part", size=1)
+    await world.put(Widget, "b", size=1)
+    async with world.process(controller(script)):
+        await asyncio.sleep(5)
         await world.put(Widget, "a", size=1)
-        async with world.process(controller(diary)):
-            await asyncio.sleep(600)
-            await world.put(Widget, "a", size=2)
-            edited = world.clock.monotonic()
-            await asyncio.sleep(4)
+        await asyncio.sleep(1)
+        await world.put(Gadget, "part", size=2)
+        await asyncio.sleep(10)
 
-        after = [moment for moment in diary.of("a") if moment >= edited]
-        assert len(after) >= 3
-        assert after[0] - edited < 0.1
-
-    virtually(main())
+    assert read == ["b 1", "a 1", "a 2"]
 
 
-def test_an_object_made_anew_while_nobody_watched_is_looked_at() -> None:
+@in_virtual_time
+async def test_an_edit_begins_the_back_off_anew() -> None:
+    world, diary = World(), Diary(lambda wanted: TransientError("away"))
+    await world.install()
+    await world.put(Widget, "a", size=1)
+    async with world.process(controller(diary)):
+        await asyncio.sleep(600)
+        await world.put(Widget, "a", size=2)
+        edited = world.clock.monotonic()
+        await asyncio.sleep(4)
+
+    after = [moment for moment in diary.of("a") if moment >= edited]
+    assert len(after) >= 3
+    assert after[0] - edited < 0.1
+
+
+@in_virtual_time
+async def test_an_object_made_anew_while_nobody_watched_is_looked_at() -> None:
     """Its generation is 1 as its predecessor's was."""
 
-    async def main() -> None:
-        world, diary = World(), Diary(lambda wanted: outcome(wanted, None))
-        await world.install()
-        await world.put(Gadget, "a", size=1)
-        async with world.process(controller(diary, Gadget)):
-            await asyncio.sleep(5)
-            world.cluster.expire = True
-            world.cluster.cut_watches()
-            await asyncio.sleep(0.1)  # the next one is not there yet
-            await world.local.delete(ref(Gadget, "a"))
-            await world.put(Gadget, "a", size=2)
-            await asyncio.sleep(60)
-            live = await world.get(Gadget, "a")
+    world, diary = World(), Diary(lambda wanted: outcome(wanted, None))
+    await world.install()
+    await world.put(Gadget, "a", size=1)
+    async with world.process(controller(diary, Gadget)):
+        await asyncio.sleep(5)
+        world.cluster.expire = True
+        world.cluster.cut_watches()
+        await asyncio.sleep(0.1)  # the next one is not there yet
+        await world.local.delete(ref(Gadget, "a"))
+        await world.put(Gadget, "a", size=2)
+        await asyncio.sleep(60)
+        live = await world.get(Gadget, "a")
 
-        assert len(diary.looks) == 2
-        assert condition(live, "Ready")["message"] == "size 2"
-
-    virtually(main())
+    assert len(diary.looks) == 2
+    assert condition(live, "Ready")["message"] == "size 2"
 
 
 def test_the_api_servers_own_word_on_when_to_come_back_counts() -> None:
@@ -185,68 +173,62 @@ async def _taken(queue: WorkQueue[str], seconds: float) -> list[str]:
     return keys
 
 
-def test_a_forgotten_key_is_handed_out_no_more_wherever_it_waited() -> None:
-    async def main() -> None:
-        timers = Timers(VirtualClock())
-        queue: WorkQueue[str] = WorkQueue(timers)
-        ticking = asyncio.create_task(timers.run())
-        for key in ("taken", "waiting", "due", "kept"):
-            queue.add(key) if key != "due" else queue.add_after(key, 1.0)
-        assert await queue.get() == "taken"
-        queue.add("taken")
+@in_virtual_time
+async def test_a_forgotten_key_is_handed_out_no_more_wherever_it_waited() -> None:
+    timers = Timers(VirtualClock())
+    queue: WorkQueue[str] = WorkQueue(timers)
+    ticking = asyncio.create_task(timers.run())
+    for key in ("taken", "waiting", "due", "kept"):
+        queue.add(key) if key != "due" else queue.add_after(key, 1.0)
+    assert await queue.get() == "taken"
+    queue.add("taken")
 
-        for key in ("taken", "waiting", "due"):
-            queue.forget(key)
-        queue.done("taken")
+    for key in ("taken", "waiting", "due"):
+        queue.forget(key)
+    queue.done("taken")
 
-        assert len(queue) == 1
-        assert await _taken(queue, 10.0) == ["kept"]
-        assert len(timers) == 0
-        ticking.cancel()
-
-    virtually(main())
+    assert len(queue) == 1
+    assert await _taken(queue, 10.0) == ["kept"]
+    assert len(timers) == 0
+    ticking.cancel()
 
 
 # whose status
 
 
-def test_a_status_is_not_stored_on_another_object_of_that_name() -> None:
-    async def main() -> None:
-        world = World()
-        await world.install()
-        old = from_manifest(Gadget, await world.put(Gadget, "a", size=1))
-        await world.local.delete(ref(Gadget, "a"))
-        await world.put(Gadget, "a", size=2)
+@in_virtual_time
+async def test_a_status_is_not_stored_on_another_object_of_that_name() -> None:
+    world = World()
+    await world.install()
+    old = from_manifest(Gadget, await world.put(Gadget, "a", size=1))
+    await world.local.delete(ref(Gadget, "a"))
+    await world.put(Gadget, "a", size=2)
 
-        with pytest.raises(Conflict):
-            await StatusWriter(world.local, lambda written: None).write(old, WidgetStatus(size=1))
+    with pytest.raises(Conflict):
+        await StatusWriter(world.local, lambda written: None).write(old, WidgetStatus(size=1))
 
-        assert "status" not in await world.get(Gadget, "a")
-
-    virtually(main())
+    assert "status" not in await world.get(Gadget, "a")
 
 
-def test_the_outcome_of_an_object_is_not_reported_for_its_successor() -> None:
-    async def main() -> None:
-        world = World()
+@in_virtual_time
+async def test_the_outcome_of_an_object_is_not_reported_for_its_successor() -> None:
+    world = World()
 
-        async def script(wanted: Gadget, platform: Platform) -> Outcome:
-            if wanted.spec.size == 1:
-                await world.local.delete(ref(Gadget, "a"))
-                await world.put(Gadget, "a", size=2)
-                await platform.clock.sleep(1.0)  # the watch has shown both by now
-            else:
-                seen.append(await world.get(Gadget, "a"))
-            return outcome(wanted, None)
+    async def script(wanted: Gadget, platform: Platform) -> Outcome:
+        if wanted.spec.size == 1:
+            await world.local.delete(ref(Gadget, "a"))
+            await world.put(Gadget, "a", size=2)
+            await platform.clock.sleep(1.0)  # the watch has shown both by now
+        else:
+            seen.append(await world.get(Gadget, "a"))
+        return outcome(wanted, None)
 
-        seen: list[Any] = []
-        await world.install()
-        await world.put(Gadget, "a", size=1)
-        async with world.process(controller(script, Gadget)):
-            await asyncio.sleep(5)
-            live = await world.get(Gadget, "a")
+    seen: list[Any] = []
+    await world.install()
+    await world.put(Gadget, "a", size=1)
+    async with world.process(controller(script, Gadget)):
+        await asyncio.sleep(5)
+        live = await world.get(Gadget, "a")
 
-        assert [each.get("status") for each in seen] == [None]
-        assert live["status"]["size"] == 2
-
-    virtually(main())
+    assert [each.get("status") for each in seen] == [None]
+    assert live["status"]["size"] == 2

@@ -12,7 +12,7 @@ from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
 from sealoop.shards import Shard
 from tests.gitops_core.runtime.kinds import Gadget, Widget
 from tests.gitops_core.runtime.world import World, controller, lease, manifest, outcome, ref
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 KEY = "sharding.fluxcd.io/key"
 ONE, REST = Shard.parsed("", f"{KEY}=one"), Shard.parsed("", f"!{KEY}")
@@ -36,78 +36,72 @@ async def label(world: World, name: str, value: str | None) -> None:
     await world.local.patch(ref(Widget, name), {"metadata": {"labels": {KEY: value}}}, field_manager="test")
 
 
-def test_two_shards_lead_at_once_and_each_object_is_one_shards() -> None:
-    async def main() -> None:
-        world, ones, rests = World(), Looks(), Looks()
-        await world.install()
+@in_virtual_time
+async def test_two_shards_lead_at_once_and_each_object_is_one_shards() -> None:
+    world, ones, rests = World(), Looks(), Looks()
+    await world.install()
+    for name in ("a", "b", "c"):
+        await world.put(Widget, name, size=1)
+    await label(world, "a", "one")
+    first, second = world.process(controller(ones), **of(ONE)), world.process(controller(rests), **of(REST))
+    async with first as one, second as rest:
+        await asyncio.sleep(5)
+        leading = (one.health.leading, rest.health.leading)
+        looked = (sorted(ones), sorted(rests))
+        await label(world, "b", "one")
+        await label(world, "a", None)
+        await asyncio.sleep(5)
         for name in ("a", "b", "c"):
-            await world.put(Widget, name, size=1)
-        await label(world, "a", "one")
-        first, second = world.process(controller(ones), **of(ONE)), world.process(controller(rests), **of(REST))
-        async with first as one, second as rest:
-            await asyncio.sleep(5)
-            leading = (one.health.leading, rest.health.leading)
-            looked = (sorted(ones), sorted(rests))
-            await label(world, "b", "one")
-            await label(world, "a", None)
-            await asyncio.sleep(5)
-            for name in ("a", "b", "c"):
-                await world.put(Widget, name, size=2)
-            await asyncio.sleep(5)
-            sizes = {name: (await world.get(Widget, name))["status"]["size"] for name in ("a", "b", "c")}
+            await world.put(Widget, name, size=2)
+        await asyncio.sleep(5)
+        sizes = {name: (await world.get(Widget, name))["status"]["size"] for name in ("a", "b", "c")}
 
-        assert leading == (True, True)
-        assert looked == (["a"], ["b", "c"])
-        assert sorted(ones[1:]) == ["b", "b"]  # when it comes, and when it is edited
-        assert sorted(rests[2:]) == ["a", "a", "c"]
-        assert sizes == {"a": 2, "b": 2, "c": 2}
-
-    virtually(main())
+    assert leading == (True, True)
+    assert looked == (["a"], ["b", "c"])
+    assert sorted(ones[1:]) == ["b", "b"]  # when it comes, and when it is edited
+    assert sorted(rests[2:]) == ["a", "a", "c"]
+    assert sizes == {"a": 2, "b": 2, "c": 2}
 
 
-def test_an_object_of_no_shard_wakes_those_that_name_it() -> None:
-    async def main() -> None:
-        world, looks = World(), Looks()
-        await world.install()
-        await world.put(Widget, "a", size=1, gadget="g")
-        await label(world, "a", "one")
-        options: dict[str, Any] = {
-            "references": lambda wanted: names("shop", Gadget, wanted.spec.gadget),
-            "watches": (Watch(Query(Gadget.KIND), Gadget),),
-        }
-        async with world.process(controller(looks, **options), **of(ONE)):
-            await asyncio.sleep(5)
-            await world.put(Gadget, "g", size=1)
-            await asyncio.sleep(5)
+@in_virtual_time
+async def test_an_object_of_no_shard_wakes_those_that_name_it() -> None:
+    world, looks = World(), Looks()
+    await world.install()
+    await world.put(Widget, "a", size=1, gadget="g")
+    await label(world, "a", "one")
+    options: dict[str, Any] = {
+        "references": lambda wanted: names("shop", Gadget, wanted.spec.gadget),
+        "watches": (Watch(Query(Gadget.KIND), Gadget),),
+    }
+    async with world.process(controller(looks, **options), **of(ONE)):
+        await asyncio.sleep(5)
+        await world.put(Gadget, "g", size=1)
+        await asyncio.sleep(5)
 
-        assert list(looks) == ["a", "a"]
-
-    virtually(main())
+    assert list(looks) == ["a", "a"]
 
 
-def test_an_object_of_another_namespace_wakes_who_waits_for_it() -> None:
-    async def main() -> None:
-        looks: list[str] = []
-        world = World()
-        await world.install()
-        await world.local.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}}, field_manager="test"
-        )
-        part = ObjectRef(Gadget.KIND, ObjectKey("elsewhere", "part"))
+@in_virtual_time
+async def test_an_object_of_another_namespace_wakes_who_waits_for_it() -> None:
+    looks: list[str] = []
+    world = World()
+    await world.install()
+    await world.local.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}}, field_manager="test"
+    )
+    part = ObjectRef(Gadget.KIND, ObjectKey("elsewhere", "part"))
 
-        async def waiting(wanted: Widget, platform: Platform) -> Outcome:
-            looks.append(str(wanted.key))
-            return outcome(wanted, None, ready="Unknown", watch=frozenset({part}))
+    async def waiting(wanted: Widget, platform: Platform) -> Outcome:
+        looks.append(str(wanted.key))
+        return outcome(wanted, None, ready="Unknown", watch=frozenset({part}))
 
-        await world.put(Widget, "a", size=1)
-        others = {**manifest(Widget, "x", size=1), "metadata": {"name": "x", "namespace": "elsewhere"}}
-        await world.local.create(others, field_manager="test")
-        async with world.process(controller(waiting), **of(Shard.parsed("shop", ""))):
-            await asyncio.sleep(5)
-            made = {**manifest(Gadget, "part", size=1), "metadata": {"name": "part", "namespace": "elsewhere"}}
-            await world.local.create(made, field_manager="test")
-            await asyncio.sleep(5)
+    await world.put(Widget, "a", size=1)
+    others = {**manifest(Widget, "x", size=1), "metadata": {"name": "x", "namespace": "elsewhere"}}
+    await world.local.create(others, field_manager="test")
+    async with world.process(controller(waiting), **of(Shard.parsed("shop", ""))):
+        await asyncio.sleep(5)
+        made = {**manifest(Gadget, "part", size=1), "metadata": {"name": "part", "namespace": "elsewhere"}}
+        await world.local.create(made, field_manager="test")
+        await asyncio.sleep(5)
 
-        assert looks == ["shop/a", "shop/a"]
-
-    virtually(main())
+    assert looks == ["shop/a", "shop/a"]

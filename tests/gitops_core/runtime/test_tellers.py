@@ -18,7 +18,7 @@ from gitops_core.runtime.reconciling import Outcome, Platform, Watch
 from gitops_core.schema import UNSUPPORTED
 from tests.gitops_core.runtime.kinds import Widget
 from tests.gitops_core.runtime.world import Send, World, controller, outcome, ref
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 
 class Said(Wire):
@@ -119,127 +119,115 @@ class Looks(list[int]):
         return Outcome(RolloutStatus(size=wanted.spec.size), "done", self.pause)
 
 
-def test_an_object_without_a_status_subresource_is_told_of_and_does_not_wake_itself() -> None:
-    async def main() -> None:
-        world, looks = World(), Looks()
-        await world.install(Rollout)
-        await world.put(Rollout, "a", size=3)
-        async with world.process(controller(looks, Rollout, teller=Argo())) as process:
-            await asyncio.sleep(60)
-            first = await world.get(Rollout, "a")
+@in_virtual_time
+async def test_an_object_without_a_status_subresource_is_told_of_and_does_not_wake_itself() -> None:
+    world, looks = World(), Looks()
+    await world.install(Rollout)
+    await world.put(Rollout, "a", size=3)
+    async with world.process(controller(looks, Rollout, teller=Argo())) as process:
+        await asyncio.sleep(60)
+        first = await world.get(Rollout, "a")
+        await world.put(Rollout, "a", size=4)
+        await asyncio.sleep(60)
+        second = await world.get(Rollout, "a")
+        labels = {"kind": "Rollout", "ready": "Healthy"}
+        counted = process.metrics.registry.get_sample_value("sealoop_objects", labels)
+
+    assert looks == [3, 4]
+    assert first["status"]["sync"] == {"status": "Synced", "comparedTo": 3}
+    assert first["status"]["health"] == {"status": "Healthy"}
+    assert "conditions" not in first["status"]
+    assert first["metadata"]["generation"] == 2  # the status counts in it
+    assert second["status"]["size"] == 4
+    assert counted == 1
+
+
+@in_virtual_time
+async def test_it_is_looked_at_again_after_its_interval_though_each_status_says_when_it_was_written() -> None:
+    world, looks = World(), Looks(after=10.0)
+    await world.install(Rollout)
+    await world.put(Rollout, "a", size=3)
+    async with world.process(controller(looks, Rollout, teller=Argo())):
+        await asyncio.sleep(5)
+        first = await world.get(Rollout, "a")
+        await asyncio.sleep(50)
+        last = await world.get(Rollout, "a")
+
+    assert first["status"]["reconciledAt"] < last["status"]["reconciledAt"]
+    assert 4 <= len(looks) <= 6
+
+
+@in_virtual_time
+async def test_an_edit_that_our_status_overtakes_is_not_taken_for_our_own() -> None:
+    world, looks = World(), Looks()
+    await world.install(Rollout)
+    await world.put(Rollout, "a", size=3)
+
+    async def edited_first(request: Request, send: Send) -> Any:
+        if len(looks) == 1:
             await world.put(Rollout, "a", size=4)
-            await asyncio.sleep(60)
-            second = await world.get(Rollout, "a")
-            labels = {"kind": "Rollout", "ready": "Healthy"}
-            counted = process.metrics.registry.get_sample_value("sealoop_objects", labels)
+        return await send()
 
-        assert looks == [3, 4]
-        assert first["status"]["sync"] == {"status": "Synced", "comparedTo": 3}
-        assert first["status"]["health"] == {"status": "Healthy"}
-        assert "conditions" not in first["status"]
-        assert first["metadata"]["generation"] == 2  # the status counts in it
-        assert second["status"]["size"] == 4
-        assert counted == 1
+    world.cluster.override["patch"] = edited_first
+    async with world.process(controller(looks, Rollout, teller=Argo())):
+        await asyncio.sleep(60)
+        live = await world.get(Rollout, "a")
 
-    virtually(main())
+    assert looks == [3, 4]
+    assert live["status"]["sync"] == {"status": "Synced", "comparedTo": 4}
 
 
-def test_it_is_looked_at_again_after_its_interval_though_each_status_says_when_it_was_written() -> None:
-    async def main() -> None:
-        world, looks = World(), Looks(after=10.0)
-        await world.install(Rollout)
-        await world.put(Rollout, "a", size=3)
-        async with world.process(controller(looks, Rollout, teller=Argo())):
-            await asyncio.sleep(5)
-            first = await world.get(Rollout, "a")
-            await asyncio.sleep(50)
-            last = await world.get(Rollout, "a")
+@in_virtual_time
+async def test_failures_and_unsupported_fields_are_conditions_without_a_status() -> None:
+    world, looks = World(), Looks(StalledError("no such size", reason="Sizeless"))
+    await world.install(Rollout)
+    await world.put(Rollout, "a", size=3, color="red")
+    async with world.process(controller(looks, Rollout, teller=Argo())):
+        await asyncio.sleep(60)
+        live, events = await world.get(Rollout, "a"), await world.events()
 
-        assert first["status"]["reconciledAt"] < last["status"]["reconciledAt"]
-        assert 4 <= len(looks) <= 6
-
-    virtually(main())
-
-
-def test_an_edit_that_our_status_overtakes_is_not_taken_for_our_own() -> None:
-    async def main() -> None:
-        world, looks = World(), Looks()
-        await world.install(Rollout)
-        await world.put(Rollout, "a", size=3)
-
-        async def edited_first(request: Request, send: Send) -> Any:
-            if len(looks) == 1:
-                await world.put(Rollout, "a", size=4)
-            return await send()
-
-        world.cluster.override["patch"] = edited_first
-        async with world.process(controller(looks, Rollout, teller=Argo())):
-            await asyncio.sleep(60)
-            live = await world.get(Rollout, "a")
-
-        assert looks == [3, 4]
-        assert live["status"]["sync"] == {"status": "Synced", "comparedTo": 4}
-
-    virtually(main())
+    said = [(each["type"], each["message"]) for each in live["status"]["conditions"]]
+    assert said == [
+        ("Unsupported", "set but not acted on: spec.color"),
+        ("InvalidSpecError", "no such size"),
+    ]
+    assert all(set(each) == {"type", "message", "lastTransitionTime"} for each in live["status"]["conditions"])
+    assert sorted((e["reason"], e["count"]) for e in events) == [("FieldsNotSupported", 1), ("Sizeless", 1)]
+    assert looks == [3]
 
 
-def test_failures_and_unsupported_fields_are_conditions_without_a_status() -> None:
-    async def main() -> None:
-        world, looks = World(), Looks(StalledError("no such size", reason="Sizeless"))
-        await world.install(Rollout)
-        await world.put(Rollout, "a", size=3, color="red")
-        async with world.process(controller(looks, Rollout, teller=Argo())):
-            await asyncio.sleep(60)
-            live, events = await world.get(Rollout, "a"), await world.events()
+@in_virtual_time
+async def test_a_new_leader_begins_with_those_that_are_not_settled() -> None:
+    world, looks = World(), Looks()
+    await world.install(Rollout)
+    for size in (1, 2, 3):
+        await world.put(Rollout, f"r{size}", size=size)
+    async with world.process(controller(looks, Rollout, teller=Argo())):
+        await asyncio.sleep(60)
+    await world.put(Rollout, "r3", size=30)
+    looks.clear()
+    async with world.process(controller(looks, Rollout, teller=Argo(), concurrency=1)):
+        await asyncio.sleep(60)
 
-        said = [(each["type"], each["message"]) for each in live["status"]["conditions"]]
-        assert said == [
-            ("Unsupported", "set but not acted on: spec.color"),
-            ("InvalidSpecError", "no such size"),
-        ]
-        assert all(set(each) == {"type", "message", "lastTransitionTime"} for each in live["status"]["conditions"])
-        assert sorted((e["reason"], e["count"]) for e in events) == [("FieldsNotSupported", 1), ("Sizeless", 1)]
-        assert looks == [3]
-
-    virtually(main())
+    assert looks == [30, 1, 2]
 
 
-def test_a_new_leader_begins_with_those_that_are_not_settled() -> None:
-    async def main() -> None:
-        world, looks = World(), Looks()
-        await world.install(Rollout)
-        for size in (1, 2, 3):
-            await world.put(Rollout, f"r{size}", size=size)
-        async with world.process(controller(looks, Rollout, teller=Argo())):
-            await asyncio.sleep(60)
-        await world.put(Rollout, "r3", size=30)
-        looks.clear()
-        async with world.process(controller(looks, Rollout, teller=Argo(), concurrency=1)):
-            await asyncio.sleep(60)
+@in_virtual_time
+async def test_its_status_wakes_those_that_watch_it() -> None:
+    world, looks, watching = World(), Looks(), list[str]()
+    await world.install(Rollout, Widget)
+    await world.put(Rollout, "a", size=3)
+    await world.put(Widget, "w", size=1)
 
-        assert looks == [30, 1, 2]
+    async def note(wanted: Widget, platform: Platform) -> Outcome:
+        seen = await platform.objects.get(Rollout, ref(Rollout, "a").key)
+        watching.append(Argo().state(seen) if seen is not None else "none")
+        return outcome(wanted)
 
-    virtually(main())
+    watch = Watch(Query(Rollout.KIND), Rollout)
+    widgets = controller(note, references=lambda _: (ref(Rollout, "a"),), watches=(watch,))
+    async with world.process(controller(looks, Rollout, teller=Argo()), widgets):
+        await asyncio.sleep(60)
 
-
-def test_its_status_wakes_those_that_watch_it() -> None:
-    async def main() -> None:
-        world, looks, watching = World(), Looks(), list[str]()
-        await world.install(Rollout, Widget)
-        await world.put(Rollout, "a", size=3)
-        await world.put(Widget, "w", size=1)
-
-        async def note(wanted: Widget, platform: Platform) -> Outcome:
-            seen = await platform.objects.get(Rollout, ref(Rollout, "a").key)
-            watching.append(Argo().state(seen) if seen is not None else "none")
-            return outcome(wanted)
-
-        watch = Watch(Query(Rollout.KIND), Rollout)
-        widgets = controller(note, references=lambda _: (ref(Rollout, "a"),), watches=(watch,))
-        async with world.process(controller(looks, Rollout, teller=Argo()), widgets):
-            await asyncio.sleep(60)
-
-        assert watching[-1] == "Healthy"
-        assert looks == [3]
-
-    virtually(main())
+    assert watching[-1] == "Healthy"
+    assert looks == [3]
