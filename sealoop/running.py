@@ -9,9 +9,7 @@ from pathlib import Path
 
 import click
 
-from gitops_core.runtime.policy import Policy
 from sealoop.clusters import Connection, connection_options
-from sealoop.limits import limited
 from sealoop.locks import only_process_in
 from sealoop.settings import LogStyle, Settings, default_hooks, default_identity, default_listen, default_state_dir
 from sealoop.shards import Shard
@@ -107,6 +105,9 @@ def run(
         shard = Shard.parsed(watch_namespace, watch_label_selector)
     except ValueError as error:
         raise click.UsageError(f"--watch-namespace, --watch-label-selector: {error}") from error
+    from gitops_core.runtime.policy import Policy
+    from sealoop.limits import limited
+
     try:
         policy = limited(Policy(file_remotes=connection.local is not None), limits)
     except ValueError as error:

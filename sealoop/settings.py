@@ -6,13 +6,15 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from gitops_core.runtime.policy import Policy
 from sealoop.clusters import Connection
 from sealoop.shards import Shard
+
+if TYPE_CHECKING:  # --help need not wait for it
+    from gitops_core.runtime.policy import Policy
 
 
 @dataclass(frozen=True)

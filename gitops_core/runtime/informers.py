@@ -18,8 +18,8 @@ that lifts the doubt is right:
   that has seen that version, or a newer one, lacks no such write.
 - Only versions of one kind are compared. That of our own write of the Lease would cost no request, but an API server
   may keep Leases, or any kind, in another etcd (--etcd-servers-overrides), which counts for itself.
-- Nobody promises a bookmark. Servers send one before an end of the watch that they know, which is why it is short; if
-  none comes, the list is read.
+- Nobody promises a bookmark. Servers send one before an end of the watch that they know, which is why it is short, but
+  none of a version that it came to by an object that its selector leaves out; if none comes, the list is read.
 
 Source: Kubernetes API concepts, "Efficient detection of changes", "Resource versions" and "Watch bookmarks";
 resourceVersions of one kind compare as integers (KEP-5504).

@@ -305,7 +305,8 @@ async def test_a_short_watch_of_a_quiet_kind_says_how_far_it_is_before_it_ends(
 ) -> None:
     query = Query(CONFIG_MAP, namespace, name="nothing")
     before = await cluster.list(query, dict)
-    await cluster.create(config_map(namespace, "other"), field_manager="ann")
+    other = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other", "namespace": namespace}}
+    await cluster.create(other, field_manager="ann")  # of another kind: only a bookmark can tell of it
     now = await cluster.list(query, PartialObject, limit=1)
 
     said: list[int] = []
