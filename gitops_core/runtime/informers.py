@@ -317,7 +317,9 @@ class Informers:
         self._group: asyncio.TaskGroup | None = None
 
     def start(self, group: asyncio.TaskGroup) -> None:
-        """Run informers as tasks of `group` from now on, those asked for before and those to come."""
+        """Run informers as tasks of `group` from now on, those asked for before and those to come; once is enough."""
+        if self._group is not None:
+            return
         self._group = group
         for place in self._informers:
             self._run(place)

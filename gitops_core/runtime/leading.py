@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -75,9 +75,10 @@ class Leadership:
         if not self.is_certain:
             raise NotLeader(f"{self._identity} no longer leads: it does not hold {self._settings.ref}")
 
-    async def acquire(self) -> None:
-        """Wait until the lease is ours."""
+    async def acquire(self, standing_by: Callable[[], None] = lambda: None) -> None:
+        """Wait until the lease is ours. `standing_by` is called whenever it is not."""
         while not await self._attempt():
+            standing_by()
             await self._clock.sleep(self._settings.retry * (1 + 0.2 * self._chance.random()))
         log.info("leading", extra={"lease": str(self._settings.ref), "identity": self._identity})
 

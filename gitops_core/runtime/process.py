@@ -116,7 +116,7 @@ async def run(
     informers = Informers(cluster, clock, chance, metrics)
     statuses, objects = StatusWriter(fenced, informers.written), WatchedObjects(informers, cluster)
 
-    async def one_term() -> None:
+    async def one_term(mirror: Callable[[], None]) -> None:
         """Stand by, then lead, until the lease is lost or `stop` is set."""
         events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
         platform = Platform(
@@ -140,9 +140,10 @@ async def run(
         for controller in controllers:
             for query, type_ in queries_of(controller, settings.namespace, settings.labels):
                 informers.keep(query, type_)
-        if leadership is not None and not await _until_leading(leadership, stop):
+        if leadership is not None and not await _until_leading(leadership, stop, mirror):
             return
         informers.doubt()
+        mirror()  # who leads at once lists now: nothing is to be doubted
         health.leading = True
         metrics.leading.set(1)
         try:
@@ -153,10 +154,9 @@ async def run(
             metrics.leading.set(0)
 
     async with asyncio.TaskGroup() as group:
-        informers.start(group)
         try:
             while not stop.is_set():
-                await one_term()
+                await one_term(lambda: informers.start(group))
         finally:
             informers.stop()
 
@@ -238,9 +238,9 @@ class _Term:
             await self._events.flush(EVENTS_FLUSH)
 
 
-async def _until_leading(leadership: Leadership, stop: asyncio.Event) -> bool:
+async def _until_leading(leadership: Leadership, stop: asyncio.Event, standing_by: Callable[[], None]) -> bool:
     """Wait for the lease: True once it is ours, False when told to stop first."""
-    acquiring, stopping = asyncio.create_task(leadership.acquire()), asyncio.create_task(_set(stop))
+    acquiring, stopping = asyncio.create_task(leadership.acquire(standing_by)), asyncio.create_task(_set(stop))
     try:
         await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if acquiring.done():

@@ -54,6 +54,20 @@ async def test_a_standby_takes_over_without_a_list() -> None:
             assert (beside.cluster.requests["ask Widget"], beside.cluster.requests["ask Gadget"]) == (1, 1)
 
 
+@in_virtual_time
+async def test_who_leads_at_once_lists_once_and_doubts_nothing() -> None:
+    world, diary = World(), Diary()
+    await world.install()
+    await world.put(Widget, "a", size=1)
+    async with world.process(controller(diary, watches=WATCHES), lease=lease("one")) as leader:
+        await asyncio.sleep(5)
+
+        assert leader.health.synced
+        assert diary.of("a") != []
+        assert _lists(world) == {"list Widget": 1, "list Gadget": 1}
+        assert (world.cluster.requests["ask Widget"], world.cluster.requests["ask Gadget"]) == (0, 0)
+
+
 @pytest.mark.parametrize(("lag", "lists"), [(5.0, 1), (30.0, 2)])
 @in_virtual_time
 async def test_who_takes_over_with_a_watch_that_is_late_sees_what_the_last_leader_wrote(lag: float, lists: int) -> None:
