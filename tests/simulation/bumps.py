@@ -57,10 +57,12 @@ class Walk:
 
     Attributes:
         refused: what people set back while their policies chose it, by policy: the value, and when.
+        set_back: what people set back last, by policy, whatever was chosen then; "" when a bump came after it.
         said: every value that each line ever had.
     """
 
     refused: dict[str, tuple[str, float]] = field(default_factory=dict)
+    set_back: dict[str, str] = field(default_factory=dict)
     said: dict[str, set[str]] = field(default_factory=dict)
 
 
@@ -100,6 +102,7 @@ async def _steps(world: World) -> Sequence[tuple[Step, Mapping[str, bytes], Mapp
 def _remember(chronicle: Chronicle, step: Step, walk: Walk) -> None:
     for policy in step.changed:
         walk.refused.pop(policy, None)
+        walk.set_back[policy] = "" if step.is_bump else step.before[policy]
         if not step.is_bump and chronicle.chosen_at(policy, step.at) == step.before[policy]:
             walk.refused[policy] = step.before[policy], step.at
 
@@ -262,7 +265,8 @@ async def _may_differ(world: World, head: Mapping[str, bytes]) -> bool:
     for policy in world.policies:
         chosen = world.chronicle.chosen_at(policy, world.clock.monotonic())
         now = value_in(head[f"app/{policy}.yaml"])
-        is_refused = walk.refused.get(policy, ("", 0.0))[0] == chosen
+        # chosen again since: whether it counts as refused depends on when the automation saw what the person did
+        is_refused = walk.set_back.get(policy) == chosen
         if is_refused or (chosen and version(_tag(chosen)) < version(_tag(now))):
             return True
         tags.add(_tag(chosen))
