@@ -54,11 +54,12 @@ def find_unsupported(
             inner = getattr(value, name)
             if inner == default:
                 continue
-            supported = acts_on.get(f"{path}.{encoded}", marked)
+            place = f"{path}.{encoded}"
+            supported = acts_on.get(place, marked)
             if supported is not None and inner not in supported:
-                yield f"{path}.{encoded}", supported
-            else:
-                yield from find_unsupported(inner, f"{path}.{encoded}", acts_on)
+                yield place, supported
+            elif isinstance(inner, tuple | msgspec.Struct):
+                yield from find_unsupported(inner, place, acts_on)
 
 
 @cache
