@@ -132,7 +132,7 @@ async def test_a_long_beginning_of_a_name_is_cut_off(cluster: Cluster, namespace
     assert name.startswith("x" * 58)
 
 
-async def test_that_there_is_no_such_namespace_is_said_first(cluster: Cluster) -> None:
+async def test_a_missing_namespace_is_told_before_any_other_fault(cluster: Cluster) -> None:
     wanted = secret("nowhere", stringData={"a b": "1"})
 
     for write in (cluster.create, cluster.apply):

@@ -158,7 +158,7 @@ async def test_selectors_that_are_none(cluster: Cluster, namespace: str, selecto
         await cluster.list(Query(CONFIG_MAP, namespace, labels=selector), dict)
 
 
-async def test_one_name_can_be_asked_for(cluster: Cluster, namespace: str) -> None:
+async def test_a_query_of_one_name_finds_that_object_alone(cluster: Cluster, namespace: str) -> None:
     for name in ("a", "b"):
         await cluster.create(config_map(namespace, name), field_manager="ann")
 
@@ -184,7 +184,7 @@ async def test_metadata_alone_can_be_asked_for(cluster: Cluster, namespace: str)
     assert (partial.kind, partial.metadata.name, partial.metadata.labels) == ("ConfigMap", "a", {"x": "y"})
 
 
-async def test_one_unreadable_object_hides_no_other(things: Cluster, namespace: str) -> None:
+async def test_an_unreadable_object_hides_no_other(things: Cluster, namespace: str) -> None:
     await things.create(thing(namespace, "good", size=1), field_manager="ann")
     bad = await things.create(thing(namespace, "bad", size="25%"), field_manager="ann")
 

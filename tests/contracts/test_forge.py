@@ -152,7 +152,7 @@ async def test_there_is_none_before_one_is_opened(world: World) -> None:
     assert await world.forge.find(world.head, "main") == ()
 
 
-async def test_one_that_was_opened_is_found(world: World) -> None:
+async def test_an_opened_pull_request_is_found(world: World) -> None:
     made = await world.forge.open(world.head, "main", "A title", "A body\n\n<!-- hidden: 1 -->")
 
     assert await world.forge.find(world.head, "main") == (made,)
@@ -215,7 +215,7 @@ async def test_a_new_one_after_a_closed_one_comes_first(world: World) -> None:
     assert await world.forge.find(world.head, "main") == (second, first._replace(state="closed"))
 
 
-async def test_it_gets_the_labels_that_there_are(world: World) -> None:
+async def test_a_pull_request_gets_the_labels_that_the_forge_has(world: World) -> None:
     made = await world.forge.open(world.head, "main", "A title", "A body", ["bump", "unknown"])
 
     assert await world.labels(made.number) == ["bump"]
@@ -234,7 +234,7 @@ async def test_a_branch_that_is_not_there_is_denied(world: World) -> None:
         await world.forge.open("nothing", "main", "A title", "A body")
 
 
-async def test_one_that_is_not_there_is_denied(world: World) -> None:
+async def test_an_update_of_a_pull_request_that_is_not_there_is_denied(world: World) -> None:
     with pytest.raises(ForgeDenied):
         await world.forge.update(77, "A title", "A body")
 

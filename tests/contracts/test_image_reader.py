@@ -181,7 +181,7 @@ async def test_a_bundle_of_cosign_3_is_found_by_the_tag_of_referrers(open_regist
     assert claims == (SignedClaim(b"payload", b"def"), SignedClaim(envelope, b"abc"))
 
 
-async def test_one_who_may_not_read_is_not_told_what_another_one_read(password_registry: RealRegistry) -> None:
+async def test_credentials_that_may_not_read_get_nothing_that_others_read(password_registry: RealRegistry) -> None:
     path = f"contract/image{next(NUMBERS)}"
     digest = await asyncio.to_thread(password_registry.push, path, "1.0.0")
     repository = Repository(password_registry.host, path, insecure=True)

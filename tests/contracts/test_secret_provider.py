@@ -146,7 +146,7 @@ async def answer_of(provider: SecretProvider, key: str) -> Payload | Absent | Gi
         return error
 
 
-async def test_it_can_be_validated(provider: SecretProvider) -> None:
+async def test_a_store_with_good_credentials_is_valid(provider: SecretProvider) -> None:
     await provider.validate()
 
     assert provider.capabilities == "ReadWrite"
@@ -163,7 +163,7 @@ async def test_a_version_can_be_named(provider: SecretProvider) -> None:
 
 
 @pytest.mark.parametrize(("key", "version"), [("nope", ""), ("contract", "9"), ("con/tract", "")])
-async def test_what_is_not_there_is_absent_and_the_proof_is_told(
+async def test_a_key_that_is_not_there_is_absent_with_its_proof(
     provider: SecretProvider, key: str, version: str
 ) -> None:
     answer = await provider.fetch(SecretRef(key, version))

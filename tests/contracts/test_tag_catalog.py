@@ -48,7 +48,7 @@ async def test_tags_come_in_descending_byte_order(catalog: TagCatalog) -> None:
     assert [found.tag for found in await catalog.seen("r/app")] == list(listed)
 
 
-async def test_news_is_said_to_be_news(catalog: TagCatalog) -> None:
+async def test_storing_tells_whether_the_tags_changed(catalog: TagCatalog) -> None:
     assert await catalog.store("r/app", ["1.0"], NOW)
     assert not await catalog.store("r/app", ["1.0", "1.0"], LATER)
     assert await catalog.store("r/app", ["1.0", "1.1"], LATER)

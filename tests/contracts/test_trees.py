@@ -38,7 +38,7 @@ async def git(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[G
 @pytest.mark.parametrize(
     "files", [FILES, {}, MANY, MANY | HOSTILE, HOSTILE], ids=["few", "none", "many", "bad", "few bad"]
 )
-async def test_what_was_added_is_read_again(git: Git, files: dict[str, bytes]) -> None:
+async def test_added_files_are_read_again(git: Git, files: dict[str, bytes]) -> None:
     trees = git.trees("one")
 
     oid = await trees.add(files)
@@ -72,7 +72,7 @@ async def test_equal_files_have_equal_ids_whoever_adds_them(git: Git) -> None:
     assert await git.trees("one").add({**FILES, "app.yaml": b"kind: List"}) != one
 
 
-async def test_what_is_kept_under_another_name_is_not_shown(git: Git) -> None:
+async def test_files_kept_under_another_name_are_not_shown(git: Git) -> None:
     oid = await git.trees("one").add(FILES)
 
     for name, id_ in (("two", oid), ("one", "0" * 64), ("one", "")):
