@@ -16,6 +16,15 @@ _namespace = click.option(
 _in_namespace = click.option(
     "-n", "--namespace", metavar="NAME", default="", help="Look in this namespace. Default: the context's."
 )
+_files = click.option(
+    "-f",
+    "--filename",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="Read the objects from this file. Default: the cluster's objects.",
+)
+_recursive = click.option("-R", "--recursive", is_flag=True, help="Read folders of -f with all that is below them.")
 _output = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 
@@ -30,15 +39,8 @@ Exit codes: 0 all done (whether or not there was something to commit), 1 somethi
 )
 @connection_options
 @click.option("--once", is_flag=True, required=True, help="Make one round, then end. `sealoop run` goes on for ever.")
-@click.option(
-    "-f",
-    "--filename",
-    "files",
-    multiple=True,
-    metavar="FILE",
-    help="Read the objects from this file. Default: the cluster's objects.",
-)
-@click.option("-R", "--recursive", is_flag=True, help="Read folders of -f with all that is below them.")
+@_files
+@_recursive
 @_namespace
 @click.option("--git-username", metavar="NAME", default="git", show_default=True, envvar="SEALOOP_GIT_USERNAME")
 @click.option(
@@ -205,15 +207,8 @@ Exit codes: 0 no errors (there may be warnings), 1 errors, 2 wrong usage."""
 )
 @connection_options
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[FOLDER...]")
-@click.option(
-    "-f",
-    "--filename",
-    "files",
-    multiple=True,
-    metavar="FILE",
-    help="Read the objects from this file. Default: the cluster's objects.",
-)
-@click.option("-R", "--recursive", is_flag=True, help="Read folders of -f with all that is below them.")
+@_files
+@_recursive
 @click.option("--partial", is_flag=True, help="Report nothing as missing: there are other objects, too.")
 @_namespace
 @_output
@@ -271,7 +266,7 @@ Exit codes: 0 everything was translated, 1 something needs a person: it is said 
     metavar="FILE",
     help="Read this file; - is standard input.",
 )
-@click.option("-R", "--recursive", is_flag=True, help="Read folders of -f with all that is below them.")
+@_recursive
 @click.option(
     "-n",
     "--namespace",

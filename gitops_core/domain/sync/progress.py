@@ -121,8 +121,13 @@ class Verdict(NamedTuple):
 
 
 def is_there(live: Manifest | None, now: datetime) -> bool:
-    """Return whether the next stage need not wait for the object itself: what failed does not get better by waiting."""
-    return health(live, now).status in ("Current", "Failed")
+    """Return whether the next stage need not wait for the object itself."""
+    return _has_come(health(live, now))
+
+
+def _has_come(state: Health) -> bool:
+    """Return whether nothing better is to be waited for: what failed does not get better by waiting."""
+    return state.status in ("Current", "Failed")
 
 
 def judge(progress: Progress, lives: Lives, unserved: Mapping[ObjectRef, Kind], now: datetime) -> Verdict:
@@ -138,9 +143,7 @@ def judge(progress: Progress, lives: Lives, unserved: Mapping[ObjectRef, Kind], 
         soon = tuple(ref for ref in unserved if states[ref].status == "Current")
         coming = {ref: Health("InProgress", f"{kind} is not served yet") for ref, kind in unserved.items()}
         waiting = {
-            ref: coming.get(ref, state)
-            for ref, state in states.items()
-            if ref in coming or state.status not in ("Current", "Failed")
+            ref: coming.get(ref, state) for ref, state in states.items() if ref in coming or not _has_come(state)
         }
         return Verdict(waiting, {}, gone, soon)
     expiring = {action.ref.identity for action in progress.plan.actions if expires(action.manifest)}
