@@ -64,7 +64,8 @@ class KubernetesClusters:
                 endpoint = await self.compute.run(len(text), read_tenants_endpoint, text, about, self.environment)
             except ConfigurationError as error:
                 raise StalledError(str(error), reason=error.reason) from None
-            self._connections.setdefault(digest, _Connection(KubernetesCluster(endpoint, agent=self.agent)))
+            if digest not in self._connections:  # who asked beside us may have been faster
+                self._connections[digest] = _Connection(KubernetesCluster(endpoint, agent=self.agent))
         connection = self._connections[digest]
         connection.users += 1
         try:
