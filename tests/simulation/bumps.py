@@ -172,9 +172,11 @@ def _check_image(chronicle: Chronicle, step: Step, policy: str, walk: Walk) -> b
     image = chronicle.image_of(policy, new, step.at)
     if any(entry.is_of(image) and entry.at <= chronicle.before(step.at) for entry in entries):
         raise Broken(f"{step}: {policy} {new} was quarantined")
-    if version(_tag(new)) >= version(_tag(old)):
-        return False
     blamed = [entry for entry in entries if entry.is_of(old)]
+    # of a tag that names another image now, what ran before may be taken back too
+    is_same_tag_back = _tag(new) == _tag(old) and any(entry.leads_to(new) for entry in blamed)
+    if version(_tag(new)) >= version(_tag(old)) and not is_same_tag_back:
+        return False
     if is_pinned:
         return bool(blamed)
     if not blamed:

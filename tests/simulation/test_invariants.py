@@ -65,11 +65,13 @@ async def choose(world: World, tag: str, policy: str = "web", digest: str = "") 
 
 
 async def quarantine(world: World, *entries: tuple[str, str]) -> None:
-    """Put tags into quarantine, each given with what ran before it."""
-    found = [
-        {"policy": "web", "tag": tag, "previousTag": before, "since": "2026-01-01T00:00:00Z", "reason": "fails"}
-        for tag, before in entries
-    ]
+    """Put tags, or images by `tag@digest`, into quarantine, each given with what ran before it."""
+    found = []
+    for failed, before in entries:
+        (tag, _, digest), (previous, _, previous_digest) = failed.partition("@"), before.partition("@")
+        entry = {"policy": "web", "tag": tag, "previousTag": previous, "since": "2026-01-01T00:00:00Z"}
+        digests = {"digest": digest, "previousDigest": previous_digest} if digest else {}
+        found.append({**entry, **digests, "reason": "fails"})
     ref = ObjectRef(UpdateGuard.KIND, ObjectKey("default", "shop"))
     await world.cluster.patch(ref, {"status": {"quarantine": found}}, field_manager="test", subresource="status")
 
@@ -471,6 +473,31 @@ def test_a_quarantined_image_that_is_committed_again_is_noticed() -> None:
         await breaks(world, r"web 1\.1\.0 was quarantined")
 
     in_a_world(work, Demands(rollback=True))
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_an_image_of_a_moved_tag_goes_back_through_a_closed_window_only_when_it_failed(failed: bool) -> None:
+    async def work(world: World, invariants: Invariants) -> None:
+        life = told(world)
+        with acting(life):
+            former = await ask(world, life)
+            world.push(IMAGE, "1.0.0")
+            now = await ask(world, life)
+        for digest in (former, now):
+            await choose(world, "1.0.0", digest=digest)
+            await bump(world, deployment(f"1.0.0@{digest}"))
+        assert await invariants.in_commits() == 2
+        if failed:
+            await quarantine(world, (f"1.0.0@{now}", f"1.0.0@{former}"))
+        await world.clock.sleep(80)
+        await choose(world, "1.0.0", digest=former)
+        await bump(world, deployment(f"1.0.0@{former}"))
+        if failed:
+            assert await invariants.in_commits() == 3
+        else:
+            await breaks(world, "the guard did not let it through")
+
+    in_a_world(work, Demands(rollback=True, windows=True))
 
 
 def test_an_image_taken_back_to_something_else_is_noticed() -> None:
