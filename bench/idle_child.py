@@ -22,10 +22,10 @@ from gitops_core.adapters.kubernetes import KubernetesCluster
 from gitops_core.api import Kustomization
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.runtime.clock import SystemChance, SystemClock
+from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Outcome, Platform
-from gitops_core.runtime.tellers import FLUX
 
 INTERVAL = 600.0
 IDLE_SECONDS = 60.0

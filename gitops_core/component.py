@@ -25,12 +25,12 @@ from gitops_core.reconcilers import (
     Webhooks,
 )
 from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
-from gitops_core.runtime.controlling import is_significant
-from gitops_core.runtime.credentials import SECRET
+from gitops_core.runtime.loop.controlling import is_significant
+from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.permissions import READ, RUNTIME, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
+from gitops_core.runtime.remotes.credentials import SECRET
 from gitops_core.runtime.routes import Route
-from gitops_core.runtime.tellers import FLUX
 
 WATCHED_SECRETS = "reconcile.fluxcd.io/watch=Enabled"
 

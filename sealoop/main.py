@@ -13,15 +13,15 @@ from sealoop.lazy import LazyGroup
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     # name: (module, what --help says of it)
-    "run": ("sealoop.running", "Run the service: watch, reconcile, sync, bump."),
+    "run": ("sealoop.serving.running", "Run the service: watch, reconcile, sync, bump."),
     "demo": ("sealoop.demo", "Show the whole loop once, on an embedded cluster."),
-    "apply": ("sealoop.objects", "Apply manifests (server-side)."),
-    "get": ("sealoop.objects", "Show objects."),
-    "delete": ("sealoop.objects", "Delete objects by name or by manifest."),
+    "apply": ("sealoop.objects.commands", "Apply manifests (server-side)."),
+    "get": ("sealoop.objects.commands", "Show objects."),
+    "delete": ("sealoop.objects.commands", "Delete objects by name or by manifest."),
     "images": ("sealoop.images", "Look at, try out and make image updates."),
-    "rbac": ("sealoop.rbac", "Print the roles that the service needs."),
-    "crds": ("sealoop.crds", "Write the CustomResourceDefinitions, or print them."),
-    "fields": ("sealoop.fields", "Write the tables of fields into the pages of the kinds."),
+    "rbac": ("sealoop.generating.rbac", "Print the roles that the service needs."),
+    "crds": ("sealoop.generating.crds", "Write the CustomResourceDefinitions, or print them."),
+    "fields": ("sealoop.generating.fields", "Write the tables of fields into the pages of the kinds."),
 }
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from gitops_core.ports import Query
+from gitops_core.runtime.loop.tellers import ExternalSecrets
 from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
-from gitops_core.runtime.tellers import ExternalSecrets
 from secrets_sync.api import ExternalSecret, SecretStore
-from secrets_sync.domain.live import MANAGED, SECRET
-from secrets_sync.domain.references import CONFIG_MAP, credentials_of, references
+from secrets_sync.domain.secret.live import MANAGED, SECRET
+from secrets_sync.domain.secret.references import CONFIG_MAP, credentials_of, references
 from secrets_sync.ports import ProviderFactories
 from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler
 from secrets_sync.runtime.reads import Reads

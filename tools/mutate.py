@@ -51,15 +51,24 @@ OWN_TESTS = {
         "gitops_core/domain/health/test_kstatus.py",
         "gitops_core/adapters/local/test_workloads.py",
     ),
-    "gitops_core.runtime.controlling": (
+    "gitops_core.runtime.loop.controlling": (
         "gitops_core/runtime/test_process.py",
         "gitops_core/runtime/test_faults.py",
         "gitops_core/runtime/test_promises.py",
     ),
-    "gitops_core.runtime.leading": ("gitops_core/runtime/test_faults.py", "gitops_core/runtime/test_promises.py"),
-    "gitops_core.runtime.observing": ("gitops_core/runtime/test_process.py", "gitops_core/runtime/test_promises.py"),
-    "gitops_core.runtime.queue": ("gitops_core/runtime/test_queue.py", "gitops_core/runtime/test_promises.py"),
-    "gitops_core.runtime.statuses": (
+    "gitops_core.runtime.authority.leading": (
+        "gitops_core/runtime/test_faults.py",
+        "gitops_core/runtime/test_promises.py",
+    ),
+    "gitops_core.runtime.watching.observing": (
+        "gitops_core/runtime/test_process.py",
+        "gitops_core/runtime/test_promises.py",
+    ),
+    "gitops_core.runtime.loop.queue": (
+        "gitops_core/runtime/loop/test_queue.py",
+        "gitops_core/runtime/test_promises.py",
+    ),
+    "gitops_core.runtime.loop.statuses": (
         "gitops_core/runtime/test_process.py",
         "gitops_core/runtime/test_faults.py",
         "gitops_core/runtime/test_promises.py",
@@ -77,7 +86,10 @@ OWN_TESTS = {
         "image_updater/domain/files/test_readings.py",
     ),
     "image_updater.domain.files.placing": ("image_updater/domain/files/test_targets.py",),
-    "secrets_sync.domain.live": ("secrets_sync/domain/test_plan.py", "secrets_sync/test_external_secret.py"),
+    "secrets_sync.domain.secret.live": (
+        "secrets_sync/domain/secret/test_plan.py",
+        "secrets_sync/test_external_secret.py",
+    ),
 }
 REAL = ("test_real_cluster.py",)  # minutes for each change, and what they prove is proven without a server too
 

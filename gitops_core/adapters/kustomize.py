@@ -39,9 +39,9 @@ from gitops_core.errors import ManifestInvalid, PathNotFound, TransientError
 from gitops_core.meta import Manifest, Tree
 from gitops_core.ports import Compute, Overlay
 from gitops_core.recent import Recent
-from gitops_core.runtime.computing import IN_PLACE, READING, namespace_at_work
-from gitops_core.runtime.flights import Flights
-from gitops_core.runtime.slots import Slots
+from gitops_core.runtime.sharing.computing import IN_PLACE, READING, namespace_at_work
+from gitops_core.runtime.sharing.flights import Flights
+from gitops_core.runtime.sharing.slots import Slots
 
 Key = tuple[object, ...]
 Written = tuple[bytes, ...]

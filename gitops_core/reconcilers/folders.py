@@ -19,8 +19,8 @@ from gitops_core.meta import Resource, Tree
 from gitops_core.ports import Compute
 from gitops_core.recent import Recent
 from gitops_core.reconcilers.sources import SourceKinds
-from gitops_core.runtime.computing import IN_PLACE, READING, on_account_of
-from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.sharing.computing import IN_PLACE, READING, on_account_of
+from gitops_core.runtime.sharing.flights import Flights
 
 REMEMBERED_FOLDERS = 64 << 20
 REMEMBERED_ROOTS = 64 << 20

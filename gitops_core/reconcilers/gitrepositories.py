@@ -17,9 +17,9 @@ from gitops_core.errors import GitError, StalledError
 from gitops_core.meta import Condition, Revision, Tree, seconds
 from gitops_core.ports import Clock, Cluster, Git, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
-from gitops_core.runtime.credentials import git_access
+from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome
-from gitops_core.runtime.refusing import refuse_unsupported
+from gitops_core.runtime.remotes.credentials import git_access
 
 HARMLESS = frozenset({"spec.sparseCheckout"})
 GROUP = GitRepository.KIND.group

@@ -49,10 +49,10 @@ from gitops_core.reconcilers.applying import Applier, PruneFailed, SyncFailed, i
 from gitops_core.reconcilers.attempts import CONTESTED, GROUP, Attempt, by_kind
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.reconcilers.sources import NAMED_BY
-from gitops_core.runtime.computing import weight_of
-from gitops_core.runtime.conditions import REQUESTED_AT
+from gitops_core.runtime.loop.conditions import REQUESTED_AT
+from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Outcome, Platform
-from gitops_core.runtime.refusing import refuse_unsupported
+from gitops_core.runtime.sharing.computing import weight_of
 
 HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
 NOT_DELETED = "is not deleted: it was not made by us, and what belongs to others would go with it"

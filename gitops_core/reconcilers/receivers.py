@@ -13,9 +13,9 @@ from gitops_core.domain.sources.hooks import webhook_path
 from gitops_core.errors import TransientError
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, seconds
 from gitops_core.ports import Cluster
-from gitops_core.runtime.credentials import SECRET
+from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Outcome
-from gitops_core.runtime.refusing import refuse_unsupported
+from gitops_core.runtime.remotes.credentials import SECRET
 
 
 class TokenMissing(TransientError):

@@ -26,10 +26,10 @@ from gitops_core.errors import GitOpsError, PayloadInvalid
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
 from gitops_core.ports import Clock, Cluster, Compute, PartialObject, Pushes, Query
 from gitops_core.reconcilers.receivers import TokenMissing, receiver_token
-from gitops_core.runtime.computing import on_account_of
-from gitops_core.runtime.conditions import REQUESTED_AT
-from gitops_core.runtime.informers import every_page, listed
+from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.routes import Receive
+from gitops_core.runtime.sharing.computing import on_account_of
+from gitops_core.runtime.watching.informers import every_page, listed
 from gitops_core.schema import from_manifest
 
 log = logging.getLogger(__name__)

@@ -18,18 +18,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from gitops_core.ports import Chance, Clock, Cluster, Compute, Git
-from gitops_core.runtime.computing import IN_PLACE
-from gitops_core.runtime.controlling import ControllerLoop, KindState, Surroundings, queries_of
-from gitops_core.runtime.events import EventRecorder
-from gitops_core.runtime.fencing import FencedCluster, FencedGit
-from gitops_core.runtime.informers import Informers, WatchedObjects
-from gitops_core.runtime.leading import Leadership, LeaseSettings
-from gitops_core.runtime.leave import Open
+from gitops_core.runtime.authority.fencing import FencedCluster, FencedGit
+from gitops_core.runtime.authority.leading import Leadership, LeaseSettings
+from gitops_core.runtime.authority.leave import Open
+from gitops_core.runtime.loop.controlling import ControllerLoop, KindState, Surroundings, queries_of
+from gitops_core.runtime.loop.events import EventRecorder
+from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Controller, Platform
-from gitops_core.runtime.statuses import StatusWriter
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.runtime.timers import Timers
+from gitops_core.runtime.watching.informers import Informers, WatchedObjects
 
 log = logging.getLogger(__name__)
 

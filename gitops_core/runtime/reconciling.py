@@ -13,10 +13,10 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Wire
 from gitops_core.ports import Chance, Clock, Cluster, Compute, Events, Git, Objects, PartialObject, Query, Statuses
-from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.permissions import Permission
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
+from gitops_core.runtime.sharing.computing import IN_PLACE
 
 R = TypeVar("R", bound=Resource)
 R_contra = TypeVar("R_contra", bound=Resource, contravariant=True)
@@ -128,7 +128,7 @@ class Controller(Generic[R]):
             The name "*" stands for all objects of that kind in that namespace, which may be "*" as well.
         watches: the kinds among the references whose changes wake.
         concurrency: how many objects of this kind are reconciled at the same time; one at a time for each object. Many,
-            because some wait for a peer that hangs; of one namespace never all (see shares.py).
+            because some wait for a peer that hangs; of one namespace never all (see sharing/shares.py).
         significant: (old, new) -> does this change of the object itself need a reconciliation? None for the default:
             its generation, its deletion, or its reconcile request changed.
         observed_labels: label selector of the objects that `Outcome.watch` names: only these are watched.

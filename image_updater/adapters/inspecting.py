@@ -31,7 +31,7 @@ from gitops_core.adapters.oci import FetchedManifest, OciRegistry
 from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable, RepositoryUnknown
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import DIGEST, Repository
-from gitops_core.runtime.remembered import Kept, Remembered
+from gitops_core.runtime.sharing.remembered import Kept, Remembered
 from image_updater.domain.registry.cosign import SignedClaim, read_bundle
 from image_updater.ports import Image
 

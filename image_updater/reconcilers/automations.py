@@ -14,9 +14,9 @@ import msgspec
 
 from gitops_core.errors import GitBusy, GitOpsError, Postponed, StalledError
 from gitops_core.meta import ObjectKey, seconds
-from gitops_core.runtime.places import Line, PlacesTaken
+from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
-from gitops_core.runtime.refusing import refuse_unsupported
+from gitops_core.runtime.sharing.places import Line, PlacesTaken
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus
 from image_updater.domain.files.inventory import (
     count_states,

@@ -19,7 +19,7 @@ from gitops_core.errors import ClusterError, Forbidden
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Clock, Cluster, Compute, Objects
 from gitops_core.recent import Recent
-from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from image_updater.api import ImageRepository
 from image_updater.domain.guards.vouching import (
     IMAGE,

@@ -11,9 +11,9 @@ from gitops_core.meta import Manifest, ObjectKey, ObjectRef
 from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.references import Repository
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute
-from gitops_core.runtime.credentials import SECRET
 from gitops_core.runtime.reconciling import Notice
-from gitops_core.runtime.registries import registry_access
+from gitops_core.runtime.remotes.credentials import SECRET
+from gitops_core.runtime.remotes.registries import registry_access
 from image_updater.api import ImageRef, ImageRepository
 from image_updater.domain.guards.verdicts import Facts, Need
 from image_updater.domain.guards.vouching import make_catalog_name

@@ -19,8 +19,8 @@ from gitops_core.api import GitRepository, Kustomization
 from gitops_core.errors import ImageInvalid, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, seconds
 from gitops_core.ports import Query
-from gitops_core.runtime.informers import listed_manifests
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
+from gitops_core.runtime.watching.informers import listed_manifests
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain.guards import workloads
 from image_updater.domain.guards.rollouts import Applied, Followed, observe, runs, write_overview

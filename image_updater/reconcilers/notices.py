@@ -6,7 +6,7 @@ Source: fluxcd/image-reflector-controller, notify(); fluxcd/image-automation-con
 from __future__ import annotations
 
 from gitops_core.meta import Resource
-from gitops_core.runtime.conditions import told
+from gitops_core.runtime.loop.conditions import told
 from gitops_core.runtime.reconciling import Notice
 
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 from gitops_core.errors import PathNotFound, RefNotFound
 from gitops_core.meta import ObjectKey, Revision, Tree
 from gitops_core.ports import CommitInfo, GitRemote
-from gitops_core.runtime.computing import READING
 from gitops_core.runtime.reconciling import Platform
+from gitops_core.runtime.sharing.computing import READING
 from image_updater.api import ImageRef, ImageUpdateAutomation, Reverted
 from image_updater.domain.files.inventory import Step, find_refused_values, keep_set_back
 from image_updater.domain.files.markers import SCREEN

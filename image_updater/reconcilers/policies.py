@@ -17,8 +17,8 @@ import msgspec
 from gitops_core.errors import GitOpsError, KindUnknown, StalledError, TransientError
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, seconds
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, Objects
-from gitops_core.runtime.computing import IN_PLACE
 from gitops_core.runtime.reconciling import Notice, Outcome
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from image_updater.api import AccessFrom, ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
 from image_updater.domain.guards.rules import Rules, collect_rules
 from image_updater.domain.guards.verdicts import Chosen, Facts, Need, Nothing, Request, decide

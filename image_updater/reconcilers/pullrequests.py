@@ -24,8 +24,8 @@ from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.references import Repository
 from gitops_core.oci.sites import is_same_forge
 from gitops_core.ports import Clock, Cluster, Compute, GitAccess, Objects
-from gitops_core.runtime.computing import IN_PLACE
-from gitops_core.runtime.credentials import git_access
+from gitops_core.runtime.remotes.credentials import git_access
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation
 from image_updater.domain.files.sightings import CommitPlan
 from image_updater.domain.forges.proposals import (

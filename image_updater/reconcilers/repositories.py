@@ -24,10 +24,10 @@ from gitops_core.oci.credentials import RegistryAccess
 from gitops_core.oci.references import Repository
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute
 from gitops_core.recent import Recent
-from gitops_core.runtime.computing import IN_PLACE
-from gitops_core.runtime.flights import Flights
 from gitops_core.runtime.reconciling import Outcome
-from gitops_core.runtime.registries import access_identity, registry_access
+from gitops_core.runtime.remotes.registries import access_identity, registry_access
+from gitops_core.runtime.sharing.computing import IN_PLACE
+from gitops_core.runtime.sharing.flights import Flights
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
 from image_updater.domain.guards.vouching import make_catalog_name, may_ask
 from image_updater.domain.registry.pushes import Push, select_since

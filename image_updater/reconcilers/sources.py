@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from gitops_core.api import GitReference, GitRepository
 from gitops_core.meta import ObjectKey, seconds
 from gitops_core.ports import GitAccess, GitRef, GitRemote, Objects
-from gitops_core.runtime.credentials import git_access
 from gitops_core.runtime.reconciling import Platform
+from gitops_core.runtime.remotes.credentials import git_access
 from image_updater.api import GitSpec, ImageUpdateAutomation
 from image_updater.errors import SourceInvalid, SourceMissing
 

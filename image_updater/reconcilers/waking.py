@@ -6,7 +6,7 @@ import contextlib
 
 from gitops_core.api import GitRepository
 from gitops_core.errors import ClusterError
-from gitops_core.runtime.conditions import REQUESTED_AT
+from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.reconciling import Platform
 from image_updater.domain.guards.vouching import is_same_repository
 from image_updater.reconcilers.sources import tracks

@@ -17,9 +17,9 @@ import msgspec
 from gitops_core.errors import GitAccessDenied, GitError, PushConflict, PushDenied, RefNotFound, SigningFailed
 from gitops_core.meta import ObjectKey, ObjectRef, Revision, Sensitive, seconds
 from gitops_core.ports import Commit, CommitInfo, GitRef, Signature, Signer
-from gitops_core.runtime.computing import READING
-from gitops_core.runtime.credentials import SECRET, decode_data
 from gitops_core.runtime.reconciling import Platform
+from gitops_core.runtime.remotes.credentials import SECRET, decode_data
+from gitops_core.runtime.sharing.computing import READING
 from image_updater.api import ImageUpdateAutomation, ImageUpdateAutomationStatus, Pushing, SigningKey
 from image_updater.domain.files.messages import write_message
 from image_updater.domain.files.targets import DeclaredTarget

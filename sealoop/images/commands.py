@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sealoop.clusters import Connection, connection_options, opened
-from sealoop.objects import run
+from sealoop.objects.commands import run
 
 _namespace = click.option(
     "-n", "--namespace", metavar="NAME", default="", help="Take the objects of this namespace only. Default: all."
@@ -88,9 +88,9 @@ def update(
     async def work() -> int:
         import os
 
-        from sealoop.files import manifests_in
         from sealoop.images import updating
         from sealoop.images.lending import Token
+        from sealoop.objects.files import manifests_in
 
         asked = updating.Once(
             manifests=manifests_in(files, recursive=recursive),
@@ -232,9 +232,9 @@ def lint(
     async def work() -> int:
         from dataclasses import replace
 
-        from sealoop.applying import tell_of_unchecked_rules
-        from sealoop.files import manifests_in
         from sealoop.images import linting
+        from sealoop.objects.applying import tell_of_unchecked_rules
+        from sealoop.objects.files import manifests_in
 
         if files:
             tell_of_unchecked_rules()
@@ -290,8 +290,8 @@ def import_(files: tuple[str, ...], recursive: bool, namespace: str, checkout: P
     """
     import yaml
 
-    from sealoop.files import manifests_in
     from sealoop.images.argo.translation import import_argo
+    from sealoop.objects.files import manifests_in
 
     imported = import_argo(manifests_in(files, recursive=recursive), namespace)
     for note in imported.notes:

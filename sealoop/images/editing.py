@@ -130,7 +130,7 @@ def read_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
 
     from image_updater.api import UpdateGuard
     from image_updater.domain.files.targets import DeclaredTarget
-    from sealoop.files import manifests_in
+    from sealoop.objects.files import manifests_in
 
     found: list[DeclaredTarget] = []
     for manifest in manifests_in(guards):

@@ -17,8 +17,8 @@ from gitops_core.api import GitRepository
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.oci.sites import get_host
 from gitops_core.ports import Cluster
-from gitops_core.runtime.credentials import SECRET
-from gitops_core.runtime.informers import listed
+from gitops_core.runtime.remotes.credentials import SECRET
+from gitops_core.runtime.watching.informers import listed
 from image_updater.api import ImageRepository, ImageUpdateAutomation
 from image_updater.reconcilers.sources import WRITE_SECRET, get_source_key
 

@@ -13,7 +13,7 @@ import msgspec
 
 from gitops_core.meta import Manifest, Resource
 from gitops_core.ports import Cluster
-from gitops_core.runtime.informers import listed
+from gitops_core.runtime.watching.informers import listed
 from gitops_core.schema import default, from_manifest, make_object_schema, validate
 from image_updater.api import KINDS, ImagePolicy, ImageRef, ImageRepository, UpdateGuard
 from image_updater.domain.files.doubts import find_near_misses

@@ -20,14 +20,14 @@ from gitops_core.errors import RegistryError, StalledError
 from gitops_core.meta import ObjectKey, Resource
 from gitops_core.oci.references import Repository
 from gitops_core.ports import Cluster
+from gitops_core.runtime.authority.fencing import FencedCluster, FencedGit
 from gitops_core.runtime.clock import SystemChance, SystemClock
-from gitops_core.runtime.fencing import FencedCluster, FencedGit
-from gitops_core.runtime.informers import Informers, WatchedObjects
+from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.reconciling import Platform
-from gitops_core.runtime.registries import registry_access
-from gitops_core.runtime.statuses import StatusWriter
+from gitops_core.runtime.remotes.registries import registry_access
+from gitops_core.runtime.watching.informers import Informers, WatchedObjects
 from image_updater.api import ImagePolicy, ImageRepository
 from image_updater.domain.guards.vouching import make_catalog_name
 from image_updater.domain.registry.references import parse_repository
@@ -36,7 +36,7 @@ from image_updater.domain.tags.listings import Listings
 from image_updater.errors import RepositoryNotReady
 from image_updater.reconcilers import ImagePolicyReconciler
 from image_updater.reconcilers.checkpoints import Checkpoints
-from sealoop.service import git_mirrors, opened_ports
+from sealoop.serving.service import git_mirrors, opened_ports
 from sealoop.wiring import Ports
 
 

@@ -17,14 +17,14 @@ from gitops_core.api import GitRepository
 from gitops_core.errors import GitOpsError, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster, Query
-from gitops_core.runtime.credentials import SECRET
-from gitops_core.runtime.informers import listed_manifests
-from gitops_core.runtime.registries import SERVICE_ACCOUNT
+from gitops_core.runtime.remotes.credentials import SECRET
+from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT
+from gitops_core.runtime.watching.informers import listed_manifests
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
 from image_updater.reconcilers.checkpoints import CONFIG_MAP, make_checkpoint_key
 from image_updater.reconcilers.pullrequests import SECRET as PULL_REQUEST_SECRET
 from image_updater.reconcilers.sources import WRITE_SECRET
-from sealoop.kinds import NAMESPACE
+from sealoop.objects.kinds import NAMESPACE
 
 SERVED: tuple[type[Resource], ...] = (GitRepository, *KINDS)
 

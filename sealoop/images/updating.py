@@ -27,20 +27,20 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster
 from gitops_core.runtime import process
 from gitops_core.runtime.clock import SystemChance, SystemClock
-from gitops_core.runtime.computing import Threads
-from gitops_core.runtime.conditions import REQUESTED_AT
-from gitops_core.runtime.informers import listed
+from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
+from gitops_core.runtime.sharing.computing import Threads
+from gitops_core.runtime.watching.informers import listed
 from gitops_core.schema import crd
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, MarkerReport, UpdateGuard
 from image_updater.domain.files.inventory import describe_place, select_noteworthy
-from sealoop.applying import prepare, tell_of_unchecked_rules
 from sealoop.clusters import Connection, opened
 from sealoop.images.lending import FIELD_MANAGER, Token, lend_logins, lend_token
 from sealoop.images.selecting import SERVED, select, select_in_cluster
-from sealoop.kinds import NAMESPACE
-from sealoop.service import git_mirrors, opened_ports
+from sealoop.objects.applying import prepare, tell_of_unchecked_rules
+from sealoop.objects.kinds import NAMESPACE
+from sealoop.serving.service import git_mirrors, opened_ports
 from sealoop.terminals import make_visible
 from sealoop.wiring import image_controllers
 

@@ -1,7 +1,7 @@
 """Providers of secrets, by the names that SecretStores give them."""
 
 from gitops_core.ports import Clock, Compute
-from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from secrets_sync.adapters.fake import FakeFactory
 from secrets_sync.adapters.vault import VaultFactory
 from secrets_sync.ports import ProviderFactories

@@ -8,9 +8,9 @@ import binascii
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Cluster
 from secrets_sync.api import CaProvider, SecretKeySelector
-from secrets_sync.domain.live import SECRET
-from secrets_sync.domain.openings import Reach
-from secrets_sync.domain.references import CONFIG_MAP
+from secrets_sync.domain.provider.openings import Reach
+from secrets_sync.domain.secret.live import SECRET
+from secrets_sync.domain.secret.references import CONFIG_MAP
 from secrets_sync.errors import StoreInvalid
 
 

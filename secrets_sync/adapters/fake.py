@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
 from secrets_sync.api import FakeProvider
-from secrets_sync.domain.openings import Opening
-from secrets_sync.domain.payload import Payload, SecretRef
-from secrets_sync.domain.reading import Absent
+from secrets_sync.domain.provider.openings import Opening
+from secrets_sync.domain.provider.payload import Payload, SecretRef
+from secrets_sync.domain.provider.reading import Absent
 from secrets_sync.errors import StoreInvalid
 from secrets_sync.ports import SecretProvider
 

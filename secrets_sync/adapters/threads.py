@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from gitops_core.runtime.places import Line, Place, Places, PlacesTaken
+from gitops_core.runtime.sharing.places import Line, Place, Places, PlacesTaken
 from secrets_sync.errors import NoAnswer, NoPlace
 
 T = TypeVar("T")

@@ -17,17 +17,17 @@ from urllib.parse import quote, urlsplit
 from gitops_core.adapters.http import Authorities
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Clock, Cluster, Compute
-from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from secrets_sync.adapters.credentials import certificates, credential
 from secrets_sync.adapters.threads import Threads, turn
 from secrets_sync.api import VaultAppRole, VaultProvider
-from secrets_sync.domain import gojson
-from secrets_sync.domain.extract import members_of
-from secrets_sync.domain.openings import Opening, Reach
-from secrets_sync.domain.payload import Payload, SecretRef
-from secrets_sync.domain.reading import Absent
-from secrets_sync.domain.vaultmounts import Place, denial_of, mount_of
-from secrets_sync.domain.vaultpaths import kv_path
+from secrets_sync.domain.provider import gojson
+from secrets_sync.domain.provider.extract import members_of
+from secrets_sync.domain.provider.openings import Opening, Reach
+from secrets_sync.domain.provider.payload import Payload, SecretRef
+from secrets_sync.domain.provider.reading import Absent
+from secrets_sync.domain.provider.vaultmounts import Place, denial_of, mount_of
+from secrets_sync.domain.provider.vaultpaths import kv_path
 from secrets_sync.errors import AccessDenied, NoAnswer, ProviderUnavailable, StoreInvalid, ValueUnusable
 from secrets_sync.ports import SecretProvider
 from secrets_sync.runtime.connections import Connections, Digests

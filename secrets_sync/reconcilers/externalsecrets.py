@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 from gitops_core.errors import AlreadyExists, ClusterError, Conflict, GitOpsError, NotFound, NotLeader
 from gitops_core.meta import ObjectKey
 from gitops_core.ports import Clock, Cluster, Compute, Objects
-from gitops_core.runtime.bounded import NamespaceBound
-from gitops_core.runtime.computing import IN_PLACE
+from gitops_core.runtime.authority.bounded import NamespaceBound
 from gitops_core.runtime.reconciling import Notice, Outcome
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from secrets_sync.api import ExternalSecret, SecretStore
-from secrets_sync.domain.acceptance import refuse_unsupported
-from secrets_sync.domain.live import LiveSecret
-from secrets_sync.domain.plan import Plan, Refuse, is_ours, plan_target
-from secrets_sync.domain.reading import Reading
-from secrets_sync.domain.reads import ReadPlan, plan_reads
-from secrets_sync.domain.refresh import is_due, is_edited, is_in_order
-from secrets_sync.domain.rendering import render
-from secrets_sync.domain.rivals import SHARING, rivals
-from secrets_sync.domain.succession import find_orphans, may_leave_orphans
+from secrets_sync.domain.provider.reading import Reading
+from secrets_sync.domain.provider.reads import ReadPlan, plan_reads
+from secrets_sync.domain.secret.acceptance import refuse_unsupported
+from secrets_sync.domain.secret.live import LiveSecret
+from secrets_sync.domain.secret.plan import Plan, Refuse, is_ours, plan_target
+from secrets_sync.domain.secret.refresh import is_due, is_edited, is_in_order
+from secrets_sync.domain.secret.rendering import render
+from secrets_sync.domain.secret.rivals import SHARING, rivals
+from secrets_sync.domain.secret.succession import find_orphans, may_leave_orphans
 from secrets_sync.errors import WriteFailed
 from secrets_sync.ports import ProviderFactories
 from secrets_sync.reconcilers.reading import Surroundings, read_provider

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import ObjectMeta, Sensitive
 from gitops_core.ports import Cluster, Compute, Objects, PartialObject, Query
-from gitops_core.runtime.informers import every_page
+from gitops_core.runtime.watching.informers import every_page
 from secrets_sync.api import ExternalSecret
-from secrets_sync.domain.extract import weight_of
-from secrets_sync.domain.hashing import created_by
-from secrets_sync.domain.live import CREATED_BY, SECRET, LiveSecret, weight_of_manifest
-from secrets_sync.domain.plan import target_of
-from secrets_sync.domain.reading import Absent, Reading
-from secrets_sync.domain.reads import ReadPlan
-from secrets_sync.domain.succession import is_contested, moves_away
+from secrets_sync.domain.provider.extract import weight_of
+from secrets_sync.domain.provider.reading import Absent, Reading
+from secrets_sync.domain.provider.reads import ReadPlan
+from secrets_sync.domain.secret.hashing import created_by
+from secrets_sync.domain.secret.live import CREATED_BY, SECRET, LiveSecret, weight_of_manifest
+from secrets_sync.domain.secret.plan import target_of
+from secrets_sync.domain.secret.succession import is_contested, moves_away
 from secrets_sync.ports import SecretProvider
 from secrets_sync.runtime.reads import Reads
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gitops_core.meta import ObjectKey
 from gitops_core.ports import Cluster, Objects
-from gitops_core.runtime.bounded import NamespaceBound
+from gitops_core.runtime.authority.bounded import NamespaceBound
 from secrets_sync.api import ExternalSecret, SecretStore
-from secrets_sync.domain.openings import opening_of, provider_of
+from secrets_sync.domain.provider.openings import opening_of, provider_of
 from secrets_sync.errors import StoreInvalid, StoreNotReady
 from secrets_sync.ports import ProviderFactories, SecretProvider
 

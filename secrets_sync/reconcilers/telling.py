@@ -12,10 +12,10 @@ from gitops_core.meta import Condition
 from gitops_core.runtime.reconciling import Notice, Outcome
 from secrets_sync.api import ExternalSecret, ExternalSecretStatus
 from secrets_sync.api.externalsecret import CONTESTED, TOOK_OVER, Binding
-from secrets_sync.domain.plan import DELETED, Delete, Keep, Plan, Refuse, Update, target_of
-from secrets_sync.domain.reading import Absent, Reading
-from secrets_sync.domain.reads import ReadPlan
-from secrets_sync.domain.refresh import is_edited, next_look, version_of
+from secrets_sync.domain.provider.reading import Absent, Reading
+from secrets_sync.domain.provider.reads import ReadPlan
+from secrets_sync.domain.secret.plan import DELETED, Delete, Keep, Plan, Refuse, Update, target_of
+from secrets_sync.domain.secret.refresh import is_edited, next_look, version_of
 from secrets_sync.errors import SecretNotFound, TargetImmutable, TargetTaken
 
 E_ = TypeVar("E_", bound=GitOpsError)

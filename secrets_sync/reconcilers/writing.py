@@ -9,11 +9,11 @@ from gitops_core.errors import ClusterError, NotFound
 from gitops_core.ports import Cluster
 from gitops_core.runtime.reconciling import Notice
 from secrets_sync.api import ExternalSecret
-from secrets_sync.domain.hashing import field_manager
-from secrets_sync.domain.live import LiveSecret
-from secrets_sync.domain.plan import DELETED, Create, Delete, Plan, Update, is_ours, released
-from secrets_sync.domain.refusals import cause_of
-from secrets_sync.domain.succession import Orphan
+from secrets_sync.domain.secret.hashing import field_manager
+from secrets_sync.domain.secret.live import LiveSecret
+from secrets_sync.domain.secret.plan import DELETED, Create, Delete, Plan, Update, is_ours, released
+from secrets_sync.domain.secret.refusals import cause_of
+from secrets_sync.domain.secret.succession import Orphan
 from secrets_sync.errors import WriteFailed
 
 

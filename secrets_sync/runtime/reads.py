@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 from gitops_core.errors import GitOpsError
 from gitops_core.recent import Recent
-from gitops_core.runtime.computing import Busy, TooCostly
-from gitops_core.runtime.flights import Flights
-from secrets_sync.domain.payload import Payload, SecretRef
-from secrets_sync.domain.reading import Absent
+from gitops_core.runtime.sharing.computing import Busy, TooCostly
+from gitops_core.runtime.sharing.flights import Flights
+from secrets_sync.domain.provider.payload import Payload, SecretRef
+from secrets_sync.domain.provider.reading import Absent
 from secrets_sync.errors import NoPlace
 from secrets_sync.ports import Answers, BatchReader, SecretProvider
 

@@ -17,8 +17,8 @@ from gitops_core.adapters.kubernetes import KubernetesCluster, KubernetesCluster
 from gitops_core.errors import Forbidden, NotLeader, StalledError
 from gitops_core.meta import Kind, ObjectKey, Sensitive
 from gitops_core.ports import Cluster, Query
-from gitops_core.runtime.computing import IN_PLACE
-from gitops_core.runtime.fencing import FencedClusters
+from gitops_core.runtime.authority.fencing import FencedClusters
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from tests.contracts.conftest import named, new_namespace
 from tests.contracts.test_cluster_watching import config_map
 from tests.servers.controlplane import ControlPlane

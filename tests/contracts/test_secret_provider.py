@@ -21,10 +21,10 @@ from gitops_core.schema import from_manifest
 from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import FakeFactory, VaultFactory
 from secrets_sync.api import RemoteRef, SecretStore
-from secrets_sync.domain.extract import map_of, value_of
-from secrets_sync.domain.openings import opening_of
-from secrets_sync.domain.payload import Payload, SecretRef
-from secrets_sync.domain.reading import Absent
+from secrets_sync.domain.provider.extract import map_of, value_of
+from secrets_sync.domain.provider.openings import opening_of
+from secrets_sync.domain.provider.payload import Payload, SecretRef
+from secrets_sync.domain.provider.reading import Absent
 from secrets_sync.ports import SecretProvider
 from tests.secrets_sync.world import fake, payload_at, payload_of, prepare, vault_store, vault_token
 from tests.servers.vault import VaultServer

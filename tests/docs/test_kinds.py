@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gitops_core.meta import Resource
-from sealoop.fields import write_page, write_table
+from sealoop.generating.fields import write_page, write_table
 from sealoop.wiring import KINDS
 from tests.servers.programs import ROOT
 

@@ -26,7 +26,7 @@ from gitops_core.schema import crd
 from secrets_sync.adapters import FakeFactory
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.component import controllers
-from secrets_sync.domain.live import SECRET
+from secrets_sync.domain.secret.live import SECRET
 from tests.gitops_core.runtime.world import EVENT, World
 from tests.servers.controlplane import ControlPlane, start_control_plane
 from tests.simulation.loop import virtually

@@ -21,10 +21,10 @@ from gitops_core.runtime.clock import SystemClock
 from gitops_core.schema import unsupported
 from secrets_sync.adapters.vault import VaultFactory
 from secrets_sync.api import DataEntry, DataFromEntry, RemoteRef
-from secrets_sync.domain.extract import map_of, value_of
-from secrets_sync.domain.hashing import created_by, data_hash, synced_version
-from secrets_sync.domain.openings import opening_of
-from secrets_sync.domain.payload import Payload
+from secrets_sync.domain.provider.extract import map_of, value_of
+from secrets_sync.domain.provider.openings import opening_of
+from secrets_sync.domain.provider.payload import Payload
+from secrets_sync.domain.secret.hashing import created_by, data_hash, synced_version
 from secrets_sync.ports import SecretProvider
 from tests.secrets_sync.world import payload_at, prepare, vault_store, vault_token
 from tests.servers.vault import VaultServer

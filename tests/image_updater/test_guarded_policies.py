@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 from gitops_core.api import GitRepository, Kustomization
 from gitops_core.errors import RegistryUnavailable
 from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.runtime.informers import Informers, WatchedObjects
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.watching.informers import Informers, WatchedObjects
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from sealoop.flags import normalize
 from sealoop.main import main
-from sealoop.objects import delete, get
+from sealoop.objects.commands import delete, get
 
 GET, DELETE = get.params, delete.params
 

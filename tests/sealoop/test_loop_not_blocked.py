@@ -31,19 +31,19 @@ from gitops_core.domain.sources.hooks import webhook_path
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource, Sensitive
 from gitops_core.ports import GitAccess
 from gitops_core.runtime.clock import SystemChance, SystemClock
-from gitops_core.runtime.computing import Threads
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.process import Health, Settings, run
+from gitops_core.runtime.sharing.computing import Threads
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.registry.cosign import SignedClaim
-from sealoop.hooks import receiving
+from sealoop.serving.hooks import receiving
 from sealoop.wiring import KINDS, Ports, controllers, routes
 from secrets_sync.adapters import provider_factories
 from secrets_sync.api import ExternalSecret, SecretStore
-from secrets_sync.domain.live import SECRET
+from secrets_sync.domain.secret.live import SECRET
 from tests.processes import children
 from tests.servers.git import BareRepository, file_place
 from tests.simulation.fakes.registry import FakeRegistry

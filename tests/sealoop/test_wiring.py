@@ -18,11 +18,11 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.oci import OciRegistry
 from gitops_core.meta import Resource
 from gitops_core.runtime.clock import SystemChance, SystemClock
-from gitops_core.runtime.events import EventRecorder
-from gitops_core.runtime.informers import Informers, WatchedObjects
+from gitops_core.runtime.loop.events import EventRecorder
+from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.reconciling import Controller, Platform
-from gitops_core.runtime.statuses import StatusWriter
+from gitops_core.runtime.watching.informers import Informers, WatchedObjects
 from gitops_core.schema import crd
 from gitops_core.schema.structural import join_markers
 from image_updater.adapters.catalog import SqliteCatalog

@@ -15,12 +15,12 @@ import pytest
 from gitops_core.errors import BadRequest, ClusterError, ClusterUnavailable, FieldFault, Forbidden, Invalid
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Query
-from gitops_core.runtime.forwarding import Request
+from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.reconciling import Controller, Platform
 from secrets_sync.adapters import FakeFactory, provider_factories
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.component import component, controllers
-from secrets_sync.domain.live import MANAGED, SECRET
+from secrets_sync.domain.secret.live import MANAGED, SECRET
 from secrets_sync.errors import AccessDenied, ProviderUnavailable
 from secrets_sync.ports import ProviderFactories
 from tests.gitops_core.runtime.world import EVENT, Send, World, kind_of

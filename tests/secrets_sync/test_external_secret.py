@@ -17,8 +17,8 @@ from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Outcome
 from secrets_sync.api import ExternalSecret, SecretStore
-from secrets_sync.domain.hashing import created_by
-from secrets_sync.domain.live import CREATED_BY, DATA_HASH, MANAGED, SECRET
+from secrets_sync.domain.secret.hashing import created_by
+from secrets_sync.domain.secret.live import CREATED_BY, DATA_HASH, MANAGED, SECRET
 from secrets_sync.errors import AccessDenied, ProviderUnavailable
 from tests.memories import remembering
 from tests.secrets_sync.world import NAMESPACE, World, external_secret, fake, is_stalled, prepare, put_secret

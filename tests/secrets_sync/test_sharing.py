@@ -16,11 +16,11 @@ from aiohttp import web
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster
-from gitops_core.runtime.bounded import NamespaceBound
+from gitops_core.runtime.authority.bounded import NamespaceBound
 from gitops_core.schema import from_manifest
 from secrets_sync.adapters import VaultFactory
 from secrets_sync.api import ExternalSecret, SecretStore
-from secrets_sync.domain.live import SECRET
+from secrets_sync.domain.secret.live import SECRET
 from secrets_sync.runtime.reads import Reads
 from tests.secrets_sync.world import (
     NAMESPACE,

@@ -14,13 +14,13 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
 from gitops_core.ports import Change
-from gitops_core.runtime.informers import listed
 from gitops_core.runtime.reconciling import Notice, Outcome, Teller
+from gitops_core.runtime.watching.informers import listed
 from gitops_core.schema import crd, from_manifest
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.component import TELLS_SECRETS, TELLS_STORES
-from secrets_sync.domain.live import SECRET
-from secrets_sync.domain.payload import Payload, SecretRef
+from secrets_sync.domain.provider.payload import Payload, SecretRef
+from secrets_sync.domain.secret.live import SECRET
 from secrets_sync.ports import ProviderFactories, SecretProvider
 from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler
 from secrets_sync.runtime.reads import Reads

@@ -26,7 +26,7 @@ from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
 from gitops_core.errors import RegistryUnavailable
 from gitops_core.runtime import process
-from gitops_core.runtime.leading import LeaseSettings
+from gitops_core.runtime.authority.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.errors import CatalogUnavailable

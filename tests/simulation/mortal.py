@@ -19,7 +19,7 @@ from typing import Any
 
 from gitops_core.errors import ClusterUnavailable, Forbidden, GitError, GitOpsError
 from gitops_core.ports import Clock
-from gitops_core.runtime.leave import check_again
+from gitops_core.runtime.authority.leave import check_again
 from image_updater.api import ImagePolicy, UpdateGuard
 
 Raised = Callable[[str], GitOpsError]

@@ -19,7 +19,7 @@ from gitops_core.meta import Manifest
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import Repository, parse_image
 from gitops_core.ports import Clock
-from gitops_core.runtime.forwarding import Forwarding, Request
+from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from image_updater.domain.tags.checkpoint import decode
 from image_updater.domain.tags.history import SeenTag
 from image_updater.ports import Image, SignedClaim

@@ -15,8 +15,8 @@ from gitops_core.api.fields import NamespacedReference
 from gitops_core.errors import Forbidden, NotLeader
 from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef
 from gitops_core.ports import Commit, GitRef, Signature
-from gitops_core.runtime.leading import LEASE
-from gitops_core.runtime.leave import behind
+from gitops_core.runtime.authority.leading import LEASE
+from gitops_core.runtime.authority.leave import behind
 from image_updater.api import ImagePolicy, ImagePolicyStatus, ImageRef, UpdateGuard
 from image_updater.api.images import ImagePolicySpec, PolicyChoice
 from image_updater.domain.registry.references import parse_repository

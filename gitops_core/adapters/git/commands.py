@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from gitops_core.errors import GitBusy, GitError
-from gitops_core.runtime.leave import check_again
-from gitops_core.runtime.places import Places, PlacesTaken
+from gitops_core.runtime.authority.leave import check_again
+from gitops_core.runtime.sharing.places import Places, PlacesTaken
 
 MOST_OUTPUT = 64 << 20  # ls-remote of a million refs
 MOST_COMPLAINT = 64 << 10

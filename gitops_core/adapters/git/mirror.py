@@ -28,8 +28,8 @@ from gitops_core.adapters.git.objects import GitObject, encode_loose, encode_pac
 from gitops_core.adapters.git.reading import Limits, MirrorTree, Readers, Shelf
 from gitops_core.errors import GitBusy, GitError
 from gitops_core.recent import Recent
-from gitops_core.runtime.flights import Flights
-from gitops_core.runtime.places import Line, PlacesTaken
+from gitops_core.runtime.sharing.flights import Flights
+from gitops_core.runtime.sharing.places import Line, PlacesTaken
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from gitops_core.runtime.places import Place, Places, PlacesTaken
+from gitops_core.runtime.sharing.places import Place, Places, PlacesTaken
 
 THREADS = 32
 """Names that one session looks up at the same time."""

@@ -3,7 +3,7 @@
 A session knows no proxy variables, no .netrc and no cookies (`trust_env=False` also makes a request three times
 cheaper); who needs a proxy resolves it once with `proxy_for` and passes it to each request. Sockets send keep-alive
 probes, so a peer that vanished is noticed within a minute, also by a connection that only listens. A request that
-writes asks for leave when its connection is there and nothing is left to wait for: see runtime/leave.py.
+writes asks for leave when its connection is there and nothing is left to wait for: see runtime/authority/leave.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 
 from gitops_core.adapters.http.lookups import Lookups
-from gitops_core.runtime.leave import check_again
+from gitops_core.runtime.authority.leave import check_again
 
 CHUNK = 256 * 1024
 LONGEST_RETRY_AFTER = 3600.0

@@ -30,7 +30,7 @@ from gitops_core.adapters.kubernetes.kubeconfig import (
 )
 from gitops_core.errors import ClusterUnavailable, Forbidden
 from gitops_core.meta import Sensitive
-from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.sharing.flights import Flights
 
 REREAD = 10.0
 EARLY = timedelta(seconds=60)

@@ -21,7 +21,7 @@ from gitops_core.adapters.kubernetes.transport import Answer, Request, Transport
 from gitops_core.errors import ClusterUnavailable, KindUnknown
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import ApiResource
-from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.sharing.flights import Flights
 
 T = TypeVar("T")
 

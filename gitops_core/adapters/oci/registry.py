@@ -28,8 +28,8 @@ from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryUnavailabl
 from gitops_core.oci.credentials import OPEN, RegistryAccess
 from gitops_core.oci.references import DIGEST, Repository
 from gitops_core.ports import Compute
-from gitops_core.runtime.computing import IN_PLACE
-from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.sharing.computing import IN_PLACE
+from gitops_core.runtime.sharing.flights import Flights
 
 PAGE = 1000
 FIRST = f"n={PAGE}"

@@ -26,7 +26,7 @@ from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import Credentials, RegistryAccess
 from gitops_core.oci.references import Repository
 from gitops_core.recent import Recent
-from gitops_core.runtime.flights import Flights
+from gitops_core.runtime.sharing.flights import Flights
 
 MOST_REMEMBERED = 8 << 20
 """Bytes of all tokens, and as many of all scopes."""

@@ -26,7 +26,7 @@ from gitops_core.oci.reaching import PROXY_SCHEMES
 from gitops_core.oci.references import Repository
 from gitops_core.oci.sites import get_host
 from gitops_core.recent import Recent
-from gitops_core.runtime.places import Places, PlacesTaken
+from gitops_core.runtime.sharing.places import Places, PlacesTaken
 
 LARGEST_ERROR = 64 << 10
 LARGEST_TOKEN = 1 << 20

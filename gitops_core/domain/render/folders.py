@@ -9,7 +9,7 @@ down has a kustomization file, that folder is built as a whole and takes part in
 
 A build may use files outside its folder, but never outside the repository: whatever a kustomization file names is found
 in the repository before kustomize sees it, and what is not there (an address on the network, a file of the machine) is
-refused. kustomize is given what was found, in documents that we wrote (domain/kustomizations.py).
+refused. kustomize is given what was found, in documents that we wrote (kustomizations.py).
 
 Source: fluxcd/pkg, kustomize (generator); kustomize, api/types/kustomization.go.
 """

@@ -16,7 +16,7 @@ from gitops_core.adapters.kubernetes.kubeconfig import find_endpoint
 from gitops_core.errors import BadRequest, ClusterError, ClusterUnavailable, Expired, Forbidden, Invalid, KindUnknown
 from gitops_core.meta import Kind, ObjectKey, ObjectMeta, ObjectRef, Resource, Sensitive, Wire
 from gitops_core.ports import PartialObject, Query, Unreadable
-from gitops_core.runtime.informers import every_page
+from gitops_core.runtime.watching.informers import every_page
 from tests.servers.controlplane import ControlPlane
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")

@@ -20,9 +20,9 @@ from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, Login, PluginLo
 from gitops_core.errors import NotLeader
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Cluster
+from gitops_core.runtime.authority.fencing import FencedCluster
+from gitops_core.runtime.authority.leading import Leadership, LeaseSettings
 from gitops_core.runtime.clock import SystemChance, SystemClock
-from gitops_core.runtime.fencing import FencedCluster
-from gitops_core.runtime.leading import Leadership, LeaseSettings
 from tests.servers.certificates import Authority
 
 LOGIN = StaticLogin(Sensitive("Bearer hunter2"))

@@ -17,8 +17,8 @@ from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin
 from gitops_core.errors import ClusterError, ClusterUnavailable, Expired, Invalid, KindUnknown, NotLeader
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Query, WatchEvent
-from gitops_core.runtime.fencing import FencedCluster
-from gitops_core.runtime.informers import every_page
+from gitops_core.runtime.authority.fencing import FencedCluster
+from gitops_core.runtime.watching.informers import every_page
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -23,7 +23,7 @@ from gitops_core.domain.render.manifests import read_output
 from gitops_core.errors import ManifestInvalid, PathNotFound, Postponed
 from gitops_core.meta import FixedTree, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Overlay
-from gitops_core.runtime.computing import on_account_of
+from gitops_core.runtime.sharing.computing import on_account_of
 
 PARTS: Mapping[str, str] = {
     "account.yaml": "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}\n",

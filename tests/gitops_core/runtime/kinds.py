@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from gitops_core.meta import Kind, Resource, Status, Wire
+from gitops_core.runtime.loop.tellers import FLUX, ExternalSecrets
 from gitops_core.runtime.reconciling import Teller
-from gitops_core.runtime.tellers import FLUX, ExternalSecrets
 from gitops_core.schema import UNSUPPORTED
 
 

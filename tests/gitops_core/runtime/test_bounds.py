@@ -12,8 +12,8 @@ import pytest
 from gitops_core.errors import NotLeader
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster, Commit, Query, Signature
-from gitops_core.runtime.bounded import NamespaceBound, OutsideNamespace
-from gitops_core.runtime.fencing import FencedCluster, FencedGit, FencedRemote
+from gitops_core.runtime.authority.bounded import NamespaceBound, OutsideNamespace
+from gitops_core.runtime.authority.fencing import FencedCluster, FencedGit, FencedRemote
 from tests.gitops_core.runtime.world import NoGit, World
 from tests.simulation.loop import in_virtual_time
 

@@ -14,9 +14,9 @@ from gitops_core.api.gitrepository import GitRepositoryStatus
 from gitops_core.errors import ClusterUnavailable, Invalid, NotLeader, TransientError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
-from gitops_core.runtime.forwarding import Forwarding, Request
-from gitops_core.runtime.leading import LEASE, Leadership
-from gitops_core.runtime.leave import check_again
+from gitops_core.runtime.authority.forwarding import Forwarding, Request
+from gitops_core.runtime.authority.leading import LEASE, Leadership
+from gitops_core.runtime.authority.leave import check_again
 from gitops_core.runtime.reconciling import Controller, Outcome, Platform, Watch, names
 from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary

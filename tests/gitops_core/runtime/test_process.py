@@ -11,9 +11,9 @@ from typing import Any
 from gitops_core.errors import Forbidden, StalledError, TransientError
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
-from gitops_core.runtime.controlling import ControllerLoop
-from gitops_core.runtime.fencing import FencedCluster
-from gitops_core.runtime.leave import Open
+from gitops_core.runtime.authority.fencing import FencedCluster
+from gitops_core.runtime.authority.leave import Open
+from gitops_core.runtime.loop.controlling import ControllerLoop
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform, Watch, names
 from tests.gitops_core.runtime.kinds import Gadget, Plain, Widget, WidgetStatus
 from tests.gitops_core.runtime.world import World, condition, controller, manifest, outcome, ref

@@ -9,11 +9,11 @@ import pytest
 
 from gitops_core.errors import ClusterUnavailable, Conflict, TransientError
 from gitops_core.meta import ObjectKey, ObjectRef
-from gitops_core.runtime.leading import LEASE, Leadership
-from gitops_core.runtime.queue import WorkQueue
+from gitops_core.runtime.authority.leading import LEASE, Leadership
+from gitops_core.runtime.loop.queue import WorkQueue
+from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.reconciling import Outcome, Platform
 from gitops_core.runtime.retry import delay_after
-from gitops_core.runtime.statuses import StatusWriter
 from gitops_core.runtime.timers import Timers
 from gitops_core.schema import from_manifest
 from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus

@@ -14,8 +14,8 @@ from gitops_core.adapters.kubernetes import KubernetesCluster
 from gitops_core.errors import KindUnknown, TransientError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Query
+from gitops_core.runtime.authority.leading import LEASE, LeaseSettings
 from gitops_core.runtime.clock import SystemChance, SystemClock
-from gitops_core.runtime.leading import LEASE, LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform

@@ -9,7 +9,7 @@ from typing import Any
 from gitops_core.meta import ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Outcome, Platform, Watch, names
-from sealoop.shards import Shard
+from sealoop.serving.shards import Shard
 from tests.gitops_core.runtime.kinds import Gadget, Widget
 from tests.gitops_core.runtime.world import World, controller, lease, manifest, outcome, ref
 from tests.simulation.loop import in_virtual_time

@@ -15,12 +15,12 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import ClusterUnavailable, Expired
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
 from gitops_core.ports import Cluster, Git, GitAccess, GitRemote, Page, Query, Signer, Trees, WatchEvent
-from gitops_core.runtime.forwarding import Forwarding, Request
-from gitops_core.runtime.leading import LeaseSettings
+from gitops_core.runtime.authority.forwarding import Forwarding, Request
+from gitops_core.runtime.authority.leading import LeaseSettings
+from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Outcome, Platform
-from gitops_core.runtime.tellers import FLUX
 from gitops_core.schema import crd
 from tests.gitops_core.runtime.kinds import TELLERS, Gadget, Plain, Widget, WidgetStatus
 from tests.simulation.loop import SeededChance, VirtualClock

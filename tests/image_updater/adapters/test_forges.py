@@ -17,7 +17,7 @@ from aiohttp import web
 from gitops_core.errors import GitOpsError, NotLeader, StalledError
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
-from gitops_core.runtime.leave import FENCE
+from gitops_core.runtime.authority.leave import FENCE
 from image_updater.adapters.forges import HttpForges
 from image_updater.adapters.forges.addresses import Endpoint, find_endpoint
 from image_updater.errors import ForgeDenied, ForgeUnavailable

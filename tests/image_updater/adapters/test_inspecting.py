@@ -18,8 +18,8 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.oci import OciRegistry
 from gitops_core.errors import ImageUnknown, ImageUnreadable, RegistryDenied, RegistryUnavailable
 from gitops_core.oci.references import Repository
-from gitops_core.runtime.computing import Threads
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.sharing.computing import Threads
 from image_updater.adapters.inspecting import (
     LARGEST_CONFIG,
     LONGEST_LABEL,

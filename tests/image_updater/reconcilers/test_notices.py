@@ -9,8 +9,8 @@ import pytest
 
 from gitops_core.api.fields import NamespacedReference
 from gitops_core.meta import ObjectMeta
+from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.reconciling import Outcome
-from gitops_core.runtime.tellers import FLUX
 from image_updater.api import ImagePolicy, ImagePolicySpec, ImagePolicyStatus
 from image_updater.api.images import PolicyChoice
 from image_updater.reconcilers.notices import make_ready_notices

@@ -16,9 +16,9 @@ from secrets_sync.adapters import VaultFactory
 from secrets_sync.adapters.threads import PATIENCE, PLACES
 from secrets_sync.api import SecretStore
 from secrets_sync.component import AT_ONCE, component, controllers
-from secrets_sync.domain.live import SECRET
-from secrets_sync.domain.openings import opening_of
-from secrets_sync.domain.payload import SecretRef
+from secrets_sync.domain.provider.openings import opening_of
+from secrets_sync.domain.provider.payload import SecretRef
+from secrets_sync.domain.secret.live import SECRET
 from secrets_sync.errors import NoAnswer, ProviderUnavailable
 from secrets_sync.ports import SecretProvider
 from tests.gitops_core.runtime.world import World

@@ -21,14 +21,14 @@ from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef
 from gitops_core.ports import Cluster
-from gitops_core.runtime.bounded import NamespaceBound, OutsideNamespace
+from gitops_core.runtime.authority.bounded import NamespaceBound, OutsideNamespace
 from secrets_sync.adapters import VaultFactory, bounded_http
 from secrets_sync.adapters.vault import Vault
 from secrets_sync.api import SecretStore, SecretStoreProvider
-from secrets_sync.domain.live import SECRET
-from secrets_sync.domain.openings import opening_of
-from secrets_sync.domain.payload import Payload, SecretRef
-from secrets_sync.domain.reading import Absent
+from secrets_sync.domain.provider.openings import opening_of
+from secrets_sync.domain.provider.payload import Payload, SecretRef
+from secrets_sync.domain.provider.reading import Absent
+from secrets_sync.domain.secret.live import SECRET
 from secrets_sync.errors import AccessDenied, ProviderUnavailable, StoreInvalid, ValueUnusable
 from tests.secrets_sync.world import (
     NAMESPACE,

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secrets_sync.domain import gjson, gojson
+from secrets_sync.domain import gjson
 from secrets_sync.domain.gjson.paths import matches
 from secrets_sync.domain.gjson.tokens import plain_number, quoted, string_of
+from secrets_sync.domain.provider import gojson
 
 PEOPLE = """{
   "name": {"first": "Tom", "last": "Anderson"},

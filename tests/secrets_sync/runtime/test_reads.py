@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Condition, Sensitive
-from gitops_core.runtime.computing import IN_PLACE, TooCostly
+from gitops_core.runtime.sharing.computing import IN_PLACE, TooCostly
 from secrets_sync.api import DataEntry, ExternalSecretSpec, ExternalSecretStatus, RemoteRef
-from secrets_sync.domain.payload import Payload, SecretRef
-from secrets_sync.domain.reading import Absent
-from secrets_sync.domain.reads import plan_reads
+from secrets_sync.domain.provider.payload import Payload, SecretRef
+from secrets_sync.domain.provider.reading import Absent
+from secrets_sync.domain.provider.reads import plan_reads
 from secrets_sync.errors import AccessDenied, NoPlace, ProviderUnavailable
 from secrets_sync.ports import Answers
 from secrets_sync.reconcilers.reading import read_provider

@@ -10,9 +10,9 @@ from typing import Any
 from gitops_core.errors import GitOpsError
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Cluster
-from secrets_sync.domain.openings import Opening
-from secrets_sync.domain.payload import Payload, SecretRef
-from secrets_sync.domain.reading import Absent
+from secrets_sync.domain.provider.openings import Opening
+from secrets_sync.domain.provider.payload import Payload, SecretRef
+from secrets_sync.domain.provider.reading import Absent
 from secrets_sync.ports import SecretProvider
 
 

@@ -24,7 +24,7 @@ from gitops_core.adapters.oci.logins.login import Login, SdkMissing
 from gitops_core.errors import CredentialsInvalid, StalledError
 from gitops_core.oci.credentials import Credentials
 from gitops_core.oci.references import Repository
-from gitops_core.runtime.remembered import Kept, Remembered
+from gitops_core.runtime.sharing.remembered import Kept, Remembered
 
 Provider = Literal["aws", "azure", "gcp"]
 PATIENCE = 45.0

@@ -19,8 +19,8 @@ from gitops_core.adapters.git.reading import Readers
 from gitops_core.errors import GitError, NotLeader, PushConflict, RefNotFound, TreeLost
 from gitops_core.meta import Revision
 from gitops_core.ports import GitRef
-from gitops_core.runtime.leave import FENCE
-from gitops_core.runtime.places import Places
+from gitops_core.runtime.authority.leave import FENCE
+from gitops_core.runtime.sharing.places import Places
 from sealoop.embedded.githttp import GitServer
 from tests.contracts.test_git import change
 from tests.processes import children

@@ -16,7 +16,7 @@ from aiohttp import web
 from gitops_core.adapters.http import open_session
 from gitops_core.adapters.http.lookups import THREADS, Lookups, find_addresses
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
-from gitops_core.runtime.computing import on_account_of
+from gitops_core.runtime.sharing.computing import on_account_of
 
 
 class NameServers:

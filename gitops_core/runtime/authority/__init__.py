@@ -1,0 +1,1 @@
+"""Who may write, and where: the Lease, leave for each write, and cluster handles that know both."""

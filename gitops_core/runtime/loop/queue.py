@@ -1,0 +1,139 @@
+"""The work queue: which object of one kind is looked at next.
+
+A key is in at most one of three places: waiting to be taken, taken by one worker, or due at a later time (and then it
+may be in one of the others as well). Adding a key that waits does nothing but raise its priority; adding one that is
+taken has it looked at once more afterwards.
+
+Namespaces take turns, and none has all the workers (see sharing/shares.py): what hangs holds up its own alone.
+
+Source: client-go, util/workqueue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from enum import IntEnum
+from typing import Generic, TypeVar
+
+from gitops_core.runtime.sharing.shares import Shares
+from gitops_core.runtime.timers import Timers
+
+K = TypeVar("K", bound=Hashable)
+
+# With changes arriving without end, periodic looks would starve; every so often one of them goes first.
+PATIENCE = 8
+
+
+class Priority(IntEnum):
+    """Why a key is looked at. Lower goes first."""
+
+    CHANGED = 0
+    PERIODIC = 1
+
+
+def nobodys(key: object) -> str:
+    return ""
+
+
+class WorkQueue(Generic[K]):
+    """
+    Args:
+        workers: how many take from it.
+        owner_of: the namespace that a key is of; "" for none.
+    """
+
+    def __init__(self, timers: Timers, workers: int = 1, owner_of: Callable[[K], str] = nobodys) -> None:
+        self._timers = timers
+        self._shares, self._owner_of = Shares(workers), owner_of
+        self._waiting: dict[K, Priority] = {}
+        self._lines: dict[Priority, OrderedDict[str, deque[K]]] = {priority: OrderedDict() for priority in Priority}
+        self._taken: set[K] = set()
+        self._again: dict[K, Priority] = {}
+        self._available = asyncio.Event()
+        self._changes_in_a_row = 0
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Return how many keys wait to be taken."""
+        return len(self._waiting)
+
+    def add(self, key: K, priority: Priority = Priority.CHANGED) -> None:
+        if key in self._taken:
+            self._again[key] = min(priority, self._again.get(key, priority))
+            return
+        present = self._waiting.get(key)
+        if present is None or priority < present:
+            self._waiting[key] = priority
+            self._lines[priority].setdefault(self._owner_of(key), deque()).append(key)
+            self._available.set()
+
+    def add_after(self, key: K, delay: float, priority: Priority = Priority.PERIODIC) -> None:
+        """Add `key` in `delay` seconds, instead of at the time that was set before."""
+        self._timers.schedule((id(self), key), delay, lambda: self.add(key, priority))
+
+    def forget(self, key: K) -> None:
+        """Drop `key` wherever it waits; a worker that has it keeps it, and it is not looked at again."""
+        self._timers.cancel((id(self), key))
+        self._waiting.pop(key, None)
+        self._again.pop(key, None)
+
+    def unschedule(self, key: K) -> None:
+        """Drop only what add_after() set."""
+        self._timers.cancel((id(self), key))
+
+    async def get(self) -> K | None:
+        """Return the next key, from now on taken until done() gives it back; None once the queue is closed."""
+        while not self._closed:
+            if (key := self._next()) is not None:
+                return key
+            self._available.clear()
+            await self._available.wait()
+        return None
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        self._closed = True
+        self._available.set()
+
+    def done(self, key: K) -> None:
+        self._taken.discard(key)
+        self._shares.give_back(self._owner_of(key))
+        if self._waiting:
+            self._available.set()  # for those that waited for their namespace's turn
+        if (priority := self._again.pop(key, None)) is not None:
+            self.add(key, priority)
+
+    def _next(self) -> K | None:
+        order = list(Priority)
+        if self._changes_in_a_row >= PATIENCE:
+            order.reverse()
+        for priority in order:
+            if (key := self._first(priority)) is None:
+                continue
+            self._changes_in_a_row = self._changes_in_a_row + 1 if priority is Priority.CHANGED else 0
+            del self._waiting[key]
+            self._taken.add(key)
+            self._shares.take(self._owner_of(key))
+            return key
+        return None
+
+    def _first(self, priority: Priority) -> K | None:
+        """Return the next key of the namespace that had its turn longest ago, of those that may have another worker."""
+        lines, empty = self._lines[priority], list[str]()
+        found = None
+        for owner, line in lines.items():
+            while line and self._waiting.get(line[0]) is not priority:  # promoted or forgotten since
+                line.popleft()
+            if not line:  # nothing waits
+                empty.append(owner)
+            elif not owner or self._shares.may_take(owner):  # it may have another worker
+                found = owner
+                break
+        for owner in empty:
+            del lines[owner]
+        if found is None:
+            return None
+        lines.move_to_end(found)
+        return lines[found].popleft()

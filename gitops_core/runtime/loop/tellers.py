@@ -1,0 +1,92 @@
+"""How the families of kinds tell their results; a Controller says to which its kind belongs.
+
+    Flux               Ready, Reconciling, Stalled, observedGeneration (in each condition too), lastHandledReconcileAt
+    External Secrets   Ready alone: their CRDs know nothing else
+
+Source: Flux, pkg/runtime/loop/conditions and pkg/runtime/reconcile; External Secrets, pkg/controllers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from gitops_core.meta import Resource, Status
+from gitops_core.runtime.loop.conditions import (
+    REQUESTED_AT,
+    base_after,
+    conditions_after,
+    is_final,
+    ready_of,
+    results_of,
+    status_of,
+)
+from gitops_core.runtime.reconciling import Outcome
+
+
+@dataclass(frozen=True)
+class Flux:
+    """Implements Teller.
+
+    The generation advances only when the object is ready or stalled: that is how `kubectl wait` and kstatus tell a
+    result of this generation from an older one.
+    """
+
+    def after(self, result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]) -> Status:
+        metadata, previous = wanted.metadata, status_of(wanted)
+        return msgspec.structs.replace(
+            base_after(result, wanted),
+            conditions=conditions_after(results_of(result), result, wanted, now, unsupported, metadata.generation),
+            observed_generation=metadata.generation if is_final(result) else previous.observed_generation,
+            last_handled_reconcile_at=metadata.annotations.get(REQUESTED_AT) or previous.last_handled_reconcile_at,
+        )
+
+    def is_settled(self, live: Resource) -> bool:
+        status, metadata = status_of(live), live.metadata
+        handled = metadata.annotations.get(REQUESTED_AT, "") in ("", status.last_handled_reconcile_at)
+        return isinstance(live.status, Status) and handled and status.observed_generation == metadata.generation
+
+    def state(self, live: Resource) -> str:
+        return ready_of(live)
+
+    def failure_event(self, reason: str) -> str:
+        return reason
+
+
+@dataclass(frozen=True)
+class ExternalSecrets:
+    """Implements Teller.
+
+    Attributes:
+        failure: the reason that every failure has in the condition; "" for the error's own.
+        event: the reason of every failure's Event; "" for the error's own.
+    """
+
+    failure: str = ""
+    event: str = ""
+
+    def after(self, result: Outcome | Exception, wanted: Resource, now: datetime, unsupported: Sequence[str]) -> Status:
+        ready, previous = results_of(result)[-1], status_of(wanted)
+        if self.failure and ready.status == "False":
+            ready = ready._replace(reason=self.failure)
+        return msgspec.structs.replace(
+            base_after(result, wanted),
+            conditions=conditions_after([ready], result, wanted, now, unsupported, None),
+            observed_generation=previous.observed_generation,
+            last_handled_reconcile_at=previous.last_handled_reconcile_at,
+        )
+
+    def is_settled(self, live: Resource) -> bool:
+        return ready_of(live) == "True"
+
+    def state(self, live: Resource) -> str:
+        return ready_of(live)
+
+    def failure_event(self, reason: str) -> str:
+        return self.event or reason
+
+
+FLUX = Flux()

@@ -1,0 +1,1 @@
+"""From the Secrets that an object names to how its remote is reached."""

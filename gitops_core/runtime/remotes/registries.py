@@ -1,0 +1,210 @@
+"""How an object says its registry is reached: the Secrets and the ServiceAccount that it names, together.
+
+    secretRef, serviceAccountName   one docker configuration; of entries that fit equally well, secretRef's
+    certSecretRef, proxySecretRef   whom to trust, which certificate to show, which way to go
+    provider                        not generic: the cloud's login instead of the first line
+
+Source: github.com/fluxcd/image-reflector-controller, internal/registry/options.go.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Literal, Protocol
+
+from gitops_core.api.fields import LocalReference
+from gitops_core.errors import CredentialsInvalid, StalledError
+from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectMeta, ObjectRef, Sensitive
+from gitops_core.oci.credentials import (
+    OPEN,
+    Credentials,
+    Entry,
+    RegistryAccess,
+    credentials_among,
+    entries_in,
+)
+from gitops_core.oci.reaching import ProxyUnsupported, Trust, proxy_in, trust_in
+from gitops_core.oci.references import Repository
+from gitops_core.ports import CloudLogins, Cluster, Compute, NoCloudLogins
+from gitops_core.runtime.remotes.credentials import SECRET, decode_data
+from gitops_core.runtime.sharing.computing import IN_PLACE
+
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount")
+CONFIG_KEYS = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
+MOST_PULL_SECRETS = 50
+ENTRY_WEIGHT = 20
+"""What an entry of a docker configuration counts that is compared with a repository."""
+TROUBLE = "failed to configure authentication options"
+
+_KEY = secrets.token_bytes(32)
+
+
+class Reach(Protocol):
+    """What Flux's kinds say of a registry in their spec, each in the same words."""
+
+    @property
+    def secret_ref(self) -> LocalReference | None: ...
+    @property
+    def cert_secret_ref(self) -> LocalReference | None: ...
+    @property
+    def proxy_secret_ref(self) -> LocalReference | None: ...
+    @property
+    def service_account_name(self) -> str: ...
+    @property
+    def provider(self) -> Literal["generic", "aws", "azure", "gcp"]: ...
+
+
+class InRegistry(Protocol):
+    """An object that is about something in a registry."""
+
+    @property
+    def metadata(self) -> ObjectMeta: ...
+    @property
+    def spec(self) -> Reach: ...
+
+
+async def registry_access(
+    cluster: Cluster,
+    wanted: InRegistry,
+    repository: Repository,
+    logins: CloudLogins | None = None,
+    compute: Compute = IN_PLACE,
+) -> RegistryAccess:
+    """Return how to reach `repository`, which is `wanted`'s, with everything that `wanted` names.
+
+    Raises:
+        CredentialsInvalid: an object that it names is missing, or is not what it should be.
+        StalledError: it asks for what cannot be.
+        ClusterError.
+    """
+    spec, namespace = wanted.spec, wanted.metadata.namespace
+    try:
+        proxy = (
+            await _proxy(cluster, ObjectKey(namespace, spec.proxy_secret_ref.name)) if spec.proxy_secret_ref else None
+        )
+        trust = (
+            await _trust(cluster, ObjectKey(namespace, spec.cert_secret_ref.name)) if spec.cert_secret_ref else Trust()
+        )
+        if spec.provider != "generic":
+            _refuse_impersonation(wanted)
+            credentials = await (logins or NoCloudLogins()).login(spec.provider, repository)
+        else:
+            credentials = await _credentials(cluster, wanted, repository, compute)
+    except ProxyUnsupported as error:
+        raise StalledError(f"{TROUBLE}: {error}", reason="AuthenticationFailed") from None
+    except (ValueError, CredentialsInvalid) as error:
+        raise CredentialsInvalid(f"{TROUBLE}: {error}") from None
+    return RegistryAccess(credentials, trust.ca, trust.certificate, trust.key, proxy)
+
+
+def access_identity(access: RegistryAccess) -> str:
+    """Return one text for equal accesses, as long as this process lives; "" for the one that proves nothing to anybody.
+
+    It is keyed with what only this process knows, so that nobody can try passwords on it.
+    """
+    if access == OPEN:
+        return ""
+    credentials = access.credentials
+    digest = blake2b(key=_KEY, digest_size=16)
+    values = (
+        credentials.password,
+        credentials.identity_token,
+        credentials.bearer_token,
+        access.client_key,
+        access.proxy,
+    )
+    parts = (
+        credentials.username.encode(),
+        access.ca,
+        access.client_certificate,
+        *(value.reveal() if value is not None else None for value in values),
+    )
+    for part in parts:
+        digest.update(b"-" if part is None else b"+" + blake2b(part, key=_KEY).digest())
+    return digest.hexdigest()
+
+
+def named_for_access(wanted: InRegistry) -> Iterator[ObjectRef]:
+    """Yield the objects that `wanted` names to reach its registry; "*" for those that a ServiceAccount names."""
+    spec, namespace = wanted.spec, wanted.metadata.namespace
+    for reference in (spec.secret_ref, spec.cert_secret_ref, spec.proxy_secret_ref):
+        if reference is not None:
+            yield ObjectRef(SECRET, ObjectKey(namespace, reference.name))
+    if spec.service_account_name:
+        yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, spec.service_account_name))
+        yield ObjectRef(SECRET, ObjectKey(namespace, "*"))
+
+
+def _refuse_impersonation(wanted: InRegistry) -> None:
+    if wanted.spec.service_account_name:
+        raise StalledError(
+            "spec.serviceAccountName with a cloud provider is not supported: leave it out, and give the identity to"
+            " this process's own ServiceAccount",
+            reason="FeatureGateDisabled",
+        )
+
+
+async def _credentials(cluster: Cluster, wanted: InRegistry, repository: Repository, compute: Compute) -> Credentials:
+    """Find the credentials for `repository` among those that `wanted` names. Raises ValueError."""
+    namespace, configs = wanted.metadata.namespace, list[tuple[Entry, ...]]()
+    if wanted.spec.secret_ref is not None:
+        key = ObjectKey(namespace, wanted.spec.secret_ref.name)
+        configs.append(await _entries(await _secret(cluster, key), key, compute))
+    if wanted.spec.service_account_name:
+        key = ObjectKey(namespace, wanted.spec.service_account_name)
+        account = await cluster.get(ObjectRef(SERVICE_ACCOUNT, key))
+        if account is None:
+            raise ValueError(f"serviceaccount '{key}' not found")
+        for name in _pull_secrets(account):
+            secret = ObjectKey(namespace, name)
+            manifest = await cluster.get(ObjectRef(SECRET, secret))
+            if manifest is not None:  # the kubelet passes over those that are missing, too
+                configs.append(await _entries(manifest, secret, compute))
+    return await compute.run(ENTRY_WEIGHT * sum(map(len, configs)), credentials_among, configs, repository)
+
+
+def _pull_secrets(account: Manifest) -> list[str]:
+    references = account.get("imagePullSecrets") or ()
+    names = [str(reference.get("name") or "") for reference in references]
+    return [name for name in dict.fromkeys(names) if name][:MOST_PULL_SECRETS]
+
+
+async def _entries(manifest: Manifest, key: ObjectKey, compute: Compute) -> tuple[Entry, ...]:
+    """Read the entries of a registry Secret, on the compute port. Raises ValueError."""
+    size = sum(len(value or "") for value in (manifest.get("data") or {}).values())
+    return await compute.run(size, _entries_in, manifest, key)
+
+
+def _entries_in(manifest: Manifest, key: ObjectKey) -> tuple[Entry, ...]:
+    """Read the entries of a registry Secret. Raises ValueError."""
+    field = CONFIG_KEYS.get(manifest.get("type") or "")
+    if field is None:
+        raise ValueError(f"secret '{key}' is not of type kubernetes.io/dockerconfigjson")
+    try:
+        return entries_in(_data(manifest, key).get(field, b""), bare=field == ".dockercfg")
+    except ValueError as error:
+        raise ValueError(f"secret '{key}': {error}") from None
+
+
+async def _trust(cluster: Cluster, key: ObjectKey) -> Trust:
+    return trust_in(_data(await _secret(cluster, key), key), str(key))
+
+
+async def _proxy(cluster: Cluster, key: ObjectKey) -> Sensitive:
+    return proxy_in(_data(await _secret(cluster, key), key), str(key))
+
+
+async def _secret(cluster: Cluster, key: ObjectKey) -> Manifest:
+    manifest = await cluster.get(ObjectRef(SECRET, key))
+    if manifest is None:
+        raise ValueError(f"secret '{key}' not found")
+    return manifest
+
+
+def _data(manifest: Manifest, key: ObjectKey) -> dict[str, bytes]:
+    try:
+        return decode_data(manifest)
+    except ValueError as error:
+        raise ValueError(f"secret '{key}': {error}") from None

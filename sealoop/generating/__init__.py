@@ -1,0 +1,1 @@
+"""`sealoop crds`, `rbac` and `fields`: files that are written from the code."""

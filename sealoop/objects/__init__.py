@@ -1,0 +1,1 @@
+"""`sealoop apply`, `get` and `delete`: kubectl's habits."""

@@ -1,0 +1,1 @@
+"""`sealoop run`: the service, and what it answers over HTTP."""
