@@ -69,16 +69,15 @@ async def test_a_held_bump_is_told_and_made_when_the_hold_ends() -> None:
     assert "unsettled" not in done["status"]
 
 
-def test_a_guard_that_lets_go_is_noticed_at_once() -> None:
-    async def scenario() -> float:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "guard", holds=[{"reason": "demo day"}])
-            await begun(world, interval="1h")
-            await world.put(UpdateGuard, "guard", holds=[])
-            return await committed(world, image_line("1.1.0"))
-
-    assert virtually(scenario()) < 5
+@in_virtual_time
+async def test_a_guard_that_lets_go_is_noticed_at_once() -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "guard", holds=[{"reason": "demo day"}])
+        await begun(world, interval="1h")
+        await world.put(UpdateGuard, "guard", holds=[])
+        result = await committed(world, image_line("1.1.0"))
+    assert result < 5
 
 
 @in_virtual_time
@@ -167,37 +166,35 @@ def test_a_revert_of_a_bump_that_was_never_reported_is_a_pin_too() -> None:
         ]
 
 
-def test_our_own_change_back_is_not_a_persons_refusal() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running(last=False):
-            await world.put(UpdateGuard, "guard", pins=[{"tag": "1.1.0"}])
-            await begun(world)
-            first = f"main@sha1:{(await world.repository.log())[-1]}"
-            await world.put(UpdateGuard, "guard", pins=[{"tag": "1.0.0"}])
-            await committed(world, image_line("1.0.0"))
-        await lose_status(world, first)
-        await world.repository.commit({"README.md": b"later\n"})
+@in_virtual_time
+async def test_our_own_change_back_is_not_a_persons_refusal() -> None:
+    world = World()
+    async with world.running(last=False):
         await world.put(UpdateGuard, "guard", pins=[{"tag": "1.1.0"}])
-        chosen = {"status": {"latestRef": {"name": IMAGE, "tag": "1.1.0"}}}
-        ref = ObjectRef(ImagePolicy.KIND, ObjectKey("default", "app"))
-        await world.cluster.patch(ref, chosen, field_manager="test", subresource="status")
-        async with world.running():
-            return await committed(world, image_line("1.1.0"))
+        await begun(world)
+        first = f"main@sha1:{(await world.repository.log())[-1]}"
+        await world.put(UpdateGuard, "guard", pins=[{"tag": "1.0.0"}])
+        await committed(world, image_line("1.0.0"))
+    await lose_status(world, first)
+    await world.repository.commit({"README.md": b"later\n"})
+    await world.put(UpdateGuard, "guard", pins=[{"tag": "1.1.0"}])
+    chosen = {"status": {"latestRef": {"name": IMAGE, "tag": "1.1.0"}}}
+    ref = ObjectRef(ImagePolicy.KIND, ObjectKey("default", "app"))
+    await world.cluster.patch(ref, chosen, field_manager="test", subresource="status")
+    async with world.running():
+        result = await committed(world, image_line("1.1.0"))
+    assert result < 60
 
-    assert virtually(scenario()) < 60
 
-
-def test_without_a_guard_a_revert_is_undone_as_the_original_does() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await begun(world)
-            await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
-            await world.clock.sleep(6 * 60)
-            return await world.head()
-
-    assert virtually(scenario())["app/web.yaml"] == image_line("1.1.0")
+@in_virtual_time
+async def test_without_a_guard_a_revert_is_undone_as_the_original_does() -> None:
+    world = World()
+    async with world.running():
+        await begun(world)
+        await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
+        await world.clock.sleep(6 * 60)
+        result = await world.head()
+    assert result["app/web.yaml"] == image_line("1.1.0")
 
 
 @in_virtual_time
@@ -247,22 +244,19 @@ async def test_a_file_that_cannot_be_read_is_reported_and_left_as_it_is() -> Non
     assert files["x.yaml"][1] == broken
 
 
-def test_a_quarantined_image_is_taken_back_although_everything_is_held() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await begun(world)
-            await world.put(UpdateGuard, "guard", holds=[{"reason": "weekend"}], rollback={})
-            entry = {"policy": "app", "tag": "1.1.0", "since": timestamp(world.clock.now()), "reason": "fails"}
-            entry["previousTag"] = "1.0.0"
-            ref = ObjectRef(UpdateGuard.KIND, ObjectKey("default", "guard"))
-            await world.cluster.patch(
-                ref, {"status": {"quarantine": [entry]}}, field_manager="test", subresource="status"
-            )
-            await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.0.0")
-            return await committed(world, image_line("1.0.0"))
-
-    assert virtually(scenario()) < 5
+@in_virtual_time
+async def test_a_quarantined_image_is_taken_back_although_everything_is_held() -> None:
+    world = World()
+    async with world.running():
+        await begun(world)
+        await world.put(UpdateGuard, "guard", holds=[{"reason": "weekend"}], rollback={})
+        entry = {"policy": "app", "tag": "1.1.0", "since": timestamp(world.clock.now()), "reason": "fails"}
+        entry["previousTag"] = "1.0.0"
+        ref = ObjectRef(UpdateGuard.KIND, ObjectKey("default", "guard"))
+        await world.cluster.patch(ref, {"status": {"quarantine": [entry]}}, field_manager="test", subresource="status")
+        await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.0.0")
+        result = await committed(world, image_line("1.0.0"))
+    assert result < 5
 
 
 states: st.SearchStrategy[State] = st.sampled_from(

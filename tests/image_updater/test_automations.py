@@ -72,47 +72,43 @@ async def test_a_new_tag_becomes_a_commit_like_the_originals() -> None:
     assert status["observedSourceRevision"] == f"main@sha1:{log[0]}"
 
 
-def test_a_cluster_without_update_guards_needs_none() -> None:
-    async def scenario() -> dict[str, str]:
-        world = World()
-        async with world.running(kinds=(GitRepository, ImageRepository, ImagePolicy, ImageUpdateAutomation)):
-            assert is_ready(await begun(world))
-            return await world.head()
-
-    assert virtually(scenario())["app/web.yaml"] == image_line("1.1.0")
-
-
-def test_the_next_tag_is_committed_without_waiting_for_an_interval() -> None:
-    async def scenario() -> float:
-        world = World()
-        async with world.running():
-            await begun(world)
-            world.fakes.push(IMAGE, "1.2.0")
-            await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.2.0")
-            before = world.clock.monotonic()
-            while (await world.head())["app/web.yaml"] != image_line("1.2.0"):
-                await world.clock.sleep(0.01)
-            return world.clock.monotonic() - before
-
-    assert virtually(scenario()) < 1
+@in_virtual_time
+async def test_a_cluster_without_update_guards_needs_none() -> None:
+    world = World()
+    async with world.running(kinds=(GitRepository, ImageRepository, ImagePolicy, ImageUpdateAutomation)):
+        assert is_ready(await begun(world))
+        result = await world.head()
+    assert result["app/web.yaml"] == image_line("1.1.0")
 
 
-def test_nothing_new_costs_one_question_and_nothing_else() -> None:
-    async def scenario() -> Counter[str]:
-        world = World()
-        deeds: Counter[str] = Counter()
+@in_virtual_time
+async def test_the_next_tag_is_committed_without_waiting_for_an_interval() -> None:
+    world = World()
+    async with world.running():
+        await begun(world)
+        world.fakes.push(IMAGE, "1.2.0")
+        await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.2.0")
+        before = world.clock.monotonic()
+        while (await world.head())["app/web.yaml"] != image_line("1.2.0"):
+            await world.clock.sleep(0.01)
+        result = world.clock.monotonic() - before
+    assert result < 1
 
-        async def count(deed: str, moment: str) -> None:
-            deeds[f"{deed} {moment}"] += 1
 
-        async with world.running():
-            await begun(world)
-            await world.clock.sleep(20)
-            world.git.fault = count
-            await world.clock.sleep(5 * 60)  # one interval
-        return deeds
+@in_virtual_time
+async def test_nothing_new_costs_one_question_and_nothing_else() -> None:
+    world = World()
+    deeds: Counter[str] = Counter()
 
-    assert virtually(scenario()) == {"resolve before": 1, "resolve after": 1}
+    async def count(deed: str, moment: str) -> None:
+        deeds[f"{deed} {moment}"] += 1
+
+    async with world.running():
+        await begun(world)
+        await world.clock.sleep(20)
+        world.git.fault = count
+        await world.clock.sleep(5 * 60)  # one interval
+    assert deeds == {"resolve before": 1, "resolve after": 1}
 
 
 @in_virtual_time
@@ -434,52 +430,49 @@ async def test_two_automations_of_one_branch_do_not_disturb_each_other() -> None
     assert sum(message.startswith("pushed commit") for message in events) == 1
 
 
-def test_somebody_elses_new_marker_is_found_by_the_next_look() -> None:
-    async def scenario() -> dict[str, str]:
-        world = World()
-        async with world.running():
-            await begun(world)
-            await world.repository.commit({"late.yaml": image_line("0.9.0").encode()})
-            await world.clock.sleep(6 * 60)
-            return await world.head()
-
-    assert virtually(scenario())["late.yaml"] == image_line("1.1.0")
-
-
-def test_a_policy_that_fails_now_still_counts_with_what_it_chose() -> None:
-    async def scenario() -> dict[str, str]:
-        world = World()
-        async with world.running():
-            await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
-            await chosen(world, "1.0.0", "1.1.0")
-            await world.policy(range_=">=9")
-            await world.until(ImagePolicy, "app", has_failed)
-            await world.until(ImageRepository, "app", is_ready)
-            await world.source()
-            await world.automation()
-            await world.until(ImageUpdateAutomation, "fleet", is_ready)
-            return await world.head()
-
-    assert virtually(scenario())["app/web.yaml"] == image_line("1.1.0")
+@in_virtual_time
+async def test_somebody_elses_new_marker_is_found_by_the_next_look() -> None:
+    world = World()
+    async with world.running():
+        await begun(world)
+        await world.repository.commit({"late.yaml": image_line("0.9.0").encode()})
+        await world.clock.sleep(6 * 60)
+        result = await world.head()
+    assert result["late.yaml"] == image_line("1.1.0")
 
 
-def test_pushes_are_counted_by_their_result() -> None:
-    async def scenario() -> dict[str, float | None]:
-        world = World()
-        troubles = ["race", "race", "away"]
+@in_virtual_time
+async def test_a_policy_that_fails_now_still_counts_with_what_it_chose() -> None:
+    world = World()
+    async with world.running():
+        await world.repository.commit({"app/web.yaml": image_line("1.0.0").encode()})
+        await chosen(world, "1.0.0", "1.1.0")
+        await world.policy(range_=">=9")
+        await world.until(ImagePolicy, "app", has_failed)
+        await world.until(ImageRepository, "app", is_ready)
+        await world.source()
+        await world.automation()
+        await world.until(ImageUpdateAutomation, "fleet", is_ready)
+        result = await world.head()
+    assert result["app/web.yaml"] == image_line("1.1.0")
 
-        async def trouble(deed: str, moment: str) -> None:
-            if (deed, moment) == ("push", "before") and troubles:
-                if troubles.pop(0) == "away":
-                    raise GitError("git push: the remote is away")
-                await world.repository.commit({f"other{len(troubles)}.txt": b"mine\n"})
 
-        async with world.running():
-            world.git.fault = trouble
-            await begun(world)
-            await world.until(ImageUpdateAutomation, "fleet", is_ready)
-            sample = world.metrics.registry.get_sample_value
-            results = ("Conflict", "GitOperationFailed", "Succeeded")
-            return {result: sample("sealoop_git_pushes_total", {"result": result}) for result in results}
+@in_virtual_time
+async def test_pushes_are_counted_by_their_result() -> None:
+    world = World()
+    troubles = ["race", "race", "away"]
 
-    assert virtually(scenario()) == {"Conflict": 2, "GitOperationFailed": 1, "Succeeded": 1}
+    async def trouble(deed: str, moment: str) -> None:
+        if (deed, moment) == ("push", "before") and troubles:
+            if troubles.pop(0) == "away":
+                raise GitError("git push: the remote is away")
+            await world.repository.commit({f"other{len(troubles)}.txt": b"mine\n"})
+
+    async with world.running():
+        world.git.fault = trouble
+        await begun(world)
+        await world.until(ImageUpdateAutomation, "fleet", is_ready)
+        sample = world.metrics.registry.get_sample_value
+        results = ("Conflict", "GitOperationFailed", "Succeeded")
+        result = {result: sample("sealoop_git_pushes_total", {"result": result}) for result in results}
+    assert result == {"Conflict": 2, "GitOperationFailed": 1, "Succeeded": 1}

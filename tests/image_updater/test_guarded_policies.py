@@ -22,7 +22,7 @@ from image_updater.reconcilers import ImagePolicyReconciler
 from tests.image_updater.test_guards import DEPLOYMENT, healthy, patch_status
 from tests.image_updater.world import IMAGE, URL, World, conditions, has_failed, is_ready
 from tests.simulation.fakes.registry import FakeRegistry
-from tests.simulation.loop import SeededChance, virtually
+from tests.simulation.loop import SeededChance, in_virtual_time
 
 
 def latest(manifest: Any) -> tuple[str, str]:
@@ -77,26 +77,24 @@ REFLECTIONS = [
 
 
 @pytest.mark.parametrize("row", REFLECTIONS, ids=[row.name for row in REFLECTIONS])
-def test_a_digest_is_reflected_as_the_original_does(row: Reflection) -> None:
+@in_virtual_time
+async def test_a_digest_is_reflected_as_the_original_does(row: Reflection) -> None:
     def spec(policy: str) -> dict[str, Any]:
         return {"digestReflectionPolicy": policy} | ({"interval": "10m"} if policy == "Always" else {})
 
-    async def scenario() -> tuple[Any, str, str]:
-        world = World()
-        async with world.running():
-            old = world.fakes.push(IMAGE, "1.0.0")
-            await world.scanned(insecure=True)  # the original cannot reflect digests there
-            await world.policy(**spec(row.before))
-            await world.until(ImagePolicy, "app", is_ready)
+    world = World()
+    async with world.running():
+        old = world.fakes.push(IMAGE, "1.0.0")
+        await world.scanned(insecure=True)  # the original cannot reflect digests there
+        await world.policy(**spec(row.before))
+        await world.until(ImagePolicy, "app", is_ready)
 
-            tag = "1.1.0" if row.tag_changes else "1.0.0"
-            now = world.fakes.push(IMAGE, tag) if row.tag_changes or row.moved else old
-            await world.policy(**spec(row.after))
-            await world.until(ImagePolicy, "app", lambda o: is_ready(o) and chose("1.0.0")(o))
-            await world.clock.sleep(700)
-            return await world.get(ImagePolicy, "app"), old, now
-
-    manifest, old, now = virtually(scenario())
+        tag = "1.1.0" if row.tag_changes else "1.0.0"
+        now = world.fakes.push(IMAGE, tag) if row.tag_changes or row.moved else old
+        await world.policy(**spec(row.after))
+        await world.until(ImagePolicy, "app", lambda o: is_ready(o) and chose("1.0.0")(o))
+        await world.clock.sleep(700)
+        manifest = await world.get(ImagePolicy, "app")
 
     tag = "1.1.0" if row.tag_changes else "1.0.0"
     digest = {"": "", "old": old, "now": now}[row.expected]
@@ -106,66 +104,61 @@ def test_a_digest_is_reflected_as_the_original_does(row: Reflection) -> None:
     )
 
 
-def test_without_digests_and_guards_a_registry_is_asked_for_tags_only() -> None:
-    async def scenario() -> int:
-        world = World()
-        async with world.running():
-            await world.scanned("1.0.0")
-            await world.policy()
-            await world.until(ImagePolicy, "app", is_ready)
-            return world.fakes.requests
+@in_virtual_time
+async def test_without_digests_and_guards_a_registry_is_asked_for_tags_only() -> None:
+    world = World()
+    async with world.running():
+        await world.scanned("1.0.0")
+        await world.policy()
+        await world.until(ImagePolicy, "app", is_ready)
+        result = world.fakes.requests
+    assert result == 1
 
-    assert virtually(scenario()) == 1
 
+@in_virtual_time
+async def test_a_digest_that_cannot_be_looked_up_keeps_what_was_chosen() -> None:
+    world = World()
+    async with world.running():
+        digest = world.fakes.push(IMAGE, "1.0.0")
+        await world.scanned()
+        await world.policy(digestReflectionPolicy="IfNotPresent")
+        await world.until(ImagePolicy, "app", is_ready)
 
-def test_a_digest_that_cannot_be_looked_up_keeps_what_was_chosen() -> None:
-    async def scenario() -> tuple[str, Any]:
-        world = World()
-        async with world.running():
-            digest = world.fakes.push(IMAGE, "1.0.0")
-            await world.scanned()
-            await world.policy(digestReflectionPolicy="IfNotPresent")
-            await world.until(ImagePolicy, "app", is_ready)
+        async def only_tags(deed: str) -> None:
+            if deed == "digest":
+                raise RegistryUnavailable("HEAD failed: away")
 
-            async def only_tags(deed: str) -> None:
-                if deed == "digest":
-                    raise RegistryUnavailable("HEAD failed: away")
-
-            world.fakes.fault = only_tags
-            world.fakes.push(IMAGE, "1.1.0")
-            await world.request_scan("app")
-            return digest, await world.until(ImagePolicy, "app", has_failed)
-
-    digest, manifest = virtually(scenario())
+        world.fakes.fault = only_tags
+        world.fakes.push(IMAGE, "1.1.0")
+        await world.request_scan("app")
+        manifest = await world.until(ImagePolicy, "app", has_failed)
 
     assert latest(manifest) == ("1.0.0", digest)
     assert message(manifest) == f"failed fetching digest of {IMAGE}:1.1.0: HEAD failed: away"
 
 
-def test_a_young_tag_waits_and_then_goes_out() -> None:
-    async def scenario() -> tuple[Any, Any, Any, float]:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "careful", minAge="2h")
-            await world.scanned("1.0.0")
-            await world.policy()
-            waiting = await world.until(ImagePolicy, "app", has_failed)
-            await world.clock.sleep(7500)
-            await world.until(ImagePolicy, "app", chose("1.0.0"))
-            world.fakes.push(IMAGE, "1.1.0")
-            await world.request_scan("app")
-            await world.clock.sleep(600)
-            young = await world.get(ImagePolicy, "app")
-            began = world.clock.monotonic()
-            await world.request_scan("app")
-            await world.clock.sleep(3000)
-            later = await world.get(ImagePolicy, "app")
-            await world.clock.sleep(3500)
-            await world.until(ImagePolicy, "app", chose("1.1.0"))
-            assert len([e for e in await world.events("ImagePolicy") if "resolved to 1.0.0" in e]) == 1
-            return waiting, young, later, world.clock.monotonic() - began
-
-    waiting, young, later, took = virtually(scenario())
+@in_virtual_time
+async def test_a_young_tag_waits_and_then_goes_out() -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "careful", minAge="2h")
+        await world.scanned("1.0.0")
+        await world.policy()
+        waiting = await world.until(ImagePolicy, "app", has_failed)
+        await world.clock.sleep(7500)
+        await world.until(ImagePolicy, "app", chose("1.0.0"))
+        world.fakes.push(IMAGE, "1.1.0")
+        await world.request_scan("app")
+        await world.clock.sleep(600)
+        young = await world.get(ImagePolicy, "app")
+        began = world.clock.monotonic()
+        await world.request_scan("app")
+        await world.clock.sleep(3000)
+        later = await world.get(ImagePolicy, "app")
+        await world.clock.sleep(3500)
+        await world.until(ImagePolicy, "app", chose("1.1.0"))
+        assert len([e for e in await world.events("ImagePolicy") if "resolved to 1.0.0" in e]) == 1
+        took = world.clock.monotonic() - began
 
     assert message(waiting).startswith("no candidate qualifies: 1.0.0 is too young until 2026-")
     assert latest(young)[0] == "1.0.0"
@@ -174,97 +167,90 @@ def test_a_young_tag_waits_and_then_goes_out() -> None:
     assert took < 7000
 
 
-def test_a_tag_that_moves_raises_an_alarm_and_is_young_again() -> None:
-    async def scenario() -> tuple[Any, list[str], str, str]:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "careful", minAge="1h")
-            await world.scanned("1.0.0", "1.1.0")
-            old = world.fakes.push(IMAGE, "1.1.0")
-            await world.policy()
-            await world.clock.sleep(4000)
-            await world.until(ImagePolicy, "app", chose("1.1.0"))
-            world.fakes.push(IMAGE, "0.0.1")
-            new = world.fakes.push(IMAGE, "1.1.0")
-            await world.until(ImagePolicy, "app", chose("1.0.0"))
-            return await world.get(ImagePolicy, "app"), await world.events("ImagePolicy"), old, new
-
-    manifest, events, old, new = virtually(scenario())
+@in_virtual_time
+async def test_a_tag_that_moves_raises_an_alarm_and_is_young_again() -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "careful", minAge="1h")
+        await world.scanned("1.0.0", "1.1.0")
+        old = world.fakes.push(IMAGE, "1.1.0")
+        await world.policy()
+        await world.clock.sleep(4000)
+        await world.until(ImagePolicy, "app", chose("1.1.0"))
+        world.fakes.push(IMAGE, "0.0.1")
+        new = world.fakes.push(IMAGE, "1.1.0")
+        await world.until(ImagePolicy, "app", chose("1.0.0"))
+        manifest, events = await world.get(ImagePolicy, "app"), await world.events("ImagePolicy")
 
     assert f"tag 1.1.0 of {IMAGE} names another image now: {old} -> {new}" in events
     assert "; 1.1.0 is too young until 2026-" in message(manifest)
 
 
 @pytest.mark.parametrize("refused_by", ["quarantine", "skip"])
-def test_a_digest_that_is_kept_is_judged_by_itself_and_not_by_what_its_tag_names_now(refused_by: str) -> None:
-    async def scenario() -> tuple[str, str, Any, Any]:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "loop", rollback={})
-            await world.scanned("1.0.0", "1.1.0")
-            await world.policy(digestReflectionPolicy="IfNotPresent")
-            chosen = await world.until(ImagePolicy, "app", chose("1.1.0"))
-            bad, good = latest(chosen)[1], world.fakes.push(IMAGE, "1.1.0", "mended")
-            await world.clock.sleep(700)
-            kept = await world.get(ImagePolicy, "app")
-            if refused_by == "skip":
-                await world.put(UpdateGuard, "loop", rollback={}, skips=[{"digest": bad}])
-            else:
-                record = {"policy": "app", "tag": "1.1.0", "digest": bad, "reason": "it crashed"}
-                before = {"previousTag": "1.0.0", "since": "2026-01-01T00:00:00Z"}
-                await quarantine(world, "loop", quarantine=[{**record, **before}])
-            await world.until(ImagePolicy, "app", chose("1.0.0"))
-            return bad, good, kept, await world.until(ImagePolicy, "app", chose("1.1.0"))
-
-    bad, good, kept, found = virtually(scenario())
+@in_virtual_time
+async def test_a_digest_that_is_kept_is_judged_by_itself_and_not_by_what_its_tag_names_now(refused_by: str) -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "loop", rollback={})
+        await world.scanned("1.0.0", "1.1.0")
+        await world.policy(digestReflectionPolicy="IfNotPresent")
+        chosen = await world.until(ImagePolicy, "app", chose("1.1.0"))
+        bad, good = latest(chosen)[1], world.fakes.push(IMAGE, "1.1.0", "mended")
+        await world.clock.sleep(700)
+        kept = await world.get(ImagePolicy, "app")
+        if refused_by == "skip":
+            await world.put(UpdateGuard, "loop", rollback={}, skips=[{"digest": bad}])
+        else:
+            record = {"policy": "app", "tag": "1.1.0", "digest": bad, "reason": "it crashed"}
+            before = {"previousTag": "1.0.0", "since": "2026-01-01T00:00:00Z"}
+            await quarantine(world, "loop", quarantine=[{**record, **before}])
+        await world.until(ImagePolicy, "app", chose("1.0.0"))
+        found = await world.until(ImagePolicy, "app", chose("1.1.0"))
 
     assert latest(kept) == ("1.1.0", bad)
     assert latest(found) == ("1.1.0", good)
 
 
-def test_a_tag_that_moves_while_it_is_asked_for_is_no_older_than_the_answer() -> None:
-    async def scenario() -> float:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "careful", minAge="1h")
-            await world.scanned("1.0.0")
-            await world.policy(digestReflectionPolicy="Always", interval="10m")
-            await world.clock.sleep(4000)
-            await world.until(ImagePolicy, "app", chose("1.0.0"))
-            moved: list[float] = []
+@in_virtual_time
+async def test_a_tag_that_moves_while_it_is_asked_for_is_no_older_than_the_answer() -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "careful", minAge="1h")
+        await world.scanned("1.0.0")
+        await world.policy(digestReflectionPolicy="Always", interval="10m")
+        await world.clock.sleep(4000)
+        await world.until(ImagePolicy, "app", chose("1.0.0"))
+        moved: list[float] = []
 
-            async def slow(deed: str) -> None:
-                if deed == "digest" and not moved:
-                    await world.clock.sleep(500)
-                    world.fakes.push(IMAGE, "1.0.0", "another")
-                    moved.append(world.clock.monotonic())
+        async def slow(deed: str) -> None:
+            if deed == "digest" and not moved:
+                await world.clock.sleep(500)
+                world.fakes.push(IMAGE, "1.0.0", "another")
+                moved.append(world.clock.monotonic())
 
-            world.fakes.fault = slow
-            await world.clock.sleep(1200)
-            new = await world.fakes.digest(parse_repository(IMAGE), "1.0.0")
-            await world.clock.sleep(2800)
-            await world.until(ImagePolicy, "app", lambda o: latest(o) == ("1.0.0", new))
-            return world.clock.monotonic() - moved[0]
+        world.fakes.fault = slow
+        await world.clock.sleep(1200)
+        new = await world.fakes.digest(parse_repository(IMAGE), "1.0.0")
+        await world.clock.sleep(2800)
+        await world.until(ImagePolicy, "app", lambda o: latest(o) == ("1.0.0", new))
+        result = world.clock.monotonic() - moved[0]
+    assert result >= 3600
 
-    assert virtually(scenario()) >= 3600
 
-
-def test_a_quarantined_image_is_taken_back_and_the_next_tag_goes_out() -> None:
-    async def scenario() -> tuple[Any, Any]:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "loop", rollback={})
-            await world.scanned("1.0.0", "1.1.0", "1.2.0")
-            await world.policy()
-            await world.until(ImagePolicy, "app", chose("1.2.0"))
-            record = {"policy": "app", "tag": "1.2.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
-            await quarantine(world, "loop", quarantine=[{**record, "previousTag": "1.0.0"}])
-            back = await world.until(ImagePolicy, "app", chose("1.0.0"))
-            world.fakes.push(IMAGE, "1.3.0")
-            await world.request_scan("app")
-            return back, await world.until(ImagePolicy, "app", chose("1.3.0"))
-
-    back, on = virtually(scenario())
+@in_virtual_time
+async def test_a_quarantined_image_is_taken_back_and_the_next_tag_goes_out() -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "loop", rollback={})
+        await world.scanned("1.0.0", "1.1.0", "1.2.0")
+        await world.policy()
+        await world.until(ImagePolicy, "app", chose("1.2.0"))
+        record = {"policy": "app", "tag": "1.2.0", "since": "2026-01-01T00:00:00Z", "reason": "it crashed"}
+        await quarantine(world, "loop", quarantine=[{**record, "previousTag": "1.0.0"}])
+        back = await world.until(ImagePolicy, "app", chose("1.0.0"))
+        world.fakes.push(IMAGE, "1.3.0")
+        await world.request_scan("app")
+        on = await world.until(ImagePolicy, "app", chose("1.3.0"))
 
     assert message(back) == (
         f"Latest image tag for {IMAGE} resolved to 1.0.0 (previously {IMAGE}:1.2.0); taken back to it; "
@@ -273,61 +259,54 @@ def test_a_quarantined_image_is_taken_back_and_the_next_tag_goes_out() -> None:
     assert latest(on) == ("1.3.0", "")
 
 
-def test_a_platform_that_is_missing_lets_the_next_tag_win() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "arm", platforms=["linux/amd64", "linux/arm64"])
-            digest = world.fakes.push(IMAGE, "1.0.0")
-            world.fakes.describe(IMAGE, digest, platforms=("linux/amd64", "linux/arm64"))
-            await world.scanned("1.1.0")
-            await world.policy()
-            return await world.until(ImagePolicy, "app", is_ready)
-
-    manifest = virtually(scenario())
+@in_virtual_time
+async def test_a_platform_that_is_missing_lets_the_next_tag_win() -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "arm", platforms=["linux/amd64", "linux/arm64"])
+        digest = world.fakes.push(IMAGE, "1.0.0")
+        world.fakes.describe(IMAGE, digest, platforms=("linux/amd64", "linux/arm64"))
+        await world.scanned("1.1.0")
+        await world.policy()
+        manifest = await world.until(ImagePolicy, "app", is_ready)
 
     assert message(manifest) == f"Latest image tag for {IMAGE} resolved to 1.0.0; 1.1.0 does not offer linux/arm64"
 
 
-def test_a_list_that_shrank_too_much_is_not_believed_until_a_person_says_so() -> None:
-    async def scenario() -> tuple[Any, Any]:
-        world = World()
-        async with world.running():
-            await world.put(UpdateGuard, "whole", maxShrink=20)
-            await world.scanned(*(f"1.{n}.0" for n in range(10)))
-            await world.policy()
-            await world.until(ImagePolicy, "app", chose("1.9.0"))
-            for n in range(5, 10):
-                world.fakes.remove(IMAGE, f"1.{n}.0")
-            shrunk = await world.until(ImagePolicy, "app", has_failed)
-            await annotate(world, "app", **{"sealoop.dev__believe-tags": "5"})
-            return shrunk, await world.until(ImagePolicy, "app", chose("1.4.0"))
-
-    shrunk, _ = virtually(scenario())
+@in_virtual_time
+async def test_a_list_that_shrank_too_much_is_not_believed_until_a_person_says_so() -> None:
+    world = World()
+    async with world.running():
+        await world.put(UpdateGuard, "whole", maxShrink=20)
+        await world.scanned(*(f"1.{n}.0" for n in range(10)))
+        await world.policy()
+        await world.until(ImagePolicy, "app", chose("1.9.0"))
+        for n in range(5, 10):
+            world.fakes.remove(IMAGE, f"1.{n}.0")
+        shrunk = await world.until(ImagePolicy, "app", has_failed)
+        await annotate(world, "app", **{"sealoop.dev__believe-tags": "5"})
+        await world.until(ImagePolicy, "app", chose("1.4.0"))
 
     ready = next(c for c in conditions(shrunk) if c["type"] == "Ready")
     assert (ready["reason"], latest(shrunk)[0]) == ("ListShrank", "1.9.0")
     assert ready["message"].startswith("5 of 10 known tags vanished from the listing, more than 20 % (maxShrink)")
 
 
-def test_a_pin_a_skip_and_labels_decide() -> None:
-    async def scenario() -> list[str]:
-        world = World()
-        said = []
-        async with world.running():
-            await world.put(UpdateGuard, "people", skips=[{"pattern": r"^1\.2", "reason": "broken"}])
-            await world.scanned("1.0.0", "1.1.0", "1.2.0")
-            await world.policy()
-            said.append(message(await world.until(ImagePolicy, "app", is_ready)))
-            await world.put(UpdateGuard, "people", pins=[{"tag": "1.0.0"}], skips=[])
-            said.append(message(await world.until(ImagePolicy, "app", chose("1.0.0"))))
-            await world.put(
-                UpdateGuard, "people", policySelector={"matchLabels": {"tier": "none"}}, pins=[{"tag": "1.0.0"}]
-            )
-            said.append(message(await world.until(ImagePolicy, "app", chose("1.2.0"))))
-        return said
-
-    said = virtually(scenario())
+@in_virtual_time
+async def test_a_pin_a_skip_and_labels_decide() -> None:
+    world = World()
+    said = []
+    async with world.running():
+        await world.put(UpdateGuard, "people", skips=[{"pattern": r"^1\.2", "reason": "broken"}])
+        await world.scanned("1.0.0", "1.1.0", "1.2.0")
+        await world.policy()
+        said.append(message(await world.until(ImagePolicy, "app", is_ready)))
+        await world.put(UpdateGuard, "people", pins=[{"tag": "1.0.0"}], skips=[])
+        said.append(message(await world.until(ImagePolicy, "app", chose("1.0.0"))))
+        await world.put(
+            UpdateGuard, "people", policySelector={"matchLabels": {"tier": "none"}}, pins=[{"tag": "1.0.0"}]
+        )
+        said.append(message(await world.until(ImagePolicy, "app", chose("1.2.0"))))
 
     assert said == [
         f"Latest image tag for {IMAGE} resolved to 1.1.0; 1.2.0 is skipped: broken",
@@ -389,94 +368,86 @@ async def two_namespaces(world: World) -> None:
 OPENED = {"namespaceSelectors": [{"matchLabels": {"name": "default"}}]}
 
 
-def test_production_follows_what_stage_has_proven() -> None:
-    async def scenario() -> tuple[Any, Any, Any]:
-        world = World()
-        async with world.running():
-            await two_namespaces(world)
-            closed = await world.until(ImagePolicy, "app", has_failed)
-            await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=OPENED)
-            await run_on_stage(world, "1.0.0")
-            await world.clock.sleep(900)
-            waiting = await world.get(ImagePolicy, "app")
-            await world.clock.sleep(2900)
-            return closed, waiting, await world.until(ImagePolicy, "app", chose("1.0.0"))
-
-    closed, waiting, promoted = virtually(scenario())
+@in_virtual_time
+async def test_production_follows_what_stage_has_proven() -> None:
+    world = World()
+    async with world.running():
+        await two_namespaces(world)
+        closed = await world.until(ImagePolicy, "app", has_failed)
+        await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=OPENED)
+        await run_on_stage(world, "1.0.0")
+        await world.clock.sleep(900)
+        waiting = await world.get(ImagePolicy, "app")
+        await world.clock.sleep(2900)
+        promoted = await world.until(ImagePolicy, "app", chose("1.0.0"))
 
     assert "no UpdateGuard of namespace 'stage' is open to namespace 'default' (accessFrom)" in message(closed)
     assert "1.0.0 is not promoted until 2026-" in message(waiting)
     assert "; 1.1.0 is not promoted: ImagePolicy stage/app was not seen healthy with it" in message(promoted)
 
 
-def test_an_image_that_went_down_was_deleted_or_set_back_on_stage_is_not_promoted() -> None:
-    async def scenario() -> list[str]:
-        world = World()
-        said = []
-        async with world.running():
-            await two_namespaces(world)
-            await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=OPENED)
-            await run_on_stage(world, "1.0.0")
-            await world.clock.sleep(1800)
-            await patch_status(world, STAGE, {"availableReplicas": 0, "readyReplicas": 0, "unavailableReplicas": 1})
-            await world.clock.sleep(2400)
-            said.append(message(await world.get(ImagePolicy, "app")))
-            await run_on_stage(world, "0.9.0")
-            await world.clock.sleep(60)
-            said.append(message(await world.get(ImagePolicy, "app")))
-            await run_on_stage(world, "1.0.0")
-            await world.clock.sleep(1800)
-            await world.cluster.delete(STAGE)
-            await world.clock.sleep(2400)
-            said.append(message(await world.get(ImagePolicy, "app")))
-        return said
-
-    down, set_back, deleted = virtually(scenario())
+@in_virtual_time
+async def test_an_image_that_went_down_was_deleted_or_set_back_on_stage_is_not_promoted() -> None:
+    world = World()
+    said = []
+    async with world.running():
+        await two_namespaces(world)
+        await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=OPENED)
+        await run_on_stage(world, "1.0.0")
+        await world.clock.sleep(1800)
+        await patch_status(world, STAGE, {"availableReplicas": 0, "readyReplicas": 0, "unavailableReplicas": 1})
+        await world.clock.sleep(2400)
+        said.append(message(await world.get(ImagePolicy, "app")))
+        await run_on_stage(world, "0.9.0")
+        await world.clock.sleep(60)
+        said.append(message(await world.get(ImagePolicy, "app")))
+        await run_on_stage(world, "1.0.0")
+        await world.clock.sleep(1800)
+        await world.cluster.delete(STAGE)
+        await world.clock.sleep(2400)
+        said.append(message(await world.get(ImagePolicy, "app")))
+    down, set_back, deleted = said
 
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is not healthy now" in down
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is set back" in set_back
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is gone" in deleted
 
 
-def test_a_workload_scaled_to_nothing_on_stage_proves_nothing() -> None:
-    async def scenario() -> list[str]:
-        world = World()
-        said = []
-        async with world.running():
-            await two_namespaces(world)
-            await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=OPENED)
-            await run_on_stage(world, "1.0.0", replicas=0)
-            await world.clock.sleep(7200)
-            said.append(message(await world.get(ImagePolicy, "app")))
-            await run_on_stage(world, "1.0.0")
-            await world.clock.sleep(1800)
-            await run_on_stage(world, "1.0.0", replicas=0)
-            await world.clock.sleep(2400)
-            said.append(message(await world.get(ImagePolicy, "app")))
-            await run_on_stage(world, "1.0.0")
-            await world.clock.sleep(2400)
-            said.append(message(await world.get(ImagePolicy, "app")))
-        return said
-
-    never, gone, again = virtually(scenario())
+@in_virtual_time
+async def test_a_workload_scaled_to_nothing_on_stage_proves_nothing() -> None:
+    world = World()
+    said = []
+    async with world.running():
+        await two_namespaces(world)
+        await world.put(UpdateGuard, "stage", namespace="stage", accessFrom=OPENED)
+        await run_on_stage(world, "1.0.0", replicas=0)
+        await world.clock.sleep(7200)
+        said.append(message(await world.get(ImagePolicy, "app")))
+        await run_on_stage(world, "1.0.0")
+        await world.clock.sleep(1800)
+        await run_on_stage(world, "1.0.0", replicas=0)
+        await world.clock.sleep(2400)
+        said.append(message(await world.get(ImagePolicy, "app")))
+        await run_on_stage(world, "1.0.0")
+        await world.clock.sleep(2400)
+        said.append(message(await world.get(ImagePolicy, "app")))
+    never, gone, again = said
 
     assert "1.0.0 is not promoted: ImagePolicy stage/app was not seen healthy with it" in never
     assert "1.0.0 is not promoted: with ImagePolicy stage/app it is gone" in gone
     assert "1.0.0 is not promoted until 2026-" in again
 
 
-def test_a_guard_that_cannot_be_read_lets_nothing_change() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.scanned("1.0.0")
-            await world.policy()
-            await world.until(ImagePolicy, "app", is_ready)
-            await world.put(UpdateGuard, "bad", skips=[{"pattern": "("}])
-            world.fakes.push(IMAGE, "1.1.0")
-            return await world.until(ImagePolicy, "app", has_failed)
-
-    manifest = virtually(scenario())
+@in_virtual_time
+async def test_a_guard_that_cannot_be_read_lets_nothing_change() -> None:
+    world = World()
+    async with world.running():
+        await world.scanned("1.0.0")
+        await world.policy()
+        await world.until(ImagePolicy, "app", is_ready)
+        await world.put(UpdateGuard, "bad", skips=[{"pattern": "("}])
+        world.fakes.push(IMAGE, "1.1.0")
+        manifest = await world.until(ImagePolicy, "app", has_failed)
 
     ready = next(c for c in conditions(manifest) if c["type"] == "Ready")
     assert (ready["reason"], latest(manifest)[0]) == ("InvalidGuard", "1.0.0")

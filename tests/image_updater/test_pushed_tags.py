@@ -14,7 +14,7 @@ from image_updater.domain.registry.webhooks import PushedTag
 from image_updater.reconcilers.pushes import Pushes
 from tests.image_updater.world import IMAGE, World, is_ready
 from tests.simulation.fakes.registry import FakeRegistry, no_fault
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time, virtually
 
 APP = ObjectKey("default", "app")
 FORGED = f"sha256:{'f' * 64}"
@@ -31,75 +31,68 @@ async def begun(world: World, **spec: Any) -> None:
     await world.until(ImagePolicy, "app", is_ready)
 
 
-def test_a_tag_that_the_registry_does_not_have_is_not_believed() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await begun(world)
-            await tell(world, "99.0.0", digest=FORGED)
-            await world.clock.sleep(60)
-            return await world.get(ImageRepository, "app"), await world.get(ImagePolicy, "app")
-
-    repository, policy = virtually(scenario())
+@in_virtual_time
+async def test_a_tag_that_the_registry_does_not_have_is_not_believed() -> None:
+    world = World()
+    async with world.running():
+        await begun(world)
+        await tell(world, "99.0.0", digest=FORGED)
+        await world.clock.sleep(60)
+        repository, policy = await world.get(ImageRepository, "app"), await world.get(ImagePolicy, "app")
 
     assert is_ready(repository)
     assert repository["status"]["lastScanResult"]["tagCount"] == 1
     assert policy["status"]["latestRef"]["tag"] == "1.0.0"
 
 
-def test_a_tag_names_what_the_registry_says() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await begun(world)
-            digest = world.fakes.push(IMAGE, "1.1.0")
-            await tell(world, "1.1.0", digest=FORGED)
-            policy = await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
-            return digest, policy, await world.events("ImagePolicy")
-
-    digest, policy, events = virtually(scenario())
+@in_virtual_time
+async def test_a_tag_names_what_the_registry_says() -> None:
+    world = World()
+    async with world.running():
+        await begun(world)
+        digest = world.fakes.push(IMAGE, "1.1.0")
+        await tell(world, "1.1.0", digest=FORGED)
+        policy = await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
+        events = await world.events("ImagePolicy")
 
     assert policy["status"]["latestRef"]["digest"] == digest
     assert not any("names another image now" in event for event in events)
 
 
-def test_many_forged_pushes_cost_few_requests_and_keep_no_true_one_out_for_longer_than_an_interval() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await begun(world)
-            before = world.fakes.requests
-            for number in range(30):
-                await tell(world, *(f"99.{number}.{patch}" for patch in range(10)))
-                await world.clock.sleep(0.5)
-            world.fakes.push(IMAGE, "1.1.0")
-            await tell(world, "1.1.0")
-            await world.clock.sleep(60)
-            asked = world.fakes.requests - before
-            await world.clock.sleep(4500)
-            return asked, await world.get(ImageRepository, "app")
-
-    asked, repository = virtually(scenario())
+@in_virtual_time
+async def test_many_forged_pushes_cost_few_requests_and_keep_no_true_one_out_for_longer_than_an_interval() -> None:
+    world = World()
+    async with world.running():
+        await begun(world)
+        before = world.fakes.requests
+        for number in range(30):
+            await tell(world, *(f"99.{number}.{patch}" for patch in range(10)))
+            await world.clock.sleep(0.5)
+        world.fakes.push(IMAGE, "1.1.0")
+        await tell(world, "1.1.0")
+        await world.clock.sleep(60)
+        asked = world.fakes.requests - before
+        await world.clock.sleep(4500)
+        repository = await world.get(ImageRepository, "app")
 
     assert asked <= 50
     assert repository["status"]["lastScanResult"]["latestTags"] == ["1.1.0", "1.0.0"]
 
 
-def test_a_push_is_asked_about_once() -> None:
-    async def scenario() -> int:
-        world = World()
-        async with world.running():
-            await begun(world)
-            world.fakes.push(IMAGE, "1.1.0")
-            await tell(world, "1.1.0", "99.0.0")
-            await world.clock.sleep(10)
-            before = world.fakes.requests
-            for suspend in (True, False) * 3:  # it is looked at again and again
-                await world.scanned(interval="1h", suspend=suspend)
-                await world.clock.sleep(5)
-            return world.fakes.requests - before
-
-    assert virtually(scenario()) == 0
+@in_virtual_time
+async def test_a_push_is_asked_about_once() -> None:
+    world = World()
+    async with world.running():
+        await begun(world)
+        world.fakes.push(IMAGE, "1.1.0")
+        await tell(world, "1.1.0", "99.0.0")
+        await world.clock.sleep(10)
+        before = world.fakes.requests
+        for suspend in (True, False) * 3:  # it is looked at again and again
+            await world.scanned(interval="1h", suspend=suspend)
+            await world.clock.sleep(5)
+        result = world.fakes.requests - before
+    assert result == 0
 
 
 class SlowToList(FakeRegistry):
@@ -113,21 +106,18 @@ class SlowToList(FakeRegistry):
         return found
 
 
-def test_a_push_during_a_listing_that_does_not_have_it_is_not_lost() -> None:
-    async def scenario() -> Any:
-        world = World()
-        world.fakes = fakes = SlowToList()
-        async with world.running():
-            await begun(world)
-            fakes.pause = 5.0
-            await world.clock.sleep(2)
-            await world.request_scan("app")
-            await world.clock.sleep(2)
-            fakes.push(IMAGE, "1.1.0")
-            await tell(world, "1.1.0")
-            return await world.until(ImageRepository, "app", lambda o: o["status"]["lastScanResult"]["tagCount"] == 2)
-
-    virtually(scenario())
+@in_virtual_time
+async def test_a_push_during_a_listing_that_does_not_have_it_is_not_lost() -> None:
+    world = World()
+    world.fakes = fakes = SlowToList()
+    async with world.running():
+        await begun(world)
+        fakes.pause = 5.0
+        await world.clock.sleep(2)
+        await world.request_scan("app")
+        await world.clock.sleep(2)
+        fakes.push(IMAGE, "1.1.0")
+        await tell(world, "1.1.0")
 
 
 def test_a_registry_that_is_away_or_denies_loses_no_push_and_believes_none() -> None:
@@ -166,25 +156,24 @@ def test_a_registry_that_is_away_or_denies_loses_no_push_and_believes_none() -> 
     assert there["status"]["lastScanResult"]["latestTags"] == ["1.1.0", "1.0.0"]
 
 
-def test_a_tag_that_was_told_of_is_as_old_as_what_the_registry_says_of_it() -> None:
-    async def scenario() -> float:
-        world = World()
-        async with world.running():
-            await begun(world)
-            await world.put(UpdateGuard, "careful", minAge="10m")
+@in_virtual_time
+async def test_a_tag_that_was_told_of_is_as_old_as_what_the_registry_says_of_it() -> None:
+    world = World()
+    async with world.running():
+        await begun(world)
+        await world.put(UpdateGuard, "careful", minAge="10m")
 
-            async def away(deed: str) -> None:
-                if deed == "digest":
-                    raise RegistryUnavailable("HEAD failed: away")
+        async def away(deed: str) -> None:
+            if deed == "digest":
+                raise RegistryUnavailable("HEAD failed: away")
 
-            world.fakes.fault = away
-            world.fakes.push(IMAGE, "1.1.0")
-            await tell(world, "1.1.0")
-            await world.clock.sleep(400)
-            world.fakes.push(IMAGE, "1.1.0", "another")  # nobody told of it
-            world.fakes.fault, moved = no_fault, world.clock.monotonic()
-            await world.clock.sleep(500)
-            await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
-            return world.clock.monotonic() - moved
-
-    assert virtually(scenario()) >= 600
+        world.fakes.fault = away
+        world.fakes.push(IMAGE, "1.1.0")
+        await tell(world, "1.1.0")
+        await world.clock.sleep(400)
+        world.fakes.push(IMAGE, "1.1.0", "another")  # nobody told of it
+        world.fakes.fault, moved = no_fault, world.clock.monotonic()
+        await world.clock.sleep(500)
+        await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
+        result = world.clock.monotonic() - moved
+    assert result >= 600

@@ -20,7 +20,7 @@ from sealoop.embedded.registry import RegistryServer
 from tests.image_updater.world import IMAGE, World, conditions, has_failed, is_ready
 from tests.servers.registry import hostile_registry
 from tests.simulation.fakes.registry import no_fault
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 GOLDEN = Path(__file__).parents[1] / "golden/data/flux"
 SEEN: dict[str, Any] = yaml.safe_load((GOLDEN / "f-image.yaml").read_text())
@@ -74,7 +74,8 @@ async def test_a_repository_says_what_the_original_said() -> None:
     assert found["app"]["metadata"]["finalizers"] == ["finalizers.fluxcd.io"]
 
 
-def test_a_policy_says_what_the_original_said() -> None:
+@in_virtual_time
+async def test_a_policy_says_what_the_original_said() -> None:
     policies: dict[str, dict[str, Any]] = {
         "app": {},
         "nomatch": {"policy": {"semver": {"range": ">=5.0"}}},
@@ -87,21 +88,18 @@ def test_a_policy_says_what_the_original_said() -> None:
         "twopart": {"imageRepositoryRef": {"name": "twopart"}},
     }
 
-    async def scenario() -> dict[str, Any]:
-        world = World()
-        async with world.running():
-            await world.scanned("1.0.0", "1.1.0")
-            await world.scanned("1.0", "1.10", name="twopart", image="registry.example.com/apps/twopart")
-            await world.scanned("x", name="empty", image="registry.example.com/apps/empty")
-            world.fakes.remove("registry.example.com/apps/empty", "x")
-            await world.put(ImageRepository, "missing", image="registry.example.com/apps/none", interval="1m")
-            await world.until(ImageRepository, "twopart", is_ready)
-            for name, spec in policies.items():
-                await world.policy(name, **{"imageRepositoryRef": {"name": "app"}, **spec})
-            await world.clock.sleep(1)
-            return {name: await world.get(ImagePolicy, name) for name in policies}
-
-    found = virtually(scenario())
+    world = World()
+    async with world.running():
+        await world.scanned("1.0.0", "1.1.0")
+        await world.scanned("1.0", "1.10", name="twopart", image="registry.example.com/apps/twopart")
+        await world.scanned("x", name="empty", image="registry.example.com/apps/empty")
+        world.fakes.remove("registry.example.com/apps/empty", "x")
+        await world.put(ImageRepository, "missing", image="registry.example.com/apps/none", interval="1m")
+        await world.until(ImageRepository, "twopart", is_ready)
+        for name, spec in policies.items():
+            await world.policy(name, **{"imageRepositoryRef": {"name": "app"}, **spec})
+        await world.clock.sleep(1)
+        found = {name: await world.get(ImagePolicy, name) for name in policies}
 
     for name, manifest in found.items():
         said = yaml.safe_dump(conditions(manifest)).replace("registry.example.com", RECORDED_HOST)
@@ -111,55 +109,50 @@ def test_a_policy_says_what_the_original_said() -> None:
     assert without_times(status) == without_times(status_of("f-imagepolicy-app.yaml"))
 
 
-def test_a_new_tag_reaches_the_policy_by_the_next_scan() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.scanned("1.0.0")
-            await world.policy()
-            await world.until(ImagePolicy, "app", is_ready)
+@in_virtual_time
+async def test_a_new_tag_reaches_the_policy_by_the_next_scan() -> None:
+    world = World()
+    async with world.running():
+        await world.scanned("1.0.0")
+        await world.policy()
+        await world.until(ImagePolicy, "app", is_ready)
 
-            world.fakes.push(IMAGE, "1.1.0")
-
-            return await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
-
-    status = virtually(scenario())["status"]
+        world.fakes.push(IMAGE, "1.1.0")
+        result = await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
+    status = result["status"]
 
     assert status["observedPreviousRef"] == {"name": IMAGE, "tag": "1.0.0"}
     ready = status["conditions"][0]["message"]
     assert ready == f"Latest image tag for {IMAGE} resolved to 1.1.0 (previously {IMAGE}:1.0.0)"
 
 
-def test_a_lost_catalog_is_filled_again_and_no_policy_flaps() -> None:
+@in_virtual_time
+async def test_a_lost_catalog_is_filled_again_and_no_policy_flaps() -> None:
     """A restart on an empty disk: the repository's status is as it was, so its listing wakes nobody."""
 
-    async def scenario() -> tuple[list[Any], list[Any], Any]:
-        world = World()
-        seen: list[Any] = []
-        async with world.running(last=False):
-            await world.scanned("1.0.0", interval="1h")
-            await world.until(ImageRepository, "app", is_ready)
-            await world.policy()
-            await world.policy("none", range_=">=5", imageRepositoryRef={"name": "app"})
-            await world.until(ImagePolicy, "app", is_ready)
-            await world.until(ImagePolicy, "none", has_failed)
-            before = [await world.get(ImagePolicy, name) for name in ("app", "none")]
-            told = set(await world.events("ImagePolicy"))
+    world = World()
+    seen: list[Any] = []
+    async with world.running(last=False):
+        await world.scanned("1.0.0", interval="1h")
+        await world.until(ImageRepository, "app", is_ready)
+        await world.policy()
+        await world.policy("none", range_=">=5", imageRepositoryRef={"name": "app"})
+        await world.until(ImagePolicy, "app", is_ready)
+        await world.until(ImagePolicy, "none", has_failed)
+        before = [await world.get(ImagePolicy, name) for name in ("app", "none")]
+        told = set(await world.events("ImagePolicy"))
+    await world.clock.sleep(10)
+    requests = world.fakes.requests
+    watching = asyncio.create_task(_watched(world, seen))
+    async with world.running():
         await world.clock.sleep(10)
-        requests = world.fakes.requests
-        watching = asyncio.create_task(_watched(world, seen))
-        async with world.running():
-            await world.clock.sleep(10)
-            assert world.fakes.requests == requests + 1
-            after = [await world.get(ImagePolicy, name) for name in ("app", "none")]
-            assert set(await world.events("ImagePolicy")) == told
-            world.fakes.push(IMAGE, "1.1.0")
-            await world.request_scan("app")
-            await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
-            watching.cancel()
-        return before, after, seen
-
-    before, after, seen = virtually(scenario())
+        assert world.fakes.requests == requests + 1
+        after = [await world.get(ImagePolicy, name) for name in ("app", "none")]
+        assert set(await world.events("ImagePolicy")) == told
+        world.fakes.push(IMAGE, "1.1.0")
+        await world.request_scan("app")
+        await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
+        watching.cancel()
 
     assert [conditions(policy) for policy in after] == [conditions(policy) for policy in before]
     assert [policy["status"].get("latestRef") for policy in after] == [{"name": IMAGE, "tag": "1.0.0"}, None]
@@ -178,115 +171,106 @@ async def _watched(world: World, seen: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("is_away", [False, True])
-def test_a_leader_chooses_nothing_from_before_another_led(is_away: bool) -> None:
-    async def scenario() -> tuple[set[Any], set[Any], Any]:
-        world, chosen, counted = World(), set(), set()
+@in_virtual_time
+async def test_a_leader_chooses_nothing_from_before_another_led(is_away: bool) -> None:
+    world, chosen, counted = World(), set(), set()
 
-        async def away(deed: str) -> None:
-            raise RegistryUnavailable("GET failed: away")
+    async def away(deed: str) -> None:
+        raise RegistryUnavailable("GET failed: away")
 
-        async def watch(seconds: int) -> None:
-            for _ in range(seconds):
-                chosen.add((await world.get(ImagePolicy, "app"))["status"]["latestRef"]["tag"])
-                counted.add((await world.get(ImageRepository, "app"))["status"]["lastScanResult"]["tagCount"])
-                await world.clock.sleep(1)
+    async def watch(seconds: int) -> None:
+        for _ in range(seconds):
+            chosen.add((await world.get(ImagePolicy, "app"))["status"]["latestRef"]["tag"])
+            counted.add((await world.get(ImageRepository, "app"))["status"]["lastScanResult"]["tagCount"])
+            await world.clock.sleep(1)
 
-        with closing(SqliteCatalog.open(None)) as ours:
-            async with world.running(catalog=ours, last=False):
-                await world.scanned("1.0.0", interval="1h")
-                await world.policy()
-                await world.until(ImagePolicy, "app", is_ready)
-            async with world.running(last=False):
-                await world.until(ImageRepository, "app", is_ready)
-                await world.clock.sleep(60)
-                world.fakes.push(IMAGE, "1.1.0")
-                await world.request_scan("app")
-                await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
-            async with world.running(catalog=ours):
-                world.fakes.fault = away if is_away else no_fault
-                await watch(60)
-                world.fakes.fault = no_fault
-                await watch(120)
-                return chosen, counted, await ours.tags(f"{IMAGE} for default")
-
-    chosen, counted, tags = virtually(scenario())
+    with closing(SqliteCatalog.open(None)) as ours:
+        async with world.running(catalog=ours, last=False):
+            await world.scanned("1.0.0", interval="1h")
+            await world.policy()
+            await world.until(ImagePolicy, "app", is_ready)
+        async with world.running(last=False):
+            await world.until(ImageRepository, "app", is_ready)
+            await world.clock.sleep(60)
+            world.fakes.push(IMAGE, "1.1.0")
+            await world.request_scan("app")
+            await world.until(ImagePolicy, "app", lambda o: o["status"]["latestRef"]["tag"] == "1.1.0")
+        async with world.running(catalog=ours):
+            world.fakes.fault = away if is_away else no_fault
+            await watch(60)
+            world.fakes.fault = no_fault
+            await watch(120)
+            tags = await ours.tags(f"{IMAGE} for default")
 
     assert chosen == {"1.1.0"}
     assert counted == {2}
     assert tags == ("1.1.0", "1.0.0")
 
 
-def test_a_policy_that_appears_before_the_catalog_is_filled_waits() -> None:
+@in_virtual_time
+async def test_a_policy_that_appears_before_the_catalog_is_filled_waits() -> None:
     """Not for the repository's interval, and not for half a minute."""
 
-    async def scenario() -> tuple[list[str], float]:
-        world = World()
-        async with world.running(last=False):
-            await world.scanned("1.0.0", interval="1h")
-            await world.until(ImageRepository, "app", is_ready)
+    world = World()
+    async with world.running(last=False):
+        await world.scanned("1.0.0", interval="1h")
+        await world.until(ImageRepository, "app", is_ready)
 
-        async def slow(deed: str) -> None:
-            await world.clock.sleep(2.5)
+    async def slow(deed: str) -> None:
+        await world.clock.sleep(2.5)
 
-        world.fakes.fault = slow
-        await world.policy()
-        began = world.clock.monotonic()
-        async with world.running():
-            first = await world.until(ImagePolicy, "app", lambda o: conditions(o) != [])
-            await world.until(ImagePolicy, "app", is_ready)
-            return [f"{c['type']}={c['status']}" for c in conditions(first)], world.clock.monotonic() - began
-
-    first, took = virtually(scenario())
+    world.fakes.fault = slow
+    await world.policy()
+    began = world.clock.monotonic()
+    async with world.running():
+        first = await world.until(ImagePolicy, "app", lambda o: conditions(o) != [])
+        await world.until(ImagePolicy, "app", is_ready)
+        first, took = [f"{c['type']}={c['status']}" for c in conditions(first)], world.clock.monotonic() - began
 
     assert first == ["Ready=Unknown", "Reconciling=True"]
     assert took < 6
 
 
-def test_a_policy_that_fails_keeps_what_it_chose() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.scanned("1.0.0", "1.1.0")
-            await world.policy()
-            await world.until(ImagePolicy, "app", is_ready)
+@in_virtual_time
+async def test_a_policy_that_fails_keeps_what_it_chose() -> None:
+    world = World()
+    async with world.running():
+        await world.scanned("1.0.0", "1.1.0")
+        await world.policy()
+        await world.until(ImagePolicy, "app", is_ready)
 
-            await world.policy(range_=">=5.0.0")
-
-            return await world.until(ImagePolicy, "app", has_failed)
-
-    manifest = virtually(scenario())
+        await world.policy(range_=">=5.0.0")
+        manifest = await world.until(ImagePolicy, "app", has_failed)
 
     recorded = {**SEEN["ImagePolicy"]["web-after-range->=5.0.0"]}
     assert conditions(manifest) == sorted(recorded["conditions"], key=lambda condition: condition["type"])
     assert manifest["status"]["latestRef"] == {"name": IMAGE, "tag": "1.1.0"}
 
 
-def test_a_repository_is_listed_when_there_is_a_reason() -> None:
-    async def scenario() -> list[int]:
-        world = World()
-        counted = []
-        async with world.running():
-            await world.scanned("1.0.0", "1.0.0.sig")
-            first = await world.until(ImageRepository, "app", is_ready)
-            assert first["status"]["lastScanResult"]["tagCount"] == 1
-            counted.append(world.fakes.requests)
+@in_virtual_time
+async def test_a_repository_is_listed_when_there_is_a_reason() -> None:
+    world = World()
+    counted = []
+    async with world.running():
+        await world.scanned("1.0.0", "1.0.0.sig")
+        first = await world.until(ImageRepository, "app", is_ready)
+        assert first["status"]["lastScanResult"]["tagCount"] == 1
+        counted.append(world.fakes.requests)
 
-            await world.clock.sleep(30)
-            counted.append(world.fakes.requests)
+        await world.clock.sleep(30)
+        counted.append(world.fakes.requests)
 
-            await world.clock.sleep(40)
-            counted.append(world.fakes.requests)
+        await world.clock.sleep(40)
+        counted.append(world.fakes.requests)
 
-            await world.put(ImageRepository, "app", image=IMAGE, interval="1m", exclusionList=["^nothing$"])
-            await world.until(ImageRepository, "app", lambda o: o["status"]["lastScanResult"]["tagCount"] == 2)
-            counted.append(world.fakes.requests)
+        await world.put(ImageRepository, "app", image=IMAGE, interval="1m", exclusionList=["^nothing$"])
+        await world.until(ImageRepository, "app", lambda o: o["status"]["lastScanResult"]["tagCount"] == 2)
+        counted.append(world.fakes.requests)
 
-            await world.request_scan("app")
-            await world.until(ImageRepository, "app", lambda o: o["status"].get("lastHandledReconcileAt") == "now")
-            counted.append(world.fakes.requests)
-        return counted
-
-    assert virtually(scenario()) == [1, 1, 2, 3, 4]
+        await world.request_scan("app")
+        await world.until(ImageRepository, "app", lambda o: o["status"].get("lastHandledReconcileAt") == "now")
+        counted.append(world.fakes.requests)
+    assert counted == [1, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -301,24 +285,22 @@ def test_a_repository_is_listed_when_there_is_a_reason() -> None:
         ([{}], ""),
     ],
 )
-def test_another_namespace_is_let_in_by_its_labels(access: Any, message: str) -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.namespace("other", {"team": "a", "stage": "x"})
-            extra: dict[str, Any] = {} if access is None else {"accessFrom": {"namespaceSelectors": access}}
-            await world.scanned("1.0.0", **extra)
-            await world.until(ImageRepository, "app", is_ready)
-            await world.put(
-                ImagePolicy,
-                "app",
-                namespace="other",
-                imageRepositoryRef={"name": "app", "namespace": "default"},
-                policy={"semver": {"range": "*"}},
-            )
-            return await world.until(ImagePolicy, "app", lambda o: is_ready(o) or has_failed(o), "other")
-
-    manifest = virtually(scenario())
+@in_virtual_time
+async def test_another_namespace_is_let_in_by_its_labels(access: Any, message: str) -> None:
+    world = World()
+    async with world.running():
+        await world.namespace("other", {"team": "a", "stage": "x"})
+        extra: dict[str, Any] = {} if access is None else {"accessFrom": {"namespaceSelectors": access}}
+        await world.scanned("1.0.0", **extra)
+        await world.until(ImageRepository, "app", is_ready)
+        await world.put(
+            ImagePolicy,
+            "app",
+            namespace="other",
+            imageRepositoryRef={"name": "app", "namespace": "default"},
+            policy={"semver": {"range": "*"}},
+        )
+        manifest = await world.until(ImagePolicy, "app", lambda o: is_ready(o) or has_failed(o), "other")
 
     ready = next(c for c in conditions(manifest) if c["type"] == "Ready")
     if message:
@@ -328,19 +310,18 @@ def test_another_namespace_is_let_in_by_its_labels(access: Any, message: str) ->
         assert ready["status"] == "True"
 
 
-def test_two_repositories_of_one_image_exclude_what_each_wants() -> None:
-    async def scenario() -> list[str]:
-        world = World()
-        async with world.running():
-            await world.scanned("1.0.0", "2.0.0", name="all", exclusionList=["^x"])
-            await world.scanned(name="old", exclusionList=["^2"])
-            for name in ("all", "old"):
-                await world.until(ImageRepository, name, is_ready)
-                await world.policy(name)
-            found = [await world.until(ImagePolicy, name, is_ready) for name in ("all", "old")]
-            return [manifest["status"]["latestRef"]["tag"] for manifest in found]
-
-    assert virtually(scenario()) == ["2.0.0", "1.0.0"]
+@in_virtual_time
+async def test_two_repositories_of_one_image_exclude_what_each_wants() -> None:
+    world = World()
+    async with world.running():
+        await world.scanned("1.0.0", "2.0.0", name="all", exclusionList=["^x"])
+        await world.scanned(name="old", exclusionList=["^2"])
+        for name in ("all", "old"):
+            await world.until(ImageRepository, name, is_ready)
+            await world.policy(name)
+        found = [await world.until(ImagePolicy, name, is_ready) for name in ("all", "old")]
+        result = [manifest["status"]["latestRef"]["tag"] for manifest in found]
+    assert result == ["2.0.0", "1.0.0"]
 
 
 @pytest.mark.parametrize(
@@ -365,19 +346,17 @@ def test_two_repositories_of_one_image_exclude_what_each_wants() -> None:
         ),
     ],
 )
-def test_credentials_come_from_the_named_secret(secret: Any, message: str) -> None:
-    async def scenario() -> Any:
-        world = World()
-        world.fakes.account = ("puller", "s3cret")
-        async with world.running():
-            if secret is not None:
-                metadata = {"name": "pull", "namespace": "default"}
-                manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, **secret}
-                await world.cluster.create(manifest, field_manager="test")
-            await world.scanned("1.0.0", secretRef={"name": "pull"})
-            return await world.until(ImageRepository, "app", lambda o: is_ready(o) or has_failed(o))
-
-    manifest = virtually(scenario())
+@in_virtual_time
+async def test_credentials_come_from_the_named_secret(secret: Any, message: str) -> None:
+    world = World()
+    world.fakes.account = ("puller", "s3cret")
+    async with world.running():
+        if secret is not None:
+            metadata = {"name": "pull", "namespace": "default"}
+            manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, **secret}
+            await world.cluster.create(manifest, field_manager="test")
+        await world.scanned("1.0.0", secretRef={"name": "pull"})
+        manifest = await world.until(ImageRepository, "app", lambda o: is_ready(o) or has_failed(o))
 
     ready = next(c for c in conditions(manifest) if c["type"] == "Ready")
     if message:
@@ -387,37 +366,34 @@ def test_credentials_come_from_the_named_secret(secret: Any, message: str) -> No
         assert ready["message"].startswith("successful scan: found 1 tags")
 
 
-def test_a_registry_that_hangs_is_given_up_after_the_timeout() -> None:
-    async def scenario() -> Any:
-        world = World()
+@in_virtual_time
+async def test_a_registry_that_hangs_is_given_up_after_the_timeout() -> None:
+    world = World()
 
-        async def hang(deed: str) -> None:
-            await world.clock.sleep(10_000)
+    async def hang(deed: str) -> None:
+        await world.clock.sleep(10_000)
 
-        world.fakes.fault = hang
-        async with world.running():
-            await world.scanned("1.0.0", timeout="5s")
-            return await world.until(ImageRepository, "app", has_failed)
-
-    ready = next(c for c in conditions(virtually(scenario())) if c["type"] == "Ready")
+    world.fakes.fault = hang
+    async with world.running():
+        await world.scanned("1.0.0", timeout="5s")
+        result = await world.until(ImageRepository, "app", has_failed)
+    ready = next(c for c in conditions(result) if c["type"] == "Ready")
 
     assert ready["message"] == f"scan failed: {IMAGE} did not list its tags within 5s"
 
 
-def test_events_tell_what_changed_and_nothing_else() -> None:
-    async def scenario() -> tuple[list[str], list[str]]:
-        world = World()
-        async with world.running():
-            await world.policy()
-            await world.until(ImagePolicy, "app", has_failed)
-            await world.scanned("1.0.0")
-            await world.until(ImagePolicy, "app", is_ready)
-            await world.clock.sleep(600)
-            world.fakes.push(IMAGE, "1.1.0")
-            await world.clock.sleep(600)
-            return await world.events("ImageRepository"), await world.events("ImagePolicy")
-
-    repository, policy = virtually(scenario())
+@in_virtual_time
+async def test_events_tell_what_changed_and_nothing_else() -> None:
+    world = World()
+    async with world.running():
+        await world.policy()
+        await world.until(ImagePolicy, "app", has_failed)
+        await world.scanned("1.0.0")
+        await world.until(ImagePolicy, "app", is_ready)
+        await world.clock.sleep(600)
+        world.fakes.push(IMAGE, "1.1.0")
+        await world.clock.sleep(600)
+        repository, policy = await world.events("ImageRepository"), await world.events("ImagePolicy")
 
     assert sorted(repository) == [
         "successful scan: found 1 tags with checksum 160432618",

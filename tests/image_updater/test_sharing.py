@@ -12,7 +12,7 @@ from image_updater.api import ImagePolicy, ImageRepository
 from image_updater.domain.tags.checkpoint import decode, encode
 from image_updater.domain.tags.history import SeenTag
 from tests.image_updater.world import HOST, IMAGE, World, has_failed, is_ready
-from tests.simulation.loop import in_virtual_time, virtually
+from tests.simulation.loop import in_virtual_time
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
 
@@ -168,23 +168,21 @@ async def test_one_object_of_an_image_keeps_the_checkpoint_and_a_damaged_one_fai
         assert set(await written_again(world)) == {"1.0.0", "1.1.0"}
 
 
-def test_the_checkpoint_of_an_object_that_is_made_anew_is_written_again() -> None:
+@in_virtual_time
+async def test_the_checkpoint_of_an_object_that_is_made_anew_is_written_again() -> None:
     """The first ImageRepository of an image keeps it, and its ConfigMap goes with it."""
 
-    async def scenario() -> tuple[dict[str, SeenTag], dict[str, SeenTag]]:
-        world = World()
-        async with world.running():
-            await world.scanned("1.0.0")
-            await world.scanned(name="same")
-            await world.until(ImageRepository, "same", is_ready)
-            before = await written(world, "1.0.0")
-            await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "app")))
-            await written(world)
+    world = World()
+    async with world.running():
+        await world.scanned("1.0.0")
+        await world.scanned(name="same")
+        await world.until(ImageRepository, "same", is_ready)
+        before = await written(world, "1.0.0")
+        await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "app")))
+        await written(world)
 
-            await world.scanned()
-            return before, await written(world, "1.0.0")
-
-    before, after = virtually(scenario())
+        await world.scanned()
+        after = await written(world, "1.0.0")
 
     assert after == before
 
@@ -199,39 +197,36 @@ async def written_again(world: World) -> dict[str, SeenTag]:
     return await checkpoint(world)
 
 
-def test_the_catalog_forgets_what_nobody_lists_any_more() -> None:
-    async def scenario() -> list[tuple[str, ...]]:
-        world, seen = World(), []
-        async with world.running():
-            await world.scanned("1.0.0")
-            await world.scanned(name="same")
-            await world.scanned("1.0.0", name="other", image=f"{IMAGE}2")
-            for name in ("app", "same", "other"):
-                await world.until(ImageRepository, name, is_ready)
-            seen.append(await world.catalog.repositories())
-            await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "app")))
-            await world.scanned("1.0.0", name="other", image=f"{IMAGE}3")
-            await world.clock.sleep(60)
-            seen.append(await world.catalog.repositories())
-            await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "same")))
-            await world.clock.sleep(60)
-            seen.append(await world.catalog.repositories())
-        return seen
-
-    assert virtually(scenario()) == [
+@in_virtual_time
+async def test_the_catalog_forgets_what_nobody_lists_any_more() -> None:
+    world, seen = World(), []
+    async with world.running():
+        await world.scanned("1.0.0")
+        await world.scanned(name="same")
+        await world.scanned("1.0.0", name="other", image=f"{IMAGE}2")
+        for name in ("app", "same", "other"):
+            await world.until(ImageRepository, name, is_ready)
+        seen.append(await world.catalog.repositories())
+        await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "app")))
+        await world.scanned("1.0.0", name="other", image=f"{IMAGE}3")
+        await world.clock.sleep(60)
+        seen.append(await world.catalog.repositories())
+        await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "same")))
+        await world.clock.sleep(60)
+        seen.append(await world.catalog.repositories())
+    assert seen == [
         (f"{IMAGE} for default", f"{IMAGE}2 for default"),
         (f"{IMAGE} for default", f"{IMAGE}3 for default"),
         (f"{IMAGE}3 for default",),
     ]
 
 
-def test_a_repository_deleted_while_another_process_led_is_forgotten_at_the_start() -> None:
-    async def scenario() -> tuple[str, ...]:
-        world = World()
-        async with world.running():
-            await world.catalog.store(f"{IMAGE}9 for default", ["1.0.0"], world.clock.now())
-            await world.scanned("1.0.0")
-            await world.until(ImageRepository, "app", is_ready)
-            return await world.catalog.repositories()
-
-    assert virtually(scenario()) == (f"{IMAGE} for default",)
+@in_virtual_time
+async def test_a_repository_deleted_while_another_process_led_is_forgotten_at_the_start() -> None:
+    world = World()
+    async with world.running():
+        await world.catalog.store(f"{IMAGE}9 for default", ["1.0.0"], world.clock.now())
+        await world.scanned("1.0.0")
+        await world.until(ImageRepository, "app", is_ready)
+        result = await world.catalog.repositories()
+    assert result == (f"{IMAGE} for default",)

@@ -15,7 +15,7 @@ from tests.image_updater.test_automation_branches import BUMPS, bumped
 from tests.image_updater.test_automations import begun
 from tests.image_updater.test_guards import DEPLOYMENT, OWNER, patch_status, played, proven, stuck, until_deployed
 from tests.image_updater.world import IMAGE, URL, World, conditions, has_failed, image_line, is_ready
-from tests.simulation.loop import virtually
+from tests.simulation.loop import in_virtual_time
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
 
@@ -75,54 +75,51 @@ def test_a_failing_workload_with_copied_labels_takes_nothing_back() -> None:
 # checkpoints
 
 
-def test_a_record_of_another_namespace_makes_no_tag_older() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.namespace("thief", {})
-            await config_map(world, "thief", binaryData=forged(world, "1.0.0"))
-            ref = ObjectRef(CONFIG_MAP, ObjectKey("thief", "sealoop-tags-app"))
-            world.fakes.push(IMAGE, "1.0.0")
-            await world.put(ImageRepository, "app", namespace="thief", image=IMAGE, interval="1m")
-            theirs = await world.until(ImageRepository, "app", is_ready, "thief")
-            owner = {"apiVersion": theirs["apiVersion"], "kind": "ImageRepository", "name": "app"}
-            owner["uid"] = theirs["metadata"]["uid"]
-            marks = {
-                "labels": {"app.kubernetes.io/managed-by": "sealoop"},
-                "annotations": {"sealoop.dev/image": IMAGE},
-                "ownerReferences": [owner],
-            }
-            await world.cluster.patch(ref, {"metadata": marks}, field_manager="somebody")
-            await world.put(UpdateGuard, "careful", minAge="24h")
-            await world.scanned()
-            await world.policy()
-            failed = await world.until(ImagePolicy, "app", has_failed)
-            await world.clock.sleep(600)
-            return failed, await world.get(ImagePolicy, "app")
-
-    failed, later = virtually(scenario())
+@in_virtual_time
+async def test_a_record_of_another_namespace_makes_no_tag_older() -> None:
+    world = World()
+    async with world.running():
+        await world.namespace("thief", {})
+        await config_map(world, "thief", binaryData=forged(world, "1.0.0"))
+        ref = ObjectRef(CONFIG_MAP, ObjectKey("thief", "sealoop-tags-app"))
+        world.fakes.push(IMAGE, "1.0.0")
+        await world.put(ImageRepository, "app", namespace="thief", image=IMAGE, interval="1m")
+        theirs = await world.until(ImageRepository, "app", is_ready, "thief")
+        owner = {"apiVersion": theirs["apiVersion"], "kind": "ImageRepository", "name": "app"}
+        owner["uid"] = theirs["metadata"]["uid"]
+        marks = {
+            "labels": {"app.kubernetes.io/managed-by": "sealoop"},
+            "annotations": {"sealoop.dev/image": IMAGE},
+            "ownerReferences": [owner],
+        }
+        await world.cluster.patch(ref, {"metadata": marks}, field_manager="somebody")
+        await world.put(UpdateGuard, "careful", minAge="24h")
+        await world.scanned()
+        await world.policy()
+        failed = await world.until(ImagePolicy, "app", has_failed)
+        await world.clock.sleep(600)
+        later = await world.get(ImagePolicy, "app")
 
     for manifest in (failed, later):
         assert "1.0.0 is too young until" in conditions(manifest)[0]["message"]
         assert "latestRef" not in manifest["status"]
 
 
-def test_a_users_config_map_of_that_name_is_left_alone_and_told() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await config_map(world, "default", data={"tags": "mine"}, binaryData={"tags2": "AAAA"})
-            await world.scanned("1.0.0")
-            await world.until(ImageRepository, "app", is_ready)
-            await world.clock.sleep(200)
-            ref = ObjectRef(CONFIG_MAP, ObjectKey("default", "sealoop-tags-app"))
-            kept, told = await world.cluster.get(ref), await world.get(ImageRepository, "app")
-            await world.cluster.delete(ref)
-            await world.clock.sleep(200)
-            return kept, told, await world.cluster.get(ref), await world.get(ImageRepository, "app")
+@in_virtual_time
+async def test_a_users_config_map_of_that_name_is_left_alone_and_told() -> None:
+    world = World()
+    async with world.running():
+        await config_map(world, "default", data={"tags": "mine"}, binaryData={"tags2": "AAAA"})
+        await world.scanned("1.0.0")
+        await world.until(ImageRepository, "app", is_ready)
+        await world.clock.sleep(200)
+        ref = ObjectRef(CONFIG_MAP, ObjectKey("default", "sealoop-tags-app"))
+        kept, told = await world.cluster.get(ref), await world.get(ImageRepository, "app")
+        await world.cluster.delete(ref)
+        await world.clock.sleep(200)
+        written, well = await world.cluster.get(ref), await world.get(ImageRepository, "app")
 
-    kept, told, written, well = virtually(scenario())
-
+    assert kept is not None and written is not None
     assert (kept["data"], kept["binaryData"]) == ({"tags": "mine"}, {"tags2": "AAAA"})
     assert "ownerReferences" not in kept["metadata"]
     (found,) = [c for c in conditions(told) if c["type"] == "AgesKept"]
@@ -133,74 +130,68 @@ def test_a_users_config_map_of_that_name_is_left_alone_and_told() -> None:
     assert [c["type"] for c in conditions(well)] == ["Ready"]
 
 
-def test_a_forged_record_in_a_config_map_without_our_marks_is_not_read() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await config_map(world, "default", binaryData=forged(world, "1.0.0"))
-            await world.put(UpdateGuard, "careful", minAge="24h")
-            await world.scanned("1.0.0")
-            await world.policy()
-            return await world.until(ImagePolicy, "app", has_failed)
+@in_virtual_time
+async def test_a_forged_record_in_a_config_map_without_our_marks_is_not_read() -> None:
+    world = World()
+    async with world.running():
+        await config_map(world, "default", binaryData=forged(world, "1.0.0"))
+        await world.put(UpdateGuard, "careful", minAge="24h")
+        await world.scanned("1.0.0")
+        await world.policy()
+        result = await world.until(ImagePolicy, "app", has_failed)
+    assert "1.0.0 is too young until" in conditions(result)[0]["message"]
 
-    assert "1.0.0 is too young until" in conditions(virtually(scenario()))[0]["message"]
 
-
-def test_the_ages_of_another_image_are_not_taken_for_this_ones() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.scanned("1.0.0")
-            await world.policy()
-            await world.clock.sleep(4000)
-            await world.until(ImagePolicy, "app", is_ready)
-            await world.put(UpdateGuard, "careful", minAge="1h")
-            await world.scanned("1.0.0", image=f"{IMAGE}2")
-            return await world.until(ImagePolicy, "app", lambda o: "is too young until" in conditions(o)[0]["message"])
-
-    virtually(scenario())
+@in_virtual_time
+async def test_the_ages_of_another_image_are_not_taken_for_this_ones() -> None:
+    world = World()
+    async with world.running():
+        await world.scanned("1.0.0")
+        await world.policy()
+        await world.clock.sleep(4000)
+        await world.until(ImagePolicy, "app", is_ready)
+        await world.put(UpdateGuard, "careful", minAge="1h")
+        await world.scanned("1.0.0", image=f"{IMAGE}2")
 
 
 # the catalog
 
 
-def test_a_listing_over_plain_http_or_elsewhere_is_none_of_others() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.namespace("thief", {})
-            await world.scanned("1.0.0", interval="24h")
-            await world.policy()
-            await world.until(ImagePolicy, "app", is_ready)
-            world.fakes.push(IMAGE, "9.9.9")  # what the thief is told on his way
-            await world.put(ImageRepository, "app", namespace="thief", image=IMAGE, interval="1m", insecure=True)
-            await world.put(ImageRepository, "own", namespace="thief", image=IMAGE, interval="1m")
-            for name in ("app", "own"):
-                await world.until(ImageRepository, name, is_ready, "thief")
-            await world.policy("app", range_=">=1.0.0")  # decides anew
-            await world.clock.sleep(60)
-            return await world.get(ImagePolicy, "app")
+@in_virtual_time
+async def test_a_listing_over_plain_http_or_elsewhere_is_none_of_others() -> None:
+    world = World()
+    async with world.running():
+        await world.namespace("thief", {})
+        await world.scanned("1.0.0", interval="24h")
+        await world.policy()
+        await world.until(ImagePolicy, "app", is_ready)
+        world.fakes.push(IMAGE, "9.9.9")  # what the thief is told on his way
+        await world.put(ImageRepository, "app", namespace="thief", image=IMAGE, interval="1m", insecure=True)
+        await world.put(ImageRepository, "own", namespace="thief", image=IMAGE, interval="1m")
+        for name in ("app", "own"):
+            await world.until(ImageRepository, name, is_ready, "thief")
+        await world.policy("app", range_=">=1.0.0")  # decides anew
+        await world.clock.sleep(60)
+        result = await world.get(ImagePolicy, "app")
+    assert result["status"]["latestRef"]["tag"] == "1.0.0"
 
-    assert virtually(scenario())["status"]["latestRef"]["tag"] == "1.0.0"
 
-
-def test_an_image_is_listed_once_a_cycle_by_all_namespaces_with_one_credential() -> None:
-    async def scenario() -> int:
-        world = World()
-        async with world.running():
-            await world.scanned("1.0.0")
-            await world.until(ImageRepository, "app", is_ready)
-            for number in range(8):
-                await world.namespace(f"team-{number}", {})
-                await world.put(ImageRepository, "app", namespace=f"team-{number}", image=IMAGE, interval="1m")
-            for number in range(8):
-                await world.until(ImageRepository, "app", is_ready, f"team-{number}")
-            begun = world.fakes.requests
-            await world.clock.sleep(600)
-            assert begun == 1
-            return world.fakes.requests - begun
-
-    assert 9 <= virtually(scenario()) <= 13
+@in_virtual_time
+async def test_an_image_is_listed_once_a_cycle_by_all_namespaces_with_one_credential() -> None:
+    world = World()
+    async with world.running():
+        await world.scanned("1.0.0")
+        await world.until(ImageRepository, "app", is_ready)
+        for number in range(8):
+            await world.namespace(f"team-{number}", {})
+            await world.put(ImageRepository, "app", namespace=f"team-{number}", image=IMAGE, interval="1m")
+        for number in range(8):
+            await world.until(ImageRepository, "app", is_ready, f"team-{number}")
+        begun = world.fakes.requests
+        await world.clock.sleep(600)
+        assert begun == 1
+        result = world.fakes.requests - begun
+    assert 9 <= result <= 13
 
 
 # branches
@@ -219,35 +210,31 @@ async def claim(world: World, namespace: str, name: str, **spec: Any) -> None:
     )
 
 
-def test_an_automation_that_never_pushed_holds_no_branch_against_its_owner() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            for namespace in ("aaa", "aab"):
-                await world.namespace(namespace, {})
-                await claim(world, namespace, "a", ref={"branch": "main"}, secretRef={"name": "missing"})
-            await world.put(GitRepository, "other", url=URL, interval="10m", secretRef={"name": "missing"})
-            await world.automation("aaa", sourceRef={"kind": "GitRepository", "name": "other"}, git=BUMPS)
-            await begun(world, git=BUMPS)
-            await bumped(world, "1.2.0")
-            return await world.head("bumps")
+@in_virtual_time
+async def test_an_automation_that_never_pushed_holds_no_branch_against_its_owner() -> None:
+    world = World()
+    async with world.running():
+        for namespace in ("aaa", "aab"):
+            await world.namespace(namespace, {})
+            await claim(world, namespace, "a", ref={"branch": "main"}, secretRef={"name": "missing"})
+        await world.put(GitRepository, "other", url=URL, interval="10m", secretRef={"name": "missing"})
+        await world.automation("aaa", sourceRef={"kind": "GitRepository", "name": "other"}, git=BUMPS)
+        await begun(world, git=BUMPS)
+        await bumped(world, "1.2.0")
+        result = await world.head("bumps")
+    assert result["app/web.yaml"] == image_line("1.2.0")
 
-    assert virtually(scenario())["app/web.yaml"] == image_line("1.2.0")
 
-
-def test_a_claim_with_a_forged_status_holds_no_branch() -> None:
-    async def scenario() -> Any:
-        world = World()
-        async with world.running():
-            await world.namespace("aaa", {})
-            await begun(world, git=BUMPS)
-            await claim(world, "aaa", "a", ref={"branch": "main"}, secretRef={"name": "missing"})
-            tip = (await world.repository.log("bumps"))[0]
-            ref = ObjectRef(ImageUpdateAutomation.KIND, ObjectKey("aaa", "a"))
-            await world.cluster.patch(
-                ref, {"status": {"lastPushCommit": tip}}, field_manager="thief", subresource="status"
-            )
-            await bumped(world, "1.2.0")
-            return await world.head("bumps")
-
-    assert virtually(scenario())["app/web.yaml"] == image_line("1.2.0")
+@in_virtual_time
+async def test_a_claim_with_a_forged_status_holds_no_branch() -> None:
+    world = World()
+    async with world.running():
+        await world.namespace("aaa", {})
+        await begun(world, git=BUMPS)
+        await claim(world, "aaa", "a", ref={"branch": "main"}, secretRef={"name": "missing"})
+        tip = (await world.repository.log("bumps"))[0]
+        ref = ObjectRef(ImageUpdateAutomation.KIND, ObjectKey("aaa", "a"))
+        await world.cluster.patch(ref, {"status": {"lastPushCommit": tip}}, field_manager="thief", subresource="status")
+        await bumped(world, "1.2.0")
+        result = await world.head("bumps")
+    assert result["app/web.yaml"] == image_line("1.2.0")

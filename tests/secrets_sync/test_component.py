@@ -27,7 +27,7 @@ from tests.gitops_core.runtime.world import EVENT, Send, World, kind_of
 from tests.secrets_sync.world import NAMESPACE, external_secret, fake, store
 from tests.servers.vault import VaultServer
 from tests.simulation.fakes.provider import MemoryFactory, MemoryProvider
-from tests.simulation.loop import in_virtual_time, virtually
+from tests.simulation.loop import in_virtual_time
 
 MARKED = "marked-4711-value"
 
@@ -252,39 +252,37 @@ def secret(name: str, **data: str) -> Manifest:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}
 
 
-def test_a_value_is_seen_in_the_secret_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
+@in_virtual_time
+async def test_a_value_is_seen_in_the_secret_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
 
-    async def main() -> str:
-        world, provider = await installed(), MemoryProvider({"db": MARKED, "json": f'{{"a":"{MARKED}"'})
-        bad = [
-            external_secret(
-                "undecodable", data=[{"secretKey": "a", "remoteRef": {"key": "db", "decodingStrategy": "Base64"}}]
-            ),
-            external_secret("no-object", data=[], dataFrom=[{"extract": {"key": "db"}}]),
-            external_secret("broken", data=[], dataFrom=[{"extract": {"key": "json"}}]),
-            external_secret("no-property", data=[{"secretKey": "a", "remoteRef": {"key": "json", "property": "zz"}}]),
-            external_secret("taken", target={"name": "db"}),
-        ]
-        await create(world, fake(x="y"), external_secret(), *bad)
-        async with world.process(*assembled({"fake": MemoryFactory(provider)})):
-            await asyncio.sleep(10)
-            await edit(world, SECRET, "db", {"immutable": True})
-            provider.put("db", MARKED + "2")
-            await edit(world, ExternalSecret.KIND, "db", {"metadata": {"annotations": {"force-sync": "1"}}})
-            await asyncio.sleep(5)
-            assert (await ready(world))[1].startswith("could not update secret, target is immutable")
-            provider.fails = ProviderUnavailable("memory: HTTP 503")
-            await edit(world, ExternalSecret.KIND, "db", {"metadata": {"annotations": {"force-sync": "2"}}})
-            await asyncio.sleep(30)
-        assert await password(world) == MARKED
-        kinds = (EVENT, ExternalSecret.KIND, SecretStore.KIND)
-        pages = [await world.local.list(Query(kind), dict) for kind in kinds]
-        failures = [await ready(world, name=manifest["metadata"]["name"]) for manifest in bad]
-        assert {status for status, _ in failures} == {"False"}
-        return json.dumps([page.items for page in pages])
-
-    stored = virtually(main())
+    world, provider = await installed(), MemoryProvider({"db": MARKED, "json": f'{{"a":"{MARKED}"'})
+    bad = [
+        external_secret(
+            "undecodable", data=[{"secretKey": "a", "remoteRef": {"key": "db", "decodingStrategy": "Base64"}}]
+        ),
+        external_secret("no-object", data=[], dataFrom=[{"extract": {"key": "db"}}]),
+        external_secret("broken", data=[], dataFrom=[{"extract": {"key": "json"}}]),
+        external_secret("no-property", data=[{"secretKey": "a", "remoteRef": {"key": "json", "property": "zz"}}]),
+        external_secret("taken", target={"name": "db"}),
+    ]
+    await create(world, fake(x="y"), external_secret(), *bad)
+    async with world.process(*assembled({"fake": MemoryFactory(provider)})):
+        await asyncio.sleep(10)
+        await edit(world, SECRET, "db", {"immutable": True})
+        provider.put("db", MARKED + "2")
+        await edit(world, ExternalSecret.KIND, "db", {"metadata": {"annotations": {"force-sync": "1"}}})
+        await asyncio.sleep(5)
+        assert (await ready(world))[1].startswith("could not update secret, target is immutable")
+        provider.fails = ProviderUnavailable("memory: HTTP 503")
+        await edit(world, ExternalSecret.KIND, "db", {"metadata": {"annotations": {"force-sync": "2"}}})
+        await asyncio.sleep(30)
+    assert await password(world) == MARKED
+    kinds = (EVENT, ExternalSecret.KIND, SecretStore.KIND)
+    pages = [await world.local.list(Query(kind), dict) for kind in kinds]
+    failures = [await ready(world, name=manifest["metadata"]["name"]) for manifest in bad]
+    assert {status for status, _ in failures} == {"False"}
+    stored = json.dumps([page.items for page in pages])
 
     formatter = logging.Formatter("%(message)s")
     logged = "\n".join(f"{formatter.format(record)} {record.__dict__!r}" for record in caplog.records)
@@ -317,36 +315,34 @@ FAILURES: dict[str, Callable[[str], ClusterError]] = {
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize("deed", ["create", "replace", "delete", "rename", "finalize"])
-def test_a_refusal_that_quotes_the_value_is_told_without_it(
+@in_virtual_time
+async def test_a_refusal_that_quotes_the_value_is_told_without_it(
     deed: str, failure: Callable[[str], ClusterError], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     name = failure("").reason
 
-    async def main() -> tuple[tuple[str, str], str]:
-        world, provider = await installed(), MemoryProvider({"db": MARKED})
-        if deed == "create":
-            quoting(world, "create", failure)
-        await create(world, fake(x="y"), external_secret(target={"name": "db", "deletionPolicy": "Delete"}))
-        async with world.process(*assembled({"fake": MemoryFactory(provider)})):
-            await asyncio.sleep(10)
-            if deed != "create":
-                assert await password(world) == MARKED
-                quoting(world, "replace" if deed == "replace" else "delete", failure)
-            if deed == "finalize":
-                await world.local.delete(ObjectRef(ExternalSecret.KIND, ObjectKey(NAMESPACE, "db")))
-            elif deed == "rename":
-                await edit(world, ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
-            elif deed == "replace":
-                provider.put("db", MARKED + "2")
-            elif deed == "delete":
-                provider.remove("db")
-            await edit(world, ExternalSecret.KIND, "db", {"metadata": {"annotations": {"force-sync": "1"}}})
-            await asyncio.sleep(10)
-        pages = [await world.local.list(Query(kind), dict) for kind in (EVENT, ExternalSecret.KIND)]
-        return await ready(world), json.dumps([page.items for page in pages])
-
-    (status, message), stored = virtually(main())
+    world, provider = await installed(), MemoryProvider({"db": MARKED})
+    if deed == "create":
+        quoting(world, "create", failure)
+    await create(world, fake(x="y"), external_secret(target={"name": "db", "deletionPolicy": "Delete"}))
+    async with world.process(*assembled({"fake": MemoryFactory(provider)})):
+        await asyncio.sleep(10)
+        if deed != "create":
+            assert await password(world) == MARKED
+            quoting(world, "replace" if deed == "replace" else "delete", failure)
+        if deed == "finalize":
+            await world.local.delete(ObjectRef(ExternalSecret.KIND, ObjectKey(NAMESPACE, "db")))
+        elif deed == "rename":
+            await edit(world, ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
+        elif deed == "replace":
+            provider.put("db", MARKED + "2")
+        elif deed == "delete":
+            provider.remove("db")
+        await edit(world, ExternalSecret.KIND, "db", {"metadata": {"annotations": {"force-sync": "1"}}})
+        await asyncio.sleep(10)
+    pages = [await world.local.list(Query(kind), dict) for kind in (EVENT, ExternalSecret.KIND)]
+    (status, message), stored = await ready(world), json.dumps([page.items for page in pages])
 
     assert (status, message.endswith(f": {name}")) == ("False", True), message
     formatter = logging.Formatter()

@@ -18,7 +18,7 @@ from image_updater.reconcilers.repositories import ImageRepositoryReconciler
 from tests.image_updater.world import World, conditions, is_ready
 from tests.memories import remembering
 from tests.simulation.fakes.registry import FakeRegistry
-from tests.simulation.loop import SeededChance, VirtualClock, virtually
+from tests.simulation.loop import SeededChance, VirtualClock, in_virtual_time, virtually
 
 HOST = "registry.example.com"
 
@@ -76,51 +76,47 @@ async def deleted(world: World, *kinds: type[Resource]) -> None:
             await world.clock.sleep(0.1)
 
 
-def test_nothing_is_remembered_of_what_was_deleted() -> None:
-    async def scenario() -> tuple[list[str], list[str]]:
-        world = World()
-        marked = f'image: {HOST}/apps/zebra:1.0.0 # {{"$imagepolicy": "default:zebra"}}\n'
-        await world.repository.commit({"app.yaml": marked.encode()}, message="first")
-        async with world.running():
-            await world.scanned("1.0.0", name="zebra", image=f"{HOST}/apps/zebra", interval="1h")
-            await world.policy("zebra")
-            await world.source("zebra")
-            await world.automation("zebra", sourceRef={"kind": "GitRepository", "name": "zebra"})
-            await world.until(ImageUpdateAutomation, "zebra", is_ready)
-            pushed = [PushedTag(f"{HOST}/apps/zebra", "1.1.0", "")]
-            assert await Pushes(world.cluster, world.clock).tell(ObjectKey("default", "zebra"), pushed)
-            await world.clock.sleep(60)
-            before = reminders(world, "zebra")
+@in_virtual_time
+async def test_nothing_is_remembered_of_what_was_deleted() -> None:
+    world = World()
+    marked = f'image: {HOST}/apps/zebra:1.0.0 # {{"$imagepolicy": "default:zebra"}}\n'
+    await world.repository.commit({"app.yaml": marked.encode()}, message="first")
+    async with world.running():
+        await world.scanned("1.0.0", name="zebra", image=f"{HOST}/apps/zebra", interval="1h")
+        await world.policy("zebra")
+        await world.source("zebra")
+        await world.automation("zebra", sourceRef={"kind": "GitRepository", "name": "zebra"})
+        await world.until(ImageUpdateAutomation, "zebra", is_ready)
+        pushed = [PushedTag(f"{HOST}/apps/zebra", "1.1.0", "")]
+        assert await Pushes(world.cluster, world.clock).tell(ObjectKey("default", "zebra"), pushed)
+        await world.clock.sleep(60)
+        before = reminders(world, "zebra")
 
-            await deleted(world, ImageUpdateAutomation, ImagePolicy, ImageRepository, GitRepository)
-            return before, reminders(world, "zebra")
-
-    before, after = virtually(scenario())
+        await deleted(world, ImageUpdateAutomation, ImagePolicy, ImageRepository, GitRepository)
+        after = reminders(world, "zebra")
 
     assert before
     assert after == []
 
 
-def test_nothing_is_remembered_of_a_policy_that_was_deleted_while_it_waited_for_the_catalog() -> None:
-    async def scenario() -> tuple[list[str], list[str]]:
-        world = World()
-        async with world.running(last=False):
-            await world.scanned("1.0.0", name="zebra", interval="1h")
-            await world.until(ImageRepository, "zebra", is_ready)
+@in_virtual_time
+async def test_nothing_is_remembered_of_a_policy_that_was_deleted_while_it_waited_for_the_catalog() -> None:
+    world = World()
+    async with world.running(last=False):
+        await world.scanned("1.0.0", name="zebra", interval="1h")
+        await world.until(ImageRepository, "zebra", is_ready)
 
-        async def slow(deed: str) -> None:
-            await world.clock.sleep(20)
+    async def slow(deed: str) -> None:
+        await world.clock.sleep(20)
 
-        world.fakes.fault = slow
-        await world.policy("zebra")
-        async with world.running():
-            await world.until(ImagePolicy, "zebra", lambda found: conditions(found) != [])
-            before = reminders(world, "zebra")
+    world.fakes.fault = slow
+    await world.policy("zebra")
+    async with world.running():
+        await world.until(ImagePolicy, "zebra", lambda found: conditions(found) != [])
+        before = reminders(world, "zebra")
 
-            await deleted(world, ImagePolicy)
-            return before, reminders(world, "zebra")
-
-    before, after = virtually(scenario())
+        await deleted(world, ImagePolicy)
+        after = reminders(world, "zebra")
 
     assert before
     assert after == []

@@ -10,7 +10,7 @@ from gitops_core.domain.objects.controllermanager import KINDS
 from gitops_core.meta import Kind
 from gitops_core.ports import Query
 from tests.gitops_core.adapters.local.test_workloads import DEPLOYMENT, Shelf, workload
-from tests.simulation.loop import SeededChance, VirtualClock, virtually
+from tests.simulation.loop import SeededChance, VirtualClock, in_virtual_time, virtually
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
 
@@ -19,23 +19,21 @@ def config_map(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"}}
 
 
-def test_a_watch_that_has_nothing_to_say_sends_bookmarks() -> None:
-    async def story() -> list[tuple[str, bool]]:
-        cluster = LocalCluster.open(None, VirtualClock(), SeededChance())
-        version = (await cluster.list(Query(CONFIG_MAP), dict)).resource_version
-        await cluster.apply(workload(DEPLOYMENT, "app:1"), field_manager="ann")  # nothing that this watch sees
-        seen: list[tuple[str, bool]] = []
-        async with asyncio.timeout(3600):
-            async for event in cluster.watch(Query(CONFIG_MAP), dict, version):
-                seen.append((event.type, int(event.resource_version) > int(version)))
-                if len(seen) == 1:
-                    await cluster.create(config_map("a"), field_manager="ann")
-                if len(seen) == 3:
-                    break
-        cluster.close()
-        return seen
-
-    assert virtually(story()) == [("BOOKMARK", True), ("ADDED", True), ("BOOKMARK", True)]
+@in_virtual_time
+async def test_a_watch_that_has_nothing_to_say_sends_bookmarks() -> None:
+    cluster = LocalCluster.open(None, VirtualClock(), SeededChance())
+    version = (await cluster.list(Query(CONFIG_MAP), dict)).resource_version
+    await cluster.apply(workload(DEPLOYMENT, "app:1"), field_manager="ann")  # nothing that this watch sees
+    seen: list[tuple[str, bool]] = []
+    async with asyncio.timeout(3600):
+        async for event in cluster.watch(Query(CONFIG_MAP), dict, version):
+            seen.append((event.type, int(event.resource_version) > int(version)))
+            if len(seen) == 1:
+                await cluster.create(config_map("a"), field_manager="ann")
+            if len(seen) == 3:
+                break
+    cluster.close()
+    assert seen == [("BOOKMARK", True), ("ADDED", True), ("BOOKMARK", True)]
 
 
 def test_the_same_seed_makes_the_same_history() -> None:

@@ -14,7 +14,7 @@ from gitops_core.adapters.oci.tokens import MOST_REMEMBERED, Tokens
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import OPEN, Credentials, RegistryAccess
 from gitops_core.oci.references import Repository
-from tests.simulation.loop import in_virtual_time, virtually
+from tests.simulation.loop import in_virtual_time
 
 CHALLENGE = Challenge("bearer", "https://ghcr.io/token?account=x", "ghcr.io")
 REPOSITORY = Repository("ghcr.io", "org/app")
@@ -95,19 +95,17 @@ async def test_each_repository_and_identity_has_a_token_of_its_own() -> None:
     )
 
 
-def test_tokens_are_remembered_by_their_size_the_last_used_ones_first() -> None:
+@in_virtual_time
+async def test_tokens_are_remembered_by_their_size_the_last_used_ones_first() -> None:
     long = "x" * (MOST_REMEMBERED // 4)
 
-    async def main() -> list[int]:
-        server = TokenServer(f', "ignored": "", "access_token": "", "token": "{long}"')
-        tokens = Tokens(server.ask)
-        asked = []
-        for name in "abcadb":  # three fit
-            await tokens.proof(CHALLENGE, Repository("ghcr.io", name), OPEN, over_http=False)
-            asked.append(len(server.asked))
-        return asked
-
-    assert virtually(main()) == [1, 2, 3, 3, 4, 5]
+    server = TokenServer(f', "ignored": "", "access_token": "", "token": "{long}"')
+    tokens = Tokens(server.ask)
+    asked = []
+    for name in "abcadb":  # three fit
+        await tokens.proof(CHALLENGE, Repository("ghcr.io", name), OPEN, over_http=False)
+        asked.append(len(server.asked))
+    assert asked == [1, 2, 3, 3, 4, 5]
 
 
 @in_virtual_time
