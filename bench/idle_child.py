@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from bench.table import usage_of
 from gitops_core.adapters.git import GitMirrors
-from gitops_core.adapters.kubernetes import KubernetesCluster
+from gitops_core.adapters.kubernetes import KubernetesCluster, KubernetesClusters
 from gitops_core.api import Kustomization
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.runtime.clock import SystemChance, SystemClock
@@ -26,6 +26,7 @@ from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Outcome, Platform
+from gitops_core.runtime.sharing.computing import IN_PLACE
 
 INTERVAL = 600.0
 IDLE_SECONDS = 60.0
@@ -63,6 +64,7 @@ async def measure(url: str, count: int, state: Path) -> dict[str, str]:
     running = asyncio.create_task(
         run(
             cluster=cluster,
+            clusters=KubernetesClusters(cluster, IN_PLACE),
             git=GitMirrors(state),
             clock=SystemClock(),
             chance=SystemChance(),

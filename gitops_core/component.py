@@ -34,7 +34,10 @@ from gitops_core.runtime.routes import Route
 
 WATCHED_SECRETS = "reconcile.fluxcd.io/watch=Enabled"
 
-PERMISSIONS = (Permission("", "secrets", READ, "credentials of GitRepositories, tokens of Receivers"),)
+PERMISSIONS = (
+    Permission("", "secrets", READ, "credentials of GitRepositories, tokens of Receivers"),
+    Permission("", "serviceaccounts", ("get", "impersonate"), "with whose rights Kustomizations are applied"),
+)
 APPLIES = (
     Permission("*", "*", (*READ, "create", "patch", "delete"), "whatever lies in the folders of Kustomizations"),
 )

@@ -170,7 +170,7 @@ class KustomizationSpec(Wire):
     post_build: Annotated[PostBuild | None, UNSUPPORTED] = None
     ignore: Annotated[tuple[IgnoreRule, ...], UNSUPPORTED] = ()
     kube_config: Annotated[KubeConfigReference | None, UNSUPPORTED] = None
-    service_account_name: Annotated[str, UNSUPPORTED] = ""
+    service_account_name: str = ""
 
 
 class InventoryEntry(Wire):

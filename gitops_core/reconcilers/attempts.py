@@ -15,6 +15,7 @@ from gitops_core.domain.sync.history import with_attempt
 from gitops_core.errors import GitOpsError, NotLeader, StalledError, TransientError
 from gitops_core.meta import Condition, ObjectRef, seconds
 from gitops_core.ports import Clock, Events
+from gitops_core.reconcilers.applying import Applier
 from gitops_core.runtime.reconciling import Notice, Outcome
 
 GROUP = Kustomization.KIND.group
@@ -24,6 +25,7 @@ CONTESTED = "Contested"
 @dataclass
 class Attempt:
     """Attributes:
+    applier: with the rights that the Kustomization has.
     began: on the monotonic clock.
     phase: what it is doing, for the condition Reconciling.
     digest: of the rendering, as soon as there is one.
@@ -33,6 +35,7 @@ class Attempt:
 
     wanted: Kustomization
     revision: str
+    applier: Applier
     clock: Clock
     events: Events
     phase: str = "Fetching manifests"

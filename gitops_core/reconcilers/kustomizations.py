@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import msgspec
@@ -26,7 +27,7 @@ from gitops_core.domain.sync.durations import go_duration, retry_interval_of, ti
 from gitops_core.domain.sync.history import applied_revisions
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.normalization import normalized
-from gitops_core.domain.sync.owners import kustomization
+from gitops_core.domain.sync.owners import find_account, kustomization
 from gitops_core.domain.sync.ownership import with_metadata
 from gitops_core.domain.sync.plan import SyncPlan, plan_sync
 from gitops_core.domain.sync.predictions import CHANGES, Applied
@@ -52,6 +53,7 @@ from gitops_core.reconcilers.sources import NAMED_BY
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Outcome, Platform
+from gitops_core.runtime.remotes.registries import SERVICE_ACCOUNT
 from gitops_core.runtime.sharing.computing import weight_of
 
 HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
@@ -80,16 +82,17 @@ class KustomizationReconciler:
     async def reconcile(self, wanted: Kustomization) -> Outcome:
         refuse_unsupported(wanted, HARMLESS, {NAMED_BY: self.folders.kinds})
         source, artifact = await self._source(wanted)
-        attempt = Attempt(wanted, artifact.revision, self.platform.clock, self.platform.events)
         limit = asyncio.timeout(timeout_of(wanted.spec))
-        try:
-            async with limit:
-                return await self._sync(attempt, source)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            self._waits.pop(wanted.key, None)
-            attempt.fail("ReconciliationFailed", f"timed out: {attempt.progress}")
+        async with self._open(wanted) as applier:
+            attempt = Attempt(wanted, artifact.revision, applier, self.platform.clock, self.platform.events)
+            try:
+                async with limit:
+                    return await self._sync(attempt, source)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                self._waits.pop(wanted.key, None)
+                attempt.fail("ReconciliationFailed", f"timed out: {attempt.progress}")
 
     async def _sync(self, attempt: Attempt, source: Resource) -> Outcome:
         await self._check_dependencies(attempt)
@@ -151,7 +154,7 @@ class KustomizationReconciler:
             message = f"{', '.join(encrypted)} is SOPS encrypted, and spec.decryption is not supported yet"
             attempt.fail("ReconciliationFailed", message)
         try:
-            scoped = await self._applier(wanted).scoped(rendered)
+            scoped = await attempt.applier.scoped(rendered)
         except SyncFailed as error:
             attempt.fail_sync(error)
         return await self._decide(attempt, scoped)
@@ -180,12 +183,16 @@ class KustomizationReconciler:
 
     # carrying it out
 
-    def _applier(self, wanted: Kustomization) -> Applier:
-        return Applier(self.platform.cluster, self.platform.clock, kustomization(wanted.key))
+    @asynccontextmanager
+    async def _open(self, wanted: Kustomization) -> AsyncIterator[Applier]:
+        """Yield what applies with the rights of the Kustomization's service account, if it has one, else with ours."""
+        account = find_account(wanted, self.platform.policy.default_service_account)
+        async with self.platform.clusters.open(None, account) as target:
+            yield Applier(target.cluster, self.platform.clock, kustomization(wanted.key))
 
     async def _begin(self, attempt: Attempt, plan: SyncPlan, identity: Identity) -> Progress:
         """See what would become of everything, and store the inventory: nothing else is written yet."""
-        wanted, applier = attempt.wanted, self._applier(attempt.wanted)
+        wanted, applier = attempt.wanted, attempt.applier
         weight = weight_of(action.manifest for action in plan.actions)
         fingerprint = await self.platform.compute.run(weight, _fingerprint, plan)
         memory = self._memory.get(wanted.key)
@@ -245,7 +252,7 @@ class KustomizationReconciler:
     async def _apply(self, attempt: Attempt, progress: Progress) -> Sequence[Applied]:
         predictions = [progress.predictions[action.ref] for action in progress.stage.actions]
         try:
-            applied = await self._applier(attempt.wanted).apply(predictions)
+            applied = await attempt.applier.apply(predictions)
         except SyncFailed as error:
             self._memory.pop(attempt.wanted.key, None)
             changes = [str(one) for one in (*progress.applied, *error.applied) if one.change in CHANGES]
@@ -261,7 +268,7 @@ class KustomizationReconciler:
     async def _prune(self, attempt: Attempt, plan: SyncPlan) -> None:
         attempt.tell_changes()
         try:
-            pruned = await self._applier(attempt.wanted).prune(plan.prune)
+            pruned = await attempt.applier.prune(plan.prune)
         except PruneFailed as error:
             attempt.has_inventory((*plan.inventory, *error.left))
             attempt.fail(error.reason, str(error))
@@ -298,7 +305,7 @@ class KustomizationReconciler:
 
     async def _look(self, attempt: Attempt, progress: Progress, lives: Lives) -> tuple[Verdict, Lives]:
         """Judge what a stage awaits, with what of it was not seen yet. Also returns all that was seen by now."""
-        applier, awaited = self._applier(attempt.wanted), progress.awaited or ()
+        applier, awaited = attempt.applier, progress.awaited or ()
         awaits_health = progress.stage.awaits == "healthy"
         attempt.phase = "Running health checks" if awaits_health else "Detecting drift"
         lives = {**lives, **await applier.lives(ref for ref in awaited if ref not in lives)}
@@ -339,20 +346,26 @@ class KustomizationReconciler:
         refs = _known(wanted.status)
         if wanted.spec.suspend or not refs or not _deletes(wanted):
             return
-        order = stages.prune_order(refs)
-        pruned = await self._applier(wanted).prune(order)
-        metadata = {f"{GROUP}/revision": wanted.status.last_applied_revision}
+        account = find_account(wanted, self.platform.policy.default_service_account)
+        if account is not None and await self.platform.cluster.get(ObjectRef(SERVICE_ACCOUNT, account)) is None:
+            text = f"the objects of the inventory are left: ServiceAccount/{account}, which applied them, is gone"
+            self.platform.events.emit(wanted, "Warning", "PruneFailed", text, _about(wanted))
+            return  # its namespace may be going: whoever waited for the account would keep that from it
+        async with self._open(wanted) as applier:
+            await self._delete_all(wanted, stages.prune_order(refs), applier)
+
+    async def _delete_all(self, wanted: Kustomization, order: Sequence[ObjectRef], applier: Applier) -> None:
+        pruned, metadata = await applier.prune(order), _about(wanted)
         if pruned.deleted:
             text = "\n".join(f"{ref} deleted" for ref in pruned.deleted)
             self.platform.events.emit(wanted, "Normal", "ReconciliationSucceeded", text, metadata)
         for kind, kept in by_kind(pruned.spared):
             self.platform.events.emit(wanted, "Warning", f"{kind}Kept", f"{kept} {NOT_DELETED}", metadata)
         if wanted.spec.deletion_policy == "WaitForTermination":
-            await self._await_termination(wanted, order)
+            await self._await_termination(wanted, order, applier)
 
-    async def _await_termination(self, wanted: Kustomization, refs: Sequence[ObjectRef]) -> None:
+    async def _await_termination(self, wanted: Kustomization, refs: Sequence[ObjectRef], applier: Applier) -> None:
         """Raise TransientError while some objects are there; after the time-out they are left to the cluster."""
-        applier = self._applier(wanted)
         found = [await applier.find(ref) for ref in refs]
         left = [str(one[0]) for one in found if one is not None and is_terminating(one[1])]
         if not left:
@@ -369,6 +382,11 @@ def _not_yet(wanted: Kustomization, message: str) -> TransientError:
     """Return an error without an Event, as nobody did anything wrong; the source's change wakes us."""
     delay = retry_interval_of(wanted.spec)
     return TransientError(message, reason="ArtifactFailed", retry_after=delay).told("None", {})
+
+
+def _about(wanted: Kustomization) -> Mapping[str, str]:
+    """Return what is said with an Event of what was applied."""
+    return {f"{GROUP}/revision": wanted.status.last_applied_revision}
 
 
 def _identity(wanted: Kustomization, revision: str) -> Identity:

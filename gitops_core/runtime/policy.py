@@ -15,6 +15,7 @@ class Policy:
     """Every number is a limit that `--limit NAME=NUMBER` sets; sizes in bytes, times in seconds.
 
     Attributes:
+        default_service_account: whose rights a Kustomization has that names none, in its own namespace; "" for ours.
         file_remotes: Git remotes may be file:// URLs, which read what this process can read.
         git_files: in a folder of one commit, with all below it.
         git_file_size: of one file in Git.
@@ -28,6 +29,7 @@ class Policy:
         reported_places: that are not applied and stand in the status of one ImageUpdateAutomation.
     """
 
+    default_service_account: str = ""
     file_remotes: bool = False
     git_files: int = 200_000
     git_file_size: int = 64 * MI

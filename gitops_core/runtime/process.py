@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gitops_core.ports import Chance, Clock, Cluster, Compute, Git
-from gitops_core.runtime.authority.fencing import FencedCluster, FencedGit
+from gitops_core.ports import Chance, Clock, Cluster, Clusters, Compute, Git
+from gitops_core.runtime.authority.fencing import FencedCluster, FencedClusters, FencedGit
 from gitops_core.runtime.authority.leading import Leadership, LeaseSettings
 from gitops_core.runtime.authority.leave import Open
 from gitops_core.runtime.loop.controlling import ControllerLoop, KindState, Surroundings, queries_of
@@ -93,6 +93,7 @@ class Health:
 async def run(
     *,
     cluster: Cluster,
+    clusters: Clusters,
     git: Git,
     clock: Clock,
     chance: Chance,
@@ -107,6 +108,7 @@ async def run(
     """Reconcile until `stop` is set; returns when all is wound up and the lease released.
 
     Args:
+        clusters: `cluster` as whom objects say, and those that they name.
         assemble: the controllers, made of the ports it is given; anew for each term, which knows nothing of the last.
             What they reconcile and watch is mirrored from then on, also while another process leads.
     """
@@ -120,7 +122,17 @@ async def run(
         """Stand by, then lead, until the lease is lost or `stop` is set."""
         events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
         platform = Platform(
-            fenced, FencedGit(git, fence), clock, chance, events, statuses, objects, metrics, compute, policy
+            fenced,
+            FencedClusters(clusters, fence),
+            FencedGit(git, fence),
+            clock,
+            chance,
+            events,
+            statuses,
+            objects,
+            metrics,
+            compute,
+            policy,
         )
         around = Surroundings(
             cluster=fenced,

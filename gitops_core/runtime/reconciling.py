@@ -12,7 +12,19 @@ from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from gitops_core.meta import Condition, ObjectKey, ObjectRef, Resource, Wire
-from gitops_core.ports import Chance, Clock, Cluster, Compute, Events, Git, Objects, PartialObject, Query, Statuses
+from gitops_core.ports import (
+    Chance,
+    Clock,
+    Cluster,
+    Clusters,
+    Compute,
+    Events,
+    Git,
+    Objects,
+    PartialObject,
+    Query,
+    Statuses,
+)
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.permissions import Permission
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
@@ -150,10 +162,11 @@ class Controller(Generic[R]):
 class Platform:
     """The shared ports: what every package's reconcilers are made of.
 
-    `cluster` writes only while this process leads, and `git` pushes only then.
+    `cluster` and those of `clusters` write only while this process leads, and `git` pushes only then.
     """
 
     cluster: Cluster
+    clusters: Clusters
     git: Git
     clock: Clock
     chance: Chance

@@ -18,7 +18,7 @@ from gitops_core.runtime.permissions import Permission, Verb, of_kinds
 from sealoop.generating.tables import begin, end, insert_table, write_markdown
 
 BEGIN, END = begin("rbac"), end("rbac")
-ORDER: tuple[Verb, ...] = ("get", "list", "watch", "create", "update", "patch", "delete")
+ORDER: tuple[Verb, ...] = ("get", "list", "watch", "create", "update", "patch", "delete", "impersonate")
 API = "rbac.authorization.k8s.io/v1"
 
 

@@ -16,17 +16,19 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.errors import RegistryError, StalledError
 from gitops_core.meta import ObjectKey, Resource
 from gitops_core.oci.references import Repository
 from gitops_core.ports import Cluster
-from gitops_core.runtime.authority.fencing import FencedCluster, FencedGit
+from gitops_core.runtime.authority.fencing import FencedCluster, FencedClusters, FencedGit
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.remotes.registries import registry_access
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.runtime.watching.informers import Informers, WatchedObjects
 from image_updater.api import ImagePolicy, ImageRepository
 from image_updater.domain.guards.vouching import make_catalog_name
@@ -138,6 +140,7 @@ async def open_look(cluster: Cluster) -> AsyncIterator[Look]:
         fenced, informers = FencedCluster(cluster, Closed()), Informers(cluster, clock, chance, metrics)
         platform = Platform(
             fenced,
+            FencedClusters(KubernetesClusters(cluster, IN_PLACE), Closed()),
             FencedGit(git, Closed()),
             clock,
             chance,

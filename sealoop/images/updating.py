@@ -22,6 +22,7 @@ import click
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Cluster
@@ -130,6 +131,7 @@ async def _work(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[asy
         ports = await opened_ports(folder, clock, stack, compute, policy)
         work = process.run(
             cluster=cluster,
+            clusters=KubernetesClusters(cluster, compute),
             git=git,
             clock=clock,
             chance=chance,

@@ -18,7 +18,7 @@ _FACTORS = {None: 1, "Ki": KI, "Mi": MI, "Gi": GI}
 def limits_of(policy: Policy) -> Mapping[str, int]:
     """Return the limits by the names that people write."""
     values = dataclasses.asdict(policy).items()
-    return {name.replace("_", "-"): value for name, value in values if not isinstance(value, bool)}
+    return {name.replace("_", "-"): value for name, value in values if type(value) is int}
 
 
 def limited(policy: Policy, words: Iterable[str]) -> Policy:

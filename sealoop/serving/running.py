@@ -62,6 +62,12 @@ kill -9 does no harm either: the next process goes on."""
     help="Reconcile objects with these labels only, as 'sharding.fluxcd.io/key=shard1'. Default: all.",
 )
 @click.option(
+    "--default-service-account",
+    metavar="NAME",
+    default="",
+    help="With whose rights, in its own namespace, a Kustomization is applied that names no service account.",
+)
+@click.option(
     "--limit",
     "limits",
     multiple=True,
@@ -98,6 +104,7 @@ def run(
     hooks: str | None,
     watch_namespace: str,
     watch_label_selector: str,
+    default_service_account: str,
     limits: tuple[str, ...],
     leader_election: bool,
     lease_namespace: str,
@@ -115,8 +122,9 @@ def run(
     from gitops_core.runtime.policy import Policy
     from sealoop.serving.limits import limited
 
+    allowed = Policy(default_service_account, file_remotes=connection.local is not None)
     try:
-        policy = limited(Policy(file_remotes=connection.local is not None), limits)
+        policy = limited(allowed, limits)
     except ValueError as error:
         raise click.UsageError(f"--limit: {error}") from error
     state = (state_dir or default_state_dir(connection.local)).absolute()

@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.git.reading import Limits as GitLimits
+from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
 from gitops_core.adapters.oci import OciRegistry, SdkLogins
@@ -122,6 +123,7 @@ async def reconcile(
     lease = LeaseSettings(settings.lease_namespace, settings.shard.lease, settings.identity)
     await process.run(
         cluster=cluster,
+        clusters=KubernetesClusters(cluster, compute),
         git=git,
         clock=clock,
         chance=chance,

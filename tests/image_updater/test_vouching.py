@@ -119,7 +119,8 @@ async def test_a_users_config_map_of_that_name_is_left_alone_and_told() -> None:
         await world.clock.sleep(200)
         written, well = await world.cluster.get(ref), await world.get(ImageRepository, "app")
 
-    assert kept is not None and written is not None
+    assert kept is not None
+    assert written is not None
     assert (kept["data"], kept["binaryData"]) == ({"tags": "mine"}, {"tags2": "AAAA"})
     assert "ownerReferences" not in kept["metadata"]
     (found,) = [c for c in conditions(told) if c["type"] == "AgesKept"]

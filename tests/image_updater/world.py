@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.api import GitRepository
 from gitops_core.domain.health.kstatus import health
@@ -17,6 +18,7 @@ from gitops_core.ports import Clock, Git, Query
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Platform
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
@@ -97,6 +99,7 @@ class World:
         process = asyncio.create_task(
             run(
                 cluster=self.cluster,
+                clusters=KubernetesClusters(self.cluster, IN_PLACE),
                 git=self.real_git or self.git,
                 clock=self.clock,
                 chance=SeededChance(2),

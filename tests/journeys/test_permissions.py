@@ -19,7 +19,7 @@ import yaml
 from click.testing import CliRunner
 
 from sealoop.main import main
-from tests.journeys.surroundings import Surroundings, deployment, flux
+from tests.journeys.surroundings import Surroundings, config_map, deployment, flux
 from tests.servers.controlplane import AuditedRequest, start_control_plane
 from tests.servers.git import BareRepository
 from tests.servers.programs import free_port
@@ -30,6 +30,7 @@ API = "rbac.authorization.k8s.io"
 APPLIED = ("apps", "deployments")
 UNSEEN = {
     ("events", "patch"),  # an Event is counted on after three minutes
+    ("serviceaccounts", "impersonate"),  # asked for when a request says for whom it is
     ("deployments", "create"),  # asked for when an apply makes an object: the request itself is a patch
     ("externalsecrets/finalizers", "update"),  # asked for when a Secret gets an owner
 }
@@ -103,6 +104,14 @@ def gitops(around: Surroundings, url: str, image: str) -> list[dict[str, Any]]:
             "source", "GitRepository", "app", url=url, interval="1h", ref={"branch": "main"}, secretRef={"name": "git"}
         ),
         flux("kustomize", "Kustomization", "app", interval="1h", **folder),
+        flux(
+            "kustomize",
+            "Kustomization",
+            "team",
+            interval="1h",
+            serviceAccountName="deployer",
+            **folder | {"path": "./team"},
+        ),
         flux("notification", "Receiver", "app", **hook),
         flux("image", "ImageRepository", "web", image=image, interval="1s", insecure=True, serviceAccountName="puller"),
         flux("image", "ImagePolicy", "web", imageRepositoryRef={"name": "web"}, policy=policy),
@@ -129,6 +138,7 @@ async def test_every_job_is_done_with_the_printed_permissions(
     await repository.commit(
         {
             "app/web.yaml": deployment(f"{image}:1.0.0", marker=marker),
+            "team/a.yaml": config_map("team", at="1"),
             "app/other.yaml": deployment(f"{image}:1.0.0").replace(b"name: web", b"name: other", 1),
         }
     )
@@ -154,6 +164,9 @@ async def test_every_job_is_done_with_the_printed_permissions(
         vault_server.put(f"{name}/db", {"password": "first"})
         around.apply(secret("vault", token=vault_server.token), secret("hook", token="hook-token"))
         around.plane.kubectl("create", "serviceaccount", "puller", "-n", around.namespace)
+        around.plane.kubectl("create", "serviceaccount", "deployer", "-n", around.namespace)
+        deployer = f"system:serviceaccount:{around.namespace}:deployer"
+        around.plane.grant(deployer, [*READS, "create", "patch", "delete"], ["configmaps"], namespace=around.namespace)
         around.apply(
             {
                 "apiVersion": "v1",
@@ -167,6 +180,9 @@ async def test_every_job_is_done_with_the_printed_permissions(
         service = around.service("service", *options)
         try:
             around.until(lambda: around.ready("kustomization/app"), "the folder is applied")
+            around.until(
+                lambda: around.ready("kustomization/team"), "the team's folder is applied as its service account"
+            )
             around.until(lambda: password("db") == "first", "the Secret is made")
             around.until(lambda: around.ready("receiver/app"), "the Receiver has a path")
             around.until(lambda: around.get("configmap/sealoop-tags-web"), "the ages of tags are kept")

@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.git import GitMirrors
 from gitops_core.adapters.git.reading import ANSWER_SECONDS
 from gitops_core.adapters.git.remote import MirrorRemote
+from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.local.objects import Objects
@@ -34,7 +35,7 @@ from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.process import Health, Settings, run
-from gitops_core.runtime.sharing.computing import Threads
+from gitops_core.runtime.sharing.computing import IN_PLACE, Threads
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
@@ -140,6 +141,7 @@ async def service(tmp_path: Path) -> AsyncIterator[tuple[World, Stretches]]:
             work = asyncio.create_task(
                 run(
                     cluster=cluster,
+                    clusters=KubernetesClusters(cluster, IN_PLACE),
                     git=git,
                     clock=clock,
                     chance=chance,

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gitops_core.adapters.git import GitMirrors
+from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.oci import OciRegistry
@@ -22,6 +23,7 @@ from gitops_core.runtime.loop.events import EventRecorder
 from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.reconciling import Controller, Platform
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.runtime.watching.informers import Informers, WatchedObjects
 from gitops_core.schema import crd
 from gitops_core.schema.structural import join_markers
@@ -39,6 +41,7 @@ async def wired(tmp_path: Path, local_cluster: LocalCluster) -> tuple[Controller
     informers = Informers(local_cluster, clock, chance, metrics)
     platform = Platform(
         cluster=local_cluster,
+        clusters=KubernetesClusters(local_cluster, IN_PLACE),
         git=GitMirrors(tmp_path / "git", allow_file=True),
         clock=clock,
         chance=chance,

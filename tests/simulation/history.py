@@ -22,12 +22,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import workloads
 from gitops_core.errors import RegistryUnavailable
 from gitops_core.runtime import process
 from gitops_core.runtime.authority.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.errors import CatalogUnavailable
 from sealoop.wiring import Ports, controllers
@@ -272,8 +274,10 @@ class History:
             catalog=mortal_catalog,
             providers={"fake": mortal_store},
         )
+        cluster = Mortal(world.cluster, "cluster", life)
         await process.run(
-            cluster=Mortal(world.cluster, "cluster", life),
+            cluster=cluster,
+            clusters=KubernetesClusters(cluster, IN_PLACE),
             git=Mortal(world.git, "git", life),
             clock=self.clock,
             chance=SeededChance(self.random.randrange(2**32)),

@@ -10,6 +10,7 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 
 from gitops_core import component
+from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.api import KINDS, GitRepository, Kustomization
@@ -20,6 +21,7 @@ from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Platform
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.schema import crd
 from tests.simulation.fakes.git import FakeGit, FakeRepository
 from tests.simulation.loop import SeededChance, VirtualClock
@@ -120,6 +122,7 @@ class World:
         task = asyncio.create_task(
             run(
                 cluster=self.cluster,
+                clusters=KubernetesClusters(self.cluster, IN_PLACE),
                 git=cast(Git, self.git),
                 clock=self.clock,
                 chance=SeededChance(2),

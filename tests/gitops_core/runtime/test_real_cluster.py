@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gitops_core.adapters.kubernetes import KubernetesCluster
+from gitops_core.adapters.kubernetes import KubernetesCluster, KubernetesClusters
 from gitops_core.errors import KindUnknown, TransientError
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Query
@@ -19,6 +19,7 @@ from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.schema import crd
 from tests.gitops_core.runtime.kinds import Widget
 from tests.gitops_core.runtime.world import EVENT, NoGit, condition, controller, outcome
@@ -51,6 +52,7 @@ class Place:
         return asyncio.create_task(
             run(
                 cluster=self.cluster,
+                clusters=KubernetesClusters(self.cluster, IN_PLACE),
                 git=NoGit(),
                 clock=SystemClock(),
                 chance=SystemChance(),

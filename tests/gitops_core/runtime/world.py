@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 
+from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.errors import ClusterUnavailable, Expired
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
@@ -21,6 +22,7 @@ from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Outcome, Platform
+from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.schema import crd
 from tests.gitops_core.runtime.kinds import TELLERS, Gadget, Plain, Widget, WidgetStatus
 from tests.simulation.loop import SeededChance, VirtualClock
@@ -219,6 +221,7 @@ class Process:
         self.task = asyncio.create_task(
             run(
                 cluster=world.cluster,
+                clusters=KubernetesClusters(world.cluster, IN_PLACE),
                 git=cast(Git, NoGit()),
                 clock=world.clock,
                 chance=SeededChance(2),
