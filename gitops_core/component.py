@@ -28,6 +28,7 @@ from gitops_core.reconcilers.sources import NAMED_BY, SourceKind, SourceKinds
 from gitops_core.runtime.loop.controlling import is_significant
 from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.permissions import READ, RUNTIME, Permission
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from gitops_core.runtime.remotes.credentials import SECRET
 from gitops_core.runtime.routes import Route
@@ -79,7 +80,7 @@ def controllers(
         ),
         Controller(
             Receiver,
-            ReceiverReconciler(platform.cluster),
+            ReceiverReconciler(platform.cluster, platform.policy),
             FLUX,
             references=_receiver_references,
             watches=(Watch(Query(SECRET, labels=WATCHED_SECRETS)),),
@@ -87,9 +88,11 @@ def controllers(
     )
 
 
-def routes(cluster: Cluster, clock: Clock, compute: Compute, pushes: Pushes) -> tuple[Route, ...]:
+def routes(
+    cluster: Cluster, clock: Clock, compute: Compute, pushes: Pushes, policy: Policy = DEFAULT_POLICY
+) -> tuple[Route, ...]:
     """Receivers' webhooks. They only wake, so that every replica may take them."""
-    return (Route("/hook/{digest}", Webhooks(cluster, clock, compute, pushes)),)
+    return (Route("/hook/{digest}", Webhooks(cluster, clock, compute, pushes, policy)),)
 
 
 def _repository_references(wanted: GitRepository) -> Iterable[ObjectRef]:

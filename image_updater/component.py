@@ -91,6 +91,7 @@ def controllers(
         listings,
         logins,
         platform.compute,
+        platform.policy,
     )
     reach = partial(registry_access, platform.cluster, logins=logins, compute=platform.compute)
     proposals = (

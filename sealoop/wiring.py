@@ -12,6 +12,7 @@ from gitops_core import component as gitops
 from gitops_core.domain.health.kstatus import health
 from gitops_core.meta import Resource
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, NoCloudLogins, Renderer
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Component, Controller, Platform
 from gitops_core.runtime.routes import Route
 from image_updater import component as images
@@ -41,9 +42,9 @@ class Ports:
     forges: Forges | None = None
 
 
-def routes(cluster: Cluster, clock: Clock, compute: Compute) -> tuple[Route, ...]:
+def routes(cluster: Cluster, clock: Clock, compute: Compute, policy: Policy = DEFAULT_POLICY) -> tuple[Route, ...]:
     """Return every HTTP route; `cluster` asks nobody who leads, for any replica is called."""
-    return gitops.routes(cluster, clock, compute, Pushes(cluster, clock))
+    return gitops.routes(cluster, clock, compute, Pushes(cluster, clock), policy)
 
 
 def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:

@@ -108,6 +108,7 @@ class KustomizationReconciler:
     async def _source(self, wanted: Kustomization) -> tuple[Resource, Artifact]:
         name, key = dependencies.source_of(wanted)
         kind = self.folders.kinds[name]
+        self.platform.policy.check_reference(wanted.ref, ObjectRef(kind.type_.KIND, key))
         source = await self.platform.objects.get(kind.type_, key)
         if source is None:
             resource = f"{kind.type_.PLURAL}.{kind.type_.KIND.group}"

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import msgspec
 
 from gitops_core.api.receiver import Receiver
-from gitops_core.domain.sources.hooks import webhook_path
+from gitops_core.domain.sources.hooks import find_named, webhook_path
 from gitops_core.errors import TransientError
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, seconds
 from gitops_core.ports import Cluster
 from gitops_core.runtime.loop.refusing import refuse_unsupported
+from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.reconciling import Outcome
 from gitops_core.runtime.remotes.credentials import SECRET
 
@@ -29,9 +30,12 @@ class ReceiverReconciler:
     """Implements gitops_core.runtime.Reconciler for Receiver."""
 
     cluster: Cluster
+    policy: Policy
 
     async def reconcile(self, wanted: Receiver) -> Outcome:
         refuse_unsupported(wanted, frozenset())
+        for resource in wanted.spec.resources:
+            self.policy.check_reference(wanted.ref, find_named(wanted, resource))
         try:
             token = await receiver_token(self.cluster, wanted)
         except TokenMissing as error:

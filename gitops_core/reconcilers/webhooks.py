@@ -21,12 +21,13 @@ from typing import Any
 
 from gitops_core.api import Receiver
 from gitops_core.api.receiver import ReceiverResource
-from gitops_core.domain.sources.hooks import HookRefused, check, webhook_path
+from gitops_core.domain.sources.hooks import HookRefused, check, find_named, webhook_path
 from gitops_core.errors import GitOpsError, PayloadInvalid
-from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
+from gitops_core.meta import ObjectKey, ObjectRef, timestamp
 from gitops_core.ports import Clock, Cluster, Compute, PartialObject, Pushes, Query
 from gitops_core.reconcilers.receivers import TokenMissing, receiver_token
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.routes import Receive
 from gitops_core.runtime.sharing.computing import on_account_of
 from gitops_core.runtime.watching.informers import every_page, listed
@@ -39,18 +40,6 @@ MOST_CLAIMS = 16
 PAUSE = 0.5
 """Seconds between two readings of the paths, which only who asks for an unknown one waits for."""
 MANAGER = "notification-controller"
-GROUPS = {
-    "Bucket": "source.toolkit.fluxcd.io/v1",
-    "HelmChart": "source.toolkit.fluxcd.io/v1",
-    "HelmRepository": "source.toolkit.fluxcd.io/v1",
-    "GitRepository": "source.toolkit.fluxcd.io/v1",
-    "OCIRepository": "source.toolkit.fluxcd.io/v1",
-    "Kustomization": "kustomize.toolkit.fluxcd.io/v1",
-    "HelmRelease": "helm.toolkit.fluxcd.io/v2",
-    "ImageRepository": "image.toolkit.fluxcd.io/v1",
-    "ImagePolicy": "image.toolkit.fluxcd.io/v1",
-    "ImageUpdateAutomation": "image.toolkit.fluxcd.io/v1",
-}
 _PATH = re.compile(r"/hook/[0-9a-f]{64}")
 
 
@@ -62,6 +51,7 @@ class Webhooks:
     clock: Clock
     compute: Compute
     pushes: Pushes
+    policy: Policy = DEFAULT_POLICY
     _paths: dict[str, tuple[ObjectKey, ...]] = field(default_factory=dict)
     _read_at: float = -PAUSE
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -158,17 +148,17 @@ class Webhooks:
                 await self._wake(ref)
 
     async def _named(self, receiver: Receiver, resource: ReceiverResource) -> tuple[ObjectRef, ...]:
-        """Return the objects that a resource of the Receiver names. Raises ClusterError."""
-        kind = Kind.of(resource.api_version or GROUPS.get(resource.kind, "source.toolkit.fluxcd.io/v1"), resource.kind)
-        namespace = resource.namespace or receiver.metadata.namespace
+        """Return the objects that a resource of the Receiver names. Raises ClusterError, ReferenceRefused."""
+        named = find_named(receiver, resource)
+        self.policy.check_reference(receiver.ref, named)
         if resource.name != "*":
-            return (ObjectRef(kind, ObjectKey(namespace, resource.name)),)
+            return (named,)
         if not resource.match_labels:
             raise GitOpsError("matchLabels field not set when using wildcard '*' as name")
         labels = ",".join(f"{name}={value}" for name, value in sorted(resource.match_labels.items()))
-        query = Query(kind, namespace=namespace, labels=labels, metadata_only=True)
+        query = Query(named.kind, namespace=named.key.namespace, labels=labels, metadata_only=True)
         found = await every_page(self.cluster, query, PartialObject)
-        return tuple(ObjectRef(kind, ObjectKey(item.metadata.namespace, item.metadata.name)) for item in found)
+        return tuple(ObjectRef(named.kind, ObjectKey(item.metadata.namespace, item.metadata.name)) for item in found)
 
     async def _wake(self, ref: ObjectRef) -> None:
         """Wake an object by asking for a reconciliation now. Raises ClusterError."""

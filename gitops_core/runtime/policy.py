@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gitops_core.errors import StalledError
+from gitops_core.meta import ObjectRef
+
 KI, MI, GI = 1 << 10, 1 << 20, 1 << 30
+
+
+class ReferenceRefused(StalledError):
+    """The operator does not let objects name those of other namespaces."""
+
+    reason = "AccessDenied"
 
 
 @dataclass(frozen=True)
@@ -15,6 +24,7 @@ class Policy:
     """Every number is a limit that `--limit NAME=NUMBER` sets; sizes in bytes, times in seconds.
 
     Attributes:
+        cross_namespace_references: objects may name sources, repositories and what a webhook wakes in other namespaces.
         default_service_account: whose rights a Kustomization has that names none, in its own namespace; "" for ours.
         file_remotes: Git remotes may be file:// URLs, which read what this process can read.
         git_files: in a folder of one commit, with all below it.
@@ -29,6 +39,7 @@ class Policy:
         reported_places: that are not applied and stand in the status of one ImageUpdateAutomation.
     """
 
+    cross_namespace_references: bool = True
     default_service_account: str = ""
     file_remotes: bool = False
     git_files: int = 200_000
@@ -41,6 +52,12 @@ class Policy:
     webhook_rate: int = 50
     webhook_burst: int = 200
     reported_places: int = 20
+
+    def check_reference(self, about: ObjectRef, named: ObjectRef) -> None:
+        """Raise ReferenceRefused if an object may not name another one in its namespace."""
+        if not self.cross_namespace_references and named.key.namespace != about.key.namespace:
+            why = "--no-cross-namespace-refs keeps objects from naming those of other namespaces"
+            raise ReferenceRefused(f"{about} may not name {named}: {why}")
 
 
 DEFAULT_POLICY = Policy()

@@ -17,6 +17,7 @@ import msgspec
 from gitops_core.errors import GitOpsError, KindUnknown, StalledError, TransientError
 from gitops_core.meta import Condition, Kind, ObjectKey, ObjectRef, seconds
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, Objects
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.reconciling import Notice, Outcome
 from gitops_core.runtime.sharing.computing import IN_PLACE
 from image_updater.api import AccessFrom, ImagePolicy, ImagePolicyStatus, ImageRef, ImageRepository, Proven, UpdateGuard
@@ -72,6 +73,7 @@ class ImagePolicyReconciler:
     listings: Listings
     logins: CloudLogins | None = None
     compute: Compute = IN_PLACE
+    operator: Policy = DEFAULT_POLICY
     _waits: dict[ObjectKey, float] = field(default_factory=dict)
 
     async def reconcile(self, wanted: ImagePolicy) -> Outcome:
@@ -125,6 +127,7 @@ class ImagePolicyReconciler:
         """Return the ImageRepository, which has to exist and to let this namespace in."""
         key = get_repository_key(wanted)
         trouble = "failed to get the referred ImageRepository"
+        self.operator.check_reference(wanted.ref, ObjectRef(ImageRepository.KIND, key))
         repository = await self.objects.get(ImageRepository, key)
         if repository is None:
             kind = f"ImageRepository.{ImageRepository.KIND.group}"

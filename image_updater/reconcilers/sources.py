@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gitops_core.api import GitReference, GitRepository
-from gitops_core.meta import ObjectKey, seconds
-from gitops_core.ports import GitAccess, GitRef, GitRemote, Objects
+from gitops_core.meta import ObjectKey, ObjectRef, seconds
+from gitops_core.ports import GitAccess, GitRef, GitRemote
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.runtime.remotes.credentials import git_access
 from image_updater.api import GitSpec, ImageUpdateAutomation
@@ -61,13 +61,14 @@ def get_source_key(automation: ImageUpdateAutomation) -> ObjectKey:
     return ObjectKey(reference.namespace or automation.metadata.namespace, reference.name)
 
 
-async def find_route(objects: Objects, wanted: ImageUpdateAutomation) -> Route:
-    """Return where the automation reads and pushes. Raises SourceInvalid, SourceMissing."""
+async def find_route(platform: Platform, wanted: ImageUpdateAutomation) -> Route:
+    """Return where the automation reads and pushes. Raises SourceInvalid, SourceMissing, ReferenceRefused."""
     git = wanted.spec.git
     if git is None:
         raise SourceInvalid("source kind 'GitRepository' necessitates field .spec.git: invalid source configuration")
     key = get_source_key(wanted)
-    repository = await objects.get(GitRepository, key)
+    platform.policy.check_reference(wanted.ref, ObjectRef(GitRepository.KIND, key))
+    repository = await platform.objects.get(GitRepository, key)
     if repository is None:
         group = GitRepository.KIND.group
         raise SourceMissing(f'failed to get source: gitrepositories.{group} "{key.name}" not found')
@@ -83,7 +84,7 @@ async def find_route(objects: Objects, wanted: ImageUpdateAutomation) -> Route:
 
 async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Source:
     """Open what is read and pushed to. Raises SourceInvalid, SourceMissing, GitAccessDenied, ClusterError."""
-    route = await find_route(platform.objects, wanted)
+    route = await find_route(platform, wanted)
     spec = route.repository.spec
     namespace, secret = route.repository.metadata.namespace, spec.secret_ref.name if spec.secret_ref else ""
     if own := wanted.metadata.annotations.get(WRITE_SECRET, ""):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from gitops_core.meta import Revision, seconds
+from gitops_core.runtime.policy import ReferenceRefused
 from gitops_core.runtime.reconciling import Platform
 from gitops_core.schema import from_manifest
 from image_updater.api import ImagePolicy, ImageRef, ImageUpdateAutomation, ImageUpdateAutomationStatus
@@ -108,8 +109,8 @@ async def _list_sharers(
         if other.key == wanted.key or other.spec.suspend or other.metadata.deletion_timestamp is not None:
             continue
         try:
-            route = await find_route(platform.objects, other)
-        except (SourceInvalid, SourceMissing):
+            route = await find_route(platform, other)
+        except (SourceInvalid, SourceMissing, ReferenceRefused):
             continue  # it says so itself
         if not is_same_repository(route.url, source.url) or route.push_branch != source.push_branch:
             continue

@@ -62,6 +62,11 @@ kill -9 does no harm either: the next process goes on."""
     help="Reconcile objects with these labels only, as 'sharding.fluxcd.io/key=shard1'. Default: all.",
 )
 @click.option(
+    "--no-cross-namespace-refs",
+    is_flag=True,
+    help="Objects may not name sources, repositories and what a webhook wakes in other namespaces.",
+)
+@click.option(
     "--default-service-account",
     metavar="NAME",
     default="",
@@ -104,6 +109,7 @@ def run(
     hooks: str | None,
     watch_namespace: str,
     watch_label_selector: str,
+    no_cross_namespace_refs: bool,
     default_service_account: str,
     limits: tuple[str, ...],
     leader_election: bool,
@@ -122,7 +128,11 @@ def run(
     from gitops_core.runtime.policy import Policy
     from sealoop.serving.limits import limited
 
-    allowed = Policy(default_service_account, file_remotes=connection.local is not None)
+    allowed = Policy(
+        cross_namespace_references=not no_cross_namespace_refs,
+        default_service_account=default_service_account,
+        file_remotes=connection.local is not None,
+    )
     try:
         policy = limited(allowed, limits)
     except ValueError as error:

@@ -105,7 +105,9 @@ async def reconcile(
     if settings.listen:
         await stack.enter_async_context(serving(settings.listen, metrics.registry, health))
     if settings.hooks:
-        await stack.enter_async_context(receiving(settings.hooks, routes(cluster, clock, compute), clock, policy))
+        await stack.enter_async_context(
+            receiving(settings.hooks, routes(cluster, clock, compute, policy), clock, policy)
+        )
     git = git_mirrors(settings.state_dir, policy)
     stack.push_async_callback(git.close)
     prepare_for_builds()

@@ -16,6 +16,7 @@ from gitops_core.domain.health.kstatus import health
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Clock, Git, Query
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.sharing.computing import IN_PLACE
@@ -71,6 +72,7 @@ class World:
         catalog: SqliteCatalog | None = None,
         last: bool = True,
         kinds: Sequence[type[Resource]] = (GitRepository, *KINDS),
+        operator: Policy = DEFAULT_POLICY,
     ) -> AsyncIterator[None]:
         """The CRDs installed and a process at work, as long as the block lasts.
 
@@ -108,6 +110,7 @@ class World:
                 stop=stop,
                 metrics=self.metrics,
                 health=Health(),
+                policy=operator,
             )
         )
         try:

@@ -14,14 +14,34 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 
-from gitops_core.api.receiver import ReceiverSpec
-from gitops_core.meta import ObjectKey, Sensitive
+from gitops_core.api.receiver import Receiver, ReceiverResource, ReceiverSpec
+from gitops_core.meta import Kind, ObjectKey, ObjectRef, Sensitive
 
 PREFIX = "/hook/"
 
 
 class HookRefused(ValueError):
     """The request does not prove what it must; the message quotes nothing of it."""
+
+
+GROUPS = {
+    "Bucket": "source.toolkit.fluxcd.io/v1",
+    "HelmChart": "source.toolkit.fluxcd.io/v1",
+    "HelmRepository": "source.toolkit.fluxcd.io/v1",
+    "GitRepository": "source.toolkit.fluxcd.io/v1",
+    "OCIRepository": "source.toolkit.fluxcd.io/v1",
+    "Kustomization": "kustomize.toolkit.fluxcd.io/v1",
+    "HelmRelease": "helm.toolkit.fluxcd.io/v2",
+    "ImageRepository": "image.toolkit.fluxcd.io/v1",
+    "ImagePolicy": "image.toolkit.fluxcd.io/v1",
+    "ImageUpdateAutomation": "image.toolkit.fluxcd.io/v1",
+}
+
+
+def find_named(receiver: Receiver, resource: ReceiverResource) -> ObjectRef:
+    """Return what a resource of a Receiver names; the name "*" stands for all that its labels select."""
+    kind = Kind.of(resource.api_version or GROUPS.get(resource.kind, "source.toolkit.fluxcd.io/v1"), resource.kind)
+    return ObjectRef(kind, ObjectKey(resource.namespace or receiver.metadata.namespace, resource.name))
 
 
 def webhook_path(token: Sensitive, key: ObjectKey) -> str:

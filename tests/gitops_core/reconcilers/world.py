@@ -19,6 +19,7 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Cluster, Git, Query
 from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.metrics import Metrics
+from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.runtime.sharing.computing import IN_PLACE
@@ -87,7 +88,8 @@ class World:
 
     controllers: tuple[Controller[Any], ...]
 
-    def __init__(self) -> None:
+    def __init__(self, operator: Policy = DEFAULT_POLICY) -> None:
+        self.operator = operator
         self.clock = VirtualClock()
         self.local = LocalCluster.open(None, self.clock, SeededChance(1))
         self.cluster = Counted(self.local)
@@ -131,6 +133,7 @@ class World:
                 stop=halt,
                 metrics=Metrics(CollectorRegistry()),
                 health=Health(),
+                policy=self.operator,
             )
         )
         try:

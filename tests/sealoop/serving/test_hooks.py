@@ -74,7 +74,7 @@ async def called(world: World, policy: Policy = DEFAULT_POLICY) -> AsyncIterator
     await world.cluster.apply(crd(Receiver), field_manager="test")
     async with (
         world.running(),
-        receiving("127.0.0.1:0", routes(world.cluster, world.clock, IN_PLACE), world.clock, policy) as port,
+        receiving("127.0.0.1:0", routes(world.cluster, world.clock, IN_PLACE, policy), world.clock, policy) as port,
         aiohttp.ClientSession() as session,
     ):
         yield Caller(world, port, session)
@@ -342,3 +342,19 @@ async def test_a_path_is_served_as_soon_as_its_receiver_is_ready() -> None:
             path = await caller.receiver("generic", name=f"hook-{number}", resources=[])
 
             assert await caller.post(path, b"") == 200
+
+
+async def test_a_webhook_wakes_nothing_in_another_namespace_where_the_operator_says_so() -> None:
+    world = World(SystemClock())
+    async with called(world, Policy(cross_namespace_references=False)) as caller:
+        await world.namespace("other", {})
+        await world.put(ImageRepository, "app", namespace="other", image=IMAGE, interval="1h")
+        path = await caller.receiver(
+            "generic", resources=[{"kind": "ImageRepository", "name": "app", "namespace": "other"}]
+        )
+
+        assert await caller.post(path, {}) == 500
+        found = await world.cluster.get(ObjectRef(ImageRepository.KIND, ObjectKey("other", "app")))
+
+    assert found is not None
+    assert "annotations" not in found["metadata"]
