@@ -11,7 +11,7 @@ import pytest
 
 from gitops_core.adapters.kubernetes import KubernetesCluster
 from gitops_core.domain.sync.imprints import Imprint
-from gitops_core.domain.sync.owners import kustomization
+from gitops_core.domain.sync.owners import make_kustomization_ownership
 from gitops_core.domain.sync.plan import plan_sync
 from gitops_core.domain.sync.predictions import Applied
 from gitops_core.domain.sync.progress import is_there
@@ -21,7 +21,7 @@ from gitops_core.runtime.clock import SystemClock
 from tests.servers.controlplane import ControlPlane
 
 OWNER = {"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "default"}
-OWNERSHIP = kustomization(ObjectKey("default", "apps"))
+OWNERSHIP = make_kustomization_ownership(ObjectKey("default", "apps"))
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gitops_core.domain.render.folders import is_plain, list_manifests, list_resources
 from gitops_core.domain.sources.ignore import SelectedTree, ignore_rules
-from gitops_core.domain.sync.durations import go_duration
-from gitops_core.domain.sync.history import with_attempt
+from gitops_core.domain.sync.durations import write_duration
+from gitops_core.domain.sync.history import add_attempt
 from gitops_core.meta import FixedTree, seconds
 from tests.simulation.loop import BEGINNING
 
@@ -117,14 +117,14 @@ def test_manifests_are_met_as_a_walk_meets_them() -> None:
 
 @given(st.integers(0, 10**15))
 def test_a_duration_reads_back_as_what_was_printed(nanoseconds: int) -> None:
-    assert abs(seconds(go_duration(nanoseconds / 1e9)) - nanoseconds / 1e9) < 1e-6 * max(1.0, nanoseconds / 1e9)
+    assert abs(seconds(write_duration(nanoseconds / 1e9)) - nanoseconds / 1e9) < 1e-6 * max(1.0, nanoseconds / 1e9)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from(["Succeeded", "Failed"])), max_size=20))
 def test_the_history_counts_and_keeps_five(attempts: list[tuple[str, str]]) -> None:
     history: tuple = ()  # type: ignore[type-arg]
     for digest, outcome in attempts:
-        history = with_attempt(history, digest, outcome, revision="r", now=BEGINNING, took=1.0)
+        history = add_attempt(history, digest, outcome, revision="r", now=BEGINNING, took=1.0)
 
     keys = [(entry.digest, entry.last_reconciled_status) for entry in history]
     assert len(keys) == len(set(keys)) <= 5
