@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gitops_core.api.receiver import Receiver
-from gitops_core.domain.sources.hooks import webhook_path
+from gitops_core.domain.sources.hooks import make_webhook_path
 from gitops_core.errors import TransientError
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, seconds
 from gitops_core.ports import Cluster
@@ -36,7 +36,7 @@ class ReceiverReconciler:
             token = await receiver_token(self.cluster, wanted)
         except TokenMissing as error:
             raise error.carrying(msgspec.structs.replace(wanted.status, webhook_path="")) from None
-        path = webhook_path(token, wanted.key)
+        path = make_webhook_path(token, wanted.key)
         return Outcome(
             status=msgspec.structs.replace(wanted.status, webhook_path=path),
             message=f"Receiver initialized for path: {path}",

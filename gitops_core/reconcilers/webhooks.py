@@ -21,7 +21,7 @@ from typing import Any
 
 from gitops_core.api import Receiver
 from gitops_core.api.receiver import ReceiverResource
-from gitops_core.domain.sources.hooks import HookRefused, check, webhook_path
+from gitops_core.domain.sources.hooks import HookRefused, check, make_webhook_path
 from gitops_core.errors import GitOpsError, PayloadInvalid
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
 from gitops_core.ports import Clock, Cluster, Compute, PartialObject, Pushes, Query
@@ -102,7 +102,7 @@ class Webhooks:
             token = await receiver_token(self.cluster, receiver)
         except TokenMissing:
             return False
-        return hmac.compare_digest(webhook_path(token, receiver.key), path)
+        return hmac.compare_digest(make_webhook_path(token, receiver.key), path)
 
     async def _read(self, asked_at: float) -> None:
         """Learn every path that a Receiver told before `asked_at`; who asks meanwhile waits for the same reading.
@@ -127,7 +127,7 @@ class Webhooks:
         about = {"receiver": str(receiver.key)}
         try:
             token = await receiver_token(self.cluster, receiver)
-            if not hmac.compare_digest(webhook_path(token, receiver.key), path):
+            if not hmac.compare_digest(make_webhook_path(token, receiver.key), path):
                 return HTTPStatus.NOT_FOUND  # the token is another one by now
             check(receiver.spec, token, headers, body)
             with on_account_of(ObjectRef(Receiver.KIND, receiver.key)):

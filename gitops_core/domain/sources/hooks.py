@@ -24,10 +24,10 @@ class HookRefused(ValueError):
     """The request does not prove what it must; the message quotes nothing of it."""
 
 
-def webhook_path(token: Sensitive, key: ObjectKey) -> str:
-    """Return the path that a Receiver is called at.
+def make_webhook_path(token: Sensitive, key: ObjectKey) -> str:
+    """Make the path that a Receiver is called at.
 
-    >>> webhook_path(Sensitive("secret"), ObjectKey("ns", "hook"))[:24]
+    >>> make_webhook_path(Sensitive("secret"), ObjectKey("ns", "hook"))[:24]
     '/hook/32031b979575e69e7a'
     """
     named = token.reveal() + key.name.encode() + key.namespace.encode()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gitops_core.domain.objects.fieldmanagers import entries_of, is_by, owns_metadata
+from gitops_core.domain.objects.fieldmanagers import is_by, list_entries, owns_metadata
 from gitops_core.domain.sync.ownership import Ownership, add_metadata
 from gitops_core.meta import Kind, Manifest
 
@@ -48,7 +48,8 @@ def may_be_deleted(live: Manifest, ownership: Ownership) -> bool:
     if not holds_others(Kind.of_manifest(live)):
         return True
     creator = (live["metadata"].get("annotations") or {}).get(CREATED_BY)
-    is_proven = any(is_by(entry, CREATOR, "Update") and owns_metadata(entry, CREATED_BY) for entry in entries_of(live))
+    ours = (entry for entry in list_entries(live) if is_by(entry, CREATOR, "Update"))
+    is_proven = any(owns_metadata(entry, CREATED_BY) for entry in ours)
     return is_proven and creator == ownership.creator
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gitops_core.domain.objects.fieldmanagers import entries_of
+from gitops_core.domain.objects.fieldmanagers import list_entries
 from gitops_core.meta import Manifest
 
 
@@ -23,7 +23,7 @@ def make_imprint(live: Manifest) -> Imprint:
     metadata = live["metadata"]
     entries = [
         {name: value for name, value in entry.items() if name != "time"}
-        for entry in entries_of(live)
+        for entry in list_entries(live)
         if not entry.get("subresource")
     ]
     rest = {name: value for name, value in metadata.items() if name not in ("resourceVersion", "managedFields")}

@@ -20,7 +20,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gitops_core.domain.objects.secrets import with_encoded_strings
+from gitops_core.domain.objects.secrets import encode_strings
 from gitops_core.domain.sync.takeover import REMOVED_ANNOTATIONS, REMOVED_LABELS
 from gitops_core.meta import Kind, Manifest
 from gitops_core.schema import without_nulls
@@ -111,7 +111,7 @@ def _encode_secret(secret: Fields) -> Fields:
     strings, data = secret.get("stringData"), secret.get("data", {})
     if not isinstance(strings, Mapping) or not isinstance(data, Mapping):
         return secret
-    return with_encoded_strings(secret) if all(isinstance(text, str) for text in strings.values()) else secret
+    return encode_strings(secret) if all(isinstance(text, str) for text in strings.values()) else secret
 
 
 def _complete_pod_spec(spec: Fields) -> Fields:

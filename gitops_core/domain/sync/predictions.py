@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from gitops_core.domain.objects.fieldmanagers import entries_of, is_by
+from gitops_core.domain.objects.fieldmanagers import is_by, list_entries
 from gitops_core.domain.sync.creators import note_creator
 from gitops_core.domain.sync.imprints import Imprint, find_settled_imprint, get_version, make_imprint
 from gitops_core.domain.sync.ownership import Ownership
@@ -119,10 +119,10 @@ def judge_change(old: Manifest | None, live: Manifest, manager: str) -> Change:
 
 
 def _get_apply_time(live: Manifest, manager: str) -> str:
-    return next((entry.get("time", "") for entry in entries_of(live) if is_by(entry, manager, "Apply")), "")
+    return next((entry.get("time", "") for entry in list_entries(live) if is_by(entry, manager, "Apply")), "")
 
 
 def _drop_times(answer: Manifest) -> Manifest:
     """Drop the times from the managedFields of a trial's answer: ours is not that of the last apply."""
-    entries = [{name: value for name, value in entry.items() if name != "time"} for entry in entries_of(answer)]
+    entries = [{name: value for name, value in entry.items() if name != "time"} for entry in list_entries(answer)]
     return {**answer, "metadata": {**answer["metadata"], "managedFields": entries}}

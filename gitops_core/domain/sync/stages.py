@@ -49,17 +49,17 @@ DEFINITIONS = frozenset({"CustomResourceDefinition", "Namespace", "ClusterRole"}
 SortKey = tuple[int, str, str, str, str]
 
 
-def sort_key(ref: ObjectRef) -> SortKey:
-    """Return the key that sorts references into the order of applying."""
+def rank_object(ref: ObjectRef) -> SortKey:
+    """Rank a reference by a key that sorts into the order of applying."""
     return RANK.get(ref.kind.kind, 0), ref.kind.group, ref.kind.kind, ref.key.namespace, ref.key.name
 
 
 def sort_for_applying(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
-    return tuple(sorted(refs, key=sort_key))
+    return tuple(sorted(refs, key=rank_object))
 
 
 def sort_for_pruning(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
-    return tuple(sorted(refs, key=sort_key, reverse=True))
+    return tuple(sorted(refs, key=rank_object, reverse=True))
 
 
 def plan_prune_stages(refs: Iterable[ObjectRef]) -> tuple[tuple[ObjectRef, ...], ...]:

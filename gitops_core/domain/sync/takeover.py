@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gitops_core.domain.objects.fieldmanagers import Entry, entries_of, is_by
+from gitops_core.domain.objects.fieldmanagers import Entry, is_by, list_entries
 from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.meta import Manifest
 
@@ -39,7 +39,7 @@ def make_takeover_patch(live: Manifest, ownership: Ownership) -> list[dict[str, 
     Args:
         live: as the API server returned it from the owner's apply, so that there is an entry of its manager.
     """
-    metadata, entries = live["metadata"], entries_of(live)
+    metadata, entries = live["metadata"], list_entries(live)
     places = (("annotations", REMOVED_ANNOTATIONS), ("labels", REMOVED_LABELS))
     removed = [(place, name) for place, names in places for name in names if name in (metadata.get(place) or {})]
     manager = ownership.manager

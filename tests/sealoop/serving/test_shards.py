@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.objects.selectors import parse_selector, selector_text, selects
+from gitops_core.domain.objects.selectors import parse_selector, write_selector, selects
 from sealoop.main import main
 from sealoop.serving.shards import Shard
 
@@ -38,10 +38,10 @@ LABELS = st.dictionaries(KEYS, VALUES)
 @given(st.lists(requirements(), max_size=4), LABELS)
 def test_a_selector_selects_the_same_in_its_one_spelling(parts: list[str], labels: dict[str, str]) -> None:
     selector = parse_selector(",".join(parts))
-    text = selector_text(selector)
+    text = write_selector(selector)
 
     assert selects(parse_selector(text), labels) == selects(selector, labels)
-    assert selector_text(parse_selector(text)) == text
+    assert write_selector(parse_selector(text)) == text
 
 
 @given(st.lists(requirements(), max_size=4), st.randoms(use_true_random=False))

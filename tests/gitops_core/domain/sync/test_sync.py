@@ -81,7 +81,7 @@ def test_stages_partition_and_keep_the_order(wanted: list[ObjectRef]) -> None:
     numbers = [[stages.get_stage_number(ref.kind) for ref in stage] for stage in staged]
     assert all(len(set(of_stage)) == 1 for of_stage in numbers)
     assert [of_stage[0] for of_stage in numbers] == sorted({number for of_stage in numbers for number in of_stage})
-    assert all(list(stage) == sorted(stage, key=stages.sort_key) for stage in staged)
+    assert all(list(stage) == sorted(stage, key=stages.rank_object) for stage in staged)
 
 
 @given(inventories)
