@@ -122,7 +122,9 @@ async def test_the_changes_are_predicted_without_a_write_and_the_apply_makes_wha
         assert substance(one.live) == substance(predicted)
 
 
-async def test_what_kubectl_applied_is_taken_over(cluster: KubernetesCluster, control_plane: ControlPlane) -> None:
+async def test_an_object_that_kubectl_applied_is_taken_over(
+    cluster: KubernetesCluster, control_plane: ControlPlane
+) -> None:
     theirs = {**config_map("taken", a="0", old="x"), "metadata": {"name": "taken", "namespace": "default"}}
     control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(theirs))
 

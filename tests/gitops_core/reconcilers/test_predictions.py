@@ -149,7 +149,7 @@ async def test_after_the_apply_the_objects_are_as_predicted() -> None:
 
 
 @in_virtual_time
-async def test_what_is_tried_and_not_read_is_known_to_be_created_or_there() -> None:
+async def test_a_trial_without_a_reading_tells_only_what_is_created_or_skipped() -> None:
     place = await prepared()
     plan = plan_sync(WANTED[:-2], (), OURS, prune=True)
 

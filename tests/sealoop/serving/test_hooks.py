@@ -320,7 +320,7 @@ async def test_webhooks_keep_to_the_operators_policy() -> None:
         assert 429 in await asyncio.gather(*(caller.post(path, b"") for _ in range(100)))
 
 
-async def test_one_receivers_flood_keeps_nobody_out_of_another() -> None:
+async def test_a_flood_of_calls_to_a_receiver_keeps_nobody_out_of_another() -> None:
     world = World(SystemClock())
     async with called(world) as caller:
         await world.put(ImageRepository, "app", image=IMAGE, interval="1h")

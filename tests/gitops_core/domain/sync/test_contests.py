@@ -63,7 +63,7 @@ def test_shared_is_what_stands_in_the_others_inventory_in_whatever_version() -> 
         (kustomization("a", status={"lastAppliedRevision": "6.5.3"}), "6.5.30", False),
     ],
 )
-def test_it_counts_when_it_has_applied_its_source_as_both_are_now(
+def test_another_kustomization_counts_once_it_has_applied_its_source_as_both_are_now(
     other: Kustomization, revision: str | None, expected: bool
 ) -> None:
     assert has_come_to_its_source(other, artifact(revision) if revision is not None else None) == expected
