@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gitops_core.api import KINDS, GitRepository, Kustomization, Receiver
-from gitops_core.domain.sync.dependencies import dependency_keys, source_of
+from gitops_core.domain.sync.dependencies import get_source_name, list_dependencies
 from gitops_core.domain.sync.owners import OWNER_NAME
 from gitops_core.domain.sync.prunelimit import CONFIRM, LIMIT
 from gitops_core.meta import ObjectKey, ObjectRef, Resource
@@ -106,10 +106,10 @@ def _receiver_references(wanted: Receiver) -> Iterable[ObjectRef]:
 
 
 def _kustomization_references(wanted: Kustomization, kinds: SourceKinds) -> Iterable[ObjectRef]:
-    name, key = source_of(wanted)
+    name, key = get_source_name(wanted)
     if name in kinds:
         yield ObjectRef(kinds[name].type_.KIND, key)
-    yield from (ObjectRef(Kustomization.KIND, key) for key in dependency_keys(wanted))
+    yield from (ObjectRef(Kustomization.KIND, key) for key in list_dependencies(wanted))
 
 
 def _is_asked_for(old: Kustomization, new: Kustomization) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gitops_core import component as gitops
-from gitops_core.domain.health.kstatus import health
+from gitops_core.domain.health.kstatus import judge_health
 from gitops_core.meta import Resource
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute, NoCloudLogins, Renderer
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
@@ -62,7 +62,7 @@ def image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any]
         platform,
         ports.registry,
         ports.catalog,
-        health=health,
+        health=judge_health,
         reader=ports.reader,
         logins=ports.logins,
         forges=ports.forges,

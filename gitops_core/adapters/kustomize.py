@@ -31,7 +31,7 @@ from gitops_core.adapters.sandbox import (
     TooMuchOutput,
 )
 from gitops_core.domain.render import folders, sharing
-from gitops_core.domain.render.kustomizations import as_text
+from gitops_core.domain.render.kustomizations import write_json
 from gitops_core.domain.render.manifests import read_manifests, read_output
 from gitops_core.domain.render.muting import mute_secrets
 from gitops_core.domain.render.sharing import Affixes
@@ -261,7 +261,7 @@ def _gather(
 
 def _write_top(sources: _Sources, affixes: Affixes) -> bytes:
     """Write the kustomization of the folder to build."""
-    return as_text(sharing.merge_overlay(sources.document, affixes, ()))
+    return write_json(sharing.merge_overlay(sources.document, affixes, ()))
 
 
 def _get_shared(output: bytes, stood_in: Affixes, build: folders.Build) -> _Shared:
@@ -270,7 +270,7 @@ def _get_shared(output: bytes, stood_in: Affixes, build: folders.Build) -> _Shar
 
 def _take_shared(shared: _Shared, sources: _Sources, affixes: Affixes) -> tuple[Manifest, ...] | None:
     """Return the objects with the real values in place of the stand-ins; None where that may be something else."""
-    texts = (*dict.fromkeys(sources.files.values()), as_text(sources.document))
+    texts = (*dict.fromkeys(sources.files.values()), write_json(sources.document))
     if not sharing.fits(shared.result, shared.stood_in, affixes, texts):
         return None
     return sharing.substitute(shared.result, shared.stood_in, affixes)
@@ -334,7 +334,7 @@ def _list_manifests(below: Collection[str], path: str) -> tuple[str, ...]:
 def _gather_sources(tree: Tree, path: str, overlay: Overlay, token: str) -> _Sources:
     """Gather what a build of the folder uses. Raises ManifestInvalid."""
     document = sharing.merge_overlay(_read_document(tree, path), Affixes("", "", ""), overlay.fields)
-    build = folders.build_of(tree, path, document, token)
+    build = folders.gather_build(tree, path, document, token)
     blobs: dict[str, bytes] = {}
     size = 0
     for name in dict.fromkeys(build.copied.values()):  # one that is used in a thousand folders counts once
@@ -343,7 +343,7 @@ def _gather_sources(tree: Tree, path: str, overlay: Overlay, token: str) -> _Sou
         if size > MAX_SOURCES:
             raise ManifestInvalid(f"the files that {path or '.'} uses are larger than {MAX_SOURCES >> 20} MiB")
     written = build.written | {
-        os.path.join(build.name(folder), folders.NAMES[0]): as_text(rewritten)
+        os.path.join(build.name(folder), folders.NAMES[0]): write_json(rewritten)
         for folder, rewritten in build.rewritten.items()
         if folder != path
     }
@@ -352,5 +352,5 @@ def _gather_sources(tree: Tree, path: str, overlay: Overlay, token: str) -> _Sou
     lines += [f"{place} {hashlib.sha256(data).hexdigest()}" for place, data in written.items()]
     files = {place: blobs[name] for place, name in build.copied.items()} | written
     top = build.rewritten[path]
-    digest = hashlib.sha256("\n".join(lines).encode() + b"\n" + as_text(top))
+    digest = hashlib.sha256("\n".join(lines).encode() + b"\n" + write_json(top))
     return _Sources(top, files, build, digest.digest())

@@ -14,19 +14,19 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeVar
 
 from gitops_core.domain.sync import inventory, stages
-from gitops_core.domain.sync.creators import CREATOR, NAMESPACE, blank, holds_others, is_adopted, may_be_deleted
-from gitops_core.domain.sync.imprints import Imprint, imprint_of, version_of
+from gitops_core.domain.sync.creators import CREATOR, NAMESPACE, holds_others, is_adopted, make_blank, may_be_deleted
+from gitops_core.domain.sync.imprints import Imprint, get_version, make_imprint
 from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.plan import Action, SyncPlan
 from gitops_core.domain.sync.predictions import (
     Applied,
     Prediction,
-    change_between,
+    judge_change,
     predict_from_reading,
     predict_from_trial,
 )
 from gitops_core.domain.sync.progress import Lives, is_there
-from gitops_core.domain.sync.takeover import takeover_patch
+from gitops_core.domain.sync.takeover import make_takeover_patch
 from gitops_core.errors import (
     AlreadyExists,
     BadRequest,
@@ -205,24 +205,24 @@ class Applier:
         if prediction.is_open:  # nothing is known of it yet
             prediction = predict_from_reading(action, await self.cluster.get(ref), prediction.imprint, self.ownership)
         if prediction.live is not None and prediction.change in ("unchanged", "skipped"):
-            imprint = prediction.imprint or imprint_of(prediction.live)
+            imprint = prediction.imprint or make_imprint(prediction.live)
             return Applied(ref, prediction.live, prediction.change, imprint)
         old = prediction.base
         if old is not None and self.ownership.is_left_alone(action.manifest, old):  # it is there, to be left alone
             live = await self.cluster.get(ref) or old  # it may be the answer of a dry-run
-            return Applied(ref, live, "skipped", imprint_of(live))
+            return Applied(ref, live, "skipped", make_imprint(live))
         if old is None and holds_others(ref.kind):  # others would go with it: it keeps a mark of who made it
             old = await self._make(action)
         live = await self.cluster.apply(action.manifest, field_manager=self.ownership.manager, force=True)
         if action.take_over:
             live = await self._take_over(action, live)
-        change = change_between(old, live, self.ownership.manager)
-        return Applied(ref, live, change, imprint_of(live), is_adopted(old, self.ownership))
+        change = judge_change(old, live, self.ownership.manager)
+        return Applied(ref, live, change, make_imprint(live), is_adopted(old, self.ownership))
 
     async def _make(self, action: Action) -> Manifest | None:
         """Create it in a way that proves that we did; what is there if somebody else was faster."""
         try:
-            await self.cluster.create(blank(action.manifest, self.ownership), field_manager=CREATOR)
+            await self.cluster.create(make_blank(action.manifest, self.ownership), field_manager=CREATOR)
         except AlreadyExists:
             return await self.cluster.get(action.ref)
         return None
@@ -230,13 +230,13 @@ class Applier:
     async def _take_over(self, action: Action, live: Manifest) -> Manifest:
         """Make kubectl's fields ours, and return the object; it is read again whenever its controllers wrote it."""
         for attempt in range(1, TRIES + 1):
-            if self.ownership.is_shared(live) or not (patch := takeover_patch(live, self.ownership)):
+            if self.ownership.is_shared(live) or not (patch := make_takeover_patch(live, self.ownership)):
                 return live
             try:
                 await self.cluster.patch(action.ref, patch, field_manager=self.ownership.manager)
             except (Conflict, Invalid, BadRequest):
                 fresh = await self.cluster.get(action.ref)
-                if fresh is None or attempt == TRIES or version_of(fresh) == version_of(live):
+                if fresh is None or attempt == TRIES or get_version(fresh) == get_version(live):
                     raise
                 live = fresh
             else:
@@ -275,15 +275,15 @@ class Applier:
         Raises:
             PruneFailed: names every object that could not be deleted, and carries these and what was not tried.
         """
-        order = stages.prune_order(refs)
+        order = stages.sort_for_pruning(refs)
         deletions: dict[ObjectRef, Deletion] = {}
         failures: list[tuple[ObjectRef, ClusterError]] = []
 
         async def one(ref: ObjectRef) -> None:
             deletions[ref] = await self._delete(ref)
 
-        for part in stages.prune_stages(order):
-            if failures and stages.stage_of(part[0].kind) == 0:
+        for part in stages.plan_prune_stages(order):
+            if failures and stages.get_stage_number(part[0].kind) == 0:
                 break
             failures += await _each(part, one)
         if failures:
@@ -325,7 +325,7 @@ class Applier:
                 return None
             ref = ref._replace(kind=kind)
             live = await self.cluster.get(ref)
-        if live is None and (other := inventory.literal(ref)) != ref:
+        if live is None and (other := inventory.spell_literally(ref)) != ref:
             ref, live = other, await self.cluster.get(other)
         return None if live is None else (ref, live)
 

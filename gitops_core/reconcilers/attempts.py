@@ -10,8 +10,8 @@ import msgspec
 
 from gitops_core.api import Inventory, InventoryEntry, Kustomization
 from gitops_core.domain.sync import inventory
-from gitops_core.domain.sync.durations import go_duration, retry_interval_of, timeout_of
-from gitops_core.domain.sync.history import with_attempt
+from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
+from gitops_core.domain.sync.history import add_attempt
 from gitops_core.errors import GitOpsError, NotLeader, StalledError, TransientError
 from gitops_core.meta import Condition, ObjectRef, seconds
 from gitops_core.ports import Clock, Events
@@ -49,7 +49,7 @@ class Attempt:
 
     @property
     def progress(self) -> str:
-        timeout = go_duration(timeout_of(self.wanted.spec))
+        timeout = write_duration(get_timeout(self.wanted.spec))
         return f"{self.phase} for revision {self.revision} with a timeout of {timeout}"
 
     # what there is to store and to tell
@@ -111,7 +111,7 @@ class Attempt:
         )
         interval = seconds(wanted.spec.interval)
         if changed or is_new or self.notices or not wanted.status.is_ready:  # else there is no news
-            text = f"Reconciliation finished in {go_duration(took)}, next run in {go_duration(interval)}"
+            text = f"Reconciliation finished in {write_duration(took)}, next run in {write_duration(interval)}"
             self.tell("ReconciliationSucceeded", text, commit_status="update")
         return Outcome(
             status,
@@ -142,7 +142,7 @@ class Attempt:
             self._record(reason)
         for notice in self.notices:
             self.events.emit(self.wanted, notice.type, notice.reason, notice.message, notice.metadata)
-        delay = max(retry_interval_of(self.wanted.spec), retry_after or 0.0)
+        delay = max(get_retry_interval(self.wanted.spec), retry_after or 0.0)
         phase = Condition(type="Reconciling", status="True", reason="ProgressingWithRetry", message=self.progress)
         error = TransientError(message, reason=reason, retry_after=delay)
         error.told("Warning", {f"{GROUP}/revision": self.revision})
@@ -157,11 +157,11 @@ class Attempt:
 
     def fail_health(self, waited: float, message: str) -> NoReturn:
         healthy = Condition(type="Healthy", status="False", reason="HealthCheckFailed", message=message)
-        text = f"health check failed after {go_duration(waited)}: {message}"
+        text = f"health check failed after {write_duration(waited)}: {message}"
         self.fail("HealthCheckFailed", text, healthy)
 
     def _record(self, outcome: str) -> None:
-        history = with_attempt(
+        history = add_attempt(
             self.status.history,
             self.digest,
             outcome,

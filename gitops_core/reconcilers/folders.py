@@ -12,8 +12,8 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from gitops_core.domain.render import folders
-from gitops_core.domain.sources.ignore import IgnoreRules, SelectedTree, ignore_files, ignore_rules
-from gitops_core.domain.sources.links import resolved
+from gitops_core.domain.sources.ignore import IgnoreRules, SelectedTree, list_ignore_files, parse_ignore_rules
+from gitops_core.domain.sources.links import resolve_path
 from gitops_core.errors import PathNotFound
 from gitops_core.meta import Resource, Tree
 from gitops_core.ports import Compute
@@ -78,7 +78,7 @@ class Folders:
     async def _own(self, source: Resource, revision: str, inside: str, *, is_alone: bool) -> Folder | None:
         """Read the folder alone; None where it does not stand for itself."""
         root = await self._root(source, revision)
-        if resolved(inside, root.files.links) != inside:
+        if resolve_path(inside, root.files.links) != inside:
             return None
         try:
             tree = await self.kinds[source.KIND.kind].tree(source, revision, inside)
@@ -121,8 +121,8 @@ class Folders:
 
 
 def _rules_of(tree: Tree, spec_ignore: str | None) -> IgnoreRules:
-    texts = {posixpath.dirname(path): tree[path].decode("utf-8", "replace") for path in ignore_files(tree)}
-    return ignore_rules(texts, spec_ignore)
+    texts = {posixpath.dirname(path): tree[path].decode("utf-8", "replace") for path in list_ignore_files(tree)}
+    return parse_ignore_rules(texts, spec_ignore)
 
 
 def _folder_of(tree: Tree, root: _Root, inside: str) -> Folder | None:

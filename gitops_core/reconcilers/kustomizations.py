@@ -23,8 +23,8 @@ import msgspec
 
 from gitops_core.api import Artifact, Inventory, InventoryEntry, Kustomization, KustomizationStatus
 from gitops_core.domain.sync import contests, dependencies, inventory, stages
-from gitops_core.domain.sync.durations import go_duration, retry_interval_of, timeout_of
-from gitops_core.domain.sync.history import applied_revisions
+from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
+from gitops_core.domain.sync.history import list_applied_revisions
 from gitops_core.domain.sync.imprints import Imprint
 from gitops_core.domain.sync.normalization import normalized
 from gitops_core.domain.sync.owners import find_account, kustomization
@@ -39,10 +39,10 @@ from gitops_core.domain.sync.progress import (
     choose_targets,
     is_there,
     judge,
-    next_look,
+    plan_next_look,
     tell_states,
 )
-from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, confirmations
+from gitops_core.domain.sync.prunelimit import CONFIRM, PruneGuarded, PruneLimit, list_confirmations
 from gitops_core.errors import GitBusy, GitError, GitOpsError, Postponed, StalledError, TransientError
 from gitops_core.meta import Condition, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Overlay, Renderer
@@ -106,7 +106,7 @@ class KustomizationReconciler:
     # what is to be applied
 
     async def _source(self, wanted: Kustomization) -> tuple[Resource, Artifact]:
-        name, key = dependencies.source_of(wanted)
+        name, key = dependencies.get_source_name(wanted)
         kind = self.folders.kinds[name]
         self.platform.policy.check_reference(wanted.ref, ObjectRef(kind.type_.KIND, key))
         source = await self.platform.objects.get(kind.type_, key)
@@ -119,18 +119,18 @@ class KustomizationReconciler:
         return source, artifact
 
     async def _check_dependencies(self, attempt: Attempt) -> None:
-        for key in dependencies.dependency_keys(attempt.wanted):
+        for key in dependencies.list_dependencies(attempt.wanted):
             dependency = await self.platform.objects.get(Kustomization, key)
-            if why := dependencies.why_not_ready(attempt.wanted, key, dependency, attempt.revision):
+            if why := dependencies.explain_unready(attempt.wanted, key, dependency, attempt.revision):
                 await self._refuse_cycle(attempt)
                 attempt.postpone(why)
 
     async def _refuse_cycle(self, attempt: Attempt) -> None:
         """Raise StalledError if what is waited for waits for this one."""
         everyone = await self.platform.objects.list(Kustomization)
-        edges = {one.key: dependencies.dependency_keys(one) for one in everyone}
+        edges = {one.key: dependencies.list_dependencies(one) for one in everyone}
         if cycle := dependencies.find_cycle(attempt.wanted.key, edges):
-            text = f"spec.dependsOn goes in a circle, and all in it wait for ever: {dependencies.told_cycle(cycle)}"
+            text = f"spec.dependsOn goes in a circle, and all in it wait for ever: {dependencies.tell_cycle(cycle)}"
             attempt.stall(StalledError(text, reason="DependencyCycle"))
 
     async def _plan(self, attempt: Attempt, source: Resource) -> SyncPlan:
@@ -162,15 +162,15 @@ class KustomizationReconciler:
 
     async def _decide(self, attempt: Attempt, scoped: Sequence[Manifest]) -> SyncPlan:
         wanted, annotations = attempt.wanted, attempt.wanted.metadata.annotations
-        names = confirmations(attempt.revision, applied_revisions(wanted.status), wanted.metadata.generation)
+        names = list_confirmations(attempt.revision, list_applied_revisions(wanted.status), wanted.metadata.generation)
         try:
             known, limit = _known(wanted.status), PruneLimit.of(annotations)
             return await self.platform.compute.run(
                 weight_of(scoped),
                 lambda: plan_sync(
-                    [_mark(normalized(manifest), wanted) for manifest in scoped],
+                    [_mark(normalize(manifest), wanted) for manifest in scoped],
                     known,
-                    kustomization(wanted.key),
+                    make_kustomization_ownership(wanted.key),
                     prune=wanted.spec.prune,
                     limit=limit,
                     confirmed=annotations.get(CONFIRM, "").strip() in names,
@@ -223,32 +223,32 @@ class KustomizationReconciler:
                 lives = {**lives, **seen}
             verdict, lives = await self._look(attempt, progress, lives)
             if verdict.gone:
-                progress, lives = progress.again(verdict.gone), {}
+                progress, lives = progress.repeat_stage(verdict.gone), {}
             elif verdict.waiting:
                 self._refuse_failure(attempt, progress, verdict)
                 return self._wait(attempt, progress, verdict, lives)
             elif progress.is_last:
                 took = self.platform.clock.monotonic() - progress.awaited_since
-                return attempt.report_ready(progress.changed, go_duration(took) if progress.awaited else "")
+                return attempt.report_ready(progress.changed, write_duration(took) if progress.awaited else "")
             else:
-                progress = progress.next()
+                progress = progress.advance()
 
     async def _carry_out(self, attempt: Attempt, progress: Progress) -> tuple[Progress, Lives]:
         """Apply a stage, and prune with the last one. Also returns what was seen of the objects."""
         attempt.phase = "Detecting drift"
         applied = await self._apply(attempt, progress)
-        progress, clock = progress.with_applied(applied), self.platform.clock
+        progress, clock = progress.add_applied(applied), self.platform.clock
         if progress.stage.awaits == "served":
             refs = [one.ref for one in applied if one.change != "skipped"]
             there = {one.ref: one.live for one in applied if is_there(one.live, clock.now())}
-            return progress.awaiting(refs, clock.monotonic()), there  # the others may be there a moment later
+            return progress.begin_waiting(refs, clock.monotonic()), there  # the others may be there a moment later
         await self._prune(attempt, progress.plan)
         await self._compare(attempt, progress.plan)
         self._memory[attempt.wanted.key] = _Memory(
             attempt.wanted.metadata.uid, progress.fingerprint, {one.ref: one.imprint for one in progress.applied}
         )
-        healthy = choose_targets(attempt.wanted, progress, kustomization(attempt.wanted.key))
-        return progress.without_objects().awaiting(healthy, clock.monotonic()), {one.ref: one.live for one in applied}
+        healthy = choose_targets(attempt.wanted, progress, make_kustomization_ownership(attempt.wanted.key))
+        return progress.drop_objects().begin_waiting(healthy, clock.monotonic()), {one.ref: one.live for one in applied}
 
     async def _apply(self, attempt: Attempt, progress: Progress) -> Sequence[Applied]:
         predictions = [progress.predictions[action.ref] for action in progress.stage.actions]
@@ -283,20 +283,20 @@ class KustomizationReconciler:
         """Find out whether others apply some of the objects too, and warn of it once."""
         everyone = await self.platform.objects.list(Kustomization)
         others = {other.key: other for other in everyone if other.key != attempt.wanted.key}
-        found = contests.shared((action.ref for action in plan.actions), others.values())
+        found = contests.find_shared((action.ref for action in plan.actions), others.values())
         for key in tuple(found):
             if not contests.has_come_to_its_source(others[key], await self._artifact_for(others[key])):
                 del found[key]
         before, attempt.contested = attempt.contested, None
         if found:
-            message = contests.told(found)
+            message = contests.tell_shared(found)
             attempt.contested = Condition(type=CONTESTED, status="True", reason="AppliedByOthers", message=message)
             if before is None or before.message != message:
                 attempt.warn("AppliedByOthers", message)
 
     async def _artifact_for(self, other: Kustomization) -> Artifact | None:
         """Return what the source of another Kustomization holds, or None when that is not known."""
-        name, key = dependencies.source_of(other)
+        name, key = dependencies.get_source_name(other)
         if (kind := self.folders.kinds.get(name)) is None:
             return None
         source = await self.platform.objects.get(kind.type_, key)
@@ -317,11 +317,11 @@ class KustomizationReconciler:
         """Fail where what is waited for will not come, or has not come in time."""
         now = self.platform.clock.monotonic()
         took, waited = now - progress.since, now - progress.awaited_since
-        is_late = took >= timeout_of(attempt.wanted.spec)
+        is_late = took >= get_timeout(attempt.wanted.spec)
         if progress.stage.awaits == "served" and is_late:
             self._memory.pop(attempt.wanted.key, None)
             ref, state = next(iter(verdict.waiting.items()))
-            cause = f"{ref} is not ready after {go_duration(took)}: {state.message}"
+            cause = f"{ref} is not ready after {write_duration(took)}: {state.message}"
             attempt.fail("ReconciliationFailed", "\n".join((cause, *attempt.take_changes())))
         if verdict.failed:
             attempt.fail_health(waited, f"failed early due to stalled resources: {tell_states(verdict.failed)}")
@@ -331,12 +331,12 @@ class KustomizationReconciler:
     def _wait(self, attempt: Attempt, progress: Progress, verdict: Verdict, lives: Lives) -> Outcome:
         """Return without having waited: what comes wakes the Kustomization, and it goes on from here."""
         wanted, now = attempt.wanted, self.platform.clock.monotonic()
-        self._waits[wanted.key] = progress.still_awaiting(verdict.waiting)
+        self._waits[wanted.key] = progress.keep_waiting(verdict.waiting)
         attempt.tell_changes()
         conditions: tuple[Condition, ...] = ()
         if progress.stage.awaits == "healthy":
             conditions = (Condition(type="Healthy", status="Unknown", reason="Progressing", message=attempt.progress),)
-        delay = next_look(wanted, progress.since, verdict, lives, kustomization(wanted.key), now)
+        delay = plan_next_look(wanted, progress.since, verdict, lives, make_kustomization_ownership(wanted.key), now)
         return attempt.report_waiting(delay, verdict.waiting, *conditions)
 
     # the end
@@ -373,7 +373,7 @@ class KustomizationReconciler:
             return
         asked = wanted.metadata.deletion_timestamp
         waited = (self.platform.clock.now() - asked).total_seconds() if asked else 0.0
-        if waited < timeout_of(wanted.spec):
+        if waited < get_timeout(wanted.spec):
             raise TransientError(f"waiting for termination of {', '.join(left)}", reason="Progressing", retry_after=2.0)
         text = "failed to wait for resources termination"
         self.platform.events.emit(wanted, "Warning", "ReconciliationFailed", f"{text}: {', '.join(left)}", {})
@@ -381,7 +381,7 @@ class KustomizationReconciler:
 
 def _not_yet(wanted: Kustomization, message: str) -> TransientError:
     """Return an error without an Event, as nobody did anything wrong; the source's change wakes us."""
-    delay = retry_interval_of(wanted.spec)
+    delay = get_retry_interval(wanted.spec)
     return TransientError(message, reason="ArtifactFailed", retry_after=delay).told("None", {})
 
 
@@ -412,9 +412,9 @@ def _overlay(wanted: Kustomization) -> Overlay:
 
 def _mark(manifest: Manifest, wanted: Kustomization) -> Manifest:
     """Return `manifest` with the owner's mark, and the common metadata, which wins."""
-    manifest = kustomization(wanted.key).with_mark(manifest)
+    manifest = make_kustomization_ownership(wanted.key).add_mark(manifest)
     common = wanted.spec.common_metadata
-    return with_metadata(manifest, common.labels, common.annotations) if common else manifest
+    return add_metadata(manifest, common.labels, common.annotations) if common else manifest
 
 
 def _fingerprint(plan: SyncPlan) -> str:

@@ -40,7 +40,7 @@ class ReceiverReconciler:
             token = await receiver_token(self.cluster, wanted)
         except TokenMissing as error:
             raise error.carrying(msgspec.structs.replace(wanted.status, webhook_path="")) from None
-        path = webhook_path(token, wanted.key)
+        path = make_webhook_path(token, wanted.key)
         return Outcome(
             status=msgspec.structs.replace(wanted.status, webhook_path=path),
             message=f"Receiver initialized for path: {path}",

@@ -92,7 +92,7 @@ class Webhooks:
             token = await receiver_token(self.cluster, receiver)
         except TokenMissing:
             return False
-        return hmac.compare_digest(webhook_path(token, receiver.key), path)
+        return hmac.compare_digest(make_webhook_path(token, receiver.key), path)
 
     async def _read(self, asked_at: float) -> None:
         """Learn every path that a Receiver told before `asked_at`; who asks meanwhile waits for the same reading.
@@ -117,7 +117,7 @@ class Webhooks:
         about = {"receiver": str(receiver.key)}
         try:
             token = await receiver_token(self.cluster, receiver)
-            if not hmac.compare_digest(webhook_path(token, receiver.key), path):
+            if not hmac.compare_digest(make_webhook_path(token, receiver.key), path):
                 return HTTPStatus.NOT_FOUND  # the token is another one by now
             check(receiver.spec, token, headers, body)
             with on_account_of(ObjectRef(Receiver.KIND, receiver.key)):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import Any, NoReturn
 
-from gitops_core.domain.render.manifests import MAX_DEPTH, Malformed, documents
+from gitops_core.domain.render.manifests import MAX_DEPTH, Malformed, read_documents
 
 _SPACE = " \t\r\n"
 _HALF = re.compile("[\ud800-\udfff]")
@@ -33,7 +33,7 @@ def decode(data: bytes) -> Iterator[tuple[int, Any]]:
             return iter(list(_decode_json(text)))
         except json.JSONDecodeError:
             pass
-    return documents(data)
+    return read_documents(data)
 
 
 def _decode_json(text: str) -> Iterator[tuple[int, Any]]:

@@ -33,14 +33,14 @@ class Shard:
             return Shard()
         # Imported here: --help need not wait for it.
         from gitops_core.domain.objects.objectmeta import find_embedded_metadata_faults
-        from gitops_core.domain.objects.selectors import parse_selector, selector_text
+        from gitops_core.domain.objects.selectors import parse_selector, write_selector
 
         requirements = parse_selector(selector)
         labels = [{each.key: value} for each in requirements for value in each.values or {""}]
         for each in labels or [{}]:
             for fault in find_embedded_metadata_faults({"namespace": namespace, "labels": each}, ""):
                 raise ValueError(fault.message)
-        return Shard(namespace, selector_text(requirements))
+        return Shard(namespace, write_selector(requirements))
 
     @property
     def lease(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gitops_core.domain.sync.normalization import normalized
+from gitops_core.domain.sync.normalization import normalize
 from gitops_core.domain.sync.owners import MANAGER
 from gitops_core.meta import ObjectRef
 from gitops_core.ports import Cluster
@@ -25,14 +25,14 @@ def substance(live: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def applied(cluster: Cluster, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    return await cluster.apply(normalized(manifest), field_manager=MANAGER, force=True)
+    return await cluster.apply(normalize(manifest), field_manager=MANAGER, force=True)
 
 
 @pytest.mark.parametrize("manifest", OBJECTS, ids=NAMES)
 async def test_applying_what_a_cluster_shows_changes_nothing(
     cluster: Cluster, namespace: str, manifest: dict[str, Any]
 ) -> None:
-    made = normalized({**manifest, "metadata": {"name": "shown", "namespace": namespace}})  # with ports' protocols
+    made = normalize({**manifest, "metadata": {"name": "shown", "namespace": namespace}})  # with ports' protocols
     shown = await cluster.create(made, field_manager="somebody")
 
     after = await applied(cluster, shown)

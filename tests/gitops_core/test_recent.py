@@ -24,7 +24,7 @@ def test_the_least_recently_used_goes_first() -> None:
     assert recent.weight == 8
 
 
-def test_one_heavy_value_makes_room_by_as_many_as_it_takes() -> None:
+def test_a_heavy_value_displaces_as_many_as_it_takes() -> None:
     recent: Recent[int, str] = Recent(10)
     for key in range(5):
         recent.put(key, "x", 2)

@@ -190,7 +190,7 @@ def test_a_table_says_in_the_place_of_a_marker_which_values_are_acted_on() -> No
     assert unsupported(spec("GitRepository")) == ("spec.serviceAccountName",)
 
 
-def test_what_is_acted_on_is_not_reported() -> None:
+def test_fields_that_are_acted_on_are_not_reported_as_unsupported() -> None:
     git = GitRepositorySpec(url="https://x", interval="1m", ref=GitReference(tag="v1"), suspend=True, ignore="*.md")
     entry = DataEntry(secret_key="a", remote_ref=RemoteRef(key="k", property="p", decoding_strategy="Base64"))
 

@@ -158,7 +158,7 @@ async def test_a_closed_one_means_not_this_version() -> None:
 
 
 @in_virtual_time
-async def test_one_that_is_opened_again_counts_again() -> None:
+async def test_a_pull_request_that_is_opened_again_counts_again() -> None:
     async with proposed() as world:
         world.forge.close_by_hand(1)
         await world.look()
@@ -185,7 +185,7 @@ async def test_a_merged_one_leaves_nothing_to_do() -> None:
 
 
 @in_virtual_time
-async def test_one_that_is_being_merged_is_not_closed() -> None:
+async def test_a_pull_request_that_is_being_merged_is_not_closed() -> None:
     """The branch has the changes a moment before the forge says so."""
 
     async with proposed() as world:

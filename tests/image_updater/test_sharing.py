@@ -151,7 +151,7 @@ async def test_a_record_that_another_process_wrote_is_taken_in_and_not_overwritt
 
 
 @in_virtual_time
-async def test_one_object_of_an_image_keeps_the_checkpoint_and_a_damaged_one_fails_no_scan() -> None:
+async def test_only_one_repository_of_an_image_keeps_the_checkpoint_and_a_damaged_one_fails_no_scan() -> None:
     world = World()
     async with world.running(last=False):
         await world.scanned("1.0.0")

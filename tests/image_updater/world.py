@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from gitops_core.adapters.kubernetes import KubernetesClusters
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.api import GitRepository
-from gitops_core.domain.health.kstatus import health
+from gitops_core.domain.health.kstatus import judge_health
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Clock, Git, Query
 from gitops_core.runtime.metrics import Metrics
@@ -92,7 +92,7 @@ class World:
                 platform,
                 registry or self.fakes,
                 self.catalog,
-                health=health,
+                health=judge_health,
                 reader=reader or self.fakes,
                 forges=self.forges,
             )

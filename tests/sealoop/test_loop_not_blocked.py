@@ -28,7 +28,7 @@ from gitops_core.adapters.kustomize import Kustomize
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.adapters.local.objects import Objects
 from gitops_core.api import GitRepository, Kustomization, Receiver
-from gitops_core.domain.sources.hooks import webhook_path
+from gitops_core.domain.sources.hooks import make_webhook_path
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource, Sensitive
 from gitops_core.ports import GitAccess
 from gitops_core.runtime.clock import SystemChance, SystemClock
@@ -420,7 +420,7 @@ async def test_bodies_of_webhooks_that_are_costly_to_read(
     await at.put(ImageRepository, "app", image="quay.io/a/b", interval="1h")
     await at.put(Receiver, "hook", type=sender, secretRef={"name": "token"}, resources=resources)
     await at.ready(Receiver, "hook", lambda status, reason: status == "True")
-    path = webhook_path(Sensitive(b"t"), ObjectKey("default", "hook"))
+    path = make_webhook_path(Sensitive(b"t"), ObjectKey("default", "hook"))
     proof = {"X-Signature": f"sha256={hmac.new(b't', body, 'sha256').hexdigest()}", "Authorization": "t"}
 
     clock = SystemClock()

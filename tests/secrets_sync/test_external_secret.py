@@ -380,7 +380,7 @@ async def test_a_renamed_target_leaves_no_orphan(world: World) -> None:
     assert "secret deleted because it was orphaned" in [notice.message for notice in world.notices]
 
 
-async def test_one_renamed_onto_anothers_secret_keeps_its_own(world: World) -> None:
+async def test_an_external_secret_that_is_renamed_onto_anothers_secret_keeps_its_own(world: World) -> None:
     await world.create(external_secret("one"), external_secret("two"))
     await world.step("one")
     await world.step("two")
@@ -397,7 +397,7 @@ async def test_one_renamed_onto_anothers_secret_keeps_its_own(world: World) -> N
 
 
 @pytest.mark.parametrize("number", [2, 3])
-async def test_those_that_change_names_in_a_circle_all_get_there_and_nothing_is_ever_gone(
+async def test_external_secrets_that_change_names_in_a_circle_all_get_there_and_nothing_is_ever_gone(
     world: World, number: int
 ) -> None:
     names = [f"s{i}" for i in range(number)]
@@ -422,7 +422,7 @@ async def test_those_that_change_names_in_a_circle_all_get_there_and_nothing_is_
         assert (await world.ready(name))[:2] == ("True", "SecretSynced")
 
 
-async def test_one_that_can_move_by_itself_is_waited_for(world: World) -> None:
+async def test_an_external_secret_waits_until_the_owner_of_its_new_name_has_moved(world: World) -> None:
     """Its Secret holds what it has until the new one is there."""
     await world.create(external_secret("one"), external_secret("two"))
     await world.step("one")

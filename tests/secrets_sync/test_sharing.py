@@ -140,7 +140,7 @@ async def test_two_stores_of_one_identity_make_one_login_and_two_that_read_one_k
     assert proxy.requests[KEY] == 1
 
 
-async def test_one_that_is_edited_reads_what_was_stored_before_the_edit(
+async def test_an_edited_external_secret_reads_what_was_stored_before_the_edit(
     world: World, proxy: CountingProxy, vault_server: VaultServer
 ) -> None:
     world.secrets = replace(world.secrets, reads=Reads(life=3600))
@@ -155,7 +155,7 @@ async def test_one_that_is_edited_reads_what_was_stored_before_the_edit(
     assert await world.data("a") == {"password": "v2"}
 
 
-async def test_one_that_looks_again_may_have_what_another_has_just_read(
+async def test_an_external_secret_that_looks_again_may_have_what_another_has_just_read(
     world: World, proxy: CountingProxy, vault_server: VaultServer
 ) -> None:
     await vault_token(world.cluster, vault_server.token)
@@ -220,7 +220,7 @@ async def test_another_namespaces_store_with_other_credentials_never_gets_the_va
     assert await NamespaceBound(world.cluster, "other").get(ObjectRef(SECRET, ObjectKey("other", "a"))) is None
 
 
-async def test_one_name_in_two_engines_and_in_two_vault_namespaces_is_four_values(
+async def test_a_name_in_two_engines_and_in_two_vault_namespaces_is_four_values(
     world: World, proxy: CountingProxy, vault_server: VaultServer
 ) -> None:
     world.secrets = replace(world.secrets, reads=Reads(life=3600))

@@ -18,7 +18,7 @@ import re
 
 import msgspec
 
-from gitops_core.domain.objects.texts import abridge, shortened
+from gitops_core.domain.objects.texts import abridge, shorten
 from gitops_core.errors import (
     AlreadyExists,
     ApplyConflict,
@@ -153,7 +153,7 @@ def _write_message(code: int, refusal: Refusal, ref: ObjectRef) -> str:
     for cause in (refusal.details or Details()).causes or ():
         if said := _mute(cause.message, ref):
             message = message.replace(said, _shorten(said))
-    return shortened(message, MOST_MESSAGE)
+    return shorten(message, MOST_MESSAGE)
 
 
 def _shorten(cause: str) -> str:

@@ -303,7 +303,7 @@ def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
 
 def _decode(serving: Serving, query: Query, type_: type[T], key: ObjectKey, body: bytes) -> T | Unreadable:
     if type_ is dict:
-        whole: Any = serving.shown(msgspec.json.decode(body))
+        whole: Any = serving.show(msgspec.json.decode(body))
         if query.metadata_only:
             whole = {name: whole[name] for name in ("apiVersion", "kind", "metadata")}
         return whole  # type: ignore[no-any-return]

@@ -26,16 +26,16 @@ from gitops_core.domain.objects.fieldschemas import (
     MapType,
     Named,
     Type,
-    type_of_object,
+    read_object_type,
 )
 from gitops_core.domain.objects.immutables import find_immutable_faults
-from gitops_core.domain.objects.objectmeta import built_in_finalizer_faults, find_metadata_faults
-from gitops_core.domain.objects.rolebindings import add_groups, find_role_binding_faults, role_faults
+from gitops_core.domain.objects.objectmeta import find_built_in_finalizer_faults, find_metadata_faults
+from gitops_core.domain.objects.rolebindings import add_groups, find_role_binding_faults, find_role_faults
 from gitops_core.domain.objects.secrets import (
+    encode_strings,
     find_config_map_faults,
     find_secret_faults,
     read_bytes,
-    with_encoded_strings,
 )
 from gitops_core.domain.objects.uniqueness import find_duplicate_faults
 from gitops_core.domain.objects.writing import Object, Serving
@@ -146,7 +146,7 @@ def _admit_builtin(type_: Type, manifest: Object, *, merged: bool) -> Object:
     manifest = decode(type_, manifest)
     match kind:
         case "v1", "Secret":
-            return {**with_encoded_strings(manifest), "type": manifest.get("type") or "Opaque"}
+            return {**encode_strings(manifest), "type": manifest.get("type") or "Opaque"}
         case "rbac.authorization.k8s.io/v1", "RoleBinding" | "ClusterRoleBinding":
             return add_groups(manifest)
         case "v1", "Namespace":
@@ -159,7 +159,7 @@ def _admit_builtin(type_: Type, manifest: Object, *, merged: bool) -> Object:
 
 def _builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str) -> Iterable[FieldFault]:
     yield from find_metadata_faults(manifest, live)
-    yield from built_in_finalizer_faults(manifest, live)
+    yield from find_built_in_finalizer_faults(manifest, live)
     if live is not None:
         yield from find_immutable_faults(manifest, live)
     match manifest["apiVersion"], manifest["kind"]:
@@ -170,7 +170,7 @@ def _builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str
         case "rbac.authorization.k8s.io/v1", "RoleBinding" | "ClusterRoleBinding":
             yield from find_role_binding_faults(manifest, live)
         case "rbac.authorization.k8s.io/v1", "Role" | "ClusterRole":
-            yield from role_faults(manifest)
+            yield from find_role_faults(manifest)
 
 
 # custom resources
@@ -186,7 +186,7 @@ def list_servings(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
     types: dict[str, Type] = {}
     for version in versions:
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
-        types[f"{group}/{version['name']}"] = type_of_object(schema, meta)
+        types[f"{group}/{version['name']}"] = read_object_type(schema, meta)
     kept = next((version for version in spec.get("versions", ()) if version.get("storage")), None)
     for version in versions:
         kind = Kind(group, version["name"], names["kind"])

@@ -15,9 +15,9 @@ import msgspec
 from gitops_core.adapters.local.kinds import CRD, NAMESPACE, builtins, list_servings
 from gitops_core.adapters.local.store import Row, Store
 from gitops_core.domain.objects.crds import establish
-from gitops_core.domain.objects.decoding import Undecodable, as_sent
+from gitops_core.domain.objects.decoding import Undecodable, read_sent
 from gitops_core.domain.objects.objectmeta import FOREGROUND, ORPHAN
-from gitops_core.domain.objects.patches import PatchFailed, apply_json_patch, merge_patched
+from gitops_core.domain.objects.patches import PatchFailed, apply_json_patch, apply_merge_patch
 from gitops_core.domain.objects.writing import Object, Serving, plan_apply, plan_create, plan_update
 from gitops_core.errors import (
     AlreadyExists,
@@ -105,7 +105,7 @@ class Objects:
         body = self.store.get(serving.group_kind, key if serving.namespaced else ObjectKey("", key.name))
         if body is None:
             return None, b""
-        return serving.shown(msgspec.json.decode(body)), body
+        return serving.show(msgspec.json.decode(body)), body
 
     # writing
 
@@ -116,14 +116,14 @@ class Objects:
         self._changed()
 
     def create(self, manifest: Manifest, field_manager: str, *, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_read_kind(manifest)), as_sent(manifest)
+        serving, manifest = self.serving(_read_kind(manifest)), read_sent(manifest)
         with self._writing(), _refuse_undecodable(serving, manifest):
             return self._create(serving, manifest, field_manager, dry_run=dry_run)
 
     def _create(self, serving: Serving, manifest: Manifest, field_manager: str, *, dry_run: bool) -> Object:
         manifest = self._name(serving, manifest)
         ref = _require_namespace(serving, manifest)
-        writer = serving.writer(field_manager, self._clock.now())
+        writer = serving.make_writer(field_manager, self._clock.now())
         self._must_have_namespace(serving, ref)
         new = plan_create(serving, manifest, writer, self._make_uid())
         if self.store.get(serving.group_kind, ref.key) is not None:
@@ -138,11 +138,11 @@ class Objects:
         while True:
             name = metadata["generateName"][: _LONGEST_GENERATED - 5] + self._draw_letters(5)
             named = {**manifest, "metadata": {**metadata, "name": name}}
-            if self.store.get(serving.group_kind, serving.ref(named).key) is None:
+            if self.store.get(serving.group_kind, serving.make_ref(named).key) is None:
                 return named
 
     def replace(self, manifest: Manifest, field_manager: str, subresource: str, *, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_read_kind(manifest)), as_sent(manifest)
+        serving, manifest = self.serving(_read_kind(manifest)), read_sent(manifest)
         ref = _require_namespace(serving, manifest)
         _must_have_subresource(serving, ref, subresource)
         with self._writing(), _refuse_undecodable(serving, manifest):
@@ -152,17 +152,17 @@ class Objects:
             if serving.custom and not (manifest.get("metadata") or {}).get("resourceVersion"):
                 message = "metadata.resourceVersion: Invalid value: 0: must be specified for an update"
                 raise Invalid(ref, f'{serving.plural}.{serving.kind.group} "{ref.key.name}" is invalid: {message}')
-            writer = serving.writer(field_manager, self._clock.now(), subresource)
+            writer = serving.make_writer(field_manager, self._clock.now(), subresource)
             return self._store(serving, plan_update(serving, live, manifest, writer), body, live, dry_run=dry_run)
 
     def apply(self, manifest: Manifest, field_manager: str, *, force: bool, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_read_kind(manifest)), as_sent(manifest)
+        serving, manifest = self.serving(_read_kind(manifest)), read_sent(manifest)
         ref = _require_namespace(serving, manifest)
         with self._writing():
             live, body = self._get_live(serving, ref.key)
             if live is None:
                 self._must_have_namespace(serving, ref)
-            writer = serving.writer(field_manager, self._clock.now())
+            writer = serving.make_writer(field_manager, self._clock.now())
             try:
                 new = plan_apply(serving, live, manifest, writer, force=force, uid="" if live else self._make_uid())
             except Undecodable as error:
@@ -185,13 +185,13 @@ class Objects:
             if live is None:
                 raise NotFound(ref)
             try:
-                new = merge_patched(live, patch) if isinstance(patch, Mapping) else apply_json_patch(live, patch)
-                new = as_sent(new)
+                new = apply_merge_patch(live, patch) if isinstance(patch, Mapping) else apply_json_patch(live, patch)
+                new = read_sent(new)
             except PatchFailed as failed:
                 raise Invalid(ref, f"the patch of {ref} does not fit: {failed}") from failed
-            if not isinstance(new, dict) or serving.ref(new) != serving.ref(live):
+            if not isinstance(new, dict) or serving.make_ref(new) != serving.make_ref(live):
                 raise BadRequest(f"the patch of {ref} changes what the object is called")
-            writer = serving.writer(field_manager, self._clock.now(), subresource)
+            writer = serving.make_writer(field_manager, self._clock.now(), subresource)
             try:
                 new = plan_update(serving, live, new, writer)
             except Undecodable as error:
@@ -219,20 +219,20 @@ class Objects:
         """Write what changed, and let follow from it what has to. The object as it is shown from now on."""
         new = serving.keep(new)
         if body and is_identical(new, msgspec.json.decode(body)):
-            return serving.shown(new)
+            return serving.show(new)
         if dry_run:
-            return serving.shown(new)
+            return serving.show(new)
         if live is not None and live["metadata"].get("deletionTimestamp") and _is_final(new):
             self._drop(serving, new, body)
-            return serving.shown(new)
+            return serving.show(new)
         if serving.kind == CRD:
             new = establish(new, timestamp(self._clock.now()))
         self.store.put(serving.group_kind, new, body or None)
         if serving.kind == CRD:
             self._custom = None
         if new["metadata"].get("ownerReferences"):
-            self._collect(Row(serving.group_kind, serving.ref(new).key, msgspec.json.encode(new)))
-        return serving.shown(new)
+            self._collect(Row(serving.group_kind, serving.make_ref(new).key, msgspec.json.encode(new)))
+        return serving.show(new)
 
     def _must_have_namespace(self, serving: Serving, ref: ObjectRef) -> None:
         """Raise NotFound or Forbidden when the object's namespace is not there, or is going away."""
@@ -380,7 +380,7 @@ class Objects:
         if not kept:
             del metadata["ownerReferences"]
         serving = self._find_stored_serving(live)
-        writer = serving.writer(_OWN, self._clock.now())
+        writer = serving.make_writer(_OWN, self._clock.now())
         new = plan_update(serving, live, {**live, "metadata": metadata}, writer)
         self._store(serving, new, body, live, dry_run=False)
 
@@ -440,7 +440,7 @@ def _refuse_undecodable(serving: Serving, manifest: Manifest) -> Iterator[None]:
     try:
         yield
     except Undecodable as error:
-        raise BadRequest(f"{serving.ref(manifest)} cannot be read as a {serving.kind.kind}: {error}") from None
+        raise BadRequest(f"{serving.make_ref(manifest)} cannot be read as a {serving.kind.kind}: {error}") from None
 
 
 def _read_kind(manifest: Manifest) -> Kind:
@@ -451,7 +451,7 @@ def _read_kind(manifest: Manifest) -> Kind:
 
 
 def _require_namespace(serving: Serving, manifest: Manifest) -> ObjectRef:
-    ref = serving.ref(manifest)
+    ref = serving.make_ref(manifest)
     if serving.namespaced and not ref.key.namespace:
         raise BadRequest(f"{ref} needs a namespace: {serving.plural} live in one")
     return ref

@@ -33,8 +33,8 @@ class Health(NamedTuple):
 MISSING = Health("NotFound", "Resource not found")
 
 
-def health(live: Manifest | None, now: datetime) -> Health:
-    """Return the health of an object as the API server shows it; None is an object that is not there."""
+def judge_health(live: Manifest | None, now: datetime) -> Health:
+    """Judge the health of an object by how the API server shows it; None is an object that is not there."""
     if live is None:
         return MISSING
     if generic := _judge_generic(live):

@@ -78,12 +78,12 @@ class World:
                 if owner.get("controller"):
                     self._owned.setdefault(owner["uid"], []).append(manifest)
 
-    def owned_by(self, owner: Manifest) -> list[Manifest]:
-        """Return what an object owns, by age, then name; without what is being deleted."""
+    def list_owned(self, owner: Manifest) -> list[Manifest]:
+        """List what an object owns, by age, then name; without what is being deleted."""
         found = [m for m in self._owned.get(owner["metadata"]["uid"], ()) if not m["metadata"].get("deletionTimestamp")]
         return sorted(found, key=lambda m: (m["metadata"].get("creationTimestamp", ""), m["metadata"]["name"]))
 
-    def of(self, kind: Kind) -> Iterator[Manifest]:
+    def list_kind(self, kind: Kind) -> Iterator[Manifest]:
         for manifest in self.objects:
             if Kind.of_manifest(manifest) == kind and not manifest["metadata"].get("deletionTimestamp"):
                 yield manifest
@@ -91,30 +91,30 @@ class World:
 
 def list_wanted_images(world: World) -> frozenset[str]:
     """Return the images that Pods wait for."""
-    return frozenset(image for pod in world.of(POD) if _is_waiting(pod) for image in _list_images(pod))
+    return frozenset(image for pod in world.list_kind(POD) if _is_waiting(pod) for image in _list_images(pod))
 
 
 def is_waiting(world: World) -> bool:
     """Tell whether something will change by time alone: an image may appear, a deadline may pass."""
-    return any(_is_waiting(pod) for pod in world.of(POD))
+    return any(_is_waiting(pod) for pod in world.list_kind(POD))
 
 
 def plan_workloads(world: World, images: Images, now: datetime) -> tuple[Action, ...]:
     """Plan what to do next; () when everything is as it should be."""
     actions: list[Action] = []
-    for deployment in world.of(DEPLOYMENT):
+    for deployment in world.list_kind(DEPLOYMENT):
         actions += _plan_deployment(deployment, world, now)
-    for replica_set in world.of(REPLICA_SET):
+    for replica_set in world.list_kind(REPLICA_SET):
         actions += _plan_replica_set(replica_set, world)
-    for stateful_set in world.of(STATEFUL_SET):
+    for stateful_set in world.list_kind(STATEFUL_SET):
         actions += _plan_stateful_set(stateful_set, world)
-    for daemon_set in world.of(DAEMON_SET):
+    for daemon_set in world.list_kind(DAEMON_SET):
         actions += _plan_daemon_set(daemon_set, world)
-    for job in world.of(JOB):
+    for job in world.list_kind(JOB):
         actions += _plan_job(job, world, now)
-    for pod in world.of(POD):
+    for pod in world.list_kind(POD):
         actions += _plan_pod(pod, images, now)
-    for claim in world.of(VOLUME_CLAIM):
+    for claim in world.list_kind(VOLUME_CLAIM):
         actions += _patch_status(claim, {"phase": "Bound", "accessModes": claim["spec"].get("accessModes") or []})
     return tuple(actions)
 
@@ -126,7 +126,7 @@ def _plan_deployment(deployment: Manifest, world: World, now: datetime) -> Itera
     spec = deployment["spec"]
     wanted = spec.get("replicas", 1)
     name = f"{deployment['metadata']['name']}-{hash_template(spec['template'])}"
-    owned = world.owned_by(deployment)
+    owned = world.list_owned(deployment)
     new = next((rs for rs in owned if rs["metadata"]["name"] == name), None)
     old = [rs for rs in owned if rs is not new]
     # a new template: a ReplicaSet for it, with Recreate once the old ones are empty
@@ -139,10 +139,10 @@ def _plan_deployment(deployment: Manifest, world: World, now: datetime) -> Itera
     elif new is not None:
         if _get_replicas(new) != wanted:
             yield _scale(new, wanted)
-        yield from _scale_down(old, wanted - len(_is_ready(world.owned_by(new))))
-        empty = [rs for rs in old if not _get_replicas(rs) and not world.owned_by(rs)]
+        yield from _scale_down(old, wanted - len(_list_ready(world.list_owned(new))))
+        empty = [rs for rs in old if not _get_replicas(rs) and not world.list_owned(rs)]
         yield from (_delete(rs) for rs in empty[: max(len(empty) - spec.get("revisionHistoryLimit", 10), 0)])
-    pods = {id(rs): world.owned_by(rs) for rs in owned}
+    pods = {id(rs): world.list_owned(rs) for rs in owned}
     status = _make_deployment_status(deployment, name, pods[id(new)] if new is not None else [], [*pods.values()], now)
     yield from _patch_status(deployment, status)
 
@@ -189,9 +189,9 @@ def _make_deployment_status(
 ) -> dict[str, Any]:
     wanted = deployment["spec"].get("replicas", 1)
     every = [pod for group in pods for pod in group]
-    ready, updated = len(_is_ready(every)), len(new)
+    ready, updated = len(_list_ready(every)), len(new)
     before = deployment.get("status") or {}
-    complete = updated == wanted and len(_is_ready(new)) == wanted and len(every) == wanted
+    complete = updated == wanted and len(_list_ready(new)) == wanted and len(every) == wanted
     counts = {
         "replicas": len(every),
         "updatedReplicas": updated,
@@ -254,16 +254,16 @@ def _make_condition(
 
 
 def _plan_replica_set(replica_set: Manifest, world: World) -> Iterator[Action]:
-    pods, wanted = world.owned_by(replica_set), _get_replicas(replica_set)
+    pods, wanted = world.list_owned(replica_set), _get_replicas(replica_set)
     for _ in range(wanted - len(pods)):
         yield Create(_make_pod(replica_set, {}, generate_name=f"{replica_set['metadata']['name']}-"))
-    surplus = sorted(pods, key=lambda pod: pod in _is_ready(pods))[: max(len(pods) - wanted, 0)]
+    surplus = sorted(pods, key=lambda pod: pod in _list_ready(pods))[: max(len(pods) - wanted, 0)]
     yield from (_delete(pod) for pod in surplus)
     yield from _patch_status(replica_set, _count(replica_set, pods, "fullyLabeledReplicas"))
 
 
 def _count(owner: Manifest, pods: Sequence[Manifest], *others: str) -> dict[str, Any]:
-    ready = len(_is_ready(pods))
+    ready = len(_list_ready(pods))
     counts = {"availableReplicas": ready, "readyReplicas": ready} if ready else {}
     counts |= {other: len(pods) for other in others if pods}
     return {"observedGeneration": owner["metadata"].get("generation", 0), "replicas": len(pods), **counts}
@@ -273,7 +273,7 @@ def _plan_stateful_set(stateful_set: Manifest, world: World) -> Iterator[Action]
     spec, name = stateful_set["spec"], stateful_set["metadata"]["name"]
     wanted = spec.get("replicas", 1)
     revision = f"{name}-{hash_template(spec['template'])}"
-    pods = {pod["metadata"]["name"]: pod for pod in world.owned_by(stateful_set)}
+    pods = {pod["metadata"]["name"]: pod for pod in world.list_owned(stateful_set)}
     names = [f"{name}-{number}" for number in range(wanted)]
     ordered = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
     # Pods beyond the number of replicas go, the last one first
@@ -282,12 +282,12 @@ def _plan_stateful_set(stateful_set: Manifest, world: World) -> Iterator[Action]
     for pod in names:
         if pod not in pods:
             yield Create(_make_pod(stateful_set, {REVISION_HASH: revision}, name=pod))
-        if ordered and not (pod in pods and _is_ready([pods[pod]])):
+        if ordered and not (pod in pods and _list_ready([pods[pod]])):
             break
     yield from _replace_next(stateful_set, [pods[pod] for pod in names if pod in pods], revision)
     updated = [pod for pod in pods.values() if _get_label(pod, REVISION_HASH) == revision]
     before = stateful_set.get("status") or {}
-    done = len(updated) == len(pods) == wanted and len(_is_ready(updated)) == wanted
+    done = len(updated) == len(pods) == wanted and len(_list_ready(updated)) == wanted
     current = revision if done else before.get("currentRevision", revision)
     status = _count(stateful_set, [*pods.values()])
     status |= {"currentRevision": current, "updateRevision": revision}
@@ -305,22 +305,22 @@ def _replace_next(stateful_set: Manifest, pods: Sequence[Manifest], revision: st
         return
     first = (strategy.get("rollingUpdate") or {}).get("partition", 0)
     outdated = [pod for pod in pods[first:] if _get_label(pod, REVISION_HASH) != revision]
-    broken = [pod for pod in outdated if not _is_ready([pod])]
+    broken = [pod for pod in outdated if not _list_ready([pod])]
     if broken:
         yield _delete(broken[-1])
-    elif outdated and len(_is_ready(pods)) == stateful_set["spec"].get("replicas", 1):
+    elif outdated and len(_list_ready(pods)) == stateful_set["spec"].get("replicas", 1):
         yield _delete(outdated[-1])
 
 
 def _plan_daemon_set(daemon_set: Manifest, world: World) -> Iterator[Action]:
-    pods = world.owned_by(daemon_set)
+    pods = world.list_owned(daemon_set)
     hashed = hash_template(daemon_set["spec"]["template"])
     updated = [pod for pod in pods if _get_label(pod, REVISION_HASH) == hashed]
     yield from (_delete(pod) for pod in [*updated[1:], *(pod for pod in pods if pod not in updated)])
     if not pods:
         generate_name = f"{daemon_set['metadata']['name']}-"
         yield Create(_make_pod(daemon_set, {REVISION_HASH: hashed}, generate_name=generate_name))
-    ready = len(_is_ready(pods))
+    ready = len(_list_ready(pods))
     counts = {"currentNumberScheduled": min(len(pods), 1), "desiredNumberScheduled": 1, "numberMisscheduled": 0}
     counts |= {"numberReady": ready, "updatedNumberScheduled": min(len(updated), 1), "numberAvailable": ready}
     status = {"observedGeneration": daemon_set["metadata"].get("generation", 0), **counts}
@@ -332,11 +332,11 @@ def _plan_job(job: Manifest, world: World, now: datetime) -> Iterator[Action]:
     if before.get("completionTime"):
         return
     if spec.get("suspend"):
-        yield from (_delete(pod) for pod in world.owned_by(job))
+        yield from (_delete(pod) for pod in world.list_owned(job))
         condition = _make_condition(before, "Suspended", "True", "JobSuspended", "Job suspended", now=now)
         yield from _patch_status(job, {"conditions": [condition]})
         return
-    pods = world.owned_by(job)
+    pods = world.list_owned(job)
     wanted = spec.get("completions", 1) or 1
     parallel = min(spec.get("parallelism", 1), wanted)
     done = sum((pod.get("status") or {}).get("phase") == "Succeeded" for pod in pods)
@@ -460,7 +460,7 @@ def _list_images(pod: Manifest) -> tuple[str, ...]:
     return tuple(container.get("image", "") for container in containers)
 
 
-def _is_ready(pods: Iterable[Manifest]) -> list[Manifest]:
+def _list_ready(pods: Iterable[Manifest]) -> list[Manifest]:
     return [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
 
 

@@ -40,16 +40,16 @@ def decode(type_: Type, value: Any, path: str = "") -> Any:
         return "" if atom.scalar == "string" else None
     if atom.scalar is None or isinstance(value, dict | list):
         wanted = "map" if atom.map is not None else "list" if atom.list is not None else atom.scalar
-        raise Undecodable(f"{path}: a {_type_name(value)} stands where a {wanted} is expected")
-    if atom.scalar != "untyped" and atom.scalar != _type_name(value):
-        raise Undecodable(f"{path}: a {_type_name(value)} stands where a {atom.scalar} is expected")
+        raise Undecodable(f"{path}: a {_name_type(value)} stands where a {wanted} is expected")
+    if atom.scalar != "untyped" and atom.scalar != _name_type(value):
+        raise Undecodable(f"{path}: a {_name_type(value)} stands where a {atom.scalar} is expected")
     return value
 
 
 def _decode_map(part: MapType, value: dict[str, Any], path: str) -> dict[str, Any]:
     kept = {}
     for name, inner in value.items():
-        inner_type = part.type_of(name)
+        inner_type = part.find_type(name)
         named = name in part.fields and name not in part.always
         if inner_type is None or (named and inner is None):
             continue
@@ -73,7 +73,7 @@ def _is_empty(type_: Type, value: Any) -> bool:
     return bool(value == [])
 
 
-def _type_name(value: Any) -> str:
+def _name_type(value: Any) -> str:
     match value:
         case bool():
             return "boolean"
@@ -85,17 +85,17 @@ def _type_name(value: Any) -> str:
             return "map" if isinstance(value, dict) else "list"
 
 
-def as_sent(value: Any) -> Any:
-    """Return `value` as Go reads it from a request: integers of more than 64 bits as floats, and lists for tuples.
+def read_sent(value: Any) -> Any:
+    """Read `value` as Go does from a request: integers of more than 64 bits as floats, and lists for tuples.
 
-    >>> as_sent({"a": (1, 2.0, 2**63)})
+    >>> read_sent({"a": (1, 2.0, 2**63)})
     {'a': [1, 2.0, 9.223372036854776e+18]}
     """
     match value:
         case dict():
-            return {name: as_sent(inner) for name, inner in value.items()}
+            return {name: read_sent(inner) for name, inner in value.items()}
         case list() | tuple():
-            return [as_sent(inner) for inner in value]
+            return [read_sent(inner) for inner in value]
         case int() if not isinstance(value, bool) and not -(2**63) <= value < 2**63:
             return float(value)
     return value

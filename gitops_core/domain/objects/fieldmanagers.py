@@ -13,7 +13,7 @@ from gitops_core.meta import Manifest
 Entry = Mapping[str, Any]
 
 
-def entries_of(live: Manifest) -> tuple[Entry, ...]:
+def list_entries(live: Manifest) -> tuple[Entry, ...]:
     return tuple((live.get("metadata") or {}).get("managedFields") or ())
 
 
@@ -30,4 +30,4 @@ def owns_metadata(entry: Entry, name: str) -> bool:
 
 def applies_metadata(live: Manifest, name: str, manager: str) -> bool:
     """Tell whether `manager` applied the annotation or label `name` of `live`."""
-    return any(is_by(entry, manager, "Apply") and owns_metadata(entry, name) for entry in entries_of(live))
+    return any(is_by(entry, manager, "Apply") and owns_metadata(entry, name) for entry in list_entries(live))

@@ -43,7 +43,7 @@ class MapType:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     always: frozenset[str] = frozenset()
 
-    def type_of(self, name: str) -> Type | None:
+    def find_type(self, name: str) -> Type | None:
         return self.fields.get(name, self.element)
 
 
@@ -76,7 +76,7 @@ def resolve(type_: Type) -> Atom:
     return Atom(map=replace(atom.map, atomic=type_.atomic))
 
 
-def _cyclic() -> tuple[Atom, Atom]:
+def _make_cyclic() -> tuple[Atom, Atom]:
     table: dict[str, Atom] = {}
     whole, deduced = Named(table, "untyped"), Named(table, "deduced")
     atomic_list = ListType(False, (), whole)
@@ -85,14 +85,14 @@ def _cyclic() -> tuple[Atom, Atom]:
     return table["untyped"], table["deduced"]
 
 
-UNTYPED, DEDUCED = _cyclic()
+UNTYPED, DEDUCED = _make_cyclic()
 """Anything, as one value; anything, its maps merged by key and its lists as one value."""
 
 OBJECT_META: Type = DEDUCED
 
 
-def type_of_schema(schema: Mapping[str, Any], *, preserve: bool = False, meta: Type | None = None) -> Atom:
-    """Return the type that an OpenAPI v3 schema of a CRD describes.
+def read_type(schema: Mapping[str, Any], *, preserve: bool = False, meta: Type | None = None) -> Atom:
+    """Read the type that an OpenAPI v3 schema of a CRD describes.
 
     Args:
         preserve: x-kubernetes-preserve-unknown-fields was set further up.
@@ -101,9 +101,9 @@ def type_of_schema(schema: Mapping[str, Any], *, preserve: bool = False, meta: T
     preserve = preserve or schema.get("x-kubernetes-preserve-unknown-fields") is True
     match schema.get("type", ""):
         case "object":
-            return Atom(map=_map(schema, preserve, meta))
+            return Atom(map=_read_map(schema, preserve, meta))
         case "array":
-            return Atom(list=_list(schema, preserve, meta))
+            return Atom(list=_read_list(schema, preserve, meta))
         case "integer" | "number":
             return Atom("numeric")
         case "boolean":
@@ -111,32 +111,32 @@ def type_of_schema(schema: Mapping[str, Any], *, preserve: bool = False, meta: T
         case "string":
             return Atom("string" if schema.get("format", "") in ("", "byte") else "untyped")
         case _:
-            return Atom("untyped", _list(schema, preserve, meta), _map(schema, preserve, meta))
+            return Atom("untyped", _read_list(schema, preserve, meta), _read_map(schema, preserve, meta))
 
 
-def type_of_object(schema: Mapping[str, Any] | None, meta: Type) -> Atom:
-    """Return the type of a whole custom resource: its schema, with apiVersion, kind and metadata as every object has
+def read_object_type(schema: Mapping[str, Any] | None, meta: Type) -> Atom:
+    """Read the type of a whole custom resource: its schema, with apiVersion, kind and metadata as every object has
     them.
     """
     if schema is None:
         return DEDUCED
-    own = type_of_schema(schema, meta=meta).map or MapType({}, DEDUCED)
+    own = read_type(schema, meta=meta).map or MapType({}, DEDUCED)
     fields = {**own.fields, "apiVersion": Atom("string"), "kind": Atom("string"), "metadata": meta}
     preserve = schema.get("x-kubernetes-preserve-unknown-fields") is True
     return Atom(map=replace(own, fields=fields, element=DEDUCED if preserve else None))
 
 
-def _list(schema: Mapping[str, Any], preserve: bool, meta: Type | None) -> ListType:
+def _read_list(schema: Mapping[str, Any], preserve: bool, meta: Type | None) -> ListType:
     items = schema.get("items")
-    element: Type = UNTYPED if items is None else type_of_schema(items, preserve=preserve, meta=meta)
+    element: Type = UNTYPED if items is None else read_type(items, preserve=preserve, meta=meta)
     relation = schema.get("x-kubernetes-list-type", "atomic")
     keys = tuple(schema.get("x-kubernetes-list-map-keys", ())) if relation == "map" else ()
     return ListType(relation != "atomic", keys, element)
 
 
-def _map(schema: Mapping[str, Any], preserve: bool, meta: Type | None) -> MapType:
+def _read_map(schema: Mapping[str, Any], preserve: bool, meta: Type | None) -> MapType:
     properties = dict(schema.get("properties") or {})
-    fields: dict[str, Type] = {n: type_of_schema(s, preserve=preserve, meta=meta) for n, s in properties.items()}
+    fields: dict[str, Type] = {n: read_type(s, preserve=preserve, meta=meta) for n, s in properties.items()}
     if schema.get("x-kubernetes-embedded-resource"):
         fields |= {"apiVersion": Atom("string"), "kind": Atom("string"), "metadata": meta or OBJECT_META}
     match schema.get("additionalProperties"):
@@ -145,7 +145,7 @@ def _map(schema: Mapping[str, Any], preserve: bool, meta: Type | None) -> MapTyp
         case True:
             element = DEDUCED
         case Mapping() as inner:
-            element = type_of_schema(inner, preserve=preserve, meta=meta)
+            element = read_type(inner, preserve=preserve, meta=meta)
         case _:
             element = None
     defaults = {n: s["default"] for n, s in properties.items() if "default" in s}

@@ -26,9 +26,9 @@ class FieldSet:
     """An immutable set of paths, kept as a tree.
 
     >>> spec = FieldSet.of([("f:spec", "f:a"), ("f:spec",)])
-    >>> spec.to_fields()
+    >>> spec.write_fields()
     {'f:spec': {'.': {}, 'f:a': {}}}
-    >>> (spec - FieldSet.of([("f:spec",)])).to_fields()
+    >>> (spec - FieldSet.of([("f:spec",)])).write_fields()
     {'f:spec': {'f:a': {}}}
     """
 
@@ -68,26 +68,26 @@ class FieldSet:
                 children[element] = subset
         return cls(frozenset(members), children)
 
-    def to_fields(self) -> dict[str, Any]:
+    def write_fields(self) -> dict[str, Any]:
         """Write FieldsV1, in the API server's order."""
         fields: dict[str, Any] = {}
         for element in sorted(self.members | self.children.keys(), key=order):
             below = self.children.get(element)
             own: dict[str, Any] = {".": {}} if below is not None and element in self.members else {}
-            fields[element] = {**own, **below.to_fields()} if below is not None else {}
+            fields[element] = {**own, **below.write_fields()} if below is not None else {}
         return fields
 
     def __bool__(self) -> bool:
         return bool(self.members) or any(self.children.values())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, FieldSet) and self.to_fields() == other.to_fields()
+        return isinstance(other, FieldSet) and self.write_fields() == other.write_fields()
 
     def __hash__(self) -> int:
         return hash(self.members)
 
     def __repr__(self) -> str:
-        return f"FieldSet({self.to_fields()})"
+        return f"FieldSet({self.write_fields()})"
 
     def __iter__(self) -> Iterator[Path]:
         """Yield all paths: a node's members before what is below them."""
@@ -103,8 +103,8 @@ class FieldSet:
             node = node.children.get(element) if node is not None else None
         return node is not None and path[-1] in node.members
 
-    def below(self, element: str) -> FieldSet:
-        """Return the set below `element`, relative to it."""
+    def get_subset(self, element: str) -> FieldSet:
+        """Get the set below `element`, relative to it."""
         return self.children.get(element, NOTHING)
 
     def __or__(self, other: FieldSet) -> FieldSet:
@@ -131,12 +131,12 @@ class FieldSet:
                 children[element] = rest
         return FieldSet(self.members - other.members, children)
 
-    def without(self, other: FieldSet) -> FieldSet:
-        """Subtract like `-`, and everything below the paths of `other`, too."""
+    def leave_out(self, other: FieldSet) -> FieldSet:
+        """Leave out the paths of `other` like `-`, and everything below them, too."""
         children = {}
         for element, ours in self.children.items():
             theirs = other.children.get(element)
-            rest = ours if theirs is None else ours.without(theirs)
+            rest = ours if theirs is None else ours.leave_out(theirs)
             if element not in other.members and rest:
                 children[element] = rest
         return FieldSet(self.members - other.members, children)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gitops_core.domain.objects.typedvalues import equal
+from gitops_core.domain.objects.typedvalues import is_equal
 from gitops_core.errors import FieldFault
 from gitops_core.meta import Manifest
 
@@ -48,17 +48,17 @@ def find_immutable_faults(manifest: Manifest, live: Manifest) -> Iterator[FieldF
     for path in _IMMUTABLE.get(kind, ()):
         if path == "spec.template" and _get_at(live, "spec.suspend") and _get_at(manifest, "spec.suspend"):
             continue  # of a Job that waits, for whoever queues it
-        if not equal(_get_at(manifest, path), _get_at(live, path)):
+        if not is_equal(_get_at(manifest, path), _get_at(live, path)):
             shown = json.dumps(_get_at(manifest, path), separators=(",", ":"), ensure_ascii=False)
             yield FieldFault(path, "FieldValueInvalid", f"Invalid value: {shown}: field is immutable")
     for path in _FORBIDDEN.get(kind, ()):
-        if not equal(_get_at(manifest, path), _get_at(live, path)):
+        if not is_equal(_get_at(manifest, path), _get_at(live, path)):
             text = f"Forbidden: updates to {path} are forbidden."
             yield FieldFault(path, "FieldValueForbidden", text)
     if kind in _MUTABLE:
         mutable = _MUTABLE[kind]
         now, was = ({n: v for n, v in (m.get("spec") or {}).items() if n not in mutable} for m in (manifest, live))
-        if not equal(now, was):
+        if not is_equal(now, was):
             text = f"Forbidden: updates to the spec of a {kind[1]} may change nothing but {', '.join(sorted(mutable))}"
             yield FieldFault("spec", "FieldValueForbidden", text)
 

@@ -53,34 +53,36 @@ def find_metadata_faults(manifest: Manifest, live: Manifest | None) -> Iterator[
     if live is None:
         is_rbac = manifest.get("apiVersion", "").startswith("rbac.authorization.k8s.io/")
         is_namespace = (manifest.get("apiVersion"), manifest.get("kind")) == ("v1", "Namespace")
-        name_faults = _find_path_segment_faults if is_rbac else _label_name_faults if is_namespace else _name_faults
-        yield from name_faults(metadata.get("name", ""), "metadata.name")
+        find_other_faults = _find_label_name_faults if is_namespace else _find_name_faults
+        find_faults = _find_segment_name_faults if is_rbac else find_other_faults
+        yield from find_faults(metadata.get("name", ""), "metadata.name")
         if begin := metadata.get("generateName"):
             masked = f"{begin[:-2]}a" if len(begin) > 1 and begin.endswith("-") else begin  # as if it went on
-            yield from name_faults(masked, "metadata.generateName")
-        yield from _finalizer_faults(metadata.get("finalizers") or ())
-    yield from _map_faults(metadata, "metadata")
-    yield from _owner_faults(metadata.get("ownerReferences") or ())
+            yield from find_faults(masked, "metadata.generateName")
+        yield from _find_finalizer_faults(metadata.get("finalizers") or ())
+    yield from _find_map_faults(metadata, "metadata")
+    yield from _find_owner_faults(metadata.get("ownerReferences") or ())
     if live is not None and live["metadata"].get("deletionTimestamp"):
         old = set(live["metadata"].get("finalizers") or ())
         new = [name for name in metadata.get("finalizers") or () if name not in old]
         if new:
-            text = f"no new finalizers can be added if the object is being deleted, found new finalizers {_list(new)}"
+            found = _write_list(new)
+            text = f"no new finalizers can be added if the object is being deleted, found new finalizers {found}"
             yield FieldFault("metadata.finalizers", "FieldValueForbidden", f"Forbidden: {text}")
 
 
 def find_embedded_metadata_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
-    """Yield faults of an object inside of another one, which needs no name, and may have any that is one part of a
+    """Find faults of an object inside of another one, which needs no name, and may have any that is one part of a
     path.
     """
     if metadata.get("name"):
-        yield from _find_path_segment_faults(metadata["name"], f"{path}.name")
+        yield from _find_segment_name_faults(metadata["name"], f"{path}.name")
     if metadata.get("namespace") and not _LABEL.fullmatch(metadata["namespace"]):
         yield _make_invalid(f"{path}.namespace", metadata["namespace"], _LABEL_RULE)
-    yield from _map_faults(metadata, path)
+    yield from _find_map_faults(metadata, path)
 
 
-def _map_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
+def _find_map_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
     yield from _find_label_faults(metadata.get("labels") or {}, f"{path}.labels")
     annotations = metadata.get("annotations") or {}
     for key in annotations:
@@ -90,7 +92,7 @@ def _map_faults(metadata: Mapping[str, Any], path: str) -> Iterator[FieldFault]:
         yield FieldFault(f"{path}.annotations", "FieldValueTooLong", text)
 
 
-def _finalizer_faults(finalizers: Collection[str]) -> Iterator[FieldFault]:
+def _find_finalizer_faults(finalizers: Collection[str]) -> Iterator[FieldFault]:
     for name in finalizers:
         yield from _find_qualified_name_faults("metadata.finalizers", name, name)
     if ORPHAN in finalizers and FOREGROUND in finalizers:
@@ -98,10 +100,10 @@ def _finalizer_faults(finalizers: Collection[str]) -> Iterator[FieldFault]:
         yield _make_invalid("metadata.finalizers", ", ".join(finalizers), text)
 
 
-def built_in_finalizer_faults(manifest: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
-    """Yield the faults that built-in kinds find beyond that; some groups do not."""
+def find_built_in_finalizer_faults(manifest: Manifest, live: Manifest | None) -> Iterator[FieldFault]:
+    """Find the faults that built-in kinds find beyond that; some groups do not."""
     if live is not None:
-        yield from _finalizer_faults(manifest["metadata"].get("finalizers") or ())
+        yield from _find_finalizer_faults(manifest["metadata"].get("finalizers") or ())
     if manifest["apiVersion"].partition(".")[0] in _LENIENT_GROUPS:
         return
     for index, name in enumerate(manifest["metadata"].get("finalizers") or ()):
@@ -110,7 +112,7 @@ def built_in_finalizer_faults(manifest: Manifest, live: Manifest | None) -> Iter
             yield _make_invalid(f"metadata.finalizers[{index}]", name, rule)
 
 
-def _owner_faults(references: Iterable[Mapping[str, Any]]) -> Iterator[FieldFault]:
+def _find_owner_faults(references: Iterable[Mapping[str, Any]]) -> Iterator[FieldFault]:
     path, controllers = "metadata.ownerReferences", 0
     for reference in references:
         version = reference.get("apiVersion") or ""
@@ -126,11 +128,11 @@ def _owner_faults(references: Iterable[Mapping[str, Any]]) -> Iterator[FieldFaul
         yield _make_invalid(path, f"{controllers} references", "Only one reference can have Controller set to true")
 
 
-def _list(names: list[str]) -> str:
+def _write_list(names: list[str]) -> str:
     return "[]string{" + ", ".join(f'"{name}"' for name in names) + "}"
 
 
-def _name_faults(name: str, path: str) -> Iterator[FieldFault]:
+def _find_name_faults(name: str, path: str) -> Iterator[FieldFault]:
     if not name:
         yield FieldFault(path, "FieldValueRequired", "Required value: name or generateName is required")
     elif len(name) > 253:
@@ -139,29 +141,29 @@ def _name_faults(name: str, path: str) -> Iterator[FieldFault]:
         yield _make_invalid(path, name, _SUBDOMAIN_RULE)
 
 
-def subdomain_faults(name: str, path: str) -> Iterator[FieldFault]:
-    """Yield faults of a name that is set."""
+def find_subdomain_faults(name: str, path: str) -> Iterator[FieldFault]:
+    """Find faults of a name that is set."""
     if name:
-        yield from _name_faults(name, path)
+        yield from _find_name_faults(name, path)
 
 
-def _label_name_faults(name: str, path: str) -> Iterator[FieldFault]:
+def _find_label_name_faults(name: str, path: str) -> Iterator[FieldFault]:
     if not name:
-        yield from _name_faults(name, path)
+        yield from _find_name_faults(name, path)
     elif not _LABEL.fullmatch(name):
         yield _make_invalid(path, name, _LABEL_RULE)
 
 
-def _find_path_segment_faults(name: str, path: str) -> Iterator[FieldFault]:
-    """Yield faults of RBAC's names, which may be anything that is one part of a URL's path: `system:node`."""
+def _find_segment_name_faults(name: str, path: str) -> Iterator[FieldFault]:
+    """Find faults of names as RBAC's are, which may be anything that is one part of a URL's path: `system:node`."""
     if not name:
-        yield from _name_faults(name, path)
-    for fault in path_segment_faults(name):
+        yield from _find_name_faults(name, path)
+    for fault in find_path_segment_faults(name):
         yield _make_invalid(path, name, fault)
 
 
-def path_segment_faults(name: str) -> Iterator[str]:
-    """Yield why a name cannot be one part of a URL's path."""
+def find_path_segment_faults(name: str) -> Iterator[str]:
+    """Find why a name cannot be one part of a URL's path."""
     if name in (".", ".."):
         yield f"may not be '{name}'"
     else:

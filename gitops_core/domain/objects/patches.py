@@ -18,9 +18,9 @@ class PatchFailed(ValueError):
     """The patch does not fit the document: a path that is not there, a test that fails."""
 
 
-def merge_patched(document: Any, patch: Any) -> Any:
+def apply_merge_patch(document: Any, patch: Any) -> Any:
     """
-    >>> merge_patched({"a": 1, "b": {"c": 2, "d": 3}}, {"a": None, "b": {"c": 4}})
+    >>> apply_merge_patch({"a": 1, "b": {"c": 2, "d": 3}}, {"a": None, "b": {"c": 4}})
     {'b': {'c': 4, 'd': 3}}
     """
     if not isinstance(document, Mapping):
@@ -32,7 +32,7 @@ def merge_patched(document: Any, patch: Any) -> Any:
         if value is None:
             merged.pop(name, None)
         else:
-            merged[name] = merge_patched(merged.get(name), value)
+            merged[name] = apply_merge_patch(merged.get(name), value)
     return merged
 
 
@@ -50,7 +50,7 @@ def apply_json_patch(document: Any, operations: Iterable[Mapping[str, Any]]) -> 
     return document
 
 
-def _text(value: Any) -> str:
+def _write_text(value: Any) -> str:
     """Write a value so that texts compare as in the API server's library: 2.0 is not 2."""
     return json.dumps(value, sort_keys=True)
 
@@ -71,7 +71,7 @@ def _carry_out(document: Any, operation: Mapping[str, Any]) -> Any:
         case "copy":
             return _add(document, path, deepcopy(_find(document, _parse_pointer(operation.get("from")))))
         case "test":
-            if _text(_find(document, path)) != _text(operation.get("value")):
+            if _write_text(_find(document, path)) != _write_text(operation.get("value")):
                 raise PatchFailed(f"testing value {operation.get('path')} failed: test failed")
             return document
         case unknown:
@@ -90,7 +90,7 @@ def _find(document: Any, path: Sequence[str]) -> Any:
         if isinstance(document, dict) and (part in document or position == len(path) - 1):
             document = document.get(part)
         elif isinstance(document, list):
-            document = document[_index(part, len(document))]
+            document = document[_parse_index(part, len(document))]
         else:
             raise PatchFailed(f"doc is missing path: /{'/'.join(path)}")
     return document
@@ -110,7 +110,7 @@ def _add(document: Any, path: Sequence[str], value: Any) -> Any:
     if isinstance(parent, dict):
         parent[path[-1]] = value
     else:
-        parent.insert(len(parent) if path[-1] == "-" else _index(path[-1], len(parent) + 1), value)
+        parent.insert(len(parent) if path[-1] == "-" else _parse_index(path[-1], len(parent) + 1), value)
     return document
 
 
@@ -119,7 +119,7 @@ def _replace(document: Any, path: Sequence[str], value: Any) -> Any:
     if not path:
         return value
     parent = _find_parent(document, path)
-    parent[path[-1] if isinstance(parent, dict) else _index(path[-1], len(parent))] = value
+    parent[path[-1] if isinstance(parent, dict) else _parse_index(path[-1], len(parent))] = value
     return document
 
 
@@ -129,11 +129,11 @@ def _remove(document: Any, path: Sequence[str]) -> Any:
     parent = _find_parent(document, path)
     if isinstance(parent, dict) and path[-1] not in parent:
         raise PatchFailed(f"unable to remove nonexistent key: {path[-1]}")
-    del parent[path[-1] if isinstance(parent, dict) else _index(path[-1], len(parent))]
+    del parent[path[-1] if isinstance(parent, dict) else _parse_index(path[-1], len(parent))]
     return document
 
 
-def _index(part: str, length: int) -> int:
+def _parse_index(part: str, length: int) -> int:
     """Parse an index; negative ones count from the end. Raises PatchFailed."""
     try:
         index = int(part)

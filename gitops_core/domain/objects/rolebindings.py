@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gitops_core.domain.objects.objectmeta import path_segment_faults, subdomain_faults
+from gitops_core.domain.objects.objectmeta import find_path_segment_faults, find_subdomain_faults
 from gitops_core.errors import FieldFault
 from gitops_core.meta import Manifest
 
@@ -42,7 +42,7 @@ def find_role_binding_faults(binding: Manifest, live: Manifest | None) -> Iterat
         yield _make_unsupported("roleRef.kind", role["kind"], _ROLES[binding["kind"]])
     if not role["name"]:
         yield _make_required("roleRef.name")
-    for rule in path_segment_faults(role["name"]):
+    for rule in find_path_segment_faults(role["name"]):
         yield FieldFault("roleRef.name", "FieldValueInvalid", f'Invalid value: "{role["name"]}": {rule}')
     if live is not None and live["roleRef"] != role:
         yield FieldFault("roleRef", "FieldValueInvalid", f'Invalid value: "{role["name"]}": cannot change roleRef')
@@ -55,7 +55,7 @@ def _find_subject_faults(subject: Mapping[str, Any], path: str, *, namespaced: b
     if not subject["name"]:
         yield _make_required(f"{path}.name")
     if kind == "ServiceAccount":
-        yield from subdomain_faults(subject["name"], f"{path}.name")
+        yield from find_subdomain_faults(subject["name"], f"{path}.name")
     if kind not in _SUBJECTS:
         yield _make_unsupported(f"{path}.kind", kind, _SUBJECTS)
     elif group != _SUBJECTS[kind]:
@@ -64,15 +64,15 @@ def _find_subject_faults(subject: Mapping[str, Any], path: str, *, namespaced: b
         yield _make_required(f"{path}.namespace")
 
 
-def role_faults(role: Manifest) -> Iterator[FieldFault]:
+def find_role_faults(role: Manifest) -> Iterator[FieldFault]:
     for index, rule in enumerate(role.get("rules") or ()):
-        yield from _rule_faults(rule or {}, f"rules[{index}]", namespaced=role["kind"] == "Role")
+        yield from _find_rule_faults(rule or {}, f"rules[{index}]", namespaced=role["kind"] == "Role")
     aggregation = role.get("aggregationRule")
     if aggregation is not None and not aggregation.get("clusterRoleSelectors"):
         yield _make_required("aggregationRule.clusterRoleSelectors")
 
 
-def _rule_faults(rule: Mapping[str, Any], path: str, *, namespaced: bool) -> Iterator[FieldFault]:
+def _find_rule_faults(rule: Mapping[str, Any], path: str, *, namespaced: bool) -> Iterator[FieldFault]:
     if not rule.get("verbs"):
         yield _make_required(f"{path}.verbs")
     if rule.get("nonResourceURLs"):

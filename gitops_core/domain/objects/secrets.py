@@ -35,9 +35,9 @@ _BASIC_AUTH = ("username", "password")
 _ACCOUNT = "kubernetes.io/service-account.name"
 
 
-def with_encoded_strings(secret: Manifest) -> dict[str, Any]:
+def encode_strings(secret: Manifest) -> dict[str, Any]:
     """
-    >>> with_encoded_strings({"kind": "Secret", "stringData": {"user": "admin"}})
+    >>> encode_strings({"kind": "Secret", "stringData": {"user": "admin"}})
     {'kind': 'Secret', 'data': {'user': 'YWRtaW4='}}
     """
     strings = secret.get("stringData")

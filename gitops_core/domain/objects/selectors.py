@@ -79,16 +79,16 @@ def _parse_requirement(match: re.Match[str]) -> Requirement:
     return Requirement(match["key"], "exists")
 
 
-def selector_text(selector: Selector) -> str:
+def write_selector(selector: Selector) -> str:
     """Write a selector, the same way whatever the order of its requirements and values.
 
-    >>> selector_text(parse_selector("tier in (b , a), app==web,app = web"))
+    >>> write_selector(parse_selector("tier in (b , a), app==web,app = web"))
     'app=web,tier in (a,b)'
     """
-    return ",".join(sorted({_written(requirement) for requirement in selector}))
+    return ",".join(sorted({_write_requirement(requirement) for requirement in selector}))
 
 
-def _written(requirement: Requirement) -> str:
+def _write_requirement(requirement: Requirement) -> str:
     key, operator, values = requirement
     match operator:
         case "exists":

@@ -27,7 +27,7 @@ from gitops_core.domain.objects.typedvalues import (
     check,
     collect_fields,
     compare,
-    equal,
+    is_equal,
     merge,
     reconcile,
     remove,
@@ -121,7 +121,7 @@ class Writer:
             raise TypeFault(f"version {self.version} is not served")
         return type_
 
-    def manager(self, operation: Literal["Apply", "Update"]) -> Manager:
+    def make_manager(self, operation: Literal["Apply", "Update"]) -> Manager:
         return Manager(self.name or "unknown", operation, self.version * (operation == "Update"), self.subresource)
 
     def get_ignored(self, version: str) -> FieldSet:
@@ -155,7 +155,7 @@ def encode(managed: Managed) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {
             "apiVersion": owned.version,
             "fieldsType": "FieldsV1",
-            "fieldsV1": owned.fields.to_fields(),
+            "fieldsV1": owned.fields.write_fields(),
             "manager": manager.name,
             "operation": manager.operation,
         }
@@ -222,9 +222,9 @@ def _update(live: Manifest, new: Manifest, managed: dict[Manager, Owned], writer
         check(writer.type_, manifest, duplicates=True)
     managed = _reconcile(live, managed, writer)
     managed, changes = _settle(live, new, managed, None, writer, force=True)
-    taken = (changes.modified | changes.added).without(writer.ignored) - _NEVER_OWNED
+    taken = (changes.modified | changes.added).leave_out(writer.ignored) - _NEVER_OWNED
     if taken:
-        manager = writer.manager("Update")
+        manager = writer.make_manager("Update")
         before = managed[manager].fields if manager in managed else NOTHING
         managed[manager] = Owned(taken | before, writer.version, timestamp(writer.now))
     return _cap(managed)
@@ -286,34 +286,34 @@ def apply(
         before = Writer("before-first-apply", writer.version, writer.types, writer.now, ignored=writer.ignored)
         managed = _update(_strip(empty), live, {}, before)
     try:
-        merged, managed = _applied(live, config, managed, writer, complete, force=force)
+        merged, managed = _apply(live, config, managed, writer, complete, force=force)
     except OwnedByOthers as refused:
         if writer.name != "kubectl" or not _is_upgradable(live, refused, writer):
             raise
-        merged, managed = _applied(live, config, managed, writer, complete, force=True)
+        merged, managed = _apply(live, config, managed, writer, complete, force=True)
     if writer.name == "kubectl":
         merged = _update_last_applied(merged, config)
     return _set_managed(merged, managed)
 
 
-def _applied(
+def _apply(
     live: Manifest, config: Manifest, managed: Managed, writer: Writer, complete: Complete, *, force: bool
 ) -> tuple[dict[str, Any], dict[Manager, Owned]]:
-    type_, manager = writer.type_, writer.manager("Apply")
+    type_, manager = writer.type_, writer.make_manager("Apply")
     check(type_, config)
     check(type_, live, duplicates=True)
     settled = _reconcile(live, managed, writer)
     merged = merge(type_, live, config)
     last = settled.get(manager)
     time = last.time if last is not None else ""
-    wanted = collect_fields(type_, config).without(writer.ignored)
+    wanted = collect_fields(type_, config).leave_out(writer.ignored)
     settled[manager] = Owned(wanted, writer.version, time)
     if last is not None and (last.version != writer.version or last.fields - wanted):
         merged = _prune(merged, settled, last, writer)
     settled, _ = _settle(live, merged, settled, manager, writer, force=force)
     kept = (settled[manager].fields if manager in settled else NOTHING) - _NEVER_OWNED
     settled.pop(manager, None)
-    unchanged = equal(live, merged)
+    unchanged = is_equal(live, merged)
     if kept:
         settled[manager] = Owned(kept, writer.version, time if unchanged else timestamp(writer.now))
     return dict(live) if unchanged else complete(merged), settled
@@ -389,11 +389,11 @@ def _settle(
     """
     comparisons: dict[str, Comparison] = {}
 
-    def changes_in(version: str) -> Comparison:
+    def compare_in(version: str) -> Comparison:
         if version not in comparisons:
             type_ = _convert(writer.types, writer.version, version, live, new) or writer.type_
             comparison = compare(type_, live, new)
-            comparisons[version] = comparison.without(writer.get_ignored(version))
+            comparisons[version] = comparison.leave_out(writer.get_ignored(version))
         return comparisons[version]
 
     conflicts: dict[Manager, FieldSet] = {}
@@ -401,13 +401,13 @@ def _settle(
     for manager, owned in managed.items():
         if manager == workflow:
             continue
-        changes = changes_in(owned.version)
+        changes = compare_in(owned.version)
         if taken := owned.fields & (changes.modified | changes.added):
             conflicts[manager] = taken
         settled[manager] = Owned(owned.fields - taken - changes.removed, owned.version, owned.time)
     if conflicts and not force:
         raise OwnedByOthers((manager, path) for manager, taken in conflicts.items() for path in taken)
-    return {manager: owned for manager, owned in settled.items() if owned.fields}, changes_in(writer.version)
+    return {manager: owned for manager, owned in settled.items() if owned.fields}, compare_in(writer.version)
 
 
 # kubectl's client-side apply

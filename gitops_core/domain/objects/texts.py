@@ -9,12 +9,12 @@ Source: k8s.io/apimachinery, metav1.Condition; k8s.io/kubernetes, pkg/apis/core/
 from __future__ import annotations
 
 
-def shortened(text: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """Shorten `text` to at most `most` bytes of UTF-8, at least 64; a cut one ends with how many bytes are left out.
 
-    >>> shortened("all is well", 64)
+    >>> shorten("all is well", 64)
     'all is well'
-    >>> shortened("ä" * 1000, 64)
+    >>> shorten("ä" * 1000, 64)
     'äääääääääääääääääää... (1962 bytes left out)'
     """
     if text.isascii() and len(text) <= most:

@@ -43,10 +43,10 @@ class Comparison:
     modified: FieldSet
     added: FieldSet
 
-    def without(self, ignored: FieldSet) -> Comparison:
+    def leave_out(self, ignored: FieldSet) -> Comparison:
         if not ignored:
             return self
-        return Comparison(self.removed.without(ignored), self.modified.without(ignored), self.added.without(ignored))
+        return Comparison(*(part.leave_out(ignored) for part in (self.removed, self.modified, self.added)))
 
 
 def _fit(atom: Atom, value: Any) -> Atom:
@@ -115,16 +115,16 @@ def write_item_element(list_type: ListType, item: Any) -> str:
     return write_key_element(keys)
 
 
-def equal(left: Any, right: Any) -> bool:
-    """Compare as JSON, where true is not 1."""
+def is_equal(left: Any, right: Any) -> bool:
+    """Tell whether two values are equal as JSON, where true is not 1."""
     if isinstance(left, dict):
         return (
             isinstance(right, dict)
             and left.keys() == right.keys()
-            and all(equal(value, right[key]) for key, value in left.items())
+            and all(is_equal(value, right[key]) for key, value in left.items())
         )
     if isinstance(left, list):
-        return isinstance(right, list) and len(left) == len(right) and all(map(equal, left, right))
+        return isinstance(right, list) and len(left) == len(right) and all(map(is_equal, left, right))
     return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)
 
 
@@ -147,7 +147,7 @@ def _compare(type_: Type, left: Any, right: Any, path: Path, changes: _Changes) 
     removed, modified, added = changes
     for part in _find_parts(type_, left, right):
         if isinstance(part, str) or part is None or _is_leaf(part, left, right):
-            if left is not ABSENT and right is not ABSENT and not equal(left, right):
+            if left is not ABSENT and right is not ABSENT and not is_equal(left, right):
                 modified.append(path)
         elif isinstance(part, MapType):
             _compare_maps(part, _get_container(part, left), _get_container(part, right), path, changes)
@@ -165,7 +165,7 @@ def _compare_maps(
     for name in left.keys() | right.keys():
         ours, theirs = left.get(name, ABSENT), right.get(name, ABSENT)
         if ours is not theirs:
-            _compare(part.type_of(name) or DEDUCED, ours, theirs, (*path, "f:" + name), changes)
+            _compare(part.find_type(name) or DEDUCED, ours, theirs, (*path, "f:" + name), changes)
 
 
 def _compare_lists(part: ListType, left: Sequence[Any], right: Sequence[Any], path: Path, changes: _Changes) -> None:
@@ -174,7 +174,7 @@ def _compare_lists(part: ListType, left: Sequence[Any], right: Sequence[Any], pa
     for element in ours.keys() | theirs.keys():
         mine, yours, here = ours.get(element, []), theirs.get(element, []), (*path, element)
         if len(mine) > 1 and len(yours) > 1:
-            if not equal(mine, yours):
+            if not is_equal(mine, yours):
                 modified.append(here)
         elif len(mine) > 1:
             if yours:
@@ -217,7 +217,7 @@ def merge(type_: Type, live: Any, config: Any) -> Any:
 def _merge_maps(part: MapType, live: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     names = [*live, *(name for name in config if name not in live)]
     return {
-        name: merge(part.type_of(name) or DEDUCED, live.get(name, ABSENT), config.get(name, ABSENT)) for name in names
+        name: merge(part.find_type(name) or DEDUCED, live.get(name, ABSENT), config.get(name, ABSENT)) for name in names
     }
 
 
@@ -279,7 +279,7 @@ def _collect_fields(type_: Type, value: Any, path: Path) -> Iterator[Path]:
     if isinstance(part, MapType) and not part.atomic:
         for name, inner in _get_container(part, value).items():
             here = (*path, "f:" + name)
-            yield from _collect_fields(part.type_of(name) or DEDUCED, inner, here)
+            yield from _collect_fields(part.find_type(name) or DEDUCED, inner, here)
             if inner is None or inner == {} or name not in part.fields:
                 yield here
     elif isinstance(part, ListType) and part.associative:
@@ -299,7 +299,7 @@ def add_named_fields(fields: FieldSet, type_: Type | None) -> FieldSet:
     for element, below in fields.children.items():
         inner: Type | None = None
         if element[0] == "f" and atom.map is not None:
-            inner = atom.map.type_of(element[2:])
+            inner = atom.map.find_type(element[2:])
             if element[2:] in atom.map.fields:
                 members.add(element)
         elif element[0] == "k" and atom.list is not None:
@@ -328,8 +328,8 @@ def _remove_from_map(part: MapType, value: Mapping[str, Any], fields: FieldSet) 
         element = "f:" + name
         if element in fields.members:
             continue
-        below = fields.below(element)
-        rest[name] = remove(part.type_of(name) or DEDUCED, inner, below) if below else inner
+        below = fields.get_subset(element)
+        rest[name] = remove(part.find_type(name) or DEDUCED, inner, below) if below else inner
     return rest
 
 
@@ -339,7 +339,7 @@ def _remove_from_list(part: ListType, items: Sequence[Any], fields: FieldSet) ->
         element = write_item_element(part, item)
         if element in fields.members:
             continue
-        below = fields.below(element)
+        below = fields.get_subset(element)
         rest.append(remove(part.element, item, below) if below else item)
     return rest
 
@@ -347,7 +347,7 @@ def _remove_from_list(part: ListType, items: Sequence[Any], fields: FieldSet) ->
 def reconcile(fields: FieldSet, type_: Type) -> FieldSet:
     """Return `fields` as they read when a list or map became atomic since they were written: all of it is owned."""
     atomic = FieldSet.of(_find_turned_atomic(fields, type_, (), whole=False))
-    return fields.without(atomic) | atomic if atomic else fields
+    return fields.leave_out(atomic) | atomic if atomic else fields
 
 
 def _find_turned_atomic(fields: FieldSet | None, type_: Type, path: Path, *, whole: bool) -> Iterator[Path]:
@@ -366,7 +366,7 @@ def _find_turned_atomic(fields: FieldSet | None, type_: Type, path: Path, *, who
     else:
         return
     for element in (fields.members | fields.children.keys()) if fields is not None else ():
-        inner = part.type_of(element[2:]) if isinstance(part, MapType) else part.element
+        inner = part.find_type(element[2:]) if isinstance(part, MapType) else part.element
         if inner is not None and fields is not None:
             below = fields.children.get(element)
             member = element in fields.members and below is None
@@ -395,17 +395,17 @@ def _find_faults(type_: Type, value: Any, path: str, duplicates: bool) -> Iterat
         return
     if isinstance(part, MapType):
         if not isinstance(value, dict):
-            yield f"{path}: expected map, got &{{{_go(value)}}}"
+            yield f"{path}: expected map, got &{{{_write_go(value)}}}"
             return
         for name, inner in value.items():
-            inner_type = part.type_of(name)
+            inner_type = part.find_type(name)
             if inner_type is None:
                 yield f"{path}.{name}: field not declared in schema"
                 return
             yield from _find_faults(inner_type, inner, f"{path}.{name}", duplicates)
     elif isinstance(part, ListType):
         if not isinstance(value, list):
-            yield f"{path}: expected list, got &{{{_go(value)}}}"
+            yield f"{path}: expected list, got &{{{_write_go(value)}}}"
             return
         yield from _list_faults(part, value, path, duplicates)
     elif part is not None:
@@ -433,19 +433,19 @@ def _find_scalar_faults(scalar: str, value: Any, path: str) -> Iterator[str]:
     match scalar:
         case "numeric":
             if isinstance(value, bool) or not isinstance(value, int | float):
-                yield f"{path}: expected numeric (int or float), got {_go_type(value)}"
+                yield f"{path}: expected numeric (int or float), got {_name_go_type(value)}"
         case "string":
             if not isinstance(value, str):
-                yield f"{path}: expected string, got &{{{_go(value)}}}"
+                yield f"{path}: expected string, got &{{{_write_go(value)}}}"
         case "boolean":
             if not isinstance(value, bool):
-                yield f"{path}: expected boolean, got &{{{_go(value)}}}"
+                yield f"{path}: expected boolean, got &{{{_write_go(value)}}}"
         case _:
             if isinstance(value, dict | list):
-                yield f"{path}: expected any scalar, got &{{{_go(value)}}}"
+                yield f"{path}: expected any scalar, got &{{{_write_go(value)}}}"
 
 
-def _go(value: Any) -> str:
+def _write_go(value: Any) -> str:
     """Print `value` as Go's %v does."""
     match value:
         case bool():
@@ -453,13 +453,13 @@ def _go(value: Any) -> str:
         case None:
             return "<nil>"
         case dict():
-            return "map[" + " ".join(f"{key}:{_go(inner)}" for key, inner in sorted(value.items())) + "]"
+            return "map[" + " ".join(f"{key}:{_write_go(inner)}" for key, inner in sorted(value.items())) + "]"
         case list():
-            return "[" + " ".join(map(_go, value)) + "]"
+            return "[" + " ".join(map(_write_go, value)) + "]"
         case _:
             return str(value)
 
 
-def _go_type(value: Any) -> str:
+def _name_go_type(value: Any) -> str:
     names: dict[type, str] = {str: "string", bool: "bool", int: "int64", float: "float64", list: "[]interface {}"}
     return names.get(type(value), "map[string]interface {}")

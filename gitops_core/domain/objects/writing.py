@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from gitops_core.domain.objects import serversideapply
 from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet, spell
 from gitops_core.domain.objects.serversideapply import OwnedByOthers, Types, Writer
-from gitops_core.domain.objects.typedvalues import TypeFault, equal
+from gitops_core.domain.objects.typedvalues import TypeFault, is_equal
 from gitops_core.errors import ApplyConflict, BadRequest, Conflict, FieldConflict, FieldFault, Invalid
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, timestamp
 from gitops_core.schema import is_identical
@@ -37,7 +37,7 @@ class Validate(Protocol):
     def __call__(self, manifest: Object, live: Manifest | None, *, subresource: str) -> Iterable[FieldFault]: ...
 
 
-def _as_it_is(manifest: Object) -> Object:
+def _keep_as_is(manifest: Object) -> Object:
     return manifest
 
 
@@ -74,26 +74,26 @@ class Serving:
     validate: Validate
     custom: bool = False
     begins: Mapping[str, Any] = field(default_factory=dict)
-    read: Callable[[Object], Object] = _as_it_is
-    keep: Callable[[Object], Object] = _as_it_is
+    read: Callable[[Object], Object] = _keep_as_is
+    keep: Callable[[Object], Object] = _keep_as_is
 
     @property
     def group_kind(self) -> str:
         return f"{self.kind.kind}.{self.kind.group}" if self.kind.group else self.kind.kind
 
-    def ref(self, manifest: Manifest) -> ObjectRef:
+    def make_ref(self, manifest: Manifest) -> ObjectRef:
         metadata = manifest.get("metadata") or {}
         namespace = metadata.get("namespace", "") if self.namespaced else ""
         return ObjectRef(self.kind, ObjectKey(namespace, metadata.get("name", "")))
 
-    def writer(self, field_manager: str, now: datetime, subresource: str = "") -> Writer:
+    def make_writer(self, field_manager: str, now: datetime, subresource: str = "") -> Writer:
         ignored = NOTHING
         if self.has_status:
             ignored = _NOT_STATUS if subresource == "status" else _STATUS
         return Writer(field_manager, self.kind.api_version, self.types, now, subresource, ignored)
 
-    def shown(self, manifest: Object) -> Object:
-        """Return a stored object, as this version has it."""
+    def show(self, manifest: Object) -> Object:
+        """Show a stored object as this version has it."""
         return manifest if manifest["apiVersion"] == self.kind.api_version else self.read(manifest)
 
 
@@ -117,7 +117,7 @@ def plan_apply(
     Raises:
         ApplyConflict, BadRequest, Invalid, Conflict.
     """
-    ref = serving.ref(sent)
+    ref = serving.make_ref(sent)
     if (sent.get("metadata") or {}).get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
     base = live if live is not None else _place(serving, serving.empty)
@@ -180,7 +180,7 @@ def _begin(serving: Serving, new: Object, uid: str, now: datetime) -> Object:
 
 
 def _change(serving: Serving, live: Manifest, new: Object, writer: Writer) -> Object:
-    ref, old_metadata = serving.ref(live), live["metadata"]
+    ref, old_metadata = serving.make_ref(live), live["metadata"]
     metadata = dict(new["metadata"])
     # the sender read another object, or an older one
     for name, what in (("resourceVersion", "version"), ("uid", "uid")):
@@ -220,20 +220,20 @@ def _is_same_but_metadata(serving: Serving, live: Manifest, new: Manifest) -> bo
 
 def _keep_old_times(live: Manifest, new: Object) -> Object:
     """Return `live` itself if `new` differs in the times of managedFields only: a write of the same is no write."""
-    if not equal({**live, "metadata": None}, {**new, "metadata": None}):
+    if not is_equal({**live, "metadata": None}, {**new, "metadata": None}):
         return new
     old, now = ({**m["metadata"], "managedFields": None} for m in (live, new))
-    if not equal(old, now):
+    if not is_equal(old, now):
         return new
     entries = [[{**e, "time": ""} for e in m["metadata"].get("managedFields") or ()] for m in (live, new)]
-    return dict(live) if equal(entries[0], entries[1]) else new
+    return dict(live) if is_equal(entries[0], entries[1]) else new
 
 
 def _check(serving: Serving, new: Object, live: Manifest | None, *, subresource: str) -> None:
     """Raise Invalid when the object must not be stored."""
     faults = list(serving.validate(new, live, subresource=subresource))
     if faults:
-        ref = serving.ref(new)
+        ref = serving.make_ref(new)
         texts = [f"{fault.field}: {fault.message}" for fault in faults]
         listed = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
         kind = f"{serving.kind.kind}.{serving.kind.group}" if serving.kind.group else serving.kind.kind

@@ -37,7 +37,7 @@ def check_expansion(data: bytes) -> None:
                 case yaml.CollectionStartEvent():
                     open_.append(_find_named(anchors, event, _Value()))
                     if len(open_) > MAX_DEPTH:
-                        raise Malformed(_line(event), f"nested more than {MAX_DEPTH} deep")
+                        raise Malformed(_get_line(event), f"nested more than {MAX_DEPTH} deep")
                 case yaml.CollectionEndEvent():
                     closed = open_.pop()
                     closed.is_open = False
@@ -48,10 +48,10 @@ def check_expansion(data: bytes) -> None:
                     _add(open_, size)
                 case yaml.AliasEvent() if (value := anchors.get(event.anchor or "")) is not None:
                     if value.is_open:
-                        raise Malformed(_line(event), "a value contains itself")
+                        raise Malformed(_get_line(event), "a value contains itself")
                     aliased += value.size
                     if aliased > MAX_NODES:
-                        raise Malformed(_line(event), TOO_MANY)
+                        raise Malformed(_get_line(event), TOO_MANY)
                     _add(open_, value.size)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -71,5 +71,5 @@ def _add(open_: list[_Value], size: int) -> None:
         open_[-1].size += size
 
 
-def _line(event: yaml.Event) -> int:
+def _get_line(event: yaml.Event) -> int:
     return event.start_mark.line + 1 if event.start_mark is not None else 0

@@ -23,8 +23,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gitops_core.domain.render.expansion import check_expansion
-from gitops_core.domain.render.kustomizations import Role, as_text, decode_inline, rewrite_plugins, rewritten
-from gitops_core.domain.render.manifests import Malformed, documents
+from gitops_core.domain.render.kustomizations import (
+    Role,
+    decode_inline,
+    rewrite_kustomization,
+    rewrite_plugins,
+    write_json,
+)
+from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.errors import ManifestInvalid
 from gitops_core.meta import Tree
 
@@ -60,7 +66,7 @@ class PlacedTree(Tree):
 
 def list_manifests(paths: Collection[str]) -> tuple[str, ...]:
     """Return the YAML files among `paths`, in the order in which a walk meets them."""
-    return tuple(sorted((path for path in paths if path.endswith(EXTENSIONS)), key=_walk_order))
+    return tuple(sorted((path for path in paths if path.endswith(EXTENSIONS)), key=_rank_in_walk))
 
 
 def find_kustomization(paths: Collection[str], folder: str) -> str | None:
@@ -80,7 +86,7 @@ def list_resources(paths: Collection[str], folder: str) -> tuple[str, ...]:
     inside = [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
     built = {path.rpartition("/")[0] for path in inside if path.rpartition("/")[2] in NAMES}
     resources: dict[str, None] = {}
-    for path in sorted(inside, key=_walk_order):
+    for path in sorted(inside, key=_rank_in_walk):
         above = next((parent for parent in _list_parents(path) if parent in built), None)
         if above is not None:
             resources[above] = None
@@ -153,9 +159,9 @@ class Build:
         """
         own = re.escape(self.token)
         pattern = rf"(?:\.\./)*(?:{own}-d\d+/)?{own}-f(\d{{1,9}})|(?:\.\./)*{own}-d(\d{{1,9}})(/{NAMES[0]})?"
-        return re.sub(pattern, lambda match: self._place(match, seen_from), text)
+        return re.sub(pattern, lambda match: self._translate_name(match, seen_from), text)
 
-    def _place(self, match: re.Match[str], seen_from: str | None) -> str:
+    def _translate_name(self, match: re.Match[str], seen_from: str | None) -> str:
         known, number = (self.folders, match[2]) if match[1] is None else (self.places, match[1])
         if int(number) >= len(known):
             return match[0]  # somebody found the token out, and made this one up
@@ -163,7 +169,7 @@ class Build:
         return place.rstrip("/") or "." if seen_from is None else posixpath.relpath(f"/{place}", f"/{seen_from}")
 
 
-def build_of(files: Tree, folder: str, top: Mapping[str, Any], token: str) -> Build:
+def gather_build(files: Tree, folder: str, top: Mapping[str, Any], token: str) -> Build:
     """Gather what a build of `folder` uses, following its resources.
 
     Args:
@@ -181,7 +187,8 @@ def build_of(files: Tree, folder: str, top: Mapping[str, Any], token: str) -> Bu
         if here not in build.documents:
             build.documents[here] = _read_folder(files, here)
         try:
-            build.rewritten[here] = rewritten(build.documents[here], _Reader(build, files, known, here, path).visit)
+            reader = _Reader(build, files, known, here, path)
+            build.rewritten[here] = rewrite_kustomization(build.documents[here], reader.visit)
         except ManifestInvalid as error:
             raise ManifestInvalid(f"{path}: {error}") from None
     return build
@@ -208,9 +215,9 @@ class _Reader:
     def visit(self, role: Role, text: str, place: str) -> str:
         match role:
             case Role.FILE:
-                return self._file(text, place) if text else ""
+                return self._add_file(text, place) if text else ""
             case Role.YAML:
-                return self._yaml(text, place) if text else ""
+                return self._add_yaml(text, place) if text else ""
             case Role.TEXT:
                 _check(text.encode(errors="replace"), place)
                 return text
@@ -219,68 +226,68 @@ class _Reader:
                 key, equals, path = text.rpartition("=")
                 if "=" in key or (equals and not (key and path)):
                     raise ManifestInvalid(f"{place}: {text!r} is neither a path nor key=path")
-                return f"{key or posixpath.basename(text.rstrip('/'))}={self._file(path, place)}"
+                return f"{key or posixpath.basename(text.rstrip('/'))}={self._add_file(path, place)}"
             case Role.PATCH:
                 # a path, or the patch itself
                 if decode_inline(text) is None:
-                    return self._yaml(text, place)
+                    return self._add_yaml(text, place)
                 return self.build.add(self.here, self.path, text.encode())
             case Role.PLUGIN:
-                return self._plugins(text, place)
+                return self._add_plugins(text, place)
             case Role.RESOURCE | Role.FOLDER:
-                target = self._inside(text, place)
+                target = self._resolve_inside(text, place)
                 # a resource may be a file; everything else is another folder of the build
                 if role is Role.RESOURCE and target in self.files:
-                    return self._yaml(text, place)
+                    return self._add_yaml(text, place)
                 if target not in self.known:
-                    raise self._absent(target, place)
+                    raise self._make_refusal(target, place)
                 if not target or f"{self.here}/".startswith(f"{target}/"):
                     raise ManifestInvalid(f"{place}: {text} is or holds this folder: a cycle")
                 return f"../{self.build.name(target)}"
 
-    def _file(self, text: str, place: str) -> str:
-        target = self._inside(text, place)
+    def _add_file(self, text: str, place: str) -> str:
+        target = self._resolve_inside(text, place)
         if target not in self.files:
-            raise self._absent(target, place)
+            raise self._make_refusal(target, place)
         if (False, target) not in self.seen:
             self.seen[False, target] = self.build.add(self.here, target)
         return self.seen[False, target]
 
-    def _yaml(self, text: str, place: str) -> str:
-        """Return the name as `_file` does, for a file that kustomize decodes."""
-        name, target = self._file(text, place), self._inside(text, place)
+    def _add_yaml(self, text: str, place: str) -> str:
+        """Add a file as `_add_file` does, for kustomize to decode."""
+        name, target = self._add_file(text, place), self._resolve_inside(text, place)
         if target not in self.build.checked:
             _check(self.files[target], f"{place}: {target}")
             self.build.checked.add(target)
         return name
 
-    def _plugins(self, text: str, place: str) -> str:
+    def _add_plugins(self, text: str, place: str) -> str:
         inline = decode_inline(text)
         if inline is not None:
-            return self.build.add(self.here, self.path, self._as_plugins(inline, place)) if inline else ""
-        target = self._inside(text, place)
+            return self.build.add(self.here, self.path, self._rewrite_plugins(inline, place)) if inline else ""
+        target = self._resolve_inside(text, place)
         if target not in self.files:
-            raise self._absent(target, place)
+            raise self._make_refusal(target, place)
         if (True, target) not in self.seen:
             try:
-                found = [document for _, document in documents(self.files[target]) if document is not None]
+                found = [document for _, document in read_documents(self.files[target]) if document is not None]
             except Malformed as error:
                 raise ManifestInvalid(f"{place}: {target}: line {error.line}: {error.problem}") from None
-            made = self._as_plugins(found, f"{place} ({target})")
+            made = self._rewrite_plugins(found, f"{place} ({target})")
             self.seen[True, target] = self.build.add(self.here, target, made)
         return self.seen[True, target]
 
-    def _as_plugins(self, found: list[Any], place: str) -> bytes:
+    def _rewrite_plugins(self, found: list[Any], place: str) -> bytes:
         made = rewrite_plugins(found, posixpath.basename(self.here), place, self.visit)
-        return b"\n---\n".join(as_text(plugin) for plugin in made)
+        return b"\n---\n".join(write_json(plugin) for plugin in made)
 
-    def _inside(self, text: str, place: str) -> str:
+    def _resolve_inside(self, text: str, place: str) -> str:
         climbed = posixpath.normpath(posixpath.join(self.here or ".", text))
         if not text or text.startswith("/") or climbed == ".." or climbed.startswith("../"):
-            raise self._absent(text, place)
+            raise self._make_refusal(text, place)
         return "" if climbed == "." else climbed
 
-    def _absent(self, target: str, place: str) -> ManifestInvalid:
+    def _make_refusal(self, target: str, place: str) -> ManifestInvalid:
         if target in self.known:
             return ManifestInvalid(f"{place}: {target or '.'} is a folder, where a file is expected")
         reason = self.files.absence(target)
@@ -300,7 +307,7 @@ def _check(data: bytes, place: str) -> None:
 def read_kustomization(files: Mapping[str, bytes], path: str) -> Mapping[str, Any]:
     """Decode the kustomization file. Raises ManifestInvalid."""
     try:
-        found = [document for _, document in documents(files[path]) if document is not None]
+        found = [document for _, document in read_documents(files[path]) if document is not None]
     except Malformed as error:
         raise ManifestInvalid(f"failed to decode {path}: line {error.line}: {error.problem}") from None
     if not found:
@@ -329,5 +336,5 @@ def _list_parents(path: str) -> Iterator[str]:
     return ("/".join(parts[:end]) for end in range(1, len(parts)))
 
 
-def _walk_order(path: str) -> list[str]:
+def _rank_in_walk(path: str) -> list[str]:
     return path.split("/")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from gitops_core.domain.render.manifests import Malformed, documents
+from gitops_core.domain.render.manifests import Malformed, read_documents
 from gitops_core.errors import ManifestInvalid
 
 
@@ -172,8 +172,8 @@ _PLUGINS: Mapping[str, Mapping[str, Shape]] = {
 }
 
 
-def rewritten(document: Mapping[str, Any], visit: Visit) -> Mapping[str, Any]:
-    """Return the kustomization with everything that names files replaced by what `visit` returns.
+def rewrite_kustomization(document: Mapping[str, Any], visit: Visit) -> Mapping[str, Any]:
+    """Rewrite the kustomization: everything that names files is replaced by what `visit` returns.
 
     Raises:
         ManifestInvalid: a key is unknown or a value has not its form; names the place, not the file.
@@ -222,14 +222,14 @@ def decode_inline(text: str) -> list[Any] | None:
     (None, [{'a': 1}], [{'a': 1}])
     """
     try:
-        found = [document for _, document in documents(text.encode())]
+        found = [document for _, document in read_documents(text.encode())]
     except (Malformed, UnicodeEncodeError):
         return None
     own = [document for document in found if document is not None]
     return own if all(isinstance(document, dict) for document in own) else None
 
 
-def as_text(value: Any) -> bytes:
+def write_json(value: Any) -> bytes:
     """Write `value` as JSON that every YAML parser reads as the same: no raw character that YAML folds or refuses."""
     try:
         return _NOT_IN_YAML.sub(

@@ -93,7 +93,7 @@ class _Loader(yaml.CSafeLoader):
         try:
             self.count.add(1, self.depth)
         except Malformed as error:
-            error.line = _line(parent) if parent is not None else 0
+            error.line = _get_line(parent) if parent is not None else 0
             raise
 
     def ascend_resolver(self) -> None:
@@ -113,14 +113,14 @@ def read_manifests(files: Mapping[str, bytes], decode: Decode | None = None) -> 
     """Read the objects of `files`, in the order of the mapping and of each file.
 
     Args:
-        decode: `documents` by default, which counts the values of all files together.
+        decode: `read_documents` by default, which counts the values of all files together.
 
     Raises:
         ManifestInvalid: names every file that is at fault.
     """
     faults: list[Fault] = []
     found: list[tuple[str, Manifest]] = []
-    decode = decode or partial(documents, count=_Count())
+    decode = decode or partial(read_documents, count=_Count())
     for path, data in files.items():
         try:
             found.extend((path, manifest) for manifest in read_file(data, decode))
@@ -139,7 +139,7 @@ def read_output(data: bytes) -> tuple[Manifest, ...]:
 
 def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
     """Yield the objects of one file. Raises Malformed."""
-    for line, document in (decode or documents)(data):
+    for line, document in (decode or read_documents)(data):
         if document is None:
             continue
         for manifest in _expand(document, line):
@@ -149,8 +149,8 @@ def read_file(data: bytes, decode: Decode | None = None) -> Iterator[Manifest]:
                 yield manifest
 
 
-def documents(data: bytes, count: _Count | None = None) -> Iterator[tuple[int, Any]]:
-    """Yield the decoded documents of a YAML stream, each with the line it begins at; None for an empty one."""
+def read_documents(data: bytes, count: _Count | None = None) -> Iterator[tuple[int, Any]]:
+    """Read the documents of a YAML stream, each with the line it begins at; None for an empty one."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -184,24 +184,24 @@ class _Construction:
     def build(self, node: yaml.Node) -> tuple[Any, int]:
         """Build the value; return it, and how many nodes it is when written out."""
         if isinstance(node, yaml.ScalarNode):
-            return _scalar(node), 1 + len(node.value) // CHARACTERS_OF_A_NODE
+            return _read_scalar(node), 1 + len(node.value) // CHARACTERS_OF_A_NODE
         if id(node) in self.made:
             return self.made[id(node)]
         if id(node) in self.open:
-            raise Malformed(_line(node), "a value contains itself")
+            raise Malformed(_get_line(node), "a value contains itself")
         self.open.add(id(node))
-        built = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
+        built = self._build_mapping(node) if isinstance(node, yaml.MappingNode) else self._build_sequence(node)
         if built[1] > MAX_NODES:
-            raise Malformed(_line(node), TOO_MANY)
+            raise Malformed(_get_line(node), TOO_MANY)
         self.open.discard(id(node))
         self.made[id(node)] = built
         return built
 
-    def _sequence(self, node: yaml.Node) -> tuple[list[Any], int]:
+    def _build_sequence(self, node: yaml.Node) -> tuple[list[Any], int]:
         parts = [self.build(child) for child in node.value]
         return [value for value, _ in parts], 1 + sum(size for _, size in parts)
 
-    def _mapping(self, node: yaml.Node) -> tuple[dict[str, Any], int]:
+    def _build_mapping(self, node: yaml.Node) -> tuple[dict[str, Any], int]:
         own: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         size = 1
@@ -211,12 +211,12 @@ class _Construction:
             if key.tag == _PLAIN and key.value == "<<":
                 self.merged += part
                 if self.merged > MAX_NODES:
-                    raise Malformed(_line(key), f"more than {MAX_NODES} values when aliases are written out")
+                    raise Malformed(_get_line(key), f"more than {MAX_NODES} values when aliases are written out")
                 _merge(merged, value, key)
                 continue
-            name = _key(key)
+            name = _read_key(key)
             if name in own:
-                raise Malformed(_line(key), f"mapping key {name!r} already defined")
+                raise Malformed(_get_line(key), f"mapping key {name!r} already defined")
             own[name] = value
         return {**merged, **own}, size
 
@@ -224,22 +224,22 @@ class _Construction:
 def _merge(merged: dict[str, Any], value: Any, key: yaml.Node) -> None:
     sources = value if isinstance(value, list) else [value]
     if not all(isinstance(source, dict) for source in sources):
-        raise Malformed(_line(key), "map merge requires map or sequence of maps as the value")
+        raise Malformed(_get_line(key), "map merge requires map or sequence of maps as the value")
     for source in sources:
         for name, item in source.items():
             merged.setdefault(name, item)
 
 
-def _key(node: yaml.Node) -> str:
-    value = _scalar(node) if isinstance(node, yaml.ScalarNode) else None
+def _read_key(node: yaml.Node) -> str:
+    value = _read_scalar(node) if isinstance(node, yaml.ScalarNode) else None
     if not isinstance(value, str):
         raise Malformed(
-            _line(node), f"mapping key {node.value if value is not None else '?'} is not a string: quote it"
+            _get_line(node), f"mapping key {node.value if value is not None else '?'} is not a string: quote it"
         )
     return value
 
 
-def _scalar(node: yaml.ScalarNode) -> Any:
+def _read_scalar(node: yaml.ScalarNode) -> Any:
     text: str = node.value
     try:
         match node.tag.removeprefix(_CORE):
@@ -252,10 +252,10 @@ def _scalar(node: yaml.ScalarNode) -> Any:
             case _:
                 return text
     except (ValueError, binascii.Error) as error:
-        raise Malformed(_line(node), str(error)) from None
+        raise Malformed(_get_line(node), str(error)) from None
 
 
-def _line(node: yaml.Node) -> int:
+def _get_line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gitops_core.domain.render.folders import Build
-from gitops_core.domain.render.manifests import Malformed, documents
+from gitops_core.domain.render.manifests import Malformed, read_documents
 
 _SPEAKS_OF_ONE = re.compile(rb"Secret|stringData|/data/")
 _MAY_HOLD = re.compile(rb"Secret|stringData|\bdata\b")
@@ -43,7 +43,7 @@ def mute_secrets(text: str, build: Build, files: Mapping[str, bytes]) -> str:
     for path, data in files.items():
         values.update(_list_stored_in(data))
         if b"SecretGenerator" in data and path in build.written:
-            generators = [document for _, document in documents(data)]
+            generators = [document for _, document in read_documents(data)]
             values.update(_list_generated(generators, path.partition("/")[0], files))
     pieces = {form for value in values for form in _list_forms(value) if len(form) >= SHORTEST}
     if len(pieces) > MOST:
@@ -105,7 +105,7 @@ def _list_stored_in(data: bytes, sign: re.Pattern[bytes] = _SPEAKS_OF_ONE) -> It
     if not sign.search(data):
         return
     try:
-        for _, document in documents(data):
+        for _, document in read_documents(data):
             yield from _list_stored(document)
     except Malformed:
         for line in data.decode("utf-8", "replace").splitlines():

@@ -52,10 +52,10 @@ def resolve(text: str) -> Scalar:
     if text in _NOT_JSON:
         raise ValueError(f"the number {text} cannot be written as JSON: quote it")
     moment = _read_timestamp(text)
-    return moment if moment is not None else _number(text)
+    return moment if moment is not None else _parse_number(text)
 
 
-def _number(text: str) -> Scalar:
+def _parse_number(text: str) -> Scalar:
     plain = text.replace("_", "")
     if len(plain) <= MOST_DIGITS and _INTEGER.fullmatch(plain):
         value = _read_integer(plain)

@@ -133,7 +133,7 @@ def merge_overlay(document: Mapping[str, object], affixes: Affixes, fields: Iter
         own = _list_items(key, merged.get(key))
         if key == "images":
             replaced = {item["name"]: item for item in _list_items(key, extra)}
-            own = [replaced.pop(name, item) if isinstance(name := _name(item), str) else item for item in own]
+            own = [replaced.pop(name, item) if isinstance(name := _get_name(item), str) else item for item in own]
             merged[key] = [*own, *replaced.values()]
         else:
             merged[key] = [*own, *_list_items(key, extra)]
@@ -146,5 +146,5 @@ def _list_items(key: str, value: object) -> list[Manifest]:
     return list(value or ())
 
 
-def _name(item: object) -> object:
+def _get_name(item: object) -> object:
     return item.get("name") if isinstance(item, Mapping) else None

@@ -47,7 +47,7 @@ def find_named(receiver: Receiver, resource: ReceiverResource) -> ObjectRef:
 def webhook_path(token: Sensitive, key: ObjectKey) -> str:
     """Return the path that a Receiver is called at.
 
-    >>> webhook_path(Sensitive("secret"), ObjectKey("ns", "hook"))[:24]
+    >>> make_webhook_path(Sensitive("secret"), ObjectKey("ns", "hook"))[:24]
     '/hook/32031b979575e69e7a'
     """
     named = token.reveal() + key.name.encode() + key.namespace.encode()

@@ -25,7 +25,7 @@ from typing import Any
 
 import re2
 
-from gitops_core.domain.sources.links import followed
+from gitops_core.domain.sources.links import follow_links
 from gitops_core.errors import StalledError
 from gitops_core.meta import Tree
 
@@ -58,11 +58,11 @@ class IgnoreRules:
     groups: tuple[tuple[bool, Any], ...]
 
     def keeps(self, path: str) -> bool:
-        name = _bytes(path)
+        name = _encode(path)
         return not next((ignored for ignored, pattern in self.groups if pattern.fullmatch(name)), False)
 
 
-def ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> IgnoreRules:
+def parse_ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> IgnoreRules:
     """Parse the rules of a repository.
 
     Args:
@@ -74,8 +74,8 @@ def ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> IgnoreRul
     """
     given: list[tuple[str, str]] = []
     for folder in sorted(files, key=lambda name: name.split("/") if name else []):
-        given += [(folder, line) for line in _lines(files[folder], f"{folder}/{IGNORE_FILE}".lstrip("/"))]
-    given += [("", line) for line in _lines(spec_ignore or "", "spec.ignore")]
+        given += [(folder, line) for line in _list_patterns(files[folder], f"{folder}/{IGNORE_FILE}".lstrip("/"))]
+    given += [("", line) for line in _list_patterns(spec_ignore or "", "spec.ignore")]
     if len(given) > MAX_LINES:
         raise IgnoreRulesInvalid(f"there are more than {MAX_LINES:,} ignore patterns: join some, for example by folder")
     # An empty spec.ignore is how users say that nothing is to be left out; a file of comments says nothing.
@@ -84,31 +84,31 @@ def ignore_rules(files: Mapping[str, str], spec_ignore: str | None) -> IgnoreRul
     compiled = [
         (not line.startswith("!"), expression)
         for folder, line in patterns
-        if (expression := _expression(folder, line)) is not None
+        if (expression := _translate_line(folder, line)) is not None
     ]
     groups = tuple(
-        (ignored, re2.compile(b"|".join(expression for _, expression in group), _options()))
+        (ignored, re2.compile(b"|".join(expression for _, expression in group), _make_options()))
         for ignored, group in groupby(reversed(compiled), key=lambda item: item[0])
     )
     return IgnoreRules(hashlib.sha256(repr(compiled).encode()).hexdigest(), groups)
 
 
-def ignore_files(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return those of `paths` that hold ignore patterns."""
+def list_ignore_files(paths: Iterable[str]) -> tuple[str, ...]:
+    """List those of `paths` that hold ignore patterns."""
     return tuple(path for path in paths if path == IGNORE_FILE or path.endswith(f"/{IGNORE_FILE}"))
 
 
-def _lines(text: str, where: str) -> Iterator[str]:
-    """Yield the patterns of a file. A line ends at a newline and nowhere else: other separators may stand in a name."""
+def _list_patterns(text: str, where: str) -> Iterator[str]:
+    """List the patterns of a file. A line ends at a newline and nowhere else: other separators may stand in a name."""
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         pattern = line.removesuffix("\r")
-        if len(_bytes(pattern)) > MAX_LINE:
+        if len(_encode(pattern)) > MAX_LINE:
             raise IgnoreRulesInvalid(f"{where}: line {number} is longer than {MAX_LINE:,} bytes: no path is")
         if pattern.strip(" \t") and not pattern.startswith("#"):
             yield pattern
 
 
-def _options() -> Any:
+def _make_options() -> Any:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # bytes are characters, as for Git
     options.dot_nl = True
@@ -117,37 +117,37 @@ def _options() -> Any:
     return options
 
 
-def _bytes(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _expression(folder: str, line: str) -> bytes | None:
-    """Return a regular expression for paths of files that `line` matches, or that are below a folder it matches.
+def _translate_line(folder: str, line: str) -> bytes | None:
+    """Translate a line to a regular expression for paths of files that it matches, or that are below such a folder.
 
     None where it matches nothing.
     """
-    pattern = _without_trailing_spaces(_bytes(line.removeprefix("!")))
+    pattern = _trim_trailing_spaces(_encode(line.removeprefix("!")))
     below_only = pattern.endswith(b"/")
     pattern = pattern[:-1] if below_only else pattern
     if not pattern:
         return None
     anywhere = b"" if b"/" in pattern else b"(?:.*/)?"
-    body = _glob(pattern.removeprefix(b"/"))
+    body = _translate_glob(pattern.removeprefix(b"/"))
     if body is None:
         return None
-    start = b"".join(map(_literal, _bytes(f"{folder}/"))) if folder else b""
+    start = b"".join(map(_write_literal, _encode(f"{folder}/"))) if folder else b""
     return b"(?:" + start + anywhere + body + (b"/.*" if below_only else b"(?:/.*)?") + b")"
 
 
-def _without_trailing_spaces(pattern: bytes) -> bytes:
-    """Drop spaces at the end; one behind a backslash that is not escaped itself counts."""
+def _trim_trailing_spaces(pattern: bytes) -> bytes:
+    """Trim spaces at the end; one behind a backslash that is not escaped itself counts."""
     end = len(pattern.rstrip(b" "))
     escapes = len(pattern[:end]) - len(pattern[:end].rstrip(b"\\"))
     return pattern[: end + 1] if escapes % 2 and end < len(pattern) else pattern[:end]
 
 
-def _glob(pattern: bytes) -> bytes | None:
-    """Return the regular expression of a pattern with *, **, ?, [...] and backslashes; None if it matches nothing."""
+def _translate_glob(pattern: bytes) -> bytes | None:
+    """Translate *, **, ?, [...] and backslashes of a pattern to a regular expression; None if it matches nothing."""
     out: list[bytes] = []
     index = 0
     while index < len(pattern):
@@ -171,16 +171,16 @@ def _glob(pattern: bytes) -> bytes | None:
             case b"\\":
                 if index + 1 == len(pattern):  # it escapes nothing
                     return None
-                out.append(_literal(pattern[index + 1]))
+                out.append(_write_literal(pattern[index + 1]))
                 index += 2
             case b"[":
-                found = _class(pattern, index + 1)
+                found = _parse_class(pattern, index + 1)
                 if found is None:  # malformed
                     return None
                 expression, index = found
                 out.append(expression)
             case char:  # it stands for itself
-                out.append(_literal(char[0]))
+                out.append(_write_literal(char[0]))
                 index += 1
     return b"".join(out)
 
@@ -202,7 +202,7 @@ _CLASSES: Mapping[bytes, frozenset[int]] = {
 }
 
 
-def _class(pattern: bytes, index: int) -> tuple[bytes, int] | None:
+def _parse_class(pattern: bytes, index: int) -> tuple[bytes, int] | None:
     """Parse the class whose bracket stands before `index`: what it matches and where it ends; None if malformed."""
     is_negated = pattern[index : index + 1] in (b"!", b"^")
     index += is_negated
@@ -239,14 +239,14 @@ def _class(pattern: bytes, index: int) -> tuple[bytes, int] | None:
             members.add(previous)
         index += 1
     matched = (frozenset(range(1, 256)) - members if is_negated else members) - {ord("/")}
-    return (_alternatives(matched), index + 1) if matched else None
+    return (_write_alternatives(matched), index + 1) if matched else None
 
 
-def _alternatives(members: Iterable[int]) -> bytes:
-    return b"[" + b"".join(map(_literal, sorted(members))) + b"]"
+def _write_alternatives(members: Iterable[int]) -> bytes:
+    return b"[" + b"".join(map(_write_literal, sorted(members))) + b"]"
 
 
-def _literal(char: int) -> bytes:
+def _write_literal(char: int) -> bytes:
     return b"\\x%02x" % char
 
 
@@ -264,7 +264,7 @@ class SelectedTree(Tree):
         self._rules, self._prefix = rules, prefix
         self._paths = {path: path for path in tree if (whole := prefix + path) in kept or rules.keeps(whole)}
         self._links = tree.links
-        linked = followed(self._paths, self._links)
+        linked = follow_links(self._paths, self._links)
         self._paths.update((path, file) for path, file in linked.items() if rules.keeps(prefix + path))
 
     def __getitem__(self, path: str) -> bytes:

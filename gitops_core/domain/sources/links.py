@@ -16,10 +16,10 @@ MAX_HOPS = 40  # as on Linux
 MAX_PATHS = 50_000  # that links to folders add
 
 
-def followed(files: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
-    """Return the paths that are there because of links, each with the file it stands for; folders count deeply.
+def follow_links(files: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
+    """Follow links: the paths that are there because of them, each with the file it stands for; folders count deeply.
 
-    >>> followed(["base/a.yaml"], {"dev": "base", "one.yaml": "dev/a.yaml", "out": "../x", "round": "round"})
+    >>> follow_links(["base/a.yaml"], {"dev": "base", "one.yaml": "dev/a.yaml", "out": "../x", "round": "round"})
     {'dev/a.yaml': 'base/a.yaml', 'one.yaml': 'base/a.yaml'}
     """
     if not links:
@@ -28,22 +28,22 @@ def followed(files: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
     known = frozenset(ordered)
     found: dict[str, str] = {}
     for link in named:
-        target = resolved(link, links)
+        target = resolve_path(link, links)
         if target is None or link in known:  # it leads nowhere, or a file stands there
             continue
         if target in known:  # a link to a file
             found[link] = target
             continue
         below = f"{target}/" if target else ""
-        inner = {path: path for path in _starting_with(below, ordered)}
-        inner |= {path: to for path in _starting_with(below, named) if (to := resolved(path, links)) in known and to}
+        inner = {path: path for path in _list_below(below, ordered)}
+        inner |= {path: to for path in _list_below(below, named) if (to := resolve_path(path, links)) in known and to}
         if len(found) + len(inner) <= MAX_PATHS:
             found |= {f"{link}/{path.removeprefix(below)}": to for path, to in inner.items()}
     return found
 
 
-def resolved(path: str, links: Mapping[str, str]) -> str | None:
-    """Return where `path` leads in the repository ("" for its root), or None: out of it, or round and round."""
+def resolve_path(path: str, links: Mapping[str, str]) -> str | None:
+    """Resolve `path` to where it leads in the repository ("" for its root), or None: out of it, or round and round."""
     done: list[str] = []
     rest = path.split("/")[::-1]
     hops = 0
@@ -67,7 +67,7 @@ def resolved(path: str, links: Mapping[str, str]) -> str | None:
     return "/".join(done)
 
 
-def _starting_with(prefix: str, ordered: list[str]) -> Iterator[str]:
+def _list_below(prefix: str, ordered: list[str]) -> Iterator[str]:
     for index in range(bisect_left(ordered, prefix), len(ordered)):
         if not ordered[index].startswith(prefix):
             return

@@ -15,8 +15,8 @@ from gitops_core.meta import ObjectKey, ObjectRef
 NAMED = 5  # objects that a message names
 
 
-def shared(refs: Iterable[ObjectRef], others: Iterable[Kustomization]) -> dict[ObjectKey, tuple[ObjectRef, ...]]:
-    """Return the objects among `refs` that stand in each other's inventory too; only those that share any."""
+def find_shared(refs: Iterable[ObjectRef], others: Iterable[Kustomization]) -> dict[ObjectKey, tuple[ObjectRef, ...]]:
+    """Find the objects among `refs` that stand in each other's inventory too; only those that share any."""
     own = {inventory.format_id(ref): ref for ref in refs}
     found = {}
     for other in others:
@@ -34,12 +34,12 @@ def has_come_to_its_source(other: Kustomization, artifact: Artifact | None) -> b
     return artifact is not None and status.last_applied_revision == artifact.revision
 
 
-def told(found: Mapping[ObjectKey, Sequence[ObjectRef]]) -> str:
-    """Say which objects others apply as well.
+def tell_shared(found: Mapping[ObjectKey, Sequence[ObjectRef]]) -> str:
+    """Tell which objects others apply as well.
 
     >>> from gitops_core.meta import Kind
     >>> web = ObjectRef(Kind.of("apps/v1", "Deployment"), ObjectKey("shop", "web"))
-    >>> told({ObjectKey("team", "other"): [web]})
+    >>> tell_shared({ObjectKey("team", "other"): [web]})
     'Deployment/shop/web is applied by Kustomization/team/other too: take it out of all but one'
     """
     parts = []

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gitops_core.domain.objects.fieldmanagers import entries_of, is_by, owns_metadata
-from gitops_core.domain.sync.ownership import Ownership, with_metadata
+from gitops_core.domain.objects.fieldmanagers import is_by, list_entries, owns_metadata
+from gitops_core.domain.sync.ownership import Ownership, add_metadata
 from gitops_core.meta import Kind, Manifest
 
 NAMESPACE = Kind("", "v1", "Namespace")
@@ -27,20 +27,20 @@ def holds_others(kind: Kind) -> bool:
     return (kind.group, kind.kind) in {(known.group, known.kind) for known in (NAMESPACE, DEFINITION)}
 
 
-def blank(manifest: Manifest, ownership: Ownership) -> Manifest:
-    """Return what to create, with the field manager CREATOR, before `manifest` is applied: no more than it must have.
+def make_blank(manifest: Manifest, ownership: Ownership) -> Manifest:
+    """Make what to create, with the field manager CREATOR, before `manifest` is applied: no more than it must have.
 
     Of a definition that is what can never change: CREATOR owns nothing that a later manifest could leave out.
     """
     metadata = {"name": manifest["metadata"]["name"], "annotations": {CREATED_BY: ownership.creator}}
     about = {"apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "metadata": metadata}
-    return about | {"spec": _blank_spec(manifest["spec"])} if manifest["kind"] == DEFINITION.kind else about
+    return about | {"spec": _make_blank_spec(manifest["spec"])} if manifest["kind"] == DEFINITION.kind else about
 
 
-def as_created(manifest: Manifest, ownership: Ownership) -> Manifest:
-    """Return `manifest` as it is once the owner has created it, which is noted where others' objects may go with it."""
-    noted = holds_others(Kind.of_manifest(manifest))
-    return with_metadata(manifest, {}, {CREATED_BY: ownership.creator}) if noted else manifest
+def note_creator(manifest: Manifest, ownership: Ownership) -> Manifest:
+    """Note that the owner created `manifest`, as that will be, where others' objects may go with it."""
+    is_noted = holds_others(Kind.of_manifest(manifest))
+    return add_metadata(manifest, {}, {CREATED_BY: ownership.creator}) if is_noted else manifest
 
 
 def may_be_deleted(live: Manifest, ownership: Ownership) -> bool:
@@ -48,7 +48,8 @@ def may_be_deleted(live: Manifest, ownership: Ownership) -> bool:
     if not holds_others(Kind.of_manifest(live)):
         return True
     creator = (live["metadata"].get("annotations") or {}).get(CREATED_BY)
-    is_proven = any(is_by(entry, CREATOR, "Update") and owns_metadata(entry, CREATED_BY) for entry in entries_of(live))
+    ours = (entry for entry in list_entries(live) if is_by(entry, CREATOR, "Update"))
+    is_proven = any(owns_metadata(entry, CREATED_BY) for entry in ours)
     return is_proven and creator == ownership.creator
 
 
@@ -57,7 +58,7 @@ def is_adopted(live: Manifest | None, ownership: Ownership) -> bool:
     return live is not None and not may_be_deleted(live, ownership) and not ownership.owns(live)
 
 
-def _blank_spec(spec: dict[str, Any]) -> dict[str, Any]:
+def _make_blank_spec(spec: dict[str, Any]) -> dict[str, Any]:
     names = {name: spec["names"][name] for name in ("plural", "kind")}
     stored = next(version["name"] for version in spec["versions"] if version.get("storage"))
     schema = {"openAPIV3Schema": {"type": "object"}}

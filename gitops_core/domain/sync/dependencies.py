@@ -24,13 +24,13 @@ class SourceName(NamedTuple):
     key: ObjectKey
 
 
-def source_of(kustomization: Kustomization) -> SourceName:
+def get_source_name(kustomization: Kustomization) -> SourceName:
     reference = kustomization.spec.source_ref
     namespace = reference.namespace or kustomization.metadata.namespace
     return SourceName(reference.kind, ObjectKey(namespace, reference.name))
 
 
-def dependency_keys(of: Kustomization) -> tuple[ObjectKey, ...]:
+def list_dependencies(of: Kustomization) -> tuple[ObjectKey, ...]:
     return tuple(ObjectKey(d.namespace or of.metadata.namespace, d.name) for d in of.spec.depends_on)
 
 
@@ -48,7 +48,7 @@ def find_cycle(start: ObjectKey, edges: Mapping[ObjectKey, Sequence[ObjectKey]])
         for key in frontier:
             for needed in edges.get(key, ()):
                 if needed == start:
-                    return _way(start, key, came_from)
+                    return _trace_way(start, key, came_from)
                 if needed not in came_from:
                     came_from[needed] = key
                     following.append(needed)
@@ -56,7 +56,7 @@ def find_cycle(start: ObjectKey, edges: Mapping[ObjectKey, Sequence[ObjectKey]])
     return ()
 
 
-def _way(start: ObjectKey, last: ObjectKey, came_from: Mapping[ObjectKey, ObjectKey]) -> tuple[ObjectKey, ...]:
+def _trace_way(start: ObjectKey, last: ObjectKey, came_from: Mapping[ObjectKey, ObjectKey]) -> tuple[ObjectKey, ...]:
     back = [start]
     while last != start:
         back.append(last)
@@ -64,23 +64,23 @@ def _way(start: ObjectKey, last: ObjectKey, came_from: Mapping[ObjectKey, Object
     return tuple(reversed([*back, start]))
 
 
-def told_cycle(cycle: Sequence[ObjectKey]) -> str:
-    """Spell a cycle; without namespaces where all are in one.
+def tell_cycle(cycle: Sequence[ObjectKey]) -> str:
+    """Tell which way a cycle goes; without namespaces where all are in one.
 
-    >>> told_cycle([ObjectKey("x", "a"), ObjectKey("x", "b"), ObjectKey("x", "a")])
+    >>> tell_cycle([ObjectKey("x", "a"), ObjectKey("x", "b"), ObjectKey("x", "a")])
     'a -> b -> a'
     """
     is_local = len({key.namespace for key in cycle}) == 1
     return " -> ".join(key.name if is_local else str(key) for key in cycle)
 
 
-def why_not_ready(wanted: Kustomization, key: ObjectKey, dependency: Kustomization | None, revision: str) -> str:
-    """Say why `wanted` may not be applied at `revision` yet; "" when it may, as far as this dependency goes."""
+def explain_unready(wanted: Kustomization, key: ObjectKey, dependency: Kustomization | None, revision: str) -> str:
+    """Explain why `wanted` may not be applied at `revision` yet; "" when it may, as far as this dependency goes."""
     if dependency is None:
         kinds = "kustomizations.kustomize.toolkit.fluxcd.io"
         return f"dependency '{key}' not found: {kinds} \"{key.name}\" not found"
     if dependency.metadata.generation != dependency.status.observed_generation or not dependency.status.is_ready:
         return f"dependency '{key}' is not ready"
-    if source_of(dependency) == source_of(wanted) and dependency.status.last_applied_revision != revision:
+    if get_source_name(dependency) == get_source_name(wanted) and dependency.status.last_applied_revision != revision:
         return f"dependency '{key}' revision is not up to date"
     return ""

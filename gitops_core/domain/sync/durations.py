@@ -11,35 +11,35 @@ from gitops_core.meta import seconds
 SHORTEST_TIMEOUT = 30.0
 
 
-def go_duration(length: float) -> str:
-    """Return `length` seconds in Go's notation.
+def write_duration(length: float) -> str:
+    """Write `length` seconds in Go's notation.
 
-    >>> [go_duration(length) for length in (0, 0.02078433, 1.5, 30, 600, 3661)]
+    >>> [write_duration(length) for length in (0, 0.02078433, 1.5, 30, 600, 3661)]
     ['0s', '20.78433ms', '1.5s', '30s', '10m0s', '1h1m1s']
     """
     nanoseconds = round(length * 1e9)
     for unit, size in (("ns", 1), ("µs", 10**3), ("ms", 10**6)):
         if 0 < nanoseconds < size * 10**3:
-            return f"{_trimmed(nanoseconds, size)}{unit}"
+            return f"{_write_decimal(nanoseconds, size)}{unit}"
     minutes, rest = divmod(nanoseconds, 60 * 10**9)
     hours, minutes = divmod(minutes, 60)
-    text = f"{_trimmed(rest, 10**9)}s"
+    text = f"{_write_decimal(rest, 10**9)}s"
     if hours:
         return f"{hours}h{minutes}m{text}"
     return f"{minutes}m{text}" if minutes else text
 
 
-def _trimmed(amount: int, unit: int) -> str:
+def _write_decimal(amount: int, unit: int) -> str:
     whole, part = divmod(amount, unit)
     digits = str(part).rjust(len(str(unit)) - 1, "0").rstrip("0")
     return f"{whole}.{digits}" if digits else str(whole)
 
 
-def timeout_of(spec: KustomizationSpec) -> float:
+def get_timeout(spec: KustomizationSpec) -> float:
     """Return the seconds that health checks may take: the spec's, else the interval less 30 s; never under 30 s."""
     chosen = seconds(spec.timeout) if spec.timeout else seconds(spec.interval) - 30.0
     return max(SHORTEST_TIMEOUT, chosen)
 
 
-def retry_interval_of(spec: KustomizationSpec) -> float:
+def get_retry_interval(spec: KustomizationSpec) -> float:
     return seconds(spec.retry_interval or spec.interval)

@@ -11,28 +11,29 @@ from datetime import datetime
 import msgspec
 
 from gitops_core.api import KustomizationStatus, Snapshot
-from gitops_core.domain.sync.durations import go_duration
+from gitops_core.domain.sync.durations import write_duration
 
 HISTORY = 5
 
 
-def applied_revisions(status: KustomizationStatus) -> frozenset[str]:
-    """Return every revision whose objects were applied, and the others pruned, as far back as the status tells."""
-    told = (s for s in status.history if s.last_reconciled_status in ("ReconciliationSucceeded", "HealthCheckFailed"))
-    return frozenset({status.last_applied_revision, *(s.metadata.get("revision", "") for s in told)} - {""})
+def list_applied_revisions(status: KustomizationStatus) -> frozenset[str]:
+    """List every revision whose objects were applied, and the others pruned, as far back as the status tells."""
+    outcomes = ("ReconciliationSucceeded", "HealthCheckFailed")
+    applied = (s.metadata.get("revision", "") for s in status.history if s.last_reconciled_status in outcomes)
+    return frozenset({status.last_applied_revision, *applied} - {""})
 
 
-def with_attempt(
+def add_attempt(
     history: Sequence[Snapshot], digest: str, outcome: str, *, revision: str, now: datetime, took: float
 ) -> tuple[Snapshot, ...]:
-    """Return `history` with one more attempt on top: counted with the earlier ones of the same objects and outcome."""
+    """Add one more attempt on top of `history`: counted with the earlier ones of the same objects and outcome."""
     now = now.replace(microsecond=0)
     same = next((s for s in history if (s.digest, s.last_reconciled_status) == (digest, outcome)), None)
     fresh = Snapshot(
         digest=digest,
         first_reconciled=now,
         last_reconciled=now,
-        last_reconciled_duration=go_duration(took),
+        last_reconciled_duration=write_duration(took),
         last_reconciled_status=outcome,
         total_reconciliations=1,
         metadata={"revision": revision},

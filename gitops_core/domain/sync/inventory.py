@@ -43,20 +43,20 @@ def parse_id(text: str, version: str) -> ObjectRef:
     return ObjectRef(Kind(group, version, kind), ObjectKey(namespace, name.replace("__", ":")))
 
 
-def union(new: Iterable[ObjectRef], old: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
-    """Return `new`, then what only `old` has, each in its order; of two versions of one object that of `new`."""
+def merge(new: Iterable[ObjectRef], old: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
+    """Merge what only `old` has behind `new`, each in its order; of two versions of one object that of `new`."""
     merged = {format_id(ref): ref for ref in new}
     for ref in old:
         merged.setdefault(format_id(ref), ref)
     return tuple(merged.values())
 
 
-def difference(old: Iterable[ObjectRef], new: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
-    """Return what `old` has and `new` has not, in the order of `old`."""
+def subtract(old: Iterable[ObjectRef], new: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
+    """Subtract `new` from `old`: what `old` has and `new` has not, in the order of `old`."""
     kept = {format_id(ref) for ref in new}
     return tuple({format_id(ref): ref for ref in old if format_id(ref) not in kept}.values())
 
 
-def literal(ref: ObjectRef) -> ObjectRef:
-    """Return the object of the same id whose name has "__" where that of `ref` has ":"."""
+def spell_literally(ref: ObjectRef) -> ObjectRef:
+    """Spell `ref` as its id does: the object of the same id whose name has "__" where that of `ref` has ":"."""
     return ref._replace(key=ref.key._replace(name=ref.key.name.replace(":", "__")))

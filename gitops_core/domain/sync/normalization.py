@@ -20,7 +20,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gitops_core.domain.objects.secrets import with_encoded_strings
+from gitops_core.domain.objects.secrets import encode_strings
 from gitops_core.domain.sync.takeover import REMOVED_ANNOTATIONS, REMOVED_LABELS
 from gitops_core.meta import Kind, Manifest
 from gitops_core.schema import without_nulls
@@ -78,28 +78,28 @@ CLIENT_CONFIGS: Mapping[tuple[str, str], tuple[str, ...]] = {
 WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 
-def normalized(manifest: Manifest) -> Fields:
-    """Return `manifest` as it is applied. What has another shape than its kind's is left to the API server."""
+def normalize(manifest: Manifest) -> Fields:
+    """Normalize `manifest` to what is applied. What has another shape than its kind's is left to the API server."""
     kind = Kind.of_manifest(manifest)
     found = {name: value for name, value in manifest.items() if name != "status"}
-    found["metadata"] = _metadata(manifest["metadata"])
+    found["metadata"] = _clean_metadata(manifest["metadata"])
     if kind.group in NATIVE_GROUPS:
         found = without_nulls(found)
     if kind == Kind("", "v1", "Secret"):
-        found = _secret(found)
+        found = _encode_secret(found)
     if kind == Kind("", "v1", "Service"):
-        found = _changed(found, ("spec",), _with_protocols)
+        found = _change(found, ("spec",), _add_protocols)
     if (place := POD_SPECS.get((kind.group, kind.kind))) is not None:
-        found = _changed(found, place, _pod_spec)
+        found = _change(found, place, _complete_pod_spec)
     if (place := CLIENT_CONFIGS.get((kind.group, kind.kind))) is not None:
-        found = _changed(found, place, _without_placeholder)
+        found = _change(found, place, _drop_placeholder)
     if kind.group == "admissionregistration.k8s.io" and kind.kind in WEBHOOKS:
-        webhooks = _each(found.get("webhooks"), lambda hook: _changed(hook, ("clientConfig",), _without_placeholder))
+        webhooks = _change_each(found.get("webhooks"), lambda hook: _change(hook, ("clientConfig",), _drop_placeholder))
         found = found if webhooks is None else {**found, "webhooks": webhooks}
     return found
 
 
-def _metadata(metadata: Manifest) -> Fields:
+def _clean_metadata(metadata: Manifest) -> Fields:
     found = {name: value for name, value in metadata.items() if name not in SYSTEM_METADATA and value is not None}
     for place, removed in (("annotations", REMOVED_ANNOTATIONS), ("labels", REMOVED_LABELS)):
         if isinstance(present := found.get(place), Mapping) and any(name in present for name in removed):
@@ -107,25 +107,25 @@ def _metadata(metadata: Manifest) -> Fields:
     return found
 
 
-def _secret(secret: Fields) -> Fields:
+def _encode_secret(secret: Fields) -> Fields:
     strings, data = secret.get("stringData"), secret.get("data", {})
     if not isinstance(strings, Mapping) or not isinstance(data, Mapping):
         return secret
-    return with_encoded_strings(secret) if all(isinstance(text, str) for text in strings.values()) else secret
+    return encode_strings(secret) if all(isinstance(text, str) for text in strings.values()) else secret
 
 
-def _pod_spec(spec: Fields) -> Fields:
-    lists = {name: _each(spec.get(name), _with_protocols) for name in ("containers", "initContainers")}
+def _complete_pod_spec(spec: Fields) -> Fields:
+    lists = {name: _change_each(spec.get(name), _add_protocols) for name in ("containers", "initContainers")}
     return {**spec, **{name: items for name, items in lists.items() if items is not None}}
 
 
-def _with_protocols(owner: Fields) -> Fields:
-    """Return a container, or a Service's spec, whose ports name their protocol."""
-    ports = _each(owner.get("ports"), lambda port: port if port.get("protocol") else {**port, "protocol": "TCP"})
+def _add_protocols(owner: Fields) -> Fields:
+    """Add to the ports of a container, or of a Service's spec, the protocol that they do not name."""
+    ports = _change_each(owner.get("ports"), lambda port: port if port.get("protocol") else {**port, "protocol": "TCP"})
     return owner if ports is None else {**owner, "ports": ports}
 
 
-def _without_placeholder(config: Fields) -> Fields:
+def _drop_placeholder(config: Fields) -> Fields:
     bundle = config.get("caBundle", "")
     if not isinstance(bundle, str | None) or (bundle and _holds_certificates(bundle)):
         return config
@@ -146,18 +146,18 @@ def _holds_certificates(bundle: str) -> bool:
     return True
 
 
-def _changed(fields: Fields, place: tuple[str, ...], change: Change) -> Fields:
-    """Return `fields` with what stands at `place` changed; as they are where no mapping stands there."""
+def _change(fields: Fields, place: tuple[str, ...], change: Change) -> Fields:
+    """Change what stands at `place` in `fields`, which stay as they are where no mapping stands there."""
     if not place:
         return change(fields)
     inner = fields.get(place[0])
     if not isinstance(inner, Mapping):
         return fields
-    return {**fields, place[0]: _changed(dict(inner), place[1:], change)}
+    return {**fields, place[0]: _change(dict(inner), place[1:], change)}
 
 
-def _each(items: Any, change: Change) -> list[Any] | None:
-    """Return every mapping of a list changed; None where there is no list."""
+def _change_each(items: Any, change: Change) -> list[Any] | None:
+    """Change every mapping of a list; None where there is no list."""
     if not isinstance(items, list):
         return None
     return [change(dict(item)) if isinstance(item, Mapping) else item for item in items]

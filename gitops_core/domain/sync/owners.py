@@ -34,7 +34,7 @@ DIRECTIVES = Directives(
 )
 
 
-def kustomization(key: ObjectKey) -> Ownership:
+def make_kustomization_ownership(key: ObjectKey) -> Ownership:
     return Ownership(MANAGER, {OWNER_NAME: key.name, OWNER_NAMESPACE: key.namespace}, str(key), DIRECTIVES)
 
 

@@ -55,11 +55,11 @@ class Ownership:
     creator: str
     directives: Directives
 
-    def with_mark(self, manifest: Manifest) -> Manifest:
-        return with_metadata(manifest, self.mark, {})
+    def add_mark(self, manifest: Manifest) -> Manifest:
+        return add_metadata(manifest, self.mark, {})
 
     def owns(self, manifest: Manifest) -> bool:
-        labels = _labels(manifest)
+        labels = _get_labels(manifest)
         return all(labels.get(name) == value for name, value in self.mark.items())
 
     @property
@@ -68,7 +68,7 @@ class Ownership:
         return next(iter(self.mark))
 
     def is_watched(self, manifest: Manifest) -> bool:
-        return self.selector in _labels(manifest)
+        return self.selector in _get_labels(manifest)
 
     def is_excluded(self, manifest: Manifest) -> bool:
         return _says(manifest, self.directives.excluded)
@@ -102,8 +102,8 @@ class Ownership:
         return self.owns(live) and not _says(live, self.directives.kept) and not self.is_excluded(live)
 
 
-def with_metadata(manifest: Manifest, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Manifest:
-    """Return `manifest` with these labels and annotations, which win; without any, the maps are left as they are."""
+def add_metadata(manifest: Manifest, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Manifest:
+    """Add these labels and annotations, which win, to `manifest`; without any, the maps are left as they are."""
     metadata = dict(manifest.get("metadata") or {})
     if labels:
         metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
@@ -112,7 +112,7 @@ def with_metadata(manifest: Manifest, labels: Mapping[str, str], annotations: Ma
     return {**manifest, "metadata": metadata}
 
 
-def _labels(manifest: Manifest) -> Mapping[str, str]:
+def _get_labels(manifest: Manifest) -> Mapping[str, str]:
     return (manifest.get("metadata") or {}).get("labels") or {}
 
 

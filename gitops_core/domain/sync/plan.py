@@ -94,28 +94,29 @@ def plan_sync(
     """
     manifests = {ObjectRef.of(manifest): manifest for manifest in wanted}
     known = tuple(known)
-    excluded = tuple(ref for ref in stages.in_order(manifests) if ownership.is_excluded(manifests[ref]))
+    excluded = tuple(ref for ref in stages.sort_for_applying(manifests) if ownership.is_excluded(manifests[ref]))
     left_alone = set(excluded)
     applied = [ref for ref in manifests if ref not in left_alone]
-    final = tuple(ref for stage in stages.staged(manifests) for ref in stage)
-    stale = inventory.difference(known, final)
+    final = tuple(ref for stage in stages.plan_stages(manifests) for ref in stage)
+    stale = inventory.subtract(known, final)
     if prune and not confirmed:
-        _guard(stale, len(inventory.union(known, ())), limit, is_empty=not manifests)
-    *first, last = stages.staged(applied) or ((),)
+        _check_prune(stale, len(inventory.merge(known, ())), limit, is_empty=not manifests)
+    *first, last = stages.plan_stages(applied) or ((),)
 
-    def actions(refs: Iterable[ObjectRef]) -> tuple[Action, ...]:
-        return tuple(_action(ref, manifests[ref], ownership) for ref in refs)
+    def plan_actions(refs: Iterable[ObjectRef]) -> tuple[Action, ...]:
+        return tuple(_plan_action(ref, manifests[ref], ownership) for ref in refs)
 
     return SyncPlan(
-        stages=(*(Stage(actions(refs)) for refs in first), Stage(actions(last), "healthy")),
+        stages=(*(Stage(plan_actions(refs)) for refs in first), Stage(plan_actions(last), "healthy")),
         excluded=excluded,
-        prune=stages.prune_order(stale) if prune else (),
-        tracked=inventory.union(final, known),
+        prune=stages.sort_for_pruning(stale) if prune else (),
+        tracked=inventory.merge(final, known),
         inventory=final,
     )
 
 
-def _guard(stale: Sequence[ObjectRef], known: int, limit: PruneLimit, *, is_empty: bool) -> None:
+def _check_prune(stale: Sequence[ObjectRef], known: int, limit: PruneLimit, *, is_empty: bool) -> None:
+    """Raise PruneGuarded when more would be deleted than a sync may delete."""
     if not stale:
         return
     named = ", ".join(map(str, stale[:NAMED])) + (f" and {len(stale) - NAMED} more" if len(stale) > NAMED else "")
@@ -125,7 +126,7 @@ def _guard(stale: Sequence[ObjectRef], known: int, limit: PruneLimit, *, is_empt
         raise PruneGuarded(f"{len(stale)} of {known} applied objects would be deleted, {limit}: {named}")
 
 
-def _action(ref: ObjectRef, manifest: Manifest, ownership: Ownership) -> Action:
+def _plan_action(ref: ObjectRef, manifest: Manifest, ownership: Ownership) -> Action:
     return Action(
         ref,
         manifest,

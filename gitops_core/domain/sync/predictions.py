@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from gitops_core.domain.objects.fieldmanagers import entries_of, is_by
-from gitops_core.domain.sync.creators import as_created
-from gitops_core.domain.sync.imprints import Imprint, imprint_if_settled, imprint_of, version_of
+from gitops_core.domain.objects.fieldmanagers import is_by, list_entries
+from gitops_core.domain.sync.creators import note_creator
+from gitops_core.domain.sync.imprints import Imprint, find_settled_imprint, get_version, make_imprint
 from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.plan import Action
-from gitops_core.domain.sync.takeover import takeover_patch
+from gitops_core.domain.sync.takeover import make_takeover_patch
 from gitops_core.meta import Manifest, ObjectRef
 
 Change = Literal["created", "configured", "unchanged", "skipped"]
@@ -60,7 +60,7 @@ class Prediction:
         """Return what the apply starts from, if known: a trial's answer has the versions of the live object."""
         if self.change == "created":
             return None
-        return self.live if self.predicted is None else _timeless(self.live or self.predicted)
+        return self.live if self.predicted is None else _drop_times(self.live or self.predicted)
 
 
 Predictions = Mapping[ObjectRef, Prediction]
@@ -90,39 +90,39 @@ def predict_from_reading(
         return Prediction(action, "created")
     if ownership.is_left_alone(action.manifest, live):
         return Prediction(action, "skipped", live, live)
-    if (imprint := imprint_if_settled(live, known)) is not None:
+    if (imprint := find_settled_imprint(live, known)) is not None:
         return Prediction(action, "unchanged", live, live, imprint)
     return Prediction(action, None, live)
 
 
 def predict_from_trial(action: Action, answer: Manifest, live: Manifest | None, ownership: Ownership) -> Prediction:
     """Predict from the answer of a dry-run, and from the object where it was read."""
-    if not version_of(answer):
-        return Prediction(action, "created", None, as_created(answer, ownership))
+    if not get_version(answer):
+        return Prediction(action, "created", None, note_creator(answer, ownership))
     if live is None:
         return Prediction(action, None, None, answer)
-    is_same = imprint_of(live).state == imprint_of(answer).state
-    is_taken = action.take_over and bool(takeover_patch(answer, ownership))
+    is_same = make_imprint(live).state == make_imprint(answer).state
+    is_taken = action.take_over and bool(make_takeover_patch(answer, ownership))
     return Prediction(action, "unchanged" if is_same and not is_taken else "configured", live, answer)
 
 
-def change_between(old: Manifest | None, live: Manifest, manager: str) -> Change:
-    """Say what an apply by `manager` did.
+def judge_change(old: Manifest | None, live: Manifest, manager: str) -> Change:
+    """Judge what an apply by `manager` did.
 
     One that changes nothing leaves the object's resourceVersion as it was, or at least the time of the manager's entry
     in its managedFields.
     """
     if old is None or old["metadata"].get("uid") != live["metadata"].get("uid"):
         return "created"
-    is_same = version_of(old) == version_of(live) or _applied_at(old, manager) == _applied_at(live, manager) != ""
-    return "unchanged" if is_same else "configured"
+    is_same_apply = _get_apply_time(old, manager) == _get_apply_time(live, manager) != ""
+    return "unchanged" if get_version(old) == get_version(live) or is_same_apply else "configured"
 
 
-def _applied_at(live: Manifest, manager: str) -> str:
-    return next((entry.get("time", "") for entry in entries_of(live) if is_by(entry, manager, "Apply")), "")
+def _get_apply_time(live: Manifest, manager: str) -> str:
+    return next((entry.get("time", "") for entry in list_entries(live) if is_by(entry, manager, "Apply")), "")
 
 
-def _timeless(answer: Manifest) -> Manifest:
-    """Return a trial's answer without the times in its managedFields: ours is not that of the last apply."""
-    entries = [{name: value for name, value in entry.items() if name != "time"} for entry in entries_of(answer)]
+def _drop_times(answer: Manifest) -> Manifest:
+    """Drop the times from the managedFields of a trial's answer: ours is not that of the last apply."""
+    entries = [{name: value for name, value in entry.items() if name != "time"} for entry in list_entries(answer)]
     return {**answer, "metadata": {**answer["metadata"], "managedFields": entries}}

@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from gitops_core.api import Kustomization
-from gitops_core.domain.health.kstatus import Health, expires, health
-from gitops_core.domain.sync.durations import timeout_of
+from gitops_core.domain.health.kstatus import Health, expires, judge_health
+from gitops_core.domain.sync.durations import get_timeout
 from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.domain.sync.plan import Stage, SyncPlan
 from gitops_core.domain.sync.predictions import CHANGES, Applied, Prediction, Predictions
@@ -78,29 +78,29 @@ class Progress:
         """Return what was applied so far, in the order of the plan."""
         return tuple(self.done[action.ref] for action in self.plan.actions if action.ref in self.done)
 
-    def with_applied(self, applied: Collection[Applied]) -> Progress:
+    def add_applied(self, applied: Collection[Applied]) -> Progress:
         done = {**self.done, **{one.ref: one for one in applied}}
         return replace(self, done=done, changed=self.changed or any(one.change in CHANGES for one in applied))
 
-    def awaiting(self, refs: Iterable[ObjectRef], now: float) -> Progress:
-        """Say that the stage is carried out, and that from now on these are waited for."""
+    def begin_waiting(self, refs: Iterable[ObjectRef], now: float) -> Progress:
+        """Begin to wait for these, as the stage is carried out."""
         return replace(self, awaited=tuple(refs), awaited_since=now)
 
-    def still_awaiting(self, refs: Iterable[ObjectRef]) -> Progress:
-        """Say that these are waited for until another look: what was known of the next stages is old by then."""
+    def keep_waiting(self, refs: Iterable[ObjectRef]) -> Progress:
+        """Keep waiting for these until another look: what was known of the next stages is old by then."""
         reopened = {ref: prediction.reopen() for ref, prediction in self.predictions.items()}
         return replace(self, awaited=tuple(refs), predictions=reopened)
 
-    def next(self) -> Progress:
+    def advance(self) -> Progress:
         return replace(self, number=self.number + 1, awaited=None)
 
-    def again(self, gone: Collection[ObjectRef]) -> Progress:
-        """Return the same stage anew: those that went away while they were waited for have to be applied again."""
+    def repeat_stage(self, gone: Collection[ObjectRef]) -> Progress:
+        """Repeat the stage: those that went away while they were waited for have to be applied again."""
         fresh = {ref: Prediction(self.predictions[ref].action, "created") for ref in gone}
         return replace(self, predictions={**self.predictions, **fresh}, awaited=None)
 
-    def without_objects(self) -> Progress:
-        """Return the same with nothing but what the wait for health needs, which may be long."""
+    def drop_objects(self) -> Progress:
+        """Drop all but what the wait for health needs, which may be long."""
         return replace(self, predictions={}, done={})
 
 
@@ -122,7 +122,7 @@ class Verdict(NamedTuple):
 
 def is_there(live: Manifest | None, now: datetime) -> bool:
     """Return whether the next stage need not wait for the object itself."""
-    return _has_come(health(live, now))
+    return _has_come(judge_health(live, now))
 
 
 def _has_come(state: Health) -> bool:
@@ -131,13 +131,13 @@ def _has_come(state: Health) -> bool:
 
 
 def judge(progress: Progress, lives: Lives, unserved: Mapping[ObjectRef, Kind], now: datetime) -> Verdict:
-    """Say what has come of what a stage awaits.
+    """Judge what has come of what a stage awaits.
 
     Args:
         lives: what is awaited, as it is now.
         unserved: kinds that definitions among them define, and that are not served yet.
     """
-    states = {ref: health(lives.get(ref), now) for ref in progress.awaited or ()}
+    states = {ref: judge_health(lives.get(ref), now) for ref in progress.awaited or ()}
     if progress.stage.awaits == "served":
         gone = tuple(ref for ref, state in states.items() if state.status == "NotFound")
         soon = tuple(ref for ref in unserved if states[ref].status == "Current")
@@ -156,7 +156,7 @@ def judge(progress: Progress, lives: Lives, unserved: Mapping[ObjectRef, Kind], 
 
 
 def choose_targets(wanted: Kustomization, progress: Progress, ownership: Ownership) -> tuple[ObjectRef, ...]:
-    """Return what must be healthy: all that was applied, or what spec.healthChecks names; never the object itself.
+    """Choose what must be healthy: all that was applied, or what spec.healthChecks names; never the object itself.
 
     What somebody excluded by a directive in the cluster is nobody's to wait for.
     """
@@ -172,7 +172,7 @@ def choose_targets(wanted: Kustomization, progress: Progress, ownership: Ownersh
 
 
 def tell_states(states: Mapping[ObjectRef, Health]) -> str:
-    """Say how each object is, in kstatus' words.
+    """Tell how each object is, in kstatus' words.
 
     >>> ref = ObjectRef(Kind.of("apps/v1", "Deployment"), ObjectKey("shop", "web"))
     >>> tell_states({ref: Health("InProgress", "Ready: 0/1")})
@@ -181,16 +181,16 @@ def tell_states(states: Mapping[ObjectRef, Health]) -> str:
     return f"[{', '.join(f'{ref} status: {state.status!r}' for ref, state in states.items())}]"
 
 
-def next_look(
+def plan_next_look(
     wanted: Kustomization, since: float, verdict: Verdict, lives: Lives, ownership: Ownership, now: float
 ) -> float:
-    """Return the seconds until the next look at the latest: when the time is up, or sooner for what is not watched.
+    """Plan the next look: the seconds until then at the latest, when the time is up, or sooner for what is not watched.
 
     Args:
         since: when the sync began.
         lives: what is waited for; what carries a mark of ours is watched.
     """
-    remaining = max(0.0, since + timeout_of(wanted.spec) - now)
+    remaining = max(0.0, since + get_timeout(wanted.spec) - now)
     found = [lives.get(ref) for ref in verdict.waiting]
     is_watched = all(live is not None and ownership.is_watched(live) for live in found)
     at_most = SERVED_POLL if verdict.unserved else remaining if is_watched else POLL

@@ -79,8 +79,8 @@ class PruneLimit(NamedTuple):
 DEFAULT_LIMIT = PruneLimit()
 
 
-def confirmations(revision: str, applied: Collection[str], generation: int) -> tuple[str, ...]:
-    """Return what confirms the deletions of `revision`: itself, or its whole checksum; the first is to tell.
+def list_confirmations(revision: str, applied: Collection[str], generation: int) -> tuple[str, ...]:
+    """List what confirms the deletions of `revision`: itself, or its whole checksum; the first is to tell.
 
     Args:
         applied: the revisions that were applied: if this one is among them, what was said of it then is used up.

@@ -49,40 +49,40 @@ DEFINITIONS = frozenset({"CustomResourceDefinition", "Namespace", "ClusterRole"}
 SortKey = tuple[int, str, str, str, str]
 
 
-def sort_key(ref: ObjectRef) -> SortKey:
-    """Return the key that sorts references into the order of applying."""
+def rank_object(ref: ObjectRef) -> SortKey:
+    """Rank a reference by a key that sorts into the order of applying."""
     return RANK.get(ref.kind.kind, 0), ref.kind.group, ref.kind.kind, ref.key.namespace, ref.key.name
 
 
-def in_order(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
-    return tuple(sorted(refs, key=sort_key))
+def sort_for_applying(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
+    return tuple(sorted(refs, key=rank_object))
 
 
-def prune_order(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
-    return tuple(sorted(refs, key=sort_key, reverse=True))
+def sort_for_pruning(refs: Iterable[ObjectRef]) -> tuple[ObjectRef, ...]:
+    return tuple(sorted(refs, key=rank_object, reverse=True))
 
 
-def prune_stages(refs: Iterable[ObjectRef]) -> tuple[tuple[ObjectRef, ...], ...]:
-    """Return what is deleted together, one part after the other: what others need goes last.
+def plan_prune_stages(refs: Iterable[ObjectRef]) -> tuple[tuple[ObjectRef, ...], ...]:
+    """Plan what is deleted together, one part after the other: what others need goes last.
 
     CustomResourceDefinitions go last of all, because what they define goes with them.
     """
     parts: dict[tuple[int, int], list[ObjectRef]] = {}
-    for ref in prune_order(refs):
-        parts.setdefault((stage_of(ref.kind), RANK.get(ref.kind.kind, 0)), []).append(ref)
+    for ref in sort_for_pruning(refs):
+        parts.setdefault((get_stage_number(ref.kind), RANK.get(ref.kind.kind, 0)), []).append(ref)
     return tuple(tuple(parts[key]) for key in sorted(parts, reverse=True))
 
 
-def stage_of(kind: Kind) -> int:
+def get_stage_number(kind: Kind) -> int:
     """Return 0 for definitions, 1 for classes, 2 for the rest."""
     if kind.kind in DEFINITIONS:
         return 0
     return 1 if kind.kind.endswith("Class") else 2
 
 
-def staged(refs: Iterable[ObjectRef]) -> tuple[tuple[ObjectRef, ...], ...]:
-    """Return the non-empty stages, each in the order of applying."""
+def plan_stages(refs: Iterable[ObjectRef]) -> tuple[tuple[ObjectRef, ...], ...]:
+    """Plan the stages, none of them empty, each in the order of applying."""
     stages: dict[int, list[ObjectRef]] = {}
-    for ref in in_order(refs):
-        stages.setdefault(stage_of(ref.kind), []).append(ref)
+    for ref in sort_for_applying(refs):
+        stages.setdefault(get_stage_number(ref.kind), []).append(ref)
     return tuple(tuple(stages[number]) for number in sorted(stages))

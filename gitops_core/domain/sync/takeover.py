@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gitops_core.domain.objects.fieldmanagers import Entry, entries_of, is_by
+from gitops_core.domain.objects.fieldmanagers import Entry, is_by, list_entries
 from gitops_core.domain.sync.ownership import Ownership
 from gitops_core.meta import Manifest
 
@@ -33,13 +33,13 @@ REMOVED_LABELS = ("fluxcd.io/sync-gc-mark",)
 Fields = dict[str, Any]
 
 
-def takeover_patch(live: Manifest, ownership: Ownership) -> list[dict[str, Any]]:
-    """Return a JSON patch that gives the fields of the managers above to the owner's; empty when none is needed.
+def make_takeover_patch(live: Manifest, ownership: Ownership) -> list[dict[str, Any]]:
+    """Make a JSON patch that gives the fields of the managers above to the owner's; empty when none is needed.
 
     Args:
         live: as the API server returned it from the owner's apply, so that there is an entry of its manager.
     """
-    metadata, entries = live["metadata"], entries_of(live)
+    metadata, entries = live["metadata"], list_entries(live)
     places = (("annotations", REMOVED_ANNOTATIONS), ("labels", REMOVED_LABELS))
     removed = [(place, name) for place, names in places for name in names if name in (metadata.get(place) or {})]
     manager = ownership.manager
@@ -49,20 +49,20 @@ def takeover_patch(live: Manifest, ownership: Ownership) -> list[dict[str, Any]]
     others: list[Entry] = []
     for entry in entries:
         kept, given = _split(entry, ownership.directives.names) if _is_taken(entry, manager) else (entry, {})
-        taken = _merged(taken, given)
+        taken = _merge(taken, given)
         if kept:  # an entry that gave all its fields away goes
             others.append(kept)
     if not (taken or removed):
         return []
     left = [
-        {**entry, "fieldsV1": _merged(entry.get("fieldsV1") or {}, taken)} if is_by(entry, manager, "Apply") else entry
+        {**entry, "fieldsV1": _merge(entry.get("fieldsV1") or {}, taken)} if is_by(entry, manager, "Apply") else entry
         for entry in others
     ]
     patch: list[dict[str, Any]] = [
         {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
         {"op": "replace", "path": "/metadata/managedFields", "value": left},
     ]
-    return patch + [{"op": "remove", "path": f"/metadata/{place}/{_pointer(name)}"} for place, name in removed]
+    return patch + [{"op": "remove", "path": f"/metadata/{place}/{_escape(name)}"} for place, name in removed]
 
 
 def _is_taken(entry: Entry, manager: str) -> bool:
@@ -82,26 +82,26 @@ def _split(entry: Entry, directives: Iterable[str]) -> tuple[Entry | None, Field
             kept[place] = found
     if not kept:
         return None, fields
-    return {**entry, "fieldsV1": {"f:metadata": kept}}, _without(fields, {"f:metadata": kept})
+    return {**entry, "fieldsV1": {"f:metadata": kept}}, _subtract(fields, {"f:metadata": kept})
 
 
-def _without(fields: Mapping[str, Any], kept: Mapping[str, Any]) -> Fields:
-    """Return `fields` less `kept`, and less what holds nothing else (`.` stands for the map itself)."""
+def _subtract(fields: Mapping[str, Any], kept: Mapping[str, Any]) -> Fields:
+    """Subtract from `fields` what is `kept`, and what holds nothing else (`.` stands for the map itself)."""
     rest: Fields = {}
     for name, value in fields.items():
         if name not in kept:
             rest[name] = value
-        elif kept[name] and (inner := _without(value or {}, kept[name])) and set(inner) != {"."}:
+        elif kept[name] and (inner := _subtract(value or {}, kept[name])) and set(inner) != {"."}:
             rest[name] = inner
     return rest
 
 
-def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Fields:
+def _merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> Fields:
     merged = dict(one)
     for name, value in other.items():
-        merged[name] = _merged(merged.get(name) or {}, value or {})
+        merged[name] = _merge(merged.get(name) or {}, value or {})
     return merged
 
 
-def _pointer(name: str) -> str:
+def _escape(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gitops_core.domain.objects.texts import shortened
+from gitops_core.domain.objects.texts import shorten
 from gitops_core.errors import GitOpsError, StalledError, TransientError
 from gitops_core.meta import Condition, ConditionStatus, Resource, Status, Wire
 from gitops_core.runtime.reconciling import Outcome
@@ -36,7 +36,7 @@ _OURS = frozenset({"Ready", "Reconciling", "Stalled", UNSUPPORTED})
 
 def told(message: str) -> str:
     """Shorten `message` to what a condition shows of it."""
-    return shortened(message, MOST_MESSAGE)
+    return shorten(message, MOST_MESSAGE)
 
 
 class Part(NamedTuple):
@@ -117,8 +117,8 @@ def refused_status(result: Outcome | Exception, refusal: Exception) -> Transient
             said = str(result)
         case _:
             said = type(result).__name__
-    cause = shortened(str(refusal), MOST_REPEATED)
-    message = f"the status of this result cannot be stored: {shortened(said, MOST_REPEATED)}: {cause}"
+    cause = shorten(str(refusal), MOST_REPEATED)
+    message = f"the status of this result cannot be stored: {shorten(said, MOST_REPEATED)}: {cause}"
     return TransientError(message, reason="StatusRefused", retry_after=getattr(result, "retry_after", None))
 
 

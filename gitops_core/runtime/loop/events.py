@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from gitops_core.domain.objects.texts import shortened
+from gitops_core.domain.objects.texts import shorten
 from gitops_core.errors import ClusterUnavailable, NotFound
 from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, timestamp
 from gitops_core.ports import Chance, Clock, Cluster
@@ -136,7 +136,7 @@ class EventRecorder:
         metadata: Mapping[str, str],
     ) -> None:
         try:
-            self._emit(about, type_, reason, shortened(message, MOST_MESSAGE), metadata)
+            self._emit(about, type_, reason, shorten(message, MOST_MESSAGE), metadata)
         except Exception:
             log.exception("cannot record an event", extra={"object": str(about.ref), "reason": reason})
 

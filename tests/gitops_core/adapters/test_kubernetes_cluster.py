@@ -188,7 +188,7 @@ class Widget(Resource):
     status: None = None
 
 
-async def test_one_object_that_cannot_be_read_hides_no_other(
+async def test_an_object_that_cannot_be_read_hides_no_other_of_its_list(
     control_plane: ControlPlane, cluster: KubernetesCluster
 ) -> None:
     namespace = control_plane.namespace()

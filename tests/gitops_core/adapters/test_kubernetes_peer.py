@@ -162,7 +162,7 @@ async def test_a_request_that_a_server_turns_away_is_sent_again(method: str, cod
     assert len({name for _, name in busy.arrived}) == 1
 
 
-async def test_it_is_not_sent_again_sooner_than_the_server_says() -> None:
+async def test_a_request_is_not_sent_again_sooner_than_the_server_says() -> None:
     busy = Busy(429, times=2, retry_after="1")
     async with facing(busy.answer) as cluster:
         await cluster.apply(MAP, field_manager="m")

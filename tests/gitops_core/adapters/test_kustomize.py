@@ -216,7 +216,7 @@ items:
     assert await Kustomize().render(files, Overlay()) == await built_with_real_values(files, Overlay(), tmp_path)
 
 
-async def test_one_build_serves_every_prefix() -> None:
+async def test_another_name_prefix_is_rendered_without_another_build() -> None:
     """The second prefix needs no kustomize: there is none any more."""
     renderer = Kustomize()
     files = folder("deployment.yaml", "account.yaml")

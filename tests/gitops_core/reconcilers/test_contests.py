@@ -84,7 +84,7 @@ async def test_an_object_that_moves_from_one_to_the_other_is_no_contest() -> Non
 
 
 @in_virtual_time
-async def test_one_object_in_two_versions_is_one_object() -> None:
+async def test_an_object_that_two_apply_in_different_versions_is_contested() -> None:
     def policy(version: str) -> str:
         return f"apiVersion: example.org/{version}\nkind: Widget\nmetadata: {{name: w}}\n"
 

@@ -415,7 +415,7 @@ async def test_a_missing_path_an_unknown_kind_and_a_missing_source_are_told() ->
 
 
 @in_virtual_time
-async def test_one_object_of_a_kind_without_namespaces_that_is_written_for_two_is_refused() -> None:
+async def test_a_cluster_scoped_object_that_is_written_for_two_namespaces_is_refused() -> None:
     """Else one of the two would win in silence."""
 
     def role(namespace: str, rules: str) -> str:

@@ -207,7 +207,7 @@ async def test_a_mark_by_hand_holds_although_the_manifest_says_something_else_th
 
 
 @in_virtual_time
-async def test_what_is_excluded_by_hand_is_not_waited_for_by_any_later_sync_either() -> None:
+async def test_an_object_excluded_by_hand_while_it_is_waited_for_is_waited_for_by_no_later_sync() -> None:
     world = World()
     await world.begin({"apps/web.yaml": WEB})
     await world.sync("apps", "./apps", wait=True, interval="1h")

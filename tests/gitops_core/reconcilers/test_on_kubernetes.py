@@ -11,7 +11,7 @@ import pytest
 
 from gitops_core.adapters.kubernetes import KubernetesCluster
 from gitops_core.domain.sync.imprints import Imprint
-from gitops_core.domain.sync.owners import kustomization
+from gitops_core.domain.sync.owners import make_kustomization_ownership
 from gitops_core.domain.sync.plan import plan_sync
 from gitops_core.domain.sync.predictions import Applied
 from gitops_core.domain.sync.progress import is_there
@@ -21,7 +21,7 @@ from gitops_core.runtime.clock import SystemClock
 from tests.servers.controlplane import ControlPlane
 
 OWNER = {"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "default"}
-OWNERSHIP = kustomization(ObjectKey("default", "apps"))
+OWNERSHIP = make_kustomization_ownership(ObjectKey("default", "apps"))
 
 
 @pytest.fixture
@@ -122,7 +122,9 @@ async def test_the_changes_are_predicted_without_a_write_and_the_apply_makes_wha
         assert substance(one.live) == substance(predicted)
 
 
-async def test_what_kubectl_applied_is_taken_over(cluster: KubernetesCluster, control_plane: ControlPlane) -> None:
+async def test_an_object_that_kubectl_applied_is_taken_over(
+    cluster: KubernetesCluster, control_plane: ControlPlane
+) -> None:
     theirs = {**config_map("taken", a="0", old="x"), "metadata": {"name": "taken", "namespace": "default"}}
     control_plane.kubectl("apply", "-f", "-", stdin=json.dumps(theirs))
 

@@ -29,7 +29,7 @@ async def install(world: World, *names: str) -> Sequence[Applied]:
     """Apply ConfigMaps, and the Namespace `team`, as a release would."""
     manifests: list[Manifest] = [yaml.safe_load(config_map(name, namespace="default")) for name in names]
     manifests.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})
-    plan = plan_sync(map(RELEASE.with_mark, manifests), (), RELEASE, prune=True)
+    plan = plan_sync(map(RELEASE.add_mark, manifests), (), RELEASE, prune=True)
     applier = Applier(world.cluster, world.clock, RELEASE)
     return await applier.apply((await applier.try_out(plan)).values())
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitops_core.adapters.local import LocalCluster
-from gitops_core.domain.sync.owners import kustomization
+from gitops_core.domain.sync.owners import make_kustomization_ownership
 from gitops_core.domain.sync.plan import SyncPlan, plan_sync
 from gitops_core.domain.sync.predictions import Predictions
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef
@@ -18,17 +18,17 @@ from gitops_core.reconcilers.applying import Applier
 from tests.gitops_core.reconcilers.world import CONFIG_MAP, Counted
 from tests.simulation.loop import SeededChance, VirtualClock, in_virtual_time
 
-OURS = kustomization(ObjectKey("default", "apps"))
+OURS = make_kustomization_ownership(ObjectKey("default", "apps"))
 SSA = "kustomize.toolkit.fluxcd.io/ssa"
 
 
 def config_map(name: str, data: Mapping[str, str], namespace: str = "default", **annotations: str) -> Manifest:
     metadata: dict[str, Any] = {"name": name, "namespace": namespace, "annotations": annotations}
-    return OURS.with_mark({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    return OURS.add_mark({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 
 
 def namespace(name: str) -> Manifest:
-    return OURS.with_mark({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return OURS.add_mark({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 
 def substance(live: Manifest) -> Any:
@@ -149,7 +149,7 @@ async def test_after_the_apply_the_objects_are_as_predicted() -> None:
 
 
 @in_virtual_time
-async def test_what_is_tried_and_not_read_is_known_to_be_created_or_there() -> None:
+async def test_a_trial_without_a_reading_tells_only_what_is_created_or_skipped() -> None:
     place = await prepared()
     plan = plan_sync(WANTED[:-2], (), OURS, prune=True)
 

@@ -87,7 +87,7 @@ async def test_an_artifact_of_the_same_revision_with_other_files_is_applied() ->
 
 
 @in_virtual_time
-async def test_what_did_not_change_in_the_box_is_not_written_again() -> None:
+async def test_a_revision_with_the_same_manifests_writes_no_object_again() -> None:
     world, boxes = await begin(ONE)
     await world.sync("apps", "./app", sourceRef=BOX, interval="24h")
     async with world.running():
@@ -178,7 +178,7 @@ async def test_an_object_of_two_kinds_of_sources_is_contested() -> None:
 
 
 @in_virtual_time
-async def test_one_that_names_an_unknown_kind_of_source_contests_nothing() -> None:
+async def test_a_kustomization_of_an_unknown_kind_of_source_contests_nothing() -> None:
     """As Flux left it: it has an inventory, and nothing of ours acts on its source."""
     world, _ = await begin(ONE)
     await world.sync("bucket", "./app", sourceRef={"kind": "Bucket", "name": "r"})

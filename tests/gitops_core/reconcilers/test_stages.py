@@ -79,7 +79,7 @@ async def test_a_first_sync_into_a_namespace_that_ends_waits_too() -> None:
 
 
 @in_virtual_time
-async def test_what_is_deleted_or_edited_by_hand_while_a_namespace_is_waited_for_is_healed_after_it() -> None:
+async def test_objects_deleted_or_edited_by_hand_while_a_namespace_is_waited_for_are_healed_after_it() -> None:
     world = await new_world()
     await world.commit(
         {

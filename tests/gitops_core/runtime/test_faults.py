@@ -328,7 +328,7 @@ async def test_nothing_is_left_running_after_a_stop() -> None:
 
 
 @in_virtual_time
-async def test_one_of_two_leads_and_the_other_takes_over_when_it_is_killed() -> None:
+async def test_the_second_of_two_processes_takes_over_when_the_leader_is_killed() -> None:
     world, first, second = World(), Diary(), Diary()
     await world.install()
     await world.put(Widget, "a", size=1)

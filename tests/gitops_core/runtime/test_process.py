@@ -74,7 +74,7 @@ async def test_an_object_is_reconciled_and_its_status_written() -> None:
 
 
 @in_virtual_time
-async def test_it_is_looked_at_again_after_the_interval_and_nothing_is_written_when_nothing_differs() -> None:
+async def test_an_unchanged_object_is_looked_at_every_interval_and_never_written() -> None:
     world, diary = World(), Diary(lambda wanted: outcome(wanted, 60.0))
     await world.install()
     await world.put(Widget, "a", size=3)

@@ -92,7 +92,7 @@ async def test_who_takes_over_with_a_watch_that_is_late_sees_what_the_last_leade
 
 
 @in_virtual_time
-async def test_what_changes_before_the_term_has_begun_to_look_is_looked_at_however_small_the_change() -> None:
+async def test_a_change_before_a_new_leader_has_looked_is_looked_at_however_small_it_is() -> None:
     world, second = World(), Diary()
     beside = world.beside()
     await world.install()
@@ -110,7 +110,7 @@ async def test_what_changes_before_the_term_has_begun_to_look_is_looked_at_howev
 
 
 @in_virtual_time
-async def test_what_a_new_leader_reads_of_other_kinds_is_never_older_than_its_term() -> None:
+async def test_a_new_leader_reads_nothing_of_other_kinds_that_is_older_than_its_term() -> None:
     """The Widget's own mirror is trusted at once; that of the Gadgets, which no watch of its names, is late."""
 
     world = World()

@@ -18,7 +18,7 @@ NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 
 
-async def test_it_is_still_there_the_next_time(tmp_path: Path) -> None:
+async def test_a_catalog_that_is_opened_again_has_what_was_stored(tmp_path: Path) -> None:
     with closing(SqliteCatalog.open(tmp_path / "tags.db")) as first:
         await first.store("r/app", ["1.0"], NOW, "me")
         await first.observe("r/app", "1.0", "sha256:one", NOW)

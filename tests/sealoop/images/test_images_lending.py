@@ -55,7 +55,9 @@ def test_a_token_has_one_host(urls: list[str], named: str, host: str) -> None:
         (["https://git.example/a"], "git.example:x", "--git-host names no host"),
     ],
 )
-def test_it_is_not_guessed_and_never_sent_in_the_clear(urls: list[str], named: str, cause: str) -> None:
+def test_the_host_for_a_token_is_not_guessed_and_never_reached_in_the_clear(
+    urls: list[str], named: str, cause: str
+) -> None:
     with pytest.raises(click.ClickException) as caught:
         get_token_host(dict(zip((ONE, OTHER), urls, strict=False)), named)
 

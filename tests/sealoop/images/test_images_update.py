@@ -84,7 +84,7 @@ def objects(job: Job, **automation: Any) -> list[dict[str, Any]]:
     ]
 
 
-async def test_one_round_pushes_and_another_has_nothing_to_do(job: Job) -> None:
+async def test_an_update_pushes_and_the_next_one_has_nothing_to_do(job: Job) -> None:
     marked = b'image: HOST/web:1.0.0 # {"$imagepolicy": "shop:web"}\n'.replace(b"HOST", job.registry.host.encode())
     await job.repository.commit({"web.yaml": marked})
     job.registry.add("web", "1.0.0")

@@ -123,9 +123,7 @@ async def test_a_kind_and_its_objects_fit_in_one_call(place: Place, capsys: pyte
     assert failures == 0
 
 
-async def test_one_refused_object_does_not_keep_the_others_back(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_refused_objects_do_not_keep_the_others_back(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     unknown = {"apiVersion": "example.org/v9", "kind": "Nothing", "metadata": {"name": "x"}}
 
     failures = await place.apply(config_map("Bad_Name"), unknown, config_map("good"))

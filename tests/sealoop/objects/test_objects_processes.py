@@ -114,7 +114,9 @@ def test_tables_of_built_in_kinds_are_kubectls(control_plane: ControlPlane, tmp_
         assert cells(ours.stdout) == cells(control_plane.kubectl("get", kind, "-n", place))
 
 
-def test_what_is_forbidden_keeps_the_rest_from_nobody(control_plane: ControlPlane, tmp_path: Path) -> None:
+def test_a_forbidden_kind_keeps_no_other_from_being_shown_or_deleted(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
     place = control_plane.namespace("partly")
     config = {"KUBECONFIG": str(control_plane.user("partly"))}
     control_plane.grant("partly", ["list", "delete"], ["configmaps"], namespace=place)

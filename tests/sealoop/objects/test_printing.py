@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_core.domain.objects.selectors import parse_selector
-from gitops_core.domain.render.manifests import documents
+from gitops_core.domain.render.manifests import read_documents
 from gitops_core.meta import Kind, timestamp
 from sealoop.objects import printing
 from sealoop.objects.printing import BUILT_IN, Column, Table
@@ -183,7 +183,7 @@ def test_a_kind_that_declares_no_columns_shows_its_age(crd: dict[str, Any] | Non
 def test_yaml_reads_back_as_what_was_written(value: Any) -> None:
     document = {"value": value}
 
-    assert [read for _, read in documents(printing.as_yaml(document).encode())] == [document]
+    assert [read for _, read in read_documents(printing.as_yaml(document).encode())] == [document]
 
 
 @given(values)

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from gitops_core.api import GitRepository, Receiver
-from gitops_core.domain.sources.hooks import webhook_path
+from gitops_core.domain.sources.hooks import make_webhook_path
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
 from gitops_core.runtime.clock import SystemClock
 from gitops_core.runtime.policy import DEFAULT_POLICY, Policy
@@ -45,7 +45,7 @@ class Caller:
         resources = spec.pop("resources", [{"kind": "ImageRepository", "name": "app"}])
         wanted = {"type": type_, "secretRef": {"name": "token"}, "resources": resources, **spec}
         await self.world.put(Receiver, name, namespace=namespace, **wanted)
-        path = webhook_path(Sensitive(TOKEN), ObjectKey(namespace, name))
+        path = make_webhook_path(Sensitive(TOKEN), ObjectKey(namespace, name))
         ready = {"type": "Ready", "status": "True", "reason": "Succeeded", "message": "initialized"}
         ready["lastTransitionTime"] = "2026-01-01T00:00:00Z"
         patch = {"status": {"webhookPath": path, "conditions": [ready]}}
@@ -320,7 +320,7 @@ async def test_webhooks_keep_to_the_operators_policy() -> None:
         assert 429 in await asyncio.gather(*(caller.post(path, b"") for _ in range(100)))
 
 
-async def test_one_receivers_flood_keeps_nobody_out_of_another() -> None:
+async def test_a_flood_of_calls_to_a_receiver_keeps_nobody_out_of_another() -> None:
     world = World(SystemClock())
     async with called(world) as caller:
         await world.put(ImageRepository, "app", image=IMAGE, interval="1h")

@@ -43,7 +43,7 @@ def test_the_last_word_on_a_limit_counts_and_the_others_stay() -> None:
         ("build-memory=٣", "'٣' is none"),
     ],
 )
-def test_what_is_no_limit_is_refused_at_once(word: str, cause: str) -> None:
+def test_an_unknown_or_malformed_limit_is_refused_at_once(word: str, cause: str) -> None:
     result = CliRunner().invoke(main, ["run", "--limit", word])
 
     assert result.exit_code == 2

@@ -124,7 +124,7 @@ def refusing_server() -> Iterator[str]:
     server.server_close()
 
 
-def test_it_serves_health_and_metrics_and_ends_with_0_when_asked(tmp_path: Path) -> None:
+def test_the_service_serves_health_and_metrics_and_ends_with_0_when_asked(tmp_path: Path) -> None:
     port = free_port()
     words = ("--local", "state", "--state-dir", "state", "--listen", f"127.0.0.1:{port}")
     with service(tmp_path, *words) as running:
@@ -143,7 +143,7 @@ def test_it_serves_health_and_metrics_and_ends_with_0_when_asked(tmp_path: Path)
     assert log.splitlines()[-1].endswith("stopped")
 
 
-def test_one_process_works_on_a_folder_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
+def test_a_second_process_on_a_folder_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
     with service(tmp_path, "--local", "state") as first:
         first.until(lambda: "started" in first.told())
         same = refused(tmp_path, "--local", "state")

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.objects.selectors import parse_selector, selector_text, selects
+from gitops_core.domain.objects.selectors import parse_selector, selects, write_selector
 from sealoop.main import main
 from sealoop.serving.shards import Shard
 
@@ -38,10 +38,10 @@ LABELS = st.dictionaries(KEYS, VALUES)
 @given(st.lists(requirements(), max_size=4), LABELS)
 def test_a_selector_selects_the_same_in_its_one_spelling(parts: list[str], labels: dict[str, str]) -> None:
     selector = parse_selector(",".join(parts))
-    text = selector_text(selector)
+    text = write_selector(selector)
 
     assert selects(parse_selector(text), labels) == selects(selector, labels)
-    assert selector_text(parse_selector(text)) == text
+    assert write_selector(parse_selector(text)) == text
 
 
 @given(st.lists(requirements(), max_size=4), st.randoms(use_true_random=False))
@@ -89,7 +89,7 @@ def test_who_reconciles_everything_has_the_lease_of_always() -> None:
         ("--watch-namespace", "Shop", 'Invalid value: "Shop": a lowercase RFC 1123 label'),
     ],
 )
-def test_what_no_api_server_takes_is_refused_at_once(option: str, value: str, cause: str) -> None:
+def test_a_shard_that_no_api_server_takes_is_refused_at_once(option: str, value: str, cause: str) -> None:
     result = CliRunner().invoke(main, ["run", option, value])
 
     assert result.exit_code == 2

@@ -87,7 +87,7 @@ class Moody:
             writer.close()
 
 
-async def test_one_server_takes_no_other_servers_places(local_cluster: LocalCluster) -> None:
+async def test_a_silent_server_takes_no_places_of_another(local_cluster: LocalCluster) -> None:
     await prepare(local_cluster)
     moody = Moody()
     moody.silent = True

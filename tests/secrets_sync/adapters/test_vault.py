@@ -210,7 +210,7 @@ async def app_role_store(
     return vault_store(server.url, auth=auth)
 
 
-async def test_one_login_serves_many_reconciliations(cluster: LocalCluster, vault_server: VaultServer) -> None:
+async def test_a_login_serves_many_reconciliations(cluster: LocalCluster, vault_server: VaultServer) -> None:
     store = await app_role_store(cluster, vault_server, "many")
     factory = VaultFactory(FixedClock())
     before = vault_server.accessors()

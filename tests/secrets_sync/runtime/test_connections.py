@@ -59,7 +59,7 @@ async def test_a_store_with_another_identity_leaves_its_connection_to_those_who_
     await connections.close()
 
 
-async def test_what_one_store_gives_up_stays_open_for_another() -> None:
+async def test_a_connection_that_a_store_gives_up_stays_open_for_another() -> None:
     connections = Connections(Line.close, FOREVER)
     first, second = opened(connections, "a", "i"), opened(connections, "b", "i")
     first.release()
@@ -89,7 +89,7 @@ async def test_a_store_that_nobody_opens_gives_its_connection_up() -> None:
     await connections.close()
 
 
-async def test_what_is_given_back_after_the_end_is_closed_once() -> None:
+async def test_a_connection_that_is_given_back_after_the_end_is_closed_once() -> None:
     connections = Connections(Line.close, unused=0.0)
     use = opened(connections, "a", "i")
 

@@ -79,7 +79,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_what_two_ask_for_at_once_is_read_once() -> None:
+async def test_a_value_that_two_ask_for_at_once_is_read_once() -> None:
     reads, provider = Reads(), Provider()
     arrivals = reads.arrive(), reads.arrive()
 
@@ -183,7 +183,7 @@ async def test_a_slow_read_does_not_replace_what_a_later_one_kept() -> None:
     assert await value_at(reads, quick) == "v2"
 
 
-async def test_what_is_kept_weighs_no_more_than_it_may() -> None:
+async def test_kept_values_weigh_no_more_than_they_may() -> None:
     reads, provider = Reads(life=60, capacity=10 * (OVERHEAD + 100)), Provider(value="x" * 100)
 
     for number in range(50):
@@ -196,7 +196,7 @@ async def test_what_is_kept_weighs_no_more_than_it_may() -> None:
     assert len(provider.asked) == 51
 
 
-async def test_one_after_the_other_is_read_up_to_the_first_failure_which_is_not_kept() -> None:
+async def test_values_are_read_in_turn_up_to_the_first_failure_which_is_not_kept() -> None:
     reads, provider = Reads(life=60), Provider()
     refs = [SecretRef(key) for key in "abc"]
     provider.fails["b"] = AccessDenied("no")
@@ -234,7 +234,7 @@ async def test_of_one_failure_each_raises_an_error_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("trouble", [TooCostly("one's own"), NoPlace("one's own")], ids=lambda error: error.reason)
-async def test_what_befell_only_the_one_who_asked_is_nobody_elses_answer(trouble: GitOpsError) -> None:
+async def test_a_failure_that_befell_only_the_one_who_asked_is_nobody_elses_answer(trouble: GitOpsError) -> None:
     reads, provider, other = Reads(), Provider(), Provider()
     provider.fails["db"] = trouble
 
@@ -245,7 +245,7 @@ async def test_what_befell_only_the_one_who_asked_is_nobody_elses_answer(trouble
     assert (len(provider.asked), len(other.asked)) == (1, 1)
 
 
-async def test_one_who_stops_waiting_disturbs_nobody_and_the_last_gives_it_up() -> None:
+async def test_a_reader_that_stops_waiting_disturbs_nobody_and_the_last_one_gives_the_read_up() -> None:
     reads, provider = Reads(), Provider()
     provider.may_answer.clear()
     first, second = (asyncio.create_task(value_at(reads, provider)) for _ in range(2))

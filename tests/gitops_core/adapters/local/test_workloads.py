@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gitops_core.adapters.local import LocalCluster, workloads
-from gitops_core.domain.health.kstatus import health
+from gitops_core.domain.health.kstatus import judge_health
 from gitops_core.domain.objects.controllermanager import DAEMON_SET, JOB, POD, STATEFUL_SET, VOLUME_CLAIM
 from gitops_core.errors import TransientError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
@@ -72,7 +72,7 @@ async def pods(cluster: LocalCluster) -> list[Manifest]:
 
 
 def is_current(live: Manifest) -> bool:
-    return health(live, datetime.now(UTC)).status == "Current"
+    return judge_health(live, datetime.now(UTC)).status == "Current"
 
 
 def condition(live: Manifest, type_: str) -> dict[str, Any]:
@@ -118,7 +118,7 @@ async def test_a_missing_image_stops_the_rollout_and_takes_nothing_down(local_cl
 
     assert condition(live, "Progressing")["reason"] == "ProgressDeadlineExceeded"
     assert live["status"]["availableReplicas"] == 1
-    assert health(live, datetime.now(UTC)).status == "Failed"
+    assert judge_health(live, datetime.now(UTC)).status == "Failed"
     waiting = [pod["status"]["containerStatuses"][0]["state"].get("waiting", {}) for pod in await pods(local_cluster)]
     assert {state.get("reason") for state in waiting} == {None, "ImagePullBackOff"}
 

@@ -209,7 +209,7 @@ async def test_plain_http_is_found_on_loopback_without_being_asked_for(registry:
         assert await registry.tags(parse_image(f"{server.host}/apps/app").repository) == ("1.0.0",)
 
 
-async def test_one_token_serves_until_it_expires(registry: OciRegistry) -> None:
+async def test_a_token_is_used_again_until_it_expires(registry: OciRegistry) -> None:
     async with RegistryServer(account=Account("bob", "hunter2", "bearer")) as server:
         server.add("apps/app", "1.0.0")
         repository = Repository(server.host, "apps/app", insecure=True)
@@ -222,7 +222,7 @@ async def test_one_token_serves_until_it_expires(registry: OciRegistry) -> None:
         assert asked.count("/v2/apps/app/tags/list") == 4  # the first one was challenged
 
 
-async def test_one_slow_host_does_not_delay_another(registry: OciRegistry, host: str) -> None:
+async def test_a_slow_host_delays_no_request_to_another(registry: OciRegistry, host: str) -> None:
     slow = [asyncio.create_task(registry.tags(Repository(host, f"hang/app{n}", insecure=True))) for n in range(20)]
     await asyncio.sleep(0.1)
     async with RegistryServer() as server:

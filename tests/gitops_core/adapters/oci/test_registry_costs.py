@@ -144,7 +144,7 @@ async def test_a_hundred_who_ask_at_once_cost_one_listing_and_one_token(client: 
         assert asked == {"/v2/apps/app/tags/list": 1 + 4, "/token": 1}  # the first one was challenged
 
 
-async def test_one_token_for_each_scope_however_many_ask(client: OciRegistry) -> None:
+async def test_the_token_of_a_scope_is_asked_for_once_however_many_need_it(client: OciRegistry) -> None:
     async with RegistryServer(account=Account("bob", "hunter2", "bearer")) as server:
         for number in range(5):
             for tag in range(20):
@@ -270,7 +270,7 @@ async def test_a_host_is_asked_again_when_its_time_is_over(client: OciRegistry) 
         assert await client.tags(registry.repository()) == ("1.0.0",)
 
 
-async def test_one_who_gives_up_does_not_end_the_others_listing(client: OciRegistry) -> None:
+async def test_a_caller_that_gives_up_does_not_end_the_listing_of_another(client: OciRegistry) -> None:
     go_on = asyncio.Event()
 
     async def slow(request: web.Request) -> web.StreamResponse:

@@ -137,7 +137,7 @@ async def test_the_scope_that_the_registry_named_comes_first(client: OciRegistry
         assert [scopes for _, scopes, _ in registry.asked] == [["repository:app:metadata_read", "repository:app:pull"]]
 
 
-async def test_one_repositorys_scope_is_not_asked_for_another(client: OciRegistry) -> None:
+async def test_a_scope_that_a_registry_wants_for_a_repository_is_not_asked_for_another(client: OciRegistry) -> None:
     async with running(Registry(wants={"tags": "repository:app:metadata_read"})) as registry:
         await client.tags(registry.repository(), BOB)
         registry.wants = {}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gitops_core.domain.health.kstatus import expires, health
+from gitops_core.domain.health.kstatus import expires, judge_health
 from gitops_core.meta import Manifest, timestamp
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -140,7 +140,7 @@ STS = ("apps/v1", "StatefulSet")
     ],
 )
 def test_health(live: Manifest | None, status: str) -> None:
-    assert health(live, NOW).status == status
+    assert judge_health(live, NOW).status == status
 
 
 KINDS = st.sampled_from([("apps/v1", k) for k in ("Deployment", "StatefulSet", "DaemonSet")] + [("v1", "Pod"), CRD])
@@ -153,7 +153,7 @@ def test_an_object_being_deleted_is_terminating_whatever_else_it_says(
 ) -> None:
     live = thing(*kind, {}, {**status, "conditions": found}, deletionTimestamp="2026-01-01T00:00:00Z")
 
-    assert health(live, NOW).status == "Terminating"
+    assert judge_health(live, NOW).status == "Terminating"
 
 
 NUMBERS = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "numberAvailable", "currentReplicas")
@@ -184,7 +184,7 @@ def test_whatever_an_object_says_it_has_a_health(
 ) -> None:
     live = {**thing(*kind, **metadata), "spec": spec, "status": status}
 
-    found = health(live, NOW)
+    found = judge_health(live, NOW)
 
     assert isinstance(found.message, str)
     assert not expires(live) or kind[1] == "Job"
@@ -195,10 +195,10 @@ def test_a_count_that_is_no_number_counts_as_its_default(nothing: Any) -> None:
     live = deployment(AVAILABLE, ROLLED_OUT)
 
     live["spec"]["replicas"] = nothing
-    assert health(live, NOW).status == "Current"
+    assert judge_health(live, NOW).status == "Current"
 
     live["status"]["readyReplicas"] = nothing
-    assert health(live, NOW).message == "Ready: 0/1"
+    assert judge_health(live, NOW).message == "Ready: 0/1"
 
 
 def test_only_a_job_with_a_time_to_live_goes_away_by_itself() -> None:
@@ -233,12 +233,12 @@ def test_a_stateful_set_is_done_when_all_above_its_partition_are(
     partition: int | None, updated: int, expected: tuple[str, str]
 ) -> None:
     """The replicas below the partition stay as they are. Source: kstatus, stsConditions."""
-    found = health(stateful_set(partition=partition, updated=updated), NOW)
+    found = judge_health(stateful_set(partition=partition, updated=updated), NOW)
 
     assert (found.status, found.message) == expected
 
 
 def test_a_partitioned_stateful_set_waits_for_its_pods_first() -> None:
-    found = health(stateful_set(partition=2, updated=1, readyReplicas=2), NOW)
+    found = judge_health(stateful_set(partition=2, updated=1, readyReplicas=2), NOW)
 
     assert (found.status, found.message) == ("InProgress", "Ready: 2/3")

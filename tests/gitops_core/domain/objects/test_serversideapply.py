@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.objects.fieldschemas import Atom, type_of_schema
+from gitops_core.domain.objects.fieldschemas import Atom, read_type
 from gitops_core.domain.objects.fieldsets import NOTHING, FieldSet, spell
-from gitops_core.domain.objects.patches import apply_json_patch, merge_patched
+from gitops_core.domain.objects.patches import apply_json_patch, apply_merge_patch
 from gitops_core.domain.objects.serversideapply import (
     MOST_UPDATERS,
     OwnedByOthers,
@@ -25,7 +25,7 @@ from gitops_core.domain.objects.serversideapply import (
     encode,
     update,
 )
-from gitops_core.domain.objects.typedvalues import ABSENT, collect_fields, compare, equal, merge, remove
+from gitops_core.domain.objects.typedvalues import ABSENT, collect_fields, compare, is_equal, merge, remove
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -51,7 +51,7 @@ SCHEMA: dict[str, Any] = {
         "steps": {"type": "array", "items": TEXT},
     },
 }
-TYPE: Atom = type_of_schema(SCHEMA)
+TYPE: Atom = read_type(SCHEMA)
 EMPTY: dict[str, Any] = {"apiVersion": "v1", "kind": "Thing", "metadata": {}}
 
 texts = st.sampled_from(["a", "b", "c"])
@@ -101,7 +101,7 @@ def applied(live: dict[str, Any] | None, content: dict[str, Any], name: str, *, 
 
 @given(fieldsets)
 def test_fields_are_written_and_read_again(fields: FieldSet) -> None:
-    assert FieldSet.from_fields(json.loads(json.dumps(fields.to_fields()))) == fields
+    assert FieldSet.from_fields(json.loads(json.dumps(fields.write_fields()))) == fields
 
 
 @given(fieldsets, fieldsets)
@@ -119,7 +119,7 @@ def test_sets_are_sets_of_paths(one: FieldSet, two: FieldSet) -> None:
 def test_without_takes_what_is_below_too(one: FieldSet, two: FieldSet) -> None:
     rest = {p for p in one if not any(p[: len(q)] == q for q in two)}
 
-    assert set(one.without(two)) == rest
+    assert set(one.leave_out(two)) == rest
 
 
 def test_paths_are_spelled_as_the_server_does() -> None:
@@ -151,7 +151,7 @@ def test_a_merge_says_what_both_say_and_loses_nothing(live: dict[str, Any], conf
     merged = merge(TYPE, live, config)
 
     assert not compare(TYPE, live, merged).removed
-    assert equal(merge(TYPE, merged, config), merged)
+    assert is_equal(merge(TYPE, merged, config), merged)
     assert not collect_fields(TYPE, config) - collect_fields(TYPE, merged)
     assert merge(TYPE, ABSENT, config) == config
 
@@ -159,7 +159,7 @@ def test_a_merge_says_what_both_say_and_loses_nothing(live: dict[str, Any], conf
 @given(objects)
 def test_removing_everything_leaves_nothing(one: dict[str, Any]) -> None:
     assert not remove(TYPE, one, FieldSet.of(("f:" + name,) for name in one))
-    assert equal(remove(TYPE, one, NOTHING) or {}, one)
+    assert is_equal(remove(TYPE, one, NOTHING) or {}, one)
 
 
 # applies
@@ -279,9 +279,9 @@ def holds_null(value: Any) -> bool:
 
 @given(documents, documents.filter(lambda patch: not holds_null(patch)))
 def test_a_merge_patch_is_idempotent(document: Any, patch: Any) -> None:
-    once = merge_patched(document, patch)
+    once = apply_merge_patch(document, patch)
 
-    assert merge_patched(once, patch) == once
+    assert apply_merge_patch(once, patch) == once
 
 
 @given(st.dictionaries(texts, documents, max_size=3), texts, documents)

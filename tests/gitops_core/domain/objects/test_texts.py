@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.objects.texts import abridge, shortened
+from gitops_core.domain.objects.texts import abridge, shorten
 
 TEXTS = st.text(alphabet=st.one_of(st.sampled_from("aä€🦭\n"), st.characters()), max_size=600)
 MOST = st.integers(min_value=64, max_value=1000)
@@ -15,7 +15,7 @@ MOST = st.integers(min_value=64, max_value=1000)
 
 @given(TEXTS, MOST)
 def test_a_shortened_text_fits_and_says_how_much_is_left_out(text: str, most: int) -> None:
-    short = shortened(text, most)
+    short = shorten(text, most)
 
     content = text.encode("utf-8", "replace")
     assert len(short.encode()) <= most
@@ -45,4 +45,4 @@ def test_an_abridged_text_keeps_its_beginning_and_its_end(text: str, most: int) 
 
 
 def test_half_a_surrogate_pair_becomes_a_question_mark() -> None:
-    assert shortened("file \udcff", 64) == "file ?"
+    assert shorten("file \udcff", 64) == "file ?"

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_core.domain.render.folders import is_plain, list_manifests, list_resources
-from gitops_core.domain.sources.ignore import SelectedTree, ignore_rules
-from gitops_core.domain.sync.durations import go_duration
-from gitops_core.domain.sync.history import with_attempt
+from gitops_core.domain.sources.ignore import SelectedTree, parse_ignore_rules
+from gitops_core.domain.sync.durations import write_duration
+from gitops_core.domain.sync.history import add_attempt
 from gitops_core.meta import FixedTree, seconds
 from tests.simulation.loop import BEGINNING
 
@@ -37,22 +37,22 @@ from tests.simulation.loop import BEGINNING
     ],
 )
 def test_ignore_patterns(patterns: str, kept: str, ignored: str) -> None:
-    rules = ignore_rules({}, patterns)
+    rules = parse_ignore_rules({}, patterns)
 
     assert rules.keeps(kept)
     assert not rules.keeps(ignored)
 
 
 def test_the_defaults_go_when_anybody_says_anything() -> None:
-    assert not ignore_rules({}, None).keeps("a/photo.png")
-    assert not ignore_rules({}, None).keeps(".github/workflows/x.yaml")
-    assert ignore_rules({}, "").keeps("a/photo.png")
-    assert ignore_rules({"a": "*.md"}, None).keeps("b/photo.png")
-    assert not ignore_rules({}, "").keeps(".gitignore")
+    assert not parse_ignore_rules({}, None).keeps("a/photo.png")
+    assert not parse_ignore_rules({}, None).keeps(".github/workflows/x.yaml")
+    assert parse_ignore_rules({}, "").keeps("a/photo.png")
+    assert parse_ignore_rules({"a": "*.md"}, None).keeps("b/photo.png")
+    assert not parse_ignore_rules({}, "").keeps(".gitignore")
 
 
 def test_an_ignore_file_counts_below_its_folder() -> None:
-    rules = ignore_rules({"a": "*.txt\n/top"}, None)
+    rules = parse_ignore_rules({"a": "*.txt\n/top"}, None)
 
     assert not rules.keeps("a/b/x.txt")
     assert not rules.keeps("a/top/y")
@@ -62,11 +62,11 @@ def test_an_ignore_file_counts_below_its_folder() -> None:
 
 def test_a_selected_tree_has_another_id_for_other_rules() -> None:
     files = FixedTree("1", {"a.yaml": b"a", "b.md": b"b"})
-    without = SelectedTree(files, ignore_rules({}, "*.md"))
+    without = SelectedTree(files, parse_ignore_rules({}, "*.md"))
 
     assert dict(without) == {"a.yaml": b"a"}
-    assert without.oid != SelectedTree(files, ignore_rules({}, "")).oid
-    assert without.oid == SelectedTree(FixedTree("1", {}), ignore_rules({}, "*.md")).oid
+    assert without.oid != SelectedTree(files, parse_ignore_rules({}, "")).oid
+    assert without.oid == SelectedTree(FixedTree("1", {}), parse_ignore_rules({}, "*.md")).oid
 
 
 names = st.from_regex(r"\A[ab]/[ab]{1,2}\.(md|txt)\Z")
@@ -74,7 +74,7 @@ names = st.from_regex(r"\A[ab]/[ab]{1,2}\.(md|txt)\Z")
 
 @given(st.sets(names), st.sets(names), st.sampled_from(["*.md", "a/", "!a/a.md", "/b/*.txt"]))
 def test_a_memory_of_earlier_builds_changes_nothing(old: set[str], new: set[str], ignore: str) -> None:
-    rules = ignore_rules({}, ignore)
+    rules = parse_ignore_rules({}, ignore)
     before = SelectedTree(FixedTree("1", dict.fromkeys(old, b"")), rules)
     after = FixedTree("2", dict.fromkeys(new, b""))
     below = FixedTree("3", {name[2:]: b"" for name in new if name[0] == "a"})
@@ -85,7 +85,7 @@ def test_a_memory_of_earlier_builds_changes_nothing(old: set[str], new: set[str]
 
 @given(st.from_regex(r"\A[a-z*?]{1,6}\Z"), st.from_regex(r"\A[a-z]{1,6}\Z"))
 def test_one_part_patterns_match_as_a_shell_does(pattern: str, name: str) -> None:
-    assert ignore_rules({}, pattern).keeps(f"x/{name}/y") != (
+    assert parse_ignore_rules({}, pattern).keeps(f"x/{name}/y") != (
         fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase("x", pattern) or fnmatch.fnmatchcase("y", pattern)
     )
 
@@ -117,14 +117,14 @@ def test_manifests_are_met_as_a_walk_meets_them() -> None:
 
 @given(st.integers(0, 10**15))
 def test_a_duration_reads_back_as_what_was_printed(nanoseconds: int) -> None:
-    assert abs(seconds(go_duration(nanoseconds / 1e9)) - nanoseconds / 1e9) < 1e-6 * max(1.0, nanoseconds / 1e9)
+    assert abs(seconds(write_duration(nanoseconds / 1e9)) - nanoseconds / 1e9) < 1e-6 * max(1.0, nanoseconds / 1e9)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.sampled_from(["Succeeded", "Failed"])), max_size=20))
 def test_the_history_counts_and_keeps_five(attempts: list[tuple[str, str]]) -> None:
     history: tuple = ()  # type: ignore[type-arg]
     for digest, outcome in attempts:
-        history = with_attempt(history, digest, outcome, revision="r", now=BEGINNING, took=1.0)
+        history = add_attempt(history, digest, outcome, revision="r", now=BEGINNING, took=1.0)
 
     keys = [(entry.digest, entry.last_reconciled_status) for entry in history]
     assert len(keys) == len(set(keys)) <= 5

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.render.manifests import Malformed, documents, read_manifests
+from gitops_core.domain.render.manifests import Malformed, read_documents, read_manifests
 from gitops_core.domain.render.scalars import resolve
 from gitops_core.errors import ManifestInvalid
 
@@ -133,7 +133,7 @@ def test_reading_a_dense_file_ends_as_soon_as_it_is_known_to_be_one(text: str, p
     broken_at_its_end = f"{text}\n}} }}"
 
     with pytest.raises(Malformed, match=problem):
-        list(documents(broken_at_its_end.encode()))
+        list(read_documents(broken_at_its_end.encode()))
 
 
 def test_merges_that_would_copy_a_map_again_and_again_are_refused_early() -> None:
@@ -142,7 +142,7 @@ def test_merges_that_would_copy_a_map_again_and_again_are_refused_early() -> Non
     began = time.thread_time()
 
     with pytest.raises(Malformed, match="more than 200000 values"):
-        list(documents(text.encode()))
+        list(read_documents(text.encode()))
 
     assert time.thread_time() - began < 20  # it was a minute
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gitops_core.domain.render.folders import build_of
-from gitops_core.domain.sources.ignore import SelectedTree, ignore_rules
-from gitops_core.domain.sources.links import MAX_PATHS, followed, resolved
+from gitops_core.domain.render.folders import gather_build
+from gitops_core.domain.sources.ignore import SelectedTree, parse_ignore_rules
+from gitops_core.domain.sources.links import MAX_PATHS, follow_links, resolve_path
 from gitops_core.errors import ManifestInvalid
 from tests.simulation.fakes.git import LinkedTree
 
@@ -39,7 +39,7 @@ def test_a_path_leads_where_it_leads_on_a_disk(
         (root / link).parent.mkdir(parents=True, exist_ok=True)
         (root / link).symlink_to(to)
 
-    ours = resolved(path, links)
+    ours = resolve_path(path, links)
 
     try:
         real = (root / path).resolve(strict=True)
@@ -56,7 +56,7 @@ def test_links_to_files_and_folders_are_files() -> None:
     files = ["base/a.yaml", "base/sub/b.yaml", "c.yaml"]
     links = {"dev": "base", "prod/c.yaml": "../c.yaml", "deep": "dev/sub", "base/own": "../c.yaml"}
 
-    assert followed(files, links) == {
+    assert follow_links(files, links) == {
         "base/own": "c.yaml",
         "deep/b.yaml": "base/sub/b.yaml",
         "dev/a.yaml": "base/a.yaml",
@@ -68,20 +68,20 @@ def test_links_to_files_and_folders_are_files() -> None:
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../etc/passwd", "../..", "a/../../../x", "self", "missing", ""])
 def test_links_that_leave_the_repository_or_lead_nowhere_are_not_there(target: str) -> None:
-    assert not followed(["a/x.yaml", "etc/passwd"], {"apps/self": target})
+    assert not follow_links(["a/x.yaml", "etc/passwd"], {"apps/self": target})
 
 
 def test_links_that_multiply_are_bounded() -> None:
     files = [f"a/{number}" for number in range(1000)]
     links = {f"l{number}": "a" for number in range(1000)}
 
-    assert len(followed(files, links)) <= MAX_PATHS
+    assert len(follow_links(files, links)) <= MAX_PATHS
 
 
 def test_a_link_that_is_ignored_is_not_there_and_neither_is_one_to_what_is_ignored() -> None:
     tree = LinkedTree("1", {"a.yaml": b"a", "b.md": b"b"}, {"x.md": "a.yaml", "y.yaml": "b.md", "z.yaml": "a.yaml"})
 
-    selected = SelectedTree(tree, ignore_rules({}, "*.md"))
+    selected = SelectedTree(tree, parse_ignore_rules({}, "*.md"))
 
     assert dict(selected) == {"a.yaml": b"a", "z.yaml": b"a"}
     assert "ignored" in selected.absence("x.md")
@@ -90,10 +90,10 @@ def test_a_link_that_is_ignored_is_not_there_and_neither_is_one_to_what_is_ignor
 
 def test_a_link_is_built_as_the_file_it_leads_to_and_an_ignored_file_is_named_so() -> None:
     tree = LinkedTree("1", {"k/a.yaml": b"a", "k/b.md": b"b"}, {"k/z.yaml": "a.yaml"})
-    selected = SelectedTree(tree, ignore_rules({}, "*.md"))
+    selected = SelectedTree(tree, parse_ignore_rules({}, "*.md"))
 
-    build = build_of(selected, "k", {"resources": ["z.yaml"]}, "zq0")
+    build = gather_build(selected, "k", {"resources": ["z.yaml"]}, "zq0")
     with pytest.raises(ManifestInvalid, match=r"resources\[0\]: k/b.md is ignored"):
-        build_of(selected, "k", {"resources": ["b.md"]}, "zq0")
+        gather_build(selected, "k", {"resources": ["b.md"]}, "zq0")
 
     assert [selected[path] for path in build.copied.values()] == [b"a"]

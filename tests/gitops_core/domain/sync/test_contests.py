@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gitops_core.api import Artifact, Kustomization
-from gitops_core.domain.sync.contests import has_come_to_its_source, shared, told
+from gitops_core.domain.sync.contests import find_shared, has_come_to_its_source, tell_shared
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.schema import from_manifest
 
@@ -47,7 +47,7 @@ def test_shared_is_what_stands_in_the_others_inventory_in_whatever_version() -> 
     both = holding("both", "shop_web_apps_Deployment", "shop_c1__ConfigMap", "shop_x__ConfigMap")
     others = [both, holding("else", "shop_web__Deployment", "other_c1__ConfigMap"), kustomization("new", status={})]
 
-    assert shared([one, two, web], others) == {ObjectKey("team", "both"): (web, two)}
+    assert find_shared([one, two, web], others) == {ObjectKey("team", "both"): (web, two)}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_shared_is_what_stands_in_the_others_inventory_in_whatever_version() -> 
         (kustomization("a", status={"lastAppliedRevision": "6.5.3"}), "6.5.30", False),
     ],
 )
-def test_it_counts_when_it_has_applied_its_source_as_both_are_now(
+def test_another_kustomization_counts_once_it_has_applied_its_source_as_both_are_now(
     other: Kustomization, revision: str | None, expected: bool
 ) -> None:
     assert has_come_to_its_source(other, artifact(revision) if revision is not None else None) == expected
@@ -78,15 +78,15 @@ def test_all_that_is_shared_is_told_other_by_other() -> None:
     a, b = ObjectKey("team", "a"), ObjectKey("team", "b")
     c0, c1 = "ConfigMap/shop/c0", "ConfigMap/shop/c1"
 
-    assert told({b: [one], a: [one]}) == (
+    assert tell_shared({b: [one], a: [one]}) == (
         f"{c0} is applied by Kustomization/team/a too; {c0} is applied by Kustomization/team/b too"
         ": take it out of all but one"
     )
-    assert told({b: [one], a: [two]}) == (
+    assert tell_shared({b: [one], a: [two]}) == (
         f"{c1} is applied by Kustomization/team/a too; {c0} is applied by Kustomization/team/b too"
         ": take them out of all but one"
     )
-    assert told({a: [one, two]}) == (
+    assert tell_shared({a: [one, two]}) == (
         f"{c0}, {c1} are applied by Kustomization/team/a too: take them out of all but one"
     )
 
@@ -95,6 +95,6 @@ def test_all_that_is_shared_is_told_other_by_other() -> None:
 def test_five_shared_objects_are_named_and_the_others_counted(count: int, more: str) -> None:
     named = ", ".join(f"ConfigMap/shop/c{number}" for number in range(5))
 
-    message = told({ObjectKey("team", "a"): config_maps(count)})
+    message = tell_shared({ObjectKey("team", "a"): config_maps(count)})
 
     assert message == f"{named}{more} are applied by Kustomization/team/a too: take them out of all but one"

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from gitops_core.domain.sync.creators import blank, holds_others, is_adopted, may_be_deleted
-from gitops_core.domain.sync.owners import kustomization
+from gitops_core.domain.sync.creators import holds_others, is_adopted, make_blank, may_be_deleted
+from gitops_core.domain.sync.owners import make_kustomization_ownership
 from gitops_core.meta import Kind, Manifest, ObjectKey
 
-OWNER = kustomization(ObjectKey("flux-system", "apps"))
+OWNER = make_kustomization_ownership(ObjectKey("flux-system", "apps"))
 MARK = "sealoop.dev/created-by"
 OURS = {"manager": "sealoop", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1"}
 MARKED: dict[str, Any] = {"f:metadata": {"f:annotations": {".": {}, f"f:{MARK}": {}}}}
@@ -47,7 +47,7 @@ def test_a_namespace_is_made_with_nothing_but_its_name_and_who_made_it() -> None
         "spec": {"finalizers": ["kubernetes"]},
     }
 
-    assert blank(wanted, OWNER) == {
+    assert make_blank(wanted, OWNER) == {
         "apiVersion": "v1",
         "kind": "Namespace",
         "metadata": {"name": "shop", "annotations": {MARK: "flux-system/apps"}},
@@ -68,7 +68,7 @@ def test_a_definition_is_made_with_what_can_never_change_and_serves_nothing_yet(
         "spec": {"group": "example.org", "scope": "Namespaced", "names": names, "versions": versions},
     }
 
-    made = blank(wanted, OWNER)
+    made = make_blank(wanted, OWNER)
 
     assert made["metadata"] == {"name": "widgets.example.org", "annotations": {MARK: "flux-system/apps"}}
     assert (made["apiVersion"], made["kind"]) == ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
@@ -115,10 +115,11 @@ def test_an_object_that_takes_no_others_along_is_deleted_whoever_made_it() -> No
 
 def test_adopted_is_what_was_there_before_and_was_not_applied_by_the_same_one() -> None:
     foreign = namespace(owner=None, entries=())
+    other = make_kustomization_ownership(ObjectKey("a", "other"))
 
     assert is_adopted(foreign, OWNER)
     assert is_adopted({**foreign, "metadata": {**foreign["metadata"], "labels": {"team": "a"}}}, OWNER)
-    assert is_adopted(namespace(owner="flux-system/other", labels=kustomization(ObjectKey("a", "other")).mark), OWNER)
+    assert is_adopted(namespace(owner="flux-system/other", labels=other.mark), OWNER)
     assert not is_adopted(None, OWNER)
     assert not is_adopted(namespace(), OWNER)
     assert not is_adopted({**foreign, "metadata": {**foreign["metadata"], "labels": OWNER.mark}}, OWNER)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_core.api import Kustomization
-from gitops_core.domain.sync.dependencies import find_cycle, told_cycle, why_not_ready
+from gitops_core.domain.sync.dependencies import explain_unready, find_cycle, tell_cycle
 from gitops_core.meta import ObjectKey
 from gitops_core.schema import from_manifest
 
@@ -44,10 +44,10 @@ def test_a_cycle_is_a_way_back_and_is_found_when_there_is_one(
 def test_the_shortest_cycle_is_told_by_names() -> None:
     a, b, c = key("a"), key("b"), key("c")
 
-    assert told_cycle(find_cycle(a, {a: [b, c], b: [c], c: [a]})) == "a -> c -> a"
-    assert told_cycle(find_cycle(a, {a: [a]})) == "a -> a"
+    assert tell_cycle(find_cycle(a, {a: [b, c], b: [c], c: [a]})) == "a -> c -> a"
+    assert tell_cycle(find_cycle(a, {a: [a]})) == "a -> a"
     other = key("b", "team")
-    assert told_cycle(find_cycle(a, {a: [other], other: [a]})) == "default/a -> team/b -> default/a"
+    assert tell_cycle(find_cycle(a, {a: [other], other: [a]})) == "default/a -> team/b -> default/a"
 
 
 def kustomization(
@@ -79,31 +79,31 @@ def kustomization(
     ],
 )
 def test_a_dependency_is_ready_when_it_was_applied_as_it_is_now(dependency: Kustomization, why: str) -> None:
-    assert why_not_ready(kustomization("apps"), key("base"), dependency, "main@sha1:" + "a" * 40) == why
+    assert explain_unready(kustomization("apps"), key("base"), dependency, "main@sha1:" + "a" * 40) == why
 
 
 def test_a_dependency_on_the_same_source_has_applied_the_same_revision() -> None:
     behind = "dependency 'default/base' revision is not up to date"
     elsewhere = kustomization("base", sourceRef={"kind": "GitRepository", "name": "other"})
 
-    assert why_not_ready(kustomization("apps"), key("base"), kustomization("base"), "main@sha1:" + "b" * 40) == behind
-    assert why_not_ready(kustomization("apps"), key("base"), elsewhere, "main@sha1:" + "b" * 40) == ""
+    assert explain_unready(kustomization("apps"), key("base"), kustomization("base"), "main@sha1:" + "b" * 40) == behind
+    assert explain_unready(kustomization("apps"), key("base"), elsewhere, "main@sha1:" + "b" * 40) == ""
 
 
 def test_sources_of_two_kinds_with_one_name_are_two_sources() -> None:
     base = kustomization("base", sourceRef={"kind": "OCIRepository", "name": "r"})
 
-    assert why_not_ready(kustomization("apps"), key("base"), base, "main@sha1:" + "b" * 40) == ""
+    assert explain_unready(kustomization("apps"), key("base"), base, "main@sha1:" + "b" * 40) == ""
 
 
 def test_a_namespace_that_is_said_and_one_that_is_not_make_one_source() -> None:
     base = kustomization("base", sourceRef={"kind": "GitRepository", "name": "r", "namespace": "default"})
 
-    assert why_not_ready(kustomization("apps"), key("base"), base, "other").endswith("revision is not up to date")
+    assert explain_unready(kustomization("apps"), key("base"), base, "other").endswith("revision is not up to date")
 
 
 def test_a_dependency_that_is_not_there_is_named() -> None:
-    why = why_not_ready(kustomization("apps"), key("base"), None, "main@sha1:" + "a" * 40)
+    why = explain_unready(kustomization("apps"), key("base"), None, "main@sha1:" + "a" * 40)
 
     kinds = "kustomizations.kustomize.toolkit.fluxcd.io"
     assert why == f"dependency 'default/base' not found: {kinds} \"base\" not found"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops_core.domain.sync.normalization import normalized
+from gitops_core.domain.sync.normalization import normalize
 from tests.servers.certificates import Authority
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -45,9 +45,9 @@ def manifests(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(manifests())
 def test_a_normalized_manifest_stays_as_it_is(manifest: dict[str, Any]) -> None:
-    once = normalized(manifest)
+    once = normalize(manifest)
 
-    assert normalized(once) == once
+    assert normalize(once) == once
     assert (once["apiVersion"], once["kind"]) == (manifest["apiVersion"], manifest["kind"])
     assert once["metadata"]["name"] == manifest["metadata"]["name"]
 
@@ -66,14 +66,14 @@ def test_fields_that_only_a_cluster_writes_are_ignored(manifest: dict[str, Any],
     }
     shown = {**manifest, "metadata": {**manifest["metadata"], **system}, "status": status}
 
-    assert normalized(shown) == normalized(manifest)
+    assert normalize(shown) == normalize(manifest)
 
 
 @given(manifests())
 def test_a_manifest_itself_is_left_as_it_was(manifest: dict[str, Any]) -> None:
     before = repr(manifest)
 
-    normalized(manifest)
+    normalize(manifest)
 
     assert repr(manifest) == before
 
@@ -83,23 +83,23 @@ def secret(**parts: Any) -> dict[str, Any]:
 
 
 def test_strings_of_a_secret_become_data_and_win() -> None:
-    assert normalized(secret(stringData={"a": "x", "b": ""}, data={"a": "b2xk", "c": "Yw=="})) == secret(
+    assert normalize(secret(stringData={"a": "x", "b": ""}, data={"a": "b2xk", "c": "Yw=="})) == secret(
         data={"a": "eA==", "b": "", "c": "Yw=="}
     )
-    assert normalized(secret(stringData={}, data={"c": "Yw=="})) == secret(data={"c": "Yw=="})
+    assert normalize(secret(stringData={}, data={"c": "Yw=="})) == secret(data={"c": "Yw=="})
     custom = {**secret(stringData={"a": "x"}), "apiVersion": "example.org/v1"}
-    assert normalized(custom) == custom
+    assert normalize(custom) == custom
 
 
 def test_a_secret_of_a_wrong_shape_is_left_for_the_api_server_to_refuse() -> None:
     for wrong in (secret(stringData={"a": 1}), secret(stringData=["a"]), secret(stringData={"a": "x"}, data="b")):
-        assert normalized(wrong) == wrong
+        assert normalize(wrong) == wrong
 
 
 def test_ports_name_their_protocol() -> None:
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
     ports = [{"port": 53}, {"port": 53, "protocol": "UDP"}]
-    assert normalized({**service, "spec": {"ports": ports}})["spec"]["ports"] == [
+    assert normalize({**service, "spec": {"ports": ports}})["spec"]["ports"] == [
         {"port": 53, "protocol": "TCP"},
         {"port": 53, "protocol": "UDP"},
     ]
@@ -113,15 +113,15 @@ def test_ports_name_their_protocol() -> None:
     }
     for (api_version, kind), place in places.items():
         manifest = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "spec": place(pod)}
-        assert normalized(manifest)["spec"] == place({**pod, **told})
+        assert normalize(manifest)["spec"] == place({**pod, **told})
 
 
 def test_a_null_is_no_wish_in_a_kind_of_the_api_server_and_kept_in_others() -> None:
     spec = {"replicas": None, "template": {"spec": {"nodeSelector": None, "containers": [{"resources": None}]}}}
     deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "w"}, "spec": spec}
-    assert normalized(deployment)["spec"] == {"template": {"spec": {"containers": [{}]}}}
+    assert normalize(deployment)["spec"] == {"template": {"spec": {"containers": [{}]}}}
     widget = {"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"a": None}}
-    assert normalized(widget) == widget
+    assert normalize(widget) == widget
 
 
 def definition(bundle: str | None) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_a_bundle_without_a_certificate_is_a_placeholder(authority: str) -> None:
     def client_of(manifest: dict[str, Any]) -> Any:
-        return normalized(manifest)["spec"]["conversion"]["webhook"]["clientConfig"]
+        return normalize(manifest)["spec"]["conversion"]["webhook"]["clientConfig"]
 
     broken = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").decode()
     for placeholder in ("", None, "Cg==", "Cgo=", "invalid-cert-data", broken, base64.b64encode(b"\xff").decode()):
@@ -160,11 +160,11 @@ def test_webhooks_and_services_of_the_api_have_placeholders_too(kind: str, autho
         return {**about, "webhooks": webhooks}
 
     for placeholder in ("", None, "Cg=="):
-        assert normalized(hooks(placeholder))["webhooks"][0]["clientConfig"] == {"url": "https://x"}
-    assert normalized(hooks(authority)) == hooks(authority)
+        assert normalize(hooks(placeholder))["webhooks"][0]["clientConfig"] == {"url": "https://x"}
+    assert normalize(hooks(authority)) == hooks(authority)
     service = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "a"}}
     for placeholder in ("", None, "Cg=="):
-        assert normalized({**service, "spec": {"caBundle": placeholder, "group": "g"}})["spec"] == {"group": "g"}
+        assert normalize({**service, "spec": {"caBundle": placeholder, "group": "g"}})["spec"] == {"group": "g"}
 
 
 def test_an_annotation_of_kubectl_is_not_applied() -> None:
@@ -172,6 +172,6 @@ def test_an_annotation_of_kubectl_is_not_applied() -> None:
     labels = {"fluxcd.io/sync-gc-mark": "y", "app": "z"}
     manifest = {"apiVersion": "v1", "kind": "ConfigMap"}
 
-    shown = normalized({**manifest, "metadata": {"name": "c", "annotations": annotations, "labels": labels}})
+    shown = normalize({**manifest, "metadata": {"name": "c", "annotations": annotations, "labels": labels}})
 
     assert shown["metadata"] == {"name": "c", "annotations": {"note": "x"}, "labels": {"app": "z"}}

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gitops_core.domain.sync.creators import blank, is_adopted, may_be_deleted
-from gitops_core.domain.sync.owners import OWNER_NAME, kustomization
-from gitops_core.domain.sync.ownership import Ownership, with_metadata
+from gitops_core.domain.sync.creators import is_adopted, make_blank, may_be_deleted
+from gitops_core.domain.sync.owners import OWNER_NAME, make_kustomization_ownership
+from gitops_core.domain.sync.ownership import Ownership, add_metadata
 from gitops_core.domain.sync.plan import plan_sync
-from gitops_core.domain.sync.takeover import takeover_patch
+from gitops_core.domain.sync.takeover import make_takeover_patch
 from gitops_core.meta import Manifest, ObjectKey
 from tests.gitops_core.domain.sync.owners import application, release
 
 Kind = Callable[[ObjectKey], Ownership]
-KINDS: tuple[Kind, ...] = (kustomization, release, application)
+KINDS: tuple[Kind, ...] = (make_kustomization_ownership, release, application)
 keys = st.builds(ObjectKey, st.sampled_from(["a", "b", "a.b"]), st.sampled_from(["x", "a", "x-a"]))
 owners = st.tuples(st.sampled_from(KINDS), keys)
 
@@ -38,7 +38,7 @@ def test_what_one_owner_applied_no_other_owns_or_prunes(
 ) -> None:
     (kind, key), (other_kind, other_key) = first, second
     one, other = kind(key), other_kind(other_key)
-    live = one.with_mark(config_map(labels={"app": "c"}))
+    live = one.add_mark(config_map(labels={"app": "c"}))
 
     assert (one.owns(live), one.may_prune(live), one.is_watched(live)) == (True, True, True)
     assert (other.owns(live), other.may_prune(live)) == (first == second, first == second)
@@ -55,9 +55,9 @@ def test_what_one_owner_manages_is_not_taken_over_by_an_owner_of_another_kind(
     theirs = entry(one.manager, operation, **{"f:data": {"f:a": {}}})
     own = entry(other.manager, "Apply", **{"f:data": {"f:b": {}}})
 
-    assert takeover_patch(config_map(theirs, own), other) == []
+    assert make_takeover_patch(config_map(theirs, own), other) == []
     kubectls = entry("kubectl", "Update", **{"f:data": {"f:c": {}}})
-    _, managers = takeover_patch(config_map(theirs, own, kubectls), other)
+    _, managers = make_takeover_patch(config_map(theirs, own, kubectls), other)
     assert managers["value"] == [theirs, {**own, "fieldsV1": {"f:data": {"f:b": {}, "f:c": {}}}}]
 
 
@@ -66,10 +66,10 @@ def test_a_namespace_that_one_owner_made_no_other_deletes(
     first: tuple[Kind, ObjectKey], second: tuple[Kind, ObjectKey]
 ) -> None:
     one, other = first[0](first[1]), second[0](second[1])
-    made = blank({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}, one)
+    made = make_blank({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}, one)
     annotations: Manifest = {".": {}, **{f"f:{name}": {} for name in made["metadata"]["annotations"]}}
     proof = entry("sealoop", "Update", **{"f:metadata": {"f:annotations": annotations}})
-    live = one.with_mark({**made, "metadata": {**made["metadata"], "managedFields": [proof]}})
+    live = one.add_mark({**made, "metadata": {**made["metadata"], "managedFields": [proof]}})
 
     assert (may_be_deleted(live, other), is_adopted(live, other)) == (first == second, first != second)
 
@@ -83,9 +83,9 @@ def test_a_directive_is_for_the_kind_of_owner_that_knows_it(name: str, value: st
     kept = []
     for kind in KINDS:
         owner = kind(key)
-        live = with_metadata(owner.with_mark(config_map()), {}, {name: value})
+        live = add_metadata(owner.add_mark(config_map()), {}, {name: value})
         kept += [] if owner.may_prune(live) else [kind]
-    assert kept == [kustomization if "kustomize" in name else release]
+    assert kept == [make_kustomization_ownership if "kustomize" in name else release]
 
 
 @given(keys, st.sampled_from(["reconcile", "ssa"]))
@@ -93,11 +93,11 @@ def test_a_directive_of_one_kind_excludes_nothing_from_the_plan_of_another(key: 
     value = "disabled" if name == "reconcile" else "Ignore"
     wanted = config_map(annotations={f"kustomize.toolkit.fluxcd.io/{name}": value})
 
-    assert plan_sync([wanted], (), kustomization(key), prune=True).actions == ()
+    assert plan_sync([wanted], (), make_kustomization_ownership(key), prune=True).actions == ()
     (action,) = plan_sync([wanted], (), release(key), prune=True).actions
     assert action.manifest == wanted
 
 
 @given(keys)
 def test_all_kustomizations_are_watched_by_one_selector(key: ObjectKey) -> None:
-    assert kustomization(key).selector == OWNER_NAME
+    assert make_kustomization_ownership(key).selector == OWNER_NAME

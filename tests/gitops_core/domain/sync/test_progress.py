@@ -8,17 +8,17 @@ from hypothesis import given
 
 from gitops_core.api import Kustomization
 from gitops_core.domain.sync import stages
-from gitops_core.domain.sync.imprints import imprint_of
-from gitops_core.domain.sync.owners import kustomization
+from gitops_core.domain.sync.imprints import make_imprint
+from gitops_core.domain.sync.owners import make_kustomization_ownership
 from gitops_core.domain.sync.plan import plan_sync
 from gitops_core.domain.sync.predictions import Applied, Change, Prediction
-from gitops_core.domain.sync.progress import Identity, Progress, Verdict, judge, next_look
+from gitops_core.domain.sync.progress import Identity, Progress, Verdict, judge, plan_next_look
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.schema import from_manifest
 from tests.gitops_core.domain.sync.test_sync import inventories, manifest
 from tests.simulation.loop import BEGINNING
 
-OURS = kustomization(ObjectKey("default", "apps"))
+OURS = make_kustomization_ownership(ObjectKey("default", "apps"))
 DEFINITION, JOB = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition"), Kind("batch", "v1", "Job")
 CRD = ObjectRef(DEFINITION, ObjectKey("", "widgets.example.org"))
 TEAM = ObjectRef(Kind("", "v1", "Namespace"), ObjectKey("", "team"))
@@ -41,12 +41,12 @@ def progress(*wanted: Manifest, number: int = 0) -> Progress:
     predictions = {action.ref: Prediction(action) for action in plan.actions}
     begun = Progress(Identity("u", 1, "r", ""), plan, "d", "f", 0.0, predictions)
     while begun.number < number:
-        begun = begun.next()
-    return begun.awaiting([action.ref for action in begun.stage.actions], 0.0)
+        begun = begun.advance()
+    return begun.begin_waiting([action.ref for action in begun.stage.actions], 0.0)
 
 
 def applied(ref: ObjectRef, change: Change) -> Applied:
-    return Applied(ref, manifest(ref), change, imprint_of(manifest(ref)))
+    return Applied(ref, manifest(ref), change, make_imprint(manifest(ref)))
 
 
 @given(inventories)
@@ -55,7 +55,7 @@ def test_the_stages_of_a_plan_apply_everything_once_and_the_last_one_alone_await
 ) -> None:
     plan = plan_sync(map(manifest, wanted), (), OURS, prune=True)
 
-    assert [action.ref for action in plan.actions] == list(stages.in_order(wanted))
+    assert [action.ref for action in plan.actions] == list(stages.sort_for_applying(wanted))
     assert [stage.awaits for stage in plan.stages] == ["served"] * (len(plan.stages) - 1) + ["healthy"]
     assert all(stage.actions for stage in plan.stages) or not wanted
 
@@ -67,7 +67,7 @@ def test_a_sync_goes_through_all_stages_and_ends_with_the_last(wanted: list[Obje
         seen.append(begun.stage)
         if begun.is_last:
             break
-        begun = begun.next()
+        begun = begun.advance()
         assert begun.awaited is None
     assert tuple(seen) == begun.plan.stages
 
@@ -80,7 +80,7 @@ def test_before_the_last_stage_what_failed_is_not_waited_for_and_what_is_gone_is
     ending = judge(begun, {CRD: ESTABLISHED, TEAM: ENDING}, {}, BEGINNING)
     assert (list(ending.waiting), ending.failed, ending.gone) == ([TEAM], {}, ())
     assert judge(begun, {CRD: ESTABLISHED, TEAM: None}, {}, BEGINNING).gone == (TEAM,)
-    again = begun.again([TEAM])
+    again = begun.repeat_stage([TEAM])
     assert (again.awaited, again.number) == (None, 0)
     assert {ref: one.change for ref, one in again.predictions.items()} == {CRD: None, TEAM: "created", WEB: None}
 
@@ -111,12 +111,12 @@ def test_the_next_look_is_soon_for_what_no_watch_tells_and_never_after_the_time_
     kind = {"apiVersion": Kustomization.KIND.api_version, "kind": Kustomization.KIND.kind}
     wanted = from_manifest(Kustomization, {**kind, "metadata": about, "spec": spec})
     begun = progress(manifest(CRD), manifest(WEB))
-    marked, bare = OURS.with_mark(ENDING), ENDING
+    marked, bare = OURS.add_mark(ENDING), ENDING
     waiting = judge(begun, {CRD: ENDING}, {}, BEGINNING)
     unserved = judge(begun, {CRD: ESTABLISHED}, {CRD: WIDGET}, BEGINNING)
 
     looks = [
-        next_look(wanted, 0.0, verdict, {CRD: found}, OURS, now)
+        plan_next_look(wanted, 0.0, verdict, {CRD: found}, OURS, now)
         for verdict, found, now in (
             (waiting, marked, 10.0),
             (waiting, bare, 10.0),
@@ -131,8 +131,8 @@ def test_the_next_look_is_soon_for_what_no_watch_tells_and_never_after_the_time_
 def test_a_change_in_any_stage_is_remembered_after_the_objects_are_forgotten() -> None:
     begun = progress(manifest(CRD), manifest(WEB))
 
-    same = begun.with_applied([applied(CRD, "unchanged"), applied(WEB, "skipped")])
-    changed = begun.with_applied([applied(CRD, "created")]).with_applied([applied(WEB, "unchanged")])
+    same = begun.add_applied([applied(CRD, "unchanged"), applied(WEB, "skipped")])
+    changed = begun.add_applied([applied(CRD, "created")]).add_applied([applied(WEB, "unchanged")])
 
     assert ([one.ref for one in changed.applied], same.changed) == ([CRD, WEB], False)
-    assert (changed.without_objects().changed, changed.without_objects().done) == (True, {})
+    assert (changed.drop_objects().changed, changed.drop_objects().done) == (True, {})

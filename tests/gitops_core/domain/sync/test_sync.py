@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from gitops_core.domain.sync import inventory, stages
 from gitops_core.domain.sync import plan as plans
 from gitops_core.domain.sync import takeover as takeovers
-from gitops_core.domain.sync.owners import kustomization
-from gitops_core.domain.sync.ownership import with_metadata
-from gitops_core.domain.sync.prunelimit import LIMIT, PruneGuarded, PruneLimit, confirmations
+from gitops_core.domain.sync.owners import make_kustomization_ownership
+from gitops_core.domain.sync.ownership import add_metadata
+from gitops_core.domain.sync.prunelimit import LIMIT, PruneGuarded, PruneLimit, list_confirmations
 from gitops_core.errors import StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 
@@ -32,10 +32,10 @@ names = st.from_regex(r"\A[a-z0-9]([-a-z0-9.:]{0,8}[a-z0-9])?\Z")
 refs = st.builds(ObjectRef, st.sampled_from(KINDS), st.builds(ObjectKey, st.sampled_from(["", "shop", "a-b"]), names))
 inventories = st.lists(refs, max_size=8, unique=True)
 OWNER = ObjectKey("default", "apps")
-OURS = kustomization(OWNER)
+OURS = make_kustomization_ownership(OWNER)
 LABEL = "kustomize.toolkit.fluxcd.io"
 plan_sync = functools.partial(plans.plan_sync, ownership=OURS)
-takeover_patch = functools.partial(takeovers.takeover_patch, ownership=OURS)
+takeover_patch = functools.partial(takeovers.make_takeover_patch, ownership=OURS)
 
 
 def manifest(ref: ObjectRef, **annotations: str) -> Manifest:
@@ -54,11 +54,11 @@ def test_an_inventory_id_names_its_object(ref: ObjectRef) -> None:
 def test_a_union_forgets_nothing_and_a_difference_is_what_the_union_adds(
     old: list[ObjectRef], new: list[ObjectRef]
 ) -> None:
-    union, gone = inventory.union(new, old), inventory.difference(old, new)
+    union, gone = inventory.merge(new, old), inventory.subtract(old, new)
 
     assert {ref.identity for ref in union} == {ref.identity for ref in [*old, *new]}
-    assert union == (*inventory.union(new, ()), *gone)
-    assert not inventory.difference(new, union)
+    assert union == (*inventory.merge(new, ()), *gone)
+    assert not inventory.subtract(new, union)
 
 
 def test_a_name_with_two_underscores_is_not_another_object_when_it_is_read_again() -> None:
@@ -73,25 +73,25 @@ def test_a_name_with_two_underscores_is_not_another_object_when_it_is_read_again
 
 @given(inventories)
 def test_stages_partition_and_keep_the_order(wanted: list[ObjectRef]) -> None:
-    staged = stages.staged(wanted)
+    staged = stages.plan_stages(wanted)
     flat = [ref for stage in staged for ref in stage]
 
     assert sorted(flat) == sorted(wanted)
     assert all(staged)
-    numbers = [[stages.stage_of(ref.kind) for ref in stage] for stage in staged]
+    numbers = [[stages.get_stage_number(ref.kind) for ref in stage] for stage in staged]
     assert all(len(set(of_stage)) == 1 for of_stage in numbers)
     assert [of_stage[0] for of_stage in numbers] == sorted({number for of_stage in numbers for number in of_stage})
-    assert all(list(stage) == sorted(stage, key=stages.sort_key) for stage in staged)
+    assert all(list(stage) == sorted(stage, key=stages.rank_object) for stage in staged)
 
 
 @given(inventories)
 def test_pruning_goes_the_other_way_round(gone: list[ObjectRef]) -> None:
-    assert stages.prune_order(gone) == tuple(reversed(stages.in_order(gone)))
+    assert stages.sort_for_pruning(gone) == tuple(reversed(stages.sort_for_applying(gone)))
 
 
 @given(inventories)
 def test_objects_that_others_need_are_deleted_last_and_definitions_last_of_all(gone: list[ObjectRef]) -> None:
-    parts = stages.prune_stages(gone)
+    parts = stages.plan_prune_stages(gone)
     flat = [ref for part in parts for ref in part]
     place = {ref: number for number, part in enumerate(parts) for ref in part}
 
@@ -99,7 +99,7 @@ def test_objects_that_others_need_are_deleted_last_and_definitions_last_of_all(g
     assert all(parts)
     for one in gone:
         for other in gone:
-            if stages.stage_of(one.kind) > stages.stage_of(other.kind):
+            if stages.get_stage_number(one.kind) > stages.get_stage_number(other.kind):
                 assert place[one] < place[other]
             if other.kind.kind == "CustomResourceDefinition" != one.kind.kind:
                 assert place[one] < place[other]
@@ -111,7 +111,7 @@ def test_a_plan_applies_what_is_wanted_and_prunes_what_was_ours(old: list[Object
 
     assert {action.ref for action in plan.actions} == set(new)
     assert all(action.manifest == manifest(action.ref) for action in plan.actions)
-    assert set(plan.prune) == set(inventory.difference(old, new))
+    assert set(plan.prune) == set(inventory.subtract(old, new))
     assert set(plan.inventory) == set(new)
     tracked = {ref.identity for ref in plan.tracked}
     assert tracked == {ref.identity for ref in [*old, *new]}
@@ -148,7 +148,7 @@ def test_nothing_wanted_and_something_known_is_refused_whatever_the_limit(
 def test_an_empty_build_is_fine_where_nothing_is_deleted_or_a_person_said_so(known: list[ObjectRef]) -> None:
     assert plan_sync([], (), prune=True).prune == ()
     assert plan_sync([], known, prune=False).prune == ()
-    assert set(plan_sync([], known, prune=True, confirmed=True).prune) == set(inventory.union(known, ()))
+    assert set(plan_sync([], known, prune=True, confirmed=True).prune) == set(inventory.merge(known, ()))
 
 
 @given(st.integers(1, 40), st.data())
@@ -262,15 +262,15 @@ def test_a_confirmation_is_for_one_revision() -> None:
     commit, other = "a" * 40, "b" * 40
     revision = f"main@sha1:{commit}"
 
-    assert confirmations(revision, {f"main@sha1:{other}"}, 7) == (revision, commit, f"sha1:{commit}")
-    assert confirmations(revision, (), 7) == (revision, commit, f"sha1:{commit}")
+    assert list_confirmations(revision, {f"main@sha1:{other}"}, 7) == (revision, commit, f"sha1:{commit}")
+    assert list_confirmations(revision, (), 7) == (revision, commit, f"sha1:{commit}")
 
 
 def test_at_a_revision_that_was_applied_a_generation_of_the_spec_is_confirmed() -> None:
     commit = "a" * 40
     revision = f"main@sha1:{commit}"
 
-    assert confirmations(revision, {revision}, 7) == (f"{revision}#7", f"{commit}#7", f"sha1:{commit}#7")
+    assert list_confirmations(revision, {revision}, 7) == (f"{revision}#7", f"{commit}#7", f"sha1:{commit}#7")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_at_a_revision_that_was_applied_a_generation_of_the_spec_is_confirmed() 
     ],
 )
 def test_a_revision_of_any_source_is_confirmed_by_itself_or_its_whole_checksum(revision: str, names: set[str]) -> None:
-    assert set(confirmations(revision, (), 7)) == names
+    assert set(list_confirmations(revision, (), 7)) == names
 
 
 @given(refs, st.sampled_from(["disabled", "Disabled", "DISABLED"]))
@@ -298,14 +298,14 @@ def test_an_object_that_is_not_to_be_reconciled_stays_in_the_inventory(ref: Obje
 
 
 def test_only_what_carries_our_labels_may_be_pruned() -> None:
-    live = OURS.with_mark(manifest(ObjectRef(KINDS[0], OWNER)))
+    live = OURS.add_mark(manifest(ObjectRef(KINDS[0], OWNER)))
 
     assert OURS.may_prune(live)
-    assert not kustomization(ObjectKey("default", "other")).may_prune(live)
-    assert not kustomization(ObjectKey("other", "apps")).may_prune(live)
+    assert not make_kustomization_ownership(ObjectKey("default", "other")).may_prune(live)
+    assert not make_kustomization_ownership(ObjectKey("other", "apps")).may_prune(live)
     for key, value in (("prune", "disabled"), ("reconcile", "Disabled"), ("ssa", "ignore")):
-        assert not OURS.may_prune(with_metadata(live, {}, {f"{LABEL}/{key}": value}))
-        assert not OURS.may_prune(with_metadata(live, {f"{LABEL}/{key}": value}, {}))
+        assert not OURS.may_prune(add_metadata(live, {}, {f"{LABEL}/{key}": value}))
+        assert not OURS.may_prune(add_metadata(live, {f"{LABEL}/{key}": value}, {}))
 
 
 def entry(manager: str, operation: str, **fields: Any) -> dict[str, Any]:

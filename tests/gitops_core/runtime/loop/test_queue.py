@@ -234,7 +234,7 @@ def _of_letter(key: str) -> str:
 
 
 @in_virtual_time
-async def test_one_namespace_never_has_all_the_workers_however_long_it_keeps_them() -> None:
+async def test_a_namespace_never_has_all_the_workers_however_long_it_keeps_them() -> None:
     queue: WorkQueue[str] = WorkQueue(Timers(VirtualClock()), 64, _of_letter)
     for owner, number in (("a", 100), ("b", 100), ("c", 1)):
         for key in range(number):

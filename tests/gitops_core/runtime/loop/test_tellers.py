@@ -143,7 +143,7 @@ async def test_an_object_without_a_status_subresource_is_told_of_and_does_not_wa
 
 
 @in_virtual_time
-async def test_it_is_looked_at_again_after_its_interval_though_each_status_says_when_it_was_written() -> None:
+async def test_an_object_whose_every_status_has_a_new_time_is_looked_at_once_an_interval() -> None:
     world, looks = World(), Looks(after=10.0)
     await world.install(Rollout)
     await world.put(Rollout, "a", size=3)

@@ -40,7 +40,7 @@ async def test_a_failure_is_everybodys_and_is_not_kept() -> None:
     assert await flights.join("a", ask) == 7
 
 
-async def test_one_who_gives_up_disturbs_no_other_and_the_last_one_ends_it() -> None:
+async def test_a_caller_that_gives_up_disturbs_no_other_and_the_last_one_ends_the_flight() -> None:
     flights: Flights[int] = Flights()
     ended = []
     go_on = asyncio.Event()

@@ -210,7 +210,7 @@ async def test_a_turn_that_came_while_its_command_was_cancelled_goes_to_the_next
 
 
 @in_virtual_time
-async def test_one_that_leaves_can_make_room_for_two_and_who_asks_is_counted_right() -> None:
+async def test_a_request_that_ends_can_make_room_for_two_and_those_in_line_are_counted_right() -> None:
     line = Line("git.example", 7, 10.0)
     leaving = {owner: asyncio.Event() for owner in "ab"}
 

@@ -55,7 +55,7 @@ async def test_the_value_not_asked_for_the_longest_goes_first() -> None:
     assert asked == ["a", "b", "c", "b"]
 
 
-async def test_one_heavy_answer_makes_room_by_as_many_as_it_takes() -> None:
+async def test_a_heavy_answer_displaces_as_many_as_it_takes() -> None:
     remembered, asked = Remembered[str, str](10, len), list[str]()
 
     for key in ("aaa", "bbb", "ccc", "heavy..", "ccc", "aaa"):

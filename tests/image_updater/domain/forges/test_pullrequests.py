@@ -85,7 +85,7 @@ def pull(body: str, *, number: int = 1, state: str = "open", base: str = "main",
 # what it says
 
 
-def test_it_says_what_changes_and_why() -> None:
+def test_a_proposal_says_what_changes_and_why() -> None:
     new = {**SOURCE, LABEL + "revision": "1f2e3d4", LABEL + "version": "1.2.0"}
     old = {**SOURCE, LABEL + "revision": "0a1b2c3"}
 
@@ -247,7 +247,7 @@ WANTED = write_proposal(PLAN, [bump()])
 LIVE = pull(WANTED.body, title=WANTED.title)
 
 
-def test_one_is_opened_when_there_is_none() -> None:
+def test_a_pull_request_is_opened_when_none_is_open() -> None:
     assert plan_pull_request([], WANTED) == Open(WANTED)
     assert plan_pull_request([LIVE._replace(state="merged")], WANTED) == Open(WANTED)
     assert plan_pull_request([LIVE._replace(state="closed")], WANTED) == Open(WANTED)

@@ -98,7 +98,7 @@ def test_a_failure_soon_after_it_was_healthy_is_blamed_on_the_bump() -> None:
     assert [entry.previous_tag for entry in seen.taken_back] == ["1.0.0"]
 
 
-def test_one_failing_workload_of_two_is_enough() -> None:
+def test_a_tag_is_taken_back_when_one_of_two_workloads_fails() -> None:
     applied = [running("1.1.0", "Healthy"), running("1.1.0", "Failed", "worker")]
 
     assert look(proven(), "1.1.0", applied, 1).taken_back

@@ -124,7 +124,7 @@ def test_the_memory_of_listings_is_bounded() -> None:
     assert [key for (key, _), _ in kept._kept.items()] == [f"r{number}" for number in range(8, 12)]
 
 
-def test_one_new_tag_of_very_many_costs_little() -> None:
+def test_a_new_tag_in_a_very_long_list_costs_little() -> None:
     """A hundred policies on one long list: each decides anew in a few milliseconds, however long the list is."""
     tags = [f"{n // 2500}.{n // 50 % 50}.{n % 50}" for n in range(50_000)]
     kept, wanted = Listings(), [SemVerPolicy(f"<={n}.0.0") for n in range(1, 20)]

@@ -42,7 +42,7 @@ def test_two_that_write_the_same_key_are_rivals(mine: ExternalSecret, theirs: Ex
     assert rivals(mine, [mine, theirs]) == ((theirs.metadata.name,) if fight else ())
 
 
-def test_one_that_is_being_deleted_writes_nothing_any_more() -> None:
+def test_an_external_secret_that_is_being_deleted_is_no_rival() -> None:
     leaving = one("b", "Orphan")
     metadata = msgspec.structs.replace(leaving.metadata, deletion_timestamp=datetime(2026, 1, 1, tzinfo=UTC))
 
