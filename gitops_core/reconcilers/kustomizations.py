@@ -26,9 +26,9 @@ from gitops_core.domain.sync import contests, dependencies, inventory, stages
 from gitops_core.domain.sync.durations import get_retry_interval, get_timeout, write_duration
 from gitops_core.domain.sync.history import list_applied_revisions
 from gitops_core.domain.sync.imprints import Imprint
-from gitops_core.domain.sync.normalization import normalized
-from gitops_core.domain.sync.owners import find_account, kustomization
-from gitops_core.domain.sync.ownership import with_metadata
+from gitops_core.domain.sync.normalization import normalize
+from gitops_core.domain.sync.owners import find_account, make_kustomization_ownership
+from gitops_core.domain.sync.ownership import add_metadata
 from gitops_core.domain.sync.plan import SyncPlan, plan_sync
 from gitops_core.domain.sync.predictions import CHANGES, Applied
 from gitops_core.domain.sync.progress import (
@@ -82,7 +82,7 @@ class KustomizationReconciler:
     async def reconcile(self, wanted: Kustomization) -> Outcome:
         refuse_unsupported(wanted, HARMLESS, {NAMED_BY: self.folders.kinds})
         source, artifact = await self._source(wanted)
-        limit = asyncio.timeout(timeout_of(wanted.spec))
+        limit = asyncio.timeout(get_timeout(wanted.spec))
         async with self._open(wanted) as applier:
             attempt = Attempt(wanted, artifact.revision, applier, self.platform.clock, self.platform.events)
             try:
@@ -189,7 +189,7 @@ class KustomizationReconciler:
         """Yield what applies with the rights of the Kustomization's service account, if it has one, else with ours."""
         account = find_account(wanted, self.platform.policy.default_service_account)
         async with self.platform.clusters.open(None, account) as target:
-            yield Applier(target.cluster, self.platform.clock, kustomization(wanted.key))
+            yield Applier(target.cluster, self.platform.clock, make_kustomization_ownership(wanted.key))
 
     async def _begin(self, attempt: Attempt, plan: SyncPlan, identity: Identity) -> Progress:
         """See what would become of everything, and store the inventory: nothing else is written yet."""
@@ -353,7 +353,7 @@ class KustomizationReconciler:
             self.platform.events.emit(wanted, "Warning", "PruneFailed", text, _about(wanted))
             return  # its namespace may be going: whoever waited for the account would keep that from it
         async with self._open(wanted) as applier:
-            await self._delete_all(wanted, stages.prune_order(refs), applier)
+            await self._delete_all(wanted, stages.sort_for_pruning(refs), applier)
 
     async def _delete_all(self, wanted: Kustomization, order: Sequence[ObjectRef], applier: Applier) -> None:
         pruned, metadata = await applier.prune(order), _about(wanted)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from gitops_core.api.receiver import Receiver
-from gitops_core.domain.sources.hooks import find_named, webhook_path
+from gitops_core.domain.sources.hooks import find_named, make_webhook_path
 from gitops_core.errors import TransientError
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, seconds
 from gitops_core.ports import Cluster

@@ -21,7 +21,7 @@ from typing import Any
 
 from gitops_core.api import Receiver
 from gitops_core.api.receiver import ReceiverResource
-from gitops_core.domain.sources.hooks import HookRefused, check, find_named, webhook_path
+from gitops_core.domain.sources.hooks import HookRefused, check, find_named, make_webhook_path
 from gitops_core.errors import GitOpsError, PayloadInvalid
 from gitops_core.meta import ObjectKey, ObjectRef, timestamp
 from gitops_core.ports import Clock, Cluster, Compute, PartialObject, Pushes, Query

@@ -44,7 +44,7 @@ def find_named(receiver: Receiver, resource: ReceiverResource) -> ObjectRef:
     return ObjectRef(kind, ObjectKey(resource.namespace or receiver.metadata.namespace, resource.name))
 
 
-def webhook_path(token: Sensitive, key: ObjectKey) -> str:
+def make_webhook_path(token: Sensitive, key: ObjectKey) -> str:
     """Return the path that a Receiver is called at.
 
     >>> make_webhook_path(Sensitive("secret"), ObjectKey("ns", "hook"))[:24]
