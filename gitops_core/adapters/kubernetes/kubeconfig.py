@@ -28,7 +28,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import yaml
 
-from gitops_core.adapters.http import proxy_for
+from gitops_core.adapters.http import find_proxy
 from gitops_core.domain.render.expansion import check_expansion
 from gitops_core.domain.render.manifests import Malformed
 from gitops_core.errors import ClusterError, ClusterUnavailable
@@ -240,7 +240,7 @@ def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -
         server=server,
         login=TokenFileLogin(folder / "token"),
         ca=(folder / "ca.crt").read_bytes() if (folder / "ca.crt").exists() else None,
-        proxy=proxy_for(server, environment),
+        proxy=find_proxy(server, environment),
         namespace=namespace.read_text(errors="replace").strip() if namespace.exists() else "default",
     )
 
@@ -357,7 +357,7 @@ def _make_endpoint(config: _Config, context: str | None, environment: Mapping[st
     server = cluster.text("server").rstrip("/")
     if not _is_web_address(server):
         raise ConfigurationError(f"the server of cluster {cluster.name!r} is not an http or https URL")
-    proxy = cluster.text("proxy-url") or proxy_for(server, environment)
+    proxy = cluster.text("proxy-url") or find_proxy(server, environment)
     if proxy and not _is_web_address(proxy):
         raise ConfigurationError(f"the proxy of cluster {cluster.name!r} is not an http or https URL")
     return Endpoint(

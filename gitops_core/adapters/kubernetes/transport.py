@@ -27,7 +27,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from gitops_core.adapters.http import BodyTooLarge, open_session, read_body, retry_after, show_certificate
+from gitops_core.adapters.http import BodyTooLarge, open_session, parse_retry_after, read_body, show_certificate
 from gitops_core.adapters.kubernetes.answers import make_error, read_refusal
 from gitops_core.adapters.kubernetes.credentials import Identity, credentials_for
 from gitops_core.adapters.kubernetes.kubeconfig import ClientCertificate, ConfigurationError, Endpoint
@@ -178,7 +178,7 @@ class Transport:
 
     def refuse(self, answer: Answer, request: Request) -> NoReturn:
         """Raise the error that an answer other than a success stands for."""
-        delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
+        delay = parse_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
         raise make_error(answer.code, read_refusal(answer.code, answer.body), request.about, delay)
 
     @asynccontextmanager
@@ -255,7 +255,7 @@ def _now() -> float:
 def _pause(method: str, answer: Answer) -> float | None:
     """Return the seconds until the same request may be sent again; None when its answer stands."""
     turned_away = answer.code in (429, 503) or (answer.code >= 500 and method == "GET")
-    delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)) if turned_away else None
+    delay = parse_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)) if turned_away else None
     return None if delay is None else max(delay, SHORTEST_PAUSE)
 
 

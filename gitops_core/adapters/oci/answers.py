@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gitops_core.adapters.http import retry_after
+from gitops_core.adapters.http import parse_retry_after
 from gitops_core.adapters.oci.challenges import Challenge, parse_challenges
 from gitops_core.errors import ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
 from gitops_core.gotemplate.printing import text_of
@@ -73,7 +73,7 @@ def failure(answer: Answer, access: RegistryAccess) -> RegistryError:
             return RepositoryUnknown(message)
         case status if status in _NO_REFERRERS and "/referrers/" in answer.url:
             return RepositoryUnknown(message)
-    delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
+    delay = parse_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
     return RegistryUnavailable(message, retry_after=delay)
 
 

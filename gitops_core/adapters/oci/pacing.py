@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from gitops_core.adapters.http import retry_after
+from gitops_core.adapters.http import parse_retry_after
 from gitops_core.errors import RegistryUnavailable
 
 SLOWEST = 0.5
@@ -73,7 +73,7 @@ class Pace:
             self._rate = max(self._rate / 2, SLOWEST)
             self._tokens = min(self._tokens, self._rate)
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            delay = retry_after(headers.get("Retry-After"), datetime.now(UTC))
+            delay = parse_retry_after(headers.get("Retry-After"), datetime.now(UTC))
             if delay:
                 self._be_silent(delay, f"it answered {status} and named a time to wait")
         remaining, reset = _number(headers, "RateLimit-Remaining"), _number(headers, "RateLimit-Reset")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from gitops_core.adapters.http import BodyTooLarge, proxy_for, read_body
+from gitops_core.adapters.http import BodyTooLarge, find_proxy, read_body
 from gitops_core.adapters.oci.answers import Answer, explain_connection, failure
 from gitops_core.adapters.oci.challenges import Challenge, belongs
 from gitops_core.adapters.oci.pacing import Paces
@@ -238,7 +238,7 @@ class Transport:
     def _proxy(self, url: str, access: RegistryAccess) -> str | None:
         if access.proxy is not None:
             return access.proxy.text()
-        proxy = proxy_for(url, self._environment) if self._environment else None
+        proxy = find_proxy(url, self._environment) if self._environment else None
         if proxy is None:
             return None
         scheme, separator, _ = proxy.partition("://")
