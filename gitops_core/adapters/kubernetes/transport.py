@@ -29,7 +29,7 @@ from yarl import URL
 
 from gitops_core.adapters.http import BodyTooLarge, open_session, parse_retry_after, read_body, show_certificate
 from gitops_core.adapters.kubernetes.answers import make_error, read_refusal
-from gitops_core.adapters.kubernetes.credentials import Identity, credentials_for
+from gitops_core.adapters.kubernetes.credentials import Identity, make_credentials
 from gitops_core.adapters.kubernetes.kubeconfig import ClientCertificate, ConfigurationError, Endpoint
 from gitops_core.errors import ClusterUnavailable
 from gitops_core.meta import ObjectRef
@@ -88,7 +88,7 @@ class Transport:
         self._base = self.name + parts.path
         self._endpoint, self._agent, self._seconds = endpoint, agent, seconds
         self._patience = aiohttp.ClientTimeout(total=seconds, sock_connect=10.0)
-        self._credentials = credentials_for(endpoint.login)
+        self._credentials = make_credentials(endpoint.login)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._session: aiohttp.ClientSession | None = None
         self._contexts: dict[ClientCertificate | None, ssl.SSLContext] = {}
@@ -130,7 +130,7 @@ class Transport:
 
     async def _attempt(self, request: Request) -> Answer:
         async with self._slots:
-            identity = await self._credentials.identity()
+            identity = await self._credentials.get_identity()
             answer = await self._send_once(request, identity)
             if answer.code == 401 and (fresh := await self._credentials.renew(identity)):
                 answer = await self._send_once(request, fresh)
@@ -143,7 +143,7 @@ class Transport:
         Raises what `send` raises, also while the body is read.
         """
         patience = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=idle)
-        identity = await self._credentials.identity()
+        identity = await self._credentials.get_identity()
         async with self._open(request, identity, patience) as response:
             if response.status < 300:
                 with _drop(response):
@@ -270,8 +270,8 @@ def _drop(response: aiohttp.ClientResponse) -> Iterator[None]:
             connection.transport.abort()
 
 
-async def until_cut(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Yield the chunks of a stream until it ends, or until a lost connection ends it: a watch goes on elsewhere."""
+async def read_until_cut(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Read the chunks of a stream until it ends, or until a lost connection ends it: a watch goes on elsewhere."""
     try:
         async for chunk in response.content.iter_any():
             yield chunk

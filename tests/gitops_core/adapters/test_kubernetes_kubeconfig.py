@@ -24,7 +24,7 @@ from gitops_core.adapters.kubernetes.kubeconfig import (
     Endpoint,
     StaticLogin,
     find_endpoint,
-    in_cluster,
+    find_own_endpoint,
     read_tenants_endpoint,
 )
 from gitops_core.errors import ClusterUnavailable, Forbidden
@@ -136,7 +136,7 @@ def test_a_namespace_file_that_is_no_text_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "namespace").write_bytes(b"shop\xff")
     environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
-    assert in_cluster(environment, tmp_path).namespace == "shop\ufffd"
+    assert find_own_endpoint(environment, tmp_path).namespace == "shop\ufffd"
 
 
 async def test_a_pod_is_its_service_account(control_plane: ControlPlane, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ async def test_a_pod_is_its_service_account(control_plane: ControlPlane, tmp_pat
     port = control_plane.url.rpartition(":")[2]
     environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": port}
 
-    endpoint = in_cluster(environment, tmp_path)
+    endpoint = find_own_endpoint(environment, tmp_path)
 
     assert endpoint.namespace == namespace
     assert await _name(KubernetesCluster(endpoint)) == f"system:serviceaccount:{namespace}:app"
