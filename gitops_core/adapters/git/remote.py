@@ -40,7 +40,7 @@ from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.adapters.git.trees import MirrorTrees
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, no_commit
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, is_never_ours
 from gitops_core.recent import Recent
 
 ANONYMOUS = GitAccess()
@@ -81,16 +81,16 @@ class GitMirrors:
         self._chores: set[asyncio.Task[None]] = set()
         self._resting: dict[Mirror, asyncio.Task[None]] = {}  # chores that wait for a quiet moment
 
-    def remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
+    def get_remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
         address = parse_address(url, allow_file=self._allow_file)
         identity = identify(address, access, self._state / "askpass", plain_http=self._plain_http)
         mirror = self._mirror(address.url)
         return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._run_later)
 
-    def trees(self, name: str) -> MirrorTrees:
+    def get_trees(self, name: str) -> MirrorTrees:
         return MirrorTrees(self._mirror(f"trees:{name}"), self._run_later)  # no URL begins like this
 
-    async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
+    async def load_signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         return _Threaded(await asyncio.to_thread(load_signer, kind, values, about))
 
     def _mirror(self, url: str) -> Mirror:
@@ -204,7 +204,7 @@ class MirrorRemote:
             raise RefNotFound(f"{self.url} is empty: it has no branch yet", reason="EmptyGitRepository")
         return self._pick(found, branch, name, "branch")
 
-    async def tree(self, revision: Revision, path: str = "") -> Tree:
+    async def fetch_tree(self, revision: Revision, path: str = "") -> Tree:
         return await self.mirror.run_healing(lambda: self._fetch_tree(revision, path))
 
     async def search(self, revision: Revision, text: str, path: str = "") -> tuple[str, ...]:
@@ -226,7 +226,7 @@ class MirrorRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
-        ours: Callable[[CommitInfo], bool] = no_commit,
+        ours: Callable[[CommitInfo], bool] = is_never_ours,
     ) -> Revision:
         ref = write_full_ref(branch, "heads")
         target, written = get_target(refspec, branch), write_push_options(options)

@@ -24,7 +24,7 @@ class MirrorTrees:
     async def add(self, files: Mapping[str, bytes]) -> str:
         return await self.mirror.run_healing(lambda: self._add(files))
 
-    async def tree(self, oid: str, path: str = "") -> Tree:
+    async def get_tree(self, oid: str, path: str = "") -> Tree:
         return await self.mirror.run_healing(lambda: self._get_tree(oid, path))
 
     async def _add(self, files: Mapping[str, bytes]) -> str:

@@ -107,19 +107,19 @@ class KubernetesCluster:
         other._identity = tuple(values)
         return other
 
-    def apart(self) -> KubernetesCluster:
+    def connect_apart(self) -> KubernetesCluster:
         other = copy.copy(self)  # closed with this one
-        other._transport = self._transport.apart()
+        other._transport = self._transport.connect_apart()
         other._transports.append(other._transport)
         other._discovery = Discovery(other._transport)
         return other
 
     # Reading
 
-    async def resource(self, kind: Kind) -> ApiResource:
+    async def find_api_resource(self, kind: Kind) -> ApiResource:
         return await self._discovery.find(kind)
 
-    async def resources(self) -> Sequence[ApiResource]:
+    async def list_api_resources(self) -> Sequence[ApiResource]:
         return await self._discovery.find_all()
 
     async def get(self, ref: ObjectRef) -> Manifest | None:

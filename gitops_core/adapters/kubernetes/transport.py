@@ -96,8 +96,8 @@ class Transport:
         encoding = "gzip" if endpoint.compress and not local else "identity"
         self._always = {"Accept": "application/json", "Accept-Encoding": encoding, "User-Agent": agent}
 
-    def apart(self) -> Transport:
-        """Return the same server with connections, credentials and places of its own."""
+    def connect_apart(self) -> Transport:
+        """Connect to the same server with connections, credentials and places of its own."""
         return Transport(self._endpoint, self._agent, self._seconds)
 
     async def send(self, request: Request) -> bytes:

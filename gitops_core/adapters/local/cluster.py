@@ -102,13 +102,13 @@ class LocalCluster:
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         return self
 
-    def apart(self) -> Cluster:
+    def connect_apart(self) -> Cluster:
         return self
 
-    async def resource(self, kind: Kind) -> ApiResource:
+    async def find_api_resource(self, kind: Kind) -> ApiResource:
         return self._objects.find_resource(kind)
 
-    async def resources(self) -> Sequence[ApiResource]:
+    async def list_api_resources(self) -> Sequence[ApiResource]:
         return tuple(self._objects.list_resources())
 
     # reading

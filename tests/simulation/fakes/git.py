@@ -34,7 +34,7 @@ from gitops_core.adapters.git.remote import get_target, write_push_options
 from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError, TreeLost
 from gitops_core.meta import FixedTree, Revision, Sensitive, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature, Signer, no_commit
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature, Signer, is_never_ours
 
 T = TypeVar("T")
 Fault = Callable[[str, str], Awaitable[None]]
@@ -164,16 +164,16 @@ class FakeGit:
         self.kept: dict[str, FakeTrees] = {}
         self.fault = fault
 
-    def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
+    def get_remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
         address = parse_address(url, allow_file=True)
         if access not in self.accesses:
             self.accesses.append(access)
         return FakeRemote(self, address.url)
 
-    def trees(self, name: str) -> FakeTrees:
+    def get_trees(self, name: str) -> FakeTrees:
         return self.kept.setdefault(name, FakeTrees(name))
 
-    async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
+    async def load_signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         return FakeSigner(load_signer(kind, values, about))
 
 
@@ -189,7 +189,7 @@ class FakeTrees:
         self.roots[root] = dict(files)
         return root
 
-    async def tree(self, oid: str, path: str = "") -> Tree:
+    async def get_tree(self, oid: str, path: str = "") -> Tree:
         if oid not in self.roots:
             raise TreeLost(f"the files {oid} of {self.name} are not kept any more")
         inside = clean_folder_path(path)
@@ -225,7 +225,7 @@ class FakeRemote:
     async def resolve(self, ref: GitRef) -> Revision:
         return await self._deed("resolve", lambda: self._resolve(ref))
 
-    async def tree(self, revision: Revision, path: str = "") -> Tree:
+    async def fetch_tree(self, revision: Revision, path: str = "") -> Tree:
         return await self._deed("tree", lambda: self._tree(revision, path))
 
     async def search(self, revision: Revision, text: str, path: str = "") -> tuple[str, ...]:
@@ -245,7 +245,7 @@ class FakeRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
-        ours: Callable[[CommitInfo], bool] = no_commit,
+        ours: Callable[[CommitInfo], bool] = is_never_ours,
     ) -> Revision:
         tree, objects = self._edit(commit)
         made = await make_commit(commit, tree)

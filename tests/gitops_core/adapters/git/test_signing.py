@@ -93,10 +93,10 @@ async def test_git_verifies_a_pushed_commit(tmp_path: Path) -> None:
     mirrors = GitMirrors(tmp_path / "state", allow_file=True)
     async with file_place(tmp_path) as place:
         repository = await place.repository("apps.git", {"a": b"1"})
-        signer = await mirrors.signer("ssh", {"identity": Sensitive(identity)}, "Secret key")
+        signer = await mirrors.load_signer("ssh", {"identity": Sensitive(identity)}, "Secret key")
         parent = (await repository.log())[0]
 
-        pushed = await mirrors.remote(f"{place.url}/apps.git").push(
+        pushed = await mirrors.get_remote(f"{place.url}/apps.git").push(
             replace(change(parent, {"a": b"2"}, "Grüße\n\nund mehr\n"), signer=signer), "main"
         )
 
