@@ -65,17 +65,17 @@ async def _measure(folder: Path) -> tuple[dict[str, list[float]], int]:
         url = f"{server.url}/apps.git"
         watch = _Stopwatch()
         mirrors, others = GitMirrors(folder / "ours"), GitMirrors(folder / "others")
-        ours, somebody = mirrors.remote(url), others.remote(url)
+        ours, somebody = mirrors.get_remote(url), others.get_remote(url)
         await _look(watch, ours)
         for number in range(ROUNDS):
             await _commit_elsewhere(somebody, number)
             await _bump(watch, ours, number)
         await mirrors.close()
         counted = GitMirrors(folder / "ours", program=str(counting))
-        await counted.remote(url).tree(await counted.remote(url).resolve(GitRef(branch="main")))
+        await counted.get_remote(url).fetch_tree(await counted.get_remote(url).resolve(GitRef(branch="main")))
         await _commit_elsewhere(somebody, ROUNDS)
         before = _lines(spawned)
-        await _bump(_Stopwatch(), counted.remote(url), ROUNDS)
+        await _bump(_Stopwatch(), counted.get_remote(url), ROUNDS)
         for git in (others, counted):
             await git.close()
         return watch.times, _lines(spawned) - before
@@ -98,7 +98,7 @@ def _lines(path: Path) -> int:
 async def _look(watch: _Stopwatch, remote: MirrorRemote) -> None:
     """The first use of a mirror, and everything that reads it whole."""
     revision = await watch.time("resolve, no mirror yet", remote.resolve(GitRef(branch="main")))
-    tree = await watch.time("first fetch", remote.tree(revision))
+    tree = await watch.time("first fetch", remote.fetch_tree(revision))
     await watch.time("list all files", _listing(tree))
     await watch.time("read all files", _reading(tree))
     await watch.time("first search (git grep)", remote.search(revision, MARKER))
@@ -115,7 +115,7 @@ async def _reading(tree: Tree) -> int:
 async def _bump(watch: _Stopwatch, remote: MirrorRemote, number: int) -> None:
     before = time.perf_counter()
     revision = await watch.time("resolve", remote.resolve(GitRef(branch="main")))
-    tree = await watch.time("fetch one new commit", remote.tree(revision))
+    tree = await watch.time("fetch one new commit", remote.fetch_tree(revision))
     (path,) = await watch.time("search for the marker", remote.search(revision, MARKER))
     edits = {path: tree[path].replace(b"image: web:", b"image: web:1")}
     await watch.time("commit and push", remote.push(Commit(revision.commit, edits, f"{number}", BOT, BOT), "main"))

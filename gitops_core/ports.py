@@ -143,12 +143,12 @@ class Cluster(Protocol):
     no such kind. `field_manager` is recorded in managedFields as the real API server does.
     """
 
-    async def resource(self, kind: Kind) -> ApiResource:
-        """Return how `kind` is served; looked up again, once, when it was unknown before."""
+    async def find_api_resource(self, kind: Kind) -> ApiResource:
+        """Find how `kind` is served; looked up again, once, when it was unknown before."""
         ...
 
-    async def resources(self) -> Sequence[ApiResource]:
-        """Return every kind that is served, in its preferred version, as the API server says now."""
+    async def list_api_resources(self) -> Sequence[ApiResource]:
+        """List every kind that is served, in its preferred version, as the API server says now."""
         ...
 
     async def get(self, ref: ObjectRef) -> Manifest | None:
@@ -244,8 +244,8 @@ class Cluster(Protocol):
         """
         ...
 
-    def apart(self) -> Cluster:
-        """Return the same API over connections of its own, for what must not wait behind other requests.
+    def connect_apart(self) -> Cluster:
+        """Connect to the same API with connections of its own, for what must not wait behind other requests.
 
         It lives as long as this one. The embedded cluster has no connections and returns itself.
         """
@@ -305,7 +305,7 @@ class Objects(Protocol):
         """Return every object of the kind ("" for all namespaces) as last seen, ordered by key; else as `get` does."""
         ...
 
-    def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
+    def follow(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
         """Yield what there is (`old` None), then every change, without end: to be closed. A kind may be watched for it.
 
         Who reads slowly gets for each object one change, from what was read of it last to what it is now.
@@ -455,7 +455,7 @@ class CommitInfo:
     parents: tuple[str, ...]
 
 
-def no_commit(info: CommitInfo) -> bool:
+def is_never_ours(info: CommitInfo) -> bool:
     return False
 
 
@@ -469,8 +469,8 @@ class GitRemote(Protocol):
         """Return where `ref` points now: one request, which may bring the commit along. Raises RefNotFound."""
         ...
 
-    async def tree(self, revision: Revision, path: str = "") -> Tree:
-        """Return the folder `path` of a commit; "" is the root. Fetches the commit when it is not here yet.
+    async def fetch_tree(self, revision: Revision, path: str = "") -> Tree:
+        """Return the folder `path` of a commit, fetched when it is not here yet; "" is the root.
 
         Raises:
             PathNotFound: the commit has no such folder; RefNotFound: the remote has no such commit.
@@ -495,7 +495,7 @@ class GitRemote(Protocol):
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
-        ours: Callable[[CommitInfo], bool] = no_commit,
+        ours: Callable[[CommitInfo], bool] = is_never_ours,
     ) -> Revision:
         """Make `commit`, and make it the tip of `branch`, only if the branch is where it is expected to be.
 
@@ -532,7 +532,7 @@ class Trees(Protocol):
         """
         ...
 
-    async def tree(self, oid: str, path: str = "") -> Tree:
+    async def get_tree(self, oid: str, path: str = "") -> Tree:
         """Return the folder `path` of a tree that was added; "" is all of it.
 
         Raises:
@@ -542,7 +542,7 @@ class Trees(Protocol):
 
 
 class Git(Protocol):
-    def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:
+    def get_remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:
         """Return a handle; nothing is sent yet. Raises StalledError: the URL is not one of http, https, ssh (or file).
 
         Args:
@@ -550,11 +550,11 @@ class Git(Protocol):
         """
         ...
 
-    def trees(self, name: str) -> Trees:
+    def get_trees(self, name: str) -> Trees:
         """Return what is kept under `name`, which no other name shares; nothing happens yet."""
         ...
 
-    async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
+    async def load_signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         """Load the key in a Secret's decoded values: gpg `git.asc`, `passphrase`; ssh `identity`, `password`.
 
         Args:

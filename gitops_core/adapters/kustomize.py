@@ -289,17 +289,17 @@ def _read(output: bytes, build: folders.Build) -> tuple[Manifest, ...]:
     objects = read_output(output)
     if build.token.encode() not in output:
         return objects
-    return tuple(_in_words_of_the_repository(manifest, build) for manifest in objects)
+    return tuple(_translate_all_names(manifest, build) for manifest in objects)
 
 
-def _in_words_of_the_repository(value: Any, build: folders.Build) -> Any:
+def _translate_all_names(value: Any, build: folders.Build) -> Any:
     match value:
         case str():
             return build.translate_names(value, seen_from=build.folders[0])
         case dict():
-            return {name: _in_words_of_the_repository(item, build) for name, item in value.items()}
+            return {name: _translate_all_names(item, build) for name, item in value.items()}
         case list():
-            return [_in_words_of_the_repository(item, build) for item in value]
+            return [_translate_all_names(item, build) for item in value]
         case _:
             return value
 

@@ -115,7 +115,7 @@ class Applier:
 
     async def _is_namespaced(self, kind: Kind, scopes: Mapping[tuple[str, str], bool]) -> bool:
         try:
-            return (await self.cluster.resource(kind)).namespaced
+            return (await self.cluster.find_api_resource(kind)).namespaced
         except KindUnknown:
             if (defined := scopes.get((kind.group, kind.kind))) is None:
                 raise
@@ -260,7 +260,7 @@ class Applier:
 
     async def _knows(self, kind: Kind) -> bool:
         try:
-            await self.cluster.resource(kind)
+            await self.cluster.find_api_resource(kind)
         except KindUnknown:
             return False
         return True
@@ -318,7 +318,7 @@ class Applier:
             live = await self.cluster.get(ref)
         except KindUnknown:
             if not self._served:
-                kinds = [resource.kind for resource in await self.cluster.resources()]
+                kinds = [resource.kind for resource in await self.cluster.list_api_resources()]
                 self._served.update({(kind.group, kind.kind): kind for kind in kinds})
             kind = self._served.get((ref.kind.group, ref.kind.kind))
             if kind is None or kind == ref.kind:

@@ -44,13 +44,13 @@ class GitSource:
         return source.spec.ignore
 
     async def tree(self, source: GitRepository, revision: str, path: str = "") -> Tree:
-        return await (await self.remote(source)).tree(Revision.parse(revision), path)
+        return await (await self.remote(source)).fetch_tree(Revision.parse(revision), path)
 
     async def remote(self, source: GitRepository) -> GitRemote:
         """Return the repository with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
         secret = source.spec.secret_ref.name if source.spec.secret_ref else ""
         access = await git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
-        return self.git.remote(source.spec.url, access, timeout=seconds(source.spec.timeout))
+        return self.git.get_remote(source.spec.url, access, timeout=seconds(source.spec.timeout))
 
 
 @dataclass(frozen=True)

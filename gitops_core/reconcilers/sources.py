@@ -3,7 +3,7 @@
     sourceRef.kind ──► SourceKind ──► the artifact that the source's status tells ──► a folder of its files
 
 A revision is text, which only the kind that wrote it can read: a commit's for Git, a digest's for an image, the number
-of a chart. Files that come from no commit are kept by `Git.trees`, so that a folder is a Tree wherever it is from.
+of a chart. Files that come from no commit are kept by `Git.get_trees`, so that a folder is a Tree wherever it is from.
 """
 
 from __future__ import annotations

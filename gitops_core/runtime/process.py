@@ -112,7 +112,7 @@ async def run(
         assemble: the controllers, made of the ports it is given; anew for each term, which knows nothing of the last.
             What they reconcile and watch is mirrored from then on, also while another process leads.
     """
-    leadership = Leadership(settings.lease, cluster.apart(), clock, chance) if settings.lease else None
+    leadership = Leadership(settings.lease, cluster.connect_apart(), clock, chance) if settings.lease else None
     fence = leadership or Open()
     fenced = FencedCluster(cluster, fence)
     informers = Informers(cluster, clock, chance, metrics)

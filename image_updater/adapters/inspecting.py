@@ -195,7 +195,7 @@ class RegistryReader:
         where = f"{repository}@{digest}"
         if not DIGEST.fullmatch(digest):  # an index may say anything: no tag is looked up in its place
             raise ImageUnreadable(f"{where[:200]!r} is not named by a digest")
-        return await self._read_manifest(await self._registry.manifest(repository, digest, access), where)
+        return await self._read_manifest(await self._registry.fetch_manifest(repository, digest, access), where)
 
     async def _read_manifest(self, fetched: FetchedManifest, where: str) -> _Manifest:
         """Decode a manifest beside the loop. Raises ImageUnreadable."""
@@ -208,7 +208,7 @@ class RegistryReader:
         described = manifest.config
         if described is None or described.media_type not in CONFIGS:
             return None
-        body = await self._registry.blob(repository, described.digest, access, limit=LARGEST_CONFIG)
+        body = await self._registry.fetch_blob(repository, described.digest, access, limit=LARGEST_CONFIG)
         return await self._compute.run(len(body), _decode_config, body, f"the config of {repository}@{digest}")
 
     # signatures
@@ -218,7 +218,7 @@ class RegistryReader:
     ) -> list[SignedClaim]:
         tag = f"{digest.replace(':', '-')}.sig"
         try:
-            fetched = await self._registry.manifest(repository, tag, access)
+            fetched = await self._registry.fetch_manifest(repository, tag, access)
             manifest = await self._read_manifest(fetched, f"{repository}:{tag}")
             return await self._fetch_claims(manifest, repository, access)
         except (ImageUnknown, ImageUnreadable):
@@ -242,13 +242,13 @@ class RegistryReader:
     async def _list_referrers(self, repository: Repository, digest: str, access: RegistryAccess) -> list[_Descriptor]:
         """Return the referrers of `digest`, from the registry's own list or from the tag that stands for it."""
         try:
-            fetched = await self._registry.referrers(repository, digest, access)
+            fetched = await self._registry.fetch_referrers(repository, digest, access)
             return (await self._read_manifest(fetched, f"{repository}/referrers/{digest}")).manifests or []
         except (RepositoryUnknown, ImageUnreadable):
             pass
         tag = digest.replace(":", "-")
         try:
-            fetched = await self._registry.manifest(repository, tag, access)
+            fetched = await self._registry.fetch_manifest(repository, tag, access)
             return (await self._read_manifest(fetched, f"{repository}/manifests/{tag}")).manifests or []
         except (ImageUnknown, ImageUnreadable):
             return []
@@ -260,10 +260,10 @@ class RegistryReader:
         found: list[SignedClaim] = []
         for layer in (manifest.layers or ())[-MOST_CLAIMS:]:  # the newest: cosign appends
             if layer.media_type == SIMPLE_SIGNING and layer.get_annotation(SIGNATURE) and layer.size <= LARGEST_CLAIM:
-                payload = await self._registry.blob(repository, layer.digest, access, limit=LARGEST_CLAIM)
+                payload = await self._registry.fetch_blob(repository, layer.digest, access, limit=LARGEST_CLAIM)
                 found += _make_claims(payload, layer.get_annotation(SIGNATURE))
             elif layer.media_type.startswith(BUNDLE) and layer.size <= LARGEST_BUNDLE:
-                body = await self._registry.blob(repository, layer.digest, access, limit=LARGEST_BUNDLE)
+                body = await self._registry.fetch_blob(repository, layer.digest, access, limit=LARGEST_BUNDLE)
                 found += read_bundle(body)
         return [claim for claim in found if len(claim.payload) + len(claim.signature) <= 2 * LARGEST_CLAIM]
 

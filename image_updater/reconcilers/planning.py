@@ -159,7 +159,7 @@ async def _read_files(
     folder = wish.automation.spec.update.path
     try:
         paths = await remote.search(revision, SCREEN, folder)
-        tree = await remote.tree(revision, folder)
+        tree = await remote.fetch_tree(revision, folder)
     except PathNotFound as error:
         raise UpdateFailed(str(error)) from None
     return await platform.compute.run(READING, _select_files, tree, paths, wish, edited)
@@ -234,7 +234,7 @@ async def _read_sightings(
 ) -> tuple[Sighting, ...]:
     """Return the sightings in some files at another commit; () when nobody knows them any more."""
     try:
-        tree = await remote.tree(revision, wish.automation.spec.update.path)
+        tree = await remote.fetch_tree(revision, wish.automation.spec.update.path)
     except (PathNotFound, RefNotFound):
         return ()
     return await platform.compute.run(READING, _find_sightings, tree, tuple(sorted(paths)), wish)

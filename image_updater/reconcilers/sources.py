@@ -90,7 +90,7 @@ async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Sour
     if own := wanted.metadata.annotations.get(WRITE_SECRET, ""):
         namespace, secret = wanted.metadata.namespace, own
     access = await git_access(platform.cluster, namespace, secret, spec.url)
-    remote = platform.git.remote(spec.url, access, timeout=seconds(spec.timeout))
+    remote = platform.git.get_remote(spec.url, access, timeout=seconds(spec.timeout))
     return Source(route.repository, route.git, route.ref, route.push_branch, remote, access)
 
 

@@ -166,7 +166,7 @@ class Writer:
             values = {name: Sensitive(value) for name, value in decode_data(manifest).items()}
         except ValueError:
             raise SigningFailed(f"signing key: secret '{where}' holds data that is not base64") from None
-        return await self.platform.git.signer(key.type, values, f"signing key: secret '{where}'")
+        return await self.platform.git.load_signer(key.type, values, f"signing key: secret '{where}'")
 
     async def _is_pushed(self, commit: Commit, tip: Revision, wishes: tuple[Wish, ...]) -> bool:
         """Tell whether the push branch has the very content of `commit` already.

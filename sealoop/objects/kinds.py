@@ -60,7 +60,7 @@ def parse(words: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
 async def find_asked(cluster: Cluster, words: Sequence[str]) -> list[Asked]:
     """Find what a person asks for. Raises ClickException: the cluster serves no kind of that name."""
     parsed = parse(words)
-    served = await cluster.resources()
+    served = await cluster.list_api_resources()
     return [Asked(kind, names) for word, names in parsed for kind in matches(served, word)]
 
 
@@ -106,7 +106,7 @@ async def place(cluster: Cluster, manifest: Manifest, namespace: str, *, demande
     Raises:
         KindUnknown; BadRequest for another namespace than the one demanded.
     """
-    served = await cluster.resource(Kind.of_manifest(manifest))
+    served = await cluster.find_api_resource(Kind.of_manifest(manifest))
     metadata = dict(manifest["metadata"])
     if not served.namespaced:
         return manifest

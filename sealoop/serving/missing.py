@@ -59,7 +59,7 @@ async def _is_there(cluster: Cluster, namespace: str) -> bool:
 
 async def _is_served(cluster: Cluster, kind: Kind) -> bool:
     try:
-        await cluster.resource(kind)
+        await cluster.find_api_resource(kind)
     except KindUnknown:
         return False
     return True

@@ -393,7 +393,7 @@ class VaultFactory:
         if not ca and settings.ca_provider is not None:
             ca = await certificates(cluster, opening.reach, f"{PATH}.caProvider", settings.ca_provider)
         try:
-            trust = self._authorities.trusting(ca)
+            trust = self._authorities.get_context(ca)
         except ValueError as error:
             raise StoreInvalid(f"vault {settings.server}: caBundle or caProvider: {error}") from None
         credentials = tuple(self._digests.of(value) for value in access.values)

@@ -91,7 +91,7 @@ async def test_an_unknown_kind_is_refused(cluster: Cluster, namespace: str) -> N
     with pytest.raises(KindUnknown):
         await cluster.get(named(unknown, namespace, "app"))
     with pytest.raises(KindUnknown):
-        await cluster.resource(unknown)
+        await cluster.find_api_resource(unknown)
 
 
 async def test_a_namespace_must_exist(cluster: Cluster) -> None:
@@ -587,7 +587,7 @@ async def test_cluster_wide_objects_have_no_namespace(things: Cluster) -> None:
     await things.delete(ObjectRef(WIDE, ObjectKey("", "all")))
 
     assert "namespace" not in created["metadata"]
-    assert (await things.resource(WIDE)).namespaced is False
+    assert (await things.find_api_resource(WIDE)).namespaced is False
 
 
 async def test_a_namespaced_object_needs_one(cluster: Cluster) -> None:
@@ -598,10 +598,10 @@ async def test_a_namespaced_object_needs_one(cluster: Cluster) -> None:
 
 
 async def test_kinds_say_how_they_are_served(things: Cluster) -> None:
-    config_maps, ours = await things.resource(CONFIG_MAP), await things.resource(THING)
+    config_maps, ours = await things.find_api_resource(CONFIG_MAP), await things.find_api_resource(THING)
 
     assert (config_maps.plural, config_maps.namespaced, config_maps.short_names) == ("configmaps", True, ("cm",))
     assert (ours.plural, ours.namespaced) == ("things", True)
-    served = {resource.kind for resource in await things.resources()}
+    served = {resource.kind for resource in await things.list_api_resources()}
     assert {CONFIG_MAP, SECRET, DEPLOYMENT, THING_V2, PLAIN, WIDE} <= served
     assert THING not in served

@@ -209,7 +209,7 @@ async def test_who_does_not_lead_reads_other_clusters_and_writes_to_none(
         fence.leads = False
         found = await there.cluster.get(named(CONFIG_MAP, namespace, "before"))
         for target in (there, here):
-            for cluster in (target.cluster, target.cluster.apart(), target.cluster.impersonate("admin")):
+            for cluster in (target.cluster, target.cluster.connect_apart(), target.cluster.impersonate("admin")):
                 with pytest.raises(NotLeader):
                     await cluster.apply(config_map(namespace, "after"), field_manager="tests")
 

@@ -41,10 +41,10 @@ class World:
 
     async def repository(self, name: str = "apps.git") -> tuple[BareRepository | FakeRepository, GitRemote]:
         if self.place is not None:
-            return await self.place.repository(name), self.git.remote(f"{self.place.url}/{name}", self.place.access)
+            return await self.place.repository(name), self.git.get_remote(f"{self.place.url}/{name}", self.place.access)
         assert isinstance(self.git, FakeGit)
         repository = self.git.repositories[f"https://git.example.com/{name}"] = FakeRepository()
-        return repository, self.git.remote(f"https://git.example.com/{name}")
+        return repository, self.git.get_remote(f"https://git.example.com/{name}")
 
 
 @pytest.fixture(params=["fake", "file", "http", "ssh"])
@@ -126,7 +126,7 @@ async def test_a_tree_holds_the_regular_files(world: World) -> None:
     repository, remote = await world.repository()
     commit = await repository.commit(FILES, modes=MODES)
 
-    tree = await remote.tree(Revision("main", commit))
+    tree = await remote.fetch_tree(Revision("main", commit))
 
     assert dict(tree) == {path: content for path, content in FILES.items() if path != "current"}
     assert list(tree) == ["deploy/app.yaml", "deploy/base/config.yaml", "readme.md", "run.sh"]
@@ -148,16 +148,16 @@ async def test_a_folder_is_a_tree_of_its_own(world: World) -> None:
     first = await repository.commit(FILES, modes=MODES)
     second = await repository.commit({"readme.md": b"else"})
 
-    trees = [await remote.tree(Revision("main", first), path) for path in ("deploy", "./deploy/", "/deploy")]
-    later = await remote.tree(Revision("main", second), "deploy")
-    whole = await remote.tree(Revision("main", second))
+    trees = [await remote.fetch_tree(Revision("main", first), path) for path in ("deploy", "./deploy/", "/deploy")]
+    later = await remote.fetch_tree(Revision("main", second), "deploy")
+    whole = await remote.fetch_tree(Revision("main", second))
 
     assert [list(tree) for tree in trees] == [["app.yaml", "base/config.yaml"]] * 3
     assert later.oid == trees[0].oid
     assert whole.oid != later.oid
     for path in ("nope", "readme.md", "deploy/nope", "current", "../x"):
         with pytest.raises(PathNotFound, match=r"apps\.git has no folder"):
-            await remote.tree(Revision("main", second), path)
+            await remote.fetch_tree(Revision("main", second), path)
 
 
 async def test_a_commit_that_is_nowhere_is_not_found(world: World) -> None:
@@ -165,7 +165,7 @@ async def test_a_commit_that_is_nowhere_is_not_found(world: World) -> None:
     await repository.commit({"a": b"1"})
 
     with pytest.raises(RefNotFound):
-        await remote.tree(Revision("main", NOWHERE))
+        await remote.fetch_tree(Revision("main", NOWHERE))
     with pytest.raises(RefNotFound):
         await remote.describe(Revision("", NOWHERE))
 
@@ -221,7 +221,9 @@ async def test_a_push_changes_what_was_edited_and_nothing_else(world: World) -> 
     said = await remote.describe(pushed)
     assert said.message == "Change it"
     assert said.author == BOT
-    assert dict(await remote.tree(pushed)) == {path: body for path, (mode, body) in files.items() if mode != "120000"}
+    assert dict(await remote.fetch_tree(pushed)) == {
+        path: body for path, (mode, body) in files.items() if mode != "120000"
+    }
 
 
 async def test_the_ids_are_those_of_git(world: World) -> None:
@@ -364,7 +366,7 @@ async def test_a_signature_is_of_the_commit_without_it(world: World) -> None:
     parent = await repository.commit(FILES)
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    signer = await world.git.signer("ssh", {"identity": Sensitive(pem)}, "Secret key")
+    signer = await world.git.load_signer("ssh", {"identity": Sensitive(pem)}, "Secret key")
 
     pushed = await remote.push(replace(change(parent, {"run.sh": b"1"}), signer=signer), "main")
 
@@ -424,7 +426,7 @@ async def test_ten_writers_lose_nothing_and_double_nothing(world: World) -> None
     async def add_line(number: int) -> None:
         while True:
             tip = await remote.resolve(GitRef(branch="main"))
-            lines = (await remote.tree(tip))["lines"] + f"{number}\n".encode()
+            lines = (await remote.fetch_tree(tip))["lines"] + f"{number}\n".encode()
             try:
                 await remote.push(change(tip.commit, {"lines": lines, f"by/{number}": b""}, f"Line {number}"), "main")
             except PushConflict:
@@ -447,10 +449,10 @@ async def test_two_repositories_do_not_mix(world: World) -> None:
     two, two_remote = await world.repository("two.git")
     first, second = await one.commit({"a": b"1"}), await two.commit({"b": b"2"})
 
-    assert list(await one_remote.tree(Revision("main", first))) == ["a"]
-    assert list(await two_remote.tree(Revision("main", second))) == ["b"]
+    assert list(await one_remote.fetch_tree(Revision("main", first))) == ["a"]
+    assert list(await two_remote.fetch_tree(Revision("main", second))) == ["b"]
     with pytest.raises(RefNotFound):
-        await one_remote.tree(Revision("main", second))
+        await one_remote.fetch_tree(Revision("main", second))
 
 
 async def test_a_thousand_files_are_one_commit(world: World) -> None:
@@ -460,6 +462,6 @@ async def test_a_thousand_files_are_one_commit(world: World) -> None:
 
     pushed = await remote.push(change(parent, edits), "main")
 
-    tree = await remote.tree(pushed, "many")
+    tree = await remote.fetch_tree(pushed, "many")
     assert dict(tree) == {path.removeprefix("many/"): body for path, body in edits.items()}
     assert len(await repository.log()) == 2

@@ -52,7 +52,7 @@ async def test_a_new_tag_becomes_a_commit_like_the_originals() -> None:
     world = World()
     async with world.running():
         manifest = await begun(world)
-        remote = world.git.remote(URL)
+        remote = world.git.get_remote(URL)
         info = await remote.describe(await remote.resolve(GitRef(branch="main")))
         events = await world.events("ImageUpdateAutomation")
         head, log = await world.head(), list(await world.repository.log())
@@ -303,7 +303,7 @@ def test_the_message_template_sees_the_changes() -> None:
                 before="1.1.0",
                 commit={"messageTemplate": template, "messageTemplateValues": {"team": "blue"}},
             )
-            remote = world.git.remote(URL)
+            remote = world.git.get_remote(URL)
             return (await remote.describe(await remote.resolve(GitRef(branch="main")))).message
 
     change = f"{IMAGE}:1.0.0 -> {IMAGE}:1.1.0 by default:app"

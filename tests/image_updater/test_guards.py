@@ -119,7 +119,7 @@ def test_a_tag_that_fails_is_taken_back_and_the_next_one_goes_out() -> None:
         await world.request_scan("app")
         await until_deployed(world, "1.1.0-bad")
         await until_deployed(world, "1.0.0")
-        remote = world.git.remote(URL)
+        remote = world.git.get_remote(URL)
         message = (await remote.describe(await remote.resolve(GitRef(branch="main")))).message
         await world.until(UpdateGuard, "app", proven("1.0.0"))
         policy = await world.get(ImagePolicy, "app")

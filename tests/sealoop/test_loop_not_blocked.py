@@ -59,8 +59,8 @@ class LocalMirrors(GitMirrors):
 
     place = ""
 
-    def remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
-        return super().remote(self.place, timeout=timeout)
+    def get_remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
+        return super().get_remote(self.place, timeout=timeout)
 
 
 class Apart:

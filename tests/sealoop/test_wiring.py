@@ -83,7 +83,7 @@ async def test_every_watched_kind_is_served(wired: tuple[Controller[Any], ...], 
 
     assert watched
     for each in watched:
-        assert (await local_cluster.resource(each)).kind == each
+        assert (await local_cluster.find_api_resource(each)).kind == each
 
 
 def supported(cls: type[msgspec.Struct]) -> set[str]:

@@ -114,7 +114,7 @@ class StoredObjects:
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
         return tuple(await listed(self.cluster, type_, namespace))
 
-    def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
+    def follow(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
         raise NotImplementedError("no reconciler reads changes: the runtime wakes it")
 
 

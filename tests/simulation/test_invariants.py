@@ -51,7 +51,7 @@ def in_a_world(work: Callable[[World, Invariants], Awaitable[None]], demands: De
 
 
 async def bump(world: World, body: bytes, path: str = "app/web.yaml") -> None:
-    remote = world.git.remote(URL)
+    remote = world.git.get_remote(URL)
     tip = await remote.resolve(GitRef(branch="main"))
     bot = Signature("bot", BOT, SOMEBODY.when)
     await remote.push(Commit(tip.commit, {path: body}, "Bump", bot, bot), "main")

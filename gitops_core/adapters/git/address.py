@@ -82,7 +82,7 @@ def _mask(parts: SplitResult) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
-def full_ref(name: str, kind: str = "") -> str:
+def write_full_ref(name: str, kind: str = "") -> str:
     """Write `refs/KIND/NAME`, or NAME itself when `kind` is "". Raises RefNotFound: no ref can have such a name."""
     ref = f"refs/{kind}/{name}" if kind else name
     forbidden = re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|\.$|/$|^[-./]", name)
@@ -91,8 +91,8 @@ def full_ref(name: str, kind: str = "") -> str:
     return ref
 
 
-def full_commit(commit: str) -> str:
-    """Return `commit`. Raises RefNotFound: it is not a whole commit id."""
+def check_commit_id(commit: str) -> str:
+    """Check that `commit` is a whole commit id, and return it. Raises RefNotFound."""
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", commit):
         raise RefNotFound(f"{commit!r} is not a commit id of 40 hex digits")
     return commit

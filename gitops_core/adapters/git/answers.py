@@ -104,8 +104,8 @@ _DENIED = re.compile(
 )
 
 
-def push_verdict(result: Result, what: str) -> GitError | None:
-    """Return the error of a push, None when every ref is at the pushed commit."""
+def judge_push(result: Result, what: str) -> GitError | None:
+    """Judge a push: return its error, None when every ref is at the pushed commit."""
     lines = [line for line in result.stdout.decode("utf-8", "replace").splitlines() if re.match(r"[ +*=!-]\t", line)]
     refused = [line for line in lines if line.startswith("!")]
     if lines and not refused and result.code == 0:
@@ -115,7 +115,7 @@ def push_verdict(result: Result, what: str) -> GitError | None:
     if refused:
         # of refs that move together, those that only suffer with another one do not say why
         telling = next((line for line in refused if "atomic" not in line), refused[0])
-        return _refusal(telling.partition("\t")[2], result, what)
+        return _make_refusal(telling.partition("\t")[2], result, what)
     if re.search(r"returned error: 403|denied to|not allowed to push|protected branch", result.stderr):
         return PushDenied(f"{what}: {extract_gist(result.stderr)}")
     return make_failure(result, what)
@@ -128,7 +128,7 @@ _INSTEAD = {
 }
 
 
-def _refusal(summary: str, result: Result, what: str) -> GitError:
+def _make_refusal(summary: str, result: Result, what: str) -> GitError:
     said = f"{what}: {summary.partition(chr(9))[2]}"
     if _CONFLICT.search(summary):
         return PushConflict(f"{said}: the branch is no longer where it was")

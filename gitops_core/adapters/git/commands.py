@@ -106,7 +106,7 @@ class GitCommands:
             GitError: it took longer, printed more than it may, cannot be started, or would wait for a host that
                 answers nobody.
         """
-        what = f"git {_verb(arguments)}{about and f' of {about}'}"
+        what = f"git {_find_verb(arguments)}{about and f' of {about}'}"
         try:
             async with self.places.taken(host, timeout):
                 if writes:
@@ -153,7 +153,7 @@ def make_environment(config: Mapping[str, str]) -> dict[str, str]:
     return environment
 
 
-def _verb(arguments: Sequence[str]) -> str:
+def _find_verb(arguments: Sequence[str]) -> str:
     return next((word for word in arguments if not word.startswith("-")), "")
 
 

@@ -112,11 +112,11 @@ class Identity:
     def fingerprint(self) -> bytes:
         """Equal for the same credentials at the same address, in this process only."""
         digest = blake2b(key=_KEY)
-        for part in (self.address.url.encode(), self.access.username.encode(), *self._secrets()):
+        for part in (self.address.url.encode(), self.access.username.encode(), *self._list_secrets()):
             digest.update(blake2b(part, key=_KEY).digest())
         return digest.digest()
 
-    def _secrets(self) -> Iterator[bytes]:
+    def _list_secrets(self) -> Iterator[bytes]:
         access = self.access
         for value in (access.password, access.bearer_token, access.client_key, access.identity, access.passphrase):
             yield b"" if value is None else b"=" + value.reveal()

@@ -100,15 +100,15 @@ class Mirror:
         self._checked = False
         self._generation = 0
 
-    async def healing(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def run_healing(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run `work`; when it finds the mirror damaged, make a new mirror and run it again, once."""
         self.used = time.monotonic()
         try:
-            return await self._healing(work)
+            return await self._run_healing(work)
         except OSError as error:
             raise GitError(f"the mirror {self.directory} cannot be used: {error.strerror}") from error
 
-    async def _healing(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _run_healing(self, work: Callable[[], Awaitable[T]]) -> T:
         await self._check()
         generation = self._generation
         if self._lost:
@@ -123,9 +123,9 @@ class Mirror:
             except MirrorDamaged as again:
                 raise GitError(f"{again}; also in a mirror made anew") from damage
 
-    async def beside(self, work: Callable[[], T]) -> T:
+    async def run_beside(self, work: Callable[[], T]) -> T:
         """Run `work`, which reads objects, in a thread: a disk that hangs must not stop the event loop."""
-        return await self._readers.beside(work)
+        return await self._readers.run_beside(work)
 
     async def bring(self, wanted: Hashable, ask: Callable[[], Coroutine[Any, Any, None]], longest: float) -> None:
         """Ask the remote, or wait for who asks the same already, and for the same end.
@@ -153,8 +153,8 @@ class Mirror:
         self._commits[commit] = self._commits.pop(commit)
         return True
 
-    def kept(self, commit: str) -> None:
-        """Say that the commit is here now, whole."""
+    def note_commit(self, commit: str) -> None:
+        """Note that the commit is here now, whole."""
         self._commits[commit] = None
 
     def keep_fresh(self) -> str:
@@ -166,7 +166,7 @@ class Mirror:
         kept = self.directory / "refs" / "keep" / commit
         kept.parent.mkdir(exist_ok=True)
         fresh.rename(kept)
-        self.kept(commit)
+        self.note_commit(commit)
         return commit
 
     def forget(self, commit: str) -> None:
@@ -175,12 +175,12 @@ class Mirror:
 
     async def keep(self, oid: str) -> None:
         """Have what was stored under `oid` outlive this process. It is here now, whole."""
-        self.kept(oid)
+        self.note_commit(oid)
         async with self.growing():
             await self._run_git(f"--git-dir={self.directory}", "update-ref", f"refs/keep/{oid}", oid)
 
-    def tree(self, commit: str, oid: str) -> MirrorTree:
-        """Return a tree of `commit`, which is not pruned as long as the returned value lives."""
+    def hold_tree(self, commit: str, oid: str) -> MirrorTree:
+        """Hold a tree of `commit`: it is not pruned as long as the returned value lives."""
         tree = MirrorTree(oid, self.shelf, self._lost)
         self._held[commit] += 1
         weakref.finalize(tree, self._release, commit).atexit = False
@@ -231,10 +231,10 @@ class Mirror:
         """
         async with self.growing():
             if len(objects) <= MOST_LOOSE and sum(len(item.body) for item in objects) <= MOST_LOOSE_BYTES:
-                await self.beside(lambda: _write_loose(self.directory / "objects", objects))
+                await self.run_beside(lambda: _write_loose(self.directory / "objects", objects))
                 return
             # a file for each of a thousand objects takes five times as long as one pack with its index
-            pack = await self.beside(lambda: encode_pack(objects, get_algorithm(objects[0].oid)))
+            pack = await self.run_beside(lambda: encode_pack(objects, get_algorithm(objects[0].oid)))
             await self._run_git(f"--git-dir={self.directory}", "index-pack", "--stdin", *checks, stdin=pack)
 
     async def search(self, oid: str, text: str) -> tuple[str, ...]:
@@ -245,7 +245,7 @@ class Mirror:
         )
         if result.code > 1 or result.stderr:
             raise make_local_failure(result, f"git grep in the mirror of {self.url}")
-        return await self.beside(lambda: _find(result.stdout, f"{oid}:"))
+        return await self.run_beside(lambda: _find(result.stdout, f"{oid}:"))
 
     async def is_whole(self) -> bool:
         """Tell whether every object that a kept commit needs is here."""
@@ -310,7 +310,7 @@ class Mirror:
 
     async def _throw_away(self) -> None:
         self._readers.forget(self.directory)
-        await self.beside(lambda: shutil.rmtree(self.directory, ignore_errors=True))
+        await self.run_beside(lambda: shutil.rmtree(self.directory, ignore_errors=True))
         if self.directory.exists():
             raise GitError(f"the damaged mirror {self.directory} cannot be removed: remove it")
         self._commits.clear()

@@ -151,10 +151,10 @@ def _write_file(
         entries[name] = Entry(old.mode if old else FILE, add("blob", content))
 
 
-def folder_path(path: str) -> str:
-    """Write `path` without "./" and doubled or outer slashes.
+def clean_folder_path(path: str) -> str:
+    """Return `path` without "./" and doubled or outer slashes.
 
-    >>> folder_path("./deploy//prod/"), folder_path("."), folder_path("/")
+    >>> clean_folder_path("./deploy//prod/"), clean_folder_path("."), clean_folder_path("/")
     ('deploy/prod', '', '')
     """
     return "/".join(part for part in path.split("/") if part not in ("", "."))

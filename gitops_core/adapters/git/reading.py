@@ -36,7 +36,7 @@ from gitops_core.adapters.git.objects import (
     SUBMODULE,
     Entries,
     Entry,
-    folder_path,
+    clean_folder_path,
     parse_tree,
 )
 from gitops_core.errors import GitError
@@ -110,7 +110,7 @@ class _Pipe:
         except BrokenPipeError:
             raise _Interrupted from None
         while (end := self.buffer.find(b"\n")) < 0:
-            self._more(deadline)
+            self._read_more(deadline)
         words = self.buffer[:end].split(b" ")
         del self.buffer[: end + 1]
         if len(words) != 3:
@@ -119,12 +119,12 @@ class _Pipe:
         if size > most:
             raise OverflowError(size)
         while len(self.buffer) < size + 1:
-            self._more(deadline, size + 1 - len(self.buffer))
+            self._read_more(deadline, size + 1 - len(self.buffer))
         body = bytes(self.buffer[:size])
         del self.buffer[: size + 1]
         return Stored(words[1].decode(), body)
 
-    def _more(self, deadline: float, wanted: int = 0) -> None:
+    def _read_more(self, deadline: float, wanted: int = 0) -> None:
         if not self.poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise _Interrupted
         chunk = os.read(self.answers.fileno(), max(1 << 16, min(wanted, 1 << 20)))
@@ -182,13 +182,13 @@ class Readers:
                 return stored
         raise MirrorDamaged(f"object {name} cannot be read from the mirror")
 
-    async def beside(self, work: Callable[[], T]) -> T:
+    async def run_beside(self, work: Callable[[], T]) -> T:
         """Run `work`, which reads, in a thread, while the event loop goes on."""
         if self._closed:
             raise GitError(CLOSED)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    def tree(self, directory: Path, oid: str, most: int) -> Entries:
+    def read_tree(self, directory: Path, oid: str, most: int) -> Entries:
         """Return the entries of a stored tree; to be read only. Raises MirrorDamaged; GitError: too large."""
         if (known := self._trees.get(oid)) is not None:
             return known
@@ -269,15 +269,15 @@ class Shelf:
     readers: Readers
     limits: Limits
 
-    def tree(self, oid: str) -> Entries:
-        return self.readers.tree(self.directory, oid, self.limits.tree_bytes)
+    def read_tree(self, oid: str) -> Entries:
+        return self.readers.read_tree(self.directory, oid, self.limits.tree_bytes)
 
-    def commit(self, oid: str) -> bytes | None:
+    def find_commit(self, oid: str) -> bytes | None:
         """Return the body of a commit, or None when the mirror does not have it."""
         stored = self.readers.read(self.directory, oid, 16 << 20)
         return stored.body if stored and stored.type == "commit" else None
 
-    def blob(self, oid: str, path: str) -> bytes:
+    def read_blob(self, oid: str, path: str) -> bytes:
         """Return a file's contents. Raises GitError: the file is too large, or the mirror lost it."""
         if (known := self.readers.recall(oid)) is not None and len(known) <= self.limits.file_bytes:
             return known
@@ -290,27 +290,27 @@ class Shelf:
             raise MirrorDamaged(f"the contents of {path} are missing from the mirror")
         return stored.body
 
-    def entry(self, root: str, path: str) -> Entry | None:
+    def find_entry(self, root: str, path: str) -> Entry | None:
         """Return the entry that `path` names below tree `root`, whatever its mode; "" is the root itself."""
         found = Entry(FOLDER, root)
         for part in path.split("/") if path else ():
-            next_ = self.tree(found.oid).get(part) if found.mode == FOLDER else None
+            next_ = self.read_tree(found.oid).get(part) if found.mode == FOLDER else None
             if next_ is None:
                 return None
             found = next_
         return found
 
-    def folder(self, root: str, path: str) -> str:
+    def find_folder(self, root: str, path: str) -> str:
         """Return the id of the folder `path` below tree `root`; "" when there is none."""
-        found = self.entry(root, folder_path(path))
+        found = self.find_entry(root, clean_folder_path(path))
         return found.oid if found is not None and found.mode == FOLDER else ""
 
-    def changed_files(self, old: str, new: str) -> Iterator[tuple[str, Entry | None]]:
+    def list_changed_files(self, old: str, new: str) -> Iterator[tuple[str, Entry | None]]:
         """Yield the regular files that differ between two trees: the new entry, or None where there is none now."""
         pairs = [("", old, new)]
         while pairs:
             where, before, after = pairs.pop()
-            olds, news = (self.tree(oid) if oid else {} for oid in (before, after))
+            olds, news = (self.read_tree(oid) if oid else {} for oid in (before, after))
             for name in {*olds, *news}:
                 was, is_ = olds.get(name), news.get(name)
                 if was == is_:
@@ -340,14 +340,14 @@ class MirrorTree(Tree):
 
     def __getitem__(self, path: str) -> bytes:
         with self._noticing():
-            entry = self.shelf.entry(self.oid, path)
+            entry = self.shelf.find_entry(self.oid, path)
             if entry is None or entry.mode not in REGULAR:
                 raise KeyError(path)
-            return self.shelf.blob(entry.oid, path)
+            return self.shelf.read_blob(entry.oid, path)
 
     def __contains__(self, path: object) -> bool:
         with self._noticing():
-            entry = self.shelf.entry(self.oid, path) if isinstance(path, str) else None
+            entry = self.shelf.find_entry(self.oid, path) if isinstance(path, str) else None
         return entry is not None and entry.mode in REGULAR
 
     def __iter__(self) -> Iterator[str]:
@@ -358,14 +358,14 @@ class MirrorTree(Tree):
 
     def blob(self, path: str) -> str:
         with self._noticing():
-            entry = self.shelf.entry(self.oid, path)
+            entry = self.shelf.find_entry(self.oid, path)
         return entry.oid if entry is not None and entry.mode in REGULAR else ""
 
     def absence(self, path: str) -> str:
         parts = path.split("/")
         for above in ("/".join(parts[: end + 1]) for end in range(len(parts))):
             with self._noticing():
-                entry = self.shelf.entry(self.oid, above)
+                entry = self.shelf.find_entry(self.oid, above)
             if entry is not None and entry.mode == SUBMODULE:
                 return (
                     f"{'' if above == path else f'is below {above}, which '}is a submodule, and those are not fetched"
@@ -381,7 +381,7 @@ class MirrorTree(Tree):
         return self._followed[0]
 
     def _link(self, oid: str, path: str) -> str:
-        return self.shelf.blob(oid, path).decode("utf-8", "surrogateescape")
+        return self.shelf.read_blob(oid, path).decode("utf-8", "surrogateescape")
 
     @property
     def _listing(self) -> tuple[tuple[str, ...], dict[str, Entry]]:
@@ -397,7 +397,7 @@ class MirrorTree(Tree):
         with self._noticing():
             while folders:
                 where, oid = folders.pop()
-                for name, entry in self.shelf.tree(oid).items():
+                for name, entry in self.shelf.read_tree(oid).items():
                     if entry.mode in REGULAR:
                         files.append(where + name)
                     elif entry.mode == FOLDER:

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gitops_core.adapters.git.address import full_commit, full_ref, parse_address
+from gitops_core.adapters.git.address import check_commit_id, parse_address, write_full_ref
 from gitops_core.adapters.git.answers import (
     MirrorDamaged,
     is_redirect,
+    judge_push,
     make_failure,
-    push_verdict,
     refuses_commit_ids,
 )
 from gitops_core.adapters.git.commands import GitCommands, Result
@@ -40,7 +40,7 @@ from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.adapters.git.trees import MirrorTrees
 from gitops_core.errors import GitError, PathNotFound, PushConflict, RefNotFound, StalledError
 from gitops_core.meta import Revision, Sensitive, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, no_commit
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, Signer, is_never_ours
 from gitops_core.recent import Recent
 
 ANONYMOUS = GitAccess()
@@ -81,16 +81,16 @@ class GitMirrors:
         self._chores: set[asyncio.Task[None]] = set()
         self._resting: dict[Mirror, asyncio.Task[None]] = {}  # chores that wait for a quiet moment
 
-    def remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
+    def get_remote(self, url: str, access: GitAccess = ANONYMOUS, *, timeout: float = 60.0) -> MirrorRemote:
         address = parse_address(url, allow_file=self._allow_file)
         identity = identify(address, access, self._state / "askpass", plain_http=self._plain_http)
         mirror = self._mirror(address.url)
         return MirrorRemote(mirror, identity, timeout, self._commands, self._proven, self._run_later)
 
-    def trees(self, name: str) -> MirrorTrees:
+    def get_trees(self, name: str) -> MirrorTrees:
         return MirrorTrees(self._mirror(f"trees:{name}"), self._run_later)  # no URL begins like this
 
-    async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
+    async def load_signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         return _Threaded(await asyncio.to_thread(load_signer, kind, values, about))
 
     def _mirror(self, url: str) -> Mirror:
@@ -161,7 +161,7 @@ class _Threaded:
     key: SigningKey
 
     async def sign(self, payload: bytes) -> bytes:
-        return await asyncio.to_thread(self.key.signature, payload)
+        return await asyncio.to_thread(self.key.make_signature, payload)
 
 
 @dataclass(frozen=True)
@@ -186,17 +186,17 @@ class MirrorRemote:
 
     async def resolve(self, ref: GitRef) -> Revision:
         if ref.commit:
-            return Revision(ref.branch, full_commit(ref.commit))
+            return Revision(ref.branch, check_commit_id(ref.commit))
         if ref.name:
-            name = full_ref(ref.name)
-            return self._pick(await self._list(*_listing_of(name)), ref.name, name, "ref")
+            name = write_full_ref(ref.name)
+            return self._pick(await self._list(*_choose_listing(name)), ref.name, name, "ref")
         if ref.semver:
             raise StalledError(f"{self.url}: ref.semver is not supported yet: name a tag or a branch")
         if ref.tag:
-            name = full_ref(ref.tag, "tags")
+            name = write_full_ref(ref.tag, "tags")
             return self._pick(await self._list("--tags"), ref.tag, name, "tag")
         branch = ref.branch or "master"
-        name = full_ref(branch, "heads")
+        name = write_full_ref(branch, "heads")
         if name in self.mirror.overtaken and (tip := await self._fetch_overtaken(name)):
             return Revision(branch, tip)
         found = await self._list("--heads")
@@ -204,19 +204,19 @@ class MirrorRemote:
             raise RefNotFound(f"{self.url} is empty: it has no branch yet", reason="EmptyGitRepository")
         return self._pick(found, branch, name, "branch")
 
-    async def tree(self, revision: Revision, path: str = "") -> Tree:
-        return await self.mirror.healing(lambda: self._tree(revision, path))
+    async def fetch_tree(self, revision: Revision, path: str = "") -> Tree:
+        return await self.mirror.run_healing(lambda: self._fetch_tree(revision, path))
 
     async def search(self, revision: Revision, text: str, path: str = "") -> tuple[str, ...]:
         if not text or "\n" in text or "\0" in text:
             raise ValueError("search looks for one line of text")
-        return await self.mirror.healing(lambda: self._search(revision, text, path))
+        return await self.mirror.run_healing(lambda: self._search(revision, text, path))
 
     async def describe(self, revision: Revision) -> CommitInfo:
-        return await self.mirror.healing(lambda: self._describe(revision))
+        return await self.mirror.run_healing(lambda: self._describe(revision))
 
     async def preview(self, commit: Commit) -> str:
-        return (await self.mirror.healing(lambda: self._edit(commit)))[0]
+        return (await self.mirror.run_healing(lambda: self._edit(commit)))[0]
 
     async def push(
         self,
@@ -226,11 +226,11 @@ class MirrorRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
-        ours: Callable[[CommitInfo], bool] = no_commit,
+        ours: Callable[[CommitInfo], bool] = is_never_ours,
     ) -> Revision:
-        ref = full_ref(branch, "heads")
-        target, written = get_target(refspec, branch), push_options(options)
-        made = await self.mirror.healing(lambda: self._push(commit, ref, expected, target, written, ours))
+        ref = write_full_ref(branch, "heads")
+        target, written = get_target(refspec, branch), write_push_options(options)
+        made = await self.mirror.run_healing(lambda: self._push(commit, ref, expected, target, written, ours))
         return Revision(branch, made)
 
     async def _list(self, *only: str) -> dict[str, str]:
@@ -241,9 +241,9 @@ class MirrorRemote:
         """
         result = await self._ask("ls-remote", "--quiet", *only, "--", self.url)
         if result.code:
-            raise make_failure(result, self._what("ls-remote"))
+            raise make_failure(result, self._name_deed("ls-remote"))
         self.proven.add(self.identity.fingerprint)
-        refs, peeled = await self.mirror.beside(lambda: _parse_listing(result.stdout))
+        refs, peeled = await self.mirror.run_beside(lambda: _parse_listing(result.stdout))
         if only == ("--heads",):
             self.mirror.branches = frozenset(refs)
         return peeled
@@ -253,27 +253,27 @@ class MirrorRemote:
             raise RefNotFound(f"{self.url} has no {kind} {shown!r}")
         return Revision(shown, found[name])
 
-    async def _tree(self, revision: Revision, path: str) -> Tree:
-        return self.mirror.tree(revision.commit, await self._find_folder(revision, path))
+    async def _fetch_tree(self, revision: Revision, path: str) -> Tree:
+        return self.mirror.hold_tree(revision.commit, await self._find_folder(revision, path))
 
     async def _find_folder(self, revision: Revision, path: str) -> str:
         """Return the id of a folder's tree."""
-        root = (await self._commit(revision)).tree
-        found = await self.mirror.beside(lambda: self.mirror.shelf.folder(root, path))
+        root = (await self._fetch_commit(revision)).tree
+        found = await self.mirror.run_beside(lambda: self.mirror.shelf.find_folder(root, path))
         if not found:
             raise PathNotFound(f"{self.url} has no folder {path!r} at {revision}")
         return found
 
     async def _describe(self, revision: Revision) -> CommitInfo:
-        return await self._commit(revision)
+        return await self._fetch_commit(revision)
 
-    async def _commit(self, revision: Revision) -> CommitInfo:
-        """Read a commit, fetched when it was not here."""
-        commit = full_commit(revision.commit)
+    async def _fetch_commit(self, revision: Revision) -> CommitInfo:
+        """Return a commit, fetched when it was not here."""
+        commit = check_commit_id(revision.commit)
         if not (self.mirror.has(commit) and self._is_proven()):
             asked = (self.identity.fingerprint, commit)
             await self.mirror.bring(asked, lambda: self._bring(commit, revision.name), self.timeout)
-        body = await self.mirror.beside(lambda: self.mirror.shelf.commit(commit))
+        body = await self.mirror.run_beside(lambda: self.mirror.shelf.find_commit(commit))
         if body is None:
             raise MirrorDamaged(f"commit {commit} is missing from the mirror of {self.url}")
         try:
@@ -300,12 +300,12 @@ class MirrorRemote:
             if refuses_commit_ids(result):
                 result = await self._fetch_tip(commit, name)
             if result.code:
-                error = make_failure(result, self._what("fetch"))
+                error = make_failure(result, self._name_deed("fetch"))
                 # what we do not recognise may be the mirror's fault: look, before the remote is blamed for ever
                 if type(error) is GitError and not await self.mirror.is_whole():
                     raise MirrorDamaged(str(error))
                 raise error
-            self.mirror.kept(commit)
+            self.mirror.note_commit(commit)
         self.proven.add(self.identity.fingerprint)
         self.later(self.mirror)
 
@@ -328,14 +328,15 @@ class MirrorRemote:
         full.
         """
         ref = name if name.startswith("refs/") else f"refs/heads/{name}"
-        tips = ([("--depth=1", f"+{full_ref(ref)}:refs/keep/{commit}")] if name else []) + [
+        tips = ([("--depth=1", f"+{write_full_ref(ref)}:refs/keep/{commit}")] if name else []) + [
             ("--depth=2147483647", "+refs/heads/*:refs/tips/*")  # Git's word for: all of it
         ]
+        shelf = self.mirror.shelf
         for depth, refspec in tips:
             result = await self._fetch_refs(depth, refspec)
-            if result.code == 0 and await self.mirror.beside(lambda: self.mirror.shelf.commit(commit)) is not None:
+            if result.code == 0 and await self.mirror.run_beside(lambda: shelf.find_commit(commit)) is not None:
                 return result
-        raise RefNotFound(f"{self._what('fetch')}: the remote has no such commit, or does not hand it out")
+        raise RefNotFound(f"{self._name_deed('fetch')}: the remote has no such commit, or does not hand it out")
 
     async def _fetch_refs(self, *depth_and_refspec: str) -> Result:
         depth, refspec = depth_and_refspec
@@ -347,7 +348,7 @@ class MirrorRemote:
         last = self.mirror.searches.get((text, path))
         found = None
         if last is not None and self.mirror.has(last.commit):
-            found = await self.mirror.beside(lambda: self._search_changes(last, folder, text))
+            found = await self.mirror.run_beside(lambda: self._search_changes(last, folder, text))
         if found is None:
             found = await self.mirror.search(folder, text)
         self.mirror.remember_search((text, path), Search(revision.commit, folder, found))
@@ -356,20 +357,20 @@ class MirrorRemote:
     def _search_changes(self, last: Search, folder: str, text: str) -> tuple[str, ...] | None:
         """Bring the result of the last search up to date; None when too much changed since."""
         shelf, wanted, found = self.mirror.shelf, text.encode(), set(last.found)
-        for number, (path, entry) in enumerate(shelf.changed_files(last.folder, folder)):
+        for number, (path, entry) in enumerate(shelf.list_changed_files(last.folder, folder)):
             if number >= MOST_CHANGED:
                 return None
             found.discard(path)
-            if entry is not None and wanted in (content := shelf.blob(entry.oid, path)):
+            if entry is not None and wanted in (content := shelf.read_blob(entry.oid, path)):
                 found.add(path)
                 shelf.readers.remember({entry.oid: content})  # what is found is read next
         return tuple(sorted(found))
 
     async def _edit(self, commit: Commit) -> tuple[str, tuple[GitObject, ...]]:
         """Return the tree of a commit to make, and the objects that are new."""
-        parent = await self._commit(Revision("", commit.parent))
+        parent = await self._fetch_commit(Revision("", commit.parent))
         shelf, algorithm = self.mirror.shelf, get_algorithm(commit.parent)
-        return await self.mirror.beside(lambda: edit_tree(shelf.tree, parent.tree, commit.edits, algorithm))
+        return await self.mirror.run_beside(lambda: edit_tree(shelf.read_tree, parent.tree, commit.edits, algorithm))
 
     async def _push(
         self,
@@ -384,7 +385,7 @@ class MirrorRemote:
         made = await make_commit(commit, tree)
         await self.mirror.store((*objects, made), "--fsck-objects")  # as the remote will
         self.mirror.shelf.readers.remember({item.oid: item.body for item in objects if item.type == "blob"})
-        self.mirror.kept(made.oid)  # before it is pushed: nothing else keeps it from being pruned meanwhile
+        self.mirror.note_commit(made.oid)  # before it is pushed: nothing else keeps it from being pruned meanwhile
         try:
             leases = await self._find_leases(commit, made.oid, ref, expected, target, ours)
             await self._push_object(made.oid, ref, leases, options)
@@ -405,7 +406,7 @@ class MirrorRemote:
         together = ["--atomic"] if len(leases) > 1 else []
         flags = ("--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", *together, *held, *extras)
         result = await self._ask("push", *flags, "--", self.url, *(f"{made}:{name}" for name in leases))
-        verdict = push_verdict(result, self._what(f"push to {' and '.join(leases)}"))
+        verdict = judge_push(result, self._name_deed(f"push to {' and '.join(leases)}"))
         if verdict is not None:
             raise type(verdict)(self.identity.mute(str(verdict)))
 
@@ -430,10 +431,10 @@ class MirrorRemote:
             return {ref: expected, target: None}
         tip = heads.get(target, "")
         if tip not in ("", made, expected, commit.parent):
-            info = await self._commit(Revision("", tip))
+            info = await self._fetch_commit(Revision("", tip))
             if not ours(info):
                 who = info.author.name
-                raise PushConflict(f"{self._what(f'push to {target}')}: it is at {tip}, a commit of {who!r}")
+                raise PushConflict(f"{self._name_deed(f'push to {target}')}: it is at {tip}, a commit of {who!r}")
         return {ref: expected, target: tip}
 
     async def _ask(self, verb: str, *arguments: str) -> Result:
@@ -458,7 +459,7 @@ class MirrorRemote:
                 writes=arguments[0] == "push",
             )
 
-    def _what(self, deed: str) -> str:
+    def _name_deed(self, deed: str) -> str:
         return f"git {deed} of {self.url}"
 
 
@@ -469,7 +470,7 @@ def _parse_listing(output: bytes) -> tuple[dict[str, str], dict[str, str]]:
     return refs, {name: refs.get(name + "^{}", oid) for name, oid in refs.items() if not name.endswith("^{}")}
 
 
-def _listing_of(ref: str) -> tuple[str, ...]:
+def _choose_listing(ref: str) -> tuple[str, ...]:
     sections = {"refs/heads/": ("--heads",), "refs/tags/": ("--tags",)}
     return next((flags for prefix, flags in sections.items() if ref.startswith(prefix)), ())
 
@@ -492,12 +493,12 @@ def get_target(refspec: str, branch: str) -> str:
     if (colon and not target) or (target or source) == "HEAD":
         raise StalledError(f"refspec {refspec!r} leads to no ref: end it with the ref to push to")
     try:
-        return full_ref(target or source, "" if (target or source).startswith("refs/") else "heads")
+        return write_full_ref(target or source, "" if (target or source).startswith("refs/") else "heads")
     except RefNotFound as error:
         raise StalledError(f"refspec {refspec!r} leads to no ref: {error}") from None
 
 
-def push_options(options: Mapping[str, str]) -> tuple[str, ...]:
+def write_push_options(options: Mapping[str, str]) -> tuple[str, ...]:
     """Write `KEY=VALUE`, or `KEY` where the value is empty, in the order of the keys. Raises StalledError."""
     written = tuple(f"{key}={value}" if value else key for key, value in sorted(options.items()))
     if wrong := next((option for option in written if not option or set(option) & {"\n", "\0"}), None):

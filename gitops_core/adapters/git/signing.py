@@ -34,8 +34,8 @@ LEAST_RSA_BITS = 2048
 
 
 class SigningKey(Protocol):
-    def signature(self, payload: bytes) -> bytes:
-        """Sign, armored. Blocks for some milliseconds. Raises SigningFailed."""
+    def make_signature(self, payload: bytes) -> bytes:
+        """Make the armored signature. Blocks for some milliseconds. Raises SigningFailed."""
         ...
 
 
@@ -61,7 +61,7 @@ class GpgKey:
     signer: PySigner
     about: str
 
-    def signature(self, payload: bytes) -> bytes:
+    def make_signature(self, payload: bytes) -> bytes:
         from pysequoia import SignatureMode, sign
 
         try:
@@ -73,7 +73,7 @@ class GpgKey:
 def _load_gpg(values: Mapping[str, Sensitive], about: str) -> GpgKey:
     from pysequoia import Cert, Tsk  # some megabytes, for those who sign
 
-    key = _value(values, "git.asc", about).reveal()
+    key = _get_value(values, "git.asc", about).reveal()
     passphrase = values.get("passphrase")
     try:
         entities = len(Cert.split_bytes(key))
@@ -83,8 +83,8 @@ def _load_gpg(values: Mapping[str, Sensitive], about: str) -> GpgKey:
         raise SigningFailed(f"{about}: git.asc holds {entities} keys: leave the one to sign with")
     try:
         tsk = Tsk.from_bytes(key)
-        publics = _keys(bytes(tsk.extract_certificate()))
-        for secret, public in zip(_keys(bytes(tsk)), publics, strict=True):
+        publics = _list_keys(bytes(tsk.extract_certificate()))
+        for secret, public in zip(_list_keys(bytes(tsk)), publics, strict=True):
             refuse_slow_openpgp(secret, public)
         signer = tsk.signer(passphrase.text() if passphrase else None)
     except TooSlow as error:
@@ -95,7 +95,7 @@ def _load_gpg(values: Mapping[str, Sensitive], about: str) -> GpgKey:
     return GpgKey(signer, about)
 
 
-def _keys(packets: bytes) -> list[bytes]:
+def _list_keys(packets: bytes) -> list[bytes]:
     """Return the packets of keys and subkeys, without their headers."""
     from pysequoia.packet import PacketPile, Tag
 
@@ -112,10 +112,10 @@ class SshSigningKey:
 
     key: SshKey
 
-    def signature(self, payload: bytes) -> bytes:
-        signed = b"SSHSIG" + _strings(NAMESPACE, b"", b"sha512", hashlib.sha512(payload).digest())
+    def make_signature(self, payload: bytes) -> bytes:
+        signed = b"SSHSIG" + _write_strings(NAMESPACE, b"", b"sha512", hashlib.sha512(payload).digest())
         blob = b"SSHSIG" + (1).to_bytes(4, "big")
-        blob += _strings(_public(self.key), NAMESPACE, b"", b"sha512", _sign(self.key, signed))
+        blob += _write_strings(_write_public_key(self.key), NAMESPACE, b"", b"sha512", _sign(self.key, signed))
         lines = textwrap.wrap(base64.b64encode(blob).decode(), 70)
         return "\n".join(("-----BEGIN SSH SIGNATURE-----", *lines, "-----END SSH SIGNATURE-----", "")).encode()
 
@@ -125,7 +125,7 @@ def _load_ssh(values: Mapping[str, Sensitive], about: str) -> SshSigningKey:
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 
-    identity = _value(values, "identity", about).reveal()
+    identity = _get_value(values, "identity", about).reveal()
     password = values.get("password")
     secret = password.reveal() if password else None
     load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in identity else load_pem_private_key
@@ -152,7 +152,7 @@ def _load_ssh(values: Mapping[str, Sensitive], about: str) -> SshSigningKey:
 _CURVES = {"secp256r1": "nistp256", "secp384r1": "nistp384", "secp521r1": "nistp521"}
 
 
-def _public(key: SshKey) -> bytes:
+def _write_public_key(key: SshKey) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     line = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
@@ -166,23 +166,23 @@ def _sign(key: SshKey, signed: bytes) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
     if isinstance(key, ed25519.Ed25519PrivateKey):
-        return _strings(b"ssh-ed25519", key.sign(signed))
+        return _write_strings(b"ssh-ed25519", key.sign(signed))
     if isinstance(key, ec.EllipticCurvePrivateKey):
         hash_ = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[key.curve.key_size]
-        numbers = decode_dss_signature(key.sign(signed, ec.ECDSA(hash_)))
-        return _strings(f"ecdsa-sha2-{_CURVES[key.curve.name]}".encode(), _strings(*map(_mpint, numbers)))
-    return _strings(b"rsa-sha2-512", key.sign(signed, padding.PKCS1v15(), hashes.SHA512()))
+        numbers = map(_write_mpint, decode_dss_signature(key.sign(signed, ec.ECDSA(hash_))))
+        return _write_strings(f"ecdsa-sha2-{_CURVES[key.curve.name]}".encode(), _write_strings(*numbers))
+    return _write_strings(b"rsa-sha2-512", key.sign(signed, padding.PKCS1v15(), hashes.SHA512()))
 
 
-def _strings(*parts: bytes) -> bytes:
+def _write_strings(*parts: bytes) -> bytes:
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
-def _mpint(number: int) -> bytes:
+def _write_mpint(number: int) -> bytes:
     return number.to_bytes(number.bit_length() // 8 + 1, "big")  # a leading zero bit: it is positive
 
 
-def _value(values: Mapping[str, Sensitive], name: str, about: str) -> Sensitive:
+def _get_value(values: Mapping[str, Sensitive], name: str, about: str) -> Sensitive:
     if not values.get(name):
         raise SigningFailed(f"{about} has no '{name}' to sign with")
     return values[name]

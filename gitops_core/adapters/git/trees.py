@@ -22,13 +22,13 @@ class MirrorTrees:
     later: Callable[[Mirror], None]
 
     async def add(self, files: Mapping[str, bytes]) -> str:
-        return await self.mirror.healing(lambda: self._add(files))
+        return await self.mirror.run_healing(lambda: self._add(files))
 
-    async def tree(self, oid: str, path: str = "") -> Tree:
-        return await self.mirror.healing(lambda: self._tree(oid, path))
+    async def get_tree(self, oid: str, path: str = "") -> Tree:
+        return await self.mirror.run_healing(lambda: self._get_tree(oid, path))
 
     async def _add(self, files: Mapping[str, bytes]) -> str:
-        root, objects = await self.mirror.beside(lambda: edit_tree(lambda _: {}, "", files, ALGORITHM))
+        root, objects = await self.mirror.run_beside(lambda: edit_tree(lambda _: {}, "", files, ALGORITHM))
         if not self.mirror.has(root):
             async with self.mirror.growing():
                 await self.mirror.prepare(ALGORITHM)
@@ -37,10 +37,10 @@ class MirrorTrees:
             self.later(self.mirror)
         return root
 
-    async def _tree(self, oid: str, path: str) -> Tree:
+    async def _get_tree(self, oid: str, path: str) -> Tree:
         if not self.mirror.has(oid):
             raise TreeLost(f"the files {oid} of {self.mirror.url} are not kept any more")
-        found = await self.mirror.beside(lambda: self.mirror.shelf.folder(oid, path))
+        found = await self.mirror.run_beside(lambda: self.mirror.shelf.find_folder(oid, path))
         if not found:
             raise PathNotFound(f"{self.mirror.url} has no folder {path!r} in {oid}")
-        return self.mirror.tree(oid, found)
+        return self.mirror.hold_tree(oid, found)

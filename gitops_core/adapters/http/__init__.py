@@ -3,8 +3,8 @@
 from gitops_core.adapters.http.certificates import Authorities as Authorities
 from gitops_core.adapters.http.certificates import is_slow as is_slow
 from gitops_core.adapters.http.certificates import show_certificate as show_certificate
-from gitops_core.adapters.http.proxies import proxy_for as proxy_for
+from gitops_core.adapters.http.proxies import find_proxy as find_proxy
 from gitops_core.adapters.http.sessions import BodyTooLarge as BodyTooLarge
 from gitops_core.adapters.http.sessions import open_session as open_session
+from gitops_core.adapters.http.sessions import parse_retry_after as parse_retry_after
 from gitops_core.adapters.http.sessions import read_body as read_body
-from gitops_core.adapters.http.sessions import retry_after as retry_after

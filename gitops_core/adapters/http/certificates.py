@@ -25,7 +25,7 @@ class Authorities:
     def __init__(self) -> None:
         self._contexts: WeakValueDictionary[bytes, ssl.SSLContext] = WeakValueDictionary()
 
-    def trusting(self, ca: bytes) -> ssl.SSLContext:
+    def get_context(self, ca: bytes) -> ssl.SSLContext:
         """Return a context that trusts `ca` (PEM) alone, or the system's authorities when it is empty.
 
         It is shared: change nothing in it, and keep it as long as you need it. Raises ValueError: `ca` is not PEM.

@@ -43,22 +43,22 @@ class Lookups(AbstractResolver):
             place = await self._places.enter(host, LONGEST_WAIT)
         except PlacesTaken as error:
             raise socket.gaierror(socket.EAI_AGAIN, f"its name is not looked up: {error}") from None
-        job = self._begun(host, port, family, place)
+        job = self._begin(host, port, family, place)
         await asyncio.wait({job})  # which leaves the job alone when nobody waits any more: its thread goes on
         return job.result()
 
     async def close(self) -> None:
         """Do nothing: nothing is kept."""
 
-    def _begun(self, host: str, port: int, family: socket.AddressFamily, place: Place) -> Job:
+    def _begin(self, host: str, port: int, family: socket.AddressFamily, place: Place) -> Job:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="lookup")
         job = asyncio.get_running_loop().run_in_executor(self._executor, find_addresses, host, port, family)
         self._jobs.add(job)
-        job.add_done_callback(partial(self._ended, place))
+        job.add_done_callback(partial(self._note_end, place))
         return job
 
-    def _ended(self, place: Place, job: Job) -> None:
+    def _note_end(self, place: Place, job: Job) -> None:
         self._jobs.discard(job)
         place.leave(answered=None if job.cancelled() else not _is_silence(job.exception()))
         if not self._jobs and self._executor is not None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 
-def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
+def find_proxy(url: str, environment: Mapping[str, str]) -> str | None:
     """Return the proxy that the environment's HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY ask for, in either case.
 
-    >>> proxy_for("https://api.example:6443", {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".internal"})
+    >>> find_proxy("https://api.example:6443", {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".internal"})
     'http://proxy:3128'
-    >>> proxy_for("https://api.internal:6443", {"https_proxy": "http://proxy:3128", "no_proxy": ".internal"}) is None
+    >>> find_proxy("https://api.internal:6443", {"https_proxy": "http://proxy:3128", "no_proxy": ".internal"}) is None
     True
     """
     parts = urlsplit(url)

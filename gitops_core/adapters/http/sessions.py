@@ -1,7 +1,7 @@
 """Sessions with limits, bodies with bounds, and what Retry-After means.
 
 A session knows no proxy variables, no .netrc and no cookies (`trust_env=False` also makes a request three times
-cheaper); who needs a proxy resolves it once with `proxy_for` and passes it to each request. Sockets send keep-alive
+cheaper); who needs a proxy resolves it once with `find_proxy` and passes it to each request. Sockets send keep-alive
 probes, so a peer that vanished is noticed within a minute, also by a connection that only listens. A request that
 writes asks for leave when its connection is there and nothing is left to wait for: see runtime/authority/leave.py.
 """
@@ -105,17 +105,17 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def retry_after(value: str | None, now: datetime) -> float | None:
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Parse a Retry-After header, a number of seconds or a date, into seconds to wait; None without one that can be
     read.
 
     Never negative and never more than an hour: a peer must not be able to put us to sleep for good.
 
-    >>> retry_after("7", datetime(2026, 1, 1, tzinfo=UTC))
+    >>> parse_retry_after("7", datetime(2026, 1, 1, tzinfo=UTC))
     7.0
-    >>> retry_after("Thu, 01 Jan 2026 00:01:30 GMT", datetime(2026, 1, 1, tzinfo=UTC))
+    >>> parse_retry_after("Thu, 01 Jan 2026 00:01:30 GMT", datetime(2026, 1, 1, tzinfo=UTC))
     90.0
-    >>> retry_after("soon", datetime(2026, 1, 1, tzinfo=UTC)) is None
+    >>> parse_retry_after("soon", datetime(2026, 1, 1, tzinfo=UTC)) is None
     True
 
     Source: RFC 9110, 10.2.3.

@@ -24,8 +24,8 @@ import msgspec
 
 from gitops_core.adapters.kubernetes.decoding import decode_event, decode_page, split_lines
 from gitops_core.adapters.kubernetes.discovery import Discovery
-from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin, find_endpoint, in_cluster
-from gitops_core.adapters.kubernetes.transport import MIB, AnswerTooLarge, Headers, Request, Transport, until_cut
+from gitops_core.adapters.kubernetes.kubeconfig import Endpoint, StaticLogin, find_endpoint, find_own_endpoint
+from gitops_core.adapters.kubernetes.transport import MIB, AnswerTooLarge, Headers, Request, Transport, read_until_cut
 from gitops_core.errors import BadRequest, ClusterUnavailable, KindUnknown, NotFound
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import ApiResource, Page, Query, WatchEvent
@@ -87,7 +87,7 @@ class KubernetesCluster:
     @classmethod
     async def in_cluster(cls, *, environment: Mapping[str, str] | None = None, agent: str = AGENT) -> Self:
         """Return the cluster of the Pod we run in. Raises ConfigurationError."""
-        return cls(in_cluster(os.environ if environment is None else environment), agent=agent)
+        return cls(find_own_endpoint(os.environ if environment is None else environment), agent=agent)
 
     @classmethod
     def connect(cls, url: str, *, ca: bytes | None, token: Sensitive, agent: str = AGENT) -> Self:
@@ -107,20 +107,20 @@ class KubernetesCluster:
         other._identity = tuple(values)
         return other
 
-    def apart(self) -> KubernetesCluster:
+    def connect_apart(self) -> KubernetesCluster:
         other = copy.copy(self)  # closed with this one
-        other._transport = self._transport.apart()
+        other._transport = self._transport.connect_apart()
         other._transports.append(other._transport)
         other._discovery = Discovery(other._transport)
         return other
 
     # Reading
 
-    async def resource(self, kind: Kind) -> ApiResource:
+    async def find_api_resource(self, kind: Kind) -> ApiResource:
         return await self._discovery.find(kind)
 
-    async def resources(self) -> Sequence[ApiResource]:
-        return await self._discovery.all()
+    async def list_api_resources(self) -> Sequence[ApiResource]:
+        return await self._discovery.find_all()
 
     async def get(self, ref: ObjectRef) -> Manifest | None:
         try:
@@ -168,7 +168,7 @@ class KubernetesCluster:
         request = await self._make_question(query, options, "PartialObjectMetadata")
         with self._forgetting(query.kind):
             async with self._transport.stream(request, idle=length + 30.0) as response:
-                async for line in split_lines(until_cut(response)):
+                async for line in split_lines(read_until_cut(response)):
                     yield decode_event(line, query, type_)
 
     # Writing
@@ -176,20 +176,20 @@ class KubernetesCluster:
     async def create(self, manifest: Manifest, *, field_manager: str, dry_run: bool = False) -> Manifest:
         ref = ObjectRef.of(manifest)
         path = await self._make_collection(ref.kind, ref.key.namespace)
-        return await self._send("POST", path, ref, manifest, _writing(field_manager, dry_run))
+        return await self._send("POST", path, ref, manifest, _make_options(field_manager, dry_run))
 
     async def replace(
         self, manifest: Manifest, *, field_manager: str, subresource: str = "", dry_run: bool = False
     ) -> Manifest:
         ref = ObjectRef.of(manifest)
         path = await self._make_path(ref, subresource)
-        return await self._send("PUT", path, ref, manifest, _writing(field_manager, dry_run))
+        return await self._send("PUT", path, ref, manifest, _make_options(field_manager, dry_run))
 
     async def apply(
         self, manifest: Manifest, *, field_manager: str, force: bool = False, dry_run: bool = False
     ) -> Manifest:
         ref = ObjectRef.of(manifest)
-        options = {**_writing(field_manager, dry_run), "force": "true" if force else "false"}
+        options = {**_make_options(field_manager, dry_run), "force": "true" if force else "false"}
         path = await self._make_path(ref)
         return await self._send("PATCH", path, ref, manifest, options, "application/apply-patch+yaml")
 
@@ -204,7 +204,8 @@ class KubernetesCluster:
     ) -> Manifest:
         form = "merge-patch" if isinstance(patch, Mapping) else "json-patch"
         path = await self._make_path(ref, subresource)
-        return await self._send("PATCH", path, ref, patch, _writing(field_manager, dry_run), f"application/{form}+json")
+        options = _make_options(field_manager, dry_run)
+        return await self._send("PATCH", path, ref, patch, options, f"application/{form}+json")
 
     async def delete(
         self,
@@ -303,5 +304,5 @@ def _write_selectors(query: Query) -> dict[str, str]:
     return {name: value for name, value in selectors.items() if value}
 
 
-def _writing(field_manager: str, dry_run: bool) -> dict[str, str]:
+def _make_options(field_manager: str, dry_run: bool) -> dict[str, str]:
     return {"fieldManager": field_manager, **({"dryRun": "All"} if dry_run else {})}

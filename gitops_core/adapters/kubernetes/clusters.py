@@ -49,10 +49,10 @@ class KubernetesClusters:
         self, kubeconfig: Sensitive | None, service_account: ObjectKey | None, *, about: str = ""
     ) -> AsyncIterator[Target]:
         if kubeconfig is None:
-            yield _as(service_account, Target("", self.own))
+            yield _impersonate(service_account, Target("", self.own))
             return
         async with self._connected(kubeconfig, about or "the kubeconfig") as target:
-            yield _as(service_account, target)
+            yield _impersonate(service_account, target)
 
     @asynccontextmanager
     async def _connected(self, kubeconfig: Sensitive, about: str) -> AsyncIterator[Target]:
@@ -77,7 +77,7 @@ class KubernetesClusters:
                 await connection.cluster.close()
 
 
-def _as(account: ObjectKey | None, target: Target) -> Target:
+def _impersonate(account: ObjectKey | None, target: Target) -> Target:
     if account is None:
         return target
     user = f"system:serviceaccount:{account.namespace}:{account.name}"

@@ -46,7 +46,7 @@ class Identity(NamedTuple):
 
 
 class Credentials(Protocol):
-    async def identity(self) -> Identity:
+    async def get_identity(self) -> Identity:
         """Return the identity to show now. Raises ClusterUnavailable, Forbidden, ConfigurationError."""
         ...
 
@@ -55,7 +55,7 @@ class Credentials(Protocol):
         ...
 
 
-def credentials_for(login: Login) -> Credentials:
+def make_credentials(login: Login) -> Credentials:
     match login:
         case StaticLogin():
             return StaticCredentials(login)
@@ -69,7 +69,7 @@ class StaticCredentials:
     def __init__(self, login: StaticLogin) -> None:
         self._identity = Identity(login.authorization, login.certificate)
 
-    async def identity(self) -> Identity:
+    async def get_identity(self) -> Identity:
         return self._identity
 
     async def renew(self, refused: Identity) -> Identity | None:
@@ -82,7 +82,7 @@ class TokenFileCredentials:
         self._identity: Identity | None = None
         self._until = 0.0
 
-    async def identity(self) -> Identity:
+    async def get_identity(self) -> Identity:
         now = asyncio.get_running_loop().time()
         if self._identity is None or now >= self._until:
             self._identity = self._read()
@@ -119,21 +119,21 @@ class PluginCredentials:
         self._identity: Identity | None = None
         self._expires: datetime | None = None
 
-    async def identity(self) -> Identity:
-        return await self._fresh(None)
+    async def get_identity(self) -> Identity:
+        return await self._get_fresh(None)
 
     async def renew(self, refused: Identity) -> Identity | None:
-        fresh = await self._fresh(refused)
+        fresh = await self._get_fresh(refused)
         return fresh if fresh != refused else None
 
-    async def _fresh(self, refused: Identity | None) -> Identity:
+    async def _get_fresh(self, refused: Identity | None) -> Identity:
         if self._identity is None or self._identity == refused or self._is_stale():
-            return await self._asking.join("", self._asked)
+            return await self._asking.join("", self._ask_anew)
         return self._identity
 
-    async def _asked(self) -> Identity:
+    async def _ask_anew(self) -> Identity:
         status = await self._ask()
-        self._identity, self._expires = _identity(status, self._login), status.expiration_timestamp
+        self._identity, self._expires = _read_identity(status, self._login), status.expiration_timestamp
         return self._identity
 
     def _is_stale(self) -> bool:
@@ -155,7 +155,7 @@ class PluginCredentials:
         return answer.status
 
 
-def _identity(status: _Status, login: PluginLogin) -> Identity:
+def _read_identity(status: _Status, login: PluginLogin) -> Identity:
     certificate = None
     if status.client_certificate_data and status.client_key_data:
         certificate = ClientCertificate(status.client_certificate_data.encode(), Sensitive(status.client_key_data))

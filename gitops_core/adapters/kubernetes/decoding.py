@@ -70,12 +70,12 @@ def decode_page(body: bytes, query: Query, type_: type[T]) -> Page[T]:
         items: list[T | Unreadable] = [*(found.items or ())]
     except (msgspec.MsgspecError, UnicodeDecodeError):
         broken = _decode_raw(body)
-        items = [_one(bytes(raw), query, type_) for raw in broken.items or ()]
-        return _page(items, broken.metadata, query)
-    return _page(items, found.metadata, query)
+        items = [_decode_one(bytes(raw), query, type_) for raw in broken.items or ()]
+        return _make_page(items, broken.metadata, query)
+    return _make_page(items, found.metadata, query)
 
 
-def _page(items: list[T | Unreadable], metadata: _ListMeta, query: Query) -> Page[T]:
+def _make_page(items: list[T | Unreadable], metadata: _ListMeta, query: Query) -> Page[T]:
     for item in items:
         _name_kind(item, query.kind)
     return Page(items, metadata.resource_version, metadata.continue_ or "")
@@ -88,14 +88,14 @@ def _decode_raw(body: bytes) -> _List[msgspec.Raw]:
         raise ClusterUnavailable("the API server answered a list with something else") from None
 
 
-def _one(raw: bytes, query: Query, type_: type[T]) -> T | Unreadable:
+def _decode_one(raw: bytes, query: Query, type_: type[T]) -> T | Unreadable:
     try:
         return _get_decoders(type_)[1].decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        return _unreadable(raw, query.kind, str(error))
+        return _make_unreadable(raw, query.kind, str(error))
 
 
-def _unreadable(raw: bytes, kind: Kind, cause: str) -> Unreadable:
+def _make_unreadable(raw: bytes, kind: Kind, cause: str) -> Unreadable:
     try:
         metadata = _partial.decode(raw).metadata
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -125,23 +125,23 @@ def decode_event(line: bytes, query: Query, type_: type[T]) -> WatchEvent[T]:
         raise ClusterUnavailable(f"the API server's watch of {query.kind.kind} sent something else") from None
     raw = bytes(event.object)
     if event.type == "ERROR":
-        raise _error(raw, query)
-    version = _version(raw)
+        raise _read_error(raw, query)
+    version = _read_version(raw)
     if event.type == "BOOKMARK":
         return WatchEvent("BOOKMARK", None, version)
-    found = _one(raw, query, type_)
+    found = _decode_one(raw, query, type_)
     _name_kind(found, query.kind)
     return WatchEvent(event.type, found, version)
 
 
-def _version(raw: bytes) -> str:
+def _read_version(raw: bytes) -> str:
     try:
         return _versioned.decode(raw).metadata.resource_version
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ""
 
 
-def _error(raw: bytes, query: Query) -> ClusterError:
+def _read_error(raw: bytes, query: Query) -> ClusterError:
     refusal = read_refusal(500, raw)
     return make_error(refusal.code or 500, refusal, ObjectRef(query.kind, ObjectKey(query.namespace, query.name)))
 

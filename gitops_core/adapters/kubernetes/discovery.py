@@ -122,11 +122,11 @@ class Discovery:
         except KeyError:
             raise KindUnknown(kind.api_version, kind.kind) from None
 
-    async def all(self) -> tuple[ApiResource, ...]:
-        """Ask for every kind in its group's preferred version of it."""
+    async def find_all(self) -> tuple[ApiResource, ...]:
+        """Find every kind that is served, in its group's preferred version of it; everything is asked for again."""
         for root in _ROOTS:
             if not await self._look(root):
-                for group, version in await self._versions(root):
+                for group, version in await self._ask_versions(root):
                     await self._look_at_version(group, version)
         preferred: dict[tuple[str, str], ApiResource] = {}
         for kind, resource in self._known.items():
@@ -149,7 +149,7 @@ class Discovery:
             return False
         self._etags[root] = answer.headers.get("ETag", "")
         self._known = {kind: known for kind, known in self._known.items() if bool(kind.group) != (root == "/apis")}
-        for group, version in _versions(found):
+        for group, version in _list_versions(found):
             for item in version.resources or ():
                 self._keep(_read_entry(group, version.version, item))
         return True
@@ -165,7 +165,7 @@ class Discovery:
                 self._keep(ApiResource(kind, item.name, item.namespaced, *names))
         return answer.code == 200
 
-    async def _versions(self, root: Root) -> list[tuple[str, str]]:
+    async def _ask_versions(self, root: Root) -> list[tuple[str, str]]:
         answer = await self._ask(root, ())
         found = _decode(answer, _LegacyRoot) if answer.code == 200 else _LegacyRoot()
         grouped = [(group.name, version.version) for group in found.groups for version in group.versions]
@@ -183,7 +183,7 @@ class Discovery:
         return answer
 
 
-def _versions(found: _Aggregated) -> Iterator[tuple[str, _Version]]:
+def _list_versions(found: _Aggregated) -> Iterator[tuple[str, _Version]]:
     for group in found.items or ():
         for version in group.versions or ():
             yield group.metadata.name, version

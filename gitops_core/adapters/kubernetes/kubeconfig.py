@@ -28,7 +28,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import yaml
 
-from gitops_core.adapters.http import proxy_for
+from gitops_core.adapters.http import find_proxy
 from gitops_core.domain.render.expansion import check_expansion
 from gitops_core.domain.render.manifests import Malformed
 from gitops_core.errors import ClusterError, ClusterUnavailable
@@ -200,7 +200,7 @@ def find_endpoint(path: Path | None, context: str | None, environment: Mapping[s
     files = [path] if path is not None else _list_files(environment)
     configs = [(file, _read(file)) for file in files if path is not None or file.exists()]
     if not configs and context is None and environment.get("KUBERNETES_SERVICE_HOST"):
-        return in_cluster(environment)
+        return find_own_endpoint(environment)
     if not configs:
         looked = ", ".join(map(str, files))
         raise ConfigurationError(f"no cluster to talk to: no kubeconfig at {looked}, and this is not a Pod")
@@ -227,8 +227,8 @@ def read_tenants_endpoint(text: bytes, name: str, environment: Mapping[str, str]
         raise ConfigurationError(f"{name} cannot be used: {error}") from None
 
 
-def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Endpoint:
-    """Return the API server of the Pod we run in, as the Pod's service account. Raises ConfigurationError."""
+def find_own_endpoint(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -> Endpoint:
+    """Find the API server of the Pod we run in, as the Pod's service account. Raises ConfigurationError."""
     host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "443")
     if not host or not (folder / "token").exists():
         raise ConfigurationError(
@@ -240,7 +240,7 @@ def in_cluster(environment: Mapping[str, str], folder: Path = SERVICE_ACCOUNT) -
         server=server,
         login=TokenFileLogin(folder / "token"),
         ca=(folder / "ca.crt").read_bytes() if (folder / "ca.crt").exists() else None,
-        proxy=proxy_for(server, environment),
+        proxy=find_proxy(server, environment),
         namespace=namespace.read_text(errors="replace").strip() if namespace.exists() else "default",
     )
 
@@ -286,31 +286,31 @@ class _Entry(NamedTuple):
     content: Mapping[str, Any]
     folder: Path | None
 
-    def text(self, field: str) -> str:
+    def get_text(self, field: str) -> str:
         value = self.content.get(field)
         return "" if value is None else str(value)
 
-    def data(self, field: str) -> bytes | None:
+    def read_data(self, field: str) -> bytes | None:
         """Return the bytes of `<field>-data`, or of the file that `<field>` names; None without both."""
-        if encoded := self.text(f"{field}-data"):
+        if encoded := self.get_text(f"{field}-data"):
             try:
                 return base64.b64decode(encoded, validate=True)
             except (binascii.Error, ValueError):
                 raise ConfigurationError(f"{field}-data of kubeconfig entry {self.name!r} is not base64") from None
-        if not (file := self.file(field)):
+        if not (file := self.find_file(field)):
             return None
         try:
             return file.read_bytes()
         except OSError as error:
             raise ConfigurationError(f"{field} {file} cannot be read: {error.strerror}") from error
 
-    def file(self, field: str) -> Path | None:
+    def find_file(self, field: str) -> Path | None:
         """Return the file that the field names. Raises ConfigurationError: it may name none."""
-        if not (named := self.text(field)):
+        if not (named := self.get_text(field)):
             return None
         return self._own(f"names a file: {field}") / named
 
-    def program(self, command: str) -> str:
+    def find_program(self, command: str) -> str:
         """Return the program of an exec plugin. Raises ConfigurationError: it may run none."""
         folder = self._own("has an exec plugin")
         return str(folder / command) if "/" in command else command
@@ -327,7 +327,7 @@ class _Config(NamedTuple):
     current: str
     entries: Mapping[tuple[str, str], _Entry]
 
-    def entry(self, kind: str, name: str) -> _Entry:
+    def get_entry(self, kind: str, name: str) -> _Entry:
         if (kind, name) not in self.entries:
             known = ", ".join(sorted(n for k, n in self.entries if k == kind)) or "none"
             raise ConfigurationError(f"the kubeconfig has no {kind} {name!r}; there is {known}")
@@ -351,25 +351,25 @@ def _make_endpoint(config: _Config, context: str | None, environment: Mapping[st
     name = context or config.current
     if not name:
         raise ConfigurationError("the kubeconfig has no current-context: choose one with --context")
-    chosen = config.entry("context", name)
-    cluster = config.entry("cluster", chosen.text("cluster"))
-    user = config.entry("user", chosen.text("user")) if chosen.text("user") else _Entry("", {}, Path())
-    server = cluster.text("server").rstrip("/")
+    chosen = config.get_entry("context", name)
+    cluster = config.get_entry("cluster", chosen.get_text("cluster"))
+    user = config.get_entry("user", chosen.get_text("user")) if chosen.get_text("user") else _Entry("", {}, Path())
+    server = cluster.get_text("server").rstrip("/")
     if not _is_web_address(server):
         raise ConfigurationError(f"the server of cluster {cluster.name!r} is not an http or https URL")
-    proxy = cluster.text("proxy-url") or proxy_for(server, environment)
+    proxy = cluster.get_text("proxy-url") or find_proxy(server, environment)
     if proxy and not _is_web_address(proxy):
         raise ConfigurationError(f"the proxy of cluster {cluster.name!r} is not an http or https URL")
     return Endpoint(
         server=server,
         login=_read_login(user, cluster, environment),
-        ca=cluster.data("certificate-authority"),
+        ca=cluster.read_data("certificate-authority"),
         verify=not cluster.content.get("insecure-skip-tls-verify"),
-        server_name=cluster.text("tls-server-name") or None,
+        server_name=cluster.get_text("tls-server-name") or None,
         proxy=proxy,
         compress=not cluster.content.get("disable-compression"),
         impersonate=_read_impersonation(user),
-        namespace=chosen.text("namespace") or "default",
+        namespace=chosen.get_text("namespace") or "default",
     )
 
 
@@ -388,16 +388,16 @@ def _read_login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -
         raise ConfigurationError(
             f"user {user.name!r} of the kubeconfig has an auth-provider, which Kubernetes gave up: use an exec plugin"
         )
-    chain, key = user.data("client-certificate"), user.data("client-key")
+    chain, key = user.read_data("client-certificate"), user.read_data("client-key")
     if (chain is None) != (key is None):
         raise ConfigurationError(f"user {user.name!r} of the kubeconfig needs both client-certificate and client-key")
     certificate = ClientCertificate(chain, Sensitive(key)) if chain is not None and key is not None else None
-    if file := user.file("tokenFile"):
+    if file := user.find_file("tokenFile"):
         return TokenFileLogin(file, certificate)
-    if token := user.text("token"):
+    if token := user.get_text("token"):
         return StaticLogin(Sensitive(f"Bearer {token}"), certificate)
-    if name := user.text("username"):
-        pair = base64.b64encode(f"{name}:{user.text('password')}".encode()).decode()
+    if name := user.get_text("username"):
+        pair = base64.b64encode(f"{name}:{user.get_text('password')}".encode()).decode()
         return StaticLogin(Sensitive(f"Basic {pair}"), certificate)
     return StaticLogin(None, certificate)
 
@@ -405,7 +405,7 @@ def _read_login(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -
 def _read_plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) -> PluginLogin:
     """Read the exec entry. A command with a slash is relative to the kubeconfig, one without is looked up on PATH."""
     spec = user.content["exec"]
-    command = user.program(str(spec.get("command") or ""))
+    command = user.find_program(str(spec.get("command") or ""))
     if not command:
         raise ConfigurationError(f"the exec plugin of user {user.name!r} has no command")
     if spec.get("interactiveMode") == "Always":
@@ -425,22 +425,22 @@ def _read_plugin(user: _Entry, cluster: _Entry, environment: Mapping[str, str]) 
 
 def _make_cluster_info(cluster: _Entry) -> Mapping[str, Any]:
     """Return what a plugin with provideClusterInfo gets. Source: client.authentication.k8s.io/v1, ExecCredential."""
-    authority = cluster.data("certificate-authority")
+    authority = cluster.read_data("certificate-authority")
     extensions = {item.get("name"): item.get("extension") for item in cluster.content.get("extensions") or ()}
     told = {
-        "server": cluster.text("server"),
-        "tls-server-name": cluster.text("tls-server-name"),
+        "server": cluster.get_text("server"),
+        "tls-server-name": cluster.get_text("tls-server-name"),
         "insecure-skip-tls-verify": bool(cluster.content.get("insecure-skip-tls-verify")),
         "certificate-authority-data": base64.b64encode(authority).decode() if authority else "",
-        "proxy-url": cluster.text("proxy-url"),
+        "proxy-url": cluster.get_text("proxy-url"),
         "config": extensions.get("client.authentication.k8s.io/exec"),
     }
     return {field: value for field, value in told.items() if value}
 
 
 def _read_impersonation(user: _Entry) -> tuple[tuple[str, str], ...]:
-    headers = [("Impersonate-User", user.text("as"))] if user.text("as") else []
-    if uid := user.text("as-uid"):
+    headers = [("Impersonate-User", user.get_text("as"))] if user.get_text("as") else []
+    if uid := user.get_text("as-uid"):
         headers.append(("Impersonate-Uid", uid))
     headers += [("Impersonate-Group", str(group)) for group in user.content.get("as-groups") or ()]
     for key, values in (user.content.get("as-user-extra") or {}).items():

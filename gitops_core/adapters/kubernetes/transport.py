@@ -27,9 +27,9 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from gitops_core.adapters.http import BodyTooLarge, open_session, read_body, retry_after, show_certificate
+from gitops_core.adapters.http import BodyTooLarge, open_session, parse_retry_after, read_body, show_certificate
 from gitops_core.adapters.kubernetes.answers import make_error, read_refusal
-from gitops_core.adapters.kubernetes.credentials import Identity, credentials_for
+from gitops_core.adapters.kubernetes.credentials import Identity, make_credentials
 from gitops_core.adapters.kubernetes.kubeconfig import ClientCertificate, ConfigurationError, Endpoint
 from gitops_core.errors import ClusterUnavailable
 from gitops_core.meta import ObjectRef
@@ -88,7 +88,7 @@ class Transport:
         self._base = self.name + parts.path
         self._endpoint, self._agent, self._seconds = endpoint, agent, seconds
         self._patience = aiohttp.ClientTimeout(total=seconds, sock_connect=10.0)
-        self._credentials = credentials_for(endpoint.login)
+        self._credentials = make_credentials(endpoint.login)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._session: aiohttp.ClientSession | None = None
         self._contexts: dict[ClientCertificate | None, ssl.SSLContext] = {}
@@ -96,8 +96,8 @@ class Transport:
         encoding = "gzip" if endpoint.compress and not local else "identity"
         self._always = {"Accept": "application/json", "Accept-Encoding": encoding, "User-Agent": agent}
 
-    def apart(self) -> Transport:
-        """Return the same server with connections, credentials and places of its own."""
+    def connect_apart(self) -> Transport:
+        """Connect to the same server with connections, credentials and places of its own."""
         return Transport(self._endpoint, self._agent, self._seconds)
 
     async def send(self, request: Request) -> bytes:
@@ -130,7 +130,7 @@ class Transport:
 
     async def _attempt(self, request: Request) -> Answer:
         async with self._slots:
-            identity = await self._credentials.identity()
+            identity = await self._credentials.get_identity()
             answer = await self._send_once(request, identity)
             if answer.code == 401 and (fresh := await self._credentials.renew(identity)):
                 answer = await self._send_once(request, fresh)
@@ -143,7 +143,7 @@ class Transport:
         Raises what `send` raises, also while the body is read.
         """
         patience = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=idle)
-        identity = await self._credentials.identity()
+        identity = await self._credentials.get_identity()
         async with self._open(request, identity, patience) as response:
             if response.status < 300:
                 with _drop(response):
@@ -178,7 +178,7 @@ class Transport:
 
     def refuse(self, answer: Answer, request: Request) -> NoReturn:
         """Raise the error that an answer other than a success stands for."""
-        delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
+        delay = parse_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
         raise make_error(answer.code, read_refusal(answer.code, answer.body), request.about, delay)
 
     @asynccontextmanager
@@ -255,7 +255,7 @@ def _now() -> float:
 def _pause(method: str, answer: Answer) -> float | None:
     """Return the seconds until the same request may be sent again; None when its answer stands."""
     turned_away = answer.code in (429, 503) or (answer.code >= 500 and method == "GET")
-    delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)) if turned_away else None
+    delay = parse_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)) if turned_away else None
     return None if delay is None else max(delay, SHORTEST_PAUSE)
 
 
@@ -270,8 +270,8 @@ def _drop(response: aiohttp.ClientResponse) -> Iterator[None]:
             connection.transport.abort()
 
 
-async def until_cut(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Yield the chunks of a stream until it ends, or until a lost connection ends it: a watch goes on elsewhere."""
+async def read_until_cut(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Read the chunks of a stream until it ends, or until a lost connection ends it: a watch goes on elsewhere."""
     try:
         async for chunk in response.content.iter_any():
             yield chunk

@@ -59,7 +59,7 @@ class LocalCluster:
         self._clock = clock
         self._shared = shared
         self._signals: dict[GroupKind, asyncio.Event] = {}
-        self._told = store.version()
+        self._told = store.read_version()
         self._watches = 0
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
@@ -102,14 +102,14 @@ class LocalCluster:
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         return self
 
-    def apart(self) -> Cluster:
+    def connect_apart(self) -> Cluster:
         return self
 
-    async def resource(self, kind: Kind) -> ApiResource:
-        return self._objects.resource(kind)
+    async def find_api_resource(self, kind: Kind) -> ApiResource:
+        return self._objects.find_resource(kind)
 
-    async def resources(self) -> Sequence[ApiResource]:
-        return tuple(self._objects.resources())
+    async def list_api_resources(self) -> Sequence[ApiResource]:
+        return tuple(self._objects.list_resources())
 
     # reading
 
@@ -119,20 +119,20 @@ class LocalCluster:
 
     async def list(self, query: Query, type_: type[T], *, limit: int = 500, continue_token: str = "") -> Page[T]:
         await asyncio.sleep(0)
-        serving, selector = self._objects.serving(query.kind), _parse_selector(query)
-        version, after = self._store.version(), ObjectKey("", "")
+        serving, selector = self._objects.find_serving(query.kind), _parse_selector(query)
+        version, after = self._store.read_version(), ObjectKey("", "")
         if continue_token:
-            version, after = _position(continue_token)
-            if version < self._store.forgotten():
+            version, after = _parse_token(continue_token)
+            if version < self._store.read_forgotten():
                 raise Expired(f"the list of {serving.plural} took too long: begin again")
         rows: list[Row] = []
         while True:
-            found = self._store.page(serving.group_kind, query.namespace, query.name, after, limit + 1)
-            rows += [row for row in found if selects(selector, _labels(row.body, selector))]
+            found = self._store.list_page(serving.group_kind, query.namespace, query.name, after, limit + 1)
+            rows += [row for row in found if selects(selector, _read_labels(row.body, selector))]
             if len(found) <= limit or len(rows) > limit:
                 break
             after = found[-1].key
-        token = _token(version, rows[limit - 1].key) if len(rows) > limit else ""
+        token = _write_token(version, rows[limit - 1].key) if len(rows) > limit else ""
         items = [_decode(serving, query, type_, row.key, row.body) for row in rows[:limit]]
         return Page(items, str(version), token)
 
@@ -142,16 +142,16 @@ class LocalCluster:
         await asyncio.sleep(0)
         ending = None if seconds is None else asyncio.get_running_loop().time() + seconds
         quiet = BOOKMARK_SECONDS if seconds is None else 0.0  # a short one is asked for to learn how far it is
-        serving, selector = self._objects.serving(query.kind), _parse_selector(query)
-        after = _version(resource_version)
+        serving, selector = self._objects.find_serving(query.kind), _parse_selector(query)
+        after = _parse_version(resource_version)
         self._begin_watch()
         try:
             while not self._closed:
                 signal = self._signals.setdefault(serving.group_kind, asyncio.Event())
-                if after < self._store.forgotten():
+                if after < self._store.read_forgotten():
                     raise Expired(f"the watch of {serving.plural} is at {after}, which is forgotten: list again")
-                reached = self._store.version()
-                changes = self._store.changes(serving.group_kind, after, _BATCH)
+                reached = self._store.read_version()
+                changes = self._store.list_changes(serving.group_kind, after, _BATCH)
                 for change in changes:
                     after = change.version
                     event = _make_event(serving, query, selector, type_, change)
@@ -172,7 +172,7 @@ class LocalCluster:
 
     def _serves(self, kind: Kind) -> bool:
         try:
-            self._objects.serving(kind)
+            self._objects.find_serving(kind)
         except KindUnknown:
             return False
         return True
@@ -189,20 +189,20 @@ class LocalCluster:
             self._looking = None
 
     async def _look(self) -> None:
-        seen = self._store.data_version()
+        seen = self._store.read_data_version()
         while True:
             await self._clock.sleep(LOOK_SECONDS)
-            if seen != (seen := self._store.data_version()):
+            if seen != (seen := self._store.read_data_version()):
                 self._wake()
 
     def _wake(self) -> None:
         """Let the watches of what was written since the last time look at the log again."""
-        if self._told < self._store.forgotten():
-            self._told = self._store.version()
+        if self._told < self._store.read_forgotten():
+            self._told = self._store.read_version()
             self._wake_all()
             return
-        kinds = self._store.kinds_changed(self._told)
-        self._told = self._store.version()
+        kinds = self._store.list_changed_kinds(self._told)
+        self._told = self._store.read_version()
         if DEFINITIONS in kinds:  # what one watches may not be served any more
             self._wake_all()
         for kind in kinds & self._signals.keys():
@@ -273,7 +273,7 @@ def _parse_selector(query: Query) -> Selector:
         raise BadRequest(str(error)) from error
 
 
-def _labels(body: bytes, selector: Selector) -> Mapping[str, str]:
+def _read_labels(body: bytes, selector: Selector) -> Mapping[str, str]:
     return (_labels_of.decode(body).metadata.labels or {}) if selector else {}
 
 
@@ -283,8 +283,8 @@ def _make_event(
     """Return the event that a change is to one watch; None when it is none."""
     if query.namespace not in ("", change.key.namespace) or query.name not in ("", change.key.name):
         return None
-    was = change.before is not None and selects(selector, _labels(change.before, selector))
-    is_ = change.type != "DELETED" and selects(selector, _labels(change.body, selector))
+    was = change.before is not None and selects(selector, _read_labels(change.before, selector))
+    is_ = change.type != "DELETED" and selects(selector, _read_labels(change.body, selector))
     if not was and not is_:
         return None
     body = change.body
@@ -297,7 +297,7 @@ def _make_event(
 
 
 @lru_cache(maxsize=256)
-def _decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
+def _make_decoder(type_: Hashable) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type_)
 
 
@@ -308,23 +308,23 @@ def _decode(serving: Serving, query: Query, type_: type[T], key: ObjectKey, body
             whole = {name: whole[name] for name in ("apiVersion", "kind", "metadata")}
         return whole  # type: ignore[no-any-return]
     try:
-        return _decoder(cast(Hashable, type_)).decode(body)  # type: ignore[no-any-return]
+        return _make_decoder(cast(Hashable, type_)).decode(body)  # type: ignore[no-any-return]
     except msgspec.ValidationError as error:
         version = msgspec.json.decode(body)["metadata"]["resourceVersion"]
         return Unreadable(ObjectRef(serving.kind, key), version, str(error))
 
 
-def _version(text: str) -> int:
+def _parse_version(text: str) -> int:
     if not text.isdigit():
         raise BadRequest(f"not a resourceVersion: {text!r}")
     return int(text)
 
 
-def _token(version: int, after: ObjectKey) -> str:
+def _write_token(version: int, after: ObjectKey) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode((version, *after))).decode()
 
 
-def _position(token: str) -> tuple[int, ObjectKey]:
+def _parse_token(token: str) -> tuple[int, ObjectKey]:
     try:
         version, namespace, name = msgspec.json.decode(base64.urlsafe_b64decode(token), type=tuple[int, str, str])
     except (ValueError, msgspec.MsgspecError) as error:

@@ -56,7 +56,7 @@ class Builtins:
     def __init__(self, table: Mapping[str, Any]) -> None:
         self.types: dict[str, Atom] = {}
         for name, stored in table["types"].items():
-            self.types[name] = _atom(stored, self.types)
+            self.types[name] = _read_atom(stored, self.types)
         self.meta: Type = Named(self.types, _OBJECT_META)
         self.resources: dict[Kind, ApiResource] = {}
         self.servings: dict[Kind, Serving] = {}
@@ -64,9 +64,9 @@ class Builtins:
             kind = Kind(row["group"], row["version"], row["kind"])
             short_names, categories = tuple(row["shortNames"]), tuple(row["categories"])
             self.resources[kind] = ApiResource(kind, row["plural"], row["namespaced"], short_names, categories)
-            self.servings[kind] = self._serving(kind, row, table["types"])
+            self.servings[kind] = self._make_serving(kind, row, table["types"])
 
-    def _serving(self, kind: Kind, row: Mapping[str, Any], stored: Mapping[str, Any]) -> Serving:
+    def _make_serving(self, kind: Kind, row: Mapping[str, Any], stored: Mapping[str, Any]) -> Serving:
         type_ = self.types[row["type"]]
         return Serving(
             kind=kind,
@@ -76,25 +76,25 @@ class Builtins:
             counts=row["generation"],
             types={kind.api_version: type_}.get,
             empty={"apiVersion": kind.api_version, "kind": kind.kind, **_make_empty({"ref": row["type"]}, stored)},
-            keep=_with_null_rules if row["type"] in _RULES else _as_decoded,
+            keep=_keep_null_rules if row["type"] in _RULES else _keep_as_decoded,
             begins={"phase": "Active"} if kind == NAMESPACE else {},
             admit=partial(_admit_builtin, type_),
-            validate=_builtin_faults,
+            validate=_find_builtin_faults,
         )
 
 
 @cache
-def builtins() -> Builtins:
+def get_builtins() -> Builtins:
     return Builtins(msgspec.json.decode((Path(__file__).parent / "builtins.json").read_bytes()))
 
 
-def _type(stored: Any, types: Mapping[str, Atom]) -> Type:
+def _read_type(stored: Any, types: Mapping[str, Atom]) -> Type:
     if isinstance(stored, Mapping) and "ref" in stored:
         return Named(types, stored["ref"], stored.get("atomic"))
-    return _atom(stored, types)
+    return _read_atom(stored, types)
 
 
-def _atom(stored: Any, types: Mapping[str, Atom]) -> Atom:
+def _read_atom(stored: Any, types: Mapping[str, Atom]) -> Atom:
     match stored:
         case "any":
             return UNTYPED
@@ -104,10 +104,10 @@ def _atom(stored: Any, types: Mapping[str, Atom]) -> Atom:
             return Atom(scalar=stored)  # type: ignore[arg-type]  # the table was written by our own tool
         case {"list": found}:
             keys = tuple(found.get("keys", ()))
-            return Atom(list=ListType(found.get("associative", False), keys, _type(found["items"], types)))
+            return Atom(list=ListType(found.get("associative", False), keys, _read_type(found["items"], types)))
         case {"map": found}:
-            fields = {name: _type(inner, types) for name, inner in found.get("fields", {}).items()}
-            element = _type(found["element"], types) if "element" in found else None
+            fields = {name: _read_type(inner, types) for name, inner in found.get("fields", {}).items()}
+            element = _read_type(found["element"], types) if "element" in found else None
             always = frozenset(found.get("always", ()))
             return Atom(map=MapType(fields, element, found.get("atomic", False), found.get("defaults", {}), always))
     raise ValueError(f"not a type of builtins.json: {stored!r}")
@@ -127,12 +127,12 @@ def _make_empty(stored: Any, types: Mapping[str, Any]) -> Any:
 _RULES = ("io.k8s.api.rbac.v1.ClusterRole", "io.k8s.api.rbac.v1.Role")
 
 
-def _with_null_rules(role: Object) -> Object:
-    """Return the object with null for missing rules, whether they were left out or written as `[]`."""
+def _keep_null_rules(role: Object) -> Object:
+    """Keep the object with null for missing rules, whether they were left out or written as `[]`."""
     return {**role, "rules": role.get("rules") or None}
 
 
-def _as_decoded(manifest: Object) -> Object:
+def _keep_as_decoded(manifest: Object) -> Object:
     return manifest
 
 
@@ -157,7 +157,7 @@ def _admit_builtin(type_: Type, manifest: Object, *, merged: bool) -> Object:
     return manifest
 
 
-def _builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str) -> Iterable[FieldFault]:
+def _find_builtin_faults(manifest: Object, live: Manifest | None, *, subresource: str) -> Iterable[FieldFault]:
     yield from find_metadata_faults(manifest, live)
     yield from find_built_in_finalizer_faults(manifest, live)
     if live is not None:
@@ -182,7 +182,7 @@ def list_servings(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
     names, group = spec["names"], spec["group"]
     versions = [version for version in spec.get("versions", ()) if version.get("served")]
     versions.sort(key=lambda version: rank_version(version["name"]))
-    meta = builtins().meta
+    meta = get_builtins().meta
     types: dict[str, Type] = {}
     for version in versions:
         schema = (version.get("schema") or {}).get("openAPIV3Schema")
@@ -201,7 +201,7 @@ def list_servings(crd: Manifest) -> Iterator[tuple[Serving, ApiResource]]:
             types=types.get,
             empty={"apiVersion": kind.api_version, "kind": kind.kind},
             admit=partial(_admit_custom, schema),
-            validate=partial(_custom_faults, schema),
+            validate=partial(_find_custom_faults, schema),
             custom=True,
             read=_make_converter(group, names["kind"], version, defaults=False),
             keep=_make_converter(group, names["kind"], kept or version, defaults=True),
@@ -250,20 +250,20 @@ def _make_converter(group: str, kind: str, version: Mapping[str, Any], *, defaul
     """Return a function from any version of an object to `version`. Only the stored version has its defaults."""
     schema, api_version = _read_schema(version), Kind(group, version["name"], kind).api_version
 
-    def converted(manifest: Object) -> Object:
+    def convert(manifest: Object) -> Object:
         read = _coerce(schema, {**manifest, "apiVersion": api_version})
         read = write_plain_numbers(default(schema, read, keep_nulls=True) if defaults else read)
         return {**read, "metadata": _read_metadata(manifest["metadata"], "metadata")}
 
-    return converted
+    return convert
 
 
 def _read_metadata(metadata: Any, path: str) -> Any:
-    read = decode(builtins().meta, metadata, path)
+    read = decode(get_builtins().meta, metadata, path)
     return {name: value for name, value in (read or {}).items() if value != ""}
 
 
-def _custom_faults(
+def _find_custom_faults(
     schema: Mapping[str, Any], manifest: Object, live: Manifest | None, *, subresource: str
 ) -> Iterable[FieldFault]:
     besides = [*find_metadata_faults(manifest, live)]

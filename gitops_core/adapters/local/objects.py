@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gitops_core.adapters.local.kinds import CRD, NAMESPACE, builtins, list_servings
+from gitops_core.adapters.local.kinds import CRD, NAMESPACE, get_builtins, list_servings
 from gitops_core.adapters.local.store import Row, Store
 from gitops_core.domain.objects.crds import establish
 from gitops_core.domain.objects.decoding import Undecodable, read_sent
@@ -58,40 +58,40 @@ class Objects:
             for name in ("default", "kube-system"):
                 if self.store.get(NAMESPACE.kind, ObjectKey("", name)) is None:
                     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-                    self._create(self.serving(NAMESPACE), namespace, _OWN, dry_run=False)
+                    self._create(self.find_serving(NAMESPACE), namespace, _OWN, dry_run=False)
 
     # kinds
 
-    def serving(self, kind: Kind) -> Serving:
+    def find_serving(self, kind: Kind) -> Serving:
         """Return how a kind is served. Raises KindUnknown."""
-        found = builtins().servings.get(kind)
+        found = get_builtins().servings.get(kind)
         if found is not None:
             return found
-        custom = self._customs().get(kind)
+        custom = self._get_customs().get(kind)
         if custom is None:
             raise KindUnknown(kind.api_version, kind.kind)
         return custom[0]
 
-    def resource(self, kind: Kind) -> ApiResource:
+    def find_resource(self, kind: Kind) -> ApiResource:
         """Return the kind's ApiResource. Raises KindUnknown."""
-        found = builtins().resources.get(kind) or self._customs().get(kind, (None, None))[1]
+        found = get_builtins().resources.get(kind) or self._get_customs().get(kind, (None, None))[1]
         if found is None:
             raise KindUnknown(kind.api_version, kind.kind)
         return found
 
-    def resources(self) -> Iterator[ApiResource]:
-        yield from builtins().resources.values()
+    def list_resources(self) -> Iterator[ApiResource]:
+        yield from get_builtins().resources.values()
         seen = set()
-        for kind, (_, resource) in self._customs().items():
+        for kind, (_, resource) in self._get_customs().items():
             if (kind.group, kind.kind) not in seen:
                 seen.add((kind.group, kind.kind))
                 yield resource
 
-    def _customs(self) -> Mapping[Kind, tuple[Serving, ApiResource]]:
-        version = self.store.data_version()
+    def _get_customs(self) -> Mapping[Kind, tuple[Serving, ApiResource]]:
+        version = self.store.read_data_version()
         if self._custom is None or version != self._seen:
             self._seen = version
-            rows = self.store.page(f"{CRD.kind}.{CRD.group}", "", "", ObjectKey("", ""), -1)
+            rows = self.store.list_page(f"{CRD.kind}.{CRD.group}", "", "", ObjectKey("", ""), -1)
             crds = [msgspec.json.decode(row.body) for row in rows]
             self._custom = {serving.kind: (serving, res) for crd in crds for serving, res in list_servings(crd)}
         return self._custom
@@ -99,7 +99,7 @@ class Objects:
     # reading
 
     def get(self, ref: ObjectRef) -> Object | None:
-        return self._get_live(self.serving(ref.kind), ref.key)[0]
+        return self._get_live(self.find_serving(ref.kind), ref.key)[0]
 
     def _get_live(self, serving: Serving, key: ObjectKey) -> tuple[Object | None, bytes]:
         body = self.store.get(serving.group_kind, key if serving.namespaced else ObjectKey("", key.name))
@@ -178,7 +178,7 @@ class Objects:
         *,
         dry_run: bool,
     ) -> Object:
-        serving = self.serving(ref.kind)
+        serving = self.find_serving(ref.kind)
         _must_have_subresource(serving, ref, subresource)
         with self._writing():
             live, body = self._get_live(serving, ref.key)
@@ -202,7 +202,7 @@ class Objects:
     def delete(
         self, ref: ObjectRef, uid: str, resource_version: str, propagation: Propagation, *, dry_run: bool
     ) -> None:
-        serving = self.serving(ref.kind)
+        serving = self.find_serving(ref.kind)
         with self._writing():
             live, body = self._get_live(serving, ref.key)
             if live is None:
@@ -288,20 +288,20 @@ class Objects:
         """Carry out the finalizers that are the cluster's own; those of others wait for them."""
         uid, finalizers = live["metadata"]["uid"], live["metadata"].get("finalizers") or []
         if ORPHAN in finalizers:
-            for row in self.store.owned_by(uid):
+            for row in self.store.list_owned_by(uid):
                 self._disown(row, {uid})
             self._release(serving, live, body, ORPHAN)
         elif FOREGROUND in finalizers:
-            for row in self.store.owned_by(uid):
+            for row in self.store.list_owned_by(uid):
                 self._collect(row)
             self._finish_foreground(uid)
         if serving.kind == NAMESPACE:
-            for row in self.store.in_namespace(live["metadata"]["name"]):
+            for row in self.store.list_in_namespace(live["metadata"]["name"]):
                 self._delete_row(row)
             self._finish_namespace(live["metadata"]["name"])
         elif serving.kind == CRD:
             group_kind = _get_defined(live)
-            for row in self.store.page(group_kind, "", "", ObjectKey("", ""), -1):
+            for row in self.store.list_page(group_kind, "", "", ObjectKey("", ""), -1):
                 self._delete_row(row)
             self._finish_crd(group_kind)
 
@@ -315,9 +315,9 @@ class Objects:
         """Return how an object found in the store is served; its version may be one that is not served any more."""
         kind = Kind.of_manifest(live)
         try:
-            return self.serving(kind)
+            return self.find_serving(kind)
         except KindUnknown:
-            same = [s for k, (s, _) in self._customs().items() if (k.group, k.kind) == (kind.group, kind.kind)]
+            same = [s for k, (s, _) in self._get_customs().items() if (k.group, k.kind) == (kind.group, kind.kind)]
             if not same:
                 raise
             return same[0]
@@ -330,7 +330,7 @@ class Objects:
         live["metadata"]["resourceVersion"] = last["metadata"]["resourceVersion"]
         if serving.kind == CRD:
             self._custom = None
-        for row in self.store.owned_by(uid):
+        for row in self.store.list_owned_by(uid):
             self._collect(row)
         for reference in live["metadata"].get("ownerReferences") or ():
             self._finish_foreground(reference["uid"])
@@ -357,7 +357,7 @@ class Objects:
         references = msgspec.json.decode(body)["metadata"].get("ownerReferences") or ()
         gone, going = set(), set()
         for reference in references:
-            owner = self.store.by_uid(reference["uid"])
+            owner = self.store.find_by_uid(reference["uid"])
             if owner is None or owner.key.namespace not in ("", row.key.namespace):
                 gone.add(reference["uid"])
             elif FOREGROUND in (msgspec.json.decode(owner.body)["metadata"].get("finalizers") or ()):
@@ -365,7 +365,7 @@ class Objects:
         if len(gone) + len(going) < len(references):
             if gone or going:
                 self._disown(row, gone | going)
-        elif going and self.store.owned_by(msgspec.json.decode(body)["metadata"]["uid"]):
+        elif going and self.store.list_owned_by(msgspec.json.decode(body)["metadata"]["uid"]):
             self._delete_row(row, "Foreground")
         elif references:
             self._delete_row(row)
@@ -386,13 +386,13 @@ class Objects:
 
     def _finish_foreground(self, uid: str) -> None:
         """Let an owner go that waits for its dependents, when none is left that blocks it."""
-        owner = self.store.by_uid(uid)
+        owner = self.store.find_by_uid(uid)
         if owner is None:
             return
         live = msgspec.json.decode(owner.body)
         if FOREGROUND not in (live["metadata"].get("finalizers") or ()):
             return
-        for row in self.store.owned_by(uid):
+        for row in self.store.list_owned_by(uid):
             for reference in msgspec.json.decode(row.body)["metadata"].get("ownerReferences") or ():
                 if reference["uid"] == uid and reference.get("blockOwnerDeletion"):
                     return
@@ -400,9 +400,9 @@ class Objects:
 
     def _finish_namespace(self, name: str) -> None:
         """Let a namespace go that is being deleted, when it is empty."""
-        serving = self.serving(NAMESPACE)
+        serving = self.find_serving(NAMESPACE)
         live, body = self._get_live(serving, ObjectKey("", name))
-        if live is None or "deletionTimestamp" not in live["metadata"] or self.store.in_namespace(name):
+        if live is None or "deletionTimestamp" not in live["metadata"] or self.store.list_in_namespace(name):
             return
         if live["metadata"].get("finalizers"):
             if live.get("spec") != {}:
@@ -412,12 +412,12 @@ class Objects:
 
     def _finish_crd(self, group_kind: str) -> None:
         """Let a CRD go that is being deleted, when none of its objects is left."""
-        if self.store.page(group_kind, "", "", ObjectKey("", ""), 1):
+        if self.store.list_page(group_kind, "", "", ObjectKey("", ""), 1):
             return
-        for row in self.store.page(f"{CRD.kind}.{CRD.group}", "", "", ObjectKey("", ""), -1):
+        for row in self.store.list_page(f"{CRD.kind}.{CRD.group}", "", "", ObjectKey("", ""), -1):
             live = msgspec.json.decode(row.body)
             if _get_defined(live) == group_kind and CRD_CLEANUP in (live["metadata"].get("finalizers") or ()):
-                self._release(self.serving(CRD), live, row.body, CRD_CLEANUP)
+                self._release(self.find_serving(CRD), live, row.body, CRD_CLEANUP)
 
     # chance
 
@@ -427,7 +427,7 @@ class Objects:
             digits = "".join(f"{int(self._chance.random() * 0x10000):04x}" for _ in range(8))
             variant = "89ab"[int(digits[16], 16) % 4]
             uid = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
-            if self.store.by_uid(uid) is None:
+            if self.store.find_by_uid(uid) is None:
                 return uid
 
     def _draw_letters(self, count: int) -> str:

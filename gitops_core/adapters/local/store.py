@@ -109,14 +109,14 @@ class Store:
         with _translate_errors():
             self._db.execute("COMMIT")
 
-    def data_version(self) -> int:
+    def read_data_version(self) -> int:
         """Return a number that changes when another connection has written."""
         return int(self._read_one("PRAGMA data_version")[0])
 
-    def version(self) -> int:
+    def read_version(self) -> int:
         return int(self._read_one("SELECT version FROM counter")[0])
 
-    def forgotten(self) -> int:
+    def read_forgotten(self) -> int:
         """Return the newest resourceVersion whose change is no longer in the log."""
         return int(self._read_one("SELECT forgotten FROM counter")[0])
 
@@ -124,11 +124,11 @@ class Store:
         row = self._read_one("SELECT body FROM objects WHERE kind = ? AND namespace = ? AND name = ?", kind, *key)
         return None if row is None else row[0]
 
-    def by_uid(self, uid: str) -> Row | None:
+    def find_by_uid(self, uid: str) -> Row | None:
         row = self._read_one("SELECT kind, namespace, name, body FROM objects WHERE uid = ?", uid)
         return None if row is None else Row(row[0], ObjectKey(row[1], row[2]), row[3])
 
-    def page(self, kind: GroupKind, namespace: str, name: str, after: ObjectKey, limit: int) -> list[Row]:
+    def list_page(self, kind: GroupKind, namespace: str, name: str, after: ObjectKey, limit: int) -> list[Row]:
         """Return at most `limit` objects beyond `after`, by namespace and name. "" stands for all."""
         where, values = "", []
         if namespace:
@@ -142,13 +142,13 @@ class Store:
         )
         return [Row(kind, ObjectKey(namespace, name), body) for kind, namespace, name, body in rows]
 
-    def in_namespace(self, namespace: str) -> list[Row]:
+    def list_in_namespace(self, namespace: str) -> list[Row]:
         rows = self._read_all(
             "SELECT kind, namespace, name, body FROM objects WHERE namespace = ? ORDER BY kind, name", namespace
         )
         return [Row(kind, ObjectKey(namespace, name), body) for kind, namespace, name, body in rows]
 
-    def owned_by(self, uid: str) -> list[Row]:
+    def list_owned_by(self, uid: str) -> list[Row]:
         """Return the objects that name `uid` among their owners."""
         rows = self._read_all(
             "SELECT o.kind, o.namespace, o.name, o.body FROM owners w JOIN objects o"
@@ -157,7 +157,7 @@ class Store:
         )
         return [Row(kind, ObjectKey(namespace, name), body) for kind, namespace, name, body in rows]
 
-    def changes(self, kind: GroupKind, after: int, limit: int) -> list[Change]:
+    def list_changes(self, kind: GroupKind, after: int, limit: int) -> list[Change]:
         """Return changes of one kind after a resourceVersion, oldest first."""
         rows = self._read_all(
             "SELECT version, namespace, name, type, body, before FROM changes WHERE kind = ? AND version > ?"
@@ -166,7 +166,7 @@ class Store:
         )
         return [Change(v, ObjectKey(namespace, name), t, body, before) for v, namespace, name, t, body, before in rows]
 
-    def kinds_changed(self, after: int) -> set[GroupKind]:
+    def list_changed_kinds(self, after: int) -> set[GroupKind]:
         """Return the kinds that have changes after a resourceVersion."""
         return {row[0] for row in self._read_all("SELECT DISTINCT kind FROM changes WHERE version > ?", after)}
 

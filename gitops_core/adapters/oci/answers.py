@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gitops_core.adapters.http import retry_after
+from gitops_core.adapters.http import parse_retry_after
 from gitops_core.adapters.oci.challenges import Challenge, parse_challenges
 from gitops_core.errors import ImageUnknown, RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
 from gitops_core.gotemplate.printing import text_of
@@ -59,8 +59,8 @@ class _ErrorAnswer(msgspec.Struct):
     errors: list[_ErrorItem] | None = None
 
 
-def failure(answer: Answer, access: RegistryAccess) -> RegistryError:
-    """Return the error that an answer other than a success stands for."""
+def make_failure(answer: Answer, access: RegistryAccess) -> RegistryError:
+    """Make the error that an answer other than a success stands for."""
     message = f"{answer.request}: {_shorten(_mute(_read_cause(answer), access))}"
     match answer.status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
@@ -73,7 +73,7 @@ def failure(answer: Answer, access: RegistryAccess) -> RegistryError:
             return RepositoryUnknown(message)
         case status if status in _NO_REFERRERS and "/referrers/" in answer.url:
             return RepositoryUnknown(message)
-    delay = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
+    delay = parse_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
     return RegistryUnavailable(message, retry_after=delay)
 
 
@@ -81,15 +81,15 @@ def explain_connection(error: Exception, proxy: Sensitive | None) -> str:
     """Say why there was no answer."""
     match error:
         case aiohttp.ClientHttpProxyError(status=status):
-            return f"the proxy {_host(proxy)} answered {status} {_PHRASES.get(status, '')}".rstrip()
+            return f"the proxy {_get_host(proxy)} answered {status} {_PHRASES.get(status, '')}".rstrip()
         case aiohttp.ClientProxyConnectionError():
-            return f"the proxy {_host(proxy)} cannot be reached: {_number(error)}"
+            return f"the proxy {_get_host(proxy)} cannot be reached: {_name_errno(error)}"
         case aiohttp.ClientConnectorCertificateError():
             return "the registry's certificate is not trusted"
         case aiohttp.ClientConnectorSSLError():
             return "the registry does not speak TLS"
         case aiohttp.ClientConnectorError():
-            return _number(error)
+            return _name_errno(error)
         case aiohttp.ClientOSError() if "ssl" in str(error).lower():
             return "the registry ended the TLS connection; it may want a client certificate, or another one"
     return type(error).__name__
@@ -124,11 +124,11 @@ def _shorten(text: str) -> str:
     return line if len(line) <= LONGEST_CAUSE else line[:LONGEST_CAUSE] + "..."
 
 
-def _host(proxy: Sensitive | None) -> str:
+def _get_host(proxy: Sensitive | None) -> str:
     return urlsplit(proxy.text()).netloc.rpartition("@")[2] if proxy is not None else ""
 
 
-def _number(error: aiohttp.ClientConnectorError) -> str:
+def _name_errno(error: aiohttp.ClientConnectorError) -> str:
     if isinstance(error.os_error, socket.gaierror):
         return "the host's name cannot be resolved"
     number = error.os_error.errno

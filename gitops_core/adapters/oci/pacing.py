@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from gitops_core.adapters.http import retry_after
+from gitops_core.adapters.http import parse_retry_after
 from gitops_core.errors import RegistryUnavailable
 
 SLOWEST = 0.5
@@ -44,7 +44,7 @@ class Pace:
         self._scarce_until = 0.0
         self._silent_until, self._why = 0.0, ""
 
-    async def turn(self) -> None:
+    async def take_turn(self) -> None:
         """Take a token, or wait for one.
 
         Raises:
@@ -73,10 +73,10 @@ class Pace:
             self._rate = max(self._rate / 2, SLOWEST)
             self._tokens = min(self._tokens, self._rate)
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            delay = retry_after(headers.get("Retry-After"), datetime.now(UTC))
+            delay = parse_retry_after(headers.get("Retry-After"), datetime.now(UTC))
             if delay:
                 self._be_silent(delay, f"it answered {status} and named a time to wait")
-        remaining, reset = _number(headers, "RateLimit-Remaining"), _number(headers, "RateLimit-Reset")
+        remaining, reset = _parse_number(headers, "RateLimit-Remaining"), _parse_number(headers, "RateLimit-Reset")
         if remaining is not None and reset and reset <= LONGEST_RESET:
             self._divide(remaining, reset)
 
@@ -129,7 +129,7 @@ class Paces:
         self._rate, self._burst, self._longest = rate, burst, longest
         self._hosts: dict[str, Pace] = {}
 
-    def of(self, host: str) -> Pace:
+    def get(self, host: str) -> Pace:
         pace = self._hosts.get(host)
         if pace is None:
             if len(self._hosts) >= MOST_HOSTS:
@@ -138,7 +138,7 @@ class Paces:
         return pace
 
 
-def _number(headers: Mapping[str, str], name: str) -> float | None:
+def _parse_number(headers: Mapping[str, str], name: str) -> float | None:
     match = _NUMBER.match(headers.get(name, ""))
     return float(match[1]) if match else None
 

@@ -109,7 +109,7 @@ class OciRegistry:
         asked = (repository, reference, access)
         return await self._digests.join(asked, lambda: self._look_up(repository, reference, access))
 
-    async def manifest(
+    async def fetch_manifest(
         self, repository: Repository, reference: str, access: RegistryAccess = OPEN, *, limit: int = LARGEST_MANIFEST
     ) -> FetchedManifest:
         """Return the manifest that a tag or a digest names; by a digest, it is what the digest says.
@@ -132,7 +132,9 @@ class OciRegistry:
                 raise RegistryUnavailable(f"registry {repository.registry} answers {said!r} when asked for {where}")
         return FetchedManifest(digest, _get_media_type(answer), answer.body)
 
-    async def blob(self, repository: Repository, digest: str, access: RegistryAccess = OPEN, *, limit: int) -> bytes:
+    async def fetch_blob(
+        self, repository: Repository, digest: str, access: RegistryAccess = OPEN, *, limit: int
+    ) -> bytes:
         """Return the layer or configuration that a manifest names; it is what its digest says.
 
         Raises:
@@ -149,7 +151,7 @@ class OciRegistry:
         await self.compute.run(len(answer.body) // BYTES_OF_WEIGHT, _check_body, answer.body, digest, where)
         return answer.body
 
-    async def referrers(
+    async def fetch_referrers(
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN, *, limit: int = LARGEST_MANIFEST
     ) -> FetchedManifest:
         """Return the index of the manifests that refer to `digest`.
@@ -171,12 +173,12 @@ class OciRegistry:
         firsts: set[str] = set()
         count = empty = 0
         while query is not None:
-            answer = await self._page(repository, query, access)
+            answer = await self._fetch_page(repository, query, access)
             if answer.status == HTTPStatus.BAD_REQUEST:
                 query = ""
                 continue
-            pages[query] = tags = await self._tags(answer)
-            query, count, empty = _next_query(answer), count + len(tags), 0 if tags else empty + 1
+            pages[query] = tags = await self._read_tags(answer)
+            query, count, empty = _find_next_query(answer), count + len(tags), 0 if tags else empty + 1
             is_old = bool(tags) and tags[0] in firsts
             if query is not None and (query in pages or is_old or empty > MOST_EMPTY):
                 raise RegistryUnavailable(f"{answer.request}: pages go round without new tags")
@@ -189,7 +191,7 @@ class OciRegistry:
                 raise RegistryUnavailable(f"{answer.request}: more than {MOST_PAGES} pages")
         return await self.compute.run(count, lambda: tuple(dict.fromkeys(chain.from_iterable(pages.values()))))
 
-    async def _page(self, repository: Repository, query: str, access: RegistryAccess) -> Answer:
+    async def _fetch_page(self, repository: Repository, query: str, access: RegistryAccess) -> Answer:
         """Return one page, as it is now; its body is the remembered one where the registry says that this is still
         right.
 
@@ -207,14 +209,14 @@ class OciRegistry:
             kept.setdefault("Link", remembered.link)
             return answer._replace(headers=kept, body=remembered.body)
         if etag := answer.headers.get("ETag", ""):
-            tags = await self._tags(answer)
+            tags = await self._read_tags(answer)
             self._pages.put(key, Page(etag, answer.body, ", ".join(answer.headers.getall("Link", [])), len(tags)))
         elif remembered is not None:
             self._pages.forget(key)
         return answer
 
-    async def _tags(self, answer: Answer) -> list[str]:
-        return await self.compute.run(len(answer.body) // BYTES_OF_WEIGHT, _tags_of, answer)
+    async def _read_tags(self, answer: Answer) -> list[str]:
+        return await self.compute.run(len(answer.body) // BYTES_OF_WEIGHT, _parse_tags, answer)
 
     async def _look_up(self, repository: Repository, reference: str, access: RegistryAccess) -> str:
         path, headers = f"/v2/{repository.path}/manifests/{quote(reference, safe=':')}", {"Accept": MANIFESTS}
@@ -245,14 +247,14 @@ def _check_body(body: bytes, digest: str, where: str) -> None:
         raise RegistryUnavailable(f"the registry sent something else for {where}: {algorithm}:{found}")
 
 
-def _tags_of(answer: Answer) -> list[str]:
+def _parse_tags(answer: Answer) -> list[str]:
     try:
         return read_tags(answer.body)
     except ValueError as error:
         raise RegistryUnavailable(f"{answer.request}: {error}") from None
 
 
-def _next_query(answer: Answer) -> str | None:
+def _find_next_query(answer: Answer) -> str | None:
     try:
         return find_next_query(answer.headers.getall("Link", []))
     except ValueError as error:

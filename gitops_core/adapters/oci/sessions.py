@@ -49,7 +49,7 @@ class Sessions:
         setting = (access.ca, access.client_certificate, access.client_key)
         opened = self._open.get(setting)
         if opened is None:
-            context = tls_context(access)
+            context = make_tls_context(access)
             opened = self._open[setting] = _Opened(
                 open_session(total=self._total, read=self._read, connections=0, ssl_context=context)
             )
@@ -78,7 +78,7 @@ class Sessions:
                 await opened.session.close()
 
 
-def tls_context(access: RegistryAccess) -> ssl.SSLContext | bool:
+def make_tls_context(access: RegistryAccess) -> ssl.SSLContext | bool:
     """Make the context of a connection; True for the default one.
 
     Raises:

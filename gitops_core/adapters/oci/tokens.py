@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import aiohttp
 import msgspec
 
-from gitops_core.adapters.oci.answers import Answer, failure
+from gitops_core.adapters.oci.answers import Answer, make_failure
 from gitops_core.adapters.oci.challenges import Challenge, belongs, may_be_asked
 from gitops_core.errors import RegistryDenied, RegistryUnavailable
 from gitops_core.meta import Sensitive
@@ -82,7 +82,7 @@ class Tokens:
     async def close(self) -> None:
         await self._flights.close()
 
-    async def proof(
+    async def get_proof(
         self,
         challenge: Challenge | None,
         repository: Repository,
@@ -132,7 +132,7 @@ class Tokens:
     async def _fetch(self, wanted: _Wanted, scopes: tuple[str, ...]) -> _Token:
         answer = await self._request(wanted, scopes)
         if answer.status != HTTPStatus.OK:
-            error = failure(answer, wanted.access)
+            error = make_failure(answer, wanted.access)
             # a token server that is not there says nothing about the repository
             raise RegistryUnavailable(str(error)) if answer.status == HTTPStatus.NOT_FOUND else error
         where = urlsplit(wanted.realm).netloc

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from gitops_core.adapters.http import BodyTooLarge, proxy_for, read_body
-from gitops_core.adapters.oci.answers import Answer, explain_connection, failure
+from gitops_core.adapters.http import BodyTooLarge, find_proxy, read_body
+from gitops_core.adapters.oci.answers import Answer, explain_connection, make_failure
 from gitops_core.adapters.oci.challenges import Challenge, belongs
 from gitops_core.adapters.oci.pacing import Paces
 from gitops_core.adapters.oci.sessions import Sessions
@@ -100,16 +100,16 @@ class Transport:
             CredentialsInvalid: certificate or key cannot be used.
         """
         try:
-            answer = await self._proven(method, repository, path, access, headers, limit)
+            answer = await self._ask_proven(method, repository, path, access, headers, limit)
         except BodyTooLarge as error:
-            raise RegistryUnavailable(f"{method} {self._url(repository, path)}: {error}") from None
+            raise RegistryUnavailable(f"{method} {self._make_url(repository, path)}: {error}") from None
         except RegistryDenied as error:
             raise self._explain(error, repository, access) from None
         if answer.status in {HTTPStatus.OK, *besides} or (
             answer.status == HTTPStatus.NOT_MODIFIED and "If-None-Match" in headers
         ):
             return answer
-        raise self._explain(failure(answer, access), repository, access)
+        raise self._explain(make_failure(answer, access), repository, access)
 
     def _explain(self, error: RegistryError, repository: Repository, access: RegistryAccess) -> RegistryError:
         """Add the reason to an error, where it was refused because our credentials stayed here."""
@@ -125,7 +125,7 @@ class Transport:
             " which was not given the credentials"
         )
 
-    async def _proven(
+    async def _ask_proven(
         self,
         method: str,
         repository: Repository,
@@ -137,25 +137,25 @@ class Transport:
         server = _get_server(repository)
         known = self._challenges.get(server)
         try:
-            proof = await self._proof(known, repository, access)
+            proof = await self._get_proof(known, repository, access)
         except RegistryError:
             proof = ""  # what the host asked for elsewhere need not be asked for here: then it will say so
-        answer = await self._send(method, repository, path, access, _with(headers, proof), limit)
+        answer = await self._send(method, repository, path, access, _add_proof(headers, proof), limit)
         challenges = answer.challenges if answer.status == HTTPStatus.UNAUTHORIZED else ()
         if not challenges or (known is not None and challenges[0].scheme == known.scheme == "basic"):
             return answer
         wanted = replace(challenges[0], scope="")  # the scope is this repository's
         self._challenges.put(server, wanted, _OVERHEAD + len(wanted.realm) + len(wanted.service))
-        better = await self._proof(challenges[0], repository, access, refused=proof)
+        better = await self._get_proof(challenges[0], repository, access, refused=proof)
         if not better or better == proof:
             return answer
-        return await self._send(method, repository, path, access, _with(headers, better), limit)
+        return await self._send(method, repository, path, access, _add_proof(headers, better), limit)
 
-    async def _proof(
+    async def _get_proof(
         self, challenge: Challenge | None, repository: Repository, access: RegistryAccess, refused: str = ""
     ) -> str:
         over_http = self._schemes.get(_get_server(repository)) == "http"
-        return await self._tokens.proof(challenge, repository, access, over_http=over_http, refused=refused)
+        return await self._tokens.get_proof(challenge, repository, access, over_http=over_http, refused=refused)
 
     async def _send(
         self,
@@ -211,8 +211,8 @@ class Transport:
         """Send a request. Raises what aiohttp does, TimeoutError, ValueError, BodyTooLarge and RegistryUnavailable."""
         address = URL(url)
         host = address.host_port_subcomponent or ""
-        pace = self._paces.of(host)
-        await pace.turn()
+        pace = self._paces.get(host)
+        await pace.take_turn()
         try:
             async with (
                 self._places.taken(host, self._limits.total),
@@ -224,7 +224,7 @@ class Transport:
                     data=form,
                     allow_redirects=method != "POST",
                     max_redirects=4,
-                    proxy=self._proxy(url, access),
+                    proxy=self._find_proxy(url, access),
                 ) as response,
             ):
                 most = limit if response.status == HTTPStatus.OK else LARGEST_ERROR
@@ -235,10 +235,10 @@ class Transport:
             pace.learn(response.status, response.headers)
         return Answer(method, url, response.status, response.headers, body)
 
-    def _proxy(self, url: str, access: RegistryAccess) -> str | None:
+    def _find_proxy(self, url: str, access: RegistryAccess) -> str | None:
         if access.proxy is not None:
             return access.proxy.text()
-        proxy = proxy_for(url, self._environment) if self._environment else None
+        proxy = find_proxy(url, self._environment) if self._environment else None
         if proxy is None:
             return None
         scheme, separator, _ = proxy.partition("://")
@@ -247,7 +247,7 @@ class Transport:
             raise RegistryUnavailable(f"registry {where}: the environment names a proxy that is not http: {scheme!r}")
         return proxy if separator else f"http://{proxy}"
 
-    def _url(self, repository: Repository, path: str) -> str:
+    def _make_url(self, repository: Repository, path: str) -> str:
         scheme = self._schemes.get(_get_server(repository)) or repository.schemes[0]
         return f"{scheme}://{repository.registry}{path}"
 
@@ -257,5 +257,5 @@ def _get_server(repository: Repository) -> tuple[str, bool]:
     return repository.registry, repository.insecure
 
 
-def _with(headers: Mapping[str, str], proof: str) -> Mapping[str, str]:
+def _add_proof(headers: Mapping[str, str], proof: str) -> Mapping[str, str]:
     return {**headers, "Authorization": proof} if proof else headers

@@ -24,7 +24,7 @@ from gitops_core.ports import (
     Signer,
     Target,
     Trees,
-    no_commit,
+    is_never_ours,
 )
 from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.authority.leave import Fence, behind
@@ -86,8 +86,8 @@ class FencedRemote:
     async def resolve(self, ref: GitRef) -> Revision:
         return await self.inner.resolve(ref)
 
-    async def tree(self, revision: Revision, path: str = "") -> Tree:
-        return await self.inner.tree(revision, path)
+    async def fetch_tree(self, revision: Revision, path: str = "") -> Tree:
+        return await self.inner.fetch_tree(revision, path)
 
     async def search(self, revision: Revision, text: str, path: str = "") -> tuple[str, ...]:
         return await self.inner.search(revision, text, path)
@@ -106,7 +106,7 @@ class FencedRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
-        ours: Callable[[CommitInfo], bool] = no_commit,
+        ours: Callable[[CommitInfo], bool] = is_never_ours,
     ) -> Revision:
         with behind(self.fence):
             return await self.inner.push(commit, branch, expected=expected, refspec=refspec, options=options, ours=ours)
@@ -119,11 +119,11 @@ class FencedGit:
     inner: Git
     fence: Fence
 
-    def remote(self, url: str, access: GitAccess = _ANONYMOUS, *, timeout: float = 60.0) -> GitRemote:
-        return FencedRemote(self.inner.remote(url, access, timeout=timeout), self.fence)
+    def get_remote(self, url: str, access: GitAccess = _ANONYMOUS, *, timeout: float = 60.0) -> GitRemote:
+        return FencedRemote(self.inner.get_remote(url, access, timeout=timeout), self.fence)
 
-    def trees(self, name: str) -> Trees:
-        return self.inner.trees(name)
+    def get_trees(self, name: str) -> Trees:
+        return self.inner.get_trees(name)
 
-    async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
-        return await self.inner.signer(kind, values, about)
+    async def load_signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
+        return await self.inner.load_signer(kind, values, about)

@@ -41,7 +41,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True)
 class Forwarding:
-    """Implements gitops_core.ports.Cluster: handles made of it (`impersonate`, `apart`) are wrapped as it is."""
+    """Implements gitops_core.ports.Cluster: handles that it makes (`impersonate`, `connect_apart`) are wrapped too."""
 
     inner: Cluster
 
@@ -52,11 +52,11 @@ class Forwarding:
         """Send a request that is no watch, and return what is to be answered."""
         return await send()
 
-    async def resource(self, kind: Kind) -> ApiResource:
-        return await self.inner.resource(kind)
+    async def find_api_resource(self, kind: Kind) -> ApiResource:
+        return await self.inner.find_api_resource(kind)
 
-    async def resources(self) -> Sequence[ApiResource]:
-        return await self.inner.resources()
+    async def list_api_resources(self) -> Sequence[ApiResource]:
+        return await self.inner.list_api_resources()
 
     async def get(self, ref: ObjectRef) -> Manifest | None:
         return await self._sent(Request("get", ref), partial(self.inner.get, ref))
@@ -127,8 +127,8 @@ class Forwarding:
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         return self._around(self.inner.impersonate(user, groups))
 
-    def apart(self) -> Cluster:
-        return self._around(self.inner.apart())
+    def connect_apart(self) -> Cluster:
+        return self._around(self.inner.connect_apart())
 
     def _around(self, inner: Cluster) -> Self:
         return dataclasses.replace(self, inner=inner)

@@ -411,7 +411,7 @@ class WatchedObjects:
             found = await listed(self._cluster, type_, namespace)
         return tuple(sorted(found, key=lambda item: item.key))
 
-    async def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
+    async def follow(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
         shared = next(self._informers.holding(type_, namespace), None)
         query = Query(type_.KIND, namespace=namespace) if shared is None else shared.query
         informer = self._informers.acquire(query, type_)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 import aiohttp
 
-from gitops_core.adapters.http import open_session, proxy_for
+from gitops_core.adapters.http import find_proxy, open_session
 from gitops_core.errors import StalledError
 from gitops_core.meta import Sensitive
 from gitops_core.ports import GitAccess
@@ -72,7 +72,7 @@ class HttpForges:
             headers=headers,
             secrets=tuple(secret for secret in (access.password, access.bearer_token) if secret),
             tls=self._load_trust(access.ca),
-            proxy=proxy_for(endpoint.api, self._environment),
+            proxy=find_proxy(endpoint.api, self._environment),
         )
         return kind.forge(talk, endpoint.path)
 

@@ -20,7 +20,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from gitops_core.adapters.http import BodyTooLarge, read_body, retry_after
+from gitops_core.adapters.http import BodyTooLarge, parse_retry_after, read_body
 from gitops_core.meta import Sensitive
 from image_updater.domain.forges.pullrequests import PullRequest
 from image_updater.errors import ForgeDenied, ForgeUnavailable
@@ -189,12 +189,12 @@ class Talk:
 def _read_delay(headers: Mapping[str, str]) -> float | None:
     """Return the seconds to wait, from Retry-After or from when a rate limit ends (seconds since 1970)."""
     now = datetime.now(UTC)
-    if (delay := retry_after(headers.get("Retry-After"), now)) is not None:
+    if (delay := parse_retry_after(headers.get("Retry-After"), now)) is not None:
         return delay
     for name in ("X-RateLimit-Reset", "RateLimit-Reset"):
         text = headers.get(name, "")
         if text.isascii() and text.isdigit() and headers.get(name.replace("Reset", "Remaining")) == "0":
-            return retry_after(str(max(0, int(text[:12]) - int(now.timestamp()))), now)
+            return parse_retry_after(str(max(0, int(text[:12]) - int(now.timestamp()))), now)
     return None
 
 

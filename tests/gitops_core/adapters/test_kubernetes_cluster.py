@@ -59,7 +59,7 @@ async def until_served(cluster: KubernetesCluster, kind: Kind) -> str:
     async with asyncio.timeout(60):
         while True:
             try:
-                return (await cluster.resource(kind)).plural
+                return (await cluster.find_api_resource(kind)).plural
             except KindUnknown:
                 await asyncio.sleep(0.1)
 
@@ -92,7 +92,7 @@ async def test_a_wrong_token_is_forbidden_and_not_repeated(control_plane: Contro
     cluster = KubernetesCluster.connect(control_plane.url, ca=control_plane.ca.read_bytes(), token=token)
     try:
         with pytest.raises(Forbidden, match="does not accept our credentials") as caught:
-            await cluster.resources()
+            await cluster.list_api_resources()
     finally:
         await cluster.close()
     assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
@@ -103,7 +103,7 @@ async def test_a_server_that_is_not_trusted_gets_no_token(control_plane: Control
     mark = control_plane.mark()
     try:
         with pytest.raises(ClusterUnavailable, match=r"has a certificate that is not trusted: .*"):
-            await other.resources()
+            await other.list_api_resources()
     finally:
         await other.close()
     assert control_plane.requests(agent="sealoop", since=mark) == []
@@ -137,12 +137,12 @@ async def test_a_kind_is_known_as_soon_as_its_crd_is_installed(
 ) -> None:
     kind = Kind("test.sealoop.dev", "v1", "Gadget")
     with pytest.raises(KindUnknown, match=r'no matches for kind "Gadget" in version "test.sealoop.dev/v1"'):
-        await cluster.resource(kind)
+        await cluster.find_api_resource(kind)
 
     await cluster.create(crd("gadgets", "Gadget"), field_manager="tests")
 
     assert await until_served(cluster, kind) == "gadgets"
-    found = next(r for r in await cluster.resources() if r.kind == kind)
+    found = next(r for r in await cluster.list_api_resources() if r.kind == kind)
     assert (found.namespaced, found.short_names, found.categories) == (True, ("gad",), ("testing",))
 
 
@@ -159,7 +159,7 @@ async def test_a_kind_whose_crd_is_gone_is_unknown_again(cluster: KubernetesClus
                 await cluster.list(Query(kind), dict)
                 await asyncio.sleep(0.1)
     with pytest.raises(KindUnknown):
-        await cluster.resource(kind)
+        await cluster.find_api_resource(kind)
 
 
 async def test_kinds_are_asked_for_once(control_plane: ControlPlane, cluster: KubernetesCluster) -> None:
@@ -340,7 +340,7 @@ async def test_a_server_that_is_gone_is_unavailable(control_plane: ControlPlane)
         with pytest.raises(
             ClusterUnavailable, match=r"the API server https://127.0.0.1:1 cannot be reached: Connection refused"
         ):
-            await cluster.resources()
+            await cluster.list_api_resources()
     finally:
         await cluster.close()
 
@@ -348,7 +348,7 @@ async def test_a_server_that_is_gone_is_unavailable(control_plane: ControlPlane)
 async def test_two_ways_of_one_session_share_what_they_know(
     control_plane: ControlPlane, cluster: KubernetesCluster
 ) -> None:
-    await cluster.resource(SECRET)
+    await cluster.find_api_resource(SECRET)
     mark = control_plane.mark()
 
     with pytest.raises(ClusterError):

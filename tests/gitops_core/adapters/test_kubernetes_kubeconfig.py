@@ -24,7 +24,7 @@ from gitops_core.adapters.kubernetes.kubeconfig import (
     Endpoint,
     StaticLogin,
     find_endpoint,
-    in_cluster,
+    find_own_endpoint,
     read_tenants_endpoint,
 )
 from gitops_core.errors import ClusterUnavailable, Forbidden
@@ -94,10 +94,10 @@ async def test_a_token_file_is_read_again_when_its_token_is_refused(
     cluster = KubernetesCluster(endpoint)
     try:
         with pytest.raises(Forbidden, match="does not accept our credentials"):
-            await cluster.resource(Kind("", "v1", "Secret"))
+            await cluster.find_api_resource(Kind("", "v1", "Secret"))
         file.write_text(f"{control_plane.token}\n")
 
-        assert (await cluster.resource(Kind("", "v1", "Secret"))).plural == "secrets"
+        assert (await cluster.find_api_resource(Kind("", "v1", "Secret"))).plural == "secrets"
     finally:
         await cluster.close()
 
@@ -122,11 +122,11 @@ async def test_a_token_file_without_a_token_is_said_and_read_again(
     cluster = KubernetesCluster(endpoint)
     try:
         with pytest.raises(ClusterUnavailable, match=said) as raised:
-            await cluster.resource(Kind("", "v1", "Secret"))
+            await cluster.find_api_resource(Kind("", "v1", "Secret"))
         assert "nter2" not in str(raised.value)
         file.write_text(control_plane.token)
 
-        assert (await cluster.resource(Kind("", "v1", "Secret"))).plural == "secrets"
+        assert (await cluster.find_api_resource(Kind("", "v1", "Secret"))).plural == "secrets"
     finally:
         await cluster.close()
 
@@ -136,7 +136,7 @@ def test_a_namespace_file_that_is_no_text_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "namespace").write_bytes(b"shop\xff")
     environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
-    assert in_cluster(environment, tmp_path).namespace == "shop\ufffd"
+    assert find_own_endpoint(environment, tmp_path).namespace == "shop\ufffd"
 
 
 async def test_a_pod_is_its_service_account(control_plane: ControlPlane, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ async def test_a_pod_is_its_service_account(control_plane: ControlPlane, tmp_pat
     port = control_plane.url.rpartition(":")[2]
     environment = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": port}
 
-    endpoint = in_cluster(environment, tmp_path)
+    endpoint = find_own_endpoint(environment, tmp_path)
 
     assert endpoint.namespace == namespace
     assert await _name(KubernetesCluster(endpoint)) == f"system:serviceaccount:{namespace}:app"
@@ -295,7 +295,7 @@ async def test_an_authority_that_is_none_is_one_sentence(ca: bytes) -> None:
     with pytest.raises(
         ConfigurationError, match=r"^the certificate authority of https://far\.example:6443 is not PEM$"
     ):
-        await cluster.resources()
+        await cluster.list_api_resources()
     await cluster.close()
 
 
@@ -361,7 +361,7 @@ def calls(tmp_path: Path) -> list[Any]:
 
 async def test_a_plugins_token_is_taken_and_kept(control_plane: ControlPlane, plugin: Any, tmp_path: Path) -> None:
     cluster = await KubernetesCluster.from_environment(plugin({"token": control_plane.token}), environment={})
-    await cluster.resources()
+    await cluster.list_api_resources()
 
     assert await _name(cluster) == "admin"
     assert [call["spec"] for call in calls(tmp_path)] == [{"interactive": False}]
@@ -379,7 +379,7 @@ async def test_all_who_wait_for_a_plugin_that_fails_hear_of_one_failure(
 ) -> None:
     cluster = await KubernetesCluster.from_environment(plugin(3, {"token": control_plane.token}), environment={})
 
-    found = await asyncio.gather(*(cluster.resources() for _ in range(5)), return_exceptions=True)
+    found = await asyncio.gather(*(cluster.list_api_resources() for _ in range(5)), return_exceptions=True)
 
     assert {type(error) for error in found} == {ClusterUnavailable}
     assert len(calls(tmp_path)) == 1
@@ -391,7 +391,7 @@ async def test_a_plugin_is_asked_again_before_its_token_expires(
 ) -> None:
     soon = {"token": control_plane.token, "expirationTimestamp": "2020-01-01T00:00:00Z"}
     cluster = await KubernetesCluster.from_environment(plugin(soon), environment={})
-    await cluster.resource(Kind("", "v1", "Secret"))
+    await cluster.find_api_resource(Kind("", "v1", "Secret"))
 
     assert await _name(cluster) == "admin"
     assert len(calls(tmp_path)) == 3  # two discoveries and a request

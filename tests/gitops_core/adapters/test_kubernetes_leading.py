@@ -140,7 +140,7 @@ async def test_two_hundred_and_fifty_six_slow_applies_do_not_cost_the_lease() ->
     crowded = Crowded(seconds=2.5)
     settings = LeaseSettings("shop", "sealoop", "one", duration=7.0, renew_deadline=5.0, retry=0.3)
     async with crowded.served() as server, facing(str(server.make_url("")).rstrip("/")) as cluster:
-        leadership = Leadership(settings, cluster.apart(), SystemClock(), SystemChance())
+        leadership = Leadership(settings, cluster.connect_apart(), SystemClock(), SystemChance())
         await leadership.acquire()
         keeping = asyncio.create_task(leadership.keep())
 
@@ -159,7 +159,7 @@ async def test_a_request_that_waits_when_the_leader_is_deposed_is_never_sent(met
     crowded, reign = Crowded(), Reign()
     async with crowded.served() as server, facing(str(server.make_url("")).rstrip("/")) as cluster:
         fenced = FencedCluster(cluster, reign)
-        await fenced.resource(CONFIG_MAP)
+        await fenced.find_api_resource(CONFIG_MAP)
         crowded.gate.clear()
         reads = [asyncio.create_task(fenced.get(ref("read"))) for _ in range(PLACES)]
         await crowded.is_full.wait()
@@ -208,7 +208,7 @@ async def test_a_write_that_waits_for_its_connection_meanwhile_is_never_sent(tmp
     ):
         fenced = FencedCluster(cluster, reign)
         gate.set()
-        await fenced.resource(CONFIG_MAP)
+        await fenced.find_api_resource(CONFIG_MAP)
         await cluster.close()  # the next request needs a new connection
         gate.clear()
         writing = asyncio.create_task(fenced.apply(config_map("a"), field_manager="m"))

@@ -86,7 +86,7 @@ async def test_all_who_ask_for_kinds_at_once_hear_of_one_failure() -> None:
 
     async with facing(refuse) as cluster:
         kinds = [Kind("apps", "v1", f"Kind{number}") for number in range(5)]
-        waiting = [asyncio.create_task(cluster.resource(kind)) for kind in kinds]
+        waiting = [asyncio.create_task(cluster.find_api_resource(kind)) for kind in kinds]
         await asyncio.sleep(0)  # each has asked before the first is answered
         all_wait.set()
         found = await asyncio.gather(*waiting, return_exceptions=True)
@@ -221,7 +221,7 @@ async def test_a_server_that_is_always_busy_is_not_asked_for_ever() -> None:
 async def test_a_request_that_waits_to_be_sent_again_holds_no_place() -> None:
     busy = Busy(429, times=64, retry_after="20")
     async with facing(busy.answer) as cluster:
-        await cluster.resource(CONFIG_MAP)
+        await cluster.find_api_resource(CONFIG_MAP)
         waiting = [asyncio.create_task(cluster.get(REF)) for _ in range(64)]
         while len(busy.arrived) < 64:  # noqa: ASYNC110  # a server that counts has no Event
             await asyncio.sleep(0.01)
@@ -378,7 +378,7 @@ async def test_a_long_answer_is_not_decoded_in_the_loop() -> None:
     spent: list[float] = []
 
     async with facing(says(200, body)) as cluster:
-        await cluster.resource(CONFIG_MAP)
+        await cluster.find_api_resource(CONFIG_MAP)
         before, all_before = time.thread_time(), time.process_time()
         page = await cluster.list(Query(CONFIG_MAP, "shop"), dict)
         spent += [time.thread_time() - before, time.process_time() - all_before]

@@ -59,7 +59,7 @@ class BoxSource:
         return source.spec.ignore
 
     async def tree(self, source: Box, revision: str, path: str = "") -> Tree:
-        return await self.git.trees(str(source.ref)).tree(self.origin(source).removeprefix("sha256:"), path)
+        return await self.git.get_trees(str(source.ref)).get_tree(self.origin(source).removeprefix("sha256:"), path)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Boxes:
     async def fill(self, name: str, revision: str, files: Mapping[str, str]) -> None:
         """Put other files into the box."""
         ref = ObjectRef(Box.KIND, ObjectKey("default", name))
-        oid = await self.git.trees(str(ref)).add({path: text.encode() for path, text in files.items()})
+        oid = await self.git.get_trees(str(ref)).add({path: text.encode() for path, text in files.items()})
         artifact = {
             "path": name,
             "url": f"http://boxes.invalid/{name}",

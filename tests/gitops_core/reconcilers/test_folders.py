@@ -37,7 +37,7 @@ class Still:
     async def tree(self, source: Resource, revision: str, path: str = "") -> Tree:
         self.asked.append(path)
         trees = FakeTrees("still")
-        return await trees.tree(await trees.add(self.files), path)
+        return await trees.get_tree(await trees.add(self.files), path)
 
 
 async def test_sources_of_one_name_and_two_kinds_are_read_once_each_and_never_for_each_other() -> None:

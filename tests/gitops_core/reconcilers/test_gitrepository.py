@@ -127,12 +127,12 @@ async def test_an_ignore_pattern_that_cannot_be_read_stops_it() -> None:
 class _OneSilentHost(FakeGit):
     """Implements Git: the repositories of one host never answer."""
 
-    def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
+    def get_remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
         async def hang(deed: str, moment: str) -> None:
             await asyncio.sleep(timeout)
             raise GitError(f"git ls-remote of {url} took longer than {timeout:g} s")
 
-        return FakeGit(hang).remote(url) if "silent" in url else super().remote(url, access)
+        return FakeGit(hang).get_remote(url) if "silent" in url else super().get_remote(url, access)
 
 
 @in_virtual_time

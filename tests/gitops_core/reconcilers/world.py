@@ -65,7 +65,7 @@ class Counted(Forwarding):
     def impersonate(self, user: str, groups: Iterable[str] = ()) -> Cluster:
         return self
 
-    def apart(self) -> Cluster:
+    def connect_apart(self) -> Cluster:
         return self
 
     def since(self, moment: int, *methods: str) -> list[tuple[str, str, bool]]:

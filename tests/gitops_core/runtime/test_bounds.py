@@ -48,7 +48,7 @@ class Closed:
 def test_every_method_of_the_port_is_tried_here() -> None:
     methods = {n for n, _ in inspect.getmembers(Cluster, inspect.isfunction) if not n.startswith("_")}
 
-    assert methods - {"resource", "resources", "impersonate", "apart"} == set(REQUESTS)
+    assert methods - {"find_api_resource", "list_api_resources", "impersonate", "connect_apart"} == set(REQUESTS)
 
 
 @pytest.mark.parametrize("method", REQUESTS)
@@ -57,7 +57,7 @@ def test_every_method_of_the_port_is_tried_here() -> None:
 async def test_a_bound_handle_reaches_no_other_namespace(method: str, namespace: str) -> None:
     world = World()
     bound = NamespaceBound(world.local, "shop")
-    for handle in (bound, bound.impersonate("system:serviceaccount:other:x"), bound.apart()):
+    for handle in (bound, bound.impersonate("system:serviceaccount:other:x"), bound.connect_apart()):
         with pytest.raises(OutsideNamespace, match="namespace 'shop'"):
             await REQUESTS[method](handle, namespace)
 
@@ -81,7 +81,7 @@ async def test_a_process_that_does_not_lead_writes_nothing(method: str) -> None:
     await world.install()
     fenced = FencedCluster(world.local, Closed())
     before = (await world.local.list(Query(SECRET), dict)).resource_version
-    for handle in (fenced, fenced.impersonate("system:serviceaccount:shop:x"), fenced.apart()):
+    for handle in (fenced, fenced.impersonate("system:serviceaccount:shop:x"), fenced.connect_apart()):
         with pytest.raises(NotLeader):
             await REQUESTS[method](handle, "shop")
 
@@ -99,4 +99,4 @@ async def test_a_process_that_does_not_lead_pushes_nothing() -> None:
     with pytest.raises(NotLeader):
         await remote.push(Commit("0" * 40, {}, "m", who, who), "main")
     with pytest.raises(NotImplementedError):
-        FencedGit(NoGit(), Closed()).remote("https://example.dev/r.git")
+        FencedGit(NoGit(), Closed()).get_remote("https://example.dev/r.git")

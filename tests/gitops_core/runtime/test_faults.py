@@ -441,7 +441,7 @@ async def test_a_leader_that_leads_again_remembers_nothing_of_its_last_term() ->
 @in_virtual_time
 async def test_writes_that_the_api_server_keeps_waiting_do_not_cost_the_lease() -> None:
     world = World()
-    world.cluster.apart = lambda: world.local  # type: ignore[assignment,return-value,method-assign]
+    world.cluster.connect_apart = lambda: world.local  # type: ignore[assignment,return-value,method-assign]
     await world.install()
     await world.put(Widget, "a", size=1)
     async with world.process(controller(_write_map), lease=lease("one")) as process:

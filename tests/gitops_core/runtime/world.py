@@ -34,13 +34,13 @@ Send = Callable[[], Awaitable[Any]]
 class NoGit:
     """Implements Git for processes that have nothing to do with it."""
 
-    def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
+    def get_remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
         raise NotImplementedError("nothing here uses Git")
 
-    def trees(self, name: str) -> Trees:
+    def get_trees(self, name: str) -> Trees:
         raise NotImplementedError("nothing here keeps files")
 
-    async def signer(self, kind: str, values: Mapping[str, Sensitive], about: str) -> Signer:
+    async def load_signer(self, kind: str, values: Mapping[str, Sensitive], about: str) -> Signer:
         raise NotImplementedError("nothing here signs")
 
 
@@ -78,7 +78,7 @@ class Flaky(Forwarding):
         self._cut.set()
         self._cut = asyncio.Event()
 
-    def apart(self) -> Flaky:
+    def connect_apart(self) -> Flaky:
         return self
 
     async def list(self, query: Query, type_: type[Any], *, limit: int = 500, continue_token: str = "") -> Page[Any]:

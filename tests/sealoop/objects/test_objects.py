@@ -245,7 +245,7 @@ async def test_our_kinds_come_with_the_command_that_installs_them(tmp_path: Path
 
 
 async def test_a_kind_answers_to_all_its_names(place: Place) -> None:
-    served = await place.cluster.resources()
+    served = await place.cluster.list_api_resources()
 
     words = ["deploy", "deployment", "Deployments", "deployments.apps", "deploy.v1.apps", "deployment.app"]
 

@@ -77,15 +77,15 @@ async def test_git_keeps_to_the_policy(tmp_path: Path) -> None:
     refusing = git_mirrors(tmp_path / "other", Policy())
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(mirrors.close)
-        remote = mirrors.remote(url)
-        tree = await remote.tree(await remote.resolve(GitRef(branch="main")))
+        remote = mirrors.get_remote(url)
+        tree = await remote.fetch_tree(await remote.resolve(GitRef(branch="main")))
 
         with pytest.raises(GitError, match="more than 2 files"):
             list(tree)
         with pytest.raises(GitError, match="file c has 3 bytes, the limit is 2"):
             tree["c"]
         with pytest.raises(StalledError, match="file:// repositories are not allowed here"):
-            refusing.remote(url)
+            refusing.get_remote(url)
     await refusing.close()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
-from gitops_core.adapters.git.address import full_commit, full_ref, parse_address
+from gitops_core.adapters.git.address import check_commit_id, parse_address, write_full_ref
 from gitops_core.adapters.git.objects import (
     FOLDER,
     LINK,
@@ -21,20 +21,20 @@ from gitops_core.adapters.git.objects import (
     Entries,
     Entry,
     GitObject,
+    clean_folder_path,
     edit_tree,
     encode_commit,
     encode_tree,
-    folder_path,
     make_commit,
     make_object,
     parse_commit,
     parse_tree,
 )
-from gitops_core.adapters.git.remote import get_target, push_options
+from gitops_core.adapters.git.remote import get_target, write_push_options
 from gitops_core.adapters.git.signing import SigningKey, load_signer
 from gitops_core.errors import PathNotFound, PushConflict, PushDenied, RefNotFound, StalledError, TreeLost
 from gitops_core.meta import FixedTree, Revision, Sensitive, Tree
-from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature, Signer, no_commit
+from gitops_core.ports import Commit, CommitInfo, GitAccess, GitRef, GitRemote, Signature, Signer, is_never_ours
 
 T = TypeVar("T")
 Fault = Callable[[str, str], Awaitable[None]]
@@ -164,16 +164,16 @@ class FakeGit:
         self.kept: dict[str, FakeTrees] = {}
         self.fault = fault
 
-    def remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
+    def get_remote(self, url: str, access: GitAccess = GitAccess(), *, timeout: float = 60.0) -> GitRemote:  # noqa: B008
         address = parse_address(url, allow_file=True)
         if access not in self.accesses:
             self.accesses.append(access)
         return FakeRemote(self, address.url)
 
-    def trees(self, name: str) -> FakeTrees:
+    def get_trees(self, name: str) -> FakeTrees:
         return self.kept.setdefault(name, FakeTrees(name))
 
-    async def signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
+    async def load_signer(self, kind: Literal["gpg", "ssh"], values: Mapping[str, Sensitive], about: str) -> Signer:
         return FakeSigner(load_signer(kind, values, about))
 
 
@@ -189,10 +189,10 @@ class FakeTrees:
         self.roots[root] = dict(files)
         return root
 
-    async def tree(self, oid: str, path: str = "") -> Tree:
+    async def get_tree(self, oid: str, path: str = "") -> Tree:
         if oid not in self.roots:
             raise TreeLost(f"the files {oid} of {self.name} are not kept any more")
-        inside = folder_path(path)
+        inside = clean_folder_path(path)
         below = f"{inside}/" if inside else ""
         files = {name.removeprefix(below): c for name, c in self.roots[oid].items() if name.startswith(below)}
         if inside and not files:
@@ -208,7 +208,7 @@ class FakeSigner:
     key: SigningKey
 
     async def sign(self, payload: bytes) -> bytes:
-        return self.key.signature(payload)
+        return self.key.make_signature(payload)
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ class FakeRemote:
     async def resolve(self, ref: GitRef) -> Revision:
         return await self._deed("resolve", lambda: self._resolve(ref))
 
-    async def tree(self, revision: Revision, path: str = "") -> Tree:
+    async def fetch_tree(self, revision: Revision, path: str = "") -> Tree:
         return await self._deed("tree", lambda: self._tree(revision, path))
 
     async def search(self, revision: Revision, text: str, path: str = "") -> tuple[str, ...]:
@@ -245,11 +245,11 @@ class FakeRemote:
         expected: str | None = None,
         refspec: str = "",
         options: Mapping[str, str] = {},
-        ours: Callable[[CommitInfo], bool] = no_commit,
+        ours: Callable[[CommitInfo], bool] = is_never_ours,
     ) -> Revision:
         tree, objects = self._edit(commit)
         made = await make_commit(commit, tree)
-        ref, target, told = full_ref(branch, "heads"), get_target(refspec, branch), push_options(options)
+        ref, target, told = write_full_ref(branch, "heads"), get_target(refspec, branch), write_push_options(options)
 
         def push() -> Revision:
             self._move(commit, made, ref, expected, target, ours)
@@ -270,16 +270,16 @@ class FakeRemote:
 
     def _resolve(self, ref: GitRef) -> Revision:
         if ref.commit:
-            return Revision(ref.branch, full_commit(ref.commit))
+            return Revision(ref.branch, check_commit_id(ref.commit))
         if ref.semver and not ref.name:
             raise StalledError(f"{self.url}: ref.semver is not supported yet: name a tag or a branch")
         if ref.name:
-            shown, name = ref.name, full_ref(ref.name)
+            shown, name = ref.name, write_full_ref(ref.name)
         elif ref.tag:
-            shown, name = ref.tag, full_ref(ref.tag, "tags")
+            shown, name = ref.tag, write_full_ref(ref.tag, "tags")
         else:
             shown = ref.branch or "master"
-            name = full_ref(shown, "heads")
+            name = write_full_ref(shown, "heads")
         if not any(known.startswith("refs/heads/") for known in self.repository.refs) and name.startswith(
             "refs/heads/"
         ):
@@ -289,14 +289,14 @@ class FakeRemote:
         return Revision(shown, self.repository.refs[name])
 
     def _commit(self, revision: Revision) -> CommitInfo:
-        stored = self.repository.objects.get(full_commit(revision.commit))
+        stored = self.repository.objects.get(check_commit_id(revision.commit))
         if stored is None or stored.type != "commit":
             raise RefNotFound(f"{self.url}: the remote has no such commit")
         return parse_commit(stored.oid, stored.body)
 
     def _tree(self, revision: Revision, path: str) -> LinkedTree:
         root = self._commit(revision).tree
-        for part in filter(None, folder_path(path).split("/")):
+        for part in filter(None, clean_folder_path(path).split("/")):
             entry = self.repository.entries(root).get(part)
             if entry is None or entry.mode != FOLDER:
                 raise PathNotFound(f"{self.url} has no folder {path!r} at {revision}")

@@ -40,19 +40,19 @@ class _Cloud(NamedTuple):
     """One provider.
 
     Attributes:
-        scope: what a login is good for, from the registry's host; "" when the host is none of this provider's.
+        find_scope: what a login is good for, from the registry's host; "" when the host is none of this provider's.
         login: asks the cloud; blocks.
     """
 
-    scope: Callable[[str], str]
+    find_scope: Callable[[str], str]
     login: Callable[[str], Login]
     hosts: str
 
 
 CLOUDS: Mapping[str, _Cloud] = {
-    "aws": _Cloud(aws.scope, aws.login, aws.HOSTS),
-    "azure": _Cloud(azure.scope, azure.login, azure.HOSTS),
-    "gcp": _Cloud(gcp.scope, gcp.login, gcp.HOSTS),
+    "aws": _Cloud(aws.find_scope, aws.login, aws.HOSTS),
+    "azure": _Cloud(azure.find_scope, azure.login, azure.HOSTS),
+    "gcp": _Cloud(gcp.find_scope, gcp.login, gcp.HOSTS),
 }
 
 
@@ -72,7 +72,7 @@ class SdkLogins:
 
     async def login(self, provider: Provider, repository: Repository) -> Credentials:
         cloud = CLOUDS[provider]
-        scope = cloud.scope(repository.registry)
+        scope = cloud.find_scope(repository.registry)
         if not scope or repository.insecure:
             cause = "is asked over plain HTTP" if scope else f"is none of provider {provider!r} ({cloud.hosts})"
             raise StalledError(f"registry {repository.registry!r} {cause}", reason=CredentialsInvalid.reason)

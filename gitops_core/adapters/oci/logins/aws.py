@@ -29,7 +29,7 @@ _HOST = re.compile(
 )
 
 
-def scope(registry: str) -> str:
+def find_scope(registry: str) -> str:
     """Return the region, or PUBLIC; "" for a host that is not a registry of AWS."""
     if registry == PUBLIC:
         return PUBLIC

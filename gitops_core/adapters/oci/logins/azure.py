@@ -42,7 +42,7 @@ class _Claims(msgspec.Struct):
     exp: float
 
 
-def scope(registry: str) -> str:
+def find_scope(registry: str) -> str:
     """Return the host itself: a refresh token is good for one registry."""
     return registry if _HOST.fullmatch(registry) else ""
 

@@ -22,7 +22,7 @@ USER = "oauth2accesstoken"
 _HOST = re.compile(r"(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+-docker\.pkg\.dev")
 
 
-def scope(registry: str) -> str:
+def find_scope(registry: str) -> str:
     """Return the same for all registries of Google: one token is good for all of them."""
     return "Google's registries" if _HOST.fullmatch(registry) else ""
 

@@ -112,9 +112,9 @@ async def test_a_damaged_mirror_is_made_anew_within_the_call(
     repository = await place.repository(files=FILES)
     mirrors = mirrors_in(tmp_path)
     url = f"{place.url}/apps.git"
-    remote = mirrors.remote(url)
+    remote = mirrors.get_remote(url)
     first = await remote.resolve(MAIN)
-    await remote.tree(first)
+    await remote.fetch_tree(first)
     if pushed:  # its objects are files of their own
         await remote.push(change(first.commit, {"apps/3.yaml": b"ours"}), "main")
     second = await repository.commit({"apps/1.yaml": b"image: web:new\n"})
@@ -123,9 +123,9 @@ async def test_a_damaged_mirror_is_made_anew_within_the_call(
     if restarted:
         await mirrors.close()
         mirrors = mirrors_in(tmp_path)
-        remote = mirrors.remote(url)
+        remote = mirrors.get_remote(url)
 
-    after = dict(await remote.tree(await remote.resolve(MAIN)))
+    after = dict(await remote.fetch_tree(await remote.resolve(MAIN)))
     third = await remote.push(change(second, {"apps/2.yaml": b"x"}), "main")
     found = await remote.search(third, "web:new")
     await mirrors.close()
@@ -138,23 +138,23 @@ async def test_a_damaged_mirror_is_made_anew_within_the_call(
 async def test_objects_that_get_lost_under_a_tree_are_an_error_then_come_back(tmp_path: Path, place: GitPlace) -> None:
     await place.repository(files=FILES)
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
     revision = await remote.resolve(MAIN)
-    tree = await remote.tree(revision)
+    tree = await remote.fetch_tree(revision)
     truncate_packs(mirror_of(tmp_path))
 
     with pytest.raises(GitError):
         dict(tree)
 
-    assert dict(await remote.tree(revision)) == FILES
+    assert dict(await remote.fetch_tree(revision)) == FILES
     await mirrors.close()
 
 
 async def test_a_killed_reader_is_started_again(tmp_path: Path, place: GitPlace) -> None:
     await place.repository(files=FILES)
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
-    tree = await remote.tree(await remote.resolve(MAIN))
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
+    tree = await remote.fetch_tree(await remote.resolve(MAIN))
     assert tree["apps/1.yaml"] == FILES["apps/1.yaml"]
 
     killed = _kill_children("cat-file")
@@ -179,15 +179,15 @@ async def test_a_reader_that_hangs_stops_neither_the_loop_nor_the_readers_of_oth
     await place.repository("apps.git", files=FILES)
     await place.repository("other.git", files=FILES)
     mirrors = mirrors_in(tmp_path)
-    hanging, other = (mirrors.remote(f"{place.url}/{name}.git") for name in ("apps", "other"))
+    hanging, other = (mirrors.get_remote(f"{place.url}/{name}.git") for name in ("apps", "other"))
     revision = await hanging.resolve(MAIN)
-    await hanging.tree(revision)
+    await hanging.fetch_tree(revision)
     (reader,) = children("cat-file")
     os.kill(reader, signal.SIGSTOP)
 
-    waiting = asyncio.create_task(hanging.tree(revision))
+    waiting = asyncio.create_task(hanging.fetch_tree(revision))
 
-    tree = await other.tree(await other.resolve(MAIN))
+    tree = await other.fetch_tree(await other.resolve(MAIN))
     found = await asyncio.to_thread(lambda: dict(tree))
 
     assert found == FILES
@@ -202,9 +202,9 @@ async def test_a_reader_that_hangs_stops_neither_the_loop_nor_the_readers_of_oth
 async def test_a_reader_that_answers_while_the_mirrors_close_is_ended_too(tmp_path: Path, place: GitPlace) -> None:
     await place.repository(files=FILES)
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
     revision = await remote.resolve(MAIN)
-    await remote.tree(revision)
+    await remote.fetch_tree(revision)
     await mirrors.close()
     directory = mirror_of(tmp_path)
 
@@ -230,16 +230,16 @@ async def test_two_processes_do_not_share_a_mirror(tmp_path: Path, place: GitPla
     """One that starts while another one fetches would take its locks for stale ones."""
     await place.repository(files=FILES)
     one, two = mirrors_in(tmp_path), mirrors_in(tmp_path)
-    remotes = [mirrors.remote(f"{place.url}/apps.git") for mirrors in (one, two)]
+    remotes = [mirrors.get_remote(f"{place.url}/apps.git") for mirrors in (one, two)]
 
     for remote in remotes:
-        assert dict(await remote.tree(await remote.resolve(MAIN))) == FILES
+        assert dict(await remote.fetch_tree(await remote.resolve(MAIN))) == FILES
 
     assert len(list((tmp_path / "state").glob("?/*.git"))) == 2
     await one.close()
     three = mirrors_in(tmp_path)
-    remote = three.remote(f"{place.url}/apps.git")
-    await remote.tree(await remote.resolve(MAIN))
+    remote = three.get_remote(f"{place.url}/apps.git")
+    await remote.fetch_tree(await remote.resolve(MAIN))
     assert len(list((tmp_path / "state").glob("?/*.git"))) == 2
     await two.close()
     await three.close()
@@ -248,12 +248,12 @@ async def test_two_processes_do_not_share_a_mirror(tmp_path: Path, place: GitPla
 async def test_ten_callers_mend_a_mirror_once(tmp_path: Path, place: GitPlace) -> None:
     await place.repository(files=FILES)
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
     revision = await remote.resolve(MAIN)
-    await remote.tree(revision)
+    await remote.fetch_tree(revision)
     lose_objects(mirror_of(tmp_path))
 
-    trees = await asyncio.gather(*(remote.tree(revision, "apps") for _ in range(10)))
+    trees = await asyncio.gather(*(remote.fetch_tree(revision, "apps") for _ in range(10)))
 
     assert [len(tree) for tree in trees] == [40] * 10
     await mirrors.close()
@@ -267,7 +267,7 @@ async def test_a_fetch_killed_at_any_moment_leaves_nothing_that_matters(tmp_path
     pause = 0.0
     while True:
         mirrors = mirrors_in(tmp_path)
-        fetching = asyncio.create_task(mirrors.remote(f"{place.url}/apps.git").tree(revision))
+        fetching = asyncio.create_task(mirrors.get_remote(f"{place.url}/apps.git").fetch_tree(revision))
         done, _ = await asyncio.wait([fetching], timeout=pause)
         if done:
             assert len(fetching.result()) == 300
@@ -284,48 +284,48 @@ async def test_a_full_disk_is_named_and_healed_by_space(tmp_path: Path, place: G
     repository = await place.repository()
     await repository.commit({str(number): os.urandom(2000) for number in range(300)})
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
     revision = await remote.resolve(MAIN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
         with pytest.raises(GitError):
-            await remote.tree(revision)
+            await remote.fetch_tree(revision)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     assert not list(mirror_of(tmp_path).rglob("tmp_*"))  # else each attempt would take more of the disk
-    assert len(await remote.tree(revision)) == 300
+    assert len(await remote.fetch_tree(revision)) == 300
     await mirrors.close()
 
 
 async def test_a_state_folder_that_vanished_is_made_again_or_named(tmp_path: Path, place: GitPlace) -> None:
     await place.repository(files=FILES)
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
     revision = await remote.resolve(MAIN)
     shutil.rmtree(tmp_path / "state")
     (tmp_path / "state").write_text("not a folder")
 
     with pytest.raises(GitError, match=r"mirror .* cannot be used: Not a directory"):
-        await remote.tree(revision)
+        await remote.fetch_tree(revision)
 
     (tmp_path / "state").unlink()
-    assert dict(await remote.tree(revision)) == FILES
+    assert dict(await remote.fetch_tree(revision)) == FILES
     await mirrors.close()
 
 
 async def test_old_commits_are_pruned_and_trees_in_use_are_not(tmp_path: Path, place: GitPlace) -> None:
     repository = await place.repository()
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
     first = Revision("main", await repository.commit({"a": b"the first"}))
-    held = await remote.tree(first)
+    held = await remote.fetch_tree(first)
     second = Revision("main", await repository.commit({"a": b"the second"}))
-    await remote.tree(second)
+    await remote.fetch_tree(second)
 
     for number in range(MOST_KEPT):
-        await remote.tree(Revision("main", await repository.commit({"a": b"%d" % number})))
+        await remote.fetch_tree(Revision("main", await repository.commit({"a": b"%d" % number})))
 
     mirror = BareRepository(mirror_of(tmp_path))
     kept = await _commits_in(mirror)
@@ -334,15 +334,15 @@ async def test_old_commits_are_pruned_and_trees_in_use_are_not(tmp_path: Path, p
     assert first.commit in kept
     assert second.commit not in kept
     assert held["a"] == b"the first"
-    assert dict(await remote.tree(second)) == {"a": b"the second"}
+    assert dict(await remote.fetch_tree(second)) == {"a": b"the second"}
     await mirrors.close()
 
 
 async def test_old_files_of_no_commit_are_pruned_and_trees_in_use_are_not(tmp_path: Path) -> None:
     mirrors = mirrors_in(tmp_path)
-    trees = mirrors.trees("OCIRepository/shop/app")
+    trees = mirrors.get_trees("OCIRepository/shop/app")
     first, second = await trees.add({"a": b"the first"}), await trees.add({"a": b"the second"})
-    held = await trees.tree(first)
+    held = await trees.get_tree(first)
 
     for number in range(MOST_KEPT):
         await trees.add({"a": b"%d" % number})
@@ -353,9 +353,9 @@ async def test_old_files_of_no_commit_are_pruned_and_trees_in_use_are_not(tmp_pa
         kept = await _commits_in(mirror)
     assert first in kept
     assert held["a"] == b"the first"
-    assert dict(await trees.tree(first)) == {"a": b"the first"}
+    assert dict(await trees.get_tree(first)) == {"a": b"the first"}
     with pytest.raises(TreeLost):
-        await trees.tree(second)
+        await trees.get_tree(second)
     await mirrors.close()
 
 
@@ -366,12 +366,12 @@ async def _commits_in(mirror: BareRepository) -> list[str]:
 async def test_only_what_is_new_is_fetched(tmp_path: Path, place: GitPlace) -> None:
     repository = await place.repository(files={"large": os.urandom(1_000_000), "small": b"1"})
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
-    await remote.tree(await remote.resolve(MAIN))
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
+    await remote.fetch_tree(await remote.resolve(MAIN))
     before = _size(mirror_of(tmp_path))
     await repository.commit({"small": b"2"})
 
-    tree = await remote.tree(await remote.resolve(MAIN))
+    tree = await remote.fetch_tree(await remote.resolve(MAIN))
 
     assert tree["small"] == b"2"
     assert _size(mirror_of(tmp_path)) - before < 100_000
@@ -385,16 +385,16 @@ def _size(directory: Path) -> int:
 async def test_a_commit_that_is_here_needs_no_remote(tmp_path: Path, place: GitPlace) -> None:
     repository = await place.repository(files=FILES)
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
     revision = await remote.resolve(MAIN)
-    await remote.tree(revision)
+    await remote.fetch_tree(revision)
     await mirrors.close()
     repository.directory.rename(tmp_path / "gone")
 
     again = mirrors_in(tmp_path)
-    assert dict(await again.remote(f"{place.url}/apps.git").tree(revision)) == FILES
+    assert dict(await again.get_remote(f"{place.url}/apps.git").fetch_tree(revision)) == FILES
     with pytest.raises(GitError):
-        await again.remote(f"{place.url}/apps.git").resolve(MAIN)
+        await again.get_remote(f"{place.url}/apps.git").resolve(MAIN)
     await again.close()
 
 
@@ -403,7 +403,7 @@ async def test_a_branch_that_moved_under_a_push_is_looked_at_and_fetched_in_one(
     async with GitServer(served) as server:
         repository = await GitPlace(served, server.url).repository(files=FILES)
         git = GitMirrors(tmp_path / "state")
-        remote = git.remote(f"{server.url}/apps.git")
+        remote = git.get_remote(f"{server.url}/apps.git")
         base = await remote.resolve(MAIN)
         theirs = await repository.commit({"apps/1.yaml": b"theirs"})
         with pytest.raises(PushConflict):
@@ -411,7 +411,7 @@ async def test_a_branch_that_moved_under_a_push_is_looked_at_and_fetched_in_one(
         server.requests.clear()
 
         found = await remote.resolve(MAIN)
-        tree = await remote.tree(found)
+        tree = await remote.fetch_tree(found)
 
         assert (found.commit, tree["apps/1.yaml"]) == (theirs, b"theirs")
         assert len(server.requests) == 3  # what the server can do, where the branch is, its commit
@@ -424,7 +424,7 @@ async def test_a_branch_that_moved_under_a_push_is_looked_at_and_fetched_in_one(
 async def test_a_branch_that_went_away_under_a_push_is_not_found(tmp_path: Path, place: GitPlace) -> None:
     repository = await place.repository(files=FILES)
     git = mirrors_in(tmp_path)
-    remote = git.remote(f"{place.url}/apps.git")
+    remote = git.get_remote(f"{place.url}/apps.git")
     base = await remote.resolve(MAIN)
     await repository.git("update-ref", "refs/heads/other", base.commit)
     await repository.git("update-ref", "-d", "refs/heads/main")
@@ -439,9 +439,9 @@ async def test_a_branch_that_went_away_under_a_push_is_not_found(tmp_path: Path,
 async def test_a_tree_has_limits(tmp_path: Path, place: GitPlace) -> None:
     await place.repository(files={**FILES, "large": bytes(5001), "fits": bytes(5000)})
     mirrors = mirrors_in(tmp_path, Limits(files=41, file_bytes=5000))
-    remote = mirrors.remote(f"{place.url}/apps.git")
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
     revision = await remote.resolve(MAIN)
-    whole, apps = await remote.tree(revision), await remote.tree(revision, "apps")
+    whole, apps = await remote.fetch_tree(revision), await remote.fetch_tree(revision, "apps")
 
     assert len(apps) == 40
     assert whole["fits"] == bytes(5000)
@@ -466,9 +466,9 @@ async def test_strange_names_and_submodules(tmp_path: Path, place: GitPlace) -> 
     commit = (await repository.git(*who, "commit-tree", "-m", "x", tree.decode())).decode().strip()
     await repository.set_branch("main", commit)
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
 
-    held = await remote.tree(await remote.resolve(MAIN))
+    held = await remote.fetch_tree(await remote.resolve(MAIN))
     pushed = await remote.push(change(commit, {"-x": b"y"}), "main")
 
     assert list(held) == [" lead", "*", "-x", "latin\udce9", "new\nline", 'quo"te']
@@ -488,10 +488,10 @@ async def test_a_sha256_repository_works_the_same(tmp_path: Path, place: GitPlac
     await repository.git("init", "--quiet", "--bare", "--object-format=sha256", str(directory))
     first = await repository.commit({"a": b"1", "b/c": b"2"})
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
 
     revision = await remote.resolve(MAIN)
-    tree = await remote.tree(revision)
+    tree = await remote.fetch_tree(revision)
     pushed = await remote.push(change(first, {"b/c": b"3"}), "main")
 
     assert str(revision) == f"main@sha256:{first}"
@@ -512,11 +512,11 @@ class Deposed:
 async def test_a_push_asks_for_leave_where_git_is_started_and_reading_does_not(tmp_path: Path, place: GitPlace) -> None:
     repository = await place.repository(files=FILES)
     mirrors = mirrors_in(tmp_path)
-    remote = mirrors.remote(f"{place.url}/apps.git")
+    remote = mirrors.get_remote(f"{place.url}/apps.git")
     FENCE.set(Deposed())
 
     first = await remote.resolve(MAIN)
-    assert await remote.tree(first)
+    assert await remote.fetch_tree(first)
     with pytest.raises(NotLeader):
         await remote.push(change(first.commit, {"new": b"1"}), "main")
 

@@ -169,8 +169,8 @@ async def _compare(history: list[dict[str, bytes | None]]) -> None:
             fake.repositories["https://git.example.com/apps.git"] = copy
             assert await copy.commit({"file.yaml": b"1", "run": b"2"}, modes={"run": EXECUTABLE}) == parent
             remotes: list[GitRemote] = [
-                mirrors.remote(f"{place.url}/apps.git"),
-                fake.remote("https://git.example.com/apps.git"),
+                mirrors.get_remote(f"{place.url}/apps.git"),
+                fake.get_remote("https://git.example.com/apps.git"),
             ]
             for changes in history:
                 mine, theirs = [await _push(remote, parent, changes) for remote in remotes]

@@ -76,7 +76,7 @@ async def test_ssh_keygen_accepts_a_signature(
     if passphrase:
         values["password"] = Sensitive(passphrase)
 
-    signature = load_signer("ssh", values, "Secret key").signature(PAYLOAD)
+    signature = load_signer("ssh", values, "Secret key").make_signature(PAYLOAD)
 
     (tmp_path / "allowed").write_bytes(b"bot@example.com " + public_line(key) + b"\n")
     (tmp_path / "signature").write_bytes(signature)
@@ -93,10 +93,10 @@ async def test_git_verifies_a_pushed_commit(tmp_path: Path) -> None:
     mirrors = GitMirrors(tmp_path / "state", allow_file=True)
     async with file_place(tmp_path) as place:
         repository = await place.repository("apps.git", {"a": b"1"})
-        signer = await mirrors.signer("ssh", {"identity": Sensitive(identity)}, "Secret key")
+        signer = await mirrors.load_signer("ssh", {"identity": Sensitive(identity)}, "Secret key")
         parent = (await repository.log())[0]
 
-        pushed = await mirrors.remote(f"{place.url}/apps.git").push(
+        pushed = await mirrors.get_remote(f"{place.url}/apps.git").push(
             replace(change(parent, {"a": b"2"}, "Grüße\n\nund mehr\n"), signer=signer), "main"
         )
 
@@ -121,7 +121,7 @@ def test_an_openpgp_signature_verifies(suite: str) -> None:
         made = Tsk.generate("Bot <bot@example.com>", cipher_suite=getattr(CipherSuite, suite))
         values = {"git.asc": Sensitive(str(made))}
 
-    armor = load_signer("gpg", values, "Secret key").signature(PAYLOAD)
+    armor = load_signer("gpg", values, "Secret key").make_signature(PAYLOAD)
 
     cert = Tsk.from_bytes(values["git.asc"].reveal()).extract_certificate()
     assert armor.startswith(b"-----BEGIN PGP SIGNATURE-----\n")
@@ -135,7 +135,7 @@ def test_another_library_agrees_about_an_openpgp_signature() -> None:
     """RFC 9580, 5.2.3 and 5.2.4: an RSA signature over the payload and the signature's own hashed fields."""
     tsk = Tsk.generate("Bot <bot@example.com>", cipher_suite=CipherSuite.RSA2k)
 
-    armor = load_signer("gpg", {"git.asc": Sensitive(str(tsk))}, "Secret key").signature(PAYLOAD)
+    armor = load_signer("gpg", {"git.asc": Sensitive(str(tsk))}, "Secret key").make_signature(PAYLOAD)
 
     body = base64.b64decode(
         "".join(line for line in armor.decode().split("\n\n")[1].splitlines() if line[0] not in "-=")

@@ -47,10 +47,10 @@ async def mirrors(tmp_path: Path) -> AsyncIterator[GitMirrors]:
 async def test_a_change_travels_both_ways(kind: str, tmp_path: Path, mirrors: GitMirrors) -> None:
     async with PLACES[kind](tmp_path) as place:
         repository = await place.repository(files={"a": b"1"})
-        remote = mirrors.remote(f"{place.url}/apps.git", place.access)
+        remote = mirrors.get_remote(f"{place.url}/apps.git", place.access)
 
         first = await remote.resolve(MAIN)
-        assert dict(await remote.tree(first)) == {"a": b"1"}
+        assert dict(await remote.fetch_tree(first)) == {"a": b"1"}
         pushed = await remote.push(change(first.commit, {"a": b"2"}), "main")
 
         assert await repository.log() == (pushed.commit, first.commit)
@@ -70,7 +70,7 @@ async def test_a_wrong_credential_is_denied_and_not_repeated(kind: str, tmp_path
         }[kind]
 
         with pytest.raises(GitError) as caught:
-            await mirrors.remote(f"{place.url}/apps.git", access).resolve(MAIN)
+            await mirrors.get_remote(f"{place.url}/apps.git", access).resolve(MAIN)
 
         assert place.url in str(caught.value)
         assert wrong not in str(caught.value)
@@ -85,7 +85,7 @@ async def test_an_unknown_host_key_is_denied(tmp_path: Path, mirrors: GitMirrors
         access = replace(place.access, known_hosts=strange.replace(b"127.0.0.1", b"127.0.0.2"))
 
         with pytest.raises(GitAccessDenied, match="Host key verification failed"):
-            await mirrors.remote(f"{place.url}/apps.git", access).resolve(MAIN)
+            await mirrors.get_remote(f"{place.url}/apps.git", access).resolve(MAIN)
 
 
 async def test_a_certificate_of_nobody_we_know_is_refused(tmp_path: Path, mirrors: GitMirrors) -> None:
@@ -93,20 +93,24 @@ async def test_a_certificate_of_nobody_we_know_is_refused(tmp_path: Path, mirror
         await place.repository(files={"a": b"1"})
 
         with pytest.raises(GitError, match="certificate"):
-            await mirrors.remote(f"{place.url}/apps.git", replace(place.access, ca=None)).resolve(MAIN)
+            await mirrors.get_remote(f"{place.url}/apps.git", replace(place.access, ca=None)).resolve(MAIN)
 
 
 async def test_an_identity_that_was_never_let_in_sees_no_commit_of_another(tmp_path: Path, mirrors: GitMirrors) -> None:
     async with PLACES["http-basic"](tmp_path) as place:
         await place.repository(files={"a": b"secret plans"})
         url = f"{place.url}/apps.git"
-        friend = mirrors.remote(url, place.access)
+        friend = mirrors.get_remote(url, place.access)
         revision = await friend.resolve(MAIN)
-        await friend.tree(revision)
+        await friend.fetch_tree(revision)
 
         for access in (GitAccess(), replace(place.access, password=Sensitive("guess"))):
-            stranger = mirrors.remote(url, access)
-            for deed in (stranger.tree(revision), stranger.search(revision, "plans"), stranger.describe(revision)):
+            stranger = mirrors.get_remote(url, access)
+            for deed in (
+                stranger.fetch_tree(revision),
+                stranger.search(revision, "plans"),
+                stranger.describe(revision),
+            ):
                 with pytest.raises(GitAccessDenied):
                     await deed
 
@@ -116,8 +120,8 @@ async def test_credentials_in_the_url_are_used_and_never_shown(tmp_path: Path, m
         await place.repository(files={"a": b"1"})
         authority = place.url.removeprefix("http://")
 
-        good = mirrors.remote(f"http://{USER}:pass%20word%2F%2B%3A%25@{authority}/apps.git")
-        bad = mirrors.remote(f"http://{USER}:hunter2@{authority}/apps.git")
+        good = mirrors.get_remote(f"http://{USER}:pass%20word%2F%2B%3A%25@{authority}/apps.git")
+        bad = mirrors.get_remote(f"http://{USER}:hunter2@{authority}/apps.git")
 
         assert (await good.resolve(MAIN)).name == "main"
         with pytest.raises(GitAccessDenied) as caught:
@@ -137,11 +141,11 @@ async def test_no_credential_is_among_arguments_or_on_the_disk(kind: str, tmp_pa
     served.mkdir()
     async with PLACES[kind](served) as place:
         await place.repository(files={"a": b"1"})
-        remote = mirrors.remote(f"{place.url}/apps.git", place.access)
+        remote = mirrors.get_remote(f"{place.url}/apps.git", place.access)
         watching = asyncio.create_task(_watch_processes(seen))
 
         first = await remote.resolve(MAIN)
-        await remote.tree(first)
+        await remote.fetch_tree(first)
         await remote.push(change(first.commit, {"a": b"2"}), "main")
         watching.cancel()
         await mirrors.close()
@@ -170,8 +174,8 @@ def _write_down_processes(seen: Path) -> None:
 async def test_the_mirrors_are_for_their_owner_only(tmp_path: Path, mirrors: GitMirrors) -> None:
     async with PLACES["file"](tmp_path) as place:
         await place.repository(files={"a": b"1"})
-        remote = mirrors.remote(f"{place.url}/apps.git")
-        await remote.tree(await remote.resolve(MAIN))
+        remote = mirrors.get_remote(f"{place.url}/apps.git")
+        await remote.fetch_tree(await remote.resolve(MAIN))
 
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
 
@@ -195,15 +199,15 @@ async def test_a_moved_repository_is_followed_within_its_host_only(tmp_path: Pat
     moves = {"old.git": "", "gone.git": elsewhere}
     access = GitAccess(username=USER, password=Sensitive(PASSWORD))
     async with _Moving(tmp_path, authorization=guard, moves=moves) as server:
-        moved = mirrors.remote(f"{server.url}/old.git", access)
+        moved = mirrors.get_remote(f"{server.url}/old.git", access)
         revision = await moved.resolve(MAIN)
-        assert dict(await moved.tree(revision)) == {"a": b"1"}
+        assert dict(await moved.fetch_tree(revision)) == {"a": b"1"}
         pushed = await moved.push(change(revision.commit, {"a": b"2"}), "main")
 
         with pytest.raises(GitError):
-            await mirrors.remote(f"{server.url}/gone.git", access).resolve(MAIN)
+            await mirrors.get_remote(f"{server.url}/gone.git", access).resolve(MAIN)
         with pytest.raises(GitError, match="has moved"):
-            await mirrors.remote(f"{server.url}/gone.git", GitAccess(bearer_token=Sensitive(TOKEN))).resolve(MAIN)
+            await mirrors.get_remote(f"{server.url}/gone.git", GitAccess(bearer_token=Sensitive(TOKEN))).resolve(MAIN)
 
     assert await BareRepository(tmp_path / "new.git").log() == (pushed.commit, revision.commit)
     assert set(heard) <= {""}
@@ -238,16 +242,16 @@ async def test_an_old_server_hands_out_old_commits_too(tmp_path: Path, mirrors: 
     await create_repository(tmp_path / "apps.git", {"a": b"1"})
     repository = BareRepository(tmp_path / "apps.git")
     async with _Old(tmp_path) as server:
-        remote = mirrors.remote(f"{server.url}/apps.git")
+        remote = mirrors.get_remote(f"{server.url}/apps.git")
         first = await remote.resolve(MAIN)
         await repository.commit({"a": b"2"})
         third = await repository.commit({"a": b"3"})
 
-        assert dict(await remote.tree(first)) == {"a": b"1"}
-        assert dict(await remote.tree(await remote.resolve(MAIN))) == {"a": b"3"}
+        assert dict(await remote.fetch_tree(first)) == {"a": b"1"}
+        assert dict(await remote.fetch_tree(await remote.resolve(MAIN))) == {"a": b"3"}
         pushed = await remote.push(change(third, {"a": b"4"}), "main")
         with pytest.raises(RefNotFound):
-            await remote.tree(Revision("main", "1" * 40))
+            await remote.fetch_tree(Revision("main", "1" * 40))
 
     assert (await repository.log())[:2] == (pushed.commit, third)
 
@@ -281,29 +285,29 @@ def test_a_url_that_is_not_one_of_ours_is_refused(url: str, tmp_path: Path) -> N
     access = GitAccess(identity=Sensitive("key"), known_hosts=b"host")
 
     with pytest.raises(StalledError) as caught:
-        GitMirrors(tmp_path).remote(url, access)
+        GitMirrors(tmp_path).get_remote(url, access)
 
     assert "secret" not in str(caught.value)
 
 
 def test_ssh_needs_known_hosts(tmp_path: Path) -> None:
     with pytest.raises(StalledError, match="known_hosts"):
-        GitMirrors(tmp_path).remote("ssh://git@example.com/a", GitAccess(identity=Sensitive("key")))
+        GitMirrors(tmp_path).get_remote("ssh://git@example.com/a", GitAccess(identity=Sensitive("key")))
 
 
 def test_credentials_over_plain_http_can_be_forbidden(tmp_path: Path) -> None:
     strict = GitMirrors(tmp_path, plain_http_credentials=False)
 
     with pytest.raises(StalledError, match="plain http"):
-        strict.remote("http://example.com/a", GitAccess(bearer_token=Sensitive("t")))
-    strict.remote("http://example.com/a")
+        strict.get_remote("http://example.com/a", GitAccess(bearer_token=Sensitive("t")))
+    strict.get_remote("http://example.com/a")
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\0b"])
 def test_a_token_cannot_smuggle_a_header(value: str, tmp_path: Path) -> None:
     for access in (GitAccess(bearer_token=Sensitive(value)), GitAccess(username="u", password=Sensitive(value))):
         with pytest.raises(StalledError, match="line break"):
-            GitMirrors(tmp_path).remote("https://example.com/a", access)
+            GitMirrors(tmp_path).get_remote("https://example.com/a", access)
 
 
 async def test_a_token_with_a_space_at_its_end_is_not_repeated_as_it_was_sent(mirrors: GitMirrors) -> None:
@@ -318,7 +322,7 @@ async def test_a_token_with_a_space_at_its_end_is_not_repeated_as_it_was_sent(mi
 
     async with bad_server(repeats) as url:
         with pytest.raises(GitError) as caught:
-            await mirrors.remote(f"{url}/apps.git", GitAccess(bearer_token=Sensitive("tok3n-4711 "))).resolve(MAIN)
+            await mirrors.get_remote(f"{url}/apps.git", GitAccess(bearer_token=Sensitive("tok3n-4711 "))).resolve(MAIN)
 
     assert "may not do this" in str(caught.value)
     assert "tok3n-4711" not in str(caught.value)
@@ -327,7 +331,7 @@ async def test_a_token_with_a_space_at_its_end_is_not_repeated_as_it_was_sent(mi
 async def test_a_remote_that_hangs_is_given_up(tmp_path: Path, mirrors: GitMirrors) -> None:
     async with bad_server(hang) as url:
         with pytest.raises(GitError, match=r"git ls-remote of http://127.* took longer than 0\.5 s"):
-            await mirrors.remote(f"{url}/apps.git", timeout=0.5).resolve(MAIN)
+            await mirrors.get_remote(f"{url}/apps.git", timeout=0.5).resolve(MAIN)
 
         assert not _children_of_git(url)
 
@@ -345,14 +349,14 @@ async def test_a_remote_that_tells_too_much_is_stopped_at_once(tmp_path: Path) -
 async def test_a_host_that_hangs_delays_no_other(tmp_path: Path, mirrors: GitMirrors) -> None:
     async with bad_server(hang) as url, PLACES["http"](tmp_path) as place:
         await place.repository(files={"a": b"1"})
-        silent = (mirrors.remote(f"{url}/{number}.git", timeout=200) for number in range(40))
+        silent = (mirrors.get_remote(f"{url}/{number}.git", timeout=200) for number in range(40))
         asking = [asyncio.create_task(remote.resolve(MAIN)) for remote in silent]
         while not _children_of_git(url):  # noqa: ASYNC110  # a process has no Event
             await asyncio.sleep(0.01)
 
-        good = mirrors.remote(f"{place.url}/apps.git")
+        good = mirrors.get_remote(f"{place.url}/apps.git")
         revision = await good.resolve(MAIN)
-        assert dict(await good.tree(revision)) == {"a": b"1"}
+        assert dict(await good.fetch_tree(revision)) == {"a": b"1"}
 
         assert [task for task in asking if task.done() and "took longer" in str(task.exception())] == []
         for task in asking:
@@ -373,7 +377,7 @@ def _children_of_git(url: str) -> list[str]:
 
 async def test_a_cancelled_call_leaves_no_process(tmp_path: Path, mirrors: GitMirrors) -> None:
     async with bad_server(hang) as url:
-        asking = asyncio.create_task(mirrors.remote(f"{url}/apps.git").resolve(MAIN))
+        asking = asyncio.create_task(mirrors.get_remote(f"{url}/apps.git").resolve(MAIN))
         while not _children_of_git(url):  # noqa: ASYNC110  # a process has no Event
             await asyncio.sleep(0.01)
 
@@ -401,7 +405,7 @@ async def test_a_bad_answer_is_an_error_of_git(
     headers = 'WWW-Authenticate: Basic realm="x"\r\n' if status.startswith("401") else ""
     async with bad_server(answer_with(status, body, headers=headers)) as url:
         with pytest.raises(error) as caught:
-            await mirrors.remote(f"{url}/apps.git").resolve(MAIN)
+            await mirrors.get_remote(f"{url}/apps.git").resolve(MAIN)
 
     assert url in str(caught.value)
     assert type(caught.value) is error
@@ -409,7 +413,7 @@ async def test_a_bad_answer_is_an_error_of_git(
 
 async def test_a_server_that_is_away_is_an_error_of_git(mirrors: GitMirrors) -> None:
     with pytest.raises(GitError, match=r"127\.0\.0\.1"):
-        await mirrors.remote("http://127.0.0.1:1/apps.git").resolve(MAIN)
+        await mirrors.get_remote("http://127.0.0.1:1/apps.git").resolve(MAIN)
 
 
 async def test_half_a_pack_is_an_error_and_the_next_fetch_works(tmp_path: Path, mirrors: GitMirrors) -> None:
@@ -417,16 +421,16 @@ async def test_half_a_pack_is_an_error_and_the_next_fetch_works(tmp_path: Path, 
         repository = await place.repository()
         commit = await repository.commit({"a": os.urandom(200_000)})
         async with breaking_proxy(place.url, 50_000) as url:
-            broken = mirrors.remote(f"{url}/apps.git")
+            broken = mirrors.get_remote(f"{url}/apps.git")
             revision = await broken.resolve(MAIN)
 
             with pytest.raises(GitError):
-                await broken.tree(revision)
+                await broken.fetch_tree(revision)
             with pytest.raises(GitError):
-                await broken.tree(revision)
+                await broken.fetch_tree(revision)
 
-        whole = mirrors.remote(f"{place.url}/apps.git")
-        assert len((await whole.tree(revision))["a"]) == 200_000
+        whole = mirrors.get_remote(f"{place.url}/apps.git")
+        assert len((await whole.fetch_tree(revision))["a"]) == 200_000
         assert revision.commit == commit
 
 
@@ -434,7 +438,7 @@ async def test_a_forbidden_push_is_denied(tmp_path: Path, mirrors: GitMirrors) -
     async with PLACES["http"](tmp_path) as place:
         repository = await place.repository(files={"a": b"1"})
         await repository.git("config", "http.receivepack", "false")
-        remote = mirrors.remote(f"{place.url}/apps.git")
+        remote = mirrors.get_remote(f"{place.url}/apps.git")
         revision = await remote.resolve(MAIN)
 
         with pytest.raises(PushDenied):

@@ -110,9 +110,9 @@ async def test_two_who_wait_for_the_same_commit_get_the_same_answer(restarted: b
         else:
             commit = COMMITS[7]
         mirrors = GitMirrors(tmp_path / "state")
-        remote = mirrors.remote(url, timeout=6.0)
+        remote = mirrors.get_remote(url, timeout=6.0)
         results = await asyncio.gather(
-            *(remote.tree(Revision("main", commit)) for _ in range(4)), return_exceptions=True
+            *(remote.fetch_tree(Revision("main", commit)) for _ in range(4)), return_exceptions=True
         )
         await mirrors.close()
 
@@ -125,8 +125,8 @@ async def fetched(folder: Path, url: str) -> str:
     async with file_place(folder / "served") as place:
         repository = await place.repository(files={"a": b"1"})
         mirrors = GitMirrors(folder / "state", allow_file=True)
-        revision = await mirrors.remote(f"{place.url}/apps.git").resolve(GitRef(branch="main"))
-        await mirrors.remote(f"{place.url}/apps.git").tree(revision)
+        revision = await mirrors.get_remote(f"{place.url}/apps.git").resolve(GitRef(branch="main"))
+        await mirrors.get_remote(f"{place.url}/apps.git").fetch_tree(revision)
         await mirrors.close()
         (made,) = (folder / "state" / "0").glob("*.git")
         made.rename(Mirror(made.parent, url, GitCommands(), Readers(), Limits()).directory)
@@ -139,10 +139,10 @@ async def test_a_remote_that_fails_is_asked_again_by_who_comes_later(tmp_path: P
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/apps.git"
         mirrors = GitMirrors(tmp_path / "state")
-        remote = mirrors.remote(url, timeout=1.5)
+        remote = mirrors.get_remote(url, timeout=1.5)
         for _ in range(2):
             with pytest.raises(GitError):
-                await remote.tree(Revision("main", COMMITS[7]))
+                await remote.fetch_tree(Revision("main", COMMITS[7]))
         await mirrors.close()
 
     assert len(connections) == 2

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from gitops_core.adapters.http import (
     BodyTooLarge,
+    find_proxy,
     open_session,
-    proxy_for,
+    parse_retry_after,
     read_body,
-    retry_after,
 )
 from gitops_core.adapters.http.sessions import LONGEST_RETRY_AFTER
 
@@ -65,7 +65,7 @@ async def test_a_body_within_bounds_is_whole(server: TestServer, session: Client
 
 @given(st.text())
 def test_no_header_makes_us_wait_for_ever(text: str) -> None:
-    delay = retry_after(text, NOW)
+    delay = parse_retry_after(text, NOW)
 
     assert delay is None or 0 <= delay <= LONGEST_RETRY_AFTER
 
@@ -74,7 +74,7 @@ def test_no_header_makes_us_wait_for_ever(text: str) -> None:
 def test_a_date_and_its_distance_mean_the_same(seconds: int) -> None:
     date = (NOW + timedelta(seconds=seconds)).strftime("%a, %d %b %Y %H:%M:%S GMT")
 
-    assert retry_after(date, NOW) == retry_after(str(seconds), NOW) == seconds
+    assert parse_retry_after(date, NOW) == parse_retry_after(str(seconds), NOW) == seconds
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,4 @@ def test_a_date_and_its_distance_mean_the_same(seconds: int) -> None:
 def test_proxies_are_chosen_as_other_programs_choose_them(url: str, no_proxy: str, proxied: bool) -> None:
     environment = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": no_proxy}
 
-    assert proxy_for(url, environment) == ("http://proxy:3128" if proxied else None)
+    assert find_proxy(url, environment) == ("http://proxy:3128" if proxied else None)

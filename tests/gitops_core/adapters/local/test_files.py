@@ -123,11 +123,11 @@ async def test_a_crd_that_another_process_applied_is_served(tmp_path: Path) -> N
         },
     }
     one, two = opened(tmp_path, shared=True), opened(tmp_path, shared=True)
-    assert kind not in {resource.kind for resource in await one.resources()}
+    assert kind not in {resource.kind for resource in await one.list_api_resources()}
 
     await two.apply(crd, field_manager="ann")
 
-    assert kind in {resource.kind for resource in await one.resources()}
+    assert kind in {resource.kind for resource in await one.list_api_resources()}
     one.close()
     two.close()
 

@@ -69,8 +69,8 @@ async def test_an_artifact_s_manifest_and_layer_are_pulled_by_tag(client: OciReg
     wanted = parse_image(f"{registry.host}/artifacts/by-tag:6.1.0", insecure=True)
     access = access_to(registry, str(wanted))
 
-    manifest = await client.manifest(wanted.repository, wanted.reference, access)
-    content = await client.blob(
+    manifest = await client.fetch_manifest(wanted.repository, wanted.reference, access)
+    content = await client.fetch_blob(
         wanted.repository, json.loads(manifest.body)["layers"][0]["digest"], access, limit=len(layer())
     )
 
@@ -85,7 +85,7 @@ async def test_an_artifact_is_pulled_by_the_digest_of_its_manifest(client: OciRe
     pushed = push(registry, "artifacts/by-digest")
     wanted = parse_image(f"{registry.host}/artifacts/by-digest@{pushed}", insecure=True)
 
-    manifest = await client.manifest(wanted.repository, wanted.reference, access_to(registry, str(wanted)))
+    manifest = await client.fetch_manifest(wanted.repository, wanted.reference, access_to(registry, str(wanted)))
 
     assert manifest.digest == pushed == f"sha256:{hashlib.sha256(manifest.body).hexdigest()}"
 
@@ -98,7 +98,7 @@ async def test_a_layer_of_more_bytes_than_the_limit_is_refused(
     digest = f"sha256:{hashlib.sha256(layer()).hexdigest()}"
 
     with pytest.raises(RegistryUnavailable, match="longer than"):
-        await client.blob(repository, digest, limit=len(layer()) - 1)
+        await client.fetch_blob(repository, digest, limit=len(layer()) - 1)
 
 
 async def test_a_blob_that_is_not_there_is_unknown(client: OciRegistry, open_registry: RealRegistry) -> None:
@@ -106,7 +106,7 @@ async def test_a_blob_that_is_not_there_is_unknown(client: OciRegistry, open_reg
     repository = parse_image(f"{open_registry.host}/artifacts/missing", insecure=True).repository
 
     with pytest.raises(ImageUnknown):
-        await client.blob(repository, f"sha256:{'0' * 64}", limit=100)
+        await client.fetch_blob(repository, f"sha256:{'0' * 64}", limit=100)
 
 
 @pytest.mark.parametrize("digest", ["sha256:0", "sha256:../../../secret/manifests/1.0", "latest", ""])
@@ -116,7 +116,7 @@ async def test_a_digest_that_is_none_is_not_asked_for(
     repository = parse_image(f"{open_registry.host}/artifacts/odd", insecure=True).repository
 
     with pytest.raises(ImageUnreadable, match="is not named by a digest"):
-        await client.blob(repository, digest, limit=100)
+        await client.fetch_blob(repository, digest, limit=100)
 
 
 async def test_an_artifact_behind_a_password_is_denied_to_anybody(
@@ -137,7 +137,7 @@ async def test_an_artifact_behind_a_password_is_denied_to_anybody(
 
     for access in (OPEN, wrong):
         with pytest.raises(RegistryDenied):
-            await client.manifest(wanted.repository, wanted.reference, access)
+            await client.fetch_manifest(wanted.repository, wanted.reference, access)
 
 
 def test_the_door_opens_without_image_updater() -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from gitops_core.adapters.oci.sessions import tls_context
+from gitops_core.adapters.oci.sessions import make_tls_context
 from gitops_core.errors import CredentialsInvalid
 from gitops_core.meta import Sensitive
 from gitops_core.oci.credentials import RegistryAccess
@@ -51,14 +51,14 @@ FORMS = [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL]
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("bits", [2048, 3072, 4096])
 def test_a_usual_client_key_is_taken(bits: int, form: PrivateFormat) -> None:
-    assert isinstance(tls_context(_access(_key(bits), form)), ssl.SSLContext)
+    assert isinstance(make_tls_context(_access(_key(bits), form)), ssl.SSLContext)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("bits", [8192, 32768])
 def test_a_client_key_that_would_stop_the_loop_at_each_handshake_is_refused(bits: int, form: PrivateFormat) -> None:
     with pytest.raises(CredentialsInvalid, match=r"TLS key: more than 4,096 bits of RSA"):
-        tls_context(_access(_key(bits), form, before=b"Bag Attributes: none\n"))
+        make_tls_context(_access(_key(bits), form, before=b"Bag Attributes: none\n"))
 
 
 def test_a_large_client_key_in_the_certificates_file_is_refused_too() -> None:
@@ -67,4 +67,4 @@ def test_a_large_client_key_in_the_certificates_file_is_refused_too() -> None:
     whole = access.client_key.reveal() + (access.client_certificate or b"")
 
     with pytest.raises(CredentialsInvalid):
-        tls_context(RegistryAccess(client_certificate=whole, client_key=Sensitive(b"\n")))
+        make_tls_context(RegistryAccess(client_certificate=whole, client_key=Sensitive(b"\n")))

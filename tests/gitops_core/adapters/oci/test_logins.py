@@ -262,17 +262,17 @@ async def test_a_password_does_not_go_over_plain_http(logins: SdkLogins) -> None
     ],
 )
 def test_the_host_names_the_region(host: str, region: str) -> None:
-    assert aws.scope(host) == region
+    assert aws.find_scope(host) == region
 
 
 @pytest.mark.parametrize("host", ["gcr.io", "eu.gcr.io", "us-docker.pkg.dev", "europe-west1-docker.pkg.dev"])
 def test_registries_of_google(host: str) -> None:
-    assert gcp.scope(host)
+    assert gcp.find_scope(host)
 
 
 @pytest.mark.parametrize("host", ["shop.azurecr.io", "shop.azurecr.cn", "shop.azurecr.us"])
 def test_registries_of_azure(host: str) -> None:
-    assert azure.scope(host) == host
+    assert azure.find_scope(host) == host
 
 
 @pytest.mark.parametrize(("provider", "sdk"), [("aws", "boto3"), ("gcp", "google.auth"), ("azure", "azure.identity")])

@@ -31,7 +31,7 @@ async def test_no_window_holds_more_than_burst_and_rate_allow(
     turns: list[float] = []
 
     async def ask() -> None:
-        await pace.turn()
+        await pace.take_turn()
         turns.append(_now())
 
     asking = []
@@ -49,25 +49,25 @@ async def test_no_window_holds_more_than_burst_and_rate_allow(
 @in_virtual_time
 async def test_retry_after_silences_one_host_and_no_other() -> None:
     paces = Paces(rate=10, burst=100, longest=10)
-    paces.of("busy").learn(429, {"Retry-After": "30"})
+    paces.get("busy").learn(429, {"Retry-After": "30"})
 
-    await paces.of("other").turn()
+    await paces.get("other").take_turn()
     with pytest.raises(RegistryUnavailable, match="registry busy is not asked anything now: it answered 429") as caught:
-        await paces.of("busy").turn()
+        await paces.get("busy").take_turn()
     assert caught.value.retry_after == 30
 
     await asyncio.sleep(29.9)
     with pytest.raises(RegistryUnavailable):
-        await paces.of("busy").turn()
+        await paces.get("busy").take_turn()
     await asyncio.sleep(0.2)
-    await paces.of("busy").turn()
+    await paces.get("busy").take_turn()
 
 
 @in_virtual_time
 async def test_a_request_that_waits_when_the_silence_begins_fails() -> None:
     pace = Pace("r", rate=1, burst=1, longest=10)
-    await pace.turn()
-    waiting = asyncio.create_task(pace.turn())
+    await pace.take_turn()
+    waiting = asyncio.create_task(pace.take_turn())
     await asyncio.sleep(0.5)
     pace.learn(503, {"Retry-After": "60"})
 
@@ -78,7 +78,7 @@ async def test_a_request_that_waits_when_the_silence_begins_fails() -> None:
 @in_virtual_time
 async def test_too_many_are_refused_rather_than_kept_waiting() -> None:
     pace = Pace("r", rate=2, burst=1, longest=5)
-    results = await asyncio.gather(*(pace.turn() for _ in range(50)), return_exceptions=True)
+    results = await asyncio.gather(*(pace.take_turn() for _ in range(50)), return_exceptions=True)
 
     refused = [result for result in results if isinstance(result, RegistryUnavailable)]
     assert len(refused) == 50 - 1 - 10
@@ -92,13 +92,13 @@ async def test_too_many_requests_slow_us_down_and_good_answers_speed_us_up() -> 
         pace.learn(429, {})
     began = _now()
     for _ in range(25):
-        await pace.turn()
+        await pace.take_turn()
     slow = _now() - began
     for _ in range(100):
         pace.learn(200, {})
     began = _now()
     for _ in range(25):
-        await pace.turn()
+        await pace.take_turn()
 
     assert slow > 2
     assert _now() - began < 0.6
@@ -109,17 +109,17 @@ async def test_the_rest_of_a_rate_limit_is_not_overdrawn() -> None:
     pace = Pace("r", rate=50, burst=500, longest=10)
     pace.learn(200, {"RateLimit-Limit": "100", "RateLimit-Remaining": "3", "RateLimit-Reset": "60"})
     for _ in range(3):
-        await pace.turn()
+        await pace.take_turn()
     with pytest.raises(RegistryUnavailable) as caught:
-        await pace.turn()
+        await pace.take_turn()
     assert caught.value.retry_after == pytest.approx(60, abs=0.1)
 
     await asyncio.sleep(60.1)
-    await pace.turn()
+    await pace.take_turn()
 
     pace.learn(200, {"RateLimit-Remaining": "0", "RateLimit-Reset": "20"})
     with pytest.raises(RegistryUnavailable, match="its rate limit is used up"):
-        await pace.turn()
+        await pace.take_turn()
 
 
 @pytest.mark.parametrize(
@@ -137,17 +137,17 @@ async def test_a_header_that_is_not_certain_changes_nothing(headers: dict[str, s
     pace = Pace("r", rate=50, burst=500, longest=10)
     pace.learn(200, headers)
     for _ in range(500):
-        await pace.turn()
+        await pace.take_turn()
     assert _now() == 0
 
 
 @in_virtual_time
 async def test_hosts_that_behave_are_forgotten_and_others_are_not() -> None:
     paces = Paces(rate=10, burst=100, longest=10)
-    paces.of("busy").learn(429, {"Retry-After": "3000"})
+    paces.get("busy").learn(429, {"Retry-After": "3000"})
     for number in range(2500):
-        await paces.of(f"host-{number}").turn()
+        await paces.get(f"host-{number}").take_turn()
         await asyncio.sleep(0.2)
 
     with pytest.raises(RegistryUnavailable):
-        await paces.of("busy").turn()
+        await paces.get("busy").take_turn()

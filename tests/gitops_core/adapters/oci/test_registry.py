@@ -13,7 +13,7 @@ import pytest
 from multidict import CIMultiDict
 
 from gitops_core.adapters.oci import OciRegistry
-from gitops_core.adapters.oci.answers import LONGEST_CAUSE, Answer, failure
+from gitops_core.adapters.oci.answers import LONGEST_CAUSE, Answer, make_failure
 from gitops_core.adapters.oci.challenges import belongs, parse_challenges
 from gitops_core.adapters.oci.transport import Limits
 from gitops_core.errors import RegistryDenied, RegistryError, RegistryUnavailable, RepositoryUnknown
@@ -125,7 +125,9 @@ async def test_an_error_says_what_the_registry_did(
 def test_an_error_that_cannot_be_read_is_told_by_its_status(said: bytes) -> None:
     answer = Answer("GET", "https://registry/v2/app", 500, CIMultiDict(), said)
 
-    assert str(failure(answer, RegistryAccess(ACCOUNT))).endswith(": unexpected status code 500 Internal Server Error")
+    assert str(make_failure(answer, RegistryAccess(ACCOUNT))).endswith(
+        ": unexpected status code 500 Internal Server Error"
+    )
 
 
 def test_a_header_that_is_repeated_is_not_told() -> None:
@@ -133,7 +135,7 @@ def test_a_header_that_is_repeated_is_not_told() -> None:
     said = json.dumps({"errors": [{"code": "DENIED", "message": f"not Basic {header}"}]}).encode()
     answer = Answer("GET", "https://registry/v2/app", 401, CIMultiDict(), said)
 
-    assert str(failure(answer, RegistryAccess(ACCOUNT))).endswith("DENIED: not Basic ***")
+    assert str(make_failure(answer, RegistryAccess(ACCOUNT))).endswith("DENIED: not Basic ***")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_a_token_that_a_token_server_gave_is_not_told_either(message: str, told:
     said = json.dumps({"errors": [{"code": "DENIED", "message": message}]}).encode()
     answer = Answer("GET", "https://registry/v2/app", 401, CIMultiDict(), said)
 
-    assert str(failure(answer, RegistryAccess(ACCOUNT))).endswith(f"DENIED: {told}")
+    assert str(make_failure(answer, RegistryAccess(ACCOUNT))).endswith(f"DENIED: {told}")
 
 
 async def test_a_name_that_nobody_has_is_said() -> None:
@@ -165,7 +167,7 @@ def test_a_message_is_cut_behind_its_secrets_not_inside(before: int) -> None:
     said = json.dumps({"errors": [{"code": "DENIED", "message": "x" * before + PASSWORD}]}).encode()
     answer = Answer("GET", "https://registry/v2/app", 401, CIMultiDict(), said)
 
-    assert PASSWORD[:3] not in str(failure(answer, RegistryAccess(ACCOUNT)))
+    assert PASSWORD[:3] not in str(make_failure(answer, RegistryAccess(ACCOUNT)))
 
 
 @pytest.mark.parametrize(

@@ -304,12 +304,12 @@ async def test_credentials_do_not_follow_a_redirect_to_another_host(client: OciR
         raise web.HTTPTemporaryRedirect(f"http://{elsewhere.host}/signed")
 
     async with counting(store) as elsewhere, counting(answer) as registry:
-        body = await client.blob(registry.repository(), digest, ACCESS, limit=10)
+        body = await client.fetch_blob(registry.repository(), digest, ACCESS, limit=10)
 
         assert body == b"blob"
         assert told == [None]
         with pytest.raises(RegistryUnavailable, match="longer than 3 bytes"):
-            await client.blob(registry.repository(), digest, ACCESS, limit=3)
+            await client.fetch_blob(registry.repository(), digest, ACCESS, limit=3)
 
 
 async def test_a_listing_without_end_is_given_up_and_leaves_nothing_behind(client: OciRegistry) -> None:

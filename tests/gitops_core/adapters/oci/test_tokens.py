@@ -55,7 +55,7 @@ async def test_a_token_is_used_for_four_fifths_of_its_life(said: str, used: floa
     tokens = Tokens(server.ask)
 
     async def proof() -> str:
-        return await tokens.proof(CHALLENGE, REPOSITORY, OPEN, over_http=False)
+        return await tokens.get_proof(CHALLENGE, REPOSITORY, OPEN, over_http=False)
 
     assert await proof() == "Bearer t1"
     await asyncio.sleep(used - 0.2)
@@ -70,7 +70,7 @@ async def test_a_refused_token_is_replaced_once_however_many_had_it() -> None:
     tokens = Tokens(server.ask)
     for refused in ("Bearer t1", "Bearer t1", "Bearer t1"):
         await asyncio.gather(
-            *(tokens.proof(CHALLENGE, REPOSITORY, OPEN, over_http=False, refused=refused) for _ in range(5))
+            *(tokens.get_proof(CHALLENGE, REPOSITORY, OPEN, over_http=False, refused=refused) for _ in range(5))
         )
 
     assert len(server.asked) == 2  # t1, and t2 in its place
@@ -82,7 +82,7 @@ async def test_each_repository_and_identity_has_a_token_of_its_own() -> None:
     tokens = Tokens(server.ask)
     bob = RegistryAccess(Credentials("bob", Sensitive("pw")))
     proofs = [
-        await tokens.proof(CHALLENGE, repository, access, over_http=False)
+        await tokens.get_proof(CHALLENGE, repository, access, over_http=False)
         for repository in (REPOSITORY, Repository("ghcr.io", "org/other"))
         for access in (OPEN, bob, OPEN)
     ]
@@ -103,7 +103,7 @@ async def test_tokens_are_remembered_by_their_size_the_last_used_ones_first() ->
     tokens = Tokens(server.ask)
     asked = []
     for name in "abcadb":  # three fit
-        await tokens.proof(CHALLENGE, Repository("ghcr.io", name), OPEN, over_http=False)
+        await tokens.get_proof(CHALLENGE, Repository("ghcr.io", name), OPEN, over_http=False)
         asked.append(len(server.asked))
     assert asked == [1, 2, 3, 3, 4, 5]
 
@@ -113,7 +113,7 @@ async def test_a_refresh_token_is_posted_and_never_part_of_a_url() -> None:
     server = TokenServer()
     access = RegistryAccess(Credentials(identity_token=Sensitive("refresh")))
 
-    await Tokens(server.ask).proof(CHALLENGE, REPOSITORY, access, over_http=False)
+    await Tokens(server.ask).get_proof(CHALLENGE, REPOSITORY, access, over_http=False)
 
     ((method, url, _, form),) = server.asked
     assert (method, url) == ("POST", "https://ghcr.io/token")

@@ -99,6 +99,6 @@ def test_a_wrapper_wraps_the_handles_that_are_made_of_it() -> None:
     fence = Open()
     fenced = FencedCluster(cast(Cluster, Diary()), fence)
 
-    for handle in (fenced.impersonate("jane"), fenced.apart()):
+    for handle in (fenced.impersonate("jane"), fenced.connect_apart()):
         assert isinstance(handle, FencedCluster)
         assert handle.fence is fence

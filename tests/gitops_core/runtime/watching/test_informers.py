@@ -314,7 +314,7 @@ async def test_who_reads_changes_is_told_what_there_is_and_then_of_each_object_t
         informers.start(group)
         informers.acquire(Query(Widget.KIND), Widget)
         await asyncio.sleep(1)
-        changes = WatchedObjects(informers, world.cluster).changes(Widget, "shop")
+        changes = WatchedObjects(informers, world.cluster).follow(Widget, "shop")
         told = [await _told(changes) for _ in range(3)]
         for size in (2, 3):
             await world.put(Widget, "a", size=size)
@@ -347,7 +347,7 @@ async def test_a_kind_is_watched_for_as_long_as_somebody_reads_its_changes() -> 
     informers = Informers(world.cluster, world.clock, SeededChance(4), Metrics(CollectorRegistry()))
     async with asyncio.TaskGroup() as group:
         informers.start(group)
-        async with aclosing(WatchedObjects(informers, world.cluster).changes(Gadget)) as changes:
+        async with aclosing(WatchedObjects(informers, world.cluster).follow(Gadget)) as changes:
             reading = asyncio.create_task(anext(changes))
             await asyncio.sleep(1)
             watching = world.cluster.watching.copy()
