@@ -116,7 +116,7 @@ class Objects:
         self._changed()
 
     def create(self, manifest: Manifest, field_manager: str, *, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_read_kind(manifest)), read_sent(manifest)
+        serving, manifest = self.find_serving(_read_kind(manifest)), read_sent(manifest)
         with self._writing(), _refuse_undecodable(serving, manifest):
             return self._create(serving, manifest, field_manager, dry_run=dry_run)
 
@@ -142,7 +142,7 @@ class Objects:
                 return named
 
     def replace(self, manifest: Manifest, field_manager: str, subresource: str, *, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_read_kind(manifest)), read_sent(manifest)
+        serving, manifest = self.find_serving(_read_kind(manifest)), read_sent(manifest)
         ref = _require_namespace(serving, manifest)
         _must_have_subresource(serving, ref, subresource)
         with self._writing(), _refuse_undecodable(serving, manifest):
@@ -156,7 +156,7 @@ class Objects:
             return self._store(serving, plan_update(serving, live, manifest, writer), body, live, dry_run=dry_run)
 
     def apply(self, manifest: Manifest, field_manager: str, *, force: bool, dry_run: bool) -> Object:
-        serving, manifest = self.serving(_read_kind(manifest)), read_sent(manifest)
+        serving, manifest = self.find_serving(_read_kind(manifest)), read_sent(manifest)
         ref = _require_namespace(serving, manifest)
         with self._writing():
             live, body = self._get_live(serving, ref.key)
