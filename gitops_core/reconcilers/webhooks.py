@@ -80,7 +80,7 @@ class Webhooks:
         for key in claims:
             manifest = await self.cluster.get(ObjectRef(Receiver.KIND, key))
             receiver = None if manifest is None else from_manifest(Receiver, manifest)
-            if receiver is None or not hmac.compare_digest(receiver.status.webhook_path, path):
+            if receiver is None or not hmac.compare_digest(receiver.status.webhook_path.encode(), path.encode()):
                 continue
             if len(claims) == 1 or await self._is_at(receiver, path):
                 return receiver
@@ -106,9 +106,10 @@ class Webhooks:
             began = self.clock.monotonic()
             paths: dict[str, tuple[ObjectKey, ...]] = {}
             for each in sorted(await listed(self.cluster, Receiver), key=_age):
-                claims = paths.get(each.status.webhook_path, ())
-                if each.status.webhook_path and len(claims) < MOST_CLAIMS:
-                    paths[each.status.webhook_path] = (*claims, each.key)
+                told = each.status.webhook_path  # whatever whoever may write statuses says
+                claims = paths.get(told, ())
+                if _PATH.fullmatch(told) and len(claims) < MOST_CLAIMS:
+                    paths[told] = (*claims, each.key)
             self._paths = paths
             self._read_at = began
 

@@ -126,7 +126,9 @@ class Discovery:
         """Find every kind that is served, in its group's preferred version of it; everything is asked for again."""
         for root in _ROOTS:
             if not await self._look(root):
-                for group, version in await self._ask_versions(root):
+                versions = await self._ask_versions(root)
+                self._forget_below(root)
+                for group, version in versions:
                     await self._look_at_version(group, version)
         preferred: dict[tuple[str, str], ApiResource] = {}
         for kind, resource in self._known.items():
@@ -148,7 +150,7 @@ class Discovery:
         if found.kind != "APIGroupDiscoveryList":
             return False
         self._etags[root] = answer.headers.get("ETag", "")
-        self._known = {kind: known for kind, known in self._known.items() if bool(kind.group) != (root == "/apis")}
+        self._forget_below(root)
         for group, version in _list_versions(found):
             for item in version.resources or ():
                 self._keep(_read_entry(group, version.version, item))
@@ -170,6 +172,9 @@ class Discovery:
         found = _decode(answer, _LegacyRoot) if answer.code == 200 else _LegacyRoot()
         grouped = [(group.name, version.version) for group in found.groups for version in group.versions]
         return [("", version) for version in found.versions] + grouped
+
+    def _forget_below(self, root: Root) -> None:
+        self._known = {kind: known for kind, known in self._known.items() if bool(kind.group) != (root == "/apis")}
 
     def _keep(self, resource: ApiResource | None) -> None:
         if resource is not None:

@@ -497,3 +497,24 @@ async def test_a_watch_does_not_keep_other_requests_waiting() -> None:
 
     assert found == {"metadata": {"name": "settings"}}
     assert len(first) == 100
+
+
+async def test_a_kind_that_an_old_server_serves_no_more_is_not_listed() -> None:
+    kinds = ["Box", "Crate"]
+
+    async def answer(request: web.Request) -> web.Response:
+        versions = [{"groupVersion": "x.io/v1", "version": "v1"}]
+        match request.path:
+            case "/apis":
+                return web.json_response({"kind": "APIGroupList", "groups": [{"name": "x.io", "versions": versions}]})
+            case "/apis/x.io/v1":
+                return web.json_response({"resources": [{"name": k.lower(), "kind": k} for k in kinds]})
+        return web.Response(status=404)
+
+    async with facing(answer) as cluster:
+        first = {resource.kind.kind for resource in await cluster.list_api_resources()}
+        kinds.remove("Crate")
+        second = {resource.kind.kind for resource in await cluster.list_api_resources()}
+
+    assert first - second == {"Crate"}
+    assert "Box" in second

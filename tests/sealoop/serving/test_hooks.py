@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+import pytest
 
 from gitops_core.api import GitRepository, Receiver
 from gitops_core.domain.sources.hooks import make_webhook_path
@@ -358,3 +359,19 @@ async def test_a_webhook_wakes_nothing_in_another_namespace_where_the_operator_s
 
     assert found is not None
     assert "annotations" not in found["metadata"]
+
+
+@pytest.mark.parametrize("forged", ["/hook/ü", "é", "/hook/" + "0" * 63 + "ß", "x" * 100_000])
+async def test_a_status_that_holds_no_path_keeps_nobody_from_being_called(forged: str) -> None:
+    world = World(SystemClock())
+    async with called(world) as caller:
+        await world.put(ImageRepository, "app", image=IMAGE, interval="1h")
+        await world.namespace("thief", {})
+        await caller.receiver("generic", name="theirs", namespace="thief", resources=[])
+        ref = ObjectRef(Receiver.KIND, ObjectKey("thief", "theirs"))
+        await world.cluster.patch(ref, {"status": {"webhookPath": forged}}, field_manager="test", subresource="status")
+        path = await caller.receiver("acr")
+
+        assert await caller.post(path, acr("1.1.0")) == 200
+
+        assert "1.1.0" in (await told(world))["sealoop.dev/pushed"]
