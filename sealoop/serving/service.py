@@ -48,7 +48,7 @@ from sealoop.serving.hooks import receiving
 from sealoop.serving.missing import tell_what_is_missing
 from sealoop.serving.settings import Settings
 from sealoop.wiring import KINDS, Ports, controllers, routes
-from secrets_sync.adapters import provider_factories
+from secrets_sync.adapters import make_provider_factories
 
 log = logging.getLogger("sealoop")
 
@@ -157,7 +157,7 @@ async def opened_ports(
     """Open the packages' own adapters, closed with `stack`. What they remember in `state_dir` may be lost."""
     registry = await stack.enter_async_context(OciRegistry(environment=os.environ, compute=compute))
     catalog = stack.enter_context(contextlib.closing(SqliteCatalog.open(state_dir / "tags.db")))
-    providers = provider_factories(clock, compute)
+    providers = make_provider_factories(clock, compute)
     for provider in providers.values():
         stack.push_async_callback(provider.close)
     reader = RegistryReader(registry)

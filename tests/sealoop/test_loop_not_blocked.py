@@ -41,7 +41,7 @@ from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomatio
 from image_updater.domain.registry.cosign import SignedClaim
 from sealoop.serving.hooks import receiving
 from sealoop.wiring import KINDS, Ports, controllers, routes
-from secrets_sync.adapters import provider_factories
+from secrets_sync.adapters import make_provider_factories
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.secret.live import SECRET
 from tests.processes import children
@@ -136,7 +136,8 @@ async def service(tmp_path: Path) -> AsyncIterator[tuple[World, Stretches]]:
         git.place = f"{place.url}/fleet.git"
         with closing(Threads(metrics)) as compute, closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
             world = World(cluster, repository, registry, catalog, compute)
-            ports = Ports(Kustomize(compute=compute), registry, registry, catalog, provider_factories(clock, compute))
+            providers = make_provider_factories(clock, compute)
+            ports = Ports(Kustomize(compute=compute), registry, registry, catalog, providers)
             work = asyncio.create_task(
                 run(
                     cluster=cluster,
