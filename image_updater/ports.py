@@ -65,7 +65,7 @@ class Registry(Protocol):
 class ImageReader(Protocol):
     """What is known of one image beyond its name. Every method raises RegistryUnavailable and RegistryDenied."""
 
-    async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
+    async def read_image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
         """Return the image that a tag or digest names.
 
         Raises:
@@ -74,7 +74,7 @@ class ImageReader(Protocol):
         """
         ...
 
-    async def claims(
+    async def list_claims(
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN
     ) -> tuple[SignedClaim, ...]:
         """Return the cosign signatures of `digest` (by referrers, or the tag `sha256-<hex>.sig`); () for none."""
@@ -87,23 +87,23 @@ class TagCatalog(Protocol):
     It may be lost: then repositories are listed again, and `restore` brings the times back from the cluster.
     """
 
-    async def repositories(self) -> tuple[str, ...]:
+    async def list_repositories(self) -> tuple[str, ...]:
         """Return the names of all repositories that something is remembered of, sorted."""
         ...
 
-    async def tags(self, repository: str) -> tuple[str, ...] | None:
+    async def list_tags(self, repository: str) -> tuple[str, ...] | None:
         """Return the tags in descending byte order; None when the repository was never listed."""
         ...
 
-    async def seen(self, repository: str) -> tuple[SeenTag, ...]:
+    async def list_seen(self, repository: str) -> tuple[SeenTag, ...]:
         """Return the tags with their times, in the same order."""
         ...
 
-    async def listed_at(self, repository: str, identity: str) -> datetime | None:
+    async def find_listing_begin(self, repository: str, identity: str) -> datetime | None:
         """Return when the last listing began that was made with this identity (`access_identity`)."""
         ...
 
-    async def newest(self, repository: str) -> datetime | None:
+    async def find_newest_listing(self, repository: str) -> datetime | None:
         """Return when the newest listing of the repository was answered; None when it was never listed."""
         ...
 
@@ -132,7 +132,7 @@ class TagCatalog(Protocol):
         """
         ...
 
-    async def history(self, repository: str) -> tuple[TagEvent, ...]:
+    async def list_events(self, repository: str) -> tuple[TagEvent, ...]:
         """Return the events, oldest first: of very many the newest."""
         ...
 
@@ -201,6 +201,6 @@ class ForgeAddress:
 
 
 class Forges(Protocol):
-    def forge(self, address: ForgeAddress) -> Forge:
+    def make_forge(self, address: ForgeAddress) -> Forge:
         """Return a handle; nothing is sent yet. Raises StalledError: the URL names no repository of such a forge."""
         ...

@@ -72,7 +72,7 @@ class Witness:
                 case "digest":
                     return await self._find_digest(need.tag, known, self._access)
                 case "platforms":
-                    found = await self.reader.image(self.repository, known.digest or need.tag, self._access)
+                    found = await self.reader.read_image(self.repository, known.digest or need.tag, self._access)
                     return replace(known, platforms=found.platforms)
                 case "signature":
                     return replace(known, unsigned=await self._explain_unsigned(known.digest, self._access))
@@ -96,7 +96,7 @@ class Witness:
         return replace(known, digest=digest, moved=bool(former))
 
     async def _explain_unsigned(self, digest: str, access: RegistryAccess) -> str:
-        claims = await self.reader.claims(self.repository, digest, access)
+        claims = await self.reader.list_claims(self.repository, digest, access)
         for secret in self.verify:
             if secret not in self._keys:
                 self._keys[secret] = await self._read_keys(secret)

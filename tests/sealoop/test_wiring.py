@@ -27,7 +27,7 @@ from gitops_core.schema import crd
 from gitops_core.schema.structural import join_markers
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.inspecting import RegistryReader
-from sealoop.wiring import COMPONENTS, KINDS, Ports, controllers
+from sealoop.wiring import COMPONENTS, KINDS, Ports, make_controllers
 from secrets_sync.adapters import make_provider_factories
 from secrets_sync.api import SecretStoreProvider
 
@@ -50,7 +50,7 @@ async def wired(tmp_path: Path, local_cluster: LocalCluster) -> tuple[Controller
     async with OciRegistry() as registry:
         with closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
             reader, providers = RegistryReader(registry), make_provider_factories(clock)
-            return controllers(platform, Ports(Kustomize(), registry, reader, catalog, providers))
+            return make_controllers(platform, Ports(Kustomize(), registry, reader, catalog, providers))
 
 
 def test_every_kind_is_reconciled_by_exactly_one_controller(wired: tuple[Controller[Any], ...]) -> None:

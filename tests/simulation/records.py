@@ -377,13 +377,13 @@ class RecordedRegistry:
         self.life.answers.setdefault(key, []).append(told)
         return digest
 
-    async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
-        return await self.registry.image(repository, reference, access)
+    async def read_image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
+        return await self.registry.read_image(repository, reference, access)
 
-    async def claims(
+    async def list_claims(
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN
     ) -> tuple[SignedClaim, ...]:
-        return await self.registry.claims(repository, digest, access)
+        return await self.registry.list_claims(repository, digest, access)
 
 
 @dataclass(frozen=True)

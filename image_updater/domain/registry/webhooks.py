@@ -42,7 +42,7 @@ class PushedTag(NamedTuple):
     digest: str = ""
 
 
-def pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[PushedTag, ...]:
+def parse_pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[PushedTag, ...]:
     """Return the tags that a webhook reports, each once; () for another event, and for senders that report no tags.
 
     Args:

@@ -86,11 +86,11 @@ class FakeRegistry:
             raise ImageUnknown(f"HEAD {repository}:{reference}: MANIFEST_UNKNOWN: manifest unknown")
         return digest
 
-    async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
+    async def read_image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
         digest = await self.digest(repository, reference, access)
         return self._images.get((str(repository), digest), Image(digest, ("linux/amd64",)))
 
-    async def claims(
+    async def list_claims(
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN
     ) -> tuple[SignedClaim, ...]:
         await self._begin("claims", repository, access.credentials)
