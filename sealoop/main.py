@@ -30,7 +30,7 @@ CONNECTION = ("-n", "--namespace", "--local", "--kubeconfig", "--context")
 
 
 def put_command_first(args: Sequence[str]) -> list[str]:
-    """Move the options of CONNECTION behind the command.
+    """Put the command first, and the options of CONNECTION behind it.
 
     >>> put_command_first(["-n", "shop", "--local=./state", "get", "ks"])
     ['get', '-n', 'shop', '--local=./state', 'ks']

@@ -42,12 +42,12 @@ class Ports:
 
 
 def make_routes(cluster: Cluster, clock: Clock, compute: Compute) -> tuple[Route, ...]:
-    """Return every HTTP route; `cluster` asks nobody who leads, for any replica is called."""
+    """Make every HTTP route; `cluster` asks nobody who leads, for any replica is called."""
     return gitops.routes(cluster, clock, compute, Pushes(cluster, clock))
 
 
 def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
-    """Return one controller for each kind that is reconciled."""
+    """Make one controller for each kind that is reconciled."""
     return (
         *gitops.controllers(platform, ports.renderer),
         *secrets.controllers(platform, ports.providers),
@@ -56,7 +56,7 @@ def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any],
 
 
 def make_image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
-    """Return the controllers of image_updater alone, for a run that does nothing else."""
+    """Make the controllers of image_updater alone, for a run that does nothing else."""
     return images.controllers(
         platform,
         ports.registry,

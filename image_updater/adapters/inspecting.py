@@ -142,7 +142,7 @@ class RegistryReader:
         await self._claims.close()
 
     async def read_image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
-        digest = reference if ":" in reference else await self._registry.digest(repository, reference, access)
+        digest = reference if ":" in reference else await self._registry.resolve_digest(repository, reference, access)
         if not DIGEST.fullmatch(digest):
             raise RegistryUnavailable(f"{repository} has no usable digest for {reference!r}")
 

@@ -85,7 +85,7 @@ class Witness:
             raise TransientError(f"failed {doing} of {image}: {error}", retry_after=error.retry_after) from error
 
     async def _find_digest(self, tag: str, known: Facts, access: RegistryAccess) -> Facts:
-        digest = await self.registry.digest(self.repository, tag, access)
+        digest = await self.registry.resolve_digest(self.repository, tag, access)
         now = self.clock.now()  # the tag may have been moved while we asked
         former = await self.catalog.observe(make_catalog_name(self.wanted, str(self.repository)), tag, digest, now)
         if former:

@@ -170,7 +170,7 @@ class ImageRepositoryReconciler:
 
     async def _list(self, repository: Repository, access: RegistryAccess, asked: Asked) -> Listed:
         asked_at = self.clock.now()
-        tags = await self.registry.tags(repository, access)
+        tags = await self.registry.list_tags(repository, access)
         listing = Listed(tags, asked_at, self.clock.now())
         self.newest.put(asked, listing, _weigh(tags))
         return listing
@@ -210,7 +210,7 @@ class ImageRepositoryReconciler:
     async def _find_digest(self, repository: Repository, tag: str, access: RegistryAccess) -> str | None:
         """Return the digest that the tag names, None when this credential sees none. Raises RegistryUnavailable."""
         try:
-            return await self.registry.digest(repository, tag, access)
+            return await self.registry.resolve_digest(repository, tag, access)
         except (ImageUnknown, RegistryDenied):
             return None
 

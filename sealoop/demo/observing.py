@@ -58,6 +58,6 @@ class Observer:
         return self.objects.get(ObjectRef(kind, ObjectKey("default", name)), {})
 
     async def wait_until(self, claim: Callable[[], object], patience: float) -> None:
-        """Return when `claim` holds. Raises TimeoutError after `patience` seconds."""
+        """Wait until `claim` holds. Raises TimeoutError after `patience` seconds."""
         async with asyncio.timeout(patience), self.changed:
             await self.changed.wait_for(lambda: bool(claim()))

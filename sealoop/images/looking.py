@@ -113,7 +113,7 @@ class Look:
         tags: tuple[str, ...] = ()
         try:
             access = await registry_access(cluster, wanted, repository, self.ports.logins)
-            tags = await self.ports.registry.tags(repository, access)
+            tags = await self.ports.registry.list_tags(repository, access)
         except RegistryError as error:
             trouble = f"the registry does not list {repository} ({error})"
             note = f"{trouble}: the tags are those that the cluster remembers"

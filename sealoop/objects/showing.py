@@ -163,7 +163,7 @@ async def _follow(
 async def follow_changes(
     cluster: Cluster, query: Query, shown: Sequence[Manifest], version: str
 ) -> AsyncIterator[Manifest]:
-    """Yield every object that changes, as it is then (as it was last, when it is deleted).
+    """Follow every object that changes, as it is then (as it was last, when it is deleted).
 
     A watch that ends goes on; one that is too far behind lists again, and yields what is not as `shown`.
     """

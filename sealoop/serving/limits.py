@@ -16,13 +16,13 @@ _FACTORS = {None: 1, "Ki": KI, "Mi": MI, "Gi": GI}
 
 
 def list_limits(policy: Policy) -> Mapping[str, int]:
-    """Return the limits by the names that people write."""
+    """List the limits by the names that people write."""
     values = dataclasses.asdict(policy).items()
     return {name.replace("_", "-"): value for name, value in values if not isinstance(value, bool)}
 
 
 def apply_limits(policy: Policy, words: Iterable[str]) -> Policy:
-    """Return `policy` with the limits that `words` name; of one that is named twice, the last.
+    """Apply the limits that `words` name to `policy`; of one that is named twice, the last.
 
     >>> apply_limits(Policy(), ["build-memory=2Gi", "builds=4"]).build_memory
     2147483648

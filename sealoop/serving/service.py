@@ -74,7 +74,7 @@ async def serve(settings: Settings, manifests: Sequence[Manifest]) -> None:
 
 
 def make_stop_event() -> asyncio.Event:
-    """Return an event that the first SIGTERM or SIGINT sets; the second does what it does to any process."""
+    """Make an event that the first SIGTERM or SIGINT sets; the second does what it does to any process."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def note_signal(number: signal.Signals) -> None:

@@ -55,7 +55,7 @@ class Settings:
         return local, self.state_dir
 
     def list_fields(self) -> dict[str, Any]:
-        """Return the fields that the log has of them at the start."""
+        """List the fields that the log has of them at the start."""
         local, context = self.connection.local, self.connection.context
         cluster = f"embedded in {local}" if local else f"context {context}" if context else "as kubectl"
         return {

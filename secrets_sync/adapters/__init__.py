@@ -8,7 +8,7 @@ from secrets_sync.ports import ProviderFactories
 
 
 def make_provider_factories(clock: Clock, compute: Compute = IN_PLACE) -> ProviderFactories:
-    """Return the factories of all providers that this version knows. Close each when the process ends."""
+    """Make the factories of all providers that this version knows. Close each when the process ends."""
     return {"fake": FakeFactory(), "vault": VaultFactory(clock, compute=compute)}
 
 

@@ -71,7 +71,7 @@ def _read(response: requests.Response) -> bytes:
 
 
 def make_bounded_session(context: ssl.SSLContext, timeout: float) -> requests.Session:
-    """Return a session that trusts what `context` does.
+    """Make a session that trusts what `context` does.
 
     Args:
         timeout: seconds until the last byte of an answer must be here.

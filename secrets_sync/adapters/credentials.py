@@ -15,7 +15,7 @@ from secrets_sync.errors import StoreInvalid
 
 
 async def read_credential(cluster: Cluster, reach: Reach, field: str, selector: SecretKeySelector) -> Sensitive:
-    """Return the trimmed text under a Secret's key, fit for an HTTP header.
+    """Read the trimmed text under a Secret's key, fit for an HTTP header.
 
     Args:
         field: the selector's path, for messages.
@@ -33,7 +33,7 @@ async def read_credential(cluster: Cluster, reach: Reach, field: str, selector: 
 
 
 async def read_certificates(cluster: Cluster, reach: Reach, field: str, source: CaProvider) -> bytes:
-    """Return the PEM under a key of a Secret or ConfigMap. Raises StoreInvalid, as `read_credential` does."""
+    """Read the PEM under a key of a Secret or ConfigMap. Raises StoreInvalid, as `read_credential` does."""
     kind = SECRET if source.type == "Secret" else CONFIG_MAP
     manifest = await _get_object(cluster, reach, field, kind, source.name, source.namespace)
     if kind == SECRET:

@@ -58,7 +58,7 @@ class Threads:
         return job.result()
 
     def make_line(self, server: str) -> Line:
-        """Return a line of one place for those who ask this server one after the other; see `turn`."""
+        """Make a line of one place for those who ask this server one after the other; see `turn`."""
         return Line(server, 1, PATIENCE, self._places.line(server))
 
     def close(self) -> None:

@@ -363,7 +363,7 @@ class Vault:
 
 
 def _name_server(address: str) -> str:
-    """Return the one name for all stores of one server, whose places they share."""
+    """Make the one name for all stores of one server, whose places they share."""
     parts = urlsplit(address)
     return f"vault {parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
 

@@ -94,12 +94,12 @@ def tell_refused(plan: Refuse, wanted: ExternalSecret) -> StalledError:
 
 
 def _list_own_conditions(wanted: ExternalSecret, *types: str) -> tuple[Condition, ...]:
-    """Return the conditions of our own that stand, of these types or of all."""
+    """List the conditions of our own that stand, of these types or of all."""
     return tuple(c for c in wanted.status.conditions if c.type in (types or ExternalSecret.OWN_CONDITIONS))
 
 
 def _make_conditions(wanted: ExternalSecret, plan: Plan, others: tuple[str, ...]) -> tuple[Condition, ...]:
-    """Return what a user must know of the Secret although all went well."""
+    """Make conditions of what a user must know of the Secret although all went well."""
     name = get_target(wanted).key.name
     if others:
         names = ", ".join(map(repr, others))
@@ -115,7 +115,7 @@ def _make_conditions(wanted: ExternalSecret, plan: Plan, others: tuple[str, ...]
 
 
 def _make_warnings(wanted: ExternalSecret, conditions: tuple[Condition, ...]) -> tuple[Notice, ...]:
-    """Return a warning for each condition that was not there before."""
+    """Make a warning for each condition that was not there before."""
     known = {(condition.type, condition.message) for condition in _list_own_conditions(wanted)}
     return tuple(Notice("Warning", c.reason, c.message) for c in conditions if (c.type, c.message) not in known)
 

@@ -30,7 +30,7 @@ class Digests:
         self._key = secrets.token_bytes(32)
 
     def make(self, value: Sensitive) -> Sensitive:
-        """Return what stands for `value` in an identity. It is mute, too: no hash of a secret is shown."""
+        """Make what stands for `value` in an identity. It is mute, too: no hash of a secret is shown."""
         return Sensitive(hashlib.blake2b(value.reveal(), key=self._key).digest())
 
 

@@ -170,7 +170,7 @@ class _Walk:
         self.next_line, self.next_token = self._reach()
 
     def make_result(self, compares: bool) -> Walked:
-        """Return what was found, with a digest if it `compares`."""
+        """Make a result of what was found, with a digest if it `compares`."""
         said = hashlib.blake2b(msgspec.msgpack.encode(self.said), digest_size=16).digest() if compares else b""
         return Walked(tuple(self.places), frozenset(self.claimed), self.beside, self.inside, said, self.events)
 

@@ -43,7 +43,7 @@ class PushedTag(NamedTuple):
 
 
 def parse_pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[PushedTag, ...]:
-    """Return the tags that a webhook reports, each once; () for another event, and for senders that report no tags.
+    """Parse the tags that a webhook reports, each once; () for another event, and for senders that report no tags.
 
     Args:
         type_: a Receiver's spec.type.

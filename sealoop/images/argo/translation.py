@@ -381,7 +381,7 @@ def _make_entry(name: str) -> dict[str, str]:
 
 
 def _find_parent(name: str, tag: str) -> tuple[str, bool]:
-    """Return the field above the repository, and whether repository and tag are below it as charts have them."""
+    """Find the field above the repository, and whether repository and tag are below it as charts have them."""
     parent, _, last = name.rpartition(".")
     other, _, last_tag = tag.rpartition(".")
     return parent, bool(parent) and parent == other and last in ("repository", "name") and last_tag == "tag"

@@ -24,12 +24,12 @@ from secrets_sync.errors import PropertyNotFound, PropertyTooCostly, ValueUnusab
 
 
 def weigh_extraction(payload: Payload, ref: RemoteRef) -> int:
-    """Estimate how much work the two below are: a path's parts may each look at the whole payload."""
+    """Weigh how much work the two below are: a path's parts may each look at the whole payload."""
     return len(payload.value.reveal()) * (1 + len(ref.property)) // 2 + len(ref.property)
 
 
 def extract_value(payload: Payload, ref: RemoteRef, where: str) -> Sensitive:
-    """Return the value of one `data` entry.
+    """Extract the value of one `data` entry.
 
     Raises:
         PropertyNotFound: the payload has none.
@@ -40,7 +40,7 @@ def extract_value(payload: Payload, ref: RemoteRef, where: str) -> Sensitive:
 
 
 def extract_map(payload: Payload, ref: RemoteRef, where: str) -> dict[str, Sensitive]:
-    """Return the keys and values of one `dataFrom.extract` entry.
+    """Extract the keys and values of one `dataFrom.extract` entry.
 
     Raises:
         PropertyNotFound, PropertyTooCostly: as above.
@@ -57,7 +57,7 @@ def extract_map(payload: Payload, ref: RemoteRef, where: str) -> dict[str, Sensi
 
 
 def encode_members(data: Mapping[str, Any]) -> dict[str, Sensitive]:
-    """Return the values of a decoded JSON object as External Secrets turns them into bytes: numbers by their digits."""
+    """Encode the values of a decoded JSON object as External Secrets does: numbers by their digits."""
     return {name: _make_sensitive(_spell(value)) for name, value in data.items()}
 
 

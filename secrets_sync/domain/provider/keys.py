@@ -35,7 +35,7 @@ def _convert_character(character: str, strategy: Literal["Default", "Unicode"]) 
 
 
 def check(entries: Mapping[str, T]) -> dict[str, T]:
-    """Return `entries` without the empty key, which names nothing. Raises ValueError: a key that no Secret may have."""
+    """Check `entries`, without the empty key, which names nothing. Raises ValueError: a key that no Secret may have."""
     for key in entries:
         if len(key.encode(errors="replace")) > MAX_LENGTH:
             raise ValueError(f"the key {key[:40]!r}... has more than {MAX_LENGTH} characters")

@@ -51,7 +51,7 @@ class Opening(Generic[S]):
 
 
 def find_provider(store: SecretStore) -> str:
-    """Return the name of the store's provider. Raises StoreInvalid: it names none or several."""
+    """Find the name of the store's provider. Raises StoreInvalid: it names none or several."""
     provider = store.spec.provider
     named = [name for name in provider.__struct_fields__ if getattr(provider, name) is not None]
     if len(named) != 1:
@@ -60,6 +60,6 @@ def find_provider(store: SecretStore) -> str:
 
 
 def make_opening(store: SecretStore) -> Opening[Any]:
-    """Return what opens `store`. Raises StoreInvalid as `find_provider` does."""
+    """Make what opens `store`. Raises StoreInvalid as `find_provider` does."""
     metadata, settings = store.metadata, getattr(store.spec.provider, find_provider(store))
     return Opening(store.KIND.kind, store.key, metadata.uid, metadata.generation, settings, Reach(metadata.namespace))

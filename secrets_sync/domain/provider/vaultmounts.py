@@ -33,7 +33,7 @@ class Place:
 
 
 def describe_denial(body: Any, engine: Engine) -> str:
-    """Return in words what a 404 says of the key. Raises ValueError: it does not speak of the key."""
+    """Describe what a 404 says of the key. Raises ValueError: it does not speak of the key."""
     if not isinstance(body, dict):
         raise ValueError("HTTP 404 that is not Vault's")  # noqa: TRY004  an answer, not an argument
     if body.get("warnings"):
@@ -53,7 +53,7 @@ def describe_denial(body: Any, engine: Engine) -> str:
 
 
 def describe_mount(body: Any, place: Place) -> str:
-    """Return in words the engine that is mounted where `place` was asked, given what Vault says about it.
+    """Describe the engine that is mounted where `place` was asked, given what Vault says about it.
 
     Raises:
         ValueError: it is not the engine that the store means, or it is no engine.

@@ -24,7 +24,7 @@ PREFIX = "externalsecrets.external-secrets.io/"
 
 
 def hash_data(data: Mapping[str, Sensitive]) -> str:
-    """Return the hash of a Secret's data; the order of keys plays no part."""
+    """Hash a Secret's data; the order of keys plays no part."""
     digest = hashlib.sha3_224(b"map[")
     for number, key in enumerate(sorted(data, key=str.encode)):
         digest.update(b" " * bool(number) + key.encode() + b":[")
@@ -35,24 +35,24 @@ def hash_data(data: Mapping[str, Sensitive]) -> str:
 
 
 def hash_owner(key: ObjectKey) -> str:
-    """Return the label's value that says which ExternalSecret made a Secret."""
+    """Hash the name of an ExternalSecret, as the label says which one made a Secret."""
     return _hash(str(key))
 
 
 def write_synced_version(metadata: ObjectMeta) -> str:
-    """Return what an ExternalSecret's refresh depends on: its generation, labels and annotations."""
+    """Write what an ExternalSecret's refresh depends on: its generation, labels and annotations."""
     text = f"{{annotations:{_print_map(metadata.annotations)} labels:{_print_map(metadata.labels)}}}"
     return f"{metadata.generation}-{_hash(text)}"
 
 
 def hash_request(metadata: ObjectMeta) -> str:
-    """Return a hash of what is asked for by annotation, empty where nobody asks."""
+    """Hash what is asked for by annotation; "" where nobody asks."""
     asked = {key: value for key in REQUESTS if (value := metadata.annotations.get(key))}
     return _hash(_print_map(asked)) if asked else ""
 
 
 def name_field_manager(name: str) -> str:
-    """Return the field manager under which the Secret of ExternalSecret `name` is written."""
+    """Name the field manager under which the Secret of ExternalSecret `name` is written."""
     plain = f"{PREFIX}{name}"
     return plain if len(plain) <= 63 else f"{PREFIX}sha3/{_hash(name)}"
 

@@ -83,7 +83,7 @@ class LiveSecret:
         return self.labels.get(MANAGED) == "true" and self.annotations.get(DATA_HASH) == hash_data(self.data)
 
     def find_owned_by(self, manager: str) -> Owned:
-        """Return what `manager` wrote and nobody else wrote since."""
+        """Find what `manager` wrote and nobody else wrote since."""
         data, labels, annotations = set[str](), set[str](), set[str]()
         for entry in self.metadata.get("managedFields") or ():
             if entry.get("manager") != manager:
@@ -97,7 +97,7 @@ class LiveSecret:
 
 
 def weigh_manifest(manifest: Manifest) -> int:
-    """Estimate how much work `LiveSecret.of` is."""
+    """Weigh how much work `LiveSecret.of` is."""
     return sum(KEY_WEIGHT + len(value or "") for value in (manifest.get("data") or {}).values())
 
 

@@ -127,7 +127,7 @@ def plan_target(
 
 
 def release(wanted: ExternalSecret, live: LiveSecret) -> Manifest:
-    """Return the Secret without the marks by which it is `wanted`'s: somebody else may take it as it is."""
+    """Release the Secret from the marks by which it is `wanted`'s: somebody else may take it as it is."""
     freed = _drop_owner(live, wanted.metadata.uid).manifest
     labels = {name: text for name, text in live.labels.items() if name != CREATED_BY}
     return {**freed, "metadata": {**freed["metadata"], "labels": labels}}
@@ -237,7 +237,7 @@ def _make_metadata(
     owners: list[Mapping[str, Any]],
     data: Mapping[str, Sensitive],
 ) -> dict[str, Any]:
-    """Return the Secret's labels, annotations and owners: these, and our marks."""
+    """Make the Secret's labels, annotations and owners: these, and our marks."""
     owned = wanted.spec.target.creation_policy == "Owner"
     mark = hash_owner(wanted.key)
     labels = {**labels, MANAGED: "true"}

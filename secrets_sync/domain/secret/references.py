@@ -16,7 +16,7 @@ CONFIG_MAP = Kind("", "v1", "ConfigMap")
 
 
 def list_references(wanted: ExternalSecret) -> Iterator[ObjectRef]:
-    """Yield its Secret, its stores, and the objects that its templates are in, also where those are not acted on."""
+    """List its Secret, its stores, and the objects that its templates are in, also where those are not acted on."""
     yield get_target(wanted)
     namespace, spec = wanted.metadata.namespace, wanted.spec
     sources = [*(entry.source_ref for entry in spec.data_from), *(entry.source_ref for entry in spec.data)]
@@ -30,7 +30,7 @@ def list_references(wanted: ExternalSecret) -> Iterator[ObjectRef]:
 
 
 def list_credentials(store: SecretStore) -> Iterator[ObjectRef]:
-    """Yield the Secrets and ConfigMaps that a store's settings name, wherever in them."""
+    """List the Secrets and ConfigMaps that a store's settings name, wherever in them."""
     namespace = store.metadata.namespace
     for value in _walk(store.spec.provider):
         match value:

@@ -60,7 +60,7 @@ def is_in_order(wanted: ExternalSecret, live: LiveSecret | None) -> bool:
 
 
 def write_version(wanted: ExternalSecret) -> str:
-    """Return what the status says of a refresh: of which generation, metadata and request it was."""
+    """Write what the status says of a refresh: of which generation, metadata and request it was."""
     plain, asked = write_synced_version(wanted.metadata), hash_request(wanted.metadata)
     return f"{plain}/{asked}" if asked and not _is_refreshed_by_edits(wanted) else plain
 
@@ -78,7 +78,7 @@ def _is_refreshed_by_edits(wanted: ExternalSecret) -> bool:
 
 
 def find_next_look(wanted: ExternalSecret, refreshed: datetime | None, now: datetime) -> float | None:
-    """Return the seconds until the next refresh, at least one; None when only a change brings it about."""
+    """Find the seconds until the next refresh, at least one; None when only a change brings it about."""
     interval = parse_interval(wanted)
     if wanted.spec.refresh_policy != "Periodic" or interval <= 0:
         return None
@@ -88,5 +88,5 @@ def find_next_look(wanted: ExternalSecret, refreshed: datetime | None, now: date
 
 
 def parse_interval(wanted: ExternalSecret) -> float:
-    """Return the refresh interval in seconds; 0 and less mean never again. Raises ValueError: not a duration."""
+    """Parse the refresh interval into seconds; 0 and less mean never again. Raises ValueError: not a duration."""
     return seconds(wanted.spec.refresh_interval)

@@ -20,7 +20,7 @@ SHARING = frozenset({"Orphan", "Merge", "CreateOrMerge"})
 
 
 def list_rivals(wanted: ExternalSecret, others: Iterable[ExternalSecret]) -> tuple[str, ...]:
-    """Return the names of the rivals among `others`, in order; `wanted` and objects being deleted are none."""
+    """List the names of the rivals among `others`, in order; `wanted` and objects being deleted are none."""
     return tuple(sorted(other.metadata.name for other in others if _are_rivals(wanted, other)))
 
 

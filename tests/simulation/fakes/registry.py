@@ -71,14 +71,14 @@ class FakeRegistry:
         """Return what the embedded cluster's workloads ask."""
         return RegistryImages(self)
 
-    async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
+    async def list_tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
         await self._begin("tags", repository, access.credentials)
         found = self._tags.get(str(repository))
         if found is None:
             raise RepositoryUnknown(f"GET {repository}: NAME_UNKNOWN: repository name not known to registry")
         return tuple(sorted(found))
 
-    async def digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
+    async def resolve_digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
         await self._begin("digest", repository, access.credentials)
         tags = self._tags.get(str(repository), {})
         digest = tags.get(reference, reference)
@@ -87,7 +87,7 @@ class FakeRegistry:
         return digest
 
     async def read_image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
-        digest = await self.digest(repository, reference, access)
+        digest = await self.resolve_digest(repository, reference, access)
         return self._images.get((str(repository), digest), Image(digest, ("linux/amd64",)))
 
     async def list_claims(
