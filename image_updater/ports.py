@@ -54,7 +54,7 @@ class Registry(Protocol):
         ...
 
     async def resolve_digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
-        """Resolve to the digest of the manifest (of a multi-platform image: of its index) that a tag or digest names now.
+        """Resolve a tag or digest to that of the manifest (of a multi-platform image: of its index) that it names now.
 
         Raises:
             ImageUnknown: the repository has no such tag, or there is no such repository.

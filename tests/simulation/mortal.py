@@ -31,17 +31,8 @@ FAILURES: Mapping[str, Raised] = {
 
 READS = (
     frozenset({"get", "list", "watch", "resource", "resources", "resolve", "tree", "search", "describe"})
-    | {
-        "list_tags",
-        "resolve_digest",
-        "fetch",
-        "validate",
-        "read_image",
-        "list_claims",
-        "list_seen",
-        "list_repositories",
-    }
-    | {"find_listing_begin", "find_newest_listing", "list_events", "signer"}
+    | {"list_tags", "resolve_digest", "fetch", "validate", "read_image", "list_claims", "list_seen", "list_events"}
+    | {"find_listing_begin", "find_newest_listing", "list_repositories", "signer"}
 )
 """Deeds that change nothing."""
 

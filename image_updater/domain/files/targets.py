@@ -142,7 +142,7 @@ class _Following(NamedTuple):
         return self.values.get(self.write_setter(part))
 
     def write_setter(self, part: str) -> str:
-        """Return what a marker would name to set `part`."""
+        """Write what a marker would name to set `part`."""
         return f"{self.policy}:{part}" if part else self.policy
 
     def make_place(self, part: str, leaf: Leaf, desired: str | None = None, obstacle: str = "") -> Place:
