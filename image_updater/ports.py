@@ -43,8 +43,8 @@ class Registry(Protocol):
     The credentials go to the repository's own registry and to the token server that it names, nowhere else.
     """
 
-    async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
-        """Return every tag, from all pages, in the registry's order, each once. May be cancelled.
+    async def list_tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
+        """List every tag, from all pages, in the registry's order, each once. May be cancelled.
 
         Who asks while the same listing is under way gets its result.
 
@@ -53,8 +53,8 @@ class Registry(Protocol):
         """
         ...
 
-    async def digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
-        """Return the digest of the manifest (of a multi-platform image: of its index) that a tag or digest names now.
+    async def resolve_digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
+        """Resolve a tag or digest to that of the manifest (of a multi-platform image: of its index) that it names now.
 
         Raises:
             ImageUnknown: the repository has no such tag, or there is no such repository.
@@ -65,8 +65,8 @@ class Registry(Protocol):
 class ImageReader(Protocol):
     """What is known of one image beyond its name. Every method raises RegistryUnavailable and RegistryDenied."""
 
-    async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
-        """Return the image that a tag or digest names.
+    async def read_image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
+        """Read the image that a tag or digest names.
 
         Raises:
             ImageUnknown.
@@ -74,10 +74,10 @@ class ImageReader(Protocol):
         """
         ...
 
-    async def claims(
+    async def list_claims(
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN
     ) -> tuple[SignedClaim, ...]:
-        """Return the cosign signatures of `digest` (by referrers, or the tag `sha256-<hex>.sig`); () for none."""
+        """List the cosign signatures of `digest` (by referrers, or the tag `sha256-<hex>.sig`); () for none."""
         ...
 
 
@@ -87,24 +87,24 @@ class TagCatalog(Protocol):
     It may be lost: then repositories are listed again, and `restore` brings the times back from the cluster.
     """
 
-    async def repositories(self) -> tuple[str, ...]:
-        """Return the names of all repositories that something is remembered of, sorted."""
+    async def list_repositories(self) -> tuple[str, ...]:
+        """List the names of all repositories that something is remembered of, sorted."""
         ...
 
-    async def tags(self, repository: str) -> tuple[str, ...] | None:
-        """Return the tags in descending byte order; None when the repository was never listed."""
+    async def list_tags(self, repository: str) -> tuple[str, ...] | None:
+        """List the tags in descending byte order; None when the repository was never listed."""
         ...
 
-    async def seen(self, repository: str) -> tuple[SeenTag, ...]:
-        """Return the tags with their times, in the same order."""
+    async def list_seen(self, repository: str) -> tuple[SeenTag, ...]:
+        """List the tags with their times, in the same order."""
         ...
 
-    async def listed_at(self, repository: str, identity: str) -> datetime | None:
-        """Return when the last listing began that was made with this identity (`access_identity`)."""
+    async def find_listing_begin(self, repository: str, identity: str) -> datetime | None:
+        """Find when the last listing began that was made with this identity (`access_identity`)."""
         ...
 
-    async def newest(self, repository: str) -> datetime | None:
-        """Return when the newest listing of the repository was answered; None when it was never listed."""
+    async def find_newest_listing(self, repository: str) -> datetime | None:
+        """Find when the newest listing of the repository was answered; None when it was never listed."""
         ...
 
     async def store(
@@ -132,8 +132,8 @@ class TagCatalog(Protocol):
         """
         ...
 
-    async def history(self, repository: str) -> tuple[TagEvent, ...]:
-        """Return the events, oldest first: of very many the newest."""
+    async def list_events(self, repository: str) -> tuple[TagEvent, ...]:
+        """List the events, oldest first: of very many the newest."""
         ...
 
     async def restore(self, repository: str, seen: Iterable[SeenTag]) -> None:
@@ -201,6 +201,6 @@ class ForgeAddress:
 
 
 class Forges(Protocol):
-    def forge(self, address: ForgeAddress) -> Forge:
-        """Return a handle; nothing is sent yet. Raises StalledError: the URL names no repository of such a forge."""
+    def make_forge(self, address: ForgeAddress) -> Forge:
+        """Make a handle; nothing is sent yet. Raises StalledError: the URL names no repository of such a forge."""
         ...

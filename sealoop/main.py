@@ -29,12 +29,12 @@ CONNECTION = ("-n", "--namespace", "--local", "--kubeconfig", "--context")
 """Options that kubectl takes before the command too."""
 
 
-def command_first(args: Sequence[str]) -> list[str]:
-    """Move the options of CONNECTION behind the command.
+def put_command_first(args: Sequence[str]) -> list[str]:
+    """Put the command first, and the options of CONNECTION behind it.
 
-    >>> command_first(["-n", "shop", "--local=./state", "get", "ks"])
+    >>> put_command_first(["-n", "shop", "--local=./state", "get", "ks"])
     ['get', '-n', 'shop', '--local=./state', 'ks']
-    >>> command_first(["-nshop", "get", "ks"])
+    >>> put_command_first(["-nshop", "get", "ks"])
     ['get', '-nshop', 'ks']
     """
     place = 0
@@ -54,7 +54,7 @@ class Commands(LazyGroup):
     table = COMMANDS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, command_first(args))
+        return super().parse_args(ctx, put_command_first(args))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -47,17 +47,17 @@ def routes(cluster: Cluster, clock: Clock, compute: Compute, policy: Policy = DE
     return gitops.routes(cluster, clock, compute, Pushes(cluster, clock), policy)
 
 
-def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
-    """Return one controller for each kind that is reconciled."""
+def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
+    """Make one controller for each kind that is reconciled."""
     return (
         *gitops.controllers(platform, ports.renderer),
         *secrets.controllers(platform, ports.providers),
-        *image_controllers(platform, ports),
+        *make_image_controllers(platform, ports),
     )
 
 
-def image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
-    """Return the controllers of image_updater alone, for a run that does nothing else."""
+def make_image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
+    """Make the controllers of image_updater alone, for a run that does nothing else."""
     return images.controllers(
         platform,
         ports.registry,

@@ -14,7 +14,7 @@ from gitops_core.runtime.permissions import READ, Permission
 from gitops_core.runtime.reconciling import Component, Controller, Platform, Watch
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.secret.live import MANAGED, SECRET
-from secrets_sync.domain.secret.references import CONFIG_MAP, credentials_of, references
+from secrets_sync.domain.secret.references import CONFIG_MAP, list_credentials, list_references
 from secrets_sync.ports import ProviderFactories
 from secrets_sync.reconcilers import ExternalSecretReconciler, SecretStoreReconciler
 from secrets_sync.runtime.reads import Reads
@@ -44,7 +44,7 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
         SecretStore,
         SecretStoreReconciler(platform.cluster, factories),
         TELLS_STORES,
-        references=credentials_of,
+        references=list_credentials,
         watches=(Watch(Query(SECRET)), Watch(Query(CONFIG_MAP))),
         concurrency=AT_ONCE,
         significant=_asks_again,
@@ -55,9 +55,9 @@ def controllers(platform: Platform, factories: ProviderFactories) -> tuple[Contr
             platform.cluster, platform.objects, platform.clock, factories, Reads(), platform.compute
         ),
         TELLS_SECRETS,
-        references=references,
+        references=list_references,
         watches=(
-            Watch(Query(SecretStore.KIND), SecretStore, _usable_again),
+            Watch(Query(SecretStore.KIND), SecretStore, _may_help),
             Watch(Query(SECRET, labels=f"{MANAGED}=true")),
         ),
         concurrency=AT_ONCE,
@@ -77,7 +77,7 @@ def _asks_again(old: Any, new: Any) -> bool:
     )
 
 
-def _usable_again(old: SecretStore | None, new: SecretStore | None) -> bool:
+def _may_help(old: SecretStore | None, new: SecretStore | None) -> bool:
     """Tell whether a store's change may help a Secret: one that fails disturbs nobody whose Secret is in order."""
     if old is None or new is None:
         return new is not None

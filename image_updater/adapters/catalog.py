@@ -63,27 +63,27 @@ class SqliteCatalog:
         """Open the catalog in the file `path`, made when missing and made anew when damaged; None: in memory."""
         return cls(path)
 
-    async def repositories(self) -> tuple[str, ...]:
-        return await self._read(lambda: self._file.repositories())
+    async def list_repositories(self) -> tuple[str, ...]:
+        return await self._read(lambda: self._file.list_repositories())
 
-    async def tags(self, repository: str) -> tuple[str, ...] | None:
+    async def list_tags(self, repository: str) -> tuple[str, ...] | None:
         copy = self._copies.get(repository) or await self._read(lambda: self._read_copy(repository))
         return None if copy is None else copy.tags
 
-    async def seen(self, repository: str) -> tuple[SeenTag, ...]:
+    async def list_seen(self, repository: str) -> tuple[SeenTag, ...]:
         copy = self._copies.get(repository)
         if copy is not None and copy.seen is not None:
             return copy.seen
         return await self._read(lambda: self._read_seen(repository))
 
-    async def listed_at(self, repository: str, identity: str) -> datetime | None:
+    async def find_listing_begin(self, repository: str, identity: str) -> datetime | None:
         identities = self._listed.get(repository)
         return None if identities is None else identities.get(identity)
 
-    async def newest(self, repository: str) -> datetime | None:
+    async def find_newest_listing(self, repository: str) -> datetime | None:
         if repository in self._newest:
             return self._newest[repository]
-        return await self._read(lambda: self._newest.setdefault(repository, self._file.newest(repository)))
+        return await self._read(lambda: self._newest.setdefault(repository, self._file.find_newest_listing(repository)))
 
     async def store(
         self, repository: str, tags: Iterable[str], now: datetime, identity: str = "", began: datetime | None = None
@@ -97,8 +97,8 @@ class SqliteCatalog:
     async def observe(self, repository: str, tag: str, digest: str, now: datetime) -> str:
         return await self._write(lambda: self._observe(repository, tag, digest, now))
 
-    async def history(self, repository: str) -> tuple[TagEvent, ...]:
-        return await self._read(lambda: self._file.history(repository))
+    async def list_events(self, repository: str) -> tuple[TagEvent, ...]:
+        return await self._read(lambda: self._file.list_events(repository))
 
     async def restore(self, repository: str, seen: Iterable[SeenTag]) -> None:
         theirs = tuple(seen)
@@ -153,7 +153,7 @@ class SqliteCatalog:
         copy = self._copies.get(repository)
         if copy is not None:
             return copy
-        tags = self._file.tags(repository)
+        tags = self._file.list_tags(repository)
         return None if tags is None else self._keep(repository, _Copy(tags, frozenset(tags)))
 
     def _read_seen(self, repository: str) -> tuple[SeenTag, ...]:
@@ -161,7 +161,7 @@ class SqliteCatalog:
         if copy is None:
             return ()
         if copy.seen is None:
-            copy = self._keep(repository, _Copy(copy.tags, copy.members, self._file.seen(repository)))
+            copy = self._keep(repository, _Copy(copy.tags, copy.members, self._file.list_seen(repository)))
         return copy.seen or ()
 
     def _store(self, repository: str, wanted: frozenset[str], now: datetime) -> bool:
@@ -230,7 +230,7 @@ def read_history(path: Path, repository: str) -> tuple[TagEvent, ...]:
     """
     try:
         with contextlib.closing(connect_read_only(path)) as connection:
-            return CatalogFile(connection).history(repository)
+            return CatalogFile(connection).list_events(repository)
     except OtherVersion:
         raise CatalogUnavailable(f"the tag catalog {path} is of another version of Sealoop: left as it is") from None
     except sqlite3.DatabaseError as error:

@@ -94,22 +94,22 @@ class CatalogFile:
     def close(self) -> None:
         self._connection.close()
 
-    def repositories(self) -> tuple[str, ...]:
+    def list_repositories(self) -> tuple[str, ...]:
         return tuple(name for (name,) in self._connection.execute("SELECT name FROM repositories ORDER BY name"))
 
-    def tags(self, repository: str) -> tuple[str, ...] | None:
+    def list_tags(self, repository: str) -> tuple[str, ...] | None:
         number = self._find_listed(repository)
         if number is None:
             return None
         rows = self._connection.execute("SELECT tag FROM tags WHERE repository = ? ORDER BY tag DESC", (number,))
         return tuple(tag for (tag,) in rows)
 
-    def newest(self, repository: str) -> datetime | None:
+    def find_newest_listing(self, repository: str) -> datetime | None:
         query = "SELECT listed_at FROM repositories WHERE name = ?"
         row = self._connection.execute(query, (repository,)).fetchone()
         return None if row is None else _decode_moment(row[0])
 
-    def seen(self, repository: str) -> tuple[SeenTag, ...]:
+    def list_seen(self, repository: str) -> tuple[SeenTag, ...]:
         number = self._find_listed(repository)
         if number is None:
             return ()
@@ -118,7 +118,7 @@ class CatalogFile:
         times = _index_moments(row[1] for row in rows)  # 50,000 tags have a handful of times
         return tuple(SeenTag(tag, times(first), digest, _decode_moment(at)) for tag, first, digest, at in rows)
 
-    def history(self, repository: str) -> tuple[TagEvent, ...]:
+    def list_events(self, repository: str) -> tuple[TagEvent, ...]:
         query = """SELECT at, tag, what, events.digest FROM events
             JOIN repositories ON repositories.id = events.repository WHERE name = ? ORDER BY at, events.id"""
         rows = self._connection.execute(query, (repository,)).fetchall()

@@ -17,7 +17,7 @@ class RegistryImages:
         """Tell whether the image can be resolved without credentials. Raises RegistryUnavailable."""
         try:
             found = parse_image(image)
-            await self._registry.digest(found.repository, found.reference)
+            await self._registry.resolve_digest(found.repository, found.reference)
         except (ImageInvalid, ImageUnknown, RepositoryUnknown, RegistryDenied):
             return False
         return True

@@ -141,8 +141,8 @@ class RegistryReader:
         await self._images.close()
         await self._claims.close()
 
-    async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
-        digest = reference if ":" in reference else await self._registry.digest(repository, reference, access)
+    async def read_image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
+        digest = reference if ":" in reference else await self._registry.resolve_digest(repository, reference, access)
         if not DIGEST.fullmatch(digest):
             raise RegistryUnavailable(f"{repository} has no usable digest for {reference!r}")
 
@@ -158,7 +158,7 @@ class RegistryReader:
             raise ImageUnreadable(found)
         return found
 
-    async def claims(
+    async def list_claims(
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN
     ) -> tuple[SignedClaim, ...]:
         async def ask() -> Kept[tuple[SignedClaim, ...]]:

@@ -87,12 +87,12 @@ class Checkpoints:
         Args:
             listed: the image's tags, as they were listed now.
         """
-        is_known = await self.catalog.tags(name) is not None
+        is_known = await self.catalog.list_tags(name) is not None
         if name in self._recalled and is_known:
             return
         tags, read = tuple(listed), set[bytes]()
         if is_known:  # on a disk that was not lost: then most likely nothing is to be done
-            read.add(sha256(await self._encode_record(name, await self.catalog.seen(name))).digest())
+            read.add(sha256(await self._encode_record(name, await self.catalog.list_seen(name))).digest())
         for keeper in {found.key: found for found in (*await self._list_listers(wanted, name), wanted)}.values():
             record = await self._read(keeper, name)
             if record is None:
@@ -109,7 +109,7 @@ class Checkpoints:
         written = self._written.get(wanted.key, _Written())
         if written.size > LARGE and self.clock.monotonic() - written.at < PAUSE:
             return False
-        return await self._keeps(wanted, name) and await self.catalog.seen(name) is not written.seen
+        return await self._keeps(wanted, name) and await self.catalog.list_seen(name) is not written.seen
 
     async def save(self, wanted: ImageRepository, name: str) -> None:
         """Write what the catalog knows, when that is news and this object keeps it.
@@ -118,8 +118,8 @@ class Checkpoints:
         """
         if not await self.is_due(wanted, name):
             return
-        await self.recall(wanted, name, await self.catalog.tags(name) or ())
-        seen = await self.catalog.seen(name)
+        await self.recall(wanted, name, await self.catalog.list_tags(name) or ())
+        seen = await self.catalog.list_seen(name)
         record = await self._encode_record(name, seen)
         written, digest = self._written.get(wanted.key, _Written()), sha256(record).digest()
         if digest == written.digest:
@@ -137,8 +137,8 @@ class Checkpoints:
                 return
             theirs = _read_record(live, wanted, name)
             if theirs is not None and sha256(theirs).digest() != written.digest:  # another process wrote it meanwhile
-                await self._restore(name, theirs, await self.catalog.tags(name) or (), wanted.key)
-                seen = await self.catalog.seen(name)
+                await self._restore(name, theirs, await self.catalog.list_tags(name) or (), wanted.key)
+                seen = await self.catalog.list_seen(name)
                 record = await self._encode_record(name, seen)
             await self._write(wanted, name, record, live)
         except ClusterError as error:

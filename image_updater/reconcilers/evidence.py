@@ -72,7 +72,7 @@ class Witness:
                 case "digest":
                     return await self._find_digest(need.tag, known, self._access)
                 case "platforms":
-                    found = await self.reader.image(self.repository, known.digest or need.tag, self._access)
+                    found = await self.reader.read_image(self.repository, known.digest or need.tag, self._access)
                     return replace(known, platforms=found.platforms)
                 case "signature":
                     return replace(known, unsigned=await self._explain_unsigned(known.digest, self._access))
@@ -85,7 +85,7 @@ class Witness:
             raise TransientError(f"failed {doing} of {image}: {error}", retry_after=error.retry_after) from error
 
     async def _find_digest(self, tag: str, known: Facts, access: RegistryAccess) -> Facts:
-        digest = await self.registry.digest(self.repository, tag, access)
+        digest = await self.registry.resolve_digest(self.repository, tag, access)
         now = self.clock.now()  # the tag may have been moved while we asked
         former = await self.catalog.observe(make_catalog_name(self.wanted, str(self.repository)), tag, digest, now)
         if former:
@@ -96,7 +96,7 @@ class Witness:
         return replace(known, digest=digest, moved=bool(former))
 
     async def _explain_unsigned(self, digest: str, access: RegistryAccess) -> str:
-        claims = await self.reader.claims(self.repository, digest, access)
+        claims = await self.reader.list_claims(self.repository, digest, access)
         for secret in self.verify:
             if secret not in self._keys:
                 self._keys[secret] = await self._read_keys(secret)

@@ -104,7 +104,7 @@ class UpdateGuardReconciler:
         """Return the chosen image with the digest that the policy saw: the tag may name another image by now."""
         if latest.digest:
             return latest
-        seen = await self.catalog.seen(name)
+        seen = await self.catalog.list_seen(name)
         digest = await self.platform.compute.run(len(seen), _find_digest, seen, latest.tag)
         return msgspec.structs.replace(latest, digest=digest)
 

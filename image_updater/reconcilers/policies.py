@@ -89,7 +89,7 @@ class ImagePolicyReconciler:
             decision = found
             status = set_latest(wanted.status, make_latest(decision, wanted, repository))
         except Relisted:
-            return _repeat(wanted, self._next_wait(wanted.key))
+            return _repeat(wanted, self._lengthen_wait(wanted.key))
         except GuardInvalid as error:  # it is not the policy that has to be edited
             raise error.carrying(wanted.status) from None
         except StalledError:
@@ -118,7 +118,7 @@ class ImagePolicyReconciler:
         """Forget what the policy waits for; it made nothing in the world."""
         self._waits.pop(wanted.key, None)
 
-    def _next_wait(self, key: ObjectKey) -> float:
+    def _lengthen_wait(self, key: ObjectKey) -> float:
         wait = min(DEPENDENCY_RETRY, 2 * self._waits.get(key, FIRST_LOOK / 2))
         self._waits[key] = wait
         return wait
@@ -141,7 +141,7 @@ class ImagePolicyReconciler:
     async def _check_catalog(self, repository: ImageRepository) -> None:
         """Raise Relisted when another process has led and listed since the catalog was filled."""
         name = make_catalog_name(repository, repository.status.canonical_image_name)
-        if is_outdated(await self.catalog.newest(name), repository):
+        if is_outdated(await self.catalog.find_newest_listing(name), repository):
             raise Relisted
 
     async def _check_access(self, repository: ImageRepository, namespace: str, trouble: str) -> None:
@@ -168,7 +168,7 @@ class ImagePolicyReconciler:
             raise GuardInvalid("; ".join(rules.faults))
         if rules.max_shrink is not None:
             await self._check_shrinking(wanted, listing, name, rules.max_shrink, repository)
-        seen = await self.catalog.seen(name) if rules.min_age else ()
+        seen = await self.catalog.list_seen(name) if rules.min_age else ()
         kept = _find_kept(wanted, repository)  # without guards nobody wants to know whether its tag was moved
         return Request(
             policy=policy,
@@ -188,7 +188,7 @@ class ImagePolicyReconciler:
         status = repository.status
         scanned = status.last_scan_result is not None and status.canonical_image_name == canonical
         name = make_catalog_name(repository, canonical)
-        listed = await self.catalog.tags(name) if scanned else None
+        listed = await self.catalog.list_tags(name) if scanned else None
         if scanned and listed is None:
             raise Relisted
         try:
@@ -205,7 +205,7 @@ class ImagePolicyReconciler:
         self, wanted: ImagePolicy, listing: Listing, name: str, share: int, repository: ImageRepository
     ) -> None:
         """Raise ListShrank when so many tags have vanished that the listing is not believed."""
-        events = await self.catalog.history(name)
+        events = await self.catalog.list_events(name)
         annotations, now = wanted.metadata.annotations, self.clock.now()
         weight = len(events) * (1 + len(listing.exclusions))
         cause = await self.compute.run(weight, _explain_shrinking, events, listing, share, annotations, now)

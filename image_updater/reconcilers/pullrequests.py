@@ -130,7 +130,7 @@ class PullRequests:
             )
         access = await self._get_access(wanted, url, source.access)
         kind = cast("Literal['gitea', 'github', 'gitlab']", KINDS[asked])
-        forge = self.forges.forge(ForgeAddress(kind, url, annotations.get(API, ""), access))
+        forge = self.forges.make_forge(ForgeAddress(kind, url, annotations.get(API, ""), access))
         labels = _split_labels(annotations.get(LABELS, ""))
         return Review(forge, head, base, labels, await forge.find(head, ""))
 
@@ -256,7 +256,7 @@ class PullRequests:
 
     async def _read(self, repository: Repository, reference: str, access: RegistryAccess) -> Mapping[str, str] | None:
         try:
-            return (await self.reader.image(repository, reference, access)).labels
+            return (await self.reader.read_image(repository, reference, access)).labels
         except GitOpsError:
             return None
 

@@ -15,7 +15,7 @@ from gitops_core.ports import Clock, Cluster
 from image_updater.api import ImageRepository
 from image_updater.domain.registry.pushes import PUSHED, Push, add_pushes
 from image_updater.domain.registry.references import parse_repository
-from image_updater.domain.registry.webhooks import PushedTag, pushed_tags
+from image_updater.domain.registry.webhooks import PushedTag, parse_pushed_tags
 
 ATTEMPTS = 5
 MANAGER = "notification-controller"
@@ -30,7 +30,7 @@ class Pushes:
     kind: ClassVar[Kind] = ImageRepository.KIND
 
     def read(self, type_: str, headers: Mapping[str, str], body: bytes) -> tuple[PushedTag, ...]:
-        return pushed_tags(type_, headers, body)
+        return parse_pushed_tags(type_, headers, body)
 
     async def tell(self, key: ObjectKey, pushed: Iterable[PushedTag]) -> bool:
         """Record pushed tags for an ImageRepository; return whether some of them are of its image.

@@ -97,9 +97,9 @@ class ImageRepositoryReconciler:
         access = await registry_access(self.cluster, wanted, repository, self.logins, self.compute)
         if not self._swept:  # what was deleted while another process led
             self._swept.add("")
-            await self._forget(await self.catalog.repositories())
+            await self._forget(await self.catalog.list_repositories())
         plan, name = plan_scan(wanted, canonical, self.clock.now()), make_catalog_name(wanted, canonical)
-        newest = await self.catalog.newest(name)
+        newest = await self.catalog.find_newest_listing(name)
         if newest is not None and not is_outdated(newest, wanted):
             await self.checkpoints.save(wanted, name)  # what the last look found: it was told first
         elif isinstance(plan, Wait):
@@ -170,7 +170,7 @@ class ImageRepositoryReconciler:
 
     async def _list(self, repository: Repository, access: RegistryAccess, asked: Asked) -> Listed:
         asked_at = self.clock.now()
-        tags = await self.registry.tags(repository, access)
+        tags = await self.registry.list_tags(repository, access)
         listing = Listed(tags, asked_at, self.clock.now())
         self.newest.put(asked, listing, _weigh(tags))
         return listing
@@ -178,7 +178,7 @@ class ImageRepositoryReconciler:
     async def _keep(self, wanted: ImageRepository, name: str, listing: Listed, identity: str) -> None:
         """Bring a listing into the namespace's catalog, once however many objects of it share it."""
         async with self._locks.setdefault(name, asyncio.Lock()):
-            if await self.catalog.listed_at(name, identity) == listing.asked_at:
+            if await self.catalog.find_listing_begin(name, identity) == listing.asked_at:
                 return
             await self.checkpoints.recall(wanted, name, listing.tags)
             # all tags, also excluded ones: other ImageRepositories of the same image exclude others
@@ -210,7 +210,7 @@ class ImageRepositoryReconciler:
     async def _find_digest(self, repository: Repository, tag: str, access: RegistryAccess) -> str | None:
         """Return the digest that the tag names, None when this credential sees none. Raises RegistryUnavailable."""
         try:
-            return await self.registry.digest(repository, tag, access)
+            return await self.registry.resolve_digest(repository, tag, access)
         except (ImageUnknown, RegistryDenied):
             return None
 
@@ -219,7 +219,7 @@ class ImageRepositoryReconciler:
         if listed_at is None:
             return wanted.status.last_scan_result
         try:
-            tags = await self.catalog.tags(name) or ()
+            tags = await self.catalog.list_tags(name) or ()
             weight = len(tags) * (1 + len(wanted.spec.exclusion_list))
             listing = await self.compute.run(weight, self.listings.get_listing, name, tags, wanted.spec.exclusion_list)
             kept = listing.tags

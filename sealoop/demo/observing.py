@@ -57,7 +57,7 @@ class Observer:
         """Return the object in namespace default, or an empty mapping."""
         return self.objects.get(ObjectRef(kind, ObjectKey("default", name)), {})
 
-    async def until(self, claim: Callable[[], object], patience: float) -> None:
-        """Return when `claim` holds. Raises TimeoutError after `patience` seconds."""
+    async def wait_until(self, claim: Callable[[], object], patience: float) -> None:
+        """Wait until `claim` holds. Raises TimeoutError after `patience` seconds."""
         async with asyncio.timeout(patience), self.changed:
             await self.changed.wait_for(lambda: bool(claim()))

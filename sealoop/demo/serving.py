@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from sealoop.demo.world import IMAGE, SECRET, address
+from sealoop.demo.world import IMAGE, SECRET, strip_scheme
 from sealoop.embedded.githttp import GitServer
 from sealoop.embedded.registry import RegistryServer
 from sealoop.embedded.vault import EmbeddedVault
@@ -49,6 +49,6 @@ async def serve(folder: Path, port: int) -> None:
         vault.put(SECRET, {"username": "web", "password": "first"})
         click.echo(f"Git remote    {git.url}/NAME.git is {folder}/NAME.git")
         click.echo(f"registry      {registry.host} has {IMAGE}:1.0.0")
-        click.echo(f"secret store  {address(vault.url)} has {SECRET}; its token is {TOKEN}")
+        click.echo(f"secret store  {strip_scheme(vault.url)} has {SECRET}; its token is {TOKEN}")
         click.echo("Ctrl-C ends them")
         await stopped.wait()

@@ -55,7 +55,7 @@ class Clockwork:
             StepFailed: it did not come to be in time, or the service ended.
         """
         died = asyncio.create_task(self.process.wait())
-        waiting = asyncio.create_task(self.observer.until(claim, self.patience))
+        waiting = asyncio.create_task(self.observer.wait_until(claim, self.patience))
         await asyncio.wait({died, waiting}, return_when=asyncio.FIRST_COMPLETED)
         died.cancel()
         if not waiting.done() or waiting.exception() is not None:
@@ -127,13 +127,13 @@ async def start(told: Clockwork) -> None:
 async def push_new_tag(told: Clockwork, tag: str) -> None:
     see, world = told.observer, told.world
 
-    def deployed() -> Manifest:
+    def get_deployed() -> Manifest:
         return cast(Manifest, see.get(DEPLOYMENT, "web"))
 
-    def pushed() -> str:
+    def get_pushed() -> str:
         return str((see.get(ImageUpdateAutomation.KIND, "web").get("status") or {}).get("lastPushCommit", ""))
 
-    before = pushed()
+    before = get_pushed()
     told.begin(f"Somebody pushes {IMAGE}:{tag} to the registry")
     world.registry.add(IMAGE, tag)
     await told.step(
@@ -146,17 +146,19 @@ async def push_new_tag(told: Clockwork, tag: str) -> None:
         lambda: get_chosen_tag(see.get(ImagePolicy.KIND, "web")) == tag,
         lambda: f"{get_chosen_tag(see.get(ImagePolicy.KIND, 'web'))} is the newest in >=1.0.0",
     )
-    await told.step("commit pushed", lambda: pushed() not in ("", before), lambda: pushed()[:7])
-    show_diff(world.show_commit(pushed()))
+    await told.step("commit pushed", lambda: get_pushed() not in ("", before), lambda: get_pushed()[:7])
+    show_diff(world.show_commit(get_pushed()))
     await told.step(
         "objects applied",
-        lambda: get_image(deployed()).endswith(f":{tag}"),
-        lambda: f"Deployment web wants {get_image(deployed())}",
+        lambda: get_image(get_deployed()).endswith(f":{tag}"),
+        lambda: f"Deployment web wants {get_image(get_deployed())}",
     )
     await told.step(
         "rolled out",
-        lambda: is_rolled_out(deployed(), tag) and is_applied(see.get(Kustomization.KIND, "quickstart"), pushed()),
-        lambda: f"{deployed()['status']['readyReplicas']} of {deployed()['spec']['replicas']} Pods ready",
+        lambda: (
+            is_rolled_out(get_deployed(), tag) and is_applied(see.get(Kustomization.KIND, "quickstart"), get_pushed())
+        ),
+        lambda: f"{get_deployed()['status']['readyReplicas']} of {get_deployed()['spec']['replicas']} Pods ready",
     )
 
 

@@ -68,7 +68,11 @@ class World:
             )
             registry = await stack.enter_async_context(RegistryServer(find_port("registry")))
             vault = await stack.enter_async_context(EmbeddedVault(port=find_port("vault")))
-            addresses = {"git": address(git.url), "registry": address(registry.url), "vault": address(vault.url)}
+            addresses = {
+                "git": strip_scheme(git.url),
+                "registry": strip_scheme(registry.url),
+                "vault": strip_scheme(vault.url),
+            }
             copy_manifests(manifests := folder / "manifests", addresses)
             registry.add(IMAGE, "1.0.0")
             registry.add(IMAGE, "0.9.0")
@@ -135,7 +139,7 @@ def find_port(server: str) -> int:
     return port
 
 
-def address(url: str) -> str:
+def strip_scheme(url: str) -> str:
     return url.partition("://")[2]
 
 
@@ -154,11 +158,11 @@ def copy_manifests(target: Path, addresses: Mapping[str, str]) -> None:
 def make_credentials(password: str, token: str) -> tuple[Manifest, ...]:
     """Make what is not in Git: the password of the remote and the token of the secret store."""
 
-    def secret(name: str, **data: str) -> Manifest:
+    def make_secret(name: str, **data: str) -> Manifest:
         metadata = {"name": name, "namespace": "default"}
         return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "stringData": data}
 
     return (
-        secret("git-credentials", username="sealoop", password=password),
-        secret("vault-token", token=token),
+        make_secret("git-credentials", username="sealoop", password=password),
+        make_secret("vault-token", token=token),
     )

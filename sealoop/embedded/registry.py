@@ -74,7 +74,7 @@ class RegistryServer:
 
     async def start(self) -> None:
         application = web.Application(client_max_size=LARGEST_UPLOAD, middlewares=[self._gate])
-        application.router.add_get("/token", self._token)
+        application.router.add_get("/token", self._grant_token)
         application.router.add_route("*", "/v2/{rest:.*}", self._route)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -100,7 +100,7 @@ class RegistryServer:
         manifest = {
             "schemaVersion": 2,
             "mediaType": INDEX,
-            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **self._descriptor(config)},
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **self._make_descriptor(config)},
             "layers": [],
         }
         store = self._repositories.setdefault(repository, _Repository())
@@ -111,7 +111,7 @@ class RegistryServer:
         """Remove a tag. Raises KeyError: there is none."""
         del self._repositories[repository].tags[tag]
 
-    def _descriptor(self, content: bytes) -> dict[str, Any]:
+    def _make_descriptor(self, content: bytes) -> dict[str, Any]:
         return {"digest": _compute_digest(content), "size": len(content)}
 
     def _keep(self, store: _Repository, reference: str, media_type: str, content: bytes) -> str:
@@ -131,7 +131,7 @@ class RegistryServer:
         if request.path == "/token" or self._may(request):
             return await handler(request)
         answer = _make_error(401, "UNAUTHORIZED", "authentication required")
-        answer.headers["WWW-Authenticate"] = self._challenge(request)
+        answer.headers["WWW-Authenticate"] = self._make_challenge(request)
         return answer
 
     def _may(self, request: web.Request) -> bool:
@@ -147,14 +147,14 @@ class RegistryServer:
         wanted = base64.b64encode(f"{self._account.username}:{self._account.password}".encode()).decode()
         return hmac.compare_digest(basic, wanted)
 
-    def _challenge(self, request: web.Request) -> str:
+    def _make_challenge(self, request: web.Request) -> str:
         if self._account is None or self._account.scheme == "basic":
             return 'Basic realm="embedded"'
         path = request.path.removeprefix("/v2/").partition("/manifests/")[0].partition("/tags/")[0]
         scope = f',scope="repository:{path}:pull"' if path else ""
         return f'Bearer realm="http://{self.host}/token",service="embedded"{scope}'
 
-    async def _token(self, request: web.Request) -> web.StreamResponse:
+    async def _grant_token(self, request: web.Request) -> web.StreamResponse:
         scheme, _, value = request.headers.get("Authorization", "").partition(" ")
         if self._account is None or scheme != "Basic" or not self._knows(value):
             return _make_error(401, "UNAUTHORIZED", "authentication required")
@@ -169,17 +169,17 @@ class RegistryServer:
         if not rest:
             return web.json_response({})
         for part, handler in (
-            ("/tags/list", self._tags),
-            ("/manifests/", self._manifest),
+            ("/tags/list", self._list_tags),
+            ("/manifests/", self._serve_manifest),
             ("/blobs/uploads/", self._upload),
-            ("/blobs/", self._blob),
+            ("/blobs/", self._serve_blob),
         ):
             path, found, reference = rest.partition(part)
             if found:
                 return await handler(request, path, reference)
         return _make_error(404, "UNSUPPORTED", "unsupported")
 
-    async def _tags(self, request: web.Request, path: str, _: str) -> web.StreamResponse:
+    async def _list_tags(self, request: web.Request, path: str, _: str) -> web.StreamResponse:
         store = self._repositories.get(path)
         if store is None:
             return _make_error(404, "NAME_UNKNOWN", "repository name not known to registry")
@@ -192,7 +192,7 @@ class RegistryServer:
             headers["Link"] = f'</v2/{path}/tags/list?{query}>; rel="next"'
         return web.json_response({"name": path, "tags": following[:size]}, headers=headers)
 
-    async def _manifest(self, request: web.Request, path: str, reference: str) -> web.StreamResponse:
+    async def _serve_manifest(self, request: web.Request, path: str, reference: str) -> web.StreamResponse:
         if request.method == "PUT":
             store = self._repositories.setdefault(path, _Repository())
             digest = self._keep(store, reference, request.content_type, await request.read())
@@ -204,7 +204,7 @@ class RegistryServer:
         media_type, content = store.manifests[digest]
         return _read_content(request, content, {DIGEST_HEADER: digest, "Content-Type": media_type})
 
-    async def _blob(self, request: web.Request, path: str, digest: str) -> web.StreamResponse:
+    async def _serve_blob(self, request: web.Request, path: str, digest: str) -> web.StreamResponse:
         content = (self._repositories.get(path) or _Repository()).blobs.get(digest)
         if content is None:
             return _make_error(404, "BLOB_UNKNOWN", "blob unknown to registry")

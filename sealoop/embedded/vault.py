@@ -61,7 +61,7 @@ class EmbeddedVault:
         application = web.Application()
         application.router.add_get("/v1/sys/health", self._get_health)
         application.router.add_get("/v1/auth/token/lookup-self", self._look_up)
-        application.router.add_get("/v1/sys/internal/ui/mounts/secret/{key:.*}", self._mount)
+        application.router.add_get("/v1/sys/internal/ui/mounts/secret/{key:.*}", self._describe_mount)
         application.router.add_get("/v1/secret/data/{key:.+}", self._read)
         for method in ("POST", "PUT"):
             application.router.add_route(method, "/v1/secret/data/{key:.+}", self._write)
@@ -85,7 +85,7 @@ class EmbeddedVault:
     async def _look_up(self, request: web.Request) -> web.Response:
         return self._refuse(request) or web.json_response({"data": {"policies": ["root"], "ttl": 0}})
 
-    async def _mount(self, request: web.Request) -> web.Response:
+    async def _describe_mount(self, request: web.Request) -> web.Response:
         mount = {"path": "secret/", "type": "kv", "options": {"version": "2"}}
         return self._refuse(request) or web.json_response({"data": mount})
 

@@ -88,7 +88,7 @@ def list_spec_fields(struct: type[msgspec.Struct], above: str = "") -> Iterator[
             what = f"only {_list(supported)} is acted on yet"
         else:
             what = _describe(item, first=True) if is_object else _find_meant(field.type)
-        yield Field(path, _type(field.type), _default(field), what)
+        yield Field(path, _name_type(field.type), _write_default(field), what)
         if is_object and supported != ():
             yield from list_spec_fields(item, f"{path}[]." if item is not inner else f"{path}.")
 
@@ -112,31 +112,31 @@ def _strip(t: Any) -> Any:
     return t
 
 
-def _type(t: Any) -> str:
-    if _pattern(t) in (_pattern(Duration), _pattern(ShortDuration)):
+def _name_type(t: Any) -> str:
+    if _find_pattern(t) in (_find_pattern(Duration), _find_pattern(ShortDuration)):
         return "duration"
     inner = _strip(t)
     origin, args = get_origin(inner), get_args(inner)
     if origin is Literal:
         return _list(args)
     if origin is tuple:
-        return f"list of {_type(args[0])}"
+        return f"list of {_name_type(args[0])}"
     if origin is dict:
-        return "object" if args[1] is Any else f"map of {_type(args[1])}"
+        return "object" if args[1] is Any else f"map of {_name_type(args[1])}"
     if origin in (Union, types.UnionType):
-        return " or ".join(map(_type, args))
+        return " or ".join(map(_name_type, args))
     if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
         return "object"
     return _NAMES.get(inner, "date" if inner.__name__ == "datetime" else inner.__name__)
 
 
-def _pattern(t: Any) -> str | None:
+def _find_pattern(t: Any) -> str | None:
     if get_origin(t) in (Union, types.UnionType):
-        return next((found for a in get_args(t) if (found := _pattern(a))), None)
+        return next((found for a in get_args(t) if (found := _find_pattern(a))), None)
     return next((m.pattern for m in getattr(t, "__metadata__", ()) if m.pattern), None)
 
 
-def _default(field: msgspec.structs.FieldInfo) -> str:
+def _write_default(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()

@@ -90,14 +90,14 @@ def update(
 
         from sealoop.images import updating
         from sealoop.images.lending import Token
-        from sealoop.objects.files import manifests_in
+        from sealoop.objects.files import collect_manifests
 
         asked = updating.Once(
-            manifests=manifests_in(files, recursive=recursive),
+            manifests=collect_manifests(files, recursive=recursive),
             connection=connection,
             namespace=namespace,
             token=Token(value, git_username, git_host) if (value := os.environ.get(git_token_env, "")) else None,
-            docker_config=updating.docker_config(docker_config),
+            docker_config=updating.read_docker_config(docker_config),
             timeout=timeout,
         )
         return updating.show(await updating.update_once(asked), output)
@@ -234,11 +234,11 @@ def lint(
 
         from sealoop.images import linting
         from sealoop.objects.applying import tell_of_unchecked_rules
-        from sealoop.objects.files import manifests_in
+        from sealoop.objects.files import collect_manifests
 
         if files:
             tell_of_unchecked_rules()
-            given, refused = linting.collect_given(manifests_in(files, recursive=recursive), complete=not partial)
+            given, refused = linting.collect_given(collect_manifests(files, recursive=recursive), complete=not partial)
         else:
             async with opened(connection) as (cluster, _):
                 given, refused = await linting.read_given(cluster, namespace), ()
@@ -291,9 +291,9 @@ def import_(files: tuple[str, ...], recursive: bool, namespace: str, checkout: P
     import yaml
 
     from sealoop.images.argo.translation import import_argo
-    from sealoop.objects.files import manifests_in
+    from sealoop.objects.files import collect_manifests
 
-    imported = import_argo(manifests_in(files, recursive=recursive), namespace)
+    imported = import_argo(collect_manifests(files, recursive=recursive), namespace)
     for note in imported.notes:
         click.echo(note, err=True)
     objects = list(imported.objects)

@@ -130,10 +130,10 @@ def read_targets(guards: Sequence[str]) -> tuple[DeclaredTarget, ...]:
 
     from image_updater.api import UpdateGuard
     from image_updater.domain.files.targets import DeclaredTarget
-    from sealoop.objects.files import manifests_in
+    from sealoop.objects.files import collect_manifests
 
     found: list[DeclaredTarget] = []
-    for manifest in manifests_in(guards):
+    for manifest in collect_manifests(guards):
         if manifest.get("kind") != UpdateGuard.KIND.kind:
             continue
         try:

@@ -64,8 +64,8 @@ async def explain(cluster: Cluster, key: ObjectKey) -> Explanation:
         GitOpsError: there is no such policy, or it cannot be decided: the message says why.
     """
     async with open_look(cluster) as look:
-        policy = await look.policy(key)
-        wanted, _, note = await look.listed(policy)
+        policy = await look.get_policy(key)
+        wanted, _, note = await look.list_repository(policy)
         request, found = await look.policies.explain(policy)
         if isinstance(found, Chosen):
             said = _find_complaint(policy)
@@ -120,7 +120,7 @@ def _may_follow(place: Sighting, base: str) -> bool:
 
 def show(explanation: Explanation, output: str, everything: bool) -> None:
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(_plain(explanation)), indent=2).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode(_make_plain(explanation)), indent=2).decode())
         return
     click.echo(f"ImagePolicy {explanation.policy}  {explanation.image}\n{explanation.decision}")
     for note in explanation.notes:
@@ -156,7 +156,7 @@ def _describe(place: Sighting) -> str:
             return f"{place.current}: {place.cause}" if place.current else place.cause
 
 
-def _plain(explanation: Explanation) -> dict[str, Any]:
+def _make_plain(explanation: Explanation) -> dict[str, Any]:
     return {
         "policy": str(explanation.policy),
         "image": explanation.image,

@@ -62,14 +62,14 @@ async def read_given(cluster: Cluster, namespace: str) -> Given:
 
 def _make_given(objects: Sequence[Resource], complete: bool) -> Given:
     return Given(
-        repositories=_of(ImageRepository, objects),
-        policies=_of(ImagePolicy, objects),
-        guards=_of(UpdateGuard, objects),
+        repositories=_select(ImageRepository, objects),
+        policies=_select(ImagePolicy, objects),
+        guards=_select(UpdateGuard, objects),
         complete=complete,
     )
 
 
-def _of(kind: type[R], objects: Iterable[Resource]) -> tuple[R, ...]:
+def _select(kind: type[R], objects: Iterable[Resource]) -> tuple[R, ...]:
     return tuple(each for each in objects if isinstance(each, kind))
 
 
@@ -119,10 +119,10 @@ def may_be_marked(name: str, content: bytes) -> bool:
     """Tell whether a file holds a marker, or what may have been meant as one."""
     if SCREEN.encode() in content:
         return True
-    return is_considered(name) and any(find_near_misses(_text(content)))
+    return is_considered(name) and any(find_near_misses(_decode(content)))
 
 
-def _text(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     return content.decode(errors="replace")
 
 

@@ -38,7 +38,7 @@ from image_updater.domain.tags.listings import Listings
 from image_updater.errors import RepositoryNotReady
 from image_updater.reconcilers import ImagePolicyReconciler
 from image_updater.reconcilers.checkpoints import Checkpoints
-from sealoop.serving.service import git_mirrors, opened_ports
+from sealoop.serving.service import open_git_mirrors, open_ports
 from sealoop.wiring import Ports
 
 
@@ -88,14 +88,14 @@ class Look:
             ports.logins,
         )
 
-    async def policy(self, key: ObjectKey) -> ImagePolicy:
+    async def get_policy(self, key: ObjectKey) -> ImagePolicy:
         """Return the ImagePolicy. Raises RepositoryNotReady."""
         found = await self.platform.objects.get(ImagePolicy, key)
         if found is None:
             raise RepositoryNotReady(f"there is no ImagePolicy '{key}'")
         return found
 
-    async def listed(self, policy: ImagePolicy) -> tuple[ImageRepository, Repository, str]:
+    async def list_repository(self, policy: ImagePolicy) -> tuple[ImageRepository, Repository, str]:
         """List the policy's repository into the catalog, with the ages that the cluster remembers, and a note.
 
         The registry is asked once. When it does not answer, the tags that the cluster remembers have to do; the note
@@ -115,13 +115,13 @@ class Look:
         tags: tuple[str, ...] = ()
         try:
             access = await registry_access(cluster, wanted, repository, self.ports.logins)
-            tags = await self.ports.registry.tags(repository, access)
+            tags = await self.ports.registry.list_tags(repository, access)
         except RegistryError as error:
             trouble = f"the registry does not list {repository} ({error})"
             note = f"{trouble}: the tags are those that the cluster remembers"
         await checkpoints.recall(wanted, name, tags)
         if note:
-            tags = tuple(event.tag for event in await catalog.history(name))
+            tags = tuple(event.tag for event in await catalog.list_events(name))
             if not tags:
                 raise RepositoryNotReady(f"{trouble}, and the cluster remembers no tags of it")
         await catalog.store(name, tags, now)
@@ -134,9 +134,9 @@ async def open_look(cluster: Cluster) -> AsyncIterator[Look]:
     clock, chance, metrics = SystemClock(), SystemChance(), Metrics(CollectorRegistry())
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sealoop-look-")))
-        git = git_mirrors(folder, Policy(file_remotes=True))
+        git = open_git_mirrors(folder, Policy(file_remotes=True))
         stack.push_async_callback(git.close)
-        ports = await opened_ports(folder, clock, stack)
+        ports = await open_ports(folder, clock, stack)
         fenced, informers = FencedCluster(cluster, Closed()), Informers(cluster, clock, chance, metrics)
         platform = Platform(
             fenced,

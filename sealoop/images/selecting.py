@@ -97,12 +97,12 @@ def list_named(manifest: Manifest) -> Iterable[ObjectRef]:
     if namespace:
         yield ObjectRef(NAMESPACE, ObjectKey("", namespace))
     if kind == SERVICE_ACCOUNT.kind:
-        yield from _secrets(namespace, manifest.get("imagePullSecrets") or ())
+        yield from _list_secrets(namespace, manifest.get("imagePullSecrets") or ())
     if kind not in {served.KIND.kind for served in SERVED}:
         return
-    yield from _others(spec.get("sourceRef"), GitRepository.KIND, namespace, kind == ImageUpdateAutomation.KIND.kind)
-    yield from _others(spec.get("imageRepositoryRef"), ImageRepository.KIND, namespace, kind == ImagePolicy.KIND.kind)
-    yield from _secrets(
+    yield from _follow(spec.get("sourceRef"), GitRepository.KIND, namespace, kind == ImageUpdateAutomation.KIND.kind)
+    yield from _follow(spec.get("imageRepositoryRef"), ImageRepository.KIND, namespace, kind == ImagePolicy.KIND.kind)
+    yield from _list_secrets(
         namespace,
         (
             *(spec.get(name) for name in ("secretRef", "certSecretRef", "proxySecretRef")),
@@ -119,12 +119,12 @@ def list_named(manifest: Manifest) -> Iterable[ObjectRef]:
             yield ObjectRef(SERVICE_ACCOUNT, ObjectKey(namespace, account))
 
 
-def _others(reference: Any, kind: Kind, namespace: str, counts: bool) -> Iterable[ObjectRef]:
+def _follow(reference: Any, kind: Kind, namespace: str, counts: bool) -> Iterable[ObjectRef]:
     if counts and isinstance(reference, Mapping) and "name" in reference:
         yield ObjectRef(kind, ObjectKey(reference.get("namespace") or namespace, reference["name"]))
 
 
-def _secrets(namespace: str, references: Iterable[Any]) -> Iterable[ObjectRef]:
+def _list_secrets(namespace: str, references: Iterable[Any]) -> Iterable[ObjectRef]:
     named = (each for each in references if isinstance(each, Mapping) and "name" in each)
     yield from (ObjectRef(SECRET, ObjectKey(namespace, each["name"])) for each in named)
 

@@ -46,16 +46,16 @@ async def simulate(
         GitOpsError: there is no such policy, or its repository's tags are not known.
     """
     async with open_look(cluster) as look:
-        policy = instead if instead is not None else await look.policy(key)
-        wanted, repository, _ = await look.listed(policy)
+        policy = instead if instead is not None else await look.get_policy(key)
+        wanted, repository, _ = await look.list_repository(policy)
         name = make_catalog_name(wanted, str(repository))
-        events = await look.ports.catalog.history(name)
+        events = await look.ports.catalog.list_events(name)
         if state_dir is not None:
             events = await asyncio.to_thread(read_history, state_dir / "tags.db", name)
         if not events:
             where = f"in {state_dir}" if state_dir is not None else "in the cluster"
             raise RepositoryNotReady(f"no history of {repository} {where}: it was never listed there")
-        events = tuple(event if since is None else _not_before(event, since) for event in events)
+        events = tuple(event if since is None else _postpone(event, since) for event in events)
         request, _ = await look.policies.explain(policy)
         now = look.platform.clock.now()
         steps = tuple(replay(replace(request, facts={}), events, now))
@@ -68,7 +68,7 @@ def place_at(policy: ImagePolicy, key: ObjectKey) -> ImagePolicy:
     return msgspec.structs.replace(policy, metadata=metadata)
 
 
-def _not_before(event: TagEvent, since: datetime) -> TagEvent:
+def _postpone(event: TagEvent, since: datetime) -> TagEvent:
     return event if event.at >= since else event._replace(at=since)
 
 

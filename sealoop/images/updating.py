@@ -41,9 +41,9 @@ from sealoop.images.lending import FIELD_MANAGER, Token, lend_logins, lend_token
 from sealoop.images.selecting import SERVED, select, select_in_cluster
 from sealoop.objects.applying import prepare, tell_of_unchecked_rules
 from sealoop.objects.kinds import NAMESPACE
-from sealoop.serving.service import git_mirrors, opened_ports
+from sealoop.serving.service import open_git_mirrors, open_ports
 from sealoop.terminals import make_visible
-from sealoop.wiring import image_controllers
+from sealoop.wiring import make_image_controllers
 
 LOOK = 0.05
 
@@ -110,7 +110,7 @@ async def update_once(once: Once) -> tuple[Result, ...]:
                     await _is_settled(cluster, broken)
             except TimeoutError:
                 click.echo(f"not done within {once.timeout:g}s", err=True)
-        return await _results(cluster, before)
+        return await _collect_results(cluster, before)
 
 
 @contextlib.asynccontextmanager
@@ -126,9 +126,9 @@ async def _work(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[asy
         metrics = Metrics(CollectorRegistry())
         compute = stack.enter_context(contextlib.closing(Threads(metrics)))
         policy = Policy(file_remotes=allow_file, reported_places=sys.maxsize)
-        git = git_mirrors(folder, policy)
+        git = open_git_mirrors(folder, policy)
         stack.push_async_callback(git.close)
-        ports = await opened_ports(folder, clock, stack, compute, policy)
+        ports = await open_ports(folder, clock, stack, compute, policy)
         work = process.run(
             cluster=cluster,
             clusters=KubernetesClusters(cluster, compute),
@@ -136,7 +136,7 @@ async def _work(cluster: LocalCluster, *, allow_file: bool) -> AsyncIterator[asy
             clock=clock,
             chance=chance,
             # no UpdateGuard: it looks at workloads, which are not here
-            assemble=lambda platform: [c for c in image_controllers(platform, ports) if c.kind is not UpdateGuard],
+            assemble=lambda platform: [c for c in make_image_controllers(platform, ports) if c.kind is not UpdateGuard],
             settings=process.Settings(grace=1.0),
             stop=stop,
             metrics=metrics,
@@ -215,7 +215,7 @@ def _is_done(item: Resource, token: str) -> bool:
     return answered and status.last_handled_reconcile_at == token
 
 
-async def _results(cluster: Cluster, before: Sequence[ImageUpdateAutomation]) -> tuple[Result, ...]:
+async def _collect_results(cluster: Cluster, before: Sequence[ImageUpdateAutomation]) -> tuple[Result, ...]:
     pushed = {item.key: item.status.last_push_commit for item in before}
     results = []
     for kind in (ImageRepository, ImagePolicy, ImageUpdateAutomation):
@@ -229,7 +229,7 @@ async def _results(cluster: Cluster, before: Sequence[ImageUpdateAutomation]) ->
     return tuple(results)
 
 
-def docker_config(path: Path | None) -> bytes | None:
+def read_docker_config(path: Path | None) -> bytes | None:
     """Read what `docker login` has stored, from `path` or where docker keeps it; None when there is nothing.
 
     Raises:

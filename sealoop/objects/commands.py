@@ -88,9 +88,9 @@ def apply(
 
     async def work() -> int:
         from sealoop.objects.applying import Applying, apply_all, tell_of_unchecked_rules
-        from sealoop.objects.files import manifests_in
+        from sealoop.objects.files import collect_manifests
 
-        manifests = manifests_in(files, recursive=recursive)
+        manifests = collect_manifests(files, recursive=recursive)
         if connection.local is not None:
             tell_of_unchecked_rules()
         async with opened(connection, make=True) as (cluster, usual):
@@ -215,9 +215,9 @@ def delete(
 
     async def work() -> int:
         from sealoop.objects.deleting import Deleting, delete_all
-        from sealoop.objects.files import manifests_in
+        from sealoop.objects.files import collect_manifests
 
-        manifests = manifests_in(files, recursive=recursive)
+        manifests = collect_manifests(files, recursive=recursive)
         async with opened(connection) as (cluster, usual):
             how = Deleting(
                 namespace=namespace or usual,

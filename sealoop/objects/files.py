@@ -23,7 +23,7 @@ _KUSTOMIZE = "kustomize.config.k8s.io"
 _FIRST = {NAMESPACE[::2]: 0, CRD[::2]: 1}
 
 
-def manifests_in(places: Sequence[str], *, recursive: bool = False) -> list[Manifest]:
+def collect_manifests(places: Sequence[str], *, recursive: bool = False) -> list[Manifest]:
     """Read the objects in `places`, in order.
 
     Raises:

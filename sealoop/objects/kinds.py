@@ -78,14 +78,14 @@ def matches(served: Sequence[ApiResource], word: str) -> list[ApiResource]:
         return sorted(found, key=lambda s: s.kind.group != "")[:1]
     if grouped := [s for s in served if word in s.categories]:
         return grouped
-    raise click.ClickException(f"the cluster has no kind called {word!r}{_how_to_install(name)}")
+    raise click.ClickException(f"the cluster has no kind called {word!r}{_explain_install(name)}")
 
 
 def _fits(kind: Kind, rest: str) -> bool:
     return kind.group.startswith(rest) or rest == f"{kind.version}.{kind.group}".rstrip(".")
 
 
-def _how_to_install(name: str) -> str:
+def _explain_install(name: str) -> str:
     from sealoop.wiring import KINDS  # takes a second to import, and only here does somebody wait for it
 
     ours = {called for k in KINDS for called in (k.PLURAL, k.KIND.kind.lower(), *k.SHORT_NAMES)}

@@ -57,20 +57,20 @@ def write_age(since: str, now: datetime) -> str:
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
     for fits, text in (
         (seconds < 120, f"{seconds}s"),
-        (minutes < 10, _two(minutes, "m", seconds % 60, "s")),
+        (minutes < 10, _write_units(minutes, "m", seconds % 60, "s")),
         (minutes < 180, f"{minutes}m"),
-        (hours < 8, _two(hours, "h", minutes % 60, "m")),
+        (hours < 8, _write_units(hours, "h", minutes % 60, "m")),
         (hours < 48, f"{hours}h"),
-        (days < 8, _two(days, "d", hours % 24, "h")),
+        (days < 8, _write_units(days, "d", hours % 24, "h")),
         (days < 730, f"{days}d"),
-        (days < 2920, _two(days // 365, "y", days % 365, "d")),
+        (days < 2920, _write_units(days // 365, "y", days % 365, "d")),
     ):
         if fits:
             return text
     return f"{days // 365}y"
 
 
-def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+def _write_units(large: int, large_unit: str, small: int, small_unit: str) -> str:
     return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
 
 
@@ -88,11 +88,11 @@ def find_at(value: Any, path: str) -> list[Any]:
     found = [value]
     for match in _STEP.finditer(path):
         name = (match[1] or match[2] or "").replace("\\.", ".")
-        found = [item for parent in found for item in _children(parent, name, match[3], match[4], match[5])]
+        found = [item for parent in found for item in _list_children(parent, name, match[3], match[4], match[5])]
     return found
 
 
-def _children(parent: Any, name: str, index: str | None, field: str | None, wanted: str | None) -> list[Any]:
+def _list_children(parent: Any, name: str, index: str | None, field: str | None, wanted: str | None) -> list[Any]:
     if name:
         return [parent[name]] if isinstance(parent, Mapping) and name in parent else []
     if not isinstance(parent, Sequence) or isinstance(parent, str):
@@ -105,14 +105,14 @@ def _children(parent: Any, name: str, index: str | None, field: str | None, want
 def make_cell(path: str, type_: str = "string") -> Cell:
     """Make a cell that shows what `path` finds; dates as ages."""
 
-    def cell(manifest: Manifest, now: datetime) -> str:
-        text = ",".join(_plain(item) for item in find_at(manifest, path))
+    def write(manifest: Manifest, now: datetime) -> str:
+        text = ",".join(_write_plainly(item) for item in find_at(manifest, path))
         return write_age(text, now) if type_ == "date" and text else text
 
-    return cell
+    return write
 
 
-def _plain(value: Any) -> str:
+def _write_plainly(value: Any) -> str:
     match value:
         case bool():
             return str(value).lower()
@@ -127,19 +127,19 @@ def _count(*paths: str) -> Cell:
     return lambda manifest, _: str(sum(len(found or ()) for path in paths for found in find_at(manifest, path)))
 
 
-def _of(ready: str, wanted: str) -> Cell:
-    def cell(manifest: Manifest, now: datetime) -> str:
+def _make_ratio(ready: str, wanted: str) -> Cell:
+    def write(manifest: Manifest, now: datetime) -> str:
         return f"{make_cell(ready)(manifest, now) or 0}/{make_cell(wanted)(manifest, now) or 0}"
 
-    return cell
+    return write
 
 
-def _number(path: str) -> Cell:
-    """Write a count that is left out where it is 0."""
+def _make_number(path: str) -> Cell:
+    """Make a cell of a count, which objects leave out where it is 0."""
     return lambda manifest, now: make_cell(path)(manifest, now) or "0"
 
 
-def _containers_ready(manifest: Manifest, _: datetime) -> str:
+def _write_ready_containers(manifest: Manifest, _: datetime) -> str:
     ready = find_at(manifest, ".status.containerStatuses[*].ready")
     return f"{sum(map(bool, ready))}/{len(find_at(manifest, '.spec.containers[*].name'))}"
 
@@ -149,16 +149,16 @@ def _write_pod_status(manifest: Manifest, now: datetime) -> str:
     return str(waiting[0]) if waiting else make_cell(".status.phase")(manifest, now)
 
 
-def _ports(service: Manifest, _: datetime) -> str:
-    return ",".join(map(_port, find_at(service, ".spec.ports[*]"))) or NONE
+def _write_ports(service: Manifest, _: datetime) -> str:
+    return ",".join(map(_write_port, find_at(service, ".spec.ports[*]"))) or NONE
 
 
-def _port(port: Manifest) -> str:
+def _write_port(port: Manifest) -> str:
     node = f":{port['nodePort']}" if port.get("nodePort") else ""
     return f"{port.get('port')}{node}/{port.get('protocol', 'TCP')}"
 
 
-def _cluster_ip(service: Manifest, _: datetime) -> str:
+def _write_cluster_ip(service: Manifest, _: datetime) -> str:
     return (
         next((str(ip) for path in (".spec.clusterIPs[0]", ".spec.clusterIP") for ip in find_at(service, path)), "")
         or NONE
@@ -179,53 +179,53 @@ def _find_external_ip(service: Manifest, _: datetime) -> str:
             return ",".join(given) or NONE
 
 
-def _labels(path: str) -> Cell:
-    """Write what a plain selector, a map of labels, selects."""
+def _make_labels(path: str) -> Cell:
+    """Make a cell of what a plain selector, a map of labels, selects."""
 
-    def cell(manifest: Manifest, _: datetime) -> str:
+    def write(manifest: Manifest, _: datetime) -> str:
         pairs = (f"{key}={value}" for found in find_at(manifest, path) for key, value in sorted((found or {}).items()))
         return ",".join(pairs) or NONE
 
-    return cell
+    return write
 
 
-def _or_none(path: str, type_: str = "string") -> Cell:
+def _make_optional(path: str, type_: str = "string") -> Cell:
     cell = make_cell(path, type_)
     return lambda manifest, now: cell(manifest, now) or NONE
 
 
-def _hosts(ingress: Manifest, _: datetime) -> str:
+def _write_hosts(ingress: Manifest, _: datetime) -> str:
     hosts = [str(host) for host in find_at(ingress, ".spec.rules[*].host") if host]
     more = f" + {len(hosts) - _MOST_HOSTS} more..." if len(hosts) > _MOST_HOSTS else ""
     return ",".join(hosts[:_MOST_HOSTS]) + more or "*"
 
 
-def _address(ingress: Manifest, _: datetime) -> str:
+def _write_address(ingress: Manifest, _: datetime) -> str:
     found = find_at(ingress, ".status.loadBalancer.ingress[*]")
     return ",".join(sorted({str(at_) for each in found if (at_ := each.get("ip") or each.get("hostname"))}))
 
 
-def _role(binding: Manifest, _: datetime) -> str:
+def _write_role(binding: Manifest, _: datetime) -> str:
     return "/".join(str(word) for name in ("kind", "name") for word in find_at(binding, f".roleRef.{name}"))
 
 
-def _selector(manifest: Manifest, _: datetime) -> str:
+def _write_selector(manifest: Manifest, _: datetime) -> str:
     """Write what a workload's selector selects, as `get -l` takes it."""
-    return _selected(manifest, ".spec.selector")
+    return _write_selector_at(manifest, ".spec.selector")
 
 
-def _pods_selected(policy: Manifest, _: datetime) -> str:
-    return _selected(policy, ".spec.podSelector")
+def _write_pod_selector(policy: Manifest, _: datetime) -> str:
+    return _write_selector_at(policy, ".spec.podSelector")
 
 
-def _selected(manifest: Manifest, path: str) -> str:
+def _write_selector_at(manifest: Manifest, path: str) -> str:
     found = next(iter(find_at(manifest, path)), None) or {}
     labels = {key: f"{key}={value}" for key, value in (found.get("matchLabels") or {}).items()}
-    expressions = [(each.get("key", ""), _requirement(each)) for each in found.get("matchExpressions") or ()]
+    expressions = [(each.get("key", ""), _write_requirement(each)) for each in found.get("matchExpressions") or ()]
     return ",".join(text for _, text in sorted([*labels.items(), *expressions])) or NONE
 
 
-def _requirement(expression: Manifest) -> str:
+def _write_requirement(expression: Manifest) -> str:
     key, values = expression.get("key", ""), ",".join(sorted(expression.get("values") or ()))
     match expression.get("operator"):
         case "In":
@@ -257,12 +257,12 @@ _POD_TEMPLATE = (
     Column("CONTAINERS", 1, make_cell(".spec.template.spec.containers[*].name")),
     Column("IMAGES", 1, make_cell(".spec.template.spec.containers[*].image")),
 )
-_SELECTOR = Column("SELECTOR", 1, _selector)
-_READY = Column("READY", 0, _of(".status.readyReplicas", ".spec.replicas"))
+_SELECTOR = Column("SELECTOR", 1, _write_selector)
+_READY = Column("READY", 0, _make_ratio(".status.readyReplicas", ".spec.replicas"))
 
 BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
     ("", "Pod"): (
-        Column("READY", 0, _containers_ready),
+        Column("READY", 0, _write_ready_containers),
         Column("STATUS", 0, _write_pod_status),
         Column("RESTARTS", 0, _write_restarts),
         _AGE,
@@ -273,11 +273,11 @@ BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
     ("", "ConfigMap"): (Column("DATA", 0, _count(".data", ".binaryData")), _AGE),
     ("", "Service"): (
         Column("TYPE", 0, make_cell(".spec.type")),
-        Column("CLUSTER-IP", 0, _cluster_ip),
+        Column("CLUSTER-IP", 0, _write_cluster_ip),
         Column("EXTERNAL-IP", 0, _find_external_ip),
-        Column("PORT(S)", 0, _ports),
+        Column("PORT(S)", 0, _write_ports),
         _AGE,
-        Column("SELECTOR", 1, _labels(".spec.selector")),
+        Column("SELECTOR", 1, _make_labels(".spec.selector")),
     ),
     ("", "Namespace"): (Column("STATUS", 0, make_cell(".status.phase")), _AGE),
     ("", "Event"): (
@@ -290,58 +290,58 @@ BUILT_IN: Mapping[tuple[str, str], tuple[Column, ...]] = {
     ),
     ("apps", "Deployment"): (
         _READY,
-        Column("UP-TO-DATE", 0, _number(".status.updatedReplicas")),
-        Column("AVAILABLE", 0, _number(".status.availableReplicas")),
+        Column("UP-TO-DATE", 0, _make_number(".status.updatedReplicas")),
+        Column("AVAILABLE", 0, _make_number(".status.availableReplicas")),
         _AGE,
         *_POD_TEMPLATE,
         _SELECTOR,
     ),
     ("apps", "StatefulSet"): (_READY, _AGE, *_POD_TEMPLATE),
     ("apps", "ReplicaSet"): (
-        Column("DESIRED", 0, _number(".spec.replicas")),
-        Column("CURRENT", 0, _number(".status.replicas")),
-        Column("READY", 0, _number(".status.readyReplicas")),
+        Column("DESIRED", 0, _make_number(".spec.replicas")),
+        Column("CURRENT", 0, _make_number(".status.replicas")),
+        Column("READY", 0, _make_number(".status.readyReplicas")),
         _AGE,
         *_POD_TEMPLATE,
         _SELECTOR,
     ),
     ("apps", "DaemonSet"): (
-        Column("DESIRED", 0, _number(".status.desiredNumberScheduled")),
-        Column("CURRENT", 0, _number(".status.currentNumberScheduled")),
-        Column("READY", 0, _number(".status.numberReady")),
-        Column("UP-TO-DATE", 0, _number(".status.updatedNumberScheduled")),
-        Column("AVAILABLE", 0, _number(".status.numberAvailable")),
-        Column("NODE SELECTOR", 0, _labels(".spec.template.spec.nodeSelector")),
+        Column("DESIRED", 0, _make_number(".status.desiredNumberScheduled")),
+        Column("CURRENT", 0, _make_number(".status.currentNumberScheduled")),
+        Column("READY", 0, _make_number(".status.numberReady")),
+        Column("UP-TO-DATE", 0, _make_number(".status.updatedNumberScheduled")),
+        Column("AVAILABLE", 0, _make_number(".status.numberAvailable")),
+        Column("NODE SELECTOR", 0, _make_labels(".spec.template.spec.nodeSelector")),
         _AGE,
         *_POD_TEMPLATE,
         _SELECTOR,
     ),
     ("batch", "Job"): (
-        Column("COMPLETIONS", 0, _of(".status.succeeded", ".spec.completions")),
+        Column("COMPLETIONS", 0, _make_ratio(".status.succeeded", ".spec.completions")),
         _AGE,
         *_POD_TEMPLATE,
         _SELECTOR,
     ),
     ("batch", "CronJob"): (
         Column("SCHEDULE", 0, make_cell(".spec.schedule")),
-        Column("TIMEZONE", 0, _or_none(".spec.timeZone")),
+        Column("TIMEZONE", 0, _make_optional(".spec.timeZone")),
         Column("SUSPEND", 0, lambda job, _: str(find_at(job, ".spec.suspend") == [True])),
         Column("ACTIVE", 0, _count(".status.active")),
-        Column("LAST SCHEDULE", 0, _or_none(".status.lastScheduleTime", "date")),
+        Column("LAST SCHEDULE", 0, _make_optional(".status.lastScheduleTime", "date")),
         _AGE,
         Column("CONTAINERS", 1, make_cell(".spec.jobTemplate.spec.template.spec.containers[*].name")),
         Column("IMAGES", 1, make_cell(".spec.jobTemplate.spec.template.spec.containers[*].image")),
     ),
     ("networking.k8s.io", "Ingress"): (
-        Column("CLASS", 0, _or_none(".spec.ingressClassName")),
-        Column("HOSTS", 0, _hosts),
-        Column("ADDRESS", 0, _address),
+        Column("CLASS", 0, _make_optional(".spec.ingressClassName")),
+        Column("HOSTS", 0, _write_hosts),
+        Column("ADDRESS", 0, _write_address),
         Column("PORTS", 0, lambda ingress, _: "80, 443" if any(find_at(ingress, ".spec.tls")) else "80"),
         _AGE,
     ),
-    ("networking.k8s.io", "NetworkPolicy"): (Column("POD-SELECTOR", 0, _pods_selected), _AGE),
-    ("rbac.authorization.k8s.io", "RoleBinding"): (Column("ROLE", 0, _role), _AGE),
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): (Column("ROLE", 0, _role), _AGE),
+    ("networking.k8s.io", "NetworkPolicy"): (Column("POD-SELECTOR", 0, _write_pod_selector), _AGE),
+    ("rbac.authorization.k8s.io", "RoleBinding"): (Column("ROLE", 0, _write_role), _AGE),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): (Column("ROLE", 0, _write_role), _AGE),
     ("coordination.k8s.io", "Lease"): (Column("HOLDER", 0, make_cell(".spec.holderIdentity")), _AGE),
 }
 
@@ -388,11 +388,11 @@ class Table:
         self._columns = [column for column in columns if wide or column.priority == 0]
         self._widths: list[int] = []
 
-    def lines(self, objects: Iterable[Manifest], now: datetime) -> list[str]:
+    def write_lines(self, objects: Iterable[Manifest], now: datetime) -> list[str]:
         """Write one line for each object, the heading before the first ever."""
-        rows = [self._row(manifest, now) for manifest in objects]
+        rows = [self._make_row(manifest, now) for manifest in objects]
         if rows and not self._widths:
-            rows.insert(0, self._heading())
+            rows.insert(0, self._make_heading())
             self._widths = [0] * len(rows[0])
         for row in rows:
             self._widths = [max(width, len(text)) for width, text in zip(self._widths, row, strict=True)]
@@ -401,11 +401,11 @@ class Table:
             for row in rows
         ]
 
-    def _heading(self) -> list[str]:
+    def _make_heading(self) -> list[str]:
         first = [*(["NAMESPACE"] if self._namespaces else []), *(["NAME"] if self._named else [])]
         return [*first, *(column.heading for column in self._columns)]
 
-    def _row(self, manifest: Manifest, now: datetime) -> list[str]:
+    def _make_row(self, manifest: Manifest, now: datetime) -> list[str]:
         metadata = manifest["metadata"]
         name = write_name(self.kind, metadata["name"]) if self._kinds else metadata["name"]
         first = [*([metadata.get("namespace", "")] if self._namespaces else []), *([name] if self._named else [])]
@@ -423,7 +423,7 @@ class _Dumper(_Emitter):  # type: ignore[valid-type,misc]  # chosen above
         return True
 
 
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = "|" if "\n" in value else '"' if _reads_as_other(value) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
@@ -436,15 +436,15 @@ def _reads_as_other(value: str) -> bool:
         return True
 
 
-_Dumper.add_representer(str, _text)
+_Dumper.add_representer(str, _represent_text)
 
 
-def as_yaml(value: Any) -> str:
+def write_yaml(value: Any) -> str:
     text: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=10**6
     )
     return text
 
 
-def as_json(value: Any) -> str:
+def write_json(value: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=4).decode() + "\n"

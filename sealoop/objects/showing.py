@@ -62,9 +62,9 @@ async def show(cluster: Cluster, words: Sequence[str], how: Showing) -> int:
         for one, manifests in found:
             await _follow(cluster, one, manifests, version, display, how)
     elif how.output in ("yaml", "json"):
-        display.document([m for _, manifests in found for m in manifests], single=named == 1)
+        display.print_document([m for _, manifests in found for m in manifests], single=named == 1)
     else:
-        await _tables(cluster, found, display, how, named)
+        await _print_tables(cluster, found, display, how, named)
     return failures
 
 
@@ -77,7 +77,7 @@ def check(how: Showing, named: int, kinds: int) -> None:
         raise click.UsageError("-w watches one kind, all its objects or one of them")
 
 
-def scope(served: ApiResource, how: Showing) -> str:
+def get_scope(served: ApiResource, how: Showing) -> str:
     return "" if how.all_namespaces or not served.namespaced else how.namespace
 
 
@@ -85,7 +85,7 @@ async def _find(cluster: Cluster, asked: Asked, how: Showing) -> tuple[list[Mani
     """Return the objects, why others are not among them, and where a watch goes on."""
     served, names = asked
     if not names or how.watch:
-        query = Query(served.kind, scope(served, how), how.selector, names[0] if names else "")
+        query = Query(served.kind, get_scope(served, how), how.selector, names[0] if names else "")
         try:
             found, version = await list_all(cluster, query)
         except Forbidden as error:
@@ -131,7 +131,7 @@ async def _list_pages(cluster: Cluster, query: Query) -> tuple[list[Manifest], s
             return found, page.resource_version
 
 
-async def _tables(
+async def _print_tables(
     cluster: Cluster, found: Sequence[tuple[Asked, list[Manifest]]], display: Display, how: Showing, named: int
 ) -> None:
     blocks = [(asked.served, manifests) for asked, manifests in found if manifests]
@@ -139,7 +139,7 @@ async def _tables(
         if number and how.output != "name":
             click.echo()
         await display.begin(cluster, served)
-        display.rows(manifests)
+        display.print_rows(manifests)
     if not blocks and not named:
         is_everywhere = how.all_namespaces or not any(asked.served.namespaced for asked, _ in found)
         where = "" if is_everywhere else f" in {how.namespace} namespace"
@@ -152,16 +152,18 @@ async def _follow(
     """Show the objects, then what changes, until interrupted. Raises KindUnknown when the kind goes."""
     if asked.names and not manifests:
         return
-    query = Query(asked.served.kind, scope(asked.served, how), how.selector, asked.names[0] if asked.names else "")
+    query = Query(asked.served.kind, get_scope(asked.served, how), how.selector, asked.names[0] if asked.names else "")
     if how.output not in ("yaml", "json"):
         await display.begin(cluster, asked.served)
-    display.changes(manifests)
-    async for manifest in changes(cluster, query, manifests, version):
-        display.changes([manifest])
+    display.print_changes(manifests)
+    async for manifest in follow_changes(cluster, query, manifests, version):
+        display.print_changes([manifest])
 
 
-async def changes(cluster: Cluster, query: Query, shown: Sequence[Manifest], version: str) -> AsyncIterator[Manifest]:
-    """Yield every object that changes, as it is then (as it was last, when it is deleted).
+async def follow_changes(
+    cluster: Cluster, query: Query, shown: Sequence[Manifest], version: str
+) -> AsyncIterator[Manifest]:
+    """Follow every object that changes, as it is then (as it was last, when it is deleted).
 
     A watch that ends goes on; one that is too far behind lists again, and yields what is not as `shown`.
     """
@@ -212,24 +214,24 @@ class Display:
             kinds=self.several,
         )
 
-    def rows(self, manifests: Sequence[Manifest]) -> None:
+    def print_rows(self, manifests: Sequence[Manifest]) -> None:
         if self.table is None:
             raise RuntimeError("begin() comes first")
         if self.how.output == "name":
             lines = [write_name(self.table.kind, m["metadata"]["name"]) for m in manifests]
         else:
-            lines = self.table.lines(manifests, datetime.now(UTC))
+            lines = self.table.write_lines(manifests, datetime.now(UTC))
         for line in lines:
             click.echo(line)
 
-    def document(self, manifests: Sequence[Manifest], *, single: bool) -> None:
+    def print_document(self, manifests: Sequence[Manifest], *, single: bool) -> None:
         whole = [self._reduce(m) for m in manifests]
         several = {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": whole}
         self._write(whole[0] if single and whole else several)
 
-    def changes(self, manifests: Sequence[Manifest]) -> None:
+    def print_changes(self, manifests: Sequence[Manifest]) -> None:
         if self.how.output not in ("yaml", "json"):
-            self.rows(manifests)
+            self.print_rows(manifests)
             return
         for manifest in manifests:
             if self.how.output == "yaml":
@@ -237,7 +239,9 @@ class Display:
             self._write(self._reduce(manifest))
 
     def _write(self, document: Manifest) -> None:
-        click.echo(printing.as_yaml(document) if self.how.output == "yaml" else printing.as_json(document), nl=False)
+        click.echo(
+            printing.write_yaml(document) if self.how.output == "yaml" else printing.write_json(document), nl=False
+        )
 
     def _reduce(self, manifest: Manifest) -> Manifest:
         if self.how.managed_fields:

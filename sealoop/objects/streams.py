@@ -42,7 +42,7 @@ def _decode_json(text: str) -> Iterator[tuple[int, Any]]:
     while position < len(text):
         line += text.count("\n", end, position)
         try:
-            value, end = _decoder(line).raw_decode(text, position)
+            value, end = _make_decoder(line).raw_decode(text, position)
         except RecursionError:
             raise Malformed(line, f"nested more than {MAX_DEPTH} deep") from None
         if _measure_depth(value) > MAX_DEPTH:
@@ -58,8 +58,8 @@ def _skip_space(text: str, position: int) -> int:
     return position
 
 
-def _decoder(line: int) -> json.JSONDecoder:
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+def _make_decoder(line: int) -> json.JSONDecoder:
+    def make_mapping(found: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(found)
         if len(made) < len(found):
             names = [name for name, _ in found]
@@ -70,14 +70,16 @@ def _decoder(line: int) -> json.JSONDecoder:
     def refuse(word: str) -> NoReturn:
         raise Malformed(line, f"{word} is no number that JSON can say")
 
-    def real(word: str) -> float:
+    def parse_real(word: str) -> float:
         number = float(word)
         return number if isfinite(number) else refuse(word if len(word) <= MOST_DIGITS else f"{word[:20]}...")
 
-    def whole(word: str) -> int | float:
-        return int(word) if len(word) <= MOST_DIGITS else real(word)
+    def parse_whole(word: str) -> int | float:
+        return int(word) if len(word) <= MOST_DIGITS else parse_real(word)
 
-    return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=refuse, parse_float=real, parse_int=whole)
+    return json.JSONDecoder(
+        object_pairs_hook=make_mapping, parse_constant=refuse, parse_float=parse_real, parse_int=parse_whole
+    )
 
 
 def _mend(value: Any) -> Any:

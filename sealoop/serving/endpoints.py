@@ -25,13 +25,13 @@ async def serving(listen: str, registry: CollectorRegistry, health: Health) -> A
         body = await asyncio.to_thread(generate_latest, registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def alive(request: web.Request) -> web.Response:
+    async def tell_alive(request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def readiness(request: web.Request) -> web.Response:
+    async def tell_ready(request: web.Request) -> web.Response:
         return web.Response(status=200 if health.is_ready else 503, text=f"{health.told}\n")
 
     application = web.Application()
-    application.add_routes([web.get("/metrics", show), web.get("/healthz", alive), web.get("/readyz", readiness)])
+    application.add_routes([web.get("/metrics", show), web.get("/healthz", tell_alive), web.get("/readyz", tell_ready)])
     async with listening(application, listen, "--listen"):
         yield

@@ -59,7 +59,7 @@ class Hooks:
     def __init__(self, routes: Sequence[Route], clock: Clock, policy: Policy) -> None:
         self._routes, self._clock, self._policy = routes, clock, policy
         self._budgets: dict[str, _Budget] = {}
-        self._strangers = self._budget(STRANGERS_AT_ONCE)
+        self._strangers = self._make_budget(STRANGERS_AT_ONCE)
 
     async def answer(self, handler: Handler, request: web.Request) -> web.Response:
         path = request.rel_url.raw_path
@@ -74,13 +74,13 @@ class Hooks:
         if path.isascii() and sum(hmac.compare_digest(known, path) for known in handler.paths):
             if path not in self._budgets:
                 self._budgets = {known: kept for known, kept in self._budgets.items() if self._is_known(known)}
-            budget = self._budgets.setdefault(path, self._budget(AT_ONCE))
+            budget = self._budgets.setdefault(path, self._make_budget(AT_ONCE))
         return budget.place(self._clock.monotonic())
 
     def _is_known(self, path: str) -> bool:
         return any(path in route.handler.paths for route in self._routes)
 
-    def _budget(self, most: int) -> _Budget:
+    def _make_budget(self, most: int) -> _Budget:
         return _Budget(most, self._policy.webhook_rate, self._policy.webhook_burst, self._policy.webhook_burst)
 
 

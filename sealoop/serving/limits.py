@@ -15,22 +15,22 @@ _NUMBER = re.compile(r"([1-9][0-9]{0,14})(Ki|Mi|Gi)?")
 _FACTORS = {None: 1, "Ki": KI, "Mi": MI, "Gi": GI}
 
 
-def limits_of(policy: Policy) -> Mapping[str, int]:
-    """Return the limits by the names that people write."""
+def list_limits(policy: Policy) -> Mapping[str, int]:
+    """List the limits by the names that people write."""
     values = dataclasses.asdict(policy).items()
     return {name.replace("_", "-"): value for name, value in values if type(value) is int}
 
 
-def limited(policy: Policy, words: Iterable[str]) -> Policy:
-    """Return `policy` with the limits that `words` name; of one that is named twice, the last.
+def apply_limits(policy: Policy, words: Iterable[str]) -> Policy:
+    """Apply the limits that `words` name to `policy`; of one that is named twice, the last.
 
-    >>> limited(Policy(), ["build-memory=2Gi", "builds=4"]).build_memory
+    >>> apply_limits(Policy(), ["build-memory=2Gi", "builds=4"]).build_memory
     2147483648
 
     Raises:
         ValueError: no such limit, or no number.
     """
-    known, said = limits_of(policy), dict[str, int]()
+    known, said = list_limits(policy), dict[str, int]()
     for word in words:
         name, _, text = word.partition("=")
         if name not in known:

@@ -50,7 +50,7 @@ async def listening(
         ClickException: the address cannot be had.
     """
     connections = Connections(most, patience)
-    application.middlewares.append(connections.working)
+    application.middlewares.append(connections.note_work)
     runner = web.AppRunner(application, access_log=None, max_field_size=8190, lingering_time=1.0)
     await runner.setup()
     try:
@@ -81,27 +81,27 @@ class Connections:
         self._waiting: dict[asyncio.BaseTransport, asyncio.TimerHandle] = {}
         self._working: set[asyncio.BaseTransport] = set()
 
-    def opened(self, transport: asyncio.BaseTransport) -> None:
+    def admit(self, transport: asyncio.BaseTransport) -> None:
         if len(self._waiting) + len(self._working) >= self._most:
             longest = next(iter(self._waiting), transport)
-            self.closed(longest)
+            self.forget(longest)
             _abort(longest)
             if longest is transport:
                 return
         self._wait(transport)
 
-    def closed(self, transport: asyncio.BaseTransport) -> None:
+    def forget(self, transport: asyncio.BaseTransport) -> None:
         self._working.discard(transport)
         if (timer := self._waiting.pop(transport, None)) is not None:
             timer.cancel()
 
     @web.middleware
-    async def working(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def note_work(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Note, as middleware, that a request has come, and that it is answered."""
         transport = request.transport
         if transport is None or transport not in self._waiting:
             return await handler(request)
-        self.closed(transport)
+        self.forget(transport)
         self._working.add(transport)
         try:
             return await handler(request)
@@ -124,12 +124,12 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._connections.opened(transport)
+        self._connections.admit(transport)
         self._served.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is not None:
-            self._connections.closed(self._transport)
+            self._connections.forget(self._transport)
         self._served.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

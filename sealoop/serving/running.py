@@ -14,10 +14,10 @@ from sealoop.serving.locks import only_process_in
 from sealoop.serving.settings import (
     LogStyle,
     Settings,
-    default_hooks,
-    default_identity,
-    default_listen,
-    default_state_dir,
+    get_default_hooks,
+    get_default_identity,
+    get_default_listen,
+    get_default_state_dir,
 )
 from sealoop.serving.shards import Shard
 
@@ -122,11 +122,11 @@ def run(
     if files and connection.local is None:
         raise click.UsageError("-f goes with --local; for a real cluster say `sealoop apply -f` or kubectl apply")
     try:
-        shard = Shard.parsed(watch_namespace, watch_label_selector)
+        shard = Shard.parse(watch_namespace, watch_label_selector)
     except ValueError as error:
         raise click.UsageError(f"--watch-namespace, --watch-label-selector: {error}") from error
     from gitops_core.runtime.policy import Policy
-    from sealoop.serving.limits import limited
+    from sealoop.serving.limits import apply_limits
 
     allowed = Policy(
         cross_namespace_references=not no_cross_namespace_refs,
@@ -137,20 +137,20 @@ def run(
         policy = limited(allowed, limits)
     except ValueError as error:
         raise click.UsageError(f"--limit: {error}") from error
-    state = (state_dir or default_state_dir(connection.local)).absolute()
-    listening = default_listen(connection.local) if listen is None else listen
+    state = (state_dir or get_default_state_dir(connection.local)).absolute()
+    listening = get_default_listen(connection.local) if listen is None else listen
     settings = Settings(
         connection=connection,
         files=files,
         recursive=recursive,
         state_dir=state,
         listen=listening,
-        hooks=default_hooks(connection.local, listening) if hooks is None else hooks,
+        hooks=get_default_hooks(connection.local, listening) if hooks is None else hooks,
         shard=shard,
         policy=policy,
         leader_election=leader_election and connection.local is None,
         lease_namespace=lease_namespace,
-        identity=f"{default_identity()}-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}",
+        identity=f"{get_default_identity()}-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}",
         grace_period=grace_period,
     )
     from sealoop.logs import configure
@@ -171,12 +171,12 @@ def _run(settings: Settings) -> None:
     import gc
 
     from gitops_core.errors import GitOpsError
-    from sealoop.objects.files import manifests_in
+    from sealoop.objects.files import collect_manifests
 
     with contextlib.ExitStack() as stack:
         for folder in settings.exclusive:
             stack.enter_context(only_process_in(folder))
-        manifests = manifests_in(settings.files, recursive=settings.recursive)
+        manifests = collect_manifests(settings.files, recursive=settings.recursive)
         from sealoop.serving.service import serve
 
         gc.collect()

@@ -48,8 +48,8 @@ from sealoop.serving.endpoints import serving
 from sealoop.serving.hooks import receiving
 from sealoop.serving.missing import tell_what_is_missing
 from sealoop.serving.settings import Settings
-from sealoop.wiring import KINDS, Ports, controllers, routes
-from secrets_sync.adapters import provider_factories
+from sealoop.wiring import KINDS, Ports, make_controllers, make_routes
+from secrets_sync.adapters import make_provider_factories
 
 log = logging.getLogger("sealoop")
 
@@ -66,26 +66,26 @@ async def serve(settings: Settings, manifests: Sequence[Manifest]) -> None:
     Raises:
         GitOpsError, ClickException: something that is needed from the start is not there.
     """
-    stop = stopped_by_signals()
+    stop = make_stop_event()
     async with contextlib.AsyncExitStack() as stack:
         cluster, _ = await stack.enter_async_context(opened(settings.connection, make=True))
-        log.info("started", extra={"version": version("sealoop"), **settings.told()})
+        log.info("started", extra={"version": version("sealoop"), **settings.list_fields()})
         await reconcile(cluster, settings, manifests, stop, stack)
     log.info("stopped")
 
 
-def stopped_by_signals() -> asyncio.Event:
-    """Return an event that the first SIGTERM or SIGINT sets; the second does what it does to any process."""
+def make_stop_event() -> asyncio.Event:
+    """Make an event that the first SIGTERM or SIGINT sets; the second does what it does to any process."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    def asked(number: signal.Signals) -> None:
+    def note_signal(number: signal.Signals) -> None:
         log.info("stopping", extra={"signal": number.name})
         stop.set()
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked, number)
+        loop.add_signal_handler(number, note_signal, number)
     return stop
 
 
@@ -101,7 +101,7 @@ async def reconcile(
     metrics, health = Metrics(CollectorRegistry()), Health()
     sys.setswitchinterval(SWITCH)
     compute = stack.enter_context(contextlib.closing(Threads(metrics)))
-    stack.push_async_callback(ended, asyncio.create_task(watch_loop(metrics)))
+    stack.push_async_callback(end, asyncio.create_task(watch_loop(metrics)))
     if settings.listen:
         await stack.enter_async_context(serving(settings.listen, metrics.registry, health))
     if settings.hooks:
@@ -111,7 +111,7 @@ async def reconcile(
     git = git_mirrors(settings.state_dir, policy)
     stack.push_async_callback(git.close)
     prepare_for_builds()
-    ports = await opened_ports(settings.state_dir, clock, stack, compute, policy)
+    ports = await open_ports(settings.state_dir, clock, stack, compute, policy)
     if settings.connection.local is not None:
         if not cel.is_installed():
             log.warning(cel.UNCHECKED)
@@ -121,7 +121,7 @@ async def reconcile(
     else:
         namespace = settings.lease_namespace if settings.leader_election else ""
         beside = asyncio.create_task(tell_what_is_missing(cluster, [kind.KIND for kind in KINDS], namespace))
-    stack.push_async_callback(ended, beside)
+    stack.push_async_callback(end, beside)
     lease = LeaseSettings(settings.lease_namespace, settings.shard.lease, settings.identity)
     await process.run(
         cluster=cluster,
@@ -129,7 +129,7 @@ async def reconcile(
         git=git,
         clock=clock,
         chance=chance,
-        assemble=lambda platform: controllers(platform, ports),
+        assemble=lambda platform: make_controllers(platform, ports),
         settings=process.Settings(
             lease=lease if settings.leader_election else None,
             instance=settings.identity,
@@ -145,13 +145,13 @@ async def reconcile(
     )
 
 
-def git_mirrors(state_dir: Path, policy: Policy) -> GitMirrors:
+def open_git_mirrors(state_dir: Path, policy: Policy) -> GitMirrors:
     """Open Git as far as `policy` allows it; the caller closes it. What it remembers may be lost."""
     limits = GitLimits(files=policy.git_files, file_bytes=policy.git_file_size)
     return GitMirrors(state_dir / "git", allow_file=policy.file_remotes, limits=limits)
 
 
-async def opened_ports(
+async def open_ports(
     state_dir: Path,
     clock: Clock,
     stack: contextlib.AsyncExitStack,
@@ -161,7 +161,7 @@ async def opened_ports(
     """Open the packages' own adapters, closed with `stack`. What they remember in `state_dir` may be lost."""
     registry = await stack.enter_async_context(OciRegistry(environment=os.environ, compute=compute))
     catalog = stack.enter_context(contextlib.closing(SqliteCatalog.open(state_dir / "tags.db")))
-    providers = provider_factories(clock, compute)
+    providers = make_provider_factories(clock, compute)
     for provider in providers.values():
         stack.push_async_callback(provider.close)
     reader = RegistryReader(registry)
@@ -188,7 +188,7 @@ def prepare_for_builds() -> None:
     remove_stale_folders(time.time())
 
 
-async def ended(task: asyncio.Task[None]) -> None:
+async def end(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

@@ -54,8 +54,8 @@ class Settings:
             return (self.state_dir,)
         return local, self.state_dir
 
-    def told(self) -> dict[str, Any]:
-        """Return the fields that the log has of them at the start."""
+    def list_fields(self) -> dict[str, Any]:
+        """List the fields that the log has of them at the start."""
         local, context = self.connection.local, self.connection.context
         cluster = f"embedded in {local}" if local else f"context {context}" if context else "as kubectl"
         return {
@@ -67,7 +67,7 @@ class Settings:
         }
 
 
-def default_state_dir(local: Path | None) -> Path:
+def get_default_state_dir(local: Path | None) -> Path:
     """Return a folder beside the embedded cluster, else where state is that may be lost (XDG_STATE_HOME).
 
     Raises:
@@ -83,17 +83,17 @@ def default_state_dir(local: Path | None) -> Path:
         raise click.UsageError("there is no home directory to keep state in: name a folder with --state-dir") from None
 
 
-def default_listen(local: Path | None) -> str:
+def get_default_listen(local: Path | None) -> str:
     """Return where to listen: in a cluster somebody asks for metrics and health; by hand nobody does."""
     return "" if local is not None else ":8080"
 
 
-def default_hooks(local: Path | None, listen: str) -> str:
+def get_default_hooks(local: Path | None, listen: str) -> str:
     """Return Flux's port in a cluster, where registries may call; "" in a process that listens nowhere else."""
     return "" if local is not None or not listen else ":9292"
 
 
-def default_identity() -> str:
+def get_default_identity() -> str:
     """Return the Pod's name in a cluster, host and process elsewhere: what the Lease's holderIdentity shows."""
     return os.environ.get("POD_NAME") or f"{socket.gethostname()}-{os.getpid()}"
 

@@ -27,7 +27,7 @@ class Shard:
     labels: str = ""
 
     @staticmethod
-    def parsed(namespace: str, selector: str) -> Shard:
+    def parse(namespace: str, selector: str) -> Shard:
         """Parse the shard that the options name. Raises ValueError: they are none, and why."""
         if not (namespace or selector):
             return Shard()

@@ -7,9 +7,9 @@ from secrets_sync.adapters.vault import VaultFactory
 from secrets_sync.ports import ProviderFactories
 
 
-def provider_factories(clock: Clock, compute: Compute = IN_PLACE) -> ProviderFactories:
-    """Return the factories of all providers that this version knows. Close each when the process ends."""
+def make_provider_factories(clock: Clock, compute: Compute = IN_PLACE) -> ProviderFactories:
+    """Make the factories of all providers that this version knows. Close each when the process ends."""
     return {"fake": FakeFactory(), "vault": VaultFactory(clock, compute=compute)}
 
 
-__all__ = ["FakeFactory", "VaultFactory", "provider_factories"]
+__all__ = ["FakeFactory", "VaultFactory", "make_provider_factories"]

@@ -39,14 +39,14 @@ class _Bounded(HTTPAdapter):
         kwargs |= {"stream": True, "timeout": (min(CONNECT_TIMEOUT, self._timeout), self._timeout), "proxies": {}}
         response = super().send(request, **kwargs)
         try:
-            response._content = _body(response, deadline)
+            response._content = _read_body(response, deadline)
             response._content_consumed = True
         finally:
             response.close()
         return response
 
 
-def _body(response: requests.Response, deadline: float) -> bytes:
+def _read_body(response: requests.Response, deadline: float) -> bytes:
     parts = []
     size = 0
     while part := _read(response):
@@ -70,8 +70,8 @@ def _read(response: requests.Response) -> bytes:
     return part
 
 
-def bounded_session(context: ssl.SSLContext, timeout: float) -> requests.Session:
-    """Return a session that trusts what `context` does.
+def make_bounded_session(context: ssl.SSLContext, timeout: float) -> requests.Session:
+    """Make a session that trusts what `context` does.
 
     Args:
         timeout: seconds until the last byte of an answer must be here.

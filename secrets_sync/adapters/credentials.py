@@ -14,8 +14,8 @@ from secrets_sync.domain.secret.references import CONFIG_MAP
 from secrets_sync.errors import StoreInvalid
 
 
-async def credential(cluster: Cluster, reach: Reach, field: str, selector: SecretKeySelector) -> Sensitive:
-    """Return the trimmed text under a Secret's key, fit for an HTTP header.
+async def read_credential(cluster: Cluster, reach: Reach, field: str, selector: SecretKeySelector) -> Sensitive:
+    """Read the trimmed text under a Secret's key, fit for an HTTP header.
 
     Args:
         field: the selector's path, for messages.
@@ -23,8 +23,8 @@ async def credential(cluster: Cluster, reach: Reach, field: str, selector: Secre
     Raises:
         StoreInvalid: no such Secret or key, another namespace, or a value that is no token.
     """
-    manifest = await _object(cluster, reach, field, SECRET, selector.name, selector.namespace)
-    value = Sensitive(_decoded(manifest, selector.key, field).strip())
+    manifest = await _get_object(cluster, reach, field, SECRET, selector.name, selector.namespace)
+    value = Sensitive(_decode_value(manifest, selector.key, field).strip())
     if not value or not all(33 <= byte < 127 for byte in value.reveal()):
         raise StoreInvalid(
             f"{field}: key {selector.key!r} of Secret {selector.name!r} is empty or not plain ASCII text"
@@ -32,20 +32,20 @@ async def credential(cluster: Cluster, reach: Reach, field: str, selector: Secre
     return value
 
 
-async def certificates(cluster: Cluster, reach: Reach, field: str, source: CaProvider) -> bytes:
-    """Return the PEM under a key of a Secret or ConfigMap. Raises StoreInvalid, as `credential` does."""
+async def read_certificates(cluster: Cluster, reach: Reach, field: str, source: CaProvider) -> bytes:
+    """Read the PEM under a key of a Secret or ConfigMap. Raises StoreInvalid, as `read_credential` does."""
     kind = SECRET if source.type == "Secret" else CONFIG_MAP
-    manifest = await _object(cluster, reach, field, kind, source.name, source.namespace)
+    manifest = await _get_object(cluster, reach, field, kind, source.name, source.namespace)
     if kind == SECRET:
-        return _decoded(manifest, source.key, field)
+        return _decode_value(manifest, source.key, field)
     data = manifest.get("data") or {}
     if source.key not in data:
         raise StoreInvalid(f"{field}: ConfigMap {source.name!r} has no key {source.key!r}")
     return str(data[source.key]).encode()
 
 
-async def _object(cluster: Cluster, reach: Reach, field: str, kind: Kind, name: str, namespace: str) -> Manifest:
-    key = ObjectKey(reach.namespace_of(namespace, field), name)
+async def _get_object(cluster: Cluster, reach: Reach, field: str, kind: Kind, name: str, namespace: str) -> Manifest:
+    key = ObjectKey(reach.resolve_namespace(namespace, field), name)
     if not name:
         raise StoreInvalid(f"{field}.name is empty")
     manifest = await cluster.get(ObjectRef(kind, key))
@@ -54,7 +54,7 @@ async def _object(cluster: Cluster, reach: Reach, field: str, kind: Kind, name: 
     return manifest
 
 
-def _decoded(manifest: Manifest, key: str, field: str) -> bytes:
+def _decode_value(manifest: Manifest, key: str, field: str) -> bytes:
     data = manifest.get("data") or {}
     if key not in data:
         raise StoreInvalid(f"{field}: Secret {manifest['metadata']['name']!r} has no key {key!r}")

@@ -51,14 +51,14 @@ class Threads:
         """
         with _in_words_of(server):
             place = await self._places.enter(server, LONGEST_WAIT)
-        job = self._begun(work, place)
+        job = self._begin(work, place)
         done, _ = await asyncio.wait({job}, timeout=limit)  # which leaves the job alone: its thread cannot be stopped
         if not done:
             raise NoAnswer(f"{server}: no answer in time")
         return job.result()
 
-    def one_by_one(self, server: str) -> Line:
-        """Return a line of one place for those who ask this server one after the other; see `turn`."""
+    def make_line(self, server: str) -> Line:
+        """Make a line of one place for those who ask this server one after the other; see `turn`."""
         return Line(server, 1, PATIENCE, self._places.line(server))
 
     def close(self) -> None:
@@ -66,15 +66,15 @@ class Threads:
         for job in tuple(self._jobs):
             job.cancel()
 
-    def _begun(self, work: Callable[[], T], place: Place) -> asyncio.Future[T]:
+    def _begin(self, work: Callable[[], T], place: Place) -> asyncio.Future[T]:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="secrets")
         job = asyncio.get_running_loop().run_in_executor(self._executor, work)
         self._jobs.add(job)
-        job.add_done_callback(partial(self._ended, place))
+        job.add_done_callback(partial(self._end, place))
         return job
 
-    def _ended(self, place: Place, job: asyncio.Future[Any]) -> None:
+    def _end(self, place: Place, job: asyncio.Future[Any]) -> None:
         self._jobs.discard(job)
         place.leave(answered=None if job.cancelled() else not isinstance(job.exception(), NoAnswer))
         if not self._jobs and self._executor is not None:

@@ -18,16 +18,16 @@ from gitops_core.adapters.http import Authorities
 from gitops_core.meta import Sensitive
 from gitops_core.ports import Clock, Cluster, Compute
 from gitops_core.runtime.sharing.computing import IN_PLACE
-from secrets_sync.adapters.credentials import certificates, credential
+from secrets_sync.adapters.credentials import read_certificates, read_credential
 from secrets_sync.adapters.threads import Threads, turn
 from secrets_sync.api import VaultAppRole, VaultProvider
 from secrets_sync.domain.provider import gojson
-from secrets_sync.domain.provider.extract import members_of
+from secrets_sync.domain.provider.extract import encode_members
 from secrets_sync.domain.provider.openings import Opening, Reach
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reading import Absent
-from secrets_sync.domain.provider.vaultmounts import Place, denial_of, mount_of
-from secrets_sync.domain.provider.vaultpaths import kv_path
+from secrets_sync.domain.provider.vaultmounts import Place, describe_denial, describe_mount
+from secrets_sync.domain.provider.vaultpaths import make_kv_path
 from secrets_sync.errors import AccessDenied, NoAnswer, ProviderUnavailable, StoreInvalid, ValueUnusable
 from secrets_sync.ports import SecretProvider
 from secrets_sync.runtime.connections import Connections, Digests
@@ -54,7 +54,7 @@ class Answer:
     retry_after: float | None = None
     size: int = 0
 
-    def part(self, *names: str) -> Any:
+    def get(self, *names: str) -> Any:
         """Return what is under these keys of nested objects, or None."""
         value = self.body
         for name in names:
@@ -153,17 +153,17 @@ class Connection:
         self.identity, self.compute = identity, compute
         self._trust, self._access = trust, access
         self._clock, self._threads, self._timeout = clock, threads, timeout
-        self._server = _server_of(identity.server)
+        self._server = _name_server(identity.server)
         self._client: Any = None
         self._login: Login | None = None
-        self._logging_in = threads.one_by_one(self._server)
+        self._logging_in = threads.make_line(self._server)
 
     async def ask(self, path: str, **parameters: str) -> Answer:
         """GET a path below /v1/. A login by which Vault refuses it is replaced, once, if another could do better."""
-        login = await self._logged_in()
+        login = await self._get_login()
         answer = await self._request("get", path, login.token, params=parameters)
         if answer.status == 403 and isinstance(self._access, AppRole) and await self._is_worn(login):
-            fresh = await self._logged_in(instead_of=login)
+            fresh = await self._get_login(instead_of=login)
             answer = await self._request("get", path, fresh.token, params=parameters)
         return answer
 
@@ -188,23 +188,23 @@ class Connection:
             return True
         return (await self._request("get", "auth/token/lookup-self", login.token)).status == 403
 
-    async def _logged_in(self, instead_of: Login | None = None) -> Login:
+    async def _get_login(self, instead_of: Login | None = None) -> Login:
         async with turn(self._logging_in, self._server):
-            before, self._login = self._login, await self._current_login(instead_of)
+            before, self._login = self._login, await self._choose_login(instead_of)
             if before is not None and before is instead_of:
                 await self._revoke(before)
             return self._login
 
-    async def _current_login(self, instead_of: Login | None) -> Login:
+    async def _choose_login(self, instead_of: Login | None) -> Login:
         now, login = self._clock.monotonic(), self._login
         if login is None or login is instead_of:
-            return await self._new_login()
+            return await self._log_in()
         if login.ends is None or login.ends - now > login.lease * EARLY:
             return login
-        renewed = await self._renewed(login) if login.renewable and login.ends > now else None
-        return renewed or await self._new_login()
+        renewed = await self._renew(login) if login.renewable and login.ends > now else None
+        return renewed or await self._log_in()
 
-    async def _new_login(self) -> Login:
+    async def _log_in(self) -> Login:
         role = self._access
         if isinstance(role, Token):
             return Login(role.token)
@@ -212,36 +212,36 @@ class Connection:
         answer = await self._request("post", f"auth/{role.path.strip('/')}/login", None, json=body)
         if answer.status in (400, 401, 403):
             raise AccessDenied(f"{self.where}: the AppRole at {role.path!r} may not log in: wrong role id or secret id")
-        return self._granted(answer, self._clock.monotonic())
+        return self._read_grant(answer, self._clock.monotonic())
 
-    async def _renewed(self, login: Login) -> Login | None:
+    async def _renew(self, login: Login) -> Login | None:
         answer = await self._request("post", "auth/token/renew-self", login.token)
-        return self._granted(answer, login.since) if answer.status == 200 else None
+        return self._read_grant(answer, login.since) if answer.status == 200 else None
 
-    def _granted(self, answer: Answer, since: float) -> Login:
+    def _read_grant(self, answer: Answer, since: float) -> Login:
         refuse_failure(self.where, answer)
-        token, lease = answer.part("auth", "client_token"), _number(answer.part("auth", "lease_duration"))
+        token, lease = answer.get("auth", "client_token"), _parse_number(answer.get("auth", "lease_duration"))
         if not isinstance(token, str):
             raise ProviderUnavailable(f"{self.where}: the answer to a login holds no token")
         ends = self._clock.monotonic() + lease if lease else None
-        return Login(Sensitive(token), since, ends, lease, answer.part("auth", "renewable") is True)
+        return Login(Sensitive(token), since, ends, lease, answer.get("auth", "renewable") is True)
 
     async def _request(self, method: str, path: str, token: Sensitive | None, **parameters: Any) -> Answer:
-        call = self._blocking_request
+        call = self._request_in_thread
         raw = await self._threads.run(self._server, lambda: call(method, path, token, parameters), self._timeout)
-        return await self.compute.run(len(raw.content), _answer, raw)
+        return await self.compute.run(len(raw.content), _parse_answer, raw)
 
-    def _blocking_request(self, method: str, path: str, token: Sensitive | None, parameters: Any) -> _Raw:
+    def _request_in_thread(self, method: str, path: str, token: Sensitive | None, parameters: Any) -> _Raw:
         import hvac.adapters
         import requests
 
-        from secrets_sync.adapters.bounded_http import TooLarge, bounded_session
+        from secrets_sync.adapters.bounded_http import TooLarge, make_bounded_session
 
         # Never reads VAULT_TOKEN, ~/.vault-token, VAULT_CACERT: hvac.Client would, its adapter does not.
         adapter = hvac.adapters.RawAdapter(
             base_uri=self.identity.server,
             token=token.text() if token else "",
-            session=self._session(bounded_session),
+            session=self._get_session(make_bounded_session),
             namespace=self.identity.namespace or None,
             allow_redirects=False,
             verify=True,
@@ -253,17 +253,17 @@ class Connection:
         except requests.Timeout:
             raise NoAnswer(f"{self.where}: no answer in time") from None  # the cause could quote headers
         except (requests.RequestException, OSError) as error:
-            raise ProviderUnavailable(f"{self.where}: {_trouble(error)}") from None
+            raise ProviderUnavailable(f"{self.where}: {_explain(error)}") from None
         return _Raw(response.status_code, response.content, response.headers.get("Retry-After"))
 
-    def _session(self, make: Callable[[ssl.SSLContext, float], T]) -> T:
+    def _get_session(self, make: Callable[[ssl.SSLContext, float], T]) -> T:
         if self._client is None:
             self._client = make(self._trust, self._timeout)
         client: T = self._client
         return client
 
 
-def _trouble(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     import requests
 
     match error:
@@ -274,7 +274,7 @@ def _trouble(error: Exception) -> str:
     return f"{type(error).__name__}"
 
 
-def _answer(raw: _Raw) -> Answer:
+def _parse_answer(raw: _Raw) -> Answer:
     try:
         body = gojson.decode(raw.content.decode()) if raw.content else None
     except ValueError:
@@ -283,7 +283,7 @@ def _answer(raw: _Raw) -> Answer:
     return Answer(raw.status, body, delay, len(raw.content))
 
 
-def _number(value: Any) -> float:
+def _parse_number(value: Any) -> float:
     return float(value) if isinstance(value, gojson.Number) else 0.0
 
 
@@ -326,7 +326,7 @@ class Vault:
 
     async def fetch(self, ref: SecretRef) -> Payload | Absent:
         try:
-            path = kv_path(self.mount, self.engine, ref.key)
+            path = make_kv_path(self.mount, self.engine, ref.key)
         except ValueError as error:
             raise ValueUnusable(f"{self.where}: {error}") from None
         answer = await self.connection.ask(path, **({"version": ref.version} if ref.version else {}))
@@ -334,23 +334,23 @@ class Vault:
             raise AccessDenied(f"{self.where}: the token may not read key {ref.key!r}")
         refuse_failure(self.where, answer)
         if answer.status == 404:
-            return await self._absent(answer, Place(self.mount, self.engine, path), ref)
-        return await self.connection.compute.run(answer.size, self._payload, answer, ref.key)
+            return await self._confirm_absence(answer, Place(self.mount, self.engine, path), ref)
+        return await self.connection.compute.run(answer.size, self._parse_payload, answer, ref.key)
 
-    def _payload(self, answer: Answer, key: str) -> Payload:
-        data = answer.part("data", "data") if self.engine == "v2" else answer.part("data")
+    def _parse_payload(self, answer: Answer, key: str) -> Payload:
+        data = answer.get("data", "data") if self.engine == "v2" else answer.get("data")
         if not isinstance(data, dict):
             raise ProviderUnavailable(f"{self.where}: the answer for key {key!r} is not what a key-value engine says")
-        version = answer.part("data", "metadata", "version") if self.engine == "v2" else None
+        version = answer.get("data", "metadata", "version") if self.engine == "v2" else None
         metadata = {"version": str(version)} if isinstance(version, gojson.Number) else {}
-        return Payload(Sensitive(gojson.encode(data)), members_of(data), metadata)
+        return Payload(Sensitive(gojson.encode(data)), encode_members(data), metadata)
 
-    async def _absent(self, answer: Answer, place: Place, ref: SecretRef) -> Absent:
+    async def _confirm_absence(self, answer: Answer, place: Place, ref: SecretRef) -> Absent:
         """Return the key's absence, if Vault says so of the store's engine. Raises ProviderUnavailable if not."""
         try:
-            denial = denial_of(answer.body, place.engine)
+            denial = describe_denial(answer.body, place.engine)
             about = await self.connection.ask(f"sys/internal/ui/mounts/{place.path}")
-            mount = mount_of(about.body if about.status == 200 else None, place)
+            mount = describe_mount(about.body if about.status == 200 else None, place)
         except ValueError as error:
             raise ProviderUnavailable(
                 f"{self.where}: cannot tell whether there is a key {ref.key!r}: {error}; "
@@ -362,8 +362,8 @@ class Vault:
         self.release()
 
 
-def _server_of(address: str) -> str:
-    """Return the one name for all stores of one server, whose places they share."""
+def _name_server(address: str) -> str:
+    """Make the one name for all stores of one server, whose places they share."""
     parts = urlsplit(address)
     return f"vault {parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
 
@@ -388,15 +388,15 @@ class VaultFactory:
         if not self._imported:
             await asyncio.to_thread(importlib.import_module, "hvac.adapters")  # takes longer than many a request
             self._imported = True
-        access = await _access(opening, cluster)
+        access = await _read_access(opening, cluster)
         ca = settings.ca_bundle
         if not ca and settings.ca_provider is not None:
-            ca = await certificates(cluster, opening.reach, f"{PATH}.caProvider", settings.ca_provider)
+            ca = await read_certificates(cluster, opening.reach, f"{PATH}.caProvider", settings.ca_provider)
         try:
             trust = self._authorities.get_context(ca)
         except ValueError as error:
             raise StoreInvalid(f"vault {settings.server}: caBundle or caProvider: {error}") from None
-        credentials = tuple(self._digests.of(value) for value in access.values)
+        credentials = tuple(self._digests.make(value) for value in access.values)
         identity = Identity(settings.server, settings.namespace, ca, access.way, credentials)
         use = self._connections.use(
             (opening.kind, opening.key, opening.reach),
@@ -410,20 +410,20 @@ class VaultFactory:
         self._threads.close()
 
 
-async def _access(opening: Opening[VaultProvider], cluster: Cluster) -> Access:
+async def _read_access(opening: Opening[VaultProvider], cluster: Cluster) -> Access:
     auth, reach, field_ = opening.settings.auth, opening.reach, f"{PATH}.auth"
     if auth is not None and auth.token_secret_ref is not None:
-        return Token(await credential(cluster, reach, f"{field_}.tokenSecretRef", auth.token_secret_ref))
+        return Token(await read_credential(cluster, reach, f"{field_}.tokenSecretRef", auth.token_secret_ref))
     if auth is not None and auth.app_role is not None:
-        role, secret = await _role(auth.app_role, cluster, reach, f"{field_}.appRole")
+        role, secret = await _read_role(auth.app_role, cluster, reach, f"{field_}.appRole")
         return AppRole(auth.app_role.path, role, secret)
     raise StoreInvalid(f"{field_} names no way to log in that is supported: tokenSecretRef or appRole")
 
 
-async def _role(role: VaultAppRole, cluster: Cluster, reach: Reach, field_: str) -> tuple[Sensitive, Sensitive]:
-    secret = await credential(cluster, reach, f"{field_}.secretRef", role.secret_ref)
+async def _read_role(role: VaultAppRole, cluster: Cluster, reach: Reach, field_: str) -> tuple[Sensitive, Sensitive]:
+    secret = await read_credential(cluster, reach, f"{field_}.secretRef", role.secret_ref)
     if role.role_ref is not None:
-        return await credential(cluster, reach, f"{field_}.roleRef", role.role_ref), secret
+        return await read_credential(cluster, reach, f"{field_}.roleRef", role.role_ref), secret
     if not role.role_id:
         raise StoreInvalid(f"{field_} has neither roleId nor roleRef")
     return Sensitive(role.role_id), secret

@@ -26,7 +26,7 @@ from secrets_sync.domain.secret.live import LiveSecret
 from secrets_sync.domain.secret.plan import Plan, Refuse, is_ours, plan_target
 from secrets_sync.domain.secret.refresh import is_due, is_edited, is_in_order
 from secrets_sync.domain.secret.rendering import render
-from secrets_sync.domain.secret.rivals import SHARING, rivals
+from secrets_sync.domain.secret.rivals import SHARING, list_rivals
 from secrets_sync.domain.secret.succession import find_orphans, may_leave_orphans
 from secrets_sync.errors import WriteFailed
 from secrets_sync.ports import ProviderFactories
@@ -67,7 +67,7 @@ class ExternalSecretReconciler:
 
     async def reconcile(self, wanted: ExternalSecret) -> Outcome:
         started, arrival = self.clock.now().replace(microsecond=0), self.reads.arrive()
-        around = self._surroundings(wanted)
+        around = self._make_surroundings(wanted)
         live = await around.read_secret()
         try:
             refuse_unsupported(wanted)
@@ -80,14 +80,14 @@ class ExternalSecretReconciler:
             reading = await self._read(reads, store, arrival if is_asked_for else WHENEVER)
             missing = tell_missing(wanted, reads, reading)
             is_shared = wanted.spec.target.creation_policy in SHARING
-            others = rivals(wanted, await around.list_external_secrets()) if is_shared else ()
+            others = list_rivals(wanted, await around.list_external_secrets()) if is_shared else ()
         except NotLeader:
             raise
         except GitOpsError as error:
             raise tell_failed(error, wanted, NO_DATA) from error
         plan, written = await self._carry_out(around, reading, live)
         cleared = await self._clear_away_orphans(around, plan)
-        self._synced[wanted.key] = _settings_of(store)
+        self._synced[wanted.key] = _identify_settings(store)
         return tell_synced(wanted, plan, started, others, (*missing, *written, *cleared))
 
     async def finalize(self, wanted: ExternalSecret) -> None:
@@ -95,7 +95,7 @@ class ExternalSecretReconciler:
         self._synced.pop(wanted.key, None)
         if wanted.spec.target.deletion_policy != "Delete":
             return
-        around = self._surroundings(wanted)
+        around = self._make_surroundings(wanted)
         live = await around.read_secret()
         if live is None or not is_ours(wanted, live):
             return
@@ -104,7 +104,7 @@ class ExternalSecretReconciler:
         except ClusterError as error:
             raise mute(error, f"delete {live.ref}") from None
 
-    def _surroundings(self, wanted: ExternalSecret) -> Surroundings:
+    def _make_surroundings(self, wanted: ExternalSecret) -> Surroundings:
         cluster = NamespaceBound(self.cluster, wanted.metadata.namespace)
         return Surroundings(wanted, cluster, self.objects, self.compute)
 
@@ -113,12 +113,12 @@ class ExternalSecretReconciler:
             return True
         if not wanted.status.is_ready or is_due(wanted, self.clock.now()):
             return True
-        return not await self.compute.run(_weight(live), is_in_order, wanted, live)
+        return not await self.compute.run(_weigh(live), is_in_order, wanted, live)
 
     def _has_other_settings(self, store: SecretStore, wanted: ExternalSecret) -> bool:
         """Return whether `store` has other settings than `wanted` was last synced with."""
         known = self._synced.get(wanted.key)
-        return known is not None and known != _settings_of(store)
+        return known is not None and known != _identify_settings(store)
 
     async def _read(self, reads: ReadPlan, store: SecretStore, arrival: int) -> Reading:
         async with aclosing(await open_store(store, self.cluster, self.factories)) as provider:
@@ -133,7 +133,7 @@ class ExternalSecretReconciler:
         while True:
             attempts += 1
             yields = await around.find_yielding(live)
-            weight = reading.weight + _weight(live)
+            weight = reading.weight + _weigh(live)
             plan = await self.compute.run(weight, plan_target, wanted, reading, rendered, live, yields)
             if isinstance(plan, Refuse):
                 raise tell_refused(plan, wanted)
@@ -164,9 +164,9 @@ class ExternalSecretReconciler:
         return notices
 
 
-def _settings_of(store: SecretStore) -> str:
+def _identify_settings(store: SecretStore) -> str:
     return f"{store.metadata.uid}/{store.metadata.generation}"
 
 
-def _weight(live: LiveSecret | None) -> int:
+def _weigh(live: LiveSecret | None) -> int:
     return live.weight if live is not None else 0

@@ -10,12 +10,12 @@ from gitops_core.meta import ObjectMeta, Sensitive
 from gitops_core.ports import Cluster, Compute, Objects, PartialObject, Query
 from gitops_core.runtime.watching.informers import every_page
 from secrets_sync.api import ExternalSecret
-from secrets_sync.domain.provider.extract import weight_of
+from secrets_sync.domain.provider.extract import weigh_extraction
 from secrets_sync.domain.provider.reading import Absent, Reading
 from secrets_sync.domain.provider.reads import ReadPlan
-from secrets_sync.domain.secret.hashing import created_by
-from secrets_sync.domain.secret.live import CREATED_BY, SECRET, LiveSecret, weight_of_manifest
-from secrets_sync.domain.secret.plan import target_of
+from secrets_sync.domain.secret.hashing import hash_owner
+from secrets_sync.domain.secret.live import CREATED_BY, SECRET, LiveSecret, weigh_manifest
+from secrets_sync.domain.secret.plan import get_target
 from secrets_sync.domain.secret.succession import is_contested, moves_away
 from secrets_sync.ports import SecretProvider
 from secrets_sync.runtime.reads import Reads
@@ -32,17 +32,15 @@ class Surroundings:
 
     async def read_secret(self, of: ExternalSecret | None = None) -> LiveSecret | None:
         """Return the Secret that `of` makes, by default `wanted`."""
-        manifest = await self.cluster.get(target_of(of or self.wanted))
-        return (
-            None if manifest is None else await self.compute.run(weight_of_manifest(manifest), LiveSecret.of, manifest)
-        )
+        manifest = await self.cluster.get(get_target(of or self.wanted))
+        return None if manifest is None else await self.compute.run(weigh_manifest(manifest), LiveSecret.of, manifest)
 
     async def list_external_secrets(self) -> tuple[ExternalSecret, ...]:
         return await self.objects.list(ExternalSecret, self.wanted.metadata.namespace)
 
     async def list_labelled(self) -> tuple[ObjectMeta, ...]:
         """Return the metadata of the Secrets that say that `wanted` made them."""
-        selector = f"{CREATED_BY}={created_by(self.wanted.key)}"
+        selector = f"{CREATED_BY}={hash_owner(self.wanted.key)}"
         query = Query(SECRET, self.wanted.metadata.namespace, labels=selector, metadata_only=True)
         return tuple(found.metadata for found in await every_page(self.cluster, query, PartialObject))
 
@@ -85,7 +83,8 @@ async def read_provider(
             answers.append(payload)
             continue
         try:
-            answers.append(await compute.run(weight_of(payload, entry.wants), entry.take, payload, provider.where))
+            weight = weigh_extraction(payload, entry.wants)
+            answers.append(await compute.run(weight, entry.take, payload, provider.where))
         except GitOpsError as error:
             raise entry.locate(error) from error
     return Reading(tuple(answers))

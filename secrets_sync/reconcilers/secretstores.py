@@ -34,15 +34,15 @@ class SecretStoreReconciler:
         try:
             opened = await open_store(wanted, self.cluster, self.factories)
         except StoreInvalid as error:
-            raise _with_reason(error, wanted, "InvalidProviderConfig", f"unable to create client: {error}") from error
+            raise _attach_reason(error, wanted, "InvalidProviderConfig", f"unable to create client: {error}") from error
         async with aclosing(opened) as provider:
             try:
                 await provider.validate()
             except StoreInvalid as error:
                 message = f"unable to validate store: {error}"
-                raise _with_reason(error, wanted, "InvalidProviderConfig", message) from error
+                raise _attach_reason(error, wanted, "InvalidProviderConfig", message) from error
             except TransientError as error:
-                raise _with_reason(error, wanted, "ValidationFailed", f"unable to validate store: {error}") from error
+                raise _attach_reason(error, wanted, "ValidationFailed", f"unable to validate store: {error}") from error
         status = msgspec.structs.replace(wanted.status, capabilities=provider.capabilities)
         return Outcome(status, "store validated", VALIDATION_INTERVAL, reason="Valid")
 
@@ -50,6 +50,6 @@ class SecretStoreReconciler:
         return None
 
 
-def _with_reason(error: E_, wanted: SecretStore, reason: str, message: str) -> E_:
+def _attach_reason(error: E_, wanted: SecretStore, reason: str, message: str) -> E_:
     error.carrying(wanted.status, Condition(type="Ready", status="False", reason=reason, message=message))
     return error

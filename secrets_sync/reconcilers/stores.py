@@ -6,7 +6,7 @@ from gitops_core.meta import ObjectKey
 from gitops_core.ports import Cluster, Objects
 from gitops_core.runtime.authority.bounded import NamespaceBound
 from secrets_sync.api import ExternalSecret, SecretStore
-from secrets_sync.domain.provider.openings import opening_of, provider_of
+from secrets_sync.domain.provider.openings import find_provider, make_opening
 from secrets_sync.errors import StoreInvalid, StoreNotReady
 from secrets_sync.ports import ProviderFactories, SecretProvider
 
@@ -34,7 +34,7 @@ def require_ready(store: SecretStore | None, wanted: ExternalSecret) -> SecretSt
 
 async def open_store(store: SecretStore, cluster: Cluster, factories: ProviderFactories) -> SecretProvider:
     """Open a provider for `store`. Raises StoreInvalid: it names none or several, or one that we do not have."""
-    provider, opening = provider_of(store), opening_of(store)
+    provider, opening = find_provider(store), make_opening(store)
     if provider not in factories:
         raise StoreInvalid(f"spec.provider.{provider} is not supported")
     return await factories[provider].open(opening, NamespaceBound(cluster, opening.reach.namespace))

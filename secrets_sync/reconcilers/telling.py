@@ -14,8 +14,8 @@ from secrets_sync.api import ExternalSecret, ExternalSecretStatus
 from secrets_sync.api.externalsecret import CONTESTED, TOOK_OVER, Binding
 from secrets_sync.domain.provider.reading import Absent, Reading
 from secrets_sync.domain.provider.reads import ReadPlan
-from secrets_sync.domain.secret.plan import DELETED, Delete, Keep, Plan, Refuse, Update, target_of
-from secrets_sync.domain.secret.refresh import is_edited, next_look, version_of
+from secrets_sync.domain.secret.plan import DELETED, Delete, Keep, Plan, Refuse, Update, get_target
+from secrets_sync.domain.secret.refresh import find_next_look, is_edited, write_version
 from secrets_sync.errors import SecretNotFound, TargetImmutable, TargetTaken
 
 E_ = TypeVar("E_", bound=GitOpsError)
@@ -28,8 +28,8 @@ NO_CLEARING = "could not delete orphaned secrets"
 def tell_undisturbed(wanted: ExternalSecret, now: datetime) -> Outcome:
     """Return the outcome when nothing was to do: the conditions stay as they are."""
     ready = next(c for c in wanted.status.conditions if c.type == "Ready")
-    delay = next_look(wanted, wanted.status.refresh_time, now)
-    return Outcome(wanted.status, ready.message, delay, reason=ready.reason, conditions=_standing(wanted))
+    delay = find_next_look(wanted, wanted.status.refresh_time, now)
+    return Outcome(wanted.status, ready.message, delay, reason=ready.reason, conditions=_list_own_conditions(wanted))
 
 
 def tell_synced(
@@ -45,18 +45,18 @@ def tell_synced(
     status = ExternalSecretStatus(
         conditions=wanted.status.conditions,
         refresh_time=started,
-        synced_resource_version=version_of(wanted),
-        binding=_binding(wanted, kept.bound),
+        synced_resource_version=write_version(wanted),
+        binding=_make_binding(wanted, kept.bound),
     )
-    conditions = _conditions(wanted, plan, others)
+    conditions = _make_conditions(wanted, plan, others)
     return Outcome(
         status,
         kept.message,
-        next_look(wanted, started, started),
+        find_next_look(wanted, started, started),
         reason=kept.reason,
         conditions=conditions,
         changed=not isinstance(plan, Keep),
-        notices=(*notices, *_warnings(wanted, conditions)),
+        notices=(*notices, *_make_warnings(wanted, conditions)),
     )
 
 
@@ -80,7 +80,7 @@ def tell_failed(error: E_, wanted: ExternalSecret, sentence: str) -> E_:
     status = wanted.status
     if status.binding is None:
         status = msgspec.structs.replace(status, binding=Binding())
-    error.carrying(status, condition, *_standing(wanted))
+    error.carrying(status, condition, *_list_own_conditions(wanted))
     return error
 
 
@@ -89,18 +89,18 @@ def tell_refused(plan: Refuse, wanted: ExternalSecret) -> StalledError:
     refusal: StalledError = TargetImmutable(plan.detail) if plan.immutable else TargetTaken(plan.detail)
     failed = tell_failed(refusal, wanted, plan.message)
     if failed.status is not None:
-        failed.status = msgspec.structs.replace(failed.status, binding=_binding(wanted, bound=True))
+        failed.status = msgspec.structs.replace(failed.status, binding=_make_binding(wanted, bound=True))
     return failed
 
 
-def _standing(wanted: ExternalSecret, *types: str) -> tuple[Condition, ...]:
-    """Return the conditions of our own that stand, of these types or of all."""
+def _list_own_conditions(wanted: ExternalSecret, *types: str) -> tuple[Condition, ...]:
+    """List the conditions of our own that stand, of these types or of all."""
     return tuple(c for c in wanted.status.conditions if c.type in (types or ExternalSecret.OWN_CONDITIONS))
 
 
-def _conditions(wanted: ExternalSecret, plan: Plan, others: tuple[str, ...]) -> tuple[Condition, ...]:
-    """Return what a user must know of the Secret although all went well."""
-    name = target_of(wanted).key.name
+def _make_conditions(wanted: ExternalSecret, plan: Plan, others: tuple[str, ...]) -> tuple[Condition, ...]:
+    """Make conditions of what a user must know of the Secret although all went well."""
+    name = get_target(wanted).key.name
     if others:
         names = ", ".join(map(repr, others))
         message = f"Secret {name!r} is also written by ExternalSecret {names}, and each takes the other's keys away"
@@ -111,14 +111,14 @@ def _conditions(wanted: ExternalSecret, plan: Plan, others: tuple[str, ...]) -> 
             f"Secret {name!r} was there before, and of what others had put there this was removed or replaced: {keys}"
         )
         return (Condition(type=TOOK_OVER, status="True", reason="KeysReplaced", message=message),)
-    return () if is_edited(wanted) else _standing(wanted, TOOK_OVER)
+    return () if is_edited(wanted) else _list_own_conditions(wanted, TOOK_OVER)
 
 
-def _warnings(wanted: ExternalSecret, conditions: tuple[Condition, ...]) -> tuple[Notice, ...]:
-    """Return a warning for each condition that was not there before."""
-    known = {(condition.type, condition.message) for condition in _standing(wanted)}
+def _make_warnings(wanted: ExternalSecret, conditions: tuple[Condition, ...]) -> tuple[Notice, ...]:
+    """Make a warning for each condition that was not there before."""
+    known = {(condition.type, condition.message) for condition in _list_own_conditions(wanted)}
     return tuple(Notice("Warning", c.reason, c.message) for c in conditions if (c.type, c.message) not in known)
 
 
-def _binding(wanted: ExternalSecret, bound: bool) -> Binding:
-    return Binding(name=target_of(wanted).key.name) if bound else Binding()
+def _make_binding(wanted: ExternalSecret, bound: bool) -> Binding:
+    return Binding(name=get_target(wanted).key.name) if bound else Binding()

@@ -9,17 +9,17 @@ from gitops_core.errors import ClusterError, NotFound
 from gitops_core.ports import Cluster
 from gitops_core.runtime.reconciling import Notice
 from secrets_sync.api import ExternalSecret
-from secrets_sync.domain.secret.hashing import field_manager
+from secrets_sync.domain.secret.hashing import name_field_manager
 from secrets_sync.domain.secret.live import LiveSecret
-from secrets_sync.domain.secret.plan import DELETED, Create, Delete, Plan, Update, is_ours, released
-from secrets_sync.domain.secret.refusals import cause_of
+from secrets_sync.domain.secret.plan import DELETED, Create, Delete, Plan, Update, is_ours, release
+from secrets_sync.domain.secret.refusals import explain_refusal
 from secrets_sync.domain.secret.succession import Orphan
 from secrets_sync.errors import WriteFailed
 
 
 async def write(plan: Plan, wanted: ExternalSecret, cluster: Cluster, live: LiveSecret | None) -> tuple[Notice, ...]:
     """Carry out `plan`, and return what is told of it. Raises ClusterError, which may quote values."""
-    manager = field_manager(wanted.metadata.name)
+    manager = name_field_manager(wanted.metadata.name)
     match plan:
         case Create(manifest=manifest):
             await cluster.create(manifest, field_manager=manager)
@@ -60,9 +60,9 @@ async def _release(wanted: ExternalSecret, cluster: Cluster, orphan: Orphan) -> 
     """Give up the Secret, if it still is `wanted`'s."""
     manifest = await cluster.get(orphan.ref)
     if manifest is not None and is_ours(wanted, live := LiveSecret.of(manifest)):
-        await cluster.replace(released(wanted, live), field_manager=field_manager(wanted.metadata.name))
+        await cluster.replace(release(wanted, live), field_manager=name_field_manager(wanted.metadata.name))
 
 
 def mute(error: ClusterError, deed: str) -> WriteFailed:
     """Return a refusal of the API server without what could quote the Secret. Raise it from None."""
-    return WriteFailed(f"the API server did not {deed}: {cause_of(error)}", retry_after=error.retry_after)
+    return WriteFailed(f"the API server did not {deed}: {explain_refusal(error)}", retry_after=error.retry_after)

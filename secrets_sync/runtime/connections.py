@@ -29,8 +29,8 @@ class Digests:
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
 
-    def of(self, value: Sensitive) -> Sensitive:
-        """Return what stands for `value` in an identity. It is mute, too: no hash of a secret is shown."""
+    def make(self, value: Sensitive) -> Sensitive:
+        """Make what stands for `value` in an identity. It is mute, too: no hash of a secret is shown."""
         return Sensitive(hashlib.blake2b(value.reveal(), key=self._key).digest())
 
 

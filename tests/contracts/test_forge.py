@@ -49,7 +49,7 @@ class World:
 
 
 def fake_world() -> World:
-    forge = FakeForges().forge(ForgeAddress("gitea", "https://forge.example.com/org/app.git"))
+    forge = FakeForges().make_forge(ForgeAddress("gitea", "https://forge.example.com/org/app.git"))
     forge.branches |= {"main", "other", "bumps"}
     forge.known.add("bump")
 
@@ -72,7 +72,7 @@ async def double_world(forges: HttpForges, kind: str) -> AsyncIterator[World]:
 
         def forge(token: str) -> Forge:
             access = GitAccess(username="robot", password=Sensitive(token))
-            return forges.forge(ForgeAddress("github" if kind == "github" else "gitlab", url, access=access))
+            return forges.make_forge(ForgeAddress("github" if kind == "github" else "gitlab", url, access=access))
 
         async def person(deed: str, number: int) -> None:
             pull = server.pulls[number - 1]
@@ -96,7 +96,7 @@ async def gitea_world(forges: HttpForges, repository: GiteaRepository) -> World:
 
     def forge(token: str) -> Forge:
         access = GitAccess(username=USER, password=Sensitive(token))
-        return forges.forge(ForgeAddress("gitea", repository.url, access=access))
+        return forges.make_forge(ForgeAddress("gitea", repository.url, access=access))
 
     async def person(deed: str, number: int) -> None:
         if deed == "merge":
@@ -260,7 +260,7 @@ async def test_gitea_takes_a_password_a_token_and_a_bearer_token(
     ]
 
     for access in accesses:
-        assert await forges.forge(ForgeAddress("gitea", repository.url, access=access)).find("a", "b") == ()
+        assert await forges.make_forge(ForgeAddress("gitea", repository.url, access=access)).find("a", "b") == ()
 
 
 async def test_gitea_needs_these_scopes_of_a_token_and_no_more(
@@ -270,7 +270,7 @@ async def test_gitea_needs_these_scopes_of_a_token_and_no_more(
     await asyncio.to_thread(repository.commit, {head: b"2"}, branch=head)
     token = await asyncio.to_thread(gitea.new_token, "write:repository,write:issue")
     access = GitAccess(username=USER, password=Sensitive(token))
-    forge = forges.forge(ForgeAddress("gitea", repository.url, access=access))
+    forge = forges.make_forge(ForgeAddress("gitea", repository.url, access=access))
 
     made = await forge.open(head, "main", "A title", "A body", ["unknown"])
     await forge.update(made.number, "Another title", "A body")
@@ -285,7 +285,7 @@ async def test_gitea_still_names_the_branch_of_one_whose_branch_was_deleted(
     repository, gitea, head = gitea_repository, gitea_repository.server, f"bumps-{next(NUMBERS)}"
     await asyncio.to_thread(repository.commit, {head: b"2"}, branch=head)
     access = GitAccess(username=USER, password=Sensitive(gitea.token))
-    forge = forges.forge(ForgeAddress("gitea", repository.url, access=access))
+    forge = forges.make_forge(ForgeAddress("gitea", repository.url, access=access))
     made = await forge.open(head, "main", "A title", "A body")
 
     await asyncio.to_thread(repository.edit_pull, made.number, state="closed")

@@ -100,7 +100,7 @@ async def test_an_index_has_platforms_and_the_first_ones_labels(world: World) ->
     digest = await asyncio.to_thread(world.push, repository.path, "1.0.0", platforms)
 
     for reference in ("1.0.0", digest):
-        image = await world.reader.image(repository, reference)
+        image = await world.reader.read_image(repository, reference)
 
         assert image.digest == digest
         assert image.platforms == ("linux/amd64", "linux/arm64", "linux/arm/v7")
@@ -112,7 +112,7 @@ async def test_a_single_manifest_has_its_configs_platform(world: World) -> None:
     repository = world.repository()
     digest = await asyncio.to_thread(world.push, repository.path, "1.0.0", {"linux/arm64/v8": LABELS})
 
-    image = await world.reader.image(repository, "1.0.0")
+    image = await world.reader.read_image(repository, "1.0.0")
 
     assert (image.digest, image.platforms, image.labels) == (digest, ("linux/arm64/v8",), LABELS)
 
@@ -120,11 +120,11 @@ async def test_a_single_manifest_has_its_configs_platform(world: World) -> None:
 async def test_a_tag_that_moved_is_another_image(world: World) -> None:
     repository = world.repository()
     await asyncio.to_thread(world.push, repository.path, "latest", {"linux/amd64": {"version": "1"}})
-    await world.reader.image(repository, "latest")
+    await world.reader.read_image(repository, "latest")
 
     digest = await asyncio.to_thread(world.push, repository.path, "latest", {"linux/arm64": {"version": "2"}})
 
-    image = await world.reader.image(repository, "latest")
+    image = await world.reader.read_image(repository, "latest")
     assert (image.digest, image.platforms, image.labels) == (digest, ("linux/arm64",), {"version": "2"})
 
 
@@ -133,11 +133,11 @@ async def test_a_missing_image_is_unknown(world: World) -> None:
     await asyncio.to_thread(world.push, repository.path, "1.0.0", {"linux/amd64": {}})
 
     with pytest.raises(ImageUnknown):
-        await world.reader.image(repository, "9.9.9")
+        await world.reader.read_image(repository, "9.9.9")
     with pytest.raises(ImageUnknown):
-        await world.reader.image(repository, f"sha256:{'0' * 64}")
+        await world.reader.read_image(repository, f"sha256:{'0' * 64}")
     with pytest.raises(ImageUnknown):
-        await world.reader.image(world.repository(), "1.0.0")
+        await world.reader.read_image(world.repository(), "1.0.0")
 
 
 async def test_signatures_are_told_as_they_were_attached(world: World) -> None:
@@ -147,16 +147,16 @@ async def test_signatures_are_told_as_they_were_attached(world: World) -> None:
     claims = (SignedClaim(b'{"critical": 1}', b"\x01\x02"), SignedClaim(b'{"critical": 2}', b"\xff"))
     await asyncio.to_thread(world.sign, repository.path, signed, claims)
 
-    assert await world.reader.claims(repository, signed) == claims
-    assert await world.reader.claims(repository, unsigned) == ()
-    assert await world.reader.claims(world.repository(), signed) == ()
+    assert await world.reader.list_claims(repository, signed) == claims
+    assert await world.reader.list_claims(repository, unsigned) == ()
+    assert await world.reader.list_claims(world.repository(), signed) == ()
 
 
 async def test_many_that_ask_at_once_get_one_answer(world: World) -> None:
     repository = world.repository()
     await asyncio.to_thread(world.push, repository.path, "1.0.0", {"linux/amd64": LABELS, "linux/arm64": {}})
 
-    images = await asyncio.gather(*(world.reader.image(repository, "1.0.0") for _ in range(50)))
+    images = await asyncio.gather(*(world.reader.read_image(repository, "1.0.0") for _ in range(50)))
 
     assert set(map(len, (image.platforms for image in images))) == {2}
 
@@ -175,7 +175,7 @@ async def test_a_bundle_of_cosign_3_is_found_by_the_tag_of_referrers(open_regist
 
     digest = await asyncio.to_thread(push)
     async with OciRegistry() as registry:
-        claims = await RegistryReader(registry).claims(repository, digest)
+        claims = await RegistryReader(registry).list_claims(repository, digest)
 
     envelope = b"DSSEv1 28 application/vnd.in-toto+json 9 statement"
     assert claims == (SignedClaim(b"payload", b"def"), SignedClaim(envelope, b"abc"))
@@ -188,9 +188,9 @@ async def test_credentials_that_may_not_read_get_nothing_that_others_read(passwo
     allowed = RegistryAccess(Credentials(USER, Sensitive(PASSWORD)))
     async with OciRegistry() as registry:
         reader = RegistryReader(registry)
-        assert (await reader.image(repository, digest, allowed)).digest == digest
+        assert (await reader.read_image(repository, digest, allowed)).digest == digest
 
         with pytest.raises(RegistryDenied):
-            await reader.image(repository, digest)
+            await reader.read_image(repository, digest)
         with pytest.raises(RegistryDenied):
-            await reader.claims(repository, digest)
+            await reader.list_claims(repository, digest)

@@ -98,51 +98,51 @@ async def test_every_tag_is_listed_once(world: World) -> None:
     tags = ("1.0.0", "1.1.0", "1.10.0", "latest", "main-1")
     repository, _ = await pushed(world, *tags)
 
-    assert sorted(await world.registry.tags(repository, world.access)) == sorted(tags)
+    assert sorted(await world.registry.list_tags(repository, world.access)) == sorted(tags)
 
 
 async def test_a_new_tag_is_seen_at_once(world: World) -> None:
     repository, _ = await pushed(world, "1.0.0")
-    await world.registry.tags(repository, world.access)
+    await world.registry.list_tags(repository, world.access)
 
     await asyncio.to_thread(world.push, repository.path, "1.1.0")
 
-    assert sorted(await world.registry.tags(repository, world.access)) == ["1.0.0", "1.1.0"]
+    assert sorted(await world.registry.list_tags(repository, world.access)) == ["1.0.0", "1.1.0"]
 
 
 async def test_a_digest_names_what_the_tag_names(world: World) -> None:
     repository, (first, second) = await pushed(world, "1.0.0", "1.1.0")
 
-    assert await world.registry.digest(repository, "1.0.0", world.access) == first
-    assert await world.registry.digest(repository, second, world.access) == second
+    assert await world.registry.resolve_digest(repository, "1.0.0", world.access) == first
+    assert await world.registry.resolve_digest(repository, second, world.access) == second
 
 
 async def test_a_missing_tag_or_repository_is_unknown(world: World) -> None:
     repository, _ = await pushed(world, "1.0.0")
 
     with pytest.raises(ImageUnknown):
-        await world.registry.digest(repository, "9.9.9", world.access)
+        await world.registry.resolve_digest(repository, "9.9.9", world.access)
     with pytest.raises(RepositoryUnknown, match="NAME_UNKNOWN: repository name not known to registry"):
-        await world.registry.tags(world.repository(), world.access)
+        await world.registry.list_tags(world.repository(), world.access)
 
 
 async def test_credentials_are_needed_where_they_are_needed(world: World) -> None:
     repository, _ = await pushed(world, "1.0.0")
     if not world.guarded:
-        assert await world.registry.tags(repository, replace(world.access, credentials=WRONG)) == ("1.0.0",)
+        assert await world.registry.list_tags(repository, replace(world.access, credentials=WRONG)) == ("1.0.0",)
         return
 
     for credentials in (ANONYMOUS, WRONG):
         with pytest.raises(RegistryDenied, match=r"UNAUTHORIZED|who are you") as caught:
-            await world.registry.tags(repository, replace(world.access, credentials=credentials))
+            await world.registry.list_tags(repository, replace(world.access, credentials=credentials))
         assert "guess" not in str(caught.value)
-    assert await world.registry.tags(repository, world.access) == ("1.0.0",)
+    assert await world.registry.list_tags(repository, world.access) == ("1.0.0",)
 
 
 async def test_many_ask_at_the_same_time(world: World) -> None:
     repository, _ = await pushed(world, "1.0.0", "1.1.0", "1.2.0")
 
-    answers = await asyncio.gather(*(world.registry.tags(repository, world.access) for _ in range(20)))
+    answers = await asyncio.gather(*(world.registry.list_tags(repository, world.access) for _ in range(20)))
 
     assert {tuple(sorted(answer)) for answer in answers} == {("1.0.0", "1.1.0", "1.2.0")}
 

@@ -21,8 +21,8 @@ from gitops_core.schema import from_manifest
 from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import FakeFactory, VaultFactory
 from secrets_sync.api import RemoteRef, SecretStore
-from secrets_sync.domain.provider.extract import map_of, value_of
-from secrets_sync.domain.provider.openings import opening_of
+from secrets_sync.domain.provider.extract import extract_map, extract_value
+from secrets_sync.domain.provider.openings import make_opening
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reading import Absent
 from secrets_sync.ports import SecretProvider
@@ -81,7 +81,7 @@ async def fake_store(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     ]
     manifest = fake()
     manifest["spec"]["provider"]["fake"]["data"] = entries
-    provider = await FakeFactory().open(opening_of(from_manifest(SecretStore, manifest)), cluster)
+    provider = await FakeFactory().open(make_opening(from_manifest(SecretStore, manifest)), cluster)
     yield Stores(provider, {})  # its settings are its secrets
 
 
@@ -94,7 +94,7 @@ async def vault_stores(
         async def opened(**settings: Any) -> SecretProvider:
             factory = VaultFactory(SystemClock())
             stack.push_async_callback(factory.close)
-            return await factory.open(opening_of(vault_store(url, **settings)), cluster)
+            return await factory.open(make_opening(vault_store(url, **settings)), cluster)
 
         yield Stores(await opened(), {name: await opened(**settings) for name, settings in mistakes.items()})
 
@@ -186,8 +186,8 @@ async def test_through_a_mistake_in_the_store_nothing_is_absent(stores: Stores) 
 async def test_property_and_map_follow_the_providers_rule(provider: SecretProvider) -> None:
     payload = await payload_at(provider, "contract")
 
-    nested = value_of(payload, RemoteRef(key="contract", property="b.c.0"), provider.where)
-    members = map_of(payload, RemoteRef(key="contract"), provider.where)
+    nested = extract_value(payload, RemoteRef(key="contract", property="b.c.0"), provider.where)
+    members = extract_map(payload, RemoteRef(key="contract"), provider.where)
 
     assert nested == Sensitive("1")
     assert set(members) == {"a", "b"}
@@ -198,6 +198,6 @@ async def test_nothing_it_says_shows_a_value(provider: SecretProvider) -> None:
     payload = await payload_at(provider, "contract", "1")
 
     with pytest.raises(GitOpsError) as refusal:
-        value_of(payload, RemoteRef(key="contract", property="nope"), provider.where)
+        extract_value(payload, RemoteRef(key="contract", property="nope"), provider.where)
 
     assert MARKED not in f"{refusal.value!r} {refusal.value} {payload!r} {payload} {provider!r} {provider.where}"

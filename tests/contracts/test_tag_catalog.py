@@ -35,17 +35,17 @@ async def test_a_tag_keeps_the_time_it_was_first_seen(catalog: TagCatalog) -> No
     await catalog.store("r/app", ["1.0", "1.1", "old"], NOW)
     await catalog.store("r/app", ["1.0", "1.1", "2.0"], LATER)
 
-    assert await catalog.seen("r/app") == (SeenTag("2.0", LATER), SeenTag("1.1", NOW), SeenTag("1.0", NOW))
-    assert await catalog.tags("r/app") == ("2.0", "1.1", "1.0")
+    assert await catalog.list_seen("r/app") == (SeenTag("2.0", LATER), SeenTag("1.1", NOW), SeenTag("1.0", NOW))
+    assert await catalog.list_tags("r/app") == ("2.0", "1.1", "1.0")
 
 
 async def test_tags_come_in_descending_byte_order(catalog: TagCatalog) -> None:
     await catalog.store("r/app", ["a", "Z", "\U0001f600", "é", "\uffee", "10", "9"], NOW)
 
-    listed = await catalog.tags("r/app")
+    listed = await catalog.list_tags("r/app")
 
     assert listed == tuple(sorted(listed or (), key=str.encode, reverse=True))
-    assert [found.tag for found in await catalog.seen("r/app")] == list(listed)
+    assert [found.tag for found in await catalog.list_seen("r/app")] == list(listed)
 
 
 async def test_storing_tells_whether_the_tags_changed(catalog: TagCatalog) -> None:
@@ -59,10 +59,10 @@ async def test_storing_tells_whether_the_tags_changed(catalog: TagCatalog) -> No
 async def test_an_empty_repository_is_not_an_unknown_one(catalog: TagCatalog) -> None:
     await catalog.store("r/empty", [], NOW)
 
-    assert await catalog.tags("r/empty") == ()
-    assert await catalog.tags("r/unknown") is None
-    assert await catalog.seen("r/unknown") == ()
-    assert await catalog.history("r/unknown") == ()
+    assert await catalog.list_tags("r/empty") == ()
+    assert await catalog.list_tags("r/unknown") is None
+    assert await catalog.list_seen("r/unknown") == ()
+    assert await catalog.list_events("r/unknown") == ()
 
 
 async def test_each_identity_has_the_time_of_its_own_listing(catalog: TagCatalog) -> None:
@@ -70,23 +70,23 @@ async def test_each_identity_has_the_time_of_its_own_listing(catalog: TagCatalog
     await catalog.store("r/app", ["1.0"], LATER, "another")
     await catalog.store("r/app", ["1.0"], LATER, "slow", NOW)
 
-    assert await catalog.listed_at("r/app", "one") == NOW
-    assert await catalog.listed_at("r/app", "another") == LATER
-    assert await catalog.listed_at("r/app", "slow") == NOW
-    assert await catalog.listed_at("r/app", "stranger") is None
-    assert await catalog.listed_at("r/other", "one") is None
+    assert await catalog.find_listing_begin("r/app", "one") == NOW
+    assert await catalog.find_listing_begin("r/app", "another") == LATER
+    assert await catalog.find_listing_begin("r/app", "slow") == NOW
+    assert await catalog.find_listing_begin("r/app", "stranger") is None
+    assert await catalog.find_listing_begin("r/other", "one") is None
 
 
 async def test_the_newest_listing_counts_whoever_made_it(catalog: TagCatalog) -> None:
     await catalog.observe("r/app", "1.0", "", NOW)
-    assert await catalog.newest("r/app") is None
+    assert await catalog.find_newest_listing("r/app") is None
 
     await catalog.store("r/app", ["1.0"], NOW, "one", NOW - timedelta(seconds=9))
-    assert await catalog.newest("r/app") == NOW
+    assert await catalog.find_newest_listing("r/app") == NOW
     await catalog.store("r/app", ["1.0"], LATER, "another")
-    assert await catalog.newest("r/app") == LATER
+    assert await catalog.find_newest_listing("r/app") == LATER
     await catalog.forget("r/app")
-    assert await catalog.newest("r/app") is None
+    assert await catalog.find_newest_listing("r/app") is None
 
 
 async def test_a_tag_that_a_listing_left_out_is_as_old_as_before(catalog: TagCatalog) -> None:
@@ -96,8 +96,8 @@ async def test_a_tag_that_a_listing_left_out_is_as_old_as_before(catalog: TagCat
 
     await catalog.store("r/app", ["1.0", "1.1"], NOW + 2 * HOUR)
 
-    assert (await catalog.seen("r/app"))[0] == SeenTag("1.1", NOW, "sha256:one")
-    assert [event for event in await catalog.history("r/app") if event.tag == "1.1"] == [
+    assert (await catalog.list_seen("r/app"))[0] == SeenTag("1.1", NOW, "sha256:one")
+    assert [event for event in await catalog.list_events("r/app") if event.tag == "1.1"] == [
         TagEvent(NOW, "1.1", "appeared"),
         TagEvent(NOW + HOUR, "1.1", "vanished"),
         TagEvent(NOW + 2 * HOUR, "1.1", "appeared"),
@@ -111,7 +111,7 @@ async def test_a_tag_that_was_away_for_long_is_a_new_one(catalog: TagCatalog) ->
     back = NOW + 2 * HOUR + AWAY
     await catalog.store("r/app", ["1.0"], back)
 
-    assert await catalog.seen("r/app") == (SeenTag("1.0", back),)
+    assert await catalog.list_seen("r/app") == (SeenTag("1.0", back),)
 
 
 async def test_a_digest_that_moves_makes_the_tag_young_again(catalog: TagCatalog) -> None:
@@ -119,14 +119,14 @@ async def test_a_digest_that_moves_makes_the_tag_young_again(catalog: TagCatalog
 
     assert await catalog.observe("r/app", "latest", "sha256:one", NOW + HOUR) == ""
     assert await catalog.observe("r/app", "latest", "sha256:one", NOW + 2 * HOUR) == ""
-    (steady,) = await catalog.seen("r/app")
+    (steady,) = await catalog.list_seen("r/app")
     assert await catalog.observe("r/app", "latest", "sha256:two", NOW + 3 * HOUR) == "sha256:one"
-    (young,) = await catalog.seen("r/app")
+    (young,) = await catalog.list_seen("r/app")
 
     assert steady.since == NOW
     assert young == SeenTag("latest", NOW, "sha256:two", NOW + 3 * HOUR)
     assert young.since == NOW + 3 * HOUR
-    assert (await catalog.history("r/app"))[-1] == TagEvent(NOW + 3 * HOUR, "latest", "moved", "sha256:two")
+    assert (await catalog.list_events("r/app"))[-1] == TagEvent(NOW + 3 * HOUR, "latest", "moved", "sha256:two")
 
 
 async def test_an_observed_tag_is_listed_at_once(catalog: TagCatalog) -> None:
@@ -134,29 +134,29 @@ async def test_an_observed_tag_is_listed_at_once(catalog: TagCatalog) -> None:
 
     assert await catalog.observe("r/app", "1.5", "", LATER) == ""
 
-    assert await catalog.tags("r/app") == ("2.0", "1.5", "1.0")
-    assert (await catalog.seen("r/app"))[1] == SeenTag("1.5", LATER)
+    assert await catalog.list_tags("r/app") == ("2.0", "1.5", "1.0")
+    assert (await catalog.list_seen("r/app"))[1] == SeenTag("1.5", LATER)
     assert not await catalog.store("r/app", ["1.0", "1.5", "2.0"], LATER + HOUR)
 
 
 async def test_a_tag_observed_before_the_first_listing_is_only_remembered(catalog: TagCatalog) -> None:
     await catalog.observe("r/app", "1.0", "sha256:one", NOW)
 
-    assert await catalog.tags("r/app") is None
-    assert await catalog.seen("r/app") == ()
+    assert await catalog.list_tags("r/app") is None
+    assert await catalog.list_seen("r/app") == ()
     await catalog.store("r/app", ["1.0", "1.1"], LATER)
-    assert await catalog.seen("r/app") == (SeenTag("1.1", LATER), SeenTag("1.0", NOW, "sha256:one"))
+    assert await catalog.list_seen("r/app") == (SeenTag("1.1", LATER), SeenTag("1.0", NOW, "sha256:one"))
 
 
 async def test_restored_times_are_those_of_the_first_listing_after_it(catalog: TagCatalog) -> None:
     known = (SeenTag("1.1", BEFORE), SeenTag("1.0", BEFORE, "sha256:two", NOW), SeenTag("0.9", BEFORE))
     await catalog.restore("r/app", known)
 
-    assert await catalog.tags("r/app") is None
+    assert await catalog.list_tags("r/app") is None
     await catalog.store("r/app", ["1.0", "1.1", "1.2"], LATER)
 
-    assert await catalog.seen("r/app") == (SeenTag("1.2", LATER), *known[:2])
-    assert await catalog.history("r/app") == (
+    assert await catalog.list_seen("r/app") == (SeenTag("1.2", LATER), *known[:2])
+    assert await catalog.list_events("r/app") == (
         TagEvent(BEFORE, "1.1", "appeared"),
         TagEvent(BEFORE, "1.0", "appeared"),
         TagEvent(BEFORE, "0.9", "appeared"),
@@ -167,12 +167,12 @@ async def test_restored_times_are_those_of_the_first_listing_after_it(catalog: T
 
 async def test_restored_times_come_in_also_after_the_listing(catalog: TagCatalog) -> None:
     await catalog.store("r/app", ["1.0", "1.1"], LATER)
-    await catalog.seen("r/app")
+    await catalog.list_seen("r/app")
 
     await catalog.restore("r/app", [SeenTag("1.0", BEFORE), SeenTag("1.1", LATER + HOUR), SeenTag("0.9", BEFORE)])
 
-    assert await catalog.tags("r/app") == ("1.1", "1.0")
-    assert await catalog.seen("r/app") == (SeenTag("1.1", LATER), SeenTag("1.0", BEFORE))
+    assert await catalog.list_tags("r/app") == ("1.1", "1.0")
+    assert await catalog.list_seen("r/app") == (SeenTag("1.1", LATER), SeenTag("1.0", BEFORE))
 
 
 async def test_forgotten_is_unknown(catalog: TagCatalog) -> None:
@@ -181,20 +181,20 @@ async def test_forgotten_is_unknown(catalog: TagCatalog) -> None:
 
     await catalog.forget("r/app")
 
-    assert await catalog.tags("r/app") is None
-    assert await catalog.seen("r/app") == ()
-    assert await catalog.history("r/app") == ()
-    assert await catalog.listed_at("r/app", "me") is None
-    assert await catalog.tags("r/other") == ("1.0",)
+    assert await catalog.list_tags("r/app") is None
+    assert await catalog.list_seen("r/app") == ()
+    assert await catalog.list_events("r/app") == ()
+    assert await catalog.find_listing_begin("r/app", "me") is None
+    assert await catalog.list_tags("r/other") == ("1.0",)
 
 
 async def test_reading_again_gives_the_same_tuple(catalog: TagCatalog) -> None:
     await catalog.store("r/app", ["1.0", "1.1"], NOW)
-    first, times = await catalog.tags("r/app"), await catalog.seen("r/app")
+    first, times = await catalog.list_tags("r/app"), await catalog.list_seen("r/app")
     await catalog.store("r/app", ["1.1", "1.0"], LATER)
 
-    assert await catalog.tags("r/app") is first
-    assert await catalog.seen("r/app") is times
+    assert await catalog.list_tags("r/app") is first
+    assert await catalog.list_seen("r/app") is times
 
 
 async def test_a_write_that_nobody_waits_for_is_finished(catalog: TagCatalog) -> None:
@@ -204,7 +204,7 @@ async def test_a_write_that_nobody_waits_for_is_finished(catalog: TagCatalog) ->
 
     await catalog.store("r/app", ["1.0", "1.1"], LATER)
 
-    assert await catalog.seen("r/app") == (SeenTag("1.1", LATER), SeenTag("1.0", NOW))
+    assert await catalog.list_seen("r/app") == (SeenTag("1.1", LATER), SeenTag("1.0", NOW))
 
 
 # what a dict and the two laws of history.py say, any catalog says
@@ -268,11 +268,11 @@ async def test_any_history_is_what_a_dict_says(steps: list[tuple[object, ...]]) 
                 case _:
                     catalog.close()
                     catalog = SqliteCatalog.open(path)
-            assert await catalog.seen("r") == model.seen()
+            assert await catalog.list_seen("r") == model.seen()
         with closing(catalog):
-            listed = await catalog.tags("r")
+            listed = await catalog.list_tags("r")
             assert listed == (None if model.listed is None else tuple(sorted(model.listed, reverse=True)))
-            assert set(_replayed(await catalog.history("r"))) >= (model.listed or set())
+            assert set(_replayed(await catalog.list_events("r"))) >= (model.listed or set())
 
 
 def _replayed(events: Iterable[TagEvent]) -> set[str]:
@@ -284,8 +284,8 @@ async def test_a_repository_is_named_until_it_is_forgotten(catalog: TagCatalog) 
     await catalog.store("r/b", ["1.0"], NOW)
     await catalog.observe("r/a", "1.0", "", NOW)
 
-    named = await catalog.repositories()
+    named = await catalog.list_repositories()
     await catalog.forget("r/b")
 
     assert named == ("r/a", "r/b")
-    assert await catalog.repositories() == ("r/a",)
+    assert await catalog.list_repositories() == ("r/a",)

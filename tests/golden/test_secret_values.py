@@ -21,10 +21,10 @@ from gitops_core.runtime.clock import SystemClock
 from gitops_core.schema import unsupported
 from secrets_sync.adapters.vault import VaultFactory
 from secrets_sync.api import DataEntry, DataFromEntry, RemoteRef
-from secrets_sync.domain.provider.extract import map_of, value_of
-from secrets_sync.domain.provider.openings import opening_of
+from secrets_sync.domain.provider.extract import extract_map, extract_value
+from secrets_sync.domain.provider.openings import make_opening
 from secrets_sync.domain.provider.payload import Payload
-from secrets_sync.domain.secret.hashing import created_by, data_hash, synced_version
+from secrets_sync.domain.secret.hashing import hash_data, hash_owner, write_synced_version
 from secrets_sync.ports import SecretProvider
 from tests.secrets_sync.world import payload_at, prepare, vault_store, vault_token
 from tests.servers.vault import VaultServer
@@ -44,14 +44,14 @@ DATA_FROM = rows("datafrom.jsonl")
 async def vault(vault_server: VaultServer, local_cluster: LocalCluster) -> SecretProvider:
     await prepare(local_cluster)
     await vault_token(local_cluster, vault_server.token)
-    return await VaultFactory(SystemClock()).open(opening_of(vault_store(vault_server.url)), local_cluster)
+    return await VaultFactory(SystemClock()).open(make_opening(vault_store(vault_server.url)), local_cluster)
 
 
 def test_every_property_of_the_fake_provider() -> None:
     wrong: list[str] = []
     for row in (row for row in PROPERTIES if row["provider"] == "fake"):
         payload, ref = Payload(Sensitive(row["input"])), RemoteRef(key="k", property=row["property"] or "")
-        wrong += differences(row, lambda p=payload, r=ref: value_of(p, r, "store"))
+        wrong += differences(row, lambda p=payload, r=ref: extract_value(p, r, "store"))
 
     assert wrong == []
 
@@ -65,7 +65,7 @@ async def test_every_property_of_vault(vault: SecretProvider, vault_server: Vaul
             key = stored[row["input"]] = f"golden/{len(stored)}"
             vault_server.put(key, row["input"])
         payload, ref = await payload_at(vault, key), RemoteRef(key=key, property=row["property"] or "")
-        wrong += differences(row, lambda p=payload, r=ref: value_of(p, r, vault.where))
+        wrong += differences(row, lambda p=payload, r=ref: extract_value(p, r, vault.where))
 
     assert len(stored) > 5
     assert wrong == []
@@ -98,9 +98,9 @@ def values_of(row: dict[str, Any], payloads: dict[str, Payload]) -> dict[str, Se
     values: dict[str, Sensitive] = {}
     for source in msgspec.convert(row["dataFrom"], list[DataFromEntry]):
         assert source.extract is not None
-        values |= map_of(payloads[source.extract.key], source.extract, "store")
+        values |= extract_map(payloads[source.extract.key], source.extract, "store")
     for entry in msgspec.convert(row.get("data", []), list[DataEntry]):
-        values[entry.secret_key] = value_of(payloads[entry.remote_ref.key], entry.remote_ref, "store")
+        values[entry.secret_key] = extract_value(payloads[entry.remote_ref.key], entry.remote_ref, "store")
     return values
 
 
@@ -146,8 +146,8 @@ def test_rows_that_are_not_covered_are_those_of_later_features() -> None:
 def test_hashes() -> None:
     for row in json.loads((DATA / "data-hash.json").read_text()):
         data = {key: Sensitive(text) for key, text in row["data_utf8"].items()}
-        assert data_hash(data) == row["our_try_sha3_224"]
-    assert created_by(ObjectKey("r1-lab", "create-owner")) == "446bf3f975e7170792124e738126e68fe10d667ceab45f9ca80fd3d1"
+        assert hash_data(data) == row["our_try_sha3_224"]
+    assert hash_owner(ObjectKey("r1-lab", "create-owner")) == "446bf3f975e7170792124e738126e68fe10d667ceab45f9ca80fd3d1"
     labelled = ObjectMeta(
         generation=1,
         labels={"team": "a", "app.kubernetes.io/name": "n"},
@@ -157,4 +157,4 @@ def test_hashes() -> None:
             "kubectl.kubernetes.io/last-applied-configuration": "{}",
         },
     )
-    assert synced_version(labelled) == "1-36221280b9605ecb940c9f898bb07fe4246fb7b5c634c7e75bbdad96"
+    assert write_synced_version(labelled) == "1-36221280b9605ecb940c9f898bb07fe4246fb7b5c634c7e75bbdad96"

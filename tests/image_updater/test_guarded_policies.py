@@ -230,7 +230,7 @@ async def test_a_tag_that_moves_while_it_is_asked_for_is_no_older_than_the_answe
 
         world.fakes.fault = slow
         await world.clock.sleep(1200)
-        new = await world.fakes.digest(parse_repository(IMAGE), "1.0.0")
+        new = await world.fakes.resolve_digest(parse_repository(IMAGE), "1.0.0")
         await world.clock.sleep(2800)
         await world.until(ImagePolicy, "app", lambda o: latest(o) == ("1.0.0", new))
         result = world.clock.monotonic() - moved[0]

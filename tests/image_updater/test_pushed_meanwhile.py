@@ -23,8 +23,8 @@ class SlowRegistry(FakeRegistry):
 
     takes = 0.0
 
-    async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
-        found = await super().tags(repository, access)
+    async def list_tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
+        found = await super().list_tags(repository, access)
         await asyncio.sleep(self.takes)
         return found
 

@@ -200,7 +200,7 @@ async def test_a_leader_chooses_nothing_from_before_another_led(is_away: bool) -
             await watch(60)
             world.fakes.fault = no_fault
             await watch(120)
-            tags = await ours.tags(f"{IMAGE} for default")
+            tags = await ours.list_tags(f"{IMAGE} for default")
 
     assert chosen == {"1.1.0"}
     assert counted == {2}

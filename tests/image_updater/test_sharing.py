@@ -206,14 +206,14 @@ async def test_the_catalog_forgets_what_nobody_lists_any_more() -> None:
         await world.scanned("1.0.0", name="other", image=f"{IMAGE}2")
         for name in ("app", "same", "other"):
             await world.until(ImageRepository, name, is_ready)
-        seen.append(await world.catalog.repositories())
+        seen.append(await world.catalog.list_repositories())
         await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "app")))
         await world.scanned("1.0.0", name="other", image=f"{IMAGE}3")
         await world.clock.sleep(60)
-        seen.append(await world.catalog.repositories())
+        seen.append(await world.catalog.list_repositories())
         await world.cluster.delete(ObjectRef(ImageRepository.KIND, ObjectKey("default", "same")))
         await world.clock.sleep(60)
-        seen.append(await world.catalog.repositories())
+        seen.append(await world.catalog.list_repositories())
     assert seen == [
         (f"{IMAGE} for default", f"{IMAGE}2 for default"),
         (f"{IMAGE} for default", f"{IMAGE}3 for default"),
@@ -228,5 +228,5 @@ async def test_a_repository_deleted_while_another_process_led_is_forgotten_at_th
         await world.catalog.store(f"{IMAGE}9 for default", ["1.0.0"], world.clock.now())
         await world.scanned("1.0.0")
         await world.until(ImageRepository, "app", is_ready)
-        result = await world.catalog.repositories()
+        result = await world.catalog.list_repositories()
     assert result == (f"{IMAGE} for default",)

@@ -85,8 +85,8 @@ async def test_nothing_is_lost_or_doubled_under_kill_9(tmp_path: Path) -> None:
                     process.kill()
                     await process.wait()
             async with world.run_service():
-                await see.until(lambda: is_rolled_out(see.get(DEPLOYMENT, "web"), tags[-1]), 120)
-                await see.until(lambda: values(see) == {"USERNAME": "user-9", "PASSWORD": "password-9"}, 120)
+                await see.wait_until(lambda: is_rolled_out(see.get(DEPLOYMENT, "web"), tags[-1]), 120)
+                await see.wait_until(lambda: values(see) == {"USERNAME": "user-9", "PASSWORD": "password-9"}, 120)
         remote = world.folder / "git" / "quickstart.git"
         bumps = (
             await git(f"--git-dir={remote}", "log", "--reverse", "--format=", "-p", "--author=sealoop@example.com")

@@ -29,8 +29,8 @@ from gitops_core.schema import crd
 from gitops_core.schema.structural import join_markers
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.inspecting import RegistryReader
-from sealoop.wiring import COMPONENTS, KINDS, Ports, controllers
-from secrets_sync.adapters import provider_factories
+from sealoop.wiring import COMPONENTS, KINDS, Ports, make_controllers
+from secrets_sync.adapters import make_provider_factories
 from secrets_sync.api import SecretStoreProvider
 
 
@@ -52,8 +52,8 @@ async def wired(tmp_path: Path, local_cluster: LocalCluster) -> tuple[Controller
     )
     async with OciRegistry() as registry:
         with closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
-            reader, providers = RegistryReader(registry), provider_factories(clock)
-            return controllers(platform, Ports(Kustomize(), registry, reader, catalog, providers))
+            reader, providers = RegistryReader(registry), make_provider_factories(clock)
+            return make_controllers(platform, Ports(Kustomize(), registry, reader, catalog, providers))
 
 
 def test_every_kind_is_reconciled_by_exactly_one_controller(wired: tuple[Controller[Any], ...]) -> None:
@@ -93,7 +93,7 @@ def supported(cls: type[msgspec.Struct]) -> set[str]:
 
 
 def test_every_provider_that_is_acted_on_has_a_factory_and_no_other_has() -> None:
-    assert set(provider_factories(SystemClock())) == supported(SecretStoreProvider)
+    assert set(make_provider_factories(SystemClock())) == supported(SecretStoreProvider)
 
 
 def marked(type_: Any, path: str, seen: tuple[type, ...] = ()) -> Iterator[tuple[str, tuple[Any, ...]]]:

@@ -17,7 +17,7 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.authority.forwarding import Request
 from gitops_core.runtime.reconciling import Controller, Platform
-from secrets_sync.adapters import FakeFactory, provider_factories
+from secrets_sync.adapters import FakeFactory, make_provider_factories
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.component import component, controllers
 from secrets_sync.domain.secret.live import MANAGED, SECRET
@@ -227,7 +227,7 @@ async def test_vault_from_a_wrong_token_to_a_rotated_value(vault_server: VaultSe
         data=[{"secretKey": "password", "remoteRef": ref}],
     )
     await create(world, secret("token", token="wrong"), store("vault", {"vault": settings}), wanted)
-    factories = provider_factories(world.clock)
+    factories = make_provider_factories(world.clock)
     async with world.process(*assembled(factories)):
         await asyncio.sleep(5)
         assert await ready(world, SecretStore.KIND, "vault") == (

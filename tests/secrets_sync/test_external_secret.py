@@ -17,7 +17,7 @@ from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Outcome
 from secrets_sync.api import ExternalSecret, SecretStore
-from secrets_sync.domain.secret.hashing import created_by
+from secrets_sync.domain.secret.hashing import hash_owner
 from secrets_sync.domain.secret.live import CREATED_BY, DATA_HASH, MANAGED, SECRET
 from secrets_sync.errors import AccessDenied, ProviderUnavailable
 from tests.memories import remembering
@@ -51,7 +51,7 @@ async def test_a_value_becomes_a_secret_with_the_original_marks(world: World) ->
     metadata = secret["metadata"]
     assert secret["data"] == {"password": "djE="}
     assert secret["type"] == "Opaque"
-    assert metadata["labels"] == {MANAGED: "true", CREATED_BY: created_by(ObjectKey(NAMESPACE, "db"))}
+    assert metadata["labels"] == {MANAGED: "true", CREATED_BY: hash_owner(ObjectKey(NAMESPACE, "db"))}
     go_text = b"map[password:[118 49]]"
     assert metadata["annotations"] == {DATA_HASH: hashlib.sha3_224(go_text).hexdigest()}
     (owner,) = metadata["ownerReferences"]
@@ -418,7 +418,7 @@ async def test_external_secrets_that_change_names_in_a_circle_all_get_there_and_
         assert await world.data(target) == {"password": f"of {name}"}
         secret = await world.secret(target) or {}
         assert [(o["name"], o["controller"]) for o in secret["metadata"]["ownerReferences"]] == [(name, True)]
-        assert secret["metadata"]["labels"][CREATED_BY] == created_by(ObjectKey(NAMESPACE, name))
+        assert secret["metadata"]["labels"][CREATED_BY] == hash_owner(ObjectKey(NAMESPACE, name))
         assert (await world.ready(name))[:2] == ("True", "SecretSynced")
 
 
@@ -465,7 +465,7 @@ async def test_a_secret_with_a_copied_label_is_no_orphan(world: World, owner: st
     await world.create(external_secret(), external_secret("another"))
     await world.step()
     await put_secret(world.cluster, "copy", own="kept")
-    labels = {MANAGED: "true", CREATED_BY: created_by(ObjectKey(NAMESPACE, "db"))}
+    labels = {MANAGED: "true", CREATED_BY: hash_owner(ObjectKey(NAMESPACE, "db"))}
     named = "db" if owner == "not the controller" else "another"
     uid = (await world.get(named)).metadata.uid
     reference = {"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "name": named, "uid": uid}
@@ -728,7 +728,7 @@ async def test_a_secret_that_the_next_one_took_already_is_not_given_up_again(wor
     await world.patch(ExternalSecret.KIND, "db", {"spec": {"target": {"name": "db2"}}})
     owner = {"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "name": "next", "controller": True}
     owner["uid"] = (await world.get("next")).metadata.uid
-    taken = {"ownerReferences": [owner], "labels": {CREATED_BY: created_by(ObjectKey(NAMESPACE, "next"))}}
+    taken = {"ownerReferences": [owner], "labels": {CREATED_BY: hash_owner(ObjectKey(NAMESPACE, "next"))}}
     meanwhile: Any = Meanwhile(world.cluster, "list", lambda: world.patch(SECRET, "db", {"metadata": taken}))
     world.secrets = replace(world.secrets, cluster=meanwhile)
 
@@ -737,7 +737,7 @@ async def test_a_secret_that_the_next_one_took_already_is_not_given_up_again(wor
     assert await world.data("db2") == {"password": "v1"}
     secret = await world.secret()
     assert secret is not None
-    assert secret["metadata"]["labels"][CREATED_BY] == created_by(ObjectKey(NAMESPACE, "next"))
+    assert secret["metadata"]["labels"][CREATED_BY] == hash_owner(ObjectKey(NAMESPACE, "next"))
 
 
 async def test_deleting_takes_the_secret_along_only_if_it_is_ours(world: World) -> None:

@@ -31,13 +31,8 @@ FAILURES: Mapping[str, Raised] = {
 
 READS = (
     frozenset({"get", "list", "watch", "resource", "resources", "resolve", "tree", "search", "describe"})
-    | {
-        "tags",
-        "digest",
-        "fetch",
-        "validate",
-    }
-    | {"image", "claims", "seen", "listed_at", "newest", "repositories", "history", "signer"}
+    | {"list_tags", "resolve_digest", "fetch", "validate", "read_image", "list_claims", "list_seen", "list_events"}
+    | {"find_listing_begin", "find_newest_listing", "list_repositories", "signer"}
 )
 """Deeds that change nothing."""
 
@@ -216,16 +211,16 @@ class Liar:
     _listed: dict[Any, tuple[str, ...]] = field(default_factory=dict)
     _named: dict[Any, dict[str, str]] = field(default_factory=dict)
 
-    async def tags(self, repository: Any, *args: Any) -> tuple[str, ...]:
-        listed: tuple[str, ...] = await self.registry.tags(repository, *args)
+    async def list_tags(self, repository: Any, *args: Any) -> tuple[str, ...]:
+        listed: tuple[str, ...] = await self.registry.list_tags(repository, *args)
         former = self._listed.get(repository, ())
         self._listed[repository] = listed
         if self._lies("listings"):
             return self.chance.choice([(), former, listed[::2]])
         return listed
 
-    async def digest(self, repository: Any, reference: str, *args: Any) -> str:
-        digest: str = await self.registry.digest(repository, reference, *args)
+    async def resolve_digest(self, repository: Any, reference: str, *args: Any) -> str:
+        digest: str = await self.registry.resolve_digest(repository, reference, *args)
         named = self._named.setdefault(repository, {})
         former, others = named.get(reference, digest), [named[tag] for tag in sorted(named) if tag != reference]
         named[reference] = digest

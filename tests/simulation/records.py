@@ -367,23 +367,23 @@ class RecordedRegistry:
     chronicle: Chronicle
     life: Life
 
-    async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
-        return await self.registry.tags(repository, access)
+    async def list_tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
+        return await self.registry.list_tags(repository, access)
 
-    async def digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
-        digest = await self.registry.digest(repository, reference, access)
+    async def resolve_digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
+        digest = await self.registry.resolve_digest(repository, reference, access)
         key, told = (str(repository), reference), Named(self.chronicle.clock.monotonic(), digest)
         self.chronicle.answered.setdefault(key, []).append(told)
         self.life.answers.setdefault(key, []).append(told)
         return digest
 
-    async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
-        return await self.registry.image(repository, reference, access)
+    async def read_image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
+        return await self.registry.read_image(repository, reference, access)
 
-    async def claims(
+    async def list_claims(
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN
     ) -> tuple[SignedClaim, ...]:
-        return await self.registry.claims(repository, digest, access)
+        return await self.registry.list_claims(repository, digest, access)
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def acting(life: Life) -> Iterator[None]:
 async def ask(world: World, life: Life, lie: str = "") -> str:
     """Return the digest that a process is told of the first tag; it may be told another tag's."""
     reference = lie or "1.0.0"
-    digest = await world.registry.digest(parse_repository(IMAGE), reference)
+    digest = await world.registry.resolve_digest(parse_repository(IMAGE), reference)
     for answers in (life.answers, world.chronicle.answered):
         answers.setdefault((IMAGE, "1.0.0"), []).append(Named(world.clock.monotonic(), digest))
     return digest
@@ -762,9 +762,9 @@ def test_a_registry_that_lies_leaves_tags_out_and_makes_none_up() -> None:
             world.push(IMAGE, f"1.{number}.0")
         liar = Liar(world.registry, random.Random(1), trouble := {"listings": 0.0})
         repository = parse_repository(IMAGE)
-        truth = await liar.tags(repository)
+        truth = await liar.list_tags(repository)
         trouble["listings"] = 1.0
-        lies = {tuple(await liar.tags(repository)) for _ in range(20)}
+        lies = {tuple(await liar.list_tags(repository)) for _ in range(20)}
 
         assert len(truth) == 5
         assert () in lies
@@ -779,16 +779,16 @@ def test_a_registry_that_lies_says_of_a_tag_what_it_was_or_another_is_or_nothing
         liar = Liar(world.registry, random.Random(1), trouble := {"digests": 0.0})
         repository, former = parse_repository(IMAGE), world.chronicle.named[IMAGE, "1.0.0"][0].digest
         other = world.push(IMAGE, "1.1.0")
-        assert await liar.digest(repository, "1.0.0") == former
-        assert await liar.digest(repository, "1.1.0") == other
+        assert await liar.resolve_digest(repository, "1.0.0") == former
+        assert await liar.resolve_digest(repository, "1.1.0") == other
         new, lies = world.push(IMAGE, "1.0.0"), set()
-        assert await liar.digest(repository, "1.0.0") == new
+        assert await liar.resolve_digest(repository, "1.0.0") == new
         trouble["digests"] = 1.0
         for _ in range(20):
             world.push(IMAGE, "1.0.0", digest=former)
-            lies.add(await liar.digest(repository, "1.0.0"))
+            lies.add(await liar.resolve_digest(repository, "1.0.0"))
             world.push(IMAGE, "1.0.0", digest=new)
-            lies.add(await liar.digest(repository, "1.0.0"))
+            lies.add(await liar.resolve_digest(repository, "1.0.0"))
 
         assert {former, new, other} < lies
         assert any(not world.chronicle.there_is(IMAGE, lie) for lie in lies)

@@ -102,10 +102,10 @@ class OciRegistry:
             raise RuntimeError("use the registry client inside `async with`")
         return self._open
 
-    async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
+    async def list_tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
         return await self._listings.join((repository, access), lambda: self._list(repository, access))
 
-    async def digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
+    async def resolve_digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
         asked = (repository, reference, access)
         return await self._digests.join(asked, lambda: self._look_up(repository, reference, access))
 

@@ -58,7 +58,7 @@ class HttpForges:
             await self._open.close()
         self._open = None
 
-    def forge(self, address: ForgeAddress) -> Forge:
+    def make_forge(self, address: ForgeAddress) -> Forge:
         if self._open is None:
             raise RuntimeError("use the forges inside `async with`")
         endpoint, kind, access = find_endpoint(address), KINDS[address.kind], address.access

@@ -36,7 +36,7 @@ def sight(
     """
     seen = []
     for place in places:
-        desired = place.desired(values)
+        desired = place.find_desired(values)
         state, cause = _judge(place, desired, values)
         if desired and state == "pending":
             cause = hold(Change(file, place.setter, place.value, desired, place.object))

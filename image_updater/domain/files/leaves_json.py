@@ -57,7 +57,7 @@ def read_meaning(text: str) -> Mapping[Hashable, Said]:
     if len(text) > LARGEST:
         raise Unparsable(f"the file is larger than {LARGEST >> 20} MiB")
     try:
-        return flatten(json.loads(text, parse_constant=_refuse, parse_float=Number, parse_int=Number), _said)
+        return flatten(json.loads(text, parse_constant=_refuse, parse_float=Number, parse_int=Number), _make_said)
     except json.JSONDecodeError as error:
         raise Unparsable(f"line {error.lineno}: {error.msg[:1].lower()}{error.msg[1:]}") from None
     except RecursionError:
@@ -70,7 +70,7 @@ class Number(str):
     __slots__ = ()
 
 
-def _said(value: Any) -> Said:
+def _make_said(value: Any) -> Said:
     return Said(value, type(value).__name__) if isinstance(value, str) else Said(None, value)
 
 

@@ -85,10 +85,10 @@ def read_events(text: str) -> Iterator[Any]:
 
 def read_meaning(text: str) -> Mapping[Hashable, Said]:
     """Return every event by its number: the text of scalars, and all else but their places and styles."""
-    return dict(enumerate(_said(event) for event in read_events(text)))
+    return dict(enumerate(_make_said(event) for event in read_events(text)))
 
 
-def _said(event: Any) -> Said:
+def _make_said(event: Any) -> Said:
     rest = type(event).__name__, getattr(event, "anchor", None), getattr(event, "tag", None)
     if not isinstance(event, yaml.ScalarEvent):
         return Said(None, rest)

@@ -39,7 +39,7 @@ def add_markers(path: str, content: bytes, targets: Sequence[DeclaredTarget]) ->
         except NoPlace as error:
             raise Unparsable(str(error)) from None
         for place in found:
-            if (place.demand and place.demand.obstacle) or place.desired(values) != values[place.setter]:
+            if (place.demand and place.demand.obstacle) or place.find_desired(values) != values[place.setter]:
                 raise Unparsable(f"line {place.line}: this value is no whole part of an image")
             wanted[place.end] = place.line, place.setter
     return mark + _insert(text, wanted).encode()

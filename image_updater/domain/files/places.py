@@ -74,7 +74,7 @@ class Place(NamedTuple):
     object: ObjectIdentifier = ObjectIdentifier()
     demand: Demand | None = None
 
-    def desired(self, values: Mapping[str, str]) -> str | None:
+    def find_desired(self, values: Mapping[str, str]) -> str | None:
         """Return what is to stand here; "" when the policy has no such value, None when there is no such policy.
 
         Args:

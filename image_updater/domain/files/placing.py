@@ -70,5 +70,5 @@ def _drop_repeated(found: Sequence[Place], values: Mapping[str, str]) -> list[Pl
     A value that is marked keeps the object that it belongs to.
     """
     objects = {place.start: place.object for place in reversed(found)}
-    once = {(place.start, place.setter, place.desired(values)): place for place in found}
+    once = {(place.start, place.setter, place.find_desired(values)): place for place in found}
     return [place._replace(object=objects[place.start]) for place in once.values()]

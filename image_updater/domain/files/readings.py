@@ -232,10 +232,10 @@ class _Found:
 
     def make_reading(self, tokens: list[int]) -> Reading:
         """Return the reading that comes of it: what of the `tokens` belongs to no place is a stray."""
-        places = tuple(self._as_written(place) for place in self.places)
-        return Reading(places, tuple(self._strays(tokens)), tuple(self.digests))
+        places = tuple(self._unmask(place) for place in self.places)
+        return Reading(places, tuple(self._explain_strays(tokens)), tuple(self.digests))
 
-    def _as_written(self, place: Place) -> Place:
+    def _unmask(self, place: Place) -> Place:
         """Return the place without what the mask put into it."""
         if any(was_masked(part) for part in place.object):
             place = place._replace(object=ObjectIdentifier(*("" if was_masked(p) else p for p in place.object)))
@@ -243,7 +243,7 @@ class _Found:
             return place._replace(value=self.text[place.start : place.end])
         return place
 
-    def _strays(self, tokens: list[int]) -> Iterator[Stray]:
+    def _explain_strays(self, tokens: list[int]) -> Iterator[Stray]:
         """Explain the tokens of no place, at most one a line."""
         line, counted, told, claimed = 1, 0, 0, -1
         for token in tokens:

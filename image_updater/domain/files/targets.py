@@ -110,7 +110,11 @@ def find_targeted(
     leaf = find_settable(leaves, path)
     if part == "tag":
         return (_make_tag_place(leaf, follow),)
-    return tuple(_make_name_places(leaves, path[:-1], leaf, follow)) if part == "name" else (follow.place(part, leaf),)
+    return (
+        tuple(_make_name_places(leaves, path[:-1], leaf, follow))
+        if part == "name"
+        else (follow.make_place(part, leaf),)
+    )
 
 
 def _select_document(leaves: tuple[Leaf, ...], path: Path) -> tuple[Leaf, ...]:
@@ -133,24 +137,24 @@ class _Following(NamedTuple):
     values: Mapping[str, str]
     group: int
 
-    def value(self, part: str) -> str | None:
+    def find_value(self, part: str) -> str | None:
         """Return what `part` is with the chosen image; "" when it has none, None when there is no such policy."""
-        return self.values.get(self.setter(part))
+        return self.values.get(self.write_setter(part))
 
-    def setter(self, part: str) -> str:
-        """Return what a marker would name to set `part`."""
+    def write_setter(self, part: str) -> str:
+        """Write what a marker would name to set `part`."""
         return f"{self.policy}:{part}" if part else self.policy
 
-    def place(self, part: str, leaf: Leaf, desired: str | None = None, obstacle: str = "") -> Place:
+    def make_place(self, part: str, leaf: Leaf, desired: str | None = None, obstacle: str = "") -> Place:
         """Make a place of a leaf that is to hold `part`, or what is `desired` in its stead."""
         demand = Demand(self.group, desired, obstacle)
-        return Place(self.setter(part), leaf.value, leaf.style, leaf.start, leaf.end, leaf.line, demand=demand)
+        return Place(self.write_setter(part), leaf.value, leaf.style, leaf.start, leaf.end, leaf.line, demand=demand)
 
-    def digest(self, leaf: Leaf) -> tuple[Place, ...]:
+    def make_digest_places(self, leaf: Leaf) -> tuple[Place, ...]:
         """Make a place of a digest beside a tag; one that is empty stays so when there is none to set."""
-        if leaf.cause or (leaf.value in ("", "null", "~") and not self.value("digest")):
+        if leaf.cause or (leaf.value in ("", "null", "~") and not self.find_value("digest")):
             return ()
-        return (self.place("digest", leaf, obstacle="" if self.value("digest") != "" else NO_DIGEST),)
+        return (self.make_place("digest", leaf, obstacle="" if self.find_value("digest") != "" else NO_DIGEST),)
 
 
 def _find_helm_places(leaves: tuple[Leaf, ...], path: Path, follow: _Following) -> tuple[Place, ...]:
@@ -162,29 +166,29 @@ def _find_helm_places(leaves: tuple[Leaf, ...], path: Path, follow: _Following) 
     if find(leaves, (*path, key)) is not None:
         found += _make_name_places(leaves, path, find_settable(leaves, (*path, key)), follow)
     digest = find(leaves, (*path, "digest"))
-    return (*found, *(follow.digest(digest) if digest is not None else ()))
+    return (*found, *(follow.make_digest_places(digest) if digest is not None else ()))
 
 
 def _make_tag_place(tag: Leaf, follow: _Following) -> Place:
     """Make a place of a tag; one that carries a digest (`1.0@sha256:...`) keeps carrying one."""
-    chosen, digest = follow.value("tag"), follow.value("digest")
+    chosen, digest = follow.find_value("tag"), follow.find_value("digest")
     if "@" not in tag.value or not chosen:
-        return follow.place("tag", tag)
-    return follow.place("tag", tag, f"{chosen}@{digest}", "" if digest else NO_DIGEST)
+        return follow.make_place("tag", tag)
+    return follow.make_place("tag", tag, f"{chosen}@{digest}", "" if digest else NO_DIGEST)
 
 
 def _make_name_places(leaves: tuple[Leaf, ...], path: Path, repository: Leaf, follow: _Following) -> Iterable[Place]:
     """Make places of the repository, and of the registry where the chart keeps it apart."""
-    name = follow.value("name")
+    name = follow.find_value("name")
     registry = find(leaves, (*path, "registry"))
     if registry is None or registry.cause or registry.value == "" or name is None:
-        yield follow.place("name", repository)
+        yield follow.make_place("name", repository)
         return
     host, slash, rest = name.partition("/")
     is_host = bool(slash) and ("." in host or ":" in host or host == "localhost")
     hub = registry.value if registry.value in _DOCKER_HUB else "docker.io"
-    yield follow.place("name", registry, host if is_host else hub)
-    yield follow.place("name", repository, rest if is_host else name)
+    yield follow.make_place("name", registry, host if is_host else hub)
+    yield follow.make_place("name", repository, rest if is_host else name)
 
 
 def _find_kustomize_places(leaves: tuple[Leaf, ...], name: str, follow: _Following) -> tuple[Place, ...]:
@@ -202,11 +206,11 @@ def _find_kustomize_places(leaves: tuple[Leaf, ...], name: str, follow: _Followi
     tag, new_name, digest = (find(leaves, (*entry, key)) for key in ("newTag", "newName", "digest"))
     found: list[Place] = []
     if tag is not None:
-        found.append(follow.place("tag", find_settable(leaves, tag.path)))
+        found.append(follow.make_place("tag", find_settable(leaves, tag.path)))
     if new_name is not None:
-        found.append(follow.place("name", find_settable(leaves, new_name.path)))
+        found.append(follow.make_place("name", find_settable(leaves, new_name.path)))
     if digest is not None:
-        found += follow.digest(digest)
+        found += follow.make_digest_places(digest)
     if not found:
         raise NoPlace(f"the entry {name!r} of images has no newTag, and nothing is inserted")
     return tuple(found)

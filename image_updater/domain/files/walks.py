@@ -136,7 +136,7 @@ def walk(text: str, tokens: list[int], base: int = 0, line: int = 0, *, compares
         walk.follow(parse(text).get_event)
     except (yaml.YAMLError, UnicodeError) as error:
         raise translate_error(error, line) from None
-    return walk.result(compares)
+    return walk.make_result(compares)
 
 
 class _Walk:
@@ -169,8 +169,8 @@ class _Walk:
         self.ahead = tokens[::-1]
         self.next_line, self.next_token = self._reach()
 
-    def result(self, compares: bool) -> Walked:
-        """Return what was found, with a digest if it `compares`."""
+    def make_result(self, compares: bool) -> Walked:
+        """Make a result of what was found, with a digest if it `compares`."""
         said = hashlib.blake2b(msgspec.msgpack.encode(self.said), digest_size=16).digest() if compares else b""
         return Walked(tuple(self.places), frozenset(self.claimed), self.beside, self.inside, said, self.events)
 

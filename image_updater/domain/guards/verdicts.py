@@ -212,7 +212,7 @@ class Judge:
             return iter((("", self._get_pinned()),))
         found = request.listing.find_candidates(request.tag_filter)
         texts = rank(found, request.policy, skip_unparsable=request.skip_unparsable)
-        return ((text, found.tag(text)) for text in texts)
+        return ((text, found.find_tag(text)) for text in texts)
 
     def _get_pinned(self) -> str:
         """Return the one tag that every pin names. Raises NoTagQualifies."""

@@ -42,8 +42,8 @@ class PushedTag(NamedTuple):
     digest: str = ""
 
 
-def pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[PushedTag, ...]:
-    """Return the tags that a webhook reports, each once; () for another event, and for senders that report no tags.
+def parse_pushed_tags(type_: str, headers: Mapping[str, str], body: bytes) -> tuple[PushedTag, ...]:
+    """Parse the tags that a webhook reports, each once; () for another event, and for senders that report no tags.
 
     Args:
         type_: a Receiver's spec.type.

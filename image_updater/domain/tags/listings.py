@@ -41,7 +41,7 @@ class Candidates:
         self._versions: Ranked | None = None  # no cached_property: Python 3.11's has all lists wait for one
         self._releases: Ranked | None = None
 
-    def tag(self, text: str) -> str:
+    def find_tag(self, text: str) -> str:
         return text if self._tags is None else self._tags[text]
 
     @property

@@ -77,7 +77,7 @@ def select_latest(
     if isinstance(policy, SemVerPolicy):
         policy.parse_constraint()  # a range that is none is told first
     candidates = find_candidates(sort_descending(tags), tag_filter)
-    return candidates.tag(next(iter(rank(candidates, policy, skip_unparsable=skip_unparsable))))
+    return candidates.find_tag(next(iter(rank(candidates, policy, skip_unparsable=skip_unparsable))))
 
 
 def rank(candidates: Candidates, policy: Policy, *, skip_unparsable: bool = False) -> Iterator[str]:

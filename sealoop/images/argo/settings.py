@@ -147,7 +147,7 @@ def _read_reference(spec: Mapping[str, Any], reference: Mapping[str, Any], note:
         values = dict(wide)
         for layer in (spec, reference, image):
             values.update(_read_common(layer.get("commonUpdateSettings")))
-        values.update(_manifest_targets(image.get("manifestTargets")))
+        values.update(_read_manifest_targets(image.get("manifestTargets")))
         verification = image.get("imagesVerification") or reference.get("imagesVerification")
         alias, name = str(image.get("alias", "")).strip(), str(image.get("imageName", "")).strip()
         images.append(Settings(alias, name, values, _read_key(verification or spec.get("imagesVerification"), note)))
@@ -197,10 +197,10 @@ def translate_glob(glob: str) -> str:
         PatternInvalid: a class that is not closed, or a backslash at the end.
     """
     parts = re.findall(r"\*|\?|\[\^?(?:\\.|[^\]\\])+\]|\\.|[^*?\[\\]+|.", glob, re.DOTALL)
-    return "^" + "".join(map(_regular, parts)) + "$"
+    return "^" + "".join(map(_translate_part, parts)) + "$"
 
 
-def _regular(part: str) -> str:
+def _translate_part(part: str) -> str:
     match part:
         case "*" | "?":
             return ".*" if part == "*" else "."
@@ -237,7 +237,7 @@ def _write_back(config: Mapping[str, Any], note: Note) -> dict[str, str]:
     return {name: str(value).strip() for name, value in found.items() if value}
 
 
-def _manifest_targets(targets: Any) -> dict[str, str]:
+def _read_manifest_targets(targets: Any) -> dict[str, str]:
     targets = get_mapping(targets)
     names = {"name": "image-name", "tag": "image-tag", "spec": "image-spec"}
     found: dict[str, str] = {}

@@ -126,10 +126,10 @@ def join(folder: str, path: str) -> str:
     return "/".join(parts)
 
 
-def as_glob(path: str) -> str:
+def write_glob(path: str) -> str:
     """Write a path in which a template stands as a glob of all that it may become.
 
-    >>> as_glob("apps/{{ .path.basename }}/values.yaml")
+    >>> write_glob("apps/{{ .path.basename }}/values.yaml")
     'apps/*/values.yaml'
     """
     return re.sub(r"\*{2,}", "*", _ACTION.sub("*", path))
@@ -169,11 +169,11 @@ def _fill(found: Any, element: Mapping[str, Any]) -> Any:
     if isinstance(found, list):
         return [_fill(each, element) for each in found]
     if isinstance(found, str):
-        return _ACTION.sub(lambda match: str(_value(element, match[1], match[0])), found)
+        return _ACTION.sub(lambda match: str(_find_value(element, match[1], match[0])), found)
     return found
 
 
-def _value(element: Mapping[str, Any], path: str, instead: str) -> Any:
+def _find_value(element: Mapping[str, Any], path: str, instead: str) -> Any:
     found: Any = element
     for step in path.removeprefix(".").split("."):
         if not isinstance(found, Mapping) or step not in found:

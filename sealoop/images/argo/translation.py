@@ -36,13 +36,13 @@ from sealoop.images.argo.settings import GROUP, PREFIX, Said, Settings, Updaters
 from sealoop.images.argo.sources import (
     TEMPLATE,
     Source,
-    as_glob,
     expand_template,
     find_source,
     get_mapping,
     get_sequence,
     join,
     list_mappings,
+    write_glob,
 )
 
 __all__ = ["PREFIX", "Imported", "import_argo"]
@@ -130,7 +130,7 @@ def import_argo(manifests: Iterable[Manifest], namespace: str = "") -> Imported:
         )
         if spec is not None:
             for settings in spec.images:
-                _image(draft, settings)
+                _translate_image(draft, settings)
             objects += _assemble(draft, spec, wholes)
         notes += draft.notes
     if not applications:
@@ -164,7 +164,7 @@ def _list_applications(everything: Iterable[Manifest], notes: list[str]) -> Iter
 # What it becomes
 
 
-def _image(draft: _Draft, settings: Settings) -> None:
+def _translate_image(draft: _Draft, settings: Settings) -> None:
     base, constraint, digest = _split(settings.image)
     if TEMPLATE in settings.image:
         draft.note(f"image {settings.image!r} is left out: it is a template that only Argo CD can fill in")
@@ -184,11 +184,11 @@ def _image(draft: _Draft, settings: Settings) -> None:
     if digest and "digestReflectionPolicy" not in choice:
         choice["digestReflectionPolicy"] = "IfNotPresent"
         draft.note(f"{name}: its image names a digest; the policy reflects the digest of each tag beside the tag")
-    draft.repositories.append(_repository(draft, settings, base, name))
+    draft.repositories.append(_make_repository(draft, settings, base, name))
     policy = _make_object(FLUX_IMAGE, "ImagePolicy", draft.namespace, name)
     draft.policies.append({**policy, "spec": {"imageRepositoryRef": {"name": name}, **choice}})
     draft.platforms += [p.strip() for p in settings.get("platforms").split(",") if p.strip()]
-    draft.keys[name] = _key(draft, settings, name)
+    draft.keys[name] = _read_key(draft, settings, name)
     _declare_target(draft, settings, base, name)
 
 
@@ -245,7 +245,7 @@ def _make_choice(draft: _Draft, settings: Settings, constraint: str, name: str) 
         spec["suspend"] = True
     elif pattern and "filterTags" not in spec:
         spec["filterTags"] = {"pattern": pattern}
-    if "*" in _ignored(settings):
+    if "*" in _list_ignored(settings):
         spec["suspend"] = True
     return spec
 
@@ -298,10 +298,10 @@ def _is_same_image(one: str, other: str) -> bool:
         return False
 
 
-def _repository(draft: _Draft, settings: Settings, image: str, name: str) -> Manifest:
+def _make_repository(draft: _Draft, settings: Settings, image: str, name: str) -> Manifest:
     spec: dict[str, Any] = {"image": image, "interval": INTERVAL}
     patterns = []
-    for glob in _ignored(settings):
+    for glob in _list_ignored(settings):
         try:
             patterns += [translate_glob(glob)] if glob != "*" else []
         except PatternInvalid as error:
@@ -327,7 +327,7 @@ def _read_secret(draft: _Draft, where: str, name: str) -> str:
     return secret
 
 
-def _key(draft: _Draft, settings: Settings, name: str) -> str:
+def _read_key(draft: _Draft, settings: Settings, name: str) -> str:
     secret, key = settings.key
     if secret:
         _read_secret(draft, secret, name)
@@ -355,7 +355,8 @@ def _declare_target(draft: _Draft, settings: Settings, image: str, policy: str) 
     # a kustomization's images
     if kind == "kustomization" or kustomize or not is_helm:
         place = join(draft.source.folder, path if kind == "kustomization" else "")
-        _declare(draft, settings, join(place, "kustomization.yaml"), policy, kustomizeImage=_entry(kustomize or image))
+        entry = _make_entry(kustomize or image)
+        _declare(draft, settings, join(place, "kustomization.yaml"), policy, kustomizeImage=entry)
         return
     # Helm's values: the file that is named, else the last one of the source
     values = () if kind == "helmvalues" else draft.source.values
@@ -363,7 +364,7 @@ def _declare_target(draft: _Draft, settings: Settings, image: str, policy: str) 
     if len(values) > 1:
         draft.note(f"{policy}: of several value files the last one counts: the target leads into {file}")
     spec, tag, name = written
-    parent, pair = _pair(name or ("" if tag else "image.name"), tag or ("" if name else "image.tag"))
+    parent, pair = _find_parent(name or ("" if tag else "image.name"), tag or ("" if name else "image.tag"))
     # one field with the whole reference; name and tag as charts have them; or fields apart
     if spec:
         _declare(draft, settings, file, policy, path=spec, value="image")
@@ -375,12 +376,12 @@ def _declare_target(draft: _Draft, settings: Settings, image: str, policy: str) 
                 _declare(draft, settings, file, policy, path=value, value=part)
 
 
-def _entry(name: str) -> dict[str, str]:
+def _make_entry(name: str) -> dict[str, str]:
     return {"name": _split(name)[0]}
 
 
-def _pair(name: str, tag: str) -> tuple[str, bool]:
-    """Return the field above the repository, and whether repository and tag are below it as charts have them."""
+def _find_parent(name: str, tag: str) -> tuple[str, bool]:
+    """Find the field above the repository, and whether repository and tag are below it as charts have them."""
     parent, _, last = name.rpartition(".")
     other, _, last_tag = tag.rpartition(".")
     return parent, bool(parent) and parent == other and last in ("repository", "name") and last_tag == "tag"
@@ -397,8 +398,8 @@ def _declare(draft: _Draft, settings: Settings, file: str, policy: str, **place:
         draft.note(f"{policy}: the place {next(iter(place.values()))!r} is a template; declare a target for each")
         return
     if TEMPLATE in file:
-        draft.note(f"{policy}: {file!r} is a template: the target leads into all of {as_glob(file)!r}")
-        file = as_glob(file)
+        draft.note(f"{policy}: {file!r} is a template: the target leads into all of {write_glob(file)!r}")
+        file = write_glob(file)
     draft.targets.append({"file": file, "policy": policy, **place})
     name = place.get("path") or f"{place.get('helmValues', {}).get('path')}.tag"
     names = {
@@ -533,7 +534,7 @@ def _write_url(text: str) -> str:
     return f"ssh://{found['user'] or ''}{found['host']}/{found['path']}" if found else text
 
 
-def _ignored(settings: Settings) -> list[str]:
+def _list_ignored(settings: Settings) -> list[str]:
     return [pattern.strip() for pattern in settings.get("ignore-tags").split(",") if pattern.strip()]
 
 

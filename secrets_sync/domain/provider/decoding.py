@@ -18,8 +18,8 @@ _STANDARD = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+
 _URL = re.compile(rb"(?:[A-Za-z0-9_-]{4})*(?:[A-Za-z0-9_-]{2}==|[A-Za-z0-9_-]{3}=)?")
 
 
-def decoded(value: Sensitive, strategy: Strategy) -> Sensitive:
-    """Return the bytes that `value` stands for. Raises ValueError, which does not quote the value."""
+def decode(value: Sensitive, strategy: Strategy) -> Sensitive:
+    """Decode `value` into the bytes that it stands for. Raises ValueError, which does not quote the value."""
     text = value.reveal()
     plain = re.sub(rb"[\r\n]", b"", text)
     if strategy in ("Base64", "Auto") and _STANDARD.fullmatch(plain):

@@ -18,64 +18,64 @@ from secrets_sync.api import RemoteRef
 from secrets_sync.domain import gjson
 from secrets_sync.domain.gjson import tokens
 from secrets_sync.domain.provider import gojson, keys
-from secrets_sync.domain.provider.decoding import Strategy, decoded
+from secrets_sync.domain.provider.decoding import Strategy, decode
 from secrets_sync.domain.provider.payload import Payload
 from secrets_sync.errors import PropertyNotFound, PropertyTooCostly, ValueUnusable
 
 
-def weight_of(payload: Payload, ref: RemoteRef) -> int:
-    """Estimate how much work `value_of` and `map_of` are: a path's parts may each look at the whole payload."""
+def weigh_extraction(payload: Payload, ref: RemoteRef) -> int:
+    """Weigh how much work the two below are: a path's parts may each look at the whole payload."""
     return len(payload.value.reveal()) * (1 + len(ref.property)) // 2 + len(ref.property)
 
 
-def value_of(payload: Payload, ref: RemoteRef, where: str) -> Sensitive:
-    """Return the value of one `data` entry.
+def extract_value(payload: Payload, ref: RemoteRef, where: str) -> Sensitive:
+    """Extract the value of one `data` entry.
 
     Raises:
         PropertyNotFound: the payload has none.
         PropertyTooCostly: the property's path is not followed to its end.
         ValueUnusable: it cannot be decoded.
     """
-    return _decoded(_picked(payload, ref, where), ref.decoding_strategy, f"{where}: key {ref.key!r}")
+    return _decode(_pick(payload, ref, where), ref.decoding_strategy, f"{where}: key {ref.key!r}")
 
 
-def map_of(payload: Payload, ref: RemoteRef, where: str) -> dict[str, Sensitive]:
-    """Return the keys and values of one `dataFrom.extract` entry.
+def extract_map(payload: Payload, ref: RemoteRef, where: str) -> dict[str, Sensitive]:
+    """Extract the keys and values of one `dataFrom.extract` entry.
 
     Raises:
         PropertyNotFound, PropertyTooCostly: as above.
         ValueUnusable: no JSON object, colliding or impossible keys, values that cannot be decoded.
     """
     place = f"{where}: key {ref.key!r}"
-    picked = _picked(payload, ref, where)
+    picked = _pick(payload, ref, where)
     try:
-        entries = _entries(picked) if payload.members is None else _decoded_entries(picked)
-        entries = keys.checked(keys.converted(entries, ref.conversion_strategy))
+        entries = _scan_entries(picked) if payload.members is None else _decode_entries(picked)
+        entries = keys.check(keys.convert(entries, ref.conversion_strategy))
     except ValueError as error:
         raise ValueUnusable(f"{place}: {error}") from None  # the cause could quote the payload
-    return {key: _decoded(value, ref.decoding_strategy, f"{place}, {key!r}") for key, value in entries.items()}
+    return {key: _decode(value, ref.decoding_strategy, f"{place}, {key!r}") for key, value in entries.items()}
 
 
-def members_of(data: Mapping[str, Any]) -> dict[str, Sensitive]:
-    """Return the values of a decoded JSON object as External Secrets turns them into bytes: numbers by their digits."""
-    return {name: _sensitive(_typed(value)) for name, value in data.items()}
+def encode_members(data: Mapping[str, Any]) -> dict[str, Sensitive]:
+    """Encode the values of a decoded JSON object as External Secrets does: numbers by their digits."""
+    return {name: _make_sensitive(_spell(value)) for name, value in data.items()}
 
 
-def _picked(payload: Payload, ref: RemoteRef, where: str) -> Sensitive:
+def _pick(payload: Payload, ref: RemoteRef, where: str) -> Sensitive:
     if not ref.property:
         return payload.value
     if payload.members is not None and ref.property in payload.members:
         return payload.members[ref.property]
     try:
-        found = gjson.get(_text(payload.value), ref.property)
+        found = gjson.get(_decode_text(payload.value), ref.property)
     except gjson.TooMuchWork as error:
         raise PropertyTooCostly(where, ref.key, ref.property, str(error)) from None
     if found.exists:
-        return _sensitive(found.text())
+        return _make_sensitive(found.text())
     raise PropertyNotFound(where, ref.key, ref.property)
 
 
-def _typed(value: Any) -> str:
+def _spell(value: Any) -> str:
     match value:
         case None:
             return ""
@@ -84,19 +84,19 @@ def _typed(value: Any) -> str:
     return gojson.encode(value)
 
 
-def _entries(value: Sensitive) -> Mapping[str, Sensitive]:
-    text = _text(value)
-    if not _object_in(text):
+def _scan_entries(value: Sensitive) -> Mapping[str, Sensitive]:
+    text = _decode_text(value)
+    if not _parse_object(text):
         return {}
     begin = text.index("{") + 1
-    return {tokens.string_of(key): _sensitive(_raw(value)) for key, value in tokens.members(text, begin)}
+    return {tokens.string_of(key): _make_sensitive(_spell_raw(value)) for key, value in tokens.members(text, begin)}
 
 
-def _decoded_entries(value: Sensitive) -> Mapping[str, Sensitive]:
-    return {key: _sensitive(_plain(value)) for key, value in _object_in(_text(value)).items()}
+def _decode_entries(value: Sensitive) -> Mapping[str, Sensitive]:
+    return {key: _make_sensitive(_spell_plainly(value)) for key, value in _parse_object(_decode_text(value)).items()}
 
 
-def _object_in(text: str) -> dict[str, Any]:
+def _parse_object(text: str) -> dict[str, Any]:
     try:
         members = gojson.decode(text)
     except ValueError:
@@ -108,26 +108,26 @@ def _object_in(text: str) -> dict[str, Any]:
     return members
 
 
-def _plain(value: Any) -> str:
-    """Spell a value as `_typed` does, but numbers without an exponent, whole ones with all of their digits."""
-    return tokens.Value(tokens.Type.NUMBER, str(value)).text() if isinstance(value, gojson.Number) else _typed(value)
+def _spell_plainly(value: Any) -> str:
+    """Spell a value as `_spell` does, but numbers without an exponent, whole ones with all of their digits."""
+    return tokens.Value(tokens.Type.NUMBER, str(value)).text() if isinstance(value, gojson.Number) else _spell(value)
 
 
-def _raw(value: tokens.Value) -> str:
+def _spell_raw(value: tokens.Value) -> str:
     return value.string if value.type is tokens.Type.STRING else "" if value.type is tokens.Type.NULL else value.raw
 
 
-def _decoded(value: Sensitive, strategy: Strategy, place: str) -> Sensitive:
+def _decode(value: Sensitive, strategy: Strategy, place: str) -> Sensitive:
     try:
-        return decoded(value, strategy)
+        return decode(value, strategy)
     except ValueError as error:
         raise ValueUnusable(f"{place}: {error}") from None
 
 
-def _text(payload: Sensitive) -> str:
+def _decode_text(payload: Sensitive) -> str:
     # surrogateescape: what is not UTF-8 comes through a path unharmed
     return payload.reveal().decode(errors="surrogateescape")
 
 
-def _sensitive(text: str) -> Sensitive:
+def _make_sensitive(text: str) -> Sensitive:
     return Sensitive(text.encode(errors="surrogateescape"))

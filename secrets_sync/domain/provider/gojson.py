@@ -26,7 +26,7 @@ class Number(str):
 def decode(text: str) -> Any:
     """Return dicts, lists, str, Number, bool and None. Raises ValueError, which does not quote the text."""
     try:
-        return _mended(json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_refuse))
+        return _mend(json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_refuse))
     except (ValueError, RecursionError):
         raise ValueError("not JSON") from None  # the cause would quote the text
 
@@ -35,7 +35,7 @@ def _refuse(constant: str) -> Any:
     raise ValueError(constant)
 
 
-def _mended(value: Any, depth: int = 0) -> Any:
+def _mend(value: Any, depth: int = 0) -> Any:
     """Replace lone surrogates, which UTF-8 cannot say, by U+FFFD as Go reads them. Raises ValueError: too deep."""
     if depth > MAX_DEPTH:
         raise ValueError("nested too deeply")
@@ -45,9 +45,9 @@ def _mended(value: Any, depth: int = 0) -> Any:
         case str():
             return re.sub(r"[\ud800-\udfff]", "\ufffd", value)
         case dict():
-            return {_mended(key): _mended(member, depth + 1) for key, member in value.items()}
+            return {_mend(key): _mend(member, depth + 1) for key, member in value.items()}
         case list():
-            return [_mended(element, depth + 1) for element in value]
+            return [_mend(element, depth + 1) for element in value]
     return value
 
 

@@ -17,25 +17,25 @@ T = TypeVar("T")
 MAX_LENGTH = 253
 
 
-def converted(entries: Mapping[str, T], strategy: Literal["Default", "Unicode"]) -> dict[str, T]:
+def convert(entries: Mapping[str, T], strategy: Literal["Default", "Unicode"]) -> dict[str, T]:
     """Replace foreign characters in the keys of `entries`. Raises ValueError: two keys become the same."""
     result: dict[str, T] = {}
     for name, value in entries.items():
-        key = "".join(_converted(character, strategy) for character in name)
+        key = "".join(_convert_character(character, strategy) for character in name)
         if key in result:
             raise ValueError(f"two keys become {key!r}: choose conversionStrategy Unicode, or rename one")
         result[key] = value
     return result
 
 
-def _converted(character: str, strategy: Literal["Default", "Unicode"]) -> str:
+def _convert_character(character: str, strategy: Literal["Default", "Unicode"]) -> str:
     if character in "-._" or unicodedata.category(character)[0] in "LN":
         return character
     return "_" if strategy == "Default" else f"_U{ord(character):04x}_"
 
 
-def checked(entries: Mapping[str, T]) -> dict[str, T]:
-    """Return `entries` without the empty key, which names nothing. Raises ValueError: a key that no Secret may have."""
+def check(entries: Mapping[str, T]) -> dict[str, T]:
+    """Check `entries`, without the empty key, which names nothing. Raises ValueError: a key that no Secret may have."""
     for key in entries:
         if len(key.encode(errors="replace")) > MAX_LENGTH:
             raise ValueError(f"the key {key[:40]!r}... has more than {MAX_LENGTH} characters")

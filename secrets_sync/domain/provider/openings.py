@@ -25,7 +25,7 @@ class Reach:
 
     namespace: str
 
-    def namespace_of(self, named: str, path: str) -> str:
+    def resolve_namespace(self, named: str, path: str) -> str:
         """Return the namespace of an object that the settings name at `path`. Raises StoreInvalid: out of reach."""
         if named not in ("", self.namespace):
             own = self.namespace
@@ -50,8 +50,8 @@ class Opening(Generic[S]):
     reach: Reach
 
 
-def provider_of(store: SecretStore) -> str:
-    """Return the name of the store's provider. Raises StoreInvalid: it names none or several."""
+def find_provider(store: SecretStore) -> str:
+    """Find the name of the store's provider. Raises StoreInvalid: it names none or several."""
     provider = store.spec.provider
     named = [name for name in provider.__struct_fields__ if getattr(provider, name) is not None]
     if len(named) != 1:
@@ -59,7 +59,7 @@ def provider_of(store: SecretStore) -> str:
     return named[0]
 
 
-def opening_of(store: SecretStore) -> Opening[Any]:
-    """Return what opens `store`. Raises StoreInvalid as `provider_of` does."""
-    metadata, settings = store.metadata, getattr(store.spec.provider, provider_of(store))
+def make_opening(store: SecretStore) -> Opening[Any]:
+    """Make what opens `store`. Raises StoreInvalid as `find_provider` does."""
+    metadata, settings = store.metadata, getattr(store.spec.provider, find_provider(store))
     return Opening(store.KIND.kind, store.key, metadata.uid, metadata.generation, settings, Reach(metadata.namespace))

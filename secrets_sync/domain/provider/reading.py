@@ -36,7 +36,7 @@ KEY_WEIGHT = 20
 """What a key counts, whatever its value: bytes that are as much work to hash and to encode."""
 
 
-def weight_of_values(values: Mapping[str, Sensitive]) -> int:
+def weigh_values(values: Mapping[str, Sensitive]) -> int:
     return sum(KEY_WEIGHT + len(value.reveal()) for value in values.values())
 
 
@@ -57,7 +57,7 @@ class Reading:
     @property
     def weight(self) -> int:
         """About how much work the values are."""
-        return sum(weight_of_values(answer) for answer in self.answers if not isinstance(answer, Absent))
+        return sum(weigh_values(answer) for answer in self.answers if not isinstance(answer, Absent))
 
     @property
     def is_empty(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gitops_core.errors import GitOpsError, StalledError, TransientError
 from gitops_core.meta import Sensitive
 from secrets_sync.api import ExternalSecretSpec, RemoteRef
-from secrets_sync.domain.provider.extract import map_of, value_of
+from secrets_sync.domain.provider.extract import extract_map, extract_value
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 
 
@@ -25,10 +25,10 @@ class Entry:
         return SecretRef(self.wants.key, self.wants.version)
 
     def take(self, payload: Payload, where: str) -> Mapping[str, Sensitive]:
-        """Return the values that the entry makes of a payload. Raises what `value_of` and `map_of` do."""
+        """Return the values that the entry makes of a payload. Raises what `extract_value` and `extract_map` do."""
         if self.secret_key is None:
-            return map_of(payload, self.wants, where)
-        return {self.secret_key: value_of(payload, self.wants, where)}
+            return extract_map(payload, self.wants, where)
+        return {self.secret_key: extract_value(payload, self.wants, where)}
 
     def locate(self, error: GitOpsError) -> GitOpsError:
         """Return a new error of the same kind, which also says which entry it was."""
@@ -53,10 +53,10 @@ class ReadPlan:
 
 def plan_reads(spec: ExternalSecretSpec) -> ReadPlan:
     """Return what `spec` reads."""
-    return ReadPlan(tuple(_entries_of(spec)))
+    return ReadPlan(tuple(_list_entries(spec)))
 
 
-def _entries_of(spec: ExternalSecretSpec) -> Iterator[Entry]:
+def _list_entries(spec: ExternalSecretSpec) -> Iterator[Entry]:
     for i, source in enumerate(spec.data_from):
         if source.extract is not None:
             yield Entry(f"spec.dataFrom[{i}]", source.extract)

@@ -32,8 +32,8 @@ class Place:
     path: str
 
 
-def denial_of(body: Any, engine: Engine) -> str:
-    """Return in words what a 404 says of the key. Raises ValueError: it does not speak of the key."""
+def describe_denial(body: Any, engine: Engine) -> str:
+    """Describe what a 404 says of the key. Raises ValueError: it does not speak of the key."""
     if not isinstance(body, dict):
         raise ValueError("HTTP 404 that is not Vault's")  # noqa: TRY004  an answer, not an argument
     if body.get("warnings"):
@@ -52,8 +52,8 @@ def denial_of(body: Any, engine: Engine) -> str:
     raise ValueError("HTTP 404 that is not a key-value engine's")
 
 
-def mount_of(body: Any, place: Place) -> str:
-    """Return in words the engine that is mounted where `place` was asked, given what Vault says about it.
+def describe_mount(body: Any, place: Place) -> str:
+    """Describe the engine that is mounted where `place` was asked, given what Vault says about it.
 
     Raises:
         ValueError: it is not the engine that the store means, or it is no engine.

@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import Literal
 
 
-def kv_path(mount: str | None, version: Literal["v1", "v2"], key: str) -> str:
-    """Return the path below /v1/ to read `key` at. Raises ValueError: it names no secret or climbs out."""
+def make_kv_path(mount: str | None, version: Literal["v1", "v2"], key: str) -> str:
+    """Make the path below /v1/ to read `key` at. Raises ValueError: it names no secret or climbs out."""
     if any(part in (".", "..") for part in key.split("/")) or any(ord(character) < 32 for character in key):
         raise ValueError(f"the key {key!r} has a part that is no name")
     data = ["data"] if version == "v2" else []

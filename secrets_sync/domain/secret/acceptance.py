@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gitops_core.schema import unsupported
 from secrets_sync.api import ExternalSecret
-from secrets_sync.domain.secret.refresh import interval_of
+from secrets_sync.domain.secret.refresh import parse_interval
 from secrets_sync.errors import NotSupported
 
 
@@ -14,6 +14,6 @@ def refuse_unsupported(wanted: ExternalSecret) -> None:
     if paths:
         raise NotSupported(f"{', '.join(paths)} is not supported, so the Secret cannot be made")
     try:
-        interval_of(wanted)
+        parse_interval(wanted)
     except ValueError as error:
         raise NotSupported(f"spec.refreshInterval: {error}") from error

@@ -23,8 +23,8 @@ REQUESTS = ("force-sync", "external-secrets.io/force-sync")
 PREFIX = "externalsecrets.external-secrets.io/"
 
 
-def data_hash(data: Mapping[str, Sensitive]) -> str:
-    """Return the hash of a Secret's data; the order of keys plays no part."""
+def hash_data(data: Mapping[str, Sensitive]) -> str:
+    """Hash a Secret's data; the order of keys plays no part."""
     digest = hashlib.sha3_224(b"map[")
     for number, key in enumerate(sorted(data, key=str.encode)):
         digest.update(b" " * bool(number) + key.encode() + b":[")
@@ -34,27 +34,27 @@ def data_hash(data: Mapping[str, Sensitive]) -> str:
     return digest.hexdigest()
 
 
-def created_by(key: ObjectKey) -> str:
-    """Return the label's value that says which ExternalSecret made a Secret."""
-    return _sha3(str(key))
+def hash_owner(key: ObjectKey) -> str:
+    """Hash the name of an ExternalSecret, as the label says which one made a Secret."""
+    return _hash(str(key))
 
 
-def synced_version(metadata: ObjectMeta) -> str:
-    """Return what an ExternalSecret's refresh depends on: its generation, labels and annotations."""
-    text = f"{{annotations:{_printed(metadata.annotations)} labels:{_printed(metadata.labels)}}}"
-    return f"{metadata.generation}-{_sha3(text)}"
+def write_synced_version(metadata: ObjectMeta) -> str:
+    """Write what an ExternalSecret's refresh depends on: its generation, labels and annotations."""
+    text = f"{{annotations:{_print_map(metadata.annotations)} labels:{_print_map(metadata.labels)}}}"
+    return f"{metadata.generation}-{_hash(text)}"
 
 
-def request_of(metadata: ObjectMeta) -> str:
-    """Return a hash of what is asked for by annotation, empty where nobody asks."""
+def hash_request(metadata: ObjectMeta) -> str:
+    """Hash what is asked for by annotation; "" where nobody asks."""
     asked = {key: value for key in REQUESTS if (value := metadata.annotations.get(key))}
-    return _sha3(_printed(asked)) if asked else ""
+    return _hash(_print_map(asked)) if asked else ""
 
 
-def field_manager(name: str) -> str:
-    """Return the field manager under which the Secret of ExternalSecret `name` is written."""
+def name_field_manager(name: str) -> str:
+    """Name the field manager under which the Secret of ExternalSecret `name` is written."""
     plain = f"{PREFIX}{name}"
-    return plain if len(plain) <= 63 else f"{PREFIX}sha3/{_sha3(name)}"
+    return plain if len(plain) <= 63 else f"{PREFIX}sha3/{_hash(name)}"
 
 
 def _add_numbers(digest: hashlib._Hash, value: bytes) -> None:
@@ -68,9 +68,9 @@ _PIECE = 1 << 16
 _BLANKS = bytes.maketrans(b",", b" ")
 
 
-def _printed(texts: Mapping[str, str]) -> str:
+def _print_map(texts: Mapping[str, str]) -> str:
     return f"map[{' '.join(f'{key}:{texts[key]}' for key in sorted(texts, key=str.encode))}]"
 
 
-def _sha3(text: str) -> str:
+def _hash(text: str) -> str:
     return hashlib.sha3_224(text.encode()).hexdigest()

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
-from secrets_sync.domain.provider.reading import KEY_WEIGHT, weight_of_values
-from secrets_sync.domain.secret.hashing import data_hash
+from secrets_sync.domain.provider.reading import KEY_WEIGHT, weigh_values
+from secrets_sync.domain.secret.hashing import hash_data
 
 SECRET = Kind("", "v1", "Secret")
 MANAGED = "reconcile.external-secrets.io/managed"
@@ -46,7 +46,7 @@ class LiveSecret:
     @property
     def weight(self) -> int:
         """About how much work its data is."""
-        return weight_of_values(self.data)
+        return weigh_values(self.data)
 
     @property
     def ref(self) -> ObjectRef:
@@ -80,26 +80,26 @@ class LiveSecret:
     @property
     def is_as_written(self) -> bool:
         """Tell whether the data is what the last refresh wrote, and the mark by which we watch it is there."""
-        return self.labels.get(MANAGED) == "true" and self.annotations.get(DATA_HASH) == data_hash(self.data)
+        return self.labels.get(MANAGED) == "true" and self.annotations.get(DATA_HASH) == hash_data(self.data)
 
-    def written_by(self, manager: str) -> Owned:
-        """Return what `manager` wrote and nobody else wrote since."""
+    def find_owned_by(self, manager: str) -> Owned:
+        """Find what `manager` wrote and nobody else wrote since."""
         data, labels, annotations = set[str](), set[str](), set[str]()
         for entry in self.metadata.get("managedFields") or ():
             if entry.get("manager") != manager:
                 continue
             fields = entry.get("fieldsV1") or {}
             metadata = fields.get("f:metadata") or {}
-            data |= _names(fields.get("f:data"))
-            labels |= _names(metadata.get("f:labels"))
-            annotations |= _names(metadata.get("f:annotations"))
+            data |= _list_names(fields.get("f:data"))
+            labels |= _list_names(metadata.get("f:labels"))
+            annotations |= _list_names(metadata.get("f:annotations"))
         return Owned(frozenset(data), frozenset(labels), frozenset(annotations))
 
 
-def weight_of_manifest(manifest: Manifest) -> int:
-    """Estimate how much work `LiveSecret.of` is."""
+def weigh_manifest(manifest: Manifest) -> int:
+    """Weigh how much work `LiveSecret.of` is."""
     return sum(KEY_WEIGHT + len(value or "") for value in (manifest.get("data") or {}).values())
 
 
-def _names(fields: Mapping[str, Any] | None) -> set[str]:
+def _list_names(fields: Mapping[str, Any] | None) -> set[str]:
     return {name.removeprefix("f:") for name in fields or {} if name.startswith("f:")}

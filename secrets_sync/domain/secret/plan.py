@@ -26,7 +26,7 @@ from typing import Any
 from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Sensitive
 from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.provider.reading import Reading
-from secrets_sync.domain.secret.hashing import created_by, data_hash, field_manager
+from secrets_sync.domain.secret.hashing import hash_data, hash_owner, name_field_manager
 from secrets_sync.domain.secret.live import CREATED_BY, DATA_HASH, MANAGED, SECRET, LiveSecret, Owned
 from secrets_sync.domain.secret.rendering import Rendered
 
@@ -96,7 +96,7 @@ NOT_CREATED = Keep("SecretMissing", "secret will not be created due to CreationP
 NOT_WANTED = Keep(bound=False)
 
 
-def target_of(wanted: ExternalSecret) -> ObjectRef:
+def get_target(wanted: ExternalSecret) -> ObjectRef:
     """Return the reference of the Secret that an ExternalSecret makes."""
     return ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, wanted.spec.target.name or wanted.metadata.name))
 
@@ -118,22 +118,22 @@ def plan_target(
     if target.creation_policy == "None":
         return NOT_WANTED
     if live is None:  # Merge waits for somebody to make it
-        return NOT_CREATED if target.creation_policy == "Merge" else _created(wanted, rendered)
+        return NOT_CREATED if target.creation_policy == "Merge" else _plan_creation(wanted, rendered)
     if yields:  # another ExternalSecret hands it over
-        live = _without_owner(live, yields)
-    if (refusal := _refusal(wanted, live)) is not None:
+        live = _drop_owner(live, yields)
+    if (refusal := _find_refusal(wanted, live)) is not None:
         return refusal
     return _plan_update(wanted, rendered, live)
 
 
-def released(wanted: ExternalSecret, live: LiveSecret) -> Manifest:
-    """Return the Secret without the marks by which it is `wanted`'s: somebody else may take it as it is."""
-    freed = _without_owner(live, wanted.metadata.uid).manifest
+def release(wanted: ExternalSecret, live: LiveSecret) -> Manifest:
+    """Release the Secret from the marks by which it is `wanted`'s: somebody else may take it as it is."""
+    freed = _drop_owner(live, wanted.metadata.uid).manifest
     labels = {name: text for name, text in live.labels.items() if name != CREATED_BY}
     return {**freed, "metadata": {**freed["metadata"], "labels": labels}}
 
 
-def _without_owner(live: LiveSecret, uid: str) -> LiveSecret:
+def _drop_owner(live: LiveSecret, uid: str) -> LiveSecret:
     owners = [owner for owner in live.owners if owner.get("uid") != uid]
     return LiveSecret({**live.manifest, "metadata": {**live.metadata, "ownerReferences": owners}}, live.data)
 
@@ -141,12 +141,12 @@ def _without_owner(live: LiveSecret, uid: str) -> LiveSecret:
 def _plan_deletion(wanted: ExternalSecret, live: LiveSecret | None) -> Plan:
     policy = wanted.spec.target.creation_policy
     if policy != "Owner":
-        detail = f"unable to delete secret {target_of(wanted).key.name}: creationPolicy={policy} is not Owner"
+        detail = f"unable to delete secret {get_target(wanted).key.name}: creationPolicy={policy} is not Owner"
         return Refuse("could not delete secret", detail)
     if live is None:
         return DELETED
     if not is_ours(wanted, live):
-        return _taken(live) or DELETED  # nobody's Secret is not ours to delete
+        return _refuse_if_taken(live) or DELETED  # nobody's Secret is not ours to delete
     return Delete()
 
 
@@ -156,19 +156,19 @@ def is_ours(wanted: ExternalSecret, live: LiveSecret) -> bool:
     return controller is not None and controller.get("uid") == wanted.metadata.uid
 
 
-def _refusal(wanted: ExternalSecret, live: LiveSecret) -> Refuse | None:
+def _find_refusal(wanted: ExternalSecret, live: LiveSecret) -> Refuse | None:
     controller = live.controller
     if controller is None or _is_same(controller, wanted):  # nobody's, or ours
         return None
     if controller.get("kind") == wanted.KIND.kind:  # another ExternalSecret's
-        return _taken(live)
+        return _refuse_if_taken(live)
     if wanted.spec.target.creation_policy != "Owner":  # somebody else's, and we do not ask to own it
         return None
     owner = f"{controller.get('kind')} {controller.get('name')!r}"
     return Refuse("failed to take ownership of target secret", f"{live.ref} is controlled by {owner}")
 
 
-def _taken(live: LiveSecret) -> Refuse | None:
+def _refuse_if_taken(live: LiveSecret) -> Refuse | None:
     if live.controller is None:
         return None
     name = live.metadata.get("name")
@@ -187,19 +187,19 @@ def _is_same(owner: Mapping[str, Any], wanted: ExternalSecret) -> bool:
     )
 
 
-def _created(wanted: ExternalSecret, rendered: Rendered) -> Create:
-    target = target_of(wanted)
+def _plan_creation(wanted: ExternalSecret, rendered: Rendered) -> Create:
+    target = get_target(wanted)
     metadata = {"name": target.key.name, "namespace": target.key.namespace}
-    metadata |= _metadata(wanted, rendered.labels, rendered.annotations, [], rendered.data)
+    metadata |= _make_metadata(wanted, rendered.labels, rendered.annotations, [], rendered.data)
     manifest: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
-    manifest |= {"type": rendered.type, "data": _encoded(rendered.data)}
+    manifest |= {"type": rendered.type, "data": _encode(rendered.data)}
     if wanted.spec.target.immutable:
         manifest["immutable"] = True
     return Create(manifest, tuple(sorted(rendered.data)))
 
 
 def _plan_update(wanted: ExternalSecret, rendered: Rendered, live: LiveSecret) -> Plan:
-    ours = live.written_by(field_manager(wanted.metadata.name))
+    ours = live.find_owned_by(name_field_manager(wanted.metadata.name))
     frozen = live.immutable and wanted.spec.target.immutable
     data = dict(live.data)
     if not frozen:
@@ -214,32 +214,32 @@ def _plan_update(wanted: ExternalSecret, rendered: Rendered, live: LiveSecret) -
     labels |= rendered.labels
     annotations = {name: text for name, text in live.annotations.items() if name not in ours.annotations}
     annotations |= rendered.annotations
-    metadata = dict(live.metadata) | _metadata(wanted, labels, annotations, live.owners, data)
-    manifest = dict(live.manifest) | {"metadata": metadata, "data": _encoded(data)}
+    metadata = dict(live.metadata) | _make_metadata(wanted, labels, annotations, live.owners, data)
+    manifest = dict(live.manifest) | {"metadata": metadata, "data": _encode(data)}
     if wanted.spec.target.immutable:
         manifest["immutable"] = True
-    if _settled(manifest) == _settled(live.manifest):
+    if _normalize(manifest) == _normalize(live.manifest):
         return Keep()
     metadata.pop("managedFields", None)
-    return Update(manifest, tuple(sorted(data)), _lost(wanted, ours, live, data))
+    return Update(manifest, tuple(sorted(data)), _list_lost(wanted, ours, live, data))
 
 
-def _lost(wanted: ExternalSecret, ours: Owned, live: LiveSecret, data: Mapping[str, Sensitive]) -> tuple[str, ...]:
+def _list_lost(wanted: ExternalSecret, ours: Owned, live: LiveSecret, data: Mapping[str, Sensitive]) -> tuple[str, ...]:
     if is_ours(wanted, live) or ours.data or wanted.spec.target.creation_policy in ("Merge", "CreateOrMerge"):
         return ()
     return tuple(sorted(key for key, value in live.data.items() if data.get(key) != value))
 
 
-def _metadata(
+def _make_metadata(
     wanted: ExternalSecret,
     labels: Mapping[str, str],
     annotations: Mapping[str, str],
     owners: list[Mapping[str, Any]],
     data: Mapping[str, Sensitive],
 ) -> dict[str, Any]:
-    """Return the Secret's labels, annotations and owners: these, and our marks."""
+    """Make the Secret's labels, annotations and owners: these, and our marks."""
     owned = wanted.spec.target.creation_policy == "Owner"
-    mark = created_by(wanted.key)
+    mark = hash_owner(wanted.key)
     labels = {**labels, MANAGED: "true"}
     if owned:
         labels[CREATED_BY] = mark
@@ -248,12 +248,12 @@ def _metadata(
     references = [owner for owner in owners if not _is_same(owner, wanted)]
     return {
         "labels": labels,
-        "annotations": {**annotations, DATA_HASH: data_hash(data)},
-        "ownerReferences": [*references, _reference(wanted)] if owned else references,
+        "annotations": {**annotations, DATA_HASH: hash_data(data)},
+        "ownerReferences": [*references, _make_owner_reference(wanted)] if owned else references,
     }
 
 
-def _reference(wanted: ExternalSecret) -> dict[str, Any]:
+def _make_owner_reference(wanted: ExternalSecret) -> dict[str, Any]:
     return {
         "apiVersion": wanted.KIND.api_version,
         "kind": wanted.KIND.kind,
@@ -264,11 +264,11 @@ def _reference(wanted: ExternalSecret) -> dict[str, Any]:
     }
 
 
-def _encoded(data: Mapping[str, Sensitive]) -> dict[str, str]:
+def _encode(data: Mapping[str, Sensitive]) -> dict[str, str]:
     return {key: base64.b64encode(data[key].reveal()).decode() for key in sorted(data)}
 
 
-def _settled(manifest: Manifest) -> dict[str, Any]:
+def _normalize(manifest: Manifest) -> dict[str, Any]:
     """Return what an update can change, with empty and absent being the same."""
     metadata = manifest.get("metadata") or {}
     owners = [{k: v for k, v in owner.items() if v} for owner in metadata.get("ownerReferences") or ()]

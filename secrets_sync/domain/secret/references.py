@@ -10,14 +10,14 @@ import msgspec
 from gitops_core.meta import Kind, ObjectKey, ObjectRef
 from secrets_sync.api import CaProvider, ExternalSecret, SecretKeySelector, SecretStore
 from secrets_sync.domain.secret.live import SECRET
-from secrets_sync.domain.secret.plan import target_of
+from secrets_sync.domain.secret.plan import get_target
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
 
 
-def references(wanted: ExternalSecret) -> Iterator[ObjectRef]:
-    """Yield its Secret, its stores, and the objects that its templates are in, also where those are not acted on."""
-    yield target_of(wanted)
+def list_references(wanted: ExternalSecret) -> Iterator[ObjectRef]:
+    """List its Secret, its stores, and the objects that its templates are in, also where those are not acted on."""
+    yield get_target(wanted)
     namespace, spec = wanted.metadata.namespace, wanted.spec
     sources = [*(entry.source_ref for entry in spec.data_from), *(entry.source_ref for entry in spec.data)]
     for store in (spec.secret_store_ref, *(source.store_ref for source in sources if source is not None)):
@@ -29,10 +29,10 @@ def references(wanted: ExternalSecret) -> Iterator[ObjectRef]:
                 yield ObjectRef(kind, ObjectKey(namespace, template.name))
 
 
-def credentials_of(store: SecretStore) -> Iterator[ObjectRef]:
-    """Yield the Secrets and ConfigMaps that a store's settings name, wherever in them."""
+def list_credentials(store: SecretStore) -> Iterator[ObjectRef]:
+    """List the Secrets and ConfigMaps that a store's settings name, wherever in them."""
     namespace = store.metadata.namespace
-    for value in _values(store.spec.provider):
+    for value in _walk(store.spec.provider):
         match value:
             case SecretKeySelector(name=name) if name:
                 yield ObjectRef(SECRET, ObjectKey(namespace, name))
@@ -40,8 +40,8 @@ def credentials_of(store: SecretStore) -> Iterator[ObjectRef]:
                 yield ObjectRef(SECRET if type_ == "Secret" else CONFIG_MAP, ObjectKey(namespace, name))
 
 
-def _values(value: Any) -> Iterator[Any]:
+def _walk(value: Any) -> Iterator[Any]:
     yield value
     if isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            yield from _values(getattr(value, name))
+            yield from _walk(getattr(value, name))

@@ -21,7 +21,7 @@ from datetime import datetime
 
 from gitops_core.meta import seconds
 from secrets_sync.api import ExternalSecret
-from secrets_sync.domain.secret.hashing import request_of, synced_version
+from secrets_sync.domain.secret.hashing import hash_request, write_synced_version
 from secrets_sync.domain.secret.live import LiveSecret
 
 EARLY = 0.1
@@ -39,7 +39,7 @@ def is_due(wanted: ExternalSecret, now: datetime) -> bool:
             return _is_asked_for(wanted)
         case "OnChange":
             return changed
-    interval = interval_of(wanted)
+    interval = parse_interval(wanted)
     if interval <= 0:
         return _is_asked_for(wanted)
     elapsed = (now - status.refresh_time).total_seconds()
@@ -48,7 +48,7 @@ def is_due(wanted: ExternalSecret, now: datetime) -> bool:
 
 def is_edited(wanted: ExternalSecret) -> bool:
     """Return whether `wanted` is not what the last refresh was of, or there was none."""
-    return wanted.status.synced_resource_version != version_of(wanted)
+    return wanted.status.synced_resource_version != write_version(wanted)
 
 
 def is_in_order(wanted: ExternalSecret, live: LiveSecret | None) -> bool:
@@ -59,27 +59,27 @@ def is_in_order(wanted: ExternalSecret, live: LiveSecret | None) -> bool:
     return live is not None and live.is_as_written
 
 
-def version_of(wanted: ExternalSecret) -> str:
-    """Return what the status says of a refresh: of which generation, metadata and request it was."""
-    plain, asked = synced_version(wanted.metadata), request_of(wanted.metadata)
+def write_version(wanted: ExternalSecret) -> str:
+    """Write what the status says of a refresh: of which generation, metadata and request it was."""
+    plain, asked = write_synced_version(wanted.metadata), hash_request(wanted.metadata)
     return f"{plain}/{asked}" if asked and not _is_refreshed_by_edits(wanted) else plain
 
 
 def _is_asked_for(wanted: ExternalSecret) -> bool:
     """Tell whether there is a request that the last refresh did not see."""
-    asked, recorded = request_of(wanted.metadata), wanted.status.synced_resource_version
-    unchanged = recorded == synced_version(wanted.metadata)  # recorded by the original, which ignores requests here
+    asked, recorded = hash_request(wanted.metadata), wanted.status.synced_resource_version
+    unchanged = recorded == write_synced_version(wanted.metadata)  # by the original, which ignores requests here
     return bool(asked) and asked != recorded.partition("/")[2] and not unchanged
 
 
 def _is_refreshed_by_edits(wanted: ExternalSecret) -> bool:
     policy = wanted.spec.refresh_policy
-    return policy == "OnChange" or (policy == "Periodic" and interval_of(wanted) > 0)
+    return policy == "OnChange" or (policy == "Periodic" and parse_interval(wanted) > 0)
 
 
-def next_look(wanted: ExternalSecret, refreshed: datetime | None, now: datetime) -> float | None:
-    """Return the seconds until the next refresh, at least one; None when only a change brings it about."""
-    interval = interval_of(wanted)
+def find_next_look(wanted: ExternalSecret, refreshed: datetime | None, now: datetime) -> float | None:
+    """Find the seconds until the next refresh, at least one; None when only a change brings it about."""
+    interval = parse_interval(wanted)
     if wanted.spec.refresh_policy != "Periodic" or interval <= 0:
         return None
     if refreshed is None:
@@ -87,6 +87,6 @@ def next_look(wanted: ExternalSecret, refreshed: datetime | None, now: datetime)
     return max(1.0, interval - (now - refreshed).total_seconds())
 
 
-def interval_of(wanted: ExternalSecret) -> float:
-    """Return the refresh interval in seconds; 0 and less mean never again. Raises ValueError: not a duration."""
+def parse_interval(wanted: ExternalSecret) -> float:
+    """Parse the refresh interval into seconds; 0 and less mean never again. Raises ValueError: not a duration."""
     return seconds(wanted.spec.refresh_interval)

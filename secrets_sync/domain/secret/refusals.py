@@ -39,7 +39,7 @@ _FIELD = re.compile(r"^(?:metadata|data|type|immutable)(?:[.\[][-._/\[\]a-zA-Z0-
 _REASON = re.compile(r"^Field[A-Za-z]{1,40}$")
 
 
-def cause_of(error: ClusterError) -> str:
+def explain_refusal(error: ClusterError) -> str:
     """Explain why the API server refused, in words of ours."""
     for form, words in _FORMS:
         if found := form.match(str(error)):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef
 from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.secret.live import SECRET, LiveSecret
-from secrets_sync.domain.secret.plan import Create, Keep, Plan, Update, is_ours, target_of
+from secrets_sync.domain.secret.plan import Create, Keep, Plan, Update, get_target, is_ours
 
 
 def is_contested(wanted: ExternalSecret, live: LiveSecret | None) -> bool:
@@ -23,7 +23,7 @@ def is_contested(wanted: ExternalSecret, live: LiveSecret | None) -> bool:
 def moves_away(holder: ExternalSecret, held: LiveSecret) -> bool:
     """Return whether `holder`, who controls `held`, is to make another Secret."""
     is_owner = holder.spec.target.creation_policy == "Owner" and holder.metadata.deletion_timestamp is None
-    return is_owner and target_of(holder) != held.ref
+    return is_owner and get_target(holder) != held.ref
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def find_orphans(
 ) -> tuple[Orphan, ...]:
     """Return the orphans among the Secrets that are labelled as `wanted`'s; a copied label makes no owner."""
     others = (one for one in everyone if one.key != wanted.key and one.metadata.deletion_timestamp is None)
-    awaited = {target_of(one).key.name for one in others if one.spec.target.creation_policy == "Owner"}
+    awaited = {get_target(one).key.name for one in others if one.spec.target.creation_policy == "Owner"}
     return tuple(
         Orphan(
             ObjectRef(SECRET, ObjectKey(wanted.metadata.namespace, found.name)),
@@ -64,6 +64,6 @@ def find_orphans(
             found.name in awaited,
         )
         for found in labelled
-        if found.name != target_of(wanted).key.name
+        if found.name != get_target(wanted).key.name
         and any(owner.controller and owner.uid == wanted.metadata.uid for owner in found.owner_references)
     )

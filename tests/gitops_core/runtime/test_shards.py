@@ -15,7 +15,7 @@ from tests.gitops_core.runtime.world import World, controller, lease, manifest, 
 from tests.simulation.loop import in_virtual_time
 
 KEY = "sharding.fluxcd.io/key"
-ONE, REST = Shard.parsed("", f"{KEY}=one"), Shard.parsed("", f"!{KEY}")
+ONE, REST = Shard.parse("", f"{KEY}=one"), Shard.parse("", f"!{KEY}")
 
 
 class Looks(list[str]):
@@ -98,7 +98,7 @@ async def test_an_object_of_another_namespace_wakes_who_waits_for_it() -> None:
     await world.put(Widget, "a", size=1)
     others = {**manifest(Widget, "x", size=1), "metadata": {"name": "x", "namespace": "elsewhere"}}
     await world.local.create(others, field_manager="test")
-    async with world.process(controller(waiting), **of(Shard.parsed("shop", ""))):
+    async with world.process(controller(waiting), **of(Shard.parse("shop", ""))):
         await asyncio.sleep(5)
         made = {**manifest(Gadget, "part", size=1), "metadata": {"name": "part", "namespace": "elsewhere"}}
         await world.local.create(made, field_manager="test")

@@ -24,10 +24,10 @@ async def test_a_catalog_that_is_opened_again_has_what_was_stored(tmp_path: Path
         await first.observe("r/app", "1.0", "sha256:one", NOW)
 
     with closing(SqliteCatalog.open(tmp_path / "tags.db")) as second:
-        assert await second.tags("r/app") == ("1.0",)
-        assert await second.seen("r/app") == (SeenTag("1.0", NOW, "sha256:one"),)
-        assert await second.listed_at("r/app", "me") is None  # who asks now is somebody else
-        assert await second.newest("r/app") == NOW
+        assert await second.list_tags("r/app") == ("1.0",)
+        assert await second.list_seen("r/app") == (SeenTag("1.0", NOW, "sha256:one"),)
+        assert await second.find_listing_begin("r/app", "me") is None  # who asks now is somebody else
+        assert await second.find_newest_listing("r/app") == NOW
 
 
 async def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ async def test_a_damaged_file_is_made_anew(tmp_path: Path) -> None:
     with closing(SqliteCatalog.open(path)) as catalog:
         await catalog.store("r/app", ["1.0"], NOW)
 
-        assert await catalog.tags("r/app") == ("1.0",)
+        assert await catalog.list_tags("r/app") == ("1.0",)
 
 
 async def test_a_file_of_another_version_is_made_anew(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ async def test_a_file_of_another_version_is_made_anew(tmp_path: Path) -> None:
         old.commit()
 
     with closing(SqliteCatalog.open(path)) as catalog:
-        assert await catalog.tags("r/app") is None
+        assert await catalog.list_tags("r/app") is None
 
 
 async def test_a_file_that_breaks_under_way_takes_no_new_times_for_old_tags(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ async def test_a_file_that_breaks_under_way_takes_no_new_times_for_old_tags(tmp_
         with pytest.raises(CatalogUnavailable, match="was damaged and has been made anew"):
             await catalog.store("r/app", ["1.0"], LATER)
 
-        assert await catalog.tags("r/app") is None
+        assert await catalog.list_tags("r/app") is None
         assert await catalog.store("r/app", ["1.0"], LATER)
 
 
@@ -79,7 +79,7 @@ async def test_a_catalog_that_is_locked_is_left_as_it_is(tmp_path: Path) -> None
             rival.execute("ROLLBACK")
 
         await catalog.store("r/app", ["1.0", "1.1"], LATER)
-        assert await catalog.seen("r/app") == (SeenTag("1.1", LATER), SeenTag("1.0", NOW))
+        assert await catalog.list_seen("r/app") == (SeenTag("1.1", LATER), SeenTag("1.0", NOW))
 
 
 async def test_the_memory_is_bounded_and_the_rest_is_read(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_the_memory_is_bounded_and_the_rest_is_read(tmp_path: Path) -> Non
             await catalog.store(name, tags, NOW)
 
         assert catalog.remembered <= adapter.BUDGET
-        assert len(await catalog.tags("a") or ()) == many
+        assert len(await catalog.list_tags("a") or ()) == many
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -92,7 +92,7 @@ async def forges() -> AsyncIterator[HttpForges]:
 
 
 def at(forges: HttpForges, url: str, kind: Kind = "github", access: GitAccess = ACCESS) -> Forge:
-    return forges.forge(ForgeAddress(kind, f"{url}/org/app.git", access=access))
+    return forges.make_forge(ForgeAddress(kind, f"{url}/org/app.git", access=access))
 
 
 async def failure(forge: Forge) -> GitOpsError:
@@ -190,7 +190,7 @@ async def test_a_forge_that_hangs_or_hangs_up_is_unavailable(forges: HttpForges)
 
 async def test_more_than_anybody_should_read_is_unavailable(forges: HttpForges) -> None:
     async with hostile_registry() as host:  # its flood never ends
-        forge = forges.forge(ForgeAddress("github", f"http://{host}/a/b", f"http://{host}/v2/flood", ACCESS))
+        forge = forges.make_forge(ForgeAddress("github", f"http://{host}/a/b", f"http://{host}/v2/flood", ACCESS))
         assert isinstance(await failure(forge), ForgeUnavailable)
 
 
@@ -260,8 +260,8 @@ async def test_a_private_authority_is_trusted_where_it_is_named(forges: HttpForg
     url = f"https://127.0.0.1:{runner.addresses[0][1]}/org/app"
     try:
         trusted = GitAccess(password=Sensitive(TOKEN), ca=authority.certificate.read_bytes())
-        assert await forges.forge(ForgeAddress("github", url, access=trusted)).find("bumps", "main") == ()
-        error = await failure(forges.forge(ForgeAddress("github", url, access=ACCESS)))
+        assert await forges.make_forge(ForgeAddress("github", url, access=trusted)).find("bumps", "main") == ()
+        error = await failure(forges.make_forge(ForgeAddress("github", url, access=ACCESS)))
     finally:
         await runner.cleanup()
 
@@ -270,7 +270,7 @@ async def test_a_private_authority_is_trusted_where_it_is_named(forges: HttpForg
 
 async def test_certificates_that_are_none_are_for_somebody_to_edit(forges: HttpForges) -> None:
     with pytest.raises(StalledError, match="not PEM"):
-        forges.forge(ForgeAddress("github", "https://github.com/org/app", access=GitAccess(ca=b"nonsense")))
+        forges.make_forge(ForgeAddress("github", "https://github.com/org/app", access=GitAccess(ca=b"nonsense")))
 
 
 async def test_the_proxy_of_the_environment_is_used() -> None:
@@ -278,7 +278,7 @@ async def test_the_proxy_of_the_environment_is_used() -> None:
         bad_server(answer_with("502 Bad Gateway", b"by the proxy")) as proxy,
         HttpForges({"https_proxy": proxy, "http_proxy": proxy}, total=2.0) as forges,
     ):
-        forge = forges.forge(ForgeAddress("gitea", "http://gitea.invalid/org/app", access=ACCESS))
+        forge = forges.make_forge(ForgeAddress("gitea", "http://gitea.invalid/org/app", access=ACCESS))
 
         assert "502 bad gateway" in str(await failure(forge))
 

@@ -123,7 +123,7 @@ async def test_dockers_own_types_are_read(shelf: Shelf, reader: RegistryReader) 
     entries = [{**entry, "platform": {"os": "linux", "architecture": "arm", "variant": "v7"}}, entry]
     shelf.manifest({"schemaVersion": 2, "manifests": entries}, "1.0.0", DOCKER_INDEX)
 
-    image = await reader.image(shelf.repository, "1.0.0")
+    image = await reader.read_image(shelf.repository, "1.0.0")
 
     assert image.platforms == ("linux/arm/v7",)
     assert image.created == datetime(2026, 1, 2, 3, 4, 5, 123456, UTC)
@@ -136,7 +136,7 @@ async def test_annotations_win_over_labels(shelf: Shelf, reader: RegistryReader)
     entry = {"digest": inner, "platform": {"os": "linux", "architecture": "amd64"}}
     shelf.manifest({"schemaVersion": 2, "manifests": [entry], "annotations": {"of": "index"}}, "1.0.0", INDEX)
 
-    image = await reader.image(shelf.repository, "1.0.0")
+    image = await reader.read_image(shelf.repository, "1.0.0")
 
     assert image.labels == {"by": "manifest", "only": "config", "of": "index"}
 
@@ -145,7 +145,7 @@ async def test_an_index_whose_only_entry_has_no_platform_has_its_configs(shelf: 
     inner = shelf.image({"os": "linux", "architecture": "riscv64"}, tag="")
     shelf.manifest({"schemaVersion": 2, "manifests": [{"digest": inner}]}, "1.0.0", INDEX)
 
-    assert (await reader.image(shelf.repository, "1.0.0")).platforms == ("linux/riscv64",)
+    assert (await reader.read_image(shelf.repository, "1.0.0")).platforms == ("linux/riscv64",)
 
 
 async def test_labels_are_bounded_and_the_standard_ones_stay(shelf: Shelf, reader: RegistryReader) -> None:
@@ -153,7 +153,7 @@ async def test_labels_are_bounded_and_the_standard_ones_stay(shelf: Shelf, reade
     labels |= {"org.opencontainers.image.source": "https://git.example.com", "long": "x" * 5000}
     shelf.image({"config": {"Labels": labels}})
 
-    image = await reader.image(shelf.repository, "1.0.0")
+    image = await reader.read_image(shelf.repository, "1.0.0")
 
     assert len(image.labels) == 64
     assert image.labels["org.opencontainers.image.source"] == "https://git.example.com"
@@ -164,7 +164,7 @@ async def test_an_artifact_that_is_not_an_image_has_no_platform(shelf: Shelf, re
     chart = {"mediaType": "application/vnd.cncf.helm.config.v1+json", "digest": shelf.blob({}), "size": 1}
     shelf.manifest({"schemaVersion": 2, "config": chart, "layers": [], "annotations": {"a": "b"}}, "1.0.0")
 
-    image = await reader.image(shelf.repository, "1.0.0")
+    image = await reader.read_image(shelf.repository, "1.0.0")
 
     assert (image.platforms, image.labels, image.created) == ((), {"a": "b"}, None)
 
@@ -173,7 +173,7 @@ async def test_an_image_is_read_once(shelf: Shelf, reader: RegistryReader) -> No
     digest = shelf.image({"os": "linux", "architecture": "amd64"})
 
     for reference in ("1.0.0", "1.0.0", digest, "1.0.0"):
-        await reader.image(shelf.repository, reference)
+        await reader.read_image(shelf.repository, reference)
 
     assert [request.partition(" ")[0] for request in shelf.requests] == ["HEAD", "GET", "GET", "HEAD", "HEAD"]
 
@@ -185,13 +185,13 @@ async def test_images_are_remembered_by_their_size(shelf: Shelf, reader: Registr
         for image in range(MOST_REMEMBERED // one + 5)
     ]
     for digest in digests:
-        await reader.image(shelf.repository, digest)
+        await reader.read_image(shelf.repository, digest)
     shelf.requests.clear()
 
-    await reader.image(shelf.repository, digests[-1])
+    await reader.read_image(shelf.repository, digests[-1])
     assert shelf.requests == []
 
-    await reader.image(shelf.repository, digests[0])
+    await reader.read_image(shelf.repository, digests[0])
     assert len(shelf.requests) == 2
 
 
@@ -204,7 +204,7 @@ async def test_another_body_than_asked_for_is_not_believed(shelf: Shelf, reader:
 
     for reference in ("1.0.0", digest):
         with pytest.raises(RegistryUnavailable, match=f"sent something else for .*{digest}: {other}"):
-            await reader.image(shelf.repository, reference)
+            await reader.read_image(shelf.repository, reference)
 
 
 async def test_another_digest_than_asked_for_is_not_believed(shelf: Shelf, reader: RegistryReader) -> None:
@@ -212,7 +212,7 @@ async def test_another_digest_than_asked_for_is_not_believed(shelf: Shelf, reade
     shelf.claimed[f"manifests/{digest}"] = f"sha256:{'0' * 64}"
 
     with pytest.raises(RegistryUnavailable, match=f"answers 'sha256:0+' when asked for .*{digest}"):
-        await reader.image(shelf.repository, digest)
+        await reader.read_image(shelf.repository, digest)
 
 
 async def test_another_config_than_named_is_not_believed(shelf: Shelf, reader: RegistryReader) -> None:
@@ -221,7 +221,7 @@ async def test_another_config_than_named_is_not_believed(shelf: Shelf, reader: R
     shelf.bodies[path] = b"{}"
 
     with pytest.raises(RegistryUnavailable, match="sent something else"):
-        await reader.image(shelf.repository, "1.0.0")
+        await reader.read_image(shelf.repository, "1.0.0")
 
 
 @pytest.mark.parametrize("digest", ["", "latest", "sha256:abc", "md5:d41d8cd98f00b204e9800998ecf8427e"])
@@ -229,7 +229,7 @@ async def test_a_digest_that_is_none_is_not_used(shelf: Shelf, reader: RegistryR
     made = shelf.image({})
     shelf.claimed["manifests/1.0.0"] = digest
 
-    image = await reader.image(shelf.repository, "1.0.0")
+    image = await reader.read_image(shelf.repository, "1.0.0")
 
     assert image.digest == made  # of the body itself
 
@@ -257,7 +257,7 @@ async def test_an_image_that_cannot_be_read_is_remembered(
 
     for _ in range(3):
         with pytest.raises(ImageUnreadable, match=cause):
-            await reader.image(shelf.repository, digest)
+            await reader.read_image(shelf.repository, digest)
     assert len(shelf.requests) == 1
 
 
@@ -265,7 +265,7 @@ async def test_a_config_that_is_too_large_is_refused(shelf: Shelf, reader: Regis
     shelf.image(b'{"config": null, "x": "' + b"x" * LARGEST_CONFIG + b'"}')
 
     with pytest.raises(RegistryUnavailable, match="longer than"):
-        await reader.image(shelf.repository, "1.0.0")
+        await reader.read_image(shelf.repository, "1.0.0")
 
 
 async def test_a_config_that_is_gone_makes_the_image_unknown(shelf: Shelf, reader: RegistryReader) -> None:
@@ -274,7 +274,7 @@ async def test_a_config_that_is_gone_makes_the_image_unknown(shelf: Shelf, reade
         del shelf.bodies[path]
 
     with pytest.raises(ImageUnknown):
-        await reader.image(shelf.repository, "1.0.0")
+        await reader.read_image(shelf.repository, "1.0.0")
 
 
 # signatures
@@ -320,7 +320,7 @@ async def test_signatures_are_found_among_the_referrers(shelf: Shelf, reader: Re
     ]
     refer(shelf, digest, entries)
 
-    claims = await reader.claims(shelf.repository, digest)
+    claims = await reader.list_claims(shelf.repository, digest)
 
     assert claims == (
         SignedClaim(b"simple", b"def"),
@@ -338,7 +338,7 @@ async def test_a_registry_without_referrers_has_a_tag_of_them(
     entries = [bundle(shelf, b"one", artifactType=BUNDLE)]
     shelf.manifest({"schemaVersion": 2, "manifests": entries}, digest.replace(":", "-"), INDEX)
 
-    assert len(await reader.claims(shelf.repository, digest)) == 1
+    assert len(await reader.list_claims(shelf.repository, digest)) == 1
 
 
 @pytest.mark.parametrize("place", ["referrers/{}", "manifests/{}.sig"])
@@ -350,10 +350,10 @@ async def test_a_registry_in_trouble_is_not_one_without_signatures(
     shelf.statuses[path] = 503
 
     with pytest.raises(RegistryUnavailable, match="503"):
-        await reader.claims(shelf.repository, digest)
+        await reader.list_claims(shelf.repository, digest)
 
     del shelf.statuses[path]
-    assert await reader.claims(shelf.repository, digest) == ()
+    assert await reader.list_claims(shelf.repository, digest) == ()
 
 
 async def test_signatures_are_bounded(shelf: Shelf, reader: RegistryReader) -> None:
@@ -364,7 +364,7 @@ async def test_signatures_are_bounded(shelf: Shelf, reader: RegistryReader) -> N
     )
     refer(shelf, digest, [bundle(shelf, b"%d" % n, artifactType=BUNDLE) for n in range(100)])
 
-    claims = await reader.claims(shelf.repository, digest)
+    claims = await reader.list_claims(shelf.repository, digest)
 
     assert len(claims) == 30 + 20
     assert claims[29].payload == b"199"
@@ -377,7 +377,7 @@ async def test_a_layer_too_large_for_a_signature_is_passed_over(shelf: Shelf, re
     packages = bundle(shelf, b"x" * 100_000, artifactType=BUNDLE)
     refer(shelf, digest, [packages, bundle(shelf, b"one", artifactType=BUNDLE)])
 
-    assert [claim.payload[-3:] for claim in await reader.claims(shelf.repository, digest)] == [b"one"]
+    assert [claim.payload[-3:] for claim in await reader.list_claims(shelf.repository, digest)] == [b"one"]
 
 
 async def test_signatures_are_found_by_tag_where_referrers_must_not_be_listed(
@@ -388,15 +388,15 @@ async def test_signatures_are_found_by_tag_where_referrers_must_not_be_listed(
     for digest in (signed, unsigned):
         shelf.statuses[f"referrers/{digest}"] = 403
 
-    assert await reader.claims(shelf.repository, signed) == (SignedClaim(b"simple", b"def"),)
+    assert await reader.list_claims(shelf.repository, signed) == (SignedClaim(b"simple", b"def"),)
     with pytest.raises(RegistryDenied):
-        await reader.claims(shelf.repository, unsigned)
+        await reader.list_claims(shelf.repository, unsigned)
 
 
 async def test_signatures_are_asked_for_once_in_a_while(shelf: Shelf, reader: RegistryReader) -> None:
     digest = shelf.image({})
 
-    assert [await reader.claims(shelf.repository, digest) for _ in range(3)] == [(), (), ()]
+    assert [await reader.list_claims(shelf.repository, digest) for _ in range(3)] == [(), (), ()]
     assert len(shelf.requests) == 3
 
 
@@ -407,7 +407,7 @@ async def test_a_payload_that_is_not_what_it_is_named_is_not_believed(shelf: She
     shelf.bodies[f"blobs/{layer['digest']}"] = b"another"
 
     with pytest.raises(RegistryUnavailable, match="sent something else"):
-        await reader.claims(shelf.repository, digest)
+        await reader.list_claims(shelf.repository, digest)
 
 
 def _long_labels(image: int) -> dict[str, str]:
@@ -423,7 +423,7 @@ async def test_a_long_manifest_is_not_read_in_the_loop(shelf: Shelf) -> None:
         async with OciRegistry(compute=compute) as registry:
             reader = RegistryReader(registry)
             with stretches.measured():
-                image = await reader.image(shelf.repository, digest)
+                image = await reader.read_image(shelf.repository, digest)
             await reader.close()
 
     assert len(image.labels) == MOST_LABELS
@@ -435,6 +435,6 @@ async def test_of_an_endless_index_the_first_images_are_read(shelf: Shelf, reade
     rest = {"digest": f"sha256:{'0' * 64}", "platform": {"os": "linux", "architecture": "s390x"}}
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [first, *[rest] * 5000]}
 
-    image = await reader.image(shelf.repository, shelf.manifest(index, media_type=INDEX))
+    image = await reader.read_image(shelf.repository, shelf.manifest(index, media_type=INDEX))
 
     assert image.platforms == ("linux/arm64", "linux/s390x")

@@ -21,9 +21,9 @@ from gitops_core.runtime.authority.forwarding import Forwarding
 from gitops_core.runtime.clock import SystemChance, SystemClock
 from sealoop.objects.applying import Applying, apply_all
 from sealoop.objects.deleting import Deleting, delete_all
-from sealoop.objects.files import manifests_in, sort
+from sealoop.objects.files import collect_manifests, sort
 from sealoop.objects.kinds import matches
-from sealoop.objects.showing import Showing, changes, show
+from sealoop.objects.showing import Showing, follow_changes, show
 from tests.servers.controlplane import ControlPlane
 
 CONFIG_MAP = Kind("", "v1", "ConfigMap")
@@ -278,7 +278,7 @@ async def test_a_watch_that_knows_no_place_to_go_on_shows_what_differs(place: Pl
     shown = [item for item in page.items if isinstance(item, dict)]
     await place.apply(config_map("changed", "2"), config_map("new"))
 
-    found = changes(place.cluster, query, shown, "")
+    found = follow_changes(place.cluster, query, shown, "")
     told = [await next_of(found), await next_of(found)]
     await place.apply(config_map("seen", "5"))
     told.append(await next_of(found))
@@ -310,7 +310,7 @@ async def test_a_watch_outlives_what_breaks_it(place: Place, capsys: pytest.Capt
     unsteady = Unsteady(place.cluster, ClusterUnavailable("the API server is restarting"), Expired("too old"))
     capsys.readouterr()
 
-    found = changes(unsteady, query, shown, page.resource_version)
+    found = follow_changes(unsteady, query, shown, page.resource_version)
     await place.apply(config_map("new"))
     told = [await next_of(found)]
     await place.apply(config_map("seen", "2"))
@@ -408,7 +408,7 @@ def test_folders_are_read_in_order_and_deeply_only_when_asked(tmp_path: Path) ->
     (tmp_path / "sub" / "c.yml").write_text(json.dumps(config_map("c")))
     (tmp_path / "README.md").write_text("not a manifest")
 
-    flat, deep = manifests_in([str(tmp_path)]), manifests_in([str(tmp_path)], recursive=True)
+    flat, deep = collect_manifests([str(tmp_path)]), collect_manifests([str(tmp_path)], recursive=True)
 
     assert [m["metadata"]["name"] for m in flat] == ["a", "b"]
     assert [m["metadata"]["name"] for m in deep] == ["a", "b", "c"]
@@ -440,7 +440,7 @@ def test_objects_that_others_need_go_first() -> None:
 def test_a_document_that_is_not_a_manifest_is_named(tmp_path: Path, content: str, complaint: str) -> None:
     (tmp_path / "x.yaml").write_text(content)
     with pytest.raises(click.ClickException) as refused:
-        manifests_in([str(tmp_path / "x.yaml")])
+        collect_manifests([str(tmp_path / "x.yaml")])
     assert complaint in str(refused.value)
 
 
@@ -451,5 +451,5 @@ def test_places_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         ("https://example.com/a.yaml", "curl -fsS https://example.com/a.yaml | sealoop apply -f -"),
     ):
         with pytest.raises(click.ClickException) as refused:
-            manifests_in([place])
+            collect_manifests([place])
         assert complaint in str(refused.value)

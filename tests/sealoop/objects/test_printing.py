@@ -89,7 +89,7 @@ def secret(**data: str) -> dict[str, Any]:
 def test_a_table_counts_the_values_of_a_secret_and_shows_none(wide: bool) -> None:
     table = Table(BUILT_IN["", "Secret"], SECRET, wide=wide, namespaces=True)
 
-    lines = table.lines([secret(password="aHVudGVyMg==", user="d2Vi")], NOW)
+    lines = table.write_lines([secret(password="aHVudGVyMg==", user="d2Vi")], NOW)
 
     assert lines == ["NAMESPACE   NAME   TYPE     DATA   AGE", "shop        db     Opaque   2      5m"]
 
@@ -97,21 +97,21 @@ def test_a_table_counts_the_values_of_a_secret_and_shows_none(wide: bool) -> Non
 def test_a_table_that_is_watched_shows_its_heading_once_and_stays_in_line() -> None:
     table = Table((Column("STATUS", 0, lambda m, _: m["status"]),), DEPLOYMENT)
 
-    first = table.lines([{"metadata": {"name": "a-long-name"}, "status": "ok"}], NOW)
-    then = table.lines([{"metadata": {"name": "b"}, "status": "failed"}], NOW)
+    first = table.write_lines([{"metadata": {"name": "a-long-name"}, "status": "ok"}], NOW)
+    then = table.write_lines([{"metadata": {"name": "b"}, "status": "failed"}], NOW)
 
     assert first == ["NAME          STATUS", "a-long-name   ok"]
     assert then == ["b             failed"]
 
 
 def test_an_empty_table_has_no_heading() -> None:
-    assert Table((), DEPLOYMENT).lines([], NOW) == []
+    assert Table((), DEPLOYMENT).write_lines([], NOW) == []
 
 
 def test_a_cell_cannot_steer_the_terminal() -> None:
     table = Table((Column("MESSAGE", 0, lambda m, _: m["message"]),), DEPLOYMENT)
 
-    lines = table.lines([{"metadata": {"name": "web"}, "message": "one\ntwo\x1b[2J\x07 \x9b31m\u2028three"}], NOW)
+    lines = table.write_lines([{"metadata": {"name": "web"}, "message": "one\ntwo\x1b[2J\x07 \x9b31m\u2028three"}], NOW)
 
     assert lines[1] == "web    one two [2J   31m three"
 
@@ -128,7 +128,7 @@ def test_events_are_shown_without_names_the_newest_last() -> None:
         event("middle", lastTimestamp="2026-03-01T11:00:00Z", series={"lastObservedTime": "2026-03-01T11:30:00.0Z"}),
     ]
 
-    lines = Table(BUILT_IN["", "Event"], EVENT).lines(printing.sort_for_reading(EVENT, events), NOW)
+    lines = Table(BUILT_IN["", "Event"], EVENT).write_lines(printing.sort_for_reading(EVENT, events), NOW)
 
     assert lines[0].split() == ["LAST", "SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
     assert [line.split() for line in lines[1:]] == [
@@ -165,11 +165,11 @@ def test_a_custom_kind_has_the_columns_that_its_definition_declares() -> None:
 
     columns = printing.make_declared_columns(kind, CRD)
 
-    assert Table(columns, kind, wide=True, kinds=True).lines([widget], NOW) == [
+    assert Table(columns, kind, wide=True, kinds=True).write_lines([widget], NOW) == [
         "NAME                   READY   SIZE   SEEN",
         "widget.example.com/w   True    3      30s",
     ]
-    assert Table(columns, kind).lines([{"metadata": {"name": "new"}}], NOW) == ["NAME   READY   SEEN", "new"]
+    assert Table(columns, kind).write_lines([{"metadata": {"name": "new"}}], NOW) == ["NAME   READY   SEEN", "new"]
 
 
 @pytest.mark.parametrize("crd", [None, CRD])
@@ -188,11 +188,11 @@ def test_yaml_reads_back_as_what_was_written(value: Any) -> None:
 
 @given(values)
 def test_json_reads_back_as_what_was_written(value: Any) -> None:
-    assert msgspec.json.decode(printing.as_json(value)) == value
+    assert msgspec.json.decode(printing.write_json(value)) == value
 
 
 def test_yaml_looks_as_people_write_it() -> None:
-    assert printing.as_yaml({"b": "two\nlines\n", "a": [{"x": "12e45"}], "c": "ä"}) == (
+    assert printing.write_yaml({"b": "two\nlines\n", "a": [{"x": "12e45"}], "c": "ä"}) == (
         'a:\n- x: "12e45"\nb: |\n  two\n  lines\nc: ä\n'
     )
 

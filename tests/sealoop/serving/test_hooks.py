@@ -26,7 +26,7 @@ from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.schema import crd
 from image_updater.api import ImagePolicy, ImageRepository
 from sealoop.serving.hooks import receiving
-from sealoop.wiring import routes
+from sealoop.wiring import make_routes
 from tests.image_updater.world import IMAGE, URL, World, is_ready
 
 TOKEN = "a secret that nobody guesses"

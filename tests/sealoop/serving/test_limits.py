@@ -16,8 +16,8 @@ from gitops_core.runtime.clock import SystemClock
 from gitops_core.runtime.policy import Policy
 from sealoop.embedded.githttp import create_repository
 from sealoop.main import main
-from sealoop.serving.limits import limited, limits_of
-from sealoop.serving.service import git_mirrors, opened_ports
+from sealoop.serving.limits import apply_limits, list_limits
+from sealoop.serving.service import open_git_mirrors, open_ports
 from tests.servers.programs import ROOT
 
 DOCUMENT = ROOT / "docs" / "operations.md"
@@ -25,7 +25,7 @@ NUMBERS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
 
 def test_the_last_word_on_a_limit_counts_and_the_others_stay() -> None:
-    policy = limited(Policy(file_remotes=True), ["builds=3", "build-memory=2Gi", "builds=4"])
+    policy = apply_limits(Policy(file_remotes=True), ["builds=3", "build-memory=2Gi", "builds=4"])
 
     assert policy == Policy(file_remotes=True, builds=4, build_memory=2 << 30)
 
@@ -56,7 +56,7 @@ def test_the_documents_list_every_limit_with_its_default() -> None:
 
     defaults = {name: int(text[:-2]) * NUMBERS[text[-2:]] if text[-1] == "i" else int(text) for name, text, _ in rows}
 
-    assert defaults == limits_of(Policy())
+    assert defaults == list_limits(Policy())
 
 
 def test_no_field_of_the_policy_is_without_a_reader() -> None:
@@ -73,8 +73,8 @@ def test_no_field_of_the_policy_is_without_a_reader() -> None:
 async def test_git_keeps_to_the_policy(tmp_path: Path) -> None:
     await create_repository(tmp_path / "served" / "app.git", {"a": b"1", "b": b"22", "c": b"333"})
     url = (tmp_path / "served" / "app.git").as_uri()
-    mirrors = git_mirrors(tmp_path / "state", Policy(file_remotes=True, git_files=2, git_file_size=2))
-    refusing = git_mirrors(tmp_path / "other", Policy())
+    mirrors = open_git_mirrors(tmp_path / "state", Policy(file_remotes=True, git_files=2, git_file_size=2))
+    refusing = open_git_mirrors(tmp_path / "other", Policy())
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(mirrors.close)
         remote = mirrors.get_remote(url)
@@ -92,7 +92,7 @@ async def test_git_keeps_to_the_policy(tmp_path: Path) -> None:
 async def test_builds_keep_to_the_policy(tmp_path: Path) -> None:
     files = {"kustomization.yaml": b"resources: [a.yaml]", "a.yaml": b"{apiVersion: v1, kind: A, metadata: {name: a}}"}
     async with contextlib.AsyncExitStack() as stack:
-        ports = await opened_ports(tmp_path, SystemClock(), stack, policy=Policy(build_output=16))
+        ports = await open_ports(tmp_path, SystemClock(), stack, policy=Policy(build_output=16))
 
         with pytest.raises(RendererUnavailable, match="printed more than"):
             await ports.renderer.render(FixedTree("x", files), Overlay())

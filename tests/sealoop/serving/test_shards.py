@@ -48,7 +48,7 @@ def test_a_selector_selects_the_same_in_its_one_spelling(parts: list[str], label
 def test_one_shard_has_one_lease_however_it_is_written(parts: list[str], chance: object) -> None:
     shuffled = sorted(parts, key=lambda _: chance.random())  # type: ignore[attr-defined]
 
-    assert Shard.parsed("shop", ",".join(parts)).lease == Shard.parsed("shop", " , ".join(shuffled)).lease
+    assert Shard.parse("shop", ",".join(parts)).lease == Shard.parse("shop", " , ".join(shuffled)).lease
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def test_one_shard_has_one_lease_however_it_is_written(parts: list[str], chance:
     ],
 )
 def test_other_spellings_are_one_shard(one: str, other: str) -> None:
-    assert Shard.parsed("", one) == Shard.parsed("", other)
+    assert Shard.parse("", one) == Shard.parse("", other)
 
 
 def test_other_shards_have_other_leases_with_names_that_the_api_server_takes() -> None:
     selectors = ["", "key=a", "key!=a", "key", "!key", "key in (a,b)", "key notin (a,b)", f"{'k' * 63}={'v' * 63}"]
-    shards = [Shard.parsed(namespace, selector) for namespace in ("", "shop", "s" * 63) for selector in selectors]
+    shards = [Shard.parse(namespace, selector) for namespace in ("", "shop", "s" * 63) for selector in selectors]
 
     leases = {shard.lease for shard in shards}
 
@@ -76,7 +76,7 @@ def test_other_shards_have_other_leases_with_names_that_the_api_server_takes() -
 
 
 def test_who_reconciles_everything_has_the_lease_of_always() -> None:
-    assert Shard.parsed("", "").lease == "sealoop"
+    assert Shard.parse("", "").lease == "sealoop"
 
 
 @pytest.mark.parametrize(

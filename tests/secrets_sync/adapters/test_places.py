@@ -16,7 +16,7 @@ from secrets_sync.adapters import VaultFactory
 from secrets_sync.adapters.threads import PATIENCE, PLACES
 from secrets_sync.api import SecretStore
 from secrets_sync.component import AT_ONCE, component, controllers
-from secrets_sync.domain.provider.openings import opening_of
+from secrets_sync.domain.provider.openings import make_opening
 from secrets_sync.domain.provider.payload import SecretRef
 from secrets_sync.domain.secret.live import SECRET
 from secrets_sync.errors import NoAnswer, ProviderUnavailable
@@ -95,7 +95,7 @@ async def test_a_silent_server_takes_no_places_of_another(local_cluster: LocalCl
         vault.put("db", {"a": "1"})
         await vault_token(local_cluster, vault.token.text())
         factory = VaultFactory(FixedClock(), timeout=6.0)
-        hanging = await factory.open(opening_of(vault_store(moody.url)), local_cluster)
+        hanging = await factory.open(make_opening(vault_store(moody.url)), local_cluster)
         asked = [asyncio.ensure_future(hanging.fetch(SecretRef("db"))) for _ in range(50)]
         await _until(lambda: moody.open_requests == PLACES)
         good = await _opened(factory, vault, local_cluster)
@@ -137,7 +137,7 @@ async def test_a_server_that_answers_again_is_asked_again(local_cluster: LocalCl
     async with moody.running():
         await vault_token(local_cluster, "t")
         factory = VaultFactory(FixedClock(), timeout=1.0)
-        provider = await factory.open(opening_of(vault_store(moody.url)), local_cluster)
+        provider = await factory.open(make_opening(vault_store(moody.url)), local_cluster)
         for _ in range(2):
             results = await asyncio.gather(*(provider.validate() for _ in range(6)), return_exceptions=True)
             assert all(isinstance(result, ProviderUnavailable) for result in results)
@@ -158,7 +158,7 @@ async def test_a_slow_server_has_requests_wait_for_their_turns(local_cluster: Lo
     async with moody.running():
         await vault_token(local_cluster, "t")
         factory = VaultFactory(FixedClock())
-        provider = await factory.open(opening_of(vault_store(moody.url)), local_cluster)
+        provider = await factory.open(make_opening(vault_store(moody.url)), local_cluster)
 
         began = time.monotonic()
         await asyncio.gather(*(provider.validate() for _ in range(10 * PLACES)))
@@ -227,7 +227,7 @@ def _has_password(live: Manifest) -> bool:
 
 async def _opened(factory: VaultFactory, vault: EmbeddedVault, cluster: LocalCluster) -> SecretProvider:
     manifest = await cluster.create(_store("good", vault.url), field_manager="tests")
-    return await factory.open(opening_of(from_manifest(SecretStore, manifest)), cluster)
+    return await factory.open(make_opening(from_manifest(SecretStore, manifest)), cluster)
 
 
 async def _ended() -> None:

@@ -25,7 +25,7 @@ from gitops_core.runtime.authority.bounded import NamespaceBound, OutsideNamespa
 from secrets_sync.adapters import VaultFactory, bounded_http
 from secrets_sync.adapters.vault import Vault
 from secrets_sync.api import SecretStore, SecretStoreProvider
-from secrets_sync.domain.provider.openings import opening_of
+from secrets_sync.domain.provider.openings import make_opening
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reading import Absent
 from secrets_sync.domain.secret.live import SECRET
@@ -65,7 +65,7 @@ def bound(cluster: LocalCluster) -> Cluster:
 
 async def test_a_wrong_token_is_denied(cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer) -> None:
     await vault_token(cluster, "s.wrong-4711")
-    provider = await factory.open(opening_of(vault_store(vault_server.url)), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(vault_server.url)), bound(cluster))
 
     with pytest.raises(AccessDenied) as validation:
         await provider.validate()
@@ -82,7 +82,7 @@ async def test_a_policy_decides_what_may_be_read(
     vault_server.put("mine/a", {"x": 1})
     vault_server.put("theirs/a", {"x": 1})
     await vault_token(cluster, vault_server.token_for("mine"))
-    provider = await factory.open(opening_of(vault_store(vault_server.url)), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(vault_server.url)), bound(cluster))
 
     assert (await payload_of(provider, "mine/a")).reveal() == b'{"x":1}'
     with pytest.raises(AccessDenied):
@@ -95,7 +95,7 @@ async def test_a_deleted_version_is_not_found(
     vault_server.put("mine/deleted", {"x": 1})
     vault_server.delete("mine/deleted")
     await vault_token(cluster, vault_server.token)
-    provider = await factory.open(opening_of(vault_store(vault_server.url)), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(vault_server.url)), bound(cluster))
 
     answer = await provider.fetch(SecretRef("mine/deleted"))
 
@@ -109,7 +109,7 @@ async def test_whoever_may_read_a_key_is_told_that_it_is_gone(
     """No policy for sys/ is needed."""
     vault_server.policy("mine", RULES)
     await vault_token(cluster, vault_server.token_for("mine"))
-    provider = await factory.open(opening_of(vault_store(vault_server.url)), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(vault_server.url)), bound(cluster))
 
     assert isinstance(await provider.fetch(SecretRef("mine/nope")), Absent)
 
@@ -122,7 +122,7 @@ async def test_a_key_of_a_namespace_is_absent_however_the_namespace_is_named(
     if vault_server.status("team/kv/config") != 200:
         vault_server.mount("kv", version=2, namespace="team")
     await vault_token(cluster, vault_server.token)
-    provider = await factory.open(opening_of(vault_store(vault_server.url, **settings)), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(vault_server.url, **settings)), bound(cluster))
 
     assert isinstance(await provider.fetch(SecretRef("mine/nope")), Absent)
 
@@ -133,7 +133,7 @@ async def test_a_destroyed_version_is_absent(
     vault_server.put("mine/destroyed", {"x": 1})
     vault_server.call("POST", "secret/destroy/mine/destroyed", '{"versions": [1]}')
     await vault_token(cluster, vault_server.token)
-    provider = await factory.open(opening_of(vault_store(vault_server.url)), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(vault_server.url)), bound(cluster))
 
     assert isinstance(await provider.fetch(SecretRef("mine/destroyed")), Absent)
 
@@ -142,7 +142,7 @@ async def test_a_mistyped_mount_does_not_look_like_deleted_secrets(
     cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer
 ) -> None:
     await vault_token(cluster, vault_server.token)
-    provider = await factory.open(opening_of(vault_store(vault_server.url, path="sceret")), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(vault_server.url, path="sceret")), bound(cluster))
 
     with pytest.raises(ProviderUnavailable, match="no secrets engine"):
         await provider.fetch(SecretRef("mine/a"))
@@ -151,7 +151,7 @@ async def test_a_mistyped_mount_does_not_look_like_deleted_secrets(
 async def test_version_1_engines(cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer) -> None:
     vault_server.put_v1("old/a", {"x": "1", "n": 2})
     await vault_token(cluster, vault_server.token)
-    provider = await factory.open(opening_of(vault_store(vault_server.url, path="kv1", version="v1")), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(vault_server.url, path="kv1", version="v1")), bound(cluster))
 
     assert (await payload_of(provider, "old/a")).reveal() == b'{"n":2,"x":"1"}'
     assert isinstance(await provider.fetch(SecretRef("old/nope")), Absent)
@@ -162,7 +162,7 @@ async def test_a_key_stays_in_its_mount(
     cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer, key: str
 ) -> None:
     await vault_token(cluster, vault_server.token)
-    provider = await factory.open(opening_of(vault_store(vault_server.url)), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(vault_server.url)), bound(cluster))
 
     with pytest.raises(ValueUnusable):
         await provider.fetch(SecretRef(key))
@@ -173,7 +173,7 @@ async def test_keys_of_any_spelling(
     cluster: LocalCluster, factory: VaultFactory, vault_server: VaultServer, key: str
 ) -> None:
     await vault_token(cluster, vault_server.token)
-    provider = await factory.open(opening_of(vault_store(vault_server.url)), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(vault_server.url)), bound(cluster))
 
     assert isinstance(await provider.fetch(SecretRef(key)), Absent)
 
@@ -184,7 +184,7 @@ async def test_an_answer_says_which_version_it_is(
     for number in (1, 2):
         vault_server.put("mine/versions", {"x": number})
     await vault_token(cluster, vault_server.token)
-    provider = await factory.open(opening_of(vault_store(vault_server.url)), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(vault_server.url)), bound(cluster))
 
     newest, first = await payload_at(provider, "mine/versions"), await payload_at(provider, "mine/versions", "1")
 
@@ -216,7 +216,7 @@ async def test_a_login_serves_many_reconciliations(cluster: LocalCluster, vault_
     before = vault_server.accessors()
 
     for _ in range(3):
-        provider = await factory.open(opening_of(store), bound(cluster))
+        provider = await factory.open(make_opening(store), bound(cluster))
         await asyncio.gather(provider.validate(), provider.fetch(SecretRef("mine/a")))
     during = vault_server.accessors() - before
     await factory.close()
@@ -231,9 +231,9 @@ async def test_a_login_is_renewed_before_it_ends(cluster: LocalCluster, vault_se
     factory = VaultFactory(clock)
     before = vault_server.accessors()
 
-    await (await factory.open(opening_of(store), bound(cluster))).fetch(SecretRef("mine/a"))
+    await (await factory.open(make_opening(store), bound(cluster))).fetch(SecretRef("mine/a"))
     await clock.sleep(3000)
-    await (await factory.open(opening_of(store), bound(cluster))).fetch(SecretRef("mine/a"))
+    await (await factory.open(make_opening(store), bound(cluster))).fetch(SecretRef("mine/a"))
 
     assert len(vault_server.accessors() - before) == 1
     await factory.close()
@@ -243,11 +243,11 @@ async def test_a_login_that_vault_forgot_is_replaced(cluster: LocalCluster, vaul
     store = await app_role_store(cluster, vault_server, "forgotten")
     factory = VaultFactory(FixedClock())
     before = vault_server.accessors()
-    await (await factory.open(opening_of(store), bound(cluster))).fetch(SecretRef("mine/a"))
+    await (await factory.open(make_opening(store), bound(cluster))).fetch(SecretRef("mine/a"))
     (accessor,) = vault_server.accessors() - before
 
     vault_server.call("POST", "auth/token/revoke-accessor", f'{{"accessor": "{accessor}"}}')
-    payload = await payload_of(await factory.open(opening_of(store), bound(cluster)), "mine/a")
+    payload = await payload_of(await factory.open(make_opening(store), bound(cluster)), "mine/a")
 
     assert payload.reveal() == b'{"x":1}'
     await factory.close()
@@ -258,7 +258,7 @@ async def test_a_wrong_secret_id_is_denied(cluster: LocalCluster, vault_server: 
     factory = VaultFactory(FixedClock())
 
     with pytest.raises(AccessDenied, match="wrong role id or secret id") as denied:
-        await (await factory.open(opening_of(store), bound(cluster))).validate()
+        await (await factory.open(make_opening(store), bound(cluster))).validate()
 
     assert "wrong-4711" not in str(denied.value)
     await factory.close()
@@ -270,7 +270,7 @@ async def test_a_key_that_is_forbidden_is_no_reason_to_log_in_again(
     store = await app_role_store(cluster, vault_server, "forbidden")
     factory = VaultFactory(FixedClock())
     before = vault_server.accessors()
-    provider = await factory.open(opening_of(store), bound(cluster))
+    provider = await factory.open(make_opening(store), bound(cluster))
     await provider.fetch(SecretRef("mine/a"))
     login = vault_server.accessors() - before
 
@@ -290,7 +290,7 @@ async def test_a_role_that_may_read_more_by_now_is_noticed_and_the_old_login_end
     clock = FixedClock()
     factory = VaultFactory(clock)
     before = vault_server.accessors()
-    provider = await factory.open(opening_of(store), bound(cluster))
+    provider = await factory.open(make_opening(store), bound(cluster))
     with pytest.raises(AccessDenied):
         await provider.fetch(SecretRef("more/a"))
     vault_server.put("more/a", {"x": 2})
@@ -311,12 +311,12 @@ async def test_a_connection_is_not_closed_while_somebody_uses_it(
     store = await app_role_store(cluster, vault_server, "in-use")
     factory = VaultFactory(FixedClock())
     before = vault_server.accessors()
-    first = await factory.open(opening_of(store), bound(cluster))
+    first = await factory.open(make_opening(store), bound(cluster))
     await first.fetch(SecretRef("mine/a"))
     used = vault_server.accessors() - before
 
     await edit_secret(cluster, "app-role", id=vault_server.app_role("in-use", "mine")[1])
-    second = await factory.open(opening_of(store), bound(cluster))
+    second = await factory.open(make_opening(store), bound(cluster))
     await second.fetch(SecretRef("mine/a"))
     assert used <= vault_server.accessors()
     await first.fetch(SecretRef("mine/a"))
@@ -338,8 +338,8 @@ async def test_two_stores_of_one_identity_make_one_login(cluster: LocalCluster, 
     factory = VaultFactory(FixedClock(), unused=0.5)
     before = vault_server.accessors()
 
-    first = await factory.open(opening_of(store), bound(cluster))
-    second = await factory.open(opening_of(elsewhere), NamespaceBound(cluster, "other"))
+    first = await factory.open(make_opening(store), bound(cluster))
+    second = await factory.open(make_opening(elsewhere), NamespaceBound(cluster, "other"))
     await asyncio.gather(*(provider.fetch(SecretRef("mine/a")) for provider in (first, second)))
     login = vault_server.accessors() - before
     await first.aclose()
@@ -360,13 +360,13 @@ async def test_an_edit_that_concerns_no_credential_makes_no_login(
     assert store.spec.provider.vault is not None
     factory = VaultFactory(FixedClock())
     before = vault_server.accessors()
-    await (await factory.open(opening_of(store), bound(cluster))).validate()
+    await (await factory.open(make_opening(store), bound(cluster))).validate()
 
     settings = msgspec.structs.replace(store.spec.provider.vault, **change)
     spec = msgspec.structs.replace(store.spec, provider=SecretStoreProvider(vault=settings))
     metadata = msgspec.structs.replace(store.metadata, generation=2)
     edited = msgspec.structs.replace(store, spec=spec, metadata=metadata)
-    await (await factory.open(opening_of(edited), bound(cluster))).validate()
+    await (await factory.open(make_opening(edited), bound(cluster))).validate()
 
     assert len(vault_server.accessors() - before) == 1
     await factory.close()
@@ -378,14 +378,14 @@ async def test_whatever_an_identity_is_made_of_makes_another_login(
 ) -> None:
     store = await app_role_store(cluster, vault_server, "one")
     factory = VaultFactory(FixedClock())
-    first = await factory.open(opening_of(store), bound(cluster))
+    first = await factory.open(make_opening(store), bound(cluster))
     role, secret = vault_server.app_role(change.get("role", "one"), "mine")
     if "role" in change or "secret" in change:
         await edit_secret(cluster, "app-role", id=secret)
     auth = {"appRole": {"path": "approle", "roleId": role, "secretRef": {"name": "app-role", "key": "id"}}}
 
     other = vault_store(vault_server.url, auth=auth, namespace=change.get("namespace", ""))
-    second = await factory.open(opening_of(other), bound(cluster))
+    second = await factory.open(make_opening(other), bound(cluster))
 
     assert isinstance(first, Vault)
     assert isinstance(second, Vault)
@@ -411,12 +411,12 @@ async def test_the_connection_of_a_store_that_is_gone_is_given_back(
     factory = VaultFactory(FixedClock(), unused=0.5)
     before = vault_server.accessors()
 
-    provider = await factory.open(opening_of(store), bound(cluster))
+    provider = await factory.open(make_opening(store), bound(cluster))
     await provider.fetch(SecretRef("mine/a"))
     await asyncio.sleep(1)
     assert len(vault_server.accessors() - before) == 1  # somebody uses it
     await provider.aclose()
-    again = await factory.open(opening_of(store), bound(cluster))
+    again = await factory.open(make_opening(store), bound(cluster))
     await asyncio.sleep(1)
     assert len(vault_server.accessors() - before) == 1  # somebody uses it again
     await again.aclose()
@@ -429,11 +429,11 @@ async def test_stores_that_trust_the_same_share_what_is_costly(cluster: LocalClu
     """A TLS context takes most of a megabyte."""
     await vault_token(cluster, "t")
     store = vault_store("https://vault.example")
-    await factory.open(opening_of(store), bound(cluster))
+    await factory.open(make_opening(store), bound(cluster))
     before = len([thing for thing in gc.get_objects() if isinstance(thing, ssl.SSLContext)])
 
     opened = [
-        await factory.open(opening_of(msgspec.structs.replace(store, metadata=named(store, f"s{n}"))), bound(cluster))
+        await factory.open(make_opening(msgspec.structs.replace(store, metadata=named(store, f"s{n}"))), bound(cluster))
         for n in range(20)
     ]
 
@@ -465,14 +465,14 @@ async def test_settings_that_need_an_edit(
     await vault_token(cluster, "t")
 
     with pytest.raises(StoreInvalid, match=message):
-        await factory.open(opening_of(vault_store("http://127.0.0.1:1", **settings)), bound(cluster))
+        await factory.open(make_opening(vault_store("http://127.0.0.1:1", **settings)), bound(cluster))
 
 
 async def test_a_token_with_a_line_break_goes_into_no_header(cluster: LocalCluster, factory: VaultFactory) -> None:
     await vault_token(cluster, "4711\nX-Other: 1")
 
     with pytest.raises(StoreInvalid) as refusal:
-        await factory.open(opening_of(vault_store("http://127.0.0.1:1")), bound(cluster))
+        await factory.open(make_opening(vault_store("http://127.0.0.1:1")), bound(cluster))
 
     assert "X-Other" not in str(refusal.value)
 
@@ -553,7 +553,7 @@ async def too_much(request: web.Request) -> web.StreamResponse:
 async def test_bad_answers(cluster: LocalCluster, factory: VaultFactory, handler: Handler, message: str) -> None:
     await vault_token(cluster, "t")
     runner, url = await served(handler)
-    provider = await factory.open(opening_of(vault_store(url)), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(url)), bound(cluster))
 
     with pytest.raises(ProviderUnavailable, match=message) as failure:
         await provider.fetch(SecretRef("mine/a"))
@@ -566,7 +566,7 @@ async def test_bad_answers(cluster: LocalCluster, factory: VaultFactory, handler
 
 async def test_nobody_there(cluster: LocalCluster, factory: VaultFactory) -> None:
     await vault_token(cluster, "t")
-    provider = await factory.open(opening_of(vault_store("http://127.0.0.1:1")), bound(cluster))
+    provider = await factory.open(make_opening(vault_store("http://127.0.0.1:1")), bound(cluster))
 
     with pytest.raises(ProviderUnavailable, match="cannot connect"):
         await provider.fetch(SecretRef("mine/a"))
@@ -586,7 +586,7 @@ async def test_a_server_that_drips_is_given_up(cluster: LocalCluster) -> None:
     await vault_token(cluster, "t")
     runner, url = await served(drip)
     factory = VaultFactory(FixedClock(), timeout=1.0)
-    provider = await factory.open(opening_of(vault_store(url)), bound(cluster))
+    provider = await factory.open(make_opening(vault_store(url)), bound(cluster))
 
     with pytest.raises(ProviderUnavailable, match="no answer in time"):
         await asyncio.wait_for(provider.fetch(SecretRef("mine/a")), 60)
@@ -629,7 +629,7 @@ async def test_certificates(cluster: LocalCluster, factory: VaultFactory, tmp_pa
 
     async def message(**settings: Any) -> str:
         with pytest.raises(GitOpsError) as failure:
-            await (await factory.open(opening_of(vault_store(url, **settings)), bound(cluster))).fetch(
+            await (await factory.open(make_opening(vault_store(url, **settings)), bound(cluster))).fetch(
                 SecretRef("mine/a")
             )
         return str(failure.value)
@@ -665,6 +665,6 @@ async def test_the_environment_plays_no_part(
     caplog.set_level(logging.DEBUG)
     await vault_token(cluster, vault_server.token)
 
-    await (await factory.open(opening_of(vault_store(vault_server.url)), bound(cluster))).validate()
+    await (await factory.open(make_opening(vault_store(vault_server.url)), bound(cluster))).validate()
 
     assert vault_server.token not in caplog.text

@@ -134,8 +134,8 @@ def test_whatever_happens_who_uses_a_connection_finds_it_open_and_an_identity_ha
 def test_a_digest_tells_values_apart_and_shows_neither_them_nor_itself() -> None:
     digests, secret = Digests(), Sensitive("marked-4711")
 
-    assert digests.of(secret) == digests.of(Sensitive("marked-4711"))
-    assert digests.of(secret) != digests.of(Sensitive("marked-4712"))
-    assert digests.of(secret) != Digests().of(secret)
-    assert "marked" not in f"{digests.of(secret).reveal()!r}"
-    assert f"{digests.of(secret)!r} {digests.of(secret)}" == "Sensitive(...) ***"
+    assert digests.make(secret) == digests.make(Sensitive("marked-4711"))
+    assert digests.make(secret) != digests.make(Sensitive("marked-4712"))
+    assert digests.make(secret) != Digests().make(secret)
+    assert "marked" not in f"{digests.make(secret).reveal()!r}"
+    assert f"{digests.make(secret)!r} {digests.make(secret)}" == "Sensitive(...) ***"

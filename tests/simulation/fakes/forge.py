@@ -95,7 +95,7 @@ class FakeForges:
         self.fault = fault
         self.forges: dict[str, FakeForge] = {}
 
-    def forge(self, address: ForgeAddress) -> FakeForge:
+    def make_forge(self, address: ForgeAddress) -> FakeForge:
         live = self.forges.setdefault(address.url, FakeForge(address.url.removesuffix(".git"), self.fault))
         live.access = address.access
         return live

@@ -71,14 +71,14 @@ class FakeRegistry:
         """Return what the embedded cluster's workloads ask."""
         return RegistryImages(self)
 
-    async def tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
+    async def list_tags(self, repository: Repository, access: RegistryAccess = OPEN) -> tuple[str, ...]:
         await self._begin("tags", repository, access.credentials)
         found = self._tags.get(str(repository))
         if found is None:
             raise RepositoryUnknown(f"GET {repository}: NAME_UNKNOWN: repository name not known to registry")
         return tuple(sorted(found))
 
-    async def digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
+    async def resolve_digest(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> str:
         await self._begin("digest", repository, access.credentials)
         tags = self._tags.get(str(repository), {})
         digest = tags.get(reference, reference)
@@ -86,11 +86,11 @@ class FakeRegistry:
             raise ImageUnknown(f"HEAD {repository}:{reference}: MANIFEST_UNKNOWN: manifest unknown")
         return digest
 
-    async def image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
-        digest = await self.digest(repository, reference, access)
+    async def read_image(self, repository: Repository, reference: str, access: RegistryAccess = OPEN) -> Image:
+        digest = await self.resolve_digest(repository, reference, access)
         return self._images.get((str(repository), digest), Image(digest, ("linux/amd64",)))
 
-    async def claims(
+    async def list_claims(
         self, repository: Repository, digest: str, access: RegistryAccess = OPEN
     ) -> tuple[SignedClaim, ...]:
         await self._begin("claims", repository, access.credentials)

@@ -42,7 +42,7 @@ async def registry() -> AsyncIterator[OciRegistry]:
 
 @pytest.mark.parametrize("link", ["relative", "absolute", "query"])
 async def test_all_pages_are_read(registry: OciRegistry, host: str, link: str) -> None:
-    tags = await registry.tags(Repository(host, f"{link}/app", insecure=True))
+    tags = await registry.list_tags(Repository(host, f"{link}/app", insecure=True))
 
     assert tags == tuple(f"1.0.{number}" for number in range(1, 8))
 
@@ -54,40 +54,40 @@ async def test_all_pages_are_read(registry: OciRegistry, host: str, link: str) -
 async def test_no_page_is_lost_however_a_registry_pages(
     registry: OciRegistry, host: str, behaviour: str, count: int
 ) -> None:
-    assert len(await registry.tags(Repository(host, f"{behaviour}/app", insecure=True))) == count
+    assert len(await registry.list_tags(Repository(host, f"{behaviour}/app", insecure=True))) == count
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 501])
 async def test_a_digest_is_read_by_get_where_head_is_refused(registry: OciRegistry, host: str, status: int) -> None:
     repository = Repository(host, f"no-head/{status}/app", insecure=True)
 
-    assert await registry.digest(repository, "1.0.0") == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
+    assert await registry.resolve_digest(repository, "1.0.0") == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
 
 
 async def test_a_refusal_without_a_number_of_tags_is_reported(registry: OciRegistry, host: str) -> None:
     with pytest.raises(RegistryUnavailable, match=r"/v2/choosy/app/tags/list: NAME_INVALID: no$"):
-        await registry.tags(Repository(host, "choosy/app", insecure=True))
+        await registry.list_tags(Repository(host, "choosy/app", insecure=True))
 
 
 async def test_a_text_that_is_not_a_digest_is_not_taken_for_one(registry: OciRegistry, host: str) -> None:
     repository = Repository(host, "no-digest/app", insecure=True)
 
-    assert await registry.digest(repository, "1.0.0") == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
+    assert await registry.resolve_digest(repository, "1.0.0") == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
 
 
 async def test_no_tags_is_an_answer(registry: OciRegistry, host: str) -> None:
-    assert await registry.tags(Repository(host, "null-tags/app", insecure=True)) == ()
+    assert await registry.list_tags(Repository(host, "null-tags/app", insecure=True)) == ()
 
 
 async def test_a_challenge_that_leads_nowhere_troubles_no_open_repository(registry: OciRegistry, host: str) -> None:
     with pytest.raises(RegistryUnavailable):
-        await registry.tags(Repository(host, "foreign-realm/app", insecure=True))
+        await registry.list_tags(Repository(host, "foreign-realm/app", insecure=True))
 
-    assert await registry.tags(Repository(host, "null-tags/app", insecure=True)) == ()
+    assert await registry.list_tags(Repository(host, "null-tags/app", insecure=True)) == ()
 
 
 async def test_ten_mebibytes_of_tags_are_read(registry: OciRegistry, host: str) -> None:
-    assert len(await registry.tags(Repository(host, "huge/app", insecure=True))) == 100_000
+    assert len(await registry.list_tags(Repository(host, "huge/app", insecure=True))) == 100_000
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ async def test_an_error_says_what_the_registry_did(
     registry: OciRegistry, host: str, behaviour: str, kind: type[RegistryError], message: str
 ) -> None:
     with pytest.raises(kind) as caught:
-        await registry.tags(Repository(host, f"{behaviour}/app", insecure=True), RegistryAccess(ACCOUNT))
+        await registry.list_tags(Repository(host, f"{behaviour}/app", insecure=True), RegistryAccess(ACCOUNT))
 
     said = str(caught.value)
     assert message in said
@@ -159,7 +159,7 @@ def test_a_token_that_a_token_server_gave_is_not_told_either(message: str, told:
 async def test_a_name_that_nobody_has_is_said() -> None:
     async with OciRegistry() as client:
         with pytest.raises(RegistryUnavailable, match=r"the host's name cannot be resolved$"):
-            await client.tags(parse_image("registry.invalid/org/app").repository, RegistryAccess())
+            await client.list_tags(parse_image("registry.invalid/org/app").repository, RegistryAccess())
 
 
 @pytest.mark.parametrize("before", range(LONGEST_CAUSE - 20, LONGEST_CAUSE))
@@ -185,14 +185,14 @@ async def test_a_listing_ends(registry: OciRegistry, host: str, behaviour: str, 
     before = time.monotonic()
 
     with pytest.raises(RegistryUnavailable, match=message):
-        await registry.tags(Repository(host, f"{behaviour}/app", insecure=True))
+        await registry.list_tags(Repository(host, f"{behaviour}/app", insecure=True))
 
     assert time.monotonic() - before < 60
 
 
 async def test_retry_after_is_kept(registry: OciRegistry, host: str) -> None:
     with pytest.raises(RegistryUnavailable) as caught:
-        await registry.tags(Repository(host, "busy/app", insecure=True))
+        await registry.list_tags(Repository(host, "busy/app", insecure=True))
 
     assert caught.value.retry_after == 7.0
 
@@ -201,14 +201,14 @@ async def test_nobody_there(registry: OciRegistry) -> None:
     repository = parse_image(f"127.0.0.1:{free_port()}/apps/app").repository
 
     with pytest.raises(RegistryUnavailable, match=r"^GET http://.*: connection refused$"):
-        await registry.tags(repository)
+        await registry.list_tags(repository)
 
 
 async def test_plain_http_is_found_on_loopback_without_being_asked_for(registry: OciRegistry) -> None:
     async with RegistryServer() as server:
         server.add("apps/app", "1.0.0")
 
-        assert await registry.tags(parse_image(f"{server.host}/apps/app").repository) == ("1.0.0",)
+        assert await registry.list_tags(parse_image(f"{server.host}/apps/app").repository) == ("1.0.0",)
 
 
 async def test_a_token_is_used_again_until_it_expires(registry: OciRegistry) -> None:
@@ -216,7 +216,7 @@ async def test_a_token_is_used_again_until_it_expires(registry: OciRegistry) -> 
         server.add("apps/app", "1.0.0")
         repository = Repository(server.host, "apps/app", insecure=True)
         for _ in range(3):
-            await registry.tags(repository, RegistryAccess(ACCOUNT))
+            await registry.list_tags(repository, RegistryAccess(ACCOUNT))
 
         asked = [path.partition("?")[0] for _, path in server.requests]
 
@@ -230,7 +230,7 @@ async def test_a_slow_host_delays_no_request_to_another(registry: OciRegistry, h
     async with RegistryServer() as server:
         server.add("apps/app", "1.0.0")
 
-        assert await registry.tags(Repository(server.host, "apps/app", insecure=True)) == ("1.0.0",)
+        assert await registry.list_tags(Repository(server.host, "apps/app", insecure=True)) == ("1.0.0",)
 
         assert not any(task.done() for task in slow)
     for task in slow:
@@ -292,13 +292,15 @@ def test_odd_challenges_are_read_or_ignored() -> None:
 async def test_a_registry_that_answers_nobody_keeps_nobody_waiting(host: str) -> None:
     """Who waits for it has a worker that others need."""
     async with OciRegistry(Limits(per_host=2, queue=0.2)) as registry:
-        slow = [asyncio.create_task(registry.tags(Repository(host, f"hang/app{n}", insecure=True))) for n in range(2)]
+        slow = [
+            asyncio.create_task(registry.list_tags(Repository(host, f"hang/app{n}", insecure=True))) for n in range(2)
+        ]
         await asyncio.sleep(0.05)
 
         with pytest.raises(
             RegistryUnavailable, match=r"busy or hangs: .*all 2 places are taken, and none was answered within 0\.2 s"
         ):
-            await registry.tags(Repository(host, "hang/app", insecure=True))
+            await registry.list_tags(Repository(host, "hang/app", insecure=True))
 
         for task in slow:
             task.cancel()

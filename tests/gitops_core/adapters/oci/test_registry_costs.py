@@ -95,14 +95,14 @@ class Tagged:
 async def test_pages_that_did_not_change_are_not_sent_again(client: OciRegistry, bare: bool) -> None:
     pages = Tagged([f"1.0.{number:05}" for number in range(4513)], 1000, bare=bare)
     async with counting(pages) as registry:
-        first = await client.tags(registry.repository())
+        first = await client.list_tags(registry.repository())
         assert registry.statuses == {200: 5}
 
-        assert await client.tags(registry.repository()) == first
+        assert await client.list_tags(registry.repository()) == first
         assert registry.statuses == {200: 5, 304: 5}
 
         pages.tags.append("1.0.99999")
-        assert await client.tags(registry.repository()) == (*first, "1.0.99999")
+        assert await client.list_tags(registry.repository()) == (*first, "1.0.99999")
         assert registry.statuses == {200: 6, 304: 9}
 
 
@@ -110,11 +110,11 @@ async def test_a_page_that_follows_a_full_one_is_found(client: OciRegistry) -> N
     """Its ETag is of the body alone, and a 304 does not repeat the Link."""
     pages = Tagged([f"1.0.{number}" for number in range(10, 60)], 50, bare=True)
     async with counting(pages) as registry:
-        assert len(await client.tags(registry.repository())) == 50
+        assert len(await client.list_tags(registry.repository())) == 50
 
         pages.tags.append("2.0.0")
 
-        assert len(await client.tags(registry.repository())) == 51
+        assert len(await client.list_tags(registry.repository())) == 51
 
 
 async def test_an_answer_to_one_identity_is_not_given_to_another(client: OciRegistry) -> None:
@@ -126,9 +126,9 @@ async def test_an_answer_to_one_identity_is_not_given_to_another(client: OciRegi
         return await pages(request)
 
     async with counting(guarded) as registry:
-        assert await client.tags(registry.repository(), ACCESS) == ("1.0.0",)
+        assert await client.list_tags(registry.repository(), ACCESS) == ("1.0.0",)
         with pytest.raises(RegistryDenied):
-            await client.tags(registry.repository())
+            await client.list_tags(registry.repository())
 
 
 async def test_a_hundred_who_ask_at_once_cost_one_listing_and_one_token(client: OciRegistry) -> None:
@@ -137,7 +137,7 @@ async def test_a_hundred_who_ask_at_once_cost_one_listing_and_one_token(client: 
             server.add("apps/app", f"1.0.{number}")
         repository = Repository(server.host, "apps/app", insecure=True)
 
-        listings = await asyncio.gather(*(client.tags(repository, ACCESS) for _ in range(100)))
+        listings = await asyncio.gather(*(client.list_tags(repository, ACCESS) for _ in range(100)))
 
         assert {len(tags) for tags in listings} == {35}
         asked = Counter(path.partition("?")[0] for _, path in server.requests)
@@ -151,7 +151,9 @@ async def test_the_token_of_a_scope_is_asked_for_once_however_many_need_it(clien
                 server.add(f"apps/app{number}", f"1.0.{tag}")
         repositories = [Repository(server.host, f"apps/app{number}", insecure=True) for number in range(5)]
 
-        await asyncio.gather(*(client.digest(each, f"1.0.{tag}", ACCESS) for tag in range(20) for each in repositories))
+        await asyncio.gather(
+            *(client.resolve_digest(each, f"1.0.{tag}", ACCESS) for tag in range(20) for each in repositories)
+        )
 
         tokens = Counter(path for _, path in server.requests if path.startswith("/token"))
         assert len(tokens) == 5
@@ -173,12 +175,12 @@ async def test_a_token_is_used_until_it_expires_and_not_after_it_was_refused(cli
 
     async with counting(answer) as registry:
         for _ in range(5):
-            await client.tags(registry.repository(), ACCESS)
+            await client.list_tags(registry.repository(), ACCESS)
         assert registry.asked["/token"] == 1
 
         valid.clear()  # the registry forgot them all
-        await client.tags(registry.repository(), ACCESS)
-        await client.tags(registry.repository(), ACCESS)
+        await client.list_tags(registry.repository(), ACCESS)
+        await client.list_tags(registry.repository(), ACCESS)
 
         assert registry.asked["/token"] == 2
 
@@ -192,7 +194,7 @@ async def test_a_token_server_that_fails_fails_everybody_once(client: OciRegistr
         return web.json_response({}, status=401, headers={"WWW-Authenticate": realm})
 
     async with counting(answer) as registry:
-        asking = (client.digest(registry.repository(), f"1.{n}", ACCESS) for n in range(8))
+        asking = (client.resolve_digest(registry.repository(), f"1.{n}", ACCESS) for n in range(8))
         results = await asyncio.gather(*asking, return_exceptions=True)
 
         assert {type(result) for result in results} == {RegistryUnavailable}
@@ -211,7 +213,7 @@ async def test_a_token_servers_refusal_is_an_error_of_its_kind(
 
     async with counting(answer) as registry:
         with pytest.raises(RegistryError, match=rf"^GET http://{registry.host}/token\?service=x&scope=") as caught:
-            await client.tags(registry.repository(), ACCESS)
+            await client.list_tags(registry.repository(), ACCESS)
 
         assert type(caught.value) is kind
         assert registry.asked == {"/v2/apps/app/tags/list": 1, "/token": 1}
@@ -229,7 +231,7 @@ async def test_a_token_server_that_gives_no_token(client: OciRegistry, body: str
 
     async with counting(answer) as registry:
         with pytest.raises(RegistryUnavailable, match=rf"^the token server {registry.host} "):
-            await client.tags(registry.repository(), ACCESS)
+            await client.list_tags(registry.repository(), ACCESS)
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -242,13 +244,13 @@ async def test_a_host_that_names_a_time_to_wait_is_left_alone_and_others_are_not
     async with counting(busy) as registry, RegistryServer() as other:
         other.add("apps/app", "1.0.0")
         with pytest.raises(RegistryUnavailable) as first:
-            await client.tags(registry.repository())
+            await client.list_tags(registry.repository())
         with pytest.raises(RegistryUnavailable, match="is not asked anything now") as second:
-            await client.tags(registry.repository("apps/another"))
+            await client.list_tags(registry.repository("apps/another"))
         with pytest.raises(RegistryUnavailable, match="is not asked anything now"):
-            await client.digest(registry.repository(), "1.0.0", ACCESS)
+            await client.resolve_digest(registry.repository(), "1.0.0", ACCESS)
 
-        assert await client.tags(Repository(other.host, "apps/app", insecure=True)) == ("1.0.0",)
+        assert await client.list_tags(Repository(other.host, "apps/app", insecure=True)) == ("1.0.0",)
         assert first.value.retry_after == 60
         assert 55 < (second.value.retry_after or 0) <= 60
         assert sum(registry.asked.values()) == 1
@@ -264,10 +266,10 @@ async def test_a_host_is_asked_again_when_its_time_is_over(client: OciRegistry) 
 
     async with counting(answer) as registry:
         with pytest.raises(RegistryUnavailable):
-            await client.tags(registry.repository())
+            await client.list_tags(registry.repository())
         await asyncio.sleep(1.05)
 
-        assert await client.tags(registry.repository()) == ("1.0.0",)
+        assert await client.list_tags(registry.repository()) == ("1.0.0",)
 
 
 async def test_a_caller_that_gives_up_does_not_end_the_listing_of_another(client: OciRegistry) -> None:
@@ -278,7 +280,7 @@ async def test_a_caller_that_gives_up_does_not_end_the_listing_of_another(client
         return web.json_response({"tags": ["1.0.0"]})
 
     async with counting(slow) as registry:
-        impatient, patient = (asyncio.create_task(client.tags(registry.repository())) for _ in range(2))
+        impatient, patient = (asyncio.create_task(client.list_tags(registry.repository())) for _ in range(2))
         while not registry.asked:  # noqa: ASYNC110  # a counter has no Event
             await asyncio.sleep(0.01)
         impatient.cancel()
@@ -319,7 +321,7 @@ async def test_a_listing_without_end_is_given_up_and_leaves_nothing_behind(clien
         return web.json_response({"tags": [f"1.0.{last}"]}, headers=headers)
 
     async with counting(crawl) as registry:
-        listing = asyncio.create_task(client.tags(registry.repository()))
+        listing = asyncio.create_task(client.list_tags(registry.repository()))
         while registry.asked.total() <= 5:  # noqa: ASYNC110  # a counter has no Event
             await asyncio.sleep(0.01)
         listing.cancel()
@@ -345,9 +347,9 @@ async def test_fifty_thousand_tags_cost_fifty_requests(client: OciRegistry) -> N
         return web.Response(body=body, headers=headers)
 
     async with counting(answer) as registry:
-        assert len(await client.tags(registry.repository())) == 49_999
+        assert len(await client.list_tags(registry.repository())) == 49_999
         assert sum(registry.asked.values()) == 50
 
         for _ in range(5):
-            await client.tags(registry.repository())
+            await client.list_tags(registry.repository())
         assert sum(registry.asked.values()) == 300

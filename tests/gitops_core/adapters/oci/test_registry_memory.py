@@ -34,7 +34,7 @@ async def test_challenges_are_remembered_by_their_size_the_last_used_ones_first(
     try:
         async with OciRegistry() as registry:
             for host in (*hosts, hosts[-1], hosts[0]):
-                assert await registry.tags(Repository(host, "app", insecure=True), robot) == ("1.0.0",)
+                assert await registry.list_tags(Repository(host, "app", insecure=True), robot) == ("1.0.0",)
     finally:
         await runner.cleanup()
 

@@ -33,7 +33,7 @@ async def registry() -> AsyncIterator[OciRegistry]:
 async def test_an_own_authority_is_trusted(registry: OciRegistry, tls_registry: TlsRegistry) -> None:
     tls_registry.registry.push("apps/tls", "1.0.0")
 
-    tags = await registry.tags(Repository(tls_registry.host, "apps/tls"), RegistryAccess(ca=tls_registry.ca))
+    tags = await registry.list_tags(Repository(tls_registry.host, "apps/tls"), RegistryAccess(ca=tls_registry.ca))
 
     assert tags == ("1.0.0",)
 
@@ -45,7 +45,7 @@ async def test_a_certificate_that_is_not_trusted_ends_it_and_nothing_is_said_in_
 
     for access in (RegistryAccess(), RegistryAccess(ca=other)):
         with pytest.raises(RegistryUnavailable) as caught:
-            await registry.tags(Repository(tls_registry.host, "apps/tls"), access)
+            await registry.list_tags(Repository(tls_registry.host, "apps/tls"), access)
 
         where = f"GET https://{tls_registry.host}/v2/apps/tls/tags/list?n=1000"
         assert str(caught.value) == f"{where}: the registry's certificate is not trusted"
@@ -61,7 +61,7 @@ async def test_an_own_authority_is_trusted_beside_the_systems(
     own = Authority.make(tmp_path / "own").certificate.read_bytes()
 
     async with OciRegistry() as registry:
-        assert await registry.tags(Repository(tls_registry.host, "apps/tls"), RegistryAccess(ca=own))
+        assert await registry.list_tags(Repository(tls_registry.host, "apps/tls"), RegistryAccess(ca=own))
 
 
 async def test_a_client_certificate_opens_a_registry_that_wants_one(
@@ -75,10 +75,10 @@ async def test_a_client_certificate_opens_a_registry_that_wants_one(
         nobody, client_certificate=pair.certificate.read_bytes(), client_key=Sensitive(pair.key.read_bytes())
     )
 
-    assert await registry.tags(repository, somebody) == ("1.0.0",)
+    assert await registry.list_tags(repository, somebody) == ("1.0.0",)
     with pytest.raises(RegistryUnavailable, match=rf"^GET https://{mutual_registry.host}/v2/apps/mutual/"):
-        await registry.tags(repository, nobody)
-    assert await registry.tags(repository, somebody) == ("1.0.0",)
+        await registry.list_tags(repository, nobody)
+    assert await registry.list_tags(repository, somebody) == ("1.0.0",)
 
 
 async def test_a_client_key_is_left_nowhere(
@@ -93,7 +93,7 @@ async def test_a_client_key_is_left_nowhere(
     )
     mutual_registry.registry.push("apps/mutual", "1.0.0")
 
-    await registry.tags(Repository(mutual_registry.host, "apps/mutual"), access)
+    await registry.list_tags(Repository(mutual_registry.host, "apps/mutual"), access)
     gc.collect()
 
     assert not [target for target in _descriptors() if "client-certificate" in target]
@@ -117,7 +117,7 @@ async def test_a_text_that_is_not_a_certificate_is_named_and_not_quoted(
     with pytest.raises(
         CredentialsInvalid, match="failed to configure authentication options: failed to parse"
     ) as caught:
-        await registry.tags(Repository(mutual_registry.host, "apps/mutual"), access)
+        await registry.list_tags(Repository(mutual_registry.host, "apps/mutual"), access)
 
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -131,10 +131,10 @@ async def test_sessions_that_nobody_uses_are_closed_and_others_are_not(tls_regis
         before = _sockets()
 
         for _ in range(2):
-            answers = await asyncio.gather(*(registry.tags(repository, way) for way in ways))
+            answers = await asyncio.gather(*(registry.list_tags(repository, way) for way in ways))
             assert set(answers) == {("1.0.0",)}
         for way in ways[:3]:
-            await registry.tags(repository, way)
+            await registry.list_tags(repository, way)
 
         assert _sockets() - before <= 3
 
@@ -150,8 +150,8 @@ async def test_plain_requests_run_through_the_proxy(registry: OciRegistry) -> No
             Credentials("bob", Sensitive("hunter2")), proxy=Sensitive(f"http://carol:pass%25word@{proxy.host}")
         )
 
-        assert await registry.tags(Repository(server.host, "apps/app", insecure=True), access) == ("1.0.0",)
-        assert await registry.digest(Repository(server.host, "apps/app", insecure=True), "1.0.0", access)
+        assert await registry.list_tags(Repository(server.host, "apps/app", insecure=True), access) == ("1.0.0",)
+        assert await registry.resolve_digest(Repository(server.host, "apps/app", insecure=True), "1.0.0", access)
 
         assert [line.split()[1].partition("?")[0] for line in proxy.targets] == [
             f"http://{server.host}/v2/apps/app/tags/list",
@@ -175,7 +175,7 @@ async def test_tls_runs_through_the_proxy_and_shows_its_certificate_to_the_regis
             proxy=Sensitive(f"http://carol:secret@{proxy.host}"),
         )
 
-        assert await registry.tags(Repository(mutual_registry.host, "apps/mutual"), access) == ("1.0.0",)
+        assert await registry.list_tags(Repository(mutual_registry.host, "apps/mutual"), access) == ("1.0.0",)
 
         assert proxy.targets == [f"CONNECT {mutual_registry.host} HTTP/1.1"]
 
@@ -187,7 +187,7 @@ async def test_a_proxy_may_speak_tls_itself(registry: OciRegistry, tls_registry:
         both = tls_registry.ca + authority.certificate.read_bytes()
         access = RegistryAccess(ca=both, proxy=Sensitive(f"https://carol:secret@{proxy.host}"))
 
-        assert await registry.tags(Repository(tls_registry.host, "apps/tls"), access) == ("1.0.0",)
+        assert await registry.list_tags(Repository(tls_registry.host, "apps/tls"), access) == ("1.0.0",)
 
         assert proxy.targets == [f"CONNECT {tls_registry.host} HTTP/1.1"]
 
@@ -197,12 +197,12 @@ async def test_the_environments_proxy_counts_where_no_other_is_named() -> None:
         server.add("apps/app", "1.0.0")
         environment = {"HTTP_PROXY": proxy.host, "NO_PROXY": "elsewhere.example.com", "PATH": "/bin"}
         async with OciRegistry(environment=environment) as registry:
-            await registry.tags(Repository(server.host, "apps/app", insecure=True))
+            await registry.list_tags(Repository(server.host, "apps/app", insecure=True))
 
             assert proxy.targets == []  # what is on this machine is not asked through a proxy
 
             with pytest.raises(RegistryUnavailable):
-                await registry.tags(Repository("registry.invalid:80", "apps/app", insecure=True))
+                await registry.list_tags(Repository("registry.invalid:80", "apps/app", insecure=True))
             asked = {line.partition("?")[0] for line in proxy.targets}
             assert asked == {"GET http://registry.invalid/v2/apps/app/tags/list"}
 
@@ -210,7 +210,7 @@ async def test_the_environments_proxy_counts_where_no_other_is_named() -> None:
 async def test_an_environments_proxy_that_we_cannot_speak_to_is_said() -> None:
     async with OciRegistry(environment={"all_proxy": "socks5://u:hunter2@proxy:1080"}) as registry:
         with pytest.raises(RegistryUnavailable, match=r"the environment names a proxy that is not http: 'socks5'$"):
-            await registry.tags(Repository("registry.example.com", "apps/app"))
+            await registry.list_tags(Repository("registry.example.com", "apps/app"))
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -220,7 +220,7 @@ async def test_a_proxy_that_refuses_is_named_without_its_password(registry: OciR
         repository = Repository("registry.example.com", "apps/app", insecure=scheme == "http")
 
         with pytest.raises((RegistryDenied, RegistryUnavailable)) as caught:
-            await registry.tags(repository, access)
+            await registry.list_tags(repository, access)
 
     said = str(caught.value)
     assert said.startswith(f"GET {scheme}://registry.example.com/v2/apps/app/tags/list?n=1000: the proxy ")
@@ -233,7 +233,7 @@ async def test_a_proxy_that_is_not_there_is_named(registry: OciRegistry) -> None
     access = RegistryAccess(proxy=Sensitive(f"http://carol:hunter2@127.0.0.1:{port}"))
 
     with pytest.raises(RegistryUnavailable) as caught:
-        await registry.tags(Repository("registry.example.com", "apps/app"), access)
+        await registry.list_tags(Repository("registry.example.com", "apps/app"), access)
 
     assert str(caught.value).endswith(f": the proxy 127.0.0.1:{port} cannot be reached: connection refused")
 

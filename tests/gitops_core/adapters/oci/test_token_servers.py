@@ -92,7 +92,7 @@ async def client() -> AsyncIterator[OciRegistry]:
 
 async def test_a_token_server_of_another_owner_is_asked_without_the_credentials(client: OciRegistry) -> None:
     async with running(Registry("localhost", private=False)) as registry:
-        assert await client.tags(registry.repository(), BOB) == ("1.0.0",)
+        assert await client.list_tags(registry.repository(), BOB) == ("1.0.0",)
 
         assert registry.asked == [("", ["repository:app:pull"], {})]
 
@@ -100,7 +100,7 @@ async def test_a_token_server_of_another_owner_is_asked_without_the_credentials(
 async def test_a_denial_says_that_the_credentials_were_not_sent(client: OciRegistry) -> None:
     async with running(Registry("localhost")) as registry:
         with pytest.raises(RegistryDenied) as caught:
-            await client.tags(registry.repository(), BOB)
+            await client.list_tags(registry.repository(), BOB)
 
         assert [authorization for authorization, _, _ in registry.asked] == [""]
     assert "UNAUTHORIZED: who are you" in str(caught.value)
@@ -113,7 +113,7 @@ async def test_a_refresh_token_stays_here_too(client: OciRegistry) -> None:
     access = RegistryAccess(Credentials(identity_token=Sensitive("refresh")))
     async with running(Registry("localhost")) as registry:
         with pytest.raises(RegistryDenied):
-            await client.tags(registry.repository(), access)
+            await client.list_tags(registry.repository(), access)
 
         assert registry.asked == [("", ["repository:app:pull"], {})]
 
@@ -122,7 +122,7 @@ async def test_a_refresh_token_stays_here_too(client: OciRegistry) -> None:
 async def test_a_realm_that_cannot_be_a_token_server_is_not_asked(client: OciRegistry, host: str) -> None:
     async with running(Registry(host, private=False)) as registry:
         with pytest.raises(RegistryError, match="names a token server that is not asked anything"):
-            await client.tags(registry.repository(), BOB)
+            await client.list_tags(registry.repository(), BOB)
 
         assert registry.asked == []
 
@@ -132,16 +132,16 @@ async def test_the_scope_that_the_registry_named_comes_first(client: OciRegistry
     """A token of an ACR scope map may list (metadata_read) and pull, and each is wanted for another request."""
     access = RegistryAccess(credentials)
     async with running(Registry(wants={"tags": "repository:app:metadata_read"})) as registry:
-        assert await client.tags(registry.repository(), access) == ("1.0.0",)
+        assert await client.list_tags(registry.repository(), access) == ("1.0.0",)
 
         assert [scopes for _, scopes, _ in registry.asked] == [["repository:app:metadata_read", "repository:app:pull"]]
 
 
 async def test_a_scope_that_a_registry_wants_for_a_repository_is_not_asked_for_another(client: OciRegistry) -> None:
     async with running(Registry(wants={"tags": "repository:app:metadata_read"})) as registry:
-        await client.tags(registry.repository(), BOB)
+        await client.list_tags(registry.repository(), BOB)
         registry.wants = {}
-        await client.tags(registry.repository("other"), BOB)
+        await client.list_tags(registry.repository("other"), BOB)
 
         assert registry.asked[1:] == [(BOBS, ["repository:other:pull"], {})]
 
@@ -149,7 +149,7 @@ async def test_a_scope_that_a_registry_wants_for_a_repository_is_not_asked_for_a
 async def test_a_scope_is_learnt_once(client: OciRegistry) -> None:
     async with running(Registry(wants={"tags": "repository:app:metadata_read"})) as registry:
         for _ in range(3):
-            await client.tags(registry.repository(), BOB)
+            await client.list_tags(registry.repository(), BOB)
 
         assert len(registry.asked) == 1
         assert len(registry.tries) == 4  # the first was challenged

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_core.errors import PayloadInvalid
-from image_updater.domain.registry.webhooks import PushedTag, pushed_tags
+from image_updater.domain.registry.webhooks import PushedTag, parse_pushed_tags
 
 DIGEST = f"sha256:{'b' * 64}"
 JSON = {"content-type": "application/json"}
@@ -113,20 +113,20 @@ GHCR_TAG = PushedTag("ghcr.io/monalisa/hello_docker", "1.2.0", DIGEST)
 def test_a_providers_webhook_is_read(type_: str, event: str, payload: Any, expected: list[PushedTag]) -> None:
     body = json.dumps(payload).encode()
 
-    assert list(pushed_tags(type_, {**JSON, "x-github-event": event}, body)) == expected
+    assert list(parse_pushed_tags(type_, {**JSON, "x-github-event": event}, body)) == expected
 
 
 def test_github_also_sends_forms() -> None:
     headers = {"content-type": "application/x-www-form-urlencoded", "x-github-event": "package"}
     body = urlencode({"payload": json.dumps({"action": "published", "package": PACKAGE})}).encode()
 
-    assert pushed_tags("github", headers, body) == (GHCR_TAG,)
+    assert parse_pushed_tags("github", headers, body) == (GHCR_TAG,)
 
 
 def test_json_that_curl_calls_a_form_is_read() -> None:
     body = json.dumps({"push_data": {"tag": "1.0.0"}, "repository": {"repo_name": "org/app"}}).encode()
 
-    (told,) = pushed_tags("dockerhub", {"content-type": "application/x-www-form-urlencoded"}, body)
+    (told,) = parse_pushed_tags("dockerhub", {"content-type": "application/x-www-form-urlencoded"}, body)
 
     assert told.tag == "1.0.0"
 
@@ -138,19 +138,19 @@ NO_JSON = [b"", b"<html>", b'{"a": ', b"\xff\xfe", b"NaN", b"[" * 100_000, b'{"a
 @pytest.mark.parametrize("body", NO_JSON)
 def test_a_body_that_is_not_json_is_refused_and_not_quoted(type_: str, body: bytes) -> None:
     with pytest.raises(PayloadInvalid, match=r"^the body is not JSON$"):
-        pushed_tags(type_, {}, body)
+        parse_pushed_tags(type_, {}, body)
 
 
 def test_a_number_of_any_length_is_json() -> None:
     body = b'{"push_data": {"pushed_at": ' + b"9" * 5000 + b', "tag": "1.0"}, "repository": {"repo_name": "org/app"}}'
 
-    assert [push.tag for push in pushed_tags("dockerhub", JSON, body)] == ["1.0"]
+    assert [push.tag for push in parse_pushed_tags("dockerhub", JSON, body)] == ["1.0"]
 
 
 @pytest.mark.parametrize("type_", ["github", "harbor", "generic-hmac"])
 @pytest.mark.parametrize("body", [*NO_JSON, b"[]", b"5", b'{"image": ":::"}', b'{"events": 5}'])
 def test_bodies_that_the_original_does_not_read_tell_nothing_and_are_taken(type_: str, body: bytes) -> None:
-    assert pushed_tags(type_, {"x-github-event": "package"}, body) == ()
+    assert parse_pushed_tags(type_, {"x-github-event": "package"}, body) == ()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_bodies_that_the_original_does_not_read_tell_nothing_and_are_taken(type_
 )
 def test_a_body_of_another_shape_is_refused_as_by_gos_decoder(type_: str, body: str) -> None:
     with pytest.raises(PayloadInvalid, match=rf"^the body is not what {type_} sends$"):
-        pushed_tags(type_, {}, body.encode())
+        parse_pushed_tags(type_, {}, body.encode())
 
 
 @pytest.mark.parametrize(
@@ -179,15 +179,16 @@ def test_a_body_of_another_shape_is_refused_as_by_gos_decoder(type_: str, body: 
     ["null", "{}", '{"action": null, "target": null}', '{"target": {"size": "x"}, "more": [1]}', "{} trailing", "{}{"],
 )
 def test_a_body_that_gos_decoder_takes_is_taken(body: str) -> None:
-    assert pushed_tags("acr", {}, body.encode()) == ()
+    assert parse_pushed_tags("acr", {}, body.encode()) == ()
 
 
 def test_a_tag_or_image_that_is_none_is_passed_over() -> None:
     for tag in ("", "-x", "a b", "x" * 129, "é"):
-        assert pushed_tags("quay", {}, json.dumps({**QUAY, "updated_tags": [tag]}).encode()) == ()
-    assert pushed_tags("quay", {}, json.dumps({**QUAY, "docker_url": "https://quay.io/x/y"}).encode()) == ()
+        assert parse_pushed_tags("quay", {}, json.dumps({**QUAY, "updated_tags": [tag]}).encode()) == ()
+    assert parse_pushed_tags("quay", {}, json.dumps({**QUAY, "docker_url": "https://quay.io/x/y"}).encode()) == ()
     assert (
-        len(pushed_tags("quay", {}, json.dumps({**QUAY, "updated_tags": list(map(str, range(999)))}).encode())) == 100
+        len(parse_pushed_tags("quay", {}, json.dumps({**QUAY, "updated_tags": list(map(str, range(999)))}).encode()))
+        == 100
     )
 
 
@@ -207,15 +208,17 @@ ANYTHING = st.recursive(
 @given(st.sampled_from(["dockerhub", "github", "harbor", "quay", "acr", "generic-hmac"]), ANYTHING)
 def test_any_json_is_read_or_refused(type_: str, payload: Any) -> None:
     with contextlib.suppress(PayloadInvalid):
-        found = pushed_tags(type_, {"x-github-event": "package"}, json.dumps(payload).encode())
+        found = parse_pushed_tags(type_, {"x-github-event": "package"}, json.dumps(payload).encode())
         assert all(push.repository and push.tag for push in found)
 
 
 def test_of_a_body_that_names_tags_without_end_the_first_are_looked_at() -> None:
     none = [""] * 1000
 
-    found = pushed_tags("quay", {}, json.dumps({"docker_url": "quay.io/a/b", "updated_tags": [*none, "v1"]}).encode())
-    first = pushed_tags(
+    found = parse_pushed_tags(
+        "quay", {}, json.dumps({"docker_url": "quay.io/a/b", "updated_tags": [*none, "v1"]}).encode()
+    )
+    first = parse_pushed_tags(
         "quay", {}, json.dumps({"docker_url": "quay.io/a/b", "updated_tags": [*none[1:], "v1"]}).encode()
     )
 

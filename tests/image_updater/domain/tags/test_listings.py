@@ -31,7 +31,7 @@ policies: st.SearchStrategy[Policy] = st.sampled_from(
 def order(listing: Listing, policy: Policy, tag_filter: TagFilter | None) -> list[str]:
     candidates = listing.find_candidates(tag_filter)
     try:
-        return [candidates.tag(text) for text in rank(candidates, policy, skip_unparsable=True)]
+        return [candidates.find_tag(text) for text in rank(candidates, policy, skip_unparsable=True)]
     except NoTagQualifies as error:
         return [f"! {error}"]
 

@@ -9,7 +9,7 @@ import pytest
 from gitops_core.meta import ObjectKey
 from gitops_core.schema import from_manifest
 from secrets_sync.api import SecretStore
-from secrets_sync.domain.provider.openings import Reach, opening_of, provider_of
+from secrets_sync.domain.provider.openings import Reach, find_provider, make_opening
 from secrets_sync.errors import StoreInvalid
 from tests.secrets_sync.world import NAMESPACE, fake, store, vault_store
 
@@ -17,9 +17,9 @@ from tests.secrets_sync.world import NAMESPACE, fake, store, vault_store
 def test_a_store_is_opened_by_its_own_settings_as_itself_and_reaches_its_own_namespace() -> None:
     wanted = vault_store("https://vault.example")
 
-    opening = opening_of(wanted)
+    opening = make_opening(wanted)
 
-    assert provider_of(wanted) == "vault"
+    assert find_provider(wanted) == "vault"
     assert (opening.kind, opening.key) == ("SecretStore", ObjectKey(NAMESPACE, "vault"))
     assert (opening.uid, opening.generation) == ("store-uid", 1)
     assert opening.settings == wanted.spec.provider.vault
@@ -27,7 +27,7 @@ def test_a_store_is_opened_by_its_own_settings_as_itself_and_reaches_its_own_nam
 
 
 def test_an_opening_shows_no_value() -> None:
-    assert "marked-4711" not in repr(opening_of(from_manifest(SecretStore, fake(db="marked-4711"))))
+    assert "marked-4711" not in repr(make_opening(from_manifest(SecretStore, fake(db="marked-4711"))))
 
 
 @pytest.mark.parametrize("named", ["", "shop"])
@@ -38,10 +38,10 @@ def test_a_namespace_that_settings_name_is_in_reach_when_it_is_the_stores_own(na
 @pytest.mark.parametrize("namespace", ["shop", ""])
 def test_another_namespace_is_out_of_reach(namespace: str) -> None:
     with pytest.raises(StoreInvalid, match=re.escape("spec.x.namespace: a SecretStore names objects of its own")):
-        Reach(namespace).namespace_of("other", "spec.x")
+        Reach(namespace).resolve_namespace("other", "spec.x")
 
 
 @pytest.mark.parametrize("provider", [{}, {"fake": {"data": []}, "vault": {"server": "https://vault.example"}}])
 def test_a_store_has_exactly_one_provider(provider: dict[str, object]) -> None:
     with pytest.raises(StoreInvalid, match=f"names {len(provider)} providers"):
-        opening_of(from_manifest(SecretStore, store("s", provider)))
+        make_opening(from_manifest(SecretStore, store("s", provider)))

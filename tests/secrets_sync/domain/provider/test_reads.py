@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gitops_core.meta import Sensitive
 from secrets_sync.api import DataEntry, DataFromEntry, ExternalSecretSpec, RemoteRef
-from secrets_sync.domain.provider.extract import map_of, value_of
+from secrets_sync.domain.provider.extract import extract_map, extract_value
 from secrets_sync.domain.provider.payload import Payload, SecretRef
 from secrets_sync.domain.provider.reads import plan_reads
 
@@ -50,15 +50,15 @@ DOCUMENT = Sensitive('{"a.b":"literal","a":{"b":"nested"},"n":1e3}')
 def test_of_names_and_values_a_property_is_a_name_before_it_is_a_path() -> None:
     wants = RemoteRef(key="k", property="a.b")
 
-    assert value_of(Payload(DOCUMENT, NAMES), wants, "store") == Sensitive("literal")
-    assert value_of(Payload(DOCUMENT), wants, "store") == Sensitive("nested")
+    assert extract_value(Payload(DOCUMENT, NAMES), wants, "store") == Sensitive("literal")
+    assert extract_value(Payload(DOCUMENT), wants, "store") == Sensitive("nested")
 
 
 def test_numbers_of_a_map_are_plain_where_the_provider_stores_names_and_values() -> None:
     wants = RemoteRef(key="k")
 
-    assert map_of(Payload(DOCUMENT, NAMES), wants, "store")["n"] == Sensitive("1000")
-    assert map_of(Payload(DOCUMENT), wants, "store")["n"] == Sensitive("1e3")
+    assert extract_map(Payload(DOCUMENT, NAMES), wants, "store")["n"] == Sensitive("1000")
+    assert extract_map(Payload(DOCUMENT), wants, "store")["n"] == Sensitive("1e3")
 
 
 def test_a_payload_shows_no_value_and_counts_all_of_them() -> None:

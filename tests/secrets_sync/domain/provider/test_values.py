@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops_core.meta import ObjectMeta, Sensitive
-from secrets_sync.domain.provider.decoding import decoded
-from secrets_sync.domain.provider.keys import checked, converted
-from secrets_sync.domain.provider.vaultpaths import kv_path
-from secrets_sync.domain.secret.hashing import data_hash, field_manager, synced_version
+from secrets_sync.domain.provider.decoding import decode
+from secrets_sync.domain.provider.keys import check, convert
+from secrets_sync.domain.provider.vaultpaths import make_kv_path
+from secrets_sync.domain.secret.hashing import hash_data, name_field_manager, write_synced_version
 
 entries = st.dictionaries(st.text("abcé/._-", min_size=1, max_size=6), st.binary(max_size=8), max_size=5)
 
@@ -23,21 +23,21 @@ entries = st.dictionaries(st.text("abcé/._-", min_size=1, max_size=6), st.binar
 def test_an_encoded_value_is_decoded_with_or_without_line_breaks(value: bytes, line_end: str, at: int) -> None:
     standard, url = base64.b64encode(value).decode(), base64.urlsafe_b64encode(value).decode()
 
-    assert decoded(Sensitive(standard[:at] + line_end + standard[at:]), "Base64").reveal() == value
-    assert decoded(Sensitive(url[:at] + line_end + url[at:]), "Base64URL").reveal() == value
-    assert decoded(Sensitive(standard), "Auto").reveal() == value
+    assert decode(Sensitive(standard[:at] + line_end + standard[at:]), "Base64").reveal() == value
+    assert decode(Sensitive(url[:at] + line_end + url[at:]), "Base64URL").reveal() == value
+    assert decode(Sensitive(standard), "Auto").reveal() == value
 
 
 @given(st.binary(max_size=40))
 def test_auto_never_fails_and_none_changes_nothing(value: bytes) -> None:
-    decoded(Sensitive(value), "Auto")
+    decode(Sensitive(value), "Auto")
 
-    assert decoded(Sensitive(value), "None").reveal() == value
+    assert decode(Sensitive(value), "None").reveal() == value
 
 
 def test_a_refusal_does_not_quote() -> None:
     with pytest.raises(ValueError, match="not base64") as refusal:
-        decoded(Sensitive("marked-4711!"), "Base64")
+        decode(Sensitive("marked-4711!"), "Base64")
 
     assert "4711" not in str(refusal.value)
 
@@ -48,14 +48,14 @@ def test_the_hash_knows_no_order_but_every_byte(data: dict[str, bytes]) -> None:
     turned = dict(reversed(plain.items()))
     changed = plain | {"extra": Sensitive("x")}
 
-    assert data_hash(plain) == data_hash(turned)
-    assert data_hash(plain) != data_hash(changed)
+    assert hash_data(plain) == hash_data(turned)
+    assert hash_data(plain) != hash_data(changed)
 
 
 @given(entries, st.sampled_from(["Default", "Unicode"]))
 def test_converted_keys_keep_every_value(data: dict[str, bytes], strategy: str) -> None:
     try:
-        result = converted(data, strategy)  # type: ignore[arg-type]
+        result = convert(data, strategy)  # type: ignore[arg-type]
     except ValueError:
         assert strategy == "Default"
         return
@@ -65,25 +65,25 @@ def test_converted_keys_keep_every_value(data: dict[str, bytes], strategy: str) 
 
 
 def test_keys_that_no_secret_may_have() -> None:
-    assert checked({"": 1, "a.b-c_D9": 2}) == {"a.b-c_D9": 2}
+    assert check({"": 1, "a.b-c_D9": 2}) == {"a.b-c_D9": 2}
     for key in ("ü", "a/b", "x" * 254):
         with pytest.raises(ValueError, match="characters"):
-            checked({key: 1})
+            check({key: 1})
     with pytest.raises(ValueError, match="two keys become 'a_b'"):
-        converted({"a/b": 1, "a_b": 2}, "Default")
+        convert({"a/b": 1, "a_b": 2}, "Default")
 
 
 def test_metadata_and_generation_make_the_synced_version() -> None:
     plain = ObjectMeta(generation=1)
 
-    assert synced_version(plain) == "1-f47fe3c0b255b6dd8047cdffa772587bb829efe7a1cb70febeda2eb2"
-    assert synced_version(ObjectMeta(generation=1, labels={"a": "b"})) != synced_version(plain)
+    assert write_synced_version(plain) == "1-f47fe3c0b255b6dd8047cdffa772587bb829efe7a1cb70febeda2eb2"
+    assert write_synced_version(ObjectMeta(generation=1, labels={"a": "b"})) != write_synced_version(plain)
 
 
 def test_long_names_have_a_hashed_field_manager() -> None:
-    assert field_manager("db") == "externalsecrets.external-secrets.io/db"
-    assert len(field_manager("x" * 28)) > 63
-    assert field_manager("x" * 28).startswith("externalsecrets.external-secrets.io/sha3/")
+    assert name_field_manager("db") == "externalsecrets.external-secrets.io/db"
+    assert len(name_field_manager("x" * 28)) > 63
+    assert name_field_manager("x" * 28).startswith("externalsecrets.external-secrets.io/sha3/")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_long_names_have_a_hashed_field_manager() -> None:
     ],
 )
 def test_paths_of_vault(mount: str | None, version: str, key: str, path: str) -> None:
-    assert kv_path(mount, version, key) == path  # type: ignore[arg-type]
+    assert make_kv_path(mount, version, key) == path  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -112,4 +112,4 @@ def test_paths_of_vault(mount: str | None, version: str, key: str, path: str) ->
 def test_a_key_that_names_the_engine_alone_is_a_mistake(mount: str | None, version: Any, key: str) -> None:
     """An engine of version 1 answers "no such key" to it."""
     with pytest.raises(ValueError, match="names no secret"):
-        kv_path(mount, version, key)
+        make_kv_path(mount, version, key)

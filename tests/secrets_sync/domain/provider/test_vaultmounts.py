@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from secrets_sync.domain.provider.vaultmounts import Place, denial_of, mount_of
+from secrets_sync.domain.provider.vaultmounts import Place, describe_denial, describe_mount
 
 DELETED = {"data": None, "metadata": {"created_time": "2026-01-01T00:00:00Z", "destroyed": False, "version": 2}}
 
@@ -25,7 +25,7 @@ def mount(path: str, version: str | None, type_: str = "kv") -> dict[str, Any]:
     ],
 )
 def test_a_404_that_speaks_of_the_key(body: Any, engine: Any, said: str) -> None:
-    assert denial_of(body, engine) == said
+    assert describe_denial(body, engine) == said
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_a_404_that_speaks_of_the_key(body: Any, engine: Any, said: str) -> None
 )
 def test_a_404_that_does_not(body: Any) -> None:
     with pytest.raises(ValueError, match=r"404|engine"):
-        denial_of(body, "v2")
+        describe_denial(body, "v2")
 
 
 def test_a_deleted_version_is_nothing_that_version_1_could_say() -> None:
     with pytest.raises(ValueError, match="404"):
-        denial_of({"data": {"data": None, "metadata": {"destroyed": True}}}, "v1")
+        describe_denial({"data": {"data": None, "metadata": {"destroyed": True}}}, "v1")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_deleted_version_is_nothing_that_version_1_could_say() -> None:
     ],
 )
 def test_the_engine_that_the_store_means(about: Any, place: Place) -> None:
-    assert about["data"]["path"] in mount_of(about, place)
+    assert about["data"]["path"] in describe_mount(about, place)
 
 
 @pytest.mark.parametrize(
@@ -90,4 +90,4 @@ def test_the_engine_that_the_store_means(about: Any, place: Place) -> None:
 )
 def test_an_engine_that_it_does_not_mean(about: Any, place: Place) -> None:
     with pytest.raises(ValueError, match="engine"):
-        mount_of(about, place)
+        describe_mount(about, place)

@@ -16,9 +16,9 @@ from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectMeta, ObjectRef, S
 from gitops_core.runtime.clock import SystemClock
 from secrets_sync.api import ExternalSecret, ExternalSecretSpec, Target
 from secrets_sync.domain.provider.reading import Absent, Reading
-from secrets_sync.domain.secret.hashing import field_manager
+from secrets_sync.domain.secret.hashing import name_field_manager
 from secrets_sync.domain.secret.live import CREATED_BY, DATA_HASH, MANAGED, SECRET, LiveSecret
-from secrets_sync.domain.secret.plan import Create, Delete, Keep, Plan, Refuse, Update, plan_target, released, target_of
+from secrets_sync.domain.secret.plan import Create, Delete, Keep, Plan, Refuse, Update, get_target, plan_target, release
 from secrets_sync.domain.secret.rendering import render
 from tests.secrets_sync.world import NAMESPACE, external_secret, prepare, put_secret
 
@@ -51,7 +51,7 @@ def plan_of(wanted: ExternalSecret, reading: Reading, live: LiveSecret | None, y
 
 
 async def carry_out(cluster: LocalCluster, plan: Plan, live: LiveSecret | None) -> None:
-    manager = field_manager("db")
+    manager = name_field_manager("db")
     match plan:
         case Create(manifest=manifest):
             await cluster.create(manifest, field_manager=manager)
@@ -241,8 +241,8 @@ def test_the_secret_has_the_name_that_the_target_gives_it() -> None:
     assert isinstance(plan, Create)
     assert plan.manifest["metadata"]["name"] == "renamed"
     secret = Kind("", "v1", "Secret")
-    assert target_of(wanted_with(Target(name="renamed"), {})) == ObjectRef(secret, ObjectKey("shop", "renamed"))
-    assert target_of(wanted_with(Target(), {})) == ObjectRef(secret, ObjectKey("shop", "db"))
+    assert get_target(wanted_with(Target(name="renamed"), {})) == ObjectRef(secret, ObjectKey("shop", "renamed"))
+    assert get_target(wanted_with(Target(), {})) == ObjectRef(secret, ObjectKey("shop", "db"))
 
 
 def test_a_secret_that_the_policy_does_not_create_is_not_made() -> None:
@@ -445,7 +445,7 @@ def test_a_released_secret_is_the_same_without_our_marks() -> None:
     beside = {**DEPLOYER, "controller": False}
     live = stored({"password": "djE="}, owners=(OWNER, beside), labels={CREATED_BY: OURS, MANAGED: "true"})
 
-    freed = released(wanted_with(Target(), {}), live)
+    freed = release(wanted_with(Target(), {}), live)
 
     metadata = {**live.metadata, "ownerReferences": [beside], "labels": {MANAGED: "true"}}
     assert freed == {**live.manifest, "metadata": metadata}

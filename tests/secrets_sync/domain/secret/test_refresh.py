@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from gitops_core.meta import ObjectMeta
 from secrets_sync.api import ExternalSecret, ExternalSecretSpec, ExternalSecretStatus
-from secrets_sync.domain.secret.hashing import synced_version
-from secrets_sync.domain.secret.refresh import is_due, next_look, version_of
+from secrets_sync.domain.secret.hashing import write_synced_version
+from secrets_sync.domain.secret.refresh import find_next_look, is_due, write_version
 
 SYNCED = datetime(2026, 1, 1, tzinfo=UTC)
 METADATA = ObjectMeta(name="db", namespace="shop", generation=3)
@@ -22,7 +22,7 @@ METADATA = ObjectMeta(name="db", namespace="shop", generation=3)
 def wanted(policy: Any = "Periodic", interval: str = "1h", version: str = "", synced: bool = True) -> ExternalSecret:
     status = ExternalSecretStatus(
         refresh_time=SYNCED if synced else None,
-        synced_resource_version=(version or synced_version(METADATA)) if synced else "",
+        synced_resource_version=(version or write_synced_version(METADATA)) if synced else "",
     )
     spec = ExternalSecretSpec(refresh_policy=policy, refresh_interval=interval)
     return ExternalSecret(metadata=METADATA, spec=spec, status=status)
@@ -57,7 +57,7 @@ def test_the_next_look_finds_something_due(interval: float, share: float, jitter
     subject = wanted("Periodic", f"{interval:.3f}s")
     now = SYNCED + timedelta(seconds=interval * share)
 
-    delay = next_look(subject, SYNCED, now)
+    delay = find_next_look(subject, SYNCED, now)
 
     assert delay is not None
     assert delay >= 1
@@ -74,7 +74,7 @@ NEVER_AGAIN = pytest.mark.parametrize(
 
 
 def refreshed(subject: ExternalSecret) -> ExternalSecret:
-    status = ExternalSecretStatus(refresh_time=SYNCED, synced_resource_version=version_of(subject))
+    status = ExternalSecretStatus(refresh_time=SYNCED, synced_resource_version=write_version(subject))
     return msgspec.structs.replace(subject, status=status)
 
 
@@ -108,7 +108,7 @@ def test_an_edit_beside_an_old_request_is_no_request(policy: Any, interval: str)
 @NEVER_AGAIN
 def test_a_request_that_was_there_when_the_original_synced_is_none(policy: Any, interval: str) -> None:
     subject = edited(wanted(policy, interval), {"force-sync": "1"})
-    version = synced_version(subject.metadata)
+    version = write_synced_version(subject.metadata)
     status = ExternalSecretStatus(refresh_time=SYNCED, synced_resource_version=version)
 
     assert not is_due(msgspec.structs.replace(subject, status=status), SYNCED)
@@ -118,5 +118,5 @@ def test_a_request_that_was_there_when_the_original_synced_is_none(policy: Any, 
 def test_the_version_is_the_originals_where_every_edit_refreshes(policy: Any, interval: str) -> None:
     subject = edited(wanted(policy, interval), {"force-sync": "1"})
 
-    assert version_of(subject) == synced_version(subject.metadata)
+    assert write_version(subject) == write_synced_version(subject.metadata)
     assert is_due(subject, SYNCED)

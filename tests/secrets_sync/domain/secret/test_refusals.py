@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gitops_core.errors import BadRequest, ClusterError, ClusterUnavailable, FieldFault, Forbidden, Invalid
 from gitops_core.meta import ObjectKey, ObjectRef
 from secrets_sync.domain.secret.live import SECRET
-from secrets_sync.domain.secret.refusals import cause_of
+from secrets_sync.domain.secret.refusals import explain_refusal
 
 REF = ObjectRef(SECRET, ObjectKey("shop", "db"))
 MARKED = "marked4711"
@@ -67,7 +67,7 @@ MARKED = "marked4711"
     ],
 )
 def test_a_cluster_error_is_reported_by_its_cause(error: ClusterError, told: str) -> None:
-    assert cause_of(error) == told
+    assert explain_refusal(error) == told
 
 
 PLACES = st.sampled_from(
@@ -91,4 +91,4 @@ def test_no_word_of_unknown_form_is_told(sentence: str, make: type[ClusterError]
     text = sentence.replace("{}", value)
     error = Invalid(REF, text, [FieldFault(value, value, value)]) if invalid else make(text)
 
-    assert "Marked-4711" not in cause_of(error)
+    assert "Marked-4711" not in explain_refusal(error)

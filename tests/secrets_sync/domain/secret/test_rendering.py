@@ -11,7 +11,7 @@ from secrets_sync.component import controllers
 from secrets_sync.domain.provider.reading import Absent, Reading
 from secrets_sync.domain.secret.live import SECRET, LiveSecret
 from secrets_sync.domain.secret.plan import Create, Update, plan_target
-from secrets_sync.domain.secret.references import references
+from secrets_sync.domain.secret.references import list_references
 from secrets_sync.domain.secret.rendering import Rendered, render
 from tests.secrets_sync.world import NAMESPACE, external_secret
 
@@ -76,7 +76,7 @@ def test_an_external_secret_names_its_secret_its_stores_and_where_its_templates_
         data=[entry, entry | {"sourceRef": {"storeRef": {"name": "wide", "kind": "ClusterSecretStore"}}}],
     )
 
-    found = [f"{ref.kind.kind}/{ref.key.namespace}/{ref.key.name}" for ref in references(every)]
+    found = [f"{ref.kind.kind}/{ref.key.namespace}/{ref.key.name}" for ref in list_references(every)]
 
     assert sorted(found) == sorted(
         named("Secret", "made", "salt") | named("SecretStore", "first", "second", "third") | named("ConfigMap", "frame")
@@ -90,4 +90,4 @@ def test_the_runtime_is_told_of_them() -> None:
     named_by = list(secrets.references(wanted()))
 
     assert ObjectRef(SECRET, ObjectKey(NAMESPACE, "db")) in named_by
-    assert named_by == list(references(wanted()))
+    assert named_by == list(list_references(wanted()))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gitops_core.meta import ObjectMeta
 from secrets_sync.api import DataEntry, ExternalSecret, ExternalSecretSpec, RemoteRef, Target
-from secrets_sync.domain.secret.rivals import rivals
+from secrets_sync.domain.secret.rivals import list_rivals
 
 POLICIES = ["Owner", "Orphan", "Merge", "CreateOrMerge", "None"]
 
@@ -39,14 +39,14 @@ def one(name: str, policy: Any, *keys: str, target: str = "db") -> ExternalSecre
     ],
 )
 def test_two_that_write_the_same_key_are_rivals(mine: ExternalSecret, theirs: ExternalSecret, fight: bool) -> None:
-    assert rivals(mine, [mine, theirs]) == ((theirs.metadata.name,) if fight else ())
+    assert list_rivals(mine, [mine, theirs]) == ((theirs.metadata.name,) if fight else ())
 
 
 def test_an_external_secret_that_is_being_deleted_is_no_rival() -> None:
     leaving = one("b", "Orphan")
     metadata = msgspec.structs.replace(leaving.metadata, deletion_timestamp=datetime(2026, 1, 1, tzinfo=UTC))
 
-    assert rivals(one("a", "Orphan"), [msgspec.structs.replace(leaving, metadata=metadata)]) == ()
+    assert list_rivals(one("a", "Orphan"), [msgspec.structs.replace(leaving, metadata=metadata)]) == ()
 
 
 anyone = st.builds(
@@ -60,4 +60,4 @@ anyone = st.builds(
 
 @given(anyone, anyone)
 def test_rivals_for_keys_are_reported_on_both(mine: ExternalSecret, theirs: ExternalSecret) -> None:
-    assert bool(rivals(mine, [theirs])) == bool(rivals(theirs, [mine]))
+    assert bool(list_rivals(mine, [theirs])) == bool(list_rivals(theirs, [mine]))
