@@ -42,7 +42,7 @@ class Ports:
     forges: Forges | None = None
 
 
-def routes(cluster: Cluster, clock: Clock, compute: Compute, policy: Policy = DEFAULT_POLICY) -> tuple[Route, ...]:
+def make_routes(cluster: Cluster, clock: Clock, compute: Compute, policy: Policy = DEFAULT_POLICY) -> tuple[Route, ...]:
     """Return every HTTP route; `cluster` asks nobody who leads, for any replica is called."""
     return gitops.routes(cluster, clock, compute, Pushes(cluster, clock), policy)
 

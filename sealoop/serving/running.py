@@ -134,7 +134,7 @@ def run(
         file_remotes=connection.local is not None,
     )
     try:
-        policy = limited(allowed, limits)
+        policy = apply_limits(allowed, limits)
     except ValueError as error:
         raise click.UsageError(f"--limit: {error}") from error
     state = (state_dir or get_default_state_dir(connection.local)).absolute()

@@ -106,9 +106,9 @@ async def reconcile(
         await stack.enter_async_context(serving(settings.listen, metrics.registry, health))
     if settings.hooks:
         await stack.enter_async_context(
-            receiving(settings.hooks, routes(cluster, clock, compute, policy), clock, policy)
+            receiving(settings.hooks, make_routes(cluster, clock, compute, policy), clock, policy)
         )
-    git = git_mirrors(settings.state_dir, policy)
+    git = open_git_mirrors(settings.state_dir, policy)
     stack.push_async_callback(git.close)
     prepare_for_builds()
     ports = await open_ports(settings.state_dir, clock, stack, compute, policy)

@@ -29,15 +29,22 @@ FAILURES: Mapping[str, Raised] = {
     "git": lambda deed: GitError(f"{deed}: the remote is away"),
 }
 
-READS = (
-    frozenset({"get", "list", "watch", "resource", "resources", "resolve", "tree", "search", "describe"})
-    | {"list_tags", "resolve_digest", "fetch", "validate", "read_image", "list_claims", "list_seen", "list_events"}
-    | {"find_listing_begin", "find_newest_listing", "list_repositories", "signer"}
+READS = frozenset(
+    {
+        *("get", "list", "watch", "find_api_resource", "list_api_resources"),
+        *("resolve", "fetch_tree", "search", "describe", "load_signer"),
+        *("list_tags", "resolve_digest", "read_image", "list_claims"),
+        *("list_seen", "list_events", "list_repositories", "find_listing_begin", "find_newest_listing"),
+        *("fetch", "validate"),
+    }
 )
 """Deeds that change nothing."""
 
 WRITES = frozenset({"create", "replace", "apply", "patch", "delete", "push"})
 """Deeds that change what others see."""
+
+HANDLES = frozenset({"get_remote", "impersonate", "connect_apart"})
+"""What returns another peer of that kind."""
 
 UNINTERESTING = frozenset({"Lease", "Event"})
 """Kinds whose writes change nothing that an invariant speaks of."""
@@ -153,7 +160,7 @@ class Mortal:
             return lambda *args, **options: self._iterate(name, value(*args, **options))
         if inspect.iscoroutinefunction(value):
             return lambda *args, **options: self._call(name, value, args, options)
-        if callable(value) and name in {"remote", "impersonate", "apart"}:
+        if callable(value) and name in HANDLES:
             return lambda *args, **options: Mortal(value(*args, **options), self._peer, self._life, self._raised)
         return value
 

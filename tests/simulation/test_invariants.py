@@ -11,17 +11,20 @@ from functools import partial
 
 import pytest
 
+from gitops_core import ports as core_ports
 from gitops_core.api.fields import NamespacedReference
 from gitops_core.errors import Forbidden, NotLeader
 from gitops_core.meta import ObjectKey, ObjectMeta, ObjectRef
 from gitops_core.ports import Commit, GitRef, Signature
 from gitops_core.runtime.authority.leading import LEASE
 from gitops_core.runtime.authority.leave import behind
+from image_updater import ports as image_ports
 from image_updater.api import ImagePolicy, ImagePolicyStatus, ImageRef, UpdateGuard
 from image_updater.api.images import ImagePolicySpec, PolicyChoice
 from image_updater.domain.registry.references import parse_repository
 from image_updater.domain.tags.checkpoint import encode
 from image_updater.domain.tags.history import SeenTag
+from secrets_sync import ports as secret_ports
 from tests.simulation.bumps import BOT, Broken, may_stay_failing
 from tests.simulation.fakes.git import SOMEBODY
 from tests.simulation.files import IMAGE, deployment
@@ -29,7 +32,7 @@ from tests.simulation.history import History
 from tests.simulation.invariants import Invariants
 from tests.simulation.leases import RENEWED_FOR, TAKEOVER, Interval
 from tests.simulation.loop import BEGINNING, VirtualClock, virtually
-from tests.simulation.mortal import ACTING, LATE, Liar, Life, Mortal
+from tests.simulation.mortal import ACTING, HANDLES, LATE, READS, WRITES, Liar, Life, Mortal
 from tests.simulation.records import GRACE, Named
 from tests.simulation.safety import Demands, Safety
 from tests.simulation.world import CONFIG_MAP, IMAGE_POLICY, SECRET, URL, World
@@ -813,3 +816,10 @@ def test_nobody_is_blamed_for_what_he_had_no_time_to_hear(stall: float, is_blame
             assert await invariants.in_commits() == 1
 
     in_a_world(work, Demands())
+
+
+def test_every_deed_that_the_faults_know_is_a_ports() -> None:
+    protocols = [value for ports in (core_ports, image_ports, secret_ports) for value in vars(ports).values()]
+    deeds = {name for one in protocols if getattr(one, "_is_protocol", False) for name in vars(one)}
+
+    assert deeds >= READS | WRITES | HANDLES, "one that was renamed is no read any more, or no write"

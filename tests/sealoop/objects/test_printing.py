@@ -183,7 +183,7 @@ def test_a_kind_that_declares_no_columns_shows_its_age(crd: dict[str, Any] | Non
 def test_yaml_reads_back_as_what_was_written(value: Any) -> None:
     document = {"value": value}
 
-    assert [read for _, read in read_documents(printing.as_yaml(document).encode())] == [document]
+    assert [read for _, read in read_documents(printing.write_yaml(document).encode())] == [document]
 
 
 @given(values)

@@ -75,7 +75,9 @@ async def called(world: World, policy: Policy = DEFAULT_POLICY) -> AsyncIterator
     await world.cluster.apply(crd(Receiver), field_manager="test")
     async with (
         world.running(),
-        receiving("127.0.0.1:0", routes(world.cluster, world.clock, IN_PLACE, policy), world.clock, policy) as port,
+        receiving(
+            "127.0.0.1:0", make_routes(world.cluster, world.clock, IN_PLACE, policy), world.clock, policy
+        ) as port,
         aiohttp.ClientSession() as session,
     ):
         yield Caller(world, port, session)

@@ -225,7 +225,7 @@ async def test_a_token_is_used_again_until_it_expires(registry: OciRegistry) -> 
 
 
 async def test_a_slow_host_delays_no_request_to_another(registry: OciRegistry, host: str) -> None:
-    slow = [asyncio.create_task(registry.tags(Repository(host, f"hang/app{n}", insecure=True))) for n in range(20)]
+    slow = [asyncio.create_task(registry.list_tags(Repository(host, f"hang/app{n}", insecure=True))) for n in range(20)]
     await asyncio.sleep(0.1)
     async with RegistryServer() as server:
         server.add("apps/app", "1.0.0")

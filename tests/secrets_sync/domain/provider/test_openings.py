@@ -32,7 +32,7 @@ def test_an_opening_shows_no_value() -> None:
 
 @pytest.mark.parametrize("named", ["", "shop"])
 def test_a_namespace_that_settings_name_is_in_reach_when_it_is_the_stores_own(named: str) -> None:
-    assert Reach("shop").namespace_of(named, "spec.x") == "shop"
+    assert Reach("shop").resolve_namespace(named, "spec.x") == "shop"
 
 
 @pytest.mark.parametrize("namespace", ["shop", ""])
