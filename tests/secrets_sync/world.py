@@ -158,7 +158,7 @@ class World:
         except GitOpsError as error:
             result = error
             self.errors.append(error)
-        status = msgspec.to_builtins(teller.after(result, wanted, self.clock.now(), ()))
+        status = msgspec.to_builtins(teller.make_status(result, wanted, self.clock.now(), ()))
         patch = {"status": status}
         await self.cluster.patch(
             ObjectRef(type_.KIND, key), patch, field_manager="external-secrets", subresource="status"

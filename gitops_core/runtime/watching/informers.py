@@ -39,7 +39,7 @@ from gitops_core.meta import Manifest, ObjectKey, ObjectRef, Resource
 from gitops_core.ports import Chance, Change, Clock, Cluster, PartialObject, Query, Unreadable, WatchEvent
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.repetition import Repetition
-from gitops_core.runtime.retry import backoff
+from gitops_core.runtime.retry import compute_backoff
 from gitops_core.schema import from_manifest
 
 T = TypeVar("T", bound=Resource | PartialObject)
@@ -143,7 +143,7 @@ class Informer(Generic[T]):
                 failures = 0
             failures = 0 if is_well else failures + 1
             if failures:
-                await self._clock.sleep(max(asked, backoff(failures, self._chance.random(), last=LAST_RETRY)))
+                await self._clock.sleep(max(asked, compute_backoff(failures, self._chance.random(), last=LAST_RETRY)))
 
     def _note_failure(self, error: ClusterError) -> None:
         kind = self.query.kind.kind
