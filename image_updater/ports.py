@@ -100,7 +100,7 @@ class TagCatalog(Protocol):
         ...
 
     async def listed_at(self, repository: str, identity: str) -> datetime | None:
-        """Return when the last listing began that was made with this identity (`access_identity`)."""
+        """Return when the last listing began that was made with this identity (`identify_access`)."""
         ...
 
     async def newest(self, repository: str) -> datetime | None:

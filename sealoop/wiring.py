@@ -41,23 +41,23 @@ class Ports:
     forges: Forges | None = None
 
 
-def routes(cluster: Cluster, clock: Clock, compute: Compute) -> tuple[Route, ...]:
-    """Return every HTTP route; `cluster` asks nobody who leads, for any replica is called."""
-    return gitops.routes(cluster, clock, compute, Pushes(cluster, clock))
+def make_routes(cluster: Cluster, clock: Clock, compute: Compute) -> tuple[Route, ...]:
+    """Make every HTTP route; `cluster` asks nobody who leads, for any replica is called."""
+    return gitops.make_routes(cluster, clock, compute, Pushes(cluster, clock))
 
 
-def controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
-    """Return one controller for each kind that is reconciled."""
+def make_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
+    """Make one controller for each kind that is reconciled."""
     return (
-        *gitops.controllers(platform, ports.renderer),
-        *secrets.controllers(platform, ports.providers),
+        *gitops.make_controllers(platform, ports.renderer),
+        *secrets.make_controllers(platform, ports.providers),
         *image_controllers(platform, ports),
     )
 
 
 def image_controllers(platform: Platform, ports: Ports) -> tuple[Controller[Any], ...]:
     """Return the controllers of image_updater alone, for a run that does nothing else."""
-    return images.controllers(
+    return images.make_controllers(
         platform,
         ports.registry,
         ports.catalog,

@@ -114,7 +114,7 @@ class Folders:
 
     def _kept(self, version: Key, rules: IgnoreRules) -> Container[str]:
         """Return what the same rules kept of an earlier revision: twenty thousand paths take 0.1 s to match."""
-        for known, root in reversed(self._roots.items()):
+        for known, root in reversed(self._roots.list_items()):
             if known[:-1] == version[:-1] and root.rules.fingerprint == rules.fingerprint:
                 return root.files
         return ()

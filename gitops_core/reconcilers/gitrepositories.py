@@ -19,7 +19,7 @@ from gitops_core.ports import Clock, Cluster, Git, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Notice, Outcome
-from gitops_core.runtime.remotes.credentials import git_access
+from gitops_core.runtime.remotes.credentials import read_git_access
 
 HARMLESS = frozenset({"spec.sparseCheckout"})
 GROUP = GitRepository.KIND.group
@@ -49,7 +49,7 @@ class GitSource:
     async def remote(self, source: GitRepository) -> GitRemote:
         """Return the repository with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
         secret = source.spec.secret_ref.name if source.spec.secret_ref else ""
-        access = await git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
+        access = await read_git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
         return self.git.remote(source.spec.url, access, timeout=seconds(source.spec.timeout))
 
 

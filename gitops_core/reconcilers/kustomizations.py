@@ -52,7 +52,7 @@ from gitops_core.reconcilers.sources import NAMED_BY
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Outcome, Platform
-from gitops_core.runtime.sharing.computing import weight_of
+from gitops_core.runtime.sharing.computing import estimate_weight
 
 HARMLESS = frozenset({"spec.ignoreMissingComponents", "spec.buildMetadata", "spec.force"})
 NOT_DELETED = "is not deleted: it was not made by us, and what belongs to others would go with it"
@@ -145,7 +145,7 @@ class KustomizationReconciler:
             attempt.fail("ArtifactFailed", str(error))
         except GitOpsError as error:
             attempt.fail(error.reason, str(error))
-        attempt.digest = f"sha256:{await self.platform.compute.run(weight_of(rendered), _digest, rendered)}"
+        attempt.digest = f"sha256:{await self.platform.compute.run(estimate_weight(rendered), _digest, rendered)}"
         attempt.phase = "Detecting drift"
         if encrypted := [str(ObjectRef.of(m)) for m in rendered if m["kind"] == "Secret" and "sops" in m]:
             message = f"{', '.join(encrypted)} is SOPS encrypted, and spec.decryption is not supported yet"
@@ -162,7 +162,7 @@ class KustomizationReconciler:
         try:
             known, limit = _known(wanted.status), PruneLimit.of(annotations)
             return await self.platform.compute.run(
-                weight_of(scoped),
+                estimate_weight(scoped),
                 lambda: plan_sync(
                     [_mark(normalized(manifest), wanted) for manifest in scoped],
                     known,
@@ -186,7 +186,7 @@ class KustomizationReconciler:
     async def _begin(self, attempt: Attempt, plan: SyncPlan, identity: Identity) -> Progress:
         """See what would become of everything, and store the inventory: nothing else is written yet."""
         wanted, applier = attempt.wanted, self._applier(attempt.wanted)
-        weight = weight_of(action.manifest for action in plan.actions)
+        weight = estimate_weight(action.manifest for action in plan.actions)
         fingerprint = await self.platform.compute.run(weight, _fingerprint, plan)
         memory = self._memory.get(wanted.key)
         is_repeated = memory is not None and (memory.uid, memory.digest) == (wanted.metadata.uid, fingerprint)

@@ -29,7 +29,7 @@ from gitops_core.reconcilers.receivers import TokenMissing, receiver_token
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.routes import Receive
 from gitops_core.runtime.sharing.computing import on_account_of
-from gitops_core.runtime.watching.informers import every_page, listed
+from gitops_core.runtime.watching.informers import list_objects, read_every_page
 from gitops_core.schema import from_manifest
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Webhooks:
             await self.clock.sleep(max(0.0, self._read_at + PAUSE - self.clock.monotonic()))
             began = self.clock.monotonic()
             paths: dict[str, tuple[ObjectKey, ...]] = {}
-            for each in sorted(await listed(self.cluster, Receiver), key=_age):
+            for each in sorted(await list_objects(self.cluster, Receiver), key=_age):
                 claims = paths.get(each.status.webhook_path, ())
                 if each.status.webhook_path and len(claims) < MOST_CLAIMS:
                     paths[each.status.webhook_path] = (*claims, each.key)
@@ -167,7 +167,7 @@ class Webhooks:
             raise GitOpsError("matchLabels field not set when using wildcard '*' as name")
         labels = ",".join(f"{name}={value}" for name, value in sorted(resource.match_labels.items()))
         query = Query(kind, namespace=namespace, labels=labels, metadata_only=True)
-        found = await every_page(self.cluster, query, PartialObject)
+        found = await read_every_page(self.cluster, query, PartialObject)
         return tuple(ObjectRef(kind, ObjectKey(item.metadata.namespace, item.metadata.name)) for item in found)
 
     async def _wake(self, ref: ObjectRef) -> None:

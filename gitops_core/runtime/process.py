@@ -114,7 +114,7 @@ async def run(
     fence = leadership or Open()
     fenced = FencedCluster(cluster, fence)
     informers = Informers(cluster, clock, chance, metrics)
-    statuses, objects = StatusWriter(fenced, informers.written), WatchedObjects(informers, cluster)
+    statuses, objects = StatusWriter(fenced, informers.show_written), WatchedObjects(informers, cluster)
 
     async def one_term(mirror: Callable[[], None]) -> None:
         """Stand by, then lead, until the lease is lost or `stop` is set."""

@@ -169,8 +169,8 @@ class Platform:
 
 @dataclass(frozen=True)
 class Component:
-    """A package's face. Its component module also has `controllers(platform, <its own ports>)`, and `routes` if it
-    answers HTTP requests.
+    """A package's face. Its component module also has `make_controllers(platform, <its own ports>)`, and `make_routes`
+    if it answers HTTP requests.
 
     Attributes:
         permissions: what the package needs beside what the runtime does with its kinds.

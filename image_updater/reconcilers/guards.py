@@ -20,7 +20,7 @@ from gitops_core.errors import ImageInvalid, KindUnknown
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, seconds
 from gitops_core.ports import Query
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
-from gitops_core.runtime.watching.informers import listed_manifests
+from gitops_core.runtime.watching.informers import list_live_manifests
 from image_updater.api import ImagePolicy, ImageRef, ImageRepository, ImageUpdateAutomation, Quarantined, UpdateGuard
 from image_updater.domain.guards import workloads
 from image_updater.domain.guards.rollouts import Applied, Followed, observe, runs, write_overview
@@ -222,7 +222,7 @@ class UpdateGuardReconciler:
 
     async def _list(self, query: Query) -> list[Manifest]:
         try:
-            return await listed_manifests(self.platform.cluster, query)
+            return await list_live_manifests(self.platform.cluster, query)
         except KindUnknown:
             return []
 

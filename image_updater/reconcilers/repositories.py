@@ -25,7 +25,7 @@ from gitops_core.oci.references import Repository
 from gitops_core.ports import Clock, CloudLogins, Cluster, Compute
 from gitops_core.recent import Recent
 from gitops_core.runtime.reconciling import Outcome
-from gitops_core.runtime.remotes.registries import access_identity, registry_access
+from gitops_core.runtime.remotes.registries import identify_access, read_registry_access
 from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.runtime.sharing.flights import Flights
 from image_updater.api import ImageRepository, ImageRepositoryStatus, ScanResult
@@ -94,7 +94,7 @@ class ImageRepositoryReconciler:
     async def reconcile(self, wanted: ImageRepository) -> Outcome:
         repository = parse_repository(wanted.spec.image, insecure=wanted.spec.insecure)
         canonical = str(repository)
-        access = await registry_access(self.cluster, wanted, repository, self.logins, self.compute)
+        access = await read_registry_access(self.cluster, wanted, repository, self.logins, self.compute)
         if not self._swept:  # what was deleted while another process led
             self._swept.add("")
             await self._forget(await self.catalog.repositories())
@@ -147,7 +147,7 @@ class ImageRepositoryReconciler:
     ) -> datetime:
         """Bring a listing into the catalog that is as new as the plan wants it; when it was asked for."""
         # what came over plain HTTP may be anybody's: it is shared with those only who take that, too
-        asked = repository, f"{access_identity(access)}{'+http' if repository.insecure else ''}"
+        asked = repository, f"{identify_access(access)}{'+http' if repository.insecure else ''}"
         listing = self.newest.get(asked)
         if listing is None or not is_shared(plan, listing.asked_at, self.clock.now()):
             began = self.clock.now()

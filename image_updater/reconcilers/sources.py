@@ -14,7 +14,7 @@ from gitops_core.api import GitReference, GitRepository
 from gitops_core.meta import ObjectKey, seconds
 from gitops_core.ports import GitAccess, GitRef, GitRemote, Objects
 from gitops_core.runtime.reconciling import Platform
-from gitops_core.runtime.remotes.credentials import git_access
+from gitops_core.runtime.remotes.credentials import read_git_access
 from image_updater.api import GitSpec, ImageUpdateAutomation
 from image_updater.errors import SourceInvalid, SourceMissing
 
@@ -88,7 +88,7 @@ async def open_source(platform: Platform, wanted: ImageUpdateAutomation) -> Sour
     namespace, secret = route.repository.metadata.namespace, spec.secret_ref.name if spec.secret_ref else ""
     if own := wanted.metadata.annotations.get(WRITE_SECRET, ""):
         namespace, secret = wanted.metadata.namespace, own
-    access = await git_access(platform.cluster, namespace, secret, spec.url)
+    access = await read_git_access(platform.cluster, namespace, secret, spec.url)
     remote = platform.git.remote(spec.url, access, timeout=seconds(spec.timeout))
     return Source(route.repository, route.git, route.ref, route.push_branch, remote, access)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from gitops_core.meta import Manifest, Resource
 from gitops_core.ports import Cluster
-from gitops_core.runtime.watching.informers import listed
+from gitops_core.runtime.watching.informers import list_objects
 from gitops_core.schema import default, from_manifest, make_object_schema, validate
 from image_updater.api import KINDS, ImagePolicy, ImageRef, ImageRepository, UpdateGuard
 from image_updater.domain.files.doubts import find_near_misses
@@ -56,7 +56,7 @@ async def read_given(cluster: Cluster, namespace: str) -> Given:
     """Read the objects that the cluster has; "" for all namespaces."""
     objects: list[Resource] = []
     for kind in (ImageRepository, ImagePolicy, UpdateGuard):
-        objects += await listed(cluster, kind, namespace)
+        objects += await list_objects(cluster, kind, namespace)
     return _make_given(objects, complete=not namespace)
 
 

@@ -26,7 +26,7 @@ from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.reconciling import Platform
-from gitops_core.runtime.remotes.registries import registry_access
+from gitops_core.runtime.remotes.registries import read_registry_access
 from gitops_core.runtime.watching.informers import Informers, WatchedObjects
 from image_updater.api import ImagePolicy, ImageRepository
 from image_updater.domain.guards.vouching import make_catalog_name
@@ -112,7 +112,7 @@ class Look:
         checkpoints = Checkpoints(cluster, self.platform.objects, self.platform.clock, catalog)
         tags: tuple[str, ...] = ()
         try:
-            access = await registry_access(cluster, wanted, repository, self.ports.logins)
+            access = await read_registry_access(cluster, wanted, repository, self.ports.logins)
             tags = await self.ports.registry.tags(repository, access)
         except RegistryError as error:
             trouble = f"the registry does not list {repository} ({error})"
@@ -142,7 +142,7 @@ async def open_look(cluster: Cluster) -> AsyncIterator[Look]:
             clock,
             chance,
             Silent(),
-            StatusWriter(fenced, informers.written),
+            StatusWriter(fenced, informers.show_written),
             WatchedObjects(informers, cluster),
             metrics,
         )

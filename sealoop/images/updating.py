@@ -31,7 +31,7 @@ from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.sharing.computing import Threads
-from gitops_core.runtime.watching.informers import listed
+from gitops_core.runtime.watching.informers import list_objects
 from gitops_core.schema import crd
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, MarkerReport, UpdateGuard
 from image_updater.domain.files.inventory import describe_place, select_noteworthy
@@ -95,7 +95,7 @@ async def update_once(once: Once) -> tuple[Result, ...]:
     with contextlib.closing(LocalCluster.open(None, clock, chance)) as cluster:
         await prepare(cluster, map(crd, SERVED), [*_make_namespaces(found), *_strip(found)])
         await _restore_statuses(cluster, found)
-        before = await listed(cluster, ImageUpdateAutomation)
+        before = await list_objects(cluster, ImageUpdateAutomation)
         if not before:
             where = f" in namespace {once.namespace}" if once.namespace else ""
             raise click.ClickException(f"there is no ImageUpdateAutomation{where}: nothing to update")
@@ -196,10 +196,10 @@ async def _is_settled(cluster: Cluster, working: asyncio.Task[None]) -> None:
     kinds: tuple[type[Resource], ...] = (ImageRepository, ImagePolicy, ImageUpdateAutomation)
     for number, kind in enumerate(kinds):
         token = f"once-{number}"
-        for item in await listed(cluster, kind):
+        for item in await list_objects(cluster, kind):
             patch = {"metadata": {"annotations": {REQUESTED_AT: token}}}
             await cluster.patch(item.ref, patch, field_manager=FIELD_MANAGER)
-        while not all(_is_done(item, token) for item in await listed(cluster, kind)):
+        while not all(_is_done(item, token) for item in await list_objects(cluster, kind)):
             if working.done():
                 return
             await asyncio.sleep(LOOK)
@@ -217,7 +217,7 @@ async def _results(cluster: Cluster, before: Sequence[ImageUpdateAutomation]) ->
     pushed = {item.key: item.status.last_push_commit for item in before}
     results = []
     for kind in (ImageRepository, ImagePolicy, ImageUpdateAutomation):
-        for item in await listed(cluster, kind):
+        for item in await list_objects(cluster, kind):
             ready = item.status.ready
             message = ready.message if ready is not None else "it was not looked at"
             commit = getattr(item.status, "last_push_commit", "")

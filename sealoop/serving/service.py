@@ -47,7 +47,7 @@ from sealoop.serving.endpoints import serving
 from sealoop.serving.hooks import receiving
 from sealoop.serving.missing import tell_what_is_missing
 from sealoop.serving.settings import Settings
-from sealoop.wiring import KINDS, Ports, controllers, routes
+from sealoop.wiring import KINDS, Ports, make_controllers, make_routes
 from secrets_sync.adapters import provider_factories
 
 log = logging.getLogger("sealoop")
@@ -104,7 +104,7 @@ async def reconcile(
     if settings.listen:
         await stack.enter_async_context(serving(settings.listen, metrics.registry, health))
     if settings.hooks:
-        await stack.enter_async_context(receiving(settings.hooks, routes(cluster, clock, compute), clock, policy))
+        await stack.enter_async_context(receiving(settings.hooks, make_routes(cluster, clock, compute), clock, policy))
     git = git_mirrors(settings.state_dir, policy)
     stack.push_async_callback(git.close)
     prepare_for_builds()
@@ -125,7 +125,7 @@ async def reconcile(
         git=git,
         clock=clock,
         chance=chance,
-        assemble=lambda platform: controllers(platform, ports),
+        assemble=lambda platform: make_controllers(platform, ports),
         settings=process.Settings(
             lease=lease if settings.leader_election else None,
             instance=settings.identity,

@@ -25,7 +25,7 @@ from gitops_core.runtime.clock import SystemClock
 from gitops_core.schema import crd
 from secrets_sync.adapters import FakeFactory
 from secrets_sync.api import ExternalSecret, SecretStore
-from secrets_sync.component import controllers
+from secrets_sync.component import make_controllers
 from secrets_sync.domain.secret.live import SECRET
 from tests.gitops_core.runtime.world import EVENT, World
 from tests.servers.controlplane import ControlPlane, start_control_plane
@@ -77,7 +77,7 @@ async def tell(row: dict[str, Any], world: World, decided: Callable[[str], Await
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in before["data"].items()}
         await create(world, "v1", "Secret", target, labels=before["labels"], data=encoded, type="Opaque")
     factories = {"fake": FakeFactory()}
-    async with world.process(lambda p: controllers(p, factories)[0], lambda p: controllers(p, factories)[1]):
+    async with world.process(lambda p: make_controllers(p, factories)[0], lambda p: make_controllers(p, factories)[1]):
         if row["case"] == "two-externalsecrets-one-target":
             first = recorded("create-owner")["externalSecret"]
             await create(world, first["apiVersion"], first["kind"], target, spec=first["spec"])

@@ -20,7 +20,7 @@ from gitops_core.runtime.reconciling import Controller, Platform
 from gitops_core.schema import crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
-from image_updater.component import controllers
+from image_updater.component import make_controllers
 from image_updater.ports import ImageReader, Registry
 from tests.simulation.fakes.forge import FakeForges
 from tests.simulation.fakes.git import FakeGit, FakeRepository
@@ -45,7 +45,7 @@ class World:
 
     catalog: SqliteCatalog
     metrics: Metrics
-    controllers: tuple[Controller[Any], ...]
+    make_controllers: tuple[Controller[Any], ...]
 
     def __init__(self, clock: Clock | None = None, git: Git | None = None) -> None:
         self.clock = clock or VirtualClock()
@@ -84,7 +84,7 @@ class World:
         self.catalog = catalog or own
 
         def assembled(platform: Platform) -> tuple[Controller[Any], ...]:
-            self.controllers = controllers(
+            self.controllers = make_controllers(
                 platform,
                 registry or self.fakes,
                 self.catalog,

@@ -40,7 +40,7 @@ from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.registry.cosign import SignedClaim
 from sealoop.serving.hooks import receiving
-from sealoop.wiring import KINDS, Ports, controllers, routes
+from sealoop.wiring import KINDS, Ports, make_controllers, make_routes
 from secrets_sync.adapters import provider_factories
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.domain.secret.live import SECRET
@@ -143,7 +143,7 @@ async def service(tmp_path: Path) -> AsyncIterator[tuple[World, Stretches]]:
                     git=git,
                     clock=clock,
                     chance=chance,
-                    assemble=lambda platform: controllers(platform, ports),
+                    assemble=lambda platform: make_controllers(platform, ports),
                     settings=Settings(),
                     stop=stop,
                     metrics=metrics,
@@ -424,7 +424,7 @@ async def test_bodies_of_webhooks_that_are_costly_to_read(
     clock = SystemClock()
     with stretches.measured():
         async with (
-            receiving("127.0.0.1:0", routes(at.cluster, clock, at.compute), clock) as port,
+            receiving("127.0.0.1:0", make_routes(at.cluster, clock, at.compute), clock) as port,
             ClientSession() as session,
         ):
             answer = await session.post(f"http://127.0.0.1:{port}{path}", data=io.BytesIO(body), headers=proof)

@@ -27,7 +27,7 @@ from gitops_core.schema import crd
 from gitops_core.schema.structural import join_markers
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.adapters.inspecting import RegistryReader
-from sealoop.wiring import COMPONENTS, KINDS, Ports, controllers
+from sealoop.wiring import COMPONENTS, KINDS, Ports, make_controllers
 from secrets_sync.adapters import provider_factories
 from secrets_sync.api import SecretStoreProvider
 
@@ -43,14 +43,14 @@ async def wired(tmp_path: Path, local_cluster: LocalCluster) -> tuple[Controller
         clock=clock,
         chance=chance,
         events=EventRecorder(local_cluster, clock, chance, metrics, "tests"),
-        statuses=StatusWriter(local_cluster, informers.written),
+        statuses=StatusWriter(local_cluster, informers.show_written),
         objects=WatchedObjects(informers, local_cluster),
         metrics=metrics,
     )
     async with OciRegistry() as registry:
         with closing(SqliteCatalog.open(tmp_path / "tags.db")) as catalog:
             reader, providers = RegistryReader(registry), provider_factories(clock)
-            return controllers(platform, Ports(Kustomize(), registry, reader, catalog, providers))
+            return make_controllers(platform, Ports(Kustomize(), registry, reader, catalog, providers))
 
 
 def test_every_kind_is_reconciled_by_exactly_one_controller(wired: tuple[Controller[Any], ...]) -> None:

@@ -15,7 +15,7 @@ from gitops_core.errors import GitOpsError, StalledError
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Sensitive
 from gitops_core.ports import Change
 from gitops_core.runtime.reconciling import Notice, Outcome, Teller
-from gitops_core.runtime.watching.informers import listed
+from gitops_core.runtime.watching.informers import list_objects
 from gitops_core.schema import crd, from_manifest
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.component import TELLS_SECRETS, TELLS_STORES
@@ -112,7 +112,7 @@ class StoredObjects:
         return None if manifest is None else from_manifest(type_, manifest)
 
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
-        return tuple(await listed(self.cluster, type_, namespace))
+        return tuple(await list_objects(self.cluster, type_, namespace))
 
     def changes(self, type_: type[R], namespace: str = "") -> AsyncGenerator[Change[R], None]:
         raise NotImplementedError("no reconciler reads changes: the runtime wakes it")

@@ -30,7 +30,7 @@ from gitops_core.runtime.authority.leading import LeaseSettings
 from gitops_core.runtime.metrics import Metrics
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.errors import CatalogUnavailable
-from sealoop.wiring import Ports, controllers
+from sealoop.wiring import Ports, make_controllers
 from secrets_sync.errors import ProviderUnavailable
 from tests.simulation.invariants import Invariants
 from tests.simulation.leases import Interval
@@ -277,7 +277,7 @@ class History:
             git=Mortal(world.git, "git", life),
             clock=self.clock,
             chance=SeededChance(self.random.randrange(2**32)),
-            assemble=lambda platform: controllers(platform, ports),
+            assemble=lambda platform: make_controllers(platform, ports),
             settings=process.Settings(lease=lease if has_rivals else None, instance=identity),
             stop=asyncio.Event(),
             metrics=Metrics(CollectorRegistry()),

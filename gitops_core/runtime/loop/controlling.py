@@ -239,7 +239,7 @@ class ControllerLoop(Generic[R]):
 
     def _end(self, key: ObjectKey, run: _Run) -> None:
         del self._running[key]
-        named = self._index.references(key)
+        named = self._index.list_references(key)
         written = {ref: version for (target, ref), version in run.written.items() if target == OWN}
         self._written[key] = {
             ref: version
@@ -305,7 +305,7 @@ class ControllerLoop(Generic[R]):
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": wanted.metadata.resource_version}}
         stored = await self._around.cluster.patch(wanted.ref, patch, field_manager=wanted.field_manager())
         fresh = from_manifest(type(wanted), stored)
-        self._around.informers.written(fresh)
+        self._around.informers.show_written(fresh)
         return fresh
 
     async def _guard(self, wanted: R, work: Awaitable[T]) -> T | Exception:

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 
 from gitops_core.api import Artifact
 from gitops_core.api.fields import FluxStatus
-from gitops_core.component import source_kinds
+from gitops_core.component import make_source_kinds
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Resource, Tree, Wire, timestamp
 from gitops_core.ports import Git
 from gitops_core.reconcilers.sources import SourceKinds
@@ -75,7 +75,7 @@ class Boxes:
         self.world.sources = self.table
 
     def table(self, platform: Platform) -> SourceKinds:
-        return {**source_kinds(platform), Box.KIND.kind: BoxSource(self.git)}
+        return {**make_source_kinds(platform), Box.KIND.kind: BoxSource(self.git)}
 
     async def make(self, name: str, **spec: str) -> ObjectRef:
         ref = ObjectRef(Box.KIND, ObjectKey("default", name))

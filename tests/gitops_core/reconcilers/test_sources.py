@@ -354,7 +354,7 @@ async def test_a_kind_that_is_not_installed_keeps_nobody_from_git() -> None:
 
 @pytest.mark.parametrize("name", get_args(get_args(msgspec.structs.fields(SourceReference)[0].type)[0]))
 def test_the_marker_of_source_ref_and_the_table_name_the_same_kinds(name: Any) -> None:
-    kinds = component.source_kinds(cast(Platform, _Nothing()))
+    kinds = component.make_source_kinds(cast(Platform, _Nothing()))
     spec = KustomizationSpec(interval="1m", prune=True, source_ref=SourceReference(kind=name, name="r"))
 
     assert (name in kinds) == (unsupported(spec) == ())

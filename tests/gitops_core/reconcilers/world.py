@@ -90,7 +90,7 @@ class World:
         self.local = LocalCluster.open(None, self.clock, SeededChance(1))
         self.cluster = Counted(self.local)
         self.git = FakeGit()
-        self.sources = component.source_kinds
+        self.sources = component.make_source_kinds
 
     @property
     def repository(self) -> FakeRepository:
@@ -137,7 +137,7 @@ class World:
             await task
 
     def _assembled(self, platform: Platform) -> tuple[Controller[Any], ...]:
-        self.controllers = component.controllers(platform, Kustomize(), self.sources)
+        self.controllers = component.make_controllers(platform, Kustomize(), self.sources)
         return self.controllers
 
     async def put(self, kind: type[GitRepository | Kustomization], name: str, **spec: Any) -> Manifest:

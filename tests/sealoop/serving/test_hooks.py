@@ -25,7 +25,7 @@ from gitops_core.runtime.sharing.computing import IN_PLACE
 from gitops_core.schema import crd
 from image_updater.api import ImagePolicy, ImageRepository
 from sealoop.serving.hooks import receiving
-from sealoop.wiring import routes
+from sealoop.wiring import make_routes
 from tests.image_updater.world import IMAGE, URL, World, is_ready
 
 TOKEN = "a secret that nobody guesses"
@@ -74,7 +74,7 @@ async def called(world: World, policy: Policy = DEFAULT_POLICY) -> AsyncIterator
     await world.cluster.apply(crd(Receiver), field_manager="test")
     async with (
         world.running(),
-        receiving("127.0.0.1:0", routes(world.cluster, world.clock, IN_PLACE), world.clock, policy) as port,
+        receiving("127.0.0.1:0", make_routes(world.cluster, world.clock, IN_PLACE), world.clock, policy) as port,
         aiohttp.ClientSession() as session,
     ):
         yield Caller(world, port, session)

@@ -15,7 +15,7 @@ from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import VaultFactory
 from secrets_sync.adapters.threads import PATIENCE, PLACES
 from secrets_sync.api import SecretStore
-from secrets_sync.component import AT_ONCE, component, controllers
+from secrets_sync.component import AT_ONCE, component, make_controllers
 from secrets_sync.domain.provider.openings import opening_of
 from secrets_sync.domain.provider.payload import SecretRef
 from secrets_sync.domain.secret.live import SECRET
@@ -178,7 +178,8 @@ async def test_many_secrets_of_a_store_that_hangs_delay_no_other() -> None:
             await world.local.create(_store(name, url), field_manager="tests")
         factories = {"vault": VaultFactory(world.clock, timeout=120.0)}  # longer than any machine is busy
         async with world.process(
-            lambda platform: controllers(platform, factories)[0], lambda platform: controllers(platform, factories)[1]
+            lambda platform: make_controllers(platform, factories)[0],
+            lambda platform: make_controllers(platform, factories)[1],
         ):
             for name in ("hanging", "good"):
                 await _until_stored(world, SecretStore.KIND, name, _is_ready)

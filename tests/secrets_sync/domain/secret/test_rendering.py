@@ -7,7 +7,7 @@ from typing import Any
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
 from gitops_core.schema import from_manifest
 from secrets_sync.api import ExternalSecret
-from secrets_sync.component import controllers
+from secrets_sync.component import make_controllers
 from secrets_sync.domain.provider.reading import Absent, Reading
 from secrets_sync.domain.secret.live import SECRET, LiveSecret
 from secrets_sync.domain.secret.plan import Create, Update, plan_target
@@ -85,7 +85,7 @@ def test_an_external_secret_names_its_secret_its_stores_and_where_its_templates_
 
 def test_the_runtime_is_told_of_them() -> None:
     platform: Any = type("Platform", (), dict.fromkeys(("cluster", "objects", "clock", "compute")))
-    _, secrets = controllers(platform, {})
+    _, secrets = make_controllers(platform, {})
 
     named_by = list(secrets.references(wanted()))
 
