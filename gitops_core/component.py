@@ -115,7 +115,7 @@ def _make_artifact_check(kind: SourceKind[Any]) -> Callable[[Any, Any], bool]:
     """Make what tells whether the artifact of a source of that kind changed."""
 
     def get_known(source: Resource | None) -> tuple[str, str] | None:
-        artifact = kind.artifact(source) if source is not None else None
+        artifact = kind.find_artifact(source) if source is not None else None
         return (artifact.revision, artifact.digest) if artifact is not None else None
 
     return lambda old, new: get_known(old) != get_known(new)

@@ -51,7 +51,7 @@ class Attempt:
 
     # what there is to store and to tell
 
-    def has_inventory(self, refs: Iterable[ObjectRef]) -> None:
+    def set_inventory(self, refs: Iterable[ObjectRef]) -> None:
         entries = tuple(InventoryEntry(id=inventory.format_id(ref), v=ref.kind.version) for ref in refs)
         self.status = msgspec.structs.replace(self.status, inventory=Inventory(entries=entries) if entries else None)
 
@@ -71,8 +71,8 @@ class Attempt:
         changes, self.changes = self.changes, []
         return changes
 
-    def stated(self, *conditions: Condition) -> tuple[Condition, ...]:
-        """Return these conditions, and that the objects are contested where they are."""
+    def add_contested(self, *conditions: Condition) -> tuple[Condition, ...]:
+        """Add to these conditions that the objects are contested, where they are."""
         return (*conditions, self.contested) if self.contested else conditions
 
     # how it ends
@@ -84,7 +84,7 @@ class Attempt:
             self.progress,
             delay,
             ready="Unknown",
-            conditions=self.stated(*conditions),
+            conditions=self.add_contested(*conditions),
             changed=bool(self.notices),
             watch=frozenset(watch),
             notices=tuple(self.notices),
@@ -115,7 +115,7 @@ class Attempt:
             f"Applied revision: {self.revision}",
             interval,
             reason="ReconciliationSucceeded",
-            conditions=self.stated(*conditions),
+            conditions=self.add_contested(*conditions),
             changed=changed,
             notices=tuple(self.notices),
         )
@@ -125,13 +125,13 @@ class Attempt:
         if self.digest:
             self._record(error.reason)
         error.told("Warning", {f"{GROUP}/revision": self.revision})
-        raise error.carrying(self.status, *self.stated()) from None
+        raise error.carrying(self.status, *self.add_contested()) from None
 
     def postpone(self, why: str) -> NoReturn:
         """Raise that a dependency is not ready: its change wakes us, the delay is for one that nobody told us of."""
         error = TransientError(why, reason="DependencyNotReady", retry_after=seconds(self.wanted.spec.interval))
         error.told("Normal", {f"{GROUP}/revision": self.revision})  # waiting is no fault
-        raise error.carrying(self.status, *self.stated(Condition(type="Reconciling", status="False")))
+        raise error.carrying(self.status, *self.add_contested(Condition(type="Reconciling", status="False")))
 
     def fail(self, reason: str, message: str, *conditions: Condition, retry_after: float | None = None) -> NoReturn:
         """Raise the failure with the status to store and the phase it happened in, for a retry after retryInterval."""
@@ -143,7 +143,7 @@ class Attempt:
         phase = Condition(type="Reconciling", status="True", reason="ProgressingWithRetry", message=self.progress)
         error = TransientError(message, reason=reason, retry_after=delay)
         error.told("Warning", {f"{GROUP}/revision": self.revision})
-        raise error.carrying(self.status, phase, *self.stated(*conditions)) from None
+        raise error.carrying(self.status, phase, *self.add_contested(*conditions)) from None
 
     def fail_sync(self, error: GitOpsError) -> NoReturn:
         """Raise what the cluster answered; that we lead no more is nothing to tell."""
@@ -169,8 +169,8 @@ class Attempt:
         self.status = msgspec.structs.replace(self.status, history=history)
 
 
-def by_kind(refs: Iterable[ObjectRef]) -> tuple[tuple[str, str], ...]:
-    """Return each kind of what is named, and the names."""
+def group_by_kind(refs: Iterable[ObjectRef]) -> tuple[tuple[str, str], ...]:
+    """Group what is named by kind, each with the names."""
     found: dict[str, list[str]] = {}
     for ref in refs:
         found.setdefault(ref.kind.kind, []).append(str(ref))

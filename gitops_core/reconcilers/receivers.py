@@ -33,7 +33,7 @@ class ReceiverReconciler:
     async def reconcile(self, wanted: Receiver) -> Outcome:
         refuse_unsupported(wanted, frozenset())
         try:
-            token = await receiver_token(self.cluster, wanted)
+            token = await read_token(self.cluster, wanted)
         except TokenMissing as error:
             raise error.carrying(msgspec.structs.replace(wanted.status, webhook_path="")) from None
         path = webhook_path(token, wanted.key)
@@ -48,8 +48,8 @@ class ReceiverReconciler:
         """Leave everything: an address that nobody has is not found."""
 
 
-async def receiver_token(cluster: Cluster, receiver: Receiver) -> Sensitive:
-    """Return the token that a Receiver's Secret holds. Raises TokenMissing, ClusterError."""
+async def read_token(cluster: Cluster, receiver: Receiver) -> Sensitive:
+    """Read the token that a Receiver's Secret holds. Raises TokenMissing, ClusterError."""
     name = receiver.spec.secret_ref.name if receiver.spec.secret_ref is not None else ""
     key = ObjectKey(receiver.metadata.namespace, name)
     manifest = await cluster.get(ObjectRef(SECRET, key)) if name else None

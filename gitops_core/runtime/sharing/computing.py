@@ -297,7 +297,7 @@ class Threads:
 
 
 def _catch_outcome(job: _Job) -> tuple[Any, BaseException | None]:
-    """Return the result of a job, or catch its error. The pool must see neither: it would keep it, and end with _Ended."""
+    """Return a job's result, or catch its error. The pool must see neither: it would keep it, and end with _Ended."""
     try:
         try:
             return job.run(), None

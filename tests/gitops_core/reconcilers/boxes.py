@@ -49,17 +49,17 @@ class BoxSource:
     git: Git
     type_: ClassVar[type[Box]] = Box
 
-    def artifact(self, source: Box) -> Artifact | None:
+    def find_artifact(self, source: Box) -> Artifact | None:
         return source.status.artifact
 
-    def origin(self, source: Box) -> str:
+    def get_origin(self, source: Box) -> str:
         return source.status.artifact.digest if source.status.artifact else ""
 
-    def ignore(self, source: Box) -> str | None:
+    def get_ignore(self, source: Box) -> str | None:
         return source.spec.ignore
 
-    async def tree(self, source: Box, revision: str, path: str = "") -> Tree:
-        return await self.git.trees(str(source.ref)).tree(self.origin(source).removeprefix("sha256:"), path)
+    async def read_tree(self, source: Box, revision: str, path: str = "") -> Tree:
+        return await self.git.trees(str(source.ref)).tree(self.get_origin(source).removeprefix("sha256:"), path)
 
 
 @dataclass(frozen=True)
