@@ -13,7 +13,7 @@ from gitops_core.domain.sync import inventory
 from gitops_core.domain.sync.durations import go_duration, retry_interval_of, timeout_of
 from gitops_core.domain.sync.history import with_attempt
 from gitops_core.errors import GitOpsError, NotLeader, StalledError, TransientError
-from gitops_core.meta import Condition, ObjectRef, seconds
+from gitops_core.meta import Condition, ObjectRef, parse_duration
 from gitops_core.ports import Clock, Events
 from gitops_core.runtime.reconciling import Notice, Outcome
 
@@ -106,7 +106,7 @@ class Attempt:
         status = msgspec.structs.replace(
             self.status, last_applied_revision=self.revision, last_attempted_revision=self.revision
         )
-        interval = seconds(wanted.spec.interval)
+        interval = parse_duration(wanted.spec.interval)
         if changed or is_new or self.notices or not wanted.status.is_ready:  # else there is no news
             text = f"Reconciliation finished in {go_duration(took)}, next run in {go_duration(interval)}"
             self.tell("ReconciliationSucceeded", text, commit_status="update")
@@ -124,14 +124,14 @@ class Attempt:
         """Raise `error` with the status to store: nothing more is tried until somebody edits something."""
         if self.digest:
             self._record(error.reason)
-        error.told("Warning", {f"{GROUP}/revision": self.revision})
-        raise error.carrying(self.status, *self.add_contested()) from None
+        error.record_as("Warning", {f"{GROUP}/revision": self.revision})
+        raise error.carry(self.status, *self.add_contested()) from None
 
     def postpone(self, why: str) -> NoReturn:
         """Raise that a dependency is not ready: its change wakes us, the delay is for one that nobody told us of."""
-        error = TransientError(why, reason="DependencyNotReady", retry_after=seconds(self.wanted.spec.interval))
-        error.told("Normal", {f"{GROUP}/revision": self.revision})  # waiting is no fault
-        raise error.carrying(self.status, *self.add_contested(Condition(type="Reconciling", status="False")))
+        error = TransientError(why, reason="DependencyNotReady", retry_after=parse_duration(self.wanted.spec.interval))
+        error.record_as("Normal", {f"{GROUP}/revision": self.revision})  # waiting is no fault
+        raise error.carry(self.status, *self.add_contested(Condition(type="Reconciling", status="False")))
 
     def fail(self, reason: str, message: str, *conditions: Condition, retry_after: float | None = None) -> NoReturn:
         """Raise the failure with the status to store and the phase it happened in, for a retry after retryInterval."""
@@ -142,8 +142,8 @@ class Attempt:
         delay = max(retry_interval_of(self.wanted.spec), retry_after or 0.0)
         phase = Condition(type="Reconciling", status="True", reason="ProgressingWithRetry", message=self.progress)
         error = TransientError(message, reason=reason, retry_after=delay)
-        error.told("Warning", {f"{GROUP}/revision": self.revision})
-        raise error.carrying(self.status, phase, *self.add_contested(*conditions)) from None
+        error.record_as("Warning", {f"{GROUP}/revision": self.revision})
+        raise error.carry(self.status, phase, *self.add_contested(*conditions)) from None
 
     def fail_sync(self, error: GitOpsError) -> NoReturn:
         """Raise what the cluster answered; that we lead no more is nothing to tell."""

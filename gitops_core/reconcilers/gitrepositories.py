@@ -14,7 +14,7 @@ import msgspec
 
 from gitops_core.api import Artifact, GitRepository, GitRepositoryStatus
 from gitops_core.errors import GitError, StalledError
-from gitops_core.meta import Condition, Revision, Tree, seconds
+from gitops_core.meta import Condition, Revision, Tree, parse_duration
 from gitops_core.ports import Clock, Cluster, Git, GitRef, GitRemote
 from gitops_core.reconcilers.folders import Folders
 from gitops_core.runtime.loop.refusing import refuse_unsupported
@@ -50,7 +50,7 @@ class GitSource:
         """Open the repository with the credentials that `source` names. Raises GitAccessDenied, StalledError."""
         secret = source.spec.secret_ref.name if source.spec.secret_ref else ""
         access = await read_git_access(self.cluster, source.metadata.namespace, secret, source.spec.url)
-        return self.git.remote(source.spec.url, access, timeout=seconds(source.spec.timeout))
+        return self.git.remote(source.spec.url, access, timeout=parse_duration(source.spec.timeout))
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class GitRepositoryReconciler:
             notice = await self._make_notice(remote, revision, artifact)
         except GitError as error:
             failed = Condition(type="FetchFailed", status="True", reason=error.reason, message=str(error))
-            raise error.carrying(wanted.status, failed, *_list_kept(wanted)) from None
+            raise error.carry(wanted.status, failed, *_list_kept(wanted)) from None
         except StalledError as error:
             raise StalledError(str(error), reason="URLInvalid" if error.reason == "Failed" else error.reason) from error
         is_new = known is None or known.digest != artifact.digest or known.revision != artifact.revision
@@ -118,7 +118,7 @@ def _report_stored(wanted: GitRepository, artifact: Artifact, notices: tuple[Not
     return Outcome(
         status,
         message,
-        seconds(wanted.spec.interval),
+        parse_duration(wanted.spec.interval),
         conditions=(Condition(type="ArtifactInStorage", status="True", reason="Succeeded", message=message),),
         changed=bool(notices),
         notices=notices,

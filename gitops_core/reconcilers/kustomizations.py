@@ -140,7 +140,7 @@ class KustomizationReconciler:
         except Postponed:
             raise
         except GitBusy as error:  # others find out whether the remote is well: no reason to wait for retryInterval
-            raise GitBusy(str(error), reason="ArtifactFailed").told("None", {}) from None
+            raise GitBusy(str(error), reason="ArtifactFailed").record_as("None", {}) from None
         except GitError as error:
             attempt.fail("ArtifactFailed", str(error))
         except GitOpsError as error:
@@ -368,7 +368,7 @@ class KustomizationReconciler:
 def _make_unready(wanted: Kustomization, message: str) -> TransientError:
     """Make an error without an Event, as nobody did anything wrong; the source's change wakes us."""
     delay = retry_interval_of(wanted.spec)
-    return TransientError(message, reason="ArtifactFailed", retry_after=delay).told("None", {})
+    return TransientError(message, reason="ArtifactFailed", retry_after=delay).record_as("None", {})
 
 
 def _make_identity(wanted: Kustomization, revision: str) -> Identity:

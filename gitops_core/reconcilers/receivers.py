@@ -11,7 +11,7 @@ import msgspec
 from gitops_core.api.receiver import Receiver
 from gitops_core.domain.sources.hooks import webhook_path
 from gitops_core.errors import TransientError
-from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, seconds
+from gitops_core.meta import ObjectKey, ObjectRef, Sensitive, parse_duration
 from gitops_core.ports import Cluster
 from gitops_core.runtime.loop.refusing import refuse_unsupported
 from gitops_core.runtime.reconciling import Outcome
@@ -35,12 +35,12 @@ class ReceiverReconciler:
         try:
             token = await read_token(self.cluster, wanted)
         except TokenMissing as error:
-            raise error.carrying(msgspec.structs.replace(wanted.status, webhook_path="")) from None
+            raise error.carry(msgspec.structs.replace(wanted.status, webhook_path="")) from None
         path = webhook_path(token, wanted.key)
         return Outcome(
             status=msgspec.structs.replace(wanted.status, webhook_path=path),
             message=f"Receiver initialized for path: {path}",
-            requeue_after=seconds(wanted.spec.interval),
+            requeue_after=parse_duration(wanted.spec.interval),
             changed=path != wanted.status.webhook_path,
         )
 

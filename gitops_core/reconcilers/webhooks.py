@@ -23,14 +23,14 @@ from gitops_core.api import Receiver
 from gitops_core.api.receiver import ReceiverResource
 from gitops_core.domain.sources.hooks import HookRefused, check, webhook_path
 from gitops_core.errors import GitOpsError, PayloadInvalid
-from gitops_core.meta import Kind, ObjectKey, ObjectRef, timestamp
+from gitops_core.meta import Kind, ObjectKey, ObjectRef, write_timestamp
 from gitops_core.ports import Clock, Cluster, Compute, PartialObject, Pushes, Query
 from gitops_core.reconcilers.receivers import TokenMissing, read_token
 from gitops_core.runtime.loop.conditions import REQUESTED_AT
 from gitops_core.runtime.routes import Receive
 from gitops_core.runtime.sharing.computing import on_account_of
 from gitops_core.runtime.watching.informers import list_objects, read_every_page
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Webhooks:
         claims = self._find_claims(path)
         for key in claims:
             manifest = await self.cluster.get(ObjectRef(Receiver.KIND, key))
-            receiver = None if manifest is None else from_manifest(Receiver, manifest)
+            receiver = None if manifest is None else read_manifest(Receiver, manifest)
             if receiver is None or not hmac.compare_digest(receiver.status.webhook_path, path):
                 continue
             if len(claims) == 1 or await self._is_at(receiver, path):
@@ -173,7 +173,7 @@ class Webhooks:
     async def _wake(self, ref: ObjectRef) -> None:
         """Wake an object by asking for a reconciliation now. Raises ClusterError."""
         now = self.clock.now()
-        moment = f"{timestamp(now)[:-1]}.{now.microsecond:06}Z"  # two calls in one second are two requests
+        moment = f"{write_timestamp(now)[:-1]}.{now.microsecond:06}Z"  # two calls in one second are two requests
         patch = {"metadata": {"annotations": {REQUESTED_AT: moment}}}
         await self.cluster.patch(ref, patch, field_manager=MANAGER)
 
@@ -186,4 +186,4 @@ class Webhooks:
 def _get_age(receiver: Receiver) -> str:
     """Return the key that sorts the oldest first: who copies a path comes later than whose it is."""
     created = receiver.metadata.creation_timestamp
-    return timestamp(created) if created is not None else ""
+    return write_timestamp(created) if created is not None else ""

@@ -32,7 +32,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.sharing.computing import Threads
 from gitops_core.runtime.watching.informers import list_objects
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, MarkerReport, UpdateGuard
 from image_updater.domain.files.inventory import describe_place, select_noteworthy
 from sealoop.clusters import Connection, opened
@@ -93,7 +93,7 @@ async def update_once(once: Once) -> tuple[Result, ...]:
     clock, chance = SystemClock(), SystemChance()
     found = await _find(once)
     with contextlib.closing(LocalCluster.open(None, clock, chance)) as cluster:
-        await prepare(cluster, map(crd, SERVED), [*_make_namespaces(found), *_strip(found)])
+        await prepare(cluster, map(make_crd, SERVED), [*_make_namespaces(found), *_strip(found)])
         await _restore_statuses(cluster, found)
         before = await list_objects(cluster, ImageUpdateAutomation)
         if not before:

@@ -22,7 +22,7 @@ from gitops_core.errors import KindUnknown, NotFound
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef, Sensitive
 from gitops_core.ports import Query
 from gitops_core.runtime.clock import SystemClock
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from secrets_sync.adapters import FakeFactory
 from secrets_sync.api import ExternalSecret, SecretStore
 from secrets_sync.component import make_controllers
@@ -206,7 +206,7 @@ async def test_a_real_api_server_stores_the_same(own_control_plane: ControlPlane
     async with AsyncExitStack() as stack:
         stack.push_async_callback(cluster.close)
         for kind in (SecretStore, ExternalSecret):
-            await cluster.apply(crd(kind), field_manager="test", force=True)
+            await cluster.apply(make_crd(kind), field_manager="test", force=True)
             await served(cluster, kind.KIND)
         for case in REAL:
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}

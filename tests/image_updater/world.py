@@ -17,7 +17,7 @@ from gitops_core.ports import Clock, Git, Query
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Platform
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import KINDS, ImagePolicy, ImageRepository, ImageUpdateAutomation
 from image_updater.component import make_controllers
@@ -45,7 +45,7 @@ class World:
 
     catalog: SqliteCatalog
     metrics: Metrics
-    make_controllers: tuple[Controller[Any], ...]
+    controllers: tuple[Controller[Any], ...]
 
     def __init__(self, clock: Clock | None = None, git: Git | None = None) -> None:
         self.clock = clock or VirtualClock()
@@ -78,7 +78,7 @@ class World:
             kinds: those that are installed.
         """
         for kind in kinds:
-            await self.cluster.apply(crd(kind), field_manager="test")
+            await self.cluster.apply(make_crd(kind), field_manager="test")
         self.metrics = Metrics(CollectorRegistry())
         stop, own = asyncio.Event(), SqliteCatalog.open(None)
         self.catalog = catalog or own

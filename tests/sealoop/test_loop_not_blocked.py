@@ -35,7 +35,7 @@ from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.policy import Policy
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.sharing.computing import Threads
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from image_updater.adapters.catalog import SqliteCatalog
 from image_updater.api import ImagePolicy, ImageRepository, ImageUpdateAutomation, UpdateGuard
 from image_updater.domain.registry.cosign import SignedClaim
@@ -126,7 +126,7 @@ async def service(tmp_path: Path) -> AsyncIterator[tuple[World, Stretches]]:
     clock, chance, metrics = SystemClock(), SystemChance(), Metrics(CollectorRegistry())
     cluster = LocalCluster.open(None, clock, chance)
     for kind in KINDS:
-        await cluster.create(crd(kind), field_manager="test")
+        await cluster.create(make_crd(kind), field_manager="test")
     (tmp_path / "served").mkdir()
     git, registry = LocalMirrors(tmp_path / "git", allow_file=True), FakeRegistry()
     stop, stretches = asyncio.Event(), Stretches()

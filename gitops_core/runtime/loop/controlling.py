@@ -48,7 +48,7 @@ from gitops_core.runtime.timers import Timers
 from gitops_core.runtime.watching.informers import PAGE, Informer, Informers, Listener
 from gitops_core.runtime.watching.observing import Observer, wake_referrers
 from gitops_core.runtime.watching.references import ReferenceIndex
-from gitops_core.schema import from_manifest, unsupported
+from gitops_core.schema import list_unsupported, read_manifest
 
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
@@ -303,8 +303,8 @@ class ControllerLoop(Generic[R]):
     async def _write_finalizers(self, wanted: R, finalizers: tuple[str, ...]) -> R:
         """Store these finalizers and return `wanted` with them. Raises Conflict: someone else wrote it meanwhile."""
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": wanted.metadata.resource_version}}
-        stored = await self._around.cluster.patch(wanted.ref, patch, field_manager=wanted.field_manager())
-        fresh = from_manifest(type(wanted), stored)
+        stored = await self._around.cluster.patch(wanted.ref, patch, field_manager=wanted.get_field_manager())
+        fresh = read_manifest(type(wanted), stored)
         self._around.informers.show_written(fresh)
         return fresh
 
@@ -368,7 +368,7 @@ class ControllerLoop(Generic[R]):
         if current is None or current.metadata.uid != wanted.metadata.uid:
             return None  # gone, or another object of that name, which its arrival has put into the queue
         seen = msgspec.structs.replace(wanted, status=current.status)
-        paths = unsupported(wanted.spec, self.controller.acts_on)
+        paths = list_unsupported(wanted.spec, self.controller.acts_on)
         self._tell_unsupported(seen, paths)
         teller, clock = self.controller.teller, self._around.clock
         failure = await self._write(current, teller.make_status(result, seen, clock.now(), paths))

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from gitops_core.domain.objects.texts import shortened
 from gitops_core.errors import ClusterUnavailable, NotFound
-from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, timestamp
+from gitops_core.meta import Kind, ObjectKey, ObjectRef, Resource, write_timestamp
 from gitops_core.ports import Chance, Clock, Cluster
 from gitops_core.recent import Recent
 from gitops_core.runtime.metrics import Metrics
@@ -187,7 +187,7 @@ class EventRecorder:
     def _make_manifest(
         self, note: _Note, record: _Record, about: Resource, metadata: Mapping[str, str]
     ) -> dict[str, Any]:
-        now = timestamp(self._clock.now())
+        now = write_timestamp(self._clock.now())
         key = record.ref.key
         return {
             "apiVersion": "v1",

@@ -16,10 +16,10 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from gitops_core.meta import Condition, Resource, Status, Wire, timestamp
+from gitops_core.meta import Condition, Resource, Status, Wire, write_timestamp
 from gitops_core.ports import Cluster
 from gitops_core.runtime.loop.conditions import cut_message
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 
 R = TypeVar("R", bound=Resource)
 
@@ -78,7 +78,7 @@ def write_condition(condition: Condition) -> dict[str, Any]:
     manifest: dict[str, Any] = {"type": condition.type, "status": condition.status}
     manifest |= {"reason": condition.reason, "message": condition.message}
     if isinstance(condition.last_transition_time, datetime):
-        manifest["lastTransitionTime"] = timestamp(condition.last_transition_time)
+        manifest["lastTransitionTime"] = write_timestamp(condition.last_transition_time)
     if condition.observed_generation is not None:
         manifest["observedGeneration"] = condition.observed_generation
     return manifest
@@ -108,8 +108,8 @@ class StatusWriter:
         body = {"metadata": {"uid": resource.metadata.uid}, "status": patch}
         subresource: Literal["", "status"] = "status" if resource.STATUS_SUBRESOURCE else ""
         stored = await self.cluster.patch(
-            resource.ref, body, field_manager=resource.field_manager(), subresource=subresource
+            resource.ref, body, field_manager=resource.get_field_manager(), subresource=subresource
         )
-        fresh = from_manifest(type(resource), stored)
+        fresh = read_manifest(type(resource), stored)
         self.written(fresh)
         return fresh

@@ -40,7 +40,7 @@ from gitops_core.ports import Chance, Change, Clock, Cluster, PartialObject, Que
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.repetition import Repetition
 from gitops_core.runtime.retry import compute_backoff
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 
 T = TypeVar("T", bound=Resource | PartialObject)
 R = TypeVar("R", bound=Resource)
@@ -404,7 +404,7 @@ class WatchedObjects:
         if (informer := self._informers.find_synced(type_, key.namespace)) is not None:
             return informer.objects.get(key)
         manifest = await self._cluster.get(ObjectRef(type_.KIND, key))
-        return None if manifest is None else from_manifest(type_, manifest)
+        return None if manifest is None else read_manifest(type_, manifest)
 
     async def list(self, type_: type[R], namespace: str = "") -> tuple[R, ...]:
         if (informer := self._informers.find_synced(type_, namespace)) is not None:

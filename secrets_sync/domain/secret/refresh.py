@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from gitops_core.meta import seconds
+from gitops_core.meta import parse_duration
 from secrets_sync.api import ExternalSecret
 from secrets_sync.domain.secret.hashing import request_of, synced_version
 from secrets_sync.domain.secret.live import LiveSecret
@@ -89,4 +89,4 @@ def next_look(wanted: ExternalSecret, refreshed: datetime | None, now: datetime)
 
 def interval_of(wanted: ExternalSecret) -> float:
     """Return the refresh interval in seconds; 0 and less mean never again. Raises ValueError: not a duration."""
-    return seconds(wanted.spec.refresh_interval)
+    return parse_duration(wanted.spec.refresh_interval)

@@ -46,7 +46,7 @@ def test_a_missing_value_is_named(data: dict[str, bytes], message: str) -> None:
 def test_user_and_password_arrive_as_they_are(username: str, password: str, address: str) -> None:
     data = {"address": address.encode(), "username": _bytes(username), "password": _bytes(password)}
 
-    url = urlsplit(read_proxy(data, "d/s").text())
+    url = urlsplit(read_proxy(data, "d/s").reveal_text())
 
     assert url.netloc.rpartition("@")[2] == urlsplit(address).netloc
     if _bytes(username):

@@ -20,7 +20,7 @@ from gitops_core.runtime.authority.forwarding import Forwarding, Request
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Platform
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from tests.simulation.fakes.git import FakeGit, FakeRepository
 from tests.simulation.loop import SeededChance, VirtualClock
 
@@ -99,7 +99,7 @@ class World:
     async def begin(self, files: Mapping[str, str], *, message: str = "first") -> str:
         """The kinds, a source named `r` and its first commit."""
         for kind in KINDS:
-            await self.local.create(crd(kind), field_manager="test")
+            await self.local.create(make_crd(kind), field_manager="test")
         commit = await self.commit(files, message=message)
         await self.put(GitRepository, "r", interval="1m", url=URL, ref={"branch": "main"})
         return commit

@@ -172,7 +172,7 @@ async def test_a_status_that_the_api_server_refuses_is_replaced_by_a_short_one(f
     async def script(wanted: Widget, platform: Platform) -> Outcome:
         looks.append(platform.clock.monotonic())
         if wanted.spec.size == 2 and fails:
-            raise TransientError("no size fits", reason="Sizeless", retry_after=300.0).carrying(WidgetStatus(size=2))
+            raise TransientError("no size fits", reason="Sizeless", retry_after=300.0).carry(WidgetStatus(size=2))
         return outcome(wanted, None)
 
     class Picky(Forwarding):

@@ -685,7 +685,7 @@ async def test_a_status_written_midway_is_seen_and_survives() -> None:
 @in_virtual_time
 async def test_a_plain_kind_has_a_ready_condition_and_its_own_reason_for_failures() -> None:
     said = Condition(type="Ready", status="False", message="could not get secret data from provider")
-    error = TransientError("the key 'nope' does not exist").carrying(WidgetStatus(), said)
+    error = TransientError("the key 'nope' does not exist").carry(WidgetStatus(), said)
     world, diary = World(), Diary(lambda _: error)
     await world.install()
     await world.put(Plain, "a", size=1)

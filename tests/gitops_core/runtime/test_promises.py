@@ -15,7 +15,7 @@ from gitops_core.runtime.loop.statuses import StatusWriter
 from gitops_core.runtime.reconciling import Outcome, Platform
 from gitops_core.runtime.retry import choose_delay
 from gitops_core.runtime.timers import Timers
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from tests.gitops_core.runtime.kinds import Gadget, Widget, WidgetStatus
 from tests.gitops_core.runtime.test_process import Diary
 from tests.gitops_core.runtime.world import World, condition, controller, lease, outcome, ref
@@ -200,7 +200,7 @@ async def test_a_forgotten_key_is_handed_out_no_more_wherever_it_waited() -> Non
 async def test_a_status_is_not_stored_on_another_object_of_that_name() -> None:
     world = World()
     await world.install()
-    old = from_manifest(Gadget, await world.put(Gadget, "a", size=1))
+    old = read_manifest(Gadget, await world.put(Gadget, "a", size=1))
     await world.local.delete(ref(Gadget, "a"))
     await world.put(Gadget, "a", size=2)
 

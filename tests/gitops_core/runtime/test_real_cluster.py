@@ -19,7 +19,7 @@ from gitops_core.runtime.clock import SystemChance, SystemClock
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Notice, Outcome, Platform
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from tests.gitops_core.runtime.kinds import Widget
 from tests.gitops_core.runtime.world import EVENT, NoGit, condition, controller, outcome
 from tests.servers.controlplane import ControlPlane
@@ -67,7 +67,7 @@ class Place:
 async def place(control_plane: ControlPlane) -> AsyncIterator[Place]:
     token = Sensitive(control_plane.token)
     cluster = KubernetesCluster.connect(control_plane.url, ca=control_plane.ca.read_bytes(), token=token)
-    await cluster.apply(crd(Widget), field_manager="test", force=True)
+    await cluster.apply(make_crd(Widget), field_manager="test", force=True)
     yield Place(cluster, control_plane.namespace("runtime"))
     await cluster.close()
 

@@ -21,7 +21,7 @@ from gitops_core.runtime.loop.tellers import FLUX
 from gitops_core.runtime.metrics import Metrics
 from gitops_core.runtime.process import Health, Settings, run
 from gitops_core.runtime.reconciling import Controller, Outcome, Platform
-from gitops_core.schema import crd
+from gitops_core.schema import make_crd
 from tests.gitops_core.runtime.kinds import TELLERS, Gadget, Plain, Widget, WidgetStatus
 from tests.simulation.loop import SeededChance, VirtualClock
 
@@ -172,7 +172,7 @@ class World:
 
     async def install(self, *kinds: type[Resource]) -> None:
         for kind in kinds or (Widget, Gadget, Plain):
-            await self.local.create(crd(kind), field_manager="test")
+            await self.local.create(make_crd(kind), field_manager="test")
         await self.local.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}, field_manager="test"
         )

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from gitops_core.adapters.local import LocalCluster
 from gitops_core.meta import Kind, Manifest, ObjectKey, ObjectRef
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from sealoop.embedded.vault import EmbeddedVault
 from secrets_sync.adapters import VaultFactory
 from secrets_sync.adapters.threads import PATIENCE, PLACES
@@ -93,7 +93,7 @@ async def test_one_server_takes_no_other_servers_places(local_cluster: LocalClus
     moody.silent = True
     async with EmbeddedVault() as vault, moody.running():
         vault.put("db", {"a": "1"})
-        await vault_token(local_cluster, vault.token.text())
+        await vault_token(local_cluster, vault.token.reveal_text())
         factory = VaultFactory(FixedClock(), timeout=6.0)
         hanging = await factory.open(opening_of(vault_store(moody.url)), local_cluster)
         asked = [asyncio.ensure_future(hanging.fetch(SecretRef("db"))) for _ in range(50)]
@@ -119,7 +119,7 @@ async def test_the_threads_end_with_the_requests(local_cluster: LocalCluster) ->
     await prepare(local_cluster)
     async with EmbeddedVault() as vault:
         vault.put("db", {"a": "1"})
-        await vault_token(local_cluster, vault.token.text())
+        await vault_token(local_cluster, vault.token.reveal_text())
         factory = VaultFactory(FixedClock())
         good = await _opened(factory, vault, local_cluster)
 
@@ -173,7 +173,7 @@ async def test_many_secrets_of_a_store_that_hangs_delay_no_other() -> None:
     await world.install(*component.kinds)
     async with EmbeddedVault() as vault, moody.running():
         vault.put("db", {"password": "v1"})
-        await vault_token(world.local, vault.token.text())
+        await vault_token(world.local, vault.token.reveal_text())
         for name, url in (("hanging", moody.url), ("good", vault.url)):
             await world.local.create(_store(name, url), field_manager="tests")
         factories = {"vault": VaultFactory(world.clock, timeout=120.0)}  # longer than any machine is busy
@@ -228,7 +228,7 @@ def _has_password(live: Manifest) -> bool:
 
 async def _opened(factory: VaultFactory, vault: EmbeddedVault, cluster: LocalCluster) -> SecretProvider:
     manifest = await cluster.create(_store("good", vault.url), field_manager="tests")
-    return await factory.open(opening_of(from_manifest(SecretStore, manifest)), cluster)
+    return await factory.open(opening_of(read_manifest(SecretStore, manifest)), cluster)
 
 
 async def _ended() -> None:

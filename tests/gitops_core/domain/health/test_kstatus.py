@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gitops_core.domain.health.kstatus import expires, health
-from gitops_core.meta import Manifest, timestamp
+from gitops_core.meta import Manifest, write_timestamp
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -45,7 +45,7 @@ UNSCHEDULABLE = condition("PodScheduled", "False", "Unschedulable")
 
 
 def pod(phase: str, *conditions: Any, age: float = 60, **status: Any) -> Manifest:
-    created = timestamp(NOW - timedelta(seconds=age))
+    created = write_timestamp(NOW - timedelta(seconds=age))
     return thing(
         "v1", "Pod", None, {"phase": phase, "conditions": list(conditions), **status}, creationTimestamp=created
     )

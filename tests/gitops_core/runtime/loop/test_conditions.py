@@ -34,7 +34,7 @@ def _outcome(ready: Any, reason: str, conditions: tuple[Condition, ...]) -> Outc
 
 def _failure(kind: Any, reason: str, own: tuple[Condition, ...], carries: bool) -> Exception:
     error = kind("message", reason=reason)
-    return error.carrying(WidgetStatus(), *own) if carries else error  # type: ignore[no-any-return]
+    return error.carry(WidgetStatus(), *own) if carries else error  # type: ignore[no-any-return]
 
 
 RESULTS = st.one_of(
@@ -157,7 +157,7 @@ def test_no_text_is_too_long_for_the_api_server(kind: type[Resource], text: str,
         "waits": Outcome(WidgetStatus(), text, None, ready="Unknown"),
         "fails": TransientError(text),
         "stalls": StalledError(text),
-        "own": TransientError("message").carrying(WidgetStatus(), *own),
+        "own": TransientError("message").carry(WidgetStatus(), *own),
     }
     conditions = conditions_after(results[how], _with(kind), NOW, (f"spec.{text}",))
 
@@ -183,7 +183,7 @@ def test_a_quotation_in_a_status_is_cut_and_an_echo_is_whole() -> None:
 def test_flux_broken_build() -> None:
     """Seen: golden/flux/g-kustomizations.yaml, broken."""
     progress = "Building manifests for revision main@sha1:c30e with a timeout of 9m30s"
-    error = TransientError("failed to decode Kubernetes YAML", reason="BuildFailed").carrying(
+    error = TransientError("failed to decode Kubernetes YAML", reason="BuildFailed").carry(
         WidgetStatus(), Condition(type="Reconciling", status="True", message=progress)
     )
 
@@ -195,7 +195,7 @@ def test_flux_broken_build() -> None:
 
 def test_flux_dependency_not_ready() -> None:
     """Seen: golden/flux/g-kustomizations.yaml, dependent: no Reconciling."""
-    error = TransientError("dependency 'default/broken' is not ready", reason="DependencyNotReady").carrying(
+    error = TransientError("dependency 'default/broken' is not ready", reason="DependencyNotReady").carry(
         WidgetStatus(), Condition(type="Reconciling", status="False")
     )
 

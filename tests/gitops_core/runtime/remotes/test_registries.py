@@ -22,7 +22,7 @@ from gitops_core.runtime.remotes.registries import (
     list_named_for_access,
     read_registry_access,
 )
-from gitops_core.schema import crd, from_manifest
+from gitops_core.schema import make_crd, read_manifest
 from image_updater.api import ImageRepository
 from tests.servers.certificates import Authority
 
@@ -53,14 +53,14 @@ async def _account(cluster: LocalCluster, name: str, *secrets: str) -> None:
 
 
 async def _wanted(cluster: LocalCluster, **spec: Any) -> ImageRepository:
-    await cluster.apply(crd(ImageRepository), field_manager="tests")
+    await cluster.apply(make_crd(ImageRepository), field_manager="tests")
     manifest = {
         "apiVersion": ImageRepository.KIND.api_version,
         "kind": "ImageRepository",
         "metadata": {"name": "app", "namespace": "default"},
         "spec": {"image": IMAGE, "interval": "1m", **spec},
     }
-    return from_manifest(ImageRepository, await cluster.create(manifest, field_manager="tests"))
+    return read_manifest(ImageRepository, await cluster.create(manifest, field_manager="tests"))
 
 
 async def _access(cluster: LocalCluster, **spec: Any) -> RegistryAccess:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gitops_core.meta import ObjectKey
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from secrets_sync.api import SecretStore
 from secrets_sync.domain.provider.openings import Reach, opening_of, provider_of
 from secrets_sync.errors import StoreInvalid
@@ -27,7 +27,7 @@ def test_a_store_is_opened_by_its_own_settings_as_itself_and_reaches_its_own_nam
 
 
 def test_an_opening_shows_no_value() -> None:
-    assert "marked-4711" not in repr(opening_of(from_manifest(SecretStore, fake(db="marked-4711"))))
+    assert "marked-4711" not in repr(opening_of(read_manifest(SecretStore, fake(db="marked-4711"))))
 
 
 @pytest.mark.parametrize("named", ["", "shop"])
@@ -44,4 +44,4 @@ def test_another_namespace_is_out_of_reach(namespace: str) -> None:
 @pytest.mark.parametrize("provider", [{}, {"fake": {"data": []}, "vault": {"server": "https://vault.example"}}])
 def test_a_store_has_exactly_one_provider(provider: dict[str, object]) -> None:
     with pytest.raises(StoreInvalid, match=f"names {len(provider)} providers"):
-        opening_of(from_manifest(SecretStore, store("s", provider)))
+        opening_of(read_manifest(SecretStore, store("s", provider)))

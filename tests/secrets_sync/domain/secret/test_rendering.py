@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gitops_core.meta import ObjectKey, ObjectRef, Sensitive
-from gitops_core.schema import from_manifest
+from gitops_core.schema import read_manifest
 from secrets_sync.api import ExternalSecret
 from secrets_sync.component import make_controllers
 from secrets_sync.domain.provider.reading import Absent, Reading
@@ -19,7 +19,7 @@ from tests.secrets_sync.world import NAMESPACE, external_secret
 def wanted(**spec: Any) -> ExternalSecret:
     manifest = external_secret(**spec)
     manifest["metadata"] |= {"labels": {"team": "a"}, "annotations": {"note": "b"}, "uid": "u"}
-    return from_manifest(ExternalSecret, manifest)
+    return read_manifest(ExternalSecret, manifest)
 
 
 def test_of_equal_keys_the_later_entry_wins_and_metadata_is_the_external_secrets() -> None:
