@@ -330,7 +330,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "us": 1e-6, "µs": 1e-6
 def parse_duration(duration: str) -> float:
     """Parse a Go duration to its length in seconds.
 
-    >>> seconds("1h30m"), seconds("500ms"), seconds("0")
+    >>> parse_duration("1h30m"), parse_duration("500ms"), parse_duration("0")
     (5400.0, 0.5, 0.0)
 
     Raises:
