@@ -140,7 +140,7 @@ class Applier:
         defined = _list_defined_scopes(action.manifest for action in plan.actions if action.ref.kind.kind == CRD)
         found: dict[ObjectRef, Prediction] = {}
 
-        async def one(action: Action) -> None:
+        async def predict(action: Action) -> None:
             ref = action.ref
             if ref.key.namespace not in untried and (ref.kind.group, ref.kind.kind) not in defined:
                 found[ref] = await self._predict(action, known.get(ref))
@@ -149,7 +149,7 @@ class Applier:
             else:
                 found[ref] = Prediction(action)
 
-        if failures := await _try_each(plan.actions, one):
+        if failures := await _try_each(plan.actions, predict):
             raise SyncFailed(_explain_failure(action.ref, "dry-run", error) for action, error in failures)
         return found
 
@@ -191,10 +191,10 @@ class Applier:
         stage = tuple(predictions)
         done: dict[ObjectRef, Applied] = {}
 
-        async def one(prediction: Prediction) -> None:
+        async def apply_one(prediction: Prediction) -> None:
             done[prediction.ref] = await self._apply(prediction)
 
-        failures = await _try_each(stage, one)
+        failures = await _try_each(stage, apply_one)
         applied = tuple(done[prediction.ref] for prediction in stage if prediction.ref in done)
         if failures:
             raise SyncFailed(
@@ -281,13 +281,13 @@ class Applier:
         deletions: dict[ObjectRef, Deletion] = {}
         failures: list[tuple[ObjectRef, ClusterError]] = []
 
-        async def one(ref: ObjectRef) -> None:
+        async def delete_one(ref: ObjectRef) -> None:
             deletions[ref] = await self._delete(ref)
 
         for part in stages.prune_stages(order):
             if failures and stages.stage_of(part[0].kind) == 0:
                 break
-            failures += await _try_each(part, one)
+            failures += await _try_each(part, delete_one)
         if failures:
             causes = (_explain_failure(ref, "delete", error) for ref, error in failures)
             raise PruneFailed(causes, left=(ref for ref in order if ref not in deletions))
@@ -341,14 +341,14 @@ class Applier:
         """
         found: dict[ObjectRef, Manifest | None] = {}
 
-        async def one(ref: ObjectRef) -> None:
+        async def read_one(ref: ObjectRef) -> None:
             try:
                 found[ref] = await self.cluster.get(ref)
             except KindUnknown:
                 found[ref] = None
             notice(ref, found[ref])
 
-        for _, error in await _try_each(tuple(refs), one):
+        for _, error in await _try_each(tuple(refs), read_one):
             raise error
         return found
 
@@ -361,7 +361,7 @@ async def _try_each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) ->
     slots = asyncio.Semaphore(AT_ONCE)
     failures: dict[int, ClusterError] = {}
 
-    async def guarded(index: int, item: T) -> None:
+    async def guard(index: int, item: T) -> None:
         async with slots:
             try:
                 await work(item)
@@ -371,9 +371,9 @@ async def _try_each(items: Sequence[T], work: Callable[[T], Awaitable[None]]) ->
                 failures[index] = error
 
     if len(items) == 1:
-        await guarded(0, items[0])
+        await guard(0, items[0])
     else:
-        await _run_together([guarded(index, item) for index, item in enumerate(items)])
+        await _run_together([guard(index, item) for index, item in enumerate(items)])
     return [(items[index], failures[index]) for index in sorted(failures)]
 
 

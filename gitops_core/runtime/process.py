@@ -116,7 +116,7 @@ async def run(
     informers = Informers(cluster, clock, chance, metrics)
     statuses, objects = StatusWriter(fenced, informers.show_written), WatchedObjects(informers, cluster)
 
-    async def one_term(mirror: Callable[[], None]) -> None:
+    async def serve_term(mirror: Callable[[], None]) -> None:
         """Stand by, then lead, until the lease is lost or `stop` is set."""
         events = EventRecorder(fenced, clock, chance, metrics, settings.instance)
         platform = Platform(
@@ -156,7 +156,7 @@ async def run(
     async with asyncio.TaskGroup() as group:
         try:
             while not stop.is_set():
-                await one_term(lambda: informers.start(group))
+                await serve_term(lambda: informers.start(group))
         finally:
             informers.stop()
 
