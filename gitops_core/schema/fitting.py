@@ -268,7 +268,7 @@ def _find_number_faults(schema: Schema, value: float, path: str) -> Iterator[Fie
 
 
 def _convert_as_go(value: float, bound: float, *, native: bool) -> tuple[float, float]:
-    """Convert to integers, if the bound has the range of the field's type and the value is one; else to floats."""
+    """Cut the bound to its whole part beside an integer, if it has the range of the field's type; else give floats."""
     if native and formats.find_type(value) == "integer":
         return value, int(bound)
     return float(value), float(bound)
